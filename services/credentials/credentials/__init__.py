@@ -1,0 +1,1 @@
+"""What a learner has earned, and how anyone can check it."""

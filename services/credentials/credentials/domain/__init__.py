@@ -1,0 +1,1 @@
+"""Rules: pure functions over frozen facts. No I/O, no clock, no framework."""

@@ -1,0 +1,81 @@
+"""Credit: which of it may count, and in which order it is chosen."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from credentials.domain.regulations import Regulations
+
+
+class Status(StrEnum):
+    PROVISIONAL = "provisional"
+    """Released to the learner, not yet ratified by the board: no credit yet."""
+    RATIFIED = "ratified"
+    REVOKED = "revoked"
+    CONSUMED = "consumed"
+    """A degree elsewhere was conferred on it."""
+
+
+class Source(StrEnum):
+    INTERNAL = "internal"
+    EXTERNAL = "rpl_external"
+    """Recognised from another institution; it has no mark here."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What a board gave for one passed module. `subject` is the award name, as it stands in titles."""
+
+    id: str
+    family: str
+    subject: str | None
+    credits: int
+    level: int
+    mark: Decimal | None
+    passed_at: datetime
+    status: Status = Status.RATIFIED
+    source: Source = Source.INTERNAL
+
+    @property
+    def external(self) -> bool:
+        return self.source is Source.EXTERNAL
+
+    @property
+    def weight(self) -> Decimal:
+        """What it adds to a mean, in mark times credits; without a mark of ours, nothing."""
+        return Decimal(0) if self.mark is None or self.external else self.mark * self.credits
+
+
+def preference(credit: Credit) -> tuple[Decimal, bool, datetime, str]:
+    """Sorts the credit to count first to the front: best mark, then our own, then the earliest pass."""
+    return (-credit.weight, credit.external, credit.passed_at, credit.id)
+
+
+@dataclass(frozen=True)
+class Countable:
+    """What may count towards an award, best first, and why the rest may not (credit id -> reason code)."""
+
+    credits: tuple[Credit, ...]
+    left_out: dict[str, str]
+
+
+def countable(credits: Iterable[Credit], regulations: Regulations) -> Countable:
+    """One credit per module family, the best: reasons are status, level, no_subject, size, repeated."""
+    chosen: dict[str, Credit] = {}
+    left_out: dict[str, str] = {}
+    for credit in sorted(credits, key=preference):
+        if credit.status is not Status.RATIFIED:
+            left_out[credit.id] = credit.status.value
+        elif credit.level != regulations.framework_level:
+            left_out[credit.id] = "level"
+        elif not credit.subject:
+            left_out[credit.id] = "no_subject"
+        elif credit.credits != regulations.module_credits:
+            left_out[credit.id] = "size"
+        elif credit.family in chosen:
+            left_out[credit.id] = "repeated"
+        else:
+            chosen[credit.family] = credit
+    return Countable(tuple(chosen.values()), left_out)

@@ -1,0 +1,193 @@
+"""The regulations as data: one JSON document a version, immutable once in effect."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from shared.errors import Invalid
+
+
+class UnknownRegulations(Invalid):
+    """No such version of the regulations is known to this release."""
+
+
+class UnknownLevel(Invalid):
+    """The regulations offer no award at that level."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """An award one can stack up to; `rank` orders the levels, lowest first."""
+
+    code: str
+    label: str
+    credits: int
+    rank: int
+    achievement_type: str
+
+
+@dataclass(frozen=True)
+class TitleRule:
+    """Which selections it fits, told by the number of subjects and the share of the largest one.
+
+    `named` subjects appear in the title: none, the largest alone, or all of them. The last rule takes
+    whatever the others leave, so that every selection has exactly one title.
+    """
+
+    rule: str
+    subjects_at_least: int
+    subjects_at_most: int | None
+    share_at_least: Fraction
+    share_over: Fraction
+    share_at_most: Fraction
+    named: int
+    order: str
+    template: str
+    reason: str
+    otherwise: bool
+
+    def fits(self, subjects: int, largest: Fraction) -> bool:
+        if self.otherwise:
+            return True
+        few_enough = self.subjects_at_most is None or subjects <= self.subjects_at_most
+        large_enough = self.share_over < largest and self.share_at_least <= largest
+        return (
+            few_enough
+            and self.subjects_at_least <= subjects
+            and large_enough
+            and largest <= self.share_at_most
+        )
+
+
+@dataclass(frozen=True)
+class Band:
+    label: str
+    at_least: int
+
+
+@dataclass(frozen=True)
+class Regulations:
+    """One version. Credits are counted in modules of `module_credits`; marks are points of 100."""
+
+    version: str
+    effective_from: datetime
+    approved_by: str
+    module_credits: int
+    framework_level: int
+    levels: tuple[Level, ...]
+    title_rules: tuple[TitleRule, ...]
+    external_max_share: Fraction
+    claim_minutes: int
+    bands: tuple[Band, ...]
+    marked_share_at_least: Fraction
+    unclassified: str
+
+    def level(self, code: str) -> Level:
+        """Raises UnknownLevel."""
+        for level in self.levels:
+            if level.code == code:
+                return level
+        raise UnknownLevel(f"there is no award level {code!r} in {self.version}")
+
+
+def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
+    """Read one version; raises ValueError where its rules could not decide every selection alike."""
+    levels = tuple(
+        Level(entry["code"], entry["label"], entry["credits"], rank, entry["achievement_type"])
+        for rank, entry in enumerate(sorted(document["levels"], key=lambda entry: entry["credits"]))
+    )
+    classification = document["classification"]
+    regulations = Regulations(
+        version=document["version"],
+        effective_from=datetime.fromisoformat(document["effective_from"]),
+        approved_by=document["approved_by"],
+        module_credits=document["module_credits"],
+        framework_level=document["framework_level"],
+        levels=levels,
+        title_rules=tuple(_title_rule(entry) for entry in document["title_rules"]),
+        external_max_share=Fraction(document["external_max_share"]),
+        claim_minutes=document["claim_minutes"],
+        bands=tuple(Band(band["label"], band["at_least"]) for band in classification["bands"]),
+        marked_share_at_least=Fraction(classification["marked_share_at_least"]),
+        unclassified=classification["otherwise"],
+    )
+    _check(regulations)
+    return regulations
+
+
+def _title_rule(entry: Mapping[str, Any]) -> TitleRule:  # Any: JSON
+    subjects, share = entry.get("subjects", {}), entry.get("largest_share", {})
+    return TitleRule(
+        rule=entry["rule"],
+        subjects_at_least=subjects.get("at_least", 1),
+        subjects_at_most=subjects.get("at_most"),
+        share_at_least=Fraction(share.get("at_least", 0)),
+        share_over=Fraction(share.get("over", 0)),
+        share_at_most=Fraction(share.get("at_most", 1)),
+        named=entry["named"],
+        order=entry.get("order", "larger_first"),
+        template=entry["template"],
+        reason=entry["reason"],
+        otherwise=entry.get("otherwise", False),
+    )
+
+
+def _check(regulations: Regulations) -> None:
+    *named, last = regulations.title_rules
+    if not last.otherwise or any(rule.otherwise for rule in named):
+        raise ValueError(f"{regulations.version}: exactly the last title rule must take what is left")
+    for rule in regulations.title_rules:
+        names_all = rule.named == rule.subjects_at_least == rule.subjects_at_most
+        names_largest = rule.named == 1 and max(rule.share_over, rule.share_at_least) >= Fraction(1, 2)
+        if rule.named not in (0, 1, 2) or (rule.named and not (names_all or names_largest)):
+            raise ValueError(f"{regulations.version}: {rule.rule} does not say which subject it names")
+        if rule.order not in ("alphabetical", "larger_first"):
+            raise ValueError(f"{regulations.version}: {rule.rule} has no known order")
+    for level in regulations.levels:
+        if level.credits % regulations.module_credits:
+            raise ValueError(f"{regulations.version}: {level.code} is not a whole number of modules")
+
+
+@cache
+def all_versions() -> Mapping[str, Regulations]:
+    """Every version this release knows, oldest first."""
+    folder = files("credentials") / "regulations"
+    documents = [
+        json.loads(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")
+    ]
+    versions = sorted(map(parse, documents), key=lambda regulations: regulations.effective_from)
+    return {regulations.version: regulations for regulations in versions}
+
+
+def find(version: str) -> Regulations:
+    """Raises UnknownRegulations."""
+    try:
+        return all_versions()[version]
+    except KeyError:
+        raise UnknownRegulations(f"there are no regulations {version!r}") from None
+
+
+def in_force(now: datetime, versions: Mapping[str, Regulations] | None = None) -> Regulations:
+    """The latest version whose date has come. Raises UnknownRegulations before the first one."""
+    current = None
+    for regulations in (versions or all_versions()).values():
+        if regulations.effective_from <= now:
+            current = regulations
+    if current is None:
+        raise UnknownRegulations(f"no regulations were in force at {now.isoformat()}")
+    return current
+
+
+def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:
+    """The versions a learner may claim under: the one in force first, then those pinned at enrolment, newest first.
+
+    The better of two: a change of the rules takes nothing from whoever enrolled before it.
+    """
+    current = in_force(now)
+    older = [find(version) for version in pinned if version != current.version]
+    return current, *sorted(older, key=lambda regulations: regulations.effective_from, reverse=True)
