@@ -13,6 +13,9 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, Source, Status, countable
 from credentials.domain.options import (
@@ -26,8 +29,6 @@ from credentials.domain.options import (
     select,
 )
 from credentials.domain.titles import title_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 EARLIER, IN_FORCE = "mc-regs-2026.1", "mc-regs-2026.2"
@@ -58,14 +59,12 @@ def hold(subject: str, count: int, marks: tuple[int | None, ...] = (), **changes
     return found
 
 
-def titles(credits: list[Credit], level: str, version: str, awards: tuple[Award, ...] = ()) -> set[str]:
-    return {option.title for option in options(credits, awards, [regs.find(version)])[level]}
+def titles(held: list[Credit], level: str, version: str, awards: tuple[Award, ...] = ()) -> set[str]:
+    return {option.title for option in options(held, awards, [regs.find(version)])[level]}
 
 
-def option(
-    credits: list[Credit], title: str, version: str = IN_FORCE, awards: tuple[Award, ...] = ()
-) -> Option:
-    found = options(credits, awards, [regs.find(version)])
+def option(held: list[Credit], title: str, version: str = IN_FORCE, awards: tuple[Award, ...] = ()) -> Option:
+    found = options(held, awards, [regs.find(version)])
     return next(option for level in found.values() for option in level if option.title == title)
 
 
@@ -101,8 +100,8 @@ def case_credits(case: dict) -> list[Credit]:
 def test_every_worked_case_gives_exactly_its_titles() -> None:
     seen = 0
     for case in cases():
-        credits = case_credits(case)
-        by_family = {credit.family: credit.id for credit in credits}
+        held = case_credits(case)
+        by_family = {credit.family: credit.id for credit in held}
         awards = tuple(
             Award(
                 f"award-{n}",
@@ -113,7 +112,7 @@ def test_every_worked_case_gives_exactly_its_titles() -> None:
             for n, prior in enumerate(case.get("prior_awards", ()))
         )
         for version, levels in case["expected"].items():
-            found = options(credits, awards, [regs.find(version)])
+            found = options(held, awards, [regs.find(version)])
             for level, expected in levels.items():
                 got = [(option.title, option.rule) for option in found[level]]
                 assert got == [(entry["title"], entry["rule"]) for entry in expected], (
@@ -124,9 +123,7 @@ def test_every_worked_case_gives_exactly_its_titles() -> None:
                 seen += 1
         for title, actions in case.get("award_actions_if", {}).items():
             superseded = {
-                award.title
-                for award in awards
-                if award.id in option(credits, title, awards=awards).supersedes
+                award.title for award in awards if award.id in option(held, title, awards=awards).supersedes
             }
             assert superseded == set(actions["subsume"]), case["id"]
     assert seen == 25 * 2 * 3
@@ -161,10 +158,10 @@ def test_each_partition_has_exactly_one_title(level: str, modules: int, count: i
     assert len(found) == count
     for partition in found:
         names = [chr(ord("A") + n) for n in range(len(partition))]
-        credits = [credit for name, held in zip(names, partition, strict=True) for credit in hold(name, held)]
+        held = [credit for name, count in zip(names, partition, strict=True) for credit in hold(name, count)]
         for version in (EARLIER, IN_FORCE):
             expected = by_hand(partition, version)
-            assert titles(credits, level, version) == {
+            assert titles(held, level, version) == {
                 f"{regs.find(version).level(level).label} in {expected}"
             }, partition
 
@@ -188,22 +185,22 @@ def test_a1_four_of_one_subject() -> None:
 
 
 def test_a2_three_and_two_leave_a_choice() -> None:
-    credits = hold("Data Science", 3) + hold("Management", 2)
-    assert titles(credits, "pgcert", IN_FORCE) == {
+    held = hold("Data Science", 3) + hold("Management", 2)
+    assert titles(held, "pgcert", IN_FORCE) == {
         "PGCert in Data Science with Management",
         "PGCert in Data Science and Management",
     }
-    assert titles(credits, "pgdip", IN_FORCE) == set()
+    assert titles(held, "pgdip", IN_FORCE) == set()
 
 
 def test_a3_two_one_one_is_interdisciplinary() -> None:
-    credits = hold("Data Science", 2) + hold("Management", 1) + hold("Law", 1)
-    assert titles(credits, "pgcert", IN_FORCE) == {"PGCert in Interdisciplinary Studies"}
+    held = hold("Data Science", 2) + hold("Management", 1) + hold("Law", 1)
+    assert titles(held, "pgcert", IN_FORCE) == {"PGCert in Interdisciplinary Studies"}
 
 
 def test_a4_six_and_two() -> None:
-    credits = hold("Data Science", 6) + hold("Management", 2)
-    assert titles(credits, "pgdip", IN_FORCE) == {"PGDip in Data Science with Management"}
+    held = hold("Data Science", 6) + hold("Management", 2)
+    assert titles(held, "pgdip", IN_FORCE) == {"PGDip in Data Science with Management"}
 
 
 @pytest.mark.parametrize(
@@ -229,13 +226,13 @@ def test_a7_the_default_takes_the_best_marks() -> None:
 
 def test_a9_a_higher_award_takes_up_a_lower_one() -> None:
     science, management = hold("Data Science", 4), hold("Management", 4)
-    held = Award("first", "pgcert", "PGCert in Data Science", frozenset(credit.id for credit in science))
-    assert titles(science + management, "pgcert", IN_FORCE, (held,)) == {"PGCert in Management"}
-    assert titles(science + management, "pgdip", IN_FORCE, (held,)) == {
+    award = Award("first", "pgcert", "PGCert in Data Science", frozenset(credit.id for credit in science))
+    assert titles(science + management, "pgcert", IN_FORCE, (award,)) == {"PGCert in Management"}
+    assert titles(science + management, "pgdip", IN_FORCE, (award,)) == {
         "PGDip in Data Science and Management"
     }
     assert option(
-        science + management, "PGDip in Data Science and Management", awards=(held,)
+        science + management, "PGDip in Data Science and Management", awards=(award,)
     ).supersedes == ("first",)
 
 
@@ -268,9 +265,9 @@ def test_what_may_not_count_says_why(changes: dict, reason: str) -> None:
 
 
 def test_external_credit_counts_for_the_award_and_not_for_the_class() -> None:
-    credits = hold("Law", 2, (70, 69)) + hold("Law", 2, id="x1", family="x1", source=Source.EXTERNAL)[:1]
-    credits += hold("Law", 1, id="x2", family="x2", source=Source.EXTERNAL)
-    chosen = option(credits, "PGCert in Law")
+    held = hold("Law", 2, (70, 69)) + hold("Law", 2, id="x1", family="x1", source=Source.EXTERNAL)[:1]
+    held += hold("Law", 1, id="x2", family="x2", source=Source.EXTERNAL)
+    chosen = option(held, "PGCert in Law")
     assert chosen.classification.mean == Fraction("69.5")
     assert chosen.classification.label == "Distinction"
 
@@ -288,11 +285,11 @@ def test_half_a_mark_rounds_up() -> None:
 
 def test_the_better_of_two_versions() -> None:
     """Pinned rules and those in force both count; the ones in force are named where both give a title."""
-    credits = hold("Data Science", 5) + hold("Management", 3)
+    held = hold("Data Science", 5) + hold("Management", 3)
     now = datetime(2026, 11, 23, tzinfo=UTC)
     assert [version.version for version in regs.claimable(frozenset(), now)] == [IN_FORCE]
     versions = regs.claimable(frozenset({EARLIER}), now)
-    found = options(credits, (), versions)
+    found = options(held, (), versions)
     assert {(option.title, option.regulations) for option in found["pgdip"]} == {
         ("PGDip in Data Science with Management", IN_FORCE),
         ("PGDip in Interdisciplinary Studies", EARLIER),
@@ -309,20 +306,20 @@ def test_the_version_in_force_follows_its_date() -> None:
 
 
 def test_a_learner_may_choose_the_credit() -> None:
-    credits = hold("Law", 5, (72, 70, 69, 68, 51))
+    held = hold("Law", 5, (72, 70, 69, 68, 51))
     regulations = regs.find(IN_FORCE)
     level = regulations.level("pgcert")
-    chosen = select([credit.id for credit in credits[1:]], level, credits, (), regulations)
+    chosen = select([credit.id for credit in held[1:]], level, held, (), regulations)
     assert (chosen.title, chosen.classification.label) == ("PGCert in Law", "Merit")
     with pytest.raises(WrongSelection):
-        select([credit.id for credit in credits], level, credits, (), regulations)
+        select([credit.id for credit in held], level, held, (), regulations)
     with pytest.raises(WrongSelection):
-        select([credits[0].id] * 4, level, credits, (), regulations)
+        select([held[0].id] * 4, level, held, (), regulations)
     with pytest.raises(NotAvailable):
-        select(["another's"], level, credits, (), regulations)
-    held = Award("first", "pgcert", "PGCert in Law", frozenset())
+        select(["another's"], level, held, (), regulations)
+    award = Award("first", "pgcert", "PGCert in Law", frozenset())
     with pytest.raises(TitleAlreadyHeld):
-        select([credit.id for credit in credits[:4]], level, credits, (held,), regulations)
+        select([credit.id for credit in held[:4]], level, held, (award,), regulations)
     assert DifferentTitle("").status == 422
 
 
@@ -366,12 +363,10 @@ def build(rows: list[tuple]) -> list[Credit]:
     ]
 
 
-def brute_force(
-    credits: list[Credit], level: regs.Level, regulations: regs.Regulations
-) -> dict[str, Decimal]:
+def brute_force(held: list[Credit], level: regs.Level, regulations: regs.Regulations) -> dict[str, Decimal]:
     """Title -> the greatest sum of marks any selection for it has."""
     best: dict[str, Decimal] = {}
-    for chosen in combinations(credits, level.credits // 15):
+    for chosen in combinations(held, level.credits // 15):
         if sum(credit.external for credit in chosen) * 15 > level.credits / 2:
             continue
         text = title_of(Counter(credit.subject for credit in chosen), level, regulations).text
@@ -395,27 +390,27 @@ def small(version: str) -> regs.Regulations:
 @settings(max_examples=150, deadline=None)
 @given(rows=credit_lists)
 def test_options_are_what_trying_every_selection_finds(version: str, rows: list[tuple]) -> None:
-    credits, regulations = build(rows), small(version)
-    found = options(credits, (), [regulations])
+    held, regulations = build(rows), small(version)
+    found = options(held, (), [regulations])
     for level in regulations.levels:
-        expected = brute_force(credits, level, regulations)
+        expected = brute_force(held, level, regulations)
         got = {
             option.title: sum((credit.weight for credit in option.selection), Decimal(0))
             for option in found[level.code]
         }
         assert got == expected
         for option in found[level.code]:
-            again = select([credit.id for credit in option.selection], level, credits, (), regulations)
+            again = select([credit.id for credit in option.selection], level, held, (), regulations)
             assert (again.title, again.rule) == (option.title, option.rule)
-            assert set(option.left) | set(option.selection) == set(credits)
+            assert set(option.left) | set(option.selection) == set(held)
 
 
 @settings(max_examples=60, deadline=None)
 @given(rows=credit_lists, data=st.data())
 def test_neither_order_nor_ids_change_the_options(rows: list[tuple], data: st.DataObject) -> None:
-    credits = build(rows)
-    shuffled = data.draw(st.permutations(credits))
-    assert options(credits, (), [regs.find(IN_FORCE)]) == options(shuffled, (), [regs.find(IN_FORCE)])
-    renamed = [Credit(**{**vars(credit), "id": f"z{credit.id}"}) for credit in credits]
+    held = build(rows)
+    shuffled = data.draw(st.permutations(held))
+    assert options(held, (), [regs.find(IN_FORCE)]) == options(shuffled, (), [regs.find(IN_FORCE)])
+    renamed = [Credit(**{**vars(credit), "id": f"z{credit.id}"}) for credit in held]
     for level in ("pgcert", "pgdip", "masters"):
-        assert titles(credits, level, IN_FORCE) == titles(renamed, level, IN_FORCE)
+        assert titles(held, level, IN_FORCE) == titles(renamed, level, IN_FORCE)

@@ -24,10 +24,10 @@ def classify(selection: Iterable[Credit], regulations: Regulations) -> Classific
         (credit.mark, credit.credits) for credit in chosen if credit.mark is not None and not credit.external
     ]
     total = sum(credit.credits for credit in chosen)
-    marked_credits = sum(credits for _, credits in marked)
+    marked_credits = sum(size for _, size in marked)
     if not marked_credits or Fraction(marked_credits, total) < regulations.marked_share_at_least:
         return Classification(None, None, regulations.unclassified)
-    mean = sum((Fraction(mark) * credits for mark, credits in marked), Fraction(0)) / marked_credits
+    mean = sum((Fraction(mark) * size for mark, size in marked), Fraction(0)) / marked_credits
     mark = floor(mean + Fraction(1, 2))
     band = next(band for band in regulations.bands if mark >= band.at_least)
     return Classification(mean, mark, band.label)

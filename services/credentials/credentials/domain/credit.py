@@ -61,11 +61,11 @@ class Countable:
     left_out: dict[str, str]
 
 
-def countable(credits: Iterable[Credit], regulations: Regulations) -> Countable:
+def countable(held: Iterable[Credit], regulations: Regulations) -> Countable:
     """One credit per module family, the best: reasons are status, level, no_subject, size, repeated."""
     chosen: dict[str, Credit] = {}
     left_out: dict[str, str] = {}
-    for credit in sorted(credits, key=preference):
+    for credit in sorted(held, key=preference):
         if credit.status is not Status.RATIFIED:
             left_out[credit.id] = credit.status.value
         elif credit.level != regulations.framework_level:

@@ -1,4 +1,4 @@
-"""What a learner may claim: every title that some selection of their credit gives, and the best selection for it.
+"""What a learner may claim: every title some selection of their credit gives, and the best selection for it.
 
 Complete over all selections without listing them: the patterns of a level (titles.py) are finite, and for
 each the best credit is found by taking it in order of preference. Source: academic rules §3.2-3.4.
@@ -48,7 +48,7 @@ class Award:
 
 @dataclass(frozen=True)
 class Option:
-    """A title open to the learner, with the selection we would make: best marks, ties by the earliest pass."""
+    """A title open to the learner, with the selection we would make: best marks, then earliest passes."""
 
     level: str
     title: str
@@ -66,13 +66,13 @@ class Option:
 
 
 def options(
-    credits: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
+    held: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
 ) -> dict[str, tuple[Option, ...]]:
     """By level code, under any of the versions (the first one that gives a title is the one named)."""
-    held = list(credits)
+    facts = list(held)
     merged: dict[str, dict[str, Option]] = {}
     for regulations in versions:
-        counted = countable(held, regulations).credits
+        counted = countable(facts, regulations).credits
         for level in regulations.levels:
             at_level = merged.setdefault(level.code, {})
             for option in _options_at(level, counted, awards, regulations):
@@ -91,7 +91,7 @@ def options(
 def select(
     credit_ids: Sequence[str],
     level: Level,
-    credits: Iterable[Credit],
+    held: Iterable[Credit],
     awards: Sequence[Award],
     regulations: Regulations,
 ) -> Option:
@@ -101,7 +101,7 @@ def select(
     """
     available = {
         credit.id: credit
-        for credit in _available(level, countable(credits, regulations).credits, awards, regulations)
+        for credit in _available(level, countable(held, regulations).credits, awards, regulations)
     }
     if len(set(credit_ids)) != len(credit_ids):
         raise WrongSelection("a credit counts once")
@@ -117,7 +117,15 @@ def select(
     title = title_of(modules, level, regulations)
     if title.text in _titles_held(level, awards):
         raise TitleAlreadyHeld(f"{title.text} is already held")
-    return _option(title, modules, selection, level, list(available.values()), awards, regulations)
+    return _option(
+        title,
+        modules=modules,
+        selection=selection,
+        level=level,
+        available=list(available.values()),
+        awards=awards,
+        regulations=regulations,
+    )
 
 
 def _options_at(
@@ -135,10 +143,18 @@ def _options_at(
             known = best.get(title.text)
             if known is None or _order(title, selection, weight) < _order(known[0], known[2], known[3]):
                 best[title.text] = (title, modules, selection, weight)
-    held = _titles_held(level, awards)
+    known_titles = _titles_held(level, awards)
     for text, (title, modules, selection, _) in best.items():
-        if text not in held:
-            yield _option(title, modules, selection, level, available, awards, regulations)
+        if text not in known_titles:
+            yield _option(
+                title,
+                modules=modules,
+                selection=selection,
+                level=level,
+                available=available,
+                awards=awards,
+                regulations=regulations,
+            )
 
 
 def _order(
@@ -155,21 +171,21 @@ def _fill(
 
     Taking credit in order of preference is best: the tops of the best `others` subjects are in some best
     filling (any other top could be exchanged for one of them), and what remains is bounded subject by subject
-    alone. External credit has no mark and so comes last: the best filling is also the one with the least of it.
+    alone. External credit has no mark and comes last: the best filling is also the one with the least of it.
     """
     modules = level.credits // regulations.module_credits
     by_subject: dict[str, list[Credit]] = {}
     for credit in available:
         by_subject.setdefault(str(credit.subject), []).append(credit)
-    for largest, held in by_subject.items():
-        if len(held) < pattern.largest:
+    for largest, of_largest in by_subject.items():
+        if len(of_largest) < pattern.largest:
             continue
         others = [subject for subject in by_subject if subject != largest]
         choices = [tuple(others)] if pattern.or_more else combinations(others, pattern.others)
         for choice in choices:
             rest = _take(modules - pattern.largest, pattern.others, pattern.largest, choice, available)
             if rest is not None:
-                selection = held[: pattern.largest] + rest
+                selection = of_largest[: pattern.largest] + rest
                 if _within_external_ceiling(selection, level, regulations):
                     yield selection
 
@@ -199,6 +215,7 @@ def _take(
 
 def _option(
     title: Title,
+    *,
     modules: Mapping[str, int],
     selection: Sequence[Credit],
     level: Level,

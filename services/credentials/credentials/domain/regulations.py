@@ -184,7 +184,7 @@ def in_force(now: datetime, versions: Mapping[str, Regulations] | None = None) -
 
 
 def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:
-    """The versions a learner may claim under: the one in force first, then those pinned at enrolment, newest first.
+    """The versions a learner may claim under: the one in force, then those pinned at enrolment, newest first.
 
     The better of two: a change of the rules takes nothing from whoever enrolled before it.
     """

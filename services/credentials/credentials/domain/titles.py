@@ -25,7 +25,7 @@ class Title:
 
 @dataclass(frozen=True)
 class Pattern:
-    """The largest subject has `largest` modules, `others` more stand beside it (exactly, or at least, that many)."""
+    """The largest subject has `largest` modules; exactly, or at least, `others` more stand beside it."""
 
     rule: TitleRule
     rank: int
