@@ -1,0 +1,1 @@
+"""The front door: accounts and tokens, and the one way in to every service."""

@@ -1,0 +1,70 @@
+"""Token buckets, one per caller and policy, in this process's memory.
+
+With n gateway processes a caller may reach n times the quota: the limit guards the services, it is not a
+bill. Headers follow draft-ietf-httpapi-ratelimit-headers-11.
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`quota` requests in any `window` seconds, spent in one burst or evenly."""
+
+    name: str
+    quota: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What is left after a request: whole requests, and seconds until the bucket is full again or a request fits."""
+
+    allowed: bool
+    remaining: int
+    reset: int
+
+
+class Buckets:
+    """All callers' buckets under one policy; at most `capacity` are remembered."""
+
+    def __init__(self, policy: Policy, *, capacity: int = 50_000) -> None:
+        self.policy = policy
+        self.capacity = capacity
+        self._rate = policy.quota / policy.window
+        self._levels: dict[str, tuple[float, float]] = {}
+        self._announced = f'"{policy.name}";q={policy.quota};w={policy.window}'.encode()
+
+    def take(self, caller: str, now: float) -> Spent:
+        """Spend one request of `caller` at monotonic `now`."""
+        quota = self.policy.quota
+        found = self._levels.get(caller)
+        if found is None:
+            if len(self._levels) >= self.capacity:
+                self._forget(now)
+            level = float(quota)
+        else:
+            level = min(quota, found[0] + (now - found[1]) * self._rate)
+        if level < 1:
+            self._levels[caller] = (level, now)
+            return Spent(allowed=False, remaining=0, reset=max(1, math.ceil((1 - level) / self._rate)))
+        level -= 1
+        self._levels[caller] = (level, now)
+        return Spent(allowed=True, remaining=int(level), reset=math.ceil((quota - level) / self._rate))
+
+    def headers(self, spent: Spent) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        """`RateLimit-Policy` and `RateLimit` as ASGI headers."""
+        return (
+            (b"ratelimit-policy", self._announced),
+            (b"ratelimit", b'"%s";r=%d;t=%d' % (self.policy.name.encode(), spent.remaining, spent.reset)),
+        )
+
+    def _forget(self, now: float) -> None:
+        """Make room: full buckets say nothing; if all are in use, those unused the longest go."""
+        quota, rate = self.policy.quota, self._rate
+        self._levels = {c: (n, at) for c, (n, at) in self._levels.items() if n + (now - at) * rate < quota}
+        if len(self._levels) >= self.capacity:
+            oldest = sorted(self._levels, key=lambda caller: self._levels[caller][1])
+            for caller in oldest[: self.capacity // 10 + 1]:
+                del self._levels[caller]

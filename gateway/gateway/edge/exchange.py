@@ -1,0 +1,169 @@
+"""One request carried to a service and its answer carried back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.edge.connection import Connection, ConnectionBroken
+from gateway.edge.refusals import BodyTooLarge, DeadlineExceeded, RequestTimeout, ServiceFailed
+from gateway.edge.upstream import Upstream
+
+Message = MutableMapping[str, Any]  # ASGI's own type
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_SAFE_TO_REPEAT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_CHUNK_END: Final = b"0\r\n\r\n"
+
+
+class CallerLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+@dataclass(slots=True)
+class Request:
+    """`head` is complete but for the body; `deadline` is an instant of the loop's clock."""
+
+    method: str
+    head: bytes
+    length: int | None
+    chunked: bool
+    max_body: int
+    deadline: float
+    repeatable: bool
+    """Whether sending it twice has the effect of once: by its method, or by its Idempotency-Key."""
+
+    @staticmethod
+    def safe(method: str, *, keyed: bool) -> bool:
+        return keyed or method in _SAFE_TO_REPEAT
+
+
+class Exchange:
+    """Use: `await begin()` gives the connection with the answer's head read; then `end()`, in any case."""
+
+    def __init__(self, upstream: Upstream, request: Request, receive: Receive) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._sent = False
+        self.started = False
+        """Whether anything may have reached the service."""
+
+    async def begin(self) -> Connection:
+        """Send the request and wait for the answer's head.
+
+        :raises Refusal: 408, 413, 502, 503 or 504
+        :raises CallerLeft: the caller hung up before its body was complete
+        """
+        request = self._request
+        if request.length is not None and request.length > request.max_body:
+            raise self._too_large()
+        first: Message | None = None
+        if request.chunked or request.length:
+            first = await self._receive_in_time()
+            if first["type"] == "http.disconnect":
+                raise CallerLeft
+        self._upstream.count_request()
+        retried = False
+        while True:
+            connection = await self._upstream.acquire(fresh=retried)
+            self._connection = connection
+            fresh = connection.fresh
+            timer = self._loop.call_at(request.deadline, self._expire, connection)
+            try:
+                self.started = True
+                await self._ask(connection, first)
+            except ConnectionBroken as error:
+                await self.end()
+                replayable = self._pump is None and request.repeatable
+                if not fresh and not retried and not error.answered and replayable and self._upstream.may_retry():
+                    retried = True
+                    continue
+                raise ServiceFailed(
+                    f"{self._upstream.name} broke off; whether the request took effect is unknown"
+                ) from error
+            else:
+                return connection
+            finally:
+                timer.cancel()
+
+    async def end(self) -> None:
+        """Give the connection back, or drop it where a message was not complete."""
+        if self._pump is not None and not self._pump.done():
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            self._upstream.release(connection, request_sent=self._sent)
+
+    async def _ask(self, connection: Connection, first: Message | None) -> None:
+        request = self._request
+        head_only = request.method == "HEAD"
+        self._sent = True
+        if first is None:
+            await connection.ask(request.head, head_only=head_only)
+            return
+        if not first.get("more_body", False):
+            body: bytes = first.get("body", b"")
+            self._check_size(len(body))
+            framed = self._framed(body) + _CHUNK_END if request.chunked else body
+            await connection.ask(request.head + framed, head_only=head_only)
+            return
+        self._sent = False
+        asked = connection.ask(request.head, head_only=head_only)
+        self._pump = asyncio.create_task(self._pump_body(connection, first))
+        await asked
+
+    async def _pump_body(self, connection: Connection, message: Message) -> None:
+        request = self._request
+        total = 0
+        try:
+            while True:
+                body: bytes = message.get("body", b"")
+                total += len(body)
+                self._check_size(total)
+                if body:
+                    connection.write(self._framed(body) if request.chunked else body)
+                if not message.get("more_body", False):
+                    break
+                await connection.drain()
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise CallerLeft  # noqa: TRY301 - ends the exchange as the other failures do
+        except (BodyTooLarge, CallerLeft) as error:
+            connection.give_up(error)
+        else:
+            if request.chunked:
+                connection.write(_CHUNK_END)
+            self._sent = True
+
+    async def _receive_in_time(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._request.deadline):
+                return await self._receive()
+        except TimeoutError as error:
+            raise self._too_slow() from error
+
+    def _expire(self, connection: Connection) -> None:
+        if self._sent:
+            connection.give_up(DeadlineExceeded(f"{self._upstream.name} did not answer in time"))
+        else:
+            connection.give_up(self._too_slow())
+
+    def _check_size(self, size: int) -> None:
+        if size > self._request.max_body:
+            raise self._too_large()
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"at most {self._request.max_body} bytes are taken here", headers={"connection": "close"})
+
+    def _too_slow(self) -> RequestTimeout:
+        return RequestTimeout("the request did not arrive in time", headers={"connection": "close"})
+
+    @staticmethod
+    def _framed(body: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(body), body) if body else b""

@@ -1,0 +1,355 @@
+"""The front door itself: guard, route, caller, allowance, and then the service's answer."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.edge import answers, guard
+from gateway.edge.answers import Header
+from gateway.edge.buckets import Buckets, Policy, Spent
+from gateway.edge.connection import Connection, ConnectionBroken
+from gateway.edge.cors import Origins
+from gateway.edge.exchange import CallerLeft, Exchange, Message, Receive, Request, Send
+from gateway.edge.gate import Caller, Gate
+from gateway.edge.guard import Head, Limits
+from gateway.edge.journal import Journal
+from gateway.edge.refusals import BodyTooLarge, RateLimited, RequestTimeout
+from gateway.edge.routes import OWN, Route, Routes
+from gateway.edge.upstream import Upstream
+from shared.errors import Refusal
+from shared.telemetry import REQUEST_ID, TRACEPARENT
+
+Scope = MutableMapping[str, Any]  # ASGI's own type
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_BEARER: Final = b"bearer "
+_TOKEN_BYTES: Final = 8_192
+_random = random.Random()  # noqa: S311 - ids tell requests apart; they protect nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How the front door treats everybody: sizes in bytes, times in seconds."""
+
+    limits: Limits = field(default_factory=Limits)
+    timeout: float = 30.0
+    stream_idle: float = 60.0
+    scheme: str = "http"
+    trusted_hops: int = 0
+    """Proxies of ours in front, each of which appends to X-Forwarded-For; 0 means the peer is the caller."""
+
+
+class Proxy:
+    """An ASGI application; `own` answers what is routed to the gateway itself.
+
+    `policies` must hold "anonymous", "person" and "partner" and every limit the routing table names.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        upstreams: Mapping[str, Upstream],
+        own: App,
+        gate: Gate,
+        origins: Origins,
+        policies: Mapping[str, Policy],
+        journal: Journal,
+        manners: Manners,
+    ) -> None:
+        missing = routes.services() - set(upstreams)
+        missing |= ({r.limit for r in routes.table if r.limit} | {"anonymous", "person", "partner"}) - set(policies)
+        if missing:
+            raise ValueError(f"no address or policy for: {', '.join(sorted(missing))}")
+        self._routes = routes
+        self._upstreams = upstreams
+        self._own = own
+        self._gate = gate
+        self._origins = origins
+        self._buckets = {name: Buckets(policy) for name, policy in policies.items()}
+        self._journal = journal
+        self._manners = manners
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._own(scope, receive, send)
+            return
+        visit = _Visit(scope, send)
+        status = 499  # what a log shows where the caller left before an answer
+        try:
+            status = await self._answer(visit, receive)
+        except Refusal as refusal:
+            status = await self._refuse(visit, refusal)
+        except CallerLeft:
+            pass
+        finally:
+            visit.record(self._journal, status)
+
+    async def _answer(self, visit: "_Visit", receive: Receive) -> int:
+        scope, manners = visit.scope, self._manners
+        method: str = scope["method"]
+        raw_path: bytes = scope["raw_path"]
+        query: bytes = scope["query_string"]
+        guard.check_target(raw_path, query, manners.limits)
+        head = guard.sort_headers(scope["headers"], manners.limits)
+        visit.identify(head)
+        if head.origin is not None:
+            visit.own += self._origins.headers(head.origin)
+        if method == "OPTIONS":
+            return await self._tell_options(visit, head, raw_path)
+
+        route = self._routes.find(method, raw_path)
+        visit.route = route.prefix
+        address = self._address(scope, head)
+        caller = await self._admit(visit, head, route, address)
+        visit.caller = caller.key if caller is not None else "anonymous"
+
+        timeout = route.timeout or manners.timeout
+        max_body = route.max_body or manners.limits.body
+        lines = [
+            b"x-request-id: " + visit.request_id.encode(),
+            b"traceparent: " + visit.traceparent.encode(),
+            b"x-forwarded-for: " + address.encode(),
+            b"x-forwarded-host: " + head.host,
+            b"x-forwarded-proto: " + manners.scheme.encode(),
+            *head.lines,
+        ]
+        if route.service == OWN:
+            return await self._answer_here(visit, head, lines, max_body, receive)
+
+        upstream = self._upstreams[route.service]
+        if head.chunked:
+            lines.append(b"transfer-encoding: chunked")
+        elif head.length is not None:
+            lines.append(b"content-length: %d" % head.length)
+        target = raw_path + b"?" + query if query else raw_path
+        request = Request(
+            method=method,
+            head=b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-timeout-ms: %d\r\n%b\r\n\r\n"
+            % (method.encode(), target, upstream.authority, int(timeout * 1000), b"\r\n".join(lines)),
+            length=head.length,
+            chunked=head.chunked,
+            max_body=max_body,
+            deadline=asyncio.get_running_loop().time() + timeout,
+            repeatable=Request.safe(method, keyed=head.idempotency_key is not None),
+        )
+        exchange = Exchange(upstream, request, receive)
+        try:
+            connection = await exchange.begin()
+            return await self._pass_on(visit, connection, upstream, receive, private=head.authorization is not None)
+        finally:
+            await exchange.end()
+
+    async def _admit(self, visit: "_Visit", head: Head, route: Route, address: str) -> Caller | None:
+        """Who calls, and whether the allowance lasts. A token not seen before is first charged to its address, so
+        that guessing tokens costs the guesser."""
+        now = time.monotonic()
+        caller: Caller | None = None
+        authorization = head.authorization
+        if authorization is not None and authorization[:7].lower() == _BEARER:
+            token = authorization[7:].strip()
+            wall = time.time()
+            caller = self._gate.recall(token, wall)
+            if caller is None:
+                self._spend(visit, "anonymous", address, now)
+                caller = await self._gate.admit(token[:_TOKEN_BYTES], wall)
+        if route.limit is not None:
+            self._spend(visit, route.limit, address, now)
+        elif caller is None:
+            self._spend(visit, "anonymous", address, now)
+        else:
+            self._spend(visit, "partner" if caller.partner else "person", caller.key, now)
+        return caller
+
+    def _spend(self, visit: "_Visit", policy: str, key: str, now: float) -> None:
+        buckets = self._buckets[policy]
+        spent: Spent = buckets.take(key, now)
+        visit.allowance = buckets.headers(spent)
+        if not spent.allowed:
+            raise RateLimited(
+                f"at most {buckets.policy.quota} requests in {buckets.policy.window} s",
+                headers={"retry-after": str(spent.reset)},
+            )
+
+    def _address(self, scope: Scope, head: Head) -> str:
+        peer: str = scope["client"][0] if scope["client"] else "unknown"
+        hops = self._manners.trusted_hops
+        if hops and head.forwarded_for is not None:
+            chain = [part.strip() for part in head.forwarded_for.decode("latin-1").split(",")]
+            if len(chain) >= hops and guard.is_address(chain[-hops]):
+                return chain[-hops]
+        return peer
+
+    async def _pass_on(
+        self, visit: "_Visit", connection: Connection, upstream: Upstream, receive: Receive, *, private: bool
+    ) -> int:
+        status = connection.status
+        whole = connection.body()
+        headers = answers.passed_on(
+            status,
+            connection.headers,
+            visit.headers(),
+            whole=whole if visit.scope["method"] != "HEAD" else None,
+            private=private,
+            base_url=upstream.url.encode(),
+        )
+        await visit.send({"type": "http.response.start", "status": status, "headers": headers})
+        if whole is not None:
+            await visit.send({"type": "http.response.body", "body": whole})
+            return status
+        watch = asyncio.create_task(_watch(receive, connection))
+        try:
+            while True:
+                async with asyncio.timeout(self._manners.stream_idle):
+                    chunk = await connection.read()
+                if chunk is None:
+                    break
+                await visit.send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await visit.send({"type": "http.response.body", "body": b""})
+        except (ConnectionBroken, TimeoutError):
+            return 502  # the head is out: uvicorn cuts the connection, which is how the caller learns of it
+        finally:
+            watch.cancel()
+        return status
+
+    async def _answer_here(
+        self, visit: "_Visit", head: Head, lines: list[bytes], max_body: int, receive: Receive
+    ) -> int:
+        """The gateway's own endpoints get the same cleaned request as a service would."""
+        body = await self._read_whole(receive, head, max_body)
+
+        async def receive_body() -> Message:
+            nonlocal body
+            if body is None:
+                return await receive()
+            message: Message = {"type": "http.request", "body": body, "more_body": False}
+            body = None
+            return message
+
+        status = 500
+        private = head.authorization is not None
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = answers.passed_on(
+                    status, message["headers"], visit.headers(), whole=None, private=private, base_url=b"\0"
+                )
+                message = {**message, "headers": headers}
+            await visit.send(message)
+
+        headers = [(b"host", head.host)]
+        for line in lines:
+            name, _, value = line.partition(b": ")
+            headers.append((name, value))
+        if body:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await self._own({**visit.scope, "headers": headers}, receive_body, send_marked)
+        return status
+
+    async def _read_whole(self, receive: Receive, head: Head, max_body: int) -> bytes | None:
+        """The body of a request to the gateway itself: small, so read before anything is done about it."""
+        if not head.chunked and not head.length:
+            return None
+        parts: list[bytes] = []
+        size = head.length or 0
+        try:
+            async with asyncio.timeout(self._manners.timeout):
+                while size <= max_body:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise CallerLeft
+                    parts.append(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+                    size = sum(map(len, parts))
+        except TimeoutError as error:
+            raise RequestTimeout("the request did not arrive in time", headers={"connection": "close"}) from error
+        raise BodyTooLarge(f"at most {max_body} bytes are taken here", headers={"connection": "close"})
+
+    async def _tell_options(self, visit: "_Visit", head: Head, raw_path: bytes) -> int:
+        methods = sorted({*self._routes.methods(raw_path), "OPTIONS"})
+        asked = any(line.startswith(b"access-control-request-method: ") for line in head.lines)
+        if head.origin is not None and asked:
+            headers = [*self._origins.preflight(head.origin, methods), *visit.headers(cors=False)]
+        else:
+            headers = [(b"allow", ", ".join(methods).encode()), *visit.headers()]
+        await visit.send({"type": "http.response.start", "status": 204, "headers": headers})
+        await visit.send({"type": "http.response.body", "body": b""})
+        return 204
+
+    async def _refuse(self, visit: "_Visit", refusal: Refusal) -> int:
+        path = visit.scope["raw_path"].decode("ascii", "replace")
+        status, headers, body = answers.problem(refusal, visit.request_id, path)
+        if visit.started:
+            return status
+        await visit.send({"type": "http.response.start", "status": status, "headers": headers + visit.headers()})
+        await visit.send({"type": "http.response.body", "body": body})
+        return status
+
+
+class _Visit:
+    """What is known of one request while it is here."""
+
+    __slots__ = ("_arrived", "_send", "_tick", "allowance", "caller", "own", "request_id", "route", "scope", "started",
+                 "traceparent")  # fmt: skip
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.scope = scope
+        self._send = send
+        self._arrived = time.time()
+        self._tick = time.perf_counter()
+        self.request_id = f"{_random.getrandbits(128):032x}"
+        self.traceparent = ""
+        self.route = "unrouted"
+        self.caller = "anonymous"
+        self.allowance: tuple[Header, ...] = ()
+        self.own: list[Header] = []
+        self.started = False
+
+    def identify(self, head: Head) -> None:
+        """Take the caller's request id and trace where they are well-formed, else our own."""
+        if head.request_id is not None:
+            given = head.request_id.decode("latin-1")
+            if REQUEST_ID.match(given):
+                self.request_id = given
+        span = f"{_random.getrandbits(64) | 1:016x}"
+        if head.traceparent is not None:
+            given = head.traceparent.decode("latin-1")
+            if TRACEPARENT.match(given):
+                self.traceparent = f"{given[:36]}{span}{given[52:]}"
+                return
+        self.traceparent = f"00-{_random.getrandbits(128) | 1:032x}-{span}-01"
+
+    async def send(self, message: Message) -> None:
+        self.started = True
+        await self._send(message)
+
+    def headers(self, *, cors: bool = True) -> list[Header]:
+        """The front door's own headers on every answer."""
+        own = [(b"x-request-id", self.request_id.encode()), answers.NOSNIFF, *self.allowance]
+        return own + self.own if cors else own
+
+    def record(self, journal: Journal, status: int) -> None:
+        journal.record(
+            at=self._arrived,
+            method=self.scope["method"],
+            path=self.scope["raw_path"].decode("ascii", "replace"),
+            route=self.route,
+            status=status,
+            seconds=time.perf_counter() - self._tick,
+            request_id=self.request_id,
+            traceparent=self.traceparent,
+            caller=self.caller,
+        )
+
+
+async def _watch(receive: Receive, connection: Connection) -> None:
+    """While an answer streams, notice a caller who leaves; otherwise an endless stream would never end."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    connection.give_up(ConnectionBroken("the caller left", answered=True))

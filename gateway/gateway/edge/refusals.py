@@ -1,0 +1,85 @@
+"""What the front door itself says no with, before any service is asked."""
+
+from shared.errors import BadUpstream, Malformed, NotFound, Refusal, TooLarge, TooMany, Unauthenticated, Unavailable
+
+
+class MalformedPath(Malformed):
+    """The path can be read in two ways (encoded slash or dot, empty segment, backslash, `;`), so it is not read."""
+
+
+class MalformedHost(Malformed):
+    """Exactly one well-formed Host header is required (RFC 9112 §3.2)."""
+
+
+class MalformedHeader(Malformed):
+    """A header that two parsers may understand differently."""
+
+
+class UnsupportedTransferCoding(Malformed):
+    """Only `chunked` is understood; anything else would change meaning on the way."""
+
+
+class InvalidToken(Unauthenticated):
+    """The access token is forged, expired or meant for somebody else."""
+
+
+class UnknownPath(NotFound):
+    """No route has this prefix: the front door denies by default."""
+
+
+class MethodNotAllowed(Refusal):
+    status = 405
+    title = "Method not allowed"
+
+
+class RequestTimeout(Refusal):
+    """The caller did not send its request in time."""
+
+    status = 408
+    title = "Request took too long to arrive"
+
+
+class BodyTooLarge(TooLarge):
+    """The body exceeds what this path takes."""
+
+
+class UrlTooLong(Refusal):
+    status = 414
+    title = "Address too long"
+
+
+class HeadersTooLarge(Refusal):
+    status = 431
+    title = "Header fields too large"
+
+
+class RateLimited(TooMany):
+    """The caller's allowance for this window is used up."""
+
+
+class OriginNotAllowed(Refusal):
+    """A browser asked for an origin that is not on the allow-list."""
+
+    status = 403
+    title = "Not allowed"
+
+
+class ServiceUnreachable(Unavailable):
+    """No connection to the service could be made; nothing of the request was sent."""
+
+
+class ServiceBusy(Unavailable):
+    """All connections to the service are in use; nothing of the request was sent."""
+
+
+class ServiceFailed(BadUpstream):
+    """The connection broke after the request was sent: whether it took effect is unknown."""
+
+    title = "A service did not answer properly"
+
+
+class DeadlineExceeded(Refusal):
+    """The service did not answer within the budget: whether the request took effect is unknown."""
+
+    status = 504
+    title = "A service took too long"

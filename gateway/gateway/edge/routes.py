@@ -1,0 +1,99 @@
+"""Which service answers which prefix: a table, longest prefix first, everything else denied."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypedDict
+
+from gateway.edge.refusals import MethodNotAllowed, UnknownPath
+
+OWN: Final = "gateway"
+ANY: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
+
+
+class _Row(TypedDict, total=False):
+    prefix: str
+    service: str
+    methods: list[str]
+    max_body: int
+    timeout_seconds: float
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`max_body` in bytes and `timeout` in seconds where this path differs from the rest; `limit` names a policy."""
+
+    prefix: str
+    service: str
+    methods: tuple[str, ...]
+    max_body: int | None = None
+    timeout: float | None = None
+    limit: str | None = None
+
+
+class Routes:
+    """A prefix matches whole segments. HEAD goes where GET goes."""
+
+    def __init__(self, table: Iterable[Route]) -> None:
+        self.table = tuple(table)
+        self._by_prefix: dict[bytes, dict[str, Route]] = {}
+        for route in self.table:
+            methods = self._by_prefix.setdefault(route.prefix.encode(), {})
+            for method in (*route.methods, *(["HEAD"] if "GET" in route.methods else [])):
+                if method in methods:
+                    raise ValueError(f"{method} {route.prefix} is routed twice")
+                methods[method] = route
+
+    def services(self) -> set[str]:
+        """Every service named in the table but the gateway itself."""
+        return {route.service for route in self.table} - {OWN}
+
+    def find(self, method: str, path: bytes) -> Route:
+        """The route of a checked path.
+
+        :raises UnknownPath: 404
+        :raises MethodNotAllowed: 405, with Allow
+        """
+        prefix = path
+        while prefix:
+            methods = self._by_prefix.get(prefix)
+            if methods is not None:
+                route = methods.get(method)
+                if route is None:
+                    allow = ", ".join(sorted({*methods, "OPTIONS"}))
+                    raise MethodNotAllowed(f"{method} is not offered here", headers={"allow": allow})
+                return route
+            prefix = prefix[: prefix.rfind(b"/")]
+        raise UnknownPath("nothing is offered at this address")
+
+    def methods(self, path: bytes) -> list[str]:
+        """What is offered at a checked path, for a browser's preflight.
+
+        :raises UnknownPath: 404
+        """
+        prefix = path
+        while prefix:
+            found = self._by_prefix.get(prefix)
+            if found is not None:
+                return sorted(found)
+            prefix = prefix[: prefix.rfind(b"/")]
+        raise UnknownPath("nothing is offered at this address")
+
+
+def load(path: Path | None = None) -> Routes:
+    """The routing table of a file, or the one shipped in this package."""
+    source = path or Path(__file__).with_name("routes.json")
+    rows: Mapping[str, list[_Row]] = json.loads(source.read_text())
+    return Routes(
+        Route(
+            prefix=row["prefix"],
+            service=row["service"],
+            methods=tuple(row.get("methods", ANY)),
+            max_body=row.get("max_body"),
+            timeout=row.get("timeout_seconds"),
+            limit=row.get("limit"),
+        )
+        for row in rows["routes"]
+    )

@@ -1,0 +1,123 @@
+"""The connections to one service: kept alive, bounded, each idle for less time than the service keeps it."""
+
+import asyncio
+from collections import deque
+from urllib.parse import urlsplit
+
+from gateway.edge.connection import Connection
+from gateway.edge.refusals import ServiceBusy, ServiceUnreachable
+
+
+class Upstream:
+    """`idle_seconds` must stay below the service's own keep-alive (uvicorn: 5 s), or a request may meet a
+    connection that is just being closed."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        max_connections: int = 256,
+        connect_seconds: float = 1.0,
+        idle_seconds: float = 4.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or parts.hostname is None or parts.path not in {"", "/"}:
+            raise ValueError(f"{name}: expected http://host[:port], got {url!r}")
+        self.name = name
+        self.url = url.rstrip("/")
+        self.host = parts.hostname
+        self.port = parts.port or 80
+        self.authority = parts.netloc.encode()
+        self._max = max_connections
+        self._connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
+        self._idle: list[Connection] = []
+        self._connections: set[Connection] = set()
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._retries = 10.0
+
+    async def acquire(self, *, fresh: bool = False) -> Connection:
+        """A connection with no exchange on it; a new one where `fresh`.
+
+        :raises ServiceUnreachable: 503, none could be made
+        :raises ServiceBusy: 503, all are in use for longer than a connect may take
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            oldest = loop.time() - self._idle_seconds
+            while self._idle and not fresh:
+                connection = self._idle.pop()
+                if connection.open and connection.idle_since > oldest:
+                    return connection
+                connection.close()
+            if len(self._connections) + self._opening < self._max:
+                return await self._open(loop)
+            if self._idle:
+                self._idle.pop(0).close()
+            await self._wait_for_room(loop)
+
+    def release(self, connection: Connection, *, request_sent: bool) -> None:
+        """Give a connection back; it is kept where both sides ended their message properly."""
+        if connection.finished(request_sent=request_sent):
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+            self._let_in()
+        else:
+            connection.close()
+
+    def may_retry(self) -> bool:
+        """Retries are a tenth of the live requests at most, so that a sick service is not asked twice as much."""
+        if self._retries < 1:
+            return False
+        self._retries -= 1
+        return True
+
+    def count_request(self) -> None:
+        if self._retries < 10:  # noqa: PLR2004 - the burst
+            self._retries += 0.1
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+        self._idle.clear()
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        self._opening += 1
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop, self._lost), self.host, self.port
+                )
+        except OSError as error:  # TimeoutError is one
+            raise ServiceUnreachable(f"{self.name} cannot be reached", headers={"retry-after": "1"}) from error
+        else:
+            if connection.open:
+                self._connections.add(connection)
+            return connection
+        finally:
+            self._opening -= 1
+            self._let_in()
+
+    async def _wait_for_room(self, loop: asyncio.AbstractEventLoop) -> None:
+        room = loop.create_future()
+        self._waiting.append(room)
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                await room
+        except TimeoutError as error:
+            raise ServiceBusy(f"{self.name} is busy", headers={"retry-after": "1"}) from error
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            room = self._waiting.popleft()
+            if not room.done():
+                room.set_result(None)
+                return
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._let_in()
