@@ -1,0 +1,215 @@
+"""Who may do what: one declared table per service (operation -> Rule), enforced before a request is read.
+
+Every service verifies the token itself; no header but `Authorization` says who is calling. An operation
+without a row cannot be served. Ownership is proven in the handler (`caller.must_own`): a handler of an owned
+operation that returns without having proven it fails loudly, and nothing it did is kept.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+
+from shared.database import Unknown
+from shared.errors import Forbidden, Unauthenticated
+
+
+log = logging.getLogger(__name__)
+
+
+class InvalidToken(Unauthenticated):
+    """The access token is missing, expired, not ours, or not for us."""
+
+
+class NotPermitted(Forbidden):
+    """The caller's roles or scopes do not include this operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may call one operation."""
+
+    public: bool = False
+    owners: frozenset[str] = frozenset()
+    """Roles that may call it for what is their own."""
+    staff: frozenset[str] = frozenset()
+    """Roles that may call it whoever owns the object."""
+    scopes: frozenset[str] = frozenset()
+    """Partner scopes of which one is enough; what a partner may see of whom is the service's rule (consent)."""
+
+
+def anyone() -> Rule:
+    return Rule(public=True)
+
+
+def owner(*roles: str, staff: tuple[str, ...] = (), scopes: tuple[str, ...] = ()) -> Rule:
+    """People with one of these roles for their own objects; `staff` roles and partner `scopes` besides."""
+    return Rule(owners=frozenset(roles), staff=frozenset(staff), scopes=frozenset(scopes))
+
+
+def staff(*roles: str, scopes: tuple[str, ...] = ()) -> Rule:
+    return Rule(staff=frozenset(roles), scopes=frozenset(scopes))
+
+
+Access = Mapping[str, Rule]
+"""operationId -> Rule."""
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who is asking, as far as this operation's rule admitted them."""
+
+    rule: Rule
+    id: UUID | None = None
+    """The account, which is the learner's id; None for partners and for strangers on public operations."""
+    client_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    proven: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        """For records of who did something and for the scope of idempotency keys."""
+        return str(self.id or self.client_id or "anonymous")
+
+    @property
+    def is_staff(self) -> bool:
+        return bool(self.roles & self.rule.staff)
+
+    @property
+    def own_id(self) -> UUID:
+        """The id whose objects this operation touches, where it is about the caller's own."""
+        if self.id is None:
+            raise NotPermitted("this operation is for people")
+        self.proven = True
+        return self.id
+
+    def must_own(self, owner_id: UUID) -> None:
+        """Raises Unknown, as if there were no such object, unless it is the caller's or they are staff here."""
+        self.proven = True
+        if not (self.is_staff or (self.id == owner_id and self.roles & self.rule.owners)):
+            raise Unknown("no such object")
+
+    def admits_partner(self) -> bool:
+        """Whether a partner calls with a sufficient scope; consent is then for the service to check."""
+        if self.client_id is not None and self.scopes & self.rule.scopes:
+            self.proven = True
+            return True
+        return False
+
+
+LEEWAY_SECONDS: Final = 30
+LONGEST_TOKEN: Final = 8192
+CACHED_TOKENS: Final = 10_000
+COOL_DOWN_SECONDS: Final = 5.0
+KEYS_MAX_AGE_SECONDS: Final = 300.0
+
+FetchKeys = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Fetches a JWK set (RFC 7517). Any: JSON."""
+
+
+class TokenVerifier:
+    """Checks access tokens: EdDSA only, `typ: at+jwt`, exact issuer and audience, expiry.
+
+    Verified tokens are kept, keyed by the whole token, and their expiry is looked at on every hit. Keys are
+    fetched when an unknown `kid` appears, at most once per cool-down; while the issuer is away the known keys
+    go on working.
+    """
+
+    def __init__(self, issuer: str, audience: str, fetch_keys: FetchKeys) -> None:
+        self.issuer, self.audience, self._fetch_keys = issuer, audience, fetch_keys
+        self._keys: dict[str, Any] = {}  # Any: PyJWT's key objects
+        self._fetched = float("-inf")
+        self._fetching = asyncio.Lock()
+        self._verified: OrderedDict[str, dict[str, Any]] = OrderedDict()  # Any: JWT claims
+
+    async def verify(self, token: str) -> dict[str, Any]:  # Any: JWT claims
+        """The token's claims; raises InvalidToken."""
+        claims = self._verified.get(token)
+        if claims is not None and claims["kid"] in self._keys and time.monotonic() - self._fetched < KEYS_MAX_AGE_SECONDS:
+            if claims["exp"] + LEEWAY_SECONDS <= time.time():
+                raise InvalidToken("the access token has expired")
+            return claims
+        claims = await self._check(token)
+        self._verified[token] = claims
+        if len(self._verified) > CACHED_TOKENS:
+            self._verified.popitem(last=False)
+        return claims
+
+    async def _check(self, token: str) -> dict[str, Any]:
+        if len(token) > LONGEST_TOKEN:
+            raise InvalidToken("the access token is too long")
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError as error:
+            raise InvalidToken("the access token cannot be read") from error
+        if header.get("alg") != "EdDSA" or header.get("typ") != "at+jwt" or "crit" in header:
+            raise InvalidToken("not an access token of this platform")
+        kid = str(header.get("kid", ""))
+        key = await self._key(kid)
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=["EdDSA"],
+                audience=self.audience,
+                issuer=self.issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": True},
+            )
+        except jwt.InvalidTokenError as error:
+            raise InvalidToken(f"the access token is not valid: {error}") from error
+        return {**claims, "kid": kid}
+
+    async def _key(self, kid: str) -> Any:  # Any: PyJWT's key object
+        age = time.monotonic() - self._fetched
+        if (kid not in self._keys and age > COOL_DOWN_SECONDS) or age > KEYS_MAX_AGE_SECONDS:
+            async with self._fetching:
+                if time.monotonic() - self._fetched > COOL_DOWN_SECONDS:
+                    await self._refresh()
+        if kid not in self._keys:
+            raise InvalidToken("the access token is signed by an unknown key")
+        return self._keys[kid]
+
+    async def _refresh(self) -> None:
+        try:
+            document = await self._fetch_keys()
+            keys = jwt.PyJWKSet.from_dict(dict(document)).keys
+        except Exception:  # the issuer may fail in any way; the keys we know go on working
+            if not self._keys:
+                raise
+            log.warning("the issuer's keys could not be fetched", exc_info=True)
+            self._fetched = time.monotonic()
+            return
+        self._keys = {str(key.key_id): key.key for key in keys}
+        self._verified.clear()
+        self._fetched = time.monotonic()
+
+    async def admit(self, rule: Rule, authorization: str | None) -> Caller:
+        """The caller, if the rule lets them in; raises InvalidToken (401) or NotPermitted (403)."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            if rule.public:
+                return Caller(rule)
+            raise InvalidToken("sign in and send the access token", headers={"WWW-Authenticate": "Bearer"})
+        claims = await self.verify(token.strip())
+        caller = _caller(rule, claims)
+        if not rule.public and not (caller.roles & (rule.owners | rule.staff) or caller.scopes & rule.scopes):
+            raise NotPermitted("your roles or scopes do not include this operation")
+        return caller
+
+
+def _caller(rule: Rule, claims: Mapping[str, Any]) -> Caller:
+    if "client_id" in claims:
+        return Caller(rule, client_id=str(claims["client_id"]), scopes=frozenset(str(claims.get("scope", "")).split()))
+    try:
+        account = UUID(str(claims["sub"]))
+    except ValueError as error:
+        raise InvalidToken("the access token names no account") from error
+    return Caller(rule, id=account, roles=frozenset(map(str, claims.get("roles", ()))))

@@ -1,0 +1,84 @@
+"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, see to its parked messages."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from shared.messaging import parked
+from shared.migrate import migrate
+from shared.service import Process, Service, stop_on_signals
+from shared.settings import ServiceSettings
+from shared.telemetry import log_as_json
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(settings: type[S], build: Callable[[S], Service]) -> None:
+    """The command line of one service; its settings come from the environment."""
+    parser = argparse.ArgumentParser(description=build.__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("run", help="serve (the default)")
+    commands.add_parser("migrate", help="bring the database to this release's schema")
+    commands.add_parser("openapi", help="print the OpenAPI document")
+    table = commands.add_parser("parked", help="messages that could not be handled")
+    actions = table.add_subparsers(dest="action", required=True)
+    actions.add_parser("list")
+    for name in ("show", "redrive", "discard"):
+        action = actions.add_parser(name)
+        action.add_argument("parked_id", type=UUID)
+        if name != "show":
+            action.add_argument("--by", required=True, help="who decides")
+            action.add_argument("--reason", required=True)
+        if name == "redrive":
+            action.add_argument("--body", type=Path, help="a mended message to handle in its place")
+    arguments = parser.parse_args()
+
+    service = build(settings())  # every value comes from the environment
+    if arguments.command == "migrate":
+        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
+        asyncio.run(migrate(service.settings.database_url, service.versions))
+    elif arguments.command == "openapi":
+        asyncio.run(_print_openapi(service))
+    elif arguments.command == "parked":
+        asyncio.run(_parked(service, arguments))
+    else:
+        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
+        asyncio.run(_run(service))
+
+
+async def _run(service: Service) -> None:
+    async with stop_on_signals() as stop:
+        await Process(service).run(stop)
+
+
+async def _print_openapi(service: Service) -> None:
+    json.dump(Process(service).api.openapi(), sys.stdout, indent=2)
+
+
+async def _parked(service: Service, arguments: argparse.Namespace) -> None:
+    database = Process(service).database
+    out = sys.stdout
+    try:
+        if arguments.action == "redrive":
+            body = arguments.body.read_bytes() if arguments.body else None
+            handled = await parked.redrive(
+                database, service.inbox, arguments.parked_id, by=arguments.by, reason=arguments.reason, body=body
+            )
+            out.write("handled\n" if handled else "had been handled meanwhile\n")
+        elif arguments.action == "discard":
+            await parked.discard(database, arguments.parked_id, by=arguments.by, reason=arguments.reason)
+            out.write("discarded\n")
+        else:
+            async with database.transaction() as session:
+                for row in await parked.list_parked(session):
+                    if arguments.action == "list":
+                        out.write(f"{row.parked_id}  {row.parked_at:%Y-%m-%d %H:%M:%SZ}  {row.type}  {row.reason}\n")
+                    elif row.parked_id == arguments.parked_id:
+                        out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
+    finally:
+        await database.dispose()

@@ -1,0 +1,163 @@
+"""PostgreSQL: one engine per purpose, one transaction per request, message or job."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, TypeVar
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import DateTime, MetaData, Uuid, func, select
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from shared.clock import Clock, system_clock
+from shared.errors import NotFound
+
+NAMES = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def is_database_down(error: BaseException) -> bool:
+    """Whether the database is away (then a loop waits and goes on), rather than our statement at fault."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or is_database_down(error.orig or OSError())
+    state: object = getattr(error, "sqlstate", None)
+    if isinstance(state, str) and state:
+        return state[:2] in _AWAY and state != _STATEMENT_TIMEOUT
+    return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.PostgresError)
+
+
+_AWAY = {"08", "53", "57"}  # connection exception, insufficient resources, operator intervention
+_STATEMENT_TIMEOUT = "57014"
+
+
+class TableBase(DeclarativeBase):
+    """Subclass once per service (`class Base(TableBase)` with its own MetaData), then map tables on that."""
+
+    __abstract__ = True
+    type_annotation_map: ClassVar[Mapping[Any, Any]] = {  # Any: SQLAlchemy's own signature
+        datetime: DateTime(timezone=True),
+        UUID: Uuid(),
+        dict[str, Any]: JSONB(),  # Any: JSON as it came
+        list[str]: JSONB(),
+    }
+
+
+def new_metadata() -> MetaData:
+    """Constraint names are part of the schema: named alike everywhere, so that a refusal can be told by its name."""
+    return MetaData(naming_convention=NAMES)
+
+
+class Unknown(NotFound):
+    """There is no such row, or it is not the caller's to see."""
+
+    code = "not_found"
+
+
+Row = TypeVar("Row", bound=DeclarativeBase)
+
+
+async def fetch(session: AsyncSession, table: type[Row], key: object, *, lock: bool = False) -> Row:
+    """The row with that primary key, locked for this transaction if asked; raises Unknown."""
+    row = await session.get(table, key, with_for_update=True if lock else None, populate_existing=lock)
+    if row is None:
+        raise Unknown(f"no {table.__name__.lower()} {key}")
+    return row
+
+
+async def take_turns(session: AsyncSession, *subject: object) -> None:
+    """Wait for our turn on a subject (a learner, an order); held until the transaction ends.
+
+    Without it two facts handled at once each miss the other and neither draws the conclusion.
+    """
+    await session.execute(select(func.pg_advisory_xact_lock(lock_number(*subject))))
+
+
+def now(session: AsyncSession) -> datetime:
+    """The instant, from the clock this process was given."""
+    clock: Clock = session.info["clock"]
+    return clock()
+
+
+def lock_number(*subject: object) -> int:
+    digest = hashlib.sha256("/".join(map(str, subject)).encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+class Poked(Protocol):
+    """Is told that an event was committed."""
+
+    def poke(self) -> None: ...
+
+
+class Database:
+    """The engines of one process: `web` for requests, `messaging` for relay, inbox and jobs.
+
+    They are separate so that a flood of requests cannot starve the events. Both wait at most
+    `pool_timeout_seconds` for a connection (sqlalchemy.exc.TimeoutError, answered with 503).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        *,
+        wakeup: "Poked",
+        clock: Clock = system_clock,
+        pool_size: int = 5,
+        pool_timeout_seconds: float = 2.0,
+    ) -> None:
+        self.url, self.clock = url, clock
+        self.web = _engine(url, f"{service}/web", pool_size, pool_timeout_seconds)
+        self.messaging = _engine(url, f"{service}/messaging", pool_size, 30.0)
+        info = {"clock": clock, "wakeup": wakeup}
+        self.requests = async_sessionmaker(self.web, expire_on_commit=False, info=info)
+        self.reads = async_sessionmaker(
+            self.web.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False, info=info
+        )
+        self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One unit of work outside a request (a job, a message): committed at the end, rolled back on any error."""
+        async with self.messages() as session, session.begin():
+            yield session
+
+    async def dispose(self) -> None:
+        await self.web.dispose()
+        await self.messaging.dispose()
+
+
+def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=size,
+        pool_timeout=timeout,
+        pool_pre_ping=True,  # after a database restart the first request finds a dead connection otherwise
+        connect_args={"server_settings": {"application_name": name, "timezone": "UTC"}, "timeout": 5},
+    )
+
+
+def driver_dsn(url: str) -> dict[str, Any]:  # Any: asyncpg.connect's keyword arguments
+    """The same database for a bare asyncpg connection (LISTEN, COPY)."""
+    parsed = make_url(url)
+    host = parsed.query.get("host", parsed.host)
+    return {
+        "host": host,
+        "port": parsed.port,
+        "user": parsed.username,
+        "password": parsed.password,
+        "database": parsed.database,
+    }

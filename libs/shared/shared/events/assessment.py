@@ -1,0 +1,122 @@
+"""What assessment announces. Marks are whole or decimal points of 100, as strings, so that no float touches them."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from shared.events.base import Event, Instant
+
+
+class WindowPublished(Event, type="assessment.window.published.v1", subject="window_id"):
+    """A half-open span [opens_at, closes_at) in which work may be handed in."""
+
+    window_id: UUID
+    opens_at: Instant
+    closes_at: Instant
+
+
+class WindowClosed(Event, type="assessment.window.closed.v1", subject="window_id"):
+    window_id: UUID
+    closed_at: Instant
+
+
+class SubmissionReceived(
+    Event, type="assessment.submission.received.v1", subject="submission_id", heard_by=("enrolment",)
+):
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    window_id: UUID
+    attempt_no: int
+    sha256: str
+    received_at: Instant
+
+
+class SubmissionVoided(
+    Event, type="assessment.submission.voided.v1", subject="submission_id", heard_by=("enrolment",)
+):
+    """It never counted: no attempt is used, no mark will be released."""
+
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    reason_code: str
+    voided_at: Instant
+
+
+class AssessmentPassed(
+    Event, type="assessment.assessment.passed.v1", subject="submission_id", heard_by=("credentials", "enrolment")
+):
+    """A moderated result was released: provisional until the board ratifies it."""
+
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    course_version_id: UUID
+    module_family: str
+    attempt_no: int
+    mark: Decimal
+    capped: bool
+    released_at: Instant
+
+
+class AssessmentFailed(
+    Event, type="assessment.assessment.failed.v1", subject="submission_id", heard_by=("credentials", "enrolment")
+):
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    course_version_id: UUID
+    module_family: str
+    attempt_no: int
+    mark: Decimal
+    released_at: Instant
+
+
+class AttemptsExhausted(
+    Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", heard_by=("enrolment",)
+):
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    attempts_used: int
+    exhausted_at: Instant
+
+
+class CreditAwarded(
+    Event, type="assessment.credit.awarded.v1", subject="credit_id", heard_by=("credentials", "enrolment")
+):
+    """The board ratified a pass. At most once per learner and module family."""
+
+    credit_id: UUID
+    learner_id: UUID
+    enrolment_id: UUID
+    submission_id: UUID
+    course_id: UUID
+    course_version_id: UUID
+    course_code: str
+    course_title: str
+    module_family: str
+    subject_id: UUID
+    subject_name: str
+    """As at the award of credit; a later renaming does not touch it."""
+    credits: int
+    level: int
+    mark: Decimal
+    attempt_no: int
+    board_id: UUID
+    regulations_version: str
+    ratified_at: Instant
+
+
+class CreditRevoked(
+    Event, type="assessment.credit.revoked.v1", subject="credit_id", heard_by=("credentials", "enrolment")
+):
+    """A later decision of the board took the credit away. reason_code: misconduct, appeal, error."""
+
+    credit_id: UUID
+    learner_id: UUID
+    reason_code: str
+    board_id: UUID
+    revoked_at: Instant

@@ -1,0 +1,64 @@
+"""What every event is: a frozen fact about one subject, named `service.noun.past-verb.vN`."""
+
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
+
+Instant = Annotated[
+    AwareDatetime, PlainSerializer(lambda at: at.isoformat().replace("+00:00", "Z"), return_type=str, when_used="json")
+]
+"""An RFC 3339 instant in UTC."""
+
+_types: dict[str, type["Event"]] = {}
+
+
+class Fact(BaseModel):
+    """A part of an event: frozen; fields it does not know are ignored, so that producers may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(Fact):
+    """A fact that has happened.
+
+    `type` is the CloudEvents type and the routing key; `subject` names the field that holds the aggregate's
+    id; `heard_by` are the services whose inboxes take it (checked against those inboxes): an event that
+    somebody hears must find a queue, or the relay keeps it.
+    """
+
+    type: ClassVar[str]
+    subject: ClassVar[str]
+    heard_by: ClassVar[frozenset[str]]
+
+    def __init_subclass__(cls, *, type: str, subject: str, heard_by: tuple[str, ...] = (), **_: Any) -> None:  # noqa: A002
+        # Any: whatever else pydantic's metaclass passes on
+        super().__init_subclass__()
+        cls.type, cls.subject, cls.heard_by = type, subject, frozenset(heard_by)
+        if type in _types:
+            message = f"two events are called {type}"
+            raise TypeError(message)
+        _types[type] = cls
+
+    @property
+    def service(self) -> str:
+        return self.type.partition(".")[0]
+
+    @property
+    def aggregate_id(self) -> str:
+        return str(getattr(self, type(self).subject))
+
+    @property
+    def partition_key(self) -> str:
+        """The learner where there is one, else the subject."""
+        return str(getattr(self, "learner_id", None) or self.aggregate_id)
+
+
+def registry() -> MappingProxyType[str, type[Event]]:
+    """Every event type known to this release, by its wire name."""
+    from shared.events import assessment, catalogue, credentials, enrolment, gateway, payments  # noqa: F401, PLC0415 - they register themselves
+
+    return MappingProxyType(_types)
+
+
+__all__ = ["Event", "Fact", "Instant", "registry"]

@@ -1,0 +1,107 @@
+"""What the catalogue announces."""
+
+from uuid import UUID
+
+from shared.events.base import Event, Fact, Instant
+
+
+class Outcome(Fact):
+    code: str
+    text: str
+
+
+class Skill(Fact):
+    name: str
+    framework: str
+    url: str
+
+
+class CoursePublished(
+    Event,
+    type="catalogue.course.published.v1",
+    subject="course_id",
+    heard_by=("payments", "enrolment", "assessment", "credentials"),
+):
+    """A course is on sale in its first frozen version."""
+
+    course_id: UUID
+    course_version_id: UUID
+    version: int
+    slug: str
+    code: str
+    title: str
+    description: str
+    subject_id: UUID
+    subject_name: str
+    """The award name: what stands in a title such as "PGCert in …"."""
+    institution_id: UUID
+    institution_name: str
+    credits: int
+    level: int
+    module_family: str
+    """Versions of one module share it; credit is given once per family."""
+    weeks: int
+    criteria: str
+    """What the badge says had to be done."""
+    outcomes: tuple[Outcome, ...] = ()
+    skills: tuple[Skill, ...] = ()
+    published_at: Instant
+
+
+class CourseUpdated(
+    CoursePublished,
+    type="catalogue.course.updated.v1",
+    subject="course_id",
+    heard_by=("payments", "enrolment", "assessment", "credentials"),
+):
+    """A later frozen version replaces the one on sale; learners keep the version they bought."""
+
+
+class Unit(Fact):
+    unit_id: UUID
+    position: int
+    title: str
+    minutes: int
+    objectives: tuple[str, ...] = ()
+    text: str
+    """Study text, Markdown."""
+
+
+class MaterialsPublished(
+    Event, type="catalogue.materials.published.v1", subject="course_version_id", heard_by=("enrolment",)
+):
+    """The study materials of one frozen course version."""
+
+    course_id: UUID
+    course_version_id: UUID
+    units: tuple[Unit, ...]
+
+
+class CourseWithdrawn(
+    Event,
+    type="catalogue.course.withdrawn.v1",
+    subject="course_id",
+    heard_by=("payments", "enrolment"),
+):
+    """No new sales; those who bought it go on."""
+
+    course_id: UUID
+    withdrawn_at: Instant
+
+
+class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id", heard_by=("payments",)):
+    """A price row with its date. A course's price at an instant is the row with the latest `valid_from` not after it."""
+
+    course_id: UUID
+    price_id: UUID
+    amount_minor: int
+    currency: str
+    valid_from: Instant
+
+
+class SubjectRenamed(Event, type="catalogue.subject.renamed.v1", subject="subject_id", heard_by=("credentials",)):
+    """A label only: credit keeps the name it was awarded under."""
+
+    subject_id: UUID
+    award_name: str
+    effective_from: Instant

@@ -1,0 +1,79 @@
+"""What credentials announces."""
+
+from uuid import UUID
+
+from shared.events.base import Event, Fact, Instant
+
+
+class BadgeIssued(Event, type="credentials.badge.issued.v1", subject="badge_id", heard_by=("enrolment",)):
+    badge_id: UUID
+    learner_id: UUID
+    credit_id: UUID | None = None
+    award_id: UUID | None = None
+    course_id: UUID | None = None
+    credential_url: str
+    issued_at: Instant
+
+
+class BadgeRevoked(Event, type="credentials.badge.revoked.v1", subject="badge_id", heard_by=("enrolment",)):
+    badge_id: UUID
+    learner_id: UUID
+    credit_id: UUID | None = None
+    reason_code: str
+    revoked_at: Instant
+
+
+class TranscriptIssued(Event, type="credentials.transcript.issued.v1", subject="transcript_id"):
+    transcript_id: UUID
+    learner_id: UUID
+    version: int
+    sha256: str
+    as_at: Instant
+
+
+class TitlesChanged(Fact):
+    level: str
+    titles_added: tuple[str, ...] = ()
+    titles_removed: tuple[str, ...] = ()
+
+
+class AwardEligibilityChanged(
+    Event, type="credentials.award.eligibility-changed.v1", subject="learner_id", heard_by=("enrolment",)
+):
+    """What the learner may claim is different now; `sequence` orders the changes of one learner."""
+
+    learner_id: UUID
+    sequence: int
+    levels: tuple[TitlesChanged, ...]
+    changed_at: Instant
+
+
+class AwardClaimed(Event, type="credentials.award.claimed.v1", subject="award_id", heard_by=("enrolment",)):
+    award_id: UUID
+    learner_id: UUID
+    level: str
+    title: str
+    rule: str
+    credit_ids: tuple[UUID, ...]
+    regulations_version: str
+    claimed_at: Instant
+
+
+class AwardConferred(Event, type="credentials.award.conferred.v1", subject="award_id", heard_by=("enrolment",)):
+    award_id: UUID
+    learner_id: UUID
+    level: str
+    title: str
+    credit_ids: tuple[UUID, ...]
+    classification: str
+    certificate_number: str
+    conferred_at: Instant
+
+
+class AwardSuperseded(Event, type="credentials.award.superseded.v1", subject="award_id", heard_by=("enrolment",)):
+    """A higher award took up its credit; it still verifies, as superseded."""
+
+    award_id: UUID
+    learner_id: UUID
+    superseded_by: UUID
+    superseded_at: Instant

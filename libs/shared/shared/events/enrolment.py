@@ -1,0 +1,125 @@
+"""What enrolment announces."""
+
+from uuid import UUID
+
+from shared.events.base import Event, Instant
+
+
+class LearnerRegistered(
+    Event, type="enrolment.learner.registered.v1", subject="learner_id", heard_by=("credentials", "payments")
+):
+    """A person filled in the short form. Names stay in enrolment; the version tells when they change."""
+
+    learner_id: UUID
+    name_version: int
+    registered_at: Instant
+
+
+class EligibilityDeclared(Event, type="enrolment.eligibility.declared.v1", subject="learner_id"):
+    """The learner certified both admission criteria themselves, in this version of the text."""
+
+    learner_id: UUID
+    statement_version: str
+    answers_sha256: str
+    declared_at: Instant
+
+
+class EnrolmentActivated(
+    Event,
+    type="enrolment.enrolment.activated.v1",
+    subject="enrolment_id",
+    heard_by=("assessment", "payments", "credentials"),
+):
+    """A paid order line gave access to a course version under the regulations of that day."""
+
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    course_version_id: UUID
+    order_id: UUID
+    order_line_id: UUID
+    regulations_version: str
+    activated_at: Instant
+
+
+class ActivationRefused(
+    Event, type="enrolment.activation.refused.v1", subject="order_line_id", heard_by=("payments",)
+):
+    """A paid line could not become an enrolment; payments gives the money back.
+
+    reason_code: course_withdrawn, already_enrolled, already_passed, not_registered, unknown_course.
+    """
+
+    order_id: UUID
+    order_line_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    reason_code: str
+    refused_at: Instant
+
+
+class AccessGranted(Event, type="enrolment.access.granted.v1", subject="enrolment_id"):
+    enrolment_id: UUID
+    learner_id: UUID
+    entitlements: tuple[str, ...]
+    granted_at: Instant
+
+
+class AccessRevoked(Event, type="enrolment.access.revoked.v1", subject="enrolment_id"):
+    enrolment_id: UUID
+    learner_id: UUID
+    entitlements: tuple[str, ...]
+    reason_code: str
+    revoked_at: Instant
+
+
+class EnrolmentSuspended(
+    Event, type="enrolment.enrolment.suspended.v1", subject="enrolment_id", heard_by=("assessment",)
+):
+    """No submission, no claim until it is reinstated or cancelled. `sequence` orders the states of one enrolment."""
+
+    enrolment_id: UUID
+    learner_id: UUID
+    reason_code: str
+    sequence: int
+    suspended_at: Instant
+
+
+class EnrolmentReinstated(
+    Event, type="enrolment.enrolment.reinstated.v1", subject="enrolment_id", heard_by=("assessment",)
+):
+    enrolment_id: UUID
+    learner_id: UUID
+    sequence: int
+    reinstated_at: Instant
+
+
+class EnrolmentCancelled(
+    Event, type="enrolment.enrolment.cancelled.v1", subject="enrolment_id", heard_by=("assessment",)
+):
+    """Final. reason_code: refunded, withdrawn, payment_lost. A submission not yet ratified is voided."""
+
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    reason_code: str
+    sequence: int
+    cancelled_at: Instant
+
+
+class EnrolmentCompleted(Event, type="enrolment.enrolment.completed.v1", subject="enrolment_id"):
+    """The credit is awarded."""
+
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    completed_at: Instant
+
+
+class EnrolmentFailed(Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id"):
+    """Every attempt is used up; a new enrolment gives new ones."""
+
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    failed_at: Instant

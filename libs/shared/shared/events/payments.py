@@ -1,0 +1,136 @@
+"""What payments announces. Amounts are integer minor units of `currency`."""
+
+from uuid import UUID
+
+from shared.events.base import Event, Fact, Instant
+
+
+class Line(Fact):
+    order_line_id: UUID
+    course_id: UUID
+    course_version_id: UUID
+    list_minor: int
+    discount_minor: int = 0
+    due_minor: int
+
+
+class OrderPlaced(Event, type="payments.order.placed.v1", subject="order_id"):
+    order_id: UUID
+    learner_id: UUID
+    lines: tuple[Line, ...]
+    currency: str
+    expires_at: Instant
+    placed_at: Instant
+
+
+class OrderExpired(Event, type="payments.order.expired.v1", subject="order_id"):
+    order_id: UUID
+    learner_id: UUID
+    expired_at: Instant
+
+
+class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="order_id", heard_by=("enrolment",)):
+    """The money is certain enough to give access. Once per order, ever."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    amount_minor: int
+    currency: str
+    method: str
+    lines: tuple[Line, ...]
+    confirmed_at: Instant
+
+
+class PaymentSettled(Event, type="payments.payment.settled.v1", subject="order_id"):
+    """The provider has paid out; from now on a refund can be asked of it."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    settled_at: Instant
+
+
+class PaymentFailed(Event, type="payments.payment.failed.v1", subject="order_id"):
+    """One attempt to pay is dead; the order can still be paid until it expires."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    reason_code: str
+    failed_at: Instant
+
+
+class PaymentReversed(
+    Event, type="payments.payment.reversed.v1", subject="order_id", heard_by=("enrolment", "credentials")
+):
+    """Confirmed money is gone again."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    reason_code: str
+    lines: tuple[Line, ...]
+    reversed_at: Instant
+
+
+class DuplicateDetected(Event, type="payments.payment.duplicate-detected.v1", subject="order_id"):
+    """A second payment arrived for a paid order; it goes back whole."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    amount_minor: int
+    currency: str
+    detected_at: Instant
+
+
+class AmountMismatch(Event, type="payments.payment.amount-mismatch.v1", subject="order_id"):
+    """What arrived is not what was due. Less: no access. More: access, the difference goes back."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    expected_minor: int
+    received_minor: int
+    currency: str
+    detected_at: Instant
+
+
+class RefundRequested(Event, type="payments.refund.requested.v1", subject="refund_id", heard_by=("enrolment",)):
+    """Access to the line ends now, whenever the provider pays back.
+
+    reason_code: cooling_off, activation_impossible, goodwill. Money returned without a line (a duplicate, an
+    overpayment) has no `order_line_id`, and no enrolment hangs on it.
+    """
+
+    refund_id: UUID
+    order_id: UUID
+    order_line_id: UUID | None = None
+    course_id: UUID | None = None
+    learner_id: UUID
+    amount_minor: int
+    currency: str
+    reason_code: str
+    requested_at: Instant
+
+
+class RefundCompleted(Event, type="payments.refund.completed.v1", subject="refund_id"):
+    refund_id: UUID
+    order_id: UUID
+    order_line_id: UUID | None = None
+    learner_id: UUID
+    amount_minor: int
+    currency: str
+    completed_at: Instant
+
+
+class RefundFailed(Event, type="payments.refund.failed.v1", subject="refund_id"):
+    """The provider refused; a person sees to it."""
+
+    refund_id: UUID
+    order_id: UUID
+    order_line_id: UUID | None = None
+    learner_id: UUID
+    reason_code: str
+    failed_at: Instant

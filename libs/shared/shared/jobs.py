@@ -1,0 +1,91 @@
+"""Door 3, the clock: what a service does when time passes. One replica at a time does a job."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import func, select, text
+
+from shared import telemetry
+from shared.database import Database, is_database_down, lock_number
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a job works with. It opens its own transactions: none may be held while the outside world is asked."""
+
+    database: Database
+    resources: Mapping[type, Any]  # Any: whatever app.py built
+
+    def resource(self, kind: type[R]) -> R:
+        return cast("R", self.resources[kind])
+
+    def now(self) -> datetime:
+        return self.database.clock()
+
+
+JobFunction = Callable[[Work], Awaitable[None]]
+
+
+class Jobs:
+    """The table of what one service does by itself, and how often."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, tuple[float, JobFunction]] = {}
+
+    def every(self, seconds: float) -> Callable[[JobFunction], JobFunction]:
+        def register(job: JobFunction) -> JobFunction:
+            self._jobs[job.__name__] = (seconds, job)
+            return job
+
+        return register
+
+    async def run(self, work: Work) -> None:
+        async with asyncio.TaskGroup() as group:
+            for name, (seconds, job) in self._jobs.items():
+                group.create_task(_repeat(name, seconds, job, work), name=f"job {name}")
+
+
+async def _repeat(name: str, seconds: float, job: JobFunction, work: Work) -> None:
+    while True:
+        telemetry.traceparent.set(telemetry.new_traceparent())
+        telemetry.request_id.set(telemetry.accept_request_id(None))
+        try:
+            await take_turn(name, job, work)
+        except Exception as error:  # a job is tried again at its next time; what fails is told, and counted
+            telemetry.jobs_failed.labels(name).inc()
+            log.log(
+                logging.WARNING if is_database_down(error) else logging.ERROR,
+                "job failed",
+                extra={"job": name},
+                exc_info=error,
+            )
+        await asyncio.sleep(seconds)
+
+
+async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
+    """Do the job unless another replica is at it; whether it was done."""
+    lock = lock_number("job", name)
+    async with work.database.messaging.connect() as connection:
+        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        if not await connection.scalar(select(func.pg_try_advisory_lock(lock))):
+            return False
+        try:
+            await job(work)
+        finally:
+            await connection.scalar(select(func.pg_advisory_unlock(lock)))
+    return True
+
+
+async def forget_old_records(work: Work) -> None:
+    """Housekeeping every service does: idempotency keys live a day, inbox keys ninety."""
+    async with work.database.transaction() as session:
+        await session.execute(text("delete from idempotency_keys where created_at < now() - interval '24 hours'"))
+        await session.execute(text("delete from inbox where handled_at < now() - interval '90 days'"))

@@ -1,0 +1,10 @@
+"""Events between services: outbox, relay, broker, inbox, feed.
+
+A command calls `publish(session, event)`; a service declares `@inbox.on(Event)` handlers. Everything else here
+sees to it that what was committed arrives, in effect once, in whatever order, whatever dies meanwhile.
+"""
+
+from shared.messaging.inbox import Inbox, NotYet
+from shared.messaging.outbox import publish
+
+__all__ = ["Inbox", "NotYet", "publish"]

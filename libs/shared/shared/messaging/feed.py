@@ -1,0 +1,136 @@
+"""The event log as a feed, and the reconciliation that heals whatever the broker lost.
+
+A position alone would skip events: a transaction that took an early position may commit late. So the feed is
+ordered by (transaction id, position) and ends before the oldest transaction still running.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import httpx
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+
+from shared.database import Database, is_database_down
+from shared.errors import Malformed, Unauthenticated
+from shared.messaging.inbox import Receiver
+from shared.messaging.tables import FeedPosition
+
+log = logging.getLogger(__name__)
+
+START = "0.0"
+PAGE = 500
+
+
+class FeedPage(BaseModel):
+    bodies: list[str]
+    cursor: str
+    """Where the next page begins; the same as asked where there is nothing new."""
+
+
+class BadCursor(Malformed):
+    """A feed cursor is two numbers, `transaction.position`."""
+
+
+async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
+    """The events of these types after the cursor, oldest first, none that a late commit could still precede."""
+    xid, _, position = after.partition(".")
+    if not (xid.isdigit() and position.isdigit()):
+        raise BadCursor(after)
+    async with database.messaging.connect() as connection:
+        rows = (
+            await connection.execute(
+                text(
+                    "select xid::text as xid, position, body from outbox "
+                    "where type = any(:types) "
+                    "and (xid, position) > (cast(cast(:xid as text) as xid8), :position) "
+                    "and xid < pg_snapshot_xmin(pg_current_snapshot()) "
+                    "order by xid, position limit :limit"
+                ),
+                {"types": list(types), "xid": xid, "position": int(position), "limit": limit},
+            )
+        ).all()
+    cursor = f"{rows[-1].xid}.{rows[-1].position}" if rows else after
+    return FeedPage(bodies=[row.body for row in rows], cursor=cursor)
+
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/internal/events", operation_id="read_feed")
+async def read_feed(
+    request: Request,
+    types: list[str] = Query(),
+    after: str = Query(default=START),
+    limit: int = Query(default=PAGE, ge=1, le=1000),
+    authorization: str = Header(default=""),
+) -> FeedPage:
+    """This service's event log, for the other services alone."""
+    secret: str = request.app.state.feed_secret
+    if not hmac.compare_digest(authorization.encode(), f"Bearer {secret}".encode()):
+        raise Unauthenticated("the feed is for services of this platform")
+    return await read_page(request.app.state.database, types, after, limit)
+
+
+class Feed(Protocol):
+    async def read(self, types: Sequence[str], after: str) -> FeedPage: ...
+
+
+class HttpFeed:
+    def __init__(self, base_url: str, secret: str, client: httpx.AsyncClient) -> None:
+        self._url, self._secret, self._client = f"{base_url}/internal/events", secret, client
+
+    async def read(self, types: Sequence[str], after: str) -> FeedPage:
+        answer = await self._client.get(
+            self._url,
+            params=[*(("types", name) for name in types), ("after", after)],
+            headers={"Authorization": f"Bearer {self._secret}"},
+        )
+        answer.raise_for_status()
+        return FeedPage.model_validate_json(answer.content)
+
+
+class Reconciler:
+    """Pulls from every producer what this service's inbox lacks."""
+
+    def __init__(self, receiver: Receiver, database: Database, feeds: Mapping[str, Feed]) -> None:
+        self.receiver, self.database, self.feeds = receiver, database, feeds
+
+    async def run(self, *, every_seconds: float = 60.0) -> None:
+        while True:
+            for source in self.feeds:
+                try:
+                    await self.catch_up(source)
+                except Exception as error:
+                    if not (isinstance(error, httpx.HTTPError) or is_database_down(error)):
+                        raise
+                    log.warning("feed not read", extra={"source": source, "error": repr(error)})
+            await asyncio.sleep(every_seconds)
+
+    async def catch_up(self, source: str) -> int:
+        """Read one producer's feed to its end; how many events were looked at."""
+        types = sorted(name for name in self.receiver.inbox.types if name.partition(".")[0] == source)
+        if not types:
+            return 0
+        seen = 0
+        async with self.database.transaction() as session:
+            position = await session.get(FeedPosition, source)
+            cursor = position.cursor if position else START
+        while True:
+            page = await self.feeds[source].read(types, cursor)
+            if not page.bodies:
+                return seen
+            await self.receiver.take([body.encode() for body in page.bodies])
+            seen += len(page.bodies)
+            cursor = page.cursor
+            async with self.database.transaction() as session:
+                await session.execute(
+                    insert(FeedPosition)
+                    .values(source=source, cursor=cursor)
+                    .on_conflict_do_update(index_elements=["source"], set_={"cursor": cursor, "read_at": text("now()")})
+                )

@@ -1,0 +1,95 @@
+"""The envelope: a CloudEvents 1.0 message in structured JSON."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from shared.events import Event, registry
+
+
+class Unreadable(Exception):
+    """The bytes are no event we know: bad JSON, a missing attribute, an unknown type, data that breaks its schema.
+
+    `reason` is a stable word for the parked message: malformed, unknown_type, invalid_data.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def envelope(
+    event: Event, *, id: UUID, time: datetime, traceparent: str | None, request_id: str | None, causation: str | None  # noqa: A002
+) -> str:
+    """The event as the bytes that travel; written once and never again, so that every delivery is the same."""
+    attributes: dict[str, Any] = {  # Any: JSON
+        "specversion": "1.0",
+        "id": str(id),
+        "source": f"/services/{event.service}",
+        "type": event.type,
+        "subject": event.aggregate_id,
+        "time": time.isoformat().replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "dataschema": f"/schemas/{event.type}.json",
+        "partitionkey": event.partition_key,
+        "traceparent": traceparent,
+        "requestid": request_id,
+        "causationid": causation,
+    }
+    head = json.dumps({name: value for name, value in attributes.items() if value is not None})
+    return f'{head[:-1]}, "data": {event.model_dump_json()}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A received envelope: its attributes, the typed event inside, and the bytes as they came."""
+
+    id: UUID
+    source: str
+    type: str
+    event: Event
+    body: bytes
+    traceparent: str | None
+    request_id: str | None
+
+    @property
+    def key(self) -> tuple[str, UUID]:
+        return self.source, self.id
+
+    @property
+    def sha256(self) -> bytes:
+        return hashlib.sha256(self.body).digest()
+
+
+def attributes_of(body: bytes) -> dict[str, Any]:  # Any: JSON
+    """Whatever attributes can be read, for parking what cannot be handled; empty where nothing can."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+
+
+def read(body: bytes) -> Message:
+    """Parse an envelope; raises Unreadable."""
+    try:
+        parsed = json.loads(body)
+        id_, source, type_ = UUID(parsed["id"]), str(parsed["source"]), str(parsed["type"])
+        if parsed["specversion"] != "1.0":
+            raise Unreadable("malformed", f"specversion {parsed['specversion']!r}")  # noqa: TRY301
+        data = parsed["data"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable("malformed", f"{type(error).__name__}: {error}") from error
+    kind = registry().get(type_)
+    if kind is None:
+        raise Unreadable("unknown_type", type_)
+    try:
+        event = kind.model_validate(data)
+    except ValidationError as error:
+        raise Unreadable("invalid_data", str(error)) from error
+    return Message(id_, source, type_, event, body, parsed.get("traceparent"), parsed.get("requestid"))

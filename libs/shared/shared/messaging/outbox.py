@@ -1,0 +1,240 @@
+"""From the commit to the transport: `publish` writes the event with the change, the relay sends what is committed."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import asyncpg
+from sqlalchemy import event as orm_event
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session as OrmSession
+
+from shared import telemetry
+from shared.crashes import crash_point
+from shared.database import Database, driver_dsn, is_database_down
+from shared.events import Event, registry
+from shared.ids import new_id
+from shared.messaging.message import envelope
+from shared.messaging.tables import Outgoing
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "outbox"
+HANDLING = "handling"  # session.info: id of the event whose handler this is
+
+
+def publish(session: AsyncSession, event: Event) -> None:
+    """Announce a fact in the transaction that makes it true: committed means sent, rolled back means never sent."""
+    id_ = new_id()
+    body = envelope(
+        event,
+        id=id_,
+        time=datetime.now(UTC),
+        traceparent=telemetry.traceparent.get(),
+        request_id=telemetry.request_id.get(),
+        causation=session.info.get(HANDLING),
+    )
+    session.add(Outgoing(id=id_, type=event.type, partition_key=event.partition_key, body=body))
+    session.info["announced"] = True
+
+
+@orm_event.listens_for(OrmSession, "after_commit")
+def _wake_relay(session: OrmSession) -> None:
+    if session.info.pop("announced", False):
+        session.info["wakeup"].poke()
+
+
+@orm_event.listens_for(OrmSession, "after_rollback")
+def _forget(session: OrmSession) -> None:
+    session.info.pop("announced", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a transport is handed."""
+
+    id: str
+    type: str
+    body: bytes
+    heard: bool
+    """Somebody listens to this type, so it must find a queue."""
+
+
+class TransportDown(Exception):
+    """Nothing can be sent now; the relay waits and tries again."""
+
+
+class Transport(Protocol):
+    async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
+        """Per envelope None where it is certain to be kept, else why not. Raises TransportDown."""
+        ...
+
+
+class Relay:
+    """Sends committed events, oldest first, in batches; any number of relays may run at once.
+
+    A row counts as sent only when the transport confirmed it; an unknown outcome means it is sent again.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        database: Database,
+        transport: Transport,
+        *,
+        batch: int = 500,
+        poll_seconds: float = 1.0,
+        longest_wait_seconds: float = 5.0,
+    ) -> None:
+        self.service, self.database, self.transport = service, database, transport
+        self.batch, self.poll_seconds, self.longest_wait_seconds = batch, poll_seconds, longest_wait_seconds
+        self.last_beat = asyncio.get_event_loop().time()
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(), name=f"{self.service} outbox listener")
+            group.create_task(self._relay(), name=f"{self.service} relay")
+
+    async def _relay(self) -> None:
+        wait = 0.1
+        while True:
+            self.last_beat = asyncio.get_running_loop().time()
+            try:
+                sent = await self.send_batch()
+                if not sent and not await self._woken():
+                    await self._measure()
+                wait = 0.1
+            except TransportDown as down:
+                log.warning("the transport is down", extra={"error": str(down)})
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, self.longest_wait_seconds)
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("the database is down", extra={"error": repr(error)})
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, self.longest_wait_seconds)
+
+    async def _woken(self) -> bool:
+        """Rest until there is something to send; False where only the poll's time is up."""
+        try:
+            async with asyncio.timeout(self.poll_seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    async def _measure(self) -> None:
+        async with self.database.messaging.connect() as connection:
+            count, age = (
+                await connection.execute(
+                    text(
+                        "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0) "
+                        "from outbox where sent_at is null"
+                    )
+                )
+            ).one()
+        telemetry.outbox_unsent.labels(self.service).set(count)
+        telemetry.outbox_oldest_seconds.labels(self.service).set(float(age))
+
+    async def send_batch(self) -> int:
+        """Send one batch; the number confirmed. Raises TransportDown."""
+        async with self.database.messaging.begin() as connection:
+            rows = (
+                await connection.execute(
+                    text(
+                        "select position, id, type, body from outbox "
+                        "where sent_at is null and next_attempt_at <= now() "
+                        "order by position limit :batch for update skip locked"
+                    ),
+                    {"batch": self.batch},
+                )
+            ).all()
+            if not rows:
+                return 0
+            crash_point("relay_claimed")
+            heard = {name: bool(kind.heard_by) for name, kind in registry().items()}
+            outcomes = await self.transport.send(
+                [Envelope(str(row.id), row.type, row.body.encode(), heard.get(row.type, True)) for row in rows]
+            )
+            crash_point("relay_confirmed")
+            sent = [row.position for row, error in zip(rows, outcomes, strict=True) if error is None]
+            unsent = [(row, error) for row, error in zip(rows, outcomes, strict=True) if error is not None]
+            # A mark lost in a crash only means that the event is sent twice.
+            await connection.execute(text("set local synchronous_commit to off"))
+            await connection.execute(
+                text("update outbox set sent_at = now(), attempts = attempts + 1 where position = any(:sent)"),
+                {"sent": sent},
+            )
+            for row, error in unsent:
+                log.error("event not sent", extra={"event": str(row.id), "type": row.type, "error": error})
+                await connection.execute(
+                    text(
+                        "update outbox set attempts = attempts + 1, last_error = :error, "
+                        "next_attempt_at = now() + least(power(2, least(attempts, 6)), 60) * interval '1 second' "
+                        "where position = :position"
+                    ),
+                    {"position": row.position, "error": error},
+                )
+        for row, error in zip(rows, outcomes, strict=True):
+            if error is None:
+                telemetry.events_sent.labels(self.service, row.type).inc()
+        return len(sent)
+
+    async def _listen(self) -> None:
+        """Be woken by NOTIFY; where the connection is lost the poll goes on and we come back."""
+        while True:
+            try:
+                connection = await asyncpg.connect(**driver_dsn(self.database.url), timeout=5)
+                try:
+                    lost = asyncio.Event()
+                    connection.add_termination_listener(lambda *_: lost.set())  # noqa: B023 - bound to this connection
+                    await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+                    await lost.wait()
+                finally:
+                    await connection.close(timeout=1)
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("outbox listener lost its connection", extra={"error": repr(error)})
+            await asyncio.sleep(1)
+
+
+class Wakeup:
+    """Tells the relays that something was committed: NOTIFY after the commit, at most one per 2 ms.
+
+    Inside the transaction it would halve the write capacity, because notifying commits are serialised.
+    A notification lost in a crash only waits for the relay's poll.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pending = asyncio.Event()
+
+    def poke(self) -> None:
+        self._pending.set()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                connection = await asyncpg.connect(**driver_dsn(self._url), timeout=5)
+                try:
+                    while True:
+                        await self._pending.wait()
+                        self._pending.clear()
+                        await connection.execute(f"notify {CHANNEL}")
+                        await asyncio.sleep(0.002)
+                finally:
+                    await connection.close(timeout=1)
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("outbox notifier lost its connection", extra={"error": repr(error)})
+                await asyncio.sleep(1)
+

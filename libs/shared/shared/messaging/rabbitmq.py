@@ -1,0 +1,224 @@
+"""The transport between separately running services: RabbitMQ, quorum queues, confirms, manual acks.
+
+The broker is an accelerator: what it loses (a purged queue, a removed binding) the feed brings back. Every
+queue argument is explicit, so that 3.10 and 4.x act alike.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import AMQPException
+
+from shared.crashes import crash_point
+from shared.database import is_database_down
+from shared.messaging.inbox import Inbox, Receiver
+from shared.messaging.outbox import Envelope, TransportDown
+
+log = logging.getLogger(__name__)
+
+EXCHANGE: Final = "mc.events"
+DEAD_EXCHANGE: Final = "mc.dlx"
+HEARTBEAT_SECONDS: Final = 10
+DELIVERY_LIMIT: Final = 5
+PREFETCH: Final = 1000
+BATCH: Final = 500
+
+_BROKER_DOWN = (AMQPException, OSError, TimeoutError, RuntimeError)
+"""RuntimeError: what aio-pika raises on a connection or channel that is closed already."""
+
+
+def queue_arguments(service: str) -> dict[str, Any]:  # Any: AMQP field table
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": DEAD_EXCHANGE,
+        "x-dead-letter-routing-key": f"{service}.dead",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+        "x-max-length": 100_000,
+    }
+
+
+DEAD_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum"}  # Any: AMQP field table
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    connection = await aio_pika.connect(
+        url, heartbeat=HEARTBEAT_SECONDS, timeout=10, client_properties={"connection_name": name}
+    )
+    return connection
+
+
+async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue, AbstractQueue]:
+    """The exchanges, the service's queue bound to what it hears, and its dead letters.
+
+    Raises an AMQPException where the broker has one of them with other arguments: the topology is a versioned
+    artefact, and a service does not start on another.
+    """
+    exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+    dead_exchange = await channel.declare_exchange(DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+    dead = await channel.declare_queue(f"{inbox.service}.dead", durable=True, arguments=DEAD_ARGUMENTS)
+    await dead.bind(dead_exchange, routing_key=f"{inbox.service}.dead")
+    queue = await channel.declare_queue(
+        f"{inbox.service}.in", durable=True, arguments=queue_arguments(inbox.service)
+    )
+    for type_ in sorted(inbox.types):
+        await queue.bind(exchange, routing_key=type_)
+    return queue, dead
+
+
+class RabbitMQ:
+    """Publishes with confirms on a channel of its own; every failure is an unknown outcome, never a success."""
+
+    def __init__(self, url: str, service: str, *, timeout_seconds: float = 5.0) -> None:
+        self._url, self._service, self._timeout = url, service, timeout_seconds
+        self._connection: AbstractConnection | None = None
+        self._exchange: aio_pika.abc.AbstractExchange | None = None
+
+    async def _ready(self) -> aio_pika.abc.AbstractExchange:
+        if self._exchange is not None and self._connection is not None and not self._connection.is_closed:
+            return self._exchange
+        self._connection = await connect(self._url, f"{self._service} relay")
+        # Without on_return_raises an unroutable message returns as if it were kept.
+        channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        return self._exchange
+
+    async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
+        try:
+            async with asyncio.timeout(self._timeout * 2):
+                exchange = await self._ready()
+        except _BROKER_DOWN as error:
+            await self.close()
+            raise TransportDown(repr(error)) from error
+        outcomes = await asyncio.gather(
+            *(self._publish(exchange, envelope) for envelope in envelopes), return_exceptions=True
+        )
+        crash_point("relay_published")
+        errors = [None if outcome is None else repr(outcome) for outcome in outcomes]
+        if any(isinstance(o, BaseException) and not isinstance(o, _REFUSED) for o in outcomes):
+            # A confirm that never came leaves the channel in doubt; the next batch gets a new one.
+            await self.close()
+            if all(errors):
+                raise TransportDown(str(errors[0]))
+        return errors
+
+    async def _publish(self, exchange: aio_pika.abc.AbstractExchange, envelope: Envelope) -> None:
+        message = aio_pika.Message(
+            envelope.body,
+            message_id=envelope.id,
+            type=envelope.type,
+            content_type="application/cloudevents+json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        )
+        # Without a timeout of our own the library cancels the task itself when the broker freezes.
+        await exchange.publish(
+            message, routing_key=envelope.type, mandatory=envelope.heard, timeout=self._timeout
+        )
+
+    async def close(self) -> None:
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await connection.close()
+        except (*_BROKER_DOWN, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            log.info("the broker connection did not close in time", extra={"error": repr(error)})
+
+
+_REFUSED = (aio_pika.exceptions.DeliveryError,)
+"""The broker's own word that it did not keep this one message: returned as unroutable, or nacked."""
+
+
+class Consumer:
+    """Drains the service's queue in batches into its Receiver, acknowledging after the commit."""
+
+    def __init__(self, url: str, receiver: Receiver, *, batch: int = BATCH, rebind_seconds: float = 30.0) -> None:
+        self._url, self._receiver, self._batch, self._rebind_seconds = url, receiver, batch, rebind_seconds
+        self.consuming = asyncio.Event()
+
+    async def run(self) -> None:
+        """Consume for ever, reconnecting whenever the broker was away."""
+        while True:
+            try:
+                await self._consume()
+            except* _BROKER_DOWN as group:
+                log.warning("the broker is away", extra={"error": repr(group.exceptions[0])})
+            self.consuming.clear()
+            await asyncio.sleep(1)
+
+    async def _consume(self) -> None:
+        connection = await connect(self._url, f"{self._receiver.service} inbox")
+        try:
+            lost = asyncio.Event()
+            connection.close_callbacks.add(lambda *_: lost.set())
+            channel = await connection.channel(publisher_confirms=False)
+            channel.close_callbacks.add(lambda *_: lost.set())
+            await channel.set_qos(prefetch_count=max(PREFETCH, 2 * self._batch))
+            queue, dead = await declare(channel, self._receiver.inbox)
+            arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._drain(arrived)),
+                    group.create_task(self._watch(connection)),
+                ]
+                await queue.consume(arrived.put)
+                await dead.consume(self._suspect)
+                self.consuming.set()
+                await lost.wait()
+                for task in tasks:
+                    task.cancel()
+            raise ConnectionError("the broker closed the connection")
+        finally:
+            self.consuming.clear()
+            async with asyncio.timeout(2):
+                await connection.close()
+
+    async def _drain(self, arrived: asyncio.Queue[AbstractIncomingMessage]) -> None:
+        while True:
+            batch = [await arrived.get()]
+            while len(batch) < self._batch and not arrived.empty():
+                batch.append(arrived.get_nowait())
+            crash_point("inbox_received")
+            await self._patiently(batch)
+            # One ack for the whole batch: deliveries come in order of their tags.
+            await batch[-1].ack(multiple=True)
+
+    async def _patiently(self, batch: Sequence[AbstractIncomingMessage]) -> None:
+        """While the database is away the messages stay unacknowledged; they are never nacked in a loop."""
+        wait = 0.1
+        while True:
+            try:
+                await self._receiver.take([message.body for message in batch])
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("the database is down", extra={"error": repr(error)})
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5)
+            else:
+                return
+
+    async def _suspect(self, message: AbstractIncomingMessage) -> None:
+        deaths = message.headers.get("x-death")
+        await self._receiver.suspect(message.body, f"dead-lettered: {deaths!r}")
+        await message.ack()
+
+    async def _watch(self, connection: AbstractConnection) -> None:
+        """Bind again and look whether we are still consumers, for an operator may have removed either."""
+        while True:
+            await asyncio.sleep(self._rebind_seconds)
+            channel = await connection.channel()
+            async with asyncio.timeout(10):
+                queue, _ = await declare(channel, self._receiver.inbox)
+                await channel.close()
+            if not queue.declaration_result.consumer_count:
+                raise ConnectionError("our consumer is gone")

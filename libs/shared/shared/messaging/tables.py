@@ -1,0 +1,128 @@
+"""The messaging tables that stand in every service's own database."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Identity, LargeBinary, MetaData, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database import TableBase, new_metadata
+
+
+class MessagingBase(TableBase):
+    __abstract__ = True
+    metadata: ClassVar[MetaData] = new_metadata()
+
+
+class Outgoing(MessagingBase):
+    """An event of ours. Rows stay after they are sent: they are the service's event log, which its feed serves.
+
+    The database adds `xid`, the transaction that wrote the row; the feed is ordered and fenced by it.
+    """
+
+    __tablename__ = "outbox"
+    __mapper_args__: ClassVar[dict[str, bool]] = {"eager_defaults": False}
+
+    position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    id: Mapped[UUID]
+    type: Mapped[str] = mapped_column(Text)
+    partition_key: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sent_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    next_attempt_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_error: Mapped[str | None] = mapped_column(Text)
+
+
+class Incoming(MessagingBase):
+    """An event we have handled; its key is the claim that lets exactly one delivery have an effect."""
+
+    __tablename__ = "inbox"
+
+    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(Text)
+    body_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    handled_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Retry(MessagingBase):
+    """An event whose handler failed or could not go on yet; it is tried again when due, without holding the queue."""
+
+    __tablename__ = "inbox_retry"
+
+    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    attempt: Mapped[int]
+    first_failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    due_at: Mapped[datetime]
+    waiting: Mapped[bool] = mapped_column(server_default="false")
+    last_error: Mapped[str] = mapped_column(Text)
+
+
+class Parked(MessagingBase):
+    """A message that cannot be handled; it waits here until a person mends and redrives or discards it."""
+
+    __tablename__ = "parked_messages"
+
+    parked_id: Mapped[UUID] = mapped_column(primary_key=True)
+    source: Mapped[str | None] = mapped_column(Text)
+    id: Mapped[UUID | None]
+    type: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    reason: Mapped[str] = mapped_column(Text)
+    error: Mapped[str] = mapped_column(Text)
+    parked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    resolved_at: Mapped[datetime | None]
+    resolution: Mapped[str | None] = mapped_column(Text)
+    resolved_by: Mapped[str | None] = mapped_column(Text)
+    resolution_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class FeedPosition(MessagingBase):
+    """How far we have read a producer's event log."""
+
+    __tablename__ = "feed_positions"
+
+    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    cursor: Mapped[str] = mapped_column(Text)
+    read_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Idempotency(MessagingBase):
+    """The reply to a request that had an effect, stored with that effect, so that a repeat gets the same reply."""
+
+    __tablename__ = "idempotency_keys"
+
+    caller: Mapped[str] = mapped_column(Text, primary_key=True)
+    operation: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    request_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int]
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Letter(MessagingBase):
+    """An e-mail to send, written with the fact it tells of; `kind` and `about` make it one letter per fact."""
+
+    __tablename__ = "letters"
+
+    letter_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    about: Mapped[str] = mapped_column(Text)
+    recipient: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    sent_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    last_error: Mapped[str | None] = mapped_column(Text)

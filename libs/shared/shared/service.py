@@ -1,0 +1,345 @@
+"""One service as one process: API, relay, inbox, reconciliation, jobs and post, under one TaskGroup.
+
+If one of them dies, all end, and whoever started the process starts it again. `python -m <service>` runs it;
+`migrate`, `openapi` and `parked` are the other things one may ask of it.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from starlette.types import ASGIApp
+
+from shared import telemetry
+from shared.access import Access, TokenVerifier
+from shared.clock import Clock, system_clock
+from shared.database import Database, is_database_down
+from shared.errors import Unavailable
+from shared.jobs import Jobs, Work, forget_old_records
+from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
+from shared.messaging import feed
+from shared.messaging.inbox import Inbox, Receiver, RetryPolicy
+from shared.messaging.inprocess import InProcessBus
+from shared.messaging.outbox import Relay, Transport, Wakeup
+from shared.messaging.parked import count_parked
+from shared.messaging.rabbitmq import Consumer, RabbitMQ
+from shared.migrate import is_migrated
+from shared.settings import ServiceSettings
+from shared.web import problems
+from shared.web.middleware import Telemetry
+from shared.web.problems import Problem
+
+log = logging.getLogger(__name__)
+
+STUCK_SECONDS = 60.0
+
+
+class IssuerUnreachable(Unavailable):
+    """The token issuer's keys cannot be fetched, so nobody can be recognised at the moment."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a service is made of; its app.py builds one."""
+
+    name: str
+    title: str
+    description: str
+    settings: ServiceSettings
+    versions: Path
+    """Where its migrations are."""
+    routers: Sequence[APIRouter]
+    access: Access
+    inbox: Inbox
+    jobs: Jobs = field(default_factory=Jobs)
+    resources: Mapping[type, Any] = field(default_factory=dict[type, Any])
+    """What routes and jobs need beyond the database, by type. Any: each is its own type."""
+    wrap: Callable[["Process", FastAPI], ASGIApp] | None = None
+    """Puts another ASGI application around the API (the gateway's proxy)."""
+    also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
+    """Further coroutines to run under the same TaskGroup."""
+    verifier: Callable[["Process"], TokenVerifier] | None = None
+    """The gateway knows its keys itself; every other service asks it."""
+
+
+class Process:
+    """A service at run time. In embedded mode (`bus` given) its relay and inbox meet the others in process."""
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        bus: InProcessBus | None = None,
+        clock: Clock = system_clock,
+        policy: RetryPolicy | None = None,
+        mailer: Mailer | None = None,
+    ) -> None:
+        settings = service.settings
+        self.service, self.bus = service, bus
+        self.wakeup = Wakeup(settings.database_url)
+        self.database = Database(
+            settings.database_url,
+            service.name,
+            wakeup=self.wakeup,
+            clock=clock,
+            pool_size=settings.pool_size,
+            pool_timeout_seconds=settings.pool_timeout_seconds,
+        )
+        self.http = httpx.AsyncClient(timeout=10)
+        self.receiver = Receiver(service.inbox, self.database, policy)
+        self.draining = asyncio.Event()
+        self.relay: Relay | None = None
+        self._rabbitmq = RabbitMQ(settings.amqp_url, service.name) if bus is None and settings.amqp_url else None
+        if bus is not None:
+            bus.subscribe(self.receiver)
+        self.verifier = (
+            service.verifier(self)
+            if service.verifier
+            else TokenVerifier(settings.issuer, settings.audience, self._fetch_keys)
+        )
+        self.mailer = mailer or (
+            SmtpMailer(settings.smtp_url) if settings.smtp_url else FolderMailer(Path(settings.mail_folder))
+        )
+        self.api = build_api(self)
+        self.app: ASGIApp = service.wrap(self, self.api) if service.wrap else self.api
+
+    async def _fetch_keys(self) -> Mapping[str, Any]:  # Any: JSON
+        try:
+            answer = await self.http.get(self.service.settings.jwks_url)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise IssuerUnreachable("who you are cannot be checked at the moment") from error
+        return answer.json()
+
+    @property
+    def transport(self) -> Transport:
+        transport = self.bus or self._rabbitmq
+        if transport is None:
+            message = "MC_AMQP_URL is not set, and this is not the embedded platform"
+            raise RuntimeError(message)
+        return transport
+
+    def feeds(self) -> dict[str, feed.Feed]:
+        secret = self.service.settings.feed_secret.get_secret_value()
+        return {
+            source: feed.HttpFeed(url, secret, self.http)
+            for source, url in self.service.settings.feeds.items()
+            if source != self.service.name
+        }
+
+    async def run(self, stop: asyncio.Event, *, started: asyncio.Event | None = None) -> None:
+        """Run until `stop`, then finish what is under way. Raises if any part dies."""
+        settings = self.service.settings
+        if not await is_migrated(self.database, self.service.versions):
+            message = f"{self.service.name}: the database is behind this release; run `migrate` first"
+            raise RuntimeError(message)
+        work = Work(self.database, self.service.resources)
+        self.relay = Relay(self.service.name, self.database, self.transport)
+        server = Server(
+            uvicorn.Config(
+                self.app,
+                host=settings.host,
+                port=settings.port,
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=int(settings.drain_seconds),
+                lifespan="off",
+            )
+        )
+        background = [
+            self.relay.run,
+            self.wakeup.run,
+            self.receiver.run_retries,
+            feed.Reconciler(self.receiver, self.database, self.feeds()).run,
+            Postman(self.database, self.mailer, settings.mail_from, self.service.name).run,
+            lambda: self.service.jobs.run(work),
+            lambda: _housekeeping().run(work),
+            self._measure,
+        ]
+        if self._rabbitmq is not None and settings.amqp_url:
+            background.append(Consumer(settings.amqp_url, self.receiver).run)
+        if self.service.also:
+            background.extend(self.service.also(self))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(part()) for part in background]
+                serving = group.create_task(server.serve())
+                while not (server.started or serving.done()):
+                    await asyncio.sleep(0.01)
+                if started is not None:
+                    started.set()
+                log.info("started", extra={"port": settings.port})
+                stopping = group.create_task(stop.wait())
+                await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                self.draining.set()  # readiness answers 503 from here on
+                await asyncio.sleep(settings.unready_seconds)
+                server.should_exit = True
+                await serving
+                for task in tasks:
+                    task.cancel()
+        finally:
+            if self._rabbitmq is not None:
+                await self._rabbitmq.close()
+            await self.http.aclose()
+            await self.database.dispose()
+            log.info("stopped")
+
+    async def _measure(self) -> None:
+        while True:
+            try:
+                async with self.database.transaction() as session:
+                    telemetry.parked_messages.labels(self.service.name).set(await count_parked(session))
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("the database is down", extra={"error": repr(error)})
+            await asyncio.sleep(30)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: several run in one process, and the process decides when they stop."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _housekeeping() -> Jobs:
+    jobs = Jobs()
+    jobs.every(3600)(forget_old_records)
+    return jobs
+
+
+def build_api(process: Process) -> FastAPI:
+    """The service's FastAPI application, guarded by its access table."""
+    service = process.service
+    app = FastAPI(
+        title=service.title,
+        description=service.description,
+        version=service.settings.release,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": {"model": Problem, "description": "A refusal, as a problem document"}},
+        separate_input_output_schemas=False,
+    )
+    app.state.database = process.database
+    app.state.access = service.access
+    app.state.verifier = process.verifier
+    app.state.resources = {**service.resources, Process: process}
+    app.state.feed_secret = service.settings.feed_secret.get_secret_value()
+    problems.install(app)
+    for router in service.routers:
+        app.include_router(router)
+    app.include_router(feed.router)
+    app.include_router(_health(process))
+    app.add_middleware(Telemetry, service=service.name)
+    app.openapi = lambda: _openapi(app, service)
+    _check_access(app, service)
+    return app
+
+
+def operations(app: FastAPI) -> dict[str, tuple[str, str]]:
+    """operationId -> (method, path) of everything in the OpenAPI document."""
+    document = app.openapi()
+    return {
+        operation["operationId"]: (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict) and "operationId" in operation
+    }
+
+
+def _check_access(app: FastAPI, service: Service) -> None:
+    served, declared = set(operations(app)), set(service.access)
+    if served != declared:
+        message = f"{service.name}: operations without an access row {served - declared}, rows without one {declared - served}"
+        raise RuntimeError(message)
+
+
+def _openapi(app: FastAPI, service: Service) -> dict[str, Any]:  # Any: JSON
+    if app.openapi_schema:
+        return app.openapi_schema
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
+    )
+    document.setdefault("components", {}).setdefault("securitySchemes", {})["bearer"] = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token from POST /v1/sign-ins (people) or POST /oauth/token (partners)",
+    }
+    for item in document["paths"].values():
+        for operation in item.values():
+            rule = service.access.get(operation.get("operationId", ""))
+            if rule is not None and not rule.public:
+                operation["security"] = [{"bearer": sorted(rule.scopes)}]
+            operation.setdefault("tags", [service.name])
+            content = operation["responses"]["default"]["content"]
+            content["application/problem+json"] = content.pop("application/json")
+            operation["responses"].pop("422", None)  # a problem document, like every refusal
+    app.openapi_schema = document
+    return document
+
+
+def _health(process: Process) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/health/live")
+    async def live(response: Response) -> dict[str, str]:
+        """The loop turns and the relay beats; never asks the database."""
+        beat = process.relay.last_beat if process.relay else None
+        if beat is not None and asyncio.get_running_loop().time() - beat > STUCK_SECONDS:
+            response.status_code = 503
+            return {"status": "the relay is stuck"}
+        return {"status": "live", "release": process.service.settings.release}
+
+    @router.get("/health/ready")
+    async def ready(response: Response) -> dict[str, str]:
+        """Requests can be taken. A broker that is away does not matter here: events wait in the outbox."""
+        if process.draining.is_set():
+            response.status_code = 503
+            return {"status": "draining"}
+        try:
+            async with asyncio.timeout(2), process.database.web.connect() as connection:
+                await connection.execute(text("select 1"))
+        except Exception as error:
+            if not is_database_down(error):
+                raise
+            response.status_code = 503
+            return {"status": "the database is away"}
+        return {"status": "ready"}
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+@asynccontextmanager
+async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that is set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,55 @@
+"""Settings every service has. A service subclasses this, builds it once in app.py, imports it nowhere else."""
+
+import os
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "MC_"
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment, `MC_<NAME>`; an unknown `MC_` variable stops the start (a typo is not a default)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    database_url: str = Field(description="postgresql+asyncpg://… of this service's own database")
+    amqp_url: str | None = Field(default=None, description="RabbitMQ; absent only in embedded mode")
+    public_url: str = Field(default="http://localhost:8000", description="Address of the gateway as people see it")
+    issuer: str = Field(default="http://localhost:8000", description="Exact `iss` of accepted access tokens")
+    audience: str = Field(default="microcredentials", description="Exact `aud` of accepted access tokens")
+    jwks_url: str = Field(
+        default="http://localhost:8000/.well-known/jwks.json", description="Where the token issuer publishes its keys"
+    )
+    feed_secret: SecretStr = Field(description="Shared by the services: opens /internal/events")
+    feeds: dict[str, str] = Field(
+        default_factory=dict, description='Base URL of each producer\'s feed, as JSON: {"payments": "http://payments:8000"}'
+    )
+    host: str = "0.0.0.0"  # noqa: S104 - a container listens on its own network
+    port: int = 8000
+    pool_size: int = Field(default=5, description="Connections for requests; as many again for messaging")
+    pool_timeout_seconds: float = 2.0
+    drain_seconds: float = Field(default=25.0, description="How long SIGTERM waits for requests under way")
+    unready_seconds: float = Field(
+        default=0.0, description="How long readiness says 503 before the door closes (endpoint removal is asynchronous)"
+    )
+    log_level: str = "INFO"
+    smtp_url: str | None = Field(default=None, description="smtp://host:port; otherwise letters go to mail_folder")
+    mail_folder: str = ".local/mail"
+    mail_from: str = "Microcredentials <no-reply@microcredentials.example>"
+    release: str = Field(default="development", description="What is deployed, for logs and health")
+
+    @model_validator(mode="after")
+    def _no_unknown_variables(self) -> Self:
+        known = {PREFIX + name.upper() for name in type(self).model_fields} | set(self.foreign_variables())
+        unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+        if unknown:
+            message = f"unknown settings: {', '.join(unknown)}"
+            raise ValueError(message)
+        return self
+
+    @classmethod
+    def foreign_variables(cls) -> set[str]:
+        """`MC_` variables that other programs of the platform read in the same environment."""
+        return {"MC_PORT", "MC_SHARED_DATA", "MC_ENV", "MC_CRASH"}

@@ -1,0 +1,87 @@
+"""Logs as JSON lines with the request id, trace context across HTTP and events, and metrics."""
+
+import contextvars
+import json
+import logging
+import re
+import secrets
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
+traceparent: contextvars.ContextVar[str | None] = contextvars.ContextVar("traceparent", default=None)
+
+TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
+REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+
+requests_total = Counter(
+    "http_requests_total", "Requests by route template", ["service", "method", "route", "status"]
+)
+request_seconds = Histogram("http_request_seconds", "Seconds from request to response", ["service", "method", "route"])
+outbox_unsent = Gauge("outbox_unsent", "Events committed and not yet confirmed by the broker", ["service"])
+outbox_oldest_seconds = Gauge("outbox_oldest_seconds", "Age of the oldest unsent event", ["service"])
+events_sent = Counter("events_sent_total", "Events confirmed by the transport", ["service", "type"])
+events_handled = Counter("events_handled_total", "Events by what became of them", ["service", "type", "outcome"])
+parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])
+jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
+
+
+def new_traceparent() -> str:
+    """A fresh W3C trace context, sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def accept_traceparent(given: str | None) -> str:
+    """The caller's trace continued in a span of our own, or a fresh one where theirs is missing or malformed."""
+    if given is None or not TRACEPARENT.match(given):
+        return new_traceparent()
+    version, trace, _, flags = given.split("-")
+    return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
+
+
+def accept_request_id(given: str | None) -> str:
+    """The caller's request id where it is harmless in a log, else a fresh one."""
+    return given if given is not None and REQUEST_ID.match(given) else secrets.token_hex(16)
+
+
+_PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; what a log call passes as `extra` becomes members."""
+
+    def __init__(self, service: str, release: str) -> None:
+        super().__init__()
+        self.constant = {"service": service, "release": release}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": request_id.get(),
+            "traceparent": traceparent.get(),
+            **self.constant,
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def log_as_json(service: str, *, release: str = "development", level: str = "INFO") -> None:
+    """Make the whole process log JSON lines to stdout."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(service, release))
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(level)
+    for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "httpx", "aio_pika", "aiormq"):
+        logger = logging.getLogger(noisy)
+        logger.handlers.clear()
+        logger.propagate = True
+    for quiet in ("uvicorn.access", "alembic", "httpx", "aiormq", "aio_pika"):
+        logging.getLogger(quiet).setLevel("WARNING")

@@ -1,0 +1,200 @@
+"""What tests of a service stand on: a real, migrated database, a savepoint a test, tokens, and the access matrix."""
+
+import dataclasses
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from shared.access import TokenVerifier
+from shared.events import Event
+from shared.ids import new_id
+from shared.messaging.message import read
+from shared.messaging.tables import Outgoing
+from shared.migrate import migrate
+from shared.service import Process, Service, operations
+
+ISSUER, AUDIENCE = "http://localhost:8000", "microcredentials"
+MakeDatabase = Callable[[str], Awaitable[str]]
+
+
+class StandingClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, at: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, **units: float) -> None:
+        self.at += timedelta(**units)
+
+
+class Issuer:
+    """Signs access tokens as the gateway does, with a key of the test's own."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        self.kid = "test"
+
+    async def keys(self) -> Mapping[str, Any]:  # Any: JSON
+        jwk = json.loads(OKPAlgorithm.to_jwk(self._key.public_key()))
+        return {"keys": [{**jwk, "kid": self.kid, "use": "sig", "alg": "EdDSA"}]}
+
+    def token(
+        self, *roles: str, id: UUID | None = None, client_id: str | None = None, scopes: tuple[str, ...] = ()  # noqa: A002
+    ) -> str:
+        now = int(time.time())
+        claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600, "jti": str(new_id())}
+        if client_id is not None:
+            claims |= {"sub": client_id, "client_id": client_id, "scope": " ".join(scopes)}
+        else:
+            claims |= {"sub": str(id or new_id()), "roles": list(roles)}
+        return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": self.kid})
+
+
+class ServiceUnderTest:
+    """A service on a migrated database of its own."""
+
+    def __init__(self, service: Service, clock: StandingClock) -> None:
+        self.issuer = Issuer()
+        self.clock = clock
+        service = dataclasses.replace(
+            service, verifier=service.verifier or (lambda _: TokenVerifier(ISSUER, AUDIENCE, self.issuer.keys))
+        )
+        self.service = service
+        self.process = Process(service, clock=clock)
+
+    @asynccontextmanager
+    async def rolled_back(self) -> AsyncIterator[AsyncSession]:
+        """Everything the test and the service write is undone at its end; commits become savepoints."""
+        database = self.process.database
+        before = database.requests, database.reads, database.messages
+        async with database.web.connect() as connection:
+            outer = await connection.begin()
+            maker = async_sessionmaker(
+                connection,
+                expire_on_commit=False,
+                join_transaction_mode="create_savepoint",
+                info={"clock": self.clock, "wakeup": self.process.wakeup},
+            )
+            database.requests = database.reads = database.messages = maker
+            try:
+                async with maker() as session:
+                    yield session
+            finally:
+                database.requests, database.reads, database.messages = before
+                await outer.rollback()
+
+    def client(
+        self, *roles: str, id: UUID | None = None, client_id: str | None = None, scopes: tuple[str, ...] = ()  # noqa: A002
+    ) -> httpx.AsyncClient:
+        """A client with these roles (or a partner's scopes); without any it is anonymous.
+
+        It sends a fresh Idempotency-Key with every POST that has none of its own.
+        """
+        headers = {}
+        if roles or id or client_id:
+            token = self.issuer.token(*roles, id=id, client_id=client_id, scopes=scopes)
+            headers["Authorization"] = f"Bearer {token}"
+
+        async def add_key(request: httpx.Request) -> None:
+            if request.method == "POST" and "idempotency-key" not in request.headers:
+                request.headers["Idempotency-Key"] = str(new_id())
+
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=cast("Any", self.process.app)),  # Any: two spellings of one protocol
+            base_url="http://service",
+            headers=headers,
+            event_hooks={"request": [add_key]},
+        )
+
+
+@asynccontextmanager
+async def under_test(build: Callable[[str], Service], make_database: MakeDatabase, name: str) -> AsyncIterator[ServiceUnderTest]:
+    """Build the service on a fresh database called `name`, migrated as in production."""
+    url = await make_database(name)
+    service = build(url)
+    await migrate(url, service.versions)
+    tested = ServiceUnderTest(service, StandingClock())
+    try:
+        yield tested
+    finally:
+        await tested.process.http.aclose()
+        await tested.process.database.dispose()
+
+
+def service_fixtures(build: Callable[[str], Service]) -> dict[str, Any]:  # Any: fixture functions
+    """The fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
+
+    `service` (ServiceUnderTest; its database is kept for all the tests), `session` (in a transaction that is rolled back
+    after the test; requests, handlers and jobs share it), `clock` (stands still, at the same instant in each
+    test), `live` (a database of the test's own with real commits, for races).
+    """
+
+    @pytest.fixture(scope="session")
+    async def service(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
+        async with under_test(build, make_database, f"test_{new_id().hex[-12:]}") as tested:
+            yield tested
+
+    @pytest.fixture
+    async def session(service: ServiceUnderTest) -> AsyncIterator[AsyncSession]:
+        async with service.rolled_back() as session:
+            yield session
+
+    @pytest.fixture
+    def clock(service: ServiceUnderTest) -> StandingClock:
+        service.clock.at = StandingClock().at
+        return service.clock
+
+    @pytest.fixture
+    async def live(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
+        async with under_test(build, make_database, f"live_{new_id().hex[-12:]}") as tested:
+            yield tested
+
+    return {"service": service, "session": session, "clock": clock, "live": live}
+
+
+async def published(session: AsyncSession) -> list[Event]:
+    """The events announced so far in this transaction, oldest first."""
+    await session.flush()
+    bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
+    return [read(body.encode()).event for body in bodies]
+
+
+async def access_failures(tested: ServiceUnderTest) -> list[str]:
+    """Try every operation as every kind of caller; what differs from the access table, in words.
+
+    Whom the rule admits must get past the guard (any answer but 401, 403 and 5xx); all others must not.
+    """
+    rules = tested.service.access
+    roles = sorted({role for rule in rules.values() for role in rule.owners | rule.staff} | {"nobody_in_particular"})
+    scopes = sorted({scope for rule in rules.values() for scope in rule.scopes} | {"nothing:read"})
+    failures: list[str] = []
+    for operation, (method, path) in operations(tested.process.api).items():
+        rule = rules[operation]
+        concrete = "/".join(str(new_id()) if part.startswith("{") else part for part in path.split("/"))
+        actors: list[tuple[str, httpx.AsyncClient, bool]] = [("anonymous", tested.client(), rule.public)]
+        actors += [(f"role {r}", tested.client(r), rule.public or r in rule.owners | rule.staff) for r in roles]
+        actors += [
+            (f"scope {s}", tested.client(client_id="partner", scopes=(s,)), rule.public or s in rule.scopes) for s in scopes
+        ]
+        for actor, client, admitted in actors:
+            async with client:
+                answer = await client.request(method, concrete)
+            refused = answer.status_code in {401, 403} and answer.json().get("code") in {"invalid_token", "not_permitted"}
+            if refused == admitted or answer.status_code >= 500:
+                failures.append(f"{operation} as {actor}: {answer.status_code} {answer.text[:200]}")
+    return failures

@@ -1,0 +1,23 @@
+"""The HTTP door: routes that are guarded, one transaction a request, problem documents, paging, ETags."""
+
+from shared.web.content import Content, Instant, Money, View
+from shared.web.paging import Cursor, Page, Paging, paginate
+from shared.web.reading import conditional
+from shared.web.routing import CallerOf, Idempotent, Router, Session, resource
+
+__all__ = [
+    "CallerOf",
+    "Content",
+    "Cursor",
+    "Idempotent",
+    "Instant",
+    "Money",
+    "Page",
+    "Paging",
+    "Router",
+    "Session",
+    "View",
+    "conditional",
+    "paginate",
+    "resource",
+]

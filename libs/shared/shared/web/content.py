@@ -1,0 +1,40 @@
+"""What goes in and out: requests refuse what they do not know, views are read from rows."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from shared.events.base import Instant
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _no_control_characters(value: Any) -> Any:  # Any: whatever was sent, not yet validated
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise ValueError("control characters are not allowed")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_no_control_characters)]
+"""A string a person typed. Control characters are refused: they sign differently in different languages."""
+
+
+class Content(BaseModel):
+    """What a person or partner sends: unknown fields are refused, so that nobody sets what is not theirs to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class View(BaseModel):
+    """What we answer, read from a row or a dataclass."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Money(View):
+    amount_minor: int = Field(description="Integer minor units, e.g. pence", examples=[49500])
+    currency: str = Field(description="ISO 4217", examples=["GBP"])
+
+
+__all__ = ["Content", "Instant", "Money", "Text", "View"]

@@ -1,0 +1,100 @@
+"""Cursor paging: `limit` and `cursor` in, `items` and `next_cursor` out; rows added meanwhile never shift a page."""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from shared.errors import Malformed
+
+T = TypeVar("T")
+
+
+class BadCursor(Malformed):
+    """A cursor is opaque: send back one we gave, for the same query."""
+
+
+class Page(BaseModel, Generic[T]):
+    items: Sequence[T]
+    next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page; null at the end")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    limit: int
+    cursor: str | None
+
+    def position(self) -> list[Any] | None:  # Any: the key columns' values
+        if self.cursor is None:
+            return None
+        try:
+            return json.loads(base64.urlsafe_b64decode(self.cursor.encode() + b"=="), object_hook=_revive)["after"]
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            raise BadCursor("this cursor is none of ours") from error
+
+
+def _paging(
+    limit: Annotated[int, Query(ge=1, le=100, description="How many items at most")] = 20,
+    cursor: Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")] = None,
+) -> Cursor:
+    return Cursor(limit, cursor)
+
+
+Paging = Annotated[Cursor, Depends(_paging)]
+
+
+async def paginate(
+    session: AsyncSession,
+    statement: Select[Any],  # Any: rows of whatever is selected
+    paging: Cursor,
+    *,
+    by: Sequence[InstrumentedAttribute[Any]],
+    descending: bool = False,
+) -> tuple[list[Any], str | None]:
+    """One page of mapped rows and the next cursor. `by` must be unique together; the last one usually is the key."""
+    position = paging.position()
+    key = tuple_(*by)
+    if position is not None:
+        if len(position) != len(by):
+            raise BadCursor("this cursor is of another query")
+        after = tuple_(*position)
+        statement = statement.where(key < after if descending else key > after)
+    order = [column.desc() if descending else column.asc() for column in by]
+    rows = list((await session.scalars(statement.order_by(*order).limit(paging.limit + 1))).all())
+    if len(rows) <= paging.limit:
+        return rows, None
+    rows = rows[: paging.limit]
+    return rows, encode([getattr(rows[-1], column.key) for column in by])
+
+
+def encode(position: Sequence[object]) -> str:
+    """A cursor that stands after this position."""
+    packed = json.dumps({"after": list(position)}, default=_pack, separators=(",", ":"))
+    return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
+
+
+def _pack(value: object) -> dict[str, str]:
+    if isinstance(value, datetime):
+        return {"at": value.isoformat()}
+    if isinstance(value, UUID):
+        return {"id": str(value)}
+    message = f"a cursor cannot hold {type(value).__name__}"
+    raise TypeError(message)
+
+
+def _revive(value: dict[str, Any]) -> Any:  # Any: JSON
+    if set(value) == {"at"}:
+        return datetime.fromisoformat(value["at"])
+    if set(value) == {"id"}:
+        return UUID(value["id"])
+    return value

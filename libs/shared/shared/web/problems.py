@@ -1,0 +1,99 @@
+"""Every refusal is a problem document (RFC 9457) with a stable `code`."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from shared import telemetry
+from shared.database import is_database_down
+from shared.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_CODES = {404: "no_such_operation", 405: "method_not_allowed", 400: "malformed_request"}
+
+
+class FieldError(BaseModel):
+    pointer: str = Field(description="Where, as a JSON pointer or parameter name", examples=["/body/email"])
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document; `code` never changes once published."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["/problems/already_graded"])
+    title: str = Field(examples=["Conflict with the present state"])
+    status: int = Field(examples=[409])
+    detail: str
+    code: str = Field(description="Stable name of the rule that refused", examples=["already_graded"])
+    request_id: str | None = Field(default=None, description="Name it when you ask for help")
+    errors: list[FieldError] = Field(default_factory=list[FieldError])
+
+
+def problem(
+    status: int, code: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **extras: object
+) -> JSONResponse:
+    body: dict[str, Any] = {  # Any: JSON
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": telemetry.request_id.get(),
+        **extras,
+    }
+    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every kind of failure with a problem document."""
+
+    @app.exception_handler(Refusal)
+    async def refuse(_: Request, refusal: Refusal) -> JSONResponse:
+        return problem(
+            refusal.status, refusal.code, refusal.title, refusal.detail, headers=refusal.headers, **refusal.extras
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"pointer": "/" + "/".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()
+        ]
+        return problem(422, "invalid_request", "Invalid content", "the request does not fit its schema", errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        code = _CODES.get(error.status_code, "refused")
+        return problem(
+            error.status_code, code, str(error.detail), str(error.detail), headers=dict(error.headers or {})
+        )
+
+    @app.exception_handler(PoolTimeout)
+    @app.exception_handler(DBAPIError)
+    @app.exception_handler(OSError)
+    async def database(_: Request, error: Exception) -> JSONResponse:
+        if not is_database_down(error):
+            return _unexpected(error)
+        log.error("the database is away", extra={"error": repr(error)})
+        return problem(
+            503, "temporarily_unavailable", "Temporarily unavailable", "try again shortly", headers={"Retry-After": "2"}
+        )
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> JSONResponse:
+    log.error("unexpected failure", exc_info=error)
+    return problem(500, "internal_error", "Unexpected failure", "this is our fault; it has been recorded")

@@ -1,0 +1,19 @@
+"""Public reads: ready-made bytes with an ETag, 304 where the client has them already."""
+
+import hashlib
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+
+def conditional(
+    request: Request, content: BaseModel | bytes, *, max_age_seconds: int = 60, media_type: str = "application/json"
+) -> Response:
+    """The content with its ETag, or 304 Not Modified if the request's If-None-Match names it."""
+    body = content if isinstance(content, bytes) else content.model_dump_json().encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": f"public, max-age={max_age_seconds}"}
+    asked = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag in asked or "*" in asked:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=media_type)
