@@ -74,9 +74,7 @@ def cases() -> list[dict]:
 
 def case_credits(case: dict) -> list[Credit]:
     if "holdings" in case:
-        return [
-            credit for subject, total in case["holdings"].items() for credit in hold(subject, total // 15)
-        ]
+        return [credit for subject, total in case["holdings"].items() for credit in hold(subject, total // 15)]
     seen: Counter[str] = Counter()
     found = []
     for module in case["modules"]:
@@ -122,9 +120,7 @@ def test_every_worked_case_gives_exactly_its_titles() -> None:
                 )
                 seen += 1
         for title, actions in case.get("award_actions_if", {}).items():
-            superseded = {
-                award.title for award in awards if award.id in option(held, title, awards=awards).supersedes
-            }
+            superseded = {award.title for award in awards if award.id in option(held, title, awards=awards).supersedes}
             assert superseded == set(actions["subsume"]), case["id"]
     assert seen == 25 * 2 * 3
 
@@ -149,9 +145,7 @@ def partitions(total: int, largest: int | None = None) -> Iterator[tuple[int, ..
             yield (first, *rest)
 
 
-@pytest.mark.parametrize(
-    ("level", "modules", "count"), [("pgcert", 4, 5), ("pgdip", 8, 22), ("masters", 12, 77)]
-)
+@pytest.mark.parametrize(("level", "modules", "count"), [("pgcert", 4, 5), ("pgdip", 8, 22), ("masters", 12, 77)])
 def test_each_partition_has_exactly_one_title(level: str, modules: int, count: int) -> None:
     """Held exactly, a partition leaves no choice: the set of options is the title of the whole."""
     found = list(partitions(modules))
@@ -161,9 +155,7 @@ def test_each_partition_has_exactly_one_title(level: str, modules: int, count: i
         held = [credit for name, count in zip(names, partition, strict=True) for credit in hold(name, count)]
         for version in (EARLIER, IN_FORCE):
             expected = by_hand(partition, version)
-            assert titles(held, level, version) == {
-                f"{regs.find(version).level(level).label} in {expected}"
-            }, partition
+            assert titles(held, level, version) == {f"{regs.find(version).level(level).label} in {expected}"}, partition
 
 
 def by_hand(partition: tuple[int, ...], version: str) -> str:
@@ -208,9 +200,7 @@ def test_a4_six_and_two() -> None:
     [(EARLIER, "Interdisciplinary Studies"), (IN_FORCE, "Data Science with Management")],
 )
 def test_a5_and_a6_depend_on_the_version(version: str, subject: str) -> None:
-    assert titles(hold("Data Science", 5) + hold("Management", 3), "pgdip", version) == {
-        f"PGDip in {subject}"
-    }
+    assert titles(hold("Data Science", 5) + hold("Management", 3), "pgdip", version) == {f"PGDip in {subject}"}
     assert titles(hold("Data Science", 8) + hold("Management", 4), "masters", version) == {
         f"Master's degree in {subject}"
     }
@@ -228,12 +218,10 @@ def test_a9_a_higher_award_takes_up_a_lower_one() -> None:
     science, management = hold("Data Science", 4), hold("Management", 4)
     award = Award("first", "pgcert", "PGCert in Data Science", frozenset(credit.id for credit in science))
     assert titles(science + management, "pgcert", IN_FORCE, (award,)) == {"PGCert in Management"}
-    assert titles(science + management, "pgdip", IN_FORCE, (award,)) == {
-        "PGDip in Data Science and Management"
-    }
-    assert option(
-        science + management, "PGDip in Data Science and Management", awards=(award,)
-    ).supersedes == ("first",)
+    assert titles(science + management, "pgdip", IN_FORCE, (award,)) == {"PGDip in Data Science and Management"}
+    assert option(science + management, "PGDip in Data Science and Management", awards=(award,)).supersedes == (
+        "first",
+    )
 
 
 def test_equal_marks_take_the_earliest_passes() -> None:

@@ -20,9 +20,7 @@ class Classification:
 
 def classify(selection: Iterable[Credit], regulations: Regulations) -> Classification:
     chosen = list(selection)
-    marked = [
-        (credit.mark, credit.credits) for credit in chosen if credit.mark is not None and not credit.external
-    ]
+    marked = [(credit.mark, credit.credits) for credit in chosen if credit.mark is not None and not credit.external]
     total = sum(credit.credits for credit in chosen)
     marked_credits = sum(size for _, size in marked)
     if not marked_credits or Fraction(marked_credits, total) < regulations.marked_share_at_least:

@@ -100,8 +100,7 @@ def select(
     Raises WrongSelection, NotAvailable, TitleAlreadyHeld.
     """
     available = {
-        credit.id: credit
-        for credit in _available(level, countable(held, regulations).credits, awards, regulations)
+        credit.id: credit for credit in _available(level, countable(held, regulations).credits, awards, regulations)
     }
     if len(set(credit_ids)) != len(credit_ids):
         raise WrongSelection("a credit counts once")
@@ -157,9 +156,7 @@ def _options_at(
             )
 
 
-def _order(
-    title: Title, selection: Sequence[Credit], weight: Decimal
-) -> tuple[Decimal, int, list[tuple[object, ...]]]:
+def _order(title: Title, selection: Sequence[Credit], weight: Decimal) -> tuple[Decimal, int, list[tuple[object, ...]]]:
     """Of two selections for one title: best marks, then the plainer rule, then the earliest passes."""
     return (-weight, title.rank, sorted((credit.passed_at, credit.id) for credit in selection))
 

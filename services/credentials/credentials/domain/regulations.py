@@ -56,12 +56,7 @@ class TitleRule:
             return True
         few_enough = self.subjects_at_most is None or subjects <= self.subjects_at_most
         large_enough = self.share_over < largest and self.share_at_least <= largest
-        return (
-            few_enough
-            and self.subjects_at_least <= subjects
-            and large_enough
-            and largest <= self.share_at_most
-        )
+        return few_enough and self.subjects_at_least <= subjects and large_enough and largest <= self.share_at_most
 
 
 @dataclass(frozen=True)
@@ -157,9 +152,7 @@ def _check(regulations: Regulations) -> None:
 def all_versions() -> Mapping[str, Regulations]:
     """Every version this release knows, oldest first."""
     folder = files("credentials") / "regulations"
-    documents = [
-        json.loads(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")
-    ]
+    documents = [json.loads(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")]
     versions = sorted(map(parse, documents), key=lambda regulations: regulations.effective_from)
     return {regulations.version: regulations for regulations in versions}
 

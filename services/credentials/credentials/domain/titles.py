@@ -52,9 +52,7 @@ def entitle(rule: TitleRule, rank: int, modules: Mapping[str, int], level: Level
     if rule.order == "alphabetical":
         named.sort(key=alphabetical)
     words = {"label": level.label, "credits": level.credits}
-    return Title(
-        rule.template.format(*named, **words), rule, rank, tuple(named), rule.reason.format(*named, **words)
-    )
+    return Title(rule.template.format(*named, **words), rule, rank, tuple(named), rule.reason.format(*named, **words))
 
 
 @cache
@@ -75,9 +73,7 @@ def patterns(level: Level, regulations: Regulations) -> tuple[Pattern, ...]:
         for rank, counts in by_rule.items():
             rule = regulations.title_rules[rank]
             unbroken = counts == list(range(counts[0], most + 1))
-            if (
-                unbroken and rest and rule.named <= 1
-            ):  # a title that names the others depends on which they are
+            if unbroken and rest and rule.named <= 1:  # a title that names the others depends on which they are
                 found.append(Pattern(rule, rank, largest, counts[0], or_more=True))
             else:
                 found.extend(Pattern(rule, rank, largest, others, or_more=False) for others in counts)
@@ -85,6 +81,4 @@ def patterns(level: Level, regulations: Regulations) -> tuple[Pattern, ...]:
 
 
 def _decide(subjects: int, largest: Fraction, regulations: Regulations) -> tuple[int, TitleRule]:
-    return next(
-        (rank, rule) for rank, rule in enumerate(regulations.title_rules) if rule.fits(subjects, largest)
-    )
+    return next((rank, rule) for rank, rule in enumerate(regulations.title_rules) if rule.fits(subjects, largest))

@@ -1,0 +1,1 @@
+"""The outside world: JSON-LD, signing keys."""

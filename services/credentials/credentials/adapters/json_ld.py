@@ -1,0 +1,173 @@
+"""JSON-LD by PyLD, with contexts pinned in the process: nothing is fetched, whatever a document names.
+
+What is signed is the RDF of a document, not its JSON: a member whose term no context defines vanishes
+before hashing. `check_terms` refuses such a document, which PyLD alone would let pass.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+from pyld import jsonld
+from pyld.canon import URDNA2015
+
+from shared.errors import Invalid, TooLarge
+
+Document = Mapping[str, Any]  # Any: JSON
+Dataset = dict[str, list[dict[str, Any]]]  # Any: PyLD's own quads
+
+# Byte for byte the published documents, bundled by openbadgeslib; tests assert their hashes.
+PINNED = {
+    "https://www.w3.org/ns/credentials/v2": "credentials-v2.json",
+    "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json": "ob-v3p0-context-3.0.3.json",
+    "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json": "ob-v3p0-extensions.json",
+}
+
+MOST_BYTES = 64 * 1024
+MOST_DEPTH = 24
+_MOST_ALIKE = 5
+_MOST_STEPS = 500
+
+# PyLD has no type stubs: what it takes and gives is told here, once.
+_to_rdf = cast("Callable[[Document, object], Dataset]", jsonld.to_rdf)
+_expand = cast("Callable[[Document, object], object]", jsonld.expand)
+_UNDEFINED = "urn:undefined-term:"
+_NOWHERE = "https://relative.invalid/"
+
+
+class UnknownContext(Invalid):
+    """The document names a context that is not pinned here."""
+
+
+class UndefinedTerms(Invalid):
+    """Some members would not be covered by the signature."""
+
+
+class NotCanonical(Invalid):
+    """No JSON-LD document, or one built to make canonicalisation slow."""
+
+
+def context_bytes(url: str) -> bytes:
+    """Raises UnknownContext."""
+    name = PINNED.get(url)
+    if name is None:
+        raise UnknownContext("the document names a context that is not known here", context=url)
+    return (files("openbadgeslib.ob3.contexts") / name).read_bytes()
+
+
+def canonicalise(document: Document) -> str:
+    """The canonical N-Quads (RDFC-1.0). Raises UnknownContext, NotCanonical."""
+    return _Bounded().canonical(dataset_of(document))
+
+
+def dataset_of(document: Document) -> Dataset:
+    """The RDF of a document, as PyLD's dataset: graph name -> quads."""
+    try:
+        return _to_rdf(dict(document), {"documentLoader": _load})
+    except jsonld.JsonLdError as error:
+        raise _refusal(error) from error
+
+
+def check_terms(document: Document) -> None:
+    """Raises UndefinedTerms unless every member and type is a term of the contexts and every id absolute.
+
+    Also refused: the same statement spelled otherwise (full IRIs, keywords, a second description of the
+    credential), since whoever reads the JSON would not see it there. Raises TooLarge, UnknownContext.
+    """
+    size = len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+    if size > MOST_BYTES:
+        raise TooLarge(f"a credential has at most {MOST_BYTES} bytes")
+    _check_spelling(document, top_id=document.get("id"), depth=0)
+    # Whatever the contexts leave undefined falls to the vocabulary added here, and is found by its name.
+    marked = {**document, "@context": [*_contexts(document), {"@vocab": _UNDEFINED}]}
+    try:
+        expanded = _expand(marked, {"documentLoader": _load, "base": _NOWHERE})
+    except jsonld.JsonLdError as error:
+        raise _refusal(error) from error
+    found = sorted(set(_undefined(expanded)))
+    if found:
+        raise UndefinedTerms(f"the signature would not cover: {', '.join(found[:5])}", terms=found[:20])
+
+
+def _contexts(document: Document) -> list[str]:
+    contexts = document.get("@context")
+    if not isinstance(contexts, list):
+        raise UnknownContext("@context must be a list of known addresses")
+    entries = cast("list[object]", contexts)
+    for entry in entries:
+        if not isinstance(entry, str) or entry not in PINNED:
+            raise UnknownContext("the document names a context that is not known here", context=str(entry)[:200])
+    return [str(entry) for entry in entries]
+
+
+def _check_spelling(value: object, *, top_id: object, depth: int) -> None:
+    if depth > MOST_DEPTH:
+        raise NotCanonical("the document is nested too deeply")
+    if isinstance(value, list):
+        for item in cast("list[object]", value):
+            _check_spelling(item, top_id=top_id, depth=depth + 1)
+    elif isinstance(value, Mapping):
+        for name, member in cast("Mapping[str, object]", value).items():
+            if (name.startswith("@") and not (name == "@context" and depth == 0)) or ":" in name:
+                raise UndefinedTerms(f"the signature would not cover: {name[:80]}", terms=[name[:80]])
+            if name == "id" and depth and member == top_id:
+                raise UndefinedTerms("the credential is described twice", terms=["id"])
+            _check_spelling(member, top_id=top_id, depth=depth + 1)
+
+
+def _undefined(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [name for item in cast("list[object]", value) for name in _undefined(item)]
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, object]", value)
+        return [name for key, member in members.items() for name in [*_marked(key), *_undefined(member)]]
+    return _marked(value) if isinstance(value, str) else []
+
+
+def _marked(value: str) -> list[str]:
+    return [value.removeprefix(_UNDEFINED).removeprefix(_NOWHERE)] if value.startswith((_UNDEFINED, _NOWHERE)) else []
+
+
+@cache
+def _pinned(url: str) -> dict[str, Any]:  # Any: JSON
+    # 'static' lets PyLD keep the processed context; otherwise each call processes a hundred terms again.
+    return {
+        "contextUrl": None,
+        "documentUrl": url,
+        "document": json.loads(context_bytes(url)),
+        "tag": "static",
+    }
+
+
+def _load(url: str, _: object) -> dict[str, Any]:  # Any: JSON
+    return _pinned(url)
+
+
+def _refusal(error: jsonld.JsonLdError) -> Invalid:
+    cause: object = error
+    while isinstance(cause, BaseException):
+        if isinstance(cause, UnknownContext):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return NotCanonical(f"not a JSON-LD document: {str(error)[:200]}")
+
+
+class _Bounded(URDNA2015):
+    """Refuses documents with many unnamed parts alike: telling those apart takes factorial time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def canonical(self, dataset: Dataset) -> str:
+        main = cast("Callable[[Dataset, object], str]", self.main)
+        return main(dataset, {"format": "application/n-quads"})
+
+    def create_hash_to_related(self, id_: str, issuer: object) -> dict[str, list[str]]:
+        related = cast("dict[str, list[str]]", super().create_hash_to_related(id_, issuer))  # pyright: ignore[reportUnknownMemberType] - PyLD has no stubs
+        self.steps += 1
+        if self.steps > _MOST_STEPS or any(len(alike) > _MOST_ALIKE for alike in related.values()):
+            raise NotCanonical("too many parts of the document look alike")
+        return related

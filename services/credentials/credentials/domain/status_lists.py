@@ -1,0 +1,80 @@
+"""Bitstring Status List: one bit a credential, hidden among at least 131,072 others.
+
+Source: W3C Bitstring Status List v1.0. Bit 0 is the most significant bit of byte 0.
+"""
+
+import gzip
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from credentials.domain.badges import CREDENTIALS_CONTEXT, instant
+from shared.errors import Invalid
+
+LENGTH = 131_072
+"""Positions in a list: the least the standard allows."""
+
+_MOST_BYTES = 1 << 20
+
+
+class BadStatusList(Invalid):
+    """A status list that cannot be read."""
+
+
+def encode(revoked: Iterable[int]) -> str:
+    bits = bytearray(LENGTH // 8)
+    for index in revoked:
+        bits[index >> 3] |= 0x80 >> (index & 7)
+    packed = gzip.compress(bytes(bits), mtime=0)  # without a time stamp: the same bits are the same text
+    return "u" + urlsafe_b64encode(packed).rstrip(b"=").decode("ascii")
+
+
+def is_set(encoded: str, index: int) -> bool:
+    """Raises BadStatusList for what is no list, one too short to hide in, or an index outside it."""
+    bits = _decode(encoded)
+    if not 0 <= index < len(bits) * 8:
+        raise BadStatusList(f"position {index} is outside the list")
+    return bool(bits[index >> 3] & (0x80 >> (index & 7)))
+
+
+def _decode(encoded: str) -> bytes:
+    if not encoded.startswith("u"):
+        raise BadStatusList("the list is not in base64url")
+    try:
+        packed = urlsafe_b64decode(encoded[1:] + "=" * (-(len(encoded) - 1) % 4))
+        # Bounded: a few kilobytes can unpack to gigabytes.
+        bits = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, _MOST_BYTES)
+    except (ValueError, zlib.error) as error:
+        raise BadStatusList("the list cannot be unpacked") from error
+    if len(bits) * 8 < LENGTH:
+        raise BadStatusList(f"the list has fewer than {LENGTH} positions")
+    return bits
+
+
+def status_list_document(
+    url: str,
+    issuer_did: str,
+    revoked: Iterable[int],
+    *,
+    valid_from: datetime,
+    valid_until: datetime,
+    ttl_seconds: int,
+) -> dict[str, Any]:  # Any: JSON
+    """The unsigned list. `valid_until` is the only defence against an old list shown again."""
+    return {
+        "@context": [CREDENTIALS_CONTEXT],
+        "id": url,
+        "type": ["VerifiableCredential", "BitstringStatusListCredential"],
+        "issuer": issuer_did,
+        "validFrom": instant(valid_from),
+        "validUntil": instant(valid_until),
+        "credentialSubject": {
+            "id": f"{url}#list",
+            "type": "BitstringStatusList",
+            "statusPurpose": "revocation",
+            "ttl": ttl_seconds * 1000,
+            "encodedList": encode(revoked),
+        },
+    }
