@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
 

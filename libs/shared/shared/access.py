@@ -19,7 +19,6 @@ import jwt
 from shared.database import Unknown
 from shared.errors import Forbidden, Unauthenticated
 
-
 log = logging.getLogger(__name__)
 
 
@@ -132,7 +131,11 @@ class TokenVerifier:
     async def verify(self, token: str) -> dict[str, Any]:  # Any: JWT claims
         """The token's claims; raises InvalidToken."""
         claims = self._verified.get(token)
-        if claims is not None and claims["kid"] in self._keys and time.monotonic() - self._fetched < KEYS_MAX_AGE_SECONDS:
+        if (
+            claims is not None
+            and claims["kid"] in self._keys
+            and time.monotonic() - self._fetched < KEYS_MAX_AGE_SECONDS
+        ):
             if claims["exp"] + LEEWAY_SECONDS <= time.time():
                 raise InvalidToken("the access token has expired")
             return claims

@@ -18,8 +18,8 @@ from shared.telemetry import log_as_json
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def main(settings: type[S], build: Callable[[S], Service]) -> None:
-    """The command line of one service; its settings come from the environment."""
+def main(settings: Callable[[], S], build: Callable[[S], Service]) -> None:
+    """The command line of one service; its settings class, called without arguments, reads the environment."""
     parser = argparse.ArgumentParser(description=build.__doc__)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("run", help="serve (the default)")
@@ -38,7 +38,7 @@ def main(settings: type[S], build: Callable[[S], Service]) -> None:
             action.add_argument("--body", type=Path, help="a mended message to handle in its place")
     arguments = parser.parse_args()
 
-    service = build(settings())  # every value comes from the environment
+    service = build(settings())
     if arguments.command == "migrate":
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
         asyncio.run(migrate(service.settings.database_url, service.versions))
@@ -67,7 +67,12 @@ async def _parked(service: Service, arguments: argparse.Namespace) -> None:
         if arguments.action == "redrive":
             body = arguments.body.read_bytes() if arguments.body else None
             handled = await parked.redrive(
-                database, service.inbox, arguments.parked_id, by=arguments.by, reason=arguments.reason, body=body
+                database,
+                service.inbox,
+                arguments.parked_id,
+                by=arguments.by,
+                reason=arguments.reason,
+                body=body,
             )
             out.write("handled\n" if handled else "had been handled meanwhile\n")
         elif arguments.action == "discard":

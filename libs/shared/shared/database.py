@@ -1,7 +1,7 @@
 """PostgreSQL: one engine per purpose, one transaction per request, message or job."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -124,12 +124,15 @@ class Database:
         info = {"clock": clock, "wakeup": wakeup}
         self.requests = async_sessionmaker(self.web, expire_on_commit=False, info=info)
         self.reads = async_sessionmaker(
-            self.web.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False, info=info
+            self.web.execution_options(isolation_level="AUTOCOMMIT"),
+            expire_on_commit=False,
+            autoflush=False,
+            info=info,
         )
         self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """One unit of work outside a request (a job, a message): committed at the end, rolled back on any error."""
         async with self.messages() as session, session.begin():
             yield session
@@ -150,14 +153,14 @@ def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
     )
 
 
-def driver_dsn(url: str) -> dict[str, Any]:  # Any: asyncpg.connect's keyword arguments
-    """The same database for a bare asyncpg connection (LISTEN, COPY)."""
+async def connect_driver(url: str) -> Any:  # Any: asyncpg ships no types
+    """A bare asyncpg connection to the same database (LISTEN, NOTIFY, COPY)."""
     parsed = make_url(url)
-    host = parsed.query.get("host", parsed.host)
-    return {
-        "host": host,
-        "port": parsed.port,
-        "user": parsed.username,
-        "password": parsed.password,
-        "database": parsed.database,
-    }
+    return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
+        host=parsed.query.get("host", parsed.host),
+        port=parsed.port,
+        user=parsed.username,
+        password=parsed.password,
+        database=parsed.database,
+        timeout=5,
+    )

@@ -73,8 +73,8 @@ async def _repeat(name: str, seconds: float, job: JobFunction, work: Work) -> No
 async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
     """Do the job unless another replica is at it; whether it was done."""
     lock = lock_number("job", name)
-    async with work.database.messaging.connect() as connection:
-        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+    autocommitting = work.database.messaging.execution_options(isolation_level="AUTOCOMMIT")
+    async with autocommitting.connect() as connection:
         if not await connection.scalar(select(func.pg_try_advisory_lock(lock))):
             return False
         try:

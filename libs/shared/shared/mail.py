@@ -22,9 +22,7 @@ log = logging.getLogger(__name__)
 MOST_ATTEMPTS = 8
 
 
-async def write_letter(  # noqa: D417
-    session: AsyncSession, *, kind: str, about: object, to: str, subject: str, body: str
-) -> None:
+async def write_letter(session: AsyncSession, *, kind: str, about: object, to: str, subject: str, body: str) -> None:
     """Post a letter with this transaction. A second letter of the same kind about the same thing is not written."""
     await session.execute(
         insert(Letter)
@@ -104,7 +102,10 @@ class Postman:
                 return False
             # The lease: another postman takes it only when this one must have died.
             await session.execute(
-                text("update letters set due_at = now() + interval '1 minute', attempts = attempts + 1 where letter_id = :id"),
+                text(
+                    "update letters set due_at = now() + interval '1 minute', attempts = attempts + 1 "
+                    "where letter_id = :id"
+                ),
                 {"id": letter.letter_id},
             )
         message = EmailMessage()
@@ -128,7 +129,8 @@ class Postman:
         async with self.database.transaction() as session:
             await session.execute(
                 text(
-                    "update letters set last_error = :error, due_at = now() + power(2, attempts) * interval '5 seconds', "
+                    "update letters set last_error = :error, "
+                    "due_at = now() + power(2, attempts) * interval '5 seconds', "
                     "failed_at = case when attempts >= :most then now() end where letter_id = :id"
                 ),
                 {"id": letter.letter_id, "error": repr(error), "most": MOST_ATTEMPTS},

@@ -7,8 +7,8 @@ If one of them dies, all end, and whoever started the process starts it again. `
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,8 +214,9 @@ class Process:
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: several run in one process, and the process decides when they stop."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 def _housekeeping() -> Jobs:
@@ -267,7 +268,10 @@ def operations(app: FastAPI) -> dict[str, tuple[str, str]]:
 def _check_access(app: FastAPI, service: Service) -> None:
     served, declared = set(operations(app)), set(service.access)
     if served != declared:
-        message = f"{service.name}: operations without an access row {served - declared}, rows without one {declared - served}"
+        message = (
+            f"{service.name}: operations without an access row: {served - declared}; "
+            f"rows without an operation: {declared - served}"
+        )
         raise RuntimeError(message)
 
 
@@ -275,7 +279,11 @@ def _openapi(app: FastAPI, service: Service) -> dict[str, Any]:  # Any: JSON
     if app.openapi_schema:
         return app.openapi_schema
     document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        openapi_version="3.1.0",
     )
     document.setdefault("components", {}).setdefault("securitySchemes", {})["bearer"] = {
         "type": "http",
@@ -332,7 +340,7 @@ def _health(process: Process) -> APIRouter:
 
 
 @asynccontextmanager
-async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
+async def stop_on_signals() -> AsyncGenerator[asyncio.Event]:
     """An event that is set by SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -20,11 +20,13 @@ class ServiceSettings(BaseSettings):
     issuer: str = Field(default="http://localhost:8000", description="Exact `iss` of accepted access tokens")
     audience: str = Field(default="microcredentials", description="Exact `aud` of accepted access tokens")
     jwks_url: str = Field(
-        default="http://localhost:8000/.well-known/jwks.json", description="Where the token issuer publishes its keys"
+        default="http://localhost:8000/.well-known/jwks.json",
+        description="Where the token issuer publishes its keys",
     )
     feed_secret: SecretStr = Field(description="Shared by the services: opens /internal/events")
     feeds: dict[str, str] = Field(
-        default_factory=dict, description='Base URL of each producer\'s feed, as JSON: {"payments": "http://payments:8000"}'
+        default_factory=dict,
+        description='Base URL of each producer\'s feed, as JSON: {"payments": "http://payments:8000"}',
     )
     host: str = "0.0.0.0"  # noqa: S104 - a container listens on its own network
     port: int = 8000
@@ -32,7 +34,8 @@ class ServiceSettings(BaseSettings):
     pool_timeout_seconds: float = 2.0
     drain_seconds: float = Field(default=25.0, description="How long SIGTERM waits for requests under way")
     unready_seconds: float = Field(
-        default=0.0, description="How long readiness says 503 before the door closes (endpoint removal is asynchronous)"
+        default=0.0,
+        description="How long readiness says 503 before the door closes (endpoint removal is asynchronous)",
     )
     log_level: str = "INFO"
     smtp_url: str | None = Field(default=None, description="smtp://host:port; otherwise letters go to mail_folder")

@@ -17,9 +17,7 @@ traceparent: contextvars.ContextVar[str | None] = contextvars.ContextVar("tracep
 TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
 REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
-requests_total = Counter(
-    "http_requests_total", "Requests by route template", ["service", "method", "route", "status"]
-)
+requests_total = Counter("http_requests_total", "Requests by route template", ["service", "method", "route", "status"])
 request_seconds = Histogram("http_request_seconds", "Seconds from request to response", ["service", "method", "route"])
 outbox_unsent = Gauge("outbox_unsent", "Events committed and not yet confirmed by the broker", ["service"])
 outbox_oldest_seconds = Gauge("outbox_oldest_seconds", "Age of the oldest unsent event", ["service"])

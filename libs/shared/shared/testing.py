@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -54,10 +54,20 @@ class Issuer:
         return {"keys": [{**jwk, "kid": self.kid, "use": "sig", "alg": "EdDSA"}]}
 
     def token(
-        self, *roles: str, id: UUID | None = None, client_id: str | None = None, scopes: tuple[str, ...] = ()  # noqa: A002
+        self,
+        *roles: str,
+        id: UUID | None = None,
+        client_id: str | None = None,
+        scopes: tuple[str, ...] = (),
     ) -> str:
         now = int(time.time())
-        claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600, "jti": str(new_id())}
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "iat": now,
+            "exp": now + 600,
+            "jti": str(new_id()),
+        }
         if client_id is not None:
             claims |= {"sub": client_id, "client_id": client_id, "scope": " ".join(scopes)}
         else:
@@ -72,13 +82,17 @@ class ServiceUnderTest:
         self.issuer = Issuer()
         self.clock = clock
         service = dataclasses.replace(
-            service, verifier=service.verifier or (lambda _: TokenVerifier(ISSUER, AUDIENCE, self.issuer.keys))
+            service,
+            verifier=service.verifier or self._verifier,
         )
         self.service = service
         self.process = Process(service, clock=clock)
 
+    def _verifier(self, _: Process) -> TokenVerifier:
+        return TokenVerifier(ISSUER, AUDIENCE, self.issuer.keys)
+
     @asynccontextmanager
-    async def rolled_back(self) -> AsyncIterator[AsyncSession]:
+    async def rolled_back(self) -> AsyncGenerator[AsyncSession]:
         """Everything the test and the service write is undone at its end; commits become savepoints."""
         database = self.process.database
         before = database.requests, database.reads, database.messages
@@ -99,13 +113,17 @@ class ServiceUnderTest:
                 await outer.rollback()
 
     def client(
-        self, *roles: str, id: UUID | None = None, client_id: str | None = None, scopes: tuple[str, ...] = ()  # noqa: A002
+        self,
+        *roles: str,
+        id: UUID | None = None,
+        client_id: str | None = None,
+        scopes: tuple[str, ...] = (),
     ) -> httpx.AsyncClient:
         """A client with these roles (or a partner's scopes); without any it is anonymous.
 
         It sends a fresh Idempotency-Key with every POST that has none of its own.
         """
-        headers = {}
+        headers: dict[str, str] = {}
         if roles or id or client_id:
             token = self.issuer.token(*roles, id=id, client_id=client_id, scopes=scopes)
             headers["Authorization"] = f"Bearer {token}"
@@ -123,7 +141,9 @@ class ServiceUnderTest:
 
 
 @asynccontextmanager
-async def under_test(build: Callable[[str], Service], make_database: MakeDatabase, name: str) -> AsyncIterator[ServiceUnderTest]:
+async def under_test(
+    build: Callable[[str], Service], make_database: MakeDatabase, name: str
+) -> AsyncGenerator[ServiceUnderTest]:
     """Build the service on a fresh database called `name`, migrated as in production."""
     url = await make_database(name)
     service = build(url)
@@ -189,12 +209,14 @@ async def access_failures(tested: ServiceUnderTest) -> list[str]:
         actors: list[tuple[str, httpx.AsyncClient, bool]] = [("anonymous", tested.client(), rule.public)]
         actors += [(f"role {r}", tested.client(r), rule.public or r in rule.owners | rule.staff) for r in roles]
         actors += [
-            (f"scope {s}", tested.client(client_id="partner", scopes=(s,)), rule.public or s in rule.scopes) for s in scopes
+            (f"scope {s}", tested.client(client_id="partner", scopes=(s,)), rule.public or s in rule.scopes)
+            for s in scopes
         ]
         for actor, client, admitted in actors:
             async with client:
                 answer = await client.request(method, concrete)
-            refused = answer.status_code in {401, 403} and answer.json().get("code") in {"invalid_token", "not_permitted"}
-            if refused == admitted or answer.status_code >= 500:
+            code = answer.json().get("code") if answer.status_code in {401, 403} else None
+            refused = code in {"invalid_token", "not_permitted"}
+            if refused == admitted or answer.is_server_error:
                 failures.append(f"{operation} as {actor}: {answer.status_code} {answer.text[:200]}")
     return failures

@@ -31,9 +31,7 @@ class SubmissionReceived(
     received_at: Instant
 
 
-class SubmissionVoided(
-    Event, type="assessment.submission.voided.v1", subject="submission_id", heard_by=("enrolment",)
-):
+class SubmissionVoided(Event, type="assessment.submission.voided.v1", subject="submission_id", heard_by=("enrolment",)):
     """It never counted: no attempt is used, no mark will be released."""
 
     submission_id: UUID
@@ -44,7 +42,10 @@ class SubmissionVoided(
 
 
 class AssessmentPassed(
-    Event, type="assessment.assessment.passed.v1", subject="submission_id", heard_by=("credentials", "enrolment")
+    Event,
+    type="assessment.assessment.passed.v1",
+    subject="submission_id",
+    heard_by=("credentials", "enrolment"),
 ):
     """A moderated result was released: provisional until the board ratifies it."""
 
@@ -61,7 +62,10 @@ class AssessmentPassed(
 
 
 class AssessmentFailed(
-    Event, type="assessment.assessment.failed.v1", subject="submission_id", heard_by=("credentials", "enrolment")
+    Event,
+    type="assessment.assessment.failed.v1",
+    subject="submission_id",
+    heard_by=("credentials", "enrolment"),
 ):
     submission_id: UUID
     enrolment_id: UUID

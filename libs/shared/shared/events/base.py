@@ -1,12 +1,15 @@
 """What every event is: a frozen fact about one subject, named `service.noun.past-verb.vN`."""
 
+from functools import cache
+from importlib import import_module
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
 
 Instant = Annotated[
-    AwareDatetime, PlainSerializer(lambda at: at.isoformat().replace("+00:00", "Z"), return_type=str, when_used="json")
+    AwareDatetime,
+    PlainSerializer(lambda at: at.isoformat().replace("+00:00", "Z"), return_type=str, when_used="json"),
 ]
 """An RFC 3339 instant in UTC."""
 
@@ -31,7 +34,7 @@ class Event(Fact):
     subject: ClassVar[str]
     heard_by: ClassVar[frozenset[str]]
 
-    def __init_subclass__(cls, *, type: str, subject: str, heard_by: tuple[str, ...] = (), **_: Any) -> None:  # noqa: A002
+    def __init_subclass__(cls, *, type: str, subject: str, heard_by: tuple[str, ...] = (), **_: Any) -> None:
         # Any: whatever else pydantic's metaclass passes on
         super().__init_subclass__()
         cls.type, cls.subject, cls.heard_by = type, subject, frozenset(heard_by)
@@ -54,9 +57,11 @@ class Event(Fact):
         return str(getattr(self, "learner_id", None) or self.aggregate_id)
 
 
+@cache
 def registry() -> MappingProxyType[str, type[Event]]:
     """Every event type known to this release, by its wire name."""
-    from shared.events import assessment, catalogue, credentials, enrolment, gateway, payments  # noqa: F401, PLC0415 - they register themselves
+    for publisher in ("assessment", "catalogue", "credentials", "enrolment", "gateway", "payments"):
+        import_module(f"shared.events.{publisher}")
 
     return MappingProxyType(_types)
 

@@ -90,7 +90,10 @@ class CourseWithdrawn(
 
 
 class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id", heard_by=("payments",)):
-    """A price row with its date. A course's price at an instant is the row with the latest `valid_from` not after it."""
+    """A price row with its date.
+
+    A course's price at an instant is the row with the latest `valid_from` not after it.
+    """
 
     course_id: UUID
     price_id: UUID

@@ -42,9 +42,7 @@ class EnrolmentActivated(
     activated_at: Instant
 
 
-class ActivationRefused(
-    Event, type="enrolment.activation.refused.v1", subject="order_line_id", heard_by=("payments",)
-):
+class ActivationRefused(Event, type="enrolment.activation.refused.v1", subject="order_line_id", heard_by=("payments",)):
     """A paid line could not become an enrolment; payments gives the money back.
 
     reason_code: course_withdrawn, already_enrolled, already_passed, not_registered, unknown_course.

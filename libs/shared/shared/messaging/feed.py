@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
@@ -65,10 +65,10 @@ router = APIRouter(include_in_schema=False)
 @router.get("/internal/events", operation_id="read_feed")
 async def read_feed(
     request: Request,
-    types: list[str] = Query(),
-    after: str = Query(default=START),
-    limit: int = Query(default=PAGE, ge=1, le=1000),
-    authorization: str = Header(default=""),
+    types: Annotated[list[str], Query()],
+    after: str = START,
+    limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+    authorization: Annotated[str, Header()] = "",
 ) -> FeedPage:
     """This service's event log, for the other services alone."""
     secret: str = request.app.state.feed_secret

@@ -148,7 +148,8 @@ class Receiver:
             for table in (Retry, Parked)
             for row in await session.execute(
                 select(table.source, table.id).where(
-                    tuple_(table.source, table.id).in_(keys), *([Parked.resolved_at.is_(None)] if table is Parked else [])
+                    tuple_(table.source, table.id).in_(keys),
+                    *([Parked.resolved_at.is_(None)] if table is Parked else []),
                 )
             )
         }
@@ -314,7 +315,9 @@ async def claim(session: AsyncSession, messages: Iterable[Message]) -> set[tuple
 async def park(session: AsyncSession, body: bytes, reason: str, error: str) -> None:
     """Put a message where a person sees it; the same bytes for the same reason stand there once."""
     same = await session.scalar(
-        select(Parked.parked_id).where(Parked.resolved_at.is_(None), Parked.body == body, Parked.reason == reason).limit(1)
+        select(Parked.parked_id)
+        .where(Parked.resolved_at.is_(None), Parked.body == body, Parked.reason == reason)
+        .limit(1)
     )
     if same is not None:
         return
@@ -326,4 +329,3 @@ async def park(session: AsyncSession, body: bytes, reason: str, error: str) -> N
     source, type_ = (str(attributes[name]) if name in attributes else None for name in ("source", "type"))
     session.add(Parked(parked_id=new_id(), source=source, id=id_, type=type_, body=body, reason=reason, error=error))
     log.error("message parked", extra={"event": str(id_), "type": type_, "reason": reason, "error": error})
-

@@ -34,6 +34,4 @@ class InProcessBus:
                     raise
                 raise TransportDown(f"{receiver.service}: {error!r}") from error
         crash_point("relay_published")
-        return [
-            "nobody takes it" if envelope.heard and envelope.type not in heard else None for envelope in envelopes
-        ]
+        return ["nobody takes it" if envelope.heard and envelope.type not in heard else None for envelope in envelopes]

@@ -24,7 +24,13 @@ class Unreadable(Exception):
 
 
 def envelope(
-    event: Event, *, id: UUID, time: datetime, traceparent: str | None, request_id: str | None, causation: str | None  # noqa: A002
+    event: Event,
+    *,
+    id: UUID,
+    time: datetime,
+    traceparent: str | None,
+    request_id: str | None,
+    causation: str | None,
 ) -> str:
     """The event as the bytes that travel; written once and never again, so that every delivery is the same."""
     attributes: dict[str, Any] = {  # Any: JSON
@@ -81,7 +87,7 @@ def read(body: bytes) -> Message:
         parsed = json.loads(body)
         id_, source, type_ = UUID(parsed["id"]), str(parsed["source"]), str(parsed["type"])
         if parsed["specversion"] != "1.0":
-            raise Unreadable("malformed", f"specversion {parsed['specversion']!r}")  # noqa: TRY301
+            raise Unreadable("malformed", f"specversion {parsed['specversion']!r}")
         data = parsed["data"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable("malformed", f"{type(error).__name__}: {error}") from error

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-import asyncpg
 from sqlalchemy import event as orm_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, driver_dsn, is_database_down
+from shared.database import Database, connect_driver, is_database_down
 from shared.events import Event, registry
 from shared.ids import new_id
 from shared.messaging.message import envelope
@@ -191,11 +190,11 @@ class Relay:
         """Be woken by NOTIFY; where the connection is lost the poll goes on and we come back."""
         while True:
             try:
-                connection = await asyncpg.connect(**driver_dsn(self.database.url), timeout=5)
+                connection = await connect_driver(self.database.url)
                 try:
                     lost = asyncio.Event()
-                    connection.add_termination_listener(lambda *_: lost.set())  # noqa: B023 - bound to this connection
-                    await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+                    connection.add_termination_listener(_setting(lost))
+                    await connection.add_listener(CHANNEL, _setting(self._wake))
                     await lost.wait()
                 finally:
                     await connection.close(timeout=1)
@@ -204,6 +203,15 @@ class Relay:
                     raise
                 log.warning("outbox listener lost its connection", extra={"error": repr(error)})
             await asyncio.sleep(1)
+
+
+def _setting(event: asyncio.Event) -> Callable[..., None]:
+    """A callback that sets the event, whatever it is told."""
+
+    def callback(*_: object) -> None:
+        event.set()
+
+    return callback
 
 
 class Wakeup:
@@ -223,7 +231,7 @@ class Wakeup:
     async def run(self) -> None:
         while True:
             try:
-                connection = await asyncpg.connect(**driver_dsn(self._url), timeout=5)
+                connection = await connect_driver(self._url)
                 try:
                     while True:
                         await self._pending.wait()
@@ -237,4 +245,3 @@ class Wakeup:
                     raise
                 log.warning("outbox notifier lost its connection", extra={"error": repr(error)})
                 await asyncio.sleep(1)
-

@@ -63,9 +63,7 @@ async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue
     dead_exchange = await channel.declare_exchange(DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
     dead = await channel.declare_queue(f"{inbox.service}.dead", durable=True, arguments=DEAD_ARGUMENTS)
     await dead.bind(dead_exchange, routing_key=f"{inbox.service}.dead")
-    queue = await channel.declare_queue(
-        f"{inbox.service}.in", durable=True, arguments=queue_arguments(inbox.service)
-    )
+    queue = await channel.declare_queue(f"{inbox.service}.in", durable=True, arguments=queue_arguments(inbox.service))
     for type_ in sorted(inbox.types):
         await queue.bind(exchange, routing_key=type_)
     return queue, dead
@@ -116,9 +114,7 @@ class RabbitMQ:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
         # Without a timeout of our own the library cancels the task itself when the broker freezes.
-        await exchange.publish(
-            message, routing_key=envelope.type, mandatory=envelope.heard, timeout=self._timeout
-        )
+        await exchange.publish(message, routing_key=envelope.type, mandatory=envelope.heard, timeout=self._timeout)
 
     async def close(self) -> None:
         connection, self._connection, self._exchange = self._connection, None, None
@@ -159,9 +155,13 @@ class Consumer:
         connection = await connect(self._url, f"{self._receiver.service} inbox")
         try:
             lost = asyncio.Event()
-            connection.close_callbacks.add(lambda *_: lost.set())
+
+            def lose(*_: object) -> None:
+                lost.set()
+
+            connection.close_callbacks.add(lose)
             channel = await connection.channel(publisher_confirms=False)
-            channel.close_callbacks.add(lambda *_: lost.set())
+            channel.close_callbacks.add(lose)
             await channel.set_qos(prefetch_count=max(PREFETCH, 2 * self._batch))
             queue, dead = await declare(channel, self._receiver.inbox)
             arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()

@@ -23,7 +23,7 @@ class Outgoing(MessagingBase):
     """
 
     __tablename__ = "outbox"
-    __mapper_args__: ClassVar[dict[str, bool]] = {"eager_defaults": False}
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 - SQLAlchemy's own attribute
 
     position: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     id: Mapped[UUID]

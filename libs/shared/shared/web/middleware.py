@@ -45,7 +45,8 @@ class Telemetry:
         telemetry.request_seconds.labels(self.service, method, route).observe(seconds)
         if not route.startswith("/health") and route != "/metrics":
             log.info(
-                "request", extra={"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
+                "request",
+                extra={"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)},
             )
 
 

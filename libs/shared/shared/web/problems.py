@@ -41,7 +41,13 @@ class Problem(BaseModel):
 
 
 def problem(
-    status: int, code: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **extras: object
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    **extras: object,
 ) -> JSONResponse:
     body: dict[str, Any] = {  # Any: JSON
         "type": f"/problems/{code}",
@@ -61,22 +67,26 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refuse(_: Request, refusal: Refusal) -> JSONResponse:
         return problem(
-            refusal.status, refusal.code, refusal.title, refusal.detail, headers=refusal.headers, **refusal.extras
+            refusal.status,
+            refusal.code,
+            refusal.title,
+            refusal.detail,
+            headers=refusal.headers,
+            **refusal.extras,
         )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"pointer": "/" + "/".join(str(part) for part in one["loc"]), "message": one["msg"]} for one in error.errors()
+            {"pointer": "/" + "/".join(str(part) for part in one["loc"]), "message": one["msg"]}
+            for one in error.errors()
         ]
         return problem(422, "invalid_request", "Invalid content", "the request does not fit its schema", errors=errors)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "refused")
-        return problem(
-            error.status_code, code, str(error.detail), str(error.detail), headers=dict(error.headers or {})
-        )
+        return problem(error.status_code, code, str(error.detail), str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)
@@ -86,7 +96,11 @@ def install(app: FastAPI) -> None:
             return _unexpected(error)
         log.error("the database is away", extra={"error": repr(error)})
         return problem(
-            503, "temporarily_unavailable", "Temporarily unavailable", "try again shortly", headers={"Retry-After": "2"}
+            503,
+            "temporarily_unavailable",
+            "Temporarily unavailable",
+            "try again shortly",
+            headers={"Retry-After": "2"},
         )
 
     @app.exception_handler(Exception)

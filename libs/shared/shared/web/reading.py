@@ -7,7 +7,11 @@ from pydantic import BaseModel
 
 
 def conditional(
-    request: Request, content: BaseModel | bytes, *, max_age_seconds: int = 60, media_type: str = "application/json"
+    request: Request,
+    content: BaseModel | bytes,
+    *,
+    max_age_seconds: int = 60,
+    media_type: str = "application/json",
 ) -> Response:
     """The content with its ETag, or 304 Not Modified if the request's If-None-Match names it."""
     body = content if isinstance(content, bytes) else content.model_dump_json().encode()

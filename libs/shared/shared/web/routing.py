@@ -62,7 +62,9 @@ Idempotent = Depends(_declare_key)
 class Operation(APIRoute):
     """See the module's docstring."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:  # Any: FastAPI's own type
+    def get_route_handler(
+        self,
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:  # Any: FastAPI's own type
         handle = super().get_route_handler()
         idempotent = any(dependency.dependency is _declare_key for dependency in self.dependencies)
         name = self.operation_id or self.name
@@ -152,7 +154,7 @@ R = TypeVar("R")
 
 
 def resource(kind: type[R]) -> params.Depends:
-    """A dependency that hands a route what app.py built (an adapter, the settings): `Annotated[Store, resource(Store)]`."""
+    """Hands a route what app.py built (an adapter, the settings): `Annotated[Store, resource(Store)]`."""
 
     def find(request: Request) -> R:
         return cast("R", request.app.state.resources[kind])
