@@ -5,6 +5,7 @@ import os
 import time
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -57,9 +58,15 @@ def values(n: int = 0) -> dict[str, str]:
     }
 
 
+@cache
+def described(achievement: badges.Achievement) -> dict:
+    return badges.achievement_document(achievement, ISSUER)
+
+
 def build(filled: dict[str, str], achievement: badges.Achievement = COURSE) -> dict:
-    document = badges.achievement_document(achievement, ISSUER)
-    return badges.badge_document(document, ISSUER, name=badges.credential_name(achievement), credits_=15, **filled)
+    return badges.badge_document(
+        described(achievement), ISSUER, name=badges.credential_name(achievement), credits_=15, **filled
+    )
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ Values = Mapping[str, str]
 Build = Callable[[Values], Document]
 
 _serialise = cast("Callable[[Mapping[str, Any]], str]", nquads.serialize_nquad)  # PyLD has no stubs
-_SAMPLE = 64
+_SAMPLE = 1024
 _NODE = re.compile("\0_:[A-Za-z0-9]+\0")
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 Document = dict[str, Any]  # Any: JSON
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _ED25519 = b"\xed\x01"
 
 
@@ -48,11 +49,12 @@ def public_key(multikey_: str) -> bytes:
 
 
 def base58(data: bytes) -> str:
-    number, digits = int.from_bytes(data, "big"), ""
+    number, pairs = int.from_bytes(data, "big"), list[str]()
     while number:
-        number, digit = divmod(number, 58)
-        digits = _ALPHABET[digit] + digits
-    return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
+        number, pair = divmod(number, 58 * 58)  # two digits a division: every signature is written so
+        pairs.append(_PAIRS[pair])
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return "1" * zeros + "".join(reversed(pairs)).lstrip("1")
 
 
 def unbase58(value: str) -> bytes:
