@@ -1,0 +1,23 @@
+#!/bin/sh
+# Everything a machine can check without running the platform. Stops at the first that fails.
+set -eu
+cd "$(dirname "$0")/../.."
+run() {
+    echo "· $1"
+    shift
+    "$@"
+}
+bin=.venv/bin
+run "style" $bin/python -m ruff check .
+run "format" $bin/python -m ruff format --check .
+run "types" $bin/python -m basedpyright
+run "architecture" $bin/python -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+run "migrations" $bin/python -m embedded.migrations
+run "generated documents" $bin/python -m embedded.documents --check
+if command -v shellcheck >/dev/null; then
+    # shellcheck disable=SC2046 # file names of ours, without spaces
+    run "shell" shellcheck $(git ls-files '*.sh') .ci/run
+fi
+if command -v docker-compose >/dev/null; then
+    run "compose" docker-compose config --quiet
+fi
