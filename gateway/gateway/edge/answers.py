@@ -1,6 +1,7 @@
 """What goes back to the caller: problem documents, and a service's answer without what concerned one hop."""
 
 from collections.abc import Iterable
+from email.utils import formatdate
 from typing import Final
 
 import orjson
@@ -16,11 +17,23 @@ _NOT_PASSED: Final = frozenset(
     b"access-control-allow-methods access-control-expose-headers access-control-max-age".split()
 )
 _BODILESS: Final = frozenset({204, 304})
+_last_date: tuple[int, bytes] = (0, b"")
+
+
+def date(now: float) -> Header:
+    """The Date field (RFC 9110 §6.6.1), made once a second."""
+    global _last_date  # noqa: PLW0603 - one process, one clock
+    second = int(now)
+    if _last_date[0] != second:
+        _last_date = (second, formatdate(second, usegmt=True).encode())
+    return b"date", _last_date[1]
+
+
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
-def problem(refusal: Refusal, request_id: str, path: str) -> tuple[int, list[Header], bytes]:
+def problem(refusal: Refusal, request_id: str) -> tuple[int, list[Header], bytes]:
     """The RFC 9457 document of a refusal, as status, headers and body."""
     body = orjson.dumps(
         {
@@ -28,9 +41,8 @@ def problem(refusal: Refusal, request_id: str, path: str) -> tuple[int, list[Hea
             "type": f"/problems/{refusal.code}",
             "title": refusal.title,
             "status": refusal.status,
-            "code": refusal.code,
             "detail": refusal.detail,
-            "instance": path,
+            "code": refusal.code,
             "request_id": request_id,
         },
         default=str,

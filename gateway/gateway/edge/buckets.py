@@ -6,6 +6,7 @@ bill. Headers follow draft-ietf-httpapi-ratelimit-headers-11.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,7 @@ class Policy:
     window: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """What is left after a request: whole requests, and seconds until the bucket is full again or a request fits."""
 
     allowed: bool
@@ -32,33 +32,33 @@ class Buckets:
     def __init__(self, policy: Policy, *, capacity: int = 50_000) -> None:
         self.policy = policy
         self.capacity = capacity
+        self._quota = float(policy.quota)
         self._rate = policy.quota / policy.window
         self._levels: dict[str, tuple[float, float]] = {}
-        self._announced = f'"{policy.name}";q={policy.quota};w={policy.window}'.encode()
+        self._announced = (b"ratelimit-policy", f'"{policy.name}";q={policy.quota};w={policy.window}'.encode())
+        self._left = f'"{policy.name}";r=%d;t=%d'.encode()
 
     def take(self, caller: str, now: float) -> Spent:
         """Spend one request of `caller` at monotonic `now`."""
-        quota = self.policy.quota
+        quota, rate = self._quota, self._rate
         found = self._levels.get(caller)
         if found is None:
             if len(self._levels) >= self.capacity:
                 self._forget(now)
-            level = float(quota)
+            level = quota
         else:
-            level = min(quota, found[0] + (now - found[1]) * self._rate)
+            level = found[0] + (now - found[1]) * rate
+            level = min(level, quota)
         if level < 1:
             self._levels[caller] = (level, now)
-            return Spent(allowed=False, remaining=0, reset=max(1, math.ceil((1 - level) / self._rate)))
+            return Spent(allowed=False, remaining=0, reset=max(1, math.ceil((1 - level) / rate)))
         level -= 1
         self._levels[caller] = (level, now)
-        return Spent(allowed=True, remaining=int(level), reset=math.ceil((quota - level) / self._rate))
+        return Spent(allowed=True, remaining=int(level), reset=math.ceil((quota - level) / rate))
 
     def headers(self, spent: Spent) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
         """`RateLimit-Policy` and `RateLimit` as ASGI headers."""
-        return (
-            (b"ratelimit-policy", self._announced),
-            (b"ratelimit", b'"%s";r=%d;t=%d' % (self.policy.name.encode(), spent.remaining, spent.reset)),
-        )
+        return self._announced, (b"ratelimit", self._left % (spent.remaining, spent.reset))
 
     def _forget(self, now: float) -> None:
         """Make room: full buckets say nothing; if all are in use, those unused the longest go."""

@@ -50,8 +50,6 @@ class Exchange:
         self._connection: Connection | None = None
         self._pump: asyncio.Task[None] | None = None
         self._sent = False
-        self.started = False
-        """Whether anything may have reached the service."""
 
     async def begin(self) -> Connection:
         """Send the request and wait for the answer's head.
@@ -70,15 +68,21 @@ class Exchange:
         self._upstream.count_request()
         retried = False
         while True:
-            connection = await self._upstream.acquire(fresh=retried)
+            connection = None if retried else self._upstream.idle()
+            if connection is None:
+                connection = await self._upstream.acquire(fresh=retried)
             self._connection = connection
             fresh = connection.fresh
             timer = self._loop.call_at(request.deadline, self._expire, connection)
             try:
-                self.started = True
-                await self._ask(connection, first)
+                if first is None:
+                    self._sent = True
+                    await connection.ask(request.head, head_only=request.method == "HEAD")
+                else:
+                    await self._ask(connection, first)
             except ConnectionBroken as error:
-                await self.end()
+                await self.stop_pump()
+                self.end()
                 replayable = self._pump is None and request.repeatable
                 if not fresh and not retried and not error.answered and replayable and self._upstream.may_retry():
                     retried = True
@@ -91,22 +95,27 @@ class Exchange:
             finally:
                 timer.cancel()
 
-    async def end(self) -> None:
-        """Give the connection back, or drop it where a message was not complete."""
-        if self._pump is not None and not self._pump.done():
+    @property
+    def pumping(self) -> bool:
+        """Whether the caller's body is still being sent."""
+        return self._pump is not None and not self._pump.done()
+
+    async def stop_pump(self) -> None:
+        """Nothing may be written once the connection serves somebody else."""
+        if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
+
+    def end(self) -> None:
+        """Give the connection back, or drop it where a message was not complete."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             self._upstream.release(connection, request_sent=self._sent)
 
-    async def _ask(self, connection: Connection, first: Message | None) -> None:
+    async def _ask(self, connection: Connection, first: Message) -> None:
         request = self._request
         head_only = request.method == "HEAD"
         self._sent = True
-        if first is None:
-            await connection.ask(request.head, head_only=head_only)
-            return
         if not first.get("more_body", False):
             body: bytes = first.get("body", b"")
             self._check_size(len(body))

@@ -40,19 +40,19 @@ _CLAIMED: Final = re.compile(
     rb"|x-original-.*|x-rewrite-.*|x-http-method.*|x-method-override|x-request-timeout-ms"
 )
 
-# What becomes of a header: bytes are the ready `name: ` to pass it on with, numbers name the odd ones.
-DROP, HOST, LENGTH, CODING, AUTHORIZATION, REQUEST_ID, TRACEPARENT, CONNECTION, ORIGIN, FORWARDED_FOR, KEY, REFUSE = range(12)
+# What becomes of a header: bytes are the ready `name: ` to pass it on with.
+_DROP, _REFUSE, _ONCE, _JOIN = range(1, 5)
 _NOTED: Final = {
-    b"host": HOST,
-    b"content-length": LENGTH,
-    b"transfer-encoding": CODING,
-    b"authorization": AUTHORIZATION,
-    b"x-request-id": REQUEST_ID,
-    b"traceparent": TRACEPARENT,
-    b"connection": CONNECTION,
-    b"origin": ORIGIN,
-    b"x-forwarded-for": FORWARDED_FOR,
-    b"idempotency-key": KEY,
+    b"host": _ONCE,
+    b"content-length": _ONCE,
+    b"transfer-encoding": _ONCE,
+    b"authorization": _ONCE,
+    b"idempotency-key": _ONCE,
+    b"x-request-id": _ONCE,
+    b"traceparent": _ONCE,
+    b"origin": _ONCE,
+    b"connection": _JOIN,
+    b"x-forwarded-for": _JOIN,
 }
 _verdicts: dict[bytes, bytes | int] = {}
 _VERDICTS_KEPT: Final = 4096
@@ -73,7 +73,7 @@ class Head:
     """A request's headers, sorted: `lines` go on as they are, the rest is for the front door to act on."""
 
     lines: list[bytes]
-    host: bytes = b""
+    host: bytes
     length: int | None = None
     chunked: bool = False
     authorization: bytes | None = None
@@ -106,62 +106,68 @@ def sort_headers(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> Head
     :raises MalformedHost: 400, no Host, two, or one that is no host
     :raises UnsupportedTransferCoding: 400
     """
-    head = Head([])
-    lines = head.lines
-    verdicts = _verdicts
+    lines: list[bytes] = []
+    noted: dict[bytes, bytes] = {}
     size = count = 0
-    named: bytes | None = None
     for name, value in headers:
         count += 1
         size += len(name) + len(value) + 4
-        verdict = verdicts.get(name)
-        if verdict is None:
-            verdict = _judge(name)
-        if verdict.__class__ is bytes:
-            lines.append(verdict + value)  # pyright: ignore[reportOperatorIssue] - narrowed by class, not isinstance: a third of the cost
-        elif verdict == HOST:
-            if head.host or _HOST.fullmatch(value) is None:
-                raise MalformedHost("exactly one well-formed Host header is required")
-            head.host = value
-        elif verdict == AUTHORIZATION:
-            if head.authorization is not None:
-                raise MalformedHeader("Authorization may be given once")
-            head.authorization = value
-            lines.append(b"authorization: " + value)
-        elif verdict == LENGTH:
-            if head.length is not None or _LENGTH.fullmatch(value) is None:
-                raise MalformedHeader("Content-Length must be one plain number")
-            head.length = int(value)
-        elif verdict == CODING:
-            if head.chunked or value.strip().lower() != b"chunked":
-                raise UnsupportedTransferCoding("only the transfer coding `chunked` is understood")
-            head.chunked = True
-        elif verdict == KEY:
-            if head.idempotency_key is not None:
-                raise MalformedHeader("Idempotency-Key may be given once")
-            head.idempotency_key = value
-            lines.append(b"idempotency-key: " + value)
-        elif verdict == ORIGIN:
-            head.origin = value
-        elif verdict == REQUEST_ID:
-            head.request_id = value
-        elif verdict == TRACEPARENT:
-            head.traceparent = value
-        elif verdict == FORWARDED_FOR:
-            head.forwarded_for = value if head.forwarded_for is None else head.forwarded_for + b"," + value
-        elif verdict == CONNECTION:
-            named = value if named is None else named + b"," + value
-        elif verdict == REFUSE:
+        verdict = _verdicts.get(name) or _judge(name)
+        if isinstance(verdict, bytes):
+            lines.append(verdict + value)
+        elif verdict >= _ONCE:
+            _note(noted, name, value, verdict)
+        elif verdict == _REFUSE:
             raise MalformedHeader("header names may not hold an underscore")
     if count > limits.headers or size > limits.header_bytes:
         raise HeadersTooLarge(f"at most {limits.headers} header fields of {limits.header_bytes} bytes in all")
-    if not head.host:
+    take = noted.get
+    host = take(b"host", b"")
+    if _HOST.fullmatch(host) is None:
         raise MalformedHost("exactly one well-formed Host header is required")
-    if head.chunked and head.length is not None:
-        raise MalformedHeader("Content-Length and Transfer-Encoding together have two readings")
-    if named is not None:
-        _drop_named(head, named)
+    head = Head(
+        lines,
+        host,
+        authorization=take(b"authorization"),
+        idempotency_key=take(b"idempotency-key"),
+        request_id=take(b"x-request-id"),
+        traceparent=take(b"traceparent"),
+        origin=take(b"origin"),
+        forwarded_for=take(b"x-forwarded-for"),
+    )
+    if head.authorization is not None:
+        lines.append(b"authorization: " + head.authorization)
+    if head.idempotency_key is not None:
+        lines.append(b"idempotency-key: " + head.idempotency_key)
+    _frame(head, take(b"content-length"), take(b"transfer-encoding"))
+    if (connection := take(b"connection")) is not None:
+        _drop_named(head, connection)
     return head
+
+
+def _note(noted: dict[bytes, bytes], name: bytes, value: bytes, verdict: int) -> None:
+    if name not in noted:
+        noted[name] = value
+    elif verdict == _JOIN:
+        noted[name] += b"," + value
+    elif name == b"host":
+        raise MalformedHost("exactly one well-formed Host header is required")
+    else:
+        raise MalformedHeader(f"{name.decode()} may be given once")
+
+
+def _frame(head: Head, length: bytes | None, coding: bytes | None) -> None:
+    """How long the body is, in one reading only (RFC 9112 §6.1)."""
+    if coding is not None:
+        if coding.strip().lower() != b"chunked":
+            raise UnsupportedTransferCoding("only the transfer coding `chunked` is understood")
+        if length is not None:
+            raise MalformedHeader("Content-Length and Transfer-Encoding together have two readings")
+        head.chunked = True
+    elif length is not None:
+        if _LENGTH.fullmatch(length) is None:
+            raise MalformedHeader("Content-Length must be one plain number")
+        head.length = int(length)
 
 
 def _drop_named(head: Head, connection: bytes) -> None:
@@ -180,9 +186,9 @@ def _judge(name: bytes) -> bytes | int:
     if name in _NOTED:
         verdict = _NOTED[name]
     elif b"_" in name:
-        verdict = REFUSE
+        verdict = _REFUSE
     elif name in _HOP_BY_HOP or _CLAIMED.fullmatch(name) is not None:
-        verdict = DROP
+        verdict = _DROP
     else:
         verdict = name + b": "
     if len(_verdicts) < _VERDICTS_KEPT:

@@ -1,9 +1,10 @@
 """One log line and one measurement for each request, written in batches: a line on its own costs more than the rest."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, TextIO
 
 import orjson
 
@@ -13,12 +14,31 @@ _EVERY: Final = 0.2  # seconds
 _SERVICE: Final = "gateway"
 
 
-class _Counting(Protocol):
-    def inc(self, amount: float = 1) -> None: ...
+class Entry(NamedTuple):
+    """One request: `at` is the POSIX time of arrival; `path` goes to the log only, `route` is what is counted by."""
+
+    at: float
+    method: str
+    path: bytes
+    route: str
+    status: int
+    seconds: float
+    request_id: str
+    traceparent: str
+    caller: str
 
 
-class _Timing(Protocol):
-    def observe(self, amount: float) -> None: ...
+def write_to_log(lines: str) -> None:
+    """Write finished lines wherever the process's logger writes its own."""
+    for handler in logging.root.handlers:
+        stream: TextIO | None = getattr(handler, "stream", None)
+        if stream is not None:
+            handler.acquire()
+            try:
+                stream.write(lines)
+                handler.flush()
+            finally:
+                handler.release()
 
 
 class Journal:
@@ -27,58 +47,44 @@ class Journal:
     def __init__(self, write: Callable[[str], object], *, release: str) -> None:
         self._write = write
         self._release = release
-        self._lines: list[tuple[float, str, str, str, int, float, str, str, str]] = []
-        self._meters: dict[tuple[str, str, int], tuple[_Counting, _Timing]] = {}
+        self._entries: list[Entry] = []
         self._flushing: asyncio.TimerHandle | None = None
 
-    def record(
-        self,
-        *,
-        at: float,
-        method: str,
-        path: str,
-        route: str,
-        status: int,
-        seconds: float,
-        request_id: str,
-        traceparent: str,
-        caller: str,
-    ) -> None:
-        """`at` is the POSIX time of arrival; `path` goes to the log only, `route` is what is counted by."""
-        meter = self._meters.get((method, route, status))
-        if meter is None:
-            meter = self._meters[method, route, status] = (
-                requests_total.labels(_SERVICE, method, route, str(status)),
-                request_seconds.labels(_SERVICE, method, route),
-            )
-        meter[0].inc()
-        meter[1].observe(seconds)
-        self._lines.append((at, method, path, route, status, seconds, request_id, traceparent, caller))
+    def record(self, entry: Entry) -> None:
+        self._entries.append(entry)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(_EVERY, self.flush)
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Count and write what has gathered."""
         self._flushing = None
-        lines, self._lines = self._lines, []
-        if lines:
-            self._write("".join(map(self._line, lines)))
+        entries, self._entries = self._entries, []
+        groups: dict[tuple[str, str, int], list[float]] = {}
+        for entry in entries:
+            groups.setdefault((entry.method, entry.route, entry.status), []).append(entry.seconds)
+        for (method, route, status), all_seconds in groups.items():
+            requests_total.labels(_SERVICE, method, route, str(status)).inc(len(all_seconds))
+            observe = request_seconds.labels(_SERVICE, method, route).observe
+            for seconds in all_seconds:
+                observe(seconds)
+        if entries:
+            self._write("".join(map(self._line, entries)))
 
-    def _line(self, entry: tuple[float, str, str, str, int, float, str, str, str]) -> str:
-        at, method, path, route, status, seconds, request_id, traceparent, caller = entry
+    def _line(self, entry: Entry) -> str:
         line = {
-            "at": datetime.fromtimestamp(at, UTC).isoformat(),
+            "at": datetime.fromtimestamp(entry.at, UTC),
             "level": "INFO",
             "logger": "gateway.requests",
-            "message": f"{method} {path} {status}",
-            "request_id": request_id,
-            "traceparent": traceparent,
+            "message": "request",
+            "request_id": entry.request_id,
+            "traceparent": entry.traceparent,
             "service": _SERVICE,
             "release": self._release,
-            "method": method,
-            "route": route,
-            "status": status,
-            "milliseconds": round(seconds * 1000, 1),
-            "caller": caller,
+            "method": entry.method,
+            "path": entry.path.decode("ascii", "replace"),
+            "route": entry.route,
+            "status": entry.status,
+            "milliseconds": round(entry.seconds * 1000, 1),
+            "caller": entry.caller,
         }
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode()

@@ -9,24 +9,26 @@ from typing import Any, Final
 
 from gateway.edge import answers, guard
 from gateway.edge.answers import Header
-from gateway.edge.buckets import Buckets, Policy, Spent
+from gateway.edge.buckets import Buckets, Policy
 from gateway.edge.connection import Connection, ConnectionBroken
 from gateway.edge.cors import Origins
 from gateway.edge.exchange import CallerLeft, Exchange, Message, Receive, Request, Send
-from gateway.edge.gate import Caller, Gate
 from gateway.edge.guard import Head, Limits
-from gateway.edge.journal import Journal
+from gateway.edge.journal import Entry, Journal
 from gateway.edge.refusals import BodyTooLarge, RateLimited, RequestTimeout
-from gateway.edge.routes import OWN, Route, Routes
+from gateway.edge.routes import OWN, Routes
 from gateway.edge.upstream import Upstream
+from shared.access import InvalidToken
 from shared.errors import Refusal
 from shared.telemetry import REQUEST_ID, TRACEPARENT
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Verify = Callable[[str], Awaitable[Mapping[str, Any]]]
+"""Gives an access token's claims (Any: JSON) or raises InvalidToken; remembers what it has verified."""
 
 _BEARER: Final = b"bearer "
-_TOKEN_BYTES: Final = 8_192
+_CALLER_LEFT: Final = 499  # what the log shows where nobody waited for an answer
 _random = random.Random()  # noqa: S311 - ids tell requests apart; they protect nothing
 
 
@@ -54,7 +56,7 @@ class Proxy:
         routes: Routes,
         upstreams: Mapping[str, Upstream],
         own: App,
-        gate: Gate,
+        verify: Verify,
         origins: Origins,
         policies: Mapping[str, Policy],
         journal: Journal,
@@ -67,18 +69,19 @@ class Proxy:
         self._routes = routes
         self._upstreams = upstreams
         self._own = own
-        self._gate = gate
+        self._verify = verify
         self._origins = origins
         self._buckets = {name: Buckets(policy) for name, policy in policies.items()}
         self._journal = journal
         self._manners = manners
+        self._scheme = manners.scheme.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._own(scope, receive, send)
             return
         visit = _Visit(scope, send)
-        status = 499  # what a log shows where the caller left before an answer
+        status = _CALLER_LEFT
         try:
             status = await self._answer(visit, receive)
         except Refusal as refusal:
@@ -86,7 +89,8 @@ class Proxy:
         except CallerLeft:
             pass
         finally:
-            visit.record(self._journal, status)
+            if not visit.kept_elsewhere:
+                self._journal.record(visit.entry(status))
 
     async def _answer(self, visit: "_Visit", receive: Receive) -> int:
         scope, manners = visit.scope, self._manners
@@ -104,69 +108,71 @@ class Proxy:
         route = self._routes.find(method, raw_path)
         visit.route = route.prefix
         address = self._address(scope, head)
-        caller = await self._admit(visit, head, route, address)
-        visit.caller = caller.key if caller is not None else "anonymous"
+        authorization = head.authorization
+        claims: Mapping[str, Any] | None = None
+        if authorization is not None and authorization[:7].lower() == _BEARER:
+            claims = await self._recognise(visit, authorization[7:].strip(), address)
+        if route.limit is not None:
+            self._spend(visit, route.limit, address)
+        elif claims is None:
+            self._spend(visit, "anonymous", address)
+        else:
+            self._spend(visit, "partner" if "client_id" in claims else "person", visit.caller)
 
-        timeout = route.timeout or manners.timeout
         max_body = route.max_body or manners.limits.body
-        lines = [
-            b"x-request-id: " + visit.request_id.encode(),
-            b"traceparent: " + visit.traceparent.encode(),
-            b"x-forwarded-for: " + address.encode(),
-            b"x-forwarded-host: " + head.host,
-            b"x-forwarded-proto: " + manners.scheme.encode(),
-            *head.lines,
-        ]
         if route.service == OWN:
-            return await self._answer_here(visit, head, lines, max_body, receive)
+            return await self._answer_here(visit, head, address, max_body, receive)
 
         upstream = self._upstreams[route.service]
+        timeout = route.timeout or manners.timeout
         if head.chunked:
-            lines.append(b"transfer-encoding: chunked")
+            head.lines.append(b"transfer-encoding: chunked")
         elif head.length is not None:
-            lines.append(b"content-length: %d" % head.length)
-        target = raw_path + b"?" + query if query else raw_path
+            head.lines.append(b"content-length: %d" % head.length)
         request = Request(
             method=method,
-            head=b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-timeout-ms: %d\r\n%b\r\n\r\n"
-            % (method.encode(), target, upstream.authority, int(timeout * 1000), b"\r\n".join(lines)),
+            head=b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n"
+            b"x-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nx-request-timeout-ms: %d\r\n%b\r\n\r\n"
+            % (
+                method.encode(),
+                raw_path + b"?" + query if query else raw_path,
+                upstream.authority,
+                visit.request_id.encode(),
+                visit.traceparent.encode(),
+                address.encode(),
+                head.host,
+                self._scheme,
+                int(timeout * 1000),
+                b"\r\n".join(head.lines),
+            ),
             length=head.length,
             chunked=head.chunked,
             max_body=max_body,
-            deadline=asyncio.get_running_loop().time() + timeout,
+            deadline=visit.tick + timeout,
             repeatable=Request.safe(method, keyed=head.idempotency_key is not None),
         )
         exchange = Exchange(upstream, request, receive)
         try:
             connection = await exchange.begin()
-            return await self._pass_on(visit, connection, upstream, receive, private=head.authorization is not None)
+            return await self._pass_on(visit, connection, upstream, receive, private=authorization is not None)
         finally:
-            await exchange.end()
+            if exchange.pumping:
+                await exchange.stop_pump()
+            exchange.end()
 
-    async def _admit(self, visit: "_Visit", head: Head, route: Route, address: str) -> Caller | None:
-        """Who calls, and whether the allowance lasts. A token not seen before is first charged to its address, so
-        that guessing tokens costs the guesser."""
-        now = time.monotonic()
-        caller: Caller | None = None
-        authorization = head.authorization
-        if authorization is not None and authorization[:7].lower() == _BEARER:
-            token = authorization[7:].strip()
-            wall = time.time()
-            caller = self._gate.recall(token, wall)
-            if caller is None:
-                self._spend(visit, "anonymous", address, now)
-                caller = await self._gate.admit(token[:_TOKEN_BYTES], wall)
-        if route.limit is not None:
-            self._spend(visit, route.limit, address, now)
-        elif caller is None:
-            self._spend(visit, "anonymous", address, now)
-        else:
-            self._spend(visit, "partner" if caller.partner else "person", caller.key, now)
-        return caller
+    async def _recognise(self, visit: "_Visit", token: bytes, address: str) -> Mapping[str, Any]:  # Any: JSON
+        """The claims of a good token. A bad one is charged to its address: guessing costs the guesser."""
+        try:
+            claims = await self._verify(token.decode("latin-1"))
+        except InvalidToken:
+            self._spend(visit, "anonymous", address)
+            raise
+        visit.caller = str(claims["sub"])
+        return claims
 
-    def _spend(self, visit: "_Visit", policy: str, key: str, now: float) -> None:
+    def _spend(self, visit: "_Visit", policy: str, key: str) -> None:
         buckets = self._buckets[policy]
-        spent: Spent = buckets.take(key, now)
+        spent = buckets.take(key, visit.tick)
         visit.allowance = buckets.headers(spent)
         if not spent.allowed:
             raise RateLimited(
@@ -194,8 +200,9 @@ class Proxy:
             visit.headers(),
             whole=whole if visit.scope["method"] != "HEAD" else None,
             private=private,
-            base_url=upstream.url.encode(),
+            base_url=upstream.base,
         )
+        visit.started = True
         await visit.send({"type": "http.response.start", "status": status, "headers": headers})
         if whole is not None:
             await visit.send({"type": "http.response.body", "body": whole})
@@ -207,17 +214,15 @@ class Proxy:
                     chunk = await connection.read()
                 if chunk is None:
                     break
-                await visit.send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await visit.send({"type": "http.response.body", "body": b""})
+                await visit.reply({"type": "http.response.body", "body": chunk, "more_body": True})
+            await visit.reply({"type": "http.response.body", "body": b""})
         except (ConnectionBroken, TimeoutError):
             return 502  # the head is out: uvicorn cuts the connection, which is how the caller learns of it
         finally:
             watch.cancel()
         return status
 
-    async def _answer_here(
-        self, visit: "_Visit", head: Head, lines: list[bytes], max_body: int, receive: Receive
-    ) -> int:
+    async def _answer_here(self, visit: "_Visit", head: Head, address: str, max_body: int, receive: Receive) -> int:
         """The gateway's own endpoints get the same cleaned request as a service would."""
         body = await self._read_whole(receive, head, max_body)
 
@@ -240,14 +245,21 @@ class Proxy:
                     status, message["headers"], visit.headers(), whole=None, private=private, base_url=b"\0"
                 )
                 message = {**message, "headers": headers}
-            await visit.send(message)
+            await visit.reply(message)
 
-        headers = [(b"host", head.host)]
-        for line in lines:
+        headers = [
+            (b"host", head.host),
+            (b"x-request-id", visit.request_id.encode()),
+            (b"traceparent", visit.traceparent.encode()),
+            (b"x-forwarded-for", address.encode()),
+            (b"x-forwarded-proto", self._scheme),
+        ]
+        for line in head.lines:
             name, _, value = line.partition(b": ")
             headers.append((name, value))
         if body:
             headers.append((b"content-length", b"%d" % len(body)))
+        visit.kept_elsewhere = True  # the API behind keeps its own record of it
         await self._own({**visit.scope, "headers": headers}, receive_body, send_marked)
         return status
 
@@ -278,73 +290,88 @@ class Proxy:
             headers = [*self._origins.preflight(head.origin, methods), *visit.headers(cors=False)]
         else:
             headers = [(b"allow", ", ".join(methods).encode()), *visit.headers()]
-        await visit.send({"type": "http.response.start", "status": 204, "headers": headers})
-        await visit.send({"type": "http.response.body", "body": b""})
+        await visit.reply({"type": "http.response.start", "status": 204, "headers": headers})
+        await visit.reply({"type": "http.response.body", "body": b""})
         return 204
 
     async def _refuse(self, visit: "_Visit", refusal: Refusal) -> int:
-        path = visit.scope["raw_path"].decode("ascii", "replace")
-        status, headers, body = answers.problem(refusal, visit.request_id, path)
+        status, headers, body = answers.problem(refusal, visit.request_id)
         if visit.started:
             return status
-        await visit.send({"type": "http.response.start", "status": status, "headers": headers + visit.headers()})
-        await visit.send({"type": "http.response.body", "body": body})
+        await visit.reply({"type": "http.response.start", "status": status, "headers": headers + visit.headers()})
+        await visit.reply({"type": "http.response.body", "body": body})
         return status
 
 
 class _Visit:
-    """What is known of one request while it is here."""
+    """What is known of one request while it is here; `arrived` is POSIX time, `tick` the loop's clock."""
 
-    __slots__ = ("_arrived", "_send", "_tick", "allowance", "caller", "own", "request_id", "route", "scope", "started",
-                 "traceparent")  # fmt: skip
+    __slots__ = (
+        "allowance",
+        "arrived",
+        "caller",
+        "kept_elsewhere",
+        "own",
+        "request_id",
+        "route",
+        "scope",
+        "send",
+        "started",
+        "tick",
+        "traceparent",
+    )
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
-        self._send = send
-        self._arrived = time.time()
-        self._tick = time.perf_counter()
-        self.request_id = f"{_random.getrandbits(128):032x}"
-        self.traceparent = ""
+        self.send = send
+        self.arrived = time.time()
+        self.tick = time.monotonic()
+        digits = f"{_random.getrandbits(320):080x}"
+        self.request_id = digits[:32]
+        self.traceparent = f"00-{digits[32:64]}-{digits[64:]}-01"
         self.route = "unrouted"
         self.caller = "anonymous"
         self.allowance: tuple[Header, ...] = ()
         self.own: list[Header] = []
         self.started = False
+        self.kept_elsewhere = False
 
     def identify(self, head: Head) -> None:
-        """Take the caller's request id and trace where they are well-formed, else our own."""
+        """Take the caller's request id and trace where they are well-formed."""
         if head.request_id is not None:
             given = head.request_id.decode("latin-1")
             if REQUEST_ID.match(given):
                 self.request_id = given
-        span = f"{_random.getrandbits(64) | 1:016x}"
         if head.traceparent is not None:
             given = head.traceparent.decode("latin-1")
             if TRACEPARENT.match(given):
-                self.traceparent = f"{given[:36]}{span}{given[52:]}"
-                return
-        self.traceparent = f"00-{_random.getrandbits(128) | 1:032x}-{span}-01"
+                self.traceparent = f"{given[:36]}{self.traceparent[36:52]}{given[52:]}"
 
-    async def send(self, message: Message) -> None:
+    async def reply(self, message: Message) -> None:
         self.started = True
-        await self._send(message)
+        await self.send(message)
 
     def headers(self, *, cors: bool = True) -> list[Header]:
         """The front door's own headers on every answer."""
-        own = [(b"x-request-id", self.request_id.encode()), answers.NOSNIFF, *self.allowance]
+        own = [
+            answers.date(self.arrived),
+            (b"x-request-id", self.request_id.encode()),
+            answers.NOSNIFF,
+            *self.allowance,
+        ]
         return own + self.own if cors else own
 
-    def record(self, journal: Journal, status: int) -> None:
-        journal.record(
-            at=self._arrived,
-            method=self.scope["method"],
-            path=self.scope["raw_path"].decode("ascii", "replace"),
-            route=self.route,
-            status=status,
-            seconds=time.perf_counter() - self._tick,
-            request_id=self.request_id,
-            traceparent=self.traceparent,
-            caller=self.caller,
+    def entry(self, status: int) -> Entry:
+        return Entry(
+            self.arrived,
+            self.scope["method"],
+            self.scope["raw_path"],
+            self.route,
+            status,
+            time.monotonic() - self.tick,
+            self.request_id,
+            self.traceparent,
+            self.caller,
         )
 
 

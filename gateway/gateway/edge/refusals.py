@@ -1,6 +1,6 @@
 """What the front door itself says no with, before any service is asked."""
 
-from shared.errors import BadUpstream, Malformed, NotFound, Refusal, TooLarge, TooMany, Unauthenticated, Unavailable
+from shared.errors import BadUpstream, Malformed, NotFound, Refusal, TooLarge, TooMany, Unavailable
 
 
 class MalformedPath(Malformed):
@@ -19,11 +19,7 @@ class UnsupportedTransferCoding(Malformed):
     """Only `chunked` is understood; anything else would change meaning on the way."""
 
 
-class InvalidToken(Unauthenticated):
-    """The access token is forged, expired or meant for somebody else."""
-
-
-class UnknownPath(NotFound):
+class NoSuchOperation(NotFound):
     """No route has this prefix: the front door denies by default."""
 
 

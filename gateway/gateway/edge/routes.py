@@ -4,21 +4,21 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, NotRequired, TypedDict
 
-from gateway.edge.refusals import MethodNotAllowed, UnknownPath
+from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
 
 OWN: Final = "gateway"
 ANY: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
-class _Row(TypedDict, total=False):
+class _Row(TypedDict):
     prefix: str
     service: str
-    methods: list[str]
-    max_body: int
-    timeout_seconds: float
-    limit: str
+    methods: NotRequired[list[str]]
+    max_body: NotRequired[int]
+    timeout_seconds: NotRequired[float]
+    limit: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Routes:
     def find(self, method: str, path: bytes) -> Route:
         """The route of a checked path.
 
-        :raises UnknownPath: 404
+        :raises NoSuchOperation: 404
         :raises MethodNotAllowed: 405, with Allow
         """
         prefix = path
@@ -66,12 +66,12 @@ class Routes:
                     raise MethodNotAllowed(f"{method} is not offered here", headers={"allow": allow})
                 return route
             prefix = prefix[: prefix.rfind(b"/")]
-        raise UnknownPath("nothing is offered at this address")
+        raise NoSuchOperation("nothing is offered at this address")
 
     def methods(self, path: bytes) -> list[str]:
         """What is offered at a checked path, for a browser's preflight.
 
-        :raises UnknownPath: 404
+        :raises NoSuchOperation: 404
         """
         prefix = path
         while prefix:
@@ -79,7 +79,7 @@ class Routes:
             if found is not None:
                 return sorted(found)
             prefix = prefix[: prefix.rfind(b"/")]
-        raise UnknownPath("nothing is offered at this address")
+        raise NoSuchOperation("nothing is offered at this address")
 
 
 def load(path: Path | None = None) -> Routes:

@@ -32,7 +32,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_read = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn declares it
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
 
@@ -61,14 +61,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._stop_timer()
         super().on_headers_complete()
+        self.headers = []  # a trailer must not become a header; the request keeps its own list
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # a trailer must not become a header
-            super().on_header(name, value)
-
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
         self._refuse(MalformedRequest("the request is not valid HTTP/1.1"))
 
     def _should_upgrade(self) -> bool:
@@ -94,7 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle and not self.cycle.response_complete:
             # An answer is still being written (pipelining): another in its midst would be read as part of it.
             self.transport.abort()
             return
@@ -112,5 +110,3 @@ class GuardedProtocol(HttpToolsProtocol):
             b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         )
         self.transport.close()
-
-

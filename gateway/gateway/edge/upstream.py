@@ -1,6 +1,7 @@
 """The connections to one service: kept alive, bounded, each idle for less time than the service keeps it."""
 
 import asyncio
+import time
 from collections import deque
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ class Upstream:
         self.url = url.rstrip("/")
         self.host = parts.hostname
         self.port = parts.port or 80
+        self.base = self.url.encode()
         self.authority = parts.netloc.encode()
         self._max = max_connections
         self._connect_seconds = connect_seconds
@@ -38,6 +40,16 @@ class Upstream:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._retries = 10.0
 
+    def idle(self) -> Connection | None:
+        """A kept connection with no exchange on it, if there is one."""
+        oldest = time.monotonic() - self._idle_seconds
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and connection.idle_since > oldest:
+                return connection
+            connection.close()
+        return None
+
     async def acquire(self, *, fresh: bool = False) -> Connection:
         """A connection with no exchange on it; a new one where `fresh`.
 
@@ -46,12 +58,8 @@ class Upstream:
         """
         loop = asyncio.get_running_loop()
         while True:
-            oldest = loop.time() - self._idle_seconds
-            while self._idle and not fresh:
-                connection = self._idle.pop()
-                if connection.open and connection.idle_since > oldest:
-                    return connection
-                connection.close()
+            if not fresh and (kept := self.idle()) is not None:
+                return kept
             if len(self._connections) + self._opening < self._max:
                 return await self._open(loop)
             if self._idle:
@@ -61,9 +69,10 @@ class Upstream:
     def release(self, connection: Connection, *, request_sent: bool) -> None:
         """Give a connection back; it is kept where both sides ended their message properly."""
         if connection.finished(request_sent=request_sent):
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = time.monotonic()
             self._idle.append(connection)
-            self._let_in()
+            if self._waiting:
+                self._let_in()
         else:
             connection.close()
 
@@ -87,9 +96,7 @@ class Upstream:
         self._opening += 1
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._lost), self.host, self.port
-                )
+                _, connection = await loop.create_connection(lambda: Connection(loop, self._lost), self.host, self.port)
         except OSError as error:  # TimeoutError is one
             raise ServiceUnreachable(f"{self.name} cannot be reached", headers={"retry-after": "1"}) from error
         else:
