@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import uvicorn
@@ -69,6 +69,8 @@ class Service:
     """Puts another ASGI application around the API (the gateway's proxy)."""
     also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
     """Further coroutines to run under the same TaskGroup."""
+    protocol: type[asyncio.Protocol] | Literal["httptools"] = "httptools"
+    """Reads HTTP from the socket (the gateway's bounds a request's head in bytes and in time)."""
     verifier: Callable[["Process"], TokenVerifier] | None = None
     """The gateway knows its keys itself; every other service asks it."""
 
@@ -151,7 +153,7 @@ class Process:
                 self.app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
+                http=self.service.protocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
