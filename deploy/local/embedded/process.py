@@ -90,7 +90,7 @@ class Process:
         """`kill -9` to the program and all its children, at once."""
         pids = leash.signal_tree(self.pid, signal.SIGKILL)
         await self.stop()
-        while any(_exists(pid) for pid in pids):  # noqa: ASYNC110 - not our children
+        while any(exists(pid) for pid in pids):  # noqa: ASYNC110 - not our children
             await asyncio.sleep(TICK)
 
     def freeze(self) -> None:
@@ -101,8 +101,8 @@ class Process:
         leash.signal_tree(self.pid, signal.SIGCONT)
 
 
-def _exists(pid: int) -> bool:
-    """A zombie is gone: it only waits for whoever should collect it."""
+def exists(pid: int) -> bool:
+    """Whether a process runs. A zombie does not: it only waits for whoever should collect it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

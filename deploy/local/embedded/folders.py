@@ -1,0 +1,90 @@
+"""Where servers live: a short private folder beside the real one, and a lock against second copies."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+from embedded.process import TICK, exists
+
+SOCKET_PATH_LIMIT = 100  # bytes; sun_path holds 104 to 108, by system
+OWNED_PATIENCE = 1.0  # seconds; the owner may be ending just now
+ORPHAN_PATIENCE = 20.0  # seconds; what a server whose owner died may need to end in good order
+
+
+def short(data_dir: Path, entry: str) -> Path:
+    """A short path without any character to be quoted, the same every time for the same data.
+
+    Under XDG_RUNTIME_DIR where that will do, else in /tmp. A socket in it named `entry` has a legal length.
+    """
+    name = "mc-" + hashlib.sha256(f"{os.geteuid()}:{data_dir}".encode()).hexdigest()[:12]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if re.fullmatch(r"/[\w./-]+", runtime, re.ASCII) and os.access(runtime, os.W_OK):
+        path = Path(runtime) / name
+        if len(os.fsencode(path / entry)) < SOCKET_PATH_LIMIT:
+            return path
+    return Path("/tmp") / name  # noqa: S108 - made private below, and refused when it is not ours
+
+
+def make_private(folder: Path, error: type[Exception]) -> None:
+    """Create the folder for us alone, empty. One that is there must already be ours, for /tmp is everybody's;
+    what it holds was left by a server that was killed (the caller has the lock, so none is running).
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise error(f"{folder} is not a private folder of ours: remove it")
+    for left_over in folder.iterdir():
+        left_over.unlink()
+
+
+async def lock(data_dir: Path, what: str, error: type[Exception]) -> int:
+    """Take the data for one server, and return the descriptor that holds them while any process has it open.
+
+    A server whose owner is gone is given time to end. Raises `error` when another one keeps the data.
+    """
+    path = data_dir / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        began = asyncio.get_running_loop().time()
+        while not _locked(descriptor):
+            owner = path.read_text().strip()
+            owned = owner.isdigit() and int(owner) != os.getpid() and exists(int(owner))
+            if asyncio.get_running_loop().time() > began + (OWNED_PATIENCE if owned else ORPHAN_PATIENCE):
+                raise error(  # noqa: TRY301 - what follows is only the closing
+                    f"{what} is already running on {data_dir} (started by process {owner or 'unknown'}): "
+                    "use that one, stop it, or choose another folder"
+                )
+            await asyncio.sleep(TICK * 5)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove_short(folder: Path, data_dir: Path) -> None:
+    """Remove the short folder, unless another server has been started on the data since ours was killed."""
+    try:
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # the data are gone, and nobody serves them
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    try:
+        if _locked(descriptor):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
