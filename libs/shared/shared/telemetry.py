@@ -71,14 +71,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def log_as_json(service: str, *, release: str = "development", level: str = "INFO") -> None:
-    """Make the whole process log JSON lines to stdout."""
-    handler = logging.StreamHandler(sys.stdout)
+def log_as_json(
+    service: str, *, release: str = "development", level: str = "INFO", handler: logging.Handler | None = None
+) -> None:
+    """Make the whole process log JSON lines, to stdout unless another handler is given."""
+    handler = handler or logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(service, release))
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
-    for noisy in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "httpx", "aio_pika", "aiormq"):
-        logger = logging.getLogger(noisy)
+    for library in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "httpx", "aio_pika", "aiormq"):
+        logger = logging.getLogger(library)
         logger.handlers.clear()
         logger.propagate = True
     for quiet in ("uvicorn.access", "alembic", "httpx", "aiormq", "aio_pika"):
