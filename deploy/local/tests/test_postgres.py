@@ -1,5 +1,6 @@
 import asyncio
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from embedded.postgres import Postgres, PostgresError
+from embedded.postgres import Postgres, PostgresError, _unprivileged
 
 
 async def fetch(server, query, **to):
@@ -290,3 +291,14 @@ async def test_root_without_user_namespaces_is_told_what_to_do(postgres, tmp_pat
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(PostgresError, match=r"as an ordinary user, or allow user namespaces"):
         await postgres.start()
+
+
+@pytest.mark.parametrize(("user", "apart"), [("root", True), ("without a name", True), ("ordinary", False)])
+def test_only_those_whom_postgresql_refuses_get_a_user_namespace(monkeypatch, tmp_path, user, apart):
+    named = pwd.getpwall()
+    uid = {"root": 0, "without a name": max(entry.pw_uid for entry in named) + 1, "ordinary": named[1].pw_uid}[user]
+    (tmp_path / "unshare").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "unshare").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert _unprivileged(tmp_path) == (["unshare", "--user", "--"] if apart else [])
