@@ -1,0 +1,5 @@
+import sys
+
+from embedded.platform import main
+
+sys.exit(main())

@@ -1,0 +1,136 @@
+"""The whole platform in one process: every service with its own database and port, events handed over in process."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+from shared.messaging.inprocess import InProcessBus
+from shared.migrate import migrate
+from shared.service import Process, Server, stop_on_signals
+from shared.telemetry import log_as_json
+
+from embedded import people, ports, provider, seed
+from embedded.postgres import Postgres
+from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
+
+CONTENT = Path(__file__).parents[1] / "content"
+
+log = logging.getLogger(__name__)
+
+
+def here() -> Path:
+    """The folder of this installation's data; MC_DATA moves it."""
+    return Path(os.environ.get("MC_DATA") or Path(__file__).parents[3] / ".local").absolute()
+
+
+@asynccontextmanager
+async def databases(folder: Path) -> AsyncGenerator[tuple[Postgres, dict[str, str]]]:
+    """PostgreSQL with a role and a migrated database for every service."""
+    async with Postgres(folder / "postgres", {"max_connections": 200}) as postgres:
+        urls = {name: await postgres.create_role_and_database(f"mc_{name}") for name in NAMES}
+        for name, url in urls.items():
+            await migrate(url, versions_of(name))
+        yield postgres, urls
+
+
+@asynccontextmanager
+async def running(place: Place, bus: InProcessBus) -> AsyncGenerator[dict[str, Process]]:
+    """Every service and the sandbox payment provider, until the block ends; raises if one of them dies."""
+    stop = asyncio.Event()
+    processes = {name: Process(build(name, place), bus=bus) for name in NAMES}
+    started = [asyncio.Event() for _ in processes]
+    async with asyncio.TaskGroup() as group:
+        for process, event in zip(processes.values(), started, strict=True):
+            group.create_task(process.run(stop, started=event), name=process.service.name)
+        sandbox = group.create_task(serve_provider(place, stop), name=PROVIDER)
+        for event in started:
+            await event.wait()
+        try:
+            yield processes
+        finally:
+            stop.set()
+            await sandbox
+
+
+async def serve_provider(place: Place, stop: asyncio.Event) -> None:
+    settings = provider.Settings(
+        url=place.url(PROVIDER),
+        api_key=place.secrets["provider api"],
+        shared_secret=place.secrets["provider callbacks"],
+        file=place.folder / "provider.json",
+    )
+    server = Server(
+        uvicorn.Config(provider.build(settings), host="127.0.0.1", port=place.ports[PROVIDER], log_config=None)
+    )
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await serving
+
+
+async def run(stop: asyncio.Event, say: Callable[[str], None]) -> None:
+    """Bring the platform up, load what is missing, tell where to look, and stay until `stop`."""
+    began = time.monotonic()
+    folder = here()
+    assigned = ports.assign(os.environ)
+    ports.check(assigned)
+    folder.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        _, urls = await stack.enter_async_context(databases(folder))
+        place = Place(folder, assigned, urls, secrets=keep_secrets(folder))
+        processes = await stack.enter_async_context(running(place, InProcessBus()))
+        accounts = await people.open_accounts(processes["gateway"].database, folder)
+        async with httpx.AsyncClient(base_url=place.url("gateway"), timeout=30) as client:
+            await seed.load_catalogue(client, accounts, CONTENT)
+        say(_where_to_look(place, accounts, time.monotonic() - began))
+        await stop.wait()
+        say("Stopping …")
+
+
+def _where_to_look(place: Place, accounts: people.Accounts, seconds: float) -> str:
+    gateway = place.url("gateway")
+    lines = [
+        "",
+        f"The platform is up after {seconds:.1f} s.",
+        "",
+        f"  API and documentation   {gateway}/docs",
+        f"  OpenAPI document        {gateway}/openapi.json",
+        f"  Courses                 {gateway}/v1/courses",
+        f"  Payment provider        {place.url(PROVIDER)} (sandbox)",
+        f"  Letters                 {place.folder / 'mail'}",
+        f"  Database                {place.folder / 'postgres'}",
+        "",
+        "Sample accounts (made for this installation; sign in at POST /v1/sign-ins):",
+        "",
+        *(f"  {one.role:<18}{one.email:<36}{one.password}" for one in accounts.values()),
+        "",
+        "Next: in another shell, `make demo` walks one learner the whole way. Ctrl-C stops everything.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    async def go() -> None:
+        async with stop_on_signals() as stop:
+            await run(stop, lambda text: print(text, flush=True))
+
+    here().mkdir(parents=True, exist_ok=True)
+    log_as_json("platform", handler=logging.FileHandler(here() / "platform.log"))
+    try:
+        asyncio.run(go())
+    except* (ports.PortUnavailable, OSError, RuntimeError) as failures:
+        for failure in failures.exceptions:
+            sys.stderr.write(f"{failure}\n")
+        log.exception("the platform ended", exc_info=failures)
+        return 1
+    return 0

@@ -1,0 +1,112 @@
+"""The services of the platform as one place knows them: their names, addresses, settings and how each is built."""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, cast
+
+from shared.service import Process, Service
+
+from embedded import ports
+
+NAMES: Final = ("catalogue", "enrolment", "assessment", "credentials", "payments", "gateway")
+BEHIND_THE_GATEWAY: Final = NAMES[:-1]
+PROVIDER: Final = "payment provider"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one platform lives: its folder, its ports, its databases and, if there is one, its broker."""
+
+    folder: Path
+    ports: dict[str, int]
+    databases: dict[str, str]
+    amqp_url: str | None = None
+    secrets: dict[str, str] = field(default_factory=dict[str, str])
+
+    def url(self, name: str) -> str:
+        return f"http://localhost:{self.ports[name]}"
+
+    def settings(self, name: str) -> dict[str, Any]:  # Any: each setting's own type
+        """The settings of one service, as its Settings class takes them."""
+        values: dict[str, Any] = {
+            "database_url": self.databases[name],
+            "amqp_url": self.amqp_url,
+            "public_url": self.url("gateway"),
+            "issuer": self.url("gateway"),
+            "jwks_url": f"{self.url('gateway')}/.well-known/jwks.json",
+            "feed_secret": self.secrets["feed"],
+            "feeds": {source: self.url(source) for source in NAMES},
+            "host": "127.0.0.1",
+            "port": self.ports[name],
+            "mail_folder": str(self.folder / "mail"),
+            "log_level": "INFO",
+        }
+        return values | self._own(name)
+
+    def _own(self, name: str) -> dict[str, Any]:  # Any: each setting's own type
+        match name:
+            case "gateway":
+                return {
+                    "upstreams": {service: self.url(service) for service in BEHIND_THE_GATEWAY},
+                    "wrapping_key": self.secrets["gateway keys"],
+                }
+            case "payments":
+                return {
+                    "flywire_api_url": f"{self.url(PROVIDER)}/payments/v1",
+                    "flywire_api_key": self.secrets["provider api"],
+                    "flywire_secrets": [self.secrets["provider callbacks"]],
+                }
+            case "credentials":
+                return {"wrapping_key": self.secrets["credentials keys"]}
+            case "assessment":
+                return {"storage_url": (self.folder / "submissions").absolute().as_uri()}
+            case _:
+                return {}
+
+    def environment(self, name: str) -> dict[str, str]:
+        """The same settings as environment variables, for a process of its own."""
+        return {
+            f"MC_{key.upper()}": json.dumps(value) if isinstance(value, dict | list) else str(value)
+            for key, value in self.settings(name).items()
+            if value is not None
+        }
+
+
+SECRETS: Final = ("feed", "gateway keys", "credentials keys", "provider api", "provider callbacks")
+
+
+def keep_secrets(folder: Path) -> dict[str, str]:
+    """This installation's own secrets, made at its first start; readable by its owner alone."""
+    path = folder / "secrets.json"
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    made = {name: known.get(name) or secrets.token_urlsafe(32) for name in SECRETS}
+    if made != known:
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(made, indent=2))
+    return made
+
+
+def build(name: str, place: Place) -> Service:
+    """Build a service with its settings in this place."""
+    settings = import_module(f"{name}.settings").Settings
+    return cast("Service", import_module(f"{name}.app").build(settings(**place.settings(name))))
+
+
+def versions_of(name: str) -> Path:
+    """Where a service's migrations are."""
+    return Path(str(import_module(name).__file__)).parents[1] / "migrations" / "versions"
+
+
+def nowhere() -> Place:
+    """A place nothing runs in, for looking at what the services would offer."""
+    made = dict.fromkeys(SECRETS, "A" * 43)
+    databases = {name: f"postgresql+asyncpg://nobody@localhost/{name}" for name in NAMES}
+    return Place(Path(".local"), ports.assign({}), databases, secrets=made)
+
+
+def openapi_of(name: str) -> dict[str, Any]:  # Any: JSON
+    """The OpenAPI document one service serves."""
+    return Process(build(name, nowhere())).api.openapi()
