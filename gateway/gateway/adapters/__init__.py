@@ -1,0 +1,1 @@
+"""What the gateway uses of the outside world and of the machine."""

@@ -1,0 +1,101 @@
+"""An outside OpenID Connect issuer, e.g. a university's own sign-in: its ID token opens a session here.
+
+Services go on trusting our tokens alone, so an account's id does not depend on who vouched for it.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import jwt
+
+from shared.errors import Unauthenticated, Unavailable
+
+_COOL_DOWN: Final = 10.0  # seconds between two fetches of its keys
+_MAX_AGE: Final = 3600.0
+_LONGEST: Final = 8192
+_LEEWAY: Final = 30
+_ALGORITHMS: Final = ("EdDSA", "ES256", "PS256", "RS256")
+
+
+class InvalidIdToken(Unauthenticated):
+    """Not an ID token of the trusted issuer for this platform."""
+
+
+class IssuerAway(Unavailable):
+    """The outside issuer's keys cannot be fetched."""
+
+
+class EmailNotVerified(Unauthenticated):
+    """The issuer has not verified this person's e-mail address, so it proves nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    issuer: str
+    subject: str
+    email: str
+
+
+class OutsideIssuer:
+    """`audience` is the client id this platform has at the issuer."""
+
+    def __init__(self, issuer: str, jwks_url: str, audience: str, http: httpx.AsyncClient) -> None:
+        self.issuer, self._jwks_url, self._audience, self._http = issuer, jwks_url, audience, http
+        self._keys: dict[str, Any] = {}  # Any: PyJWT's key objects
+        self._fetched = float("-inf")
+        self._turn = asyncio.Lock()
+
+    async def identify(self, id_token: str) -> Identity:
+        """Whom the token is about.
+
+        :raises InvalidIdToken: 401
+        :raises EmailNotVerified: 401
+        :raises IssuerAway: 503
+        """
+        if len(id_token) > _LONGEST:
+            raise InvalidIdToken("the ID token is too long")
+        try:
+            header = jwt.get_unverified_header(id_token)
+            if header.get("alg") not in _ALGORITHMS or "crit" in header or header.get("typ", "JWT") != "JWT":
+                raise InvalidIdToken("not an ID token of the trusted issuer")
+            key = await self._key(str(header.get("kid", "")))
+            claims: Mapping[str, Any] = jwt.decode(
+                id_token,
+                key.key,
+                algorithms=[key.algorithm_name],
+                audience=self._audience,
+                issuer=self.issuer,
+                leeway=_LEEWAY,
+                options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+            )
+        except jwt.InvalidTokenError as error:
+            raise InvalidIdToken("not an ID token of the trusted issuer") from error
+        email = claims.get("email")
+        if not isinstance(email, str) or claims.get("email_verified") is not True:
+            raise EmailNotVerified("the issuer has not verified your e-mail address")
+        return Identity(self.issuer, str(claims["sub"]), email)
+
+    async def _key(self, kid: str) -> Any:  # Any: PyJWT's key object
+        async with self._turn:
+            age = time.monotonic() - self._fetched
+            if (kid not in self._keys and age > _COOL_DOWN) or age > _MAX_AGE:
+                await self._fetch()
+        if kid not in self._keys:
+            raise InvalidIdToken("signed by a key the issuer does not publish")
+        return self._keys[kid]
+
+    async def _fetch(self) -> None:
+        try:
+            answer = await self._http.get(self._jwks_url)
+            answer.raise_for_status()
+            keys = jwt.PyJWKSet.from_dict(answer.json()).keys
+        except (httpx.HTTPError, jwt.PyJWTError, ValueError) as error:
+            if not self._keys:
+                raise IssuerAway("your issuer cannot be reached", headers={"Retry-After": "5"}) from error
+        else:
+            self._keys = {str(key.key_id): key for key in keys}
+        self._fetched = time.monotonic()

@@ -1,0 +1,54 @@
+"""The gateway's secrets: private keys sealed at rest, and what is derived from the one wrapping secret."""
+
+import os
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_NONCE: Final = 12
+SHORTEST_SECRET: Final = 32
+
+
+class WrongWrappingKey(Exception):
+    """The signing keys in the database were sealed with another MC_WRAPPING_KEY."""
+
+
+class Vault:
+    """:raises ValueError: for a secret under 32 characters"""
+
+    def __init__(self, secret: str) -> None:
+        if len(secret) < SHORTEST_SECRET:
+            raise ValueError(f"the wrapping key needs at least {SHORTEST_SECRET} characters")
+        self._seal = AESGCM(_derive(secret, b"signing keys"))
+        self.refresh_secret = _derive(secret, b"refresh tokens")
+
+    def new_key(self) -> tuple[str, dict[str, Any], bytes]:  # Any: JSON
+        """A fresh Ed25519 key: its id, its public JWK (RFC 8037), its sealed private half."""
+        key = Ed25519PrivateKey.generate()
+        x = urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
+        # The id is the key's thumbprint (RFC 7638): the same key never has two names.
+        canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
+        kid = urlsafe_b64encode(sha256(canonical.encode()).digest()).decode().rstrip("=")
+        jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"}
+        nonce = os.urandom(_NONCE)
+        return kid, jwk, nonce + self._seal.encrypt(nonce, key.private_bytes_raw(), kid.encode())
+
+    def open_key(self, kid: str, sealed: bytes) -> Ed25519PrivateKey:
+        """:raises WrongWrappingKey: sealed with another secret, or for another key"""
+        try:
+            raw = self._seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], kid.encode())
+        except InvalidTag as error:
+            raise WrongWrappingKey(kid) from error
+        return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def _derive(secret: str, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"microcredentials/gateway/" + purpose).derive(
+        secret.encode()
+    )

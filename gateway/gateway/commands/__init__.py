@@ -1,0 +1,1 @@
+"""What one may ask of the gateway: load, decide, store, announce."""

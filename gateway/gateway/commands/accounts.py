@@ -1,0 +1,77 @@
+"""Accounts and their roles."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway import queries
+from gateway.domain import accounts as rules
+from gateway.tables import Account, AccountRole
+from shared.database import fetch, now, take_turns
+from shared.events.gateway import AccountOpened
+from shared.ids import new_id
+from shared.messaging import publish
+
+
+async def open_account(
+    session: AsyncSession,
+    email: str,
+    password_hash: str | None,
+    *,
+    roles: Iterable[str] = (rules.FIRST_ROLE,),
+    granted_by: str = "self",
+) -> Account:
+    """:raises EmailTaken: 409, whatever the case of its letters"""
+    key = rules.email_key(email)
+    wanted = rules.check_roles(roles)
+    if await queries.account_by_email(session, key) is not None:
+        raise rules.EmailTaken("there is an account with this e-mail address")
+    instant = now(session)
+    account = Account(
+        account_id=new_id(),
+        email=email.strip(),
+        email_key=key,
+        password_hash=password_hash,
+        opened_at=instant,
+        closed_at=None,
+    )
+    session.add(account)
+    try:
+        async with session.begin_nested():
+            await session.flush()
+    except IntegrityError as error:  # somebody was quicker
+        raise rules.EmailTaken("there is an account with this e-mail address") from error
+    session.add_all(
+        AccountRole(account_id=account.account_id, role=role, granted_at=instant, granted_by=granted_by)
+        for role in sorted(wanted)
+    )
+    publish(session, AccountOpened(account_id=account.account_id, opened_at=instant))
+    await session.flush()
+    return account
+
+
+async def set_roles(session: AsyncSession, account_id: UUID, roles: Iterable[str], *, granted_by: str) -> list[str]:
+    """The account's roles from now on; a token already given keeps its own until it expires.
+
+    :raises UnknownRole: 422
+    :raises LastOperator: 409
+    """
+    wanted = rules.check_roles(roles)
+    await take_turns(session, "operators")
+    await fetch(session, Account, account_id, lock=True)
+    present = set(await queries.roles_of(session, account_id))
+    if "operator" in present - wanted and await queries.open_operators(session) == 1:
+        raise rules.LastOperator("somebody must remain who can grant roles")
+    if gone := present - wanted:
+        await session.execute(
+            delete(AccountRole).where(AccountRole.account_id == account_id, AccountRole.role.in_(gone))
+        )
+    session.add_all(
+        AccountRole(account_id=account_id, role=role, granted_at=now(session), granted_by=granted_by)
+        for role in sorted(wanted - present)
+    )
+    await session.flush()
+    return sorted(wanted)

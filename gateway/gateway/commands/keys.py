@@ -1,0 +1,47 @@
+"""Signing keys: rotation and withdrawal."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway import queries
+from gateway.adapters.vault import Vault
+from gateway.domain.keys import KeyInUse, KeyState
+from gateway.tables import SigningKey
+from gateway.tokens import active_key, add_key
+from shared.database import fetch, now, take_turns
+
+
+async def rotate_keys(session: AsyncSession, vault: Vault) -> SigningKey:
+    """Let the next key sign, and publish one to follow it. The old one verifies until its last token has expired.
+
+    Verifiers have known the next key since the rotation before, so none of them has to fetch anything in time.
+    """
+    await take_turns(session, "signing_keys")
+    instant = now(session)
+    active = await active_key(session, vault, instant)
+    following = await queries.signing_key(session, KeyState.NEXT)
+    active.state, active.retired_at = KeyState.RETIRED.value, instant
+    await session.flush()
+    if following is None:
+        following = add_key(session, vault, KeyState.ACTIVE, instant)
+    else:
+        following.state, following.activated_at = KeyState.ACTIVE.value, instant
+    await session.flush()
+    add_key(session, vault, KeyState.NEXT, instant)
+    await session.flush()
+    return following
+
+
+async def withdraw_key(session: AsyncSession, kid: str) -> SigningKey:
+    """Take a key back at once, e.g. because it leaked: what it signed is refused as soon as verifiers look again.
+
+    :raises KeyInUse: 409, it is the one that signs
+    """
+    await take_turns(session, "signing_keys")
+    key = await fetch(session, SigningKey, kid, lock=True)
+    if key.state == KeyState.ACTIVE:
+        raise KeyInUse("this key signs now; rotate first")
+    instant = now(session)
+    key.state, key.retired_at = KeyState.RETIRED.value, key.retired_at or instant
+    key.withdrawn_at = key.withdrawn_at or instant
+    await session.flush()
+    return key

@@ -1,0 +1,68 @@
+"""Sign-in sessions: a family of refresh tokens, each used once, the next made from the one before.
+
+The successor of a token is derived from it with a secret of the platform, so that only hashes are at rest and
+a repeat within the grace period still gets the very same successor.
+"""
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from shared.errors import Unauthenticated
+
+
+class InvalidRefreshToken(Unauthenticated):
+    """Unknown, expired, signed out, or used a second time."""
+
+
+class Refresh(Enum):
+    """What presenting a refresh token leads to."""
+
+    ROTATE = auto()
+    """Its first use: it is superseded by its successor."""
+    REPEAT = auto()
+    """The reply was lost, or two asked at once: the same successor again."""
+    REUSED = auto()
+    """Somebody else has it too: the whole family ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A refresh token's state when it is presented."""
+
+    superseded_at: datetime | None
+    family_expires_at: datetime
+    family_ended_at: datetime | None
+
+
+def judge(presented: Presented, now: datetime, grace: timedelta) -> Refresh:
+    """What to do about a presented token (RFC 9700 §4.14.2; the grace period lets a lost reply be asked for again).
+
+    :raises InvalidRefreshToken: its session has ended
+    """
+    if presented.family_ended_at is not None or now >= presented.family_expires_at:
+        raise InvalidRefreshToken("this session has ended; sign in again")
+    if presented.superseded_at is None:
+        return Refresh.ROTATE
+    if now < presented.superseded_at + grace:
+        return Refresh.REPEAT
+    return Refresh.REUSED
+
+
+def first_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def successor(token: str, secret: bytes) -> str:
+    """The one token that may follow this one."""
+    digest = hmac.digest(secret, b"refresh\0" + token.encode(), hashlib.sha256)
+    return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def fingerprint(token: str) -> bytes:
+    """What is kept of a token. It has 256 random bits, so one round of hashing is enough."""
+    return hashlib.sha256(token.encode()).digest()
