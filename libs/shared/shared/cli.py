@@ -18,7 +18,7 @@ from shared.telemetry import log_as_json
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def main(settings: Callable[[], S], build: Callable[[S], Service]) -> None:
+def main(settings: Callable[..., S], build: Callable[[S], Service]) -> None:
     """The command line of one service; its settings class, called without arguments, reads the environment."""
     parser = argparse.ArgumentParser(description=build.__doc__)
     commands = parser.add_subparsers(dest="command")

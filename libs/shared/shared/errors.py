@@ -19,7 +19,8 @@ class Refusal(Exception):
     code: ClassVar[str] = "refused"
 
     def __init_subclass__(cls) -> None:
-        cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if "code" not in vars(cls):
+            cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __init__(self, detail: str, *, headers: dict[str, str] | None = None, **extras: object) -> None:
         super().__init__(detail)
