@@ -1,0 +1,5 @@
+from catalogue.app import build
+from catalogue.settings import Settings
+from shared.cli import main
+
+main(Settings, build)

@@ -1,0 +1,26 @@
+"""Who may do what here: everybody reads what is published, catalogue editors write."""
+
+from shared.access import Access, anyone, staff
+
+EDITORS = staff("catalogue_editor")
+
+ACCESS: Access = {
+    "list_courses": anyone(),
+    "read_course": anyone(),
+    "list_subjects": anyone(),
+    "list_institutions": anyone(),
+    "create_institution": EDITORS,
+    "create_subject": EDITORS,
+    "rename_subject": EDITORS,
+    "create_course": EDITORS,
+    "list_drafts": EDITORS,
+    "read_draft": EDITORS,
+    "revise_draft": EDITORS,
+    "start_version": EDITORS,
+    "list_versions": EDITORS,
+    "read_version": EDITORS,
+    "publish_course": EDITORS,
+    "withdraw_course": EDITORS,
+    "set_price": EDITORS,
+    "list_prices": EDITORS,
+}

@@ -1,0 +1,180 @@
+"""What catalogue editors do: write drafts, publish and withdraw courses, set prices."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Header, Path
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from catalogue import commands, queries
+from catalogue.api.shapes import (
+    BadgeView,
+    CourseContent,
+    CourseState,
+    HoursView,
+    InstitutionView,
+    NewCourse,
+    NewInstitution,
+    NewPrice,
+    NewSubject,
+    OutcomeView,
+    PriceView,
+    SkillView,
+    SubjectNames,
+    SubjectView,
+    UnitView,
+    VersionSummary,
+    VersionView,
+)
+from catalogue.tables import CourseVersion, Price
+from shared.database import Unknown
+from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session, paginate
+
+router = Router()
+
+
+@router.post("/v1/institutions", operation_id="create_institution", status_code=201, dependencies=[Idempotent])
+async def create_institution(new: NewInstitution, session: Session) -> InstitutionView:
+    """Admit a member of the federation."""
+    return InstitutionView.model_validate(await commands.create_institution(session, **new.model_dump()))
+
+
+@router.post("/v1/subjects", operation_id="create_subject", status_code=201, dependencies=[Idempotent])
+async def create_subject(new: NewSubject, session: Session) -> SubjectView:
+    """Open a subject for credit to stack in."""
+    return SubjectView.model_validate(await commands.create_subject(session, **new.model_dump()))
+
+
+@router.put("/v1/subjects/{subject_id}/names", operation_id="rename_subject")
+async def rename_subject(subject_id: UUID, names: SubjectNames, session: Session) -> SubjectView:
+    """Rename a subject from now on. Credit already awarded keeps the name it was awarded under."""
+    subject = await commands.rename_subject(session, subject_id, name=names.name, award_name=names.award_name)
+    return SubjectView.model_validate(subject)
+
+
+@router.post("/v1/courses", operation_id="create_course", status_code=201, dependencies=[Idempotent])
+async def create_course(new: NewCourse, session: Session, caller: CallerOf) -> VersionView:
+    """Begin a course with its first draft. `slug_taken` names the course that has the slug."""
+    draft = await commands.create_course(
+        session,
+        slug=new.slug,
+        code=new.code,
+        module_family=new.module_family or new.code,
+        written=new.as_text(),
+    )
+    if new.price is not None:
+        await commands.set_price(session, draft.course_id, new.price.as_text(), by=caller.name)
+    return await _view(session, draft)
+
+
+@router.get("/v1/courses/drafts", operation_id="list_drafts")
+async def list_drafts(session: Session, paging: Paging) -> Page[VersionSummary]:
+    """What is being written."""
+    rows, cursor = await paginate(session, queries.drafts(), paging, by=[CourseVersion.course_version_id])
+    return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/v1/courses/{course_id}/draft", operation_id="read_draft")
+async def read_draft(course_id: UUID, session: Session) -> VersionView:
+    """The course's draft, with its study text."""
+    draft = await queries.draft_of(session, course_id)
+    if draft is None:
+        raise Unknown("the course has no draft")
+    return await _view(session, draft)
+
+
+@router.put("/v1/courses/{course_id}/draft", operation_id="revise_draft")
+async def revise_draft(
+    course_id: UUID,
+    content: CourseContent,
+    session: Session,
+    if_match: Annotated[
+        int | None,
+        Header(description="The `revision` you read; refused where the draft was saved since", examples=[1]),
+    ] = None,
+) -> VersionView:
+    """Replace the draft's text as a whole."""
+    draft = await commands.revise_draft(session, course_id, content.as_text(), revision=if_match)
+    return await _view(session, draft)
+
+
+@router.post(
+    "/v1/courses/{course_id}/versions",
+    operation_id="start_version",
+    status_code=201,
+    dependencies=[Idempotent],
+)
+async def start_version(course_id: UUID, session: Session) -> VersionView:
+    """Begin a new version as a copy of the one on sale, which stays on sale until the new one is published."""
+    return await _view(session, await commands.start_version(session, course_id))
+
+
+@router.get("/v1/courses/{course_id}/versions", operation_id="list_versions")
+async def list_versions(course_id: UUID, session: Session, paging: Paging) -> Page[VersionSummary]:
+    """All versions of a course, the latest first."""
+    statement = select(CourseVersion).where(CourseVersion.course_id == course_id)
+    rows, cursor = await paginate(session, statement, paging, by=[CourseVersion.version], descending=True)
+    return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/v1/courses/{course_id}/versions/{version}", operation_id="read_version")
+async def read_version(
+    course_id: UUID, version: Annotated[int, Path(ge=1, le=2**31 - 1, examples=[1])], session: Session
+) -> VersionView:
+    """One version with its study text, as it was frozen or stands as a draft."""
+    return await _view(session, await queries.version_of(session, course_id, version))
+
+
+@router.post("/v1/courses/{course_id}/publication", operation_id="publish_course", dependencies=[Idempotent])
+async def publish_course(course_id: UUID, session: Session, caller: CallerOf) -> VersionView:
+    """Freeze the draft and put it on sale. Refused with what is missing: a subject, an institution, an outcome,
+    a unit or a price in force."""
+    return await _view(session, await commands.publish_course(session, course_id, by=caller.name))
+
+
+@router.post("/v1/courses/{course_id}/withdrawal", operation_id="withdraw_course", dependencies=[Idempotent])
+async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -> CourseState:
+    """Take the course off sale, which is final. Who has bought it goes on studying."""
+    return CourseState.model_validate(await commands.withdraw_course(session, course_id, by=caller.name))
+
+
+@router.post("/v1/courses/{course_id}/prices", operation_id="set_price", status_code=201, dependencies=[Idempotent])
+async def set_price(course_id: UUID, new: NewPrice, session: Session, caller: CallerOf) -> PriceView:
+    """Set what the course costs from an instant on, until the next price begins."""
+    return PriceView.model_validate(await commands.set_price(session, course_id, new.as_text(), by=caller.name))
+
+
+@router.get("/v1/courses/{course_id}/prices", operation_id="list_prices")
+async def list_prices(course_id: UUID, session: Session, paging: Paging) -> Page[PriceView]:
+    """Every price the course had, has and will have, by its beginning."""
+    statement = select(Price).where(Price.course_id == course_id)
+    rows, cursor = await paginate(session, statement, paging, by=[Price.valid_from])
+    return Page(items=[PriceView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+async def _view(session: AsyncSession, version: CourseVersion) -> VersionView:
+    written = await queries.text_of(session, version)
+    units = await queries.units_of(session, version.course_version_id)
+    return VersionView(
+        course_id=version.course_id,
+        course_version_id=version.course_version_id,
+        version=version.version,
+        revision=version.revision,
+        created_at=version.created_at,
+        published_at=version.published_at,
+        title=written.title,
+        subject=written.subject,
+        institution=written.institution,
+        summary=written.summary,
+        description=written.description,
+        credits=written.credits,
+        level=written.level,
+        weeks=written.weeks,
+        hours_per_week=HoursView(min=written.hours_min, max=written.hours_max),
+        prerequisites=written.prerequisites,
+        badge=BadgeView(criteria=written.criteria),
+        outcomes=[OutcomeView.model_validate(outcome) for outcome in written.outcomes],
+        skills=[SkillView.model_validate(skill) for skill in written.skills],
+        units=[UnitView.model_validate(unit) for unit in units],
+    )

@@ -1,0 +1,88 @@
+"""What everybody reads: courses with search and facets, subjects, institutions."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query, Request, Response
+from pydantic import StringConstraints
+from sqlalchemy import select
+
+from catalogue import queries
+from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, SubjectView
+from catalogue.tables import Institution, Subject
+from shared.database import Unknown, now
+from shared.web import Cursor, Page, Paging, Router, Session, conditional, paginate
+from shared.web.content import Text
+from shared.web.paging import BadCursor, encode
+
+router = Router()
+
+Words = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)]
+
+
+@router.get("/v1/courses", operation_id="list_courses", response_model=CoursePage)
+async def list_courses(
+    request: Request,
+    session: Session,
+    paging: Paging,
+    *,
+    q: Annotated[
+        Words | None,
+        Query(
+            description='Words to search for: "exact phrase", or, -not. The best match comes first: '
+            "title, then summary, then outcomes, then study text",
+            examples=["causal inference"],
+        ),
+    ] = None,
+    subject: Annotated[Sequence[Slug], Query(max_length=50, description="Any of these subjects")] = (),
+    institution: Annotated[Sequence[Slug], Query(max_length=50, description="Any of these institutions")] = (),
+    level: Annotated[int | None, Query(ge=1, le=8)] = None,
+) -> Response:
+    """Courses on sale, with facets: by relevance where there are words to search for, else by title."""
+    search = queries.Search(q or None, tuple(subject), tuple(institution), level)
+    after = _position(paging, by_rank=search.words is not None)
+    body, last = await queries.find_courses(session, search, now(session), limit=paging.limit, after=after)
+    next_cursor = "null" if last is None else f'"{encode(last)}"'
+    return conditional(request, f'{body},"next_cursor":{next_cursor}}}'.encode())
+
+
+@router.get("/v1/courses/{slug}", operation_id="read_course", response_model=CourseView)
+async def read_course(
+    request: Request, session: Session, slug: Annotated[Slug, Path(examples=["causal-inference"])]
+) -> Response:
+    """A course with its outline, outcomes and prices; also after it was withdrawn from sale."""
+    page = await queries.find_page(session, slug, now(session))
+    if page is None:
+        raise Unknown("no such course")
+    return conditional(request, page)
+
+
+@router.get("/v1/subjects", operation_id="list_subjects", response_model=Page[SubjectView])
+async def list_subjects(request: Request, session: Session, paging: Paging) -> Response:
+    """Subjects that credit stacks in, by their address."""
+    rows, cursor = await paginate(session, select(Subject), paging, by=[Subject.slug])
+    items = [SubjectView.model_validate(row) for row in rows]
+    return conditional(request, Page(items=items, next_cursor=cursor))
+
+
+@router.get("/v1/institutions", operation_id="list_institutions", response_model=Page[InstitutionView])
+async def list_institutions(request: Request, session: Session, paging: Paging) -> Response:
+    """Members of the federation, by their address."""
+    rows, cursor = await paginate(session, select(Institution), paging, by=[Institution.slug])
+    items = [InstitutionView.model_validate(row) for row in rows]
+    return conditional(request, Page(items=items, next_cursor=cursor))
+
+
+def _position(paging: Cursor, *, by_rank: bool) -> tuple[float | str, UUID] | None:
+    """Where the page before ended: at a rank (searching) or a title, and a course; raises BadCursor."""
+    match paging.position():
+        case None:
+            return None
+        case [float() | int() as rank, UUID() as course_id] if by_rank and math.isfinite(rank):
+            return float(rank), course_id
+        case [str() as title, UUID() as course_id] if not by_rank and title.isprintable():
+            return title, course_id
+        case _:
+            raise BadCursor("this cursor is of another query")

@@ -1,0 +1,23 @@
+"""The catalogue, put together."""
+
+from pathlib import Path
+
+from catalogue import api
+from catalogue.access import ACCESS
+from catalogue.settings import Settings
+from shared.messaging.inbox import Inbox
+from shared.service import Service
+
+
+def build(settings: Settings) -> Service:
+    """The catalogue: what the federation teaches, in frozen versions, and what it costs."""
+    return Service(
+        name="catalogue",
+        title="Catalogue",
+        description="Courses in frozen versions, their study materials and dated prices.",
+        settings=settings,
+        versions=Path(__file__).parents[1] / "migrations" / "versions",
+        routers=api.routers,
+        access=ACCESS,
+        inbox=Inbox("catalogue"),  # it hears nothing
+    )

@@ -1,0 +1,23 @@
+"""What editors may ask: each function loads, decides, stores and announces in the caller's transaction."""
+
+from catalogue.commands.courses import (
+    create_course,
+    publish_course,
+    revise_draft,
+    set_price,
+    start_version,
+    withdraw_course,
+)
+from catalogue.commands.reference import create_institution, create_subject, rename_subject
+
+__all__ = [
+    "create_course",
+    "create_institution",
+    "create_subject",
+    "publish_course",
+    "rename_subject",
+    "revise_draft",
+    "set_price",
+    "start_version",
+    "withdraw_course",
+]

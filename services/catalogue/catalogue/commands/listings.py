@@ -1,0 +1,71 @@
+"""The listing: what public reads are made of, ready-made when a course changes rather than when it is read.
+
+`card` stands in lists, `page` is the course's own document; both are JSON objects that lack only the prices,
+because these depend on the instant (see queries). `search` holds the words with their weights.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+INDEXED_CHARACTERS = 250_000
+"""Of study text, so that a long course stays below PostgreSQL's limit of 1 MB for a tsvector."""
+
+_RENEW = text("""
+    insert into listings (
+        course_id, slug, on_sale, sort_title, subject, institution, level, card, page, search
+    )
+    select c.course_id, c.slug, c.state = 'published', lower(v.title), s.slug, i.slug, v.level,
+        (select row_to_json(card)::text from (select
+            c.course_id, c.slug, c.code, v.title, v.summary,
+            json_build_object('slug', s.slug, 'name', s.name) as subject,
+            json_build_object('slug', i.slug, 'name', i.name) as institution,
+            v.credits, v.level, v.weeks,
+            json_build_object('min', v.hours_min, 'max', v.hours_max) as hours_per_week
+        ) card),
+        (select row_to_json(page)::text from (select
+            c.course_id, c.slug, c.code, c.state, v.course_version_id, v.version, v.title,
+            v.summary, v.description,
+            json_build_object(
+                'subject_id', s.subject_id, 'slug', s.slug, 'name', s.name, 'award_name', s.award_name
+            ) as subject,
+            json_build_object(
+                'institution_id', i.institution_id, 'slug', i.slug, 'name', i.name, 'homepage', i.homepage
+            ) as institution,
+            v.credits, v.level, v.weeks,
+            json_build_object('min', v.hours_min, 'max', v.hours_max) as hours_per_week,
+            c.module_family, v.prerequisites, json_build_object('criteria', v.criteria) as badge,
+            v.outcomes, v.skills, u.outline as units, instant(v.published_at) as published_at
+        ) page),
+        setweight(to_tsvector('english', v.title || ' ' || c.code), 'A')
+        || setweight(to_tsvector('english', v.summary || ' ' || s.name), 'B')
+        || setweight(to_tsvector('english', jsonb_path_query_array(v.outcomes, '$[*].text')), 'C')
+        || setweight(to_tsvector('english', jsonb_path_query_array(v.skills, '$[*].name')), 'C')
+        || setweight(to_tsvector('english', left(v.description || ' ' || u.words, :indexed)), 'D')
+    from courses c
+    join course_versions v on v.course_version_id = c.current_version_id
+    join subjects s on s.subject_id = v.subject_id
+    join institutions i on i.institution_id = v.institution_id
+    cross join lateral (
+        select
+            coalesce(json_agg(json_build_object(
+                'unit_id', unit_id, 'position', position, 'title', title, 'minutes', minutes,
+                'objectives', objectives
+            ) order by position), '[]') as outline,
+            coalesce(string_agg(title || ' ' || text, ' ' order by position), '') as words
+        from units where course_version_id = v.course_version_id
+    ) u
+    where c.course_id = any(:course_ids)
+    on conflict (course_id) do update set
+        on_sale = excluded.on_sale, sort_title = excluded.sort_title, subject = excluded.subject,
+        institution = excluded.institution, level = excluded.level, card = excluded.card,
+        page = excluded.page, search = excluded.search
+""")
+
+
+async def renew_listings(session: AsyncSession, course_ids: Sequence[UUID]) -> None:
+    """Make these courses' listings anew; a course that was never published has none."""
+    await session.flush()
+    await session.execute(_RENEW, {"course_ids": list(course_ids), "indexed": INDEXED_CHARACTERS})

@@ -1,0 +1,65 @@
+"""Institutions and subjects: what courses refer to."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from catalogue import domain, queries
+from catalogue.commands.listings import renew_listings
+from catalogue.commands.writing import write
+from catalogue.tables import Institution, Subject
+from shared.database import fetch, now
+from shared.errors import Refusal
+from shared.events.catalogue import SubjectRenamed
+from shared.ids import new_id
+from shared.messaging.outbox import publish
+
+
+async def create_institution(
+    session: AsyncSession, *, slug: str, name: str, homepage: str, country: str
+) -> Institution:
+    institution = Institution(
+        institution_id=new_id(),
+        slug=slug,
+        name=name,
+        homepage=homepage,
+        country=country,
+        created_at=now(session),
+    )
+    taken = domain.SlugTaken(f'another institution is called "{slug}"')
+    await write(session, institution, {"uq_institutions_slug": taken})
+    return institution
+
+
+async def create_subject(session: AsyncSession, *, slug: str, name: str, award_name: str, description: str) -> Subject:
+    subject = Subject(
+        subject_id=new_id(),
+        slug=slug,
+        name=name,
+        award_name=domain.award_name(award_name, domain.in_force(now(session))),
+        description=description,
+        created_at=now(session),
+    )
+    refusals: dict[str, Refusal] = {
+        "uq_subjects_slug": domain.SlugTaken(f'another subject is called "{slug}"'),
+        "uq_subjects_award_name": domain.AwardNameTaken(f'another subject awards "{subject.award_name}"'),
+    }
+    await write(session, subject, refusals)
+    return subject
+
+
+async def rename_subject(session: AsyncSession, subject_id: UUID, *, name: str, award_name: str) -> Subject:
+    """Give a subject other names from now on. Credit keeps the name it was awarded under."""
+    subject = await fetch(session, Subject, subject_id, lock=True)
+    wanted = domain.award_name(award_name, domain.in_force(now(session)))
+    renamed = wanted != subject.award_name
+    subject.name, subject.award_name = name, wanted
+    taken = domain.AwardNameTaken(f'another subject awards "{wanted}"')
+    await write(session, subject, {"uq_subjects_award_name": taken})
+    if renamed:
+        publish(
+            session,
+            SubjectRenamed(subject_id=subject_id, award_name=wanted, effective_from=now(session)),
+        )
+    await renew_listings(session, await queries.course_ids_of_subject(session, subject_id))
+    return subject

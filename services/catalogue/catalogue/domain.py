@@ -1,0 +1,288 @@
+"""What may be published, under which name and at what price. Pure functions: the instant is an argument."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from shared.errors import Conflict, Invalid, PreconditionFailed, Refusal
+
+
+class SlugTaken(Conflict):
+    """A slug is an address; it belongs to one thing for good."""
+
+
+class CodeTaken(Conflict):
+    """A course code names one course."""
+
+
+class AwardNameTaken(Conflict):
+    """Two subjects of one award name could not be told apart in a title."""
+
+
+class AmbiguousAwardName(Invalid):
+    """Titles join award names with "and" and "with", so a name may not hold these words itself (write "&")."""
+
+
+class ReservedAwardName(Invalid):
+    """The regulations use this name for a title of their own."""
+
+
+class ReservedSlug(Invalid):
+    """This slug is the address of something else."""
+
+
+class UnknownSubject(Invalid):
+    """No subject has that slug."""
+
+
+class UnknownInstitution(Invalid):
+    """No institution has that slug."""
+
+
+class NotOfferedAtThatSize(Invalid):
+    """The regulations know no course of so many credits at that level."""
+
+
+class OtherCurrency(Invalid):
+    """The platform sells in one currency: a basket has one total."""
+
+
+class UnitsOutOfOrder(Invalid):
+    """Units are numbered 1, 2, 3, … without a gap."""
+
+
+class OutcomeCodesRepeated(Invalid):
+    """Each learning outcome of a course has a code of its own."""
+
+
+class NoUnits(Conflict):
+    """A course is published with something to study."""
+
+
+class NoOutcomes(Conflict):
+    """A course is published with what its learners will be able to do."""
+
+
+class NoPriceInForce(Conflict):
+    """A course is published with a price that holds now."""
+
+
+class NoSubject(Conflict):
+    """A course is published under a subject: credit stacks by subject."""
+
+
+class NoInstitution(Conflict):
+    """A course is published by an institution of the federation."""
+
+
+class NoDraft(Conflict):
+    """There is no draft: what is published does not change; start a new version to change the course."""
+
+
+class DraftExists(Conflict):
+    """A course has one draft at a time."""
+
+
+class DraftChanged(PreconditionFailed):
+    """Somebody else saved the draft meanwhile; read it again."""
+
+
+class NotPublished(Conflict):
+    """The course has not been published yet."""
+
+
+class CourseWithdrawn(Conflict):
+    """The course has been withdrawn from sale, which is final."""
+
+
+class PriceDateTaken(Conflict):
+    """The course already has a price from that instant on."""
+
+
+class PriceInThePast(Conflict):
+    """What a published course cost in the past does not change."""
+
+
+RESERVED_SLUGS: Final = frozenset({"drafts"})
+"""Course addresses that the API uses itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regulations:
+    """The part of the regulations that the catalogue keeps. Money is in `currency`, the only one we sell in."""
+
+    version: str
+    effective_from: datetime
+    credits: frozenset[int]
+    levels: frozenset[int]
+    currency: str
+    joining_words: frozenset[str]
+    reserved_award_names: frozenset[str]
+    units_at_least: int
+    outcomes_at_least: int
+
+
+def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
+    return Regulations(
+        version=document["version"],
+        effective_from=datetime.fromisoformat(document["effective_from"]),
+        credits=frozenset(document["credits"]),
+        levels=frozenset(document["levels"]),
+        currency=document["currency"],
+        joining_words=frozenset(document["award_names"]["joining_words"]),
+        reserved_award_names=frozenset(name.casefold() for name in document["award_names"]["reserved"]),
+        units_at_least=document["publication"]["units_at_least"],
+        outcomes_at_least=document["publication"]["outcomes_at_least"],
+    )
+
+
+@cache
+def all_regulations() -> tuple[Regulations, ...]:
+    """Every version this release knows, earliest first."""
+    documents = (
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in (files("catalogue") / "regulations").iterdir()
+        if file.name.endswith(".json")
+    )
+    return tuple(sorted(map(parse, documents), key=lambda regulations: regulations.effective_from))
+
+
+def in_force(at: datetime, versions: Sequence[Regulations] | None = None) -> Regulations:
+    """The version in force at an instant; before the first one, the first."""
+    known = all_regulations() if versions is None else versions
+    return next((one for one in reversed(known) if one.effective_from <= at), known[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PriceText:
+    """A price from an instant on, in integer minor units."""
+
+    amount_minor: int
+    currency: str
+    valid_from: datetime
+
+
+def price_at(prices: Iterable[PriceText], at: datetime) -> PriceText | None:
+    """The price in force: the row with the latest `valid_from` not after the instant."""
+    return max((p for p in prices if p.valid_from <= at), key=lambda p: p.valid_from, default=None)
+
+
+def price_after(prices: Iterable[PriceText], at: datetime) -> PriceText | None:
+    """The price that comes next, if one is announced."""
+    return min((p for p in prices if p.valid_from > at), key=lambda p: p.valid_from, default=None)
+
+
+def check_price(regulations: Regulations, currency: str) -> None:
+    """Raises OtherCurrency."""
+    if currency != regulations.currency:
+        raise OtherCurrency(f"prices are in {regulations.currency}")
+
+
+def check_price_date(valid_from: datetime, now: datetime, *, published: bool) -> None:
+    """Raises PriceInThePast. Before its first publication a course has no past."""
+    if published and valid_from < now:
+        raise PriceInThePast("a published course can only be given a price from now on", now=now.isoformat())
+
+
+def award_name(name: str, regulations: Regulations) -> str:
+    """The name as it will stand in titles, with single spaces; raises AmbiguousAwardName, ReservedAwardName."""
+    words = name.split()
+    joining = [word for word in words if word.casefold() in regulations.joining_words]
+    if joining:
+        raise AmbiguousAwardName(f'an award name may not hold the word "{joining[0]}"; write "&" instead')
+    tidy = " ".join(words)
+    if tidy.casefold() in regulations.reserved_award_names:
+        raise ReservedAwardName(f'"{tidy}" is a title of its own')
+    return tidy
+
+
+def check_course_slug(slug: str) -> None:
+    """Raises ReservedSlug."""
+    if slug in RESERVED_SLUGS:
+        raise ReservedSlug(f'no course can be called "{slug}"')
+
+
+def check_size(regulations: Regulations, credits: int, level: int) -> None:
+    """Raises NotOfferedAtThatSize."""
+    if credits not in regulations.credits or level not in regulations.levels:
+        raise NotOfferedAtThatSize(
+            f"{credits} credits at level {level} are not offered",
+            credits=sorted(regulations.credits),
+            levels=sorted(regulations.levels),
+        )
+
+
+def check_contents(positions: Sequence[int], outcome_codes: Collection[str]) -> None:
+    """Raises UnitsOutOfOrder, OutcomeCodesRepeated."""
+    if sorted(positions) != list(range(1, len(positions) + 1)):
+        raise UnitsOutOfOrder("number the units 1, 2, 3, … without a gap")
+    if len(set(outcome_codes)) != len(outcome_codes):
+        raise OutcomeCodesRepeated("two outcomes have one code")
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What publication asks about a draft."""
+
+    units: int
+    outcomes: int
+    has_price: bool
+    has_subject: bool
+    has_institution: bool
+
+
+def check_ready(draft: Readiness, regulations: Regulations) -> None:
+    """Raises the first of NoSubject, NoInstitution, NoOutcomes, NoUnits, NoPriceInForce; `missing` names them all."""
+    refusals: list[tuple[bool, type[Refusal], str]] = [
+        (draft.has_subject, NoSubject, "give the course a subject"),
+        (draft.has_institution, NoInstitution, "give the course an institution"),
+        (draft.outcomes >= regulations.outcomes_at_least, NoOutcomes, "write the learning outcomes"),
+        (draft.units >= regulations.units_at_least, NoUnits, "write the units"),
+        (draft.has_price, NoPriceInForce, "set a price that holds now"),
+    ]
+    missing = [(kind, detail) for fulfilled, kind, detail in refusals if not fulfilled]
+    if missing:
+        kind, detail = missing[0]
+        raise kind(detail, missing=[kind.code for kind, _ in missing])
+
+
+@dataclass(frozen=True, slots=True)
+class UnitText:
+    position: int
+    title: str
+    minutes: int
+    objectives: Sequence[str]
+    text: str
+    """Study text, Markdown."""
+
+
+@dataclass(frozen=True, slots=True)
+class CourseText:
+    """All that an editor writes about a course. `subject` and `institution` are slugs, absent while undecided."""
+
+    title: str
+    subject: str | None
+    institution: str | None
+    summary: str
+    description: str
+    credits: int
+    level: int
+    weeks: int
+    hours_min: int
+    hours_max: int
+    prerequisites: str | None
+    criteria: str
+    """What the badge will say had to be done."""
+    outcomes: Sequence[Mapping[str, str]]
+    skills: Sequence[Mapping[str, str]]
+    units: Sequence[UnitText]
+
+
+def check_text(written: CourseText, regulations: Regulations) -> None:
+    """Raises NotOfferedAtThatSize, UnitsOutOfOrder, OutcomeCodesRepeated."""
+    check_size(regulations, written.credits, written.level)
+    check_contents([unit.position for unit in written.units], [o["code"] for o in written.outcomes])

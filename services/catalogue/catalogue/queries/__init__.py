@@ -1,0 +1,27 @@
+"""Reads: editors' rows, and the public's ready-made bytes."""
+
+from catalogue.queries.listings import Search, find_courses, find_page
+from catalogue.queries.rows import (
+    course_by_slug,
+    course_ids_of_subject,
+    draft_of,
+    drafts,
+    prices_of,
+    text_of,
+    units_of,
+    version_of,
+)
+
+__all__ = [
+    "Search",
+    "course_by_slug",
+    "course_ids_of_subject",
+    "draft_of",
+    "drafts",
+    "find_courses",
+    "find_page",
+    "prices_of",
+    "text_of",
+    "units_of",
+    "version_of",
+]

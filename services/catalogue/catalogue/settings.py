@@ -1,0 +1,7 @@
+"""Settings of the catalogue: those every service has."""
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Nothing of its own yet."""

@@ -1,0 +1,5 @@
+from shared.testing import ServiceUnderTest, access_failures
+
+
+async def test_every_operation_admits_whom_its_row_names_and_nobody_else(service: ServiceUnderTest) -> None:
+    assert await access_failures(service) == []
