@@ -7,7 +7,7 @@ import gzip
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from credentials.domain.badges import CREDENTIALS_CONTEXT, instant
@@ -15,6 +15,13 @@ from shared.errors import Invalid
 
 LENGTH = 131_072
 """Positions in a list: the least the standard allows."""
+
+VALID_FOR = timedelta(hours=48)
+RENEW_BEFORE = timedelta(hours=24)
+"""A list is signed anew when this little of its time is left, so that a day's failure to sign does no harm."""
+
+TTL_SECONDS = 30
+"""How long others may keep a copy."""
 
 _MOST_BYTES = 1 << 20
 

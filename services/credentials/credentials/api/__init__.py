@@ -1,0 +1,11 @@
+"""Door 1: HTTP in and out."""
+
+from fastapi import APIRouter
+
+from credentials.api.awards import router as awards_router
+from credentials.api.public import router as public_router
+from credentials.api.records import router as records_router
+
+routers: tuple[APIRouter, ...] = (records_router, awards_router, public_router)
+
+__all__ = ["routers"]

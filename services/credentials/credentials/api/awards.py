@@ -1,0 +1,181 @@
+"""Award options, claims and conferrals."""
+
+from fractions import Fraction
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import Field
+
+from credentials import queries, tables
+from credentials.commands import awards
+from credentials.domain.credit import Credit
+from credentials.domain.options import Option
+from shared.database import fetch
+from shared.database import now as now_of
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web.content import Text
+
+router = Router()
+
+
+class CountedCredit(View):
+    credit_id: UUID
+    subject: str = Field(examples=["Data Science"])
+    credits: int = Field(examples=[15])
+    mark: str | None = Field(description="Null for credit from elsewhere", examples=["68"])
+
+
+class OptionView(View):
+    """A title open to the learner, with the selection we would make: best marks, then the earliest passes."""
+
+    title: str = Field(examples=["PGCert in Data Science with Management"])
+    rule: str = Field(description="Which rule decides the title", examples=["major_minor"])
+    reason: str
+    regulations: str = Field(description="The version it can be claimed under", examples=["mc-regs-2026.2"])
+    also_under: tuple[str, ...]
+    counted: list[CountedCredit]
+    left: list[CountedCredit] = Field(description="Credit that stays free")
+    mean: str | None = Field(description="Exact credit-weighted mean of the counted marks", examples=["69.75"])
+    mark: int | None = Field(description="The mean, half up", examples=[70])
+    classification: str = Field(examples=["Distinction"])
+    supersedes: list[UUID] = Field(description="Awards whose credit this one would take up")
+
+
+class LevelView(View):
+    level: str = Field(examples=["pgcert"])
+    options: list[OptionView]
+
+
+class AwardOptionsView(View):
+    """Everything that can be claimed now, complete over all ways to choose the credit."""
+
+    as_at: Instant
+    on_hold: bool = Field(description="A payment came back: nothing can be claimed until it is settled")
+    regulations: list[str] = Field(description="The versions one may claim under, the one in force first")
+    levels: list[LevelView]
+
+
+class AwardClaim(Content):
+    level: str = Field(max_length=40, examples=["pgcert"])
+    title: Text = Field(max_length=400, description="Exactly as in the options", examples=["PGCert in Data Science"])
+    credit_ids: tuple[UUID, ...] | None = Field(
+        default=None, max_length=100, description="Your own selection; without it, the one shown in the options"
+    )
+
+
+class AwardView(View):
+    award_id: UUID
+    learner_id: UUID
+    level: str
+    title: str
+    rule: str
+    reason: str
+    regulations_version: str
+    credits: int
+    credit_ids: list[UUID]
+    mean: str | None
+    mark: int | None
+    classification: str
+    state: Literal["claimed", "lapsed", "conferred", "superseded", "rescinded"]
+    claimed_at: Instant
+    reserved_until: Instant = Field(description="The credit is reserved until then, or for good once conferred")
+    conferred_at: Instant | None
+    certificate_number: str | None
+    superseded_by: UUID | None
+    under_review_since: Instant | None
+
+
+@router.get("/v1/award-options", operation_id="list_award_options")
+async def list_award_options(session: Session, caller: CallerOf) -> AwardOptionsView:
+    now = now_of(session)
+    record = await queries.record_of(session, caller.own_id, now)
+    return AwardOptionsView(
+        as_at=now,
+        on_hold=await queries.is_on_hold(session, caller.own_id),
+        regulations=[version.version for version in record.versions(now)],
+        levels=[
+            LevelView(level=level, options=[_option(option) for option in found])
+            for level, found in record.options(now).items()
+        ],
+    )
+
+
+@router.post("/v1/award-claims", operation_id="claim_award", status_code=201, dependencies=[Idempotent])
+async def claim_award(claim: AwardClaim, session: Session, caller: CallerOf) -> AwardView:
+    """Reserve the credit for an award; the registrar confers it."""
+    award = await awards.claim_award(session, caller.own_id, claim.level, claim.title, claim.credit_ids)
+    return await _award(session, award)
+
+
+@router.get("/v1/awards", operation_id="list_awards")
+async def list_awards(
+    session: Session,
+    caller: CallerOf,
+    paging: Paging,
+    state: Annotated[Literal["claimed", "lapsed", "conferred", "superseded", "rescinded"] | None, Query()] = None,
+    learner_id: Annotated[UUID | None, Query(description="For registrars: one learner's")] = None,
+) -> Page[AwardView]:
+    """One's own awards; for a registrar everybody's, e.g. `state=claimed` for those to confer."""
+    whose = learner_id if caller.is_staff else caller.own_id
+    if caller.is_staff:
+        caller.must_own(caller.own_id)
+    statement = queries.awards_query(whose, state)
+    rows, next_cursor = await paginate(session, statement, paging, by=(tables.Award.award_id,))
+    return Page(items=[await _award(session, award) for award in rows], next_cursor=next_cursor)
+
+
+@router.get("/v1/awards/{award_id}", operation_id="read_award")
+async def read_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
+    award = await fetch(session, tables.Award, award_id)
+    caller.must_own(award.learner_id)
+    return await _award(session, award)
+
+
+@router.post(
+    "/v1/award-claims/{award_id}/conferral",
+    operation_id="confer_award",
+    status_code=201,
+    dependencies=[Idempotent],
+)
+async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
+    """Confer a claimed award: certificate number, badge, and any lower award it takes up superseded."""
+    return await _award(session, await awards.confer_award(session, award_id, by=caller.own_id))
+
+
+async def _award(session: Session, award: tables.Award) -> AwardView:
+    stands_on = await queries.allocations_of(session, [award.award_id])
+    fields = {name: getattr(award, name) for name in AwardView.model_fields if name not in ("credit_ids", "mean")}
+    return AwardView(**fields, credit_ids=sorted(stands_on[award.award_id]), mean=_decimal(award.mean))
+
+
+def _option(option: Option) -> OptionView:
+    return OptionView(
+        title=option.title,
+        rule=option.rule,
+        reason=option.reason,
+        regulations=option.regulations,
+        also_under=option.also_under,
+        counted=[_counted(credit) for credit in option.selection],
+        left=[_counted(credit) for credit in option.left],
+        mean=_decimal(None if option.classification.mean is None else str(option.classification.mean)),
+        mark=option.classification.mark,
+        classification=option.classification.label,
+        supersedes=[UUID(award_id) for award_id in option.supersedes],
+    )
+
+
+def _counted(credit: Credit) -> CountedCredit:
+    return CountedCredit(
+        credit_id=UUID(credit.id),
+        subject=credit.subject or "",
+        credits=credit.credits,
+        mark=None if credit.mark is None or credit.external else f"{credit.mark.normalize():f}",
+    )
+
+
+def _decimal(fraction: str | None) -> str | None:
+    """A fraction as people read it, to four places at most."""
+    if fraction is None:
+        return None
+    return f"{float(Fraction(fraction)):.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,165 @@
+"""A learner's own record: credit, badges, transcript."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Header, Response
+from pydantic import Field
+
+from credentials import queries, tables
+from credentials.adapters.notary import Notary
+from credentials.adapters.pages import Pages
+from credentials.domain.awards import State
+from shared.database import Unknown, fetch
+from shared.database import now as now_of
+from shared.web import CallerOf, Instant, Page, Router, Session, View, resource
+
+router = Router()
+
+Issuing = Annotated[Notary, resource(Notary)]
+Rendering = Annotated[Pages, resource(Pages)]
+
+
+class CreditView(View):
+    """A pass. Pending ones were released to the learner and count for nothing until a board ratifies them."""
+
+    credit_id: UUID | None = Field(description="Null while pending")
+    enrolment_id: UUID
+    course_id: UUID
+    course_code: str | None
+    course_title: str | None
+    subject: str | None = Field(description="The award name, as at the award of credit", examples=["Data Science"])
+    credits: int | None = Field(examples=[15])
+    level: int | None = Field(examples=[7])
+    mark: Decimal = Field(examples=["68"])
+    status: Literal["pending", "ratified", "revoked"]
+    at: Instant = Field(description="When it was released, ratified or revoked")
+
+
+class BadgeView(View):
+    badge_id: UUID
+    name: str | None = Field(examples=["Applied Machine Learning"])
+    credit_id: UUID | None
+    award_id: UUID | None
+    status: Literal["being_signed", "valid", "superseded", "revoked"]
+    awarded_at: Instant
+    issued_at: Instant | None
+    credential_url: str | None = Field(description="The signed Open Badge 3.0, for wallets and verifiers")
+    verification_url: str | None = Field(description="A page for people; share this")
+
+
+class TranscriptView(View):
+    transcript_id: UUID
+    version: int
+    as_at: Instant
+    sha256: str = Field(description="Of `document` as JSON with sorted members and no spaces, in UTF-8, in hex")
+    document: dict[str, Any]  # Any: JSON
+
+
+@router.get("/v1/credits", operation_id="list_credits")
+async def list_credits(session: Session, caller: CallerOf) -> Page[CreditView]:
+    """All of one's credit, oldest first; at most a few dozen lines, so in one page."""
+    record = await queries.record_of(session, caller.own_id, now_of(session))
+    pending = await queries.pending_of(session, caller.own_id)
+    lines = [_credit(row, record.revocations.get(row.credit_id)) for row in record.credits]
+    lines += [_pending(row, title) for row, title in pending]
+    return Page(items=sorted(lines, key=lambda line: line.at))
+
+
+@router.get("/v1/badges", operation_id="list_badges")
+async def list_badges(session: Session, caller: CallerOf, notary: Issuing) -> Page[BadgeView]:
+    badges = await queries.badges_of(session, caller.own_id)
+    return Page(items=await _views(session, badges, notary))
+
+
+@router.get("/v1/badges/{badge_id}", operation_id="read_badge")
+async def read_badge(badge_id: UUID, session: Session, caller: CallerOf, notary: Issuing) -> BadgeView:
+    badge = await fetch(session, tables.Badge, badge_id)
+    caller.must_own(badge.learner_id)
+    return (await _views(session, [badge], notary))[0]
+
+
+@router.get(
+    "/v1/transcript",
+    operation_id="read_transcript",
+    response_model=TranscriptView,
+    responses={200: {"content": {"text/html": {}}, "description": "The latest version"}},
+)
+async def read_transcript(
+    session: Session,
+    caller: CallerOf,
+    notary: Issuing,
+    pages: Rendering,
+    accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
+) -> TranscriptView | Response:
+    """The latest version of one's transcript, with its hash and the instant it tells of."""
+    transcript = await queries.latest_transcript(session, caller.own_id)
+    if transcript is None:
+        raise Unknown("there is nothing to put on a transcript yet")
+    if "text/html" in accept:
+        page = pages.transcript(transcript.document, transcript.sha256, notary.issuer.name)
+        return Response(page, media_type="text/html; charset=utf-8", headers={"Vary": "Accept"})
+    return TranscriptView.model_validate(transcript)
+
+
+def _credit(row: tables.Credit, revocation: tables.Revocation | None) -> CreditView:
+    return CreditView(
+        credit_id=row.credit_id,
+        enrolment_id=row.enrolment_id,
+        course_id=row.course_id,
+        course_code=row.course_code,
+        course_title=row.course_title,
+        subject=row.subject_name,
+        credits=row.credits,
+        level=row.level,
+        mark=row.mark,
+        status="revoked" if revocation else "ratified",
+        at=revocation.revoked_at if revocation else row.ratified_at,
+    )
+
+
+def _pending(row: tables.PendingCredit, title: str | None) -> CreditView:
+    return CreditView(
+        credit_id=None,
+        enrolment_id=row.enrolment_id,
+        course_id=row.course_id,
+        course_code=None,
+        course_title=title,
+        subject=None,
+        credits=None,
+        level=None,
+        mark=row.mark,
+        status="pending",
+        at=row.released_at,
+    )
+
+
+async def _views(session: Session, badges: Sequence[tables.Badge], notary: Notary) -> list[BadgeView]:
+    names = await queries.badge_names(session, badges)
+    states = await queries.award_states(session, badges)
+    return [
+        BadgeView(
+            badge_id=badge.badge_id,
+            name=names.get(badge.achievement_id),
+            credit_id=badge.credit_id,
+            award_id=badge.award_id,
+            status=_status(badge, states),
+            awarded_at=badge.awarded_at,
+            issued_at=badge.issued_at,
+            credential_url=notary.credential_url(badge.badge_id) if badge.issued_at else None,
+            verification_url=notary.verification_url(badge.badge_id) if badge.issued_at else None,
+        )
+        for badge in badges
+    ]
+
+
+def _status(badge: tables.Badge, states: dict[UUID, str]) -> Literal["being_signed", "valid", "superseded", "revoked"]:
+    if badge.revoked_at is not None:
+        return "revoked"
+    if badge.issued_at is None:
+        return "being_signed"
+    if badge.award_id is not None and states[badge.award_id] == State.SUPERSEDED:
+        return "superseded"
+    return "valid"

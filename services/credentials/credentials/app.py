@@ -1,0 +1,29 @@
+"""What the service is made of."""
+
+from pathlib import Path
+
+from credentials import api
+from credentials.access import ACCESS
+from credentials.adapters.notary import Notary
+from credentials.adapters.pages import Pages
+from credentials.handlers import inbox
+from credentials.jobs import jobs
+from credentials.settings import Settings
+from shared.service import Service
+
+
+def build(settings: Settings) -> Service:
+    """Credits, awards, Open Badges, transcripts and their verification."""
+    notary = Notary(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
+    return Service(
+        name="credentials",
+        title="Credentials",
+        description="What a learner has earned, what they may claim, and how anyone can check it.",
+        settings=settings,
+        versions=Path(__file__).parents[1] / "migrations" / "versions",
+        routers=api.routers,
+        access=ACCESS,
+        inbox=inbox,
+        jobs=jobs,
+        resources={Notary: notary, Pages: Pages()},
+    )

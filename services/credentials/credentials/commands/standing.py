@@ -1,0 +1,142 @@
+"""What follows from a learner's facts: badges, awards under review, eligibility, transcript.
+
+Derived anew from all facts each time one arrives, one learner at a time, so that the order of arrival never
+changes the result and nothing is ever added up.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.commands import issuing
+from credentials.domain import transcripts
+from credentials.domain.awards import STANDING, State
+from credentials.domain.badges import instant
+from credentials.queries import Record
+from shared.database import now as now_of
+from shared.events.credentials import AwardEligibilityChanged, TitlesChanged, TranscriptIssued
+from shared.ids import new_id
+from shared.messaging import publish
+
+_ON_TRANSCRIPT = (State.CONFERRED, State.SUPERSEDED)
+
+
+async def derive(session: AsyncSession, learner_id: UUID) -> None:
+    """Draw every conclusion from the learner's facts. The caller has taken its turn on the learner."""
+    await session.flush()
+    now = now_of(session)
+    record = await queries.record_of(session, learner_id, now)
+    badges = {badge.credit_id: badge for badge in await queries.badges_of(session, learner_id) if badge.credit_id}
+    for credit in record.credits:
+        badge = badges.get(credit.credit_id)
+        revocation = record.revocations.get(credit.credit_id)
+        if badge is None and revocation is None:
+            await issuing.order_badge(
+                session,
+                learner_id,
+                credit.course_version_id,
+                awarded_at=credit.ratified_at,
+                credit_id=credit.credit_id,
+            )
+        if badge is not None and revocation is not None and badge.revoked_at is None:
+            issuing.revoke_badge(session, badge, revocation.reason_code, now)
+    _review_awards(record, now)
+    await _announce_eligibility(session, record, now)
+    await _issue_transcript(session, record, now)
+
+
+def _review_awards(record: Record, now: datetime) -> None:
+    """An award that stands on revoked credit waits for a person's decision; nothing is rescinded by itself."""
+    for award in record.awards:
+        lost = record.allocations.get(award.award_id, frozenset()) & record.revocations.keys()
+        if lost and award.state in STANDING and award.under_review_since is None:
+            award.under_review_since = now
+
+
+async def _announce_eligibility(session: AsyncSession, record: Record, now: datetime) -> None:
+    titles = {level: [option.title for option in found] for level, found in record.options(now).items()}
+    told = await session.get(tables.Eligibility, record.learner_id)
+    if told is None:
+        told = tables.Eligibility(learner_id=record.learner_id, sequence=0, titles={})
+        session.add(told)
+    changes = tuple(
+        TitlesChanged(
+            level=level,
+            titles_added=tuple(title for title in titles[level] if title not in told.titles.get(level, ())),
+            titles_removed=tuple(title for title in told.titles.get(level, ()) if title not in titles[level]),
+        )
+        for level in titles
+        if set(titles[level]) != set(told.titles.get(level, ()))
+    )
+    if changes:
+        told.sequence, told.titles = told.sequence + 1, titles
+        publish(
+            session,
+            AwardEligibilityChanged(
+                learner_id=record.learner_id, sequence=told.sequence, levels=changes, changed_at=now
+            ),
+        )
+
+
+async def _issue_transcript(session: AsyncSession, record: Record, now: datetime) -> None:
+    """A new version where the content is another than in the last one."""
+    said = transcripts.content(
+        str(record.learner_id),
+        [_credit_entry(credit) for credit in record.credits if credit.credit_id not in record.revocations],
+        [_award_entry(award) for award in record.awards if award.state in _ON_TRANSCRIPT],
+    )
+    content_sha256 = transcripts.hash_of(said)
+    last = await queries.latest_transcript(session, record.learner_id)
+    if last is not None and last.content_sha256 == content_sha256:
+        return
+    version = 1 if last is None else last.version + 1
+    document = transcripts.issue(said, version, now)
+    transcript = tables.Transcript(
+        transcript_id=new_id(),
+        learner_id=record.learner_id,
+        version=version,
+        document=document,
+        content_sha256=content_sha256,
+        sha256=transcripts.hash_of(document),
+        as_at=now,
+    )
+    session.add(transcript)
+    publish(
+        session,
+        TranscriptIssued(
+            transcript_id=transcript.transcript_id,
+            learner_id=record.learner_id,
+            version=version,
+            sha256=transcript.sha256,
+            as_at=now,
+        ),
+    )
+
+
+def _credit_entry(credit: tables.Credit) -> dict[str, object]:
+    return {
+        "credit_id": str(credit.credit_id),
+        "course_code": credit.course_code,
+        "course_title": credit.course_title,
+        "subject": credit.subject_name,
+        "credits": credit.credits,
+        "level": credit.level,
+        "mark": f"{credit.mark.normalize():f}",
+        "attempt": credit.attempt_no,
+        "ratified_at": instant(credit.ratified_at),
+    }
+
+
+def _award_entry(award: tables.Award) -> dict[str, object]:
+    return {
+        "award_id": str(award.award_id),
+        "title": award.title,
+        "level": award.level,
+        "credits": award.credits,
+        "classification": award.classification,
+        "state": award.state,
+        "certificate_number": award.certificate_number,
+        "conferred_at": instant(award.conferred_at) if award.conferred_at else None,
+    }

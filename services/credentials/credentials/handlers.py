@@ -1,0 +1,152 @@
+"""Door 2: what we do about what others announced. Any order, any number of times."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.commands import facts, issuing
+from credentials.domain import regulations
+from credentials.domain.credit import Source
+from shared.events.assessment import AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.events.catalogue import CoursePublished, CourseUpdated, SubjectRenamed
+from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
+from shared.events.payments import PaymentReversed
+from shared.messaging import Inbox, NotYet
+
+inbox = Inbox("credentials")
+
+
+@inbox.on(CoursePublished, CourseUpdated)
+async def record_course(session: AsyncSession, course: CoursePublished) -> None:
+    await issuing.record_achievement(
+        session,
+        tables.Achievement(
+            achievement_id=course.course_version_id,
+            course_id=course.course_id,
+            kind="MicroCredential",
+            name=course.title,
+            code=course.code,
+            description=course.description,
+            criteria=course.criteria,
+            credits=course.credits,
+            level=course.level,
+            skills={"items": [skill.model_dump() for skill in course.skills]},
+        ),
+    )
+
+
+@inbox.on(SubjectRenamed)
+async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None:
+    """A label only: titles claimed from then on say the new name; credit keeps the one it was awarded under."""
+    await facts.keep(
+        session,
+        tables.SubjectName(
+            subject_id=renamed.subject_id,
+            effective_from=renamed.effective_from,
+            award_name=renamed.award_name,
+        ),
+    )
+
+
+@inbox.on(LearnerRegistered)
+async def record_learner(session: AsyncSession, registered: LearnerRegistered) -> None:
+    await facts.keep(
+        session,
+        tables.Learner(
+            learner_id=registered.learner_id,
+            name_version=registered.name_version,
+            registered_at=registered.registered_at,
+        ),
+    )
+
+
+@inbox.on(EnrolmentActivated)
+async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) -> None:
+    """The learner may claim under the regulations of that day as well as under those in force."""
+    if activated.regulations_version not in regulations.all_versions():
+        raise NotYet(f"the regulations {activated.regulations_version} are not known to this release")
+    await facts.keep(
+        session,
+        tables.Pin(
+            enrolment_id=activated.enrolment_id,
+            learner_id=activated.learner_id,
+            regulations_version=activated.regulations_version,
+            activated_at=activated.activated_at,
+        ),
+    )
+
+
+@inbox.on(AssessmentPassed)
+async def show_pending_credit(session: AsyncSession, passed: AssessmentPassed) -> None:
+    await facts.keep(
+        session,
+        tables.PendingCredit(
+            submission_id=passed.submission_id,
+            enrolment_id=passed.enrolment_id,
+            learner_id=passed.learner_id,
+            course_id=passed.course_id,
+            course_version_id=passed.course_version_id,
+            family=passed.module_family,
+            mark=passed.mark,
+            released_at=passed.released_at,
+        ),
+    )
+
+
+@inbox.on(CreditAwarded)
+async def enter_credit(session: AsyncSession, awarded: CreditAwarded) -> None:
+    """Ledger, badge, transcript and eligibility all follow from the fact."""
+    await facts.keep_and_derive(
+        session,
+        awarded.learner_id,
+        tables.Credit(
+            credit_id=awarded.credit_id,
+            learner_id=awarded.learner_id,
+            enrolment_id=awarded.enrolment_id,
+            submission_id=awarded.submission_id,
+            course_id=awarded.course_id,
+            course_version_id=awarded.course_version_id,
+            course_code=awarded.course_code,
+            course_title=awarded.course_title,
+            family=awarded.module_family,
+            subject_id=awarded.subject_id,
+            subject_name=awarded.subject_name,
+            credits=awarded.credits,
+            level=awarded.level,
+            mark=awarded.mark,
+            attempt_no=awarded.attempt_no,
+            source=Source.INTERNAL,
+            board_id=awarded.board_id,
+            regulations_version=awarded.regulations_version,
+            ratified_at=awarded.ratified_at,
+        ),
+    )
+
+
+@inbox.on(CreditRevoked)
+async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
+    """The badge is revoked; an award that stands on the credit waits for a person's decision."""
+    await facts.keep_and_derive(
+        session,
+        revoked.learner_id,
+        tables.Revocation(
+            credit_id=revoked.credit_id,
+            learner_id=revoked.learner_id,
+            reason_code=revoked.reason_code,
+            board_id=revoked.board_id,
+            revoked_at=revoked.revoked_at,
+        ),
+    )
+
+
+@inbox.on(PaymentReversed)
+async def hold_claims(session: AsyncSession, reversed_: PaymentReversed) -> None:
+    """Ratified credit stays; nothing new is claimed on it until the money is settled."""
+    await facts.keep(
+        session,
+        tables.Hold(
+            order_id=reversed_.order_id,
+            learner_id=reversed_.learner_id,
+            reason_code=reversed_.reason_code,
+            placed_at=reversed_.reversed_at,
+        ),
+    )

@@ -1,0 +1,241 @@
+"""Reads longer than a primary-key look-up."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.domain import options, regulations
+from credentials.domain.awards import STANDING
+from credentials.domain.badges import Achievement, skills
+from credentials.domain.credit import Credit, Source, Status
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything known of one learner's credit, from which all else is derived."""
+
+    learner_id: UUID
+    credits: Sequence[tables.Credit]
+    revocations: Mapping[UUID, tables.Revocation]
+    awards: Sequence[tables.Award]
+    allocations: Mapping[UUID, frozenset[UUID]]
+    """Award -> the credit it stands on, whether or not it still holds it."""
+    subject_names: Mapping[UUID, str]
+    """Award names in use now, where a subject was renamed."""
+    pinned: frozenset[str]
+
+    def facts(self) -> list[Credit]:
+        """The credit as the rules see it, under the subjects' present names."""
+        return [
+            Credit(
+                id=str(row.credit_id),
+                family=row.family,
+                subject=self.subject_names.get(row.subject_id, row.subject_name),
+                credits=row.credits,
+                level=row.level,
+                mark=row.mark,
+                passed_at=row.ratified_at,
+                status=Status.REVOKED if row.credit_id in self.revocations else Status.RATIFIED,
+                source=Source(row.source),
+            )
+            for row in self.credits
+        ]
+
+    def standing_awards(self) -> list[options.Award]:
+        return [
+            options.Award(
+                id=str(award.award_id),
+                level=award.level,
+                title=award.title,
+                credit_ids=frozenset(map(str, self.allocations.get(award.award_id, frozenset()))),
+            )
+            for award in self.awards
+            if award.state in STANDING
+        ]
+
+    def versions(self, now: datetime) -> tuple[regulations.Regulations, ...]:
+        return regulations.claimable(self.pinned, now)
+
+    def options(self, now: datetime) -> dict[str, tuple[options.Option, ...]]:
+        return options.options(self.facts(), self.standing_awards(), self.versions(now))
+
+
+async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> Record:
+    credits_ = await _all(session, select(tables.Credit).where(tables.Credit.learner_id == learner_id))
+    revocations = await _all(session, select(tables.Revocation).where(tables.Revocation.learner_id == learner_id))
+    awards = await _all(
+        session,
+        select(tables.Award).where(tables.Award.learner_id == learner_id).order_by(tables.Award.claimed_at),
+    )
+    pins = select(tables.Pin.regulations_version).where(tables.Pin.learner_id == learner_id).distinct()
+    return Record(
+        learner_id=learner_id,
+        credits=credits_,
+        revocations={row.credit_id: row for row in revocations},
+        awards=awards,
+        allocations=await allocations_of(session, [award.award_id for award in awards]),
+        subject_names=await subject_names(session, {row.subject_id for row in credits_}, now),
+        pinned=frozenset((await session.scalars(pins)).all()),
+    )
+
+
+async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> dict[UUID, frozenset[UUID]]:
+    if not award_ids:
+        return {}
+    found: dict[UUID, set[UUID]] = {}
+    rows = await _all(session, select(tables.Allocation).where(tables.Allocation.award_id.in_(award_ids)))
+    for row in rows:
+        found.setdefault(row.award_id, set()).add(row.credit_id)
+    return {award_id: frozenset(credit_ids) for award_id, credit_ids in found.items()}
+
+
+async def subject_names(session: AsyncSession, subject_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
+    """The latest name of each renamed subject that is in effect."""
+    rows = await session.execute(
+        select(tables.SubjectName.subject_id, tables.SubjectName.award_name)
+        .where(tables.SubjectName.subject_id.in_(subject_ids), tables.SubjectName.effective_from <= now)
+        .order_by(tables.SubjectName.effective_from)
+    )
+    return {row.subject_id: row.award_name for row in rows}
+
+
+async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
+    statement = select(func.count()).where(tables.Hold.learner_id == learner_id, tables.Hold.released_at.is_(None))
+    return bool(await session.scalar(statement))
+
+
+async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.PendingCredit, str | None]]:
+    """Released passes that are not ratified, each with its course's title where the course is known."""
+    ratified = select(tables.Credit.submission_id).where(tables.Credit.learner_id == learner_id)
+    statement = (
+        select(tables.PendingCredit, tables.Achievement.name)
+        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == tables.PendingCredit.course_version_id)
+        .where(
+            tables.PendingCredit.learner_id == learner_id,
+            tables.PendingCredit.submission_id.not_in(ratified),
+        )
+        .order_by(tables.PendingCredit.released_at)
+    )
+    return [(row[0], row[1]) for row in await session.execute(statement)]
+
+
+async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
+    return await _all(
+        session,
+        select(tables.Badge)
+        .where(tables.Badge.learner_id == learner_id)
+        .order_by(tables.Badge.awarded_at, tables.Badge.badge_id),
+    )
+
+
+async def badge_names(session: AsyncSession, badges: Sequence[tables.Badge]) -> dict[UUID, str]:
+    """Achievement id -> its name, for those known."""
+    wanted = {badge.achievement_id for badge in badges}
+    rows = await session.execute(
+        select(tables.Achievement.achievement_id, tables.Achievement.name).where(
+            tables.Achievement.achievement_id.in_(wanted)
+        )
+    )
+    return {row.achievement_id: row.name for row in rows}
+
+
+async def award_states(session: AsyncSession, badges: Sequence[tables.Badge]) -> dict[UUID, str]:
+    wanted = [badge.award_id for badge in badges if badge.award_id is not None]
+    rows = await session.execute(
+        select(tables.Award.award_id, tables.Award.state).where(tables.Award.award_id.in_(wanted))
+    )
+    return {row.award_id: row.state for row in rows}
+
+
+async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.Transcript | None:
+    return await session.scalar(
+        select(tables.Transcript)
+        .where(tables.Transcript.learner_id == learner_id)
+        .order_by(tables.Transcript.version.desc())
+        .limit(1)
+    )
+
+
+def awards_query(learner_id: UUID | None, state: str | None) -> Select[tables.Award]:
+    statement = select(tables.Award)
+    if learner_id is not None:
+        statement = statement.where(tables.Award.learner_id == learner_id)
+    if state is not None:
+        statement = statement.where(tables.Award.state == state)
+    return statement
+
+
+async def unsigned_badges(session: AsyncSession, limit: int) -> list[tuple[tables.Badge, tables.Achievement]]:
+    """Badges to sign, with what they recognise; those whose course is not known here yet wait."""
+    rows = await session.execute(
+        select(tables.Badge, tables.Achievement)
+        .join(tables.Achievement, tables.Achievement.achievement_id == tables.Badge.achievement_id)
+        .where(tables.Badge.document.is_(None), tables.Badge.revoked_at.is_(None))
+        .order_by(tables.Badge.badge_id)
+        .limit(limit)
+        .with_for_update(of=tables.Badge, skip_locked=True)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def revoked_places(session: AsyncSession, list_number: int) -> Sequence[int]:
+    statement = select(tables.Badge.list_index).where(
+        tables.Badge.list_number == list_number, tables.Badge.revoked_at.is_not(None)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def revoked_counts(session: AsyncSession) -> dict[int, int]:
+    rows = await session.execute(
+        select(tables.Badge.list_number, func.count())
+        .where(tables.Badge.revoked_at.is_not(None))
+        .group_by(tables.Badge.list_number)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def places_taken(session: AsyncSession, list_number: int) -> int:
+    statement = select(func.count()).where(tables.Badge.list_number == list_number)
+    return await session.scalar(statement) or 0
+
+
+async def published_keys(session: AsyncSession, did: str) -> list[tuple[str, bytes]]:
+    """Every key that still vouches for something: retired ones stay as long as their credentials live."""
+    rows = await session.execute(
+        select(tables.SigningKey.verification_method, tables.SigningKey.public_key)
+        .where(tables.SigningKey.did == did)
+        .order_by(tables.SigningKey.created_at)
+    )
+    return [(row.verification_method, row.public_key) for row in rows]
+
+
+async def active_key(session: AsyncSession, did: str) -> tables.SigningKey | None:
+    return await session.scalar(
+        select(tables.SigningKey).where(tables.SigningKey.did == did, tables.SigningKey.state == "active")
+    )
+
+
+def achievement_of(row: tables.Achievement, url: str) -> Achievement:
+    return Achievement(
+        url=url,
+        kind=row.kind,
+        name=row.name,
+        code=row.code,
+        description=row.description,
+        criteria=row.criteria,
+        credits=row.credits,
+        level=row.level,
+        skills=skills(row.skills["items"]),
+    )
+
+
+async def _all(session: AsyncSession, statement: Select[T]) -> Sequence[T]:
+    return (await session.scalars(statement)).all()

@@ -1,0 +1,34 @@
+"""What this service reads from its environment, as MC_<NAME>."""
+
+import base64
+import binascii
+
+from pydantic import Field, SecretStr, field_validator
+
+from shared.settings import ServiceSettings
+
+_KEY_BYTES = 32
+
+
+class Settings(ServiceSettings):
+    wrapping_key: SecretStr = Field(
+        description="Opens the stored signing keys: 32 random bytes in base64. Kept apart from the database and its "
+        "backups; without it nothing more can be signed under the present keys"
+    )
+    awarding_body: str = Field(
+        default="Federation of Universities", description="Who issues: stands on badges, transcripts and pages"
+    )
+
+    @field_validator("wrapping_key")
+    @classmethod
+    def _of_the_right_size(cls, value: SecretStr) -> SecretStr:
+        try:
+            decoded = base64.b64decode(value.get_secret_value(), validate=True)
+        except binascii.Error as error:
+            raise ValueError("not base64") from error
+        if len(decoded) != _KEY_BYTES:
+            raise ValueError(f"must be {_KEY_BYTES} bytes")
+        return value
+
+    def wrapping_key_bytes(self) -> bytes:
+        return base64.b64decode(self.wrapping_key.get_secret_value())

@@ -1,0 +1,20 @@
+import base64
+
+from pydantic import SecretStr
+
+from credentials.app import build
+from credentials.settings import Settings
+from shared.testing import service_fixtures
+
+
+def settings(url: str) -> Settings:
+    return Settings(
+        database_url=url,
+        feed_secret=SecretStr("test"),
+        public_url="https://badges.example.ac.uk",
+        awarding_body="University of Example",
+        wrapping_key=SecretStr(base64.b64encode(bytes(range(32))).decode()),
+    )
+
+
+globals().update(service_fixtures(lambda url: build(settings(url))))

@@ -1,0 +1,138 @@
+"""Facts arrive in any order, any number of times; what follows from them is the same."""
+
+import itertools
+
+import pytest
+from sqlalchemy import select
+from telling import (
+    DS,
+    LAW,
+    activated,
+    course,
+    credit,
+    hear,
+    hold_credit,
+    let_time_work,
+    named,
+    passed,
+    renamed,
+    revoked,
+)
+
+from credentials import tables
+from credentials.commands import awards
+from credentials.domain.badges import NotSignable
+from shared.events.credentials import (
+    AwardEligibilityChanged,
+    BadgeIssued,
+    BadgeRevoked,
+    TranscriptIssued,
+)
+from shared.ids import new_id
+from shared.messaging import NotYet
+from shared.testing import published
+
+
+async def of_kind(session, kind: type) -> list:
+    return [event for event in await published(session) if isinstance(event, kind)]
+
+
+async def test_a_ratified_credit_brings_badge_transcript_and_eligibility(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await let_time_work(service)
+    assert len(await of_kind(session, BadgeIssued)) == 4
+    assert [event.version for event in await of_kind(session, TranscriptIssued)] == [1, 2, 3, 4]
+    (changed,) = await of_kind(session, AwardEligibilityChanged)
+    assert [(level.level, level.titles_added) for level in changed.levels] == [("pgcert", ("PGCert in Data Science",))]
+
+
+async def test_the_same_fact_again_changes_nothing(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    before = len(await published(session))
+    await hold_credit(session, learner, DS=4)
+    await hear(session, passed(learner, "DS01"), passed(learner, "DS01"))
+    assert len(await published(session)) == before
+
+
+async def test_any_order_ends_in_the_same_state(service, session, clock) -> None:
+    """A course, its credit, the credit's revocation, the pending pass: each order of arrival."""
+    states = set()
+    for order in itertools.permutations(range(4)):
+        learner = new_id()
+        code = f"C{learner.hex}"
+        facts = [course(code, DS), passed(learner, code), credit(learner, code, DS), revoked(learner, code)]
+        await hear(session, *(facts[n] for n in order))
+        await let_time_work(service)
+        badge = (await session.scalars(select(tables.Badge).where(tables.Badge.learner_id == learner))).one_or_none()
+        transcript = (
+            await session.scalars(
+                select(tables.Transcript)
+                .where(tables.Transcript.learner_id == learner)
+                .order_by(tables.Transcript.version.desc())
+            )
+        ).first()
+        eligibility = await session.get(tables.Eligibility, learner)
+        states.add(
+            (
+                badge is None or badge.revoked_at is not None,
+                len(transcript.document["credits"]),
+                str(eligibility.titles),
+            )
+        )
+    assert states == {(True, 0, "{}")}
+
+
+async def test_a_badge_waits_for_the_course_it_recognises(service, session, clock) -> None:
+    learner = new_id()
+    await hear(session, credit(learner, "LATE01", DS))
+    await let_time_work(service)
+    assert await of_kind(session, BadgeIssued) == []
+    await hear(session, course("LATE01", DS))
+    await let_time_work(service)
+    (issued,) = await of_kind(session, BadgeIssued)
+    assert issued.course_id == named("course", "LATE01")
+
+
+async def test_a_revoked_credit_revokes_its_badge_and_puts_the_award_under_review(service, session, clock) -> None:
+    """A11: nothing is rescinded before a person decides."""
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await let_time_work(service)
+    award = await awards.claim_award(session, learner, "pgcert", "PGCert in Data Science", None)
+    await awards.confer_award(session, award.award_id, by=new_id())
+    await hear(session, revoked(learner, "DS04"))
+    (event,) = await of_kind(session, BadgeRevoked)
+    assert event.credit_id == named("credit", learner, "DS04")
+    assert award.state == "conferred"
+    assert award.under_review_since == clock()
+
+
+async def test_pinned_regulations_stay_open_to_the_learner(service, session, clock) -> None:
+    learner = new_id()
+    await hear(session, activated(learner, "mc-regs-2026.1"))
+    await hold_credit(session, learner, DS=5, MG=3)
+    told = await session.get(tables.Eligibility, learner)
+    assert told.titles["pgdip"] == ["PGDip in Data Science with Management", "PGDip in Interdisciplinary Studies"]
+
+
+async def test_regulations_not_known_to_this_release_wait(service, session, clock) -> None:
+    with pytest.raises(NotYet):
+        await hear(session, activated(new_id(), "mc-regs-2099.1"))
+
+
+async def test_a_renamed_subject_changes_the_titles_and_not_the_ledger(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, LAW=3)
+    await hear(session, renamed(LAW, "Law & Society"))
+    await hear(session, course("LAW04", "Law & Society"), credit(learner, "LAW04", LAW, subject_name="Law & Society"))
+    told = await session.get(tables.Eligibility, learner)
+    assert told.titles["pgcert"] == ["PGCert in Law & Society"]
+    row = await session.get(tables.Credit, named("credit", learner, "LAW01"))
+    assert row.subject_name == "Law"
+
+
+async def test_a_course_that_cannot_be_signed_is_refused(service, session, clock) -> None:
+    with pytest.raises(NotSignable):
+        await hear(session, course("BELL01", DS, title="Bell \x07"))

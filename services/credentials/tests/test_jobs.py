@@ -1,0 +1,112 @@
+"""What the clock does: signs, publishes, lets reservations lapse."""
+
+import orjson
+import pytest
+from sqlalchemy import func, select, text
+from telling import hear, hold_credit, let_time_work, named, revoked
+
+from credentials import tables
+from credentials.adapters.keys import WrappingKeyError
+from credentials.adapters.notary import Notary
+from credentials.commands import awards, issuing
+from credentials.domain import status_lists
+from credentials.domain.awards import ClaimLapsed
+from shared.ids import new_id
+
+TITLE = "PGCert in Data Science"
+
+
+async def test_a_reservation_that_runs_out_frees_its_credit(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    award = await awards.claim_award(session, learner, "pgcert", TITLE, None)
+    clock.advance(minutes=29)
+    await let_time_work(service)
+    await session.refresh(award)
+    assert award.state == "claimed"
+    clock.advance(minutes=1)
+    await let_time_work(service)
+    await session.refresh(award)
+    assert award.state == "lapsed"
+    with pytest.raises(ClaimLapsed):
+        await awards.confer_award(session, award.award_id, by=new_id())
+    again = await awards.claim_award(session, learner, "pgcert", TITLE, None)
+    assert again.award_id != award.award_id
+
+
+async def test_a_lapsed_reservation_frees_its_credit_before_the_clock_says_so(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await awards.claim_award(session, learner, "pgcert", TITLE, None)
+    clock.advance(minutes=30)
+    await awards.claim_award(session, learner, "pgcert", TITLE, None)
+    live = select(func.count()).select_from(tables.Allocation).where(tables.Allocation.live)
+    assert await session.scalar(live) == 4
+
+
+async def test_the_database_itself_allots_a_credit_once_a_level(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    first = await awards.claim_award(session, learner, "pgcert", TITLE, None)
+    second = tables.Award(
+        **{column.key: getattr(first, column.key) for column in tables.Award.__table__.columns} | {"award_id": new_id()}
+    )
+    session.add(second)
+    await session.flush()
+    session.add(
+        tables.Allocation(
+            award_id=second.award_id, credit_id=named("credit", learner, "DS01"), level="pgcert", live=True
+        )
+    )
+    with pytest.raises(Exception, match="uq_allocations_credit_id_level"):
+        await session.flush()
+    await session.rollback()
+
+
+async def test_a_list_is_signed_only_when_it_must_be(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=2)
+    notary = service.service.resources[Notary]
+    assert await issuing.publish_status_lists(session, notary, clock()) == [1]
+    assert await issuing.publish_status_lists(session, notary, clock()) == []
+    await hear(session, revoked(learner, "DS02"))
+    assert await issuing.publish_status_lists(session, notary, clock()) == [1]
+    badge = (
+        await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "DS02")))
+    ).one()
+    document = orjson.loads((await session.get(tables.StatusList, 1)).document)
+    assert status_lists.is_set(document["credentialSubject"]["encodedList"], badge.list_index)
+    clock.advance(hours=24)
+    assert await issuing.publish_status_lists(session, notary, clock()) == [1]
+
+
+async def test_a_half_full_list_gives_way_to_the_next(service, session, clock, monkeypatch) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=2)
+    monkeypatch.setattr(status_lists, "LENGTH", 4)
+    await issuing._open_next_list(session)
+    await hold_credit(session, learner, MG=1)
+    badge = (
+        await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "MG01")))
+    ).one()
+    assert badge.list_number == 2
+
+
+async def test_a_full_list_is_told_of(service, session, clock, monkeypatch) -> None:
+    monkeypatch.setattr(status_lists, "LENGTH", 1)
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    with pytest.raises(RuntimeError, match="status list 1 is full"):
+        await hold_credit(session, learner, DS=2)
+
+
+async def test_the_private_key_is_not_in_the_database_in_clear(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    await let_time_work(service)
+    key = (await session.scalars(select(tables.SigningKey))).one()
+    with pytest.raises(WrappingKeyError):
+        Notary("https://badges.example.ac.uk", "Somebody else", bytes(32)).signer(
+            key.verification_method, key.wrapped_key
+        )
+    assert await session.scalar(text("select octet_length(wrapped_key) from signing_keys")) == 12 + 32 + 16
