@@ -1,0 +1,120 @@
+"""Signing in and out, and the keys by which anybody verifies our tokens."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import Request, Response
+from pydantic import Field
+
+from gateway import queries
+from gateway.api.accounts import AccountView, view
+from gateway.commands import sessions as commands
+from gateway.commands.sessions import Reused, Tokens
+from gateway.desk import Desk
+from gateway.domain import accounts as rules
+from gateway.domain.sessions import InvalidRefreshToken
+from gateway.tables import Account
+from gateway.tokens import key_set
+from shared.database import fetch, now
+from shared.service import Process
+from shared.web import Content, Instant, Router, Session, View, conditional, resource
+from shared.web.problems import problem
+
+router = Router(tags=["sign-in"])
+
+AtDesk = Annotated[Desk, resource(Desk)]
+OfProcess = Annotated[Process, resource(Process)]
+
+
+class Credentials(Content):
+    email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
+    password: str = Field(max_length=rules.PASSWORD_LONGEST, examples=["nine brass engines humming"])
+
+
+class Refreshing(Content):
+    refresh_token: str = Field(max_length=512, examples=["o0qZ1Qb7m3V2lq9c0m9Xr2n5t8w1y4A6D8F0H2K4M6P"])
+
+
+class OutsideToken(Content):
+    id_token: str = Field(max_length=8192, description="An OpenID Connect ID token of the trusted issuer")
+
+
+class TokensView(View):
+    access_token: str = Field(description="Send it as `Authorization: Bearer …`")
+    token_type: str = Field(default="Bearer", examples=["Bearer"])
+    expires_in: int = Field(description="Seconds the access token lasts", examples=[600])
+    refresh_token: str = Field(description="Used once; the answer holds the next one")
+    session_expires_at: Instant = Field(description="When signing in again is needed in any case")
+    account: AccountView
+
+
+def _view(tokens: Tokens) -> TokensView:
+    return TokensView(
+        access_token=tokens.access_token,
+        expires_in=tokens.expires_in,
+        refresh_token=tokens.refresh_token,
+        session_expires_at=tokens.session_expires_at,
+        account=view(tokens.account, tokens.roles),
+    )
+
+
+def _not_stored(response: Response) -> None:
+    response.headers["Cache-Control"] = "no-store"
+
+
+@router.post("/v1/sign-ins", operation_id="sign_in", status_code=201)
+async def sign_in(
+    credentials: Credentials, response: Response, session: Session, desk: AtDesk, process: OfProcess
+) -> TokensView:
+    """Sign in with e-mail address and password. Tokens are given out here only, so the reply is never stored."""
+    desk.must_offer_passwords()
+    _not_stored(response)
+    key = rules.email_key(credentials.email)
+    # No connection is held while a password is checked: that takes long on purpose, and others wait for connections.
+    async with process.database.reads() as reading:
+        account = await queries.account_by_email(reading, key)
+    known = account.password_hash if account is not None else None
+    if not await desk.hashing.matches(known, credentials.password) or account is None or known is None:
+        raise rules.WrongCredentials("the e-mail address or the password is wrong")
+    better = await desk.hashing.make(credentials.password) if desk.hashing.is_outdated(known) else None
+    account = await fetch(session, Account, account.account_id, lock=True)
+    if better is not None:
+        account.password_hash = better
+    return _view(await commands.sign_in(session, account, desk.minter, desk.stay))
+
+
+@router.post("/v1/sign-ins/refresh", operation_id="refresh_sign_in", response_model=TokensView)
+async def refresh_sign_in(
+    presented: Refreshing, response: Response, session: Session, desk: AtDesk
+) -> TokensView | Response:
+    """New tokens for a refresh token. It works once; repeated within seconds, e.g. after a lost reply, it gives the
+    same successor; used later than that, it ends the whole session, for somebody else has it too."""
+    _not_stored(response)
+    outcome = await commands.refresh(session, presented.refresh_token, desk.minter, desk.stay)
+    if isinstance(outcome, Reused):
+        kind = InvalidRefreshToken
+        return problem(kind.status, kind.code, kind.title, "this refresh token was used before; the session has ended")
+    return _view(outcome)
+
+
+@router.post("/v1/sign-ins/outside", operation_id="sign_in_from_outside", status_code=201)
+async def sign_in_from_outside(
+    presented: OutsideToken, response: Response, session: Session, desk: AtDesk, process: OfProcess
+) -> TokensView:
+    """Sign in with an ID token of the institution this platform trusts; the first time opens an account."""
+    _not_stored(response)
+    identity = await desk.must_trust().identify(presented.id_token, process.http)
+    return _view(await commands.sign_in_from_outside(session, identity, desk.minter, desk.stay))
+
+
+@router.post("/v1/sign-outs", operation_id="sign_out", status_code=204)
+async def sign_out(presented: Refreshing, session: Session) -> None:
+    """End the session. The access token still works until it expires, within minutes."""
+    await commands.sign_out(session, presented.refresh_token)
+
+
+@router.get("/.well-known/jwks.json", operation_id="read_signing_keys", tags=["keys"], response_model=dict[str, object])
+async def read_signing_keys(request: Request, session: Session) -> Response:
+    """The public keys (RFC 7517) by which every service verifies access tokens."""
+    keys = await key_set(session, now(session))
+    return conditional(request, orjson.dumps(keys), max_age_seconds=5, media_type="application/jwk-set+json")

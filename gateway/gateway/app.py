@@ -1,0 +1,147 @@
+"""The gateway put together: its own API with the front door around it."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from gateway import api, tokens
+from gateway.access import ACCESS
+from gateway.adapters.hashing import Hashing
+from gateway.adapters.oidc import OutsideIssuer
+from gateway.adapters.vault import Vault
+from gateway.commands.sessions import Stay
+from gateway.desk import Desk
+from gateway.edge.cors import Origins
+from gateway.edge.journal import Journal, write_to_log
+from gateway.edge.proxy import App, Proxy
+from gateway.edge.routes import Routes, load
+from gateway.edge.server import GuardedProtocol
+from gateway.edge.upstream import Upstream
+from gateway.handlers import inbox
+from gateway.jobs import jobs
+from gateway.openapi import Library
+from gateway.pages import with_pages
+from gateway.settings import Settings
+from gateway.tokens import Minter
+from shared.access import TokenVerifier
+from shared.service import Process, Server, Service
+
+
+def common_passwords() -> frozenset[str]:
+    """The passwords tried first, in lower case."""
+    return frozenset(Path(__file__).with_name("common_passwords.txt").read_text().split("\n")) - {""}
+
+
+def build(settings: Settings) -> Service:
+    """The front door: accounts, tokens, and the one way in to every service."""
+    vault = Vault(settings.wrapping_key.get_secret_value())
+    door = _Door(settings, load(settings.routes_file), vault)
+    return Service(
+        name="gateway",
+        title="Gateway",
+        description="Accounts, sign-in, partner clients and the keys that verify access tokens.",
+        settings=settings,
+        versions=Path(__file__).parents[1] / "migrations" / "versions",
+        routers=api.routers,
+        access=ACCESS,
+        inbox=inbox,
+        jobs=jobs,
+        resources={
+            Vault: vault,
+            Desk: Desk(
+                hashing=Hashing(),
+                minter=Minter(
+                    vault,
+                    issuer=settings.issuer,
+                    audience=settings.audience,
+                    life=settings.access_life(),
+                    partner_life=timedelta(minutes=settings.partner_minutes),
+                ),
+                stay=Stay(
+                    session=timedelta(days=settings.session_days),
+                    grace=timedelta(seconds=settings.refresh_grace_seconds),
+                    secret=vault.refresh_secret,
+                ),
+                common_passwords=common_passwords(),
+                passwords_offered=settings.password_sign_in,
+                outside=_outside(settings),
+            ),
+        },
+        wrap=door.around,
+        also=door.background,
+        verifier=door.verifier,
+        protocol=GuardedProtocol,
+    )
+
+
+def _outside(settings: Settings) -> OutsideIssuer | None:
+    if settings.oidc_issuer is None or settings.oidc_jwks_url is None or settings.oidc_audience is None:
+        return None
+    return OutsideIssuer(settings.oidc_issuer, settings.oidc_jwks_url, settings.oidc_audience)
+
+
+class _Door:
+    """What is put around the API once there is a process to put it around."""
+
+    def __init__(self, settings: Settings, routes: Routes, vault: Vault) -> None:
+        self.settings = settings
+        self.routes = routes
+        self.vault = vault
+        self.upstreams = {name: Upstream(name, url) for name, url in settings.services.items()}
+        self.library: Library | None = None
+
+    def verifier(self, process: Process) -> TokenVerifier:
+        async def own_keys() -> Mapping[str, Any]:  # Any: JSON
+            async with process.database.transaction() as session:
+                now = process.database.clock()
+                await tokens.active_key(session, self.vault, now)
+                return await tokens.key_set(session, now)
+
+        return TokenVerifier(self.settings.issuer, self.settings.audience, own_keys)
+
+    def around(self, process: Process, own: FastAPI) -> ASGIApp:
+        settings = self.settings
+        self.library = Library(
+            own.openapi,
+            settings.services,
+            self.routes,
+            process.http,
+            public_url=settings.public_url,
+            release=settings.release,
+        )
+        proxy = Proxy(
+            routes=self.routes,
+            upstreams=self.upstreams,
+            own=with_pages(cast("App", own), self.library),
+            verify=process.verifier.verify,
+            origins=Origins(settings.origins),
+            policies=settings.policies(),
+            journal=Journal(write_to_log, release=settings.release),
+            manners=settings.manners(),
+        )
+        return cast("ASGIApp", proxy)
+
+    def background(self, process: Process) -> list[Any]:  # Any: Service.also's own type
+        assert self.library is not None, "around() comes first"
+        if self.settings.internal_port is None:
+            return [self.library.keep_fresh]
+        return [self.library.keep_fresh, lambda: _serve_inside(process, self.settings)]
+
+
+async def _serve_inside(process: Process, settings: Settings) -> None:
+    """The gateway's own metrics and event feed, on a port that is not the front door."""
+    config = uvicorn.Config(
+        process.api,
+        host=settings.host,
+        port=settings.internal_port or 0,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+    )
+    await Server(config).serve()

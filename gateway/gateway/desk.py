@@ -1,0 +1,40 @@
+"""What the people at the sign-in desk work with."""
+
+from dataclasses import dataclass
+
+from gateway.adapters.hashing import Hashing
+from gateway.adapters.oidc import OutsideIssuer
+from gateway.commands.sessions import Stay
+from gateway.tokens import Minter
+from shared.errors import Forbidden, NotFound
+
+
+class PasswordsNotOffered(Forbidden):
+    """People sign in at their own institution here."""
+
+
+class NoOutsideIssuer(NotFound):
+    """This platform trusts no outside issuer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Built once, in app.py."""
+
+    hashing: Hashing
+    minter: Minter
+    stay: Stay
+    common_passwords: frozenset[str]
+    passwords_offered: bool
+    outside: OutsideIssuer | None
+
+    def must_offer_passwords(self) -> None:
+        """:raises PasswordsNotOffered: 403"""
+        if not self.passwords_offered:
+            raise PasswordsNotOffered("sign in at your own institution")
+
+    def must_trust(self) -> OutsideIssuer:
+        """:raises NoOutsideIssuer: 404"""
+        if self.outside is None:
+            raise NoOutsideIssuer("this platform trusts no outside issuer")
+        return self.outside

@@ -1,0 +1,228 @@
+"""One OpenAPI 3.1 document of all services, as the front-end team meets it.
+
+Each service's own document is fetched, and its last known copy used while it is away. Only what the routing table
+lets through is shown, so the document never promises what the front door denies.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
+from typing import Any, Final, cast
+
+import httpx
+import orjson
+
+from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
+from gateway.edge.routes import OWN, Routes
+
+log = logging.getLogger(__name__)
+
+Document = dict[str, Any]  # Any: JSON
+Fetch = Callable[[str], Awaitable[Document]]
+
+_METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+_SETTLED: Final = 30.0  # seconds between looks once every service has been heard
+_UNSETTLED: Final = 2.0
+_INTRODUCTION: Final = """One address for the whole platform. `/v1` throughout; snake_case JSON; instants in RFC 3339
+and UTC; money in integer minor units. Lists give `items` and `next_cursor`; send that as `cursor` for the next page.
+Every refusal is a problem document (RFC 9457) whose `code` never changes. Operations that create something or move
+money take an `Idempotency-Key`. Public reads have an ETag. Allowances are in `RateLimit`; after 429 wait as long as
+`Retry-After` says."""
+
+
+def merge(
+    own: Document, found: Mapping[str, Document], routes: Routes, *, away: list[str], public_url: str, release: str
+) -> Document:
+    """The union of the services' documents. A component that two services define differently gets the service's
+    name before its own in the later one; an operationId likewise."""
+    description = _INTRODUCTION
+    if away:
+        names = ", ".join(sorted(away))
+        description += f"\n\n**Not reachable at the moment:** {names}. What is shown of it is its last known state."
+    merged: Document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Microcredentials platform", "version": release, "description": description},
+        "servers": [{"url": public_url}],
+        "tags": [],
+        "paths": {},
+        "components": {"schemas": {}, "securitySchemes": _security(public_url)},
+    }
+    operation_ids: set[str] = set()
+    for service, document in [(OWN, own), *sorted(found.items())]:
+        _add(merged, service, _shown(document, service, routes), operation_ids)
+    merged["tags"] = [{"name": name} for name in sorted(_tags(merged))]
+    return merged
+
+
+def _security(public_url: str) -> Document:
+    return {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A person's access token, from POST /v1/sign-ins",
+        },
+        "partner": {
+            "type": "oauth2",
+            "description": "A partner's access token, by client credentials",
+            "flows": {"clientCredentials": {"tokenUrl": f"{public_url}/oauth/token", "scopes": {}}},
+        },
+    }
+
+
+def _shown(document: Document, service: str, routes: Routes) -> Document:
+    """A copy with only the operations that the front door lets through to this service."""
+    copy = deepcopy(document)
+    paths: Document = {}
+    for path, item in copy.get("paths", {}).items():
+        kept = {
+            name: value
+            for name, value in item.items()
+            if name not in _METHODS or _is_routed(routes, service, name, path)
+        }
+        if any(name in _METHODS for name in kept):
+            paths[path] = kept
+    copy["paths"] = paths
+    return copy
+
+
+def _is_routed(routes: Routes, service: str, method: str, path: str) -> bool:
+    try:
+        return routes.find(method.upper(), path.encode()).service == service
+    except (NoSuchOperation, MethodNotAllowed):
+        return False
+
+
+def _add(merged: Document, service: str, document: Document, operation_ids: set[str]) -> None:
+    renamed: dict[str, str] = {}
+    components: Document = document.get("components", {})
+    for kind, entries in components.items():
+        if kind == "securitySchemes":
+            continue
+        present = merged["components"].setdefault(kind, {})
+        for name, value in entries.items():
+            if name in present and present[name] != value:
+                renamed[f"#/components/{kind}/{name}"] = f"#/components/{kind}/{service.capitalize()}{name}"
+    document = _with_references(document, renamed)
+    for kind, entries in document.get("components", {}).items():
+        if kind == "securitySchemes":
+            continue
+        for name, value in entries.items():
+            target = renamed.get(f"#/components/{kind}/{name}", f"/{name}").rpartition("/")[2]
+            merged["components"][kind][target] = value
+    for path, item in document["paths"].items():
+        merged["paths"].setdefault(path, {}).update(item)
+        for method in set(item) & set(_METHODS):
+            operation = item[method]
+            name = operation.get("operationId", f"{method}_{path}")
+            operation["operationId"] = f"{service}_{name}" if name in operation_ids else name
+            operation_ids.add(operation["operationId"])
+            operation["tags"] = operation.get("tags") or [service]
+            operation["x-service"] = service
+            _name_scopes(merged, operation)
+
+
+def _name_scopes(merged: Document, operation: Document) -> None:
+    """A service writes `bearer: [scopes]`; outside, people's and partners' tokens are two ways in."""
+    asked: list[Document] = operation.get("security") or []
+    ways: list[Document] = []
+    for requirement in asked:
+        scopes: list[str] = requirement.get("bearer", [])
+        ways.append({"bearer": []})
+        if scopes:
+            ways.append({"partner": scopes})
+            known = merged["components"]["securitySchemes"]["partner"]["flows"]["clientCredentials"]["scopes"]
+            known.update({scope: scope.replace(":", ", ") for scope in scopes})
+    if ways:
+        operation["security"] = ways
+
+
+def _with_references(value: Any, renamed: Mapping[str, str]) -> Any:  # Any: JSON
+    if not renamed:
+        return value
+    if isinstance(value, dict):
+        items = cast("Document", value).items()
+        return {
+            key: renamed.get(inner, inner)
+            if key == "$ref" and isinstance(inner, str)
+            else _with_references(inner, renamed)
+            for key, inner in items
+        }
+    if isinstance(value, list):
+        return [_with_references(inner, renamed) for inner in cast("list[Any]", value)]  # Any: JSON
+    return renamed.get(value, value) if isinstance(value, str) else value
+
+
+def _tags(merged: Document) -> set[str]:
+    return {
+        tag
+        for item in merged["paths"].values()
+        for name, operation in item.items()
+        if name in _METHODS
+        for tag in operation.get("tags", [])
+    }
+
+
+class Library:
+    """The services' documents as last heard, and the merged one, ready as bytes."""
+
+    def __init__(
+        self,
+        own: Callable[[], Document],
+        addresses: Mapping[str, str],
+        routes: Routes,
+        http: httpx.AsyncClient,
+        *,
+        public_url: str,
+        release: str,
+    ) -> None:
+        self._own = own
+        self._addresses = dict(addresses)
+        self._routes = routes
+        self._http = http
+        self._public_url = public_url
+        self._release = release
+        self._found: dict[str, Document] = {}
+        self._away: list[str] = sorted(addresses)
+        self._merged: bytes | None = None
+
+    @property
+    def merged(self) -> bytes:
+        """The document as JSON."""
+        if self._merged is None:
+            document = merge(
+                self._own(),
+                self._found,
+                self._routes,
+                away=self._away,
+                public_url=self._public_url,
+                release=self._release,
+            )
+            self._merged = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return self._merged
+
+    async def refresh(self) -> None:
+        """Ask every service for its document."""
+        names = sorted(self._addresses)
+        answers = await asyncio.gather(*(self._fetch(name) for name in names))
+        self._away = [name for name, document in zip(names, answers, strict=True) if document is None]
+        self._found |= {name: document for name, document in zip(names, answers, strict=True) if document is not None}
+        self._merged = None
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever: often until every service has been heard once, then now and again."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(_SETTLED if len(self._found) == len(self._addresses) else _UNSETTLED)
+
+    async def _fetch(self, name: str) -> Document | None:
+        try:
+            answer = await self._http.get(f"{self._addresses[name].rstrip('/')}/openapi.json", timeout=5)
+            answer.raise_for_status()
+            document = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            log.info("a service's OpenAPI document is not to be had", extra={"of": name, "error": repr(error)})
+            return None
+        known = isinstance(document, dict) and "paths" in document
+        return cast("Document", document) if known else None

@@ -1,0 +1,73 @@
+"""Settings of the gateway."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from gateway.edge.buckets import Policy
+from gateway.edge.guard import Limits
+from gateway.edge.proxy import Manners
+from shared.settings import ServiceSettings
+
+_RATES = {
+    "anonymous": (600, 60),
+    "person": (1200, 60),
+    "partner": (1200, 60),
+    "credentials": (60, 60),
+    "callbacks": (1200, 60),
+}
+
+
+class Settings(ServiceSettings):
+    wrapping_key: SecretStr = Field(
+        min_length=32, description="Seals signing keys at rest and makes refresh tokens; the same on all replicas"
+    )
+    services: dict[str, str] = Field(
+        description='Address of each service, as JSON: {"catalogue": "http://catalogue:8000"}'
+    )
+    internal_port: int | None = Field(
+        default=None, description="Where this service's own /metrics and /internal/events are; nowhere if not given"
+    )
+    routes_file: Path | None = Field(default=None, description="Another routing table than the one shipped")
+    origins: list[str] = Field(default_factory=list, description="Web origins whose pages may call, as JSON")
+    trusted_hops: int = Field(default=0, ge=0, description="Proxies of ours in front, which append X-Forwarded-For")
+    rates: dict[str, tuple[int, int]] = Field(
+        default_factory=dict, description='Requests and seconds by policy, as JSON: {"anonymous": [600, 60]}'
+    )
+    body_bytes: int = Field(default=1_048_576, description="Largest body where the route names none")
+    timeout_seconds: float = Field(default=30.0, description="For an answer, where the route names none")
+
+    access_minutes: float = Field(default=10, gt=0, le=10)
+    partner_minutes: float = Field(default=5, gt=0, le=10)
+    session_days: float = Field(default=30, gt=0)
+    refresh_grace_seconds: float = Field(default=10, ge=0, le=60)
+    password_sign_in: bool = Field(default=True, description="Off where an outside issuer alone decides")
+    oidc_issuer: str | None = Field(default=None, description="An OpenID Connect issuer to trust besides")
+    oidc_jwks_url: str | None = None
+    oidc_audience: str | None = Field(default=None, description="This platform's client id at that issuer")
+
+    @model_validator(mode="after")
+    def _outside_issuer_whole(self) -> Self:
+        given = [self.oidc_issuer, self.oidc_jwks_url, self.oidc_audience]
+        if any(given) and not all(given):
+            raise ValueError("MC_OIDC_ISSUER, MC_OIDC_JWKS_URL and MC_OIDC_AUDIENCE belong together")
+        if not self.password_sign_in and not all(given):
+            raise ValueError("without passwords an outside issuer must be given")
+        return self
+
+    def policies(self) -> dict[str, Policy]:
+        """The rate limits by name."""
+        return {name: Policy(name, quota, window) for name, (quota, window) in {**_RATES, **self.rates}.items()}
+
+    def manners(self) -> Manners:
+        return Manners(
+            limits=Limits(body=self.body_bytes),
+            timeout=self.timeout_seconds,
+            scheme=self.public_url.partition(":")[0],
+            trusted_hops=self.trusted_hops,
+        )
+
+    def access_life(self) -> timedelta:
+        return timedelta(minutes=self.access_minutes)
