@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import gateway  # noqa: F401 - else pytest takes the folder of that name for the package
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
 
