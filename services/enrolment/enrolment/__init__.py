@@ -1,0 +1,1 @@
+"""Who studies what: learners, enrolments, access, progress and the study record."""

@@ -1,0 +1,20 @@
+"""Who may do what in enrolment."""
+
+from shared.access import Access, anyone, owner, staff
+
+ACCESS: Access = {
+    "read_current_declaration": anyone(),
+    "register_learner": owner("learner"),
+    "read_own_learner": owner("learner"),
+    "update_own_learner": owner("learner"),
+    "list_enrolments": owner("learner", staff=("advisor",)),
+    "read_enrolment": owner("learner", staff=("advisor",)),
+    "withdraw_enrolment": owner("learner"),
+    "reinstate_enrolment": staff("finance"),
+    "list_units": owner("learner", staff=("advisor",)),
+    "read_unit": owner("learner"),
+    "record_progress": owner("learner"),
+    "read_own_study_record": owner("learner"),
+    "read_study_record": staff("advisor"),
+    "compare_study_records": staff("operator"),
+}

@@ -1,0 +1,145 @@
+"""The short form, one's own particulars, and the wording of the self-certification."""
+
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Request, Response
+from pydantic import Field, StringConstraints
+
+from enrolment import queries
+from enrolment.commands import learners as commands
+from enrolment.domain import declarations
+from shared.database import now
+from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional
+from shared.web.content import Text
+
+router = Router()
+
+PersonName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+Email = Annotated[Text, StringConstraints(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+\.[^@\s<>,;:\"]+$")]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+
+
+class CriterionView(View):
+    criterion: str = Field(description="The key of its answer", examples=["degree_or_experience"])
+    title: str = Field(examples=["A degree, or experience that equals it"])
+    text: str = Field(examples=["I hold an undergraduate degree, or my professional experience has brought me …"])
+
+
+class DeclarationView(View):
+    """The wording that a learner affirms; its version goes into the short form."""
+
+    version: str = Field(examples=["2026.1"])
+    effective_from: Instant = Field(examples=["2026-01-01T00:00:00Z"])
+    introduction: str = Field(examples=["Our microcredentials are taught at postgraduate level …"])
+    criteria: list[CriterionView]
+    statement: str = Field(examples=["What I have confirmed is true. …"])
+
+
+class Affirmation(Content):
+    version: str = Field(description="Of the wording that was shown", max_length=32, examples=["2026.1"])
+    answers: dict[str, bool] = Field(
+        description="Every criterion, affirmed",
+        max_length=20,
+        examples=[{"degree_or_experience": True, "english_proficiency": True}],
+    )
+
+
+class ShortForm(Content):
+    """What we need to know of a learner. Names are taken in any script."""
+
+    family_name: PersonName = Field(description="Somebody with a single name gives it here", examples=["Okonkwo"])
+    given_name: PersonName | None = Field(default=None, examples=["Adaeze"])
+    display_name: PersonName | None = Field(
+        default=None, description="How to address the person; else given and family name", examples=["Ada Okonkwo"]
+    )
+    date_of_birth: date | None = Field(default=None, examples=["1993-05-17"])
+    country: Country = Field(description="ISO 3166-1 alpha-2", examples=["GB"])
+    contact_email: Email = Field(examples=["ada@example.org"])
+    declaration: Affirmation
+
+
+class Particulars(Content):
+    """What is to change; what is left out stays."""
+
+    family_name: PersonName | None = Field(default=None, examples=["Okonkwo-Reid"])
+    given_name: PersonName | None = Field(default=None, description="null: none", examples=["Adaeze"])
+    display_name: PersonName | None = Field(
+        default=None, description="null: made of the other names", examples=["Ada Okonkwo-Reid"]
+    )
+    date_of_birth: date | None = Field(default=None, description="null: not told", examples=["1993-05-17"])
+    country: Country | None = Field(default=None, description="ISO 3166-1 alpha-2", examples=["NG"])
+    contact_email: Email | None = Field(default=None, examples=["ada.reid@example.org"])
+
+
+class Certified(View):
+    version: str = Field(examples=["2026.1"])
+    declared_at: Instant
+
+
+class LearnerView(View):
+    learner_id: UUID = Field(description="The account's id", examples=["0193a1c0-0000-7000-8000-000000000001"])
+    family_name: str = Field(examples=["Okonkwo"])
+    given_name: str | None = Field(examples=["Adaeze"])
+    display_name: str = Field(examples=["Ada Okonkwo"])
+    name_version: int = Field(description="Counts the names; earlier ones are kept", examples=[1])
+    date_of_birth: date | None = Field(examples=["1993-05-17"])
+    country: str = Field(examples=["GB"])
+    contact_email: str = Field(examples=["ada@example.org"])
+    registered_at: Instant
+    declaration: Certified
+
+
+def _view(registered: queries.Registered) -> LearnerView:
+    learner, name = registered.learner, registered.name
+    return LearnerView(
+        learner_id=learner.learner_id,
+        family_name=name.family_name,
+        given_name=name.given_name,
+        display_name=name.display_name,
+        name_version=name.version,
+        date_of_birth=learner.date_of_birth,
+        country=learner.country,
+        contact_email=learner.contact_email,
+        registered_at=learner.registered_at,
+        declaration=Certified.model_validate(registered.declaration),
+    )
+
+
+@router.get("/v1/declarations/current", operation_id="read_current_declaration", response_model=DeclarationView)
+async def read_current_declaration(request: Request, session: Session) -> Response:
+    """The wording of both admission criteria that is in force."""
+    return conditional(request, DeclarationView.model_validate(declarations.current(now(session))))
+
+
+@router.post("/v1/learners", operation_id="register_learner", status_code=201, dependencies=[Idempotent])
+async def register_learner(form: ShortForm, session: Session, caller: CallerOf) -> LearnerView:
+    """Register the signed-in account as a learner, with the self-certification of both admission criteria.
+
+    Refused with `declaration_outdated`, `criteria_not_affirmed` or `already_registered`.
+    """
+    wish = commands.Form(
+        family_name=form.family_name,
+        given_name=form.given_name,
+        display_name=form.display_name,
+        date_of_birth=form.date_of_birth,
+        country=form.country,
+        contact_email=form.contact_email,
+        declaration_version=form.declaration.version,
+        answers=form.declaration.answers,
+    )
+    return _view(await commands.register_learner(session, caller.own_id, wish))
+
+
+@router.get("/v1/learners/me", operation_id="read_own_learner")
+async def read_own_learner(session: Session, caller: CallerOf) -> LearnerView:
+    """One's own particulars. 404 `not_registered` before the short form."""
+    return _view(await queries.registered(session, caller.own_id))
+
+
+@router.patch("/v1/learners/me", operation_id="update_own_learner")
+async def update_own_learner(particulars: Particulars, session: Session, caller: CallerOf) -> LearnerView:
+    """Change one's own particulars. A changed name is a new version; earlier ones are kept."""
+    changes = particulars.model_dump(exclude_unset=True)
+    return _view(await commands.update_learner(session, caller.own_id, changes))

@@ -1,0 +1,139 @@
+"""The study record: everything about one learner's studies in one read."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from pydantic import Field
+
+from enrolment import queries
+from enrolment.api.enrolments import CourseView, ProgressView
+from enrolment.domain.enrolments import Status
+from enrolment.tables import Learner
+from shared.web import CallerOf, Instant, Paging, Router, Session, View, paginate
+
+router = Router()
+
+
+class SubmissionView(View):
+    submission_id: UUID
+    window_id: UUID
+    attempt_no: int = Field(examples=[1])
+    sha256: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+    received_at: Instant
+    status: str = Field(description="received, superseded or voided", examples=["received"])
+
+
+class ResultView(View):
+    submission_id: UUID
+    attempt_no: int = Field(examples=[1])
+    outcome: str = Field(description="passed or failed", examples=["passed"])
+    mark: Decimal = Field(description="Points of 100", examples=["68"])
+    capped: bool = Field(description="A resit counts up to the cap only", examples=[False])
+    standing: str = Field(description="provisional until the board ratifies it; ratified", examples=["provisional"])
+    released_at: Instant
+
+
+class StudyView(View):
+    enrolment_id: UUID
+    course: CourseView
+    status: Status = Field(examples=["active"])
+    reason_code: str | None = Field(examples=[None])
+    regulations_version: str = Field(examples=["mc-regs-2026.2"])
+    activated_at: Instant
+    progress: ProgressView
+    submissions: list[SubmissionView]
+    results: list[ResultView]
+
+
+class NotActivatedView(View):
+    """A paid line that became no enrolment; its money goes back."""
+
+    order_id: UUID
+    order_line_id: UUID
+    course_id: UUID
+    reason_code: str = Field(examples=["already_enrolled"])
+    decided_at: Instant
+
+
+class CreditView(View):
+    credit_id: UUID
+    enrolment_id: UUID
+    course_code: str = Field(examples=["7DS505"])
+    course_title: str = Field(examples=["Data Engineering"])
+    module_family: str = Field(examples=["7DS505"])
+    subject_name: str = Field(examples=["Data Science"])
+    credits: int = Field(examples=[15])
+    level: int = Field(examples=[7])
+    mark: Decimal = Field(examples=["68"])
+    ratified_at: Instant
+    status: str = Field(description="awarded or revoked", examples=["awarded"])
+    reason_code: str | None = Field(examples=[None])
+
+
+class BadgeView(View):
+    badge_id: UUID
+    credit_id: UUID | None
+    award_id: UUID | None
+    credential_url: str = Field(examples=["https://microcredentials.example/credentials/0193a1c0"])
+    issued_at: Instant
+    status: str = Field(description="issued or revoked", examples=["issued"])
+
+
+class AwardView(View):
+    award_id: UUID
+    level: str = Field(examples=["pgcert"])
+    title: str = Field(examples=["PGCert in Data Science"])
+    status: str = Field(description="claimed, conferred or superseded", examples=["conferred"])
+    credit_ids: list[UUID]
+    classification: str | None = Field(examples=["Merit"])
+    certificate_number: str | None = Field(examples=["MC-2026-000042"])
+    claimed_at: Instant | None
+    conferred_at: Instant | None
+    superseded_by: UUID | None
+
+
+class EligibilityView(View):
+    level: str = Field(examples=["pgcert"])
+    titles: list[str] = Field(examples=[["PGCert in Data Science"]])
+
+
+class StudyRecordView(View):
+    learner_id: UUID
+    display_name: str = Field(examples=["Ada Okonkwo"])
+    registered_at: Instant
+    enrolments: list[StudyView]
+    not_activated: list[NotActivatedView]
+    credits: list[CreditView]
+    credits_total: int = Field(description="Credits awarded and not revoked", examples=[60])
+    badges: list[BadgeView]
+    awards: list[AwardView]
+    award_eligibility: list[EligibilityView]
+
+
+class ComparisonView(View):
+    compared: int = Field(description="Study records compared with their rebuild", examples=[100])
+    differing: list[UUID] = Field(description="Learners whose record differs; there should be none")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")
+
+
+@router.get("/v1/study-record", operation_id="read_own_study_record")
+async def read_own_study_record(session: Session, caller: CallerOf) -> StudyRecordView:
+    """Everything about one's own studies: courses, progress, submissions, results, credits, badges, awards.
+
+    Marks are provisional until the board has ratified them, and say so. 404 `not_registered` before the short form.
+    """
+    return StudyRecordView.model_validate(await queries.read_study_record(session, caller.own_id))
+
+
+@router.get("/v1/learners/{learner_id}/study-record", operation_id="read_study_record")
+async def read_study_record(learner_id: UUID, session: Session) -> StudyRecordView:
+    """Advisors: a learner's study record."""
+    return StudyRecordView.model_validate(await queries.read_study_record(session, learner_id))
+
+
+@router.get("/v1/study-record-comparison", operation_id="compare_study_records")
+async def compare_study_records(session: Session, paging: Paging) -> ComparisonView:
+    """Operators: rebuild the study records of the next learners from the facts and name those that differ."""
+    learners, cursor = await paginate(session, queries.learners_page(), paging, by=[Learner.learner_id])
+    compared = await queries.compare_study_records(session, [learner.learner_id for learner in learners])
+    return ComparisonView(compared=compared.compared, differing=compared.differing, next_cursor=cursor)

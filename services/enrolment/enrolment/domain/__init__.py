@@ -1,0 +1,1 @@
+"""The rules of enrolment: pure functions over facts; time is an argument."""

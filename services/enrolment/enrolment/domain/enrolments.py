@@ -1,0 +1,167 @@
+"""From a paid order line to an enrolment, and the status of that enrolment as all facts together have it."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from enrolment.domain.facts import Fact, Kind, of_kind
+from enrolment.domain.regulations import Regulations
+from shared.errors import Conflict, Forbidden
+
+
+class MaterialsClosed(Forbidden):
+    """The materials are open to an active enrolment, and to others only where the regulations say so."""
+
+
+class EnrolmentNotOpen(Conflict):
+    """Only an enrolment that is still under way can be withdrawn from."""
+
+
+class EnrolmentNotSuspended(Conflict):
+    """Only a suspended enrolment can be reinstated."""
+
+
+class Status(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+OPEN = frozenset({Status.ACTIVE, Status.SUSPENDED})
+"""Under way. A learner has at most one open enrolment per course and per module family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    status: Status
+    reason_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an enrolment stands on: the ids its facts are found by."""
+
+    enrolment_id: UUID
+    order_id: UUID
+    order_line_id: UUID
+
+
+def standing(ground: Ground, facts: Collection[Fact]) -> Standing:
+    """The status that the facts give, in whatever order they arrived.
+
+    A cancellation is final. Missing money suspends, even after the credit (which stays: that is the board's to
+    decide). Credit completes, and the last failed attempt fails. Source: the saga table and chargeback policy of
+    the domain rules.
+    """
+    ended = _first_end(ground, facts)
+    if ended is not None:
+        return Standing(Status.CANCELLED, ended)
+    missing = _missing_money(ground, facts)
+    if missing is not None:
+        return Standing(Status.SUSPENDED, missing)
+    mine = [fact for fact in facts if fact.id("enrolment_id") == ground.enrolment_id]
+    if of_kind(mine, Kind.CREDIT_AWARDED):
+        return Standing(Status.COMPLETED)
+    if of_kind(mine, Kind.ATTEMPTS_EXHAUSTED):
+        return Standing(Status.FAILED, "attempts_exhausted")
+    return Standing(Status.ACTIVE)
+
+
+def _first_end(ground: Ground, facts: Iterable[Fact]) -> str | None:
+    for fact in of_kind(facts, Kind.REFUND_REQUESTED, Kind.WITHDRAWAL, Kind.PAYMENT_LOST):
+        if fact.kind is Kind.REFUND_REQUESTED and fact.id("order_line_id") == ground.order_line_id:
+            return "refunded"
+        if fact.kind is Kind.WITHDRAWAL and fact.subject == ground.enrolment_id:
+            return "withdrawn"
+        if fact.kind is Kind.PAYMENT_LOST and fact.subject == ground.enrolment_id:
+            return "payment_lost"
+    return None
+
+
+def _missing_money(ground: Ground, facts: Collection[Fact]) -> str | None:
+    """Why the order's money is gone, unless it came back afterwards (paid out by the provider, or staff said so)."""
+    reversals = [fact for fact in of_kind(facts, Kind.PAYMENT_REVERSED) if fact.id("order_id") == ground.order_id]
+    if not reversals:
+        return None
+    last = reversals[-1]
+    repaid = any(
+        fact.id("order_id") == ground.order_id and fact.at > last.at for fact in of_kind(facts, Kind.PAYMENT_SETTLED)
+    )
+    forgiven = any(
+        fact.subject == ground.enrolment_id and fact.at >= last.at for fact in of_kind(facts, Kind.REINSTATEMENT)
+    )
+    return None if repaid or forgiven else str(last.data["reason_code"])
+
+
+@dataclass(frozen=True, slots=True)
+class PaidLine:
+    course_id: UUID
+    confirmed_at: datetime
+    heard_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What decides about a paid line, as known now."""
+
+    eligible: bool
+    """The learner has registered, which includes certifying both admission criteria."""
+    module_family: str | None
+    """Of the course version that was bought; None while we have not heard of it."""
+    withdrawn_at: datetime | None
+    open_courses: Collection[UUID]
+    open_families: Collection[str]
+    passed_families: Collection[str]
+
+
+class Decision(StrEnum):
+    """The names of refusals are the reason codes of ActivationRefused."""
+
+    ACTIVATE = "activate"
+    WAIT = "wait"
+    NOT_REGISTERED = "not_registered"
+    UNKNOWN_COURSE = "unknown_course"
+    COURSE_WITHDRAWN = "course_withdrawn"
+    ALREADY_ENROLLED = "already_enrolled"
+    ALREADY_PASSED = "already_passed"
+
+
+def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: datetime) -> Decision:
+    """What becomes of a paid line. What may still arrive is waited for, but not for ever."""
+    patient = at < line.heard_at + regulations.activation_wait
+    withdrawn = situation.withdrawn_at
+    if withdrawn is not None and withdrawn <= line.confirmed_at:
+        return Decision.COURSE_WITHDRAWN
+    if not situation.eligible:
+        return Decision.WAIT if patient else Decision.NOT_REGISTERED
+    if situation.module_family is None:
+        return Decision.WAIT if patient else Decision.UNKNOWN_COURSE
+    if situation.module_family in situation.passed_families:
+        return Decision.ALREADY_PASSED
+    if line.course_id in situation.open_courses or situation.module_family in situation.open_families:
+        return Decision.ALREADY_ENROLLED
+    return Decision.ACTIVATE
+
+
+def passed_families(facts: Collection[Fact]) -> frozenset[str]:
+    """Module families the learner holds credit for: awarded and not revoked."""
+    revoked = {fact.id("credit_id") for fact in of_kind(facts, Kind.CREDIT_REVOKED)}
+    return frozenset(
+        str(fact.data["module_family"])
+        for fact in of_kind(facts, Kind.CREDIT_AWARDED)
+        if fact.id("credit_id") not in revoked
+    )
+
+
+def is_refunded(order_line_id: UUID, facts: Iterable[Fact]) -> bool:
+    return any(fact.id("order_line_id") == order_line_id for fact in of_kind(facts, Kind.REFUND_REQUESTED))
+
+
+def must_open(entitlement: str, status: str, regulations: Regulations) -> None:
+    """Raises MaterialsClosed unless an enrolment of that status opens it."""
+    if entitlement not in regulations.opened_by(status):
+        raise MaterialsClosed(f"this enrolment is {status}", status_of_enrolment=status)

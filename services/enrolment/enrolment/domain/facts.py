@@ -1,0 +1,65 @@
+"""What was heard and decided about a learner, kept as it came. Everything else about their studies is derived."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    """Wire names for what others announced; short names for our own decisions."""
+
+    PAYMENT_CONFIRMED = "payments.payment.confirmed.v1"
+    PAYMENT_SETTLED = "payments.payment.settled.v1"
+    PAYMENT_REVERSED = "payments.payment.reversed.v1"
+    REFUND_REQUESTED = "payments.refund.requested.v1"
+    SUBMISSION_RECEIVED = "assessment.submission.received.v1"
+    SUBMISSION_VOIDED = "assessment.submission.voided.v1"
+    ASSESSMENT_PASSED = "assessment.assessment.passed.v1"
+    ASSESSMENT_FAILED = "assessment.assessment.failed.v1"
+    ATTEMPTS_EXHAUSTED = "assessment.attempts.exhausted.v1"
+    CREDIT_AWARDED = "assessment.credit.awarded.v1"
+    CREDIT_REVOKED = "assessment.credit.revoked.v1"
+    BADGE_ISSUED = "credentials.badge.issued.v1"
+    BADGE_REVOKED = "credentials.badge.revoked.v1"
+    ELIGIBILITY_CHANGED = "credentials.award.eligibility-changed.v1"
+    AWARD_CLAIMED = "credentials.award.claimed.v1"
+    AWARD_CONFERRED = "credentials.award.conferred.v1"
+    AWARD_SUPERSEDED = "credentials.award.superseded.v1"
+
+    WITHDRAWAL = "withdrawal"
+    PAYMENT_LOST = "payment_lost"
+    REINSTATEMENT = "reinstatement"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """`at` is the instant the fact became true, not when we heard of it. `fact_id` is a digest of the rest: the same
+    fact has the same id however often it arrives."""
+
+    fact_id: UUID
+    kind: Kind
+    subject: UUID
+    at: datetime
+    data: Mapping[str, Any]  # Any: the event as JSON
+
+    @classmethod
+    def of(cls, kind: Kind, subject: UUID, at: datetime, data: Mapping[str, Any]) -> Self:  # Any: the event as JSON
+        canonical = json.dumps([kind, str(subject), data], sort_keys=True, separators=(",", ":"))
+        return cls(UUID(bytes=hashlib.sha256(canonical.encode()).digest()[:16]), kind, subject, at, data)
+
+    def id(self, name: str) -> UUID | None:
+        """An id among the data; None where the event has none."""
+        value = self.data.get(name)
+        return UUID(value) if value else None
+
+
+def of_kind(facts: Iterable[Fact], *kinds: Kind) -> list[Fact]:
+    """Those of these kinds in the order they became true, whatever the order they arrived in."""
+    return sorted(
+        (fact for fact in facts if fact.kind in kinds), key=lambda fact: (fact.at, fact.subject, fact.fact_id)
+    )

@@ -1,0 +1,87 @@
+"""The short form: names in any script, a country, a way to write to the person."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+
+from shared.errors import Conflict, Invalid, NotFound
+
+
+class AlreadyRegistered(Conflict):
+    """One account is one learner."""
+
+
+class NotRegistered(NotFound):
+    """The account has not filled in the short form."""
+
+
+class UnknownCountry(Invalid):
+    """A country is named by its ISO 3166-1 alpha-2 code."""
+
+
+class ImplausibleDateOfBirth(Invalid):
+    """A date of birth lies in the past, within a human life."""
+
+
+class EmptyName(Invalid):
+    """A name needs at least one letter."""
+
+
+OLDEST_YEARS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """The legal name as the person writes it; somebody with a single name gives it as the family name."""
+
+    family_name: str
+    given_name: str | None
+    display_name: str
+
+
+def person_name(family_name: str, given_name: str | None, display_name: str | None) -> PersonName:
+    """Names in one Unicode form, so that the same name is the same bytes. Raises EmptyName."""
+    family, given, display = (_normal(part) for part in (family_name, given_name, display_name))
+    if not _has_letter(family) or (given and not _has_letter(given)) or (display and not _has_letter(display)):
+        raise EmptyName("a name needs at least one letter")
+    return PersonName(family, given or None, display or f"{given} {family}".strip())
+
+
+def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
+    """The name with the parts that were sent. A display name made of the others follows them. Raises EmptyName."""
+    made = person_name(used.family_name, used.given_name, None).display_name
+    return person_name(
+        changes.get("family_name") or used.family_name,
+        changes.get("given_name", used.given_name),
+        changes.get("display_name", None if used.display_name == made else used.display_name),
+    )
+
+
+def _normal(name: str | None) -> str:
+    return " ".join(unicodedata.normalize("NFC", name or "").split())
+
+
+def _has_letter(name: str) -> bool:
+    return any(unicodedata.category(character).startswith("L") for character in name)
+
+
+@cache
+def countries() -> frozenset[str]:
+    """ISO 3166-1 alpha-2 codes in use."""
+    return frozenset(json.loads((files("enrolment") / "countries.json").read_text("utf-8")))
+
+
+def must_be_country(code: str) -> None:
+    """Raises UnknownCountry."""
+    if code not in countries():
+        raise UnknownCountry(f"{code} is no ISO 3166-1 alpha-2 code")
+
+
+def must_be_plausible(date_of_birth: date, today: date) -> None:
+    """Raises ImplausibleDateOfBirth."""
+    if not today.year - OLDEST_YEARS <= date_of_birth.year or date_of_birth >= today:
+        raise ImplausibleDateOfBirth("a date of birth lies in the past, within a human life")

@@ -1,0 +1,330 @@
+"""The study record: one pure function over everything known about a learner, whatever order it arrived in."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from enrolment.domain.facts import Fact, Kind, of_kind
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The frozen version that was bought."""
+
+    course_id: UUID
+    course_version_id: UUID
+    version: int
+    slug: str
+    code: str
+    title: str
+    module_family: str
+    subject_name: str
+    institution_name: str
+    credits: int
+    level: int
+    weeks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Units of the course version; `percent` is the share finished, rounded down."""
+
+    units: int
+    started: int
+    finished: int
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.finished // self.units if self.units else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """An enrolment as stored, with what it is about."""
+
+    enrolment_id: UUID
+    course: Course
+    status: str
+    reason_code: str | None
+    regulations_version: str
+    activated_at: datetime
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class NotActivated:
+    """A paid line that became no enrolment; its money goes back."""
+
+    order_id: UUID
+    order_line_id: UUID
+    course_id: UUID
+    reason_code: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """`status`: received, superseded (a later file replaced it), voided (it never counted)."""
+
+    submission_id: UUID
+    window_id: UUID
+    attempt_no: int
+    sha256: str
+    received_at: datetime
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`standing`: provisional (released), ratified (by the board), voided. `mark` in points of 100."""
+
+    submission_id: UUID
+    attempt_no: int
+    outcome: str
+    mark: Decimal
+    capped: bool
+    standing: str
+    released_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    enrolment_id: UUID
+    course: Course
+    status: str
+    reason_code: str | None
+    regulations_version: str
+    activated_at: datetime
+    progress: Progress
+    submissions: tuple[Submission, ...]
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """`status`: awarded or revoked."""
+
+    credit_id: UUID
+    enrolment_id: UUID
+    course_code: str
+    course_title: str
+    module_family: str
+    subject_name: str
+    credits: int
+    level: int
+    mark: Decimal
+    ratified_at: datetime
+    status: str
+    reason_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """`status`: issued or revoked."""
+
+    badge_id: UUID
+    credit_id: UUID | None
+    award_id: UUID | None
+    credential_url: str
+    issued_at: datetime
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Award:
+    """`status`: claimed, conferred, superseded (a higher award took up its credit)."""
+
+    award_id: UUID
+    level: str
+    title: str
+    status: str
+    credit_ids: tuple[UUID, ...]
+    classification: str | None
+    certificate_number: str | None
+    claimed_at: datetime | None
+    conferred_at: datetime | None
+    superseded_by: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Titles the learner may claim at one level, in alphabetical order."""
+
+    level: str
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    learner_id: UUID
+    display_name: str
+    registered_at: datetime
+    enrolments: tuple[Study, ...]
+    not_activated: tuple[NotActivated, ...]
+    credits: tuple[Credit, ...]
+    credits_total: int
+    """Credits awarded and not revoked."""
+    badges: tuple[Badge, ...]
+    awards: tuple[Award, ...]
+    award_eligibility: tuple[Eligibility, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    learner_id: UUID
+    display_name: str
+    registered_at: datetime
+
+
+def study_record(
+    person: Person,
+    enrolled: Iterable[Enrolled],
+    not_activated: Iterable[NotActivated],
+    facts: Collection[Fact],
+) -> StudyRecord:
+    """Everything about one learner's studies. Marks of a voided submission are not told."""
+    held = _credits(facts)
+    return StudyRecord(
+        learner_id=person.learner_id,
+        display_name=person.display_name,
+        registered_at=person.registered_at,
+        enrolments=tuple(
+            _study(enrolment, facts)
+            for enrolment in sorted(enrolled, key=lambda one: (one.activated_at, one.enrolment_id))
+        ),
+        not_activated=tuple(sorted(not_activated, key=lambda one: (one.decided_at, one.order_line_id))),
+        credits=held,
+        credits_total=sum(credit.credits for credit in held if credit.status == "awarded"),
+        badges=_badges(facts),
+        awards=_awards(facts),
+        award_eligibility=_eligibility(facts),
+    )
+
+
+def _study(enrolment: Enrolled, facts: Collection[Fact]) -> Study:
+    mine = [fact for fact in facts if fact.id("enrolment_id") == enrolment.enrolment_id]
+    voided = {fact.subject for fact in of_kind(mine, Kind.SUBMISSION_VOIDED)}
+    return Study(
+        enrolment_id=enrolment.enrolment_id,
+        course=enrolment.course,
+        status=enrolment.status,
+        reason_code=enrolment.reason_code,
+        regulations_version=enrolment.regulations_version,
+        activated_at=enrolment.activated_at,
+        progress=enrolment.progress,
+        submissions=_submissions(mine, voided),
+        results=_results(mine, voided),
+    )
+
+
+def _submissions(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Submission, ...]:
+    received = of_kind(mine, Kind.SUBMISSION_RECEIVED)
+    latest = {fact.data["attempt_no"]: fact.subject for fact in received}
+    return tuple(
+        Submission(
+            submission_id=fact.subject,
+            window_id=UUID(fact.data["window_id"]),
+            attempt_no=fact.data["attempt_no"],
+            sha256=fact.data["sha256"],
+            received_at=fact.at,
+            status="voided"
+            if fact.subject in voided
+            else "received"
+            if latest[fact.data["attempt_no"]] == fact.subject
+            else "superseded",
+        )
+        for fact in received
+    )
+
+
+def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ...]:
+    """One per submission. The board ratifies a pass with its credit, and the last failed attempt with those before."""
+    credited = {fact.id("submission_id") for fact in of_kind(mine, Kind.CREDIT_AWARDED)}
+    exhausted = bool(of_kind(mine, Kind.ATTEMPTS_EXHAUSTED))
+    released = {fact.subject: fact for fact in of_kind(mine, Kind.ASSESSMENT_PASSED, Kind.ASSESSMENT_FAILED)}
+    results = [
+        Result(
+            submission_id=submission_id,
+            attempt_no=fact.data["attempt_no"],
+            outcome="passed" if fact.kind is Kind.ASSESSMENT_PASSED else "failed",
+            mark=Decimal(fact.data["mark"]),
+            capped=bool(fact.data.get("capped", False)),
+            standing="ratified" if submission_id in credited or exhausted else "provisional",
+            released_at=fact.at,
+        )
+        for submission_id, fact in released.items()
+        if submission_id not in voided
+    ]
+    return tuple(sorted(results, key=lambda result: (result.attempt_no, result.released_at, result.submission_id)))
+
+
+def _credits(facts: Collection[Fact]) -> tuple[Credit, ...]:
+    revoked = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_REVOKED)}
+    awarded = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_AWARDED)}
+    return tuple(
+        Credit(
+            credit_id=credit_id,
+            enrolment_id=UUID(fact.data["enrolment_id"]),
+            course_code=fact.data["course_code"],
+            course_title=fact.data["course_title"],
+            module_family=fact.data["module_family"],
+            subject_name=fact.data["subject_name"],
+            credits=fact.data["credits"],
+            level=fact.data["level"],
+            mark=Decimal(fact.data["mark"]),
+            ratified_at=fact.at,
+            status="revoked" if credit_id in revoked else "awarded",
+            reason_code=revoked[credit_id].data["reason_code"] if credit_id in revoked else None,
+        )
+        for credit_id, fact in awarded.items()
+    )
+
+
+def _badges(facts: Collection[Fact]) -> tuple[Badge, ...]:
+    revoked = {fact.subject for fact in of_kind(facts, Kind.BADGE_REVOKED)}
+    issued = {fact.subject: fact for fact in of_kind(facts, Kind.BADGE_ISSUED)}
+    return tuple(
+        Badge(
+            badge_id=badge_id,
+            credit_id=fact.id("credit_id"),
+            award_id=fact.id("award_id"),
+            credential_url=fact.data["credential_url"],
+            issued_at=fact.at,
+            status="revoked" if badge_id in revoked else "issued",
+        )
+        for badge_id, fact in issued.items()
+    )
+
+
+def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
+    claimed = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_CLAIMED)}
+    conferred = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_CONFERRED)}
+    superseded = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_SUPERSEDED)}
+    return tuple(
+        Award(
+            award_id=award_id,
+            level=known.data["level"],
+            title=known.data["title"],
+            status="superseded" if award_id in superseded else "conferred" if award_id in conferred else "claimed",
+            credit_ids=tuple(UUID(credit_id) for credit_id in known.data["credit_ids"]),
+            classification=conferred[award_id].data["classification"] if award_id in conferred else None,
+            certificate_number=conferred[award_id].data["certificate_number"] if award_id in conferred else None,
+            claimed_at=claimed[award_id].at if award_id in claimed else None,
+            conferred_at=conferred[award_id].at if award_id in conferred else None,
+            superseded_by=superseded[award_id].id("superseded_by") if award_id in superseded else None,
+        )
+        for award_id, known in {**claimed, **conferred}.items()
+    )
+
+
+def _eligibility(facts: Collection[Fact]) -> tuple[Eligibility, ...]:
+    """The changes applied in the order that credentials gave them."""
+    titles: dict[str, set[str]] = {}
+    for fact in sorted(of_kind(facts, Kind.ELIGIBILITY_CHANGED), key=lambda fact: fact.data["sequence"]):
+        for level in fact.data["levels"]:
+            held = titles.setdefault(level["level"], set())
+            held |= set(level["titles_added"])
+            held -= set(level["titles_removed"])
+    return tuple(Eligibility(level, tuple(sorted(held))) for level, held in sorted(titles.items()) if held)

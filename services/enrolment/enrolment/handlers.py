@@ -1,0 +1,99 @@
+"""What enrolment does about what others announced. Every fact about a learner is kept and decided upon anew."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from enrolment.commands import courses, enrolments
+from enrolment.domain.facts import Fact, Kind
+from shared.events import Event
+from shared.events.assessment import (
+    AssessmentFailed,
+    AssessmentPassed,
+    AttemptsExhausted,
+    CreditAwarded,
+    CreditRevoked,
+    SubmissionReceived,
+    SubmissionVoided,
+)
+from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, MaterialsPublished
+from shared.events.credentials import (
+    AwardClaimed,
+    AwardConferred,
+    AwardEligibilityChanged,
+    AwardSuperseded,
+    BadgeIssued,
+    BadgeRevoked,
+)
+from shared.events.payments import PaymentConfirmed, PaymentReversed, PaymentSettled, RefundRequested
+from shared.messaging import Inbox
+
+inbox = Inbox("enrolment")
+
+DECIDING: Final[Mapping[type[Event], str]] = {
+    PaymentSettled: "settled_at",
+    PaymentReversed: "reversed_at",
+    RefundRequested: "requested_at",
+    AttemptsExhausted: "exhausted_at",
+    CreditAwarded: "ratified_at",
+    CreditRevoked: "revoked_at",
+}
+"""Facts that can change what is decided, with the field that tells when they became true."""
+
+RECORDED: Final[Mapping[type[Event], str]] = {
+    SubmissionReceived: "received_at",
+    SubmissionVoided: "voided_at",
+    AssessmentPassed: "released_at",
+    AssessmentFailed: "released_at",
+    BadgeIssued: "issued_at",
+    BadgeRevoked: "revoked_at",
+    AwardEligibilityChanged: "changed_at",
+    AwardClaimed: "claimed_at",
+    AwardConferred: "conferred_at",
+    AwardSuperseded: "superseded_at",
+}
+"""Facts that only stand in the study record."""
+
+
+@inbox.on(CoursePublished, CourseUpdated)
+async def keep_course_version(session: AsyncSession, published: CoursePublished) -> None:
+    await courses.keep_course_version(session, published)
+
+
+@inbox.on(MaterialsPublished)
+async def keep_units(session: AsyncSession, published: MaterialsPublished) -> None:
+    await courses.keep_units(session, published.course_version_id, published.units)
+
+
+@inbox.on(CourseWithdrawn)
+async def keep_course_withdrawal(session: AsyncSession, withdrawn: CourseWithdrawn) -> None:
+    await courses.keep_course_withdrawal(session, withdrawn.course_id, withdrawn.withdrawn_at)
+
+
+@inbox.on(PaymentConfirmed)
+async def activate_enrolments(session: AsyncSession, confirmed: PaymentConfirmed) -> None:
+    await keep(session, confirmed, confirmed.confirmed_at)
+    await enrolments.keep_paid_lines(session, confirmed)
+    await enrolments.settle(session, confirmed.learner_id)
+
+
+@inbox.on(*DECIDING)
+async def settle_enrolments(session: AsyncSession, event: Event) -> None:
+    learner_id = await keep(session, event, getattr(event, DECIDING[type(event)]))
+    await enrolments.settle(session, learner_id)
+
+
+@inbox.on(*RECORDED)
+async def record_study(session: AsyncSession, event: Event) -> None:
+    await keep(session, event, getattr(event, RECORDED[type(event)]))
+
+
+async def keep(session: AsyncSession, event: Event, at: datetime) -> UUID:
+    """Append the event to its learner's facts, in the learner's turn; whose it is."""
+    learner_id = UUID(event.partition_key)
+    fact = Fact.of(Kind(event.type), UUID(event.aggregate_id), at, event.model_dump(mode="json"))
+    await enrolments.keep_fact(session, learner_id, fact)
+    return learner_id

@@ -1,0 +1,264 @@
+"""Reads longer than a primary-key look-up."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from enrolment.domain import enrolments, study
+from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.learners import NotRegistered
+from enrolment.tables import (
+    CourseVersion,
+    Declaration,
+    Enrolment,
+    EnrolmentState,
+    KeptFact,
+    Learner,
+    Name,
+    OrderLine,
+    Unit,
+    UnitProgress,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A learner with the name in use and what they certified."""
+
+    learner: Learner
+    name: Name
+    declaration: Declaration
+
+
+async def registered(session: AsyncSession, learner_id: UUID) -> Registered:
+    """Raises NotRegistered."""
+    row = (
+        await session.execute(
+            select(Learner, Name, Declaration)
+            .join(Name, and_(Name.learner_id == Learner.learner_id, Name.version == Learner.name_version))
+            .join(Declaration, Declaration.learner_id == Learner.learner_id)
+            .where(Learner.learner_id == learner_id)
+            .order_by(Declaration.declared_at.desc(), Declaration.version.desc())
+            .limit(1)
+        )
+    ).first()
+    if row is None:
+        raise NotRegistered("this account has not registered as a learner")
+    return Registered(*row)
+
+
+async def is_eligible(session: AsyncSession, learner_id: UUID) -> bool:
+    """Registered, and both admission criteria certified: one is not stored without the other."""
+    return bool(await session.scalar(select(exists().where(Declaration.learner_id == learner_id))))
+
+
+async def facts_of(session: AsyncSession, learner_id: UUID) -> list[Fact]:
+    rows = await session.execute(
+        select(KeptFact.fact_id, KeptFact.type, KeptFact.subject, KeptFact.at, KeptFact.data).where(
+            KeptFact.learner_id == learner_id
+        )
+    )
+    return [Fact(row.fact_id, Kind(row.type), row.subject, row.at, row.data) for row in rows]
+
+
+async def enrolments_of(session: AsyncSession, learner_id: UUID) -> list[Enrolment]:
+    return list(
+        await session.scalars(
+            select(Enrolment).where(Enrolment.learner_id == learner_id).execution_options(populate_existing=True)
+        )
+    )
+
+
+def enrolments_page(learner_id: UUID) -> Select[Enrolment]:
+    return select(Enrolment).where(Enrolment.learner_id == learner_id)
+
+
+def units_page(course_version_id: UUID) -> Select[Unit]:
+    return select(Unit).where(Unit.course_version_id == course_version_id)
+
+
+def learners_page() -> Select[Learner]:
+    return select(Learner)
+
+
+async def undecided_lines(session: AsyncSession, learner_id: UUID) -> Sequence[OrderLine]:
+    """In the order they were paid, and within an order as they stand there."""
+    lines = await session.scalars(
+        select(OrderLine)
+        .where(OrderLine.learner_id == learner_id, OrderLine.outcome.is_(None))
+        .order_by(OrderLine.confirmed_at, OrderLine.order_id, OrderLine.position)
+        .execution_options(populate_existing=True)
+    )
+    return lines.all()
+
+
+async def learners_waiting_for(session: AsyncSession, course_id: UUID) -> Sequence[UUID]:
+    """Learners with an undecided line for that course, in a fixed order: turns are taken in it."""
+    learners = await session.scalars(
+        select(OrderLine.learner_id)
+        .where(OrderLine.course_id == course_id, OrderLine.outcome.is_(None))
+        .distinct()
+        .order_by(OrderLine.learner_id)
+    )
+    return learners.all()
+
+
+async def learners_to_settle(session: AsyncSession, heard_until: datetime, *, limit: int) -> Sequence[UUID]:
+    """Learners with an undecided line that can be decided: what it waited for is there, or it waited long enough."""
+    arrived = and_(
+        exists().where(Declaration.learner_id == OrderLine.learner_id),
+        exists().where(CourseVersion.course_version_id == OrderLine.course_version_id),
+    )
+    learners = await session.scalars(
+        select(OrderLine.learner_id)
+        .where(OrderLine.outcome.is_(None), or_(arrived, OrderLine.heard_at <= heard_until))
+        .distinct()
+        .limit(limit)
+    )
+    return learners.all()
+
+
+async def suspended_since(
+    session: AsyncSession, until: datetime, regulations_version: str, *, limit: int
+) -> Sequence[UUID]:
+    ids = await session.scalars(
+        select(Enrolment.enrolment_id)
+        .where(
+            Enrolment.status == enrolments.Status.SUSPENDED,
+            Enrolment.changed_at <= until,
+            Enrolment.regulations_version == regulations_version,
+        )
+        .order_by(Enrolment.changed_at)
+        .limit(limit)
+    )
+    return ids.all()
+
+
+async def courses_of(session: AsyncSession, versions: Iterable[UUID]) -> dict[UUID, study.Course]:
+    """By course version id."""
+    rows = await session.scalars(select(CourseVersion).where(CourseVersion.course_version_id.in_(set(versions))))
+    return {
+        row.course_version_id: study.Course(**{name: getattr(row, name) for name in study.Course.__dataclass_fields__})
+        for row in rows
+    }
+
+
+async def progress_of(session: AsyncSession, enrolment_ids: Collection[UUID]) -> dict[UUID, study.Progress]:
+    """By enrolment id."""
+    rows = await session.execute(
+        select(
+            Enrolment.enrolment_id,
+            func.count(Unit.unit_id).label("units"),
+            func.count(UnitProgress.started_at).label("started"),
+            func.count(UnitProgress.finished_at).label("finished"),
+        )
+        .outerjoin(Unit, Unit.course_version_id == Enrolment.course_version_id)
+        .outerjoin(
+            UnitProgress,
+            and_(UnitProgress.enrolment_id == Enrolment.enrolment_id, UnitProgress.unit_id == Unit.unit_id),
+        )
+        .where(Enrolment.enrolment_id.in_(enrolment_ids))
+        .group_by(Enrolment.enrolment_id)
+    )
+    return {row.enrolment_id: study.Progress(row.units, row.started, row.finished) for row in rows}
+
+
+async def unit_progress(session: AsyncSession, enrolment_id: UUID) -> dict[UUID, UnitProgress]:
+    """By unit id."""
+    rows = await session.scalars(select(UnitProgress).where(UnitProgress.enrolment_id == enrolment_id))
+    return {row.unit_id: row for row in rows}
+
+
+async def states_of(session: AsyncSession, enrolment_id: UUID) -> Sequence[EnrolmentState]:
+    rows = await session.scalars(
+        select(EnrolmentState).where(EnrolmentState.enrolment_id == enrolment_id).order_by(EnrolmentState.sequence)
+    )
+    return rows.all()
+
+
+async def read_study_record(session: AsyncSession, learner_id: UUID) -> study.StudyRecord:
+    """The record as it stands: enrolments with the status they were given. Raises NotRegistered."""
+    return await _study_record(session, learner_id, rebuilt=False)
+
+
+async def rebuild_study_record(session: AsyncSession, learner_id: UUID) -> study.StudyRecord:
+    """The record with every status derived anew from the facts; equal to the one read, whatever the order of events.
+
+    Raises NotRegistered.
+    """
+    return await _study_record(session, learner_id, rebuilt=True)
+
+
+async def _study_record(session: AsyncSession, learner_id: UUID, *, rebuilt: bool) -> study.StudyRecord:
+    person = await registered(session, learner_id)
+    rows = await enrolments_of(session, learner_id)
+    facts = await facts_of(session, learner_id)
+    courses = await courses_of(session, [row.course_version_id for row in rows])
+    progress = await progress_of(session, [row.enrolment_id for row in rows])
+    refused = await session.scalars(
+        select(OrderLine).where(OrderLine.learner_id == learner_id, OrderLine.outcome == "refused")
+    )
+    return study.study_record(
+        study.Person(learner_id, person.name.display_name, person.learner.registered_at),
+        [
+            _enrolled(row, courses[row.course_version_id], progress[row.enrolment_id], facts if rebuilt else None)
+            for row in rows
+        ],
+        [
+            study.NotActivated(
+                line.order_id,
+                line.order_line_id,
+                line.course_id,
+                line.reason_code or "",
+                line.decided_at or line.heard_at,
+            )
+            for line in refused
+        ],
+        facts,
+    )
+
+
+def ground_of(row: Enrolment) -> enrolments.Ground:
+    return enrolments.Ground(row.enrolment_id, row.order_id, row.order_line_id)
+
+
+def _enrolled(
+    row: Enrolment, course: study.Course, progress: study.Progress, facts: list[Fact] | None
+) -> study.Enrolled:
+    if facts is None:
+        status, reason_code = row.status, row.reason_code
+    else:
+        derived = enrolments.standing(ground_of(row), facts)
+        status, reason_code = derived.status.value, derived.reason_code
+    return study.Enrolled(
+        enrolment_id=row.enrolment_id,
+        course=course,
+        status=status,
+        reason_code=reason_code,
+        regulations_version=row.regulations_version,
+        activated_at=row.activated_at,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of many study records with their rebuilds."""
+
+    compared: int
+    differing: list[UUID]
+
+
+async def compare_study_records(session: AsyncSession, learner_ids: Iterable[UUID]) -> Comparison:
+    """Rebuild the records of these learners; those that differ from what is stored are named."""
+    learners = list(learner_ids)
+    differing = [
+        learner_id
+        for learner_id in learners
+        if await read_study_record(session, learner_id) != await rebuild_study_record(session, learner_id)
+    ]
+    return Comparison(len(learners), differing)

@@ -1,0 +1,166 @@
+"""What enrolment keeps: people, what was heard (facts, paid lines, courses), and what it decided (enrolments)."""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import MetaData, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database import TableBase, new_metadata
+
+
+class Base(TableBase):
+    __abstract__ = True
+    metadata: ClassVar[MetaData] = new_metadata()
+
+
+class Learner(Base):
+    __tablename__ = "learners"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    country: Mapped[str] = mapped_column(Text)
+    date_of_birth: Mapped[date | None]
+    contact_email: Mapped[str] = mapped_column(Text)
+    name_version: Mapped[int]
+    """The name in use; earlier ones stay."""
+    registered_at: Mapped[datetime]
+
+
+class Name(Base):
+    __tablename__ = "names"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    given_name: Mapped[str | None] = mapped_column(Text)
+    family_name: Mapped[str] = mapped_column(Text)
+    display_name: Mapped[str] = mapped_column(Text)
+    valid_from: Mapped[datetime]
+
+
+class Declaration(Base):
+    """The self-certification of both admission criteria: which wording, which answers, when."""
+
+    __tablename__ = "declarations"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(Text, primary_key=True)
+    answers: Mapped[dict[str, Any]]  # Any: JSON, criterion -> true
+    sha256: Mapped[str] = mapped_column(Text)
+    declared_at: Mapped[datetime]
+
+
+class CourseVersion(Base):
+    """A copy of what the catalogue published; frozen."""
+
+    __tablename__ = "course_versions"
+
+    course_version_id: Mapped[UUID] = mapped_column(primary_key=True)
+    course_id: Mapped[UUID]
+    version: Mapped[int]
+    slug: Mapped[str] = mapped_column(Text)
+    code: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    module_family: Mapped[str] = mapped_column(Text)
+    subject_name: Mapped[str] = mapped_column(Text)
+    institution_name: Mapped[str] = mapped_column(Text)
+    credits: Mapped[int]
+    level: Mapped[int]
+    weeks: Mapped[int]
+
+
+class WithdrawnCourse(Base):
+    __tablename__ = "withdrawn_courses"
+
+    course_id: Mapped[UUID] = mapped_column(primary_key=True)
+    withdrawn_at: Mapped[datetime]
+
+
+class Unit(Base):
+    """A copy of the study text of one frozen course version."""
+
+    __tablename__ = "units"
+
+    course_version_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    title: Mapped[str] = mapped_column(Text)
+    minutes: Mapped[int]
+    objectives: Mapped[list[str]]
+    text: Mapped[str] = mapped_column(Text)
+
+
+class KeptFact(Base):
+    """Append-only: what was heard and decided about a learner. `fact_id` is its digest."""
+
+    __tablename__ = "facts"
+
+    fact_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    type: Mapped[str] = mapped_column(Text)
+    subject: Mapped[UUID]
+    at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]  # Any: the event as JSON
+    kept_at: Mapped[datetime]
+
+
+class OrderLine(Base):
+    """A paid line and what became of it: nothing yet (`outcome` null), activated, refused, refunded before either."""
+
+    __tablename__ = "order_lines"
+
+    order_line_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID]
+    position: Mapped[int]
+    learner_id: Mapped[UUID]
+    course_id: Mapped[UUID]
+    course_version_id: Mapped[UUID]
+    confirmed_at: Mapped[datetime]
+    heard_at: Mapped[datetime]
+    outcome: Mapped[str | None] = mapped_column(Text)
+    reason_code: Mapped[str | None] = mapped_column(Text)
+    decided_at: Mapped[datetime | None]
+
+
+class Enrolment(Base):
+    """One per paid line. `sequence` counts its states."""
+
+    __tablename__ = "enrolments"
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    course_id: Mapped[UUID]
+    course_version_id: Mapped[UUID]
+    module_family: Mapped[str] = mapped_column(Text)
+    order_id: Mapped[UUID]
+    order_line_id: Mapped[UUID]
+    regulations_version: Mapped[str] = mapped_column(Text)
+    """In force when the payment was confirmed; pinned."""
+    status: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str | None] = mapped_column(Text)
+    sequence: Mapped[int]
+    activated_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class EnrolmentState(Base):
+    """The states an enrolment went through."""
+
+    __tablename__ = "enrolment_states"
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class UnitProgress(Base):
+    """Begun, and perhaps finished; never undone."""
+
+    __tablename__ = "unit_progress"
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
