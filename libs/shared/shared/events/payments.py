@@ -42,7 +42,7 @@ class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="ord
     confirmed_at: Instant
 
 
-class PaymentSettled(Event, type="payments.payment.settled.v1", subject="order_id"):
+class PaymentSettled(Event, type="payments.payment.settled.v1", subject="order_id", heard_by=("enrolment",)):
     """The provider has paid out; from now on a refund can be asked of it."""
 
     order_id: UUID
