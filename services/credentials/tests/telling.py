@@ -134,8 +134,11 @@ def renamed(subject: str, name: str, at: datetime = BEFORE) -> SubjectRenamed:
 
 
 async def hear(session: AsyncSession, *events: object) -> None:
+    """Each in a session as fresh as a message's own would be; requests have others on the same connection."""
     for event in events:
+        session.expire_all()
         await inbox.receive(session, event)
+        await session.flush()
 
 
 async def hold_credit(session: AsyncSession, learner: UUID, **counts: int) -> None:

@@ -7,12 +7,13 @@ from copy import deepcopy
 import pytest
 from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
 from sqlalchemy import func, select
-from telling import hear, hold_credit, let_time_work, named, passed, registered, reversed_payment, revoked
 
 from credentials import tables
 from shared.events.credentials import AwardConferred, AwardSuperseded
 from shared.ids import new_id
 from shared.testing import access_failures, published
+
+from .telling import hear, hold_credit, let_time_work, named, passed, registered, reversed_payment, revoked
 
 CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
 
@@ -84,6 +85,7 @@ async def test_from_four_passes_to_a_superseded_certificate(service, session, cl
         assert diploma["title"] == "PGDip in Data Science and Management"
         assert diploma["supersedes"] == [claimed.json()["award_id"]]
 
+        clock.advance(days=30)
         higher = await client.post("/v1/award-claims", json={"level": "pgdip", "title": diploma["title"]})
         await office.post(f"/v1/award-claims/{higher.json()['award_id']}/conferral")
         lower = (await client.get(f"/v1/awards/{claimed.json()['award_id']}")).json()
@@ -102,7 +104,7 @@ async def test_from_four_passes_to_a_superseded_certificate(service, session, cl
     assert [(award["state"], award["title"]) for award in transcript["document"]["awards"]] == [
         ("superseded", "PGCert in Data Science"),
         ("conferred", "PGDip in Data Science and Management"),
-    ] or {award["state"] for award in transcript["document"]["awards"]} == {"superseded", "conferred"}
+    ]
     events = await published(session)
     assert sum(isinstance(event, AwardConferred) for event in events) == 2
     assert sum(isinstance(event, AwardSuperseded) for event in events) == 1
@@ -121,7 +123,7 @@ async def test_from_four_passes_to_a_superseded_certificate(service, session, cl
         (CLAIM | {"title": "PGCert \x07"}, 422, "invalid_request"),
     ],
 )
-async def test_bad_claims_are_refused_in_words(service, session, clock, claim, status, code) -> None:
+async def test_bad_claims_are_refused_in_words(*, service, session, clock, claim, status, code) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     async with service.client("learner", id=learner) as client:

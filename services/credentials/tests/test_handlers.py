@@ -4,20 +4,6 @@ import itertools
 
 import pytest
 from sqlalchemy import select
-from telling import (
-    DS,
-    LAW,
-    activated,
-    course,
-    credit,
-    hear,
-    hold_credit,
-    let_time_work,
-    named,
-    passed,
-    renamed,
-    revoked,
-)
 
 from credentials import tables
 from credentials.commands import awards
@@ -31,6 +17,21 @@ from shared.events.credentials import (
 from shared.ids import new_id
 from shared.messaging import NotYet
 from shared.testing import published
+
+from .telling import (
+    DS,
+    LAW,
+    activated,
+    course,
+    credit,
+    hear,
+    hold_credit,
+    let_time_work,
+    named,
+    passed,
+    renamed,
+    revoked,
+)
 
 
 async def of_kind(session, kind: type) -> list:

@@ -3,7 +3,6 @@
 import orjson
 import pytest
 from sqlalchemy import func, select, text
-from telling import hear, hold_credit, let_time_work, named, revoked
 
 from credentials import tables
 from credentials.adapters.keys import WrappingKeyError
@@ -12,6 +11,8 @@ from credentials.commands import awards, issuing
 from credentials.domain import status_lists
 from credentials.domain.awards import ClaimLapsed
 from shared.ids import new_id
+
+from .telling import hear, hold_credit, let_time_work, named, revoked
 
 TITLE = "PGCert in Data Science"
 
