@@ -1,8 +1,10 @@
 """Password hashing, argon2id at OWASP's floor, in few threads of its own: it is made to be slow."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
@@ -24,23 +26,34 @@ class SignInBusy(Unavailable):
 
 
 class Hashing:
-    """At most `threads` hashes at once and `waiting` more in line."""
+    """At most `threads` hashes at once (a core is left for everybody else) and `waiting` more people in line."""
 
-    def __init__(self, *, threads: int = 2, waiting: int = 64) -> None:
+    def __init__(self, *, threads: int | None = None, waiting: int = 40) -> None:
+        threads = threads or max(1, (os.cpu_count() or 1) - 1)
         self._hasher = PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=_LANES, type=Type.ID)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._room = threads + waiting
         self._dummy = self._hasher.hash("nobody has this password")
 
+    @contextmanager
+    def in_line(self) -> Generator[None]:
+        """Stand in line to have a password hashed; do so before anything else is asked for.
+
+        :raises SignInBusy: 503, the line is full
+        """
+        if self._room <= 0:
+            raise SignInBusy("too many people are signing in at this moment", headers={"Retry-After": "1"})
+        self._room -= 1
+        try:
+            yield
+        finally:
+            self._room += 1
+
     async def make(self, password: str) -> str:
-        """:raises SignInBusy: 503"""
         return await self._run(self._hasher.hash, password)
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Whether it is the password; takes as long where there is no hash to compare with.
-
-        :raises SignInBusy: 503
-        """
+        """Whether it is the password; takes as long where there is no hash to compare with."""
         matched = await self._run(self._verify, password_hash or self._dummy, password)
         return matched and password_hash is not None
 
@@ -55,12 +68,5 @@ class Hashing:
             return False
 
     async def _run(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        if self._room <= 0:
-            raise SignInBusy("too many people are signing in at this moment", headers={"Retry-After": "1"})
-        self._room -= 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, partial(function, *arguments, **named)
-            )
-        finally:
-            self._room += 1
+        work = partial(function, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -70,13 +70,14 @@ async def sign_in(
     desk.must_offer_passwords()
     _not_stored(response)
     key = rules.email_key(credentials.email)
-    # No connection is held while a password is checked: that takes long on purpose, and others wait for connections.
-    async with process.database.reads() as reading:
-        account = await queries.account_by_email(reading, key)
-    known = account.password_hash if account is not None else None
-    if not await desk.hashing.matches(known, credentials.password) or account is None or known is None:
-        raise rules.WrongCredentials("the e-mail address or the password is wrong")
-    better = await desk.hashing.make(credentials.password) if desk.hashing.is_outdated(known) else None
+    with desk.hashing.in_line():
+        # No connection is held while a password is checked: that is slow on purpose, and others wait for connections.
+        async with process.database.reads() as reading:
+            account = await queries.account_by_email(reading, key)
+        known = account.password_hash if account is not None else None
+        if not await desk.hashing.matches(known, credentials.password) or account is None or known is None:
+            raise rules.WrongCredentials("the e-mail address or the password is wrong")
+        better = await desk.hashing.make(credentials.password) if desk.hashing.is_outdated(known) else None
     account = await fetch(session, Account, account.account_id, lock=True)
     if better is not None:
         account.password_hash = better
