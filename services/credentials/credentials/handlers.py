@@ -6,10 +6,10 @@ from credentials import tables
 from credentials.commands import facts, issuing
 from credentials.domain import regulations
 from credentials.domain.credit import Source
-from shared.events.assessment import AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
 from shared.events.catalogue import CoursePublished, CourseUpdated, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
-from shared.events.payments import PaymentReversed
+from shared.events.payments import PaymentReversed, PaymentSettled
 from shared.messaging import Inbox, NotYet
 
 inbox = Inbox("credentials")
@@ -75,19 +75,21 @@ async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) 
     )
 
 
-@inbox.on(AssessmentPassed)
-async def show_pending_credit(session: AsyncSession, passed: AssessmentPassed) -> None:
-    await facts.keep(
+@inbox.on(AssessmentPassed, AssessmentFailed)
+async def show_pending_credit(session: AsyncSession, released: AssessmentPassed | AssessmentFailed) -> None:
+    """A pass is shown as pending until a board ratifies it; a fail released later takes its place."""
+    await facts.keep_latest_result(
         session,
-        tables.PendingCredit(
-            submission_id=passed.submission_id,
-            enrolment_id=passed.enrolment_id,
-            learner_id=passed.learner_id,
-            course_id=passed.course_id,
-            course_version_id=passed.course_version_id,
-            family=passed.module_family,
-            mark=passed.mark,
-            released_at=passed.released_at,
+        tables.Result(
+            submission_id=released.submission_id,
+            enrolment_id=released.enrolment_id,
+            learner_id=released.learner_id,
+            course_id=released.course_id,
+            course_version_id=released.course_version_id,
+            family=released.module_family,
+            mark=released.mark,
+            passed=isinstance(released, AssessmentPassed),
+            released_at=released.released_at,
         ),
     )
 
@@ -141,12 +143,16 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
 @inbox.on(PaymentReversed)
 async def hold_claims(session: AsyncSession, reversed_: PaymentReversed) -> None:
     """Ratified credit stays; nothing new is claimed on it until the money is settled."""
-    await facts.keep(
+    await facts.keep_payment(
         session,
-        tables.Hold(
-            order_id=reversed_.order_id,
-            learner_id=reversed_.learner_id,
-            reason_code=reversed_.reason_code,
-            placed_at=reversed_.reversed_at,
-        ),
+        tables.Payment(order_id=reversed_.order_id, learner_id=reversed_.learner_id, reversed_at=reversed_.reversed_at),
+    )
+
+
+@inbox.on(PaymentSettled)
+async def free_claims(session: AsyncSession, settled: PaymentSettled) -> None:
+    """Money that came after all ends the hold its loss had placed."""
+    await facts.keep_payment(
+        session,
+        tables.Payment(order_id=settled.order_id, learner_id=settled.learner_id, settled_at=settled.settled_at),
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -108,21 +108,28 @@ async def subject_names(session: AsyncSession, subject_ids: Iterable[UUID], now:
 
 
 async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
-    statement = select(func.count()).where(tables.Hold.learner_id == learner_id, tables.Hold.released_at.is_(None))
+    """Whether money of any order of the learner's is gone, and has not come since."""
+    payment = tables.Payment
+    statement = select(func.count()).where(
+        payment.learner_id == learner_id,
+        payment.reversed_at.is_not(None),
+        or_(payment.settled_at.is_(None), payment.settled_at <= payment.reversed_at),
+    )
     return bool(await session.scalar(statement))
 
 
-async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.PendingCredit, str | None]]:
+async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.Result, str | None]]:
     """Released passes that are not ratified, each with its course's title where the course is known."""
     ratified = select(tables.Credit.submission_id).where(tables.Credit.learner_id == learner_id)
     statement = (
-        select(tables.PendingCredit, tables.Achievement.name)
-        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == tables.PendingCredit.course_version_id)
+        select(tables.Result, tables.Achievement.name)
+        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == tables.Result.course_version_id)
         .where(
-            tables.PendingCredit.learner_id == learner_id,
-            tables.PendingCredit.submission_id.not_in(ratified),
+            tables.Result.learner_id == learner_id,
+            tables.Result.passed,
+            tables.Result.submission_id.not_in(ratified),
         )
-        .order_by(tables.PendingCredit.released_at)
+        .order_by(tables.Result.released_at)
     )
     return [(row[0], row[1]) for row in await session.execute(statement)]
 

@@ -65,10 +65,10 @@ class Pin(Base):
     activated_at: Mapped[datetime]
 
 
-class PendingCredit(Base):
-    """A released pass that no board has ratified: shown to the learner, counted for nothing."""
+class Result(Base):
+    """The latest released result of a submission. A pass that no board has ratified counts for nothing."""
 
-    __tablename__ = "pending_credits"
+    __tablename__ = "results"
 
     submission_id: Mapped[UUID] = mapped_column(primary_key=True)
     enrolment_id: Mapped[UUID]
@@ -77,6 +77,7 @@ class PendingCredit(Base):
     course_version_id: Mapped[UUID]
     family: Mapped[str] = mapped_column(Text)
     mark: Mapped[Decimal]
+    passed: Mapped[bool]
     released_at: Mapped[datetime]
 
 
@@ -118,16 +119,18 @@ class Revocation(Base):
     revoked_at: Mapped[datetime]
 
 
-class Hold(Base):
-    """Confirmed money is gone again: the learner claims nothing meanwhile. Ratified credit stays."""
+class Payment(Base):
+    """When an order's money was last known to be gone, and when to be there.
 
-    __tablename__ = "holds"
+    While it is gone the learner claims nothing; ratified credit stays.
+    """
+
+    __tablename__ = "payments"
 
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    reason_code: Mapped[str] = mapped_column(Text)
-    placed_at: Mapped[datetime]
-    released_at: Mapped[datetime | None]
+    reversed_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
 
 
 # Awards

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import jobs as clockwork
 from credentials.handlers import inbox
-from shared.events.assessment import AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
 from shared.events.catalogue import CoursePublished, Skill, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
-from shared.events.payments import Line, PaymentReversed
+from shared.events.payments import Line, PaymentReversed, PaymentSettled
 from shared.ids import new_id
 from shared.jobs import Work
 from shared.testing import ServiceUnderTest
@@ -88,6 +88,21 @@ def passed(learner: UUID, code: str) -> AssessmentPassed:
     )
 
 
+def failed(learner: UUID, code: str) -> AssessmentFailed:
+    """The same submission, after its result was amended."""
+    return AssessmentFailed(
+        submission_id=named("submission", learner, code),
+        enrolment_id=named("enrolment", learner, code),
+        learner_id=learner,
+        course_id=named("course", code),
+        course_version_id=named("version", code),
+        module_family=code,
+        attempt_no=1,
+        mark=Decimal(40),
+        released_at=BEFORE - timedelta(days=1),
+    )
+
+
 def revoked(learner: UUID, code: str) -> CreditRevoked:
     return CreditRevoked(
         credit_id=named("credit", learner, code),
@@ -113,6 +128,10 @@ def activated(learner: UUID, version: str) -> EnrolmentActivated:
 
 def registered(learner: UUID) -> LearnerRegistered:
     return LearnerRegistered(learner_id=learner, name_version=1, registered_at=BEFORE)
+
+
+def settled(learner: UUID, order_id: UUID, at: datetime) -> PaymentSettled:
+    return PaymentSettled(order_id=order_id, payment_id=new_id(), learner_id=learner, settled_at=at)
 
 
 def reversed_payment(learner: UUID) -> PaymentReversed:

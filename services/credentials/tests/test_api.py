@@ -1,8 +1,10 @@
 """The HTTP door: one's own record, claims and conferrals, and what anyone may check."""
 
 import asyncio
+import hashlib
 import json
 from copy import deepcopy
+from datetime import timedelta
 
 import pytest
 from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
@@ -13,7 +15,7 @@ from shared.events.credentials import AwardConferred, AwardSuperseded
 from shared.ids import new_id
 from shared.testing import access_failures, published
 
-from .telling import hear, hold_credit, let_time_work, named, passed, registered, reversed_payment, revoked
+from .telling import hear, hold_credit, let_time_work, named, passed, registered, reversed_payment, revoked, settled
 
 CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
 
@@ -155,12 +157,15 @@ async def test_claims_wait_while_a_payment_is_reversed(service, session, clock) 
     """F6."""
     learner = new_id()
     await hold_credit(session, learner, DS=4)
-    await hear(session, reversed_payment(learner))
+    gone = reversed_payment(learner)
+    await hear(session, settled(learner, gone.order_id, gone.reversed_at - timedelta(days=2)), gone)
     async with service.client("learner", id=learner) as client:
         assert (await client.get("/v1/award-options")).json()["on_hold"]
         answer = await client.post("/v1/award-claims", json=CLAIM)
         assert len((await client.get("/v1/credits")).json()["items"]) == 4
-    assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
+        assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
+        await hear(session, settled(learner, gone.order_id, gone.reversed_at + timedelta(days=2)))
+        assert (await client.post("/v1/award-claims", json=CLAIM)).status_code == 201
 
 
 async def test_nobody_confers_twice_or_on_themselves(service, session, clock) -> None:
@@ -235,8 +240,6 @@ async def test_the_transcript_has_a_version_an_instant_and_a_hash(service, sessi
     assert (first["version"], first["document"]["total_credits"]) == (2, 30)
     assert (second["version"], second["document"]["total_credits"]) == (3, 15)
     packed = json.dumps(first["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    import hashlib
-
     assert hashlib.sha256(packed.encode()).hexdigest() == first["sha256"]
     assert first["sha256"] in page.text
     assert "Course DS01" in page.text

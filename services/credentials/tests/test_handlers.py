@@ -5,7 +5,7 @@ import itertools
 import pytest
 from sqlalchemy import select
 
-from credentials import tables
+from credentials import queries, tables
 from credentials.commands import awards
 from credentials.domain.badges import NotSignable
 from shared.events.credentials import (
@@ -24,6 +24,7 @@ from .telling import (
     activated,
     course,
     credit,
+    failed,
     hear,
     hold_credit,
     let_time_work,
@@ -108,6 +109,13 @@ async def test_a_revoked_credit_revokes_its_badge_and_puts_the_award_under_revie
     assert event.credit_id == named("credit", learner, "DS04")
     assert award.state == "conferred"
     assert award.under_review_since == clock()
+
+
+async def test_a_pass_amended_to_a_fail_is_no_longer_pending(service, session, clock) -> None:
+    for order in ((passed, failed), (failed, passed)):
+        learner = new_id()
+        await hear(session, *(tell(learner, "DS01") for tell in order))
+        assert await queries.pending_of(session, learner) == []
 
 
 async def test_pinned_regulations_stay_open_to_the_learner(service, session, clock) -> None:

@@ -11,13 +11,13 @@ from credentials.adapters.verifier import Question, Report
 Document = Mapping[str, Any]  # Any: JSON
 
 _QUESTIONS = {
-    Question.ISSUER: "Issued by the institution it names",
-    Question.PROOF: "Unchanged since it was signed",
-    Question.TERMS: "Everything it says is signed",
-    Question.SCHEMA: "In the form of an Open Badge",
-    Question.PERIOD: "Within its period of validity",
-    Question.REVOCATION_LIST: "Revocation list genuine and up to date",
-    Question.REVOCATION: "Not revoked",
+    Question.ISSUER: "Issuer",
+    Question.PROOF: "Signature",
+    Question.TERMS: "Coverage",
+    Question.SCHEMA: "Form",
+    Question.PERIOD: "Validity period",
+    Question.REVOCATION_LIST: "Revocation list",
+    Question.REVOCATION: "Revocation",
 }
 
 _VERDICTS = {
@@ -44,7 +44,7 @@ _VERDICTS = {
     ),
 }
 
-_OUTCOMES = {"passed": "Yes", "failed": "No", "not_checked": "Not checked"}
+_OUTCOMES = {"passed": "Passed", "failed": "Failed", "not_checked": "Not checked"}
 
 
 class Pages:

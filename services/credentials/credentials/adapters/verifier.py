@@ -6,7 +6,7 @@ Pure over its arguments: whoever calls has resolved the issuer's DID document an
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -116,12 +116,12 @@ def _has_shape(credential: Document) -> str:
     error = next(iter(_schema().iter_errors(dict(credential))), None)  # pyright: ignore[reportUnknownMemberType] - jsonschema's own types are partial
     if error is not None:
         raise _Broken(f"at {error.json_path}: {error.message[:200]}")
-    return "It has the form of an Open Badges 3.0 credential."
+    return "It is an Open Badges 3.0 credential."
 
 
 def _is_covered(credential: Document) -> str:
     json_ld.check_terms(credential)
-    return "Everything it says is covered by the signature."
+    return "The signature covers everything the credential says."
 
 
 def _issuer_vouches(credential: Document, did_document: Document | None) -> str:
@@ -131,7 +131,7 @@ def _issuer_vouches(credential: Document, did_document: Document | None) -> str:
         raise _Broken("The issuer is not known here.")
     if proof.get("proofPurpose") != "assertionMethod" or method not in did_document["assertionMethod"]:
         raise _Broken("The issuer does not name this key as one it signs with.")
-    return f"The issuer is {issuer}, and it names the key that signed."
+    return f"{issuer} names the signing key as its own."
 
 
 def _proof_holds(credential: Document, did_document: Document | None) -> str:
@@ -141,7 +141,7 @@ def _proof_holds(credential: Document, did_document: Document | None) -> str:
     multikey = _key(did_document or {}, proof["verificationMethod"])
     if multikey is None or not proofs.holds(credential, proof, multikey):
         raise _Broken("The signature does not fit: it was changed after it was signed, or another key signed it.")
-    return "The signature fits; nothing was changed since it was signed."
+    return "It fits: nothing was changed since it was signed."
 
 
 def _within_period(credential: Document, now: datetime) -> str:
@@ -181,7 +181,8 @@ def _list_stands(credential: Document, sources: Sources, now: datetime) -> str:
         raise _Broken("The revocation list serves another purpose.")
     if not _instant(found["validFrom"]) <= now < _instant(found["validUntil"]):
         raise _Broken("The revocation list is out of date.")
-    return f"The issuer's revocation list of {found['validFrom']} is genuine."
+    as_of = _instant(found["validFrom"]).astimezone(UTC)
+    return f"The issuer's own list is signed and current (as of {as_of.day} {as_of:%B %Y, %H:%M} UTC)."
 
 
 def _not_revoked(credential: Document, status_list: Document) -> str:

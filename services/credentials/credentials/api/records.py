@@ -120,7 +120,7 @@ def _credit(row: tables.Credit, revocation: tables.Revocation | None) -> CreditV
     )
 
 
-def _pending(row: tables.PendingCredit, title: str | None) -> CreditView:
+def _pending(row: tables.Result, title: str | None) -> CreditView:
     return CreditView(
         credit_id=None,
         enrolment_id=row.enrolment_id,

@@ -118,23 +118,20 @@ async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> ta
     return award
 
 
-async def lapse_claims(session: AsyncSession, *, limit: int) -> int:
-    """End the reservations that have run out, so that their credit is free again; how many learners' that were."""
+async def lapse_claims(session: AsyncSession) -> bool:
+    """End the reservations of one learner that have run out, so that their credit is free; False where none has."""
     now = now_of(session)
-    learners = (
-        await session.scalars(
-            select(tables.Award.learner_id)
-            .where(tables.Award.state == State.CLAIMED, tables.Award.reserved_until <= now)
-            .distinct()
-            .order_by(tables.Award.learner_id)
-            .limit(limit)
-        )
-    ).all()
-    for learner_id in learners:
-        await take_turns(session, "learner", learner_id)
-        await _lapse(session, now, learner_id)
-        await derive(session, learner_id)
-    return len(learners)
+    learner_id = await session.scalar(
+        select(tables.Award.learner_id)
+        .where(tables.Award.state == State.CLAIMED, tables.Award.reserved_until <= now)
+        .limit(1)
+    )
+    if learner_id is None:
+        return False
+    await take_turns(session, "learner", learner_id)
+    await _lapse(session, now, learner_id)
+    await derive(session, learner_id)
+    return True
 
 
 def _option(record: Record, level: str, title: str, credit_ids: Sequence[UUID] | None, now: datetime) -> Option:

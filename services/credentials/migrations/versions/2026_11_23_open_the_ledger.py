@@ -39,17 +39,18 @@ create table pins (
     activated_at timestamptz not null
 );
 create index ix_pins_learner_id on pins (learner_id);
-create table pending_credits (
-    submission_id uuid constraint pk_pending_credits primary key,
+create table results (
+    submission_id uuid constraint pk_results primary key,
     enrolment_id uuid not null,
     learner_id uuid not null,
     course_id uuid not null,
     course_version_id uuid not null,
     family text not null,
     mark numeric not null,
+    passed boolean not null,
     released_at timestamptz not null
 );
-create index ix_pending_credits_learner_id on pending_credits (learner_id);
+create index ix_results_learner_id on results (learner_id);
 create table credits (
     credit_id uuid constraint pk_credits primary key,
     learner_id uuid not null,
@@ -80,14 +81,13 @@ create table revocations (
     revoked_at timestamptz not null
 );
 create index ix_revocations_learner_id on revocations (learner_id);
-create table holds (
-    order_id uuid constraint pk_holds primary key,
+create table payments (
+    order_id uuid constraint pk_payments primary key,
     learner_id uuid not null,
-    reason_code text not null,
-    placed_at timestamptz not null,
-    released_at timestamptz
+    reversed_at timestamptz,
+    settled_at timestamptz
 );
-create index ix_holds_learner_id on holds (learner_id);
+create index ix_payments_reversed on payments (learner_id) where reversed_at is not null;
 create table awards (
     award_id uuid constraint pk_awards primary key,
     learner_id uuid not null,
