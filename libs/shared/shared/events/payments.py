@@ -42,7 +42,9 @@ class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="ord
     confirmed_at: Instant
 
 
-class PaymentSettled(Event, type="payments.payment.settled.v1", subject="order_id", heard_by=("enrolment",)):
+class PaymentSettled(
+    Event, type="payments.payment.settled.v1", subject="order_id", heard_by=("enrolment", "credentials")
+):
     """The provider has paid out; from now on a refund can be asked of it."""
 
     order_id: UUID
