@@ -1,0 +1,1 @@
+"""Briefs, windows, attempts, submitted work, marks, and the board that turns them into credit."""

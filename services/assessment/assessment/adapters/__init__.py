@@ -1,0 +1,1 @@
+"""The outside world: where the submitted files lie."""

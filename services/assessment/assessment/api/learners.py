@@ -1,0 +1,161 @@
+from collections.abc import AsyncIterator
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from assessment import queries
+from assessment.adapters.storage import ObjectStorage
+from assessment.api.shapes import (
+    AssessmentView,
+    ReceiptView,
+    WindowView,
+    assessment_view,
+    receipt_view,
+    window_view,
+)
+from assessment.commands import submissions
+from assessment.domain.files import UploadInterrupted
+from assessment.domain.windows import WindowClosed, WindowState
+from assessment.settings import Settings
+from assessment.tables import Enrolment, Submission
+from shared.database import fetch, now
+from shared.web import CallerOf, Page, Paging, Router, Session, conditional, resource
+from shared.web.problems import Problem, problem
+
+router = Router()
+
+WINDOWS_FRESH_SECONDS = 10  # a window may be closed early, and should not look open for long after
+
+_FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The file's bytes as they are: pdf, docx, zip, txt or md",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.get("/v1/windows", operation_id="list_windows", response_model=Page[WindowView])
+async def list_windows(
+    request: Request,
+    session: Session,
+    paging: Paging,
+    state: Annotated[WindowState | None, Query(description="Open and upcoming ones unless given")] = None,
+) -> Response:
+    """Windows in which work may be handed in, by their closing."""
+    rows, cursor = await queries.list_windows(session, state, paging)
+    at = now(session)
+    page = Page[WindowView](items=[window_view(row, at) for row in rows], next_cursor=cursor)
+    return conditional(request, page, max_age_seconds=WINDOWS_FRESH_SECONDS)
+
+
+@router.get("/v1/assessments/{enrolment_id}", operation_id="read_assessment")
+async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf) -> AssessmentView:
+    """The brief, your attempts and results, and whether work can be handed in now (if not, why)."""
+    enrolment = await fetch(session, Enrolment, enrolment_id)
+    caller.must_own(enrolment.learner_id)
+    return assessment_view(await queries.overview(session, enrolment))
+
+
+@router.put(
+    "/v1/assessments/{enrolment_id}/submission",
+    operation_id="submit_work",
+    status_code=201,
+    response_model=ReceiptView,
+    openapi_extra=_FILE_BODY,
+    responses={
+        200: {"model": ReceiptView, "description": "These very bytes are your submission already"},
+        409: {"model": Problem, "description": "Not now; `code` says why. A file complete too late is kept as a draft"},
+    },
+)
+async def submit_work(
+    *,
+    enrolment_id: UUID,
+    filename: Annotated[str, Query(min_length=1, max_length=255, examples=["report.pdf"])],
+    request: Request,
+    response: Response,
+    session: Session,
+    caller: CallerOf,
+    storage: Annotated[ObjectStorage, resource(ObjectStorage)],
+    settings: Annotated[Settings, resource(Settings)],
+    window_id: Annotated[UUID | None, Query(description="The open window that closes first unless given")] = None,
+) -> ReceiptView | Response:
+    """Hand in a file, or replace the one handed in while its window is open. Counted is when its last byte came."""
+    enrolment = await fetch(session, Enrolment, enrolment_id)
+    caller.must_own(enrolment.learner_id)
+    declared = request.headers.get("content-length", "")
+    submission, is_new = await submissions.submit_work(
+        session,
+        storage,
+        enrolment,
+        window_id,
+        submissions.Upload(
+            filename=filename,
+            declared_size=int(declared) if declared.isdecimal() else None,
+            chunks=_body(request),
+            seconds=settings.upload_seconds,
+        ),
+    )
+    receipt = receipt_view(submission)
+    if submission.state == "late":  # a refusal that keeps what it refused, so it is not raised
+        detail = "the window had closed before the last byte came; the file is kept as a draft and counts for nothing"
+        draft = receipt.model_dump(mode="json")
+        return problem(WindowClosed.status, WindowClosed.code, WindowClosed.title, detail, draft=draft)
+    response.status_code = 201 if is_new else 200
+    return receipt
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                yield chunk
+    except ClientDisconnect:
+        raise UploadInterrupted("the connection ended before the whole file had come") from None
+
+
+@router.get("/v1/assessments/{enrolment_id}/submissions", operation_id="list_submissions")
+async def list_submissions(enrolment_id: UUID, session: Session, caller: CallerOf, paging: Paging) -> Page[ReceiptView]:
+    """The receipt of every file you handed in, newest first; those replaced or too late are kept too."""
+    enrolment = await fetch(session, Enrolment, enrolment_id)
+    caller.must_own(enrolment.learner_id)
+    rows, cursor = await queries.list_submissions(session, enrolment_id, paging)
+    return Page[ReceiptView](items=[receipt_view(row) for row in rows], next_cursor=cursor)
+
+
+@router.get(
+    "/v1/submissions/{submission_id}/file",
+    operation_id="read_submission_file",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "The bytes as they were received",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def read_submission_file(
+    submission_id: UUID,
+    session: Session,
+    caller: CallerOf,
+    storage: Annotated[ObjectStorage, resource(ObjectStorage)],
+) -> StreamingResponse:
+    """The file as it was received. Its author gets it under its own name, a marker under the submission's id."""
+    submission = await fetch(session, Submission, submission_id)
+    caller.must_own(submission.learner_id)
+    by_author = caller.id == submission.learner_id
+    name = submission.filename if by_author else f"{submission_id}.{submission.kind}"
+    return StreamingResponse(
+        await storage.open(submission.storage_key),
+        media_type=submission.media_type,
+        headers={
+            "Content-Length": str(submission.size),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        },
+    )

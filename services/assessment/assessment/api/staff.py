@@ -1,0 +1,124 @@
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query, Response
+
+from assessment import queries
+from assessment.api.shapes import (
+    BoardView,
+    BoardWish,
+    BriefContent,
+    BriefView,
+    CreditView,
+    Marks,
+    MarkView,
+    OutcomeView,
+    QueuedView,
+    ReleaseView,
+    RevocationWish,
+    WindowView,
+    WindowWish,
+    outcome_view,
+    window_view,
+)
+from assessment.commands import boards, briefs, marking, windows
+from assessment.domain import marks
+from assessment.domain.attempts import AttemptState
+from shared.database import now
+from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session
+
+router = Router()
+
+
+@router.post("/v1/windows", operation_id="make_window", status_code=201, dependencies=[Idempotent])
+async def make_window(wish: WindowWish, session: Session, caller: CallerOf) -> WindowView:
+    """Open a window besides the regular monthly ones."""
+    window = await windows.make_window(session, caller.name, wish.opens_at, wish.closes_at, wish.grace_seconds)
+    return window_view(window, now(session))
+
+
+@router.post("/v1/windows/{window_id}/closing", operation_id="close_window", dependencies=[Idempotent])
+async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> WindowView:
+    """Close an open window now instead of at its time."""
+    return window_view(await windows.close_window(session, caller.name, window_id), now(session))
+
+
+@router.put("/v1/briefs/{course_version_id}", operation_id="put_brief", responses={201: {"model": BriefView}})
+async def put_brief(
+    course_version_id: UUID, content: BriefContent, response: Response, session: Session, caller: CallerOf
+) -> BriefView:
+    """Write the brief of a course version, or write it anew."""
+    brief, is_new = await briefs.put_brief(session, caller.name, course_version_id, content.model_dump())
+    response.status_code = 201 if is_new else 200
+    return BriefView.model_validate(brief)
+
+
+@router.get("/v1/marking-queue", operation_id="list_marking_queue")
+async def list_marking_queue(
+    session: Session,
+    caller: CallerOf,
+    paging: Paging,
+    window_id: Annotated[UUID | None, Query(description="Only work of this window")] = None,
+) -> Page[QueuedView]:
+    """Work of closed windows that waits for a mark, oldest first. Nothing tells whose it is."""
+    rows, cursor = await queries.marking_queue(session, caller.own_id, window_id, paging)
+    return Page[QueuedView](items=[QueuedView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.post(
+    "/v1/submissions/{submission_id}/marks",
+    operation_id="mark_submission",
+    status_code=201,
+    dependencies=[Idempotent],
+)
+async def mark_submission(submission_id: UUID, given: Marks, session: Session, caller: CallerOf) -> MarkView:
+    """Mark work once its window has closed; an examiner may moderate the mark until it is released."""
+    marks.may_give(given.stage, caller.roles)
+    mark = await marking.mark_submission(
+        session, submission_id, caller.own_id, stage=given.stage, points=given.mark, feedback=given.feedback
+    )
+    return MarkView.model_validate(mark)
+
+
+@router.get("/v1/windows/{window_id}/results", operation_id="list_results")
+async def list_results(
+    window_id: UUID,
+    session: Session,
+    paging: Paging,
+    state: Annotated[AttemptState | None, Query(description="Only work in this state")] = None,
+) -> Page[OutcomeView]:
+    """The work of a window with marks and states, for release and for the board."""
+    rows, cursor = await queries.list_results(session, window_id, state, paging)
+    items = [
+        outcome_view(row.attempt, row.submission_id, row.course_version.code) for row in rows if row.attempt is not None
+    ]
+    return Page[OutcomeView](items=items, next_cursor=cursor)
+
+
+@router.post("/v1/windows/{window_id}/release", operation_id="release_window", dependencies=[Idempotent])
+async def release_window(window_id: UUID, session: Session, caller: CallerOf) -> ReleaseView:
+    """Release every marked result of a window to its learner, as provisional."""
+    released = await marking.release_window(session, caller.name, window_id)
+    passed = sum(bool(attempt.passed) for attempt in released)
+    return ReleaseView(window_id=window_id, released=len(released), passed=passed, failed=len(released) - passed)
+
+
+@router.post("/v1/submissions/{submission_id}/release", operation_id="release_submission", dependencies=[Idempotent])
+async def release_submission(submission_id: UUID, session: Session, caller: CallerOf) -> OutcomeView:
+    """Release one marked result to its learner, as provisional."""
+    attempt = await marking.release_submission(session, caller.name, submission_id)
+    return outcome_view(attempt, submission_id, attempt.course_version.code)
+
+
+@router.post("/v1/boards", operation_id="ratify_results", status_code=201, dependencies=[Idempotent])
+async def ratify_results(wish: BoardWish, session: Session, caller: CallerOf) -> BoardView:
+    """The board ratifies every released result of a window: passes become credit."""
+    board = await boards.ratify_window(session, caller.name, wish.window_id, wish.minutes_reference)
+    return BoardView.model_validate(board)
+
+
+@router.post("/v1/credits/{credit_id}/revocation", operation_id="revoke_credit", dependencies=[Idempotent])
+async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session, caller: CallerOf) -> CreditView:
+    """Take a credit away by a later decision of the board. The badge and every award that used it follow."""
+    credit = await boards.revoke_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
+    return CreditView.model_validate(credit)

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from assessment import api
+from assessment.access import ACCESS
+from assessment.adapters.storage import ObjectStorage, open_storage
+from assessment.handlers import inbox
+from assessment.jobs import jobs
+from assessment.settings import Settings
+from shared.service import Service
+
+
+def build(settings: Settings) -> Service:
+    """Briefs, windows, submitted work, marks and the board that turns them into credit."""
+    return Service(
+        name="assessment",
+        title="Assessment",
+        description="Briefs, windows, submitted work, marks, and the board that turns them into credit.",
+        settings=settings,
+        versions=Path(__file__).parents[1] / "migrations" / "versions",
+        routers=api.routers,
+        access=ACCESS,
+        inbox=inbox,
+        jobs=jobs,
+        resources={ObjectStorage: open_storage(settings.storage_url), Settings: settings},
+    )

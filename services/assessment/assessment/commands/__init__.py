@@ -1,0 +1,1 @@
+"""What one may ask of assessment: load, decide, store, announce."""

@@ -1,0 +1,173 @@
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from assessment.commands import decisions
+from assessment.commands.marking import some_attempts, take_results
+from assessment.domain import marks, regulations
+from assessment.domain.attempts import AttemptState, EnrolmentStatus
+from assessment.tables import Attempt, Board, Credit, EnrolmentState, Window
+from shared.database import fetch, now
+from shared.events.assessment import AttemptsExhausted, CreditAwarded, CreditRevoked
+from shared.ids import new_id
+from shared.messaging import publish
+
+_SUSPENDED = (
+    select(EnrolmentState.enrolment_id)
+    .where(EnrolmentState.enrolment_id == Attempt.enrolment_id, EnrolmentState.status == EnrolmentStatus.SUSPENDED)
+    .correlate(Attempt)
+    .exists()
+)
+
+
+async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minutes_reference: str) -> Board:
+    """Ratify every released result of a window: passes become credit, a last fail exhausts the attempts.
+
+    Results of suspended enrolments are held for a later board. Raises NothingToRatify or ResultsBusy.
+    """
+    await fetch(session, Window, window_id)
+    await take_results(session, window_id)
+    board = _sit(session, actor, minutes_reference, window_id)
+    await session.flush()
+    released = (Attempt.window_id == window_id, Attempt.state == AttemptState.RELEASED)
+    while rows := await some_attempts(session, *released, ~_SUSPENDED):
+        for attempt, _ in rows:
+            attempt.state, attempt.ratified_at, attempt.board_id = AttemptState.RATIFIED, now(session), board.board_id
+            decisions.record(session, "ratified", attempt.attempt_id, actor)
+        await session.flush()
+        board.ratified += len(rows)
+        board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
+        _announce_exhausted(session, [attempt for attempt, _ in rows if not attempt.passed])
+    board.held = await session.scalar(select(func.count()).select_from(Attempt).where(*released)) or 0
+    if not board.ratified:
+        raise marks.NothingToRatify("no released result of this window waits for the board", held=board.held)
+    decisions.record(session, "board_sat", board.board_id, actor, minutes_reference=minutes_reference)
+    return board
+
+
+def _sit(session: AsyncSession, actor: str, minutes_reference: str, window_id: UUID | None) -> Board:
+    board = Board(
+        board_id=new_id(),
+        window_id=window_id,
+        minutes_reference=minutes_reference,
+        ratified=0,
+        credits_awarded=0,
+        held=0,
+        decided_by=actor,
+        decided_at=now(session),
+    )
+    session.add(board)
+    return board
+
+
+async def _award_credit(session: AsyncSession, board: Board, passes: Sequence[tuple[Attempt, UUID]]) -> int:
+    """Credit for each pass whose learner has none in the module's family; how many."""
+    if not passes:
+        return 0
+    # In one order everywhere, so that two boards at once cannot wait for each other in a circle.
+    ordered = sorted(passes, key=lambda row: (row[0].learner_id, row[0].course_version.module_family))
+    credit_ids = {attempt.attempt_id: new_id() for attempt, _ in ordered}
+    awarded = set(
+        await session.scalars(
+            insert(Credit)
+            .values([_credit(attempt, credit_ids[attempt.attempt_id], board) for attempt, _ in ordered])
+            .on_conflict_do_nothing(index_elements=["learner_id", "module_family"])
+            .returning(Credit.attempt_id)
+        )
+    )
+    for attempt, submission_id in ordered:
+        if attempt.attempt_id not in awarded:
+            decisions.record(session, "no_second_credit", attempt.attempt_id, "regulations")
+        else:
+            publish(session, _credit_event(attempt, submission_id, credit_ids[attempt.attempt_id], board))
+    return len(awarded)
+
+
+def _credit(attempt: Attempt, credit_id: UUID, board: Board) -> dict[str, Any]:  # Any: column values
+    return {
+        "credit_id": credit_id,
+        "learner_id": attempt.learner_id,
+        "module_family": attempt.course_version.module_family,
+        "enrolment_id": attempt.enrolment_id,
+        "attempt_id": attempt.attempt_id,
+        "board_id": board.board_id,
+        "credits": attempt.course_version.credits,
+        "level": attempt.course_version.level,
+        "mark": attempt.mark,
+        "awarded_at": board.decided_at,
+    }
+
+
+def _credit_event(attempt: Attempt, submission_id: UUID, credit_id: UUID, board: Board) -> CreditAwarded:
+    course = attempt.course_version
+    assert attempt.mark is not None  # the database holds every ratified attempt to it
+    return CreditAwarded(
+        credit_id=credit_id,
+        learner_id=attempt.learner_id,
+        enrolment_id=attempt.enrolment_id,
+        submission_id=submission_id,
+        course_id=course.course_id,
+        course_version_id=course.course_version_id,
+        course_code=course.code,
+        course_title=course.title,
+        module_family=course.module_family,
+        subject_id=course.subject_id,
+        subject_name=course.subject_name,
+        credits=course.credits,
+        level=course.level,
+        mark=attempt.mark,
+        attempt_no=attempt.attempt_no,
+        board_id=board.board_id,
+        regulations_version=attempt.enrolment.regulations_version,
+        ratified_at=board.decided_at,
+    )
+
+
+def _announce_exhausted(session: AsyncSession, fails: Sequence[Attempt]) -> None:
+    for attempt in fails:
+        allowed = regulations.find(attempt.enrolment.regulations_version).attempts_allowed
+        if attempt.attempt_no < allowed:
+            continue
+        decisions.record(session, "attempts_exhausted", attempt.enrolment_id, "regulations")
+        publish(
+            session,
+            AttemptsExhausted(
+                enrolment_id=attempt.enrolment_id,
+                learner_id=attempt.learner_id,
+                course_id=attempt.enrolment.course_id,
+                attempts_used=attempt.attempt_no,
+                exhausted_at=now(session),
+            ),
+        )
+
+
+async def revoke_credit(
+    session: AsyncSession, actor: str, credit_id: UUID, reason_code: str, minutes_reference: str
+) -> Credit:
+    """Take a credit away by a later decision of the board. Raises UnknownReason or CreditAlreadyRevoked."""
+    credit = await fetch(session, Credit, credit_id, lock=True)
+    reasons = regulations.in_force(now(session)).revocation_reasons
+    if reason_code not in reasons:
+        raise marks.UnknownReason(f"the reasons are: {', '.join(sorted(reasons))}", reason_codes=sorted(reasons))
+    if credit.revoked_at is not None:
+        raise marks.CreditAlreadyRevoked("this credit is revoked")
+    board = _sit(session, actor, minutes_reference, None)
+    await session.flush()
+    credit.revoked_at, credit.revocation_reason = board.decided_at, reason_code
+    credit.revocation_board_id = board.board_id
+    decisions.record(session, "credit_revoked", credit_id, actor, reason_code=reason_code)
+    publish(
+        session,
+        CreditRevoked(
+            credit_id=credit_id,
+            learner_id=credit.learner_id,
+            reason_code=reason_code,
+            board_id=board.board_id,
+            revoked_at=board.decided_at,
+        ),
+    )
+    return credit

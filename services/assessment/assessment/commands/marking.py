@@ -1,0 +1,147 @@
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from assessment import queries
+from assessment.commands import decisions
+from assessment.domain import marks, regulations, windows
+from assessment.domain.attempts import AttemptState
+from assessment.domain.marks import Stage
+from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
+from shared.database import fetch, lock_number, now
+from shared.events.assessment import AssessmentFailed, AssessmentPassed
+from shared.ids import new_id
+from shared.messaging import publish
+
+BATCH = 500
+"""How many results one statement takes."""
+
+
+async def mark_submission(
+    session: AsyncSession, submission_id: UUID, marker_id: UUID, *, stage: Stage, points: Decimal, feedback: str
+) -> Mark:
+    """Give a mark, or an examiner's moderated one, to frozen work whose result is not released yet.
+
+    Raises SubmissionSuperseded, SubmissionVoid, OwnWork, WindowStillOpen, AlreadyMarked, NotMarked,
+    AlreadyReleased or MarkOutOfRange.
+    """
+    attempt = await _attempt_of(session, submission_id)
+    if attempt.learner_id == marker_id:
+        raise marks.OwnWork("somebody else marks your own work")
+    windows.must_be_closed(queries.seen(await fetch(session, Window, attempt.window_id)), now(session))
+    _must_take(AttemptState(attempt.state), stage)
+    enrolment = await fetch(session, Enrolment, attempt.enrolment_id)
+    result = marks.grade(points, attempt.attempt_no, regulations.find(enrolment.regulations_version).marks)
+
+    attempt.state, attempt.marked_at, attempt.feedback = AttemptState.MARKED, now(session), feedback
+    attempt.raw_mark, attempt.mark, attempt.passed, attempt.capped = points, result.mark, result.passed, result.capped
+    given = Mark(
+        mark_id=new_id(),
+        attempt_id=attempt.attempt_id,
+        submission_id=submission_id,
+        stage=stage,
+        mark=points,
+        feedback=feedback,
+        marked_by=str(marker_id),
+        marked_at=now(session),
+    )
+    session.add(given)
+    return given
+
+
+def _must_take(state: AttemptState, stage: Stage) -> None:
+    if state in (AttemptState.RELEASED, AttemptState.RATIFIED):
+        raise marks.AlreadyReleased("the result is released")
+    if stage is Stage.FIRST and state is AttemptState.MARKED:
+        raise marks.AlreadyMarked("this work has its mark; an examiner may moderate it")
+    if stage is Stage.MODERATION and state is AttemptState.SUBMITTED:
+        raise marks.NotMarked("there is no mark to moderate yet")
+
+
+async def release_submission(session: AsyncSession, actor: str, submission_id: UUID) -> Attempt:
+    """Tell the learner this result. Raises NotMarked, AlreadyReleased, SubmissionSuperseded or SubmissionVoid."""
+    attempt = await _attempt_of(session, submission_id)
+    if attempt.state == AttemptState.SUBMITTED:
+        raise marks.NotMarked("this work has no mark yet")
+    if attempt.state != AttemptState.MARKED:
+        raise marks.AlreadyReleased("the result is released")
+    [released] = await _release_some(session, actor, Attempt.attempt_id == attempt.attempt_id)
+    return released
+
+
+async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> Sequence[Attempt]:
+    """Tell every learner whose work of this window is marked. Raises ResultsBusy."""
+    await fetch(session, Window, window_id)
+    await take_results(session, window_id)
+    released: list[Attempt] = []
+    while some := await _release_some(session, actor, Attempt.window_id == window_id):
+        released += some
+    return released
+
+
+async def take_results(session: AsyncSession, window_id: UUID) -> None:
+    """Only one of us releases or ratifies a window's results at a time. Raises ResultsBusy."""
+    lock = lock_number("results", window_id)
+    if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
+        raise marks.ResultsBusy(
+            "the results of this window are being released or ratified", headers={"Retry-After": "5"}
+        )
+
+
+async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[bool]) -> Sequence[Attempt]:
+    rows = await some_attempts(session, Attempt.state == AttemptState.MARKED, which)
+    for attempt, submission_id in rows:
+        attempt.state, attempt.released_at = AttemptState.RELEASED, now(session)
+        decisions.record(session, "released", attempt.attempt_id, actor)
+        publish(session, _result_event(attempt, submission_id))
+    await session.flush()
+    return [attempt for attempt, _ in rows]
+
+
+async def some_attempts(session: AsyncSession, *which: ColumnElement[bool]) -> list[tuple[Attempt, UUID]]:
+    """A batch of attempts, locked, with course, enrolment and the submission that counts."""
+    statement = (
+        select(Attempt, Submission.submission_id)
+        .join(Submission, (Submission.attempt_id == Attempt.attempt_id) & (Submission.state == "current"))
+        .where(*which)
+        .options(joinedload(Attempt.course_version), joinedload(Attempt.enrolment))
+        .order_by(Attempt.attempt_id)
+        .limit(BATCH)
+        .with_for_update(of=Attempt)
+        .execution_options(populate_existing=True)
+    )
+    return [(row[0], row[1]) for row in await session.execute(statement)]
+
+
+def _result_event(attempt: Attempt, submission_id: UUID) -> AssessmentPassed | AssessmentFailed:
+    facts: dict[str, Any] = {  # Any: fields of either event
+        "submission_id": submission_id,
+        "enrolment_id": attempt.enrolment_id,
+        "learner_id": attempt.learner_id,
+        "course_id": attempt.enrolment.course_id,
+        "course_version_id": attempt.course_version_id,
+        "module_family": attempt.course_version.module_family,
+        "attempt_no": attempt.attempt_no,
+        "mark": attempt.mark,
+        "released_at": attempt.released_at,
+    }
+    return AssessmentPassed(**facts, capped=bool(attempt.capped)) if attempt.passed else AssessmentFailed(**facts)
+
+
+async def _attempt_of(session: AsyncSession, submission_id: UUID) -> Attempt:
+    """The attempt this work stands for, locked."""
+    submission = await fetch(session, Submission, submission_id)
+    if submission.attempt_id is None:
+        raise marks.SubmissionVoid("this file came too late to count")
+    attempt = await fetch(session, Attempt, submission.attempt_id, lock=True)
+    submission = await fetch(session, Submission, submission_id, lock=True)  # as it is now that the attempt is ours
+    if submission.state == "superseded":
+        raise marks.SubmissionSuperseded("a later file took this one's place")
+    if attempt.state == AttemptState.VOIDED:
+        raise marks.SubmissionVoid("this work does not count")
+    return attempt

@@ -1,0 +1,96 @@
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from assessment import queries
+from assessment.commands import decisions
+from assessment.domain import regulations, windows
+from assessment.tables import Window
+from shared.database import fetch, now
+from shared.events.assessment import WindowClosed, WindowPublished
+from shared.ids import new_id
+from shared.messaging import publish
+
+
+async def publish_coming_windows(session: AsyncSession) -> int:
+    """Publish the regular windows of the coming months that are not there yet; how many were new."""
+    at = now(session)
+    rules = regulations.in_force(at)
+    published = 0
+    for regular in windows.coming_windows(rules.windows, at):
+        window_id = await session.scalar(
+            insert(Window)
+            .values(
+                window_id=new_id(),
+                period=regular.period,
+                opens_at=regular.opens_at,
+                closes_at=regular.closes_at,
+                grace_seconds=regular.grace_seconds,
+            )
+            .on_conflict_do_nothing(index_elements=["period"])
+            .returning(Window.window_id)
+        )
+        if window_id is not None:
+            decisions.record(session, "window_published", window_id, rules.version, period=regular.period)
+            publish(
+                session,
+                WindowPublished(window_id=window_id, opens_at=regular.opens_at, closes_at=regular.closes_at),
+            )
+            published += 1
+    return published
+
+
+async def make_window(
+    session: AsyncSession, actor: str, opens_at: datetime, closes_at: datetime, grace_seconds: int | None
+) -> Window:
+    """A window besides the regular ones; the grace is the regulations' unless given. Raises BadWindow."""
+    rule = regulations.in_force(now(session)).windows
+    windows.check_span(opens_at, closes_at, now(session), rule)
+    window = Window(
+        window_id=new_id(),
+        opens_at=opens_at.astimezone(UTC),
+        closes_at=closes_at.astimezone(UTC),
+        grace_seconds=rule.grace_seconds if grace_seconds is None else grace_seconds,
+    )
+    session.add(window)
+    decisions.record(session, "window_made", window.window_id, actor)
+    publish(session, WindowPublished(window_id=window.window_id, opens_at=window.opens_at, closes_at=window.closes_at))
+    return window
+
+
+async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Window:
+    """Close an open window now. Its grace, if it has one, still holds. Raises WindowNotOpen or WindowClosed."""
+    window = await fetch(session, Window, window_id, lock=True)
+    at = now(session)
+    windows.must_be_open(queries.seen(window), at)
+    if window.closes_at <= at:
+        raise windows.WindowClosed("this window is closed; it lives by its grace alone")
+    decisions.record(session, "window_closed_early", window_id, actor, planned=window.closes_at.isoformat())
+    # Half-open, and never empty: a window closed in the instant it opened was still a window.
+    window.closes_at = max(at, window.opens_at + window.opens_at.resolution)
+    _announce_if_closed(session, window)
+    return window
+
+
+async def announce_closings(session: AsyncSession) -> int:
+    """Announce the windows that have closed since; how many."""
+    due = await session.scalars(queries.windows_to_announce(now(session)).with_for_update(skip_locked=True))
+    return sum(_announce_if_closed(session, window) for window in due)
+
+
+def _announce_if_closed(session: AsyncSession, window: Window) -> bool:
+    seen = queries.seen(window)
+    if windows.state(seen, now(session)) is not windows.WindowState.CLOSED:
+        return False
+    window.closed_at = now(session)
+    publish(session, WindowClosed(window_id=window.window_id, closed_at=windows.accepts_until(seen)))
+    return True
+
+
+async def hold_open(session: AsyncSession, window_id: UUID) -> windows.Window:
+    """The window, which nobody can close early until this transaction ends."""
+    statement = select(Window).where(Window.window_id == window_id).with_for_update(read=True)
+    return queries.seen((await session.scalars(statement, execution_options={"populate_existing": True})).one())

@@ -1,0 +1,138 @@
+"""Attempts: how often a learner may try, and when the next try is theirs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from assessment.domain.windows import Window, accepts, choose, must_be_open
+from shared.errors import Conflict, Forbidden
+
+
+class EnrolmentStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+
+
+class EnrolmentSuspended(Forbidden):
+    """No work is taken while the enrolment is suspended."""
+
+
+class EnrolmentEnded(Forbidden):
+    """The enrolment was cancelled; a new one gives new attempts."""
+
+    code = "enrolment_cancelled"
+
+
+class AlreadyPassed(Conflict):
+    """A passed course is not taken again."""
+
+
+class AttemptsExhausted(Conflict):
+    """Every attempt of this enrolment is used; a new enrolment gives new ones."""
+
+
+class PendingResult(Conflict):
+    """The next attempt opens when the result of the last one is released."""
+
+
+class AttemptState(StrEnum):
+    SUBMITTED = "submitted"
+    MARKED = "marked"
+    RELEASED = "released"
+    """The learner knows it; it is provisional until the board ratifies it."""
+    RATIFIED = "ratified"
+    VOIDED = "voided"
+    """It never counted."""
+
+
+UNRATIFIED = (AttemptState.SUBMITTED, AttemptState.MARKED, AttemptState.RELEASED)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the rules look at of one attempt."""
+
+    attempt_id: UUID
+    attempt_no: int
+    state: AttemptState
+    passed: bool | None
+    window_id: UUID
+
+
+def may_study(status: EnrolmentStatus) -> None:
+    """Raises EnrolmentSuspended or EnrolmentEnded unless the enrolment is active."""
+    if status is EnrolmentStatus.SUSPENDED:
+        raise EnrolmentSuspended("this enrolment is suspended")
+    if status is EnrolmentStatus.CANCELLED:
+        raise EnrolmentEnded("this enrolment is cancelled")
+
+
+def present_attempt(history: Sequence[Attempt]) -> Attempt | None:
+    """The latest attempt that counts."""
+    counted = [attempt for attempt in history if attempt.state is not AttemptState.VOIDED]
+    return max(counted, key=lambda attempt: attempt.attempt_no, default=None)
+
+
+def replaceable(history: Sequence[Attempt]) -> Attempt | None:
+    """The attempt whose work may still be replaced while its window is open."""
+    present = present_attempt(history)
+    return present if present is not None and present.state is AttemptState.SUBMITTED else None
+
+
+def must_be_free(history: Sequence[Attempt], allowed: int) -> None:
+    """Raises AlreadyPassed, AttemptsExhausted or PendingResult, unless a further attempt may begin."""
+    present = present_attempt(history)
+    if present is None:
+        return
+    if present.state not in (AttemptState.RELEASED, AttemptState.RATIFIED):
+        raise PendingResult("the result of your last attempt has not been released yet")
+    if present.passed:
+        raise AlreadyPassed("you have passed this course")
+    if present.attempt_no >= allowed:
+        raise AttemptsExhausted(f"all {allowed} attempts of this enrolment are used")
+
+
+def next_attempt_no(history: Sequence[Attempt]) -> int:
+    present = present_attempt(history)
+    return present.attempt_no + 1 if present else 1
+
+
+def attempts_left(history: Sequence[Attempt], allowed: int) -> int:
+    """How many attempts can still begin, were each one to fail."""
+    present = present_attempt(history)
+    if present is not None and present.passed and present.state in (AttemptState.RELEASED, AttemptState.RATIFIED):
+        return 0
+    return max(0, allowed - (present.attempt_no if present else 0))
+
+
+def admit(
+    status: EnrolmentStatus,
+    history: Sequence[Attempt],
+    allowed: int,
+    windows: Sequence[Window],
+    now: datetime,
+    *,
+    wanted: Window | None = None,
+) -> Window:
+    """The window in which this learner may hand in at that instant: the wanted one, else the open one.
+
+    Work that may still be replaced goes to its own window; otherwise a further attempt must be free.
+    Raises what says why not: EnrolmentSuspended, EnrolmentEnded, PendingResult, AlreadyPassed,
+    AttemptsExhausted, WindowNotOpen, WindowClosed.
+    """
+    may_study(status)
+    pending = replaceable(history)
+    if wanted is not None:
+        if pending is None or pending.window_id != wanted.window_id:
+            must_be_free(history, allowed)
+        must_be_open(wanted, now)
+        return wanted
+    open_again = pending is not None and any(
+        window.window_id == pending.window_id and accepts(window, now) for window in windows
+    )
+    if not open_again:
+        must_be_free(history, allowed)
+    return choose(windows, now, preferred=pending.window_id if pending else None)

@@ -1,0 +1,105 @@
+"""Marks: what a raw mark is worth, by the regulations the learner enrolled under."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from assessment.domain.regulations import MarkRule
+from shared.errors import Conflict, Forbidden, Invalid
+
+
+class MarkOutOfRange(Invalid):
+    """A mark lies between nought and the most there is, in whole steps."""
+
+
+class NotMarked(Conflict):
+    """Only marked work can be released."""
+
+
+class AlreadyMarked(Conflict):
+    """Work is marked once; a second opinion is the examiner's moderation."""
+
+
+class AlreadyReleased(Conflict):
+    """The learner knows the result; it is the board that changes it now."""
+
+
+class SubmissionSuperseded(Conflict):
+    """A later file took this one's place before the window closed."""
+
+
+class SubmissionVoid(Conflict):
+    """This work does not count, so it is neither marked nor released."""
+
+
+class OwnWork(Forbidden):
+    """Nobody judges their own work."""
+
+
+class StageNotPermitted(Forbidden):
+    """The first mark is a marker's, moderation an examiner's."""
+
+
+class NothingToRatify(Conflict):
+    """No released result of this window waits for the board."""
+
+
+class ResultsBusy(Conflict):
+    """Somebody is releasing or ratifying these results at this moment; ask again shortly."""
+
+
+class CreditAlreadyRevoked(Conflict):
+    """This credit was taken away before."""
+
+
+class UnknownReason(Invalid):
+    """The regulations name the reasons for which credit may be revoked."""
+
+
+class BriefWeights(Invalid):
+    """The weights of a brief's criteria make a whole."""
+
+
+class Stage(StrEnum):
+    """Whose mark it is; the latest one stands until the result is released."""
+
+    FIRST = "first"
+    MODERATION = "moderation"
+
+
+_GIVEN_BY = {Stage.FIRST: "marker", Stage.MODERATION: "examiner"}
+
+
+def may_give(stage: Stage, roles: frozenset[str]) -> None:
+    """Raises StageNotPermitted."""
+    if _GIVEN_BY[stage] not in roles:
+        raise StageNotPermitted(f"this mark is given by: {_GIVEN_BY[stage]}")
+
+
+WHOLE_PERCENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`mark` is what is recorded; the raw mark is kept beside it."""
+
+    mark: Decimal
+    passed: bool
+    capped: bool
+
+
+def grade(raw: Decimal, attempt_no: int, rule: MarkRule) -> Result:
+    """A raw mark as a result: a pass on a resit is recorded with the cap at most; nothing is rounded.
+
+    Raises MarkOutOfRange.
+    """
+    if not 0 <= raw <= rule.out_of or raw % rule.step:
+        raise MarkOutOfRange(f"a mark lies between 0 and {rule.out_of}, in steps of {rule.step}")
+    mark = min(raw, rule.resit_cap) if attempt_no > 1 else raw
+    return Result(mark=mark, passed=raw >= rule.pass_mark, capped=mark < raw)
+
+
+def check_weights(weights: list[int]) -> None:
+    """Raises BriefWeights."""
+    if sum(weights) != WHOLE_PERCENT:
+        raise BriefWeights(f"the criteria's weights sum to {sum(weights)} per cent")

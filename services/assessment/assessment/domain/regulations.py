@@ -1,0 +1,139 @@
+"""The regulations as data: one JSON document a version, immutable once in effect, pinned at enrolment."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, time
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from shared.errors import Invalid
+
+
+class UnknownRegulations(Invalid):
+    """No such version of the regulations is known to this release, or none was in force yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRule:
+    """How a mark is read. Marks are points, in whole steps of `step`, from nought to `out_of`."""
+
+    out_of: Decimal
+    step: Decimal
+    pass_mark: Decimal
+    resit_cap: Decimal
+    """The most that a second or later attempt is recorded with."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """The regular window of a month: half-open, between two wall-clock moments of `zone`."""
+
+    zone: ZoneInfo
+    opens_day: int
+    opens_time: time
+    closes_day: int
+    closes_time: time
+    grace_seconds: int
+    months_published: int
+    """How many months ahead, the present one included, windows are published."""
+    furthest_days: int
+    """How far from today a window made by hand may lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file that may be handed in, known by its name's ending and its first bytes, or by being text."""
+
+    name: str
+    extensions: frozenset[str]
+    media_type: str
+    begins_with: tuple[bytes, ...]
+    text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Regulations:
+    """One version of the rules this service enforces."""
+
+    version: str
+    effective_from: datetime
+    approved_by: str
+    attempts_allowed: int
+    marks: MarkRule
+    windows: WindowRule
+    longest_file_bytes: int
+    file_kinds: tuple[FileKind, ...]
+    marking_zone: ZoneInfo
+    turnaround_working_days: int
+    revocation_reasons: frozenset[str]
+
+
+def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
+    """Read one version; raises KeyError or ValueError where the document is not one."""
+    marks, windows, work = document["marks"], document["windows"], document["files"]
+    return Regulations(
+        version=document["version"],
+        effective_from=datetime.fromisoformat(document["effective_from"]),
+        approved_by=document["approved_by"],
+        attempts_allowed=document["attempts"]["allowed"],
+        marks=MarkRule(
+            out_of=Decimal(marks["out_of"]),
+            step=Decimal(marks["step"]),
+            pass_mark=Decimal(marks["pass"]),
+            resit_cap=Decimal(marks["resit_cap"]),
+        ),
+        windows=WindowRule(
+            zone=ZoneInfo(windows["zone"]),
+            opens_day=windows["opens"]["day"],
+            opens_time=time.fromisoformat(windows["opens"]["time"]),
+            closes_day=windows["closes"]["day"],
+            closes_time=time.fromisoformat(windows["closes"]["time"]),
+            grace_seconds=windows["grace_seconds"],
+            months_published=windows["months_published"],
+            furthest_days=windows["furthest_days"],
+        ),
+        longest_file_bytes=work["longest_bytes"],
+        file_kinds=tuple(_file_kind(entry) for entry in work["kinds"]),
+        marking_zone=ZoneInfo(document["marking"]["zone"]),
+        turnaround_working_days=document["marking"]["turnaround_working_days"],
+        revocation_reasons=frozenset(document["revocation"]["reason_codes"]),
+    )
+
+
+def _file_kind(entry: Mapping[str, Any]) -> FileKind:  # Any: JSON
+    return FileKind(
+        name=entry["name"],
+        extensions=frozenset(entry["extensions"]),
+        media_type=entry["media_type"],
+        begins_with=tuple(bytes.fromhex(prefix) for prefix in entry.get("begins_with", ())),
+        text=entry.get("text", False),
+    )
+
+
+@cache
+def all_versions() -> Mapping[str, Regulations]:
+    """Every version this release knows, oldest first."""
+    folder = files("assessment") / "regulations"
+    documents = [json.loads(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")]
+    versions = sorted(map(parse, documents), key=lambda regulations: regulations.effective_from)
+    return {regulations.version: regulations for regulations in versions}
+
+
+def find(version: str) -> Regulations:
+    """Raises UnknownRegulations."""
+    try:
+        return all_versions()[version]
+    except KeyError:
+        raise UnknownRegulations(f"there are no regulations {version!r}") from None
+
+
+def in_force(now: datetime) -> Regulations:
+    """The latest version whose date has come. Raises UnknownRegulations before the first one."""
+    begun = [regulations for regulations in all_versions().values() if regulations.effective_from <= now]
+    if not begun:
+        raise UnknownRegulations(f"no regulations were in force at {now.isoformat()}")
+    return begun[-1]

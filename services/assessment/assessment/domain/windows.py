@@ -1,0 +1,151 @@
+"""Windows: half-open spans of time in which work may be handed in. Times are UTC instants."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from assessment.domain.regulations import WindowRule
+from shared.errors import Conflict, Invalid
+
+
+class WindowClosed(Conflict):
+    """No window is open for this work: what counts is when its last byte reached us."""
+
+
+class WindowNotOpen(Conflict):
+    """This window opens later."""
+
+
+class WindowStillOpen(Conflict):
+    """Work is marked once its window has closed and nobody can replace it any more."""
+
+
+class BadWindow(Invalid):
+    """A window opens before it closes, and closes in the future."""
+
+
+class WindowState(StrEnum):
+    UPCOMING = "upcoming"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the rules look at of a window."""
+
+    window_id: UUID
+    opens_at: datetime
+    closes_at: datetime
+    grace_seconds: int
+
+
+def accepts_until(window: Window) -> datetime:
+    """The first instant at which nothing is taken any more: the close, and the grace after it."""
+    return window.closes_at + timedelta(seconds=window.grace_seconds)
+
+
+def accepts(window: Window, at: datetime) -> bool:
+    """Whether work whose last byte came at that instant is in time."""
+    return window.opens_at <= at < accepts_until(window)
+
+
+def state(window: Window, now: datetime) -> WindowState:
+    if now < window.opens_at:
+        return WindowState.UPCOMING
+    return WindowState.OPEN if now < accepts_until(window) else WindowState.CLOSED
+
+
+def choose(windows: Sequence[Window], now: datetime, *, preferred: UUID | None = None) -> Window:
+    """The window that work of this instant belongs to; raises WindowClosed where none is open.
+
+    `preferred` is where the learner's present attempt lies, so that a replacement replaces. Else it is the
+    one that closes first; one that only lives by its grace comes last.
+    """
+    accepting = [window for window in windows if accepts(window, now)]
+    for window in accepting:
+        if window.window_id == preferred:
+            return window
+    if not accepting:
+        raise WindowClosed("no window is open at the moment")
+    return min(accepting, key=lambda window: (window.closes_at <= now, window.closes_at, window.window_id))
+
+
+def must_be_open(window: Window, now: datetime) -> None:
+    """Raises WindowNotOpen or WindowClosed."""
+    if now < window.opens_at:
+        raise WindowNotOpen(f"this window opens at {window.opens_at.isoformat()}", opens_at=window.opens_at.isoformat())
+    if not accepts(window, now):
+        raise WindowClosed(f"this window closed at {window.closes_at.isoformat()}")
+
+
+def must_be_closed(window: Window, now: datetime) -> None:
+    """Raises WindowStillOpen."""
+    if now < accepts_until(window):
+        raise WindowStillOpen(f"this window takes work until {accepts_until(window).isoformat()}")
+
+
+def check_span(opens_at: datetime, closes_at: datetime, now: datetime, rule: WindowRule) -> None:
+    """Raises BadWindow."""
+    if opens_at >= closes_at:
+        raise BadWindow("a window opens before it closes")
+    if closes_at <= now:
+        raise BadWindow("a window closes in the future")
+    if max(now - opens_at, closes_at - now) > timedelta(days=rule.furthest_days):
+        raise BadWindow(f"a window lies within {rule.furthest_days} days of today")
+
+
+@dataclass(frozen=True, slots=True)
+class RegularWindow:
+    """The window of one month, by the regulations; `period` names the month, e.g. 2026-11."""
+
+    period: str
+    opens_at: datetime
+    closes_at: datetime
+    grace_seconds: int
+
+
+def coming_windows(rule: WindowRule, now: datetime) -> list[RegularWindow]:
+    """The regular windows that are open or yet to open, as far ahead as the rule publishes them."""
+    today = now.astimezone(rule.zone)
+    regular = (_regular(rule, month) for month in _months(today.year, today.month, rule.months_published))
+    return [window for window in regular if window.closes_at > now]
+
+
+def _regular(rule: WindowRule, month: tuple[int, int]) -> RegularWindow:
+    year, number = month
+    return RegularWindow(
+        period=f"{year:04}-{number:02}",
+        opens_at=_instant(date(year, number, rule.opens_day), rule.opens_time, rule.zone),
+        closes_at=_instant(date(year, number, rule.closes_day), rule.closes_time, rule.zone),
+        grace_seconds=rule.grace_seconds,
+    )
+
+
+def _instant(day: date, at: time, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, at, zone).astimezone(UTC)
+
+
+def _months(year: int, month: int, count: int) -> Iterable[tuple[int, int]]:
+    for ahead in range(count):
+        years, index = divmod(month - 1 + ahead, 12)
+        yield year + years, index + 1
+
+
+def due_on(closes_at: datetime, working_days: int, zone: ZoneInfo) -> date:
+    """The day by which marks are due: so many Mondays to Fridays after the close (bank holidays are not known)."""
+    days = _working_days_after(closes_at.astimezone(zone).date())
+    return next(day for count, day in enumerate(days, start=1) if count == working_days)
+
+
+def _working_days_after(day: date) -> Iterator[date]:
+    while True:
+        day += timedelta(days=1)
+        if day.isoweekday() <= _FRIDAY:
+            yield day
+
+
+_FRIDAY = 5

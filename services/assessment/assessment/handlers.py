@@ -1,0 +1,46 @@
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from assessment.commands import enrolments
+from assessment.domain import regulations
+from assessment.domain.attempts import EnrolmentStatus
+from assessment.tables import CourseVersion
+from shared.events.catalogue import CoursePublished, CourseUpdated
+from shared.events.enrolment import (
+    EnrolmentActivated,
+    EnrolmentCancelled,
+    EnrolmentReinstated,
+    EnrolmentSuspended,
+)
+from shared.messaging import Inbox, NotYet
+
+inbox = Inbox("assessment")
+
+
+@inbox.on(CoursePublished, CourseUpdated)
+async def copy_course_version(session: AsyncSession, published: CoursePublished) -> None:
+    await enrolments.keep_course_version(session, published)
+
+
+@inbox.on(EnrolmentActivated)
+async def copy_enrolment(session: AsyncSession, activated: EnrolmentActivated) -> None:
+    if activated.regulations_version not in regulations.all_versions():
+        raise NotYet(f"regulations {activated.regulations_version} are not known to this release")
+    if await session.get(CourseVersion, activated.course_version_id) is None:
+        raise NotYet(f"course version {activated.course_version_id} is not known yet")
+    await enrolments.keep_enrolment(session, activated)
+
+
+@inbox.on(EnrolmentSuspended)
+async def take_no_work(session: AsyncSession, suspended: EnrolmentSuspended) -> None:
+    await enrolments.keep_status(session, suspended.enrolment_id, EnrolmentStatus.SUSPENDED, suspended.sequence)
+
+
+@inbox.on(EnrolmentReinstated)
+async def take_work_again(session: AsyncSession, reinstated: EnrolmentReinstated) -> None:
+    await enrolments.keep_status(session, reinstated.enrolment_id, EnrolmentStatus.ACTIVE, reinstated.sequence)
+
+
+@inbox.on(EnrolmentCancelled)
+async def void_attempts(session: AsyncSession, cancelled: EnrolmentCancelled) -> None:
+    await enrolments.keep_status(session, cancelled.enrolment_id, EnrolmentStatus.CANCELLED, cancelled.sequence)
+    await enrolments.void_unratified(session, cancelled.enrolment_id, cancelled.reason_code, cancelled.cancelled_at)

@@ -1,0 +1,37 @@
+from datetime import timedelta
+
+from assessment import queries
+from assessment.adapters.storage import ObjectStorage
+from assessment.commands import windows
+from assessment.settings import Settings
+from shared.jobs import Jobs, Work
+
+jobs = Jobs()
+
+
+@jobs.every(3600)
+async def publish_windows(work: Work) -> None:
+    async with work.database.transaction() as session:
+        await windows.publish_coming_windows(session)
+
+
+@jobs.every(5)
+async def announce_closings(work: Work) -> None:
+    async with work.database.transaction() as session:
+        await windows.announce_closings(session)
+
+
+@jobs.every(3600)
+async def remove_orphans(work: Work) -> None:
+    """Delete stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
+    storage = work.resource(ObjectStorage)
+    before = work.now() - timedelta(hours=work.resource(Settings).orphan_hours)
+    async for page in storage.pages():
+        old = [stored.key for stored in page if stored.stored_at < before]
+        if not old:
+            continue
+        async with work.database.transaction() as session:
+            named = await queries.known_keys(session, old)
+        for key in old:
+            if key not in named:
+                await storage.delete(key)

@@ -1,0 +1,238 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from assessment.domain import attempts, regulations, windows
+from assessment.domain.attempts import AttemptState, EnrolmentStatus
+from assessment.domain.windows import WindowState
+from assessment.tables import Attempt, Brief, CourseVersion, Enrolment, EnrolmentState, Submission, Window
+from shared.database import fetch, now
+from shared.errors import Refusal
+from shared.web.paging import Cursor, paginate
+
+_accepts_until: ColumnElement[datetime] = Window.closes_at + Window.grace_seconds * timedelta(seconds=1)
+
+
+async def list_windows(
+    session: AsyncSession, state: WindowState | None, paging: Cursor
+) -> tuple[list[Window], str | None]:
+    """Windows by their closing, the closed ones left out unless asked for."""
+    at = now(session)
+    wanted = {
+        None: _accepts_until > at,
+        WindowState.UPCOMING: Window.opens_at > at,
+        WindowState.OPEN: (Window.opens_at <= at) & (_accepts_until > at),
+        WindowState.CLOSED: _accepts_until <= at,
+    }[state]
+    return await paginate(session, select(Window).where(wanted), paging, by=[Window.closes_at, Window.window_id])
+
+
+def windows_to_announce(at: datetime) -> Select[Any]:  # Any: a mapped row
+    return select(Window).where(Window.closed_at.is_(None), _accepts_until <= at).order_by(Window.closes_at)
+
+
+def seen(row: Window) -> windows.Window:
+    """What the rules look at of this window."""
+    return windows.Window(row.window_id, row.opens_at, row.closes_at, row.grace_seconds)
+
+
+async def accepting_windows(session: AsyncSession, at: datetime) -> list[windows.Window]:
+    statement = select(Window).where(Window.opens_at <= at, _accepts_until > at)
+    return [seen(row) for row in await session.scalars(statement)]
+
+
+async def next_window(session: AsyncSession, at: datetime) -> Window | None:
+    """The window that opens next."""
+    statement = select(Window).where(Window.opens_at > at).order_by(Window.opens_at, Window.closes_at).limit(1)
+    return await session.scalar(statement)
+
+
+async def enrolment_status(session: AsyncSession, enrolment_id: UUID) -> EnrolmentStatus:
+    statement = select(EnrolmentState.status).where(EnrolmentState.enrolment_id == enrolment_id)
+    return EnrolmentStatus(await session.scalar(statement) or EnrolmentStatus.ACTIVE)
+
+
+def attempts_of(enrolment_id: UUID) -> Select[Any]:  # Any: a mapped row
+    return select(Attempt).where(Attempt.enrolment_id == enrolment_id).order_by(Attempt.attempt_id)
+
+
+def history(rows: Sequence[Attempt]) -> list[attempts.Attempt]:
+    """What the rules look at of these attempts."""
+    return [
+        attempts.Attempt(
+            attempt_id=row.attempt_id,
+            attempt_no=row.attempt_no,
+            state=AttemptState(row.state),
+            passed=row.passed,
+            window_id=row.window_id,
+        )
+        for row in rows
+    ]
+
+
+def current_submission(attempt_id: UUID) -> Select[Any]:  # Any: a mapped row
+    return select(Submission).where(Submission.attempt_id == attempt_id, Submission.state == "current")
+
+
+async def list_submissions(
+    session: AsyncSession, enrolment_id: UUID, paging: Cursor
+) -> tuple[list[Submission], str | None]:
+    statement = select(Submission).where(Submission.enrolment_id == enrolment_id)
+    statement = statement.options(joinedload(Submission.attempt))
+    return await paginate(
+        session, statement, paging, by=[Submission.received_at, Submission.submission_id], descending=True
+    )
+
+
+async def marking_queue(
+    session: AsyncSession, marker_id: UUID, window_id: UUID | None, paging: Cursor
+) -> tuple[list["QueuedWork"], str | None]:
+    """Frozen work without a mark, oldest first; never the marker's own."""
+    at = now(session)
+    statement = (
+        select(Submission)
+        .join(Submission.attempt)
+        .join(Submission.window)
+        .where(
+            Submission.state == "current",
+            Attempt.state == AttemptState.SUBMITTED,
+            Attempt.learner_id != marker_id,
+            _accepts_until <= at,
+        )
+        .options(joinedload(Submission.course_version), joinedload(Submission.window))
+    )
+    if window_id is not None:
+        statement = statement.where(Submission.window_id == window_id)
+    rows, cursor = await paginate(session, statement, paging, by=[Submission.received_at, Submission.submission_id])
+    rules = regulations.in_force(at)
+    return [_queued(row, rules) for row in rows], cursor
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedWork:
+    """What a marker sees: nothing that tells who wrote it (a file's name may)."""
+
+    submission_id: UUID
+    window_id: UUID
+    course_version_id: UUID
+    course_code: str
+    course_title: str
+    kind: str
+    size: int
+    sha256: str
+    received_at: datetime
+    due_on: date
+
+
+def _queued(row: Submission, rules: regulations.Regulations) -> QueuedWork:
+    return QueuedWork(
+        submission_id=row.submission_id,
+        window_id=row.window_id,
+        course_version_id=row.course_version_id,
+        course_code=row.course_version.code,
+        course_title=row.course_version.title,
+        kind=row.kind,
+        size=row.size,
+        sha256=row.sha256,
+        received_at=row.received_at,
+        due_on=windows.due_on(row.window.closes_at, rules.turnaround_working_days, rules.marking_zone),
+    )
+
+
+async def list_results(
+    session: AsyncSession, window_id: UUID, state: AttemptState | None, paging: Cursor
+) -> tuple[list[Submission], str | None]:
+    """The work of a window with what became of it, for the examiners."""
+    await fetch(session, Window, window_id)
+    statement = (
+        select(Submission)
+        .join(Submission.attempt)
+        .where(Submission.window_id == window_id, Submission.state == "current")
+        .options(joinedload(Submission.attempt), joinedload(Submission.course_version))
+    )
+    if state is not None:
+        statement = statement.where(Attempt.state == state)
+    return await paginate(session, statement, paging, by=[Submission.submission_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether work can be handed in now, into which window, or the stable code that says why not."""
+
+    possible: bool
+    window_id: UUID | None
+    code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All a learner sees of the assessment of one enrolment."""
+
+    enrolment: Enrolment
+    course_version: CourseVersion
+    brief: Brief | None
+    status: EnrolmentStatus
+    attempts: list[tuple[Attempt, Submission | None]]
+    attempts_allowed: int
+    attempts_left: int
+    permission: Permission
+    next_window: Window | None
+    now: datetime
+
+
+async def overview(session: AsyncSession, enrolment: Enrolment) -> Overview:
+    at = now(session)
+    rows = (
+        await session.execute(
+            select(Attempt, Submission)
+            .outerjoin(
+                Submission,
+                (Submission.attempt_id == Attempt.attempt_id) & Submission.state.in_(["current", "voided"]),
+            )
+            .where(Attempt.enrolment_id == enrolment.enrolment_id)
+            .options(joinedload(Attempt.window))
+            .order_by(Attempt.attempt_id)
+        )
+    ).all()
+    status = await enrolment_status(session, enrolment.enrolment_id)
+    past = history([row.Attempt for row in rows])
+    rules = regulations.find(enrolment.regulations_version)
+    return Overview(
+        enrolment=enrolment,
+        course_version=await fetch(session, CourseVersion, enrolment.course_version_id),
+        brief=await session.get(Brief, enrolment.course_version_id),
+        status=status,
+        attempts=[(row.Attempt, row.Submission) for row in rows],
+        attempts_allowed=rules.attempts_allowed,
+        attempts_left=attempts.attempts_left(past, rules.attempts_allowed),
+        permission=_permission(status, past, rules, await accepting_windows(session, at), at),
+        next_window=await next_window(session, at),
+        now=at,
+    )
+
+
+def _permission(
+    status: EnrolmentStatus,
+    past: Sequence[attempts.Attempt],
+    rules: regulations.Regulations,
+    accepting: Sequence[windows.Window],
+    at: datetime,
+) -> Permission:
+    try:
+        window = attempts.admit(status, past, rules.attempts_allowed, accepting, at)
+    except Refusal as refusal:
+        return Permission(possible=False, window_id=None, code=refusal.code, detail=refusal.detail)
+    return Permission(possible=True, window_id=window.window_id, code=None, detail=None)
+
+
+async def known_keys(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Which of these stored files a submission names."""
+    found = await session.scalars(select(Submission.storage_key).where(Submission.storage_key == func.any(keys)))
+    return set(found)

@@ -1,0 +1,245 @@
+"""From the mark to the credit."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from assessment.tables import Decision, Mark
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.ids import new_id
+from shared.testing import published
+
+
+async def test_work_is_marked_only_when_its_window_has_closed(story):
+    enrolment = await story.enrol()
+    window_id = await story.window(grace_seconds=60)
+    receipt = await story.receipt(enrolment)
+    story.refused(await story.mark(receipt["submission_id"], 60), 409, "window_still_open")
+    await story.close(window_id)
+    story.refused(await story.mark(receipt["submission_id"], 60), 409, "window_still_open")
+    assert (await story.marker.get("/v1/marking-queue")).json()["items"] == []
+    story.clock.advance(seconds=60)
+    assert len((await story.marker.get("/v1/marking-queue")).json()["items"]) == 1
+    assert (await story.mark(receipt["submission_id"], 60)).status_code == 201
+    assert (await story.marker.get("/v1/marking-queue")).json()["items"] == []
+
+
+async def test_the_marking_queue_is_paged_and_by_window(story):
+    first = await story.window()
+    for _ in range(3):
+        story.clock.advance(minutes=1)
+        await story.receipt(await story.enrol(), window_id=first)
+    await story.close(first)
+    page = (await story.marker.get("/v1/marking-queue", params={"limit": 2})).json()
+    rest = (await story.marker.get("/v1/marking-queue", params={"cursor": page["next_cursor"]})).json()
+    assert [len(page["items"]), len(rest["items"])] == [2, 1]
+    other = (await story.marker.get("/v1/marking-queue", params={"window_id": str(new_id())})).json()
+    assert other["items"] == []
+    assert page["items"][0]["due_on"] == "2026-12-01"
+
+
+async def test_a_mark_outside_the_scale_is_refused(story):
+    _, _, submission_id = await story.frozen()
+    story.refused(await story.mark(submission_id, "100.5"), 422, "mark_out_of_range")
+    story.refused(await story.mark(submission_id, "NaN"), 422, "invalid_request")
+
+
+async def test_work_is_marked_once_and_moderated_by_an_examiner(story, session):
+    _, window_id, submission_id = await story.frozen()
+    story.refused(await story.mark(submission_id, 55, story.examiner, stage="moderation"), 409, "not_marked")
+    story.refused(await story.mark(submission_id, 48, story.examiner), 403, "stage_not_permitted")
+    await story.mark(submission_id, 48)
+    story.refused(await story.mark(submission_id, 60), 409, "already_marked")
+    story.refused(await story.mark(submission_id, 60, stage="moderation"), 403, "stage_not_permitted")
+    assert (await story.mark(submission_id, 52, story.examiner, stage="moderation")).status_code == 201
+    await story.release(window_id)
+    [passed] = await story.announced(AssessmentPassed)
+    assert passed.mark == 52
+    story.refused(await story.mark(submission_id, 70, story.examiner, stage="moderation"), 409, "already_released")
+    given = (await session.scalars(select(Mark).order_by(Mark.mark_id))).all()
+    assert [(one.stage, one.mark, one.marked_by) for one in given] == [
+        ("first", 48, str(story.marker_id)),
+        ("moderation", 52, str(story.examiner_id)),
+    ]
+
+
+async def test_a_mark_is_seen_by_the_learner_only_when_it_is_released(story):
+    enrolment, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 64)
+    seen = await story.read(enrolment)
+    assert (seen["attempts"][0]["state"], seen["attempts"][0]["result"]) == ("in_marking", None)
+    await story.release(window_id)
+    attempt = (await story.read(enrolment))["attempts"][0]
+    assert (attempt["state"], attempt["result"]["mark"], attempt["result"]["provisional"]) == (
+        "provisional",
+        "64",
+        True,
+    )
+    await story.board(window_id)
+    attempt = (await story.read(enrolment))["attempts"][0]
+    assert (attempt["state"], attempt["result"]["provisional"]) == ("ratified", False)
+
+
+async def test_one_result_is_released_once(story):
+    _, window_id, submission_id = await story.frozen()
+    path = f"/v1/submissions/{submission_id}/release"
+    story.refused(await story.examiner.post(path), 409, "not_marked")
+    await story.mark(submission_id, 40)
+    released = await story.examiner.post(path)
+    assert (released.status_code, released.json()["state"]) == (200, "released")
+    story.refused(await story.examiner.post(path), 409, "already_released")
+    assert await story.release(window_id) == {"window_id": str(window_id), "released": 0, "passed": 0, "failed": 0}
+    assert len(await story.announced(AssessmentFailed)) == 1
+
+
+async def test_a_window_is_released_as_far_as_it_is_marked(story):
+    window_id = await story.window()
+    receipts = [await story.receipt(await story.enrol()) for _ in range(4)]
+    await story.close(window_id)
+    for receipt, mark in zip(receipts, (80, 50, "49.99"), strict=False):
+        await story.mark(receipt["submission_id"], mark)
+    results = (await story.examiner.get(f"/v1/windows/{window_id}/results", params={"state": "marked"})).json()
+    assert {one["raw_mark"] for one in results["items"]} == {"80", "50", "49.99"}
+    assert await story.release(window_id) == {"window_id": str(window_id), "released": 3, "passed": 2, "failed": 1}
+    page = (await story.examiner.get(f"/v1/windows/{window_id}/results", params={"limit": 3})).json()
+    rest = await story.examiner.get(f"/v1/windows/{window_id}/results", params={"cursor": page["next_cursor"]})
+    states = [one["state"] for one in page["items"] + rest.json()["items"]]
+    assert sorted(states) == ["released", "released", "released", "submitted"]
+    story.refused(await story.examiner.get(f"/v1/windows/{new_id()}/results"), 404, "not_found")
+
+
+# The board
+
+
+async def test_the_board_turns_released_passes_into_credit(story, session):
+    course = story.course(subject_name="Data Science")
+    enrolment, window_id, submission_id = await story.frozen(of=course)
+    await story.mark(submission_id, "64.5")
+    story.refused(await story.board(window_id), 409, "nothing_to_ratify")
+    await story.release(window_id)
+    answer = await story.board(window_id)
+    assert answer.status_code == 201
+    assert {name: answer.json()[name] for name in ("ratified", "credits_awarded", "held")} == {
+        "ratified": 1,
+        "credits_awarded": 1,
+        "held": 0,
+    }
+    [credit] = await story.announced(CreditAwarded)
+    assert credit.model_dump(exclude={"credit_id", "ratified_at"}, mode="json") == {
+        "learner_id": str(enrolment.learner_id),
+        "enrolment_id": str(enrolment.enrolment_id),
+        "submission_id": submission_id,
+        "course_id": str(course.course_id),
+        "course_version_id": str(course.course_version_id),
+        "course_code": "7DS501",
+        "course_title": "Data Engineering",
+        "module_family": course.module_family,
+        "subject_id": str(course.subject_id),
+        "subject_name": "Data Science",
+        "credits": 15,
+        "level": 7,
+        "mark": "64.5",
+        "attempt_no": 1,
+        "board_id": answer.json()["board_id"],
+        "regulations_version": "mc-regs-2026.2",
+    }
+    story.refused(await story.board(window_id), 409, "nothing_to_ratify")
+    decisions = (await session.scalars(select(Decision.kind).order_by(Decision.decision_id))).all()
+    assert decisions[-4:] == ["window_closed_early", "released", "ratified", "board_sat"]
+
+
+async def test_a_repeated_board_gets_the_first_reply_and_awards_nothing_twice(story):
+    _, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 60)
+    await story.release(window_id)
+    wish = {"window_id": str(window_id), "minutes_reference": "EB/1"}
+    first, again = [
+        await story.examiner.post("/v1/boards", json=wish, headers={"Idempotency-Key": "board-1"}) for _ in range(2)
+    ]
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(await story.announced(CreditAwarded)) == 1
+    missing = await story.examiner.post("/v1/boards", json=wish, headers={"Idempotency-Key": ""})
+    story.refused(missing, 400, "idempotency_key_missing")
+
+
+async def test_credit_is_awarded_once_per_learner_and_module_family(story, session):
+    """Two versions of one module, passed in two enrolments, in one window."""
+    old = story.course()
+    new = story.course(course_id=old.course_id, module_family=old.module_family, version=2)
+    first = await story.enrol(old)
+    second = await story.enrol(new, learner_id=first.learner_id)
+    window_id = await story.window()
+    receipts = [await story.receipt(one) for one in (first, second)]
+    await story.close(window_id)
+    for receipt in receipts:
+        await story.mark(receipt["submission_id"], 60)
+    await story.release(window_id)
+    answer = await story.board(window_id)
+    assert (answer.json()["ratified"], answer.json()["credits_awarded"]) == (2, 1)
+    assert len(await story.announced(CreditAwarded)) == 1
+    kinds = (await session.scalars(select(Decision.kind))).all()
+    assert kinds.count("no_second_credit") == 1
+
+
+async def test_a_board_holds_the_results_of_suspended_enrolments(story):
+    enrolment, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 60)
+    await story.release(window_id)
+    await story.suspend(enrolment)
+    assert story.refused(await story.board(window_id), 409, "nothing_to_ratify")["held"] == 1
+    assert await story.announced(CreditAwarded) == []
+
+
+async def test_two_boards_at_once_award_each_credit_once(live, story_class):
+    story = story_class(live, None, live.clock)
+    window_id = await story.window(opens_at=live.clock() - timedelta(days=1))
+    receipts = [await story.receipt(await story.enrol_live()) for _ in range(3)]
+    await story.close(window_id)
+    for receipt in receipts:
+        assert (await story.mark(receipt["submission_id"], 60)).status_code == 201
+    await story.release(window_id)
+    answers = await asyncio.gather(*(story.board(window_id) for _ in range(4)))
+    assert min(answer.status_code for answer in answers) == 201
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} <= {
+        "results_busy",
+        "nothing_to_ratify",
+    }
+    assert [answer.status_code for answer in answers].count(201) == 1
+    async with live.process.database.transaction() as session:
+        assert sum(isinstance(event, CreditAwarded) for event in await published(session)) == 3
+
+
+async def test_credit_is_revoked_once_for_a_reason_the_regulations_name(story):
+    _, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 60)
+    await story.release(window_id)
+    await story.board(window_id)
+    [credit] = await story.announced(CreditAwarded)
+    path = f"/v1/credits/{credit.credit_id}/revocation"
+    wish = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
+    story.refused(await story.examiner.post(path, json={**wish, "reason_code": "dislike"}), 422, "unknown_reason")
+    answer = await story.examiner.post(path, json=wish)
+    assert (answer.status_code, answer.json()["revocation_reason"]) == (200, "misconduct")
+    story.refused(await story.examiner.post(path, json=wish), 409, "credit_already_revoked")
+    story.refused(await story.examiner.post(f"/v1/credits/{new_id()}/revocation", json=wish), 404, "not_found")
+    [revoked] = await story.announced(CreditRevoked)
+    assert (revoked.credit_id, revoked.reason_code) == (credit.credit_id, "misconduct")
+    assert revoked.board_id != credit.board_id
+
+
+# What stays
+
+
+@pytest.mark.parametrize(
+    "statement", ["update decisions set actor = 'x'", "delete from decisions", "delete from marks"]
+)
+async def test_what_was_decided_cannot_be_changed_afterwards(story, session, statement):
+    _, _, submission_id = await story.frozen()
+    await story.mark(submission_id, 60)
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with session.begin_nested():
+            await session.execute(text(statement))
