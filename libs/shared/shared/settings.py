@@ -12,7 +12,12 @@ PREFIX = "MC_"
 class ServiceSettings(BaseSettings):
     """Read from the environment, `MC_<NAME>`; an unknown `MC_` variable stops the start (a typo is not a default)."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # what a wrong setting held may be a secret
+    )
 
     database_url: str = Field(description="postgresql+asyncpg://… of this service's own database")
     amqp_url: str | None = Field(default=None, description="RabbitMQ; absent only in embedded mode")
