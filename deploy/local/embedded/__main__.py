@@ -1,5 +1,3 @@
-import sys
-
 from embedded.platform import main
 
-sys.exit(main())
+main()

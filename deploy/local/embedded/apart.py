@@ -75,7 +75,7 @@ async def apart(folder: Path, environment: dict[str, str] | None = None) -> Asyn
     """Start everything; stop everything at the end."""
     assigned = ports.assign(environment or os.environ)
     ports.check(assigned)
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(Postgres(folder / "postgres", {"max_connections": 200}))
         broker = await stack.enter_async_context(RabbitMQ(folder / "rabbitmq"))

@@ -1,14 +1,13 @@
-"""The generated documents under docs/: openapi.json, asyncapi.json, events.md. `--check` says whether they are fresh."""
+"""The generated documents under docs/; `--check` says whether they are fresh."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from embedded.services import merged_openapi
 from shared.events import Event, registry
 from shared.messaging.rabbitmq import EXCHANGE
-
-from embedded.services import merged_openapi
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -78,7 +77,7 @@ def asyncapi() -> dict[str, Any]:  # Any: JSON
         "info": {
             "title": "Microcredentials platform: events",
             "version": "1.0.0",
-            "description": "CloudEvents 1.0 in structured JSON, on one topic exchange; one durable quorum queue per service.",
+            "description": "CloudEvents 1.0 in structured JSON on one topic exchange; one quorum queue per service.",
         },
         "channels": channels,
         "operations": operations,

@@ -9,16 +9,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
 import uvicorn
+
+from embedded import journey, people, ports, provider, seed
+from embedded.postgres import Postgres
+from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.service import Process, Server, stop_on_signals
 from shared.telemetry import log_as_json
-
-from embedded import people, ports, provider, seed
-from embedded.postgres import Postgres
-from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
 
 CONTENT = Path(__file__).parents[1] / "content"
 
@@ -89,14 +88,17 @@ async def run(stop: asyncio.Event, say: Callable[[str], None]) -> None:
         place = Place(folder, assigned, urls, secrets=keep_secrets(folder))
         processes = await stack.enter_async_context(running(place, InProcessBus()))
         accounts = await people.open_accounts(processes["gateway"].database, folder)
-        async with httpx.AsyncClient(base_url=place.url("gateway"), timeout=30) as client:
-            await seed.load_catalogue(client, accounts, CONTENT)
+        async with journey.connected(place.url("gateway")) as client:
+            staff = {role: journey.Person(client) for role in ("catalogue_editor", "examiner")}
+            for role, person in staff.items():
+                await person.sign_in(accounts[role].email, accounts[role].password)
+            await seed.load_catalogue(staff["catalogue_editor"], staff["examiner"], CONTENT)
         say(_where_to_look(place, accounts, time.monotonic() - began))
         await stop.wait()
         say("Stopping …")
 
 
-def _where_to_look(place: Place, accounts: people.Accounts, seconds: float) -> str:
+def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str:
     gateway = place.url("gateway")
     lines = [
         "",
@@ -119,7 +121,7 @@ def _where_to_look(place: Place, accounts: people.Accounts, seconds: float) -> s
     return "\n".join(lines)
 
 
-def main() -> int:
+def main() -> None:
     async def go() -> None:
         async with stop_on_signals() as stop:
             await run(stop, lambda text: print(text, flush=True))
@@ -128,9 +130,12 @@ def main() -> int:
     log_as_json("platform", handler=logging.FileHandler(here() / "platform.log"))
     try:
         asyncio.run(go())
-    except* (ports.PortUnavailable, OSError, RuntimeError) as failures:
-        for failure in failures.exceptions:
-            sys.stderr.write(f"{failure}\n")
+    except* Exception as failures:
         log.exception("the platform ended", exc_info=failures)
-        return 1
-    return 0
+        told = [str(failure) or repr(failure) for failure in flat(failures)]
+        sys.exit("\n".join([*told, f"(more in {here() / 'platform.log'})"]))
+
+
+def flat(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    """The failures inside a group of groups."""
+    return [one for e in group.exceptions for one in (flat(e) if isinstance(e, BaseExceptionGroup) else [e])]

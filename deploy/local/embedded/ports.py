@@ -8,7 +8,16 @@ from random import randrange
 
 VARIABLE = "MC_PORT"
 DEFAULT = 8000
-NAMES = ("gateway", "catalogue", "enrolment", "assessment", "credentials", "payments", "payment provider")
+NAMES = (
+    "gateway",
+    "catalogue",
+    "enrolment",
+    "assessment",
+    "credentials",
+    "payments",
+    "payment provider",
+    "gateway internals",
+)
 
 
 class PortUnavailable(RuntimeError):

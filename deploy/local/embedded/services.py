@@ -1,5 +1,6 @@
 """The services of the platform as one place knows them: their names, addresses, settings and how each is built."""
 
+import base64
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -7,13 +8,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-from shared.service import Process, Service
-
 from embedded import ports
+from gateway.edge.routes import load
+from gateway.openapi import merge
+from shared.service import Process, Service
 
 NAMES: Final = ("catalogue", "enrolment", "assessment", "credentials", "payments", "gateway")
 BEHIND_THE_GATEWAY: Final = NAMES[:-1]
 PROVIDER: Final = "payment provider"
+INTERNALS: Final = "gateway internals"
+"""The gateway's own event log and metrics, which its public port does not show."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Place:
             "issuer": self.url("gateway"),
             "jwks_url": f"{self.url('gateway')}/.well-known/jwks.json",
             "feed_secret": self.secrets["feed"],
-            "feeds": {source: self.url(source) for source in NAMES},
+            "feeds": {source: self.url(source) for source in BEHIND_THE_GATEWAY} | {"gateway": self.url(INTERNALS)},
             "host": "127.0.0.1",
             "port": self.ports[name],
             "mail_folder": str(self.folder / "mail"),
@@ -50,14 +54,19 @@ class Place:
         match name:
             case "gateway":
                 return {
-                    "upstreams": {service: self.url(service) for service in BEHIND_THE_GATEWAY},
+                    "services": {service: self.url(service) for service in BEHIND_THE_GATEWAY},
                     "wrapping_key": self.secrets["gateway keys"],
+                    "internal_port": self.ports[INTERNALS],
+                    # On one's own machine one person is all the callers: a demo or a replay is no abuse.
+                    "rates": {
+                        policy: [1_000_000, 60] for policy in ("anonymous", "person", "credentials", "callbacks")
+                    },
                 }
             case "payments":
                 return {
-                    "flywire_api_url": f"{self.url(PROVIDER)}/payments/v1",
-                    "flywire_api_key": self.secrets["provider api"],
-                    "flywire_secrets": [self.secrets["provider callbacks"]],
+                    "provider_url": self.url(PROVIDER),
+                    "provider_api_key": self.secrets["provider api"],
+                    "provider_secrets": [self.secrets["provider callbacks"]],
                 }
             case "credentials":
                 return {"wrapping_key": self.secrets["credentials keys"]}
@@ -82,7 +91,7 @@ def keep_secrets(folder: Path) -> dict[str, str]:
     """This installation's own secrets, made at its first start; readable by its owner alone."""
     path = folder / "secrets.json"
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    made = {name: known.get(name) or secrets.token_urlsafe(32) for name in SECRETS}
+    made = {name: known.get(name) or base64.b64encode(secrets.token_bytes(32)).decode() for name in SECRETS}
     if made != known:
         path.touch(mode=0o600)
         path.write_text(json.dumps(made, indent=2))
@@ -102,9 +111,16 @@ def versions_of(name: str) -> Path:
 
 def nowhere() -> Place:
     """A place nothing runs in, for looking at what the services would offer."""
-    made = dict.fromkeys(SECRETS, "A" * 43)
+    made: dict[str, str] = dict.fromkeys(SECRETS, base64.b64encode(bytes(32)).decode())
     databases = {name: f"postgresql+asyncpg://nobody@localhost/{name}" for name in NAMES}
     return Place(Path(".local"), ports.assign({}), databases, secrets=made)
+
+
+def merged_openapi() -> dict[str, Any]:  # Any: JSON
+    """The OpenAPI document the gateway serves, made without running anything."""
+    place = nowhere()
+    found = {name: openapi_of(name) for name in BEHIND_THE_GATEWAY}
+    return merge(openapi_of("gateway"), found, load(), away=[], public_url=place.url("gateway"), release="1")
 
 
 def openapi_of(name: str) -> dict[str, Any]:  # Any: JSON

@@ -1,0 +1,300 @@
+"""One learner's whole way, told step by step: find, register, pay, study, submit, pass, badge, PGCert."""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import secrets
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from embedded import people, ports
+from embedded.journey import JSON, Learner, Name, Person, Refused, connected, pay_at_the_sandbox, until
+from embedded.platform import here
+from embedded.services import BEHIND_THE_GATEWAY, INTERNALS, SECRETS
+from shared.events import registry
+
+NAME = Name("Ada", "Lovelace")
+MAJOR, MINOR = "data-science", "management"
+LEVEL = "pgcert"
+MARKS = ("72", "68", "74", "61")
+
+
+class Story:
+    """Numbers the steps, and tells which events each of them sent on their way."""
+
+    def __init__(self, folder: Path, feeds: dict[str, str]) -> None:
+        self.folder, self.feeds = folder, feeds
+        self.number = 0
+        self.cursors: dict[str, str] = {}
+        self.travelled: list[str] = []
+
+    def step(self, title: str) -> None:
+        self.number += 1
+        print(f"\n{self.number}. {title}", flush=True)
+
+    def tell(self, text: str) -> None:
+        print(f"   {text}", flush=True)
+
+    async def events(self, learner_id: str = "", *expected: str) -> None:
+        """Wait for these events about the learner and name every one that travelled since the last look."""
+        seen: list[str] = []
+
+        async def arrived() -> bool | None:
+            seen.extend(e["type"] for e in await self._new_events() if learner_id in (e["partitionkey"], e["subject"]))
+            return True if set(expected) <= set(seen) or not self.feeds else None
+
+        await until(arrived, f"{', '.join(expected)} travelled")
+        self.travelled += seen
+        for type_, count in Counter(seen).items():
+            self.tell(f"  → event {type_}" + (f" ({count} times)" if count > 1 else ""))
+
+    async def _new_events(self) -> list[JSON]:
+        found: list[JSON] = []
+        if not self.feeds:
+            return found
+        secret = json.loads((self.folder / "secrets.json").read_text()).get(SECRETS[0])
+        async with httpx.AsyncClient(timeout=10) as client:
+            for source, url in self.feeds.items():
+                while True:
+                    answer = await client.get(
+                        f"{url}/internal/events",
+                        params=[*(("types", t) for t in _types_of(source)), ("after", self.cursors.get(source, "0.0"))],
+                        headers={"Authorization": f"Bearer {secret}"},
+                    )
+                    answer.raise_for_status()
+                    page = answer.json()
+                    found += [json.loads(body) for body in page["bodies"]]
+                    self.cursors[source] = page["cursor"]
+                    if not page["bodies"]:
+                        break
+        return found
+
+
+def _types_of(source: str) -> list[str]:
+    return [name for name in registry() if name.startswith(f"{source}.")]
+
+
+@dataclass
+class Cast:
+    """Who takes part, and what the story has come to hold."""
+
+    learner: Learner
+    email: str
+    staff: dict[str, Person]
+    learner_id: str = ""
+
+
+async def tell(base_url: str, folder: Path, feeds: dict[str, str]) -> JSON:
+    """Walk the way; returns the conferred award. Raises Refused, TimeoutError or AssertionError where it breaks."""
+    story = Story(folder, feeds)
+    async with connected(base_url) as client:
+        await story.events()  # what travelled before does not belong to it
+        cast = Cast(Learner(client), f"ada-{secrets.token_hex(4)}@learner.example", await _staff(client, folder))
+        courses = await _find(story, cast)
+        await _register(story, cast)
+        enrolments = await _buy(story, cast, courses)
+        await _study(story, cast, enrolments)
+        window = await _hand_in(story, cast, enrolments)
+        await _mark(story, cast, enrolments, window)
+        await _hold_badges(story, cast, len(enrolments))
+        award = await _claim(story, cast)
+        await _look_back(story, cast, award)
+    print(f"\n{NAME.given} {NAME.family} holds a {award['title']}.", flush=True)
+    return award
+
+
+async def _staff(client: httpx.AsyncClient, folder: Path) -> dict[str, Person]:
+    known = people.known(folder)
+    staff = {role: Person(client) for role in ("examiner", "marker", "registrar")}
+    for role, person in staff.items():
+        await person.sign_in(known[role].email, known[role].password)
+    return staff
+
+
+async def _find(story: Story, cast: Cast) -> list[JSON]:
+    story.step("Find courses")
+    found = await cast.learner.ask("GET", "/v1/courses", q="learning from data", limit=3)
+    story.tell(f"{found['total']} courses match “learning from data”; the best: {found['items'][0]['title']}")
+    chosen: list[JSON] = []
+    for subject, count in ((MAJOR, 3), (MINOR, 1)):
+        chosen += (await cast.learner.ask("GET", "/v1/courses", subject=subject, limit=count))["items"]
+    for course in chosen:
+        story.tell(f"{course['code']}  {course['title']}  ({course['subject']['name']}, {money(course['price'])})")
+    return chosen
+
+
+async def _register(story: Story, cast: Cast) -> None:
+    story.step("Open an account and register with the short form")
+    account = await cast.learner.open_account(cast.email, secrets.token_urlsafe(12))
+    cast.learner_id = str(account["account_id"])
+    registered = await cast.learner.register(NAME, cast.email)
+    story.tell(f"account {cast.learner_id}, registered as {registered['display_name']}; both criteria self-certified")
+    await story.events(cast.learner_id, "gateway.account.opened.v1", "enrolment.learner.registered.v1")
+
+
+async def _buy(story: Story, cast: Cast, courses: list[JSON]) -> list[JSON]:
+    story.step("Buy all four in one order")
+    order = await cast.learner.order([course["course_id"] for course in courses])
+    story.tell(f"order {order['order_id']}: {len(order['lines'])} courses, {money(order['total'])}, {order['status']}")
+    checkout = await cast.learner.check_out(order, NAME, cast.email)
+    story.tell(f"pay page {checkout['pay_url']}")
+    await pay_at_the_sandbox(cast.learner.client, checkout["pay_url"])
+    enrolments = await cast.learner.enrolments_of(order["order_id"])
+    story.tell(f"paid; {len(enrolments)} enrolments are {enrolments[0]['status']}")
+    receipt = await cast.learner.ask("GET", f"/v1/orders/{order['order_id']}/receipt")
+    story.tell(f"receipt {receipt['receipt_number']} for {money(receipt['total'])}")
+    letter = await until(lambda: _letter_to(story.folder, cast.email), f"the confirmation letter to {cast.email}")
+    story.tell(f"confirmation letter {letter}")
+    await story.events(
+        cast.learner_id,
+        "payments.payment.confirmed.v1",
+        "enrolment.enrolment.activated.v1",
+        "enrolment.access.granted.v1",
+    )
+    return enrolments
+
+
+async def _study(story: Story, cast: Cast, enrolments: list[JSON]) -> None:
+    story.step("Study")
+    for enrolment in enrolments:
+        units = await cast.learner.study(enrolment["enrolment_id"])
+        after = await cast.learner.ask("GET", f"/v1/enrolments/{enrolment['enrolment_id']}")
+        story.tell(f"{after['course']['code']}: {len(units)} units read, {after['progress']['percent']} % finished")
+
+
+async def _hand_in(story: Story, cast: Cast, enrolments: list[JSON]) -> JSON:
+    story.step("Hand in one project for each course while a window is open")
+    now = datetime.now(UTC)
+    wish = {"opens_at": now.isoformat(), "closes_at": (now + timedelta(hours=1)).isoformat()}
+    window = await cast.staff["examiner"].ask("POST", "/v1/windows", wish)
+    story.tell(f"an examiner opened a window until {window['closes_at']}")
+    for enrolment in enrolments:
+        work = f"# Project in {enrolment['course']['title']}\n\nBy {NAME.given} {NAME.family}.\n".encode()
+        receipt = await cast.learner.submit(enrolment["enrolment_id"], window["window_id"], work)
+        story.tell(f"{enrolment['course']['code']}: receipt {receipt['submission_id']}, SHA-256 {short(receipt)}")
+    await story.events(cast.learner_id, "assessment.submission.received.v1")
+    return window
+
+
+async def _mark(story: Story, cast: Cast, enrolments: list[JSON], window: JSON) -> None:
+    story.step("Marking, release and the board")
+    examiner, marker, window_id = cast.staff["examiner"], cast.staff["marker"], window["window_id"]
+    await examiner.ask("POST", f"/v1/windows/{window_id}/closing")
+    marks = dict(zip(sorted(one["course"]["code"] for one in enrolments), MARKS, strict=True))
+    async for piece in marker.all("/v1/marking-queue", window_id=window_id):
+        mark = {"mark": marks[piece["course_code"]], "feedback": "A clear, well-argued project."}
+        await marker.ask("POST", f"/v1/submissions/{piece['submission_id']}/marks", mark)
+        story.tell(f"{piece['course_code']}: {mark['mark']} (the marker sees no name)")
+    released = await examiner.ask("POST", f"/v1/windows/{window_id}/release")
+    story.tell(f"released, provisional: {released['passed']} passed, {released['failed']} failed")
+    await story.events(cast.learner_id, "assessment.assessment.passed.v1")
+    minutes = {"window_id": window_id, "minutes_reference": f"DEMO-{secrets.token_hex(3)}"}
+    board = await examiner.ask("POST", "/v1/boards", minutes)
+    story.tell(f"ratified by the board: {board['ratified']} results, {board['credits_awarded']} credits awarded")
+    await story.events(cast.learner_id, "assessment.credit.awarded.v1", "credentials.badge.issued.v1")
+
+
+async def _hold_badges(story: Story, cast: Cast, count: int) -> None:
+    story.step("Badges anyone can check")
+    for badge in await until(lambda: _badges(cast.learner, count), f"{count} signed badges"):
+        await _verify(story, cast, badge)
+
+
+async def _claim(story: Story, cast: Cast) -> JSON:
+    story.step("Claim a PGCert")
+    options = await cast.learner.ask("GET", "/v1/award-options")
+    offered = next(level for level in options["levels"] if level["level"] == LEVEL)["options"]
+    for option in offered:
+        story.tell(f"{option['title']}  ({option['rule']}; mean {option['mean']}: {option['classification']})")
+    wish = {"level": LEVEL, "title": offered[0]["title"]}
+    award = await cast.learner.ask("POST", "/v1/award-claims", wish)
+    story.tell(f"claimed; its {award['credits']} credits are reserved until {award['reserved_until']}")
+    await story.events(cast.learner_id, "credentials.award.claimed.v1")
+    award = await cast.staff["registrar"].ask("POST", f"/v1/award-claims/{award['award_id']}/conferral")
+    story.tell(f"conferred: {award['title']}, {award['classification']}, certificate {award['certificate_number']}")
+    await story.events(cast.learner_id, "credentials.award.conferred.v1")
+    parchment = await until(lambda: _badge_of(cast.learner, award["award_id"]), "the award's badge")
+    await _verify(story, cast, parchment)
+    return award
+
+
+async def _look_back(story: Story, cast: Cast, award: JSON) -> None:
+    story.step("The transcript and the learner's own study record")
+    transcript = await cast.learner.ask("GET", "/v1/transcript")
+    content = json.dumps(transcript["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    story.tell(f"transcript version {transcript['version']}, as at {transcript['as_at']}, SHA-256 {short(transcript)}")
+    assert hashlib.sha256(content.encode()).hexdigest() == transcript["sha256"], "the transcript is not what was hashed"
+    record = await until(lambda: _record(cast.learner, award["award_id"]), "the study record shows the award")
+    held = f"{record['credits_total']} credits, {len(record['badges'])} badges, {len(record['awards'])} award"
+    story.tell(f"study record: {held}")
+    story.tell(f"{len(story.travelled)} events about {NAME.given} travelled, of {len(set(story.travelled))} kinds")
+
+
+def money(amount: JSON) -> str:
+    return f"{amount['amount_minor'] / 100:,.2f} {amount['currency']}"
+
+
+def short(hashed: JSON) -> str:
+    return f"{hashed['sha256'][:16]}…"
+
+
+async def _letter_to(folder: Path, email: str) -> str | None:
+    letters = await asyncio.to_thread(lambda: [*(folder / "mail").glob(f"*{email}*.eml")])
+    return str(letters[0]) if letters else None
+
+
+async def _badges(learner: Learner, count: int) -> list[JSON] | None:
+    badges = [badge for badge in (await learner.ask("GET", "/v1/badges"))["items"] if badge["credential_url"]]
+    return badges if len(badges) >= count else None
+
+
+async def _badge_of(learner: Learner, award_id: str) -> JSON | None:
+    badges = (await learner.ask("GET", "/v1/badges"))["items"]
+    return next((badge for badge in badges if badge["award_id"] == award_id and badge["credential_url"]), None)
+
+
+async def _record(learner: Learner, award_id: str) -> JSON | None:
+    record = await learner.ask("GET", "/v1/study-record")
+    held = [award for award in record["awards"] if award["award_id"] == award_id and award.get("certificate_number")]
+    return record if held else None
+
+
+async def _verify(story: Story, cast: Cast, badge: JSON) -> None:
+    credential = (await cast.learner.client.get(badge["credential_url"])).raise_for_status().json()
+    verdict: JSON = await cast.learner.ask("POST", "/v1/verifications", credential)
+    assert verdict["verified"], verdict
+    passed = ", ".join(str(check["name"]) for check in verdict["checks"] if check["outcome"] == "passed")
+    story.tell(f"{badge['name']}: {verdict['status']} ({passed})")
+    story.tell(f"  {badge['verification_url']}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base-url", default="http://localhost:8000")
+    parser.add_argument("--data", type=Path, default=here(), help="the platform's folder, for the staff accounts")
+    arguments = parser.parse_args()
+    base = httpx.URL(arguments.base_url)
+    feeds: dict[str, str] = {}
+    if base.host in {"localhost", "127.0.0.1"}:
+        first = base.port or 80
+        assigned = ports.assign({ports.VARIABLE: str(first)})
+        feeds = {name: f"http://localhost:{assigned[name]}" for name in BEHIND_THE_GATEWAY}
+        feeds["gateway"] = f"http://localhost:{assigned[INTERNALS]}"
+    try:
+        asyncio.run(tell(arguments.base_url, arguments.data, feeds))
+    except (Refused, TimeoutError, FileNotFoundError, httpx.HTTPError) as failure:
+        sys.stderr.write(
+            f"\nThe demo stopped: {failure or repr(failure)}\n(Is the platform up? `make run` starts it.)\n"
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What must agree between the parts: who hears what, and that every operation has its way through the gateway."""
+
+import re
+from importlib import import_module
+
+import pytest
+
+from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, nowhere, openapi_of
+from gateway.edge.refusals import NoSuchOperation
+from gateway.edge.routes import load
+from shared.events import registry
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_event_names_exactly_those_who_hear_it(name):
+    heard = {kind.type for kind in registry().values() if name in kind.heard_by}
+    assert heard == build(name, nowhere()).inbox.types
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_event_of_the_contracts_is_announced_by_its_service(name):
+    package = import_module(name)
+    source = "\n".join(path.read_text() for path in _python_files(package))
+    own = {kind.__name__: kind for kind in registry().values() if kind.type.startswith(f"{name}.")}
+    built = {kind for kind in own if re.search(rf"\b{kind}\b", source)}
+    assert built == set(own)
+
+
+@pytest.mark.parametrize("name", BEHIND_THE_GATEWAY)
+def test_every_operation_is_reached_through_the_gateway(name):
+    routes = load()
+    for path, item in openapi_of(name)["paths"].items():
+        concrete = re.sub(r"\{[^}]+\}", "x", path).encode()
+        for method in item:
+            assert routes.find(method.upper(), concrete).service == name, f"{method} {path}"
+
+
+@pytest.mark.parametrize("path", [b"/internal/events", b"/metrics", b"/health/live", b"/health/ready", b"/nowhere"])
+def test_what_is_internal_is_not_reached_from_outside(path):
+    routes = load()
+    try:
+        route = routes.find("GET", path)
+    except NoSuchOperation:
+        return
+    assert route.service == "gateway"
+
+
+def test_operation_ids_are_unique_across_the_platform():
+    seen: dict[str, str] = {}
+    for name in NAMES:
+        for item in openapi_of(name)["paths"].values():
+            for operation in item.values():
+                assert seen.setdefault(operation["operationId"], name) == name
+                assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
+
+
+def _python_files(package):
+    from pathlib import Path
+
+    return Path(package.__file__).parent.rglob("*.py")
