@@ -143,5 +143,6 @@ async def _serve_inside(process: Process, settings: Settings) -> None:
         log_config=None,
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
     )
     await Server(config).serve()

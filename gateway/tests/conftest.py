@@ -1,4 +1,6 @@
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -7,6 +9,8 @@ from gateway.app import build
 from gateway.settings import Settings
 from shared.ids import new_id
 from shared.testing import service_fixtures, under_test
+
+sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's importlib mode leaves the path alone
 
 SERVICES = ("assessment", "catalogue", "credentials", "enrolment", "payments")
 

@@ -268,17 +268,17 @@ class Proxy:
         if not head.chunked and not head.length:
             return None
         parts: list[bytes] = []
-        size = head.length or 0
+        size = 0
         try:
             async with asyncio.timeout(self._manners.timeout):
-                while size <= max_body:
+                while size <= max_body and (head.length or 0) <= max_body:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise CallerLeft
                     parts.append(message.get("body", b""))
-                    if not message.get("more_body", False):
+                    size += len(parts[-1])
+                    if size <= max_body and not message.get("more_body", False):
                         return b"".join(parts)
-                    size = sum(map(len, parts))
         except TimeoutError as error:
             raise RequestTimeout("the request did not arrive in time", headers={"connection": "close"}) from error
         raise BodyTooLarge(f"at most {max_body} bytes are taken here", headers={"connection": "close"})

@@ -92,10 +92,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         if self.transport.is_closing():
             return
-        if self.cycle and not self.cycle.response_complete:
-            # An answer is still being written (pipelining): another in its midst would be read as part of it.
-            self.transport.abort()
-            return
+        cycle = self.cycle
+        if cycle and not cycle.response_complete:
+            if cycle.response_started or self.pipeline:
+                # An answer is being written or still to come: another in its midst would be read as part of it.
+                self.transport.abort()
+                return
+            cycle.disconnected = True  # for the application this request's caller has left
+            cycle.message_event.set()
         body = orjson.dumps(
             {
                 "type": f"/problems/{refusal.code}",

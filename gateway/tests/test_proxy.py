@@ -1,0 +1,549 @@
+"""What the front door does for a request that may pass, and what it says when a service does not answer."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import time
+
+import pytest
+from frontdoor import OK, ScriptedService, front_door
+
+from gateway.edge.guard import Limits
+from gateway.edge.proxy import Manners
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+# Headers
+
+
+async def test_what_callers_claim_about_themselves_never_reaches_a_service():
+    claims = [
+        "X-User-Id: 1", "X-User: root", "X-Account-Id: 1", "X-Roles: operator", "X-Role: operator", "X-Auth-User: a",
+        "X-Internal-Token: a", "Forwarded: for=10.0.0.1", "X-Forwarded-User: a", "X-Forwarded-For: 10.0.0.1",
+        "X-Forwarded-Host: evil", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /a", "X-Real-IP: 10.0.0.1",
+        "X-Original-URL: /internal", "X-Rewrite-URL: /internal", "X-HTTP-Method-Override: DELETE", "Via: 1.1 evil",
+        "X-Request-Timeout-Ms: 999999", "True-Client-IP: 10.0.0.1", "Proxy-Authorization: Basic x", "TE: trailers",
+    ]  # fmt: skip
+    async with front_door() as door:
+        assert (await door.get("/v1/courses", *claims, "X-Kept: yes")).status == 200
+    headers = door.service.seen[0].headers
+    assert headers == {
+        "host": [f"127.0.0.1:{door.service.port}"],
+        "x-request-id": headers["x-request-id"],
+        "traceparent": headers["traceparent"],
+        "x-forwarded-for": ["127.0.0.1"],
+        "x-forwarded-host": ["door.example"],
+        "x-forwarded-proto": ["http"],
+        "x-request-timeout-ms": ["1000"],
+        "x-kept": ["yes"],
+    }
+
+
+async def test_what_connection_names_concerns_this_hop_alone():
+    async with front_door() as door:
+        await door.get("/v1/courses", "Connection: x-user-id, X-Hop, close", "X-User-Id: 1", "X-Hop: a", "X-Hop-2: b")
+    headers = door.service.seen[0].headers
+    assert "x-hop" not in headers
+    assert "x-user-id" not in headers
+    assert headers["x-hop-2"] == ["b"]
+
+
+async def test_what_is_the_services_business_passes_unchanged():
+    async with front_door() as door:
+        await door.get(
+            "/v1/courses/caf%C3%A9?q=a%2Fb&q=%20",
+            "Authorization: Basic abc",
+            "Idempotency-Key: k-1",
+            'If-None-Match: "a", "b"',
+            "Accept: application/json",
+            "Cookie: a=b",
+            "X-Odd: h\xe9",
+        )  # fmt: skip
+    seen = door.service.seen[0]
+    assert seen.line == b"GET /v1/courses/caf%C3%A9?q=a%2Fb&q=%20 HTTP/1.1"
+    assert seen.headers["authorization"] == ["Basic abc"]
+    assert seen.headers["idempotency-key"] == ["k-1"]
+    assert seen.headers["if-none-match"] == ['"a", "b"']
+    assert seen.headers["x-odd"] == ["h\xe9"]
+
+
+async def test_one_id_and_one_trace_go_all_the_way():
+    async with front_door() as door:
+        answer = await door.get("/v1/courses", "X-Request-Id: my-request-1", f"traceparent: {TRACE}")
+        await asyncio.sleep(0.3)
+    headers = door.service.seen[0].headers
+    assert answer.headers["x-request-id"] == "my-request-1"
+    assert headers["x-request-id"] == ["my-request-1"]
+    assert headers["traceparent"][0][:36] == TRACE[:36]
+    assert headers["traceparent"][0] != TRACE  # a span of our own
+    assert [line["request_id"] for line in door.log] == ["my-request-1"]
+    assert door.log[0]["route"] == "/v1/courses"
+    assert door.log[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    "given", ["00-0-0-00", TRACE.upper(), "00-" + "0" * 32 + "-b7ad6b7169203331-01", TRACE + "-x", "ff" + TRACE[2:]]
+)
+async def test_a_malformed_trace_is_replaced(given):
+    async with front_door() as door:
+        answer = await door.get("/v1/courses", f"traceparent: {given}", "X-Request-Id: a b<script>")
+    headers = door.service.seen[0].headers
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"][0])
+    assert TRACE[3:35] not in headers["traceparent"][0]
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+async def test_behind_our_own_proxies_the_address_they_name_counts():
+    manners = Manners(trusted_hops=1, timeout=1.0)
+    async with front_door(manners=manners) as door:
+        await door.get("/v1/courses", "X-Forwarded-For: 6.6.6.6, 192.0.2.7")
+        await door.get("/v1/courses", "X-Forwarded-For: nonsense")
+    assert [seen.headers["x-forwarded-for"] for seen in door.service.seen] == [["192.0.2.7"], ["127.0.0.1"]]
+
+
+async def test_an_answer_loses_what_concerned_its_own_hop():
+    async def behave(seen, reader, writer):
+        writer.write(
+            b"HTTP/1.1 302 Found\r\nserver: secret/1.0\r\nconnection: keep-alive\r\nkeep-alive: timeout=5\r\n"
+            b"location: http://" + seen.headers["host"][0].encode() + b"/v1/courses/\r\nx-request-id: theirs\r\n"
+            b"access-control-allow-origin: *\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n"
+        )
+        return True
+
+    async with front_door(ScriptedService(behave)) as door:
+        answer = await door.get("/v1/courses", "Authorization: Basic x")
+    assert answer.headers["location"] == "/v1/courses/"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-request-id"] != "theirs"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "date" in answer.headers
+    assert answer.raw.count(b"set-cookie: ") == 2
+    for name in ("server", "connection", "keep-alive", "access-control-allow-origin"):
+        assert name not in answer.headers
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+async def test_answers_without_a_body(status):
+    async def behave(seen, reader, writer):
+        writer.write(b"HTTP/1.1 " + status + b'\r\netag: "a"\r\ncontent-length: 11\r\n\r\n' if status[:3] == b"304"
+                     else b"HTTP/1.1 " + status + b"\r\n\r\n")  # fmt: skip
+        return True
+
+    async with front_door(ScriptedService(behave)) as door:
+        for _ in range(2):
+            answer = await door.get("/v1/courses")
+            assert (answer.status, answer.body) == (int(status[:3]), b"")
+    assert door.service.connections == 1
+
+
+async def test_head_has_the_headers_of_get_and_no_body():
+    async def behave(seen, reader, writer):
+        writer.write(OK.partition(b'{"ok"')[0])
+        return True
+
+    async with front_door(ScriptedService(behave)) as door:
+        first, second = await door.get("/v1/courses", method="HEAD"), await door.get("/v1/courses", method="HEAD")
+    assert first.status == second.status == 200
+    assert first.headers["content-length"] == "11"
+    assert door.service.seen[0].line.startswith(b"HEAD ")
+    assert door.service.connections == 1
+
+
+async def test_connections_are_kept_and_requests_share_them():
+    async with front_door() as door:
+        for _ in range(20):
+            assert (await door.get("/v1/courses")).status == 200
+        assert door.service.connections == 1
+        await asyncio.gather(*(door.get("/v1/courses") for _ in range(50)))
+    assert len(door.service.seen) == 70
+    assert door.service.connections <= 51
+
+
+# Bodies
+
+
+async def test_bodies_stream_both_ways_unchanged():
+    payload = os.urandom(3_000_000)
+
+    async def echo(seen, reader, writer):
+        digest = hashlib.sha256(seen.body).hexdigest().encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(digest), digest))
+        for at in range(0, len(seen.body), 100_000):
+            piece = seen.body[at : at + 100_000]
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        return True
+
+    async with front_door(ScriptedService(echo), manners=Manners(timeout=10)) as door:
+        sized = await door.get("/v1/files/a", method="PUT", body=payload, seconds=10)
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (payload[:1_500_000], payload[1_500_000:]))
+        head = b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunked = await door.send(head, chunks, b"0\r\n\r\n", seconds=10)
+    wanted = hashlib.sha256(payload).hexdigest().encode()
+    assert wanted in sized.body[:200]
+    assert wanted in chunked[:2000]
+    assert [seen.body == payload for seen in door.service.seen] == [True, True]
+    assert "content-length" in door.service.seen[0].headers
+    assert door.service.seen[1].headers["transfer-encoding"] == ["chunked"]
+
+
+async def test_a_stream_reaches_the_caller_while_it_lasts_and_ends_when_the_caller_leaves():
+    left = asyncio.Event()
+
+    async def ticks(seen, reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"data: tick\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                if reader.at_eof():
+                    break
+        left.set()
+        return False
+
+    async with front_door(ScriptedService(ticks)) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"GET /v1/courses HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = b""
+        async with asyncio.timeout(3):
+            while received.count(b"tick") < 3:
+                received += await reader.read(1000)
+        assert not left.is_set()
+        writer.close()
+        async with asyncio.timeout(3):
+            await left.wait()
+
+
+async def test_a_slow_caller_slows_the_service_down_instead_of_filling_our_memory():
+    sent = 0
+
+    async def pour(seen, reader, writer):
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 200000000\r\n\r\n")
+        writer.transport.set_write_buffer_limits(high=100_000)
+        with contextlib.suppress(ConnectionError):
+            while sent < 200_000_000:
+                writer.write(b"a" * 100_000)
+                await writer.drain()
+                sent += 100_000
+        return False
+
+    async with front_door(ScriptedService(pour)) as door:
+        _, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1000)
+        writer.write(b"GET /v1/courses HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(1)
+        assert sent < 40_000_000  # kernel buffers and ours, not the whole
+        writer.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_too_large_is_refused_and_never_complete_for_the_service(chunked):
+    async with front_door() as door:
+        if chunked:
+            head = b"POST /v1/courses HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            answer = await door.send(
+                head, b"258\r\n" + b"a" * 600 + b"\r\n", b"258\r\n" + b"a" * 600 + b"\r\n0\r\n\r\n"
+            )
+        else:
+            answer = (await door.get("/v1/courses", method="POST", body=b"a" * 1001)).raw
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b'"code":"body_too_large"' in answer
+        assert b"connection: close" in answer
+        await asyncio.sleep(0.1)
+        assert door.service.seen == []
+        exact = await door.get("/v1/courses", method="POST", body=b"a" * 1000)
+        assert exact.status == 200
+
+
+async def test_the_gateways_own_endpoints_have_the_same_bounds_and_the_same_clean_headers():
+    async with front_door() as door:
+        told = (await door.get("/v1/accounts", "X-User-Id: 1", method="POST", body=b"a" * 10)).json()
+        assert told["size"] == 10
+        assert "x-user-id" not in dict(told["headers"])
+        assert dict(told["headers"])["content-length"] == "10"
+        large = await door.get("/v1/accounts", method="POST", body=b"a" * 1001)
+        assert (large.status, large.code) == (413, "body_too_large")
+        head = b"POST /v1/accounts HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = await door.send(head + b"7d0\r\n" + b"a" * 2000 + b"\r\n0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_an_answer_before_the_body_is_sent_ends_the_upload():
+    async def refuse(seen, reader, writer):
+        writer.write(b"HTTP/1.1 422 Unprocessable\r\ncontent-length: 2\r\n\r\nno")
+        await writer.drain()
+        return True
+
+    service = ScriptedService(refuse, read_body=False)
+    async with front_door(service, manners=Manners(timeout=5)) as door:
+        head = b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+        answer = await door.send(head, b"a" * 1000)
+        assert answer.startswith(b"HTTP/1.1 422")
+        service.read_body = True
+        assert (await door.get("/v1/courses")).status == 422
+    assert service.connections == 2  # the half-sent request's connection serves nobody else
+
+
+# Services that do not answer
+
+
+async def test_a_service_that_is_away_is_told_at_once():
+    async with front_door() as door:
+        started = time.perf_counter()
+        answer = await door.get("/v1/dead")
+        assert time.perf_counter() - started < 1
+    assert (answer.status, answer.code) == (503, "service_unreachable")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_a_service_that_hangs_is_given_its_time_and_no_more():
+    async def hang(seen, reader, writer):
+        await asyncio.sleep(30)
+        return False
+
+    async with front_door(ScriptedService(hang)) as door:
+        started = time.perf_counter()
+        answer = await door.get("/v1/courses")
+        assert 0.9 < time.perf_counter() - started < 1.3
+        assert (answer.status, answer.code) == (504, "deadline_exceeded")
+        assert (await door.get("/v1/courses", method="POST", body=b"a")).status == 504
+    assert [seen.line.split()[0] for seen in door.service.seen] == [b"GET", b"POST"]  # asked once each
+
+
+async def test_a_caller_that_stalls_its_body_is_not_waited_for():
+    async with front_door() as door:
+        for raw in (
+            b"POST /v1/courses HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n",
+            b"POST /v1/courses HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc",
+            b"POST /v1/accounts HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc",
+        ):
+            answer = await door.send(raw)
+            assert answer.startswith(b"HTTP/1.1 408"), answer
+    assert door.service.seen == []
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"not http at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcde",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200",
+    ],
+)
+async def test_a_service_that_answers_garbage_is_a_bad_gateway(garbage):
+    async def behave(seen, reader, writer):
+        writer.write(garbage)
+        await writer.drain()
+        return False
+
+    async with front_door(ScriptedService(behave)) as door:
+        answer = await door.get("/v1/courses", method="POST", body=b"a")
+    assert answer.status in {502, 504}, answer.raw
+    assert answer.code in {"service_failed", "deadline_exceeded"}
+    assert len(door.service.seen) == 1  # a POST without a key is never sent twice
+
+
+async def test_an_answer_cut_short_is_cut_for_the_caller_too():
+    async def behave(seen, reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc")
+        await writer.drain()
+        return False
+
+    async with front_door(ScriptedService(behave)) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"GET /v1/courses HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(3):
+            received = await reader.read()  # to the end: the door closed
+        writer.close()
+    assert received.endswith(b"abc")
+    assert b"content-length: 100" in received
+
+
+async def test_informational_answers_are_skipped():
+    async def behave(seen, reader, writer):
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK)
+        return True
+
+    async with front_door(ScriptedService(behave)) as door:
+        answer = await door.get("/v1/courses")
+    assert answer.json() == {"ok": True}
+    assert "link" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "status"),
+    [("GET", (), 200), ("PUT", (), 200), ("POST", (), 502), ("POST", ("Idempotency-Key: k",), 200)],
+)
+async def test_only_what_may_be_repeated_is_repeated_when_a_kept_connection_turns_out_dead(method, key, status):
+    async def once_a_connection(seen, reader, writer):
+        if len(service.seen) == 2:
+            return False  # closes without an answer: as a restart does to a kept connection
+        writer.write(OK)
+        return True
+
+    service = ScriptedService(once_a_connection)
+    async with front_door(service) as door:
+        assert (await door.get("/v1/courses")).status == 200
+        assert (await door.get("/v1/courses", *key, method=method)).status == status
+    assert len(service.seen) == (3 if status == 200 else 2)
+
+
+async def test_a_dead_service_is_not_asked_twice_as_much():
+    async def die(seen, reader, writer):
+        return False
+
+    async with front_door(ScriptedService(die)) as door:
+        for _ in range(40):
+            assert (await door.get("/v1/courses")).status == 502
+    assert len(door.service.seen) <= 48
+
+
+async def test_bytes_nobody_asked_for_close_the_connection_instead_of_answering_somebody():
+    async def two(seen, reader, writer):
+        writer.write(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison")
+        return True
+
+    async with front_door(ScriptedService(two)) as door:
+        for _ in range(3):
+            assert (await door.get("/v1/courses")).json() == {"ok": True}
+    assert door.service.connections == 3
+
+
+async def test_a_full_service_is_told_quickly_and_frees_up():
+    release = asyncio.Event()
+
+    async def wait(seen, reader, writer):
+        await release.wait()
+        writer.write(OK)
+        return True
+
+    manners = Manners(timeout=5)
+    async with front_door(ScriptedService(wait), max_connections=2, manners=manners) as door:
+        held = [asyncio.create_task(door.get("/v1/courses")) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        third = await door.get("/v1/courses")
+        assert (third.status, third.code) == (503, "service_busy")
+        release.set()
+        assert [answer.status for answer in await asyncio.gather(*held)] == [200, 200]
+        assert (await door.get("/v1/courses")).status == 200
+
+
+async def test_a_caller_who_leaves_takes_nobody_with_them():
+    async def slow(seen, reader, writer):
+        await asyncio.sleep(0.2)
+        writer.write(OK)
+        return True
+
+    async with front_door(ScriptedService(slow)) as door:
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+            writer.write(b"POST /v1/courses HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+            await writer.drain()
+            writer.transport.abort()
+        answers = await asyncio.gather(*(door.get("/v1/courses") for _ in range(20)))
+    assert {answer.status for answer in answers} == {200}
+
+
+# Slow and many callers
+
+
+async def test_two_hundred_half_open_sockets_slow_nobody_down():
+    async with front_door() as door:
+        sockets = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(200)]
+        for _, writer in sockets:
+            writer.write(b"GET /v1/courses HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+        started = time.perf_counter()
+        assert (await door.get("/v1/courses")).status == 200
+        assert time.perf_counter() - started < 0.2
+        async with asyncio.timeout(3):
+            ends = await asyncio.gather(*(reader.read() for reader, _ in sockets))
+        assert all(end.startswith(b"HTTP/1.1 408") for end in ends)
+        for _, writer in sockets:
+            writer.close()
+
+
+async def test_a_header_that_never_ends_is_cut_off():
+    async with front_door() as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"GET /v1/courses HTTP/1.1\r\nHost: a\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                writer.write(b"X-More: " + b"a" * 1000 + b"\r\n")
+                await writer.drain()
+                await asyncio.sleep(0)
+            assert (await reader.read()).startswith(b"HTTP/1.1 431")
+        writer.close()
+    assert door.service.seen == []
+
+
+async def test_the_allowance_is_told_and_kept():
+    async with front_door(rates={"anonymous": (3, 60)}) as door:
+        answers = [await door.get("/v1/courses") for _ in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=2", "r=1", "r=0", "r=0", "r=0"]
+    assert answers[0].headers["ratelimit-policy"] == '"anonymous";q=3;w=60'
+    assert answers[3].code == "rate_limited"
+    assert 0 < int(answers[3].headers["retry-after"]) <= 20
+    assert len(door.service.seen) == 3
+
+
+async def test_callers_do_not_share_an_allowance_and_sign_in_has_its_own():
+    async with front_door(rates={"anonymous": (1, 60), "person": (2, 60), "credentials": (1, 60)}) as door:
+        ada, grace = (f"Authorization: Bearer {door.issuer.token('learner')}" for _ in range(2))
+        partner = f"Authorization: Bearer {door.issuer.token(client_id='p', scopes=('a:b',))}"
+        for _ in range(2):
+            assert (await door.get("/v1/courses", ada)).status == 200
+        assert (await door.get("/v1/courses", ada)).status == 429
+        assert (await door.get("/v1/courses", grace)).status == 200
+        assert (await door.get("/v1/courses", partner)).headers["ratelimit"].startswith('"partner"')
+        assert (await door.get("/v1/accounts", method="POST")).status == 200
+        assert (await door.get("/v1/accounts", ada, method="POST")).status == 429
+
+
+# Browsers
+
+
+async def test_only_named_origins_may_call():
+    async with front_door(origins=["https://app.example"]) as door:
+        ask = "Access-Control-Request-Method: POST"
+        good = await door.get("/v1/courses", "Origin: https://app.example", ask, method="OPTIONS")
+        assert good.status == 204
+        assert good.headers["access-control-allow-origin"] == "https://app.example"
+        assert "POST" in good.headers["access-control-allow-methods"]
+        assert good.headers["access-control-max-age"] == "7200"
+        for origin in ("https://evil.example", "null", "https://app.example.evil.example", "http://app.example"):
+            bad = await door.get("/v1/courses", f"Origin: {origin}", ask, method="OPTIONS")
+            assert (bad.status, bad.code) == (403, "origin_not_allowed")
+            assert "access-control-allow-origin" not in bad.headers
+            plain = await door.get("/v1/courses", f"Origin: {origin}")
+            assert "access-control-allow-origin" not in plain.headers
+        allowed = await door.get("/v1/courses", "Origin: https://app.example")
+        assert allowed.headers["access-control-allow-origin"] == "https://app.example"
+        assert "access-control-allow-credentials" not in allowed.headers
+        refused = await door.get("/v1/coursesx", "Origin: https://app.example")
+        assert refused.headers["access-control-allow-origin"] == "https://app.example"
+        told = await door.get("/v1/courses", method="OPTIONS")
+        assert (told.status, told.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST, PUT")
+
+
+@pytest.mark.parametrize("origin", ["*", "null"])
+def test_wild_origins_cannot_be_configured(origin):
+    from gateway.edge.cors import Origins
+
+    with pytest.raises(ValueError, match="one by one"):
+        Origins([origin])
+
+
+async def test_limits_are_what_the_settings_say():
+    async with front_door(manners=Manners(limits=Limits(headers=5), timeout=1)) as door:
+        assert (await door.get("/v1/courses", *(f"X-{n}: a" for n in range(5)))).code == "headers_too_large"
