@@ -158,6 +158,7 @@ class Process:
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                proxy_headers=False,  # else anybody on this machine could say where a request came from
                 timeout_graceful_shutdown=int(settings.drain_seconds),
                 lifespan="off",
             )
