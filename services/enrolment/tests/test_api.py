@@ -1,0 +1,435 @@
+"""HTTP in and out."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from enrolment import queries
+from enrolment.tables import Declaration, Enrolment, Learner, Name
+from shared.events.enrolment import (
+    EligibilityDeclared,
+    EnrolmentActivated,
+    EnrolmentCancelled,
+    EnrolmentReinstated,
+    LearnerRegistered,
+)
+from shared.ids import new_id
+
+FORM = {
+    "family_name": "Okonkwo",
+    "given_name": "Adaeze",
+    "date_of_birth": "1993-05-17",
+    "country": "GB",
+    "contact_email": "ada@example.org",
+    "declaration": {
+        "version": "2026.1",
+        "answers": {"degree_or_experience": True, "english_proficiency": True},
+    },
+}
+
+
+@pytest.fixture
+async def learner(service, story):
+    async with service.client("learner", id=story.learner_id) as client:
+        yield client
+
+
+# --- registering
+
+
+async def test_anyone_reads_the_wording_and_is_told_when_they_have_it_already(service, session, clock):
+    async with service.client() as stranger:
+        answer = await stranger.get("/v1/declarations/current")
+        again = await stranger.get("/v1/declarations/current", headers={"If-None-Match": answer.headers["etag"]})
+    assert answer.status_code == 200
+    assert [one["criterion"] for one in answer.json()["criteria"]] == ["degree_or_experience", "english_proficiency"]
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_the_short_form_registers_the_account(learner, story, clock):
+    answer = await learner.post("/v1/learners", json=FORM)
+    assert answer.status_code == 201
+    body = answer.json()
+    assert body["learner_id"] == str(story.learner_id)
+    assert (body["display_name"], body["name_version"]) == ("Adaeze Okonkwo", 1)
+    assert body["declaration"] == {"version": "2026.1", "declared_at": "2026-11-23T12:00:00Z"}
+    assert (await learner.get("/v1/learners/me")).json() == body
+
+    registered, declared = await story.announced(LearnerRegistered, EligibilityDeclared)
+    assert (registered.learner_id, registered.registered_at) == (story.learner_id, clock())
+    kept = await story.session.get(Declaration, (story.learner_id, "2026.1"))
+    assert kept.answers == FORM["declaration"]["answers"]
+    assert declared.answers_sha256 == kept.sha256
+
+
+async def test_an_account_registers_once(learner, story):
+    first = await learner.post("/v1/learners", json=FORM, headers={"Idempotency-Key": "one"})
+    repeated = await learner.post("/v1/learners", json=FORM, headers={"Idempotency-Key": "one"})
+    assert (repeated.status_code, repeated.json()) == (201, first.json())
+    again = await learner.post("/v1/learners", json=FORM)
+    assert (again.status_code, again.json()["code"]) == (409, "already_registered")
+    assert len(await story.announced(LearnerRegistered)) == 1
+
+
+async def test_registering_needs_an_idempotency_key(learner):
+    answer = await learner.post("/v1/learners", json=FORM, headers={"Idempotency-Key": ""})
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"declaration": {"version": "2025.1", "answers": {}}}, 409, "declaration_outdated"),
+        (
+            {
+                "declaration": {
+                    "version": "2026.1",
+                    "answers": {"degree_or_experience": True, "english_proficiency": False},
+                }
+            },
+            422,
+            "criteria_not_affirmed",
+        ),
+        ({"country": "XX"}, 422, "unknown_country"),
+        ({"date_of_birth": "2030-01-01"}, 422, "implausible_date_of_birth"),
+        ({"family_name": "?!"}, 422, "empty_name"),
+        ({"family_name": ""}, 422, "invalid_request"),
+        ({"family_name": "A\u0000B"}, 422, "invalid_request"),
+        ({"contact_email": "nobody"}, 422, "invalid_request"),
+        ({"learner_id": str(new_id())}, 422, "invalid_request"),
+        ({"declaration": {"version": "2026.1", "answers": {"degree_or_experience": "maybe"}}}, 422, "invalid_request"),
+    ],
+)
+async def test_what_the_short_form_refuses(learner, story, change, status, code):
+    answer = await learner.post("/v1/learners", json={**FORM, **change})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert await story.session.get(Learner, story.learner_id) is None
+
+
+async def test_before_the_short_form_there_is_no_learner(learner):
+    for path in ("/v1/learners/me", "/v1/study-record"):
+        answer = await learner.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_registered")
+    answer = await learner.patch("/v1/learners/me", json={"country": "FR"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_registered")
+
+
+async def test_a_changed_name_is_a_new_version_and_the_old_one_stays(learner, story):
+    await learner.post("/v1/learners", json=FORM)
+    changed = (await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid"})).json()
+    assert (changed["display_name"], changed["name_version"]) == ("Adaeze Okonkwo-Reid", 2)
+    same = (await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid", "country": "NG"})).json()
+    assert (same["name_version"], same["country"]) == (2, "NG")
+    names = await story.session.scalars(select(Name.family_name).order_by(Name.version))
+    assert list(names) == ["Okonkwo", "Okonkwo-Reid"]
+
+
+async def test_particulars_are_changed_one_by_one(learner):
+    before = (await learner.post("/v1/learners", json=FORM)).json()
+    after = (await learner.patch("/v1/learners/me", json={"contact_email": "new@example.org"})).json()
+    assert after == {**before, "contact_email": "new@example.org"}
+    assert (await learner.patch("/v1/learners/me", json={"date_of_birth": None})).json()["date_of_birth"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"country": "XX"}, "unknown_country"),
+        ({"date_of_birth": "2030-01-01"}, "implausible_date_of_birth"),
+        ({"given_name": "1"}, "empty_name"),
+        ({"name_version": 7}, "invalid_request"),
+    ],
+)
+async def test_particulars_refuse_what_the_short_form_refuses(learner, change, code):
+    await learner.post("/v1/learners", json=FORM)
+    answer = await learner.patch("/v1/learners/me", json=change)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+# --- enrolments
+
+
+async def test_enrolments_are_listed_newest_first_by_pages(learner, story, clock):
+    await story.register()
+    bought = []
+    for _ in range(3):
+        clock.advance(minutes=1)
+        bought += await story.buy(await story.offer())
+    first = (await learner.get("/v1/enrolments", params={"limit": 2})).json()
+    second = (await learner.get("/v1/enrolments", params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    listed = [item["enrolment_id"] for item in first["items"] + second["items"]]
+    assert listed == [str(one.enrolment_id) for one in reversed(bought)]
+    assert second["next_cursor"] is None
+
+
+async def test_an_enrolment_tells_its_course_status_entitlements_and_states(learner, story):
+    await story.register()
+    offered = await story.offer(units=4, title="Data Engineering")
+    paid = story.payment(offered)
+    await story.hear(paid, story.reversal(paid))
+    [item] = (await learner.get("/v1/enrolments")).json()["items"]
+    body = (await learner.get(f"/v1/enrolments/{item['enrolment_id']}")).json()
+    assert body["course"]["title"] == "Data Engineering"
+    assert (body["status"], body["reason_code"], body["entitlements"]) == ("suspended", "verification_failed", [])
+    assert [(one["sequence"], one["status"]) for one in body["states"]] == [(1, "active"), (2, "suspended")]
+    assert body["progress"] == {"units": 4, "started": 0, "finished": 0, "percent": 0}
+    assert item.items() <= body.items()
+
+
+async def test_a_learner_withdraws_once(learner, story):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer())
+    path = f"/v1/enrolments/{enrolment.enrolment_id}/withdrawal"
+    answer = await learner.post(path)
+    assert answer.status_code == 201
+    assert (answer.json()["status"], answer.json()["reason_code"]) == ("cancelled", "withdrawn")
+    again = await learner.post(path)
+    assert (again.status_code, again.json()["code"]) == (409, "enrolment_not_open")
+    assert len(await story.announced(EnrolmentCancelled)) == 1
+
+
+async def test_a_completed_enrolment_is_not_withdrawn_from(learner, story):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer())
+    await story.hear(story.credit(enrolment))
+    answer = await learner.post(f"/v1/enrolments/{enrolment.enrolment_id}/withdrawal")
+    assert (answer.status_code, answer.json()["code"]) == (409, "enrolment_not_open")
+
+
+async def test_finance_reinstates_a_suspended_enrolment(service, story):
+    await story.register()
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    path = f"/v1/enrolments/{enrolment.enrolment_id}/reinstatement"
+    async with service.client("finance") as finance:
+        early = await finance.post(path, json={"reason_code": "repaid"})
+        assert (early.status_code, early.json()["code"]) == (409, "enrolment_not_suspended")
+        await story.hear(story.reversal(paid, at=service.clock()))
+        answer = await finance.post(path, json={"reason_code": "repaid"})
+        unknown = await finance.post(f"/v1/enrolments/{new_id()}/reinstatement", json={"reason_code": "repaid"})
+    assert (answer.status_code, answer.json()["status"]) == (201, "active")
+    assert unknown.status_code == 404
+    assert len(await story.announced(EnrolmentReinstated)) == 1
+    await story.assert_record_stands()
+
+
+# --- materials and progress
+
+
+async def test_an_active_learner_reads_the_study_text(learner, story):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer(units=3))
+    base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+    first = (await learner.get(base, params={"limit": 2})).json()
+    second = (await learner.get(base, params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    assert [one["position"] for one in first["items"] + second["items"]] == [1, 2, 3]
+    assert "text" not in first["items"][0]
+    unit = (await learner.get(f"{base}/{first['items'][0]['unit_id']}")).json()
+    assert unit["text"] == "## Study\nthis"
+    assert (unit["status"], unit["started_at"]) == ("not_started", None)
+
+
+@pytest.mark.parametrize("end", ["refund", "reversal", "exhausted", "withdrawal"])
+async def test_an_enrolment_that_is_not_active_opens_no_materials(learner, story, end):
+    await story.register()
+    paid = story.payment(await story.offer(units=1))
+    await story.hear(paid)
+    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+    unit = (await learner.get(base)).json()["items"][0]["unit_id"]
+    assert (await learner.get(f"{base}/{unit}")).status_code == 200
+    if end == "withdrawal":
+        await learner.post(f"/v1/enrolments/{enrolment.enrolment_id}/withdrawal")
+    elif end == "exhausted":
+        await story.hear(story.exhausted(enrolment))
+    else:
+        await story.hear(getattr(story, end)(paid))
+    refusals = [
+        await learner.get(f"{base}/{unit}"),
+        await learner.put(f"{base}/{unit}/progress", json={"status": "started"}),
+    ]
+    assert [(one.status_code, one.json()["code"]) for one in refusals] == [(403, "materials_closed")] * 2
+
+
+async def test_a_completed_learner_goes_on_reading(learner, story):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer(units=1))
+    base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+    unit = (await learner.get(base)).json()["items"][0]["unit_id"]
+    await story.hear(story.credit(enrolment))
+    assert (await learner.get(f"{base}/{unit}")).status_code == 200
+
+
+async def test_progress_goes_forward_only(learner, story, clock):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer(units=3))
+    base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+    unit = (await learner.get(base)).json()["items"][0]["unit_id"]
+
+    async def put(status):
+        clock.advance(minutes=1)
+        return (await learner.put(f"{base}/{unit}/progress", json={"status": status})).json()["progress"]
+
+    assert await put("started") == {"units": 3, "started": 1, "finished": 0, "percent": 0}
+    assert await put("finished") == {"units": 3, "started": 1, "finished": 1, "percent": 33}
+    assert await put("started") == {"units": 3, "started": 1, "finished": 1, "percent": 33}
+    assert await put("finished") == {"units": 3, "started": 1, "finished": 1, "percent": 33}
+    told = (await learner.get(f"{base}/{unit}")).json()
+    assert (told["status"], told["started_at"], told["finished_at"]) == (
+        "finished",
+        "2026-11-23T12:01:00Z",
+        "2026-11-23T12:02:00Z",
+    )
+
+
+async def test_progress_through_what_is_not_of_the_course_is_refused(learner, story):
+    await story.register()
+    other = story.materials(await story.offer(), 1)
+    await story.hear(other)
+    [enrolment] = await story.buy(await story.offer(units=1))
+    base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+    for unit in (new_id(), other.units[0].unit_id):
+        assert (await learner.get(f"{base}/{unit}")).status_code == 404
+        assert (await learner.put(f"{base}/{unit}/progress", json={"status": "started"})).status_code == 404
+    unit = (await learner.get(base)).json()["items"][0]["unit_id"]
+    refused = await learner.put(f"{base}/{unit}/progress", json={"status": "not_started"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+async def test_materials_announced_again_change_nothing(learner, story):
+    await story.register()
+    offered = await story.offer()
+    materials = story.materials(offered, 2)
+    await story.hear(materials, materials)
+    [enrolment] = await story.buy(offered)
+    assert len((await learner.get(f"/v1/enrolments/{enrolment.enrolment_id}/units")).json()["items"]) == 2
+
+
+# --- the study record
+
+
+async def test_the_study_record_tells_everything_in_one_read(learner, story):
+    await story.register()
+    offered = await story.offer(units=2, title="Data Engineering")
+    [enrolment] = await story.buy(offered)
+    await story.hear(story.payment(offered))
+    submission = story.submission(enrolment)
+    credit = story.credit(enrolment, submission.submission_id)
+    await story.hear(credit, story.result(enrolment, submission, "68"), submission)
+
+    body = (await learner.get("/v1/study-record")).json()
+
+    [study] = body["enrolments"]
+    assert (study["course"]["title"], study["status"]) == ("Data Engineering", "completed")
+    assert study["progress"]["units"] == 2
+    assert [one["status"] for one in study["submissions"]] == ["received"]
+    assert [(one["mark"], one["standing"]) for one in study["results"]] == [("68", "ratified")]
+    assert [one["reason_code"] for one in body["not_activated"]] == ["already_enrolled"]
+    assert (body["credits_total"], body["credits"][0]["mark"]) == (15, "68")
+    assert (body["badges"], body["awards"], body["award_eligibility"]) == ([], [], [])
+
+
+async def test_operators_compare_records_with_their_rebuild(service, story):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer())
+    async with service.client("operator") as operator:
+        good = (await operator.get("/v1/study-record-comparison", params={"limit": 100})).json()
+        assert (good["compared"], good["differing"], good["next_cursor"]) == (1, [], None)
+        enrolment.status = "failed"  # as if something had gone wrong
+        await story.session.commit()
+        bad = (await operator.get("/v1/study-record-comparison")).json()
+    assert bad["differing"] == [str(story.learner_id)]
+
+
+async def test_an_advisor_asking_for_a_stranger_gets_404(service, story):
+    async with service.client("advisor") as advisor:
+        answer = await advisor.get(f"/v1/learners/{new_id()}/study-record")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_registered")
+
+
+# --- races, on a database with real commits
+
+
+async def test_two_registrations_at_once_make_one_learner(live):
+    learner_id = new_id()
+    async with live.client("learner", id=learner_id) as client:
+        answers = await asyncio.gather(*(client.post("/v1/learners", json=FORM) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_story):
+    """Two orders, each delivered to two consumers at once."""
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        await story.register()
+        offered = await story.offer()
+    payments = [story.payment(offered), story.payment(offered)]
+
+    async def hear(paid):
+        async with live.process.database.transaction() as session:
+            await live.service.inbox.receive(session, paid)
+
+    await asyncio.gather(*(hear(paid) for paid in payments * 2))
+
+    async with live.process.database.transaction() as session:
+        story.session = session
+        assert await session.scalar(select(func.count()).select_from(Enrolment)) == 1
+        assert len(await story.announced(EnrolmentActivated)) == 1
+        record = await queries.read_study_record(session, story.learner_id)
+        assert [one.reason_code for one in record.not_activated] == ["already_enrolled"]
+
+
+async def test_a_refund_and_a_withdrawal_at_once_cancel_once(live, new_story):
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        await story.register()
+        paid = story.payment(await story.offer())
+        await story.hear(paid)
+        enrolment = await story.enrolment(paid.lines[0].order_line_id)
+
+    async def refund():
+        async with live.process.database.transaction() as session:
+            await live.service.inbox.receive(session, story.refund(paid, at=paid.confirmed_at + timedelta(hours=1)))
+
+    async with live.client("learner", id=story.learner_id) as client:
+        path = f"/v1/enrolments/{enrolment.enrolment_id}/withdrawal"
+        *answers, _ = await asyncio.gather(client.post(path), client.post(path), refund())
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert [answer.status_code for answer in answers].count(201) <= 1
+    async with live.process.database.transaction() as session:
+        story.session = session
+        assert len(await story.announced(EnrolmentCancelled)) == 1
+        await story.assert_record_stands()
+
+
+async def test_finishing_a_unit_many_times_at_once_is_one_step(live, new_story):
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        await story.register()
+        [enrolment] = await story.buy(await story.offer(units=2))
+    async with live.client("learner", id=story.learner_id) as client:
+        base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+        unit = (await client.get(base)).json()["items"][0]["unit_id"]
+        steps = ["started", "finished"] * 3
+        answers = await asyncio.gather(
+            *(client.put(f"{base}/{unit}/progress", json={"status": status}) for status in steps)
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        body = (await client.get(f"/v1/enrolments/{enrolment.enrolment_id}")).json()
+    assert body["progress"] == {"units": 2, "started": 1, "finished": 1, "percent": 50}
+
+
+async def test_every_operation_is_described_with_examples(service):
+    document = service.process.api.openapi()
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert operation["description"]
+    for name in ("ShortForm", "Particulars", "Step", "EnrolmentView", "StudyRecordView", "LearnerView"):
+        properties = document["components"]["schemas"][name]["properties"].values()
+        assert any("examples" in one for one in properties), name

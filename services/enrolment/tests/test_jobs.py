@@ -1,0 +1,137 @@
+"""What happens when time passes."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete
+
+from enrolment.domain import regulations
+from enrolment.jobs import end_unpaid_enrolments, settle_waiting_lines
+from enrolment.tables import CourseVersion, Enrolment, OrderLine
+from shared.events.enrolment import (
+    AccessRevoked,
+    ActivationRefused,
+    EnrolmentActivated,
+    EnrolmentCancelled,
+)
+from shared.ids import new_id
+from shared.jobs import Work
+
+
+@pytest.fixture
+def work(service) -> Work:
+    return Work(service.process.database, {})
+
+
+async def test_a_payer_who_never_registers_gets_the_money_back(story, work, clock):
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    wait = regulations.in_force(clock()).activation_wait
+
+    clock.at += wait - timedelta(seconds=1)
+    await settle_waiting_lines(work)
+    assert await story.announced(ActivationRefused) == []
+
+    clock.advance(seconds=1)
+    await settle_waiting_lines(work)
+    await settle_waiting_lines(work)
+    [refused] = await story.announced(ActivationRefused)
+    assert (refused.order_line_id, refused.reason_code) == (paid.lines[0].order_line_id, "not_registered")
+
+
+async def test_a_course_nobody_announces_is_refused_in_the_end(story, work, clock):
+    await story.register()
+    unknown = (await story.offer()).model_copy(update={"course_version_id": new_id()})
+    paid = story.payment(unknown)
+    await story.hear(paid)
+    clock.at += regulations.in_force(clock()).activation_wait
+    await settle_waiting_lines(work)
+    assert [event.reason_code for event in await story.announced(ActivationRefused)] == ["unknown_course"]
+
+
+async def test_a_line_refunded_while_it_waited_is_closed_without_a_word(story, work, clock):
+    paid = story.payment(await story.offer())
+    await story.hear(paid, story.refund(paid))
+    clock.at += regulations.in_force(clock()).activation_wait
+    await settle_waiting_lines(work)
+    assert await story.announced(ActivationRefused) == []
+    line = await story.session.get(OrderLine, paid.lines[0].order_line_id, populate_existing=True)
+    assert (line.outcome, line.reason_code) == ("refunded", None)
+
+
+async def test_a_course_that_slipped_in_beside_its_payment_is_found(story, work):
+    """The handlers of course and payment ran at once and did not see each other."""
+    await story.register()
+    offered = await story.offer()
+    await story.session.execute(delete(CourseVersion))
+    paid = story.payment(offered)
+    await story.hear(paid)
+    story.session.expunge_all()
+    story.session.add(
+        CourseVersion(
+            **{name: getattr(offered, name) for name in CourseVersion.__table__.columns.keys()}  # noqa: SIM118
+        )
+    )
+    await story.session.commit()
+
+    await settle_waiting_lines(work)
+
+    assert len(await story.announced(EnrolmentActivated)) == 1
+
+
+async def test_money_that_does_not_come_back_in_time_ends_the_enrolment(story, work, clock):
+    await story.register()
+    paid = story.payment(await story.offer())
+    await story.hear(paid, story.reversal(paid))
+    repayment = regulations.in_force(paid.confirmed_at).repayment
+
+    clock.at += repayment - timedelta(seconds=1)
+    await end_unpaid_enrolments(work)
+    assert await story.announced(EnrolmentCancelled) == []
+
+    clock.advance(seconds=1)
+    await end_unpaid_enrolments(work)
+    await end_unpaid_enrolments(work)
+    [cancelled] = await story.announced(EnrolmentCancelled)
+    assert (cancelled.reason_code, cancelled.sequence) == ("payment_lost", 3)
+    assert len(await story.announced(AccessRevoked)) == 1
+    await story.assert_record_stands()
+
+
+async def test_money_that_came_back_in_time_is_left_alone(story, work, clock):
+    await story.register()
+    paid = story.payment(await story.offer())
+    lost = story.reversal(paid)
+    await story.hear(paid, lost, story.settlement(paid, lost.reversed_at + timedelta(days=1)))
+    clock.advance(days=60)
+    await end_unpaid_enrolments(work)
+    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+
+
+async def test_an_enrolment_reinstated_while_the_job_ran_is_left_alone(story, work, clock, monkeypatch):
+    from enrolment import queries
+
+    await story.register()
+    paid = story.payment(await story.offer())
+    lost = story.reversal(paid)
+    await story.hear(paid, lost)
+    clock.advance(days=60)
+    found = queries.suspended_since
+
+    async def and_then_it_is_repaid(session, *args, **options):
+        ids = await found(session, *args, **options)
+        await story.hear(story.settlement(paid, lost.reversed_at + timedelta(days=1)))
+        return ids
+
+    monkeypatch.setattr(queries, "suspended_since", and_then_it_is_repaid)
+    await end_unpaid_enrolments(work)
+    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+
+
+async def test_registering_and_the_job_do_not_activate_twice(story, work):
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    await story.register()
+    await settle_waiting_lines(work)
+    assert len(await story.announced(EnrolmentActivated)) == 1
+    assert isinstance(await story.enrolment(paid.lines[0].order_line_id), Enrolment)
