@@ -1,0 +1,19 @@
+"""Who may do what here."""
+
+from shared.access import Access, anyone, owner, staff
+
+ACCESS: Access = {
+    "read_basket": owner("learner"),
+    "put_basket_item": owner("learner"),
+    "remove_basket_item": owner("learner"),
+    "place_order": owner("learner"),
+    "list_orders": owner("learner"),
+    "read_order": owner("learner", staff=("finance", "advisor")),
+    "start_checkout": owner("learner"),
+    "request_refund": owner("learner"),
+    "retry_refund": staff("finance"),
+    "read_receipt": owner("learner", staff=("finance",)),
+    "receive_payment_notification": anyone(),  # its signature says who it is from
+    "list_unmatched_payments": staff("finance"),
+    "list_ledger": staff("finance"),
+}

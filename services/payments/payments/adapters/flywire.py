@@ -1,0 +1,255 @@
+"""Flywire's REST API, checkout sessions and signed callbacks (developers.flywire.com; what is uncertain is a setting).
+
+No call of it is documented as idempotent, so none is repeated blindly: whoever got ProviderUnavailable looks
+first what became of it.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import httpx
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+
+from payments.adapters.provider import Checkout, CheckoutOrder, ProviderRefused, ProviderUnavailable, Unreadable
+from payments.domain.payments import BadSignature, PaymentFact, ProviderStatus
+from payments.domain.refunds import ProviderRefundStatus, RefundFact
+from shared.clock import Clock, system_clock
+
+DIGEST_HEADER: Final = "X-Flywire-Digest"
+_DEAD: Final = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED}
+KEY_HEADER: Final = "X-Authentication-Key"
+PER_PAGE: Final = 100  # the most Flywire gives
+REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Method(BaseModel):
+    type: str = "unknown"
+
+
+class _Payment(BaseModel):
+    """Amounts are minor units and may come as strings."""
+
+    payment_id: str = Field(pattern=REFERENCE)
+    status: ProviderStatus
+    amount_to: int = Field(ge=0)
+    currency_to: str = Field(min_length=3, max_length=3)
+    external_reference: str = ""
+    payment_method: _Method = _Method()
+    reason_code: str = ""
+
+    def fact(self, at: datetime) -> PaymentFact:
+        return PaymentFact(
+            self.payment_id,
+            self.status,
+            at,
+            self.amount_to,
+            self.currency_to,
+            self.external_reference,
+            self.payment_method.type,
+            self.reason_code,
+        )
+
+
+class _Refund(BaseModel):
+    refund_id: str = Field(pattern=REFERENCE)
+    payment_id: str
+    status: ProviderRefundStatus
+    amount: int = Field(ge=0)
+    external_reference: str = ""
+
+    def fact(self, at: datetime) -> RefundFact:
+        return RefundFact(self.refund_id, self.payment_id, self.status, at, self.amount, self.external_reference)
+
+
+class _Callback(BaseModel):
+    event_type: str
+    event_date: AwareDatetime
+    event_resource: str
+    data: dict[str, Any]  # Any: JSON, read by resource
+
+
+class _Form(BaseModel):
+    url: str
+
+
+class _Session(BaseModel):
+    id: str
+    hosted_form: _Form
+    expires_in_seconds: int
+
+
+class _Confirmed(BaseModel):
+    payment_reference: str
+
+
+class _Payments(BaseModel):
+    payments: list[_Payment]
+
+
+class _Refunds(BaseModel):
+    refunds: list[_Refund]
+
+
+@dataclass(frozen=True)
+class FlywireAccount:
+    """Where and as whom. `secrets` are all that may sign at the moment: two while one is being replaced."""
+
+    url: str
+    api_key: str
+    secrets: Sequence[str]
+    recipient: str
+    recipient_field: str
+    """The field this recipient requires of every payment (each portal has its own); it carries our reference."""
+    notifications_url: str
+    timeout_seconds: float
+
+
+class Flywire:
+    """The PaymentProvider over HTTP."""
+
+    name = "flywire"
+
+    def __init__(
+        self,
+        account: FlywireAccount,
+        *,
+        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._account, self._clock = account, clock
+        self._secrets = [secret.encode() for secret in account.secrets]
+        self._http = httpx.AsyncClient(
+            base_url=f"{account.url.rstrip('/')}/payments/v1",
+            headers={KEY_HEADER: account.api_key},
+            timeout=account.timeout_seconds,
+            transport=transport() if transport else None,
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def create_checkout(self, order: CheckoutOrder, now: datetime) -> Checkout:
+        body = {
+            "type": "one_off",
+            "charge_intent": {"mode": "one_off"},
+            "payor": {
+                "first_name": order.payer.given_name,
+                "last_name": order.payer.family_name,
+                "email": order.payer.email,
+                "country": order.payer.country,
+            },
+            "options": {"form": {"action_button": "pay", "return_url": order.return_url}},
+            "recipient": {
+                "id": self._account.recipient,
+                "fields": [{"id": self._account.recipient_field, "value": order.reference}],
+            },
+            "currency": order.currency,
+            "items": [
+                {"id": item.id, "description": item.description, "amount": item.amount_minor} for item in order.items
+            ],
+            "notifications_url": self._account.notifications_url,
+            "external_reference": order.reference,
+        }
+        session = _read(_Session, await self._ask("POST", "/checkout/sessions", json=body))
+        return Checkout(session.id, session.hosted_form.url, now + timedelta(seconds=session.expires_in_seconds))
+
+    async def confirm_checkout(self, provider_session: str) -> str | None:
+        answer = await self._ask("POST", f"/checkout/sessions/{provider_session}/confirm", allowed=(404, 409, 410, 422))
+        return _read(_Confirmed, answer).payment_reference if answer.is_success else None
+
+    async def expire_checkout(self, provider_session: str) -> None:
+        # What is paid, expired or forgotten there already cannot be paid any more, which is all we want.
+        await self._ask("POST", f"/checkout/sessions/{provider_session}/expire", allowed=(404, 409, 410, 422))
+
+    def parse_notification(self, headers: Mapping[str, str], raw_body: bytes) -> PaymentFact | RefundFact | Unreadable:
+        given = headers.get(DIGEST_HEADER, "").encode("latin-1", "replace")
+        # No early way out: the time taken must not tell which secret almost fitted.
+        if not sum(hmac.compare_digest(sign(raw_body, secret), given) for secret in self._secrets):
+            raise BadSignature("the notification is not signed by the payment provider")
+        try:
+            callback = _Callback.model_validate_json(raw_body)
+            if callback.event_resource.startswith("refund"):
+                return _Refund.model_validate(callback.data).fact(callback.event_date)
+            return _Payment.model_validate(callback.data).fact(callback.event_date)
+        except ValidationError as error:
+            return Unreadable("; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()))
+
+    async def fetch_payment(self, reference: str) -> PaymentFact:
+        asked_at = self._clock()
+        return _read(_Payment, await self._ask("GET", f"/payments/{reference}")).fact(asked_at)
+
+    async def list_payments(self, since: datetime) -> Sequence[PaymentFact]:
+        asked_at, found, page = self._clock(), list[PaymentFact](), 1
+        while True:
+            parameters = {"created_from": since.astimezone(UTC).isoformat(), "page": page, "per_page": PER_PAGE}
+            some = _read(_Payments, await self._ask("GET", "/payments", params=parameters)).payments
+            found += [payment.fact(asked_at) for payment in some]
+            if len(some) < PER_PAGE:
+                return found
+            page += 1
+
+    async def create_refund(self, reference: str, amount_minor: int, our_refund_id: str) -> RefundFact:
+        asked_at = self._clock()
+        body = {
+            "amount": amount_minor,
+            "external_reference": our_refund_id,
+            "notifications_url": self._account.notifications_url,
+        }
+        return _read(_Refund, await self._ask("POST", f"/payments/{reference}/refunds", json=body)).fact(asked_at)
+
+    async def find_refund(self, reference: str, our_refund_id: str) -> RefundFact | None:
+        asked_at = self._clock()
+        refunds = _read(_Refunds, await self._ask("GET", f"/payments/{reference}/refunds")).refunds
+        alive = [one for one in refunds if one.status not in _DEAD and one.external_reference == our_refund_id]
+        return alive[0].fact(asked_at) if alive else None
+
+    async def fetch_refund(self, provider_refund_id: str) -> RefundFact:
+        asked_at = self._clock()
+        return _read(_Refund, await self._ask("GET", f"/refunds/{provider_refund_id}")).fact(asked_at)
+
+    async def cancel_refund(self, provider_refund_id: str) -> None:
+        await self._ask("POST", f"/refunds/{provider_refund_id}/cancel")
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, str | int] | None = None,
+        allowed: Sequence[int] = (),
+    ) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, path, json=json, params=params)
+        except httpx.HTTPError as error:
+            raise ProviderUnavailable(
+                "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
+            ) from error
+        if answer.is_success or answer.status_code in allowed:
+            return answer
+        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+            raise ProviderUnavailable(
+                f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"}
+            )
+        raise ProviderRefused(f"the payment provider answered {answer.status_code}", provider_status=answer.status_code)
+
+
+def sign(raw_body: bytes, secret: bytes) -> bytes:
+    """base64(HMAC-SHA256(raw body, shared secret)), as in the header X-Flywire-Digest."""
+    return base64.b64encode(hmac.digest(secret, raw_body, hashlib.sha256))
+
+
+def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
+    try:
+        return shape.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise ProviderRefused("the payment provider answered something we do not understand") from error

@@ -1,0 +1,449 @@
+"""The HTTP door: basket, orders, checkout, refunds, receipts, the provider's callbacks, and the books."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Query, Request, Response, status
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments import queries
+from payments.adapters.provider import Payer, PaymentProvider
+from payments.commands import basket, checkout, notifications, refunds
+from payments.commands import orders as ordering
+from payments.domain.addresses import Addresses
+from payments.domain.orders import OrderNotPaid
+from payments.domain.payments import BadSignature
+from payments.domain.policy import policy_of
+from payments.domain.refunds import cooling_off_ends
+from payments.tables import Order, OrderLine, Refund
+from shared.database import fetch, now
+from shared.errors import TooLarge
+from shared.web import CallerOf, Content, Idempotent, Instant, Money, Page, Paging, Router, Session, View, resource
+from shared.web.content import Text
+from shared.web.problems import problem
+
+router = Router()
+
+LARGEST_NOTIFICATION = 64 * 1024
+
+Provider = Annotated[PaymentProvider, resource(PaymentProvider)]
+Places = Annotated[Addresses, resource(Addresses)]
+
+
+class NotificationTooLarge(TooLarge):
+    """A provider's callback is a few kilobytes."""
+
+
+ID = "01936f2e-8f57-7cc1-9f0b-0d7d6a3c1e01"
+EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+
+
+class BasketItemView(View):
+    course_id: UUID = Field(examples=[ID])
+    title: str | None = Field(examples=["Statistical Inference"])
+    code: str | None = Field(examples=["DS01"])
+    price: Money | None = Field(description="At this moment; null where the course is not on sale")
+    on_sale: bool = Field(examples=[True])
+    added_at: Instant
+
+
+class BasketView(View):
+    items: list[BasketItemView]
+    totals: list[Money] = Field(description="What is on sale now, summed by currency")
+
+
+class OrderWish(Content):
+    course_ids: list[UUID] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Only these of the basket; all of it by default",
+        examples=[[ID]],
+    )
+
+
+class RefundView(View):
+    refund_id: UUID = Field(examples=[ID])
+    order_line_id: UUID | None = Field(description="Null where a whole payment, or too much of it, goes back")
+    amount: Money
+    reason_code: str = Field(examples=["cooling_off"])
+    status: Literal["requested", "submitting", "submitted", "completed", "failed", "cancelled"] = Field(
+        examples=["requested"]
+    )
+    requested_at: Instant
+    completed_at: Instant | None
+
+    @classmethod
+    def of(cls, refund: Refund) -> "RefundView":
+        return cls.model_validate(
+            {
+                **{name: getattr(refund, name) for name in cls.model_fields if name != "amount"},
+                "amount": Money(amount_minor=refund.amount_minor, currency=refund.currency),
+            }
+        )
+
+
+class OrderLineView(View):
+    order_line_id: UUID = Field(examples=[ID])
+    course_id: UUID
+    course_version_id: UUID
+    code: str = Field(examples=["DS01"])
+    title: str = Field(examples=["Statistical Inference"])
+    list_price: Money
+    discount: Money
+    due: Money
+    enrolment_id: UUID | None = Field(description="Once enrolment has opened access")
+    access_at: Instant | None
+    refundable_until: Instant | None = Field(description="End of the cooling-off period; null while nothing is paid")
+    refund: RefundView | None
+
+
+class OrderView(View):
+    order_id: UUID = Field(examples=[ID])
+    status: Literal["placed", "underpaid", "paid", "expired", "reversed"] = Field(examples=["placed"])
+    total: Money
+    placed_at: Instant
+    quote_ends_at: Instant = Field(description="Until then the prices hold whatever the catalogue says")
+    expires_at: Instant = Field(description="Until then the order can be paid")
+    paid_at: Instant | None
+    receipt_number: str | None = Field(examples=["MC-2026-000123"])
+    lines: list[OrderLineView]
+    returned: list[RefundView] = Field(description="Money that went back without a line: duplicates, overpayment")
+
+
+class PayerWish(Content):
+    email: Text = Field(
+        pattern=EMAIL,
+        max_length=254,
+        description="The confirmation letter goes there",
+        examples=["ada.lovelace@example.org"],
+    )
+    given_name: Text = Field(default="", max_length=100, examples=["Ada"])
+    family_name: Text = Field(default="", max_length=100, examples=["Lovelace"])
+    country: str = Field(default="GB", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["GB"])
+
+
+class CheckoutRequest(Content):
+    payer: PayerWish
+    return_url: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="Where the pay page sends the payer back to; an allowed origin",
+        examples=["http://localhost:8000/"],
+    )
+    accepted_total: int | None = Field(
+        default=None,
+        ge=0,
+        description="In minor units: after 409 price_changed, the `current` total the payer agrees to",
+        examples=[59500],
+    )
+
+
+class CheckoutView(View):
+    order_id: UUID
+    attempt_no: int = Field(examples=[1])
+    amount: Money
+    pay_url: str = Field(description="Send the payer's browser there", examples=["http://localhost:8006/pay/…"])
+    expires_at: Instant | None = Field(description="When the pay page closes")
+
+
+class ReceiptLine(View):
+    code: str = Field(examples=["DS01"])
+    title: str = Field(examples=["Statistical Inference"])
+    paid: Money
+    refunded: Money | None
+
+
+class ReceiptView(View):
+    receipt_number: str = Field(examples=["MC-2026-000123"])
+    order_id: UUID
+    paid_at: Instant
+    method: str = Field(examples=["card"])
+    payment_reference: str = Field(examples=["FWU744586810"])
+    lines: list[ReceiptLine]
+    total: Money
+    refunded: Money
+    vat_treatment: str = Field(examples=["exempt"])
+    vat_reason: str
+
+
+class NotificationReceipt(View):
+    outcome: str = Field(
+        description="applied, known, ignored, asking, duplicate, unmatched or not_understood", examples=["applied"]
+    )
+
+
+class UnmatchedPaymentView(View):
+    unmatched_id: UUID
+    provider: str = Field(examples=["flywire"])
+    reference: str = Field(examples=["FWU744586810"])
+    reason: str = Field(examples=["unknown_reference"])
+    external_reference: str | None
+    provider_status: str | None = Field(examples=["guaranteed"])
+    amount: Money | None
+    first_at: Instant
+    last_at: Instant
+
+
+class EntryView(View):
+    account: str = Field(examples=["sales"])
+    amount_minor: int = Field(description="Debits positive, credits negative", examples=[-49500])
+
+
+class PostingView(View):
+    posting_no: int = Field(examples=[1])
+    kind: str = Field(examples=["sold"])
+    order_id: UUID
+    payment_id: UUID
+    refund_id: UUID | None
+    currency: str = Field(examples=["GBP"])
+    posted_at: Instant
+    entries: list[EntryView] = Field(description="They add up to nothing")
+
+
+@router.get("/v1/basket", operation_id="read_basket")
+async def read_basket(session: Session, caller: CallerOf) -> BasketView:
+    """What the caller means to buy, at present prices."""
+    return await _basket(session, caller.own_id)
+
+
+@router.put("/v1/basket/items/{course_id}", operation_id="put_basket_item")
+async def put_basket_item(course_id: UUID, session: Session, caller: CallerOf) -> BasketView:
+    """Put a course into the basket; a second time changes nothing."""
+    await basket.put_basket_item(session, caller.own_id, course_id)
+    return await _basket(session, caller.own_id)
+
+
+@router.delete(
+    "/v1/basket/items/{course_id}", operation_id="remove_basket_item", status_code=status.HTTP_204_NO_CONTENT
+)
+async def remove_basket_item(course_id: UUID, session: Session, caller: CallerOf) -> None:
+    """Take a course out of the basket; what is not there need not be removed."""
+    await basket.remove_basket_item(session, caller.own_id, course_id)
+
+
+async def _basket(session: AsyncSession, learner_id: UUID) -> BasketView:
+    lines = await queries.basket(session, learner_id, now(session))
+    totals: dict[str, int] = {}
+    for line in lines:
+        if line.offer is not None:
+            totals[line.offer.currency] = totals.get(line.offer.currency, 0) + line.offer.amount_minor
+    return BasketView(
+        items=[
+            BasketItemView(
+                course_id=line.course_id,
+                title=line.title,
+                code=line.code,
+                price=Money.model_validate(line.offer) if line.offer else None,
+                on_sale=line.offer is not None,
+                added_at=line.added_at,
+            )
+            for line in lines
+        ],
+        totals=[Money(amount_minor=amount, currency=currency) for currency, amount in sorted(totals.items())],
+    )
+
+
+@router.post("/v1/orders", operation_id="place_order", status_code=status.HTTP_201_CREATED, dependencies=[Idempotent])
+async def place_order(
+    session: Session, caller: CallerOf, response: Response, wish: OrderWish | None = None
+) -> OrderView:
+    """Order the basket, or a part of it. Its prices then hold until `quote_ends_at`."""
+    order = await ordering.place_order(session, caller.own_id, wish.course_ids if wish else None)
+    response.headers["Location"] = f"/v1/orders/{order.order_id}"
+    return (await _orders(session, [order]))[0]
+
+
+@router.get("/v1/orders", operation_id="list_orders")
+async def list_orders(session: Session, caller: CallerOf, paging: Paging) -> Page[OrderView]:
+    """The caller's orders, the newest first."""
+    found, following = await queries.orders_page(session, caller.own_id, paging)
+    return Page(items=await _orders(session, found), next_cursor=following)
+
+
+@router.get("/v1/orders/{order_id}", operation_id="read_order")
+async def read_order(order_id: UUID, session: Session, caller: CallerOf) -> OrderView:
+    """One order with its lines and what became of them."""
+    order = await fetch(session, Order, order_id)
+    caller.must_own(order.learner_id)
+    return (await _orders(session, [order]))[0]
+
+
+async def _orders(session: AsyncSession, found: Sequence[Order]) -> list[OrderView]:
+    ids = [order.order_id for order in found]
+    lines, returns = await queries.lines_of(session, ids), await queries.refunds_of(session, ids)
+    return [_order_view(order, lines[order.order_id], returns[order.order_id]) for order in found]
+
+
+def _order_view(order: Order, lines: Sequence[OrderLine], returns: Sequence[Refund]) -> OrderView:
+    by_line = {refund.order_line_id: RefundView.of(refund) for refund in returns if refund.order_line_id}
+    policy = policy_of(order.regulations_version)
+
+    def money(amount_minor: int) -> Money:
+        return Money(amount_minor=amount_minor, currency=order.currency)
+
+    return OrderView.model_validate(
+        {
+            **{name: getattr(order, name) for name in OrderView.model_fields if hasattr(order, name)},
+            "total": money(sum(line.due_minor for line in lines)),
+            "lines": [
+                OrderLineView.model_validate(
+                    {
+                        **{name: getattr(line, name) for name in OrderLineView.model_fields if hasattr(line, name)},
+                        "list_price": money(line.list_minor),
+                        "discount": money(line.discount_minor),
+                        "due": money(line.due_minor),
+                        "refundable_until": cooling_off_ends(order.paid_at, line.access_at, policy)
+                        if order.paid_at
+                        else None,
+                        "refund": by_line.get(line.order_line_id),
+                    }
+                )
+                for line in lines
+            ],
+            "returned": [RefundView.of(refund) for refund in returns if refund.order_line_id is None],
+        }
+    )
+
+
+@router.post(
+    "/v1/orders/{order_id}/checkout",
+    operation_id="start_checkout",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[Idempotent],
+)
+async def start_checkout(
+    *, order_id: UUID, wish: CheckoutRequest, session: Session, caller: CallerOf, provider: Provider, places: Places
+) -> CheckoutView:
+    """A pay page for the order. If the quote is over and a price changed: 409 price_changed with both totals."""
+    caller.must_own((await fetch(session, Order, order_id)).learner_id)
+    payer = Payer(wish.payer.email, wish.payer.given_name, wish.payer.family_name, wish.payer.country)
+    back = places.return_url(wish.return_url, order_id)
+    attempt = await checkout.start_checkout(
+        session, provider, order_id, checkout.CheckoutWish(payer, back, wish.accepted_total)
+    )
+    return CheckoutView(
+        order_id=order_id,
+        attempt_no=attempt.attempt_no,
+        amount=Money.model_validate(attempt),
+        pay_url=attempt.pay_url or "",
+        expires_at=attempt.session_expires_at,
+    )
+
+
+@router.post(
+    "/v1/orders/{order_id}/lines/{line_id}/refund",
+    operation_id="request_refund",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[Idempotent],
+)
+async def request_refund(order_id: UUID, line_id: UUID, session: Session, caller: CallerOf) -> RefundView:
+    """Cancel one course within the cooling-off period: access ends now, what was paid for it goes back."""
+    caller.must_own((await fetch(session, Order, order_id)).learner_id)
+    return RefundView.of(await refunds.request_refund(session, order_id, line_id, caller.name))
+
+
+@router.post("/v1/orders/{order_id}/refunds/{refund_id}/retry", operation_id="retry_refund", dependencies=[Idempotent])
+async def retry_refund(order_id: UUID, refund_id: UUID, session: Session) -> RefundView:
+    """Finance sends a refund again that the provider refused."""
+    return RefundView.of(await refunds.retry_refund(session, order_id, refund_id))
+
+
+@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt")
+async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> ReceiptView:
+    """What was paid, how, for what, and what of it went back."""
+    order = await fetch(session, Order, order_id)
+    caller.must_own(order.learner_id)
+    payment = await queries.confirming_payment(session, order_id)
+    if payment is None or order.receipt_number is None or order.paid_at is None:
+        raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
+    view = (await _orders(session, [order]))[0]
+    policy = policy_of(order.regulations_version)
+    returned = [line.refund.amount.amount_minor for line in view.lines if line.refund]
+    return ReceiptView(
+        receipt_number=order.receipt_number,
+        order_id=order_id,
+        paid_at=order.paid_at,
+        method=payment.method,
+        payment_reference=payment.reference,
+        lines=[
+            ReceiptLine(
+                code=line.code, title=line.title, paid=line.due, refunded=line.refund.amount if line.refund else None
+            )
+            for line in view.lines
+        ],
+        total=view.total,
+        refunded=Money(amount_minor=sum(returned), currency=order.currency),
+        vat_treatment=policy.vat_treatment,
+        vat_reason=policy.vat_reason,
+    )
+
+
+@router.post(
+    "/v1/payment-notifications", operation_id="receive_payment_notification", response_model=NotificationReceipt
+)
+async def receive_payment_notification(
+    request: Request, session: Session, provider: Provider, places: Places
+) -> NotificationReceipt | Response:
+    """The payment provider's signed callback. Its signature is checked over the raw bytes before any is read."""
+    body = await _read_capped(request)
+    try:
+        fact = provider.parse_notification(request.headers, body)
+    except BadSignature as refusal:
+        # Answered, not raised: the record of the rejection must be kept.
+        await notifications.reject_notification(session, body)
+        return problem(refusal.status, refusal.code, refusal.title, refusal.detail)
+    outcome = await notifications.receive_notification(session, provider.name, body, fact, places)
+    return NotificationReceipt(outcome=outcome)
+
+
+async def _read_capped(request: Request) -> bytes:
+    """Raises NotificationTooLarge, having read no more than the cap."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_NOTIFICATION:
+            raise NotificationTooLarge(f"a notification has {LARGEST_NOTIFICATION} bytes at most")
+    return bytes(body)
+
+
+@router.get("/v1/unmatched-payments", operation_id="list_unmatched_payments")
+async def list_unmatched_payments(session: Session, paging: Paging) -> Page[UnmatchedPaymentView]:
+    """Money the provider tells of and we cannot place, the newest first; finance looks at each."""
+    found, following = await queries.unmatched_page(session, paging)
+    return Page(
+        items=[
+            UnmatchedPaymentView.model_validate(
+                {
+                    **{name: getattr(one, name) for name in UnmatchedPaymentView.model_fields if name != "amount"},
+                    "amount": Money.model_validate(one) if one.amount_minor is not None and one.currency else None,
+                }
+            )
+            for one in found
+        ],
+        next_cursor=following,
+    )
+
+
+@router.get("/v1/ledger", operation_id="list_ledger")
+async def list_ledger(
+    session: Session,
+    paging: Paging,
+    order_id: Annotated[UUID | None, Query(description="Only this order's postings")] = None,
+) -> Page[PostingView]:
+    """The books, from the first posting on."""
+    found, following = await queries.ledger_page(session, order_id, paging)
+    return Page(
+        items=[
+            PostingView.model_validate(
+                {
+                    **{name: getattr(one.posting, name) for name in PostingView.model_fields if name != "entries"},
+                    "entries": list(one.entries),
+                }
+            )
+            for one in found
+        ],
+        next_cursor=following,
+    )

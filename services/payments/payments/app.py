@@ -1,0 +1,40 @@
+"""The payments service, put together."""
+
+from pathlib import Path
+
+from payments import api
+from payments.access import ACCESS
+from payments.adapters.flywire import Flywire, FlywireAccount
+from payments.adapters.provider import PaymentProvider
+from payments.domain.addresses import Addresses
+from payments.handlers import inbox
+from payments.jobs import jobs
+from payments.settings import Settings
+from shared.service import Service
+
+
+def build(settings: Settings, provider: PaymentProvider | None = None) -> Service:
+    """Basket, orders, checkout, payments, refunds and the ledger; `provider` stands in for Flywire."""
+    provider = provider or Flywire(
+        FlywireAccount(
+            url=settings.provider_url,
+            api_key=settings.provider_api_key.get_secret_value(),
+            secrets=[secret.get_secret_value() for secret in settings.provider_secrets],
+            recipient=settings.provider_recipient,
+            recipient_field=settings.provider_recipient_field,
+            notifications_url=settings.callback_url,
+            timeout_seconds=settings.provider_timeout_seconds,
+        )
+    )
+    return Service(
+        name="payments",
+        title="Payments",
+        description=build.__doc__ or "",
+        settings=settings,
+        versions=Path(__file__).parents[1] / "migrations" / "versions",
+        routers=[api.router],
+        access=ACCESS,
+        inbox=inbox,
+        jobs=jobs,
+        resources={PaymentProvider: provider, Addresses: Addresses(settings.public_url, settings.return_origins)},
+    )

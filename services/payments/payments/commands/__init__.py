@@ -1,0 +1,1 @@
+"""What one may ask of payments: load, decide, store, announce."""

@@ -1,0 +1,91 @@
+"""Letters to the payer: one for each fact."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments.domain.addresses import Addresses
+from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
+from shared.mail import write_letter
+
+
+async def confirm_purchase(session: AsyncSession, order: Order, lines: Sequence[OrderLine], places: Addresses) -> None:
+    """What was bought, for how much, and where the receipt is. Once per order."""
+    if order.payer_email is None:
+        return
+    bought = "\n".join(f"  {line.title} ({line.code})  {money(line.due_minor, order.currency)}" for line in lines)
+    total = money(sum(line.due_minor for line in lines), order.currency)
+    await write_letter(
+        session,
+        kind="payment_confirmed",
+        about=order.order_id,
+        to=order.payer_email,
+        subject="Your payment is confirmed",
+        body=(
+            f"Thank you. Your payment of {total} is confirmed, and access to the following is open:\n\n"
+            f"{bought}\n\n"
+            f"Total paid: {total} (exempt from VAT)\n"
+            f"Receipt {order.receipt_number}: {places.receipt(order.order_id)}\n"
+        ),
+    )
+
+
+async def tell_underpaid(session: AsyncSession, payment: Payment, attempt: CheckoutAttempt, days: int) -> None:
+    await write_letter(
+        session,
+        kind="payment_underpaid",
+        about=payment.payment_id,
+        to=attempt.payer_email,
+        subject="Your payment is less than the price",
+        body=(
+            f"We received {money(payment.amount_minor, payment.currency)} where "
+            f"{money(attempt.amount_minor, attempt.currency)} was due, so access could not be opened.\n\n"
+            "Open the order again and pay the whole price; what has arrived then goes back to you. If you do "
+            f"nothing, it goes back after {days} days.\n"
+        ),
+    )
+
+
+async def tell_reversed(session: AsyncSession, payment: Payment, order: Order) -> None:
+    if order.payer_email is None:
+        return
+    await write_letter(
+        session,
+        kind="payment_reversed",
+        about=f"{payment.payment_id} {payment.revision}",
+        to=order.payer_email,
+        subject="Your payment was withdrawn",
+        body=(
+            f"The payment of {money(payment.amount_minor, payment.currency)} for order {order.order_id} was withdrawn "
+            "by the payment provider. Access is suspended until this is resolved.\n"
+        ),
+    )
+
+
+async def tell_of_refund(session: AsyncSession, refund: Refund, to: str, step: str) -> None:
+    """`step` is requested, received or finished: the payer hears of each once (Flywire asks this of API clients)."""
+    amount = money(refund.amount_minor, refund.currency)
+    subject, body = {
+        "requested": (
+            "Your refund is on its way",
+            f"A refund of {amount} was requested. It goes to where you paid from.",
+        ),
+        "received": ("Your refund is being paid", f"The payment provider has received the refund of {amount}."),
+        "finished": ("Your refund was paid", f"The refund of {amount} was paid to where you paid from."),
+    }[step]
+    await write_letter(
+        session,
+        kind=f"refund_{step}",
+        about=refund.refund_id,
+        to=to,
+        subject=subject,
+        body=f"{body}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
+    )
+
+
+def money(amount_minor: int, currency: str) -> str:
+    """As people read it. Currencies without two decimals are written in minor units, to be exact rather than pretty."""
+    symbol = {"GBP": "£", "EUR": "€", "USD": "$"}.get(currency)
+    if symbol is None:
+        return f"{amount_minor} minor units of {currency}"
+    return f"{symbol}{amount_minor // 100:,}.{amount_minor % 100:02d}"

@@ -1,0 +1,94 @@
+"""Taking in the provider's callbacks: stored raw, applied once."""
+
+import hashlib
+import logging
+
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments.adapters.provider import Unreadable
+from payments.commands.refunds import apply_refund_fact
+from payments.commands.settlement import apply_payment_fact
+from payments.domain.addresses import Addresses
+from payments.domain.payments import PaymentFact
+from payments.domain.refunds import RefundFact
+from payments.tables import Notification, RejectedNotification, UnmatchedPayment
+from shared.database import now
+from shared.ids import new_id
+
+log = logging.getLogger(__name__)
+
+
+async def receive_notification(
+    session: AsyncSession, provider: str, body: bytes, fact: PaymentFact | RefundFact | Unreadable, places: Addresses
+) -> str:
+    """Store a signed callback and apply it, in one transaction; what it came to, in a word.
+
+    The same bytes, or the same event of the same subject, have an effect once: of two at once the second waits
+    for the first and then finds it. Where the provider must be asked, a job asks it after the commit.
+    """
+    digest = hashlib.sha256(body).digest()
+    subject, event_type, event_date = _event_key(fact)
+    stored = await session.scalar(
+        insert(Notification)
+        .values(
+            body_sha256=digest,
+            provider=provider,
+            subject=subject,
+            event_type=event_type,
+            event_date=event_date,
+            body=body,
+            received_at=now(session),
+        )
+        .on_conflict_do_nothing()
+        .returning(Notification.body_sha256)
+    )
+    if stored is None:
+        return "duplicate"
+    match fact:
+        case PaymentFact():
+            outcome = await apply_payment_fact(session, provider, fact, places)
+        case RefundFact():
+            outcome = await apply_refund_fact(session, fact)
+            if outcome == "unmatched":
+                await _park(session, provider, fact.provider_refund_id, "unknown_refund")
+        case Unreadable():
+            log.error("notification not understood", extra={"why": fact.why})
+            await _park(session, provider, digest.hex(), "not_understood")
+            outcome = "not_understood"
+    await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(outcome=outcome))
+    return outcome
+
+
+def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, object, object]:
+    match fact:
+        case PaymentFact():
+            return fact.reference, f"payment_{fact.status}", fact.at
+        case RefundFact():
+            return fact.provider_refund_id, f"refund_{fact.status}", fact.at
+        case Unreadable():
+            return None, None, None
+
+
+async def reject_notification(session: AsyncSession, body: bytes) -> None:
+    """Record that something unsigned or wrongly signed came; of what it said nothing is kept."""
+    at = now(session)
+    log.warning("notification rejected", extra={"size": len(body)})
+    statement = insert(RejectedNotification).values(
+        body_sha256=hashlib.sha256(body).digest(), size=len(body), times=1, first_at=at, last_at=at
+    )
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["body_sha256"], set_={"times": RejectedNotification.times + 1, "last_at": at}
+        )
+    )
+
+
+async def _park(session: AsyncSession, provider: str, reference: str, reason: str) -> None:
+    at = now(session)
+    await session.execute(
+        insert(UnmatchedPayment)
+        .values(unmatched_id=new_id(), provider=provider, reference=reference, reason=reason, first_at=at, last_at=at)
+        .on_conflict_do_update(index_elements=["provider", "reference", "reason"], set_={"last_at": at})
+    )

@@ -1,0 +1,129 @@
+"""Placing an order and letting it expire."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments import queries
+from payments.domain import orders
+from payments.domain.orders import OrderStatus
+from payments.domain.policy import policy_at
+from payments.tables import BasketItem, CheckoutAttempt, Learner, Order, OrderLine
+from shared.database import now, take_turns
+from shared.events.payments import Line, OrderExpired, OrderPlaced
+from shared.ids import new_id
+from shared.messaging import publish
+
+
+async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Sequence[UUID] | None) -> Order:
+    """Order the basket, or those courses of it, at the present prices, which hold for the quote's time.
+
+    Raises NotRegistered, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer.
+    """
+    at = now(session)
+    policy = policy_at(at)
+    await take_turns(session, "basket", learner_id)
+    if await session.get(Learner, learner_id) is None:
+        raise orders.NotRegistered("register as a learner first: POST /v1/learners")
+    in_basket = (
+        await session.scalars(
+            select(BasketItem.course_id)
+            .where(BasketItem.learner_id == learner_id)
+            .order_by(BasketItem.added_at, BasketItem.course_id)
+        )
+    ).all()
+    wanted = in_basket if course_ids is None else list(dict.fromkeys(course_ids))
+    absent = [str(course_id) for course_id in wanted if course_id not in in_basket]
+    if absent:
+        raise orders.NotInBasket("put the course into the basket first", course_ids=absent)
+    offers = await queries.offers(session, wanted, at)
+    orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id))
+
+    order = Order(
+        order_id=new_id(),
+        learner_id=learner_id,
+        status=OrderStatus.PLACED,
+        currency=offers[wanted[0]].currency,
+        placed_at=at,
+        quote_ends_at=at + policy.quote,
+        expires_at=at + policy.order,
+        regulations_version=policy.version,
+    )
+    session.add(order)
+    await session.flush()
+    lines = [
+        OrderLine(
+            order_line_id=new_id(),
+            order_id=order.order_id,
+            position=position,
+            course_id=course_id,
+            course_version_id=offers[course_id].course_version_id,
+            code=offers[course_id].code,
+            title=offers[course_id].title,
+            list_minor=offers[course_id].amount_minor,
+            discount_minor=0,
+            due_minor=offers[course_id].amount_minor,
+        )
+        for position, course_id in enumerate(wanted, start=1)
+    ]
+    session.add_all(lines)
+    await session.execute(
+        delete(BasketItem).where(BasketItem.learner_id == learner_id, BasketItem.course_id.in_(wanted))
+    )
+    publish(
+        session,
+        OrderPlaced(
+            order_id=order.order_id,
+            learner_id=learner_id,
+            lines=tuple(map(announced, lines)),
+            currency=order.currency,
+            expires_at=order.expires_at,
+            placed_at=at,
+        ),
+    )
+    return order
+
+
+async def expire_orders(session: AsyncSession, limit: int) -> int:
+    """Let orders expire that nobody paid in time; their sessions at the provider are then closed."""
+    at = now(session)
+    due = (
+        await session.scalars(
+            select(Order)
+            .where(Order.status == OrderStatus.PLACED, Order.expires_at <= at)
+            .order_by(Order.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    ).all()
+    for order in due:
+        order.status = OrderStatus.EXPIRED
+        publish(session, OrderExpired(order_id=order.order_id, learner_id=order.learner_id, expired_at=at))
+        await close_checkouts(session, order.order_id)
+    return len(due)
+
+
+async def close_checkouts(session: AsyncSession, order_id: UUID, *, but: UUID | None = None) -> None:
+    """Have the order's open sessions at the provider closed soon, so that nobody pays there for nothing."""
+    await session.execute(
+        update(CheckoutAttempt)
+        .where(
+            CheckoutAttempt.order_id == order_id,
+            CheckoutAttempt.status == "open",
+            CheckoutAttempt.attempt_id != but if but else CheckoutAttempt.attempt_id.is_not(None),
+        )
+        .values(close_at=now(session))
+    )
+
+
+def announced(line: OrderLine) -> Line:
+    return Line(
+        order_line_id=line.order_line_id,
+        course_id=line.course_id,
+        course_version_id=line.course_version_id,
+        list_minor=line.list_minor,
+        discount_minor=line.discount_minor,
+        due_minor=line.due_minor,
+    )

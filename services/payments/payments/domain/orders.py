@@ -1,0 +1,162 @@
+"""Baskets and orders: what may be bought, at which price, for how long."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from payments.domain.policy import Policy
+from shared.errors import Conflict, Invalid, NotFound
+
+
+class OrderStatus(StrEnum):
+    PLACED = "placed"
+    UNDERPAID = "underpaid"
+    """Less arrived than was due; it goes back unless the whole is paid."""
+    PAID = "paid"
+    EXPIRED = "expired"
+    REVERSED = "reversed"
+    """It was paid, and the money is gone again."""
+
+
+PAYABLE = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
+
+
+class CourseUnknown(NotFound):
+    """There is no such course."""
+
+
+class CourseNotOnSale(Conflict):
+    """The course is withdrawn, or has no price yet."""
+
+
+class BasketFull(Conflict):
+    """A basket holds only so many courses."""
+
+
+class BasketEmpty(Conflict):
+    """An order needs at least one course in the basket."""
+
+
+class NotInBasket(Conflict):
+    """Only what is in the basket can be ordered."""
+
+
+class NotRegistered(Conflict):
+    """Only a registered learner orders: the short form and its declaration come first."""
+
+
+class AlreadyBought(Conflict):
+    """The learner has paid for this course, and that enrolment has neither ended nor failed."""
+
+
+class CurrenciesDiffer(Conflict):
+    """One order is paid in one currency."""
+
+
+class PriceChanged(Conflict):
+    """The quote is over and the price is another now; nothing is charged that was not agreed to."""
+
+
+class OrderExpired(Conflict):
+    """The order can no longer be paid; place a new one."""
+
+
+class OrderNotPayable(Conflict):
+    """The order is paid, or its payment was reversed."""
+
+
+class OrderNotPaid(Conflict):
+    """There is a receipt, or a refund, only for what was paid."""
+
+
+class CheckoutRunning(Conflict):
+    """A checkout for this order is being opened at this moment."""
+
+
+class ReturnUrlNotAllowed(Invalid):
+    """The payer may be sent back only to this platform or to a configured front end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A course on sale at its present price."""
+
+    course_id: UUID
+    course_version_id: UUID
+    title: str
+    code: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What a line of an order was offered at. `list_minor` less the discount is due."""
+
+    order_line_id: UUID
+    course_id: UUID
+    list_minor: int
+    discount_minor: int
+
+    @property
+    def due_minor(self) -> int:
+        return self.list_minor - self.discount_minor
+
+
+def check_offers(wanted: Sequence[UUID], offers: Mapping[UUID, Offer], bought: frozenset[UUID]) -> None:
+    """Raises what stands against selling these courses together, naming the courses."""
+    if not wanted:
+        raise BasketEmpty("put a course into the basket first")
+    missing = [str(course_id) for course_id in wanted if course_id not in offers]
+    if missing:
+        raise CourseNotOnSale("not every course is on sale", course_ids=missing)
+    again = [str(course_id) for course_id in wanted if course_id in bought]
+    if again:
+        raise AlreadyBought("a course here is bought already", course_ids=again)
+    if len({offers[course_id].currency for course_id in wanted}) > 1:
+        raise CurrenciesDiffer("order courses of different currencies separately")
+
+
+def check_payable(status: str, expires_at: datetime, now: datetime) -> None:
+    """Raises OrderExpired or OrderNotPayable."""
+    if status == OrderStatus.EXPIRED or (status == OrderStatus.PLACED and now >= expires_at):
+        raise OrderExpired("this order can no longer be paid", expired_at=expires_at.isoformat())
+    if status not in PAYABLE:
+        raise OrderNotPayable(f"the order is {status}", order_status=status)
+
+
+def requote(
+    quoted: Sequence[Quoted], offers: Mapping[UUID, Offer], accepted_minor: int | None, currency: str
+) -> Mapping[UUID, int]:
+    """The list price by line when the quote is over. Raises PriceChanged unless it stayed or is accepted.
+
+    Discounts are in absolute amounts and stay.
+    """
+    now = {line.order_line_id: offers[line.course_id].amount_minor for line in quoted}
+    before, after = (
+        sum(line.due_minor for line in quoted),
+        sum(now[line.order_line_id] - line.discount_minor for line in quoted),
+    )
+    if any(line.list_minor != now[line.order_line_id] for line in quoted) and accepted_minor != after:
+        raise PriceChanged(
+            "the price changed after the quote ended; accept the new total or leave the order",
+            quoted={"amount_minor": before, "currency": currency},
+            current={"amount_minor": after, "currency": currency},
+            lines=[
+                {
+                    "order_line_id": str(line.order_line_id),
+                    "course_id": str(line.course_id),
+                    "quoted_minor": line.list_minor,
+                    "current_minor": now[line.order_line_id],
+                }
+                for line in quoted
+            ],
+        )
+    return now
+
+
+def receipt_number(number: int, at: datetime, policy: Policy) -> str:
+    """The year is the one in the policy's time zone."""
+    return f"MC-{at.astimezone(policy.time_zone).year}-{number:06d}"

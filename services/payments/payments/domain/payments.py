@@ -1,0 +1,155 @@
+"""From the provider's word to our states. A provider's facts come late, twice, in any order, and change their mind."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from payments.domain.policy import Policy
+from shared.errors import Unauthenticated
+
+
+class BadSignature(Unauthenticated):
+    """The notification is not signed with a secret of ours."""
+
+
+class ProviderStatus(StrEnum):
+    """Flywire's payment statuses (developers.flywire.com, notifications-payment-status)."""
+
+    INITIATED = "initiated"
+    AUTHORIZED = "authorized"
+    ADJUSTED = "adjusted"
+    PROCESSED = "processed"
+    GUARANTEED = "guaranteed"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    REVERSED = "reversed"
+
+
+RANK: Final = {status: rank for rank, status in enumerate(ProviderStatus)}
+
+_P = ProviderStatus
+_WAITING: Final = frozenset(
+    {_P.AUTHORIZED, _P.ADJUSTED, _P.PROCESSED, _P.GUARANTEED, _P.DELIVERED, _P.CANCELLED, _P.FAILED}
+)
+FOLLOWS: Final = {
+    _P.INITIATED: _WAITING,
+    _P.AUTHORIZED: _WAITING,
+    _P.ADJUSTED: _WAITING,
+    _P.PROCESSED: frozenset({_P.GUARANTEED, _P.DELIVERED, _P.CANCELLED, _P.FAILED, _P.REVERSED}),
+    _P.GUARANTEED: frozenset({_P.DELIVERED, _P.REVERSED}),
+    _P.DELIVERED: frozenset({_P.REVERSED}),
+    # Documented: late money revives a cancelled payment.
+    _P.CANCELLED: frozenset({_P.INITIATED, _P.PROCESSED}),
+    _P.FAILED: frozenset[ProviderStatus](),
+    _P.REVERSED: frozenset[ProviderStatus](),
+}
+"""What may follow what without asking. Anything else contradicts what we know, and the provider is asked."""
+
+
+class State(StrEnum):
+    AWAITING_FUNDS = "awaiting_funds"
+    CAPTURING = "capturing"
+    CONFIRMED = "confirmed"
+    SETTLED = "settled"
+    FAILED_ATTEMPT = "failed_attempt"
+    LOST = "lost"
+
+
+FUNDED: Final = frozenset({State.CONFIRMED, State.SETTLED})
+
+
+class Use(StrEnum):
+    """What became of money that arrived."""
+
+    ORDER = "order"
+    DUPLICATE = "duplicate"
+    UNDERPAID = "underpaid"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFact:
+    """What the provider says of one payment. Amounts are minor units of what reaches the recipient."""
+
+    reference: str
+    status: ProviderStatus
+    at: datetime
+    amount_minor: int
+    currency: str
+    external_reference: str
+    method: str
+    reason_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The last fact applied to a payment."""
+
+    status: ProviderStatus
+    at: datetime
+
+
+class Verdict(Enum):
+    APPLY = auto()
+    KNOWN = auto()
+    """It says what we know."""
+    IGNORE = auto()
+    """Paid out; nothing but a reversal changes that."""
+    ASK = auto()
+    """Older than, as old as, or against what we know: the provider is asked, nothing is guessed."""
+
+
+def judge(last: Standing | None, fact: PaymentFact, *, fetched: bool) -> Verdict:
+    """What to do with a fact. A fetched one is the provider's present word and needs no order."""
+    if last is None:
+        return Verdict.APPLY
+    if fact.status == last.status:
+        return Verdict.KNOWN
+    if last.status is ProviderStatus.DELIVERED and fact.status is not ProviderStatus.REVERSED:
+        return Verdict.IGNORE
+    if fetched:
+        return Verdict.APPLY
+    newer = (fact.at, RANK[fact.status]) > (last.at, RANK[last.status])
+    return Verdict.APPLY if newer and fact.status in FOLLOWS[last.status] else Verdict.ASK
+
+
+def state_of(status: ProviderStatus, method: str, before: State | None, policy: Policy) -> State:
+    """Our state; a payment that dies after it was confirmed is lost, one that dies before was only an attempt."""
+    match status:
+        case ProviderStatus.PROCESSED:
+            sure = policy.confirming_status(method) == ProviderStatus.PROCESSED
+            return State.CONFIRMED if sure or before in FUNDED else State.CAPTURING
+        case ProviderStatus.GUARANTEED:
+            return State.CONFIRMED
+        case ProviderStatus.DELIVERED:
+            return State.SETTLED
+        case ProviderStatus.REVERSED:
+            return State.LOST
+        case ProviderStatus.CANCELLED | ProviderStatus.FAILED:
+            return State.LOST if before in FUNDED or before is State.LOST else State.FAILED_ATTEMPT
+        case ProviderStatus.INITIATED | ProviderStatus.AUTHORIZED | ProviderStatus.ADJUSTED:
+            return State.LOST if before in FUNDED else State.AWAITING_FUNDS
+
+
+def is_final(state: State) -> bool:
+    """Whether nothing more is expected; a dead attempt may still come back, and says so itself."""
+    return state in {State.SETTLED, State.LOST, State.FAILED_ATTEMPT}
+
+
+def use_of(
+    *, received_minor: int, due_minor: int, same_currency: bool, confirmed: bool, open_: bool, sellable: bool
+) -> Use:
+    """What to do with money that arrived.
+
+    `confirmed`: another payment paid the order. `open_`: the order had not expired. `sellable`: it could be
+    placed today.
+    """
+    if confirmed:
+        return Use.DUPLICATE
+    if not open_ and not sellable:
+        return Use.LATE
+    if not same_currency or received_minor < due_minor:
+        return Use.UNDERPAID
+    return Use.ORDER

@@ -1,0 +1,92 @@
+"""The regulations on money as data: one JSON document a version, immutable once in effect."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version, pinned on an order when it is placed."""
+
+    version: str
+    effective_from: datetime
+    courses_at_most: int
+    quote: timedelta
+    """How long an order's prices hold."""
+    order: timedelta
+    """How long an order can be paid."""
+    confirm_at: Mapping[str, str]
+    """Payment method -> provider status at which the money is certain enough; `otherwise` for the others."""
+    underpaid_refund_after: timedelta
+    cooling_off_days: int
+    time_zone: ZoneInfo
+    ask_after: tuple[timedelta, ...]
+    """When the provider is asked about a payment it has said nothing of, after the checkout began."""
+    ask_every: timedelta
+    ask_until_after_expiry: timedelta
+    ask_unsettled_every: timedelta
+    keep_rejections: timedelta
+    keep_notification_bodies: timedelta
+    vat_treatment: str
+    vat_reason: str
+
+    def confirming_status(self, method: str) -> str:
+        return self.confirm_at.get(method, self.confirm_at["otherwise"])
+
+    def next_question(self, asked: int, began_at: datetime, now: datetime) -> datetime:
+        """When to ask the provider again after `asked` questions about what began then."""
+        if asked < len(self.ask_after):
+            return max(began_at + self.ask_after[asked], now)
+        return now + self.ask_every
+
+
+def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
+    asking, keep = document["asking"], document["keep"]
+    return Policy(
+        version=document["version"],
+        effective_from=datetime.fromisoformat(document["effective_from"]),
+        courses_at_most=document["basket"]["courses_at_most"],
+        quote=timedelta(minutes=document["quote_minutes"]),
+        order=timedelta(minutes=document["order_minutes"]),
+        confirm_at=document["confirm_at"],
+        underpaid_refund_after=timedelta(days=document["underpaid"]["refund_after_days"]),
+        cooling_off_days=document["cooling_off"]["days"],
+        time_zone=ZoneInfo(document["cooling_off"]["time_zone"]),
+        ask_after=tuple(timedelta(minutes=minutes) for minutes in asking["minutes"]),
+        ask_every=timedelta(minutes=asking["then_every_minutes"]),
+        ask_until_after_expiry=timedelta(days=asking["days_after_expiry"]),
+        ask_unsettled_every=timedelta(minutes=asking["unsettled_every_minutes"]),
+        keep_rejections=timedelta(days=keep["rejections_days"]),
+        keep_notification_bodies=timedelta(days=keep["notification_bodies_days"]),
+        vat_treatment=document["vat"]["treatment"],
+        vat_reason=document["vat"]["reason"],
+    )
+
+
+@cache
+def versions() -> Mapping[str, Policy]:
+    """Every version this release knows, oldest first."""
+    folder = files("payments") / "regulations"
+    found = [parse(json.loads(file.read_text())) for file in folder.iterdir() if file.name.endswith(".json")]
+    return {policy.version: policy for policy in sorted(found, key=lambda policy: policy.effective_from)}
+
+
+def policy_at(instant: datetime) -> Policy:
+    """The version in force: the latest whose effective date is not after the instant.
+
+    Raises LookupError before the first one.
+    """
+    in_force = [policy for policy in versions().values() if policy.effective_from <= instant]
+    if not in_force:
+        raise LookupError(f"no regulations were in force at {instant}")
+    return in_force[-1]
+
+
+def policy_of(version: str) -> Policy:
+    return versions()[version]

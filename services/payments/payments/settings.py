@@ -1,0 +1,31 @@
+"""Settings of payments, from the environment: `MC_PROVIDER_URL` and so on."""
+
+from pydantic import Field, SecretStr
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    provider_url: str = Field(
+        default="http://localhost:8006", description="The payment provider's API; the sandbox provider in development"
+    )
+    provider_api_key: SecretStr = Field(description="Sent as X-Authentication-Key")
+    provider_secrets: list[SecretStr] = Field(
+        min_length=1, description="Shared secrets that may sign callbacks, as JSON; two while one is being replaced"
+    )
+    provider_recipient: str = Field(default="FWU", description="The portal that receives the money")
+    provider_recipient_field: str = Field(
+        default="order_reference", description="The field that portal requires of every payment"
+    )
+    provider_timeout_seconds: float = Field(default=8.0, gt=0, lt=25)
+    notifications_url: str | None = Field(
+        default=None, description="Where the provider sends callbacks; by default under public_url"
+    )
+    return_origins: list[str] = Field(
+        default_factory=list,
+        description="Origins of front ends a payer may be sent back to, as JSON, besides public_url's own",
+    )
+
+    @property
+    def callback_url(self) -> str:
+        return self.notifications_url or f"{self.public_url.rstrip('/')}/v1/payment-notifications"

@@ -1,0 +1,291 @@
+"""What payments keeps: columns and constraints, no behaviour."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, LargeBinary, MetaData, Text, text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.database import TableBase, new_metadata
+
+
+class Base(TableBase):
+    __abstract__ = True
+    metadata: ClassVar[MetaData] = new_metadata()
+
+
+class OfferedCourse(Base):
+    """Our copy of what the catalogue sells. The withdrawal may be heard before the course itself."""
+
+    __tablename__ = "offered_courses"
+
+    course_id: Mapped[UUID] = mapped_column(primary_key=True)
+    course_version_id: Mapped[UUID | None]
+    version: Mapped[int | None]
+    code: Mapped[str | None] = mapped_column(Text)
+    title: Mapped[str | None] = mapped_column(Text)
+    withdrawn_at: Mapped[datetime | None]
+
+
+class Price(Base):
+    """The price of a course from an instant on."""
+
+    __tablename__ = "prices"
+    __table_args__ = (Index(None, "course_id", "valid_from"),)
+
+    price_id: Mapped[UUID] = mapped_column(primary_key=True)
+    course_id: Mapped[UUID]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(Text)
+    valid_from: Mapped[datetime]
+
+
+class Learner(Base):
+    """Who has filled in the short form, and so may order."""
+
+    __tablename__ = "learners"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    registered_at: Mapped[datetime]
+
+
+class EndedEnrolment(Base):
+    """An enrolment that was cancelled or failed: its course may be bought again."""
+
+    __tablename__ = "ended_enrolments"
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    course_id: Mapped[UUID]
+    ended_at: Mapped[datetime]
+
+
+class BasketItem(Base):
+    __tablename__ = "basket_items"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    course_id: Mapped[UUID] = mapped_column(primary_key=True)
+    added_at: Mapped[datetime]
+
+
+class Order(Base):
+    """`status` is the state of the purchase; its lines and their prices are fixed by it."""
+
+    __tablename__ = "orders"
+    __table_args__ = (Index(None, "learner_id", "placed_at"), Index(None, "status", "expires_at"))
+
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    status: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str] = mapped_column(Text)
+    placed_at: Mapped[datetime]
+    quote_ends_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    regulations_version: Mapped[str] = mapped_column(Text)
+    paid_at: Mapped[datetime | None]
+    payer_email: Mapped[str | None] = mapped_column(Text)
+    receipt_number: Mapped[str | None] = mapped_column(Text, unique=True)
+
+
+class OrderLine(Base):
+    __tablename__ = "order_lines"
+    __table_args__ = (
+        Unique("order_id", "course_id"),
+        CheckConstraint("due_minor = list_minor - discount_minor and due_minor >= 0", name="due"),
+    )
+
+    order_line_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
+    position: Mapped[int]
+    course_id: Mapped[UUID]
+    course_version_id: Mapped[UUID]
+    code: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    list_minor: Mapped[int] = mapped_column(BigInteger)
+    discount_minor: Mapped[int] = mapped_column(BigInteger, default=0)
+    due_minor: Mapped[int] = mapped_column(BigInteger)
+    enrolment_id: Mapped[UUID | None]
+    access_at: Mapped[datetime | None]
+
+
+class CheckoutAttempt(Base):
+    """One session at the provider. It is on record before the provider is asked, for a time-out may have made it.
+
+    `quote` is the list price by line that the payer was shown.
+    """
+
+    __tablename__ = "checkout_attempts"
+    __table_args__ = (
+        Unique("order_id", "attempt_no"),
+        Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
+        Index(None, "close_at", postgresql_where=text("close_at is not null")),
+    )
+
+    attempt_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
+    attempt_no: Mapped[int]
+    reference: Mapped[str] = mapped_column(Text, unique=True)
+    status: Mapped[str] = mapped_column(Text)
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(Text)
+    quote: Mapped[dict[str, int]] = mapped_column(JSONB)
+    payer_email: Mapped[str] = mapped_column(Text)
+    return_url: Mapped[str] = mapped_column(Text)
+    provider_session: Mapped[str | None] = mapped_column(Text)
+    pay_url: Mapped[str | None] = mapped_column(Text)
+    session_expires_at: Mapped[datetime | None]
+    started_at: Mapped[datetime]
+    asked: Mapped[int] = mapped_column(default=0)
+    ask_at: Mapped[datetime | None]
+    close_at: Mapped[datetime | None]
+
+
+class Payment(Base):
+    """Money at the provider under its reference. `revision` counts applied facts."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        Unique("provider", "reference"),
+        Index(None, "order_id"),
+        Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
+    )
+
+    payment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str] = mapped_column(Text)
+    reference: Mapped[str] = mapped_column(Text)
+    attempt_id: Mapped[UUID] = mapped_column(ForeignKey(CheckoutAttempt.attempt_id))
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
+    state: Mapped[str] = mapped_column(Text)
+    use: Mapped[str | None] = mapped_column(Text)
+    provider_status: Mapped[str] = mapped_column(Text)
+    status_at: Mapped[datetime]
+    revision: Mapped[int]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(Text)
+    method: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[datetime]
+    funded_at: Mapped[datetime | None]
+    asked: Mapped[int] = mapped_column(default=0)
+    ask_at: Mapped[datetime | None]
+
+
+class Confirmation(Base):
+    """The payment that paid an order. One row an order, ever: this is what makes PaymentConfirmed unique."""
+
+    __tablename__ = "order_confirmations"
+
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id), primary_key=True)
+    payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id), unique=True)
+    confirmed_at: Mapped[datetime]
+
+
+class Notification(Base):
+    """A signed callback, raw. The provider gives no event id: the same bytes, or the same event, are a repeat."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (Unique("provider", "subject", "event_type", "event_date"),)
+
+    body_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    provider: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str | None] = mapped_column(Text)
+    event_type: Mapped[str | None] = mapped_column(Text)
+    event_date: Mapped[datetime | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime]
+    outcome: Mapped[str | None] = mapped_column(Text)
+
+
+class RejectedNotification(Base):
+    """A callback whose signature is none of ours. Its body is neither read nor kept."""
+
+    __tablename__ = "rejected_notifications"
+
+    body_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    size: Mapped[int]
+    times: Mapped[int]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+
+class UnmatchedPayment(Base):
+    """What the provider says and we cannot place; a person in finance looks at it."""
+
+    __tablename__ = "unmatched_payments"
+    __table_args__ = (Unique("provider", "reference", "reason"),)
+
+    unmatched_id: Mapped[UUID] = mapped_column(primary_key=True)
+    provider: Mapped[str] = mapped_column(Text)
+    reference: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    external_reference: Mapped[str | None] = mapped_column(Text)
+    provider_status: Mapped[str | None] = mapped_column(Text)
+    amount_minor: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str | None] = mapped_column(Text)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+
+class Refund(Base):
+    """Money that goes back, for a line once, or for a payment that pays for nothing once."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="amount"),
+        Index("uq_refunds_line", "order_line_id", unique=True, postgresql_where=text("order_line_id is not null")),
+        Index("uq_refunds_payment", "payment_id", unique=True, postgresql_where=text("order_line_id is null")),
+        Index(
+            "uq_refunds_active",
+            "payment_id",
+            unique=True,
+            postgresql_where=text("status in ('submitting', 'submitted')"),
+        ),
+        Index(None, "status", "requested_at"),
+        Index(None, "order_id"),
+    )
+
+    refund_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
+    order_line_id: Mapped[UUID | None] = mapped_column(ForeignKey(OrderLine.order_line_id))
+    payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id))
+    learner_id: Mapped[UUID]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str] = mapped_column(Text)
+    requested_by: Mapped[str] = mapped_column(Text)
+    requested_at: Mapped[datetime]
+    status: Mapped[str] = mapped_column(Text)
+    provider_refund_id: Mapped[str | None] = mapped_column(Text, unique=True)
+    provider_status: Mapped[str | None] = mapped_column(Text)
+    status_at: Mapped[datetime | None]
+    submitted_at: Mapped[datetime | None]
+    ask_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    failure_code: Mapped[str | None] = mapped_column(Text)
+
+
+class Posting(Base):
+    """One happening in the ledger; its entries add up to nothing (checked by the database at commit)."""
+
+    __tablename__ = "ledger_postings"
+    __table_args__ = (Index(None, "payment_id"), Index(None, "order_id"))
+
+    posting_no: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    cause: Mapped[str] = mapped_column(Text, unique=True)
+    kind: Mapped[str] = mapped_column(Text)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
+    payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id))
+    refund_id: Mapped[UUID | None] = mapped_column(ForeignKey(Refund.refund_id))
+    currency: Mapped[str] = mapped_column(Text)
+    posted_at: Mapped[datetime]
+
+
+class Entry(Base):
+    __tablename__ = "ledger_entries"
+
+    posting_no: Mapped[int] = mapped_column(ForeignKey(Posting.posting_no), primary_key=True)
+    account: Mapped[str] = mapped_column(Text, primary_key=True)
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
