@@ -1,0 +1,440 @@
+"""A payment provider that moves no money: sessions, payments that advance by themselves, refunds, callbacks.
+
+Shapes and statuses are Flywire's (developers.flywire.com: checkout sessions, payments, refunds, notifications).
+"""
+
+import asyncio
+import base64
+import hashlib
+import heapq
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from embedded.provider.books import Books, Record
+from embedded.provider.settings import Settings
+from shared.clock import Clock
+
+MAGIC = {
+    "SANDBOX_TO_GUARANTEED_STATUS": ("initiated", "processed", "guaranteed"),
+    "SANDBOX_TO_DELIVERED_STATUS": ("initiated", "processed", "guaranteed", "delivered"),
+    "SANDBOX_TO_CANCEL_STATUS": ("initiated", "cancelled"),
+    "SANDBOX_CANCELLED_BACK_TO_PROCESS_STATUS": (
+        "initiated",
+        "cancelled",
+        "initiated",
+        "processed",
+        "guaranteed",
+        "delivered",
+    ),
+    "SANDBOX_TO_VERIFICATION_FAILED": ("initiated", "processed", "cancelled"),
+}
+"""The payer's first name decides what becomes of a payment (Flywire's own sandbox does it so)."""
+
+LIVES = {
+    "card": ("initiated", "processed", "guaranteed", "delivered"),
+    "bank_transfer": ("initiated", "guaranteed", "delivered"),
+}
+AT_ONCE = {"initiated", "processed"}
+ACTIVE_REFUND = {"initiated", "received"}
+FINAL_REFUND = {"finished", "cancelled", "returned"}
+
+
+class NotPossible(Exception):
+    """The provider's refusal; answered as problem JSON."""
+
+    def __init__(self, status: int, type_: str, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.status, self.type, self.message, self.param = status, type_, message, param
+
+
+@dataclass
+class CallbackMode:
+    """How callbacks go out at the moment; set by the control API."""
+
+    mode: str = "deliver"
+    """deliver, drop (lost on the way, never retried), hold (until released)."""
+    copies: int = 1
+    delay_seconds: float = 0.0
+
+
+@dataclass
+class NextFailure:
+    """How the next calls of an operation fail."""
+
+    operation: str
+    times: int
+    seconds: float
+    """How long the answer takes before it is 504; the client may have given up."""
+    takes_effect: bool
+
+
+class Sandbox:
+    def __init__(self, settings: Settings, http: httpx.AsyncClient, clock: Clock) -> None:
+        self.settings, self.http, self.clock = settings, http, clock
+        self.books = Books(settings.file)
+        self.callbacks = CallbackMode()
+        self.failures: list[NextFailure] = []
+        self._agenda: list[tuple[datetime, int, str, str]] = []
+        self._count = 0
+        self._wake = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._at_once = asyncio.Semaphore(20)
+        self._resume()
+
+    # sessions
+
+    def create_session(self, wish: Record) -> Record:
+        id_ = secrets.token_hex(16)
+        now = self.clock()
+        session: Record = {
+            "id": id_,
+            "status": "open",
+            "payor": wish["payor"],
+            "items": wish["items"],
+            "amount": sum(item["amount"] for item in wish["items"]),
+            "currency": wish["currency"],
+            "recipient": wish["recipient"],
+            "return_url": wish["options"]["form"].get("return_url"),
+            "notifications_url": wish["notifications_url"],
+            "external_reference": wish["external_reference"],
+            "created_at": _stamp(now),
+            "expires_at": _stamp(now + timedelta(minutes=self.settings.session_minutes)),
+            "payment_id": None,
+        }
+        self.books.put("session", id_, session)
+        return session
+
+    def session(self, id_: str) -> Record:
+        session = self.books.get("session", id_)
+        if session is None:
+            raise NotPossible(404, "not_found", "There is no such session")
+        if session["status"] == "open" and _instant(session["expires_at"]) <= self.clock():
+            session["status"] = "expired"
+            self.books.put("session", id_, session)
+        return session
+
+    def expire_session(self, id_: str) -> Record:
+        session = self.session(id_)
+        if session["status"] == "paid":
+            raise NotPossible(422, "invalid_status", "The session is paid")
+        session["status"] = "expired"
+        self.books.put("session", id_, session)
+        return session
+
+    def pay(self, id_: str, *, first_name: str, last_name: str, method: str, amount: int | None = None) -> Record:
+        """The payer has finished the form: a payment exists from here on, under its reference."""
+        session = self.session(id_)
+        if session["status"] != "open":
+            raise NotPossible(422, "invalid_status", f"The session is {session['status']}")
+        reference = self._reference(session["recipient"]["id"])
+        amount = session["amount"] if amount is None else amount
+        payment: Record = {
+            "payment_id": reference,
+            "session_id": id_,
+            "status": None,
+            "amount_from": amount,
+            "currency_from": session["currency"],
+            "amount_to": amount,
+            "currency_to": session["currency"],
+            "external_reference": session["external_reference"],
+            "country": session["payor"].get("country", "GB"),
+            "payment_method": {"type": method, "brand": "visa", "last_four_digits": "1111"}
+            if method == "card"
+            else {"type": method},
+            "payer": {**session["payor"], "first_name": first_name, "last_name": last_name},
+            "fields": {field["id"]: field["value"] for field in session["recipient"].get("fields", [])},
+            "notifications_url": session["notifications_url"],
+            "created_at": _stamp(self.clock()),
+            "history": [],
+            "plan": list(MAGIC.get(first_name.strip(), LIVES[method])),
+        }
+        session["status"], session["payment_id"] = "paid", reference
+        self.books.put("session", id_, session)
+        self.books.put("payment", reference, payment)
+        self._advance(payment)
+        return payment
+
+    def _reference(self, recipient: str) -> str:
+        while True:
+            reference = f"{recipient}{secrets.randbelow(10**9):09d}"
+            if self.books.get("payment", reference) is None:
+                return reference
+
+    # payments
+
+    def payment(self, reference: str) -> Record:
+        payment = self.books.get("payment", reference)
+        if payment is None:
+            raise NotPossible(404, "not_found", "There is no such payment")
+        return payment
+
+    def payments(self, created_from: datetime | None) -> list[Record]:
+        found = sorted(self.books.all("payment"), key=lambda one: (one["created_at"], one["payment_id"]))
+        return [one for one in found if created_from is None or _instant(one["created_at"]) >= created_from]
+
+    def set_status(self, payment: Record, status: str, *, at: datetime | None = None, reason_code: str = "") -> None:
+        """What happened to a payment; the callback tells of it."""
+        at = at or self.clock()
+        payment["status"] = status
+        payment["reason_code"] = reason_code
+        payment["history"].append({"status": status, "at": _stamp(at)})
+        self.books.put("payment", payment["payment_id"], payment)
+        data = {name: payment[name] for name in _TOLD_OF_PAYMENT}
+        data["amount_from"], data["amount_to"] = str(payment["amount_from"]), str(payment["amount_to"])
+        self._tell(payment["notifications_url"], status, "payments", at, data)
+
+    def _advance(self, payment: Record) -> None:
+        """Take the steps that are due at once, and note when the next one is."""
+        while payment["plan"] and (payment["plan"][0] in AT_ONCE):
+            self.set_status(payment, payment["plan"].pop(0))
+        self._plan_payment(payment)
+        self.books.put("payment", payment["payment_id"], payment)
+
+    def _plan_payment(self, payment: Record) -> None:
+        if payment["plan"]:
+            later = payment["plan"][0] == "delivered"
+            seconds = self.settings.delivered_after_seconds if later else self.settings.guaranteed_after_seconds
+            payment["step_at"] = _stamp(self.clock() + timedelta(seconds=seconds))
+            self._note(payment["step_at"], "payment", payment["payment_id"])
+
+    # refunds
+
+    def create_refund(self, reference: str, amount: int, external_reference: str, notifications_url: str) -> Record:
+        payment = self.payment(reference)
+        if payment["status"] != "delivered":
+            raise NotPossible(422, "invalid_status", "Only a delivered payment can be refunded")
+        others = self.refunds(reference)
+        if any(refund["status"] in ACTIVE_REFUND for refund in others):
+            raise NotPossible(422, "active_refund", "A refund of this payment is under way")
+        given = sum(refund["amount"] for refund in others if refund["status"] == "finished")
+        if amount < 1 or given + amount > payment["amount_to"]:
+            raise NotPossible(422, "invalid_amount", "More than what is left of the payment", "amount")
+        refund: Record = {
+            "refund_id": f"RF{secrets.randbelow(10**9):09d}",
+            "payment_id": reference,
+            "amount": amount,
+            "currency": payment["currency_to"],
+            "status": None,
+            "external_reference": external_reference,
+            "notifications_url": notifications_url,
+            "created_at": _stamp(self.clock()),
+            "plan": ["received", "finished"],
+        }
+        self.books.put("refund", refund["refund_id"], refund)
+        self.set_refund_status(refund, "initiated")
+        self._plan_refund(refund)
+        return refund
+
+    def refund(self, id_: str) -> Record:
+        refund = self.books.get("refund", id_)
+        if refund is None:
+            raise NotPossible(404, "not_found", "There is no such refund")
+        return refund
+
+    def refunds(self, reference: str) -> list[Record]:
+        found = [refund for refund in self.books.all("refund") if refund["payment_id"] == reference]
+        return sorted(found, key=lambda one: one["created_at"])
+
+    def cancel_refund(self, id_: str) -> Record:
+        refund = self.refund(id_)
+        if refund["status"] != "initiated":
+            raise NotPossible(422, "invalid_status", f"The refund is {refund['status']}")
+        self.set_refund_status(refund, "cancelled")
+        return refund
+
+    def set_refund_status(self, refund: Record, status: str) -> None:
+        refund["status"] = status
+        if status in FINAL_REFUND:
+            refund["plan"] = []
+        self.books.put("refund", refund["refund_id"], refund)
+        data = {name: refund[name] for name in _TOLD_OF_REFUND}
+        self._tell(refund["notifications_url"], status, "refunds", self.clock(), data)
+
+    def _plan_refund(self, refund: Record) -> None:
+        if refund["plan"]:
+            refund["step_at"] = _stamp(self.clock() + timedelta(seconds=self.settings.refund_step_seconds))
+            self.books.put("refund", refund["refund_id"], refund)
+            self._note(refund["step_at"], "refund", refund["refund_id"])
+
+    # callbacks
+
+    def _tell(self, url: str, event_type: str, resource: str, at: datetime, data: Record) -> None:
+        if not url or self.callbacks.mode == "drop":
+            return
+        event = {"event_type": event_type, "event_date": _stamp(at), "event_resource": resource, "data": data}
+        for _ in range(self.callbacks.copies):
+            delivery: Record = {
+                "id": secrets.token_hex(8),
+                "number": self._next(),
+                "url": url,
+                "body": json.dumps(event, separators=(",", ":")),
+                "tries": 0,
+                "held": self.callbacks.mode == "hold",
+                "due_at": _stamp(self.clock() + timedelta(seconds=self.callbacks.delay_seconds)),
+            }
+            self.books.put("delivery", delivery["id"], delivery)
+            if not delivery["held"]:
+                self._note(delivery["due_at"], "delivery", delivery["id"])
+
+    def release(self, *, newest_first: bool) -> int:
+        """Send what was held back; one after the other by an instant, so that the order is the one asked for."""
+        held = sorted(
+            (one for one in self.books.all("delivery") if one["held"]),
+            key=lambda one: one["number"],
+            reverse=newest_first,
+        )
+        for delivery in held:
+            delivery["held"] = False
+            self.books.put("delivery", delivery["id"], delivery)
+            self._note(_stamp(self.clock()), "delivery", delivery["id"])
+        return len(held)
+
+    async def _deliver(self, id_: str) -> None:
+        delivery = self.books.get("delivery", id_)
+        if delivery is None:
+            return
+        async with self._at_once:
+            delivered = await self._post(delivery["url"], delivery["body"].encode())
+        if delivered or delivery["tries"] >= len(self.settings.retry_seconds):
+            self.books.remove("delivery", id_)
+            return
+        wait = self.settings.retry_seconds[delivery["tries"]]
+        delivery["tries"] += 1
+        delivery["due_at"] = _stamp(self.clock() + timedelta(seconds=wait))
+        self.books.put("delivery", id_, delivery)
+        self._note(delivery["due_at"], "delivery", id_)
+
+    async def _post(self, url: str, body: bytes) -> bool:
+        headers = {
+            "Content-Type": "application/json",
+            "X-Flywire-Digest": sign(body, self.settings.shared_secret.get_secret_value()),
+        }
+        try:
+            answer = await self.http.post(
+                url, content=body, headers=headers, timeout=self.settings.callback_timeout_seconds
+            )
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
+
+    # time
+
+    async def run(self) -> None:
+        """Take each step and send each callback when it is due, for ever."""
+        while True:
+            self._take_due()
+            self._wake.clear()
+            wait: float | None = (self._agenda[0][0] - self.clock()).total_seconds() if self._agenda else None
+            try:
+                async with asyncio.timeout(max(wait, 0.001) if wait is not None else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def run_due(self) -> None:
+        """Everything due at this instant, one callback after the other: what a test steps through."""
+        while self._agenda and self._agenda[0][0] <= self.clock():
+            self._take_due(limit=1)
+            while self._sending:
+                await asyncio.gather(*self._sending)
+
+    def _take_due(self, limit: int | None = None) -> None:
+        taken = 0
+        while self._agenda and self._agenda[0][0] <= self.clock() and taken != limit:
+            _, _, kind, id_ = heapq.heappop(self._agenda)
+            taken += 1
+            if kind == "delivery":
+                task = asyncio.create_task(self._deliver(id_))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+            elif kind == "payment":
+                payment = self.payment(id_)
+                if payment["plan"]:
+                    self.set_status(payment, payment["plan"].pop(0))
+                    self._advance(payment)
+            else:
+                refund = self.refund(id_)
+                if refund["plan"]:
+                    self.set_refund_status(refund, refund["plan"].pop(0))
+                    self._plan_refund(refund)
+
+    def _note(self, at: str, kind: str, id_: str) -> None:
+        heapq.heappush(self._agenda, (_instant(at), self._next(), kind, id_))
+        self._wake.set()
+
+    async def close(self) -> None:
+        for task in list(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        await self.http.aclose()
+        self.books.close()
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _resume(self) -> None:
+        """After a restart: what was under way goes on."""
+        for payment in self.books.all("payment"):
+            if payment["plan"]:
+                self._note(payment["step_at"], "payment", payment["payment_id"])
+        for refund in self.books.all("refund"):
+            if refund["plan"]:
+                self._note(refund["step_at"], "refund", refund["refund_id"])
+        for delivery in self.books.all("delivery"):
+            self._count = max(self._count, delivery["number"])
+            if not delivery["held"]:
+                self._note(delivery["due_at"], "delivery", delivery["id"])
+
+    # failures to order
+
+    def next_failure(self, operation: str) -> NextFailure | None:
+        """The failure ordered for this operation, if any; used up by asking."""
+        for failure in self.failures:
+            if failure.operation == operation and failure.times > 0:
+                failure.times -= 1
+                return failure
+        return None
+
+
+_TOLD_OF_PAYMENT: Sequence[str] = (
+    "payment_id",
+    "amount_from",
+    "currency_from",
+    "amount_to",
+    "currency_to",
+    "status",
+    "external_reference",
+    "country",
+    "payment_method",
+    "fields",
+    "payer",
+    "reason_code",
+)
+_TOLD_OF_REFUND: Sequence[str] = ("refund_id", "payment_id", "amount", "currency", "status", "external_reference")
+
+
+def sign(body: bytes, secret: str) -> str:
+    """base64(HMAC-SHA256(raw body, shared secret)): the header X-Flywire-Digest."""
+    return base64.b64encode(hmac.digest(secret.encode(), body, hashlib.sha256)).decode()
+
+
+def public(record: Record) -> dict[str, Any]:  # Any: JSON
+    """What the API shows of a payment or refund."""
+    hidden = {"plan", "step_at", "session_id", "history", "notifications_url"}
+    return {name: value for name, value in record.items() if name not in hidden}
+
+
+def _stamp(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _instant(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp)
