@@ -93,7 +93,7 @@ class EnrolmentReinstated(
 
 
 class EnrolmentCancelled(
-    Event, type="enrolment.enrolment.cancelled.v1", subject="enrolment_id", heard_by=("assessment",)
+    Event, type="enrolment.enrolment.cancelled.v1", subject="enrolment_id", heard_by=("assessment", "payments")
 ):
     """Final. reason_code: refunded, withdrawn, payment_lost. A submission not yet ratified is voided."""
 
@@ -114,7 +114,7 @@ class EnrolmentCompleted(Event, type="enrolment.enrolment.completed.v1", subject
     completed_at: Instant
 
 
-class EnrolmentFailed(Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id"):
+class EnrolmentFailed(Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id", heard_by=("payments",)):
     """Every attempt is used up; a new enrolment gives new ones."""
 
     enrolment_id: UUID
