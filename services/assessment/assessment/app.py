@@ -1,8 +1,10 @@
+from datetime import timedelta
 from pathlib import Path
 
 from assessment import api
 from assessment.access import ACCESS
 from assessment.adapters.storage import ObjectStorage, open_storage
+from assessment.domain.files import UploadPolicy
 from assessment.handlers import inbox
 from assessment.jobs import jobs
 from assessment.settings import Settings
@@ -21,5 +23,11 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
-        resources={ObjectStorage: open_storage(settings.storage_url), Settings: settings},
+        resources={
+            ObjectStorage: open_storage(settings.storage_url),
+            UploadPolicy: UploadPolicy(
+                longest=timedelta(seconds=settings.upload_seconds),
+                orphan_age=timedelta(hours=settings.orphan_hours),
+            ),
+        },
     )

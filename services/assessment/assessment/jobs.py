@@ -1,9 +1,7 @@
-from datetime import timedelta
-
 from assessment import queries
 from assessment.adapters.storage import ObjectStorage
 from assessment.commands import windows
-from assessment.settings import Settings
+from assessment.domain.files import UploadPolicy
 from shared.jobs import Jobs, Work
 
 jobs = Jobs()
@@ -25,7 +23,7 @@ async def announce_closings(work: Work) -> None:
 async def remove_orphans(work: Work) -> None:
     """Delete stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
     storage = work.resource(ObjectStorage)
-    before = work.now() - timedelta(hours=work.resource(Settings).orphan_hours)
+    before = work.now() - work.resource(UploadPolicy).orphan_age
     async for page in storage.pages():
         old = [stored.key for stored in page if stored.stored_at < before]
         if not old:

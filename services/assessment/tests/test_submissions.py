@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from assessment.adapters.storage import ObjectStorage
+from assessment.domain.files import UploadPolicy
 from assessment.tables import Attempt, Submission
 from shared.events.assessment import AssessmentPassed, AttemptsExhausted, CreditAwarded, SubmissionReceived
 from shared.events.enrolment import EnrolmentReinstated
@@ -146,6 +147,20 @@ async def test_a_file_larger_than_announced_or_allowed_is_refused(story):
             yield b"x" * 1024 * 1024
 
     story.refused(await story.submit(enrolment, endless()), 413, "file_too_large")
+
+
+async def test_an_upload_that_stalls_is_given_up(story, service, session, monkeypatch):
+    brief = UploadPolicy(longest=timedelta(seconds=0.2), orphan_age=timedelta(hours=6))
+    monkeypatch.setitem(service.process.api.state.resources, UploadPolicy, brief)
+    enrolment = await story.enrol()
+    await story.window()
+
+    async def stalls():
+        yield story.pdf()
+        await asyncio.sleep(60)
+
+    story.refused(await story.submit(enrolment, stalls()), 408, "upload_too_slow")
+    assert (await session.scalars(select(Submission))).all() == []
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(story, service, session):

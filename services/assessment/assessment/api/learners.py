@@ -18,9 +18,8 @@ from assessment.api.shapes import (
     window_view,
 )
 from assessment.commands import submissions
-from assessment.domain.files import UploadInterrupted
+from assessment.domain.files import UploadInterrupted, UploadPolicy
 from assessment.domain.windows import WindowClosed, WindowState
-from assessment.settings import Settings
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
 from shared.web import CallerOf, Page, Paging, Router, Session, conditional, resource
@@ -81,7 +80,7 @@ async def submit_work(
     session: Session,
     caller: CallerOf,
     storage: Annotated[ObjectStorage, resource(ObjectStorage)],
-    settings: Annotated[Settings, resource(Settings)],
+    policy: Annotated[UploadPolicy, resource(UploadPolicy)],
     window_id: Annotated[UUID | None, Query(description="The open window that closes first unless given")] = None,
 ) -> ReceiptView | Response:
     """Hand in a file, or replace the one handed in while its window is open. Counted is when its last byte came."""
@@ -97,7 +96,7 @@ async def submit_work(
             filename=filename,
             declared_size=int(declared) if declared.isdecimal() else None,
             chunks=_body(request),
-            seconds=settings.upload_seconds,
+            longest=policy.longest,
         ),
     )
     receipt = receipt_view(submission)

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -30,7 +30,7 @@ class Upload:
     filename: str
     declared_size: int | None
     chunks: AsyncIterator[bytes]
-    seconds: float
+    longest: timedelta
     """How long it may take."""
 
 
@@ -109,10 +109,10 @@ async def _receive(storage: Storage, plan: _Plan, upload: Upload, clock: Clock) 
         whole.append((check.finish(), clock()))
 
     try:
-        async with asyncio.timeout(upload.seconds):
+        async with asyncio.timeout(upload.longest.total_seconds()):
             await storage.put(key, checked())
     except TimeoutError:
-        raise UploadTooSlow(f"an upload may take {upload.seconds:g} seconds") from None
+        raise UploadTooSlow(f"an upload may take {upload.longest}") from None
     [(content, at)] = whole
     return _Received(key, content, at)
 

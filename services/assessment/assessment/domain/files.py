@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 from assessment.domain.regulations import FileKind, Regulations
@@ -41,6 +42,14 @@ class UploadTooSlow(Refusal):
 
     status: ClassVar[int] = 408
     title: ClassVar[str] = "Request timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPolicy:
+    """How long one upload may take, and how old a stored file that no submission names must be to be removed."""
+
+    longest: timedelta
+    orphan_age: timedelta
 
 
 LONGEST_NAME = 200

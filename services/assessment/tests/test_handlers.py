@@ -1,0 +1,155 @@
+import asyncio
+import itertools
+
+import pytest
+from sqlalchemy import func, select
+
+from assessment.handlers import inbox
+from assessment.tables import Attempt, CourseVersion, Decision, Enrolment, EnrolmentState, Mark, Submission
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, SubmissionVoided
+from shared.events.catalogue import CourseUpdated
+from shared.events.enrolment import EnrolmentCancelled, EnrolmentReinstated, EnrolmentSuspended
+from shared.messaging import NotYet
+
+
+async def test_course_versions_are_copied_once_each(story, session):
+    first = story.course()
+    second = CourseUpdated(**story.course(course_id=first.course_id, version=2).model_dump())
+    await story.hear(second, first, first, second)
+    rows = (await session.scalars(select(CourseVersion).where(CourseVersion.course_id == first.course_id))).all()
+    assert sorted(row.version for row in rows) == [1, 2]
+
+
+async def test_an_enrolment_waits_for_its_course_version(story, session):
+    course = story.course()
+    activated = story.activation(course)
+    with pytest.raises(NotYet):
+        await inbox.receive(session, activated)
+    await story.hear(course, activated, activated)
+    assert await session.get(Enrolment, activated.enrolment_id) is not None
+
+
+async def test_an_enrolment_waits_for_a_release_that_knows_its_regulations(story, session):
+    course = story.course()
+    await story.hear(course)
+    with pytest.raises(NotYet):
+        await inbox.receive(session, story.activation(course, regulations_version="mc-regs-2099.1"))
+
+
+async def test_states_heard_in_any_order_any_number_of_times_end_alike(story, session):
+    for order in itertools.permutations(range(4)):
+        course = story.course()
+        enrolment = story.activation(course)
+        facts = {
+            "enrolment_id": enrolment.enrolment_id,
+            "learner_id": enrolment.learner_id,
+        }
+        events = [
+            enrolment,
+            EnrolmentSuspended(**facts, reason_code="payment_reversed", sequence=1, suspended_at=story.clock()),
+            EnrolmentReinstated(**facts, sequence=2, reinstated_at=story.clock()),
+            EnrolmentSuspended(**facts, reason_code="payment_reversed", sequence=3, suspended_at=story.clock()),
+        ]
+        await story.hear(course, *(events[index] for index in (*order, *order)))
+        state = await session.get(EnrolmentState, enrolment.enrolment_id, populate_existing=True)
+        assert (state.status, state.sequence) == ("suspended", 3)
+
+
+async def test_a_cancelled_enrolment_stays_cancelled(story):
+    enrolment = await story.enrol()
+    await story.window()
+    await story.cancel(enrolment, sequence=2)
+    await story.suspend(enrolment, sequence=3)
+    story.refused(await story.submit(enrolment), 403, "enrolment_cancelled")
+
+
+async def test_a_cancellation_heard_before_the_activation_holds(story):
+    course = story.course()
+    enrolment = story.activation(course)
+    await story.hear(course)
+    await story.cancel(enrolment)
+    await story.hear(enrolment)
+    await story.window()
+    story.refused(await story.submit(enrolment), 403, "enrolment_cancelled")
+
+
+async def test_f5_a_refund_voids_what_was_submitted_and_no_mark_is_ever_released(story, session):
+    enrolment, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 70)
+    await story.cancel(enrolment, reason_code="refunded")
+    [voided] = await story.announced(SubmissionVoided)
+    assert (str(voided.submission_id), voided.reason_code) == (submission_id, "refunded")
+    assert (await story.release(window_id))["released"] == 0
+    story.refused(await story.board(window_id), 409, "nothing_to_ratify")
+    story.refused(await story.mark(submission_id, 70, story.examiner, stage="moderation"), 409, "submission_void")
+    story.refused(await story.examiner.post(f"/v1/submissions/{submission_id}/release"), 409, "submission_void")
+    assert await story.announced(AssessmentPassed, AssessmentFailed, CreditAwarded) == []
+    seen = await story.read(enrolment)
+    assert [(one["state"], one["result"]) for one in seen["attempts"]] == [("voided", None)]
+    assert seen["attempts_left"] == 3
+    decision = (await session.scalars(select(Decision).where(Decision.kind == "voided"))).one()
+    assert (decision.actor, decision.reason_code) == ("enrolment", "refunded")
+
+
+async def test_voided_work_waits_for_no_marker(story):
+    enrolment, _, submission_id = await story.frozen()
+    await story.cancel(enrolment)
+    assert (await story.marker.get("/v1/marking-queue")).json()["items"] == []
+    story.refused(await story.mark(submission_id, 70), 409, "submission_void")
+
+
+async def test_a_released_result_that_is_not_ratified_is_voided_too(story):
+    enrolment = await story.enrol()
+    window_id = await story.attempt(enrolment, 70, ratified=False)
+    await story.cancel(enrolment)
+    assert len(await story.announced(SubmissionVoided)) == 1
+    story.refused(await story.board(window_id), 409, "nothing_to_ratify")
+    assert (await story.read(enrolment))["attempts"][0]["result"] is None
+
+
+async def test_what_the_board_ratified_outlives_the_enrolment(story):
+    enrolment = await story.enrol()
+    await story.attempt(enrolment, 70)
+    await story.cancel(enrolment)
+    assert await story.announced(SubmissionVoided) == []
+    assert (await story.read(enrolment))["attempts"][0]["state"] == "ratified"
+
+
+async def test_a_cancellation_heard_twice_voids_once(story):
+    enrolment, *_ = await story.frozen()
+    await story.cancel(enrolment)
+    await story.cancel(enrolment)
+    assert len(await story.announced(SubmissionVoided)) == 1
+
+
+async def test_a_cancellation_and_a_mark_at_once_leave_one_consistent_order(live, story_class):
+    """Whichever comes first, the attempt ends voided, and if its mark was given it is kept but never told."""
+    story = story_class(live, None, live.clock)
+    window_id = await story.window()
+    enrolments = [await story.enrol_live() for _ in range(5)]
+    receipts = [await story.receipt(one) for one in enrolments]
+    await story.close(window_id)
+
+    async def cancel(enrolment):
+        async with live.process.database.transaction() as session:
+            await inbox.receive(
+                session,
+                EnrolmentCancelled(
+                    enrolment_id=enrolment.enrolment_id,
+                    learner_id=enrolment.learner_id,
+                    course_id=enrolment.course_id,
+                    reason_code="refunded",
+                    sequence=1,
+                    cancelled_at=live.clock(),
+                ),
+            )
+
+    await asyncio.gather(
+        *(story.mark(receipt["submission_id"], 60) for receipt in receipts),
+        *(cancel(enrolment) for enrolment in enrolments),
+        story.examiner.post(f"/v1/windows/{window_id}/release"),
+    )
+    async with live.process.database.transaction() as session:
+        assert set(await session.scalars(select(Attempt.state))) == {"voided"}
+        assert set(await session.scalars(select(Submission.state))) == {"voided"}
+        assert (await session.scalar(select(func.count()).select_from(Mark))) <= len(receipts)

@@ -1,0 +1,147 @@
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from assessment import jobs
+from assessment.adapters.storage import ObjectStorage, StorageUnavailable, open_storage
+from assessment.domain.files import FileTooLarge, UploadPolicy
+from assessment.tables import Decision, Submission, Window
+from shared.events.assessment import WindowClosed, WindowPublished
+from shared.jobs import Work
+
+
+@pytest.fixture
+def work(service, story) -> Work:
+    return Work(service.process.database, service.service.resources)
+
+
+# Windows
+
+
+async def test_the_coming_windows_are_published_once(story, work, session):
+    await jobs.publish_windows(work)
+    await jobs.publish_windows(work)
+    announced = await story.announced(WindowPublished)
+    assert [(one.opens_at, one.closes_at) for one in announced] == [
+        (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 8, tzinfo=UTC)),
+        (datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC)),
+        (datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 1, 8, tzinfo=UTC)),
+    ]
+    decisions = (await session.scalars(select(Decision))).all()
+    assert {(one.kind, one.actor) for one in decisions} == {("window_published", "mc-regs-2026.2")}
+
+
+async def test_a_month_later_one_more_window_is_published(story, work, session):
+    await jobs.publish_windows(work)
+    story.clock.at = datetime(2026, 12, 1, tzinfo=UTC)
+    await jobs.publish_windows(work)
+    periods = (await session.scalars(select(Window.period).order_by(Window.period))).all()
+    assert periods == ["2026-11", "2026-12", "2027-01", "2027-02"]
+
+
+async def test_a_window_closed_early_is_not_published_again(story, work, session):
+    await jobs.publish_windows(work)
+    november = (await session.scalars(select(Window).where(Window.period == "2026-11"))).one()
+    await story.close(november.window_id)
+    await jobs.publish_windows(work)
+    assert len((await session.scalars(select(Window))).all()) == 3
+
+
+async def test_a_closing_is_announced_once_and_after_its_grace(story, work):
+    window_id = await story.window(closes_at=story.closes, grace_seconds=60)
+    for at, times in [
+        (story.closes, 0),
+        (story.closes + timedelta(seconds=59, microseconds=999_999), 0),
+        (story.closes + timedelta(seconds=60), 1),
+        (story.closes + timedelta(days=1), 1),
+    ]:
+        story.clock.at = at
+        await jobs.announce_closings(work)
+        assert len(await story.announced(WindowClosed)) == times
+    [closed] = await story.announced(WindowClosed)
+    assert (closed.window_id, closed.closed_at) == (window_id, story.closes + timedelta(seconds=60))
+
+
+# Stored files
+
+
+async def keys(storage: ObjectStorage) -> set[str]:
+    return {stored.key async for page in storage.pages() for stored in page}
+
+
+async def test_files_no_submission_names_are_removed_when_they_are_old(story, work, session):
+    storage, age = work.resource(ObjectStorage), work.resource(UploadPolicy).orphan_age
+    await story.window()
+    enrolment = await story.enrol()
+    receipt = await story.receipt(enrolment, story.pdf("kept"))
+    named = (await session.get(Submission, UUID(receipt["submission_id"]))).storage_key
+    assert (await story.submit(enrolment, story.pdf("kept"))).status_code == 200  # stored again, named by nobody
+    orphans = await keys(storage) - {named}
+    assert orphans
+
+    story.clock.at = datetime.now(UTC) + age - timedelta(hours=1)  # the store has a clock of its own
+    await jobs.remove_orphans(work)
+    assert orphans <= await keys(storage)
+
+    story.clock.at = datetime.now(UTC) + age + timedelta(hours=1)
+    await jobs.remove_orphans(work)
+    left = await keys(storage)
+    assert named in left
+    assert not orphans & left
+
+
+async def chunks(*parts: bytes):
+    for part in parts:
+        yield part
+
+
+@pytest.fixture(params=["memory", "folder"])
+def storage(request, folder) -> ObjectStorage:
+    return open_storage("memory:///" if request.param == "memory" else folder.as_uri())
+
+
+async def test_what_is_stored_comes_back_whole(storage):
+    content = [bytes([number]) * 1024 * 1024 for number in range(12)]  # more than one part
+    await storage.put("a", chunks(*content))
+    assert b"".join([chunk async for chunk in await storage.open("a")]) == b"".join(content)
+    assert await keys(storage) == {"a"}
+    await storage.delete("a")
+    await storage.delete("a")
+    assert await keys(storage) == set()
+
+
+async def test_what_breaks_off_is_not_stored(storage):
+    async def breaks():
+        yield b"x" * 6 * 1024 * 1024
+        raise FileTooLarge("enough")
+
+    with pytest.raises(FileTooLarge):
+        await storage.put("a", breaks())
+    assert await keys(storage) == set()
+    with pytest.raises(StorageUnavailable):
+        await storage.open("a")
+
+
+async def test_a_folder_holds_nothing_of_what_broke_off(folder):
+    async def breaks():
+        yield b"x" * 6 * 1024 * 1024
+        raise FileTooLarge("enough")
+
+    with pytest.raises(FileTooLarge):
+        await open_storage(folder.as_uri()).put("a", breaks())
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_full_or_broken_store_is_told_plainly(folder):
+    storage = open_storage(folder.as_uri())
+    folder.rmdir()
+    folder.write_text("in the way")
+    with pytest.raises(StorageUnavailable):
+        await storage.put("a", chunks(b"x"))
+
+
+def test_an_unknown_kind_of_store_stops_the_start():
+    with pytest.raises(ValueError, match="ftp"):
+        open_storage("ftp://somewhere")
