@@ -43,7 +43,7 @@ class Cursor:
             raise BadCursor("this cursor is none of ours") from error
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=100, description="How many items at most")] = 20,
     cursor: Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")] = None,
 ) -> Cursor:

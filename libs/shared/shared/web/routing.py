@@ -40,7 +40,7 @@ class OwnershipNotProven(RuntimeError):
     """Our fault: a handler of an owned operation returned without `caller.must_own` or `caller.own_id`."""
 
 
-def _declare_key(
+async def _declare_key(
     key: Annotated[
         str | None,
         Header(
@@ -85,7 +85,8 @@ class Operation(APIRoute):
                 if access[name].owners and not caller.proven:
                     raise OwnershipNotProven(name)
                 crash_point("request_handled")
-                await session.commit()
+                if session.in_transaction():
+                    await session.commit()
             crash_point("request_committed")
             if not access[name].public:
                 response.headers.setdefault("Cache-Control", "no-store")
@@ -136,11 +137,14 @@ class Router(APIRouter):
         super().__init__(**options, route_class=Operation)
 
 
-def _session(request: Request) -> AsyncSession:
+# Dependencies are coroutines: FastAPI would send plain functions to a thread, at several times the cost of the rest.
+
+
+async def _session(request: Request) -> AsyncSession:
     return request.state.session
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     return request.state.caller
 
 
@@ -156,7 +160,7 @@ R = TypeVar("R")
 def resource(kind: type[R]) -> params.Depends:
     """Hands a route what app.py built (an adapter, the settings): `Annotated[Store, resource(Store)]`."""
 
-    def find(request: Request) -> R:
+    async def find(request: Request) -> R:
         return cast("R", request.app.state.resources[kind])
 
     return cast("params.Depends", Depends(find))
