@@ -95,22 +95,14 @@ def _is_routed(routes: Routes, service: str, method: str, path: str) -> bool:
 
 
 def _add(merged: Document, service: str, document: Document, operation_ids: set[str]) -> None:
-    renamed: dict[str, str] = {}
-    components: Document = document.get("components", {})
-    for kind, entries in components.items():
-        if kind == "securitySchemes":
-            continue
-        present = merged["components"].setdefault(kind, {})
-        for name, value in entries.items():
-            if name in present and present[name] != value:
-                renamed[f"#/components/{kind}/{name}"] = f"#/components/{kind}/{service.capitalize()}{name}"
+    renamed = _renamed(merged["components"], service, document)
     document = _with_references(document, renamed)
     for kind, entries in document.get("components", {}).items():
         if kind == "securitySchemes":
             continue
         for name, value in entries.items():
             target = renamed.get(f"#/components/{kind}/{name}", f"/{name}").rpartition("/")[2]
-            merged["components"][kind][target] = value
+            merged["components"].setdefault(kind, {})[target] = value
     for path, item in document["paths"].items():
         merged["paths"].setdefault(path, {}).update(item)
         for method in set(item) & set(_METHODS):
@@ -121,6 +113,27 @@ def _add(merged: Document, service: str, document: Document, operation_ids: set[
             operation["tags"] = operation.get("tags") or [service]
             operation["x-service"] = service
             _name_scopes(merged, operation)
+
+
+def _renamed(present: Document, service: str, document: Document) -> dict[str, str]:
+    """Old to new reference of each component that differs from one already there, or leads to one that does."""
+    renamed: dict[str, str] = {}
+    rest = {
+        (kind, name): value
+        for kind, entries in document.get("components", {}).items()
+        if kind != "securitySchemes"
+        for name, value in entries.items()
+        if name in present.get(kind, {})
+    }
+    while True:
+        found = {
+            f"#/components/{kind}/{name}": f"#/components/{kind}/{service.capitalize()}{name}"
+            for (kind, name), value in rest.items()
+            if _with_references(value, renamed) != present[kind][name]
+        }
+        if found.keys() <= renamed.keys():
+            return renamed
+        renamed |= found
 
 
 def _name_scopes(merged: Document, operation: Document) -> None:

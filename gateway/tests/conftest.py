@@ -3,30 +3,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from gateway.app import build
-from gateway.settings import Settings
 from shared.ids import new_id
 from shared.testing import service_fixtures, under_test
 
 sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's importlib mode leaves the path alone
 
-SERVICES = ("assessment", "catalogue", "credentials", "enrolment", "payments")
+from frontdoor import gateway_settings
 
-
-def settings(url: str, **more) -> Settings:
-    return Settings(
-        database_url=url,
-        feed_secret=SecretStr("test"),
-        wrapping_key=SecretStr("a wrapping key for the tests only"),
-        services=dict.fromkeys(SERVICES, "http://127.0.0.1:1"),
-        rates={"anonymous": (100_000, 1), "person": (100_000, 1), "credentials": (100_000, 1)},
-        **more,
-    )
-
-
-globals().update(service_fixtures(lambda url: build(settings(url))))
+globals().update(service_fixtures(lambda url: build(gateway_settings(url))))
 
 
 def _renew(tested) -> None:
@@ -51,6 +37,8 @@ def clock(service):
 
 @pytest.fixture
 async def live(make_database):
-    async with under_test(lambda url: build(settings(url)), make_database, f"live_{new_id().hex[-12:]}") as tested:
+    async with under_test(
+        lambda url: build(gateway_settings(url)), make_database, f"live_{new_id().hex[-12:]}"
+    ) as tested:
         _renew(tested)
         yield tested

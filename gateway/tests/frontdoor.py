@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import uvicorn
+from pydantic import SecretStr
 
 from gateway.edge.buckets import Policy
 from gateway.edge.cors import Origins
@@ -16,9 +17,26 @@ from gateway.edge.proxy import Manners, Proxy
 from gateway.edge.routes import Route, Routes
 from gateway.edge.server import GuardedProtocol
 from gateway.edge.upstream import Upstream
+from gateway.settings import Settings
 from shared.access import TokenVerifier
 from shared.service import Server
 from shared.testing import AUDIENCE, ISSUER, Issuer
+
+SERVICES = ("assessment", "catalogue", "credentials", "enrolment", "payments")
+
+
+def gateway_settings(url: str, **more) -> Settings:
+    given = {
+        "services": dict.fromkeys(SERVICES, "http://127.0.0.1:9"),
+        "rates": {"anonymous": (100_000, 1), "person": (100_000, 1), "credentials": (100_000, 1)},
+    }
+    return Settings(
+        database_url=url,
+        feed_secret=SecretStr("test"),
+        wrapping_key=SecretStr("a wrapping key for the tests only"),
+        **(given | more),
+    )
+
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n" + b'{"ok":true}'
 
@@ -242,4 +260,4 @@ async def front_door(service=None, *, rates=None, manners=None, origins=(), idle
         listening.close()
 
 
-__all__ = ["OK", "Answer", "Door", "ScriptedService", "Seen", "answer_ok", "front_door"]
+__all__ = ["OK", "Answer", "Door", "ScriptedService", "Seen", "answer_ok", "front_door", "gateway_settings"]

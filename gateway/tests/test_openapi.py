@@ -1,0 +1,221 @@
+"""One document of all services, and its page."""
+
+import copy
+
+import httpx
+import orjson
+import pytest
+from frontdoor import gateway_settings
+from openapi_spec_validator import validate
+from pydantic import ValidationError
+
+from gateway.app import build
+from gateway.edge.routes import OWN, Route, Routes, load
+from gateway.openapi import Library, merge
+from gateway.settings import Settings
+from shared.service import Process, operations
+
+ROUTES = Routes(
+    [
+        Route("/v1/courses", "catalogue", ("GET", "POST")),
+        Route("/v1/orders", "payments", ("GET",)),
+        Route("/v1/accounts", OWN, ("GET",)),
+    ]
+)
+
+
+def document(path, method="get", *, operation_id="list_things", schema=None, scopes=None):
+    operation = {
+        "operationId": operation_id,
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/Thing"},
+                        "example": {"name": "a"},
+                    }
+                },
+            }
+        },
+    }
+    if scopes is not None:
+        operation["security"] = [{"bearer": scopes}]
+    thing = schema or {"type": "object", "properties": {"name": {"type": "string"}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "a", "version": "1"},
+        "paths": {path: {method: operation}},
+        "components": {
+            "schemas": {"Thing": thing, "Box": {"type": "array", "items": {"$ref": "#/components/schemas/Thing"}}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def merged(own, found, away=()):
+    whole = merge(own, found, ROUTES, away=list(away), public_url="https://api.example", release="1.2")
+    validate(copy.deepcopy(whole))
+    return whole
+
+
+def test_the_merged_document_is_the_union_of_the_services():
+    whole = merged(
+        document("/v1/accounts", operation_id="read_account"),
+        {"catalogue": document("/v1/courses", operation_id="list_courses")},
+    )
+    assert set(whole["paths"]) == {"/v1/accounts", "/v1/courses"}
+    assert set(whole["components"]["schemas"]) == {"Thing", "Box"}
+    assert whole["servers"] == [{"url": "https://api.example"}]
+    shown = whole["paths"]["/v1/courses"]["get"]
+    assert shown["x-service"] == "catalogue"
+    assert shown["responses"]["200"]["content"]["application/json"]["example"] == {"name": "a"}
+
+
+def test_components_that_differ_keep_apart_and_references_follow():
+    other = {"type": "object", "properties": {"price": {"type": "integer"}}}
+    whole = merged(
+        document("/v1/accounts", operation_id="read_account"),
+        {"payments": document("/v1/orders", operation_id="list_orders", schema=other)},
+    )
+    schemas = whole["components"]["schemas"]
+    assert schemas["PaymentsThing"] == other
+    assert schemas["Thing"] != other
+    content = whole["paths"]["/v1/orders"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/PaymentsThing"}
+
+
+def test_a_component_that_only_leads_to_a_differing_one_keeps_apart_too():
+    other = {"type": "object", "properties": {"price": {"type": "integer"}}}
+    whole = merged(
+        document("/v1/accounts", operation_id="read_account"),
+        {"payments": document("/v1/orders", operation_id="list_orders", schema=other)},
+    )
+    schemas = whole["components"]["schemas"]
+    assert schemas["Box"]["items"] == {"$ref": "#/components/schemas/Thing"}
+    assert schemas["PaymentsBox"]["items"] == {"$ref": "#/components/schemas/PaymentsThing"}
+
+
+def test_operations_are_named_once():
+    whole = merged(document("/v1/accounts"), {"catalogue": document("/v1/courses")})
+    names = [operation["operationId"] for item in whole["paths"].values() for operation in item.values()]
+    assert sorted(names) == ["catalogue_list_things", "list_things"]
+
+
+def test_what_the_front_door_denies_is_not_shown():
+    whole = merged(
+        document("/v1/accounts", operation_id="read_account"),
+        {
+            "catalogue": document("/internal/events", operation_id="read_feed"),
+            "payments": document("/v1/courses", operation_id="steal_courses"),
+        },
+    )
+    assert set(whole["paths"]) == {"/v1/accounts"}
+
+
+def test_partner_scopes_become_a_way_in_of_their_own():
+    whole = merged(
+        document("/v1/accounts", operation_id="read_account", scopes=[]),
+        {"catalogue": document("/v1/courses", operation_id="list_courses", scopes=["transcripts:read"])},
+    )
+    assert whole["paths"]["/v1/accounts"]["get"]["security"] == [{"bearer": []}]
+    both = whole["paths"]["/v1/courses"]["get"]["security"]
+    assert both == [{"bearer": []}, {"partner": ["transcripts:read"]}]
+    flows = whole["components"]["securitySchemes"]["partner"]["flows"]
+    assert flows["clientCredentials"]["tokenUrl"] == "https://api.example/oauth/token"
+    assert "transcripts:read" in flows["clientCredentials"]["scopes"]
+
+
+async def test_a_service_that_is_away_is_named_and_its_last_known_document_used():
+    up = True
+
+    def answer(request):
+        if not up:
+            raise httpx.ConnectError("away")
+        return httpx.Response(200, json=document("/v1/courses", operation_id="list_courses"))
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        library = Library(
+            lambda: document("/v1/accounts", operation_id="read_account"),
+            {"catalogue": "http://catalogue:8000"},
+            ROUTES,
+            http,
+            public_url="https://api.example",
+            release="1",
+        )
+        first = orjson.loads(library.merged)
+        assert "/v1/courses" not in first["paths"]
+        assert "catalogue" in first["info"]["description"]
+        await library.refresh()
+        second = orjson.loads(library.merged)
+        assert "/v1/courses" in second["paths"]
+        assert "Not reachable" not in second["info"]["description"]
+        up = False
+        await library.refresh()
+        third = orjson.loads(library.merged)
+        assert third["paths"] == second["paths"]
+        assert "catalogue" in third["info"]["description"]
+
+
+async def test_the_gateways_own_part_validates_and_has_examples(service, session):
+    async with service.client() as client:
+        answer = await client.get("/openapi.json")
+        assert answer.status_code == 200
+        again = await client.get("/openapi.json", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304
+    whole = answer.json()
+    validate(copy.deepcopy(whole))
+    assert whole["openapi"].startswith("3.1")
+    assert whole["components"]["schemas"]["NewAccount"]["properties"]["email"]["examples"]
+    shown = {o["operationId"] for item in whole["paths"].values() for o in item.values()}
+    assert shown == set(operations(service.process.api))
+
+
+def test_every_operation_of_the_gateway_is_routed(service):
+    routes = load()
+    for method, path in operations(service.process.api).values():
+        assert routes.find(method, path.encode()).service == OWN
+
+
+async def test_the_page_needs_no_outside_host(service, session):
+    async with service.client() as client:
+        page = await client.get("/docs")
+        assert page.status_code == 200
+        assert "http://" not in page.text
+        assert "https://" not in page.text
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
+            assert f"/docs/{asset}" in page.text + "/docs/start.js"
+            assert (await client.get(f"/docs/{asset}")).status_code == 200
+        assert (await client.get("/docs/nothing")).json()["code"] == "no_such_operation"
+
+
+def test_every_service_of_the_routing_table_needs_an_address():
+    settings = gateway_settings("postgresql+asyncpg://nobody@localhost/none", services={"catalogue": "http://c:1"})
+    service = build(settings)
+    with pytest.raises(ValueError, match="no address"):
+        Process(service)
+
+
+def test_a_routing_table_of_ones_own(tmp_path):
+    table = tmp_path / "routes.json"
+    table.write_text('{"routes": [{"prefix": "/v1/a", "service": "a", "methods": ["GET"]}]}')
+    assert [route.prefix for route in load(table).table] == ["/v1/a"]
+    table.write_text('{"routes": [{"prefix": "/v1/a", "service": "a"}, {"prefix": "/v1/a", "service": "b"}]}')
+    with pytest.raises(ValueError, match="routed twice"):
+        load(table)
+
+
+def test_credit_is_read_from_credentials_and_revoked_at_assessment():
+    routes = load()
+    assert routes.find("GET", b"/v1/credits").service == "credentials"
+    assert routes.find("POST", b"/v1/credits/1/revocation").service == "assessment"
+
+
+@pytest.mark.parametrize(
+    "given", [{"oidc_issuer": "https://a"}, {"password_sign_in": False}, {"wrapping_key": "short"}]
+)
+def test_half_a_setting_stops_the_start(given):
+    whole = {"database_url": "postgresql+asyncpg://a@b/c", "feed_secret": "a", "wrapping_key": "a" * 32, "services": {}}
+    with pytest.raises(ValidationError):
+        Settings(**(whole | given))

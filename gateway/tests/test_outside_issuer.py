@@ -1,0 +1,110 @@
+"""An outside OpenID Connect issuer: its people sign in here without a password of ours."""
+
+import time
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from frontdoor import gateway_settings
+from jwt.algorithms import RSAAlgorithm
+
+from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway, OutsideIssuer
+from gateway.app import build
+from shared.ids import new_id
+from shared.testing import under_test
+
+ISSUER, AUDIENCE, JWKS = "https://login.example.ac.uk", "microcredentials-web", "https://login.example.ac.uk/jwks"
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+def id_token(key=KEY, *, header=None, **changes):
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 300, "sub": "ada-1",
+        "email": "Ada@example.ac.uk", "email_verified": True,
+    } | changes  # fmt: skip
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(claims, key, algorithm="RS256", headers={"kid": "rsa-1"} | (header or {}))
+
+
+def jwks(request=None):
+    jwk = RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True)
+    return httpx.Response(200, json={"keys": [{**jwk, "kid": "rsa-1", "alg": "RS256", "use": "sig"}]})
+
+
+async def test_its_id_token_names_a_person():
+    async with httpx.AsyncClient(transport=httpx.MockTransport(jwks)) as http:
+        identity = await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(id_token(), http)
+    assert (identity.issuer, identity.subject, identity.email) == (ISSUER, "ada-1", "Ada@example.ac.uk")
+
+
+@pytest.mark.parametrize(
+    ("token", "refusal"),
+    [
+        (lambda: id_token(rsa.generate_private_key(65537, 2048)), InvalidIdToken),
+        (lambda: id_token(iss="https://evil.example"), InvalidIdToken),
+        (lambda: id_token(aud="another-app"), InvalidIdToken),
+        (lambda: id_token(exp=int(time.time()) - 31), InvalidIdToken),
+        (lambda: id_token(sub=None), InvalidIdToken),
+        (lambda: id_token(header={"kid": "unknown"}), InvalidIdToken),
+        (lambda: id_token(header={"typ": "at+jwt"}), InvalidIdToken),
+        (lambda: jwt.encode({"sub": "a"}, None, algorithm="none"), InvalidIdToken),
+        (lambda: jwt.encode({"sub": "a"}, "a" * 64, algorithm="HS256", headers={"kid": "rsa-1"}), InvalidIdToken),
+        (lambda: "a" * 9000, InvalidIdToken),
+        (lambda: "a.b.c", InvalidIdToken),
+        (lambda: id_token(email_verified=False), EmailNotVerified),
+        (lambda: id_token(email_verified="true"), EmailNotVerified),
+        (lambda: id_token(email=None), EmailNotVerified),
+    ],
+)
+async def test_anything_else_names_nobody(token, refusal):
+    async with httpx.AsyncClient(transport=httpx.MockTransport(jwks)) as http:
+        with pytest.raises(refusal):
+            await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(token(), http)
+
+
+async def test_known_keys_go_on_while_the_issuer_is_away():
+    up = True
+
+    def answer(request):
+        if not up:
+            raise httpx.ConnectError("away")
+        return jwks()
+
+    issuer = OutsideIssuer(ISSUER, JWKS, AUDIENCE)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        await issuer.identify(id_token(), http)
+        up = False
+        issuer._fetched -= 4000
+        await issuer.identify(id_token(), http)
+        with pytest.raises(IssuerAway):
+            await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(id_token(), http)
+
+
+async def test_a_person_signs_in_and_keeps_one_account(make_database):
+    def make(url):
+        outside = {"oidc_issuer": ISSUER, "oidc_jwks_url": JWKS, "oidc_audience": AUDIENCE, "password_sign_in": False}
+        return build(gateway_settings(url, **outside))
+
+    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}") as tested:
+        await tested.process.http.aclose()
+        tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(jwks))
+        async with tested.client() as client:
+            first = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
+            assert first.status_code == 201, first.text
+            moved = id_token(email="ada.lovelace@example.ac.uk")
+            second = await client.post("/v1/sign-ins/outside", json={"id_token": moved})
+            assert second.json()["account"]["account_id"] == first.json()["account"]["account_id"]
+            taken = await client.post("/v1/sign-ins/outside", json={"id_token": id_token(sub="mallory")})
+            assert (taken.status_code, taken.json()["code"]) == (409, "email_taken")
+            password = {"email": "grace@example.org", "password": "nine brass engines humming"}
+            for path in ("/v1/accounts", "/v1/sign-ins"):
+                refused = await client.post(path, json=password)
+                assert (refused.status_code, refused.json()["code"]) == (403, "passwords_not_offered")
+
+
+async def test_without_one_there_is_no_such_sign_in(service, session):
+    async with service.client() as client:
+        answer = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_outside_issuer")

@@ -1,0 +1,125 @@
+"""The gateway as it runs: a whole process's parts on real sockets, and the operator's command line."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+from frontdoor import SERVICES, ScriptedService, gateway_settings
+
+from gateway.app import build
+from gateway.staff import open_staff_account
+from shared.ids import new_id
+from shared.messaging.inprocess import InProcessBus
+from shared.migrate import migrate
+from shared.service import Process
+
+PASSWORD = "nine brass engines humming"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+async def database_url(make_database):
+    url = await make_database(f"gw_{new_id().hex[-12:]}")
+    await migrate(url, build(gateway_settings(url)).versions)
+    return url
+
+
+async def test_it_runs_serves_and_ends_cleanly(database_url):
+    async def slow(seen, reader, writer):
+        await asyncio.sleep(0.7)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
+        return True
+
+    behind = ScriptedService(slow)
+    listening = await asyncio.start_server(behind.handle, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    port, inside = free_port(), free_port()
+    services = dict.fromkeys(SERVICES, address)
+    settings = gateway_settings(
+        database_url, host="127.0.0.1", port=port, internal_port=inside, services=services, unready_seconds=0.2
+    )
+    process = Process(build(settings), bus=InProcessBus())
+    stop, started = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(process.run(stop, started=started))
+    async with asyncio.timeout(10):
+        await started.wait()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+        body = {"email": "ada@example.org", "password": PASSWORD}
+        opened = await client.post("/v1/accounts", json=body, headers={"Idempotency-Key": "a"})
+        assert opened.status_code == 201, opened.text
+        assert opened.headers["ratelimit"].startswith('"credentials"')
+        tokens = (await client.post("/v1/sign-ins", json=body)).json()
+        me = await client.get("/v1/accounts/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+        assert me.json()["email"] == "ada@example.org"
+        assert len((await client.get("/.well-known/jwks.json")).json()["keys"]) == 2
+        assert (await client.get("/openapi.json")).json()["openapi"].startswith("3.1")
+        for path in ("/metrics", "/internal/events", "/internal"):
+            assert (await client.get(path)).status_code == 404
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{inside}") as within:
+            metrics = (await within.get("/metrics")).text
+            assert 'http_requests_total{method="POST",route="/v1/sign-ins",service="gateway"' in metrics
+            types = {"types": "gateway.account.opened.v1"}
+            feed = await within.get("/internal/events", params=types, headers={"Authorization": "Bearer test"})
+            assert len(feed.json()["bodies"]) == 1
+
+        under_way = [asyncio.create_task(client.get("/v1/courses")) for _ in range(20)]
+        await asyncio.sleep(0.3)
+        stop.set()
+        await asyncio.sleep(0.1)
+        draining = await client.get("/health/ready")
+        assert (draining.status_code, draining.json()) == (503, {"status": "draining"})
+        assert {answer.text for answer in await asyncio.gather(*under_way)} == {"done"}
+    async with asyncio.timeout(10):
+        await running
+    listening.close()
+
+
+async def test_a_staff_account_is_opened_once_and_gains_roles(database_url):
+    process = Process(build(gateway_settings(database_url)))
+    first = await open_staff_account(process.database, "root@example.org", PASSWORD, ["operator"])
+    again = await open_staff_account(process.database, "Root@example.org", "whatever", ["finance"])
+    assert first == again
+    async with process.database.transaction() as session:
+        from gateway import queries
+
+        assert await queries.roles_of(session, first) == ["finance", "operator"]
+    await process.http.aclose()
+    await process.database.dispose()
+
+
+async def test_the_operators_command_line(database_url):
+    environment = {
+        **os.environ,
+        "MC_DATABASE_URL": database_url,
+        "MC_FEED_SECRET": "test",
+        "MC_WRAPPING_KEY": "a wrapping key for the tests only",
+        "MC_SERVICES": json.dumps(dict.fromkeys(SERVICES, "http://127.0.0.1:9")),
+    }
+
+    async def staff(*arguments, given=""):
+        command = [sys.executable, "-m", "gateway.staff", *arguments]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=environment, input=given, capture_output=True, text=True, timeout=60
+        )
+
+    opened = await staff("open-account", "root@example.org", "--role", "operator", given=PASSWORD + "\n")
+    assert opened.returncode == 0, opened.stderr
+    weak = await staff("open-account", "b@example.org", "--role", "operator", given="short\n")
+    assert weak.returncode == 1
+    assert weak.stderr.startswith("password_too_short")
+    assert "signs now" in (await staff("rotate-keys")).stdout
+    listed = (await staff("list-keys")).stdout.splitlines()
+    assert sorted(line.split()[1] for line in listed) == ["active", "next", "retired"]
+    retired = next(line.split()[0] for line in listed if "retired" in line)
+    assert "withdrawn" in (await staff("withdraw-key", retired)).stdout
