@@ -94,9 +94,17 @@ class Person:
             if cursor is None:
                 return
 
-    async def sign_in(self, email: str, password: str) -> JSON:
+    def sign_in_later(self, email: str, password: str) -> None:
+        """Sign in when something is asked for."""
         self._credentials = {"email": email, "password": password}
-        return await self._sign_in()
+
+    async def sign_in(self, email: str, password: str, *, keep: bool = False) -> JSON:
+        """The account. With `keep` the client itself carries the token from now on."""
+        self._credentials = {"email": email, "password": password}
+        account = await self._sign_in()
+        if keep:
+            self.client.headers["Authorization"] = f"Bearer {self._token}"
+        return account
 
     async def _sign_in(self) -> JSON:
         credentials, self._credentials, self._token = self._credentials, {}, ""
@@ -126,7 +134,7 @@ class Learner(Person):
     async def register(self, name: Name, email: str) -> JSON:
         """The short form and both admission criteria, certified by oneself."""
         declaration = await self.ask("GET", "/v1/declarations/current")
-        answers = {criterion["code"]: True for criterion in declaration["criteria"]}
+        answers = {criterion["criterion"]: True for criterion in declaration["criteria"]}
         form = {
             "given_name": name.given,
             "family_name": name.family,

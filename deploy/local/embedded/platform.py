@@ -14,6 +14,8 @@ import uvicorn
 from embedded import journey, people, ports, provider, seed
 from embedded.postgres import Postgres
 from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
+import httpx
+from pydantic import SecretStr
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.service import Process, Server, stop_on_signals
@@ -61,9 +63,9 @@ async def running(place: Place, bus: InProcessBus) -> AsyncGenerator[dict[str, P
 async def serve_provider(place: Place, stop: asyncio.Event) -> None:
     settings = provider.Settings(
         url=place.url(PROVIDER),
-        api_key=place.secrets["provider api"],
-        shared_secret=place.secrets["provider callbacks"],
-        file=place.folder / "provider.json",
+        api_key=SecretStr(place.secrets["provider api"]),
+        shared_secret=SecretStr(place.secrets["provider callbacks"]),
+        file=place.folder / "provider.sqlite",
     )
     server = Server(
         uvicorn.Config(provider.build(settings), host="127.0.0.1", port=place.ports[PROVIDER], log_config=None)
@@ -88,14 +90,20 @@ async def run(stop: asyncio.Event, say: Callable[[str], None]) -> None:
         place = Place(folder, assigned, urls, secrets=keep_secrets(folder))
         processes = await stack.enter_async_context(running(place, InProcessBus()))
         accounts = await people.open_accounts(processes["gateway"].database, folder)
-        async with journey.connected(place.url("gateway")) as client:
-            staff = {role: journey.Person(client) for role in ("catalogue_editor", "examiner")}
-            for role, person in staff.items():
-                await person.sign_in(accounts[role].email, accounts[role].password)
-            await seed.load_catalogue(staff["catalogue_editor"], staff["examiner"], CONTENT)
+        await _load_catalogue(place, accounts)
         say(_where_to_look(place, accounts, time.monotonic() - began))
         await stop.wait()
         say("Stopping …")
+
+
+async def _load_catalogue(place: Place, accounts: people.People) -> None:
+    async with AsyncExitStack() as stack:
+        clients: list[httpx.AsyncClient] = []
+        for role in ("catalogue_editor", "examiner"):
+            client = await stack.enter_async_context(journey.connected(place.url("gateway")))
+            await journey.Person(client).sign_in(accounts[role].email, accounts[role].password, keep=True)
+            clients.append(client)
+        await seed.load_catalogue(*clients, CONTENT)
 
 
 def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str:

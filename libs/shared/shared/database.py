@@ -1,5 +1,6 @@
 """PostgreSQL: one engine per purpose, one transaction per request, message or job."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import DateTime, MetaData, Uuid, func, select
+from sqlalchemy import Connection, DateTime, Engine, ExceptionContext, MetaData, Uuid, event, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -29,13 +30,23 @@ NAMES = {
 
 
 def is_database_down(error: BaseException) -> bool:
-    """Whether the database is away (then a loop waits and goes on), rather than our statement at fault."""
+    """Whether the database is away (then a loop waits and goes on), rather than our statement at fault.
+
+    Never for a task that is being cancelled: its error may be the cancellation in disguise, and it must end.
+    """
+    if is_being_cancelled():
+        return False
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or is_database_down(error.orig or OSError())
     state: object = getattr(error, "sqlstate", None)
     if isinstance(state, str) and state:
         return state[:2] in _AWAY and state != _STATEMENT_TIMEOUT
     return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.PostgresError)
+
+
+def is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 _AWAY = {"08", "53", "57"}  # connection exception, insufficient resources, operator intervention
@@ -142,8 +153,15 @@ class Database:
         await self.messaging.dispose()
 
 
+class CommitRefused(RuntimeError):
+    """Our fault: a statement failed, its error was swallowed, and the transaction was to be committed all the same.
+
+    PostgreSQL would answer such a COMMIT with a silent rollback, and what is lost would count as done.
+    """
+
+
 def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=size,
         max_overflow=size,
@@ -151,6 +169,31 @@ def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
         pool_pre_ping=True,  # after a database restart the first request finds a dead connection otherwise
         connect_args={"server_settings": {"application_name": name, "timezone": "UTC"}, "timeout": 5},
     )
+    _refuse_failed_commits(engine.sync_engine)
+    return engine
+
+
+def _refuse_failed_commits(engine: Engine) -> None:
+    """A failed statement leaves the transaction fit for nothing but a rollback, its own or its savepoint's."""
+
+    @event.listens_for(engine, "handle_error")
+    def fail(context: ExceptionContext) -> None:
+        if context.connection is not None and not context.connection.invalidated:
+            context.connection.info["failed"] = True
+
+    @event.listens_for(engine, "begin")
+    @event.listens_for(engine, "rollback")
+    def forget(connection: Connection) -> None:
+        connection.info.pop("failed", None)
+
+    @event.listens_for(engine, "rollback_savepoint")
+    def forgive(connection: Connection, *_: object) -> None:
+        connection.info.pop("failed", None)
+
+    @event.listens_for(engine, "commit")
+    def refuse(connection: Connection) -> None:
+        if connection.info.get("failed"):
+            raise CommitRefused("a statement of this transaction failed and its error was swallowed")
 
 
 async def connect_driver(url: str) -> Any:  # Any: asyncpg ships no types

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import func, select, text
 
 from shared import telemetry
-from shared.database import Database, is_database_down, lock_number
+from shared.database import Database, is_being_cancelled, is_database_down, lock_number
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ async def _repeat(name: str, seconds: float, job: JobFunction, work: Work) -> No
         try:
             await take_turn(name, job, work)
         except Exception as error:  # a job is tried again at its next time; what fails is told, and counted
+            if is_being_cancelled():
+                raise
             telemetry.jobs_failed.labels(name).inc()
             log.log(
                 logging.WARNING if is_database_down(error) else logging.ERROR,

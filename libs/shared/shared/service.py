@@ -7,7 +7,7 @@ If one of them dies, all end, and whoever started the process starts it again. `
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 from shared import telemetry
 from shared.access import Access, TokenVerifier
 from shared.clock import Clock, system_clock
-from shared.database import Database, is_database_down
+from shared.database import Database, is_being_cancelled, is_database_down
 from shared.errors import Unavailable
 from shared.jobs import Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
@@ -179,7 +179,7 @@ class Process:
             background.extend(self.service.also(self))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(part()) for part in background]
+                tasks = [group.create_task(_ending_when_cancelled(part)) for part in background]
                 serving = group.create_task(server.serve())
                 while not (server.started or serving.done()):
                     await asyncio.sleep(0.01)
@@ -212,6 +212,16 @@ class Process:
                     raise
                 log.warning("the database is down", extra={"error": repr(error)})
             await asyncio.sleep(30)
+
+
+async def _ending_when_cancelled(part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part; where its cancellation broke something (a statement cut off), it is a cancellation all the same."""
+    try:
+        await part()
+    except Exception as error:
+        if is_being_cancelled():
+            raise asyncio.CancelledError from error
+        raise
 
 
 class Server(uvicorn.Server):

@@ -60,4 +60,4 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def foreign_variables(cls) -> set[str]:
         """`MC_` variables that other programs of the platform read in the same environment."""
-        return {"MC_PORT", "MC_SHARED_DATA", "MC_ENV", "MC_CRASH"}
+        return {"MC_PORT", "MC_DATA", "MC_SHARED_DATA", "MC_ENV", "MC_CRASH"}
