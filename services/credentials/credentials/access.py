@@ -4,6 +4,7 @@ from shared.access import Access, anyone, owner, staff
 
 ACCESS: Access = {
     "list_credits": owner("learner"),
+    "compare_credit_records": staff("operator"),
     "list_badges": owner("learner"),
     "read_badge": owner("learner"),
     "read_transcript": owner("learner"),

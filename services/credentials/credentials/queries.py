@@ -1,6 +1,6 @@
 """Reads longer than a primary-key look-up."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,34 +19,46 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line of the ledger with what became of it."""
+
+    credit: tables.Credit
+    revocation: tables.Revocation | None
+    badge: tables.Badge | None
+    subject: str
+    """The award name in use now, where the subject was renamed."""
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything known of one learner's credit, from which all else is derived."""
 
     learner_id: UUID
-    credits: Sequence[tables.Credit]
-    revocations: Mapping[UUID, tables.Revocation]
+    lines: Sequence[Line]
     awards: Sequence[tables.Award]
     allocations: Mapping[UUID, frozenset[UUID]]
     """Award -> the credit it stands on, whether or not it still holds it."""
-    subject_names: Mapping[UUID, str]
-    """Award names in use now, where a subject was renamed."""
     pinned: frozenset[str]
+
+    @property
+    def revoked(self) -> frozenset[UUID]:
+        return frozenset(line.credit.credit_id for line in self.lines if line.revocation is not None)
 
     def facts(self) -> list[Credit]:
         """The credit as the rules see it, under the subjects' present names."""
         return [
             Credit(
-                id=str(row.credit_id),
-                family=row.family,
-                subject=self.subject_names.get(row.subject_id, row.subject_name),
-                credits=row.credits,
-                level=row.level,
-                mark=row.mark,
-                passed_at=row.ratified_at,
-                status=Status.REVOKED if row.credit_id in self.revocations else Status.RATIFIED,
-                source=Source(row.source),
+                id=str(line.credit.credit_id),
+                family=line.credit.family,
+                subject=line.subject,
+                credits=line.credit.credits,
+                level=line.credit.level,
+                mark=line.credit.mark,
+                passed_at=line.credit.ratified_at,
+                status=Status.RATIFIED if line.revocation is None else Status.REVOKED,
+                source=Source(line.credit.source),
             )
-            for row in self.credits
+            for line in self.lines
         ]
 
     def standing_awards(self) -> list[options.Award]:
@@ -69,22 +81,48 @@ class Record:
 
 
 async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> Record:
-    credits_ = await _all(session, select(tables.Credit).where(tables.Credit.learner_id == learner_id))
-    revocations = await _all(session, select(tables.Revocation).where(tables.Revocation.learner_id == learner_id))
-    awards = await _all(
-        session,
-        select(tables.Award).where(tables.Award.learner_id == learner_id).order_by(tables.Award.claimed_at),
-    )
+    """Three statements, for this is asked with every fact and every look at one's options."""
+    awards = await _awards_of(session, learner_id)
     pins = select(tables.Pin.regulations_version).where(tables.Pin.learner_id == learner_id).distinct()
     return Record(
         learner_id=learner_id,
-        credits=credits_,
-        revocations={row.credit_id: row for row in revocations},
-        awards=awards,
-        allocations=await allocations_of(session, [award.award_id for award in awards]),
-        subject_names=await subject_names(session, {row.subject_id for row in credits_}, now),
+        lines=await _ledger_of(session, learner_id, now),
+        awards=[award for award, _ in awards],
+        allocations={award.award_id: credit_ids for award, credit_ids in awards},
         pinned=frozenset((await session.scalars(pins)).all()),
     )
+
+
+async def _ledger_of(session: AsyncSession, learner_id: UUID, now: datetime) -> list[Line]:
+    credit, renamed = tables.Credit, tables.SubjectName
+    present_name = (
+        select(renamed.award_name)
+        .where(renamed.subject_id == credit.subject_id, renamed.effective_from <= now)
+        .order_by(renamed.effective_from.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = (
+        select(credit, tables.Revocation, tables.Badge, func.coalesce(present_name, credit.subject_name))
+        .outerjoin(tables.Revocation, tables.Revocation.credit_id == credit.credit_id)
+        .outerjoin(tables.Badge, tables.Badge.credit_id == credit.credit_id)
+        .where(credit.learner_id == learner_id)
+    )
+    return [Line(row[0], row[1], row[2], row[3]) for row in await session.execute(statement)]
+
+
+async def _awards_of(session: AsyncSession, learner_id: UUID) -> list[tuple[tables.Award, frozenset[UUID]]]:
+    statement = (
+        select(
+            tables.Award,
+            func.array_agg(tables.Allocation.credit_id).filter(tables.Allocation.credit_id.is_not(None)),
+        )
+        .outerjoin(tables.Allocation, tables.Allocation.award_id == tables.Award.award_id)
+        .where(tables.Award.learner_id == learner_id)
+        .group_by(tables.Award.award_id)
+        .order_by(tables.Award.claimed_at)
+    )
+    return [(row[0], frozenset(row[1] or ())) for row in await session.execute(statement)]
 
 
 async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> dict[UUID, frozenset[UUID]]:
@@ -95,16 +133,6 @@ async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> di
     for row in rows:
         found.setdefault(row.award_id, set()).add(row.credit_id)
     return {award_id: frozenset(credit_ids) for award_id, credit_ids in found.items()}
-
-
-async def subject_names(session: AsyncSession, subject_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
-    """The latest name of each renamed subject that is in effect."""
-    rows = await session.execute(
-        select(tables.SubjectName.subject_id, tables.SubjectName.award_name)
-        .where(tables.SubjectName.subject_id.in_(subject_ids), tables.SubjectName.effective_from <= now)
-        .order_by(tables.SubjectName.effective_from)
-    )
-    return {row.subject_id: row.award_name for row in rows}
 
 
 async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:

@@ -97,7 +97,7 @@ async def test_a_full_list_is_told_of(service, session, clock, monkeypatch) -> N
     monkeypatch.setattr(status_lists, "LENGTH", 1)
     learner = new_id()
     await hold_credit(session, learner, DS=1)
-    with pytest.raises(RuntimeError, match="status list 1 is full"):
+    with pytest.raises(RuntimeError, match="list is full"):
         await hold_credit(session, learner, DS=2)
 
 

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, cast
 
+import orjson
 from jsonschema import Draft202012Validator
 
 from credentials.adapters import json_ld, proofs
-from credentials.domain.status_lists import BadStatusList, is_set
+from credentials.domain.status_lists import is_set
 from shared.errors import Refusal
 
 Document = Mapping[str, Any]  # Any: JSON
@@ -120,7 +121,7 @@ def _has_shape(credential: Document) -> str:
 
 
 def _is_covered(credential: Document) -> str:
-    json_ld.check_terms(credential)
+    _check_terms(_packed(credential))
     return "The signature covers everything the credential says."
 
 
@@ -139,7 +140,7 @@ def _proof_holds(credential: Document, did_document: Document | None) -> str:
     if proof.get("type") != "DataIntegrityProof" or proof.get("cryptosuite") != proofs.SUITE:
         raise _Broken(f"Only proofs of the suite {proofs.SUITE} are read here.")
     multikey = _key(did_document or {}, proof["verificationMethod"])
-    if multikey is None or not proofs.holds(credential, proof, multikey):
+    if multikey is None or not _signed(credential, multikey):
         raise _Broken("The signature does not fit: it was changed after it was signed, or another key signed it.")
     return "It fits: nothing was changed since it was signed."
 
@@ -175,7 +176,7 @@ def _list_stands(credential: Document, sources: Sources, now: datetime) -> str:
     proof = _proof(found)
     multikey = _key(sources.did_document, proof["verificationMethod"])
     listed = proof["verificationMethod"] in sources.did_document["assertionMethod"]
-    if multikey is None or not listed or not proofs.holds(found, proof, multikey):
+    if multikey is None or not listed or not _signed(found, multikey):
         raise _Broken("The revocation list is not signed by the issuer.")
     if found["credentialSubject"]["statusPurpose"] != entry["statusPurpose"]:
         raise _Broken("The revocation list serves another purpose.")
@@ -210,7 +211,7 @@ def _check(name: Question, ask: Any) -> Check:  # Any: a function without argume
         return Check(name, Outcome.FAILED, str(broken))
     except Refusal as refusal:
         return Check(name, Outcome.FAILED, refusal.detail)
-    except (KeyError, TypeError, ValueError, BadStatusList):
+    except (KeyError, TypeError, ValueError):
         # A foreign document may lack anything; what cannot be read has not been shown to hold.
         return Check(name, Outcome.FAILED, "It cannot be read.")
 
@@ -243,6 +244,29 @@ def _instant(value: str) -> datetime:
     if at.tzinfo is None:
         raise ValueError("no zone")
     return at
+
+
+# The same badge is looked at many times and never changes: what JSON-LD found out about these very bytes still
+# holds. Only the two costly questions are remembered, which depend on nothing but the bytes and the key.
+
+
+def _signed(document: Document, multikey: str) -> bool:
+    return _holds(_packed(document), multikey)
+
+
+@lru_cache(maxsize=1024)
+def _holds(packed: bytes, multikey: str) -> bool:
+    document = orjson.loads(packed)
+    return proofs.holds(document, document["proof"][0], multikey)
+
+
+@lru_cache(maxsize=1024)
+def _check_terms(packed: bytes) -> None:
+    json_ld.check_terms(orjson.loads(packed))
+
+
+def _packed(document: Document) -> bytes:
+    return orjson.dumps(document)
 
 
 @cache

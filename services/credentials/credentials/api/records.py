@@ -7,14 +7,16 @@ from uuid import UUID
 
 from fastapi import Header, Response
 from pydantic import Field
+from sqlalchemy import select
 
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
+from credentials.commands import standing
 from credentials.domain.awards import State
 from shared.database import Unknown, fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Instant, Page, Router, Session, View, resource
+from shared.web import CallerOf, Instant, Page, Paging, Router, Session, View, paginate, resource
 
 router = Router()
 
@@ -58,12 +60,29 @@ class TranscriptView(View):
     document: dict[str, Any]  # Any: JSON
 
 
+class ComparisonView(View):
+    compared: int = Field(description="Learners whose record was derived anew", examples=[100])
+    differing: list[UUID] = Field(description="Learners whose record differs; there should be none")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")
+
+
+@router.get("/v1/credits/comparison", operation_id="compare_credit_records")
+async def compare_credit_records(session: Session, paging: Paging) -> ComparisonView:
+    """Operators: derive badges, titles and transcripts of the next learners anew from the ledger; name what differs."""
+    learner = tables.Learner.learner_id
+    learners, cursor = await paginate(session, select(tables.Learner), paging, by=[learner])
+    ids = [row.learner_id for row in learners]
+    return ComparisonView(
+        compared=len(ids), differing=await standing.differing(session, ids), next_cursor=cursor
+    )
+
+
 @router.get("/v1/credits", operation_id="list_credits")
 async def list_credits(session: Session, caller: CallerOf) -> Page[CreditView]:
     """All of one's credit, oldest first; at most a few dozen lines, so in one page."""
     record = await queries.record_of(session, caller.own_id, now_of(session))
     pending = await queries.pending_of(session, caller.own_id)
-    lines = [_credit(row, record.revocations.get(row.credit_id)) for row in record.credits]
+    lines = [_credit(line.credit, line.revocation) for line in record.lines]
     lines += [_pending(row, title) for row, title in pending]
     return Page(items=sorted(lines, key=lambda line: line.at))
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,7 +42,7 @@ async def order_badge(
 ) -> UUID:
     """A badge to be signed, with its place in the newest status list, drawn at random so that it tells nothing."""
     await session.flush()
-    list_number = await _newest_list(session)
+    newest_list = select(func.max(tables.StatusList.number)).scalar_subquery()
     for _ in range(_DRAWS):
         badge_id = await session.scalar(
             insert(tables.Badge)
@@ -53,7 +53,7 @@ async def order_badge(
                 credit_id=credit_id,
                 award_id=award_id,
                 subject=f"urn:uuid:{uuid4()}",
-                list_number=list_number,
+                list_number=newest_list,
                 list_index=secrets.randbelow(status_lists.LENGTH),
                 awarded_at=awarded_at,
             )
@@ -62,7 +62,7 @@ async def order_badge(
         )
         if badge_id is not None:
             return badge_id
-    raise RuntimeError(f"status list {list_number} is full: the job that opens the next one is not running")
+    raise RuntimeError("the newest status list is full: the job that opens the next one is not running")
 
 
 def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, now: datetime) -> None:
@@ -163,16 +163,8 @@ async def _signer(session: AsyncSession, notary: Notary, now: datetime) -> Signe
     return notary.signer(key.verification_method, key.wrapped_key)
 
 
-async def _newest_list(session: AsyncSession) -> int:
-    newest = await session.scalar(select(tables.StatusList.number).order_by(tables.StatusList.number.desc()).limit(1))
-    if newest is None:
-        newest = 1
-        await session.execute(insert(tables.StatusList).values(number=newest).on_conflict_do_nothing())
-    return newest
-
-
 async def _open_next_list(session: AsyncSession) -> None:
     """Half full is full enough: random draws stay quick, and holders stay hidden among many."""
-    newest = await _newest_list(session)
+    newest = await session.scalar(select(func.max(tables.StatusList.number))) or 0
     if await queries.places_taken(session, newest) >= status_lists.LENGTH // 2:
         await session.execute(insert(tables.StatusList).values(number=newest + 1).on_conflict_do_nothing())

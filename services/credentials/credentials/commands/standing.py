@@ -4,6 +4,7 @@ Derived anew from all facts each time one arrives, one learner at a time, so tha
 changes the result and nothing is ever added up.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -28,10 +29,8 @@ async def derive(session: AsyncSession, learner_id: UUID) -> None:
     await session.flush()
     now = now_of(session)
     record = await queries.record_of(session, learner_id, now)
-    badges = {badge.credit_id: badge for badge in await queries.badges_of(session, learner_id) if badge.credit_id}
-    for credit in record.credits:
-        badge = badges.get(credit.credit_id)
-        revocation = record.revocations.get(credit.credit_id)
+    for line in record.lines:
+        credit, badge, revocation = line.credit, line.badge, line.revocation
         if badge is None and revocation is None:
             await issuing.order_badge(
                 session,
@@ -50,13 +49,13 @@ async def derive(session: AsyncSession, learner_id: UUID) -> None:
 def _review_awards(record: Record, now: datetime) -> None:
     """An award that stands on revoked credit waits for a person's decision; nothing is rescinded by itself."""
     for award in record.awards:
-        lost = record.allocations.get(award.award_id, frozenset()) & record.revocations.keys()
+        lost = record.allocations.get(award.award_id, frozenset()) & record.revoked
         if lost and award.state in STANDING and award.under_review_since is None:
             award.under_review_since = now
 
 
 async def _announce_eligibility(session: AsyncSession, record: Record, now: datetime) -> None:
-    titles = {level: [option.title for option in found] for level, found in record.options(now).items()}
+    titles = _titles(record, now)
     told = await session.get(tables.Eligibility, record.learner_id)
     if told is None:
         told = tables.Eligibility(learner_id=record.learner_id, sequence=0, titles={})
@@ -84,7 +83,7 @@ async def _issue_transcript(session: AsyncSession, record: Record, now: datetime
     """A new version where the content is another than in the last one."""
     said = transcripts.content(
         str(record.learner_id),
-        [_credit_entry(credit) for credit in record.credits if credit.credit_id not in record.revocations],
+        [_credit_entry(line.credit) for line in record.lines if line.revocation is None],
         [_award_entry(award) for award in record.awards if award.state in _ON_TRANSCRIPT],
     )
     content_sha256 = transcripts.hash_of(said)
@@ -112,6 +111,42 @@ async def _issue_transcript(session: AsyncSession, record: Record, now: datetime
             sha256=transcript.sha256,
             as_at=now,
         ),
+    )
+
+
+async def differing(session: AsyncSession, learner_ids: Iterable[UUID]) -> list[UUID]:
+    """Those of these learners whose badges, titles or transcript are not what their facts give when derived anew."""
+    return [learner_id for learner_id in learner_ids if await _differs(session, learner_id)]
+
+
+async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
+    now = now_of(session)
+    record = await queries.record_of(session, learner_id, now)
+    badges = [badge for badge in await queries.badges_of(session, learner_id) if badge.credit_id]
+    standing = sorted(badge.credit_id for badge in badges if badge.credit_id and badge.revoked_at is None)
+    earned = sorted(row.credit_id for row in record.credits if row.credit_id not in record.revocations)
+    told = await session.get(tables.Eligibility, learner_id)
+    titles = _titles(record, now)
+    stale = any(set(titles[level]) != set(told.titles.get(level, ()) if told else ()) for level in titles)
+    last = await queries.latest_transcript(session, learner_id)
+    said = _said(record)
+    if last is None:
+        untold = bool(said["credits"] or said["awards"])
+    else:
+        untold = last.content_sha256 != transcripts.hash_of(said)
+    return standing != earned or stale or untold
+
+
+def _titles(record: Record, now: datetime) -> dict[str, list[str]]:
+    """What may be claimed, by level."""
+    return {level: [option.title for option in found] for level, found in record.options(now).items()}
+
+
+def _said(record: Record) -> transcripts.Document:
+    return transcripts.content(
+        str(record.learner_id),
+        [_credit_entry(credit) for credit in record.credits if credit.credit_id not in record.revocations],
+        [_award_entry(award) for award in record.awards if award.state in _ON_TRANSCRIPT],
     )
 
 

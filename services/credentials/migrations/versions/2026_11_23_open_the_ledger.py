@@ -133,6 +133,7 @@ create table status_lists (
     signed_at timestamptz,
     valid_until timestamptz
 );
+insert into status_lists (number) values (1);
 create table badges (
     badge_id uuid constraint pk_badges primary key,
     learner_id uuid not null,
