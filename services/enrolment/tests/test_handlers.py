@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from enrolment import queries
 from enrolment.commands.enrolments import withdraw_enrolment
@@ -193,6 +194,37 @@ async def test_after_the_last_failed_attempt_a_new_order_gives_a_new_enrolment(s
     [again] = await story.buy(offered)
     assert again.status == "active"
     assert again.enrolment_id != enrolment.enrolment_id
+
+
+async def test_money_of_a_failed_enrolment_is_lost_after_the_course_was_bought_again(story):
+    await story.register()
+    offered = await story.offer()
+    paid = story.payment(offered)
+    await story.hear(paid)
+    failed = await story.enrolment(paid.lines[0].order_line_id)
+    await story.hear(story.exhausted(failed))
+    [again] = await story.buy(offered)
+    lost = story.reversal(paid)
+
+    await story.hear(lost)
+    assert (failed.status, again.status) == ("suspended", "active")
+
+    await story.hear(story.settlement(paid, lost.reversed_at + timedelta(days=1)))
+    assert (failed.status, again.status) == ("failed", "active")
+    await story.assert_record_stands()
+
+
+async def test_the_database_itself_refuses_a_second_active_enrolment(story):
+    await story.register()
+    offered = await story.offer()
+    paid = story.payment(offered)
+    await story.hear(paid, story.refund(paid))
+    ended = await story.enrolment(paid.lines[0].order_line_id)
+    await story.buy(offered)
+    ended.status = "active"
+    with pytest.raises(IntegrityError, match="uq_enrolments_active_course"):
+        async with story.session.begin_nested():
+            await story.session.flush()
 
 
 async def test_credit_completes_and_the_materials_stay_open(story):

@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 
 OPEN = frozenset({Status.ACTIVE, Status.SUSPENDED})
-"""Under way. A learner has at most one open enrolment per course and per module family."""
+"""Under way: no second enrolment in the course or its module family is given beside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,12 +133,12 @@ def upgrade() -> None:
     """)
     op.execute("create index ix_enrolments_learner_id on enrolments (learner_id, activated_at, enrolment_id)")
     op.execute("""
-        create unique index uq_enrolments_open_course on enrolments (learner_id, course_id)
-        where status in ('active', 'suspended')
+        create unique index uq_enrolments_active_course on enrolments (learner_id, course_id)
+        where status = 'active'
     """)
     op.execute("""
-        create unique index uq_enrolments_open_family on enrolments (learner_id, module_family)
-        where status in ('active', 'suspended')
+        create unique index uq_enrolments_active_family on enrolments (learner_id, module_family)
+        where status = 'active'
     """)
     op.execute("create index ix_enrolments_suspended on enrolments (changed_at) where status = 'suspended'")
     op.execute("""

@@ -1,0 +1,56 @@
+"""The service as one process: it migrates, starts, hears from the bus, answers over HTTP and stops."""
+
+import asyncio
+import socket
+
+import httpx
+from pydantic import SecretStr
+
+from enrolment.app import build
+from enrolment.settings import Settings
+from shared.ids import new_id
+from shared.messaging.inprocess import InProcessBus
+from shared.messaging.message import envelope
+from shared.messaging.outbox import Envelope
+from shared.migrate import migrate
+from shared.service import Process
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+async def test_it_starts_hears_answers_and_stops(make_database, new_story):
+    url = await make_database(f"app_{new_id().hex[-12:]}")
+    settings = Settings(database_url=url, feed_secret=SecretStr("test"), host="127.0.0.1", port=free_port())
+    service = build(settings)
+    await migrate(url, service.versions)
+    await migrate(url, service.versions)
+    bus = InProcessBus()
+    process = Process(service, bus=bus)
+    stop, started = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(process.run(stop, started=started))
+    await asyncio.wait_for(started.wait(), 30)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}") as client:
+            assert (await client.get("/health/ready")).status_code == 200
+            assert (await client.get("/v1/declarations/current")).status_code == 200
+            assert (await client.get("/v1/study-record")).status_code == 401
+        async with process.database.transaction() as session:
+            story = new_story(session)
+            story.service = process
+            await story.register()
+            offered = await story.offer()
+        paid = story.payment(offered)
+        body = envelope(
+            paid, id=new_id(), time=paid.confirmed_at, traceparent=None, request_id=None, causation=None
+        ).encode()
+        assert await bus.send([Envelope(id="1", type=paid.type, body=body, heard=True)] * 2) == [None, None]
+        async with process.database.transaction() as session:
+            story.session = session
+            assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 30)
