@@ -8,7 +8,7 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from gateway import queries
@@ -46,7 +46,8 @@ def _operator() -> str:
     return f"command line ({os.environ.get('USER', 'unknown')})"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse_command(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked at the command line."""
     parser = argparse.ArgumentParser(prog="python -m gateway.staff", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     opening = commands.add_parser("open-account", help="open an account with roles, or add roles to the one there is")
@@ -56,10 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("rotate-keys", help="let the next signing key sign")
     withdrawing = commands.add_parser("withdraw-key", help="refuse what a key signed, e.g. because it leaked")
     withdrawing.add_argument("kid")
-    return parser
+    return parser.parse_args(arguments)
 
 
-async def _run(arguments: argparse.Namespace, settings: Settings) -> None:
+async def run_command(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Do it.
+
+    :raises Refusal: a rule says no
+    """
     process = Process(build(settings))
     database, vault = process.database, Vault(settings.wrapping_key.get_secret_value())
     try:
@@ -85,9 +90,9 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> None:
 
 def main() -> None:
     """The command line."""
-    arguments = _parser().parse_args()
+    arguments = parse_command()
     try:
-        asyncio.run(_run(arguments, Settings()))  # pyright: ignore[reportCallIssue] - read from the environment
+        asyncio.run(run_command(arguments, Settings()))  # pyright: ignore[reportCallIssue] - read from the environment
     except Refusal as refusal:
         sys.exit(f"{refusal.code}: {refusal.detail}")
 

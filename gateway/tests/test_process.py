@@ -6,13 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+from uuid import UUID
 
 import httpx
 import pytest
 from frontdoor import SERVICES, ScriptedService, gateway_settings
 
 from gateway.app import build
-from gateway.staff import open_staff_account
+from gateway.domain.accounts import PasswordTooShort
+from gateway.domain.keys import KeyInUse
+from gateway.staff import open_staff_account, parse_command, run_command
 from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
@@ -106,20 +109,37 @@ async def test_the_operators_command_line(database_url):
         "MC_WRAPPING_KEY": "a wrapping key for the tests only",
         "MC_SERVICES": json.dumps(dict.fromkeys(SERVICES, "http://127.0.0.1:9")),
     }
-
-    async def staff(*arguments, given=""):
-        command = [sys.executable, "-m", "gateway.staff", *arguments]
-        return await asyncio.to_thread(
-            subprocess.run, command, env=environment, input=given, capture_output=True, text=True, timeout=60
-        )
-
-    opened = await staff("open-account", "root@example.org", "--role", "operator", given=PASSWORD + "\n")
+    opened = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "gateway.staff", "open-account", "root@example.org", "--role", "operator"],
+        env=environment,
+        input=PASSWORD + "\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert opened.returncode == 0, opened.stderr
-    weak = await staff("open-account", "b@example.org", "--role", "operator", given="short\n")
-    assert weak.returncode == 1
-    assert weak.stderr.startswith("password_too_short")
-    assert "signs now" in (await staff("rotate-keys")).stdout
-    listed = (await staff("list-keys")).stdout.splitlines()
+    assert UUID(opened.stdout.strip())
+
+
+async def test_keys_are_rotated_and_withdrawn_at_the_command_line(database_url, capsys):
+    async def staff(*arguments) -> str:
+        await run_command(parse_command(arguments), gateway_settings(database_url))
+        return capsys.readouterr().out
+
+    assert "signs now" in await staff("rotate-keys")
+    listed = (await staff("list-keys")).splitlines()
     assert sorted(line.split()[1] for line in listed) == ["active", "next", "retired"]
     retired = next(line.split()[0] for line in listed if "retired" in line)
-    assert "withdrawn" in (await staff("withdraw-key", retired)).stdout
+    active = next(line.split()[0] for line in listed if "active" in line)
+    assert "withdrawn" in await staff("withdraw-key", retired)
+    with pytest.raises(KeyInUse):
+        await staff("withdraw-key", active)
+
+
+async def test_a_weak_password_opens_no_staff_account(database_url):
+    process = Process(build(gateway_settings(database_url)))
+    with pytest.raises(PasswordTooShort):
+        await open_staff_account(process.database, "root@example.org", "short", ["operator"])
+    await process.http.aclose()
+    await process.database.dispose()
