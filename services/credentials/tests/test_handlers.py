@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 from credentials import queries, tables
 from credentials.commands import awards
@@ -145,3 +146,12 @@ async def test_a_renamed_subject_changes_the_titles_and_not_the_ledger(service, 
 async def test_a_course_that_cannot_be_signed_is_refused(service, session, clock) -> None:
     with pytest.raises(NotSignable):
         await hear(session, course("BELL01", DS, title="Bell \x07"))
+
+
+@pytest.mark.parametrize("statement", ["update credits set credits = 30", "delete from revocations"])
+async def test_the_database_keeps_the_ledger_from_changing(service, session, clock, statement) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    await hear(session, revoked(learner, "DS01"))
+    with pytest.raises(DBAPIError, match="append-only"):
+        await session.execute(text(statement))

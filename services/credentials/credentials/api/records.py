@@ -72,9 +72,7 @@ async def compare_credit_records(session: Session, paging: Paging) -> Comparison
     learner = tables.Learner.learner_id
     learners, cursor = await paginate(session, select(tables.Learner), paging, by=[learner])
     ids = [row.learner_id for row in learners]
-    return ComparisonView(
-        compared=len(ids), differing=await standing.differing(session, ids), next_cursor=cursor
-    )
+    return ComparisonView(compared=len(ids), differing=await standing.differing(session, ids), next_cursor=cursor)
 
 
 @router.get("/v1/credits", operation_id="list_credits")

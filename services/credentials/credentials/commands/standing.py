@@ -81,11 +81,7 @@ async def _announce_eligibility(session: AsyncSession, record: Record, now: date
 
 async def _issue_transcript(session: AsyncSession, record: Record, now: datetime) -> None:
     """A new version where the content is another than in the last one."""
-    said = transcripts.content(
-        str(record.learner_id),
-        [_credit_entry(line.credit) for line in record.lines if line.revocation is None],
-        [_award_entry(award) for award in record.awards if award.state in _ON_TRANSCRIPT],
-    )
+    said = _said(record)
     content_sha256 = transcripts.hash_of(said)
     last = await queries.latest_transcript(session, record.learner_id)
     if last is not None and last.content_sha256 == content_sha256:
@@ -122,9 +118,9 @@ async def differing(session: AsyncSession, learner_ids: Iterable[UUID]) -> list[
 async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
     now = now_of(session)
     record = await queries.record_of(session, learner_id, now)
-    badges = [badge for badge in await queries.badges_of(session, learner_id) if badge.credit_id]
-    standing = sorted(badge.credit_id for badge in badges if badge.credit_id and badge.revoked_at is None)
-    earned = sorted(row.credit_id for row in record.credits if row.credit_id not in record.revocations)
+    misbadged = any(
+        (line.badge is not None and line.badge.revoked_at is None) != (line.revocation is None) for line in record.lines
+    )
     told = await session.get(tables.Eligibility, learner_id)
     titles = _titles(record, now)
     stale = any(set(titles[level]) != set(told.titles.get(level, ()) if told else ()) for level in titles)
@@ -134,7 +130,7 @@ async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
         untold = bool(said["credits"] or said["awards"])
     else:
         untold = last.content_sha256 != transcripts.hash_of(said)
-    return standing != earned or stale or untold
+    return misbadged or stale or untold
 
 
 def _titles(record: Record, now: datetime) -> dict[str, list[str]]:
@@ -145,7 +141,7 @@ def _titles(record: Record, now: datetime) -> dict[str, list[str]]:
 def _said(record: Record) -> transcripts.Document:
     return transcripts.content(
         str(record.learner_id),
-        [_credit_entry(credit) for credit in record.credits if credit.credit_id not in record.revocations],
+        [_credit_entry(line.credit) for line in record.lines if line.revocation is None],
         [_award_entry(award) for award in record.awards if award.state in _ON_TRANSCRIPT],
     )
 

@@ -184,7 +184,19 @@ create table signing_keys (
 create unique index uq_signing_keys_did on signing_keys (did) where state = 'active';
 """
 
+# Facts are never changed: what no longer holds is a new fact (a revocation).
+REFUSE_CHANGE = """
+create function refuse_change() returns trigger language plpgsql as
+$$ begin raise exception '% is append-only', tg_table_name; end $$
+"""
+
 
 def upgrade() -> None:
     for statement in filter(str.strip, TABLES.split(";")):  # the driver takes one at a time
         op.execute(statement)
+    op.execute(REFUSE_CHANGE)
+    for table in ("credits", "revocations", "transcripts"):
+        op.execute(
+            f"create trigger tr_{table}_append_only before update or delete on {table} "
+            "for each row execute function refuse_change()"
+        )
