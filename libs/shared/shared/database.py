@@ -30,7 +30,7 @@ NAMES = {
 
 
 def is_database_down(error: BaseException) -> bool:
-    """Whether the database is away (then a loop waits and goes on), rather than our statement at fault.
+    """Whether the database is away or too busy (then a loop waits and goes on), rather than our statement at fault.
 
     Never for a task that is being cancelled: its error may be the cancellation in disguise, and it must end.
     """
@@ -40,7 +40,7 @@ def is_database_down(error: BaseException) -> bool:
         return error.connection_invalidated or is_database_down(error.orig or OSError())
     state: object = getattr(error, "sqlstate", None)
     if isinstance(state, str) and state:
-        return state[:2] in _AWAY and state != _STATEMENT_TIMEOUT
+        return (state[:2] in _AWAY and state != _STATEMENT_TIMEOUT) or state == _LOCK_TIMEOUT
     return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.PostgresError)
 
 
@@ -49,8 +49,14 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-_AWAY = {"08", "53", "57"}  # connection exception, insufficient resources, operator intervention
+def is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+_AWAY = {"08", "40", "53", "57"}  # connection exception, rollback (deadlock), insufficient resources, intervention
 _STATEMENT_TIMEOUT = "57014"
+_LOCK_TIMEOUT = "55P03"
 
 
 class TableBase(DeclarativeBase):

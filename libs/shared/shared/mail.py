@@ -108,13 +108,9 @@ class Postman:
                 ),
                 {"id": letter.letter_id},
             )
-        message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self.sender, letter.recipient, letter.subject
-        message["Message-ID"] = f"<{letter.letter_id}@{self.service}.microcredentials>"
-        message.set_content(letter.text)
         try:
-            await self.mailer.send(message)
-        except (aiosmtplib.SMTPException, OSError) as error:
+            await self.mailer.send(self._message(letter))
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # ValueError: not fit for a header
             log.warning("letter not sent", extra={"letter": str(letter.letter_id), "error": repr(error)})
             await self._failed(letter, error)
             return True
@@ -124,6 +120,13 @@ class Postman:
                 {"id": letter.letter_id},
             )
         return True
+
+    def _message(self, letter: Letter) -> EmailMessage:
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = self.sender, letter.recipient, letter.subject
+        message["Message-ID"] = f"<{letter.letter_id}@{self.service}.microcredentials>"
+        message.set_content(letter.text)
+        return message
 
     async def _failed(self, letter: Letter, error: Exception) -> None:
         async with self.database.transaction() as session:

@@ -8,13 +8,13 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Protocol
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel
-from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import text, update
 
 from shared.database import Database, is_database_down
 from shared.errors import Malformed, Unauthenticated
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 START = "0.0"
 PAGE = 500
+MOST_ATTEMPTS = 3
+"""At one page; after that an event in it must be what ends the process each time."""
 
 
 class FeedPage(BaseModel):
@@ -107,30 +109,58 @@ class Reconciler:
                 try:
                     await self.catch_up(source)
                 except Exception as error:
-                    if not (isinstance(error, httpx.HTTPError) or is_database_down(error)):
+                    if not (isinstance(error, httpx.HTTPError | ValidationError) or is_database_down(error)):
                         raise
                     log.warning("feed not read", extra={"source": source, "error": repr(error)})
             await asyncio.sleep(every_seconds)
 
     async def catch_up(self, source: str) -> int:
         """Read one producer's feed to its end; how many events were looked at."""
-        types = sorted(name for name in self.receiver.inbox.types if name.partition(".")[0] == source)
+        types = {name for name in self.receiver.inbox.types if name.partition(".")[0] == source}
         if not types:
             return 0
-        seen = 0
         async with self.database.transaction() as session:
             position = await session.get(FeedPosition, source)
-            cursor = position.cursor if position else START
+            if position is None:
+                position = FeedPosition(source=source, cursor=START, types=sorted(types), attempts=0)
+                session.add(position)
+        seen = 0
+        if missed := types - set(position.types):  # a release hears more than the one before it
+            seen += await self._read(position, missed, START)
+            position.types = sorted(types)
+            await self._keep(position)
+        return seen + await self._read(position, types, position.cursor)
+
+    async def _read(self, position: FeedPosition, types: AbstractSet[str], cursor: str) -> int:
+        """From the cursor to the end. The position moves along, unless it is ahead."""
+        ahead = cursor != position.cursor
+        seen = 0
         while True:
-            page = await self.feeds[source].read(types, cursor)
+            page = await self.feeds[position.source].read(sorted(types), cursor)
             if not page.bodies:
                 return seen
-            await self.receiver.take([body.encode() for body in page.bodies])
-            seen += len(page.bodies)
-            cursor = page.cursor
-            async with self.database.transaction() as session:
-                await session.execute(
-                    insert(FeedPosition)
-                    .values(source=source, cursor=cursor)
-                    .on_conflict_do_update(index_elements=["source"], set_={"cursor": cursor, "read_at": text("now()")})
+            bodies = [body.encode() for body in page.bodies]
+            position.attempts += 1
+            await self._keep(position)  # counted before the try
+            if position.attempts <= MOST_ATTEMPTS:
+                await self.receiver.take(bodies)
+            else:
+                await self.receiver.suspect(bodies, "a page of the feed with this event was never finished")
+            seen += len(bodies)
+            cursor, position.attempts = page.cursor, 0
+            if not ahead:
+                position.cursor = cursor
+            await self._keep(position)
+
+    async def _keep(self, position: FeedPosition) -> None:
+        async with self.database.transaction() as session:
+            await session.execute(
+                update(FeedPosition)
+                .where(FeedPosition.source == position.source)
+                .values(
+                    cursor=position.cursor,
+                    types=position.types,
+                    attempts=position.attempts,
+                    read_at=text("now()"),
                 )
+            )

@@ -6,13 +6,13 @@ finds the key taken. Handlers stand any order and any number of duplicates.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,15 +20,19 @@ from shared import telemetry
 from shared.crashes import crash_point
 from shared.database import Database, is_database_down
 from shared.events import Event
-from shared.ids import new_id
-from shared.messaging.message import Message, Unreadable, attributes_of, read
+from shared.messaging.message import Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
-from shared.messaging.tables import Incoming, Parked, Retry
+from shared.messaging.parking import park, printable
+from shared.messaging.tables import Retry
 
 log = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[AsyncSession, E], Awaitable[None]]
+Key = tuple[str, UUID]
+
+LONGEST_SECONDS: Final = 8.0
+"""For one event's handlers: less than the ten after which PostgreSQL ends an idle transaction. Long work is a job."""
 
 
 class NotYet(Exception):
@@ -56,10 +60,30 @@ class Inbox:
     def types(self) -> frozenset[str]:
         return frozenset(self._handlers)
 
+    def read(self, body: bytes) -> Message:
+        """Parse an envelope that is for this service; raises Unreadable."""
+        message = read(body)
+        if message.type not in self._handlers:
+            raise Unreadable("unknown_type", f"{self.service} does not hear {message.type}")
+        return message
+
     async def receive(self, session: AsyncSession, event: Event) -> None:
         """Run the handlers of one event in this transaction."""
         for handler in self._handlers[event.type]:
             await handler(session, event)
+
+    async def handle(self, session: AsyncSession, message: Message) -> None:
+        """Run the handlers as a part of the trace and the request the event comes from."""
+        request = telemetry.request_id.set(message.request_id)
+        trace = telemetry.traceparent.set(telemetry.accept_traceparent(message.traceparent))
+        session.info[HANDLING] = str(message.id)
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await self.receive(session, message.event)
+        finally:
+            del session.info[HANDLING]
+            telemetry.traceparent.reset(trace)
+            telemetry.request_id.reset(request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,93 +110,86 @@ class Receiver:
 
     async def take(self, bodies: Sequence[bytes]) -> None:
         """Handle, put off or park every delivery; raises only when the database is away."""
-        messages: list[Message] = []
-        for body in bodies:
-            try:
-                message = read(body)
-            except Unreadable as unreadable:
-                await self._park(body, unreadable.reason, str(unreadable))
-                continue
-            if message.type in self.inbox.types:
-                messages.append(message)
-            else:
-                await self._park(body, "unknown_type", f"{self.service} does not hear {message.type}")
+        messages = await self._readable(bodies)
         if messages:
             await self._take_readable(messages)
 
+    async def _readable(self, bodies: Sequence[bytes]) -> list[Message]:
+        messages: list[Message] = []
+        for body in bodies:
+            try:
+                messages.append(self.inbox.read(body))
+            except Unreadable as unreadable:
+                async with self.database.transaction() as session:
+                    await park(session, body, unreadable.reason, str(unreadable))
+        return messages
+
     async def _take_readable(self, messages: Sequence[Message]) -> None:
-        unique = {message.key: message for message in reversed(messages)}
-        for message in messages:
-            if message.sha256 != unique[message.key].sha256:
-                await self._park(message.body, "same_id_other_body", "two bodies under one id in one batch")
-        ordered = [unique[key] for key in dict.fromkeys(message.key for message in messages)]
         try:
-            await self._handle(ordered)
+            await self._handle(messages)
         except Exception as error:  # any handler's fault; each message is tried alone below
-            if is_database_down(error):
+            if await self._is_outage(error):
                 raise
-            if len(ordered) == 1:
-                await self._put_off(ordered[0], error)
+            if len(messages) == 1:
+                await self._put_off(messages[0], error)
                 return
-            for message in ordered:
+            for message in messages:
                 await self._take_readable([message])
+
+    async def _is_outage(self, error: Exception) -> bool:
+        """Whether the database is away. Where it answers, a message that made its connection fail is at fault:
+        tried without end, it would hold the queue."""
+        if not is_database_down(error):
+            return False
+        try:
+            async with self.database.messaging.connect() as connection:
+                await connection.execute(text("select 1"))
+        except Exception as outage:
+            if not is_database_down(outage):
+                raise
+            return True
+        return False
 
     async def _handle(self, messages: Sequence[Message]) -> None:
         async with self.database.transaction() as session:
             fresh = await self._claim(session, messages)
-            for message in messages:
-                if message.key in fresh:
-                    await self._run(session, message)
+            for message in fresh:
+                await self.inbox.handle(session, message)
             await session.flush()
             crash_point("inbox_handled")
         crash_point("inbox_committed")
+        for message in fresh:
+            self._tell_handled(message)
+
+    def _tell_handled(self, message: Message) -> None:
+        telemetry.events_handled.labels(self.service, message.type, "handled").inc()
+        log.info(
+            "event handled",
+            extra={
+                "event": str(message.id),
+                "type": message.type,
+                "request_id": message.request_id,
+                "traceparent": message.traceparent,
+            },
+        )
+
+    async def _claim(self, session: AsyncSession, messages: Sequence[Message]) -> list[Message]:
+        """Those that are ours to handle; the others were handled, are parked or are being retried."""
+        first: dict[Key, Message] = {}
         for message in messages:
-            outcome = "handled" if message.key in fresh else "duplicate"
-            telemetry.events_handled.labels(self.service, message.type, outcome).inc()
-
-    async def _run(self, session: AsyncSession, message: Message) -> None:
-        telemetry.request_id.set(message.request_id)
-        telemetry.traceparent.set(telemetry.accept_traceparent(message.traceparent))
-        session.info[HANDLING] = str(message.id)
-        try:
-            await self.inbox.receive(session, message.event)
-            log.info("event handled", extra={"event": str(message.id), "type": message.type})
-        finally:
-            del session.info[HANDLING]
-
-    async def _claim(self, session: AsyncSession, messages: Sequence[Message]) -> set[tuple[str, UUID]]:
-        """Insert the keys; those inserted are ours to handle. Others were handled, are parked or are being retried."""
-        keys = [message.key for message in messages]
-        held = {
-            (row.source, row.id)
-            for table in (Retry, Parked)
-            for row in await session.execute(
-                select(table.source, table.id).where(
-                    tuple_(table.source, table.id).in_(keys),
-                    *([Parked.resolved_at.is_(None)] if table is Parked else []),
-                )
-            )
-        }
-        wanted = [message for message in messages if message.key not in held]
-        claimed = await claim(session, wanted)
-        await self._compare([message for message in wanted if message.key not in claimed], session)
-        return claimed
-
-    async def _compare(self, duplicates: Sequence[Message], session: AsyncSession) -> None:
-        """A duplicate with another body is no duplicate: somebody reused an id, and a person must know."""
-        if not duplicates:
-            return
-        known = {
-            (row.source, row.id): row.body_sha256
-            for row in await session.execute(
-                select(Incoming.source, Incoming.id, Incoming.body_sha256).where(
-                    tuple_(Incoming.source, Incoming.id).in_([message.key for message in duplicates])
-                )
-            )
-        }
+            first.setdefault(message.key, message)
+        claimed = await claim(session, list(first.values()), _FREE)
+        if len(claimed) == len(messages):
+            return list(messages)
+        fresh = [message for key, message in first.items() if key in claimed]
+        duplicates = [message for message in messages if message.key not in claimed or message is not first[message.key]]
+        known = await _known(session, [message.key for message in duplicates])
         for message in duplicates:
-            if known.get(message.key) not in (None, message.sha256):
-                await park(session, message.body, "same_id_other_body", "handled before with another body")
+            telemetry.events_handled.labels(self.service, message.type, "duplicate").inc()
+            # With another body it is no duplicate: somebody reused an id, and a person must know.
+            if message.sha256 != known.get(message.key, message.sha256):
+                await park(session, message.body, "same_id_other_body", "this id came with another body before")
+        return fresh
 
     async def _put_off(self, message: Message, error: Exception) -> None:
         """Keep the message in the database until it is due again, so that the queue flows on."""
@@ -195,37 +212,34 @@ class Receiver:
                     attempt=0 if waiting else 1,
                     waiting=waiting,
                     due_at=text(f"now() + interval '{delay} seconds'"),
-                    last_error=repr(error),
+                    last_error=printable(repr(error)),
                 )
                 .on_conflict_do_nothing()
             )
         telemetry.events_handled.labels(self.service, message.type, "put_off").inc()
 
-    async def suspect(self, body: bytes, why: str) -> None:
-        """A message the broker gave up on: it is tried with each try counted first, for it may kill the process."""
-        try:
-            message = read(body)
-        except Unreadable as unreadable:
-            await self._park(body, unreadable.reason, str(unreadable))
-            return
+    async def suspect(self, bodies: Sequence[bytes], why: str) -> None:
+        """Messages that may kill the process (the broker gave them up, or a page of the feed never got through):
+        each is tried alone, and counted first."""
+        messages = await self._readable(bodies)
         async with self.database.transaction() as session:
-            await session.execute(
-                insert(Retry)
-                .values(
-                    source=message.source,
-                    id=message.id,
-                    type=message.type,
-                    body=body,
-                    attempt=1,
-                    due_at=text("now()"),
-                    last_error=why,
+            known = await _known(session, [message.key for message in messages])
+            for message in messages:
+                if message.key in known:
+                    continue
+                await session.execute(
+                    insert(Retry)
+                    .values(
+                        source=message.source,
+                        id=message.id,
+                        type=message.type,
+                        body=message.body,
+                        attempt=1,
+                        due_at=text("now()"),
+                        last_error=printable(why),
+                    )
+                    .on_conflict_do_nothing()
                 )
-                .on_conflict_do_nothing()
-            )
-
-    async def _park(self, body: bytes, reason: str, error: str) -> None:
-        async with self.database.transaction() as session:
-            await park(session, body, reason, error)
 
     async def run_retries(self, *, every_seconds: float = 1.0) -> None:
         """Try what is due, for ever."""
@@ -279,53 +293,76 @@ class Receiver:
         return True
 
     async def _retry(self, due: Retry) -> None:
-        message = read(due.body)
         try:
+            message = self.inbox.read(due.body)
             async with self.database.transaction() as session:
-                if message.key in await claim(session, [message]):
-                    await self._run(session, message)
+                claimed = await claim(session, [message])
+                if claimed:
+                    await self.inbox.handle(session, message)
                 await session.execute(delete(Retry).where(Retry.source == due.source, Retry.id == due.id))
         except Exception as error:
-            if is_database_down(error):
+            if await self._is_outage(error):
                 raise
             async with self.database.transaction() as session:
                 row = await session.get(Retry, (due.source, due.id), with_for_update=True)
                 if row is not None:
-                    row.last_error = repr(error)
+                    row.last_error = printable(repr(error))
                     if row.waiting and not isinstance(error, NotYet):
                         row.waiting, row.attempt = False, 1
             return
-        telemetry.events_handled.labels(self.service, message.type, "handled").inc()
+        if claimed:
+            self._tell_handled(message)
 
 
-async def claim(session: AsyncSession, messages: Iterable[Message]) -> set[tuple[str, UUID]]:
-    """Insert the keys in a fixed order (two receivers at once must not deadlock); the ones that were new."""
-    rows = sorted(
-        ({"source": m.source, "id": m.id, "type": m.type, "body_sha256": m.sha256} for m in messages),
-        key=lambda row: (row["source"], row["id"]),
+_CLAIM = """
+    insert into inbox (source, id, type, body_sha256)
+    select source, id, type, sum from unnest(
+        cast(:sources as text[]), cast(:ids as uuid[]), cast(:types as text[]), cast(:sums as bytea[])
+    ) as given (source, id, type, sum)
+    {where}
+    order by source, id
+    on conflict do nothing
+    returning source, id
+"""
+
+_FREE: Final = """
+    where not exists (select from inbox_retry held where held.source = given.source and held.id = given.id)
+    and not exists (
+        select from parked_messages held where held.source = given.source and held.id = given.id
+        and held.resolved_at is null and held.reason not in ('malformed', 'same_id_other_body')
     )
-    if not rows:
-        return set()
+"""
+"""Not while a retry or a person has it in hand."""
+
+
+async def claim(session: AsyncSession, messages: Sequence[Message], where: str = "") -> set[Key]:
+    """Insert the keys in a fixed order (two receivers at once must not deadlock); the ones that were new."""
     inserted = await session.execute(
-        insert(Incoming).on_conflict_do_nothing().returning(Incoming.source, Incoming.id), rows
+        text(_CLAIM.format(where=where)),
+        {
+            "sources": [message.source for message in messages],
+            "ids": [message.id for message in messages],
+            "types": [message.type for message in messages],
+            "sums": [message.sha256 for message in messages],
+        },
     )
     return {(row.source, row.id) for row in inserted}
 
 
-async def park(session: AsyncSession, body: bytes, reason: str, error: str) -> None:
-    """Put a message where a person sees it; the same bytes for the same reason stand there once."""
-    same = await session.scalar(
-        select(Parked.parked_id)
-        .where(Parked.resolved_at.is_(None), Parked.body == body, Parked.reason == reason)
-        .limit(1)
+async def _known(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
+    """The digest of the body under which each of these keys has been seen, wherever it stands."""
+    seen = await session.execute(
+        text("""
+            with given as (
+                select source, id from unnest(cast(:sources as text[]), cast(:ids as uuid[])) as given (source, id)
+            )
+            select source, id, sha256(body) as sum from parked_messages join given using (source, id)
+            where resolved_at is null and reason not in ('malformed', 'same_id_other_body')
+            union all
+            select source, id, sha256(body) from inbox_retry join given using (source, id)
+            union all
+            select source, id, body_sha256 from inbox join given using (source, id)
+        """),
+        {"sources": [source for source, _ in keys], "ids": [id_ for _, id_ in keys]},
     )
-    if same is not None:
-        return
-    attributes = attributes_of(body)
-    try:
-        id_ = UUID(str(attributes.get("id")))
-    except ValueError:
-        id_ = None
-    source, type_ = (str(attributes[name]) if name in attributes else None for name in ("source", "type"))
-    session.add(Parked(parked_id=new_id(), source=source, id=id_, type=type_, body=body, reason=reason, error=error))
-    log.error("message parked", extra={"event": str(id_), "type": type_, "reason": reason, "error": error})
+    return {(row.source, row.id): row.sum for row in seen}

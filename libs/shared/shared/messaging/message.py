@@ -23,6 +23,11 @@ class Unreadable(Exception):
         self.reason = reason
 
 
+def source_of(event: Event) -> str:
+    """The CloudEvents source: the one service that announces this type."""
+    return f"/services/{event.service}"
+
+
 def envelope(
     event: Event,
     *,
@@ -36,7 +41,7 @@ def envelope(
     attributes: dict[str, Any] = {  # Any: JSON
         "specversion": "1.0",
         "id": str(id),
-        "source": f"/services/{event.service}",
+        "source": source_of(event),
         "type": event.type,
         "subject": event.aggregate_id,
         "time": time.isoformat().replace("+00:00", "Z"),
@@ -76,7 +81,7 @@ def attributes_of(body: bytes) -> dict[str, Any]:  # Any: JSON
     """Whatever attributes can be read, for parking what cannot be handled; empty where nothing can."""
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
 
@@ -89,7 +94,7 @@ def read(body: bytes) -> Message:
         if parsed["specversion"] != "1.0":
             raise Unreadable("malformed", f"specversion {parsed['specversion']!r}")
         data = parsed["data"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("malformed", f"{type(error).__name__}: {error}") from error
     kind = registry().get(type_)
     if kind is None:
@@ -98,4 +103,6 @@ def read(body: bytes) -> Message:
         event = kind.model_validate(data)
     except ValidationError as error:
         raise Unreadable("invalid_data", str(error)) from error
+    if source != source_of(event):
+        raise Unreadable("malformed", f"{type_} is not announced by {source!r}")
     return Message(id_, source, type_, event, body, parsed.get("traceparent"), parsed.get("requestid"))

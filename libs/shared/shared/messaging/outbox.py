@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, connect_driver, is_database_down
+from shared.database import Database, connect_driver, is_being_cancelled, is_database_down
 from shared.events import Event, registry
 from shared.ids import new_id
 from shared.messaging.message import envelope
@@ -43,13 +43,9 @@ def publish(session: AsyncSession, event: Event) -> None:
 
 @orm_event.listens_for(OrmSession, "after_commit")
 def _wake_relay(session: OrmSession) -> None:
-    if session.info.pop("announced", False):
+    """After the transaction's own commit, not a savepoint's. Once too often, after a rollback, does no harm."""
+    if not session.in_nested_transaction() and session.info.pop("announced", False):
         session.info["wakeup"].poke()
-
-
-@orm_event.listens_for(OrmSession, "after_rollback")
-def _forget(session: OrmSession) -> None:
-    session.info.pop("announced", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +104,11 @@ class Relay:
                 if not sent and not await self._woken():
                     await self._measure()
                 wait = 0.1
-            except TransportDown as down:
-                log.warning("the transport is down", extra={"error": str(down)})
-                await asyncio.sleep(wait)
+            except (TransportDown, asyncio.CancelledError) as down:
+                if is_being_cancelled():
+                    raise
+                log.warning("the transport is down", extra={"error": repr(down)})
+                await self._rest(wait)
                 wait = min(wait * 2, self.longest_wait_seconds)
             except Exception as error:
                 if not is_database_down(error):
@@ -118,6 +116,15 @@ class Relay:
                 log.warning("the database is down", extra={"error": repr(error)})
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, self.longest_wait_seconds)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            await self._measure()  # how much waits is of most interest while nothing can be sent
+        except Exception as error:
+            if not is_database_down(error):
+                raise
+            log.warning("the database is down", extra={"error": repr(error)})
+        await asyncio.sleep(seconds)
 
     async def _woken(self) -> bool:
         """Rest until there is something to send; False where only the poll's time is up."""
@@ -244,4 +251,5 @@ class Wakeup:
                 if not is_database_down(error):
                     raise
                 log.warning("outbox notifier lost its connection", extra={"error": repr(error)})
+                self._pending.set()
                 await asyncio.sleep(1)

@@ -1,15 +1,16 @@
 """What a person does about parked messages: list, show, redrive (edited if need be), discard with a reason."""
 
+import hashlib
 from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database, fetch, now
 from shared.errors import Conflict
 from shared.messaging.inbox import Inbox, claim
-from shared.messaging.message import read
 from shared.messaging.tables import Incoming, Parked
 
 
@@ -35,22 +36,22 @@ async def redrive(
     """
     async with database.transaction() as session:
         parked = await _open(session, parked_id)
-        message = read(body if body is not None else parked.body)
+        message = inbox.read(body if body is not None else parked.body)
         claimed = bool(await claim(session, [message]))
         if claimed:
-            await inbox.receive(session, message.event)
+            await inbox.handle(session, message)
         _resolve(session, parked, "redriven", by, reason)
         return claimed
 
 
 async def discard(database: Database, parked_id: UUID, *, by: str, reason: str) -> None:
-    """Never handle this message. Raises AlreadyResolved."""
+    """Never handle this message, should it come again. Raises AlreadyResolved."""
     async with database.transaction() as session:
         parked = await _open(session, parked_id)
-        if parked.source and parked.id and parked.reason != "same_id_other_body":
-            await session.merge(
-                Incoming(source=parked.source, id=parked.id, type=parked.type or "", body_sha256=b"discarded")
-            )
+        if parked.reason not in {"malformed", "same_id_other_body"}:  # these have no key of their own
+            digest = hashlib.sha256(parked.body).digest()
+            claimed = insert(Incoming).values(source=parked.source, id=parked.id, type=parked.type, body_sha256=digest)
+            await session.execute(claimed.on_conflict_do_nothing())
         _resolve(session, parked, "discarded", by, reason)
 
 

@@ -6,15 +6,15 @@ queue argument is explicit, so that 3.10 and 4.x act alike.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import AMQPException
+from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
 from shared.crashes import crash_point
-from shared.database import is_database_down
+from shared.database import is_being_cancelled, is_database_down
 from shared.messaging.inbox import Inbox, Receiver
 from shared.messaging.outbox import Envelope, TransportDown
 
@@ -27,8 +27,17 @@ DELIVERY_LIMIT: Final = 5
 PREFETCH: Final = 1000
 BATCH: Final = 500
 
+CONNECT_SECONDS: Final = 3.0
+PUBLISH_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 1.0
+"""Together less than the ten seconds after which PostgreSQL ends the relay's idle transaction."""
+
 _BROKER_DOWN = (AMQPException, OSError, TimeoutError, RuntimeError)
 """RuntimeError: what aio-pika raises on a connection or channel that is closed already."""
+
+
+class WrongTopology(Exception):
+    """The broker has an exchange or queue of ours with other arguments; a person must see to it."""
 
 
 def queue_arguments(service: str) -> dict[str, Any]:  # Any: AMQP field table
@@ -56,14 +65,17 @@ async def connect(url: str, name: str) -> AbstractConnection:
 async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue, AbstractQueue]:
     """The exchanges, the service's queue bound to what it hears, and its dead letters.
 
-    Raises an AMQPException where the broker has one of them with other arguments: the topology is a versioned
-    artefact, and a service does not start on another.
+    Raises WrongTopology: it is a versioned artefact, and a service does not run on another.
     """
-    exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-    dead_exchange = await channel.declare_exchange(DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
-    dead = await channel.declare_queue(f"{inbox.service}.dead", durable=True, arguments=DEAD_ARGUMENTS)
-    await dead.bind(dead_exchange, routing_key=f"{inbox.service}.dead")
-    queue = await channel.declare_queue(f"{inbox.service}.in", durable=True, arguments=queue_arguments(inbox.service))
+    name, arguments = inbox.service, queue_arguments(inbox.service)
+    try:
+        exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        dead_exchange = await channel.declare_exchange(DEAD_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True)
+        dead = await channel.declare_queue(f"{name}.dead", durable=True, arguments=DEAD_ARGUMENTS)
+        await dead.bind(dead_exchange, routing_key=f"{name}.dead")
+        queue = await channel.declare_queue(f"{name}.in", durable=True, arguments=arguments)
+    except ChannelPreconditionFailed as error:
+        raise WrongTopology(str(error)) from error
     for type_ in sorted(inbox.types):
         await queue.bind(exchange, routing_key=type_)
     return queue, dead
@@ -72,7 +84,7 @@ async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue
 class RabbitMQ:
     """Publishes with confirms on a channel of its own; every failure is an unknown outcome, never a success."""
 
-    def __init__(self, url: str, service: str, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, url: str, service: str, *, timeout_seconds: float = PUBLISH_SECONDS) -> None:
         self._url, self._service, self._timeout = url, service, timeout_seconds
         self._connection: AbstractConnection | None = None
         self._exchange: aio_pika.abc.AbstractExchange | None = None
@@ -83,14 +95,19 @@ class RabbitMQ:
         self._connection = await connect(self._url, f"{self._service} relay")
         # Without on_return_raises an unroutable message returns as if it were kept.
         channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        try:
+            self._exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        except ChannelPreconditionFailed as error:
+            raise WrongTopology(str(error)) from error
         return self._exchange
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         try:
-            async with asyncio.timeout(self._timeout * 2):
+            async with asyncio.timeout(CONNECT_SECONDS):
                 exchange = await self._ready()
-        except _BROKER_DOWN as error:
+        except (*_BROKER_DOWN, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
             await self.close()
             raise TransportDown(repr(error)) from error
         outcomes = await asyncio.gather(
@@ -121,17 +138,19 @@ class RabbitMQ:
         if connection is None:
             return
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await connection.close()
         except (*_BROKER_DOWN, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_being_cancelled():
                 raise
             log.info("the broker connection did not close in time", extra={"error": repr(error)})
 
 
 _REFUSED = (aio_pika.exceptions.DeliveryError,)
 """The broker's own word that it did not keep this one message: returned as unroutable, or nacked."""
+
+
+Take = Callable[[Sequence[bytes]], Awaitable[None]]
 
 
 class Consumer:
@@ -146,8 +165,15 @@ class Consumer:
         while True:
             try:
                 await self._consume()
-            except* _BROKER_DOWN as group:
-                log.warning("the broker is away", extra={"error": repr(group.exceptions[0])})
+            except BaseExceptionGroup as group:
+                down, fault = group.split((*_BROKER_DOWN, asyncio.CancelledError))
+                if fault is not None:
+                    raise fault from None
+                log.warning("the broker is away", extra={"error": repr(down)})
+            except (*_BROKER_DOWN, asyncio.CancelledError) as error:
+                if is_being_cancelled():
+                    raise
+                log.warning("the broker is away", extra={"error": repr(error)})
             self.consuming.clear()
             await asyncio.sleep(1)
 
@@ -160,18 +186,20 @@ class Consumer:
                 lost.set()
 
             connection.close_callbacks.add(lose)
-            channel = await connection.channel(publisher_confirms=False)
-            channel.close_callbacks.add(lose)
-            await channel.set_qos(prefetch_count=max(PREFETCH, 2 * self._batch))
-            queue, dead = await declare(channel, self._receiver.inbox)
+            living = await self._channel(connection, lose)
+            queue, dead = await declare(living, self._receiver.inbox)
+            # On a channel of their own: one ack for all before it would take dead letters along that still wait.
+            dead = await (await self._channel(connection, lose)).get_queue(dead.name, ensure=False)
             arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+            deceased: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._drain(arrived)),
+                    group.create_task(self._drain(arrived, self._receiver.take)),
+                    group.create_task(self._drain(deceased, self._suspect)),
                     group.create_task(self._watch(connection)),
                 ]
                 await queue.consume(arrived.put)
-                await dead.consume(self._suspect)
+                await dead.consume(deceased.put)
                 self.consuming.set()
                 await lost.wait()
                 for task in tasks:
@@ -182,22 +210,30 @@ class Consumer:
             async with asyncio.timeout(2):
                 await connection.close()
 
-    async def _drain(self, arrived: asyncio.Queue[AbstractIncomingMessage]) -> None:
+    async def _channel(self, connection: AbstractConnection, lose: Callable[..., None]) -> AbstractChannel:
+        """A channel to consume on; `lose` is called when it or its consumer ends (an operator deletes the queue)."""
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(lose)
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lose)
+        await channel.set_qos(prefetch_count=max(PREFETCH, 2 * self._batch))
+        return channel
+
+    async def _drain(self, arrived: asyncio.Queue[AbstractIncomingMessage], take: Take) -> None:
         while True:
             batch = [await arrived.get()]
             while len(batch) < self._batch and not arrived.empty():
                 batch.append(arrived.get_nowait())
             crash_point("inbox_received")
-            await self._patiently(batch)
+            await self._patiently([message.body for message in batch], take)
             # One ack for the whole batch: deliveries come in order of their tags.
             await batch[-1].ack(multiple=True)
 
-    async def _patiently(self, batch: Sequence[AbstractIncomingMessage]) -> None:
+    async def _patiently(self, bodies: Sequence[bytes], take: Take) -> None:
         """While the database is away the messages stay unacknowledged; they are never nacked in a loop."""
         wait = 0.1
         while True:
             try:
-                await self._receiver.take([message.body for message in batch])
+                await take(bodies)
             except Exception as error:
                 if not is_database_down(error):
                     raise
@@ -207,10 +243,8 @@ class Consumer:
             else:
                 return
 
-    async def _suspect(self, message: AbstractIncomingMessage) -> None:
-        deaths = message.headers.get("x-death")
-        await self._receiver.suspect(message.body, f"dead-lettered: {deaths!r}")
-        await message.ack()
+    async def _suspect(self, bodies: Sequence[bytes]) -> None:
+        await self._receiver.suspect(bodies, "dead-lettered: it was never acknowledged")
 
     async def _watch(self, connection: AbstractConnection) -> None:
         """Bind again and look whether we are still consumers, for an operator may have removed either."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Identity, LargeBinary, MetaData, Text, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import TableBase, new_metadata
@@ -91,6 +91,10 @@ class FeedPosition(MessagingBase):
 
     source: Mapped[str] = mapped_column(Text, primary_key=True)
     cursor: Mapped[str] = mapped_column(Text)
+    types: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    """What was heard then. A type heard since has yet to be read from the beginning."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often the next page was begun without being finished."""
     read_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -1,0 +1,441 @@
+"""Committed means delivered, in effect once, in whatever order: on the in-process bus and on a real RabbitMQ."""
+
+import asyncio
+import itertools
+import json
+import logging
+import random
+
+import delivery
+import httpx
+import pytest
+from delivery import body_of, confirmed, eventually, refund_of, reversed_, wrapped
+from shared import telemetry
+from shared.access import TokenVerifier
+from shared.events.payments import OrderExpired, PaymentConfirmed
+from shared.ids import new_id
+from shared.messaging import parked, publish
+from shared.messaging.feed import Reconciler, read_page
+from shared.messaging.outbox import TransportDown
+from shared.service import Process
+from shared.testing import AUDIENCE, ISSUER, Issuer
+
+
+async def test_what_is_committed_is_delivered(world):
+    await world.hear()
+    world.relay()
+    events = [refund_of() for _ in range(20)]
+    await world.payments.announce(*events)
+    await eventually(lambda: has(world.enrolment, 20))
+    for event in events:
+        assert await world.enrolment.effects(event) == 1
+    await world.all_sent()
+
+
+async def test_what_is_rolled_back_is_never_sent(world):
+    await world.hear()
+    world.relay()
+    with pytest.raises(ZeroDivisionError):
+        async with world.payments.database.transaction() as session:
+            publish(session, refund_of())
+            await session.flush()
+            raise ZeroDivisionError
+    after = refund_of()
+    await world.payments.announce(after)
+    await eventually(lambda: has(world.enrolment, 1))
+    assert await world.payments.one("select count(*) from outbox") == 1
+    assert await world.enrolment.effects(after) == 1
+
+
+async def test_what_a_savepoint_rolled_back_is_never_sent_and_the_rest_is(world):
+    await world.hear()
+    world.relay(poll_seconds=60)
+    kept, dropped = refund_of(), refund_of()
+    async with world.payments.database.transaction() as session:
+        publish(session, kept)
+        with pytest.raises(ZeroDivisionError):
+            async with session.begin_nested():
+                publish(session, dropped)
+                await session.flush()
+                raise ZeroDivisionError
+    world.go(world.payments.wakeup.run())
+    world.payments.wakeup.poke()
+    await eventually(lambda: has(world.enrolment, 1))
+    assert await world.enrolment.effects(kept) == 1
+
+
+async def test_an_event_that_commits_late_is_not_skipped(world):
+    await world.hear()
+    world.relay()
+    late, early = refund_of(), refund_of()
+    async with world.payments.database.transaction() as session:
+        publish(session, late)
+        await session.flush()  # takes the lower position
+        await world.payments.announce(early)
+        await eventually(lambda: has(world.enrolment, 1))
+        seen = await world.payments.one("select max(position) from outbox where sent_at is not null")
+    await eventually(lambda: has(world.enrolment, 2))
+    assert await world.enrolment.effects(late) == 1
+    # What a cursor of positions would have done: nothing stands after the last one it had seen.
+    assert await world.payments.all("select id from outbox where position > :seen", seen=seen) == []
+
+
+async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect(world):
+    replica = delivery.Station("enrolment", world.enrolment.url)
+    event = refund_of(reason_code="slow")
+    body = body_of(event)
+    if world.amqp_url:
+        await world.hear(world.enrolment, replica)
+        sender = world.transport()
+        await sender.send([wrapped(body) for _ in range(10)])
+    else:
+        other = delivery.World(world.stations, None)
+        await world.hear(world.enrolment)
+        await other.hear(replica)
+        await asyncio.gather(*(bus.send([wrapped(body)]) for _ in range(5) for bus in (world.bus, other.bus)))
+        sender = world.bus
+    last = refund_of()
+    await sender.send([wrapped(body_of(last))])
+    await eventually(lambda: has(world.enrolment, 2))
+    world.retry(world.enrolment)
+    await eventually(lambda: nothing_left(world.enrolment))
+    assert await world.enrolment.effects(event) == 1
+    assert await world.enrolment.one("select count(*) from inbox") == 2
+    assert await world.enrolment.parked() == []
+    await replica.database.dispose()
+
+
+async def test_two_receivers_that_claim_at_once_let_one_through(stations):
+    """The first holds its transaction open; the second waits for it and then finds the key taken."""
+    one, other = stations["enrolment"], delivery.Station("enrolment", stations["enrolment"].url)
+    event = refund_of(reason_code="slow")
+    bodies = [body_of(event)]
+    await asyncio.gather(*(station.receiver.take(bodies) for station in (one, other) * 5))
+    assert await one.effects(event) == 1
+    await other.database.dispose()
+
+
+async def test_any_order_and_any_duplicates_end_in_the_same_state(world):
+    await world.hear()
+    sender = world.transport()
+    chance = random.Random(20261123)  # noqa: S311 - to be repeatable
+    orders = []
+    for permutation in itertools.permutations(range(3)):
+        order_id = new_id()
+        orders.append(order_id)
+        kinds = [confirmed(order_id), reversed_(order_id), refund_of(order_id=order_id, reason_code="before_payment")]
+        bodies = [(event.type, body_of(event)) for event in kinds]
+        chosen = [bodies[i] for i in permutation]
+        chosen += chance.choices(bodies, k=5)
+        for type_, body in chosen:
+            await sender.send([wrapped(body, type_)])
+    world.retry()
+
+    async def settled():
+        rows = await world.enrolment.all("select order_id, standing from standings")
+        return len(rows) == len(orders) and await world.enrolment.effects() == 3 * len(orders)
+
+    await eventually(settled)
+    await eventually(lambda: nothing_left(world.enrolment))
+    assert dict(await world.enrolment.all("select order_id, standing from standings")) == dict.fromkeys(
+        orders, "suspended"
+    )
+    assert await world.enrolment.effects() == 3 * len(orders)
+    assert await world.credentials.effects() == len(orders)
+    assert await world.enrolment.parked() == []
+
+
+def _of(**changed):
+    """A refund's envelope with some of it replaced; None leaves a member out."""
+    attributes = json.loads(body_of(refund_of())) | changed
+    return json.dumps({name: value for name, value in attributes.items() if value is not None}).encode()
+
+
+UNREADABLE = {
+    "bad JSON": (b"{not json", "malformed"),
+    "not an object": (b"[1]", "malformed"),
+    "no bytes": (b"", "malformed"),
+    "not UTF-8": (b"\xff\xfe\x00", "malformed"),
+    "nested too deep": (b"[" * 200_000, "malformed"),
+    "no id": (_of(id=None), "malformed"),
+    "an id that is no UUID": (_of(id="17"), "malformed"),
+    "an older CloudEvents": (_of(specversion="0.3"), "malformed"),
+    "a NUL in an attribute": (_of(source="/services/\x00"), "malformed"),
+    "half a character": (_of(type="payments.\ud800.v1"), "unknown_type"),
+    "a type nobody knows": (_of(type="payments.refund.forgotten.v1"), "unknown_type"),
+    "a type this service does not hear": (body_of(refund_of()).replace(b"refund.requested", b"order.expired"), "invalid_data"),
+    "another service's name": (_of(source="/services/catalogue"), "malformed"),
+    "a broken schema": (_of(data={"refund_id": "x"}), "invalid_data"),
+    "no data": (_of(data=None), "malformed"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+async def test_an_unreadable_message_is_parked_and_the_queue_flows_on(world, name):
+    body, reason = UNREADABLE[name]
+    await world.hear()
+    sender = world.transport()
+    before, after = refund_of(), refund_of()
+    await sender.send([wrapped(body_of(before)), wrapped(body), wrapped(body_of(after))])
+    await eventually(lambda: has(world.enrolment, 2))
+    assert await world.enrolment.parked() == [reason]
+    assert await world.enrolment.one("select body from parked_messages") == body
+    await sender.send([wrapped(body)])  # and once more: it stands there once
+    await sender.send([wrapped(body_of(refund_of()))])
+    await eventually(lambda: has(world.enrolment, 3))
+    assert await world.enrolment.parked() == [reason]
+
+
+@pytest.mark.parametrize("mistake", ["bug", "missing_file", "time_out", "bad_statement", "swallowed_statement"])
+async def test_a_handlers_bug_is_retried_then_parked_and_the_queue_flows_on(world, mistake):
+    await world.hear()
+    world.retry()
+    sender = world.transport()
+    before, poison, after = refund_of(), refund_of(reason_code=mistake), refund_of()
+    body = body_of(poison)
+    await sender.send([wrapped(body_of(before)), wrapped(body), wrapped(body_of(after))])
+    await eventually(lambda: has(world.enrolment, 2))
+    assert (await world.enrolment.effects(before), await world.enrolment.effects(after)) == (1, 1)
+    await eventually(lambda: is_parked(world.enrolment, "handler_failed"))
+    assert await world.enrolment.effects(poison) == 0
+    assert await world.enrolment.one("select count(*) from inbox") == 2
+    assert await world.enrolment.one("select error from parked_messages")
+
+    delivery.mended.add(mistake)
+    await sender.send([wrapped(body)])  # a redelivery does not overtake the person
+    await sender.send([wrapped(body_of(refund_of()))])
+    await eventually(lambda: has(world.enrolment, 3))
+    assert await world.enrolment.effects(poison) == 0
+    parked_id = await world.enrolment.one("select parked_id from parked_messages")
+    assert await redrive(world.enrolment, parked_id)
+    assert await world.enrolment.effects(poison) == 1
+    with pytest.raises(parked.AlreadyResolved):
+        await redrive(world.enrolment, parked_id)
+    await sender.send([wrapped(body)])
+    await sender.send([wrapped(body_of(refund_of()))])
+    await eventually(lambda: has(world.enrolment, 5))
+    assert await world.enrolment.effects(poison) == 1
+    assert await world.enrolment.parked() == []
+
+
+async def test_a_discarded_message_never_has_an_effect(world):
+    await world.hear()
+    world.retry()
+    sender = world.transport()
+    poison = refund_of(reason_code="bug")
+    body = body_of(poison)
+    await sender.send([wrapped(body)])
+    await eventually(lambda: is_parked(world.enrolment, "handler_failed"))
+    parked_id = await world.enrolment.one("select parked_id from parked_messages")
+    await parked.discard(world.enrolment.database, parked_id, by="finance", reason="paid back by hand")
+    delivery.mended.add("bug")
+    await sender.send([wrapped(body)])
+    await sender.send([wrapped(body_of(refund_of()))])
+    await eventually(lambda: has(world.enrolment, 1))
+    assert await world.enrolment.effects(poison) == 0
+    assert await world.enrolment.parked() == []
+    assert await world.enrolment.all("select resolution, resolved_by, resolution_reason from parked_messages") == [
+        ("discarded", "finance", "paid back by hand")
+    ]
+
+
+async def test_an_event_that_came_too_early_waits_and_then_succeeds(world):
+    await world.hear()
+    world.retry()
+    sender = world.transport()
+    order_id = new_id()
+    early = refund_of(order_id=order_id, reason_code="before_payment")
+    await sender.send([wrapped(body_of(early))])
+    await eventually(lambda: is_waiting(world.enrolment))
+    await asyncio.sleep(1)  # many more tries than a failing handler is given
+    assert await world.enrolment.effects(early) == 0
+    assert await world.enrolment.parked() == []
+    await sender.send([wrapped(body_of(confirmed(order_id)), PaymentConfirmed.type)])
+    await eventually(lambda: has(world.enrolment, 2))
+    assert await world.enrolment.effects(early) == 1
+    await eventually(lambda: nothing_left(world.enrolment))
+
+
+async def test_an_event_nobody_can_take_is_kept_and_sent_when_somebody_can(world):
+    if world.amqp_url:
+        await world.hear(world.credentials)  # the exchange is there, enrolment's queue is not
+    event = refund_of()
+    world.relay(poll_seconds=0.1)
+    await world.payments.announce(event)
+
+    async def noticed():
+        return bool(await world.payments.all("select 1 from outbox where sent_at is null and last_error is not null"))
+
+    await eventually(noticed)
+    await world.hear(world.enrolment)
+    await eventually(lambda: has(world.enrolment, 1))
+    await world.all_sent()
+
+
+async def test_an_event_nobody_hears_needs_no_queue(world):
+    await world.hear()
+    world.relay()
+    order_id = new_id()
+    await world.payments.announce(OrderExpired(order_id=order_id, learner_id=order_id, expired_at=delivery.NOON))
+    await world.all_sent()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
+async def test_the_same_id_with_another_body_is_parked_and_the_first_has_its_effect(world, together):
+    await world.hear()
+    sender = world.transport()
+    id_, first, second = new_id(), refund_of(), refund_of()
+    envelopes = [wrapped(body_of(first, id_)), wrapped(body_of(second, id_))]
+    if together:
+        await sender.send(envelopes)
+    else:
+        for one in envelopes:
+            await sender.send([one])
+    await eventually(lambda: is_parked(world.enrolment, "same_id_other_body"))
+    await eventually(lambda: has(world.enrolment, 1))
+    assert await world.enrolment.effects(first) + await world.enrolment.effects(second) == 1
+    for one in envelopes:
+        await sender.send([one])
+    await sender.send([wrapped(body_of(refund_of()))])
+    await eventually(lambda: has(world.enrolment, 2))
+    assert await world.enrolment.parked() == ["same_id_other_body"]
+
+
+class Doubtful:
+    """A transport whose confirms are lost: everything is sent, nothing is known."""
+
+    def __init__(self, inner, failure, times=3):
+        self.inner, self.failure, self.times, self.calls = inner, failure, times, 0
+
+    async def send(self, envelopes):
+        outcomes = await self.inner.send(envelopes)
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.failure
+        return outcomes
+
+
+@pytest.mark.parametrize("failure", [TransportDown("no confirm"), TimeoutError(), asyncio.CancelledError()], ids=repr)
+async def test_an_unknown_outcome_is_sent_again_and_has_one_effect(world, failure):
+    await world.hear()
+    transport = Doubtful(world.transport(), failure)
+    world.relay(transport, longest_wait_seconds=0.1)
+    event = refund_of()
+    await world.payments.announce(event)
+    await eventually(lambda: has(world.enrolment, 1))
+    await world.all_sent()
+    assert transport.calls == 4
+    assert await world.enrolment.effects(event) == 1
+    assert await world.enrolment.one("select count(*) from inbox") == 1
+
+
+class Forgetful:
+    """A broker that confirms and loses, as a purged queue or a restored backup does."""
+
+    async def send(self, envelopes):
+        return [None for _ in envelopes]
+
+
+async def test_what_the_transport_lost_comes_by_the_feed(world):
+    class Local:
+        async def read(self, types, after):
+            return await read_page(world.payments.database, types, after)
+
+    await world.hear()
+    relay = world.relay(Forgetful())
+    lost = [refund_of() for _ in range(5)]
+    await world.payments.announce(*lost)
+    await world.all_sent()
+    assert await world.enrolment.effects() == 0
+    assert relay.last_beat
+    reconciler = Reconciler(world.enrolment.receiver, world.enrolment.database, {"payments": Local()})
+    world.go(reconciler.run(every_seconds=0.1))
+    await eventually(lambda: has(world.enrolment, 5))
+    for event in lost:
+        assert await world.enrolment.effects(event) == 1
+
+
+async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log(bus, world, tmp_path):
+    issuer = Issuer()
+    options = {"amqp_url": world.amqp_url, "mail_folder": str(tmp_path)}
+    payments = Process(
+        delivery.service_of(
+            "payments",
+            world.payments.url,
+            port=delivery.free_port(),
+            verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
+            **options,
+        ),
+        bus=None if world.amqp_url else world.bus,
+    )
+    enrolment = Process(
+        delivery.service_of("enrolment", world.enrolment.url, port=delivery.free_port(), **options),
+        bus=None if world.amqp_url else world.bus,
+    )
+    lines = Lines()
+    logging.root.addHandler(lines)
+    before = logging.root.level
+    logging.root.setLevel(logging.INFO)
+    try:
+        async with delivery.running(enrolment, payments), httpx.AsyncClient() as client:
+            trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+            answer = await client.post(
+                f"http://127.0.0.1:{payments.service.settings.port}/v1/refunds",
+                json={"amount_minor": 49500},
+                headers={
+                    "Authorization": f"Bearer {issuer.token('learner')}",
+                    "Idempotency-Key": "k1",
+                    "X-Request-Id": "request-of-mine",
+                    "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+                },
+            )
+            assert answer.status_code == 201
+            await eventually(lambda: has(world.enrolment, 1))
+            await eventually(lambda: lines.has("event handled"))
+    finally:
+        logging.root.removeHandler(lines)
+        logging.root.setLevel(before)
+    (handled,) = [line for line in lines.read if line["message"] == "event handled"]
+    assert handled["request_id"] == "request-of-mine"
+    assert handled["traceparent"].split("-")[1] == trace
+    assert str(await world.payments.one("select id from outbox")) == handled["event"]
+    # What the consumer does next is no longer that request.
+    assert all(line["request_id"] != "request-of-mine" for line in lines.read if line["message"] == "stopped")
+
+
+class Lines(logging.Handler):
+    """Log lines as they would be written."""
+
+    def __init__(self):
+        super().__init__()
+        self.read = []
+        self.setFormatter(telemetry.JsonFormatter("tests", "1"))
+
+    def emit(self, record):
+        self.read.append(json.loads(self.format(record)))
+
+    async def has(self, message):
+        return any(line["message"] == message for line in self.read)
+
+
+async def has(station, effects):
+    return await station.effects() >= effects
+
+
+async def is_parked(station, reason):
+    return reason in await station.parked()
+
+
+async def is_waiting(station):
+    return bool(await station.all("select 1 from inbox_retry where waiting"))
+
+
+async def nothing_left(station):
+    return not await station.all("select 1 from inbox_retry")
+
+
+async def redrive(station, parked_id, body=None):
+    return await parked.redrive(
+        station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
+    )
+

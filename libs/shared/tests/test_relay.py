@@ -1,0 +1,220 @@
+"""The relay: what it claims, how it waits, what wakes it, and that its death is seen."""
+
+import asyncio
+import time
+
+import delivery
+import httpx
+import pytest
+from delivery import eventually, refund_of
+from shared import telemetry
+from shared.messaging import publish
+from shared.messaging.outbox import Relay, TransportDown
+from shared.service import Process
+from sqlalchemy import text
+
+
+class Recorder:
+    """A transport that keeps what it is sent."""
+
+    def __init__(self, hold=0.0):
+        self.sent, self.batches, self.hold = [], [], hold
+
+    async def send(self, envelopes):
+        await asyncio.sleep(self.hold)
+        self.sent += [envelope.id for envelope in envelopes]
+        self.batches.append(len(envelopes))
+        return [None for _ in envelopes]
+
+
+@pytest.fixture
+def payments(stations):
+    return stations["payments"]
+
+
+@pytest.fixture
+async def parts():
+    """Starts parts that end with the test; fails if one has died."""
+    tasks = []
+
+    def go(part):
+        tasks.append(asyncio.ensure_future(part))
+        return tasks[-1]
+
+    yield go
+    died = [task for task in tasks if task.done()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in died:
+        task.result()
+
+
+async def unsent(station):
+    return await station.one("select count(*) from outbox where sent_at is null")
+
+
+async def test_a_batch_is_sent_oldest_first_and_marked(payments):
+    transport = Recorder()
+    relay = Relay("payments", payments.database, transport, batch=3)
+    await payments.announce(*(refund_of() for _ in range(7)))
+    assert [await relay.send_batch() for _ in range(4)] == [3, 3, 1, 0]
+    ids = [str(row[0]) for row in await payments.all("select id from outbox order by position")]
+    assert transport.sent == ids
+    assert await payments.one("select count(*) from outbox where sent_at is not null and attempts = 1") == 7
+
+
+async def test_two_relays_at_once_share_the_work_and_send_each_event_once(payments):
+    transport = Recorder(hold=0.05)
+    relays = [Relay("payments", payments.database, transport, batch=10) for _ in range(2)]
+    await payments.announce(*(refund_of() for _ in range(40)))
+
+    async def drain(relay):
+        while await relay.send_batch():
+            pass
+
+    await asyncio.gather(*map(drain, relays))
+    while await unsent(payments):
+        await drain(relays[0])
+    assert sorted(transport.sent) == sorted(set(transport.sent))
+    assert len(transport.sent) == 40
+
+
+async def test_a_commit_wakes_the_relay_long_before_its_poll(payments, parts):
+    transport = Recorder()
+    relay = Relay("payments", payments.database, transport, poll_seconds=60)
+    parts(relay.run())
+    parts(payments.wakeup.run())
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 1))  # the listeners are at work
+    waits = []
+    for n in range(2, 12):
+        began = time.perf_counter()
+        await payments.announce(refund_of())
+        while len(transport.sent) < n:
+            assert time.perf_counter() - began < 30
+            await asyncio.sleep(0.001)
+        waits.append(time.perf_counter() - began)
+    assert sorted(waits)[len(waits) // 2] < 0.5, waits
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])
+async def test_a_savepoint_does_not_swallow_the_wake_up(payments, parts, undone):
+    transport = Recorder()
+    parts(Relay("payments", payments.database, transport, poll_seconds=60).run())
+    parts(payments.wakeup.run())
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 1))
+    async with payments.database.transaction() as session:
+        publish(session, refund_of())
+        savepoint = await session.begin_nested()
+        await session.flush()
+        await (savepoint.rollback() if undone else savepoint.commit())
+        await asyncio.sleep(0.1)  # a wake-up too early finds nothing yet
+    await eventually(lambda: is_sent(transport, 2), 5)
+
+
+async def test_polling_is_the_net_when_no_wake_up_comes(payments, parts):
+    transport = Recorder()
+    parts(Relay("payments", payments.database, transport, poll_seconds=0.2).run())
+    await payments.announce(refund_of())  # nobody passes the wake-up on
+    await eventually(lambda: is_sent(transport, 1), 5)
+
+
+async def test_the_listener_comes_back_when_its_connection_is_cut(payments, parts, postgres):
+    transport = Recorder()
+    parts(Relay("payments", payments.database, transport, poll_seconds=60).run())
+    parts(payments.wakeup.run())
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 1))
+    connection = await postgres.connect()
+    await connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'delivery_payments' "
+        "and pid <> pg_backend_pid()"
+    )
+    await connection.close()
+    await payments.database.messaging.dispose()
+
+    async def sent_again():
+        await payments.announce(refund_of())
+        await asyncio.sleep(0.5)
+        return len(transport.sent) > 1
+
+    await eventually(sent_again)
+
+
+async def test_a_held_lock_makes_the_relay_wait_not_die(payments, parts):
+    """The role's lock_timeout is a second; a migration may hold a table for longer."""
+    transport = Recorder()
+    await payments.announce(refund_of())
+    async with payments.database.web.begin() as migration:
+        await migration.execute(text("lock table outbox in access exclusive mode"))
+        parts(Relay("payments", payments.database, transport, poll_seconds=0.1).run())
+        await asyncio.sleep(1.5)
+        assert transport.sent == []
+    await eventually(lambda: is_sent(transport, 1))
+
+
+class Down:
+    def subscribe(self, receiver):
+        pass
+
+    async def send(self, envelopes):
+        raise TransportDown("no broker")
+
+
+async def test_how_much_waits_is_measured_while_the_transport_is_down(payments, parts):
+    await payments.announce(refund_of(), refund_of())
+    await payments.all("update outbox set created_at = now() - interval '1 minute' returning 1")
+    async with payments.database.messaging.begin() as connection:
+        await connection.execute(text("update outbox set created_at = now() - interval '1 minute'"))
+    telemetry.outbox_unsent.labels("payments").set(0)
+    parts(Relay("payments", payments.database, Down(), poll_seconds=60).run())
+
+    async def measured():
+        return telemetry.outbox_unsent.labels("payments")._value.get() == 2
+
+    await eventually(measured)
+    assert telemetry.outbox_oldest_seconds.labels("payments")._value.get() >= 60
+
+
+class Broken:
+    """A transport with a programmer's mistake in it."""
+
+    def subscribe(self, receiver):
+        pass
+
+    async def send(self, envelopes):
+        raise ZeroDivisionError
+
+
+async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path):
+    process = Process(
+        delivery.service_of(
+            "payments", payments.url, port=delivery.free_port(), mail_folder=str(tmp_path), amqp_url="amqp://nobody/"
+        ),
+        bus=Broken(),
+    )
+    await payments.announce(refund_of())
+    with pytest.raises(ExceptionGroup) as ended:
+        async with asyncio.timeout(20):
+            await process.run(asyncio.Event())
+    assert ended.group_contains(ZeroDivisionError, depth=2)
+
+
+async def test_a_stuck_relay_makes_the_process_unhealthy_and_a_database_away_does_not(payments, tmp_path):
+    process = Process(
+        delivery.service_of("payments", payments.url, port=delivery.free_port(), mail_folder=str(tmp_path)),
+        bus=Down(),
+    )
+    async with delivery.running(process), httpx.AsyncClient() as client:
+        live = f"http://127.0.0.1:{process.service.settings.port}/health/live"
+        assert (await client.get(live)).status_code == 200
+        process.relay._relay = None
+        process.relay.last_beat -= 1000
+        stuck = await client.get(live)
+        assert (stuck.status_code, stuck.json()["status"]) == (503, "the relay is stuck")
+
+
+async def is_sent(transport, count):
+    return len(transport.sent) >= count
