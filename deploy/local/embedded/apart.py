@@ -13,12 +13,14 @@ from pathlib import Path
 
 import httpx
 
-from embedded import ports
-from embedded.platform import serve_provider
+from embedded import people, ports
+from embedded.platform import load_catalogue, serve_provider
 from embedded.postgres import Postgres
 from embedded.process import Process
 from embedded.rabbitmq import RabbitMQ
-from embedded.services import NAMES, Place, keep_secrets
+from embedded.services import NAMES, Place, build, keep_secrets
+from shared.messaging.inprocess import InProcessBus
+from shared.service import Process as Service
 
 PATIENCE_SECONDS = 60.0
 
@@ -70,10 +72,18 @@ class Apart:
         await self.processes.pop(name).kill()
 
 
+async def _open_accounts(place: Place) -> people.People:
+    gateway = Service(build("gateway", place), bus=InProcessBus())  # only for its database: it is not run
+    try:
+        return await people.open_accounts(gateway.database, place.folder)
+    finally:
+        await gateway.http.aclose()
+        await gateway.database.dispose()
+
+
 @asynccontextmanager
-async def apart(folder: Path, environment: dict[str, str] | None = None) -> AsyncGenerator[Apart]:
-    """Start everything; stop everything at the end."""
-    assigned = ports.assign(environment or os.environ)
+async def apart(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[Apart]:
+    """The platform in this folder on these ports, with sample accounts and the sample catalogue."""
     ports.check(assigned)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -87,6 +97,7 @@ async def apart(folder: Path, environment: dict[str, str] | None = None) -> Asyn
         try:
             await asyncio.gather(*(platform.migrate(name) for name in NAMES))
             await asyncio.gather(*(platform.start(name) for name in NAMES))
+            await load_catalogue(place, await _open_accounts(place))
             yield platform
         finally:
             await asyncio.gather(*(process.stop() for process in platform.processes.values()))

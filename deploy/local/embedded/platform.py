@@ -5,17 +5,17 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx
 import uvicorn
+from pydantic import SecretStr
 
 from embedded import journey, people, ports, provider, seed
 from embedded.postgres import Postgres
 from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
-import httpx
-from pydantic import SecretStr
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.service import Process, Server, stop_on_signals
@@ -78,32 +78,27 @@ async def serve_provider(place: Place, stop: asyncio.Event) -> None:
     await serving
 
 
-async def run(stop: asyncio.Event, say: Callable[[str], None]) -> None:
-    """Bring the platform up, load what is missing, tell where to look, and stay until `stop`."""
-    began = time.monotonic()
-    folder = here()
-    assigned = ports.assign(os.environ)
+@asynccontextmanager
+async def up(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[tuple[Place, people.People]]:
+    """The platform in this folder on these ports, with sample accounts and the sample catalogue."""
     ports.check(assigned)
-    folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         _, urls = await stack.enter_async_context(databases(folder))
         place = Place(folder, assigned, urls, secrets=keep_secrets(folder))
         processes = await stack.enter_async_context(running(place, InProcessBus()))
         accounts = await people.open_accounts(processes["gateway"].database, folder)
-        await _load_catalogue(place, accounts)
-        say(_where_to_look(place, accounts, time.monotonic() - began))
-        await stop.wait()
-        say("Stopping …")
+        await load_catalogue(place, accounts)
+        yield place, accounts
 
 
-async def _load_catalogue(place: Place, accounts: people.People) -> None:
+async def load_catalogue(place: Place, accounts: people.People) -> None:
     async with AsyncExitStack() as stack:
         clients: list[httpx.AsyncClient] = []
         for role in ("catalogue_editor", "examiner"):
             client = await stack.enter_async_context(journey.connected(place.url("gateway")))
             await journey.Person(client).sign_in(accounts[role].email, accounts[role].password, keep=True)
             clients.append(client)
-        await seed.load_catalogue(*clients, CONTENT)
+        await seed.load_catalogue(clients[0], clients[1], CONTENT)
 
 
 def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str:
@@ -131,8 +126,11 @@ def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str
 
 def main() -> None:
     async def go() -> None:
-        async with stop_on_signals() as stop:
-            await run(stop, lambda text: print(text, flush=True))
+        began = time.monotonic()
+        async with stop_on_signals() as stop, up(here(), ports.assign(os.environ)) as (place, accounts):
+            print(_where_to_look(place, accounts, time.monotonic() - began), flush=True)
+            await stop.wait()
+            print("Stopping …", flush=True)
 
     here().mkdir(parents=True, exist_ok=True)
     log_as_json("platform", handler=logging.FileHandler(here() / "platform.log"))

@@ -1,0 +1,47 @@
+"""The whole platform for the tests that come in through its front door, in one process and each service in its own."""
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from embedded import ports
+from embedded.apart import Apart, apart
+from embedded.platform import up
+from embedded.services import BEHIND_THE_GATEWAY, INTERNALS, Place
+
+
+@dataclass(frozen=True)
+class Platform:
+    place: Place
+    apart: Apart | None = None
+
+    @property
+    def url(self) -> str:
+        return self.place.url("gateway")
+
+    @property
+    def feeds(self) -> dict[str, str]:
+        """Where each service shows its event log."""
+        return {name: self.place.url(name) for name in BEHIND_THE_GATEWAY} | {"gateway": self.place.url(INTERNALS)}
+
+
+def _free_ports() -> dict[str, int]:
+    return ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))})
+
+
+@pytest.fixture(scope="session")
+async def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    folder: Path = tmp_path_factory.mktemp("embedded")
+    logging.getLogger().setLevel("WARNING")
+    async with up(folder, _free_ports()) as (place, _):
+        yield Platform(place)
+
+
+@pytest.fixture(scope="session")
+async def separate_services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    folder: Path = tmp_path_factory.mktemp("separate")
+    async with apart(folder, _free_ports()) as running:
+        yield Platform(running.place, running)
