@@ -158,7 +158,7 @@ class Award(Base):
     conferred_at: Mapped[datetime | None]
     conferred_by: Mapped[str | None] = mapped_column(Text)
     certificate_number: Mapped[str | None] = mapped_column(Text)
-    superseded_by: Mapped[UUID | None]
+    superseded_by: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
     superseded_at: Mapped[datetime | None]
     under_review_since: Mapped[datetime | None]
     """Credit it stands on was revoked; a person decides what follows."""
@@ -199,8 +199,8 @@ class Badge(Base):
     badge_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
     achievement_id: Mapped[UUID]
-    credit_id: Mapped[UUID | None]
-    award_id: Mapped[UUID | None]
+    credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"))
+    award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
     subject: Mapped[str] = mapped_column(Text)
     list_number: Mapped[int] = mapped_column(ForeignKey("status_lists.number"))
     list_index: Mapped[int]
