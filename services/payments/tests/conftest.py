@@ -76,6 +76,7 @@ class Shop:
     session: AsyncSession | None
     sandbox: Sandbox
     control: httpx.AsyncClient
+    provider: Provider
     learner_id: UUID = field(default_factory=new_id)
 
     @property
@@ -131,9 +132,7 @@ class Shop:
 
     async def register(self, learner_id: UUID | None = None) -> None:
         await self.hear(
-            LearnerRegistered(
-                learner_id=learner_id or self.learner_id, name_version=1, registered_at=self.clock()
-            )
+            LearnerRegistered(learner_id=learner_id or self.learner_id, name_version=1, registered_at=self.clock())
         )
 
     def learner(self, id: UUID | None = None) -> httpx.AsyncClient:
@@ -212,7 +211,7 @@ async def _shop(service: ServiceUnderTest, session: AsyncSession | None) -> Asyn
     provider._clock = service.clock
     control = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://provider")
     async with control:
-        yield Shop(service, session, app.state.sandbox, control)
+        yield Shop(service, session, app.state.sandbox, control, provider)
     await app.state.sandbox.close()
 
 

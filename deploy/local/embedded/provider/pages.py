@@ -106,7 +106,7 @@ def _errors(filled: dict[str, str]) -> dict[str, str]:
     if not re.fullmatch(r"\d{12,19}", re.sub(r"[ -]", "", filled["card_number"])):
         found["card_number"] = "Enter a card number of 12 to 19 digits"
     if not re.fullmatch(r"(0[1-9]|1[0-2])\s*/\s*\d\d", filled["expiry"]):
-        found["expiry"] = "Enter the expiry date as month and year, for example 12/30"
+        found["expiry"] = "Enter month and year, such as 12/30"
     if not re.fullmatch(r"\d{3,4}", filled["security_code"]):
         found["security_code"] = "Enter the 3 or 4 digits of the security code"
     if filled["outcome"] not in dict(OUTCOMES):

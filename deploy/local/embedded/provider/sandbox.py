@@ -302,11 +302,12 @@ class Sandbox:
             return
         async with self._at_once:
             delivered = await self._post(delivery["url"], delivery["body"].encode())
-        if delivered or delivery["tries"] >= len(self.settings.retry_seconds):
+        tries: int = delivery["tries"]
+        if delivered or tries >= len(self.settings.retry_seconds):
             self.books.remove("delivery", id_)
             return
-        wait = self.settings.retry_seconds[delivery["tries"]]
-        delivery["tries"] += 1
+        wait = self.settings.retry_seconds[tries]
+        delivery["tries"] = tries + 1
         delivery["due_at"] = _stamp(self.clock() + timedelta(seconds=wait))
         self.books.put("delivery", id_, delivery)
         self._note(delivery["due_at"], "delivery", id_)
@@ -331,12 +332,18 @@ class Sandbox:
         while True:
             self._take_due()
             self._wake.clear()
-            wait: float | None = (self._agenda[0][0] - self.clock()).total_seconds() if self._agenda else None
             try:
-                async with asyncio.timeout(max(wait, 0.001) if wait is not None else None):
+                async with asyncio.timeout(self._rest()):
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    def _rest(self) -> float | None:
+        """Seconds until something is due; None where nothing is planned."""
+        if not self._agenda:
+            return None
+        due, *_ = self._agenda[0]
+        return max((due - self.clock()).total_seconds(), 0.001)
 
     async def run_due(self) -> None:
         """Everything due at this instant, one callback after the other: what a test steps through."""

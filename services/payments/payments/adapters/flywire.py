@@ -7,14 +7,15 @@ first what became of it.
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import httpx
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
 
 from payments.adapters.provider import Checkout, CheckoutOrder, ProviderRefused, ProviderUnavailable, Unreadable
 from payments.domain.payments import BadSignature, PaymentFact, ProviderStatus
@@ -35,12 +36,21 @@ class _Method(BaseModel):
     type: str = "unknown"
 
 
-class _Payment(BaseModel):
-    """Amounts are minor units and may come as strings."""
+def _whole(value: object) -> object:
+    """Minor units come as integers or as strings of digits; "495.00" would be another amount, and is refused."""
+    if isinstance(value, bool | float) or (isinstance(value, str) and not _DIGITS.fullmatch(value)):
+        raise ValueError("not an integer of minor units")
+    return value
 
+
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_MinorUnits = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+
+
+class _Payment(BaseModel):
     payment_id: str = Field(pattern=REFERENCE)
     status: ProviderStatus
-    amount_to: int = Field(ge=0)
+    amount_to: _MinorUnits
     currency_to: str = Field(min_length=3, max_length=3)
     external_reference: str = ""
     payment_method: _Method = _Method()
@@ -63,7 +73,7 @@ class _Refund(BaseModel):
     refund_id: str = Field(pattern=REFERENCE)
     payment_id: str
     status: ProviderRefundStatus
-    amount: int = Field(ge=0)
+    amount: _MinorUnits
     external_reference: str = ""
 
     def fact(self, at: datetime) -> RefundFact:

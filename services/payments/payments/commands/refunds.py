@@ -13,7 +13,7 @@ from payments.commands.ledger import post
 from payments.domain import ledger
 from payments.domain.ledger import Account
 from payments.domain.orders import OrderNotPaid, OrderStatus
-from payments.domain.policy import policy_of
+from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
     CoolingOffEnded,
     ProviderRefundStatus,
@@ -47,7 +47,7 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
         raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
     ends = cooling_off_ends(order.paid_at, line.access_at, policy_of(order.regulations_version))
     if now(session) >= ends:
-        raise CoolingOffEnded("the cooling-off period is over", ended_at=ends.isoformat())
+        raise CoolingOffEnded("the cooling-off period is over", ended_at=in_utc(ends))
     refund = await refund_line(session, order, line, Reason.COOLING_OFF, by)
     if refund is None:
         raise RefundAlreadyRequested("this line is being refunded already")

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from payments.domain.policy import Policy
+from payments.domain.policy import Policy, in_utc
 from shared.errors import Conflict, Invalid, NotFound
 
 
@@ -122,7 +122,7 @@ def check_offers(wanted: Sequence[UUID], offers: Mapping[UUID, Offer], bought: f
 def check_payable(status: str, expires_at: datetime, now: datetime) -> None:
     """Raises OrderExpired or OrderNotPayable."""
     if status == OrderStatus.EXPIRED or (status == OrderStatus.PLACED and now >= expires_at):
-        raise OrderExpired("this order can no longer be paid", expired_at=expires_at.isoformat())
+        raise OrderExpired("this order can no longer be paid", expired_at=in_utc(expires_at))
     if status not in PAYABLE:
         raise OrderNotPayable(f"the order is {status}", order_status=status)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -86,6 +86,11 @@ def policy_at(instant: datetime) -> Policy:
     if not in_force:
         raise LookupError(f"no regulations were in force at {instant}")
     return in_force[-1]
+
+
+def in_utc(at: datetime) -> str:
+    """An RFC 3339 instant, as in every answer of the API."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def policy_of(version: str) -> Policy:

@@ -1,0 +1,596 @@
+"""The acceptance cases of the payment rules, with exactly their results, and their neighbours."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select
+
+from payments.adapters.flywire import sign
+from payments.jobs import (
+    ask_about_payments,
+    close_checkouts,
+    expire_orders,
+    find_payments,
+    follow_refunds,
+    return_underpaid,
+    submit_refunds,
+)
+from payments.tables import (
+    CheckoutAttempt,
+    Notification,
+    OrderLine,
+    Payment,
+    Posting,
+    Refund,
+    RejectedNotification,
+    UnmatchedPayment,
+)
+from shared.events.payments import (
+    AmountMismatch,
+    DuplicateDetected,
+    OrderExpired,
+    PaymentConfirmed,
+    PaymentFailed,
+    PaymentReversed,
+    PaymentSettled,
+    RefundCompleted,
+    RefundFailed,
+    RefundRequested,
+)
+from shared.messaging.message import read
+from shared.messaging.tables import Letter, Outgoing
+from shared.testing import published
+
+VECTOR = Path(__file__).with_name("vector.json").read_bytes()
+SECRET = b"shared-secret-for-tests"
+"""Signs the callbacks in these tests."""
+
+
+async def told(shop, *kinds):
+    """The events of these kinds so far."""
+    if shop.session is not None:
+        return [event for event in await published(shop.session) if isinstance(event, kinds)]
+    async with shop.service.process.database.transaction() as session:
+        bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
+        events = [read(body.encode()).event for body in bodies]
+    return [event for event in events if isinstance(event, kinds)]
+
+
+async def call(shop, body: bytes, digest: bytes | None = None):
+    headers = {"X-Flywire-Digest": (sign(body, SECRET) if digest is None else digest).decode()}
+    async with shop.service.client() as client:
+        return await client.post("/v1/payment-notifications", content=body, headers=headers)
+
+
+async def count(session, table) -> int:
+    return await session.scalar(select(func.count()).select_from(table))
+
+
+async def order_of_the_vector(shop):
+    """An order of 49500 whose checkout carries the reference of the published test vector."""
+    order = await shop.order(await shop.sell())
+    await shop.open_session(order)
+    if shop.session is not None:
+        attempt = await shop.session.scalar(select(CheckoutAttempt))
+        attempt.reference = "ord_01JBZ0000000000000000000"
+        await shop.session.flush()
+    else:
+        async with shop.service.process.database.transaction() as session:
+            (await session.scalar(select(CheckoutAttempt))).reference = "ord_01JBZ0000000000000000000"
+    return order
+
+
+async def test_m1_a_guaranteed_callback_confirms_the_order(shop):
+    order = await order_of_the_vector(shop)
+    answer = await call(shop, VECTOR)
+    assert (answer.status_code, answer.json()) == (200, {"outcome": "applied"})
+    (confirmed,) = await told(shop, PaymentConfirmed)
+    assert str(confirmed.order_id) == order["order_id"]
+    assert (confirmed.amount_minor, confirmed.currency) == (49500, "GBP")
+    assert [line.due_minor for line in confirmed.lines] == [49500]
+    assert (await shop.read(order))["status"] == "paid"
+    letters = (await shop.session.scalars(select(Letter.kind))).all()
+    assert letters == ["payment_confirmed"]
+
+
+async def test_m2_the_same_callback_again_has_no_second_effect(live_shop):
+    shop = live_shop
+    order = await order_of_the_vector(shop)
+    answers = await asyncio.gather(call(shop, VECTOR), call(shop, VECTOR))
+    answers += [await call(shop, VECTOR) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert sorted(answer.json()["outcome"] for answer in answers) == ["applied", *["duplicate"] * 5]
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert (await shop.read(order))["status"] == "paid"
+    async with shop.service.process.database.transaction() as session:
+        assert await count(session, Letter) == 1
+        assert await count(session, Posting) == 1
+
+
+async def test_m2_the_same_event_in_other_bytes_has_no_second_effect(shop):
+    await order_of_the_vector(shop)
+    await call(shop, VECTOR)
+    answer = await call(shop, json.dumps(json.loads(VECTOR), indent=1).encode())
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "duplicate")
+    assert len(await told(shop, PaymentConfirmed)) == 1
+
+
+async def test_m3_a_changed_byte_is_refused_and_only_the_rejection_is_recorded(shop):
+    order = await order_of_the_vector(shop)
+    body = VECTOR.replace(b'"49500"', b'"49501"')
+    for _ in range(2):
+        answer = await call(shop, body, sign(VECTOR, SECRET))
+        assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
+        assert answer.headers["content-type"] == "application/problem+json"
+    (rejection,) = await shop.session.scalars(select(RejectedNotification).execution_options(populate_existing=True))
+    assert (rejection.times, rejection.size) == (2, 242)
+    for table in (Notification, Payment, UnmatchedPayment, Posting):
+        assert await count(shop.session, table) == 0
+    assert (await shop.read(order))["status"] == "placed"
+
+
+async def test_a_secret_that_is_being_replaced_still_signs(shop):
+    await order_of_the_vector(shop)
+    assert (await call(shop, VECTOR, sign(VECTOR, b"the-secret-before"))).json()["outcome"] == "applied"
+
+
+async def test_a_callback_is_not_read_beyond_its_cap(shop):
+    answer = await call(shop, b"x" * (64 * 1024 + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "notification_too_large")
+
+
+async def test_an_unknown_reference_is_answered_200_and_parked(shop):
+    answer = await call(shop, VECTOR)
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "unmatched")
+    async with shop.service.client("finance") as client:
+        (parked,) = (await client.get("/v1/unmatched-payments")).json()["items"]
+    assert (parked["reference"], parked["reason"]) == ("UOL123456789", "unknown_reference")
+    assert parked["amount"] == {"amount_minor": 49500, "currency": "GBP"}
+
+
+async def test_a_signed_callback_we_do_not_understand_is_answered_200_and_parked(shop):
+    answer = await call(shop, b'{"event_type":"surprise"}')
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "not_understood")
+    assert (await shop.session.scalar(select(UnmatchedPayment))).reason == "not_understood"
+
+
+async def test_m6_a_payment_cancelled_after_it_was_processed_is_reversed(shop):
+    order, reference = await shop.buy(await shop.sell())
+    assert order["status"] == "paid"
+    shop.clock.advance(hours=2)
+    await shop.status(reference, "cancelled", reason_code="verification_failed")
+    (reversed_,) = await told(shop, PaymentReversed)
+    assert (str(reversed_.order_id), reversed_.reason_code) == (order["order_id"], "verification_failed")
+    assert [str(line.order_line_id) for line in reversed_.lines] == [order["lines"][0]["order_line_id"]]
+    assert (await shop.read(order))["status"] == "reversed"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+
+
+async def test_money_that_comes_back_after_a_loss_is_no_second_confirmation(shop):
+    order, reference = await shop.buy(await shop.sell())
+    shop.clock.advance(hours=2)
+    await shop.status(reference, "cancelled")
+    shop.clock.advance(hours=2)
+    await shop.status(reference, "processed")
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert (await shop.session.scalar(select(UnmatchedPayment))).reason == "restored_after_loss"
+    kinds = (await shop.session.scalars(select(Posting.kind).order_by(Posting.posting_no))).all()
+    assert kinds == ["sold", "lost", "restored"]
+
+
+async def test_m7_without_any_callback_the_poller_finds_the_payment(shop):
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    payment = await shop.pay(session_id, first_name="SANDBOX_TO_GUARANTEED_STATUS")
+    await shop.later(minutes=1, seconds=59)
+    await shop.run(find_payments)
+    assert (await shop.read(order))["status"] == "placed"
+    await shop.later(seconds=1)
+    await shop.run(find_payments)
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+
+    await shop.control.put("/control/callbacks", json={"mode": "deliver"})
+    await shop.status(payment["payment_id"], "guaranteed", at=payment["created_at"])
+    await shop.run(ask_about_payments)
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert await count(shop.session, Letter) == 1
+
+
+async def test_a_payment_only_processed_is_asked_about_until_it_is_settled(shop):
+    _, reference = await shop.buy(await shop.sell())
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    await shop.later(minutes=3)  # guaranteed and delivered, untold
+    await shop.later(minutes=3)
+    await shop.run(ask_about_payments)
+    payment = await shop.session.scalar(select(Payment).where(Payment.reference == reference))
+    assert (payment.state, payment.ask_at) == ("settled", None)
+    assert len(await told(shop, PaymentSettled)) == 1
+
+
+async def test_m8_money_for_an_expired_order_revives_it_while_the_course_is_on_sale(shop):
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    await shop.pay(session_id)
+    shop.clock.advance(hours=24)
+    await shop.run(expire_orders)
+    assert (await shop.read(order))["status"] == "expired"
+    assert len(await told(shop, OrderExpired)) == 1
+    await shop.later(minutes=30)
+    await shop.control.post("/control/callbacks/release")
+    await shop.sandbox.run_due()
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+
+
+async def test_m9_money_for_an_expired_order_goes_back_when_the_course_is_withdrawn(shop):
+    course_id = await shop.sell()
+    order = await shop.order(course_id)
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    await shop.pay(session_id)
+    shop.clock.advance(hours=24)
+    await shop.run(expire_orders)
+    await shop.withdraw(course_id)
+    await shop.later(minutes=30)
+    await shop.control.post("/control/callbacks/release")
+    await shop.sandbox.run_due()
+    assert await told(shop, PaymentConfirmed) == []
+    (refund,) = await told(shop, RefundRequested)
+    assert (refund.amount_minor, refund.order_line_id, refund.reason_code) == (49500, None, "late_payment")
+    assert (await shop.read(order))["status"] == "expired"
+
+
+async def test_m10_a_second_payment_of_an_order_goes_back_whole(shop):
+    order = await shop.order(await shop.sell())
+    first = await shop.open_session(order)
+    second = await shop.open_session(order, payer={"email": "charles@example.org"})
+    await shop.pay(first)
+    await shop.pay(second)
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    (duplicate,) = await told(shop, DuplicateDetected)
+    assert duplicate.amount_minor == 49500
+    (refund,) = await told(shop, RefundRequested)
+    assert (refund.amount_minor, refund.order_line_id, refund.reason_code) == (49500, None, "duplicate")
+    assert (await shop.read(order))["status"] == "paid"
+
+
+async def test_m10_two_payments_at_once_confirm_once(live_shop):
+    shop = live_shop
+    order = await shop.order(await shop.sell())
+    sessions = [await shop.open_session(order, payer={"email": f"{n}@example.org"}) for n in range(3)]
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    for session_id in sessions:
+        await shop.pay(session_id)
+    bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery") if "processed" in one["body"]]
+    answers = await asyncio.gather(*(call(shop, body) for body in bodies))
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert len(await told(shop, DuplicateDetected)) == 2
+    assert [refund.amount_minor for refund in await told(shop, RefundRequested)] == [49500, 49500]
+
+
+async def test_m11_an_underpaid_order_gives_no_access_and_the_money_goes_back_after_14_days(shop):
+    order = await shop.order(await shop.sell(), await shop.sell())
+    assert order["total"]["amount_minor"] == 99000
+    await shop.pay(await shop.open_session(order), amount=49500)
+    assert (await shop.read(order))["status"] == "underpaid"
+    assert await told(shop, PaymentConfirmed) == []
+    (mismatch,) = await told(shop, AmountMismatch)
+    assert (mismatch.expected_minor, mismatch.received_minor) == (99000, 49500)
+    assert (await shop.session.scalars(select(Letter.kind))).all() == ["payment_underpaid"]
+
+    await shop.later(days=13, hours=23)
+    await shop.run(expire_orders, return_underpaid)
+    assert (await shop.read(order))["status"] == "underpaid"
+    await shop.later(hours=1)
+    await shop.run(return_underpaid)
+    (refund,) = await told(shop, RefundRequested)
+    assert (refund.amount_minor, refund.reason_code) == (49500, "underpaid")
+    assert (await shop.read(order))["status"] == "expired"
+
+
+async def test_m11_an_underpaid_order_paid_whole_is_confirmed_and_the_first_money_goes_back(shop):
+    order = await shop.order(await shop.sell(), await shop.sell())
+    await shop.pay(await shop.open_session(order), amount=49500)
+    await shop.pay(await shop.open_session(order, payer={"email": "c@example.org"}))
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    (refund,) = await told(shop, RefundRequested)
+    assert (refund.amount_minor, refund.reason_code) == (49500, "underpaid")
+
+
+async def test_what_is_paid_too_much_goes_back(shop):
+    order = await shop.order(await shop.sell())
+    await shop.pay(await shop.open_session(order), amount=50000)
+    (confirmed,) = await told(shop, PaymentConfirmed)
+    assert confirmed.amount_minor == 49500
+    (refund,) = await told(shop, RefundRequested)
+    assert (refund.amount_minor, refund.order_line_id, refund.reason_code) == (500, None, "overpaid")
+    assert [one["amount"]["amount_minor"] for one in (await shop.read(order))["returned"]] == [500]
+
+
+async def test_money_of_another_currency_is_not_enough(shop):
+    await order_of_the_vector(shop)
+    body = VECTOR.replace(b'"GBP"', b'"USD"').replace(b'"49500"', b'"9999999"')
+    await call(shop, body)
+    assert await told(shop, PaymentConfirmed) == []
+    assert [one.currency for one in await told(shop, AmountMismatch)] == ["USD"]
+
+
+async def test_m15_a_create_that_timed_out_and_its_repeat_both_paid_confirm_once(shop):
+    order = await shop.order(await shop.sell())
+    await shop.control.post("/control/failures", json={"seconds": 0, "takes_effect": True})
+    assert (await shop.checkout(order)).json()["code"] == "provider_unavailable"
+    (lost,) = shop.sandbox.books.all("session")
+    session_id = await shop.open_session(order)
+    assert session_id != lost["id"]
+    await shop.pay(lost["id"])
+    assert (await shop.read(order))["status"] == "paid"
+    await shop.pay(session_id)
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert len(await told(shop, DuplicateDetected)) == 1
+    assert [refund.amount_minor for refund in await told(shop, RefundRequested)] == [49500]
+
+
+async def test_m15_a_create_that_timed_out_and_was_paid_in_silence_is_found_in_the_providers_list(shop):
+    order = await shop.order(await shop.sell())
+    await shop.control.post("/control/failures", json={"seconds": 0, "takes_effect": True})
+    await shop.checkout(order)
+    (lost,) = shop.sandbox.books.all("session")
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    await shop.pay(lost["id"])
+    await shop.later(minutes=2)
+    await shop.run(find_payments)
+    assert (await shop.read(order))["status"] == "paid"
+
+
+async def test_a_paid_orders_other_pages_are_closed(shop):
+    order = await shop.order(await shop.sell())
+    first = await shop.open_session(order)
+    second = await shop.open_session(order, payer={"email": "charles@example.org"})
+    await shop.pay(second)
+    await shop.run(close_checkouts)
+    assert shop.sandbox.session(first)["status"] == "expired"
+
+
+async def test_an_expired_orders_page_is_closed_even_when_the_provider_is_away_for_a_while(shop, monkeypatch):
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    shop.sandbox.books.put(
+        "session", session_id, {**shop.sandbox.session(session_id), "expires_at": "2027-01-01T00:00:00Z"}
+    )
+    shop.clock.advance(hours=24)
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.provider, "app", broken)
+        await shop.run(expire_orders, close_checkouts)
+    assert shop.sandbox.session(session_id)["status"] == "open"
+    await shop.run(close_checkouts)
+    assert shop.sandbox.session(session_id)["status"] == "expired"
+
+
+async def broken(scope, receive, send):
+    await send({"type": "http.response.start", "status": 503, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_callbacks_in_any_order_end_in_the_same_state(shop, newest_first):
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "hold", "copies": 2})
+    await shop.pay(session_id)
+    await shop.later(seconds=1)
+    await shop.later(seconds=1)
+    assert (await shop.control.post("/control/callbacks/release", json={"newest_first": newest_first})).json() == {
+        "released": 8
+    }
+    await shop.sandbox.run_due()
+    await shop.run(ask_about_payments)
+    payment = await shop.session.scalar(select(Payment))
+    assert payment.state == "settled"
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert len(await told(shop, PaymentSettled)) == 1
+    assert await told(shop, PaymentFailed, PaymentReversed, DuplicateDetected) == []
+
+
+async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), first_name="SANDBOX_TO_CANCEL_STATUS")
+    await shop.later(seconds=1)
+    reference = payment["payment_id"]
+    assert len(await told(shop, PaymentFailed)) == 1
+    body = {
+        "event_type": "processed",
+        "event_date": (shop.clock() - timedelta(hours=1)).isoformat(),
+        "event_resource": "payments",
+        "data": {
+            "payment_id": reference,
+            "status": "processed",
+            "amount_to": 49500,
+            "currency_to": "GBP",
+            "external_reference": payment["external_reference"],
+            "payment_method": {"type": "card"},
+        },
+    }
+    answer = await call(shop, json.dumps(body).encode())
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "asking")
+    await shop.run(ask_about_payments)
+    assert (await shop.read(order))["status"] == "placed"
+    assert await told(shop, PaymentConfirmed) == []
+
+
+async def test_a_cancelled_payment_that_is_processed_after_all_confirms(shop):
+    order = await shop.order(await shop.sell())
+    await shop.pay(await shop.open_session(order), first_name="SANDBOX_CANCELLED_BACK_TO_PROCESS_STATUS")
+    for _ in range(4):
+        await shop.later(seconds=1)
+    await shop.run(ask_about_payments)
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await told(shop, PaymentConfirmed)) == 1
+    assert len(await told(shop, PaymentSettled)) == 1
+
+
+async def test_a_payment_that_dies_leaves_the_order_payable(shop):
+    order = await shop.order(await shop.sell())
+    dead = await shop.open_session(order)
+    await shop.pay(dead, first_name="SANDBOX_TO_CANCEL_STATUS")
+    await shop.later(seconds=1)
+    assert (await shop.read(order))["status"] == "placed"
+    again = await shop.open_session(order)
+    assert again != dead
+    await shop.pay(again)
+    assert (await shop.read(order))["status"] == "paid"
+
+
+async def test_a_bank_transfer_gives_access_when_it_is_guaranteed(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), method="bank_transfer")
+    shop.sandbox.payment(payment["payment_id"])["plan"] = []
+    await shop.later(seconds=1)
+    await shop.status(payment["payment_id"], "processed")
+    assert (await shop.read(order))["status"] == "placed"
+    await shop.later(seconds=1)
+    await shop.status(payment["payment_id"], "guaranteed")
+    assert (await shop.read(order))["status"] == "paid"
+
+
+async def discounted_order(shop):
+    """£1,485 less £100 over three lines, as a voucher would split it."""
+    order = await shop.order(*[await shop.sell() for _ in range(3)])
+    lines = await shop.session.scalars(
+        select(OrderLine).where(OrderLine.order_id == UUID(order["order_id"])).order_by(OrderLine.position)
+    )
+    for line, discount in zip(lines, (3333, 3333, 3334), strict=True):
+        line.discount_minor, line.due_minor = discount, line.list_minor - discount
+    await shop.session.flush()
+    return await shop.read(order)
+
+
+async def test_f3_two_lines_go_back_one_after_the_other_once_the_payment_is_delivered(shop):
+    order = await discounted_order(shop)
+    assert [line["due"]["amount_minor"] for line in order["lines"]] == [46167, 46167, 46166]
+    payment = await shop.pay(await shop.open_session(order), first_name="SANDBOX_TO_GUARANTEED_STATUS")
+    reference = payment["payment_id"]
+    await shop.later(seconds=1)
+
+    for line in (0, 1):
+        assert (await shop.refund(order, line)).json()["amount"]["amount_minor"] == 46167
+    assert len(await told(shop, RefundRequested)) == 2  # both accesses end now
+    await shop.run(submit_refunds)
+    assert shop.sandbox.refunds(reference) == []
+
+    await shop.later(seconds=1)
+    await shop.status(reference, "delivered")
+    await shop.run(submit_refunds, submit_refunds)
+    assert [(one["amount"], one["status"]) for one in shop.sandbox.refunds(reference)] == [(46167, "initiated")]
+
+    await shop.later(seconds=0.5)  # received
+    await shop.run(submit_refunds)
+    assert len(shop.sandbox.refunds(reference)) == 1
+    await shop.later(seconds=0.5)  # finished
+    assert len(await told(shop, RefundCompleted)) == 1
+    await shop.run(submit_refunds)
+    assert [one["amount"] for one in shop.sandbox.refunds(reference)] == [46167, 46167]
+    await shop.later(seconds=0.5)
+    await shop.later(seconds=0.5)
+    assert [one.amount_minor for one in await told(shop, RefundCompleted)] == [46167, 46167]
+
+    order = await shop.read(order)
+    assert [line["refund"] and line["refund"]["status"] for line in order["lines"]] == ["completed", "completed", None]
+    kinds = (await shop.session.scalars(select(Letter.kind).order_by(Letter.kind))).all()
+    assert kinds == ["payment_confirmed", *["refund_finished"] * 2, *["refund_received"] * 2, *["refund_requested"] * 2]
+
+
+async def delivered(shop):
+    """A paid order whose line is given back and whose payment is delivered."""
+    order, reference = await shop.buy(await shop.sell())
+    await shop.refund(order)
+    await shop.later(seconds=1)
+    await shop.later(seconds=1)
+    return order, reference
+
+
+async def test_a_refund_whose_creation_timed_out_is_looked_for_before_it_is_made_again(shop):
+    order, reference = await delivered(shop)
+    failure = {"operation": "create_refund", "seconds": 0, "takes_effect": True}
+    await shop.control.post("/control/failures", json=failure)
+    await shop.run(submit_refunds, submit_refunds)
+    refund = await shop.session.scalar(select(Refund).execution_options(populate_existing=True))
+    await shop.later(minutes=2)
+    await shop.run(submit_refunds)
+    assert len(shop.sandbox.refunds(reference)) == 1
+    await shop.later(minutes=1)
+    await shop.run(submit_refunds, follow_refunds)
+    assert len(shop.sandbox.refunds(reference)) == 1
+    await shop.session.refresh(refund)
+    assert refund.status == "completed"
+    assert len(await told(shop, RefundCompleted)) == 1
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
+
+
+async def test_a_refund_of_which_no_callback_tells_is_asked_about(shop):
+    await delivered(shop)
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    await shop.run(submit_refunds)
+    await shop.later(seconds=1)
+    await shop.later(minutes=2)
+    await shop.run(follow_refunds)
+    assert len(await told(shop, RefundCompleted)) == 1
+
+
+async def test_a_refund_the_provider_refuses_waits_for_a_person_who_sends_it_again(shop):
+    order, reference = await delivered(shop)
+    payment = shop.sandbox.payment(reference)
+    payment["amount_to"], owed = 1, payment["amount_to"]
+    await shop.run(submit_refunds)
+    (failed,) = await told(shop, RefundFailed)
+    assert failed.reason_code == "provider_refused"
+    refund = (await shop.read(order))["lines"][0]["refund"]
+    assert refund["status"] == "failed"
+    payment["amount_to"] = owed
+    path = f"/v1/orders/{order['order_id']}/refunds/{refund['refund_id']}/retry"
+    async with shop.service.client("finance") as client:
+        assert (await client.post(path)).json()["status"] == "requested"
+        refused = await client.post(path)
+        assert (refused.status_code, refused.json()["code"]) == (409, "refund_not_failed")
+        elsewhere = await client.post(
+            path.replace(order["order_id"], (await shop.order(await shop.sell()))["order_id"])
+        )
+        assert elsewhere.status_code == 404
+    await shop.run(submit_refunds)
+    for _ in range(2):
+        await shop.later(seconds=0.5)
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
+
+
+async def test_a_refund_the_bank_sends_back_is_failed_and_owed_again(shop):
+    order, reference = await delivered(shop)
+    await shop.run(submit_refunds)
+    for _ in range(2):
+        await shop.later(seconds=0.5)
+    (refund,) = shop.sandbox.refunds(reference)
+    shop.clock.advance(days=2)
+    await shop.control.post(f"/control/refunds/{refund['refund_id']}/status", json={"status": "returned"})
+    await shop.sandbox.run_due()
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "failed"
+    kinds = (await shop.session.scalars(select(Posting.kind).order_by(Posting.posting_no))).all()
+    assert kinds == ["sold", "refund_requested", "settled", "refunded", "refund_returned"]
+
+
+async def test_a_refund_not_yet_paid_out_is_dropped_when_the_payment_is_lost(shop):
+    order, reference = await shop.buy(await shop.sell(), await shop.sell())
+    await shop.refund(order, line=0)
+    shop.clock.advance(seconds=0.1)
+    await shop.status(reference, "cancelled")
+    (reversed_,) = await told(shop, PaymentReversed)
+    assert [str(line.order_line_id) for line in reversed_.lines] == [order["lines"][1]["order_line_id"]]
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "cancelled"
