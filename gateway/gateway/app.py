@@ -1,5 +1,6 @@
 """The gateway put together: its own API with the front door around it."""
 
+import gc
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -128,6 +129,8 @@ class _Door:
 
     def background(self, process: Process) -> list[Any]:  # Any: Service.also's own type
         assert self.library is not None, "around() comes first"
+        gc.collect()
+        gc.freeze()  # what is there now stays; collecting it again and again costs requests their time
         if self.settings.internal_port is None:
             return [self.library.keep_fresh]
         return [self.library.keep_fresh, lambda: _serve_inside(process, self.settings)]

@@ -117,23 +117,27 @@ def _add(merged: Document, service: str, document: Document, operation_ids: set[
 
 def _renamed(present: Document, service: str, document: Document) -> dict[str, str]:
     """Old to new reference of each component that differs from one already there, or leads to one that does."""
-    renamed: dict[str, str] = {}
-    rest = {
-        (kind, name): value
-        for kind, entries in document.get("components", {}).items()
-        if kind != "securitySchemes"
-        for name, value in entries.items()
-        if name in present.get(kind, {})
+    components: dict[str, Document] = {
+        kind: entries for kind, entries in document.get("components", {}).items() if kind != "securitySchemes"
     }
+    renamed: dict[str, str] = {}
     while True:
         found = {
-            f"#/components/{kind}/{name}": f"#/components/{kind}/{service.capitalize()}{name}"
-            for (kind, name), value in rest.items()
-            if _with_references(value, renamed) != present[kind][name]
+            f"#/components/{kind}/{name}": f"#/components/{kind}/{_free_name(service, name, entries, present[kind])}"
+            for kind, entries in components.items()
+            for name, value in entries.items()
+            if name in present.get(kind, {}) and _with_references(value, renamed) != present[kind][name]
         }
         if found.keys() <= renamed.keys():
             return renamed
         renamed |= found
+
+
+def _free_name(service: str, name: str, *taken: Document) -> str:
+    wanted = service.capitalize() + name
+    while any(wanted in names for names in taken):
+        wanted += "_"
+    return wanted
 
 
 def _name_scopes(merged: Document, operation: Document) -> None:
