@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
+from assessment.commands.marking import take_results
 from assessment.tables import Decision, Mark
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
 from shared.ids import new_id
@@ -211,6 +212,16 @@ async def test_two_boards_at_once_award_each_credit_once(live, story_class):
     assert [answer.status_code for answer in answers].count(201) == 1
     async with live.process.database.transaction() as session:
         assert sum(isinstance(event, CreditAwarded) for event in await published(session)) == 3
+
+
+async def test_while_results_are_ratified_nobody_else_touches_them(live, story_class):
+    story = story_class(live, None, live.clock)
+    window_id = await story.window()
+    async with live.process.database.transaction() as session:
+        await take_results(session, window_id)
+        for answer in (await story.board(window_id), await story.examiner.post(f"/v1/windows/{window_id}/release")):
+            story.refused(answer, 409, "results_busy")
+            assert answer.headers["retry-after"] == "5"
 
 
 async def test_credit_is_revoked_once_for_a_reason_the_regulations_name(story):

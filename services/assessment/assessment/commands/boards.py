@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.commands import decisions
-from assessment.commands.marking import some_attempts, take_results
+from assessment.commands.marking import advance_some, take_results
 from assessment.domain import marks, regulations
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.tables import Attempt, Board, Credit, EnrolmentState, Window
@@ -34,11 +34,9 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
     board = _sit(session, actor, minutes_reference, window_id)
     await session.flush()
     released = (Attempt.window_id == window_id, Attempt.state == AttemptState.RELEASED)
-    while rows := await some_attempts(session, *released, ~_SUSPENDED):
-        for attempt, _ in rows:
-            attempt.state, attempt.ratified_at, attempt.board_id = AttemptState.RATIFIED, now(session), board.board_id
-            decisions.record(session, "ratified", attempt.attempt_id, actor)
-        await session.flush()
+    ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
+    while rows := await advance_some(session, *released, ~_SUSPENDED, **ratified):
+        await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], actor)
         board.ratified += len(rows)
         board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
         _announce_exhausted(session, [attempt for attempt, _ in rows if not attempt.passed])
@@ -74,9 +72,9 @@ async def _award_credit(session: AsyncSession, board: Board, passes: Sequence[tu
     awarded = set(
         await session.scalars(
             insert(Credit)
-            .values([_credit(attempt, credit_ids[attempt.attempt_id], board) for attempt, _ in ordered])
             .on_conflict_do_nothing(index_elements=["learner_id", "module_family"])
-            .returning(Credit.attempt_id)
+            .returning(Credit.attempt_id),
+            [_credit(attempt, credit_ids[attempt.attempt_id], board) for attempt, _ in ordered],
         )
     )
     for attempt, submission_id in ordered:

@@ -1,6 +1,8 @@
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.tables import Decision
@@ -29,3 +31,18 @@ def record(
             details=details,
         )
     )
+
+
+async def record_all(session: AsyncSession, kind: str, subject_ids: Sequence[UUID], actor: str) -> None:
+    """Write down one decision about each of many objects."""
+    if not subject_ids:
+        return
+    decided: dict[str, Any] = {
+        "kind": kind,
+        "actor": actor,
+        "reason_code": None,
+        "decided_at": now(session),
+        "details": {},
+    }
+    rows = [{"decision_id": new_id(), "subject_id": subject_id, **decided} for subject_id in subject_ids]
+    await session.execute(insert(Decision), rows)

@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -93,26 +93,42 @@ async def take_results(session: AsyncSession, window_id: UUID) -> None:
         )
 
 
-async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[bool]) -> Sequence[Attempt]:
-    rows = await some_attempts(session, Attempt.state == AttemptState.MARKED, which)
+async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[bool]) -> list[Attempt]:
+    rows = await advance_some(
+        session,
+        Attempt.state == AttemptState.MARKED,
+        which,
+        state=AttemptState.RELEASED,
+        released_at=now(session),
+    )
+    await decisions.record_all(session, "released", [attempt.attempt_id for attempt, _ in rows], actor)
     for attempt, submission_id in rows:
-        attempt.state, attempt.released_at = AttemptState.RELEASED, now(session)
-        decisions.record(session, "released", attempt.attempt_id, actor)
         publish(session, _result_event(attempt, submission_id))
-    await session.flush()
     return [attempt for attempt, _ in rows]
 
 
-async def some_attempts(session: AsyncSession, *which: ColumnElement[bool]) -> list[tuple[Attempt, UUID]]:
-    """A batch of attempts, locked, with course, enrolment and the submission that counts."""
+async def advance_some(
+    session: AsyncSession,
+    *which: ColumnElement[bool],
+    **to: Any,  # Any: column values
+) -> list[tuple[Attempt, UUID]]:
+    """Move a batch of such attempts on; they come with course, enrolment and the submission that counts."""
+    ids = (
+        await session.scalars(
+            select(Attempt.attempt_id).where(*which).order_by(Attempt.attempt_id).limit(BATCH).with_for_update()
+        )
+    ).all()
+    if not ids:
+        return []
+    await session.execute(
+        update(Attempt).where(Attempt.attempt_id.in_(ids)).values(**to),
+        execution_options={"synchronize_session": False},  # they are read anew below
+    )
     statement = (
         select(Attempt, Submission.submission_id)
         .join(Submission, (Submission.attempt_id == Attempt.attempt_id) & (Submission.state == "current"))
-        .where(*which)
+        .where(Attempt.attempt_id.in_(ids))
         .options(joinedload(Attempt.course_version), joinedload(Attempt.enrolment))
-        .order_by(Attempt.attempt_id)
-        .limit(BATCH)
-        .with_for_update(of=Attempt)
         .execution_options(populate_existing=True)
     )
     return [(row[0], row[1]) for row in await session.execute(statement)]

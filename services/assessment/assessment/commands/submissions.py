@@ -16,7 +16,6 @@ from assessment.domain.attempts import AttemptState
 from assessment.domain.files import Checked, FileCheck, UploadTooSlow
 from assessment.domain.regulations import FileKind, Regulations
 from assessment.tables import Attempt, Enrolment, Submission, Window
-from shared.clock import Clock
 from shared.database import fetch, now, take_turns
 from shared.events.assessment import SubmissionReceived
 from shared.ids import new_id
@@ -69,7 +68,7 @@ async def submit_work(
     """
     plan = await _plan(session, enrolment, window_id, upload)
     await session.rollback()  # nothing was written; no connection is held while the file streams
-    received = await _receive(storage, plan, upload, session.info["clock"])
+    received = await _receive(session, storage, plan, upload)
     return await _record(session, plan, received)
 
 
@@ -97,7 +96,8 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
     )
 
 
-async def _receive(storage: Storage, plan: _Plan, upload: Upload, clock: Clock) -> _Received:
+async def _receive(session: AsyncSession, storage: Storage, plan: _Plan, upload: Upload) -> _Received:
+    """Check and store the file; of the session only the clock is used."""
     check = FileCheck(plan.kind, plan.rules.longest_file_bytes)
     key = new_id().hex  # random, and nothing of what was sent
     whole: list[tuple[Checked, datetime]] = []
@@ -106,7 +106,7 @@ async def _receive(storage: Storage, plan: _Plan, upload: Upload, clock: Clock) 
         async for chunk in upload.chunks:
             check.take(chunk)
             yield chunk
-        whole.append((check.finish(), clock()))
+        whole.append((check.finish(), now(session)))
 
     try:
         async with asyncio.timeout(upload.longest.total_seconds()):
