@@ -1,0 +1,70 @@
+"""Whether every committed event was delivered once in effect: each event log against each inbox, in the databases."""
+
+# asyncpg ships no types:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+
+from embedded.postgres import SOCKET, Postgres
+from embedded.services import NAMES
+from shared.events import registry
+
+Digest = tuple[int, int]
+"""How many events, and the exclusive or of their ids' hashes: equal for equal sets."""
+
+
+@dataclass
+class Deliveries:
+    """Of all services together; the lists name what is wrong."""
+
+    events: int = 0
+    unsent: list[str] = field(default_factory=list[str])
+    hearings: int = 0
+    """Events, each counted once for every service that hears it."""
+    handled: int = 0
+    astray: list[str] = field(default_factory=list[str])
+    """Types of which a service's inbox does not hold exactly the events that were announced."""
+    waiting: int = 0
+    """Put off or not resolved: retries and parked messages."""
+
+
+async def look(platform: Path) -> Deliveries | None:
+    """None where the platform's databases are not here."""
+    postgres = Postgres(platform / "postgres")
+    if not (postgres.socket_dir / SOCKET).exists():
+        return None
+    logs: dict[str, Digest] = {}
+    inboxes: dict[str, dict[str, Digest]] = {}
+    found = Deliveries()
+    for name in NAMES:
+        connection = await postgres.connect(f"mc_{name}", f"mc_{name}")
+        try:
+            logs |= await _digests(connection, "outbox")
+            inboxes[name] = await _digests(connection, "inbox")
+            unsent = await connection.fetch("select id, type from outbox where sent_at is null")
+            found.unsent += [f"{row['type']} {row['id']}" for row in unsent]
+            waiting = "(select count(*) from inbox_retry)"
+            parked = "(select count(*) from parked_messages where resolved_at is null)"
+            found.waiting += int(await connection.fetchval(f"select {waiting} + {parked}") or 0)
+        finally:
+            await connection.close()
+    found.events = sum(count for count, _ in logs.values())
+    for kind in registry().values():
+        announced = logs.get(kind.type, (0, 0))
+        for name in sorted(kind.heard_by):
+            handled = inboxes[name].get(kind.type, (0, 0))
+            found.hearings += announced[0]
+            found.handled += handled[0]
+            if handled != announced:
+                found.astray.append(f"{kind.type}: {announced[0]} announced, {handled[0]} handled by {name}")
+    return found
+
+
+async def _digests(connection: asyncpg.Connection, table: str) -> dict[str, Digest]:
+    rows = await connection.fetch(
+        f"select type, count(*) as count, bit_xor(hashtextextended(id::text, 0)) as digest from {table} group by type"  # noqa: S608 - one of our tables
+    )
+    return {row["type"]: (row["count"], row["digest"]) for row in rows}

@@ -1,0 +1,206 @@
+"""What a learner of the data set does on the platform, each step once however often it is asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from embedded.journey import JSON, Learner, Name, Refused, eventually, pay_at_the_sandbox, until
+from embedded.replay.journal import Journal
+from embedded.replay.mapping import Plan, work
+from embedded.replay.oulad import Result
+from embedded.replay.staff import Course
+
+NOTHING_LEFT = "already_bought"
+"""What the till says of a course whose enrolment is under way or passed."""
+
+
+class Mismatch(RuntimeError):
+    """The platform did something else than the replay expects."""
+
+
+@dataclass
+class Study:
+    """Where a learner stands with a module."""
+
+    enrolments: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By part; of what was bought last."""
+    left: bool = False
+    failed: bool = False
+    """The last result was a fail, so attempts may be used up."""
+
+
+class Student(Learner):
+    """One learner of the data set, with what is known of their studies here."""
+
+    def __init__(self, client: httpx.AsyncClient, journal: Journal, run: str, number: int) -> None:
+        super().__init__(client, seed=f"replay {run} learner {number}")
+        self.journal, self.number = journal, number
+        self.name = Name("Learner", "".join("abcdefghij"[int(digit)] for digit in str(number)).title())
+        self.email = f"learner-{number}.{run}@replay.example"
+        self.studies: dict[str, Study] = {}
+        self.orders: list[str] = []
+        self.given_up: set[str] = set()
+        """Enrolments withdrawn from."""
+        self.cooled_off: set[str] = set()
+        self.refused = 0
+        """Purchases the till refused because the course was passed before."""
+        self.account_id = ""
+
+    @property
+    def password(self) -> str:
+        return self.journal.password(self.email)
+
+    async def arrive(self) -> None:
+        """Open the account and fill in the short form."""
+        step = f"learner/{self.number}"
+        known = self.journal.find(step)
+        if known is None:
+            account = await self.open_account(self.email, self.password)
+            await self.register(self.name, self.email)
+            known = self.journal.note(step, {"account_id": account["account_id"]})
+        elif not self.account_id:
+            self.sign_in_later(self.email, self.password)
+        self.account_id = str(known["account_id"])
+
+    def studying(self, plan: Plan) -> Study:
+        return self.studies.setdefault(plan.registration.module, Study())
+
+    async def buy(self, plan: Plan, step: str, courses: Sequence[Course], *, twice: bool = False) -> None:
+        """Order the parts of the module and pay, unless attempts are left from before."""
+        known = self.journal.find(f"{step}/paid")
+        if known is None:
+            orders: list[str] = []
+            if not await self._may_resit(self.studying(plan)):
+                orders = await self._order_and_pay(step, courses, tabs=2 if twice else 1)
+            known = self.journal.note(f"{step}/paid", {"orders": orders})
+        self.orders += known["orders"]
+
+    async def _may_resit(self, study: Study) -> bool:
+        if not study.enrolments or study.left:
+            return False
+        if not study.failed:
+            return True
+        view = await self.ask("GET", f"/v1/assessments/{next(iter(study.enrolments.values()))}")
+        return view["attempts_left"] > 0
+
+    async def _order_and_pay(self, step: str, courses: Sequence[Course], *, tabs: int) -> list[str]:
+        orders = [await self._place(f"{step}/{tab}", courses) for tab in range(tabs)]
+        checkouts = [await self.check_out(order, self.name, self.email) for order in orders]
+        for order, checkout in zip(orders, checkouts, strict=True):
+            try:
+                await pay_at_the_sandbox(self.client, checkout["pay_url"])
+            except httpx.HTTPStatusError as failure:
+                paid = "paid" in failure.response.text
+                if not (self.journal.resumed and paid):  # else it was paid before we were broken off
+                    raise Mismatch(f"order {order['order_id']} could not be paid: {failure.response.text}") from failure
+        return [str(order["order_id"]) for order in orders]
+
+    async def _place(self, purpose: str, courses: Sequence[Course]) -> JSON:
+        """An order for the version of this presentation.
+
+        One that still names the version before (payments has not heard of the new one) is left to expire.
+        """
+        wanted = {course.course_id: course.course_version_id for course in courses}
+        tries = 0
+
+        async def order_of_version() -> JSON | None:
+            nonlocal tries
+            tries += 1
+            order = await self._order(f"{purpose}/{tries}", sorted(wanted))
+            got = {line["course_id"]: line["course_version_id"] for line in order["lines"]}
+            return order if got == wanted else None
+
+        return await until(order_of_version, "payments sells this version")
+
+    async def _order(self, purpose: str, course_ids: list[str]) -> JSON:
+        async def place() -> JSON:
+            return await self.ask("POST", "/v1/orders", {"course_ids": course_ids}, key=purpose)
+
+        if self.journal.resumed:  # it may have been placed already, and then its reply is kept
+            try:
+                return await place()
+            except Refused as refused:
+                if refused.code not in {"not_in_basket", "not_registered", NOTHING_LEFT}:
+                    raise
+        for course_id in course_ids:
+            await eventually(
+                lambda course_id=course_id: self.ask("PUT", f"/v1/basket/items/{course_id}"),
+                patient_with={"course_unknown", "course_not_on_sale"},
+            )
+        return await eventually(place, patient_with={"not_registered", NOTHING_LEFT})
+
+    async def be_refused(self, step: str, courses: Sequence[Course]) -> None:
+        """Try to buy what was passed before; raises Mismatch if it is sold."""
+        if self.journal.find(f"{step}/refused") is None:
+            for course in courses:
+                await self.ask("PUT", f"/v1/basket/items/{course.course_id}")
+            try:
+                await self.ask("POST", "/v1/orders", {"course_ids": [c.course_id for c in courses]}, key=step)
+            except Refused as refused:
+                if refused.code != NOTHING_LEFT:
+                    raise
+            else:
+                raise Mismatch(f"learner {self.number} could buy again what they have passed")
+            for course in courses:
+                await self.ask("DELETE", f"/v1/basket/items/{course.course_id}")
+            self.journal.note(f"{step}/refused")
+        self.refused += 1
+
+    async def be_enrolled(self, plan: Plan, step: str, courses: Sequence[Course]) -> None:
+        """Wait until every paid line is an enrolment, or its money is on its way back."""
+        orders = (self.journal.find(f"{step}/paid") or {"orders": []})["orders"]
+        if not orders:
+            return
+        known = self.journal.find(f"{step}/enrolled")
+        if known is None:
+            lines = [line for order_id in orders for line in await self._settled_lines(order_id)]
+            found = {line["course_id"]: line["enrolment_id"] for line in lines if line["enrolment_id"]}
+            if len(found) != len(courses):
+                raise Mismatch(f"learner {self.number} paid in {orders} and is enrolled only in {found}")
+            known = self.journal.note(f"{step}/enrolled", {one.part: found[one.course_id] for one in courses})
+        self.studies[plan.registration.module] = Study(known)
+
+    async def _settled_lines(self, order_id: str) -> list[JSON]:
+        async def settled() -> list[JSON] | None:
+            order = await self.ask("GET", f"/v1/orders/{order_id}")
+            done = order["status"] == "paid" and all(one["enrolment_id"] or one["refund"] for one in order["lines"])
+            return order["lines"] if done else None
+
+        return await until(settled, f"every line of order {order_id} is an enrolment or is refunded")
+
+    async def cool_off(self, plan: Plan, step: str) -> None:
+        """Cancel within the cooling-off period; what was bought for an earlier registration is only withdrawn from."""
+        orders = (self.journal.find(f"{step}/paid") or {"orders": []})["orders"]
+        if not orders:
+            await self.leave(plan, step)
+            return
+        study = self.studying(plan)
+        if self.journal.find(f"{step}/cooled off") is None:
+            for order_id in orders:
+                for line in (await self.ask("GET", f"/v1/orders/{order_id}"))["lines"]:
+                    if line["enrolment_id"]:
+                        path = f"/v1/orders/{order_id}/lines/{line['order_line_id']}/refund"
+                        await self.ask("POST", path)
+            self.journal.note(f"{step}/cooled off")
+        self.cooled_off |= set(study.enrolments.values())
+        study.left = True
+
+    async def leave(self, plan: Plan, step: str) -> None:
+        """Withdraw, without a refund."""
+        study = self.studying(plan)
+        if self.journal.find(f"{step}/left") is None:
+            for enrolment_id in study.enrolments.values():
+                await self.ask("POST", f"/v1/enrolments/{enrolment_id}/withdrawal")
+            self.journal.note(f"{step}/left")
+        self.given_up |= set(study.enrolments.values())
+        study.left = True
+
+    async def hand_in(self, plan: Plan, step: str, number: int, window_id: str) -> None:
+        """Hand in the work of this round in every part."""
+        study = self.studying(plan)
+        if self.journal.find(f"{step}/handed in") is None:
+            for part, enrolment_id in study.enrolments.items():
+                await self.submit(enrolment_id, window_id, work(plan, number, part), f"project-{part.lower()}.md")
+            self.journal.note(f"{step}/handed in")
+        study.failed = plan.outcome(number) is Result.FAIL
