@@ -43,6 +43,7 @@ class Person:
         self.client, self.seed = client, seed or secrets.token_hex(8)
         self._credentials: JSON = {}
         self._token, self._until = "", 0.0
+        self._signing_in = asyncio.Lock()
 
     async def ask(
         self,
@@ -56,7 +57,9 @@ class Person:
     ) -> Any:  # Any: JSON
         """The answer's JSON (None where it has no body); raises Refused."""
         if self._credentials and time.monotonic() > self._until:
-            await self._sign_in()
+            async with self._signing_in:  # the others who ask for the same person wait for it
+                if time.monotonic() > self._until:
+                    await self._sign_in()
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid5(NAMESPACE, f"{self.seed} {path} {key or body}"))
@@ -107,9 +110,8 @@ class Person:
         return account
 
     async def _sign_in(self) -> JSON:
-        credentials, self._credentials, self._token = self._credentials, {}, ""
-        tokens = await self.ask("POST", "/v1/sign-ins", credentials, key=secrets.token_hex(8))
-        self._credentials, self._token = credentials, str(tokens["access_token"])
+        tokens = (await self._send("POST", "/v1/sign-ins", json=self._credentials)).json()
+        self._token = str(tokens["access_token"])
         self._until = time.monotonic() + float(tokens["expires_in"]) * 0.8
         return tokens["account"]
 
