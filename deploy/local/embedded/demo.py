@@ -221,7 +221,7 @@ async def _claim(story: Story, cast: Cast) -> JSON:
     await story.events(cast.learner_id, "credentials.award.conferred.v1")
     parchment = await until(lambda: _badge_of(cast.learner, award["award_id"]), "the award's badge")
     await _verify(story, cast, parchment)
-    return award
+    return {**award, "verification_url": parchment["verification_url"]}
 
 
 async def _look_back(story: Story, cast: Cast, award: JSON) -> None:
