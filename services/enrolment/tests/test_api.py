@@ -383,6 +383,23 @@ async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_story
         assert [one.reason_code for one in record.not_activated] == ["already_enrolled"]
 
 
+async def test_registering_while_a_payment_is_being_handled_activates_it(live, new_story):
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        offered = await story.offer()
+    paid = story.payment(offered)
+    async with live.client("learner", id=story.learner_id) as client:
+        async with live.process.database.transaction() as session:
+            await live.service.inbox.receive(session, paid)
+            registering = asyncio.create_task(client.post("/v1/learners", json=FORM))
+            await asyncio.sleep(0.3)
+            assert not registering.done()  # it waits for its turn
+        assert (await registering).status_code == 201
+        [enrolment] = (await client.get("/v1/enrolments")).json()["items"]
+    assert enrolment["status"] == "active"
+
+
 async def test_a_refund_and_a_withdrawal_at_once_cancel_once(live, new_story):
     async with live.process.database.transaction() as session:
         story = new_story(session)

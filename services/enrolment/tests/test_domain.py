@@ -73,6 +73,7 @@ EXHAUSTED = fact(Kind.ATTEMPTS_EXHAUSTED, hours=45, enrolment_id=ENROLMENT)
         ([reversed_(), CREDIT], Status.SUSPENDED, "dispute"),
         ([reversed_(), settled(3)], Status.ACTIVE, None),
         ([reversed_(), settled(1)], Status.SUSPENDED, "dispute"),
+        ([reversed_(), settled(2)], Status.SUSPENDED, "dispute"),
         ([reversed_(), settled(3), reversed_(4)], Status.SUSPENDED, "dispute"),
         ([reversed_(), fact(Kind.REINSTATEMENT, hours=2)], Status.ACTIVE, None),
         ([reversed_(), fact(Kind.REINSTATEMENT, hours=3), reversed_(4)], Status.SUSPENDED, "dispute"),

@@ -194,7 +194,7 @@ async def run(service, new_story, order) -> dict:
 
 @given(st.permutations(range(STEPS)), st.lists(st.integers(0, STEPS - 1), max_size=STEPS))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 async def test_any_order_and_any_repetition_ends_in_the_same_record(service, new_story, order, again):
     service.clock.at = StandingClock().at
