@@ -134,12 +134,25 @@ async def test_a_folder_holds_nothing_of_what_broke_off(folder):
     assert list(folder.iterdir()) == []
 
 
-async def test_a_full_or_broken_store_is_told_plainly(folder):
-    storage = open_storage(folder.as_uri())
-    folder.rmdir()
+async def test_a_broken_store_is_told_plainly(folder):
     folder.write_text("in the way")
+    storage = open_storage(folder.as_uri())
     with pytest.raises(StorageUnavailable):
         await storage.put("a", chunks(b"x"))
+    folder.unlink()
+    await storage.put("a", chunks(b"x"))
+    (folder / "a").unlink()
+    folder.rmdir()
+    folder.write_text("in the way again")
+    with pytest.raises(StorageUnavailable):
+        await storage.put("b", chunks(b"x"))
+
+
+async def test_a_store_is_opened_only_when_it_is_used(folder):
+    storage = open_storage(folder.as_uri())
+    assert not folder.exists()
+    await storage.put("a", chunks(b"x"))
+    assert folder.exists()
 
 
 def test_an_unknown_kind_of_store_stops_the_start():

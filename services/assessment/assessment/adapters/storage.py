@@ -1,8 +1,9 @@
 """Where submitted files lie: a local folder, S3 or memory, told by one URL."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -50,10 +51,20 @@ class Storage(Protocol):
 
 
 class ObjectStorage:
-    """Any store that obstore speaks to. At most `PART_BYTES` x (`PARTS_AT_ONCE` + 1) of a file are in memory."""
+    """Any store that obstore speaks to. At most `PART_BYTES` x (`PARTS_AT_ONCE` + 1) of a file are in memory.
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    It is opened at its first use, so that whoever only migrates a database needs no folder or bucket.
+    """
+
+    def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
+        self._open_store = open_store
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        try:
+            return self._open_store()
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable("the file store cannot be opened") from error
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         try:
@@ -99,10 +110,10 @@ def open_storage(url: str) -> ObjectStorage:
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return ObjectStorage(LocalStore(Path(unquote(parts.path)), mkdir=True))
+        return ObjectStorage(partial(LocalStore, Path(unquote(parts.path)), mkdir=True))
     if parts.scheme == "s3":
-        return ObjectStorage(S3Store.from_url(url))
+        return ObjectStorage(partial(S3Store.from_url, url))
     if parts.scheme == "memory":
-        return ObjectStorage(MemoryStore())
+        return ObjectStorage(MemoryStore)
     message = f"files are stored at file://, s3:// or memory://, not {parts.scheme}://"
     raise ValueError(message)

@@ -33,7 +33,12 @@ class WindowWish(Content):
     closes_at: Annotated[Instant, Field(description="First instant too late", examples=["2026-11-27T17:00:00Z"])]
     grace_seconds: Annotated[
         int | None,
-        Field(ge=0, le=86_400, description="How much later a file may be complete; the regulations' unless given"),
+        Field(
+            ge=0,
+            le=86_400,
+            description="How much later a file may be complete; the regulations' unless given",
+            examples=[0],
+        ),
     ] = None
 
 
@@ -273,8 +278,8 @@ class OutcomeView(View):
     course_code: Annotated[str, Field(examples=["7DS501"])]
     attempt_no: Annotated[int, Field(examples=[1])]
     state: Annotated[AttemptState, Field(examples=["marked"])]
-    raw_mark: Points | None
-    mark: Points | None
+    raw_mark: Annotated[Decimal | None, Field(description="What the work earned", examples=["64.5"])]
+    mark: Annotated[Decimal | None, Field(description="What is recorded", examples=["64.5"])]
     passed: Annotated[bool | None, Field(examples=[True])]
     capped: Annotated[bool | None, Field(examples=[False])]
     marked_at: Annotated[Instant | None, Field(examples=[AT])]
