@@ -92,11 +92,10 @@ async def ask_about_payments(work: Work) -> None:
 
 
 async def _asked_about_payment(session: AsyncSession, work: Work, seen: Payment) -> None:
-    """Counted before the answer is applied, which plans the next question by the count."""
+    """Plan the next question; the answer, applied next, may plan another."""
     order = await session.get_one(Order, seen.order_id, with_for_update=True)
     payment = await session.get_one(Payment, seen.payment_id, with_for_update=True)
-    payment.asked += 1
-    payment.ask_at = work.now() + policy_of(order.regulations_version).ask_every
+    payment.ask_at = policy_of(order.regulations_version).next_question(payment.seen_at, work.now())
 
 
 @jobs.every(15)
@@ -149,8 +148,7 @@ async def _asked_about_attempt(session: AsyncSession, work: Work, seen: Checkout
     order = await session.get_one(Order, seen.order_id, with_for_update=True)
     attempt = await session.get_one(CheckoutAttempt, seen.attempt_id, with_for_update=True)
     policy = policy_of(order.regulations_version)
-    attempt.asked += 1
-    following = policy.next_question(attempt.asked, attempt.started_at, work.now())
+    following = policy.next_question(attempt.started_at, work.now())
     attempt.ask_at = following if following < order.expires_at + policy.ask_until_after_expiry else None
 
 

@@ -138,7 +138,6 @@ class CheckoutAttempt(Base):
     pay_url: Mapped[str | None] = mapped_column(Text)
     session_expires_at: Mapped[datetime | None]
     started_at: Mapped[datetime]
-    asked: Mapped[int] = mapped_column(default=0)
     ask_at: Mapped[datetime | None]
     close_at: Mapped[datetime | None]
 
@@ -169,7 +168,6 @@ class Payment(Base):
     reason_code: Mapped[str] = mapped_column(Text)
     seen_at: Mapped[datetime]
     funded_at: Mapped[datetime | None]
-    asked: Mapped[int] = mapped_column(default=0)
     ask_at: Mapped[datetime | None]
 
 

@@ -290,8 +290,8 @@ def test_the_regulations_in_force_are_the_latest_begun():
 
 def test_the_provider_is_asked_at_2_5_15_and_60_minutes_and_then_hourly():
     times, now = [], AT
-    for asked in range(6):
-        now = POLICY.next_question(asked, AT, now)
+    for _ in range(6):
+        now = POLICY.next_question(AT, now)
         times.append((now - AT) / timedelta(minutes=1))
     assert times == [2, 5, 15, 60, 120, 180]
 

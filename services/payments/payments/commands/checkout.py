@@ -104,7 +104,7 @@ async def _open_attempt(
         payer_email=wish.payer.email,
         return_url=wish.return_url,
         started_at=at,
-        ask_at=policy.next_question(0, at, at),
+        ask_at=policy.next_question(at, at),
     )
     session.add(attempt)
     await session.flush()

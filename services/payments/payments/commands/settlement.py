@@ -106,7 +106,6 @@ def _first_seen(session: AsyncSession, provider: str, fact: PaymentFact, attempt
         attempt_id=attempt.attempt_id,
         order_id=attempt.order_id,
         revision=0,
-        asked=0,
         seen_at=now(session),
     )
     session.add(payment)
@@ -120,8 +119,7 @@ def _plan_question(session: AsyncSession, payment: Payment, order: Order, policy
     if is_final(State(payment.state)):
         payment.ask_at = None
     elif at < order.expires_at + policy.ask_until_after_expiry:
-        planned = policy.next_question(payment.asked, payment.seen_at, at)
-        payment.ask_at = planned if planned > at else at + policy.ask_every
+        payment.ask_at = policy.next_question(payment.seen_at, at)
     else:
         payment.ask_at = at + policy.ask_unsettled_every
 

@@ -39,11 +39,10 @@ class Policy:
     def confirming_status(self, method: str) -> str:
         return self.confirm_at.get(method, self.confirm_at["otherwise"])
 
-    def next_question(self, asked: int, began_at: datetime, now: datetime) -> datetime:
-        """When to ask the provider again after `asked` questions about what began then."""
-        if asked < len(self.ask_after):
-            return max(began_at + self.ask_after[asked], now)
-        return now + self.ask_every
+    def next_question(self, began_at: datetime, now: datetime) -> datetime:
+        """When the provider is next asked about what began then, if it says nothing by itself."""
+        planned = (began_at + delay for delay in self.ask_after)
+        return next((at for at in planned if at > now), now + self.ask_every)
 
 
 def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON

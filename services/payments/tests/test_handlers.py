@@ -1,0 +1,170 @@
+"""What payments makes of others' events, in any order and any number of times."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from payments.handlers import inbox
+from payments.tables import OfferedCourse, OrderLine
+from shared.events import registry
+from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged
+from shared.events.enrolment import ActivationRefused, EnrolmentActivated, EnrolmentCancelled, EnrolmentFailed
+from shared.events.payments import PaymentConfirmed, RefundRequested
+from shared.ids import new_id
+from shared.messaging import NotYet
+from shared.testing import published
+
+AT = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def course(course_id: UUID, version: int) -> CoursePublished:
+    kind = CoursePublished if version == 1 else CourseUpdated
+    return kind(
+        course_id=course_id,
+        course_version_id=new_id(),
+        version=version,
+        slug="inference",
+        code="DS01",
+        title=f"Inference {version}",
+        description="",
+        subject_id=new_id(),
+        subject_name="Data Science",
+        institution_id=new_id(),
+        institution_name="Birkbeck",
+        credits=15,
+        level=7,
+        module_family="DS01",
+        weeks=10,
+        criteria="",
+        published_at=AT,
+    )
+
+
+def test_the_inbox_hears_what_the_contracts_say():
+    assert inbox.types == {name for name, kind in registry().items() if "payments" in kind.heard_by}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+async def test_a_course_in_any_order_of_its_events_is_the_same(shop, order):
+    course_id = new_id()
+    events = [
+        course(course_id, 1),
+        course(course_id, 2),
+        PriceChanged(course_id=course_id, price_id=new_id(), amount_minor=49500, currency="GBP", valid_from=AT),
+        CourseWithdrawn(course_id=course_id, withdrawn_at=AT),
+    ]
+    for _ in range(2):
+        await shop.hear(*(events[n] for n in order))
+    offered = await shop.session.get(OfferedCourse, course_id, populate_existing=True)
+    assert (offered.version, offered.title, offered.withdrawn_at) == (2, "Inference 2", AT)
+    async with shop.learner() as client:
+        assert (await client.put(f"/v1/basket/items/{course_id}")).json()["code"] == "course_not_on_sale"
+
+
+async def test_the_price_is_the_one_that_began_last(shop):
+    course_id = await shop.sell(49500)
+    await shop.price(course_id, 59500, shop.clock() + timedelta(days=1))
+    await shop.price(course_id, 39500, shop.clock() - timedelta(days=30))
+    for days, price in ((0, 39500), (1, 59500)):
+        shop.clock.advance(days=days)
+        async with shop.learner() as client:
+            basket = (await client.put(f"/v1/basket/items/{course_id}")).json()
+        assert basket["items"][0]["price"]["amount_minor"] == price
+
+
+def activated(order, line=0, **changes) -> EnrolmentActivated:
+    values = {
+        "enrolment_id": new_id(),
+        "learner_id": new_id(),
+        "course_id": UUID(order["lines"][line]["course_id"]),
+        "course_version_id": UUID(order["lines"][line]["course_version_id"]),
+        "order_id": UUID(order["order_id"]),
+        "order_line_id": UUID(order["lines"][line]["order_line_id"]),
+        "regulations_version": "mc-regs-2026.2",
+        "activated_at": AT,
+    }
+    return EnrolmentActivated(**(values | changes))
+
+
+async def test_access_that_came_later_prolongs_the_cooling_off_period(shop):
+    shop.clock.at = datetime(2026, 11, 1, 10, tzinfo=UTC)
+    order, _ = await shop.buy(await shop.sell())
+    later = datetime(2026, 11, 4, 10, tzinfo=UTC)
+    await shop.hear(activated(order, activated_at=later))
+    line = (await shop.read(order))["lines"][0]
+    assert (line["access_at"], line["refundable_until"]) == ("2026-11-04T10:00:00Z", "2026-11-19T00:00:00Z")
+
+
+async def test_events_about_orders_we_do_not_know_wait(shop):
+    line = {name: str(new_id()) for name in ("course_id", "course_version_id", "order_line_id")}
+    order = {"order_id": str(new_id()), "lines": [line]}
+    with pytest.raises(NotYet):
+        await shop.hear(activated(order))
+    with pytest.raises(NotYet):
+        await shop.hear(refused(order))
+
+
+def refused(order, line=0) -> ActivationRefused:
+    return ActivationRefused(
+        order_id=UUID(order["order_id"]),
+        order_line_id=UUID(order["lines"][line]["order_line_id"]),
+        learner_id=new_id(),
+        course_id=UUID(order["lines"][line]["course_id"]),
+        reason_code="course_withdrawn",
+        refused_at=AT,
+    )
+
+
+async def test_a_refused_activation_is_compensated_once_and_its_sibling_stays(shop):
+    order, _ = await shop.buy(await shop.sell(49500), await shop.sell(59500))
+    for _ in range(3):
+        await shop.hear(refused(order, line=1))
+    (refund,) = [event for event in await published(shop.session) if isinstance(event, RefundRequested)]
+    assert (refund.amount_minor, refund.reason_code) == (59500, "activation_impossible")
+    assert str(refund.order_line_id) == order["lines"][1]["order_line_id"]
+    lines = (await shop.read(order))["lines"]
+    assert [line["refund"] and line["refund"]["reason_code"] for line in lines] == [None, "activation_impossible"]
+
+
+async def test_a_refusal_that_overtakes_its_payment_waits(shop):
+    order = await shop.order(await shop.sell())
+    with pytest.raises(NotYet):
+        await shop.hear(refused(order))
+
+
+async def test_a_refusal_after_the_learner_cancelled_changes_nothing(shop):
+    order, _ = await shop.buy(await shop.sell())
+    await shop.refund(order)
+    await shop.hear(refused(order))
+    refunds = [event for event in await published(shop.session) if isinstance(event, RefundRequested)]
+    assert [refund.reason_code for refund in refunds] == ["cooling_off"]
+
+
+@pytest.mark.parametrize("kind", [EnrolmentCancelled, EnrolmentFailed])
+@pytest.mark.parametrize("end_first", [False, True])
+async def test_a_course_whose_enrolment_ended_can_be_bought_again(shop, kind, end_first):
+    course_id = await shop.sell()
+    order, _ = await shop.buy(course_id)
+    began = activated(order)
+    cancelled = {"cancelled_at": AT, "reason_code": "withdrawn", "sequence": 2}
+    at = cancelled if kind is EnrolmentCancelled else {"failed_at": AT}
+    ended = kind(enrolment_id=began.enrolment_id, learner_id=shop.learner_id, course_id=course_id, **at)
+    for event in (ended, began) if end_first else (began, ended):
+        await shop.hear(event, event)
+    again, _ = await shop.buy(course_id)
+    assert again["status"] == "paid"
+    assert len([event for event in await published(shop.session) if isinstance(event, PaymentConfirmed)]) == 2
+
+
+async def test_a_course_whose_enrolment_goes_on_cannot_be_bought_again(shop):
+    course_id = await shop.sell()
+    order, _ = await shop.buy(course_id)
+    await shop.hear(activated(order))
+    async with shop.learner() as client:
+        await client.put(f"/v1/basket/items/{course_id}")
+        assert (await client.post("/v1/orders")).json()["code"] == "already_bought"
+    line = await shop.session.scalar(select(OrderLine))
+    assert line.enrolment_id is not None
