@@ -433,7 +433,9 @@ async def test_only_a_hash_of_a_secret_is_kept(partnership, session):
 
 async def test_hashing_refuses_rather_than_queue_for_ever():
     hashing = Hashing(threads=1, waiting=0)
-    with hashing.in_line(), pytest.raises(SignInBusy), hashing.in_line():
-        pass
-    with hashing.in_line():
+    async with hashing.turn():
+        with pytest.raises(SignInBusy):
+            async with hashing.turn():
+                pass
+    async with hashing.turn():
         assert (await hashing.make(PASSWORD)).startswith("$argon2id$")

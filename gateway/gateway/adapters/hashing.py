@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
@@ -33,11 +33,12 @@ class Hashing:
         self._hasher = PasswordHasher(time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=_LANES, type=Type.ID)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._room = threads + waiting
+        self._turns = asyncio.Semaphore(threads)
         self._dummy = self._hasher.hash("nobody has this password")
 
-    @contextmanager
-    def in_line(self) -> Generator[None]:
-        """Stand in line to have a password hashed; do so before anything else is asked for.
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """One's turn to have a password hashed; what is needed for it is asked for only then.
 
         :raises SignInBusy: 503, the line is full
         """
@@ -45,7 +46,8 @@ class Hashing:
             raise SignInBusy("too many people are signing in at this moment", headers={"Retry-After": "1"})
         self._room -= 1
         try:
-            yield
+            async with self._turns:
+                yield
         finally:
             self._room += 1
 

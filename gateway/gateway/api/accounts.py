@@ -49,7 +49,7 @@ async def open_account(wish: NewAccount, session: Session, desk: Annotated[Desk,
     """Open an account with an e-mail address and a password; sign in next."""
     desk.must_offer_passwords()
     rules.check_password(wish.password, wish.email, desk.common_passwords)
-    with desk.hashing.in_line():
+    async with desk.hashing.turn():
         password_hash = await desk.hashing.make(wish.password)
     account = await commands.open_account(session, wish.email, password_hash)
     return view(account, await queries.roles_of(session, account.account_id))

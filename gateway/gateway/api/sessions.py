@@ -70,7 +70,7 @@ async def sign_in(
     desk.must_offer_passwords()
     _not_stored(response)
     key = rules.email_key(credentials.email)
-    with desk.hashing.in_line():
+    async with desk.hashing.turn():
         # No connection is held while a password is checked: that is slow on purpose, and others wait for connections.
         async with process.database.reads() as reading:
             account = await queries.account_by_email(reading, key)
