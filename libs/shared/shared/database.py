@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import Connection, DateTime, Engine, ExceptionContext, MetaData, Uuid, event, func, select
@@ -42,11 +43,6 @@ def is_database_down(error: BaseException) -> bool:
     if isinstance(state, str) and state:
         return (state[:2] in _AWAY and state != _STATEMENT_TIMEOUT) or state == _LOCK_TIMEOUT
     return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.PostgresError)
-
-
-def is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def is_being_cancelled() -> bool:
@@ -181,24 +177,25 @@ def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
 
 def _refuse_failed_commits(engine: Engine) -> None:
     """A failed statement leaves the transaction fit for nothing but a rollback, its own or its savepoint's."""
+    failed: WeakSet[Connection] = WeakSet()
 
     @event.listens_for(engine, "handle_error")
     def fail(context: ExceptionContext) -> None:
-        if context.connection is not None and not context.connection.invalidated:
-            context.connection.info["failed"] = True
+        if context.connection is not None:
+            failed.add(context.connection)
 
     @event.listens_for(engine, "begin")
     @event.listens_for(engine, "rollback")
     def forget(connection: Connection) -> None:
-        connection.info.pop("failed", None)
+        failed.discard(connection)
 
     @event.listens_for(engine, "rollback_savepoint")
     def forgive(connection: Connection, *_: object) -> None:
-        connection.info.pop("failed", None)
+        failed.discard(connection)
 
     @event.listens_for(engine, "commit")
     def refuse(connection: Connection) -> None:
-        if connection.info.get("failed"):
+        if connection in failed:
             raise CommitRefused("a statement of this transaction failed and its error was swallowed")
 
 

@@ -7,7 +7,7 @@ If one of them dies, all end, and whoever started the process starts it again. `
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 from shared import telemetry
 from shared.access import Access, TokenVerifier
 from shared.clock import Clock, system_clock
-from shared.database import Database, is_being_cancelled, is_database_down
+from shared.database import Database, is_database_down
 from shared.errors import Unavailable
 from shared.jobs import Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
@@ -214,14 +214,22 @@ class Process:
             await asyncio.sleep(30)
 
 
-async def _ending_when_cancelled(part: Callable[[], Awaitable[None]]) -> None:
-    """Run a part; where its cancellation broke something (a statement cut off), it is a cancellation all the same."""
+async def _ending_when_cancelled(part: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a part; where its cancellation broke something (a statement cut off), it is a cancellation all the same.
+
+    In a task of its own: Python 3.11 leaves a task that held a TaskGroup whose member failed as if cancelled
+    (CPython issue 116720), so that the part's own count of cancellations cannot tell.
+    """
+    task = asyncio.create_task(part())
     try:
-        await part()
-    except Exception as error:
-        if is_being_cancelled():
-            raise asyncio.CancelledError from error
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()):
+            log.info("ended while being cancelled", extra={"error": repr(error)})
         raise
+    task.result()
 
 
 class Server(uvicorn.Server):

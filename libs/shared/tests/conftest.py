@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from shared.migrate import migrate
 
 sys.path.append(str(Path(__file__).parent))

@@ -22,6 +22,11 @@ from uuid import UUID
 import aio_pika
 import httpx
 from pydantic import SecretStr
+from sqlalchemy import BigInteger, Identity, MetaData, Text, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
 from shared.access import Access, TokenVerifier, anyone, owner, staff
 from shared.database import Database, TableBase, fetch, new_metadata, take_turns
 from shared.events import Event
@@ -39,10 +44,6 @@ from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing import AUDIENCE, ISSUER, Issuer
 from shared.web import CallerOf, Content, Idempotent, Router, Session, View
-from sqlalchemy import BigInteger, Identity, MetaData, Text, select, text
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
 
 VERSIONS = Path(__file__).parent / "versions"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -253,7 +254,9 @@ def refund_of(
 
 
 def confirmed(order_id: UUID, learner_id: UUID | None = None) -> PaymentConfirmed:
-    line = Line(order_line_id=order_id, course_id=order_id, course_version_id=order_id, list_minor=49500, due_minor=49500)
+    line = Line(
+        order_line_id=order_id, course_id=order_id, course_version_id=order_id, list_minor=49500, due_minor=49500
+    )
     return PaymentConfirmed(
         order_id=order_id,
         payment_id=order_id,
@@ -438,7 +441,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def service_of(name: str, url: str, *, port: int = 0, verifier: TokenVerifier | None = None, **settings: object) -> Service:
+def service_of(
+    name: str, url: str, *, port: int = 0, verifier: TokenVerifier | None = None, **settings: object
+) -> Service:
     """payments, enrolment or credentials as a whole service."""
     return Service(
         name=name,

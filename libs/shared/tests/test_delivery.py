@@ -10,6 +10,7 @@ import delivery
 import httpx
 import pytest
 from delivery import body_of, confirmed, eventually, refund_of, reversed_, wrapped
+
 from shared import telemetry
 from shared.access import TokenVerifier
 from shared.events.payments import OrderExpired, PaymentConfirmed
@@ -163,7 +164,10 @@ UNREADABLE = {
     "a NUL in an attribute": (_of(source="/services/\x00"), "malformed"),
     "half a character": (_of(type="payments.\ud800.v1"), "unknown_type"),
     "a type nobody knows": (_of(type="payments.refund.forgotten.v1"), "unknown_type"),
-    "a type this service does not hear": (body_of(refund_of()).replace(b"refund.requested", b"order.expired"), "invalid_data"),
+    "a type this service does not hear": (
+        body_of(refund_of()).replace(b"refund.requested", b"order.expired"),
+        "invalid_data",
+    ),
     "another service's name": (_of(source="/services/catalogue"), "malformed"),
     "a broken schema": (_of(data={"refund_id": "x"}), "invalid_data"),
     "no data": (_of(data=None), "malformed"),
@@ -438,4 +442,3 @@ async def redrive(station, parked_id, body=None):
     return await parked.redrive(
         station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
     )
-

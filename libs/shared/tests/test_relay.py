@@ -7,11 +7,12 @@ import delivery
 import httpx
 import pytest
 from delivery import eventually, refund_of
+from sqlalchemy import text
+
 from shared import telemetry
 from shared.messaging import publish
 from shared.messaging.outbox import Relay, TransportDown
 from shared.service import Process
-from sqlalchemy import text
 
 
 class Recorder:

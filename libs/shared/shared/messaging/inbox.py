@@ -182,7 +182,9 @@ class Receiver:
         if len(claimed) == len(messages):
             return list(messages)
         fresh = [message for key, message in first.items() if key in claimed]
-        duplicates = [message for message in messages if message.key not in claimed or message is not first[message.key]]
+        duplicates = [
+            message for message in messages if message.key not in claimed or message is not first[message.key]
+        ]
         known = await _known(session, [message.key for message in duplicates])
         for message in duplicates:
             telemetry.events_handled.labels(self.service, message.type, "duplicate").inc()

@@ -164,7 +164,8 @@ class Consumer:
         """Consume for ever, reconnecting whenever the broker was away."""
         while True:
             try:
-                await self._consume()
+                # In a task of its own: one that held a TaskGroup whose member failed counts as cancelled for ever.
+                await asyncio.create_task(self._consume())
             except BaseExceptionGroup as group:
                 down, fault = group.split((*_BROKER_DOWN, asyncio.CancelledError))
                 if fault is not None:
