@@ -4,6 +4,8 @@ from pathlib import Path
 
 from catalogue import api
 from catalogue.access import ACCESS
+from catalogue.adapters.shelf import Shelf
+from catalogue.api.front import Front
 from catalogue.settings import Settings
 from shared.messaging.inbox import Inbox
 from shared.service import Service
@@ -11,6 +13,7 @@ from shared.service import Service
 
 def build(settings: Settings) -> Service:
     """The catalogue: what the federation teaches, in frozen versions, and what it costs."""
+    shelf = Shelf()
     return Service(
         name="catalogue",
         title="Catalogue",
@@ -20,4 +23,7 @@ def build(settings: Settings) -> Service:
         routers=api.routers,
         access=ACCESS,
         inbox=Inbox("catalogue"),  # it hears nothing
+        resources={Shelf: shelf},
+        wrap=lambda process, app: Front(app, shelf, process.database.clock, process.service.name),
+        also=lambda process: [lambda: shelf.run(process.database.url)],
     )

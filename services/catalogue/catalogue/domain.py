@@ -55,6 +55,10 @@ class UnitsOutOfOrder(Invalid):
     """Units are numbered 1, 2, 3, … without a gap."""
 
 
+class HoursOutOfOrder(Invalid):
+    """The least weekly hours are at most the most."""
+
+
 class OutcomeCodesRepeated(Invalid):
     """Each learning outcome of a course has a code of its own."""
 
@@ -283,6 +287,8 @@ class CourseText:
 
 
 def check_text(written: CourseText, regulations: Regulations) -> None:
-    """Raises NotOfferedAtThatSize, UnitsOutOfOrder, OutcomeCodesRepeated."""
+    """Raises NotOfferedAtThatSize, HoursOutOfOrder, UnitsOutOfOrder, OutcomeCodesRepeated."""
     check_size(regulations, written.credits, written.level)
+    if written.hours_min > written.hours_max:
+        raise HoursOutOfOrder("the least weekly hours are more than the most")
     check_contents([unit.position for unit in written.units], [o["code"] for o in written.outcomes])

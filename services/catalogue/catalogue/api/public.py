@@ -1,6 +1,7 @@
 """What everybody reads: courses with search and facets, subjects, institutions."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
@@ -10,15 +11,19 @@ from pydantic import StringConstraints
 from sqlalchemy import select
 
 from catalogue import queries
+from catalogue.adapters.shelf import Asked, Shelf
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, SubjectView
 from catalogue.tables import Institution, Subject
-from shared.database import Unknown, now
-from shared.web import Cursor, Page, Paging, Router, Session, conditional, paginate
+from shared.database import now
+from shared.web import Cursor, Page, Paging, Router, Session, conditional, paginate, resource
 from shared.web.content import Text
-from shared.web.paging import BadCursor, encode
+from shared.web.paging import BadCursor
 
 router = Router()
 
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what PostgreSQL's text cannot hold
+
+ShelfHere = Annotated[Shelf, resource(Shelf)]
 Words = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)]
 
 
@@ -26,6 +31,7 @@ Words = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)
 async def list_courses(
     request: Request,
     session: Session,
+    shelf: ShelfHere,
     paging: Paging,
     *,
     q: Annotated[
@@ -43,19 +49,22 @@ async def list_courses(
     """Courses on sale, with facets: by relevance where there are words to search for, else by title."""
     search = queries.Search(q or None, tuple(subject), tuple(institution), level)
     after = _position(paging, by_rank=search.words is not None)
-    body, last = await queries.find_courses(session, search, now(session), limit=paging.limit, after=after)
-    next_cursor = "null" if last is None else f'"{encode(last)}"'
-    return conditional(request, f'{body},"next_cursor":{next_cursor}}}'.encode())
+    at = now(session)
+    page = await shelf.fill(
+        Asked(request.scope["path"], request.scope["query_string"]),
+        lambda: queries.find_courses(session, search, at, limit=paging.limit, after=after),
+    )
+    return conditional(request, page)
 
 
 @router.get("/v1/courses/{slug}", operation_id="read_course", response_model=CourseView)
 async def read_course(
-    request: Request, session: Session, slug: Annotated[Slug, Path(examples=["causal-inference"])]
+    request: Request, session: Session, shelf: ShelfHere, slug: Annotated[Slug, Path(examples=["causal-inference"])]
 ) -> Response:
     """A course with its outline, outcomes and prices; also after it was withdrawn from sale."""
-    page = await queries.find_page(session, slug, now(session))
-    if page is None:
-        raise Unknown("no such course")
+    at = now(session)
+    asked = Asked(request.scope["path"], request.scope["query_string"])
+    page = await shelf.fill(asked, lambda: queries.find_page(session, slug, at))
     return conditional(request, page)
 
 
@@ -80,9 +89,9 @@ def _position(paging: Cursor, *, by_rank: bool) -> tuple[float | str, UUID] | No
     match paging.position():
         case None:
             return None
-        case [float() | int() as rank, UUID() as course_id] if by_rank and math.isfinite(rank):
-            return float(rank), course_id
-        case [str() as title, UUID() as course_id] if not by_rank and title.isprintable():
+        case [float() as rank, UUID() as course_id] if by_rank and math.isfinite(rank):
+            return rank, course_id
+        case [str() as title, UUID() as course_id] if not by_rank and not UNSTORABLE.search(title):
             return title, course_id
         case _:
             raise BadCursor("this cursor is of another query")

@@ -1,10 +1,11 @@
 """What goes in and out."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from catalogue import domain
 from shared.web import Content, Instant, Page, View
@@ -23,6 +24,16 @@ Address = Annotated[Text, StringConstraints(pattern=r"^https?://[^\s]+$", max_le
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=40)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Minor = Annotated[int, Field(ge=1, le=100_000_000, description="Integer minor units, e.g. pence")]
+
+
+def _of_this_century(at: datetime) -> datetime:
+    if not MIN_YEAR <= at.year < MAX_YEAR:
+        raise ValueError(f"a price begins between {MIN_YEAR} and {MAX_YEAR}")
+    return at
+
+
+MIN_YEAR, MAX_YEAR = 2000, 2100
+PriceDate = Annotated[Instant, AfterValidator(_of_this_century)]
 
 
 # What editors send
@@ -86,7 +97,7 @@ class BadgeText(Content):
 class NewPrice(Content):
     amount_minor: Minor = Field(examples=[49500])
     currency: Currency = Field(description="ISO 4217", examples=["GBP"])
-    valid_from: Instant = Field(examples=["2026-12-01T00:00:00Z"])
+    valid_from: PriceDate = Field(examples=["2026-12-01T00:00:00Z"])
 
     def as_text(self) -> domain.PriceText:
         return domain.PriceText(self.amount_minor, self.currency, self.valid_from)

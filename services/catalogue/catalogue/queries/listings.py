@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from catalogue.adapters.shelf import Answer
+from shared.database import Unknown
+from shared.web.paging import encode
 
 _PRICE: Final = """
     (select json_build_object(
@@ -25,18 +29,22 @@ _PRICES: Final = (
     "',\"next_price\":' || coalesce(" + _PRICE.format(when=">", order="asc") + ", 'null') || '}'"
 )
 
-_PAGE: Final = text(f"select left(l.page, -1) || {_PRICES} from listings l where l.slug = :slug")  # noqa: S608 - constants of this module
+_UNTIL: Final = "(select min(valid_from) from prices where valid_from > :at) as until"
+"""When the next price of any course begins: the answer holds until then unless something else changes."""
 
+_PAGE: Final = text(f"select left(l.page, -1) || {_PRICES} as body, {_UNTIL} from listings l where l.slug = :slug")  # noqa: S608 - constants of this module
 
 _WEIGHTS: Final = "{0.0005, 0.05, 0.2, 1.0}"
 """Of study text, outcomes, summary and title. Every place a word stands at adds its weight, and study text is
 long: its weight is so small that it decides only between courses that are alike otherwise."""
 
 
-async def find_page(session: AsyncSession, slug: str, at: datetime) -> bytes | None:
-    """A published or withdrawn course's page as JSON, with its prices at the instant; None where there is none."""
-    page: str | None = await session.scalar(_PAGE, {"slug": slug, "at": at})
-    return None if page is None else page.encode()
+async def find_page(session: AsyncSession, slug: str, at: datetime) -> Answer:
+    """A published or withdrawn course's page as JSON, with its prices at the instant; raises Unknown."""
+    row = (await session.execute(_PAGE, {"slug": slug, "at": at})).one_or_none()
+    if row is None:
+        raise Unknown("no such course")
+    return Answer(row.body.encode(), at, row.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,8 @@ class Search:
 
 async def find_courses(
     session: AsyncSession, search: Search, at: datetime, *, limit: int, after: tuple[float | str, UUID] | None
-) -> tuple[str, list[Any] | None]:  # Any: the key columns' values
-    """One page of courses on sale as JSON without its closing brace, and the position after it where more follow.
+) -> Answer:
+    """One page of courses on sale, as JSON.
 
     With words the best match comes first, otherwise the alphabet decides. Each facet counts what the other
     filters leave, so that a person sees what choosing another subject would give.
@@ -75,7 +83,8 @@ async def find_courses(
         after=after is not None,
     )
     row = (await session.execute(statement, values)).one()
-    return row.body, [row.last_key, row.last_id] if row.more else None
+    cursor = f'"{encode([row.last_key, row.last_id])}"' if row.more else "null"
+    return Answer(f'{row.body},"next_cursor":{cursor}}}'.encode(), at, row.until)
 
 
 @cache
@@ -110,7 +119,8 @@ def _courses(*, words: bool, subjects: bool, institutions: bool, level: bool, af
             || '}}' as body,
             (select count(*) from page) > :limit as more,
             (select key from last) as last_key,
-            (select course_id from last) as last_id
+            (select course_id from last) as last_id,
+            {_UNTIL}
     """)  # noqa: S608 - put together from constants of this module; values are bound
 
 

@@ -1,0 +1,1 @@
+"""What lies outside of a request: the memory of this process."""

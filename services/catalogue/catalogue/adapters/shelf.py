@@ -1,0 +1,100 @@
+"""Answers to public reads, kept in memory for as long as the database would give the same ones.
+
+The database notifies of every change with its commit; then all is forgotten, a few milliseconds after it
+happened. While nobody listens nothing is kept.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from shared.database import connect_driver, is_database_down
+
+log = logging.getLogger(__name__)
+
+CHANNEL: Final = "catalogue"
+MOST: Final = 512
+"""Answers kept; a list of 100 courses has about 60 kB."""
+BEAT_SECONDS: Final = 2.0
+"""How often the connection is tried, so that a dead one is not trusted for longer."""
+
+
+class Asked(NamedTuple):
+    """A GET, as it came."""
+
+    path: str
+    query: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was read at an instant, and the next instant at which a price makes it another; None where none will."""
+
+    body: bytes
+    since: datetime
+    until: datetime | None
+
+    def holds(self, at: datetime) -> bool:
+        return self.since <= at and (self.until is None or at < self.until)
+
+
+class Shelf:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._kept: OrderedDict[Asked, Answer] = OrderedDict()
+        self.listening = asyncio.Event()
+        """Set while changes are heard of."""
+        self._changes = 0
+
+    def find(self, asked: Asked, at: datetime) -> Answer | None:
+        answer = self._kept.get(asked)
+        if answer is None or not answer.holds(at):
+            return None
+        self._kept.move_to_end(asked)
+        return answer
+
+    async def fill(self, asked: Asked, read: Callable[[], Awaitable[Answer]]) -> bytes:
+        """What `read` gives, kept unless something changed meanwhile."""
+        changes = self._changes
+        answer = await read()
+        if self.listening.is_set() and changes == self._changes:  # else it may be from before the change
+            self._kept[asked] = answer
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return answer.body
+
+    def forget(self) -> None:
+        self._changes += 1
+        self._kept.clear()
+
+    async def run(self, url: str) -> None:
+        """Listen for changes, for ever."""
+        while True:
+            try:
+                await self._listen(url)
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("changes cannot be heard of", extra={"error": repr(error)})
+            await asyncio.sleep(1)
+
+    async def _listen(self, url: str) -> None:
+        def hear(*_: object) -> None:
+            self.forget()
+
+        connection = await connect_driver(url)
+        try:
+            await connection.add_listener(CHANNEL, hear)
+            self.forget()
+            self.listening.set()
+            while True:
+                await asyncio.sleep(BEAT_SECONDS)
+                await connection.execute("select 1", timeout=BEAT_SECONDS)
+        finally:
+            self.listening.clear()
+            self.forget()
+            connection.terminate()
