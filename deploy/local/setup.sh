@@ -39,6 +39,8 @@ fi
 
 echo "Installing into .venv …"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+# The machine's own certificates, as pip uses them: a company's proxy signs with its own.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 uv() { VIRTUAL_ENV="$PWD/.venv" .venv/bin/python -m uv "$@"; }
 uv pip install --quiet --require-hashes -r requirements/run.txt
 [ "$what" = dev ] && uv pip install --quiet --require-hashes -r requirements/dev.txt

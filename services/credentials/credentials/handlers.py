@@ -6,7 +6,7 @@ from credentials import tables
 from credentials.commands import facts, issuing
 from credentials.domain import regulations
 from credentials.domain.credit import Source
-from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
 from shared.events.catalogue import CoursePublished, CourseUpdated, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
 from shared.events.payments import PaymentReversed, PaymentSettled
@@ -91,6 +91,15 @@ async def show_pending_credit(session: AsyncSession, released: AssessmentPassed 
             passed=isinstance(released, AssessmentPassed),
             released_at=released.released_at,
         ),
+    )
+
+
+@inbox.on(SubmissionVoided)
+async def drop_pending_credit(session: AsyncSession, voided: SubmissionVoided) -> None:
+    """A refund or a withdrawal before the board sat: the pass never counted."""
+    await facts.keep(
+        session,
+        tables.Voiding(submission_id=voided.submission_id, learner_id=voided.learner_id, voided_at=voided.voided_at),
     )
 
 

@@ -147,15 +147,16 @@ async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
 
 
 async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.Result, str | None]]:
-    """Released passes that are not ratified, each with its course's title where the course is known."""
+    """Released passes neither ratified nor voided, each with its course's title where the course is known."""
     ratified = select(tables.Credit.submission_id).where(tables.Credit.learner_id == learner_id)
+    voided = select(tables.Voiding.submission_id).where(tables.Voiding.learner_id == learner_id)
     statement = (
         select(tables.Result, tables.Achievement.name)
         .outerjoin(tables.Achievement, tables.Achievement.achievement_id == tables.Result.course_version_id)
         .where(
             tables.Result.learner_id == learner_id,
             tables.Result.passed,
-            tables.Result.submission_id.not_in(ratified),
+            tables.Result.submission_id.not_in(ratified.union_all(voided)),
         )
         .order_by(tables.Result.released_at)
     )

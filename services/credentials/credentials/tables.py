@@ -81,6 +81,16 @@ class Result(Base):
     released_at: Mapped[datetime]
 
 
+class Voiding(Base):
+    """A submission that never counted: its result, whenever that arrives, is nobody's pending credit."""
+
+    __tablename__ = "voidings"
+
+    submission_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    voided_at: Mapped[datetime]
+
+
 class Credit(Base):
     """A line of the ledger: what a board gave. `subject_name` is as at that day; lines are never changed."""
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import jobs as clockwork
 from credentials.handlers import inbox
-from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
 from shared.events.catalogue import CoursePublished, Skill, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
 from shared.events.payments import Line, PaymentReversed, PaymentSettled
@@ -85,6 +85,16 @@ def passed(learner: UUID, code: str) -> AssessmentPassed:
         mark=Decimal(60),
         capped=False,
         released_at=BEFORE - timedelta(days=3),
+    )
+
+
+def voided(learner: UUID, code: str) -> SubmissionVoided:
+    return SubmissionVoided(
+        submission_id=named("submission", learner, code),
+        enrolment_id=named("enrolment", learner, code),
+        learner_id=learner,
+        reason_code="refunded",
+        voided_at=BEFORE - timedelta(days=2),
     )
 
 

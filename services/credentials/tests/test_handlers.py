@@ -33,6 +33,7 @@ from .telling import (
     passed,
     renamed,
     revoked,
+    voided,
 )
 
 
@@ -114,6 +115,13 @@ async def test_a_revoked_credit_revokes_its_badge_and_puts_the_award_under_revie
 
 async def test_a_pass_amended_to_a_fail_is_no_longer_pending(service, session, clock) -> None:
     for order in ((passed, failed), (failed, passed)):
+        learner = new_id()
+        await hear(session, *(tell(learner, "DS01") for tell in order))
+        assert await queries.pending_of(session, learner) == []
+
+
+async def test_a_voided_submission_leaves_nothing_pending(service, session, clock) -> None:
+    for order in ((passed, voided), (voided, passed)):
         learner = new_id()
         await hear(session, *(tell(learner, "DS01") for tell in order))
         assert await queries.pending_of(session, learner) == []

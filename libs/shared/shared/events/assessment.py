@@ -31,7 +31,9 @@ class SubmissionReceived(
     received_at: Instant
 
 
-class SubmissionVoided(Event, type="assessment.submission.voided.v1", subject="submission_id", heard_by=("enrolment",)):
+class SubmissionVoided(
+    Event, type="assessment.submission.voided.v1", subject="submission_id", heard_by=("credentials", "enrolment")
+):
     """It never counted: no attempt is used, no mark will be released."""
 
     submission_id: UUID

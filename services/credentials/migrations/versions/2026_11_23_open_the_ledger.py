@@ -51,6 +51,13 @@ create table results (
     released_at timestamptz not null
 );
 create index ix_results_learner_id on results (learner_id);
+
+create table voidings (
+    submission_id uuid constraint pk_voidings primary key,
+    learner_id uuid not null,
+    voided_at timestamptz not null
+);
+create index ix_voidings_learner_id on voidings (learner_id);
 create table credits (
     credit_id uuid constraint pk_credits primary key,
     learner_id uuid not null,
