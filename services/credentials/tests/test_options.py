@@ -287,8 +287,8 @@ def test_the_better_of_two_versions() -> None:
 
 
 def test_the_version_in_force_follows_its_date() -> None:
-    assert regs.in_force(datetime(2026, 7, 31, 23, 59, 59, tzinfo=UTC)).version == EARLIER
-    assert regs.in_force(datetime(2026, 8, 1, tzinfo=UTC)).version == IN_FORCE
+    assert regs.in_force(datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC)).version == EARLIER
+    assert regs.in_force(datetime(2026, 9, 1, tzinfo=UTC)).version == IN_FORCE
     with pytest.raises(regs.UnknownRegulations):
         regs.in_force(datetime(2025, 1, 1, tzinfo=UTC))
 
