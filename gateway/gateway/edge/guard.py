@@ -40,21 +40,23 @@ _CLAIMED: Final = re.compile(
     rb"|x-original-.*|x-rewrite-.*|x-http-method.*|x-method-override|x-request-timeout-ms"
 )
 
-# What becomes of a header: bytes are the ready `name: ` to pass it on with.
-_DROP, _REFUSE, _ONCE, _JOIN = range(1, 5)
+# What becomes of a header: bytes are the ready `name: ` to pass it on with, a string the field of Head that notes it.
+_DROP, _REFUSE = 1, 2
 _NOTED: Final = {
-    b"host": _ONCE,
-    b"content-length": _ONCE,
-    b"transfer-encoding": _ONCE,
-    b"authorization": _ONCE,
-    b"idempotency-key": _ONCE,
-    b"x-request-id": _ONCE,
-    b"traceparent": _ONCE,
-    b"origin": _ONCE,
-    b"connection": _JOIN,
-    b"x-forwarded-for": _JOIN,
+    b"host": "host",
+    b"content-length": "content_length",
+    b"transfer-encoding": "transfer_coding",
+    b"authorization": "authorization",
+    b"idempotency-key": "idempotency_key",
+    b"x-request-id": "request_id",
+    b"traceparent": "traceparent",
+    b"origin": "origin",
+    b"connection": "connection",
+    b"x-forwarded-for": "forwarded_for",
 }
-_verdicts: dict[bytes, bytes | int] = {}
+_LISTS: Final = frozenset({"connection", "forwarded_for"})
+_PASSED: Final = frozenset({"authorization", "idempotency_key"})
+_verdicts: dict[bytes, bytes | str | int] = {}
 _VERDICTS_KEPT: Final = 4096
 
 
@@ -68,20 +70,57 @@ class Limits:
     body: int = 1_048_576
 
 
-@dataclass(slots=True)
 class Head:
     """A request's headers, sorted: `lines` go on as they are, the rest is for the front door to act on."""
 
-    lines: list[bytes]
-    host: bytes
-    length: int | None = None
-    chunked: bool = False
-    authorization: bytes | None = None
-    request_id: bytes | None = None
-    traceparent: bytes | None = None
-    origin: bytes | None = None
-    forwarded_for: bytes | None = None
-    idempotency_key: bytes | None = None
+    __slots__ = (
+        "authorization",
+        "chunked",
+        "connection",
+        "content_length",
+        "forwarded_for",
+        "host",
+        "idempotency_key",
+        "length",
+        "lines",
+        "origin",
+        "request_id",
+        "traceparent",
+        "transfer_coding",
+    )
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.chunked = False
+        self.length: int | None = None
+        self.host: bytes | None = None
+        self.content_length: bytes | None = None
+        self.transfer_coding: bytes | None = None
+        self.authorization: bytes | None = None
+        self.idempotency_key: bytes | None = None
+        self.request_id: bytes | None = None
+        self.traceparent: bytes | None = None
+        self.origin: bytes | None = None
+        self.connection: bytes | None = None
+        self.forwarded_for: bytes | None = None
+
+    def note(self, field: str, name: bytes, value: bytes) -> None:
+        """Keep a header the front door acts on.
+
+        :raises MalformedHost: 400
+        :raises MalformedHeader: 400, it may come once and came twice
+        """
+        present: bytes | None = getattr(self, field)
+        if present is None:
+            setattr(self, field, value)
+            if field in _PASSED:
+                self.lines.append(name + b": " + value)
+        elif field in _LISTS:
+            setattr(self, field, present + b"," + value)
+        elif field == "host":
+            raise MalformedHost("exactly one well-formed Host header is required")
+        else:
+            raise MalformedHeader(f"{name.decode()} may be given once")
 
 
 def check_target(raw_path: bytes, query: bytes, limits: Limits) -> None:
@@ -106,8 +145,8 @@ def sort_headers(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> Head
     :raises MalformedHost: 400, no Host, two, or one that is no host
     :raises UnsupportedTransferCoding: 400
     """
-    lines: list[bytes] = []
-    noted: dict[bytes, bytes] = {}
+    head = Head()
+    lines = head.lines
     size = count = 0
     for name, value in headers:
         count += 1
@@ -115,59 +154,33 @@ def sort_headers(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> Head
         verdict = _verdicts.get(name) or _judge(name)
         if isinstance(verdict, bytes):
             lines.append(verdict + value)
-        elif verdict >= _ONCE:
-            _note(noted, name, value, verdict)
+        elif isinstance(verdict, str):
+            head.note(verdict, name, value)
         elif verdict == _REFUSE:
             raise MalformedHeader("header names may not hold an underscore")
     if count > limits.headers or size > limits.header_bytes:
         raise HeadersTooLarge(f"at most {limits.headers} header fields of {limits.header_bytes} bytes in all")
-    take = noted.get
-    host = take(b"host", b"")
-    if _HOST.fullmatch(host) is None:
+    if head.host is None or _HOST.fullmatch(head.host) is None:
         raise MalformedHost("exactly one well-formed Host header is required")
-    head = Head(
-        lines,
-        host,
-        authorization=take(b"authorization"),
-        idempotency_key=take(b"idempotency-key"),
-        request_id=take(b"x-request-id"),
-        traceparent=take(b"traceparent"),
-        origin=take(b"origin"),
-        forwarded_for=take(b"x-forwarded-for"),
-    )
-    if head.authorization is not None:
-        lines.append(b"authorization: " + head.authorization)
-    if head.idempotency_key is not None:
-        lines.append(b"idempotency-key: " + head.idempotency_key)
-    _frame(head, take(b"content-length"), take(b"transfer-encoding"))
-    if (connection := take(b"connection")) is not None:
-        _drop_named(head, connection)
+    if head.content_length is not None or head.transfer_coding is not None:
+        _frame(head)
+    if head.connection is not None:
+        _drop_named(head, head.connection)
     return head
 
 
-def _note(noted: dict[bytes, bytes], name: bytes, value: bytes, verdict: int) -> None:
-    if name not in noted:
-        noted[name] = value
-    elif verdict == _JOIN:
-        noted[name] += b"," + value
-    elif name == b"host":
-        raise MalformedHost("exactly one well-formed Host header is required")
-    else:
-        raise MalformedHeader(f"{name.decode()} may be given once")
-
-
-def _frame(head: Head, length: bytes | None, coding: bytes | None) -> None:
+def _frame(head: Head) -> None:
     """How long the body is, in one reading only (RFC 9112 §6.1)."""
-    if coding is not None:
-        if coding.strip().lower() != b"chunked":
+    if head.transfer_coding is not None:
+        if head.transfer_coding.strip().lower() != b"chunked":
             raise UnsupportedTransferCoding("only the transfer coding `chunked` is understood")
-        if length is not None:
+        if head.content_length is not None:
             raise MalformedHeader("Content-Length and Transfer-Encoding together have two readings")
         head.chunked = True
-    elif length is not None:
-        if _LENGTH.fullmatch(length) is None:
+    elif head.content_length is not None:
+        if _LENGTH.fullmatch(head.content_length) is None:
             raise MalformedHeader("Content-Length must be one plain number")
-        head.length = int(length)
+        head.length = int(head.content_length)
 
 
 def _drop_named(head: Head, connection: bytes) -> None:
@@ -181,8 +194,8 @@ def _drop_named(head: Head, connection: bytes) -> None:
             head.lines[:] = [line for line in head.lines if not line.startswith(prefix)]
 
 
-def _judge(name: bytes) -> bytes | int:
-    verdict: bytes | int
+def _judge(name: bytes) -> bytes | str | int:
+    verdict: bytes | str | int
     if name in _NOTED:
         verdict = _NOTED[name]
     elif b"_" in name:
