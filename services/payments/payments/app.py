@@ -24,6 +24,7 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
             recipient_field=settings.provider_recipient_field,
             notifications_url=settings.callback_url,
             timeout_seconds=settings.provider_timeout_seconds,
+            calls_per_minute=settings.provider_calls_per_minute,
         )
     )
     return Service(

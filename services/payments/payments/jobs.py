@@ -69,6 +69,12 @@ async def close_checkouts(work: Work) -> None:
 @jobs.every(5)
 async def ask_about_payments(work: Work) -> None:
     """Payments whose facts came in an odd order, or of which nothing more was heard."""
+    while await _ask_about_some(work) == BATCH:
+        pass
+
+
+async def _ask_about_some(work: Work) -> int:
+    """How many were due; none where the provider is away."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
         due = (
@@ -82,13 +88,14 @@ async def ask_about_payments(work: Work) -> None:
             fact = await provider.fetch_payment(payment.reference)
         except ProviderUnavailable as away:
             log.warning("the provider is away", extra={"error": away.detail})
-            return
+            return 0
         except ProviderRefused as refusal:
             log.exception("payment not told", extra={"payment": str(payment.payment_id), "error": refusal.detail})
         async with work.database.transaction() as session:
             await _asked_about_payment(session, work, payment)
             if fact is not None:
                 await _apply(session, work, fact, payment.revision)
+    return len(due)
 
 
 async def _asked_about_payment(session: AsyncSession, work: Work, seen: Payment) -> None:
@@ -162,6 +169,12 @@ async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision:
 @jobs.every(5)
 async def submit_refunds(work: Work) -> None:
     """Ask the provider to pay back what is requested: after the payment is delivered, one at a time a payment."""
+    while await _submit_some(work) == BATCH:
+        pass
+
+
+async def _submit_some(work: Work) -> int:
+    """How many were due; none where the provider is away."""
     async with work.database.transaction() as session:
         other = select(Refund.payment_id).where(Refund.status.in_(ACTIVE)).scalar_subquery()
         due = (
@@ -170,7 +183,8 @@ async def submit_refunds(work: Work) -> None:
                 .join(Payment, Payment.payment_id == Refund.payment_id)
                 .where(
                     ((Refund.status == RefundStatus.REQUESTED) & Refund.payment_id.not_in(other))
-                    | ((Refund.status == RefundStatus.SUBMITTING) & (Refund.ask_at <= work.now())),
+                    | (Refund.status == RefundStatus.SUBMITTING),
+                    Refund.ask_at.is_(None) | (Refund.ask_at <= work.now()),
                     Payment.state == State.SETTLED,
                 )
                 .order_by(Refund.requested_at, Refund.refund_id)
@@ -182,7 +196,8 @@ async def submit_refunds(work: Work) -> None:
             await _submit(work, refund_id)
         except ProviderUnavailable as away:
             log.warning("the provider is away", extra={"error": away.detail})
-            return  # what was begun is looked for first, next time
+            return 0  # what was begun is looked for first, next time
+    return len(due)
 
 
 async def _submit(work: Work, refund_id: UUID) -> None:
@@ -226,7 +241,7 @@ async def _wait(work: Work, refund: Refund, payment: Payment, said: PaymentFact)
     async with work.database.transaction() as session:
         await session.get_one(Order, refund.order_id, with_for_update=True)
         row = await session.get_one(Refund, refund.refund_id, with_for_update=True)
-        row.status, row.ask_at = RefundStatus.REQUESTED, None
+        row.status, row.ask_at = RefundStatus.REQUESTED, work.now() + SETTLING
         await session.flush()
         await _apply(session, work, said, payment.revision)
 
@@ -239,7 +254,7 @@ async def follow_refunds(work: Work) -> None:
         due = (
             await session.scalars(
                 select(Refund)
-                .where(Refund.ask_at <= work.now(), Refund.status != RefundStatus.SUBMITTING)
+                .where(Refund.ask_at <= work.now(), Refund.provider_refund_id.is_not(None))
                 .order_by(Refund.ask_at)
                 .limit(BATCH)
             )

@@ -18,6 +18,9 @@ class Settings(ServiceSettings):
         default="order_reference", description="The field that portal requires of every payment"
     )
     provider_timeout_seconds: float = Field(default=8.0, gt=0, lt=25)
+    provider_calls_per_minute: int = Field(
+        default=0, ge=0, description="At most so many calls; 0 for no limit. Flywire blocks an address above 500"
+    )
     notifications_url: str | None = Field(
         default=None, description="Where the provider sends callbacks; by default under public_url"
     )

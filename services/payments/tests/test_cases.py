@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from payments.adapters.flywire import sign
 from payments.jobs import (
@@ -400,6 +401,57 @@ async def test_callbacks_in_any_order_end_in_the_same_state(shop, newest_first):
     assert len(await told(shop, PaymentConfirmed)) == 1
     assert len(await told(shop, PaymentSettled)) == 1
     assert await told(shop, PaymentFailed, PaymentReversed, DuplicateDetected) == []
+
+
+LIVES = (
+    ("initiated", "processed", "guaranteed", "delivered"),
+    ("initiated", "cancelled"),
+    ("initiated", "cancelled", "initiated", "processed", "guaranteed", "delivered"),
+    ("initiated", "processed", "cancelled"),
+    ("initiated", "processed", "cancelled", "processed", "guaranteed"),
+    ("initiated", "processed", "guaranteed", "delivered", "reversed"),
+    ("initiated", "failed"),
+)
+
+
+@pytest.mark.parametrize("seed", range(21))
+async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(shop, seed):
+    """Lost, doubled and shuffled: at the end our state is the provider's, said once, and the books balance."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    life = LIVES[seed % len(LIVES)]
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    payment = await shop.pay(session_id, first_name="SANDBOX_TO_CANCEL_STATUS")  # begins as `initiated`
+    reference = payment["payment_id"]
+    for status in life[1:]:
+        shop.clock.advance(seconds=chance.choice([0, 1, 60]))
+        await shop.status(reference, status)
+    bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery")]
+    heard = [body for body in bodies for _ in range(chance.choice([0, 1, 1, 2]))]
+    chance.shuffle(heard)
+    for body in heard:
+        assert (await call(shop, body)).status_code == 200
+        if chance.random() < 0.3:
+            await shop.run(ask_about_payments)
+    for _ in range(12):
+        shop.clock.advance(hours=1)
+        await shop.run(ask_about_payments, find_payments)
+    shop.clock.advance(days=1)
+    await shop.run(ask_about_payments)
+
+    row = await shop.session.scalar(select(Payment).execution_options(populate_existing=True))
+    assert row.provider_status == life[-1]
+    confirmed = len(await told(shop, PaymentConfirmed))
+    assert confirmed <= 1
+    status = (await shop.read(order))["status"]
+    if life[-1] in {"delivered", "guaranteed"}:
+        assert (status, confirmed) == ("paid", 1)
+    else:
+        assert status in ({"reversed"} if confirmed else {"placed", "expired"})
+    assert len(await told(shop, PaymentReversed)) >= (status == "reversed")
+    total = await shop.session.execute(text("select coalesce(sum(amount_minor), 0)::bigint from ledger_entries"))
+    assert total.scalar() == 0
 
 
 async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(shop):

@@ -126,6 +126,20 @@ class TestSignature:
         assert said == RefundFact("RF1", "FWU1", ProviderRefundStatus.FINISHED, AT, 49500, "r")
 
 
+async def test_calls_beyond_the_allowance_wait_for_their_minute(monkeypatch):
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(round(seconds))
+
+    monkeypatch.setattr("payments.adapters.flywire.asyncio.sleep", sleep)
+    account = FlywireAccount("http://provider", "key", ["s"], "FWU", "f", "http://us", 5, calls_per_minute=2)
+    provider = Flywire(account)
+    for _ in range(5):
+        await provider._take_turn()
+    assert waits == [0, 0, 60, 60, 120]
+
+
 class TestJudging:
     def last(self, status: P, at: datetime = AT) -> Standing:
         return Standing(status, at)

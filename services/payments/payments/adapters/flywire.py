@@ -4,10 +4,12 @@ No call of it is documented as idempotent, so none is repeated blindly: whoever 
 first what became of it.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +27,7 @@ from shared.clock import Clock, system_clock
 DIGEST_HEADER: Final = "X-Flywire-Digest"
 _DEAD: Final = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED}
 KEY_HEADER: Final = "X-Authentication-Key"
+MINUTE: Final = 60.0
 PER_PAGE: Final = 100  # the most Flywire gives
 REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
 
@@ -121,6 +124,8 @@ class FlywireAccount:
     """The field this recipient requires of every payment (each portal has its own); it carries our reference."""
     notifications_url: str
     timeout_seconds: float
+    calls_per_minute: int = 0
+    """At most so many; 0 for no limit. Flywire answers 429 above 500 and then blocks the address for 10 minutes."""
 
 
 class Flywire:
@@ -136,6 +141,7 @@ class Flywire:
         clock: Clock = system_clock,
     ) -> None:
         self._account, self._clock = account, clock
+        self._called: deque[float] = deque()
         self._secrets = [secret.encode() for secret in account.secrets]
         self._http = httpx.AsyncClient(
             base_url=f"{account.url.rstrip('/')}/payments/v1",
@@ -229,6 +235,18 @@ class Flywire:
     async def cancel_refund(self, provider_refund_id: str) -> None:
         await self._ask("POST", f"/refunds/{provider_refund_id}/cancel")
 
+    async def _take_turn(self) -> None:
+        """Wait until a call fits into the last minute's allowance."""
+        most = self._account.calls_per_minute
+        if not most:
+            return
+        loop = asyncio.get_running_loop()
+        while self._called and self._called[0] <= loop.time() - MINUTE:
+            self._called.popleft()
+        turn = max(loop.time(), self._called[-most] + MINUTE) if len(self._called) >= most else loop.time()
+        self._called.append(turn)  # taken before the wait, so that those who come meanwhile queue up behind
+        await asyncio.sleep(turn - loop.time())
+
     async def _ask(
         self,
         method: str,
@@ -238,6 +256,7 @@ class Flywire:
         params: Mapping[str, str | int] | None = None,
         allowed: Sequence[int] = (),
     ) -> httpx.Response:
+        await self._take_turn()
         try:
             answer = await self._http.request(method, path, json=json, params=params)
         except httpx.HTTPError as error:

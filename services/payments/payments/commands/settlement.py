@@ -25,7 +25,7 @@ from payments.domain.payments import (
     State,
     Use,
     Verdict,
-    is_final,
+    is_dead,
     judge,
     state_of,
     use_of,
@@ -116,9 +116,14 @@ def _first_seen(session: AsyncSession, provider: str, fact: PaymentFact, attempt
 def _plan_question(session: AsyncSession, payment: Payment, order: Order, policy: Policy) -> None:
     """When to ask the provider if it says nothing more by itself."""
     at = now(session)
-    if is_final(State(payment.state)):
+    asking_ends = order.expires_at + policy.ask_until_after_expiry
+    if payment.state == State.SETTLED:
         payment.ask_at = None
-    elif at < order.expires_at + policy.ask_until_after_expiry:
+    elif is_dead(State(payment.state)):
+        # Late money revives a cancelled payment, and the callback that says so may be lost.
+        planned = at + policy.ask_unsettled_every
+        payment.ask_at = planned if planned < asking_ends else None
+    elif at < asking_ends:
         payment.ask_at = policy.next_question(payment.seen_at, at)
     else:
         payment.ask_at = at + policy.ask_unsettled_every

@@ -133,9 +133,9 @@ def state_of(status: ProviderStatus, method: str, before: State | None, policy: 
             return State.LOST if before in FUNDED else State.AWAITING_FUNDS
 
 
-def is_final(state: State) -> bool:
-    """Whether nothing more is expected; a dead attempt may still come back, and says so itself."""
-    return state in {State.SETTLED, State.LOST, State.FAILED_ATTEMPT}
+def is_dead(state: State) -> bool:
+    """Whether no money is expected of it any more, although it may still come back."""
+    return state in {State.LOST, State.FAILED_ATTEMPT}
 
 
 def use_of(
