@@ -104,6 +104,7 @@ class Caller:
 
 
 LEEWAY_SECONDS: Final = 30
+LONGEST_LIFE_SECONDS: Final = 600
 LONGEST_TOKEN: Final = 8192
 CACHED_TOKENS: Final = 10_000
 COOL_DOWN_SECONDS: Final = 5.0
@@ -125,6 +126,7 @@ class TokenVerifier:
         self.issuer, self.audience, self._fetch_keys = issuer, audience, fetch_keys
         self._keys: dict[str, Any] = {}  # Any: PyJWT's key objects
         self._fetched = float("-inf")
+        self._failure: Exception | None = None
         self._fetching = asyncio.Lock()
         self._verified: OrderedDict[str, dict[str, Any]] = OrderedDict()  # Any: JWT claims
 
@@ -168,6 +170,8 @@ class TokenVerifier:
             )
         except jwt.InvalidTokenError as error:
             raise InvalidToken(f"the access token is not valid: {error}") from error
+        if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
+            raise InvalidToken("the access token is valid for too long")
         return {**claims, "kid": kid}
 
     async def _key(self, kid: str) -> Any:  # Any: PyJWT's key object
@@ -176,6 +180,8 @@ class TokenVerifier:
             async with self._fetching:
                 if time.monotonic() - self._fetched > COOL_DOWN_SECONDS:
                     await self._refresh()
+        if not self._keys and self._failure is not None:
+            raise self._failure  # nobody can be told from anybody
         if kid not in self._keys:
             raise InvalidToken("the access token is signed by an unknown key")
         return self._keys[kid]
@@ -184,14 +190,13 @@ class TokenVerifier:
         try:
             document = await self._fetch_keys()
             keys = jwt.PyJWKSet.from_dict(dict(document)).keys
-        except Exception:  # the issuer may fail in any way; the keys we know go on working
-            if not self._keys:
-                raise
+        except Exception as error:  # the issuer may fail in any way; the keys we know go on working
             log.warning("the issuer's keys could not be fetched", exc_info=True)
-            self._fetched = time.monotonic()
-            return
-        self._keys = {str(key.key_id): key.key for key in keys}
-        self._verified.clear()
+            self._failure = error
+        else:
+            self._failure = None
+            self._keys = {str(key.key_id): key.key for key in keys}
+            self._verified.clear()
         self._fetched = time.monotonic()
 
     async def admit(self, rule: Rule, authorization: str | None) -> Caller:

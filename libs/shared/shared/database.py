@@ -196,6 +196,7 @@ def _refuse_failed_commits(engine: Engine) -> None:
     @event.listens_for(engine, "commit")
     def refuse(connection: Connection) -> None:
         if connection in failed:
+            connection.connection.rollback()  # SQLAlchemy takes a transaction for ended whose commit was begun
             raise CommitRefused("a statement of this transaction failed and its error was swallowed")
 
 

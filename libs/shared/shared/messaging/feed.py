@@ -7,6 +7,7 @@ ordered by (transaction id, position) and ends before the oldest transaction sti
 import asyncio
 import hmac
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Protocol
@@ -24,6 +25,7 @@ from shared.messaging.tables import FeedPosition
 log = logging.getLogger(__name__)
 
 START = "0.0"
+_CURSOR = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}")
 PAGE = 500
 MOST_ATTEMPTS = 3
 """At one page; after that an event in it must be what ends the process each time."""
@@ -41,9 +43,9 @@ class BadCursor(Malformed):
 
 async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
     """The events of these types after the cursor, oldest first, none that a late commit could still precede."""
-    xid, _, position = after.partition(".")
-    if not (xid.isdigit() and position.isdigit()):
+    if not _CURSOR.fullmatch(after):
         raise BadCursor(after)
+    xid, _, position = after.partition(".")
     async with database.messaging.connect() as connection:
         rows = (
             await connection.execute(

@@ -1,0 +1,194 @@
+"""The event log as a feed: fenced, so that no late commit is skipped; read anew where it must be."""
+
+import asyncio
+
+import delivery
+import httpx
+import pytest
+from delivery import HASTY, eventually, refund_of, reversed_
+from shared.events.payments import PaymentConfirmed, PaymentReversed, RefundRequested
+from shared.ids import new_id
+from shared.messaging import Inbox, feed, publish
+from shared.messaging.feed import START, FeedPage, HttpFeed, Reconciler, read_page
+from shared.messaging.inbox import Receiver
+from shared.service import Process
+
+REFUNDS = [RefundRequested.type]
+
+
+class Local:
+    """A feed read without HTTP, which remembers what it was asked."""
+
+    def __init__(self, station):
+        self.station, self.asked = station, []
+
+    async def read(self, types, after):
+        self.asked.append((tuple(types), after))
+        return await read_page(self.station.database, types, after, 3)
+
+
+@pytest.fixture
+def payments(stations):
+    return stations["payments"]
+
+
+@pytest.fixture
+def enrolment(stations):
+    return stations["enrolment"]
+
+
+def reconciler(enrolment, payments, receiver=None):
+    return Reconciler(receiver or enrolment.receiver, enrolment.database, {"payments": Local(payments)})
+
+
+async def test_pages_follow_one_another_to_the_end(payments):
+    await payments.announce(*(refund_of() for _ in range(5)), reversed_(new_id()))
+    first = await read_page(payments.database, REFUNDS, START, 3)
+    second = await read_page(payments.database, REFUNDS, first.cursor, 3)
+    end = await read_page(payments.database, REFUNDS, second.cursor, 3)
+    assert [len(page.bodies) for page in (first, second, end)] == [3, 2, 0]
+    assert end.cursor == second.cursor
+    written = [row[0] for row in await payments.all("select body from outbox order by position")]
+    assert first.bodies + second.bodies == written[:5]
+
+
+async def test_a_late_commit_is_not_skipped_where_a_cursor_of_positions_would(payments):
+    async with payments.database.transaction() as session:
+        publish(session, refund_of())
+        await session.flush()  # takes the lower position and the lower transaction id
+        await payments.announce(refund_of())
+        fenced = await read_page(payments.database, REFUNDS, START)
+        assert fenced.bodies == []  # the later one waits behind the fence
+        naive = await payments.one("select max(position) from outbox")
+    after = await read_page(payments.database, REFUNDS, fenced.cursor)
+    assert len(after.bodies) == 2
+    assert await payments.all("select 1 from outbox where position > :naive", naive=naive) == []
+
+
+async def test_a_transaction_that_began_early_and_wrote_late_is_not_skipped(payments):
+    """Its transaction id is the higher one, its position the lower or the higher: whichever, it comes once."""
+    async with payments.database.transaction() as session:
+        publish(session, refund_of())
+        await session.flush()
+        await payments.announce(refund_of())
+        publish(session, refund_of())
+        await session.flush()
+        await payments.announce(refund_of())
+        assert (await read_page(payments.database, REFUNDS, START)).bodies == []
+    page = await read_page(payments.database, REFUNDS, START)
+    assert len(page.bodies) == 4
+    assert (await read_page(payments.database, REFUNDS, page.cursor)).bodies == []
+
+
+@pytest.mark.parametrize("cursor", ["", "1", "x.y", "1.2.3", "-1.0", "1.-2", "99999999999999999999999.0", "1.9" + "9" * 30])
+async def test_a_cursor_that_is_none_is_refused(payments, cursor):
+    with pytest.raises(feed.BadCursor):
+        await read_page(payments.database, REFUNDS, cursor)
+
+
+async def test_the_feed_is_for_services_alone(payments, tmp_path):
+    await payments.announce(refund_of())
+    process = Process(delivery.service_of("payments", payments.url, mail_folder=str(tmp_path)))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(process.app), base_url="http://payments") as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer ü".encode()}):
+            answer = await client.get("/internal/events", params={"types": REFUNDS}, headers=headers)
+            assert answer.status_code == 401
+        page = await HttpFeed("http://payments", "of the tests", client).read(REFUNDS, START)
+        assert len(page.bodies) == 1
+        assert "/internal/events" not in (await client.get("/openapi.json")).json()["paths"]
+    await process.http.aclose()
+    await process.database.dispose()
+
+
+async def test_reconciliation_brings_what_is_missing_and_remembers_where_it_was(payments, enrolment):
+    events = [refund_of() for _ in range(7)]
+    await payments.announce(*events)
+    await enrolment.receiver.take([(await body(payments, 1)).encode()])  # one came by the broker
+    reconciling = reconciler(enrolment, payments)
+    assert await reconciling.catch_up("payments") == 7
+    assert [await enrolment.effects(event) for event in events] == [1] * 7
+    assert await reconciling.catch_up("payments") == 0
+    again = reconciler(enrolment, payments)
+    await payments.announce(refund_of())
+    assert await again.catch_up("payments") == 1
+
+
+async def test_what_a_new_release_hears_besides_is_read_from_the_beginning(payments, enrolment):
+    order_id = new_id()
+    await payments.announce(refund_of(), reversed_(order_id), refund_of())
+    before = Inbox("enrolment")
+    before.on(RefundRequested)(delivery.end_access)
+    await reconciler(enrolment, payments, Receiver(before, enrolment.database, HASTY)).catch_up("payments")
+    assert await enrolment.effects() == 2
+    reconciling = reconciler(enrolment, payments)
+    await reconciling.catch_up("payments")
+    assert await enrolment.effects(reversed_(order_id)) == 1
+    assert await enrolment.effects() == 3
+    news = tuple(sorted({PaymentConfirmed.type, PaymentReversed.type}))
+    assert reconciling.feeds["payments"].asked[0] == (news, START)
+    reconciling.feeds["payments"].asked.clear()
+    await reconciling.catch_up("payments")
+    assert [types for types, _ in reconciling.feeds["payments"].asked] == [tuple(sorted({*news, *REFUNDS}))]
+
+
+async def test_a_page_that_was_never_finished_is_taken_one_by_one(payments, enrolment, monkeypatch):
+    await payments.announce(refund_of(), refund_of())
+    reconciling = reconciler(enrolment, payments)
+
+    class Died(BaseException):
+        pass
+
+    async def die(bodies):
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(enrolment.receiver, "take", die)
+        for _ in range(feed.MOST_ATTEMPTS):
+            with pytest.raises(Died):
+                await reconciling.catch_up("payments")
+        assert await reconciling.catch_up("payments") == 2
+    assert await enrolment.one("select count(*) from inbox_retry") == 2
+    assert await enrolment.all("select attempts from feed_positions") == [(0,)]
+    while await enrolment.receiver.retry_one():
+        pass
+    assert await enrolment.effects() == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ConnectError("away"),
+        httpx.HTTPStatusError("500", request=httpx.Request("GET", "http://p"), response=httpx.Response(500)),
+        "<html>a proxy's error page</html>",
+    ],
+    ids=["away", "failing", "something else answers"],
+)
+async def test_a_feed_that_is_away_is_asked_again(payments, enrolment, failure):
+    class Flaky(Local):
+        def __init__(self, station):
+            super().__init__(station)
+            self.failed = 0
+
+        async def read(self, types, after):
+            if self.failed < 2:
+                self.failed += 1
+                if isinstance(failure, str):
+                    return FeedPage.model_validate_json(failure)
+                raise failure
+            return await super().read(types, after)
+
+    await payments.announce(refund_of())
+    reconciling = Reconciler(enrolment.receiver, enrolment.database, {"payments": Flaky(payments)})
+    task = asyncio.create_task(reconciling.run(every_seconds=0.05))
+
+    async def arrived():
+        assert not task.done(), task
+        return await enrolment.effects() == 1
+
+    await eventually(arrived)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def body(station, position):
+    return await station.one("select body from outbox where position = :position", position=position)

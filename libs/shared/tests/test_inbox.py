@@ -1,0 +1,299 @@
+"""The inbox: the claim, the handler and the record are one transaction; what fails waits, or is parked."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import delivery
+import pytest
+from delivery import HASTY, body_of, eventually, refund_of
+from shared.events.payments import RefundCompleted, RefundRequested
+from shared.ids import new_id
+from shared.messaging import Inbox, NotYet, inbox, parked, publish
+from shared.messaging.inbox import Receiver, RetryPolicy
+from shared.messaging.message import Unreadable
+from sqlalchemy import text
+
+
+@pytest.fixture
+def enrolment(stations):
+    return stations["enrolment"]
+
+
+def hearing(handler, station, policy=HASTY):
+    """A receiver whose only handler is this one."""
+    heard = Inbox("enrolment")
+    heard.on(RefundRequested)(handler)
+    return Receiver(heard, station.database, policy)
+
+
+async def write_effect(session, event):
+    await session.execute(
+        text("insert into effects (type, about) values (:type, :about)"),
+        {"type": event.type, "about": event.refund_id},
+    )
+
+
+async def test_claim_and_effect_stand_or_fall_together(enrolment):
+    async def fail(session, event):
+        await write_effect(session, event)
+        raise ZeroDivisionError
+
+    await hearing(fail, enrolment).take([body_of(refund_of())])
+    assert await enrolment.one("select count(*) from inbox") == 0
+    assert await enrolment.effects() == 0
+    assert await enrolment.all("select attempt, waiting from inbox_retry") == [(1, False)]
+
+
+async def test_one_bad_message_does_not_fail_its_neighbours(enrolment):
+    events = [refund_of(), refund_of(reason_code="bug"), refund_of(), refund_of(reason_code="bug"), refund_of()]
+    await enrolment.receiver.take([body_of(event) for event in events])
+    assert [await enrolment.effects(event) for event in events] == [1, 0, 1, 0, 1]
+    assert await enrolment.one("select count(*) from inbox_retry") == 2
+
+
+async def test_duplicates_within_a_batch_have_one_effect(enrolment):
+    event = refund_of()
+    await enrolment.receiver.take([body_of(event, id_ := new_id())] * 10)
+    await enrolment.receiver.take([body_of(event, id_)])
+    assert await enrolment.effects(event) == 1
+
+
+async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolment):
+    bodies = [body_of(refund_of()) for _ in range(50)]
+    other = delivery.Station("enrolment", enrolment.url)
+    await asyncio.gather(enrolment.receiver.take(bodies), other.receiver.take(bodies[::-1]))
+    await other.database.dispose()
+    assert await enrolment.effects() == 50
+    assert await enrolment.one("select count(*) from inbox_retry") == 0
+
+
+async def test_a_handler_that_hangs_is_put_off_so_that_the_queue_flows_on(enrolment, monkeypatch):
+    monkeypatch.setattr(inbox, "LONGEST_SECONDS", 0.2)
+    stuck, after = refund_of(reason_code="hang"), refund_of()
+    async with asyncio.timeout(10):
+        await enrolment.receiver.take([body_of(stuck), body_of(after)])
+    assert await enrolment.effects(after) == 1
+    assert await enrolment.effects(stuck) == 0
+    assert await enrolment.all("select last_error from inbox_retry") == [("TimeoutError()",)]
+
+
+async def test_a_handler_that_costs_its_connection_is_put_off_for_the_database_answers(enrolment):
+    async def lose_connection(session, event):
+        if event.reason_code == "bug":
+            await session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
+        await write_effect(session, event)
+
+    receiver = hearing(lose_connection, enrolment)
+    after = refund_of()
+    async with asyncio.timeout(10):
+        await receiver.take([body_of(refund_of(reason_code="bug")), body_of(after)])
+    assert await enrolment.effects(after) == 1
+    assert await enrolment.one("select count(*) from inbox_retry") == 1
+
+
+@pytest.mark.parametrize("reason_code", ["bug", "before_payment"])
+async def test_while_a_retry_is_due_a_redelivery_waits_and_another_body_is_parked(enrolment, reason_code):
+    id_, event = new_id(), refund_of(reason_code=reason_code)
+    await enrolment.receiver.take([body_of(event, id_)])
+    delivery.mended.add(reason_code)
+    await enrolment.receiver.take([body_of(event, id_)])
+    assert await enrolment.effects() == 0  # the retry has it in hand
+    await enrolment.receiver.take([body_of(refund_of(), id_)])
+    assert await enrolment.parked() == ["same_id_other_body"]
+    await settle(enrolment)
+    assert await enrolment.effects() == await enrolment.effects(event) == 1
+
+
+async def test_while_a_person_has_it_in_hand_another_body_is_parked_too(enrolment):
+    id_, event = new_id(), refund_of(reason_code="bug")
+    await enrolment.receiver.take([body_of(event, id_)])
+    await settle(enrolment)
+    await enrolment.receiver.take([body_of(refund_of(), id_)])
+    assert await enrolment.parked() == ["handler_failed", "same_id_other_body"]
+    assert await enrolment.effects() == 0
+
+
+async def test_an_unreadable_message_does_not_block_the_event_whose_id_it_bears(enrolment):
+    id_, event = new_id(), refund_of()
+    forged = json.loads(body_of(event, id_)) | {"specversion": "7"}
+    await enrolment.receiver.take([json.dumps(forged).encode()])
+    await enrolment.receiver.take([body_of(event, id_)])
+    assert await enrolment.effects(event) == 1
+    assert await enrolment.parked() == ["malformed"]
+
+
+async def test_the_same_poison_taken_by_ten_at_once_is_parked_once(enrolment):
+    await asyncio.gather(*(enrolment.receiver.take([b"poison"]) for _ in range(10)))
+    assert await enrolment.parked() == ["malformed"]
+
+
+async def test_a_failing_message_is_tried_once_more_than_there_are_delays(enrolment):
+    tries = 0
+
+    async def fail(session, event):
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError
+
+    receiver = hearing(fail, enrolment)
+    await receiver.take([body_of(refund_of())])
+    await settle(enrolment, receiver)
+    assert tries == 1 + len(HASTY.delays_seconds)
+    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.one("select error from parked_messages") == "ZeroDivisionError()"
+
+
+async def test_who_waits_too_long_is_parked(enrolment):
+    async def wait(session, event):
+        raise NotYet("for ever")
+
+    receiver = hearing(wait, enrolment, RetryPolicy((0.05,), 0.05, timedelta(seconds=0.3)))
+    await receiver.take([body_of(refund_of())])
+    await settle(enrolment, receiver)
+    assert await enrolment.parked() == ["waited_too_long"]
+
+
+async def test_who_waited_and_then_fails_is_given_the_usual_tries(enrolment):
+    tries = []
+
+    async def wait_then_fail(session, event):
+        tries.append(event)
+        if len(tries) < 10:
+            raise NotYet("the first nine times")
+        raise ZeroDivisionError
+
+    receiver = hearing(wait_then_fail, enrolment, RetryPolicy((0.01, 0.01), 0.01))
+    await receiver.take([body_of(refund_of())])
+    await settle(enrolment, receiver)
+    assert await enrolment.parked() == ["handler_failed"]
+    assert len(tries) == 9 + 1 + 2
+
+
+async def test_two_that_retry_at_once_let_one_through(enrolment):
+    slow = refund_of(reason_code="bug")
+    await enrolment.receiver.take([body_of(slow)])
+    delivery.mended.add("bug")
+    other = delivery.Station("enrolment", enrolment.url)
+    await asyncio.sleep(0.1)
+    await asyncio.gather(*(station.receiver.retry_one() for station in (enrolment, other) * 5))
+    await other.database.dispose()
+    assert await enrolment.effects() == 1
+
+
+async def test_a_retry_that_a_new_release_cannot_read_is_parked_and_does_not_end_us(enrolment):
+    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
+    receiver = Receiver(Inbox("enrolment"), enrolment.database, HASTY)  # hears nothing any more
+    await settle(enrolment, receiver)
+    assert await enrolment.parked() == ["handler_failed"]
+    assert "does not hear" in await enrolment.one("select error from parked_messages")
+
+
+async def test_a_suspect_is_counted_before_it_is_tried(enrolment):
+    attempts = []
+
+    async def look(session, event):
+        async with enrolment.database.transaction() as other:
+            attempts.append(await other.scalar(text("select attempt from inbox_retry")))
+        raise ZeroDivisionError
+
+    receiver = hearing(look, enrolment)
+    await receiver.suspect([body_of(refund_of()), b"and one unreadable"], "dead-lettered")
+    await settle(enrolment, receiver)
+    assert attempts == [2, 3, 4]
+    assert await enrolment.parked() == ["malformed", "handler_failed"]
+
+
+async def test_a_suspect_that_is_known_already_is_left_alone(enrolment):
+    done, failing = body_of(refund_of()), body_of(refund_of(reason_code="bug"))
+    await enrolment.receiver.take([done, failing])
+    await settle(enrolment)
+    await enrolment.receiver.suspect([done, failing], "dead-lettered")
+    assert await enrolment.one("select count(*) from inbox_retry") == 0
+
+
+async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolment):
+    async def answer(session, event):
+        publish(
+            session,
+            RefundCompleted(
+                refund_id=event.refund_id,
+                order_id=event.order_id,
+                learner_id=event.learner_id,
+                amount_minor=event.amount_minor,
+                currency=event.currency,
+                completed_at=event.requested_at,
+            ),
+        )
+
+    cause = json.loads(body_of(refund_of())) | {
+        "requestid": "request-1",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    }
+    await hearing(answer, enrolment).take([json.dumps(cause).encode()])
+    effect = json.loads(await enrolment.one("select body from outbox"))
+    assert effect["causationid"] == cause["id"]
+    assert effect["requestid"] == "request-1"
+    assert effect["traceparent"].split("-")[1] == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+async def test_a_redrive_that_fails_changes_nothing(enrolment):
+    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
+    await settle(enrolment)
+    with pytest.raises(ZeroDivisionError):
+        await redrive(enrolment)
+    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.effects() == 0
+    assert await enrolment.one("select count(*) from inbox") == 0
+
+
+async def test_a_mended_body_can_be_redriven(enrolment):
+    id_, event = new_id(), refund_of()
+    broken = json.loads(body_of(event, id_))
+    del broken["data"]["currency"]
+    await enrolment.receiver.take([json.dumps(broken).encode()])
+    assert await enrolment.parked() == ["invalid_data"]
+    with pytest.raises(Unreadable):
+        await redrive(enrolment)
+    assert await redrive(enrolment, body=body_of(event, id_))
+    assert await enrolment.effects(event) == 1
+    assert await enrolment.parked() == []
+
+
+async def test_a_redrive_of_what_was_handled_meanwhile_has_no_second_effect(enrolment):
+    id_, event = new_id(), refund_of()
+    await enrolment.receiver.take([body_of(event, id_)])
+    await enrolment.receiver.take([body_of(refund_of(), id_)])
+    assert await enrolment.parked() == ["same_id_other_body"]
+    assert not await redrive(enrolment)
+    assert await enrolment.effects() == 1
+
+
+async def test_one_of_two_people_who_redrive_at_once_is_told(enrolment):
+    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
+    await settle(enrolment)
+    delivery.mended.add("bug")
+    parked_id = await enrolment.one("select parked_id from parked_messages")
+    results = await asyncio.gather(*(redrive(enrolment, parked_id=parked_id) for _ in range(2)), return_exceptions=True)
+    assert sorted(map(type, results), key=str) == sorted([bool, parked.AlreadyResolved], key=str)
+    assert await enrolment.effects() == 1
+
+
+async def redrive(station, *, body=None, parked_id=None):
+    parked_id = parked_id or await station.one("select parked_id from parked_messages where resolved_at is null")
+    return await parked.redrive(
+        station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
+    )
+
+
+async def settle(station, receiver=None):
+    """Retry until nothing waits any more."""
+    trying = asyncio.create_task((receiver or station.receiver).run_retries(every_seconds=0.02))
+
+    async def settled():
+        assert not trying.done(), trying
+        return not await station.all("select 1 from inbox_retry")
+
+    await eventually(settled)
+    trying.cancel()
+    await asyncio.gather(trying, return_exceptions=True)

@@ -1,0 +1,117 @@
+"""Jobs: one replica at a time; a failure is told, counted and tried again."""
+
+import asyncio
+
+import delivery
+import pytest
+from delivery import eventually
+from shared import telemetry
+from shared.jobs import Jobs, Work, forget_old_records, take_turn
+from sqlalchemy import text
+
+
+@pytest.fixture
+def payments(stations):
+    return stations["payments"]
+
+
+async def test_a_job_is_done_by_one_replica_at_a_time(payments):
+    other = delivery.Station("payments", payments.url)
+    at_work = most = done = 0
+
+    async def job(work):
+        nonlocal at_work, most, done
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0.2)
+        at_work -= 1
+        done += 1
+
+    results = await asyncio.gather(
+        *(take_turn("nightly", job, Work(station.database, {})) for station in (payments, other) * 2)
+    )
+    assert most == 1
+    assert done == sum(results) >= 1
+    assert await take_turn("nightly", job, Work(payments.database, {}))  # the turn was given back
+    await other.database.dispose()
+
+
+async def test_the_turn_is_given_back_when_the_job_fails_or_is_cancelled(payments):
+    async def fail(work):
+        raise ZeroDivisionError
+
+    async def hang(work):
+        await asyncio.sleep(3600)
+
+    async def fine(work):
+        pass
+
+    work = Work(payments.database, {})
+    with pytest.raises(ZeroDivisionError):
+        await take_turn("nightly", fail, work)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await take_turn("nightly", hang, work)
+    assert await take_turn("nightly", fine, work)
+    assert await payments.one("select count(*) from pg_locks where locktype = 'advisory' and database = "
+                              "(select oid from pg_database where datname = current_database())") == 0
+
+
+async def test_a_job_that_fails_is_counted_and_tried_again(payments):
+    jobs, tries = Jobs(), 0
+
+    @jobs.every(0.02)
+    async def flaky(work):
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise ZeroDivisionError
+
+    before = telemetry.jobs_failed.labels("flaky")._value.get()
+    task = asyncio.create_task(jobs.run(Work(payments.database, {})))
+
+    async def recovered():
+        assert not task.done(), task
+        return tries >= 4
+
+    await eventually(recovered)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert telemetry.jobs_failed.labels("flaky")._value.get() == before + 2
+
+
+async def test_a_slow_job_does_not_hold_the_others(payments):
+    jobs, quick = Jobs(), asyncio.Event()
+
+    @jobs.every(60)
+    async def slow(work):
+        await asyncio.sleep(3600)
+
+    @jobs.every(60)
+    async def fast(work):
+        quick.set()
+
+    task = asyncio.create_task(jobs.run(Work(payments.database, {})))
+    await asyncio.wait_for(quick.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_old_keys_are_forgotten_and_younger_ones_kept(payments):
+    async with payments.database.messaging.begin() as connection:
+        for age in ("23 hours", "25 hours", "89 days", "91 days"):
+            await connection.execute(
+                text(
+                    "insert into idempotency_keys (caller, operation, key, request_sha256, status, headers, body, "
+                    f"created_at) values ('c', 'o', '{age}', '', 200, '{{}}', '', now() - interval '{age}')"
+                )
+            )
+            await connection.execute(
+                text(
+                    "insert into inbox (source, id, type, body_sha256, handled_at) "
+                    f"values ('{age}', gen_random_uuid(), 't', '', now() - interval '{age}')"
+                )
+            )
+    await forget_old_records(Work(payments.database, {}))
+    assert await payments.all("select key from idempotency_keys") == [("23 hours",)]
+    assert await payments.all("select source from inbox order by 1") == [("23 hours",), ("25 hours",), ("89 days",)]

@@ -1,0 +1,306 @@
+"""The HTTP door: one transaction a request, repeats that are safe, failures that are problem documents."""
+
+import asyncio
+import dataclasses
+import logging
+import random
+
+import delivery
+import httpx
+import pytest
+from delivery import ACCESS, Refund, eventually
+from shared.access import TokenVerifier, anyone
+from shared.database import fetch, lock_number
+from shared.ids import new_id
+from shared.messaging import publish
+from shared.service import Process
+from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.web import Router, Session
+from sqlalchemy import text
+
+router = Router()
+
+
+@router.post("/v1/mistakes", operation_id="swallow_error")
+async def swallow_error(session: Session) -> dict[str, str]:
+    publish(session, delivery.refund_of())
+    await session.flush()
+    try:
+        await session.execute(text("insert into refunds values (gen_random_uuid(), gen_random_uuid(), 0)"))
+    except Exception:  # noqa: BLE001, S110 - the mistake under test
+        pass
+    return {"said": "all is well"}
+
+
+@router.post("/v1/savepoints", operation_id="forgive_error")
+async def forgive_error(session: Session) -> dict[str, str]:
+    publish(session, delivery.refund_of())
+    try:
+        async with session.begin_nested():
+            await session.execute(text("insert into refunds values (gen_random_uuid(), gen_random_uuid(), 0)"))
+    except Exception:  # noqa: BLE001, S110 - the savepoint has dealt with it
+        pass
+    return {"said": "all is well"}
+
+
+@router.post("/v1/refusals", operation_id="refuse_late")
+async def refuse_late(session: Session) -> None:
+    publish(session, delivery.refund_of())
+    await session.flush()
+    await fetch(session, Refund, new_id())
+
+
+@router.get("/v1/sleep", operation_id="hold_connection")
+async def hold_connection(session: Session) -> None:
+    await session.execute(text("select pg_sleep(1)"))
+
+
+@router.post("/v1/patience", operation_id="wait_for_lock")
+async def wait_for_lock(session: Session) -> None:
+    await session.execute(text("lock table refunds in access exclusive mode"))
+
+
+OPEN = {
+    name: anyone() for name in ("swallow_error", "forgive_error", "refuse_late", "hold_connection", "wait_for_lock")
+}
+
+
+@pytest.fixture
+def payments(stations):
+    return stations["payments"]
+
+
+@pytest.fixture
+async def api(payments, tmp_path):
+    issuer = Issuer()
+    service = delivery.service_of(
+        "payments",
+        payments.url,
+        verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
+        mail_folder=str(tmp_path),
+        pool_size=2,
+        pool_timeout_seconds=0.3,
+    )
+    service = dataclasses.replace(service, routers=[*service.routers, router], access={**ACCESS, **OPEN})
+    process = Process(service)
+    process.issuer = issuer
+    yield process
+    await process.http.aclose()
+    await process.database.dispose()
+
+
+def client(api, token=None):
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(api.app, raise_app_exceptions=False),
+        base_url="http://payments",
+        headers={"Authorization": f"Bearer {token or api.issuer.token('learner')}"},
+    )
+
+
+async def ask(caller, key="key-1", amount=49500):
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await caller.post("/v1/refunds", json={"amount_minor": amount}, headers=headers)
+
+
+async def counts(station):
+    return tuple(
+        [await station.one(f"select count(*) from {name}") for name in ("refunds", "outbox", "idempotency_keys")]
+    )
+
+
+@pytest.mark.parametrize("key", [None, "", "k" * 256], ids=["none", "empty", "too long"])
+async def test_without_a_key_nothing_is_done(api, payments, key):
+    async with client(api) as caller:
+        answer = await ask(caller, key)
+    assert answer.status_code in {400, 422}
+    assert answer.json()["code"] in {"idempotency_key_missing", "invalid_request"}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await counts(payments) == (0, 0, 0)
+
+
+async def test_a_repeat_gets_the_same_answer_and_has_no_second_effect(api, payments):
+    async with client(api) as caller:
+        first = await ask(caller)
+        repeats = [await ask(caller) for _ in range(3)]
+    assert first.status_code == 201
+    assert "idempotency-replayed" not in first.headers
+    for repeat in repeats:
+        assert (repeat.status_code, repeat.content) == (201, first.content)
+        assert repeat.headers["idempotency-replayed"] == "true"
+        assert repeat.headers["content-type"] == first.headers["content-type"]
+    assert await counts(payments) == (1, 1, 1)
+
+
+async def test_the_same_key_with_another_body_is_refused(api, payments):
+    async with client(api) as caller:
+        await ask(caller)
+        answer = await ask(caller, amount=1)
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert await counts(payments) == (1, 1, 1)
+
+
+async def test_the_same_key_of_another_caller_is_another_key(api, payments):
+    for _ in range(2):
+        async with client(api) as caller:
+            assert (await ask(caller)).status_code == 201
+    assert await counts(payments) == (2, 2, 2)
+
+
+async def test_a_key_in_use_at_this_moment_is_refused_for_now(api, payments):
+    learner = new_id()
+    async with client(api, api.issuer.token("learner", id=learner)) as caller:
+        async with payments.database.transaction() as running:
+            number = lock_number(learner, "request_refund", "key-1")
+            await running.execute(text("select pg_advisory_xact_lock(:n)"), {"n": number})
+            answer = await ask(caller)
+            assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_running")
+            assert answer.headers["retry-after"] == "1"
+        assert (await ask(caller)).status_code == 201
+
+
+async def test_fifty_clicks_at_once_have_one_effect_and_one_answer(api, payments):
+    learner = new_id()
+    async with client(api, api.issuer.token("learner", id=learner)) as caller:
+        answers = await asyncio.gather(*(ask(caller) for _ in range(50)))
+        last = await ask(caller)
+    assert {answer.status_code for answer in answers} <= {201, 409, 503}
+    assert {answer.content for answer in answers if answer.status_code == 201} == {last.content}
+    assert await counts(payments) == (1, 1, 1)
+
+
+async def test_a_failure_is_not_remembered_as_an_answer(api, payments):
+    async with client(api) as caller:
+        failed = await ask(caller, amount=0)  # breaks a constraint of the table
+        again = await ask(caller, amount=0)
+        assert (failed.status_code, again.status_code) == (500, 500)
+        assert failed.json()["code"] == "internal_error"
+        assert (await ask(caller)).status_code == 201  # the key is still free
+    assert await counts(payments) == (1, 1, 1)
+
+
+async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, payments):
+    """Cancelled anywhere between its first and last statement, then repeated with the same key."""
+    chance = random.Random(20261123)  # noqa: S311 - to be repeatable
+    keys = [f"key-{n}" for n in range(40)]
+    outcomes = []
+    async with client(api) as caller:
+        for key in keys:
+            request = asyncio.create_task(ask(caller, key))
+            await asyncio.sleep(chance.uniform(0.0, 0.03))
+            request.cancel()
+            outcomes.append((await asyncio.gather(request, return_exceptions=True))[0])
+
+        async def free():
+            return not await payments.one(
+                "select count(*) from pg_locks where locktype = 'advisory' and database = "
+                "(select oid from pg_database where datname = current_database())"
+            )
+
+        await eventually(free)
+        committed = await payments.one("select count(*) from idempotency_keys")
+        for key in keys:
+            assert (await ask(caller, key)).status_code == 201
+    assert await counts(payments) == (40, 40, 40)
+    assert 0 <= committed <= 40
+    assert any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+    idle = "select count(*) from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()"
+    assert await payments.one(idle) == 0
+
+
+async def test_a_swallowed_error_of_a_statement_is_no_success(api, payments):
+    """PostgreSQL answers COMMIT of a failed transaction with a rollback and no error: the reply must not say 200."""
+    async with client(api) as caller:
+        answer = await caller.post("/v1/mistakes")
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert await counts(payments) == (0, 0, 0)
+        assert (await caller.post("/v1/savepoints")).status_code == 200  # one in a savepoint may be dealt with
+    assert await counts(payments) == (0, 1, 0)
+
+
+async def test_a_refusal_undoes_what_the_request_did(api, payments):
+    async with client(api) as caller:
+        answer = await caller.post("/v1/refusals")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert await counts(payments) == (0, 0, 0)
+
+
+async def test_no_connection_to_be_had_is_503_with_retry_after(api):
+    async with client(api) as caller:
+        answers = await asyncio.gather(*(caller.get("/v1/sleep") for _ in range(8)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) == 4  # two connections and two more
+    for answer in refused:
+        assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
+        assert answer.headers["retry-after"]
+
+
+async def test_a_lock_held_by_another_is_503_and_not_our_fault(api, payments):
+    async with client(api) as caller, payments.database.transaction() as other:
+        await other.execute(text("lock table refunds in share mode"))
+        answer = await caller.post("/v1/patience")
+    assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/nothing", 404, "no_such_operation"),
+        ("PATCH", "/v1/terms", 405, "method_not_allowed"),
+        ("GET", "/v1/refunds/17", 422, "invalid_request"),
+    ],
+)
+async def test_every_refusal_is_a_problem_document(api, method, path, status, code):
+    async with client(api) as caller:
+        answer = await caller.request(method, path)
+    problem = answer.json()
+    assert answer.status_code == problem["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["code"] == code
+    assert problem["type"] == f"/problems/{code}"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_unknown_fields_are_refused(api, payments):
+    async with client(api) as caller:
+        answer = await caller.post(
+            "/v1/refunds", json={"amount_minor": 1, "learner_id": "x"}, headers={"Idempotency-Key": "k"}
+        )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/body/learner_id"
+    assert await counts(payments) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("given", ["short", "x" * 65, 'with"quote-and-more', "line\u2028break-12345", ""])
+async def test_a_request_id_that_is_no_good_in_a_log_is_replaced(api, given):
+    async with client(api) as caller:
+        good = await caller.get("/v1/terms", headers={"X-Request-Id": "0123-abcd_EF.9"})
+        bad = await caller.get("/v1/terms", headers={"X-Request-Id": given.encode()})
+    assert good.headers["x-request-id"] == "0123-abcd_EF.9"
+    assert bad.headers["x-request-id"] != given
+    assert len(bad.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-" + "0" * 16 + "-01",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "nonsense",
+    ],
+)
+async def test_a_malformed_traceparent_is_replaced(api, payments, given):
+    async with client(api) as caller:
+        await caller.post("/v1/savepoints", headers={"traceparent": given})
+    body = await payments.one("select body from outbox")
+    assert given.split("-")[1:2] != body.split('"traceparent": "')[1].split("-")[1:2]
+
+
+async def test_the_log_names_the_route_and_never_the_path(api, caplog):
+    caplog.set_level(logging.INFO)
+    refund_id = new_id()
+    async with client(api) as caller:
+        await caller.get(f"/v1/refunds/{refund_id}?token=secret")
+    (line,) = [record for record in caplog.records if record.name == "access"]
+    assert (line.route, line.status) == ("/v1/refunds/{refund_id}", 404)
+    assert not any(str(refund_id) in str(vars(record)) for record in caplog.records if record.name == "access")
