@@ -159,7 +159,7 @@ async def under_test(
 def service_fixtures(build: Callable[[str], Service]) -> dict[str, Any]:  # Any: fixture functions
     """The fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
 
-    `service` (ServiceUnderTest; its database is kept for all the tests), `session` (in a transaction that is rolled back
+    `service` (its database is kept for all the tests), `session` (in a transaction that is rolled back
     after the test; requests, handlers and jobs share it), `clock` (stands still, at the same instant in each
     test), `live` (a database of the test's own with real commits, for races).
     """

@@ -23,7 +23,7 @@ async def copy_course_version(session: AsyncSession, published: CoursePublished)
 
 @inbox.on(EnrolmentActivated)
 async def copy_enrolment(session: AsyncSession, activated: EnrolmentActivated) -> None:
-    if activated.regulations_version not in regulations.all_versions():
+    if activated.regulations_version not in regulations.versions.all:
         raise NotYet(f"regulations {activated.regulations_version} are not known to this release")
     if await session.get(CourseVersion, activated.course_version_id) is None:
         raise NotYet(f"course version {activated.course_version_id} is not known yet")

@@ -11,6 +11,7 @@ from assessment.domain import attempts, files, marks, regulations, windows
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.windows import Window
 from shared.ids import new_id
+from shared.regulations import UnknownRegulations
 
 RULES = regulations.find("mc-regs-2026.2")
 LONDON = ZoneInfo("Europe/London")
@@ -31,9 +32,9 @@ def test_each_version_is_in_force_from_its_date():
 
 
 def test_before_the_first_version_nothing_is_in_force():
-    with pytest.raises(regulations.UnknownRegulations):
+    with pytest.raises(UnknownRegulations):
         regulations.in_force(datetime(2025, 12, 31, 23, 59, 59, tzinfo=UTC))
-    with pytest.raises(regulations.UnknownRegulations):
+    with pytest.raises(UnknownRegulations):
         regulations.find("mc-regs-1999.1")
 
 

@@ -62,7 +62,7 @@ async def record_learner(session: AsyncSession, registered: LearnerRegistered) -
 @inbox.on(EnrolmentActivated)
 async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) -> None:
     """The learner may claim under the regulations of that day as well as under those in force."""
-    if activated.regulations_version not in regulations.all_versions():
+    if activated.regulations_version not in regulations.versions.all:
         raise NotYet(f"the regulations {activated.regulations_version} are not known to this release")
     await facts.keep(
         session,

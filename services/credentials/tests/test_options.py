@@ -29,6 +29,7 @@ from credentials.domain.options import (
     select,
 )
 from credentials.domain.titles import title_of
+from shared.regulations import UnknownRegulations
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 EARLIER, IN_FORCE = "mc-regs-2026.1", "mc-regs-2026.2"
@@ -289,7 +290,7 @@ def test_the_better_of_two_versions() -> None:
 def test_the_version_in_force_follows_its_date() -> None:
     assert regs.in_force(datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC)).version == EARLIER
     assert regs.in_force(datetime(2026, 9, 1, tzinfo=UTC)).version == IN_FORCE
-    with pytest.raises(regs.UnknownRegulations):
+    with pytest.raises(UnknownRegulations):
         regs.in_force(datetime(2025, 1, 1, tzinfo=UTC))
 
 

@@ -25,7 +25,7 @@ async def settle_waiting_lines(work: Work) -> None:
 @jobs.every(60)
 async def end_unpaid_enrolments(work: Work) -> None:
     """Suspended enrolments whose money did not come back in the time that their regulations give."""
-    for version in regulations.all_versions():
+    for version in regulations.versions.all.values():
         async with work.database.transaction() as session:
             overdue = await queries.suspended_since(
                 session, work.now() - version.repayment, version.version, limit=BATCH

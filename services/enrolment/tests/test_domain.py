@@ -23,6 +23,7 @@ from enrolment.domain.enrolments import (
     standing,
 )
 from enrolment.domain.facts import Fact, Kind
+from shared.regulations import UnknownRegulations
 
 T0 = datetime(2026, 11, 1, 10, tzinfo=UTC)
 REGULATIONS = regulations.in_force(T0)
@@ -185,10 +186,10 @@ def test_the_regulations_in_force_are_those_of_the_instant():
     assert regulations.in_force(datetime(2026, 1, 1, tzinfo=UTC)).version == "mc-regs-2026.1"
     assert regulations.in_force(datetime(2026, 8, 31, 23, 59, 59, tzinfo=UTC)).version == "mc-regs-2026.1"
     assert regulations.in_force(datetime(2026, 9, 1, tzinfo=UTC)).version == "mc-regs-2026.2"
-    with pytest.raises(LookupError, match="no regulations were in force"):
+    with pytest.raises(UnknownRegulations, match="no regulations were in force"):
         regulations.in_force(datetime(2025, 12, 31, 23, 59, 59, tzinfo=UTC))
-    with pytest.raises(LookupError, match="no regulations are called"):
-        regulations.of_version("mc-regs-1999.1")
+    with pytest.raises(UnknownRegulations, match="there are no regulations"):
+        regulations.find("mc-regs-1999.1")
 
 
 @pytest.mark.parametrize("status", Status)

@@ -1,20 +1,13 @@
 """The regulations as data: one JSON document a version, immutable once in effect, pinned at enrolment."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from decimal import Decimal
-from functools import cache
-from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.errors import Invalid
-
-
-class UnknownRegulations(Invalid):
-    """No such version of the regulations is known to this release, or none was in force yet."""
+from shared.regulations import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +107,5 @@ def _file_kind(entry: Mapping[str, Any]) -> FileKind:  # Any: JSON
     )
 
 
-@cache
-def all_versions() -> Mapping[str, Regulations]:
-    """Every version this release knows, oldest first."""
-    folder = files("assessment") / "regulations"
-    documents = [json.loads(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")]
-    versions = sorted(map(parse, documents), key=lambda regulations: regulations.effective_from)
-    return {regulations.version: regulations for regulations in versions}
-
-
-def find(version: str) -> Regulations:
-    """Raises UnknownRegulations."""
-    try:
-        return all_versions()[version]
-    except KeyError:
-        raise UnknownRegulations(f"there are no regulations {version!r}") from None
-
-
-def in_force(now: datetime) -> Regulations:
-    """The latest version whose date has come. Raises UnknownRegulations before the first one."""
-    begun = [regulations for regulations in all_versions().values() if regulations.effective_from <= now]
-    if not begun:
-        raise UnknownRegulations(f"no regulations were in force at {now.isoformat()}")
-    return begun[-1]
+versions = Versions("assessment", parse)
+find, in_force = versions.find, versions.in_force

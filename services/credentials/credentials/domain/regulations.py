@@ -1,19 +1,13 @@
 """The regulations as data: one JSON document a version, immutable once in effect."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from shared.errors import Invalid
-
-
-class UnknownRegulations(Invalid):
-    """No such version of the regulations is known to this release."""
+from shared.regulations import Versions
 
 
 class UnknownLevel(Invalid):
@@ -148,32 +142,8 @@ def _check(regulations: Regulations) -> None:
             raise ValueError(f"{regulations.version}: {level.code} is not a whole number of modules")
 
 
-@cache
-def all_versions() -> Mapping[str, Regulations]:
-    """Every version this release knows, oldest first."""
-    folder = files("credentials") / "regulations"
-    documents = [json.loads(entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")]
-    versions = sorted(map(parse, documents), key=lambda regulations: regulations.effective_from)
-    return {regulations.version: regulations for regulations in versions}
-
-
-def find(version: str) -> Regulations:
-    """Raises UnknownRegulations."""
-    try:
-        return all_versions()[version]
-    except KeyError:
-        raise UnknownRegulations(f"there are no regulations {version!r}") from None
-
-
-def in_force(now: datetime, versions: Mapping[str, Regulations] | None = None) -> Regulations:
-    """The latest version whose date has come. Raises UnknownRegulations before the first one."""
-    current = None
-    for regulations in (versions or all_versions()).values():
-        if regulations.effective_from <= now:
-            current = regulations
-    if current is None:
-        raise UnknownRegulations(f"no regulations were in force at {now.isoformat()}")
-    return current
+versions = Versions("credentials", parse)
+find, in_force = versions.find, versions.in_force
 
 
 def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:

@@ -118,7 +118,7 @@ def _view(row: Enrolment, course: study.Course, progressed: study.Progress) -> E
         regulations_version=row.regulations_version,
         activated_at=row.activated_at,
         changed_at=row.changed_at,
-        entitlements=list(regulations.of_version(row.regulations_version).opened_by(row.status)),
+        entitlements=list(regulations.find(row.regulations_version).opened_by(row.status)),
         progress=ProgressView.model_validate(progressed),
     )
 
@@ -217,7 +217,7 @@ async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller:
     """The study text of one unit. 403 `materials_closed` unless the enrolment's status opens the materials."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
-    rules.must_open("materials", row.status, regulations.of_version(row.regulations_version))
+    rules.must_open("materials", row.status, regulations.find(row.regulations_version))
     unit = await fetch(session, Unit, (row.course_version_id, unit_id))
     done = await session.get(UnitProgress, (enrolment_id, unit_id))
     return UnitView(**dict(_summary(unit, done)), text=unit.text)

@@ -92,7 +92,7 @@ async def reinstate_enrolment(session: AsyncSession, enrolment_id: UUID, *, by: 
 async def end_unpaid_enrolment(session: AsyncSession, enrolment_id: UUID) -> None:
     """Cancel an enrolment whose money did not come back in time; nothing, if it did meanwhile."""
     enrolment = await _take(session, enrolment_id)
-    repayment = regulations.of_version(enrolment.regulations_version).repayment
+    repayment = regulations.find(enrolment.regulations_version).repayment
     if enrolment.status == Status.SUSPENDED and enrolment.changed_at + repayment <= now(session):
         await _decide_on(session, enrolment, Kind.PAYMENT_LOST)
 
@@ -237,7 +237,7 @@ async def _move(session: AsyncSession, enrolment: Enrolment, target: Standing, *
     announcement = _announcement(enrolment, at)
     if announcement is not None:
         publish(session, announcement)
-    rules = regulations.of_version(enrolment.regulations_version)
+    rules = regulations.find(enrolment.regulations_version)
     opened_before = rules.opened_by(before) if granted else ()
     _announce_access(session, enrolment, before=opened_before, reason_code=target.reason_code or target.status, at=at)
 
@@ -268,7 +268,7 @@ def _announce_access(
     session: AsyncSession, enrolment: Enrolment, *, before: tuple[str, ...], reason_code: str, at: datetime
 ) -> None:
     """Entitlements follow the status, as the regulations pinned to the enrolment say."""
-    after = regulations.of_version(enrolment.regulations_version).opened_by(enrolment.status)
+    after = regulations.find(enrolment.regulations_version).opened_by(enrolment.status)
     gained = tuple(name for name in after if name not in before)
     lost = tuple(name for name in before if name not in after)
     if gained:

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment.domain.enrolments import must_open
-from enrolment.domain.regulations import of_version
+from enrolment.domain.regulations import find
 from enrolment.tables import Enrolment, Unit, UnitProgress
 from shared.database import fetch, now
 
@@ -19,7 +19,7 @@ async def record_progress(
 
     Raises MaterialsClosed and Unknown (no such unit in the course version).
     """
-    must_open("materials", enrolment.status, of_version(enrolment.regulations_version))
+    must_open("materials", enrolment.status, find(enrolment.regulations_version))
     await fetch(session, Unit, (enrolment.course_version_id, unit_id))
     at = now(session)
     statement = insert(UnitProgress).values(

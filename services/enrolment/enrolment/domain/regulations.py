@@ -1,12 +1,11 @@
 """The part of the versioned regulations that enrolment enforces: package data, immutable once in force."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from shared.regulations import Versions
 
 
 @dataclass(frozen=True)
@@ -24,33 +23,7 @@ class Regulations:
         return self.entitlements.get(status, ())
 
 
-@cache
-def all_versions() -> tuple[Regulations, ...]:
-    """Every version this release knows, in the order they came into force."""
-    folder = files("enrolment") / "regulations"
-    documents = [json.loads(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]
-    return tuple(sorted(map(_read, documents), key=lambda regulations: regulations.effective_from))
-
-
-def in_force(at: datetime) -> Regulations:
-    """The version in force at an instant. Raises LookupError before the first one: nothing was on sale then."""
-    for regulations in reversed(all_versions()):
-        if regulations.effective_from <= at:
-            return regulations
-    message = f"no regulations were in force at {at.isoformat()}"
-    raise LookupError(message)
-
-
-def of_version(version: str) -> Regulations:
-    """The version of that name. Raises LookupError: a pinned version stays part of every later release."""
-    for regulations in all_versions():
-        if regulations.version == version:
-            return regulations
-    message = f"no regulations are called {version}"
-    raise LookupError(message)
-
-
-def _read(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
+def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
     return Regulations(
         version=document["version"],
         effective_from=datetime.fromisoformat(document["effective_from"]),
@@ -58,3 +31,7 @@ def _read(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
         repayment=timedelta(days=document["repayment"]["days"]),
         entitlements={status: tuple(names) for status, names in document["entitlements"].items()},
     )
+
+
+versions = Versions("enrolment", parse)
+find, in_force = versions.find, versions.in_force
