@@ -181,7 +181,7 @@ class Process:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_ending_when_cancelled(part)) for part in background]
                 serving = group.create_task(server.serve())
-                while not (server.started or serving.done()):
+                while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has a flag, no event
                     await asyncio.sleep(0.01)
                 if started is not None:
                     started.set()
