@@ -589,6 +589,56 @@ async def test_a_refund_whose_creation_timed_out_is_looked_for_before_it_is_made
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
 
 
+async def test_a_refund_made_in_silence_is_found_at_the_provider_and_not_made_twice(shop):
+    order, reference = await delivered(shop)
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    failure = {"operation": "create_refund", "seconds": 0, "takes_effect": True}
+    await shop.control.post("/control/failures", json=failure)
+    await shop.run(submit_refunds)
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "submitting"
+    for _ in range(2):
+        await shop.later(minutes=1)
+    await shop.run(submit_refunds)
+    assert [one["status"] for one in shop.sandbox.refunds(reference)] == ["finished"]
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
+    assert await told(shop, RefundFailed) == []
+
+
+async def test_a_refund_is_not_asked_for_when_the_provider_takes_the_payment_back_meanwhile(shop):
+    order, reference = await delivered(shop)
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    await shop.status(reference, "reversed")
+    await shop.run(submit_refunds)
+    assert shop.sandbox.refunds(reference) == []
+    order = await shop.read(order)
+    assert (order["status"], order["lines"][0]["refund"]["status"]) == ("reversed", "cancelled")
+
+
+async def test_an_answer_that_was_overtaken_by_a_callback_is_not_applied(shop, monkeypatch):
+    order = await shop.order(await shop.sell())
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    payment = await shop.pay(await shop.open_session(order), method="bank_transfer")
+    shop.sandbox.payment(payment["payment_id"])["plan"] = []
+    await shop.control.post("/control/callbacks/release")
+    await shop.sandbox.run_due()
+    await shop.control.put("/control/callbacks", json={"mode": "deliver"})
+    shop.clock.advance(minutes=3)
+    fetch = shop.provider.fetch_payment
+
+    async def slowly(reference):
+        answer = await fetch(reference)
+        await shop.status(reference, "guaranteed")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.provider, "fetch_payment", slowly)
+        await shop.run(ask_about_payments)
+    assert (await shop.read(order))["status"] == "paid"
+    await shop.run(ask_about_payments)
+    assert (await shop.read(order))["status"] == "paid"
+    assert await told(shop, PaymentReversed) == []
+
+
 async def test_a_refund_of_which_no_callback_tells_is_asked_about(shop):
     await delivered(shop)
     await shop.control.put("/control/callbacks", json={"mode": "drop"})
