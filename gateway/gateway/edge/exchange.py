@@ -46,7 +46,7 @@ class Exchange:
         self._upstream = upstream
         self._request = request
         self._receive = receive
-        self._loop = asyncio.get_running_loop()
+        self.deadline = request.deadline
         self._connection: Connection | None = None
         self._pump: asyncio.Task[None] | None = None
         self._sent = False
@@ -73,7 +73,7 @@ class Exchange:
                 connection = await self._upstream.acquire(fresh=retried)
             self._connection = connection
             fresh = connection.fresh
-            timer = self._loop.call_at(request.deadline, self._expire, connection)
+            self._upstream.deadlines.add(self)
             try:
                 if first is None:
                     self._sent = True
@@ -93,7 +93,7 @@ class Exchange:
             else:
                 return connection
             finally:
-                timer.cancel()
+                self._upstream.deadlines.remove(self)
 
     @property
     def pumping(self) -> bool:
@@ -157,11 +157,11 @@ class Exchange:
         except TimeoutError as error:
             raise self._too_slow() from error
 
-    def _expire(self, connection: Connection) -> None:
-        if self._sent:
-            connection.give_up(DeadlineExceeded(f"{self._upstream.name} did not answer in time"))
-        else:
-            connection.give_up(self._too_slow())
+    def expire(self) -> None:
+        """The time is up, for the service or, while its request is still arriving, for the caller."""
+        if self._connection is not None:
+            late = DeadlineExceeded(f"{self._upstream.name} did not answer in time") if self._sent else self._too_slow()
+            self._connection.give_up(late)
 
     def _check_size(self, size: int) -> None:
         if size > self._request.max_body:

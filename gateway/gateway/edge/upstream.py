@@ -3,10 +3,44 @@
 import asyncio
 import time
 from collections import deque
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from gateway.edge.connection import Connection
 from gateway.edge.refusals import ServiceBusy, ServiceUnreachable
+
+_TICK: Final = 0.1  # seconds
+
+
+class Expiring(Protocol):
+    """Something with a time limit: `deadline` is an instant of the loop's clock."""
+
+    deadline: float
+
+    def expire(self) -> None: ...
+
+
+class Deadlines:
+    """Looks ten times a second whose time is up. A timer for each request would cost more than all its other upkeep."""
+
+    def __init__(self) -> None:
+        self._running: set[Expiring] = set()
+        self._looking: asyncio.TimerHandle | None = None
+
+    def add(self, one: Expiring) -> None:
+        self._running.add(one)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(_TICK, self._look)
+
+    def remove(self, one: Expiring) -> None:
+        self._running.discard(one)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for one in [one for one in self._running if one.deadline <= now]:
+            self._running.discard(one)
+            one.expire()
+        self._looking = asyncio.get_running_loop().call_later(_TICK, self._look) if self._running else None
 
 
 class Upstream:
@@ -39,6 +73,7 @@ class Upstream:
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._retries = 10.0
+        self.deadlines = Deadlines()
 
     def idle(self) -> Connection | None:
         """A kept connection with no exchange on it, if there is one."""
