@@ -95,6 +95,7 @@ class _Door:
         self.vault = vault
         self.upstreams = {name: Upstream(name, url) for name, url in settings.services.items()}
         self.library: Library | None = None
+        self.journal: Journal | None = None
 
     def verifier(self, process: Process) -> TokenVerifier:
         async def own_keys() -> Mapping[str, Any]:  # Any: JSON
@@ -115,6 +116,7 @@ class _Door:
             public_url=settings.public_url,
             release=settings.release,
         )
+        self.journal = Journal(write_to_log, release=settings.release)
         proxy = Proxy(
             routes=self.routes,
             upstreams=self.upstreams,
@@ -122,18 +124,28 @@ class _Door:
             verify=process.verifier.verify,
             origins=Origins(settings.origins),
             policies=settings.policies(),
-            journal=Journal(write_to_log, release=settings.release),
+            journal=self.journal,
             manners=settings.manners(),
         )
         return cast("ASGIApp", proxy)
 
     def background(self, process: Process) -> list[Any]:  # Any: Service.also's own type
-        assert self.library is not None, "around() comes first"
         gc.collect()
         gc.freeze()  # what is there now stays; collecting it again and again costs requests their time
         if self.settings.internal_port is None:
-            return [self.library.keep_fresh]
-        return [self.library.keep_fresh, lambda: _serve_inside(process, self.settings)]
+            return [self._keep]
+        return [self._keep, lambda: _serve_inside(process, self.settings)]
+
+    async def _keep(self) -> None:
+        """Keep the merged document fresh; at the end let go of the services and write the last lines."""
+        assert self.library is not None, "around() comes first"
+        assert self.journal is not None, "around() comes first"
+        try:
+            await self.library.keep_fresh()
+        finally:
+            self.journal.flush()
+            for upstream in self.upstreams.values():
+                upstream.close()
 
 
 async def _serve_inside(process: Process, settings: Settings) -> None:

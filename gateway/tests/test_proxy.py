@@ -547,3 +547,19 @@ def test_wild_origins_cannot_be_configured(origin):
 async def test_limits_are_what_the_settings_say():
     async with front_door(manners=Manners(limits=Limits(headers=5), timeout=1)) as door:
         assert (await door.get("/v1/courses", *(f"X-{n}: a" for n in range(5)))).code == "headers_too_large"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(ConnectionRefusedError("database"), 503, "callers_unrecognisable"), (KeyError("bug"), 500, "internal_error")],
+)
+async def test_our_own_failures_are_problem_documents_too(error, status, code):
+    async def fail():
+        raise error
+
+    async with front_door() as door:
+        door.verifier._fetch_keys = fail
+        answer = await door.get("/v1/courses", f"Authorization: Bearer {door.issuer.token('learner')}")
+        assert (answer.status, answer.code) == (status, code)
+        assert (await door.get("/v1/courses")).status == 200
+    assert len(door.service.seen) == 1

@@ -57,7 +57,9 @@ class Journal:
 
     def flush(self) -> None:
         """Count and write what has gathered."""
-        self._flushing = None
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         entries, self._entries = self._entries, []
         groups: dict[tuple[str, str, int], list[float]] = {}
         for entry in entries:

@@ -1,6 +1,7 @@
 """The front door itself: guard, route, caller, allowance, and then the service's answer."""
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -15,12 +16,15 @@ from gateway.edge.cors import Origins
 from gateway.edge.exchange import CallerLeft, Exchange, Message, Receive, Request, Send
 from gateway.edge.guard import Head, Limits
 from gateway.edge.journal import Entry, Journal
-from gateway.edge.refusals import BodyTooLarge, RateLimited, RequestTimeout
+from gateway.edge.refusals import BodyTooLarge, CallersUnrecognisable, InternalError, RateLimited, RequestTimeout
 from gateway.edge.routes import OWN, Routes
 from gateway.edge.upstream import Upstream
 from shared.access import InvalidToken
+from shared.database import is_database_down
 from shared.errors import Refusal
 from shared.telemetry import REQUEST_ID, TRACEPARENT
+
+log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -88,6 +92,11 @@ class Proxy:
             status = await self._refuse(visit, refusal)
         except CallerLeft:
             pass
+        except Exception:
+            if visit.started:
+                raise
+            log.exception("unexpected failure", extra={"request_id": visit.request_id})
+            status = await self._refuse(visit, InternalError("this is our fault; it has been recorded"))
         finally:
             if not visit.kept_elsewhere:
                 self._journal.record(visit.entry(status))
@@ -167,6 +176,12 @@ class Proxy:
         except InvalidToken:
             self._spend(visit, "anonymous", address)
             raise
+        except Exception as error:
+            if not is_database_down(error):
+                raise
+            raise CallersUnrecognisable(
+                "who you are cannot be checked at the moment", headers={"retry-after": "2"}
+            ) from error
         visit.caller = str(claims["sub"])
         return claims
 

@@ -79,3 +79,14 @@ class DeadlineExceeded(Refusal):
 
     status = 504
     title = "A service took too long"
+
+
+class CallersUnrecognisable(Unavailable):
+    """The keys that verify tokens cannot be read, so nobody can be recognised at the moment."""
+
+
+class InternalError(Refusal):
+    """Our fault."""
+
+    status = 500
+    title = "Unexpected failure"
