@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Select, tuple_
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -38,7 +39,8 @@ class Cursor:
         if self.cursor is None:
             return None
         try:
-            return json.loads(base64.urlsafe_b64decode(self.cursor.encode() + b"=="), object_hook=_revive)["after"]
+            packed = base64.urlsafe_b64decode(self.cursor.encode() + b"==")
+            return list(json.loads(packed, object_hook=_revive)["after"])
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
             raise BadCursor("this cursor is none of ours") from error
 
@@ -53,6 +55,9 @@ async def _paging(
 Paging = Annotated[Cursor, Depends(_paging)]
 
 
+_DATA_EXCEPTION = "22"  # SQLSTATE class of values that do not fit their column
+
+
 async def paginate(
     session: AsyncSession,
     statement: Select[Any],  # Any: rows of whatever is selected
@@ -65,12 +70,17 @@ async def paginate(
     position = paging.position()
     key = tuple_(*by)
     if position is not None:
-        if len(position) != len(by):
+        if [type(value) for value in position] != [column.type.python_type for column in by]:
             raise BadCursor("this cursor is of another query")
         after = tuple_(*position)
         statement = statement.where(key < after if descending else key > after)
     order = [column.desc() if descending else column.asc() for column in by]
-    rows = list((await session.scalars(statement.order_by(*order).limit(paging.limit + 1))).all())
+    try:
+        rows = list((await session.scalars(statement.order_by(*order).limit(paging.limit + 1))).all())
+    except DBAPIError as error:
+        if position is not None and str(getattr(error.orig, "sqlstate", "")).startswith(_DATA_EXCEPTION):
+            raise BadCursor("this cursor is of another query") from error
+        raise
     if len(rows) <= paging.limit:
         return rows, None
     rows = rows[: paging.limit]
