@@ -381,3 +381,14 @@ async def test_of_two_courses_of_one_slug_at_once_one_is_made(live) -> None:
         answers = await asyncio.gather(*(editor.post("/v1/courses", json=content) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
     assert {answer.json().get("code") for answer in answers} == {None, "slug_taken"}
+
+
+@pytest.mark.parametrize(
+    "position", [["nul\x00"], ["half \ud800"], [5], [None], [new_id()], [{"a": 1}], ["a", "b"], []]
+)
+async def test_a_cursor_that_does_not_fit_is_refused(editor, anyone, position) -> None:
+    for path in ("/v1/subjects", "/v1/institutions"):
+        answer = await anyone.get(path, params={"cursor": encode(position)})
+        assert answer.status_code in {200, 400}, answer.text
+        if answer.status_code == 400:
+            assert answer.json()["code"] == "bad_cursor"
