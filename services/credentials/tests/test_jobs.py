@@ -10,7 +10,9 @@ from credentials.adapters.notary import Notary
 from credentials.commands import awards, issuing
 from credentials.domain import status_lists
 from credentials.domain.awards import ClaimLapsed
+from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
+from shared.testing import published
 
 from .telling import hear, hold_credit, let_time_work, named, revoked
 
@@ -29,6 +31,7 @@ async def test_a_reservation_that_runs_out_frees_its_credit(service, session, cl
     await let_time_work(service)
     await session.refresh(award)
     assert award.state == "lapsed"
+    assert AwardLapsed(award_id=award.award_id, learner_id=learner, lapsed_at=clock()) in await published(session)
     with pytest.raises(ClaimLapsed):
         await awards.confer_award(session, award.award_id, by=new_id())
     again = await awards.claim_award(session, learner, "pgcert", TITLE, None)

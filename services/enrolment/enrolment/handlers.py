@@ -24,6 +24,7 @@ from shared.events.credentials import (
     AwardClaimed,
     AwardConferred,
     AwardEligibilityChanged,
+    AwardLapsed,
     AwardSuperseded,
     BadgeIssued,
     BadgeRevoked,
@@ -53,6 +54,7 @@ RECORDED: Final[Mapping[type[Event], str]] = {
     AwardEligibilityChanged: "changed_at",
     AwardClaimed: "claimed_at",
     AwardConferred: "conferred_at",
+    AwardLapsed: "lapsed_at",
     AwardSuperseded: "superseded_at",
 }
 """Facts that only stand in the study record."""

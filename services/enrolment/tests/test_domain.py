@@ -423,6 +423,7 @@ CONFERRED = award(
     classification="Merit",
     certificate_number="N1",
 )
+LAPSED = award(Kind.AWARD_LAPSED, 60, 31)
 SUPERSEDED = award(Kind.AWARD_SUPERSEDED, 60, 32, superseded_by=uid(61))
 
 
@@ -435,6 +436,7 @@ def test_a_badge_is_issued_until_it_is_revoked():
 def test_an_award_is_claimed_then_conferred_then_superseded():
     for facts, status in [
         ([CLAIMED], "claimed"),
+        ([LAPSED, CLAIMED], "lapsed"),
         ([CONFERRED], "conferred"),
         ([CONFERRED, CLAIMED], "conferred"),
         ([SUPERSEDED, CONFERRED, CLAIMED], "superseded"),

@@ -70,6 +70,14 @@ class AwardConferred(Event, type="credentials.award.conferred.v1", subject="awar
     conferred_at: Instant
 
 
+class AwardLapsed(Event, type="credentials.award.lapsed.v1", subject="award_id", heard_by=("enrolment",)):
+    """A claim's reservation ran out before it was conferred; its credit is free again."""
+
+    award_id: UUID
+    learner_id: UUID
+    lapsed_at: Instant
+
+
 class AwardSuperseded(Event, type="credentials.award.superseded.v1", subject="award_id", heard_by=("enrolment",)):
     """A higher award took up its credit; it still verifies, as superseded."""
 

@@ -19,7 +19,7 @@ from credentials.queries import Record
 from shared.database import fetch, take_turns
 from shared.database import now as now_of
 from shared.errors import Refusal
-from shared.events.credentials import AwardClaimed, AwardConferred, AwardSuperseded
+from shared.events.credentials import AwardClaimed, AwardConferred, AwardLapsed, AwardSuperseded
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -176,11 +176,12 @@ async def _lapse(session: AsyncSession, now: datetime, learner_id: UUID) -> None
         )
     ).all()
     for award in lapsed:
-        await _release(session, award)
+        await _release(session, award, now)
 
 
-async def _release(session: AsyncSession, award: tables.Award) -> None:
+async def _release(session: AsyncSession, award: tables.Award, now: datetime) -> None:
     award.state = State.LAPSED
+    publish(session, AwardLapsed(award_id=award.award_id, learner_id=award.learner_id, lapsed_at=now))
     await session.execute(
         update(tables.Allocation).where(tables.Allocation.award_id == award.award_id).values(live=False)
     )
@@ -195,7 +196,7 @@ async def _supersede_lower(session: AsyncSession, award: tables.Award, record: R
         if version.level(lower.level).rank >= rank or not shares_credit:
             continue
         if lower.state == State.CLAIMED:
-            await _release(session, lower)
+            await _release(session, lower, now)
         elif lower.state == State.CONFERRED:
             lower.state, lower.superseded_by, lower.superseded_at = State.SUPERSEDED, award.award_id, now
             publish(

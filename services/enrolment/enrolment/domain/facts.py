@@ -29,6 +29,7 @@ class Kind(StrEnum):
     ELIGIBILITY_CHANGED = "credentials.award.eligibility-changed.v1"
     AWARD_CLAIMED = "credentials.award.claimed.v1"
     AWARD_CONFERRED = "credentials.award.conferred.v1"
+    AWARD_LAPSED = "credentials.award.lapsed.v1"
     AWARD_SUPERSEDED = "credentials.award.superseded.v1"
 
     WITHDRAWAL = "withdrawal"

@@ -134,7 +134,7 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class Award:
-    """`status`: claimed, conferred, superseded (a higher award took up its credit)."""
+    """`status`: claimed, lapsed (nobody conferred it in time), conferred, superseded (a higher one took its credit)."""
 
     award_id: UUID
     level: str
@@ -302,12 +302,21 @@ def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
     claimed = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_CLAIMED)}
     conferred = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_CONFERRED)}
     superseded = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_SUPERSEDED)}
+    lapsed = {fact.subject for fact in of_kind(facts, Kind.AWARD_LAPSED)}
+
+    def status(award_id: UUID) -> str:
+        if award_id in superseded:
+            return "superseded"
+        if award_id in conferred:
+            return "conferred"
+        return "lapsed" if award_id in lapsed else "claimed"
+
     return tuple(
         Award(
             award_id=award_id,
             level=known.data["level"],
             title=known.data["title"],
-            status="superseded" if award_id in superseded else "conferred" if award_id in conferred else "claimed",
+            status=status(award_id),
             credit_ids=tuple(UUID(credit_id) for credit_id in known.data["credit_ids"]),
             classification=conferred[award_id].data["classification"] if award_id in conferred else None,
             certificate_number=conferred[award_id].data["certificate_number"] if award_id in conferred else None,
