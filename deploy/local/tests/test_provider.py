@@ -14,7 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from embedded import provider
-from embedded.provider.sandbox import Sandbox, sign
+from embedded.provider.sandbox import Sandbox
+from embedded.provider.shapes import sign
 
 KEY, SECRET = "api-key", "shared-secret"
 

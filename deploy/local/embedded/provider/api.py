@@ -13,7 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedded.provider.books import Record
-from embedded.provider.sandbox import NotPossible, Sandbox, public
+from embedded.provider.sandbox import Sandbox
+from embedded.provider.shapes import NotPossible, public
 
 PREFIX = "/payments/v1"
 MOST_PER_PAGE = 100

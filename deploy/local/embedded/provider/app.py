@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from embedded.provider import api, control, pages
-from embedded.provider.sandbox import NotPossible, Sandbox
+from embedded.provider.sandbox import Sandbox
 from embedded.provider.settings import Settings
+from embedded.provider.shapes import NotPossible
 from shared.clock import Clock, system_clock
 
 

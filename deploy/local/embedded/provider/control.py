@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from embedded.provider.api import read, sandbox_of
-from embedded.provider.sandbox import CallbackMode, NextFailure
+from embedded.provider.shapes import CallbackMode, NextFailure
 
 
 class _Pay(BaseModel):

@@ -12,7 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from embedded.provider.api import sandbox_of
-from embedded.provider.sandbox import NotPossible, Record
+from embedded.provider.books import Record
+from embedded.provider.shapes import NotPossible
 
 FOLDER = Path(__file__).parent / "templates"
 LARGEST_FORM = 16 * 1024

@@ -4,75 +4,31 @@ Shapes and statuses are Flywire's (developers.flywire.com: checkout sessions, pa
 """
 
 import asyncio
-import base64
-import hashlib
 import heapq
-import hmac
 import json
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import httpx
 
 from embedded.provider.books import Books, Record
 from embedded.provider.settings import Settings
+from embedded.provider.shapes import (
+    ACTIVE_REFUND,
+    AT_ONCE,
+    FINAL_REFUND,
+    LIVES,
+    MAGIC,
+    TOLD_OF_PAYMENT,
+    TOLD_OF_REFUND,
+    CallbackMode,
+    NextFailure,
+    NotPossible,
+    instant,
+    sign,
+    stamp,
+)
 from shared.clock import Clock
-
-MAGIC = {
-    "SANDBOX_TO_GUARANTEED_STATUS": ("initiated", "processed", "guaranteed"),
-    "SANDBOX_TO_DELIVERED_STATUS": ("initiated", "processed", "guaranteed", "delivered"),
-    "SANDBOX_TO_CANCEL_STATUS": ("initiated", "cancelled"),
-    "SANDBOX_CANCELLED_BACK_TO_PROCESS_STATUS": (
-        "initiated",
-        "cancelled",
-        "initiated",
-        "processed",
-        "guaranteed",
-        "delivered",
-    ),
-    "SANDBOX_TO_VERIFICATION_FAILED": ("initiated", "processed", "cancelled"),
-}
-"""The payer's first name decides what becomes of a payment (Flywire's own sandbox does it so)."""
-
-LIVES = {
-    "card": ("initiated", "processed", "guaranteed", "delivered"),
-    "bank_transfer": ("initiated", "guaranteed", "delivered"),
-}
-AT_ONCE = {"initiated", "processed"}
-ACTIVE_REFUND = {"initiated", "received"}
-FINAL_REFUND = {"finished", "cancelled", "returned"}
-
-
-class NotPossible(Exception):
-    """The provider's refusal; answered as problem JSON."""
-
-    def __init__(self, status: int, type_: str, message: str, param: str = "") -> None:
-        super().__init__(message)
-        self.status, self.type, self.message, self.param = status, type_, message, param
-
-
-@dataclass
-class CallbackMode:
-    """How callbacks go out at the moment; set by the control API."""
-
-    mode: str = "deliver"
-    """deliver, drop (lost on the way, never retried), hold (until released)."""
-    copies: int = 1
-    delay_seconds: float = 0.0
-
-
-@dataclass
-class NextFailure:
-    """How the next calls of an operation fail."""
-
-    operation: str
-    times: int
-    seconds: float
-    """How long the answer takes before it is 504; the client may have given up."""
-    takes_effect: bool
 
 
 class Sandbox:
@@ -104,8 +60,8 @@ class Sandbox:
             "return_url": wish["options"]["form"].get("return_url"),
             "notifications_url": wish["notifications_url"],
             "external_reference": wish["external_reference"],
-            "created_at": _stamp(now),
-            "expires_at": _stamp(now + timedelta(minutes=self.settings.session_minutes)),
+            "created_at": stamp(now),
+            "expires_at": stamp(now + timedelta(minutes=self.settings.session_minutes)),
             "payment_id": None,
         }
         self.books.put("session", id_, session)
@@ -115,7 +71,7 @@ class Sandbox:
         session = self.books.get("session", id_)
         if session is None:
             raise NotPossible(404, "not_found", "There is no such session")
-        if session["status"] == "open" and _instant(session["expires_at"]) <= self.clock():
+        if session["status"] == "open" and instant(session["expires_at"]) <= self.clock():
             session["status"] = "expired"
             self.books.put("session", id_, session)
         return session
@@ -151,7 +107,7 @@ class Sandbox:
             "payer": {**session["payor"], "first_name": first_name, "last_name": last_name},
             "fields": {field["id"]: field["value"] for field in session["recipient"].get("fields", [])},
             "notifications_url": session["notifications_url"],
-            "created_at": _stamp(self.clock()),
+            "created_at": stamp(self.clock()),
             "history": [],
             "plan": list(MAGIC.get(first_name.strip(), LIVES[method])),
         }
@@ -177,16 +133,16 @@ class Sandbox:
 
     def payments(self, created_from: datetime | None) -> list[Record]:
         found = sorted(self.books.all("payment"), key=lambda one: (one["created_at"], one["payment_id"]))
-        return [one for one in found if created_from is None or _instant(one["created_at"]) >= created_from]
+        return [one for one in found if created_from is None or instant(one["created_at"]) >= created_from]
 
     def set_status(self, payment: Record, status: str, *, at: datetime | None = None, reason_code: str = "") -> None:
         """What happened to a payment; the callback tells of it."""
         at = at or self.clock()
         payment["status"] = status
         payment["reason_code"] = reason_code
-        payment["history"].append({"status": status, "at": _stamp(at)})
+        payment["history"].append({"status": status, "at": stamp(at)})
         self.books.put("payment", payment["payment_id"], payment)
-        data = {name: payment[name] for name in _TOLD_OF_PAYMENT}
+        data = {name: payment[name] for name in TOLD_OF_PAYMENT}
         data["amount_from"], data["amount_to"] = str(payment["amount_from"]), str(payment["amount_to"])
         self._tell(payment["notifications_url"], status, "payments", at, data)
 
@@ -201,7 +157,7 @@ class Sandbox:
         if payment["plan"]:
             later = payment["plan"][0] == "delivered"
             seconds = self.settings.delivered_after_seconds if later else self.settings.guaranteed_after_seconds
-            payment["step_at"] = _stamp(self.clock() + timedelta(seconds=seconds))
+            payment["step_at"] = stamp(self.clock() + timedelta(seconds=seconds))
             self._note(payment["step_at"], "payment", payment["payment_id"])
 
     # refunds
@@ -224,7 +180,7 @@ class Sandbox:
             "status": None,
             "external_reference": external_reference,
             "notifications_url": notifications_url,
-            "created_at": _stamp(self.clock()),
+            "created_at": stamp(self.clock()),
             "plan": ["received", "finished"],
         }
         self.books.put("refund", refund["refund_id"], refund)
@@ -254,12 +210,12 @@ class Sandbox:
         if status in FINAL_REFUND:
             refund["plan"] = []
         self.books.put("refund", refund["refund_id"], refund)
-        data = {name: refund[name] for name in _TOLD_OF_REFUND}
+        data = {name: refund[name] for name in TOLD_OF_REFUND}
         self._tell(refund["notifications_url"], status, "refunds", self.clock(), data)
 
     def _plan_refund(self, refund: Record) -> None:
         if refund["plan"]:
-            refund["step_at"] = _stamp(self.clock() + timedelta(seconds=self.settings.refund_step_seconds))
+            refund["step_at"] = stamp(self.clock() + timedelta(seconds=self.settings.refund_step_seconds))
             self.books.put("refund", refund["refund_id"], refund)
             self._note(refund["step_at"], "refund", refund["refund_id"])
 
@@ -268,7 +224,7 @@ class Sandbox:
     def _tell(self, url: str, event_type: str, resource: str, at: datetime, data: Record) -> None:
         if not url or self.callbacks.mode == "drop":
             return
-        event = {"event_type": event_type, "event_date": _stamp(at), "event_resource": resource, "data": data}
+        event = {"event_type": event_type, "event_date": stamp(at), "event_resource": resource, "data": data}
         for _ in range(self.callbacks.copies):
             delivery: Record = {
                 "id": secrets.token_hex(8),
@@ -277,7 +233,7 @@ class Sandbox:
                 "body": json.dumps(event, separators=(",", ":")),
                 "tries": 0,
                 "held": self.callbacks.mode == "hold",
-                "due_at": _stamp(self.clock() + timedelta(seconds=self.callbacks.delay_seconds)),
+                "due_at": stamp(self.clock() + timedelta(seconds=self.callbacks.delay_seconds)),
             }
             self.books.put("delivery", delivery["id"], delivery)
             if not delivery["held"]:
@@ -293,7 +249,7 @@ class Sandbox:
         for delivery in held:
             delivery["held"] = False
             self.books.put("delivery", delivery["id"], delivery)
-            self._note(_stamp(self.clock()), "delivery", delivery["id"])
+            self._note(stamp(self.clock()), "delivery", delivery["id"])
         return len(held)
 
     async def _deliver(self, id_: str) -> None:
@@ -308,7 +264,7 @@ class Sandbox:
             return
         wait = self.settings.retry_seconds[tries]
         delivery["tries"] = tries + 1
-        delivery["due_at"] = _stamp(self.clock() + timedelta(seconds=wait))
+        delivery["due_at"] = stamp(self.clock() + timedelta(seconds=wait))
         self.books.put("delivery", id_, delivery)
         self._note(delivery["due_at"], "delivery", id_)
 
@@ -373,7 +329,7 @@ class Sandbox:
                     self._plan_refund(refund)
 
     def _note(self, at: str, kind: str, id_: str) -> None:
-        heapq.heappush(self._agenda, (_instant(at), self._next(), kind, id_))
+        heapq.heappush(self._agenda, (instant(at), self._next(), kind, id_))
         self._wake.set()
 
     async def close(self) -> None:
@@ -409,39 +365,3 @@ class Sandbox:
                 failure.times -= 1
                 return failure
         return None
-
-
-_TOLD_OF_PAYMENT: Sequence[str] = (
-    "payment_id",
-    "amount_from",
-    "currency_from",
-    "amount_to",
-    "currency_to",
-    "status",
-    "external_reference",
-    "country",
-    "payment_method",
-    "fields",
-    "payer",
-    "reason_code",
-)
-_TOLD_OF_REFUND: Sequence[str] = ("refund_id", "payment_id", "amount", "currency", "status", "external_reference")
-
-
-def sign(body: bytes, secret: str) -> str:
-    """base64(HMAC-SHA256(raw body, shared secret)): the header X-Flywire-Digest."""
-    return base64.b64encode(hmac.digest(secret.encode(), body, hashlib.sha256)).decode()
-
-
-def public(record: Record) -> dict[str, Any]:  # Any: JSON
-    """What the API shows of a payment or refund."""
-    hidden = {"plan", "step_at", "session_id", "history", "notifications_url"}
-    return {name: value for name, value in record.items() if name not in hidden}
-
-
-def _stamp(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _instant(stamp: str) -> datetime:
-    return datetime.fromisoformat(stamp)

@@ -1,0 +1,100 @@
+"""Flywire's shapes and lives: statuses, what callbacks tell, signatures, refusals."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from embedded.provider.books import Record
+
+MAGIC = {
+    "SANDBOX_TO_GUARANTEED_STATUS": ("initiated", "processed", "guaranteed"),
+    "SANDBOX_TO_DELIVERED_STATUS": ("initiated", "processed", "guaranteed", "delivered"),
+    "SANDBOX_TO_CANCEL_STATUS": ("initiated", "cancelled"),
+    "SANDBOX_CANCELLED_BACK_TO_PROCESS_STATUS": (
+        "initiated",
+        "cancelled",
+        "initiated",
+        "processed",
+        "guaranteed",
+        "delivered",
+    ),
+    "SANDBOX_TO_VERIFICATION_FAILED": ("initiated", "processed", "cancelled"),
+}
+"""The payer's first name decides what becomes of a payment (Flywire's own sandbox does it so)."""
+
+LIVES = {
+    "card": ("initiated", "processed", "guaranteed", "delivered"),
+    "bank_transfer": ("initiated", "guaranteed", "delivered"),
+}
+AT_ONCE = {"initiated", "processed"}
+ACTIVE_REFUND = {"initiated", "received"}
+FINAL_REFUND = {"finished", "cancelled", "returned"}
+
+
+class NotPossible(Exception):
+    """The provider's refusal; answered as problem JSON."""
+
+    def __init__(self, status: int, type_: str, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.status, self.type, self.message, self.param = status, type_, message, param
+
+
+@dataclass
+class CallbackMode:
+    """How callbacks go out at the moment; set by the control API."""
+
+    mode: str = "deliver"
+    """deliver, drop (lost on the way, never retried), hold (until released)."""
+    copies: int = 1
+    delay_seconds: float = 0.0
+
+
+@dataclass
+class NextFailure:
+    """How the next calls of an operation fail."""
+
+    operation: str
+    times: int
+    seconds: float
+    """How long the answer takes before it is 504; the client may have given up."""
+    takes_effect: bool
+
+
+TOLD_OF_PAYMENT: Sequence[str] = (
+    "payment_id",
+    "amount_from",
+    "currency_from",
+    "amount_to",
+    "currency_to",
+    "status",
+    "external_reference",
+    "country",
+    "payment_method",
+    "fields",
+    "payer",
+    "reason_code",
+)
+TOLD_OF_REFUND: Sequence[str] = ("refund_id", "payment_id", "amount", "currency", "status", "external_reference")
+
+
+def sign(body: bytes, secret: str) -> str:
+    """base64(HMAC-SHA256(raw body, shared secret)): the header X-Flywire-Digest."""
+    return base64.b64encode(hmac.digest(secret.encode(), body, hashlib.sha256)).decode()
+
+
+def public(record: Record) -> dict[str, Any]:  # Any: JSON
+    """What the API shows of a payment or refund."""
+    hidden = {"plan", "step_at", "session_id", "history", "notifications_url"}
+    return {name: value for name, value in record.items() if name not in hidden}
+
+
+def stamp(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def instant(written: str) -> datetime:
+    return datetime.fromisoformat(written)
