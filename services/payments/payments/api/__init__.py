@@ -1,11 +1,10 @@
 """The HTTP door: basket, orders, checkout, refunds, receipts, the provider's callbacks, and the books."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Request, Response, status
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
@@ -35,8 +34,7 @@ from payments.domain.refunds import cooling_off_ends
 from payments.tables import Order, OrderLine, Refund
 from shared.database import fetch, now
 from shared.errors import TooLarge
-from shared.web import CallerOf, Content, Idempotent, Instant, Money, Page, Paging, Router, Session, View, resource
-from shared.web.content import Text
+from shared.web import CallerOf, Idempotent, Money, Page, Paging, Router, Session, resource
 from shared.web.problems import problem
 
 router = Router()
