@@ -1,8 +1,9 @@
 """One kept-alive HTTP/1.1 connection to a service, and one exchange at a time on it.
 
-Why not a ready client: of those measured (httpx, aiohttp, pyreqwest) none lets the proxy reach a fifth of
-nginx, and each rewrites what the guard has checked (percent-encoding, header case, header bytes). Here the
-bytes that were checked are the bytes that are sent. Parsing is httptools' (llhttp, strict).
+Why not a ready client: the bytes that the guard checked are the bytes that are sent. pyreqwest, the fastest of those
+measured, quotes the query anew, turns Latin-1 header values into UTF-8 and adds headers of its own (seen on the wire),
+and costs twice the CPU (74-94 us a request against 34-43, alternating in one run). Parsing is httptools' (llhttp,
+strict).
 """
 
 import asyncio
