@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from catalogue import queries
 from catalogue.adapters.shelf import Shelf
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, SubjectView
+from catalogue.domain import PriceText, price_after, price_at
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest
 from shared.web import Page
@@ -71,13 +73,18 @@ async def test_the_price_is_the_one_of_the_instant(editor, anyone, clock) -> Non
         assert (page["price"], page["next_price"]) == (card["price"], card["next_price"])
         return [price and price["amount_minor"] for price in (page["price"], page["next_price"])]
 
-    assert await now_and_next() == [49500, 39500]
-    clock.at = clock.at.replace(day=29, hour=23, minute=59, second=59)
-    assert await now_and_next() == [49500, 39500]
-    clock.advance(seconds=1)
-    assert await now_and_next() == [39500, 59500]
-    clock.advance(days=30)
-    assert await now_and_next() == [59500, None]
+    listed_ = (await editor.get(f"/v1/courses/{made['course_id']}/prices")).json()["items"]
+    prices = [
+        PriceText(price["amount_minor"], price["currency"], datetime.fromisoformat(price["valid_from"]))
+        for price in listed_
+    ]
+    seen = []
+    for seconds in (0, 561_599, 1, 86_400, 2_505_599, 1):  # about each beginning
+        clock.advance(seconds=seconds)
+        expected = [price_at(prices, clock.at), price_after(prices, clock.at)]
+        assert await now_and_next() == [price and price.amount_minor for price in expected]
+        seen.append(await now_and_next())
+    assert seen == [[49500, 39500]] * 2 + [[39500, 59500]] * 3 + [[59500, None]]
 
 
 async def test_courses_are_listed_by_title_page_after_page(editor, anyone) -> None:
@@ -326,6 +333,14 @@ async def test_a_repeated_read_is_answered_from_memory_until_something_changes(s
                 await asyncio.sleep(0.01)
             else:
                 pytest.fail("the change was never seen")
+
+
+async def test_who_writes_reads_it_at_once(shop) -> None:
+    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+        await open_references(editor)
+        for count in range(5):
+            assert (await anyone.get("/v1/courses")).json()["total"] == count
+            await publish(editor, f"course-{count}")
 
 
 async def test_memory_ends_where_the_next_price_begins(shop) -> None:

@@ -20,14 +20,21 @@ _LIST_ROUTE: Final = SimpleNamespace(path=LIST)  # what metrics call it
 _PAGE_ROUTE: Final = SimpleNamespace(path="/v1/courses/{slug}")
 
 
+_SAFE: Final = {"GET", "HEAD"}
+
+
 class Front:
     def __init__(self, api: ASGIApp, shelf: Shelf, clock: Clock, service: str) -> None:
         self._api, self._shelf, self._clock = api, shelf, clock
         self._answered = Telemetry(self._answer, service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        known = scope["type"] == "http" and scope["method"] == "GET" and self._find(scope)
-        await (self._answered if known else self._api)(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "GET" and self._find(scope):
+            await self._answered(scope, receive, send)
+            return
+        await self._api(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] not in _SAFE:
+            self._shelf.forget()  # who wrote reads it at once; other processes hear of it from the database
 
     def _find(self, scope: Scope) -> bool:
         answer = self._shelf.find(Asked(scope["path"], scope["query_string"]), self._clock())
