@@ -5,6 +5,9 @@ DATA ?= ../shared/data/oulad
 LEARNERS ?= 500
 BASE_URL ?= http://localhost:$(or $(MC_PORT),8000)
 
+# Compiled modules are kept, whatever the surroundings say: they halve the second start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run demo replay test test-quick check bench lock docs
 
