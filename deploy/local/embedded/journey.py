@@ -205,10 +205,12 @@ class Learner(Person):
         return receipt
 
 
-async def until(look: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
-    """Ask again until there is something; raises TimeoutError naming what never came."""
+async def until(
+    look: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = PATIENCE_SECONDS, first_wait: float = 0.02
+) -> T:
+    """Ask again until there is something, at ever longer intervals; raises TimeoutError naming what never came."""
     deadline = time.monotonic() + seconds
-    wait = 0.02
+    wait = first_wait
     while True:
         found = await look()
         if found is not None:

@@ -167,7 +167,7 @@ class Student(Learner):
             done = order["status"] == "paid" and all(one["enrolment_id"] or one["refund"] for one in order["lines"])
             return order["lines"] if done else None
 
-        return await until(settled, f"every line of order {order_id} is an enrolment or is refunded")
+        return await until(settled, f"every line of order {order_id} is an enrolment or is refunded", first_wait=0.2)
 
     async def cool_off(self, plan: Plan, step: str) -> None:
         """Cancel within the cooling-off period; what was bought for an earlier registration is only withdrawn from."""
