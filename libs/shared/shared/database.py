@@ -13,7 +13,8 @@ import asyncpg
 from sqlalchemy import Connection, DateTime, Engine, ExceptionContext, MetaData, Uuid, event, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -165,14 +166,23 @@ class CommitRefused(RuntimeError):
 def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        pool_size=size,
-        max_overflow=size,
+        pool_size=2 * size,
+        max_overflow=0,  # what overflows is opened and closed for every use
         pool_timeout=timeout,
-        pool_pre_ping=True,  # after a database restart the first request finds a dead connection otherwise
         connect_args={"server_settings": {"application_name": name, "timezone": "UTC"}, "timeout": 5},
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_dead)
     _refuse_failed_commits(engine.sync_engine)
     return engine
+
+
+def _refuse_dead(connection: DBAPIConnection, *_: object) -> None:
+    """After a database restart a pooled connection is dead, and knows it: the pool then opens another one.
+
+    SQLAlchemy's own `pool_pre_ping` asks the server, three round trips before every first statement.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _refuse_failed_commits(engine: Engine) -> None:

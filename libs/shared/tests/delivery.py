@@ -1,22 +1,23 @@
 """Three small services for the delivery suite, whole or in parts, in this process or in one of their own.
 
 payments asks for refunds over HTTP and announces them; enrolment and credentials hear what it announces.
-`python delivery.py <settings.json>` runs the services named there (see `Apart`), to be killed at will.
+`Apart` runs them in processes of their own, to be killed at will.
 """
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from importlib import reload
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import aio_pika
@@ -27,6 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared import crashes
 from shared.access import Access, TokenVerifier, anyone, owner, staff
 from shared.database import Database, TableBase, fetch, new_metadata, take_turns
 from shared.events import Event
@@ -434,6 +436,10 @@ async def forget_topology(url: str) -> None:
 
 # --- services as processes ----------------------------------------------------------------------------------
 
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing", "uvicorn.protocols.http.httptools_impl", "httpx"])
+"""Each process is a real one, forked from one that has only imported: reading the libraries anew takes seconds."""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -503,9 +509,9 @@ class Apart:
 
     def __post_init__(self) -> None:
         self.port = free_port()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, BaseProcess] = {}
 
-    async def start(self, name: str, crash: str = "") -> subprocess.Popen[bytes]:
+    async def start(self, name: str, crash: str = "") -> BaseProcess:
         """Start one of them; `crash` is the place where it is to kill itself."""
         settings = self.folder / f"{name}.json"
         settings.write_text(
@@ -520,14 +526,8 @@ class Apart:
                 }
             )
         )
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MC_")}
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, __file__, str(settings)],
-                env=environment | {"MC_ENV": "test", "MC_CRASH": crash},
-                stdout=log,
-                stderr=log,
-            )
+        process = FORKSERVER.Process(target=_begin, args=(settings, self.folder / f"{name}.log", crash), daemon=True)
+        process.start()
         self._running[name] = process
         return process
 
@@ -535,7 +535,7 @@ class Apart:
         """Wait until payments (or all in one process) takes requests."""
 
         async def answers() -> bool:
-            assert self._running[name].poll() is None, self.log(name)
+            assert self._running[name].is_alive(), self.log(name)
             try:
                 async with httpx.AsyncClient() as client:
                     return (await client.get(f"http://127.0.0.1:{self.port}/health/ready")).is_success
@@ -549,10 +549,10 @@ class Apart:
         process = self._running[name]
 
         async def ended() -> bool:
-            return process.poll() is not None
+            return not process.is_alive()
 
         await eventually(ended, seconds)
-        assert process.returncode == -signal.SIGKILL, self.log(name)
+        assert process.exitcode == -signal.SIGKILL, self.log(name)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()[-5000:]
@@ -563,12 +563,22 @@ class Apart:
     def close(self) -> None:
         for process in self._running.values():
             process.kill()
-            process.wait()
+            process.join()
 
 
-async def _run_apart(path: Path) -> None:
-    given = json.loads(path.read_text())
+def _begin(settings: Path, log: Path, crash: str) -> None:
+    with log.open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    for name in [name for name in os.environ if name.startswith("MC_")]:
+        del os.environ[name]
+    os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
+    reload(crashes)  # reads the environment as it is loaded
     log_as_json("apart")
+    asyncio.run(_run_apart(json.loads(settings.read_text()), settings.parent / "mail"))
+
+
+async def _run_apart(given: dict[str, Any], mail: Path) -> None:
 
     async def keys() -> dict[str, object]:
         return given["keys"]
@@ -584,7 +594,7 @@ async def _run_apart(path: Path) -> None:
                     verifier=TokenVerifier(ISSUER, AUDIENCE, keys),
                     amqp_url=given["amqp_url"],
                     feeds=given["feeds"],
-                    mail_folder=str(path.parent / "mail"),
+                    mail_folder=str(mail),
                 ),
                 bus=bus,
                 policy=HASTY,
@@ -594,10 +604,3 @@ async def _run_apart(path: Path) -> None:
         await stack.enter_async_context(running(*processes))
         await stop.wait()
 
-
-def patience(policy: RetryPolicy, seconds: float) -> RetryPolicy:
-    return RetryPolicy(policy.delays_seconds, policy.waiting_seconds, timedelta(seconds=seconds))
-
-
-if __name__ == "__main__":
-    asyncio.run(_run_apart(Path(sys.argv[1])))

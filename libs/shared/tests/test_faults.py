@@ -1,0 +1,447 @@
+"""Delivery while things die: brokers, databases and our own processes, really stopped, frozen and killed -9."""
+
+import asyncio
+import signal
+
+import aio_pika
+import delivery
+import httpx
+import pytest
+from delivery import Apart, Station, World, eventually, refund_of, reversed_, wrapped
+from shared.events.payments import PaymentReversed
+from shared.ids import new_id
+from shared.messaging import rabbitmq
+from shared.messaging.feed import Reconciler, read_page
+from shared.messaging.rabbitmq import EXCHANGE, WrongTopology, queue_arguments
+from shared.migrate import migrate
+from shared.service import Process
+from shared.testing import Issuer
+
+from embedded.postgres import Postgres
+from embedded.rabbitmq import RabbitMQ
+
+pytestmark = [pytest.mark.slow, pytest.mark.broker]
+
+
+@pytest.fixture(scope="module")
+async def broker(tmp_path_factory):
+    async with RabbitMQ(tmp_path_factory.mktemp("faults") / "rabbitmq") as running:
+        yield running
+
+
+@pytest.fixture
+async def world(broker, stations):
+    await delivery.forget_topology(broker.url)
+    made = World(stations, broker.url)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+class Local:
+    def __init__(self, station):
+        self.station = station
+
+    async def read(self, types, after):
+        return await read_page(self.station.database, types, after)
+
+
+def reconcile(world, *stations):
+    for station in stations:
+        feeds = {"payments": Local(world.payments)}
+        world.go(Reconciler(station.receiver, station.database, feeds).run(every_seconds=0.5))
+
+
+async def all_had_their_effect(station, events):
+    async def so():
+        return await station.effects() >= len(events)
+
+    await eventually(so, 60)
+    assert [await station.effects(event) for event in events] == [1] * len(events)
+    assert await station.effects() == len(events)
+
+
+# --- the broker ---------------------------------------------------------------------------------------------
+
+
+async def test_a_broker_that_was_stopped(world, broker):
+    await world.hear()
+    world.relay()
+    events = [refund_of() for _ in range(30)]
+    await world.payments.announce(*events[:10])
+    await asyncio.sleep(2)  # see RabbitMQ.kill
+    await broker.stop()
+    await world.payments.announce(*events[10:20])  # nobody who commits notices
+    await asyncio.sleep(2)
+    assert await world.payments.one("select count(*) from outbox where sent_at is null") >= 10
+    await broker.start()
+    await world.payments.announce(*events[20:])
+    await all_had_their_effect(world.enrolment, events)
+    await world.all_sent()
+
+
+async def test_a_broker_that_was_frozen_for_longer_than_its_heartbeats(world, broker, monkeypatch):
+    monkeypatch.setattr(rabbitmq, "HEARTBEAT_SECONDS", 2)
+    await world.hear()
+    relay = world.relay()
+    events = [refund_of() for _ in range(30)]
+    await world.payments.announce(*events[:10])
+    await all_had_their_effect(world.enrolment, events[:10])
+    await broker.freeze()
+    try:
+        await world.payments.announce(*events[10:20])
+        await asyncio.sleep(14)
+        beat = asyncio.get_running_loop().time() - relay.last_beat
+        assert beat < 12, "the relay hangs with the broker"
+        assert await world.payments.one("select count(*) from outbox where sent_at is null") == 10
+    finally:
+        await broker.thaw()
+    await world.payments.announce(*events[20:])
+    await all_had_their_effect(world.enrolment, events)
+    await world.all_sent()
+
+
+async def test_a_broker_that_was_killed_and_lost_its_queue(world, broker):
+    """What the broker had confirmed is gone; the producers' logs still have it."""
+    await world.hear(world.enrolment)
+    for task in world.tasks:
+        task.cancel()  # the consumer is away, so that messages lie in the queue
+    await asyncio.gather(*world.tasks, return_exceptions=True)
+    world.tasks.clear()
+    world.relay()
+    events = [refund_of() for _ in range(10)]
+    await world.payments.announce(*events)
+    await world.all_sent()
+    await asyncio.sleep(2)
+    await broker.kill()
+    await broker.start()
+    await broker.ctl("purge_queue", "enrolment.in")
+    await world.hear(world.enrolment)
+    await asyncio.sleep(1)
+    assert await world.enrolment.effects() == 0
+    reconcile(world, world.enrolment)
+    await all_had_their_effect(world.enrolment, events)
+
+
+async def test_a_broker_killed_in_the_middle_of_the_stream(world, broker):
+    await world.hear()
+    world.relay()
+    await asyncio.sleep(2)
+    events = [refund_of() for _ in range(300)]
+
+    async def stream():
+        for event in events:
+            await world.payments.announce(event)
+
+    streaming = asyncio.create_task(stream())
+    await asyncio.sleep(0.3)
+    await broker.kill()
+    await streaming
+    await broker.start()
+    reconcile(world, world.enrolment)
+    await all_had_their_effect(world.enrolment, events)
+    await world.all_sent()
+
+
+async def unbind(broker):
+    async with await aio_pika.connect(broker.url) as connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue("enrolment.in")
+        await queue.unbind(EXCHANGE, PaymentReversed.type)
+
+
+async def test_an_event_lost_to_a_binding_that_was_removed(world, broker):
+    """It still reaches the other service, so the publisher cannot see it."""
+    await world.hear()
+    world.relay()
+    await unbind(broker)
+    lost = reversed_(new_id())
+    await world.payments.announce(lost)
+    await all_had_their_effect(world.credentials, [lost])
+    await world.all_sent()
+    assert await world.enrolment.effects() == 0
+    reconcile(world, world.enrolment)
+    await all_had_their_effect(world.enrolment, [lost])
+
+
+async def test_a_binding_that_was_removed_comes_back(world, broker):
+    await world.hear(world.enrolment, rebind_seconds=0.5)
+    await world.hear(world.credentials)
+    world.relay()
+    await unbind(broker)
+
+    async def bound_again():
+        probe = reversed_(new_id())
+        await world.payments.announce(probe)
+        await asyncio.sleep(0.5)
+        return await world.enrolment.effects(probe) == 1
+
+    await eventually(bound_again, 30)
+
+
+async def test_a_queue_that_an_operator_deleted(world, broker):
+    await world.hear()
+    world.relay()
+    await broker.ctl("delete_queue", "enrolment.in")
+    events = [refund_of() for _ in range(10)]
+    await world.payments.announce(*events)
+    reconcile(world, world.enrolment)
+    await all_had_their_effect(world.enrolment, events)
+    await world.all_sent()
+
+
+async def test_connections_that_an_operator_closed(world, broker):
+    await world.hear()
+    world.relay()
+    events = [refund_of() for _ in range(20)]
+    await world.payments.announce(*events[:10])
+    await broker.ctl("close_all_connections", "maintenance")
+    await world.payments.announce(*events[10:])
+    await all_had_their_effect(world.enrolment, events)
+
+
+async def test_a_topology_with_other_arguments_stops_the_start(stations, broker, tmp_path):
+    await delivery.forget_topology(broker.url)
+    async with await aio_pika.connect(broker.url) as connection:
+        channel = await connection.channel()
+        arguments = queue_arguments("enrolment") | {"x-max-length": 7}
+        await channel.declare_queue("enrolment.in", durable=True, arguments=arguments)
+    process = Process(
+        delivery.service_of(
+            "enrolment",
+            stations["enrolment"].url,
+            port=delivery.free_port(),
+            amqp_url=broker.url,
+            mail_folder=str(tmp_path),
+        )
+    )
+    with pytest.raises(ExceptionGroup) as ended:
+        async with asyncio.timeout(30):
+            await process.run(asyncio.Event())
+    assert ended.group_contains(WrongTopology, match="x-max-length")
+    await delivery.forget_topology(broker.url)
+
+
+async def test_a_dead_letter_waits_for_a_database_that_is_away(world, broker, monkeypatch):
+    """It is acknowledged when it stands in the database, and by nothing else."""
+    down = True
+    suspect = world.enrolment.receiver.suspect
+
+    async def away(bodies, why):
+        if down:
+            raise ConnectionRefusedError
+        await suspect(bodies, why)
+
+    monkeypatch.setattr(world.enrolment.receiver, "suspect", away)
+    await world.hear(world.enrolment)
+    dead = refund_of()
+    async with await aio_pika.connect(broker.url) as connection:
+        channel = await connection.channel()
+        await channel.default_exchange.publish(aio_pika.Message(delivery.body_of(dead)), "enrolment.dead")
+        living = refund_of()
+        await world.transport().send([wrapped(delivery.body_of(living))])
+        await all_had_their_effect(world.enrolment, [living])  # acknowledges everything before it on its channel
+    for task in world.tasks:
+        task.cancel()  # the process ends; the dead letter must still be there
+    await asyncio.gather(*world.tasks, return_exceptions=True)
+    world.tasks.clear()
+    down = False
+    await world.hear(world.enrolment)
+    world.retry(world.enrolment)
+    await all_had_their_effect(world.enrolment, [living, dead])
+
+
+# --- the database of a consumer -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bus", ["inprocess", "rabbitmq"])
+async def test_a_consumers_database_that_was_killed(bus, stations, broker, tmp_path):
+    server = Postgres(tmp_path / "postgres")
+    async with server:
+        url = await server.create_role_and_database("enrolment")
+        await migrate(url, delivery.VERSIONS)
+        consumer = Station("enrolment", url)
+        if bus == "rabbitmq":
+            await delivery.forget_topology(broker.url)
+        world = World({**stations, "enrolment": consumer}, broker.url if bus == "rabbitmq" else None)
+        try:
+            await world.hear()
+            world.relay()
+            world.retry(consumer)
+            events = [refund_of() for _ in range(60)]
+            await world.payments.announce(*events[:20])
+            await all_had_their_effect(consumer, events[:20])
+            await world.payments.announce(*events[20:40])
+            await server.kill()
+            await world.payments.announce(*events[40:])
+            await asyncio.sleep(1)
+            await server.start()
+            await all_had_their_effect(consumer, events)
+            await world.all_sent()
+        finally:
+            await world.close()
+            await consumer.database.dispose()
+
+
+# --- our own processes --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["inprocess", "rabbitmq"])
+async def apart(request, stations, broker, tmp_path):
+    if request.param == "rabbitmq":
+        await delivery.forget_topology(broker.url)
+    databases = {name: stations[name].url for name in ("payments", "enrolment")}
+    made = Apart(tmp_path, databases, broker.url if request.param == "rabbitmq" else None, Issuer())
+    yield made
+    made.close()
+
+
+async def ask_for_refund(apart, key="key-1", learner=None, reason_code="cooling_off"):
+    async with httpx.AsyncClient(timeout=20) as client:
+        return await client.post(
+            f"http://127.0.0.1:{apart.port}/v1/refunds",
+            json={"amount_minor": 49500, "reason_code": reason_code},
+            headers={
+                "Authorization": f"Bearer {apart.issuer.token('learner', id=learner or new_id())}",
+                "Idempotency-Key": key,
+            },
+        )
+
+
+async def one_effect_each(stations, requests):
+    async def so():
+        return await stations["enrolment"].effects() >= requests
+
+    await eventually(so, 60)
+
+    async def sent():
+        return not await stations["payments"].one("select count(*) from outbox where sent_at is null")
+
+    await eventually(sent)
+    assert await stations["enrolment"].effects() == requests
+    assert await stations["enrolment"].one("select count(distinct about) from effects") == requests
+    assert await stations["enrolment"].one("select count(*) from inbox") == requests
+    assert await stations["payments"].one("select count(*) from outbox") == requests
+    assert await stations["payments"].one("select count(*) from refunds") == requests
+    assert await stations["enrolment"].parked() == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["relay_claimed", "relay_published", "relay_confirmed", "inbox_received", "inbox_handled", "inbox_committed"],
+)
+async def test_a_process_killed_on_the_events_way(apart, stations, point):
+    if apart.amqp_url is None and point == "inbox_received":
+        point = "inbox_handled:2"  # nothing is received in process; another place instead
+    consumer = point.startswith("inbox") and apart.amqp_url is not None
+    victim = "enrolment" if consumer else "payments"
+    if apart.amqp_url:
+        await apart.start("enrolment", point if consumer else "")
+    await apart.start("payments", "" if consumer else point)
+    await apart.ready("payments")
+    assert (await ask_for_refund(apart, "key-1")).status_code == 201
+    if point.endswith(":2"):
+        assert (await ask_for_refund(apart, "key-2")).status_code == 201
+    await apart.killed(victim)
+    await apart.start(victim)
+    await apart.ready("payments")
+    assert (await ask_for_refund(apart, "key-3")).status_code == 201
+    await one_effect_each(stations, 3 if point.endswith(":2") else 2)
+
+
+@pytest.mark.parametrize(("point", "committed"), [("request_handled", 0), ("request_committed", 1)])
+async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stations, point, committed):
+    learner = new_id()
+    if apart.amqp_url:
+        await apart.start("enrolment")
+    # The second request handled: readiness, asked for first, is no operation and passes neither place.
+    await apart.start("payments", point)
+    await apart.ready("payments")
+    with pytest.raises(httpx.TransportError):
+        await ask_for_refund(apart, learner=learner)
+    await apart.killed("payments")
+    assert await stations["payments"].one("select count(*) from refunds") == committed
+    await apart.start("payments")
+    await apart.ready("payments")
+    first = await ask_for_refund(apart, learner=learner)
+    second = await ask_for_refund(apart, learner=learner)
+    assert first.status_code == second.status_code == 201
+    assert first.content == second.content
+    assert ("idempotency-replayed" in first.headers) == bool(committed)
+    assert first.json()["refund_id"] == str(await stations["payments"].one("select refund_id from refunds"))
+    await one_effect_each(stations, 1)
+
+
+async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations):
+    """Ten times, in the middle of requests: every 201 that was heard is there afterwards, with one effect."""
+    heard = []
+    if apart.amqp_url:
+        await apart.start("enrolment")
+    for round_ in range(4):
+        await apart.start("payments")
+        await apart.ready("payments")
+
+        async def ask(key):
+            try:
+                answer = await ask_for_refund(apart, key)
+            except httpx.TransportError:
+                return
+            if answer.status_code == 201:
+                heard.append(answer.json()["refund_id"])
+
+        asking = [asyncio.create_task(ask(f"key-{round_}-{n}")) for n in range(30)]
+        await asyncio.sleep(0.1 + 0.1 * round_)
+        apart.kill("payments")
+        await asyncio.gather(*asking)
+        await apart.killed("payments")
+    await apart.start("payments")
+    await apart.ready("payments")
+    kept = {str(row[0]) for row in await stations["payments"].all("select refund_id from refunds")}
+    assert set(heard) <= kept
+    await one_effect_each(stations, len(kept))
+
+
+async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(
+    stations, broker, tmp_path
+):
+    await delivery.forget_topology(broker.url)
+    databases = {name: stations[name].url for name in ("payments", "enrolment")}
+    apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=True)
+    try:
+        await apart.start("payments")
+        await apart.ready("payments")
+        for key, reason in (("1", "cooling_off"), ("2", "kill"), ("3", "cooling_off")):
+            assert (await ask_for_refund(apart, key, reason_code=reason)).status_code == 201
+        deaths = 0
+        process = await apart.start("enrolment")
+
+        async def parked():
+            nonlocal deaths, process
+            if not process.is_alive():
+                assert process.exitcode == -signal.SIGKILL, apart.log("enrolment")
+                deaths += 1
+                process = await apart.start("enrolment")
+            return bool(await stations["enrolment"].parked())
+
+        await eventually(parked, 240)
+        assert deaths >= 2
+        assert await stations["enrolment"].parked() == ["handler_failed"]
+        if not process.is_alive():
+            process = await apart.start("enrolment")
+
+        async def neighbours():
+            return await stations["enrolment"].effects() == 2
+
+        await eventually(neighbours, 30)
+        assert (await ask_for_refund(apart, "4")).status_code == 201
+
+        async def goes_on():
+            return await stations["enrolment"].effects() == 3
+
+        await eventually(goes_on, 30)
+        assert process.is_alive(), "it goes on dying"
+    finally:
+        apart.close()
+
+
