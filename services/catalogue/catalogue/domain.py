@@ -1,14 +1,12 @@
 """What may be published, under which name and at what price. Pure functions: the instant is an argument."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 from shared.errors import Conflict, Invalid, PreconditionFailed, Refusal
+from shared.regulations import Versions
 
 
 class SlugTaken(Conflict):
@@ -144,21 +142,7 @@ def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
     )
 
 
-@cache
-def all_regulations() -> tuple[Regulations, ...]:
-    """Every version this release knows, earliest first."""
-    documents = (
-        json.loads(file.read_text(encoding="utf-8"))
-        for file in (files("catalogue") / "regulations").iterdir()
-        if file.name.endswith(".json")
-    )
-    return tuple(sorted(map(parse, documents), key=lambda regulations: regulations.effective_from))
-
-
-def in_force(at: datetime, versions: Sequence[Regulations] | None = None) -> Regulations:
-    """The version in force at an instant; before the first one, the first."""
-    known = all_regulations() if versions is None else versions
-    return next((one for one in reversed(known) if one.effective_from <= at), known[0])
+in_force = Versions("catalogue", parse).in_force
 
 
 @dataclass(frozen=True, slots=True)

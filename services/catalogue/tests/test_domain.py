@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from catalogue import domain
 from catalogue.domain import PriceText, Readiness, check_ready, in_force, price_after, price_at
+from shared.regulations import UnknownRegulations
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RULES = in_force(NOW)
@@ -51,8 +52,9 @@ def test_each_version_of_the_regulations_holds_from_its_day() -> None:
     assert in_force(datetime(2026, 9, 1, tzinfo=UTC)).version == "mc-regs-2026.2"
 
 
-def test_before_the_first_regulations_the_first_hold() -> None:
-    assert in_force(datetime(2013, 1, 1, tzinfo=UTC)).version == "mc-regs-2026.1"
+def test_before_the_first_regulations_none_hold() -> None:
+    with pytest.raises(UnknownRegulations):
+        in_force(datetime(2013, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """The regulations on money as data: one JSON document a version, immutable once in effect."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from shared.regulations import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +67,10 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
     )
 
 
-@cache
-def versions() -> Mapping[str, Policy]:
-    """Every version this release knows, oldest first."""
-    folder = files("payments") / "regulations"
-    found = [parse(json.loads(file.read_text())) for file in folder.iterdir() if file.name.endswith(".json")]
-    return {policy.version: policy for policy in sorted(found, key=lambda policy: policy.effective_from)}
-
-
-def policy_at(instant: datetime) -> Policy:
-    """The version in force: the latest whose effective date is not after the instant.
-
-    Raises LookupError before the first one.
-    """
-    in_force = [policy for policy in versions().values() if policy.effective_from <= instant]
-    if not in_force:
-        raise LookupError(f"no regulations were in force at {instant}")
-    return in_force[-1]
+_versions = Versions("payments", parse)
+policy_at, policy_of = _versions.in_force, _versions.find
 
 
 def in_utc(at: datetime) -> str:
     """An RFC 3339 instant, as in every answer of the API."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def policy_of(version: str) -> Policy:
-    return versions()[version]
