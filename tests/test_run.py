@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from embedded import ports
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,16 @@ def test_a_newcomer_has_the_platform_up_stops_it_and_finds_everything_again(clon
         assert courses["total"] >= 30
         assert len(courses["facets"]["subjects"]) >= 8
         assert _get(port, "/openapi.json")["openapi"].startswith("3.1")
-        for role in ("learner", "marker", "examiner", "registrar", "advisor", "finance", "catalogue_editor", "operator"):
+        for role in (
+            "learner",
+            "marker",
+            "examiner",
+            "registrar",
+            "advisor",
+            "finance",
+            "catalogue_editor",
+            "operator",
+        ):
             assert re.search(rf"{role}\s+\S+@\S+\s+\S+", told)
         _ctrl_c(process)
     with pytest.raises(urllib.error.URLError):

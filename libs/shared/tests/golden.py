@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel
+
 from shared.events import Event, registry
 
 FOLDER = Path(__file__).parent / "golden"

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import OKPAlgorithm
+
 from shared import access
 from shared.access import InvalidToken, TokenVerifier
 from shared.errors import Unavailable
@@ -145,9 +146,7 @@ def forged_tokens(issuer):
         "alg none": f"{b64({'alg': 'none', 'typ': 'at+jwt', 'kid': kid})}.{b64(good())}.",
         "alg None with the old signature": f"{b64({'alg': 'None', 'typ': 'at+jwt', 'kid': kid})}.{payload}.{signature}",
         "HS256 with the public key": hmac_input + "." + b64(_hmac(public, hmac_input)),
-        "HS256 with the raw public key": hmac_input
-        + "."
-        + b64(_hmac(key.public_key().public_bytes_raw(), hmac_input)),
+        "HS256 with the raw public key": hmac_input + "." + b64(_hmac(key.public_key().public_bytes_raw(), hmac_input)),
         "another's signature": sign(good(), by=stranger),
         "its own key in the header": sign(good(), by=stranger, jwk=jwk),
         "a key address in the header": sign(good(), by=stranger, jku="http://evil.example/keys", kid="evil"),
@@ -175,7 +174,9 @@ def forged_tokens(issuer):
         "a megabyte": sign(good(padding="x" * 1_000_000)),
         "two signatures": real + "." + signature,
         "five parts, as if encrypted": ".".join([head, payload, signature, signature, signature]),
-        "JSON serialisation": json.dumps({"payload": payload, "signatures": [{"protected": head, "signature": signature}]}),
+        "JSON serialisation": json.dumps(
+            {"payload": payload, "signatures": [{"protected": head, "signature": signature}]}
+        ),
         "no subject": sign(good(sub=None)),
         "a subject that is no account": sign(good(sub="root")),
         "claims that are a list": sign([1]),
@@ -220,7 +221,9 @@ async def test_every_forged_token_is_401_and_reaches_no_handler(tested):
 async def test_clocks_may_differ_by_half_a_minute(tested, seconds, valid):
     now = int(time.time())
     claims = good(exp=now + seconds, iat=now - 300)
-    token = jwt.encode(claims, tested.issuer._key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": tested.issuer.kid})
+    token = jwt.encode(
+        claims, tested.issuer._key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": tested.issuer.kid}
+    )
     async with tested.client() as caller:
         answer = await caller.get("/v1/refunds", headers={"Authorization": f"Bearer {token}"})
     assert answer.is_success == valid

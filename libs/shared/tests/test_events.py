@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from shared.events import registry
 from shared.ids import new_id
 from shared.messaging.message import Unreadable, envelope, read
@@ -77,9 +78,15 @@ def test_fields_a_newer_producer_added_are_ignored():
         (b"not json", "malformed"),
         (b"[]", "malformed"),
         (b"{}", "malformed"),
-        (b'{"specversion":"0.3","id":"01890000-0000-7000-8000-000000000000","source":"/s","type":"t","data":{}}', "malformed"),
+        (
+            b'{"specversion":"0.3","id":"01890000-0000-7000-8000-000000000000","source":"/s","type":"t","data":{}}',
+            "malformed",
+        ),
         (b'{"specversion":"1.0","id":"x","source":"/s","type":"t","data":{}}', "malformed"),
-        (b'{"specversion":"1.0","id":"01890000-0000-7000-8000-000000000000","source":"/s","type":"t","data":{}}', "unknown_type"),
+        (
+            b'{"specversion":"1.0","id":"01890000-0000-7000-8000-000000000000","source":"/s","type":"t","data":{}}',
+            "unknown_type",
+        ),
         (
             b'{"specversion":"1.0","id":"01890000-0000-7000-8000-000000000000","source":"/s",'
             b'"type":"enrolment.learner.registered.v1","data":{}}',

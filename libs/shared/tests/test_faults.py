@@ -8,6 +8,9 @@ import delivery
 import httpx
 import pytest
 from delivery import Apart, Station, World, eventually, refund_of, reversed_, wrapped
+
+from embedded.postgres import Postgres
+from embedded.rabbitmq import RabbitMQ
 from shared.events.payments import PaymentReversed
 from shared.ids import new_id
 from shared.messaging import rabbitmq
@@ -16,9 +19,6 @@ from shared.messaging.rabbitmq import EXCHANGE, WrongTopology, queue_arguments
 from shared.migrate import migrate
 from shared.service import Process
 from shared.testing import Issuer
-
-from embedded.postgres import Postgres
-from embedded.rabbitmq import RabbitMQ
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
@@ -402,9 +402,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations):
     await one_effect_each(stations, len(kept))
 
 
-async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(
-    stations, broker, tmp_path
-):
+async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(stations, broker, tmp_path):
     await delivery.forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
     apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=True)
@@ -443,5 +441,3 @@ async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_
         assert process.is_alive(), "it goes on dying"
     finally:
         apart.close()
-
-

@@ -6,6 +6,7 @@ import delivery
 import httpx
 import pytest
 from delivery import HASTY, eventually, refund_of, reversed_
+
 from shared.events.payments import PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, feed, publish
@@ -80,7 +81,9 @@ async def test_a_transaction_that_began_early_and_wrote_late_is_not_skipped(paym
     assert (await read_page(payments.database, REFUNDS, page.cursor)).bodies == []
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "x.y", "1.2.3", "-1.0", "1.-2", "99999999999999999999999.0", "1.9" + "9" * 30])
+@pytest.mark.parametrize(
+    "cursor", ["", "1", "x.y", "1.2.3", "-1.0", "1.-2", "99999999999999999999999.0", "1.9" + "9" * 30]
+)
 async def test_a_cursor_that_is_none_is_refused(payments, cursor):
     with pytest.raises(feed.BadCursor):
         await read_page(payments.database, REFUNDS, cursor)

@@ -7,12 +7,13 @@ from datetime import timedelta
 import delivery
 import pytest
 from delivery import HASTY, body_of, eventually, refund_of
+from sqlalchemy import text
+
 from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, NotYet, inbox, parked, publish
 from shared.messaging.inbox import Receiver, RetryPolicy
 from shared.messaging.message import Unreadable
-from sqlalchemy import text
 
 
 @pytest.fixture

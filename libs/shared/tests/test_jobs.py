@@ -5,9 +5,10 @@ import asyncio
 import delivery
 import pytest
 from delivery import eventually
+from sqlalchemy import text
+
 from shared import telemetry
 from shared.jobs import Jobs, Work, forget_old_records, take_turn
-from sqlalchemy import text
 
 
 @pytest.fixture
@@ -53,8 +54,13 @@ async def test_the_turn_is_given_back_when_the_job_fails_or_is_cancelled(payment
         async with asyncio.timeout(0.2):
             await take_turn("nightly", hang, work)
     assert await take_turn("nightly", fine, work)
-    assert await payments.one("select count(*) from pg_locks where locktype = 'advisory' and database = "
-                              "(select oid from pg_database where datname = current_database())") == 0
+    assert (
+        await payments.one(
+            "select count(*) from pg_locks where locktype = 'advisory' and database = "
+            "(select oid from pg_database where datname = current_database())"
+        )
+        == 0
+    )
 
 
 async def test_a_job_that_fails_is_counted_and_tried_again(payments):

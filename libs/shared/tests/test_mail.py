@@ -7,9 +7,10 @@ from email.policy import default
 import aiosmtplib
 import pytest
 from delivery import eventually
+from sqlalchemy import text
+
 from shared import mail
 from shared.mail import FolderMailer, Postman, write_letter
-from sqlalchemy import text
 
 
 @pytest.fixture
@@ -99,7 +100,9 @@ async def test_a_letter_that_can_never_be_sent_fails_visibly_and_the_others_go(p
         assert await worker.send_one()
     await hurry(payments)
     assert not await worker.send_one()
-    assert await payments.one("select count(*) from letters where failed_at is not null and last_error is not null") == 1
+    assert (
+        await payments.one("select count(*) from letters where failed_at is not null and last_error is not null") == 1
+    )
     await write(payments, "order 2")
     assert await worker.send_one()
     assert len(mailer.sent) == 1

@@ -4,12 +4,13 @@ import asyncio
 
 import delivery
 import pytest
+
 from shared.database import Database, connect_driver
 from shared.ids import new_id
 from shared.migrate import LOCK, is_migrated, migrate
 from shared.service import Process
 
-REVISION = '''
+REVISION = """
 from alembic import op
 
 revision = "{name}_{number}"
@@ -21,7 +22,7 @@ depends_on = None
 def upgrade():
     op.execute("select pg_sleep(0.3)")
     op.execute("create table t{number} (id integer)")
-'''
+"""
 
 
 def write_versions(folder, count, name="t"):
@@ -87,7 +88,9 @@ async def test_a_newer_branch_does_not_excuse_an_older_one(database, tmp_path):
     this = write_versions(tmp_path / "this", 1)
     await migrate(database.url, write_versions(tmp_path / "next", 2))
     connection = await connect_driver(database.url)
-    await connection.execute("update alembic_version set version_num = 'messaging_1' where version_num like 'messaging%'")
+    await connection.execute(
+        "update alembic_version set version_num = 'messaging_1' where version_num like 'messaging%'"
+    )
     await connection.close()
     assert not await is_migrated(database, this)
 

@@ -31,10 +31,10 @@ class Deliveries:
     """Put off or not resolved: retries and parked messages."""
 
 
-async def look(platform: Path) -> Deliveries | None:
-    """None where the platform's databases are not here."""
+async def look(platform: Path, institution_id: str) -> Deliveries | None:
+    """None where the databases of the platform that has this institution are not here."""
     postgres = Postgres(platform / "postgres")
-    if not (postgres.socket_dir / SOCKET).exists():
+    if not (postgres.socket_dir / SOCKET).exists() or not await _is_that_of(postgres, institution_id):
         return None
     logs: dict[str, Digest] = {}
     inboxes: dict[str, dict[str, Digest]] = {}
@@ -61,6 +61,16 @@ async def look(platform: Path) -> Deliveries | None:
             if handled != announced:
                 found.astray.append(f"{kind.type}: {announced[0]} announced, {handled[0]} handled by {name}")
     return found
+
+
+async def _is_that_of(postgres: Postgres, institution_id: str) -> bool:
+    """A replay elsewhere must not be judged by the databases here."""
+    connection = await postgres.connect("mc_catalogue", "mc_catalogue")
+    try:
+        found = await connection.fetchval("select 1 from institutions where institution_id = $1", institution_id)
+    finally:
+        await connection.close()
+    return found is not None
 
 
 async def _digests(connection: asyncpg.Connection, table: str) -> dict[str, Digest]:

@@ -202,7 +202,7 @@ async def reconcile(whole: Replay, platform: Path) -> bool:
     wanted = expected(whole)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = await _until_quiet(platform, deadline)
+        found = await _until_quiet(platform, whole.staff.institution_id, deadline)
         table = rows(await gather(whole), wanted)
         if found is not None:
             table += delivered(found)
@@ -211,14 +211,14 @@ async def reconcile(whole: Replay, platform: Path) -> bool:
         await asyncio.sleep(2)
     print_table(table)
     if found is None:
-        print("NOT CHECKED: whether every event was delivered once in effect. The databases are not on this machine.")
+        print("NOT CHECKED: whether every event was delivered once in effect. Its databases are not here.")
     return not any(row.differences for row in table)
 
 
-async def _until_quiet(platform: Path, deadline: float) -> Deliveries | None:
+async def _until_quiet(platform: Path, institution_id: str, deadline: float) -> Deliveries | None:
     """The deliveries, once there is nothing under way any more; as they are when time is up."""
     while True:
-        found = await deliveries.look(platform)
+        found = await deliveries.look(platform, institution_id)
         if found is None or not (found.unsent or found.astray or found.waiting) or time.monotonic() > deadline:
             return found
         await asyncio.sleep(1)

@@ -39,6 +39,7 @@ class Staff:
 
     def __init__(self, client: httpx.AsyncClient, folder: Path, journal: Journal, run: str) -> None:
         self.journal, self.run = journal, run
+        self.institution_id = ""
         accounts = people.known(folder)
         self.by_role = {role: Person(client, seed=f"replay {run} {role}") for role in ROLES}
         for role, person in self.by_role.items():
@@ -57,7 +58,8 @@ class Staff:
         wish = mapping().document["institution"]
         await self._create("/v1/institutions", wish)
         institution = [one async for one in self.editor.all("/v1/institutions") if one["slug"] == wish["slug"]]
-        here = {"institution_id": institution[0]["institution_id"]}
+        self.institution_id = str(institution[0]["institution_id"])
+        here = {"institution_id": self.institution_id}
         if (self.journal.find("platform") or self.journal.note("platform", here)) != here:
             raise OtherPlatform("this journal tells of a replay on another platform; give another --run")
 
