@@ -18,6 +18,10 @@ if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046 # file names of ours, without spaces
     run "shell" shellcheck $(git ls-files '*.sh') .ci/run
 fi
+run "image" $bin/hadolint deploy/docker/Dockerfile
 if command -v docker-compose >/dev/null; then
-    run "compose" docker-compose config --quiet
+    made=$(mktemp)
+    trap 'rm -f "$made"' EXIT
+    deploy/docker/make-env.sh >"$made"
+    run "compose" docker-compose --env-file "$made" config --quiet
 fi
