@@ -92,6 +92,10 @@ async def up(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[tuple[Pla
 
 
 async def load_catalogue(place: Place, accounts: people.People) -> None:
+    """Once: whatever staff make of the sample courses afterwards is theirs."""
+    loaded = place.folder / "catalogue-loaded"
+    if await asyncio.to_thread(loaded.exists):
+        return
     async with AsyncExitStack() as stack:
         clients: list[httpx.AsyncClient] = []
         for role in ("catalogue_editor", "examiner"):
@@ -99,6 +103,7 @@ async def load_catalogue(place: Place, accounts: people.People) -> None:
             await journey.Person(client).sign_in(accounts[role].email, accounts[role].password, keep=True)
             clients.append(client)
         await seed.load_catalogue(clients[0], clients[1], CONTENT)
+    await asyncio.to_thread(loaded.touch)
 
 
 def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str:
