@@ -10,6 +10,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,6 +19,7 @@ from embedded.apart import apart
 from embedded.journey import until
 from embedded.platform import databases, running
 from embedded.process import Process
+from embedded.replay import deliveries
 from embedded.replay.__main__ import replay
 from embedded.services import Place, keep_secrets
 from shared.messaging.inprocess import InProcessBus
@@ -159,6 +161,11 @@ async def test_a_replay_that_is_killed_goes_on_and_ends_the_same(platform, made_
     whole, broken_off = (numbers((tmp_path / f"{run}.log").read_text()) for run in ("whole", "broken"))
     assert whole == broken_off
     assert len(whole) == 11
+
+
+async def test_the_databases_of_another_platform_are_not_judged(platform, tmp_path):
+    assert await deliveries.look(platform.folder, str(uuid4())) is None
+    assert await deliveries.look(tmp_path, str(uuid4())) is None
 
 
 async def test_a_journal_of_another_platform_is_refused(platform, made_up, capfd):

@@ -16,6 +16,8 @@ from embedded.replay.run import Replay
 
 PATIENCE_SECONDS = 60.0
 """How long the last events may take to arrive."""
+PAUSE_SECONDS = 2.0
+"""Longer than what works by the clock (badges are signed every second) lets wait."""
 
 COMPENSATION = "activation_impossible"
 
@@ -202,26 +204,28 @@ async def reconcile(whole: Replay, platform: Path) -> bool:
     wanted = expected(whole)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        found = await _until_quiet(platform, whole.staff.institution_id, deadline)
+        await asyncio.sleep(PAUSE_SECONDS)
+        last = time.monotonic() > deadline  # asking may take longer than we are patient, and events arrive meanwhile
+        found = await _until_quiet(platform, whole.staff.institution_id)
         table = rows(await gather(whole), wanted)
         if found is not None:
             table += delivered(found)
-        if not any(row.differences for row in table) or time.monotonic() > deadline:
+        if last or not any(row.differences for row in table):
             break
-        await asyncio.sleep(2)
     print_table(table)
     if found is None:
         print("NOT CHECKED: whether every event was delivered once in effect. Its databases are not here.")
     return not any(row.differences for row in table)
 
 
-async def _until_quiet(platform: Path, institution_id: str, deadline: float) -> Deliveries | None:
-    """The deliveries, once there is nothing under way any more; as they are when time is up."""
+async def _until_quiet(platform: Path, institution_id: str) -> Deliveries | None:
+    """The deliveries, once there is nothing under way any more; as they are when that takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = await deliveries.look(platform, institution_id)
         if found is None or not (found.unsent or found.astray or found.waiting) or time.monotonic() > deadline:
             return found
-        await asyncio.sleep(1)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 def print_table(table: Iterable[Row]) -> None:
