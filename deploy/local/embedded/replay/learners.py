@@ -15,6 +15,9 @@ NOTHING_LEFT = "already_bought"
 """What the till says of a course whose enrolment is under way or passed."""
 
 
+TRIES = 3
+
+
 class Mismatch(RuntimeError):
     """The platform did something else than the replay expects."""
 
@@ -87,14 +90,23 @@ class Student(Learner):
     async def _order_and_pay(self, step: str, courses: Sequence[Course], *, tabs: int) -> list[str]:
         orders = [await self._place(f"{step}/{tab}", courses) for tab in range(tabs)]
         checkouts = [await self.check_out(order, self.name, self.email) for order in orders]
-        for order, checkout in zip(orders, checkouts, strict=True):
-            try:
-                await pay_at_the_sandbox(self.client, checkout["pay_url"])
-            except httpx.HTTPStatusError as failure:
-                paid = "paid" in failure.response.text
-                if not (self.journal.resumed and paid):  # else it was paid before we were broken off
-                    raise Mismatch(f"order {order['order_id']} could not be paid: {failure.response.text}") from failure
+        for checkout in checkouts:
+            await self._pay(checkout["pay_url"])
         return [str(order["order_id"]) for order in orders]
+
+    async def _pay(self, pay_url: str) -> None:
+        """Pay once. Where an answer may have been lost, now or before we were broken off, it may be paid already."""
+        uncertain = self.journal.resumed
+        for _ in range(TRIES):
+            try:
+                return await pay_at_the_sandbox(self.client, pay_url)
+            except httpx.TransportError:
+                uncertain = True
+            except httpx.HTTPStatusError as failure:
+                if uncertain and "is paid" in failure.response.text:
+                    return None
+                raise Mismatch(f"{pay_url} could not be paid: {failure.response.text}") from failure
+        raise Mismatch(f"{pay_url} does not answer")
 
     async def _place(self, purpose: str, courses: Sequence[Course]) -> JSON:
         """An order for the version of this presentation.
