@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shared.messaging import parked
 from shared.migrate import migrate
-from shared.service import Process, Service, stop_on_signals
+from shared.service import Process, Service, run_loop, stop_on_signals
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 
@@ -48,7 +48,7 @@ def main(settings: Callable[..., S], build: Callable[[S], Service]) -> None:
         asyncio.run(_parked(service, arguments))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        asyncio.run(_run(service))
+        run_loop(_run(service))
 
 
 async def _run(service: Service) -> None:

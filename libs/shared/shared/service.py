@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapp
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx
 import uvicorn
@@ -20,6 +20,7 @@ from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from starlette.types import ASGIApp
+from uvicorn.loops.auto import auto_loop_factory
 
 from shared import telemetry
 from shared.access import Access, TokenVerifier
@@ -41,6 +42,8 @@ from shared.web.middleware import Telemetry
 from shared.web.problems import Problem
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 STUCK_SECONDS = 60.0
 
@@ -212,6 +215,12 @@ class Process:
                     raise
                 log.warning("the database is down", extra={"error": repr(error)})
             await asyncio.sleep(30)
+
+
+def run_loop(main: Coroutine[None, None, R]) -> R:
+    """As asyncio.run, on the loop uvicorn would choose: uvloop, where there is one, serves a third more."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        return runner.run(main)
 
 
 async def _ending_when_cancelled(part: Callable[[], Coroutine[None, None, None]]) -> None:

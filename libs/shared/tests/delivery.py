@@ -42,7 +42,7 @@ from shared.messaging.inprocess import InProcessBus
 from shared.messaging.message import envelope
 from shared.messaging.outbox import Envelope, Relay, Transport, Wakeup
 from shared.messaging.rabbitmq import DEAD_EXCHANGE, EXCHANGE, Consumer, RabbitMQ
-from shared.service import Process, Service, stop_on_signals
+from shared.service import Process, Service, run_loop, stop_on_signals
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing import AUDIENCE, ISSUER, Issuer
@@ -574,7 +574,7 @@ def _begin(settings: Path, log: Path, crash: str) -> None:
     os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
     reload(crashes)  # reads the environment as it is loaded
     log_as_json("apart")
-    asyncio.run(_run_apart(json.loads(settings.read_text()), settings.parent / "mail"))
+    run_loop(_run_apart(json.loads(settings.read_text()), settings.parent / "mail"))
 
 
 async def _run_apart(given: dict[str, Any], mail: Path) -> None:

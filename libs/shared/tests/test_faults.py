@@ -11,6 +11,7 @@ from delivery import Apart, Station, World, eventually, refund_of, reversed_, wr
 
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
+from shared.access import TokenVerifier
 from shared.events.payments import PaymentReversed
 from shared.ids import new_id
 from shared.messaging import rabbitmq
@@ -18,7 +19,7 @@ from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.rabbitmq import EXCHANGE, WrongTopology, queue_arguments
 from shared.migrate import migrate
 from shared.service import Process
-from shared.testing import Issuer
+from shared.testing import AUDIENCE, ISSUER, Issuer
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
@@ -284,6 +285,38 @@ async def test_a_consumers_database_that_was_killed(bus, stations, broker, tmp_p
             await consumer.database.dispose()
 
 
+async def test_a_service_whose_database_was_restarted_answers_the_first_request(broker, tmp_path):
+    """Connections of before lie dead in the pool; nobody is to meet one."""
+    async with Postgres(tmp_path / "postgres") as server:
+        url = await server.create_role_and_database("payments")
+        await migrate(url, delivery.VERSIONS)
+        issuer = Issuer()
+        process = Process(
+            delivery.service_of(
+                "payments",
+                url,
+                port=delivery.free_port(),
+                verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
+                amqp_url=broker.url,
+                mail_folder=str(tmp_path / "mail"),
+            )
+        )
+        base = f"http://127.0.0.1:{process.service.settings.port}"
+        headers = {"Authorization": f"Bearer {issuer.token('finance')}"}
+        async with delivery.running(process), httpx.AsyncClient(base_url=base, headers=headers) as client:
+            assert (await client.get("/v1/refunds")).status_code == 200
+            await server.kill()
+            away = await client.get("/v1/refunds")
+            assert (away.status_code, away.json()["code"]) == (503, "temporarily_unavailable")
+            assert away.headers["retry-after"]
+            assert (await client.get("/health/ready")).status_code == 503
+            assert (await client.get("/health/live")).status_code == 200
+            await server.start()
+            answers = await asyncio.gather(*(client.get("/v1/refunds") for _ in range(5)))
+            assert [answer.status_code for answer in answers] == [200] * 5
+            assert (await client.get("/health/ready")).status_code == 200
+
+
 # --- our own processes --------------------------------------------------------------------------------------
 
 
@@ -405,7 +438,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations):
 async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(stations, broker, tmp_path):
     await delivery.forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
-    apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=True)
+    apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=reconcile)
     try:
         await apart.start("payments")
         await apart.ready("payments")

