@@ -12,10 +12,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.measuring import Bench, Result
 from shared.service import run_loop
 from shared.telemetry import log_as_json
-
-from bench.measuring import Bench, Result
 
 PARTS = ("messaging", "writes", "reads", "gateway", "badges")
 
@@ -47,7 +46,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="a trial run with a tenth of the work")
     arguments = parser.parse_args()
     # As in production, a JSON line for every request and event, but into nothing.
-    log_as_json("bench", handler=logging.StreamHandler(Path(os.devnull).open("w")))
+    log_as_json("bench", handler=logging.StreamHandler(Path(os.devnull).open("w")))  # noqa: SIM115 - until the end
     results = run_loop(measure(arguments.parts or PARTS, arguments.rounds, short=arguments.short))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     show(results)

@@ -5,6 +5,13 @@ import time
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bench.measuring import Bench, Limit, Result, alternate, percentile, rate
+from bench.store import Effect, make_store, refund
+from embedded.postgres import Postgres
+from embedded.rabbitmq import RabbitMQ as Broker
 from shared.database import Database
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
@@ -13,13 +20,6 @@ from shared.messaging.inbox import Receiver
 from shared.messaging.message import envelope
 from shared.messaging.outbox import Relay
 from shared.messaging.rabbitmq import BATCH, EXCHANGE, PREFETCH, Consumer, RabbitMQ, connect, declare
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from bench.measuring import Bench, Limit, Result, alternate, percentile, rate
-from bench.store import Effect, make_store, refund
-from embedded.postgres import Postgres
-from embedded.rabbitmq import RabbitMQ as Broker
 
 WINDOW = 1000
 
@@ -175,7 +175,7 @@ class Links:
         async def drain() -> None:
             consuming = asyncio.create_task(consumer.run())
             await self.done.wait()
-            while await self._queued():  # until the last batch is acknowledged
+            while await self._queued():  # until the last batch is acknowledged  # noqa: ASYNC110 - the table is asked
                 await asyncio.sleep(0.005)
             consuming.cancel()
             await asyncio.gather(consuming, return_exceptions=True)

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import ClassVar
 from uuid import UUID
 
+from sqlalchemy import MetaData, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from embedded.postgres import Postgres
 from shared.database import Database, TableBase, new_metadata
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging.outbox import Wakeup
 from shared.migrate import migrate
-from sqlalchemy import MetaData, text
-from sqlalchemy.orm import Mapped, mapped_column
-
-from embedded.postgres import Postgres
 
 
 class Base(TableBase):

@@ -8,17 +8,17 @@ from collections.abc import AsyncGenerator
 from importlib.metadata import distribution
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bench.measuring import Bench, Limit, Result, alternate
+from bench.store import Refund, make_store, refund
+from embedded.postgres import Postgres
 from shared.database import Database, connect_driver
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.messaging.message import envelope
 from shared.messaging.outbox import CHANNEL, Wakeup
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from bench.measuring import Bench, Limit, Result, alternate
-from bench.store import Refund, make_store, refund
-from embedded.postgres import Postgres
 
 CLIENTS = 8
 
@@ -63,7 +63,8 @@ class Writes:
             "begin;\n"
             "insert into refunds values (gen_random_uuid(), gen_random_uuid(), 49500);\n"
             "insert into outbox (id, type, partition_key, body) "
-            f"values (gen_random_uuid(), '{RefundRequested.type}', '{event.partition_key}', repeat('x', {len(body)}));\n"
+            f"values (gen_random_uuid(), '{RefundRequested.type}', '{event.partition_key}', "
+            f"repeat('x', {len(body)}));\n"
             "commit;\n"
         )
 
