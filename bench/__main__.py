@@ -29,11 +29,11 @@ async def measure(parts: Sequence[str], rounds: int, *, short: bool) -> list[Res
 
 
 def show(results: Sequence[Result]) -> None:
-    lines = [("subject", "measure", "value", "must", "goal", "", "detail")]
+    lines = [["subject", "measure", "value", "must", "goal", "", "detail"]]
     for result in results:
         sign = "<=" if result.limit.at_most else ">="
         figures = [f"{result.value:.2f}", f"{sign} {result.limit.must:g}", f"{sign} {result.limit.goal:g}"]
-        lines.append((result.subject, result.measure, *figures, result.verdict, result.detail))
+        lines.append([result.subject, result.measure, *figures, result.verdict, result.detail])
     widths = [max(len(line[column]) for line in lines) for column in range(6)]
     for line in lines:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]))

@@ -1,0 +1,108 @@
+"""Other programs a comparison needs: nginx, wrk, a bare FastAPI; and which core each of them gets."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from embedded.process import Process
+
+SERVER_CORE, LOAD_CORE = 0, 1
+CONNECTIONS = 32
+
+Command = Sequence[str | Path]
+
+
+class ProgramMissing(RuntimeError):
+    """A program of the system that a comparison needs is not installed."""
+
+
+def program(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None:
+        raise ProgramMissing(f"{name} is not installed (Debian: apt-get install {name})")
+    return found
+
+
+def on_core(core: int) -> list[str]:
+    """Ties a command to one core where there are two."""
+    return [program("taskset"), "-c", str(core)] if (os.cpu_count() or 1) > 1 else []
+
+
+def tie(process: Process, core: int) -> None:
+    """Tie a running program to one core."""
+    if (os.cpu_count() or 1) > 1:
+        for task in Path(f"/proc/{process.pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {core})
+
+
+@asynccontextmanager
+async def running(command: Command, core: int, log: Path, port: int) -> AsyncGenerator[Process]:
+    """A server on one core, from when it listens until the end."""
+    process = Process([*on_core(core), *command], log=log, env=dict(os.environ), ending=signal.SIGTERM)
+    try:
+        async with asyncio.timeout(60):
+            while not await _listens(port):
+                if not process.running:
+                    raise RuntimeError(f"{command[0]} ended: {process.output()}")
+                await asyncio.sleep(0.05)
+        yield process
+    finally:
+        await process.stop()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def nginx(folder: Path, name: str, port: int, location: str) -> Command:
+    """The command of an nginx with one worker and one location."""
+    home = folder / name
+    home.mkdir()
+    (home / "nginx.conf").write_text(
+        f"daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;\n"
+        "events { worker_connections 512; }\n"
+        f"http {{ access_log off; keepalive_requests 100000000;\n"
+        f"  client_body_temp_path {home}/a; proxy_temp_path {home}/b; fastcgi_temp_path {home}/c;\n"
+        f"  uwsgi_temp_path {home}/d; scgi_temp_path {home}/e;\n"
+        "  upstream behind { server 127.0.0.1:1; keepalive 64; }\n"
+        f"  server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }} }}\n"
+    )
+    return [program("nginx"), "-p", home, "-c", home / "nginx.conf"]
+
+
+def fastapi(body: bytes, folder: Path, port: int) -> Command:
+    """The command of a FastAPI without a database, which answers everything with these bytes."""
+    file = folder / f"body-{port}.json"
+    file.write_bytes(body)
+    return [sys.executable, "-m", "bench.bare", str(port), str(file)]
+
+
+async def wrk(url: str, seconds: int, headers: dict[str, str] | None = None) -> float:
+    """Answers per second. Raises RuntimeError where any of them was none or an error."""
+    named = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+    command = [*on_core(LOAD_CORE), program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *named, url]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    told = output.decode()
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", told)
+    if found is None or "Non-2xx" in told or "Socket errors" in told:
+        raise RuntimeError(told)
+    return float(found[1])
+
+
+def two_kilobytes() -> str:
+    return json.dumps({"items": [{"id": number, "text": "x" * 40} for number in range(30)]})[:2048]
