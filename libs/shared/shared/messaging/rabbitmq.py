@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import aio_pika
+import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
@@ -87,30 +88,32 @@ class RabbitMQ:
     def __init__(self, url: str, service: str, *, timeout_seconds: float = PUBLISH_SECONDS) -> None:
         self._url, self._service, self._timeout = url, service, timeout_seconds
         self._connection: AbstractConnection | None = None
-        self._exchange: aio_pika.abc.AbstractExchange | None = None
+        self._channel: aiormq.abc.AbstractChannel | None = None
 
-    async def _ready(self) -> aio_pika.abc.AbstractExchange:
-        if self._exchange is not None and self._connection is not None and not self._connection.is_closed:
-            return self._exchange
+    async def _ready(self) -> aiormq.abc.AbstractChannel:
+        if self._channel is not None and self._connection is not None and not self._connection.is_closed:
+            return self._channel
         self._connection = await connect(self._url, f"{self._service} relay")
         # Without on_return_raises an unroutable message returns as if it were kept.
         channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
-            self._exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+            await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
         except ChannelPreconditionFailed as error:
             raise WrongTopology(str(error)) from error
-        return self._exchange
+        # The layer below: it takes the bytes as they are, where aio-pika would build an object around each.
+        self._channel = await channel.get_underlay_channel()
+        return self._channel
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                exchange = await self._ready()
+                channel = await self._ready()
         except (*_BROKER_DOWN, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 raise
             await self.close()
             raise TransportDown(repr(error)) from error
-        outcomes = await self._publish_all(exchange, envelopes)
+        outcomes = await self._publish_all(channel, envelopes)
         crash_point("relay_published")
         errors = [None if outcome is None else repr(outcome) for outcome in outcomes]
         if any(isinstance(o, BaseException) and not isinstance(o, _REFUSED) for o in outcomes):
@@ -121,10 +124,10 @@ class RabbitMQ:
         return errors
 
     async def _publish_all(
-        self, exchange: aio_pika.abc.AbstractExchange, envelopes: Sequence[Envelope]
+        self, channel: aiormq.abc.AbstractChannel, envelopes: Sequence[Envelope]
     ) -> list[BaseException | None]:
         """What became of each. One time-out for all: one each would cost as much as a tenth of the publishing."""
-        tasks = [asyncio.ensure_future(self._publish(exchange, envelope)) for envelope in envelopes]
+        tasks = [asyncio.ensure_future(self._publish(channel, envelope)) for envelope in envelopes]
         try:
             async with asyncio.timeout(self._timeout):
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -132,18 +135,22 @@ class RabbitMQ:
             await asyncio.gather(*tasks, return_exceptions=True)
         return [TimeoutError() if task.cancelled() else task.exception() for task in tasks]
 
-    async def _publish(self, exchange: aio_pika.abc.AbstractExchange, envelope: Envelope) -> None:
-        message = aio_pika.Message(
+    async def _publish(self, channel: aiormq.abc.AbstractChannel, envelope: Envelope) -> None:
+        await channel.basic_publish(
             envelope.body,
-            message_id=envelope.id,
-            type=envelope.type,
-            content_type="application/cloudevents+json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            exchange=EXCHANGE,
+            routing_key=envelope.type,
+            properties=aiormq.spec.Basic.Properties(
+                message_id=envelope.id,
+                message_type=envelope.type,
+                content_type="application/cloudevents+json",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            ),
+            mandatory=envelope.heard,
         )
-        await exchange.publish(message, routing_key=envelope.type, mandatory=envelope.heard)
 
     async def close(self) -> None:
-        connection, self._connection, self._exchange = self._connection, None, None
+        connection, self._connection, self._channel = self._connection, None, None
         if connection is None:
             return
         try:
