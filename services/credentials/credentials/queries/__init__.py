@@ -1,0 +1,37 @@
+"""Reads longer than a primary-key look-up."""
+
+from credentials.queries.issued import (
+    achievement_of,
+    active_key,
+    award_states,
+    badge_names,
+    badges_of,
+    latest_transcript,
+    places_taken,
+    published_keys,
+    revoked_counts,
+    revoked_places,
+    unsigned_badges,
+)
+from credentials.queries.records import Line, Record, allocations_of, awards_query, is_on_hold, pending_of, record_of
+
+__all__ = [
+    "Line",
+    "Record",
+    "achievement_of",
+    "active_key",
+    "allocations_of",
+    "award_states",
+    "awards_query",
+    "badge_names",
+    "badges_of",
+    "is_on_hold",
+    "latest_transcript",
+    "pending_of",
+    "places_taken",
+    "published_keys",
+    "record_of",
+    "revoked_counts",
+    "revoked_places",
+    "unsigned_badges",
+]

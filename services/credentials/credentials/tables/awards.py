@@ -1,0 +1,48 @@
+"""Awards and the credit they stand on."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class Award(Base):
+    """Claimed, then conferred or lapsed; once conferred it may be superseded. `mean` is exact, as a fraction."""
+
+    __tablename__ = "awards"
+
+    award_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    level: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    rule: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    regulations_version: Mapped[str] = mapped_column(Text)
+    credits: Mapped[int]
+    mean: Mapped[str | None] = mapped_column(Text)
+    mark: Mapped[int | None]
+    classification: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    claimed_at: Mapped[datetime]
+    reserved_until: Mapped[datetime]
+    conferred_at: Mapped[datetime | None]
+    conferred_by: Mapped[str | None] = mapped_column(Text)
+    certificate_number: Mapped[str | None] = mapped_column(Text)
+    superseded_by: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
+    superseded_at: Mapped[datetime | None]
+    under_review_since: Mapped[datetime | None]
+    """Credit it stands on was revoked; a person decides what follows."""
+
+
+class Allocation(Base):
+    """Which credit an award stands on. The database lets a credit stand under one live award a level."""
+
+    __tablename__ = "allocations"
+
+    award_id: Mapped[UUID] = mapped_column(ForeignKey("awards.award_id"), primary_key=True)
+    credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"), primary_key=True)
+    level: Mapped[str] = mapped_column(Text)
+    live: Mapped[bool]

@@ -1,0 +1,135 @@
+"""Facts: kept as they came and never changed; all else is derived from them."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class Learner(Base):
+    __tablename__ = "learners"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name_version: Mapped[int]
+    registered_at: Mapped[datetime]
+
+
+class Achievement(Base):
+    """What a badge recognises: a frozen course version, or a title awarded under one version of the regulations."""
+
+    __tablename__ = "achievements"
+
+    achievement_id: Mapped[UUID] = mapped_column(primary_key=True)
+    course_id: Mapped[UUID | None]
+    kind: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    code: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    criteria: Mapped[str] = mapped_column(Text)
+    credits: Mapped[int]
+    level: Mapped[int]
+    skills: Mapped[dict[str, Any]]  # Any: JSON, {"items": [{name, framework, url}]}
+
+
+class SubjectName(Base):
+    """The award name of a subject from an instant on."""
+
+    __tablename__ = "subject_names"
+
+    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
+    effective_from: Mapped[datetime] = mapped_column(primary_key=True)
+    award_name: Mapped[str] = mapped_column(Text)
+
+
+class Pin(Base):
+    """The regulations a learner enrolled under: they may claim by those or by the ones in force."""
+
+    __tablename__ = "pins"
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    regulations_version: Mapped[str] = mapped_column(Text)
+    activated_at: Mapped[datetime]
+
+
+class Result(Base):
+    """The latest released result of a submission. A pass that no board has ratified counts for nothing."""
+
+    __tablename__ = "results"
+
+    submission_id: Mapped[UUID] = mapped_column(primary_key=True)
+    enrolment_id: Mapped[UUID]
+    learner_id: Mapped[UUID]
+    course_id: Mapped[UUID]
+    course_version_id: Mapped[UUID]
+    family: Mapped[str] = mapped_column(Text)
+    mark: Mapped[Decimal]
+    passed: Mapped[bool]
+    released_at: Mapped[datetime]
+
+
+class Voiding(Base):
+    """A submission that never counted: its result, whenever that arrives, is nobody's pending credit."""
+
+    __tablename__ = "voidings"
+
+    submission_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    voided_at: Mapped[datetime]
+
+
+class Credit(Base):
+    """A line of the ledger: what a board gave. `subject_name` is as at that day; lines are never changed."""
+
+    __tablename__ = "credits"
+
+    credit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    enrolment_id: Mapped[UUID]
+    submission_id: Mapped[UUID]
+    course_id: Mapped[UUID]
+    course_version_id: Mapped[UUID]
+    course_code: Mapped[str] = mapped_column(Text)
+    course_title: Mapped[str] = mapped_column(Text)
+    family: Mapped[str] = mapped_column(Text)
+    subject_id: Mapped[UUID]
+    subject_name: Mapped[str] = mapped_column(Text)
+    credits: Mapped[int]
+    level: Mapped[int]
+    mark: Mapped[Decimal]
+    attempt_no: Mapped[int]
+    source: Mapped[str] = mapped_column(Text)
+    board_id: Mapped[UUID]
+    regulations_version: Mapped[str] = mapped_column(Text)
+    ratified_at: Mapped[datetime]
+
+
+class Revocation(Base):
+    """A board took a credit away. It may arrive before the credit does."""
+
+    __tablename__ = "revocations"
+
+    credit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    reason_code: Mapped[str] = mapped_column(Text)
+    board_id: Mapped[UUID]
+    revoked_at: Mapped[datetime]
+
+
+class Payment(Base):
+    """When an order's money was last known to be gone, and when to be there.
+
+    While it is gone the learner claims nothing; ratified credit stays.
+    """
+
+    __tablename__ = "payments"
+
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    reversed_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
