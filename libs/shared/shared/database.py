@@ -46,12 +46,19 @@ def is_database_down(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.PostgresError)
 
 
+def is_contention(error: BaseException) -> bool:
+    """Whether a statement failed only because others were at work on the same rows (lock time-out, deadlock)."""
+    state: object = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    return isinstance(state, str) and (state == _LOCK_TIMEOUT or state[:2] == _ROLLED_BACK)
+
+
 def is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-_AWAY = {"08", "40", "53", "57"}  # connection exception, rollback (deadlock), insufficient resources, intervention
+_ROLLED_BACK = "40"  # serialization failure, deadlock
+_AWAY = {"08", _ROLLED_BACK, "53", "57"}  # connection exception, insufficient resources, operator intervention
 _STATEMENT_TIMEOUT = "57014"
 _LOCK_TIMEOUT = "55P03"
 

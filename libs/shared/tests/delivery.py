@@ -188,6 +188,11 @@ async def _slow(session: AsyncSession, requested: RefundRequested) -> None:
     await asyncio.sleep(0.2)
 
 
+async def _slower_than_a_lock(session: AsyncSession, requested: RefundRequested) -> None:
+    """Longer than the role's lock_timeout of a second."""
+    await asyncio.sleep(2)
+
+
 async def _wait_for_payment(session: AsyncSession, requested: RefundRequested) -> None:
     if await session.get(PaymentFact, (requested.order_id, PaymentConfirmed.type)) is None:
         raise NotYet("the payment is not confirmed yet")
@@ -202,6 +207,7 @@ MISBEHAVIOUR = {
     "hang": _hang,
     "kill": _kill,
     "slow": _slow,
+    "slower_than_a_lock": _slower_than_a_lock,
     "before_payment": _wait_for_payment,
 }
 """What a handler does wrong, by the event's reason code."""

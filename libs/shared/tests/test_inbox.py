@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from datetime import timedelta
 
 import delivery
@@ -9,6 +10,7 @@ import pytest
 from delivery import HASTY, body_of, eventually, refund_of
 from sqlalchemy import text
 
+from shared.database import take_turns
 from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, NotYet, inbox, parked, publish
@@ -67,6 +69,54 @@ async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolme
     await other.database.dispose()
     assert await enrolment.effects() == 50
     assert await enrolment.one("select count(*) from inbox_retry") == 0
+
+
+async def test_who_finds_another_at_it_for_long_comes_back_without_having_used_up_a_try(enrolment, caplog):
+    """The other delivery holds its claim, then fails: this one must still have its effect."""
+    event = refund_of()
+    body = body_of(event)
+    message = enrolment.receiver.inbox.read(body)
+    async with enrolment.database.messages() as other:
+        await inbox.claim(other, [message])
+        await enrolment.receiver.take([body])
+        assert await enrolment.all("select attempt, waiting from inbox_retry") == [(0, True)]
+        await asyncio.sleep(HASTY.waiting_seconds)
+        assert await enrolment.receiver.retry_one()  # and is in the other's way again
+        assert await enrolment.all("select attempt, waiting from inbox_retry") == [(0, True)]
+        await other.rollback()
+    await settle(enrolment)
+    assert await enrolment.effects(event) == 1
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_retry_that_finds_another_at_it_is_not_counted(enrolment):
+    async def fail(session, event):
+        raise ZeroDivisionError
+
+    receiver = hearing(fail, enrolment)
+    message = receiver.inbox.read(body_of(refund_of()))
+    await receiver.take([message.body])
+    async with enrolment.database.messages() as other:
+        await inbox.claim(other, [message])
+        await asyncio.sleep(HASTY.delays_seconds[0])
+        assert await receiver.retry_one()
+        assert await enrolment.all("select attempt, waiting from inbox_retry") == [(1, False)]
+        await other.rollback()
+
+
+async def test_a_lock_held_by_others_is_no_fault_of_the_handler(enrolment, caplog):
+    async def wait_for_turn(session, event):
+        await take_turns(session, "learner")
+        await write_effect(session, event)
+
+    receiver, event = hearing(wait_for_turn, enrolment), refund_of()
+    async with enrolment.database.transaction() as other:
+        await take_turns(other, "learner")
+        await receiver.take([body_of(event)])
+    assert await enrolment.all("select attempt, waiting from inbox_retry") == [(1, False)]
+    await settle(enrolment, receiver)
+    assert await enrolment.effects(event) == 1
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_a_handler_that_hangs_is_put_off_so_that_the_queue_flows_on(enrolment, monkeypatch):

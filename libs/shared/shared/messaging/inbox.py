@@ -1,7 +1,8 @@
 """From the transport to the effect: an event is claimed, handled and recorded in one transaction.
 
 Inserting the event's key is the claim: of two deliveries at once the second waits for the first and then
-finds the key taken. Handlers stand any order and any number of duplicates.
+finds the key taken; where the first takes long, the second is put off. Handlers stand any order and any number
+of duplicates.
 """
 
 import asyncio
@@ -14,11 +15,12 @@ from uuid import UUID
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, is_database_down
+from shared.database import Database, is_contention, is_database_down
 from shared.events import Event
 from shared.messaging.message import Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
@@ -37,6 +39,10 @@ LONGEST_SECONDS: Final = 8.0
 
 class NotYet(Exception):
     """The handler cannot go on until another event arrives; it is tried again later, patiently."""
+
+
+class InHand(Exception):
+    """Another delivery of this event has been at it for longer than the database lets us wait. Nothing is wrong."""
 
 
 class Inbox:
@@ -195,14 +201,15 @@ class Receiver:
 
     async def _put_off(self, message: Message, error: Exception) -> None:
         """Keep the message in the database until it is due again, so that the queue flows on."""
-        waiting = isinstance(error, NotYet)
+        waiting = isinstance(error, NotYet | InHand)
+        fault = not waiting and not is_contention(error)
         log.log(
-            logging.INFO if waiting else logging.ERROR,
+            logging.ERROR if fault else logging.INFO,
             "event put off",
             extra={"event": str(message.id), "type": message.type, "error": repr(error)},
-            exc_info=None if waiting else error,
+            exc_info=error if fault else None,
         )
-        delay = self.policy.waiting_seconds if waiting else self.policy.delays_seconds[0]
+        delay = self.policy.waiting_seconds if isinstance(error, NotYet) else self.policy.delays_seconds[0]
         async with self.database.transaction() as session:
             await session.execute(
                 insert(Retry)
@@ -309,7 +316,9 @@ class Receiver:
                 row = await session.get(Retry, (due.source, due.id), with_for_update=True)
                 if row is not None:
                     row.last_error = printable(repr(error))
-                    if row.waiting and not isinstance(error, NotYet):
+                    if isinstance(error, InHand):
+                        row.attempt -= not row.waiting  # it was not tried
+                    elif row.waiting and not isinstance(error, NotYet):
                         row.waiting, row.attempt = False, 1
             return
         if claimed:
@@ -338,16 +347,24 @@ _FREE: Final = """
 
 
 async def claim(session: AsyncSession, messages: Sequence[Message], where: str = "") -> set[Key]:
-    """Insert the keys in a fixed order (two receivers at once must not deadlock); the ones that were new."""
-    inserted = await session.execute(
-        text(_CLAIM.format(where=where)),
-        {
-            "sources": [message.source for message in messages],
-            "ids": [message.id for message in messages],
-            "types": [message.type for message in messages],
-            "sums": [message.sha256 for message in messages],
-        },
-    )
+    """Insert the keys in a fixed order (two receivers at once must not deadlock); the ones that were new.
+
+    Raises InHand.
+    """
+    try:
+        inserted = await session.execute(
+            text(_CLAIM.format(where=where)),
+            {
+                "sources": [message.source for message in messages],
+                "ids": [message.id for message in messages],
+                "types": [message.type for message in messages],
+                "sums": [message.sha256 for message in messages],
+            },
+        )
+    except DBAPIError as error:
+        if is_contention(error):
+            raise InHand("another delivery is at it") from error
+        raise
     return {(row.source, row.id) for row in inserted}
 
 

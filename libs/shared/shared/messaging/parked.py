@@ -31,7 +31,7 @@ async def redrive(
 ) -> bool:
     """Handle a parked message now, in one transaction; `body` is a mended one.
 
-    False where it had been handled meanwhile by another delivery. Raises AlreadyResolved, Unreadable, and
+    False where it had been handled meanwhile by another delivery. Raises AlreadyResolved, Unreadable, InHand, and
     whatever the handler raises: then nothing has changed.
     """
     async with database.transaction() as session:
