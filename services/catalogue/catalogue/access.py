@@ -23,4 +23,8 @@ ACCESS: Access = {
     "withdraw_course": EDITORS,
     "set_price": EDITORS,
     "list_prices": EDITORS,
+    "create_programme": EDITORS,
+    "publish_programme": EDITORS,
+    "list_programmes": anyone(),
+    "read_programme": anyone(),
 }

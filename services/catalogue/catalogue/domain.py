@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from shared.errors import Conflict, Invalid, PreconditionFailed, Refusal
 from shared.regulations import Versions
@@ -111,6 +112,44 @@ class PriceInThePast(Conflict):
 
 RESERVED_SLUGS: Final = frozenset({"drafts"})
 """Course addresses that the API uses itself."""
+
+
+class ProgrammeCodeTaken(Conflict):
+    """A partner's programmes are told apart by their codes."""
+
+
+class ModuleMappedTwice(Invalid):
+    """A course version counts as one module of a programme."""
+
+
+class ModuleDatesOutOfOrder(Invalid):
+    """A mapping ends after it begins."""
+
+
+class UnknownCourseVersion(Invalid):
+    """Only a published course version can be mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleText:
+    """That a course version counts for so many credits as a module of a programme, from when, until when."""
+
+    course_version_id: UUID
+    module_code: str
+    module_title: str
+    credits: int
+    valid_from: datetime
+    valid_until: datetime | None
+    decided_by: str
+
+
+def check_map(modules: Sequence[ModuleText]) -> None:
+    """Raises ModuleMappedTwice, ModuleDatesOutOfOrder."""
+    if len({module.course_version_id for module in modules}) != len(modules):
+        raise ModuleMappedTwice("a course version counts as one module of a programme")
+    for module in modules:
+        if module.valid_until is not None and module.valid_until <= module.valid_from:
+            raise ModuleDatesOutOfOrder(f"{module.module_code} ends before it begins")
 
 
 @dataclass(frozen=True, slots=True)

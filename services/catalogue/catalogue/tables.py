@@ -108,3 +108,44 @@ class Price(Base):
     valid_from: Mapped[datetime]
     set_at: Mapped[datetime]
     set_by: Mapped[str] = mapped_column(Text)
+
+
+class Programme(Base):
+    """A degree programme of a partner that takes in credit. `client_id` is the partner's client at the gateway."""
+
+    __tablename__ = "programmes"
+
+    programme_id: Mapped[UUID] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(Text)
+    institution: Mapped[str] = mapped_column(Text)
+    code: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class ProgrammeMap(Base):
+    """One frozen version of what a programme takes in; the latest one is in use. The ceiling is in credits."""
+
+    __tablename__ = "programme_maps"
+
+    programme_id: Mapped[UUID] = mapped_column(ForeignKey("programmes.programme_id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    ceiling_credits: Mapped[int]
+    published_at: Mapped[datetime]
+    published_by: Mapped[str] = mapped_column(Text)
+
+
+class ProgrammeModule(Base):
+    """That a course version counts as a module of the programme, from when until when, and who decided it."""
+
+    __tablename__ = "programme_modules"
+
+    programme_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"), primary_key=True)
+    module_code: Mapped[str] = mapped_column(Text)
+    module_title: Mapped[str] = mapped_column(Text)
+    credits: Mapped[int]
+    valid_from: Mapped[datetime]
+    valid_until: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(Text)

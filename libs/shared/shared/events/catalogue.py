@@ -108,3 +108,31 @@ class SubjectRenamed(Event, type="catalogue.subject.renamed.v1", subject="subjec
     subject_id: UUID
     award_name: str
     effective_from: Instant
+
+
+class ProgrammeModule(Fact):
+    """A course version counts for so many credits as this module of the programme, within these dates."""
+
+    course_id: UUID
+    course_version_id: UUID
+    module_code: str
+    module_title: str
+    credits: int
+    valid_from: Instant
+    valid_until: Instant | None = None
+    decided_by: str
+
+
+class ProgrammePublished(Event, type="catalogue.programme.published.v1", subject="programme_id"):
+    """What a partner's degree programme takes in, as a whole; a higher `version` replaces a lower one."""
+
+    programme_id: UUID
+    version: int
+    client_id: str
+    """The partner who decides on transfers into it."""
+    institution_name: str
+    code: str
+    title: str
+    ceiling_credits: int
+    modules: tuple[ProgrammeModule, ...]
+    published_at: Instant

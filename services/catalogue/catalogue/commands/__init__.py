@@ -8,13 +8,16 @@ from catalogue.commands.courses import (
     start_version,
     withdraw_course,
 )
+from catalogue.commands.programmes import create_programme, publish_programme
 from catalogue.commands.reference import create_institution, create_subject, rename_subject
 
 __all__ = [
     "create_course",
     "create_institution",
+    "create_programme",
     "create_subject",
     "publish_course",
+    "publish_programme",
     "rename_subject",
     "revise_draft",
     "set_price",

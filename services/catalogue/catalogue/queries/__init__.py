@@ -1,6 +1,7 @@
 """Reads: editors' rows, and the public's ready-made bytes."""
 
 from catalogue.queries.listings import Search, find_courses, find_page
+from catalogue.queries.programmes import map_in_use, module_text, modules_of, present_map, published_programmes
 from catalogue.queries.rows import (
     course_by_slug,
     course_ids_of_subject,
@@ -20,7 +21,12 @@ __all__ = [
     "drafts",
     "find_courses",
     "find_page",
+    "map_in_use",
+    "module_text",
+    "modules_of",
+    "present_map",
     "prices_of",
+    "published_programmes",
     "text_of",
     "units_of",
     "version_of",
