@@ -251,6 +251,37 @@ async def test_a_callback_is_tried_three_times_more(desk, answers, told):
     assert (desk.told(), list(desk.sandbox.books.all("delivery"))) == (told, [])
 
 
+async def test_one_payments_callbacks_go_in_turn_a_copy_at_the_same_time_and_other_payments_beside_it(tmp_path):
+    """Sent together they would queue up on the order's lock; a copy is there to come at the same time."""
+    async with made(tmp_path / "provider.sqlite") as desk:
+        under_way: list[tuple[str, str]] = []
+        seen: list[list[tuple[str, str]]] = []
+
+        async def hear(request: httpx.Request) -> httpx.Response:
+            event = json.loads(request.content)
+            this = (event["data"]["payment_id"], event["event_type"])
+            under_way.append(this)
+            seen.append(list(under_way))
+            await asyncio.sleep(0.02)
+            under_way.remove(this)
+            return httpx.Response(200)
+
+        await desk.sandbox.http.aclose()
+        desk.sandbox.http = httpx.AsyncClient(transport=httpx.MockTransport(hear))
+        await desk.client.put("/control/callbacks", json={"copies": 2})
+        running = asyncio.create_task(desk.sandbox.run())
+        payments = [
+            (await desk.client.post(f"/control/pay/{await desk.open()}", json={})).json()["payment_id"] for _ in "12"
+        ]
+        while desk.sandbox.books.get("payment", payments[1])["status"] != "processed" or len(seen) < 8:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        running.cancel()
+    for payment in payments:
+        assert all(len({event for id_, event in moment if id_ == payment}) <= 1 for moment in seen)
+    assert any([moment.count(one) == 2 for moment in seen for one in moment])
+    assert any(len({id_ for id_, _ in moment}) == 2 for moment in seen)
+
+
 async def test_callbacks_can_be_lost_doubled_held_and_turned_around(desk):
     async def disturb(**how: Any) -> None:
         (await desk.client.put("/control/callbacks", json=how)).raise_for_status()

@@ -8,6 +8,7 @@ import heapq
 import json
 import secrets
 from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -42,6 +43,7 @@ class Sandbox:
         self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self._at_once = asyncio.Semaphore(20)
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
         self._resume()
 
     # sessions
@@ -225,19 +227,20 @@ class Sandbox:
         if not url or self.callbacks.mode == "drop":
             return
         event = {"event_type": event_type, "event_date": stamp(at), "event_resource": resource, "data": data}
-        for _ in range(self.callbacks.copies):
-            delivery: Record = {
-                "id": secrets.token_hex(8),
-                "number": self._next(),
-                "url": url,
-                "body": json.dumps(event, separators=(",", ":")),
-                "tries": 0,
-                "held": self.callbacks.mode == "hold",
-                "due_at": stamp(self.clock() + timedelta(seconds=self.callbacks.delay_seconds)),
-            }
-            self.books.put("delivery", delivery["id"], delivery)
-            if not delivery["held"]:
-                self._note(delivery["due_at"], "delivery", delivery["id"])
+        delivery: Record = {
+            "id": secrets.token_hex(8),
+            "number": self._next(),
+            "payment_id": data["payment_id"],
+            "url": url,
+            "body": json.dumps(event, separators=(",", ":")),
+            "copies": self.callbacks.copies,
+            "tries": 0,
+            "held": self.callbacks.mode == "hold",
+            "due_at": stamp(self.clock() + timedelta(seconds=self.callbacks.delay_seconds)),
+        }
+        self.books.put("delivery", delivery["id"], delivery)
+        if not delivery["held"]:
+            self._note(delivery["due_at"], "delivery", delivery["id"])
 
     def release(self, *, newest_first: bool) -> int:
         """Send what was held back; one after the other by an instant, so that the order is the one asked for."""
@@ -250,14 +253,17 @@ class Sandbox:
             delivery["held"] = False
             self.books.put("delivery", delivery["id"], delivery)
             self._note(stamp(self.clock()), "delivery", delivery["id"])
-        return len(held)
+        return sum(one["copies"] for one in held)
 
     async def _deliver(self, id_: str) -> None:
         delivery = self.books.get("delivery", id_)
         if delivery is None:
             return
-        async with self._at_once:
-            delivered = await self._post(delivery["url"], delivery["body"].encode())
+        url, body = delivery["url"], delivery["body"].encode()
+        # One payment's callbacks in turn: sent together they queue up on the receiver's lock. Copies are there to
+        # come together.
+        async with self._turns.setdefault(delivery["payment_id"], asyncio.Lock()), self._at_once:
+            delivered = all(await asyncio.gather(*(self._post(url, body) for _ in range(delivery["copies"]))))
         tries: int = delivery["tries"]
         if delivered or tries >= len(self.settings.retry_seconds):
             self.books.remove("delivery", id_)
