@@ -278,7 +278,7 @@ async def test_one_payments_callbacks_go_in_turn_a_copy_at_the_same_time_and_oth
         running.cancel()
     for payment in payments:
         assert all(len({event for id_, event in moment if id_ == payment}) <= 1 for moment in seen)
-    assert any([moment.count(one) == 2 for moment in seen for one in moment])
+    assert any(moment.count(one) == 2 for moment in seen for one in moment)
     assert any(len({id_ for id_, _ in moment}) == 2 for moment in seen)
 
 
