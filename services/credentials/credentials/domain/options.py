@@ -1,18 +1,18 @@
 """What a learner may claim: every title some selection of their credit gives, and the best selection for it.
 
-Complete over all selections without listing them: the patterns of a level (titles.py) are finite, and for
-each the best credit is found by taking it in order of preference. Source: academic rules §3.2-3.4.
+External credit has no mark and comes last in the order of preference, so the best selection for a title
+(fillings.py) is also the one with the least of it. Source: academic rules §3.2-3.4.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import combinations
 
 from credentials.domain.classification import Classification, classify
 from credentials.domain.credit import Credit, countable, preference
+from credentials.domain.fillings import Filling, by_name, fillings, most_external
 from credentials.domain.regulations import Level, Regulations
-from credentials.domain.titles import Pattern, Title, alphabetical, entitle, patterns, title_of
+from credentials.domain.titles import Title, alphabetical, title_of
 from shared.errors import Conflict, Invalid
 
 
@@ -100,7 +100,7 @@ def select(
     Raises WrongSelection, NotAvailable, TitleAlreadyHeld.
     """
     available = {
-        credit.id: credit for credit in _available(level, countable(held, regulations).credits, awards, regulations)
+        credit.id: credit for credit in available_at(level, countable(held, regulations).credits, awards, regulations)
     }
     if len(set(credit_ids)) != len(credit_ids):
         raise WrongSelection("a credit counts once")
@@ -110,11 +110,11 @@ def select(
     total = sum(credit.credits for credit in selection)
     if total != level.credits:
         raise WrongSelection(f"{level.label} takes exactly {level.credits} credits, not {total}")
-    if not _within_external_ceiling(selection, level, regulations):
+    if sum(credit.external for credit in selection) > most_external(level, regulations):
         raise WrongSelection("too much of this is credit from elsewhere")
-    modules = _by_subject(selection)
+    modules = by_name(selection)
     title = title_of(modules, level, regulations)
-    if title.text in _titles_held(level, awards):
+    if title.text in titles_held(level, awards):
         raise TitleAlreadyHeld(f"{title.text} is already held")
     return _option(
         title,
@@ -130,84 +130,31 @@ def select(
 def _options_at(
     level: Level, counted: Sequence[Credit], awards: Sequence[Award], regulations: Regulations
 ) -> Iterator[Option]:
-    available = _available(level, counted, awards, regulations)
+    available = available_at(level, counted, awards, regulations)
     if sum(credit.credits for credit in available) < level.credits:
         return
-    best: dict[str, tuple[Title, Mapping[str, int], list[Credit], Decimal]] = {}
-    for pattern in patterns(level, regulations):
-        for selection in _fill(pattern, available, level, regulations):
-            modules = _by_subject(selection)
-            title = entitle(pattern.rule, pattern.rank, modules, level)
-            weight = sum((credit.weight for credit in selection), Decimal(0))
-            known = best.get(title.text)
-            if known is None or _order(title, selection, weight) < _order(known[0], known[2], known[3]):
-                best[title.text] = (title, modules, selection, weight)
-    known_titles = _titles_held(level, awards)
-    for text, (title, modules, selection, _) in best.items():
-        if text not in known_titles:
-            yield _option(
-                title,
-                modules=modules,
-                selection=selection,
-                level=level,
-                available=available,
-                awards=awards,
-                regulations=regulations,
-            )
+    known_titles = titles_held(level, awards)
+    best: dict[str, tuple[Filling, Decimal]] = {}
+    for filling in fillings(available, level, regulations, wanted=lambda title: title.text not in known_titles):
+        weight = sum((credit.weight for credit in filling.selection), Decimal(0))
+        known = best.get(filling.title.text)
+        if known is None or _order(filling, weight) < _order(*known):
+            best[filling.title.text] = (filling, weight)
+    for filling, _ in best.values():
+        yield _option(
+            filling.title,
+            modules=filling.modules,
+            selection=filling.selection,
+            level=level,
+            available=available,
+            awards=awards,
+            regulations=regulations,
+        )
 
 
-def _order(title: Title, selection: Sequence[Credit], weight: Decimal) -> tuple[Decimal, int, list[tuple[object, ...]]]:
+def _order(filling: Filling, weight: Decimal) -> tuple[Decimal, int, list[tuple[object, ...]]]:
     """Of two selections for one title: best marks, then the plainer rule, then the earliest passes."""
-    return (-weight, title.rank, sorted((credit.passed_at, credit.id) for credit in selection))
-
-
-def _fill(
-    pattern: Pattern, available: Sequence[Credit], level: Level, regulations: Regulations
-) -> Iterator[list[Credit]]:
-    """For each choice of subjects a pattern leaves open, the best credit that fills it, if any does.
-
-    Taking credit in order of preference is best: the tops of the best `others` subjects are in some best
-    filling (any other top could be exchanged for one of them), and what remains is bounded subject by subject
-    alone. External credit has no mark and comes last: the best filling is also the one with the least of it.
-    """
-    modules = level.credits // regulations.module_credits
-    by_subject: dict[str, list[Credit]] = {}
-    for credit in available:
-        by_subject.setdefault(str(credit.subject), []).append(credit)
-    for largest, of_largest in by_subject.items():
-        if len(of_largest) < pattern.largest:
-            continue
-        others = [subject for subject in by_subject if subject != largest]
-        choices = [tuple(others)] if pattern.or_more else combinations(others, pattern.others)
-        for choice in choices:
-            rest = _take(modules - pattern.largest, pattern.others, pattern.largest, choice, available)
-            if rest is not None:
-                selection = of_largest[: pattern.largest] + rest
-                if _within_external_ceiling(selection, level, regulations):
-                    yield selection
-
-
-def _take(
-    modules: int, at_least: int, at_most_each: int, subjects: Sequence[str], available: Sequence[Credit]
-) -> list[Credit] | None:
-    """The best modules from at least so many of the subjects, none giving more than its bound."""
-    taken: dict[str, Credit] = {}
-    used = dict.fromkeys(subjects, 0)
-    distinct = 0
-    for credit in available:
-        subject = str(credit.subject)
-        if distinct < at_least and used.get(subject) == 0:
-            taken[credit.id] = credit
-            used[subject] = 1
-            distinct += 1
-    for credit in available:
-        if len(taken) >= modules:
-            break
-        subject = str(credit.subject)
-        if credit.id not in taken and used.get(subject, at_most_each) < at_most_each:
-            taken[credit.id] = credit
-            used[subject] += 1
-    return list(taken.values()) if len(taken) == modules and distinct >= at_least else None
+    return (-weight, filling.title.rank, sorted((credit.passed_at, credit.id) for credit in filling.selection))
 
 
 def _option(
@@ -243,7 +190,7 @@ def _option(
     )
 
 
-def _available(
+def available_at(
     level: Level, counted: Sequence[Credit], awards: Sequence[Award], regulations: Regulations
 ) -> list[Credit]:
     """Credit counts once a level, and what made a higher award makes no lower one."""
@@ -254,17 +201,5 @@ def _available(
     return [credit for credit in counted if credit.id not in used]
 
 
-def _titles_held(level: Level, awards: Sequence[Award]) -> set[str]:
+def titles_held(level: Level, awards: Sequence[Award]) -> set[str]:
     return {award.title for award in awards if award.level == level.code}
-
-
-def _within_external_ceiling(selection: Sequence[Credit], level: Level, regulations: Regulations) -> bool:
-    external = sum(credit.credits for credit in selection if credit.external)
-    return external <= regulations.external_max_share * level.credits
-
-
-def _by_subject(selection: Sequence[Credit]) -> dict[str, int]:
-    modules: dict[str, int] = {}
-    for credit in selection:
-        modules[str(credit.subject)] = modules.get(str(credit.subject), 0) + 1
-    return modules
