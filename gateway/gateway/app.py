@@ -116,7 +116,7 @@ class _Door:
             public_url=settings.public_url,
             release=settings.release,
         )
-        self.journal = Journal(write_to_log, release=settings.release)
+        self.journal = Journal(write_to_log, release=settings.release, secret_prefixes=self.routes.secret_prefixes())
         proxy = Proxy(
             routes=self.routes,
             upstreams=self.upstreams,

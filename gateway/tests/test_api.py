@@ -439,3 +439,15 @@ async def test_hashing_refuses_rather_than_queue_for_ever():
                 pass
     async with hashing.turn():
         assert (await hashing.make(PASSWORD)).startswith("$argon2id$")
+
+
+async def test_partners_are_made_known_when_they_come_and_go(partnership, session):
+    from shared.events.gateway import PartnerClosed, PartnerRegistered
+
+    client, headers, partner = partnership
+    for _ in range(2):
+        await client.delete(f"/v1/partners/{partner['client_id']}", headers=headers)
+    told = [event for event in await published(session) if isinstance(event, PartnerRegistered | PartnerClosed)]
+    assert [type(event).__name__ for event in told] == ["PartnerRegistered", "PartnerClosed"]
+    assert (told[0].client_id, told[0].name) == (partner["client_id"], "Example University")
+    assert told[0].scopes == ("transcripts:read", "transfers:decide")

@@ -12,7 +12,9 @@ from gateway.domain.sessions import fingerprint
 from gateway.tables import Partner, PartnerSecret
 from gateway.tokens import Minter
 from shared.database import fetch, now
+from shared.events.gateway import PartnerClosed, PartnerRegistered
 from shared.ids import new_id
+from shared.messaging import publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,15 @@ async def register_partner(session: AsyncSession, name: str, scopes: Iterable[st
     )
     session.add(partner)
     await session.flush()
+    publish(
+        session,
+        PartnerRegistered(
+            client_id=partner.client_id,
+            name=name,
+            scopes=tuple(partner.scopes),
+            registered_at=partner.registered_at,
+        ),
+    )
     return partner, await add_secret(session, partner.client_id)
 
 
@@ -74,7 +85,9 @@ async def withdraw_secret(session: AsyncSession, client_id: str, prefix: str) ->
 async def close_partner(session: AsyncSession, client_id: str) -> Partner:
     """No more tokens; those given end within minutes. Closing twice is closing once."""
     partner = await fetch(session, Partner, client_id, lock=True)
-    partner.closed_at = partner.closed_at or now(session)
+    if partner.closed_at is None:
+        at = partner.closed_at = now(session)
+        publish(session, PartnerClosed(client_id=client_id, closed_at=at))
     for one in await queries.live_secrets(session, [client_id]):
         one.withdrawn_at = now(session)
     return partner

@@ -42,10 +42,16 @@ def write_to_log(lines: str) -> None:
 
 
 class Journal:
-    """`write` takes whole lines of JSON, as the process's logger would write them."""
+    """`write` takes whole lines of JSON, as the process's logger would write them.
 
-    def __init__(self, write: Callable[[str], object], *, release: str) -> None:
+    Of a path under a secret prefix only the route is written: the rest of it opens something.
+    """
+
+    def __init__(
+        self, write: Callable[[str], object], *, release: str, secret_prefixes: tuple[bytes, ...] = ()
+    ) -> None:
         self._write = write
+        self._secret_prefixes = secret_prefixes
         self._release = release
         self._entries: list[Entry] = []
         self._flushing: asyncio.TimerHandle | None = None
@@ -83,7 +89,9 @@ class Journal:
             "service": _SERVICE,
             "release": self._release,
             "method": entry.method,
-            "path": entry.path.decode("ascii", "replace"),
+            "path": entry.route
+            if entry.path.startswith(self._secret_prefixes)
+            else entry.path.decode("ascii", "replace"),
             "route": entry.route,
             "status": entry.status,
             "milliseconds": round(entry.seconds * 1000, 1),

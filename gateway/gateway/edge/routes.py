@@ -19,11 +19,15 @@ class _Row(TypedDict):
     max_body: NotRequired[int]
     timeout_seconds: NotRequired[float]
     limit: NotRequired[str]
+    secret: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`max_body` in bytes and `timeout` in seconds where this path differs from the rest; `limit` names a policy."""
+    """`max_body` in bytes and `timeout` in seconds where this path differs from the rest; `limit` names a policy.
+
+    `secret`: what follows the prefix opens something, so it is written to no log.
+    """
 
     prefix: str
     service: str
@@ -31,6 +35,7 @@ class Route:
     max_body: int | None = None
     timeout: float | None = None
     limit: str | None = None
+    secret: bool = False
 
 
 class Routes:
@@ -49,6 +54,9 @@ class Routes:
     def services(self) -> set[str]:
         """Every service named in the table but the gateway itself."""
         return {route.service for route in self.table} - {OWN}
+
+    def secret_prefixes(self) -> tuple[bytes, ...]:
+        return tuple({route.prefix.encode() + b"/" for route in self.table if route.secret})
 
     def find(self, method: str, path: bytes) -> Route:
         """The route of a checked path.
@@ -94,6 +102,7 @@ def load(path: Path | None = None) -> Routes:
             max_body=row.get("max_body"),
             timeout=row.get("timeout_seconds"),
             limit=row.get("limit"),
+            secret=row.get("secret", False),
         )
         for row in rows["routes"]
     )

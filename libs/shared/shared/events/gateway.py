@@ -10,3 +10,19 @@ class AccountOpened(Event, type="gateway.account.opened.v1", subject="account_id
 
     account_id: UUID
     opened_at: Instant
+
+
+class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="client_id"):
+    """Another organisation's program may ask for tokens with these scopes."""
+
+    client_id: str
+    name: str
+    scopes: tuple[str, ...]
+    registered_at: Instant
+
+
+class PartnerClosed(Event, type="gateway.partner.closed.v1", subject="client_id"):
+    """No more tokens for it."""
+
+    client_id: str
+    closed_at: Instant
