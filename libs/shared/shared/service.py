@@ -36,6 +36,8 @@ from shared.messaging.outbox import Relay, Transport, Wakeup
 from shared.messaging.parked import count_parked
 from shared.messaging.rabbitmq import Consumer, RabbitMQ
 from shared.migrate import is_migrated
+from shared.registers import Entry, HttpRegisters, Reader, Registers
+from shared.registers import router as registers_router
 from shared.settings import ServiceSettings
 from shared.web import problems
 from shared.web.middleware import Telemetry
@@ -68,6 +70,8 @@ class Service:
     jobs: Jobs = field(default_factory=Jobs)
     resources: Mapping[type, Any] = field(default_factory=dict[type, Any])
     """What routes and jobs need beyond the database, by type. Any: each is its own type."""
+    registers: Mapping[type[Entry], Reader] = field(default_factory=dict[type[Entry], Reader])
+    """What it lets the other services read by key."""
     wrap: Callable[["Process", FastAPI], ASGIApp] | None = None
     """Puts another ASGI application around the API (the gateway's proxy)."""
     also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
@@ -143,13 +147,19 @@ class Process:
             if source != self.service.name
         }
 
+    def resources(self) -> dict[type, Any]:  # Any: each is its own type
+        """What routes and jobs may ask for: the service's own, and the registers of the others."""
+        settings = self.service.settings
+        registers = HttpRegisters(settings.feeds, settings.feed_secret.get_secret_value(), self.http)
+        return {Registers: registers, **self.service.resources, Process: self}
+
     async def run(self, stop: asyncio.Event, *, started: asyncio.Event | None = None) -> None:
         """Run until `stop`, then finish what is under way. Raises if any part dies."""
         settings = self.service.settings
         if not await is_migrated(self.database, self.service.versions):
             message = f"{self.service.name}: the database is behind this release; run `migrate` first"
             raise RuntimeError(message)
-        work = Work(self.database, self.service.resources)
+        work = Work(self.database, self.resources())
         self.relay = Relay(self.service.name, self.database, self.transport)
         server = Server(
             uvicorn.Config(
@@ -271,12 +281,14 @@ def build_api(process: Process) -> FastAPI:
     app.state.database = process.database
     app.state.access = service.access
     app.state.verifier = process.verifier
-    app.state.resources = {**service.resources, Process: process}
+    app.state.resources = process.resources()
+    app.state.registers = service.registers
     app.state.feed_secret = service.settings.feed_secret.get_secret_value()
     problems.install(app)
     for router in service.routers:
         app.include_router(router)
     app.include_router(feed.router)
+    app.include_router(registers_router)
     app.include_router(_health(process))
     app.add_middleware(Telemetry, service=service.name)
     app.openapi = lambda: _openapi(app, service)

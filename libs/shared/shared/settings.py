@@ -28,10 +28,10 @@ class ServiceSettings(BaseSettings):
         default="http://localhost:8000/.well-known/jwks.json",
         description="Where the token issuer publishes its keys",
     )
-    feed_secret: SecretStr = Field(description="Shared by the services: opens /internal/events")
+    feed_secret: SecretStr = Field(description="Shared by the services: opens /internal/events and /internal/registers")
     feeds: dict[str, str] = Field(
         default_factory=dict,
-        description='Base URL of each producer\'s feed, as JSON: {"payments": "http://payments:8000"}',
+        description='Base URL of each service\'s feed and registers, as JSON: {"payments": "http://payments:8000"}',
     )
     host: str = "0.0.0.0"  # noqa: S104 - a container listens on its own network
     port: int = 8000

@@ -3,12 +3,18 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import facts, issuing
+from credentials.commands import facts, issuing, people
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
 from shared.events.catalogue import CoursePublished, CourseUpdated, SubjectRenamed
-from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
+from shared.events.enrolment import (
+    EnrolmentActivated,
+    LearnerAnonymised,
+    LearnerContactChanged,
+    LearnerNameChanged,
+    LearnerRegistered,
+)
 from shared.events.payments import PaymentReversed, PaymentSettled
 from shared.messaging import Inbox, NotYet
 
@@ -54,9 +60,26 @@ async def record_learner(session: AsyncSession, registered: LearnerRegistered) -
         tables.Learner(
             learner_id=registered.learner_id,
             name_version=registered.name_version,
+            contact_version=1,
             registered_at=registered.registered_at,
         ),
     )
+
+
+@inbox.on(LearnerNameChanged)
+async def note_name(session: AsyncSession, changed: LearnerNameChanged) -> None:
+    await people.note_versions(session, changed.learner_id, name_version=changed.name_version)
+
+
+@inbox.on(LearnerContactChanged)
+async def note_address(session: AsyncSession, changed: LearnerContactChanged) -> None:
+    await people.note_versions(session, changed.learner_id, contact_version=changed.contact_version)
+
+
+@inbox.on(LearnerAnonymised)
+async def forget_person(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+    """Name and address go; the academic record stays, and its badges stand."""
+    await people.forget_person(session, anonymised.learner_id, anonymised.anonymised_at)
 
 
 @inbox.on(EnrolmentActivated)

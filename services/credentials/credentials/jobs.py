@@ -1,12 +1,31 @@
 """Door 3: what we do when time passes."""
 
+from uuid import UUID
+
+from credentials import queries
 from credentials.adapters.notary import Notary
-from credentials.commands import awards, issuing
+from credentials.commands import awards, issuing, people
 from shared.jobs import Jobs, Work
+from shared.registers import MOST_KEYS, PersonEntry, Registers
 
 jobs = Jobs()
 
 _BATCH = 200
+
+
+@jobs.every(2)
+async def read_people(work: Work) -> None:
+    """Names and addresses that changed, from enrolment's register. Nothing is held open while enrolment is asked."""
+    last: UUID | None = None
+    while True:
+        async with work.database.transaction() as session:
+            wanted = await queries.outdated_people(session, last, MOST_KEYS)
+        if not wanted:
+            return
+        for entry in await work.resource(Registers).read(PersonEntry, wanted):
+            async with work.database.transaction() as session:  # one learner's turn at a time, as lapse_claims
+                await people.store_person(session, entry)
+        last = wanted[-1]
 
 
 @jobs.every(1)

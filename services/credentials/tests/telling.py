@@ -1,5 +1,6 @@
 """Events as the other services announce them, for tests."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
@@ -14,6 +15,7 @@ from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
 from shared.events.payments import Line, PaymentReversed, PaymentSettled
 from shared.ids import new_id
 from shared.jobs import Work
+from shared.registers import LocalRegisters, PersonEntry, Registers
 from shared.testing import ServiceUnderTest
 
 SPACE = UUID("00000000-0000-4000-8000-000000000000")
@@ -140,6 +142,20 @@ def registered(learner: UUID) -> LearnerRegistered:
     return LearnerRegistered(learner_id=learner, name_version=1, registered_at=BEFORE)
 
 
+def person(learner: UUID, **changes: object) -> PersonEntry:
+    """What enrolment's register says of a learner."""
+    fields = {
+        "learner_id": learner,
+        "name_version": 1,
+        "contact_version": 1,
+        "family_name": "Lovelace",
+        "given_name": "Ada",
+        "display_name": "Ada Lovelace",
+        "contact_email": f"{learner.hex}@learner.example",
+    }
+    return PersonEntry(**(fields | changes))
+
+
 def settled(learner: UUID, order_id: UUID, at: datetime) -> PaymentSettled:
     return PaymentSettled(order_id=order_id, payment_id=new_id(), learner_id=learner, settled_at=at)
 
@@ -173,15 +189,30 @@ async def hear(session: AsyncSession, *events: object) -> None:
 async def hold_credit(session: AsyncSession, learner: UUID, **counts: int) -> None:
     """So many passes by subject: DS=4 gives DS01..DS04 with their courses."""
     subjects = {"DS": DS, "MG": MG, "LAW": LAW}
+    await hear(session, registered(learner))
     for prefix, count in counts.items():
         for n in range(1, count + 1):
             code = f"{prefix}{n:02}"
             await hear(session, course(code, subjects[prefix]), credit(learner, code, subjects[prefix]))
 
 
+class Everybody(LocalRegisters):
+    """A register in which each learner has an entry, unless another was written."""
+
+    async def read(self, kind: type, keys: Collection[UUID]) -> list:
+        self.entries = {(kind.register, key): person(key) for key in keys} | self.entries
+        return await super().read(kind, keys)
+
+
+def work_of(service: ServiceUnderTest, registers: LocalRegisters | None = None) -> Work:
+    """What a job works with; without a register of its own, everybody is in it."""
+    return Work(service.process.database, {**service.service.resources, Registers: registers or Everybody()})
+
+
 async def let_time_work(service: ServiceUnderTest) -> None:
     """What the clock does by itself within a minute."""
-    work = Work(service.process.database, service.service.resources)
+    work = work_of(service)
+    await clockwork.read_people(work)
     await clockwork.lapse_claims(work)
     await clockwork.sign_badges(work)
     await clockwork.publish_status_lists(work)

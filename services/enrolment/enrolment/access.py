@@ -7,6 +7,7 @@ ACCESS: Access = {
     "register_learner": owner("learner"),
     "read_own_learner": owner("learner"),
     "update_own_learner": owner("learner"),
+    "anonymise_learner": staff("registrar"),
     "list_enrolments": owner("learner", staff=("advisor",)),
     "read_enrolment": owner("learner", staff=("advisor",)),
     "withdraw_enrolment": owner("learner"),

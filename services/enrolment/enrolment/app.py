@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from enrolment import queries
 from enrolment.access import ACCESS
 from enrolment.api import routers
 from enrolment.handlers import inbox
 from enrolment.jobs import jobs
 from enrolment.settings import Settings
+from shared.registers import PersonEntry
 from shared.service import Service
 
 
@@ -22,4 +24,5 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
+        registers={PersonEntry: queries.people},
     )

@@ -23,6 +23,7 @@ from enrolment.tables import (
     Unit,
     UnitProgress,
 )
+from shared.registers import PersonEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,27 @@ async def registered(session: AsyncSession, learner_id: UUID) -> Registered:
     if row is None:
         raise NotRegistered("this account has not registered as a learner")
     return Registered(*row)
+
+
+async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[PersonEntry]:
+    """The register of people: the name in use and the address, of those of these learners who have one."""
+    rows = await session.execute(
+        select(Learner, Name)
+        .join(Name, and_(Name.learner_id == Learner.learner_id, Name.version == Learner.name_version))
+        .where(Learner.learner_id.in_(learner_ids))
+    )
+    return [
+        PersonEntry(
+            learner_id=learner.learner_id,
+            name_version=learner.name_version,
+            contact_version=learner.contact_version,
+            family_name=name.family_name,
+            given_name=name.given_name,
+            display_name=name.display_name,
+            contact_email=learner.contact_email,
+        )
+        for learner, name in rows
+    ]
 
 
 async def is_eligible(session: AsyncSession, learner_id: UUID) -> bool:

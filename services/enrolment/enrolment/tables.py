@@ -22,9 +22,14 @@ class Learner(Base):
     country: Mapped[str] = mapped_column(Text)
     date_of_birth: Mapped[date | None]
     contact_email: Mapped[str] = mapped_column(Text)
+    """Empty once the learner is anonymised, as are the names."""
     name_version: Mapped[int]
     """The name in use; earlier ones stay."""
+    contact_version: Mapped[int] = mapped_column(server_default="1")
+    """Counts the addresses; only the last is kept."""
     registered_at: Mapped[datetime]
+    anonymised_at: Mapped[datetime | None]
+    anonymised_by: Mapped[str | None] = mapped_column(Text)
 
 
 class Name(Base):

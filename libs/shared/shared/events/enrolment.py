@@ -15,6 +15,33 @@ class LearnerRegistered(
     registered_at: Instant
 
 
+class LearnerNameChanged(
+    Event, type="enrolment.learner.name-changed.v1", subject="learner_id", heard_by=("credentials",)
+):
+    """Another name is in use. Which one, the register of people tells; earlier ones are told to nobody."""
+
+    learner_id: UUID
+    name_version: int
+    changed_at: Instant
+
+
+class LearnerContactChanged(
+    Event, type="enrolment.learner.contact-changed.v1", subject="learner_id", heard_by=("credentials",)
+):
+    """Another address is in use. Which one, the register of people tells."""
+
+    learner_id: UUID
+    contact_version: int
+    changed_at: Instant
+
+
+class LearnerAnonymised(Event, type="enrolment.learner.anonymised.v1", subject="learner_id", heard_by=("credentials",)):
+    """Name and address are erased. What was awarded stays, and tells no longer whose it is."""
+
+    learner_id: UUID
+    anonymised_at: Instant
+
+
 class EligibilityDeclared(Event, type="enrolment.eligibility.declared.v1", subject="learner_id"):
     """The learner certified both admission criteria themselves, in this version of the text."""
 

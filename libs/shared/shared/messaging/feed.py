@@ -75,10 +75,15 @@ async def read_feed(
     authorization: Annotated[str, Header()] = "",
 ) -> FeedPage:
     """This service's event log, for the other services alone."""
+    admit_service(request, authorization)
+    return await read_page(request.app.state.database, types, after, limit)
+
+
+def admit_service(request: Request, authorization: str) -> None:
+    """Raises Unauthenticated unless the caller knows the secret the services share."""
     secret: str = request.app.state.feed_secret
     if not hmac.compare_digest(authorization.encode(), f"Bearer {secret}".encode()):
-        raise Unauthenticated("the feed is for services of this platform")
-    return await read_page(request.app.state.database, types, after, limit)
+        raise Unauthenticated("this is for services of this platform")
 
 
 class Feed(Protocol):

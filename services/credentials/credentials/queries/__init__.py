@@ -13,6 +13,7 @@ from credentials.queries.issued import (
     revoked_places,
     unsigned_badges,
 )
+from credentials.queries.people import outdated_people
 from credentials.queries.records import Line, Record, allocations_of, awards_query, is_on_hold, pending_of, record_of
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "badges_of",
     "is_on_hold",
     "latest_transcript",
+    "outdated_people",
     "pending_of",
     "places_taken",
     "published_keys",

@@ -5,7 +5,6 @@ from credentials.tables.base import Base
 from credentials.tables.facts import (
     Achievement,
     Credit,
-    Learner,
     Payment,
     Pin,
     Result,
@@ -14,6 +13,7 @@ from credentials.tables.facts import (
     Voiding,
 )
 from credentials.tables.issued import Badge, Eligibility, SigningKey, StatusList, Transcript
+from credentials.tables.people import Learner, Person
 
 __all__ = [
     "Achievement",
@@ -25,6 +25,7 @@ __all__ = [
     "Eligibility",
     "Learner",
     "Payment",
+    "Person",
     "Pin",
     "Result",
     "Revocation",

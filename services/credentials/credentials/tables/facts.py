@@ -11,14 +11,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from credentials.tables.base import Base
 
 
-class Learner(Base):
-    __tablename__ = "learners"
-
-    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
-    name_version: Mapped[int]
-    registered_at: Mapped[datetime]
-
-
 class Achievement(Base):
     """What a badge recognises: a frozen course version, or a title awarded under one version of the regulations."""
 

@@ -91,6 +91,11 @@ class LearnerView(View):
     declaration: Certified
 
 
+class AnonymisationView(View):
+    learner_id: UUID = Field(examples=["0193a1c0-0000-7000-8000-000000000001"])
+    anonymised_at: Instant = Field(examples=["2026-11-23T12:00:00Z"])
+
+
 def _view(registered: queries.Registered) -> LearnerView:
     learner, name = registered.learner, registered.name
     return LearnerView(
@@ -143,3 +148,13 @@ async def update_own_learner(particulars: Particulars, session: Session, caller:
     """Change one's own particulars. A changed name is a new version; earlier ones are kept."""
     changes = particulars.model_dump(exclude_unset=True)
     return _view(await commands.update_learner(session, caller.own_id, changes))
+
+
+@router.put("/v1/learners/{learner_id}/anonymisation", operation_id="anonymise_learner")
+async def anonymise_learner(learner_id: UUID, session: Session, caller: CallerOf) -> AnonymisationView:
+    """Registrars: erase a learner's names, address and date of birth. Final; what was studied and awarded stays.
+
+    Refused with `still_enrolled` while an enrolment is open.
+    """
+    at = await commands.anonymise_learner(session, learner_id, by=caller.name)
+    return AnonymisationView(learner_id=learner_id, anonymised_at=at)

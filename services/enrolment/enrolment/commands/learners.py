@@ -5,15 +5,23 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment import queries
 from enrolment.commands.enrolments import settle
 from enrolment.domain import declarations, learners
+from enrolment.domain.enrolments import OPEN
 from enrolment.tables import Declaration, Learner, Name
-from shared.database import now
-from shared.events.enrolment import EligibilityDeclared, LearnerRegistered
+from shared.database import now, take_turns
+from shared.events.enrolment import (
+    EligibilityDeclared,
+    LearnerAnonymised,
+    LearnerContactChanged,
+    LearnerNameChanged,
+    LearnerRegistered,
+)
 from shared.messaging import publish
 
 
@@ -52,6 +60,7 @@ async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) 
             date_of_birth=form.date_of_birth,
             contact_email=form.contact_email,
             name_version=1,
+            contact_version=1,
             registered_at=at,
         )
         .on_conflict_do_nothing()
@@ -104,8 +113,13 @@ async def update_learner(
         if changes["date_of_birth"] is not None:
             learners.must_be_plausible(changes["date_of_birth"], at.date())
         learner.date_of_birth = changes["date_of_birth"]
-    if changes.get("contact_email"):
+    if changes.get("contact_email", learner.contact_email) not in (None, learner.contact_email):
         learner.contact_email = changes["contact_email"]
+        learner.contact_version += 1
+        publish(
+            session,
+            LearnerContactChanged(learner_id=learner_id, contact_version=learner.contact_version, changed_at=at),
+        )
 
     row = (await queries.registered(session, learner_id)).name
     used = learners.PersonName(row.family_name, row.given_name, row.display_name)
@@ -113,8 +127,30 @@ async def update_learner(
     if name != used:
         learner.name_version += 1
         session.add(_name_row(learner_id, learner.name_version, name, at))
+        publish(session, LearnerNameChanged(learner_id=learner_id, name_version=learner.name_version, changed_at=at))
     await session.flush()
     return await queries.registered(session, learner_id)
+
+
+async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str) -> datetime:
+    """Erase who a learner is; enrolments and results stay, as the academic record must. Since when it is so.
+
+    Final, and safe to repeat. Raises NotRegistered, StillEnrolled.
+    """
+    await take_turns(session, "learner", learner_id)
+    learner = await session.get(Learner, learner_id, with_for_update=True)
+    if learner is None:
+        raise learners.NotRegistered("this account has not registered as a learner")
+    if learner.anonymised_at is not None:
+        return learner.anonymised_at
+    if any(row.status in OPEN for row in await queries.enrolments_of(session, learner_id)):
+        raise learners.StillEnrolled("an enrolment is still open")
+    at = now(session)
+    await session.execute(delete(Name).where(Name.learner_id == learner_id))
+    learner.contact_email, learner.date_of_birth = "", None
+    learner.anonymised_at, learner.anonymised_by = at, by
+    publish(session, LearnerAnonymised(learner_id=learner_id, anonymised_at=at))
+    return at
 
 
 def _name_row(learner_id: UUID, version: int, name: learners.PersonName, at: datetime) -> Name:

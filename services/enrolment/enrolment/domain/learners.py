@@ -31,6 +31,10 @@ class EmptyName(Invalid):
     """A name needs at least one letter."""
 
 
+class StillEnrolled(Conflict):
+    """Somebody who studies with us, or may again, is not anonymised: the enrolments end first."""
+
+
 OLDEST_YEARS = 120
 
 

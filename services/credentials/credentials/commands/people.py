@@ -1,0 +1,59 @@
+"""Keep the copy of the people register: names and addresses of learners, never in events, always erasable."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from shared.database import fetch, take_turns
+from shared.database import now as now_of
+from shared.messaging import NotYet
+from shared.registers import PersonEntry
+
+
+async def note_versions(
+    session: AsyncSession, learner_id: UUID, *, name_version: int = 1, contact_version: int = 1
+) -> None:
+    """What is in use now is at least this; the job reads what it is. Raises NotYet for an unknown learner."""
+    learner = await _learner(session, learner_id)
+    learner.name_version = max(learner.name_version, name_version)
+    learner.contact_version = max(learner.contact_version, contact_version)
+
+
+async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
+    """Take over what the register says. An answer that is older than what is held changes nothing."""
+    await take_turns(session, "learner", entry.learner_id)
+    learner = await fetch(session, tables.Learner, entry.learner_id, lock=True)
+    if learner.anonymised_at is not None:  # since the register answered
+        return
+    held = await session.get(tables.Person, entry.learner_id)
+    if held is not None and (held.name_version > entry.name_version or held.contact_version > entry.contact_version):
+        return
+    values = {
+        "name_version": entry.name_version,
+        "contact_version": entry.contact_version,
+        "legal_name": " ".join(filter(None, (entry.given_name, entry.family_name))),
+        "display_name": entry.display_name,
+        "email": entry.contact_email,
+        "read_at": now_of(session),
+    }
+    statement = insert(tables.Person).values(learner_id=entry.learner_id, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=[tables.Person.learner_id], set_=values))
+
+
+async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
+    """Erase who it was. What they earned stays, and can be verified by whoever holds it. Raises NotYet."""
+    await take_turns(session, "learner", learner_id)
+    learner = await _learner(session, learner_id)
+    learner.anonymised_at = at
+    await session.execute(delete(tables.Person).where(tables.Person.learner_id == learner_id))
+
+
+async def _learner(session: AsyncSession, learner_id: UUID) -> tables.Learner:
+    learner = await session.get(tables.Learner, learner_id, with_for_update=True, populate_existing=True)
+    if learner is None:
+        raise NotYet(f"the learner {learner_id} is not known here yet")
+    return learner

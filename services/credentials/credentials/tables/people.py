@@ -1,0 +1,36 @@
+"""Who the learners are: a copy of enrolment's register, kept apart from what they earned so that it can be erased."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class Learner(Base):
+    """A registered learner, and which versions of name and address are in use; what those are, `people` holds."""
+
+    __tablename__ = "learners"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name_version: Mapped[int]
+    contact_version: Mapped[int] = mapped_column(server_default="1")
+    registered_at: Mapped[datetime]
+    anonymised_at: Mapped[datetime | None]
+
+
+class Person(Base):
+    """Read from the register as at `read_at`; none until it was read, none once the learner is anonymised."""
+
+    __tablename__ = "people"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name_version: Mapped[int]
+    contact_version: Mapped[int]
+    legal_name: Mapped[str] = mapped_column(Text)
+    """Given and family name as the person writes them, in any script."""
+    display_name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str] = mapped_column(Text)
+    read_at: Mapped[datetime]

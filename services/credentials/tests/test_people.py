@@ -1,0 +1,139 @@
+"""Who the learners are: read from enrolment's register, never told in events, erased when enrolment says so."""
+
+import pytest
+from sqlalchemy import delete, select
+
+from credentials import tables
+from credentials.jobs import read_people
+from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, LearnerNameChanged
+from shared.ids import new_id
+from shared.messaging import NotYet
+from shared.registers import LocalRegisters, RegisterUnreachable
+
+from .telling import BEFORE, hear, person, registered, work_of
+
+
+def renamed(learner, version=2):
+    return LearnerNameChanged(learner_id=learner, name_version=version, changed_at=BEFORE)
+
+
+def moved(learner, version=2):
+    return LearnerContactChanged(learner_id=learner, contact_version=version, changed_at=BEFORE)
+
+
+class Asked(LocalRegisters):
+    """A register that remembers whom it was asked for."""
+
+    def __init__(self, *entries):
+        super().__init__(*entries)
+        self.asked = []
+
+    async def read(self, kind, keys):
+        self.asked.append(sorted(keys))
+        return await super().read(kind, keys)
+
+
+async def held(session, learner):
+    session.expire_all()
+    return await session.get(tables.Person, learner)
+
+
+async def test_a_registered_learner_is_looked_up_once(service, session, clock):
+    learner = new_id()
+    register = Asked(person(learner, family_name="Кузнецова", given_name="Анна", display_name="Anna"))
+    await hear(session, registered(learner))
+    await read_people(work_of(service, register))
+    await read_people(work_of(service, register))
+    assert register.asked == [[learner]]
+    row = await held(session, learner)
+    assert (row.legal_name, row.display_name, row.name_version) == ("Анна Кузнецова", "Anna", 1)
+    assert (row.email, row.read_at) == (f"{learner.hex}@learner.example", clock())
+
+
+async def test_somebody_with_a_single_name_has_just_that(service, session, clock):
+    learner = new_id()
+    await hear(session, registered(learner))
+    await read_people(work_of(service, LocalRegisters(person(learner, given_name=None, family_name="Suharto"))))
+    assert (await held(session, learner)).legal_name == "Suharto"
+
+
+@pytest.mark.parametrize("change", [renamed, moved])
+async def test_a_change_is_looked_up_whatever_comes_twice(service, session, clock, change):
+    learner = new_id()
+    register = LocalRegisters(person(learner))
+    await hear(session, registered(learner))
+    await read_people(work_of(service, register))
+    register.write(
+        person(learner, family_name="King", contact_email="ada@king.example", name_version=3, contact_version=3)
+    )
+    await read_people(work_of(service, register))
+    assert (await held(session, learner)).legal_name == "Ada Lovelace"  # nobody said it had changed
+    await hear(session, change(learner, 3), change(learner, 2), registered(learner))
+    await read_people(work_of(service, register))
+    row = await held(session, learner)
+    assert (row.legal_name, row.email, row.name_version) == ("Ada King", "ada@king.example", 3)
+
+
+async def test_an_answer_older_than_what_is_held_changes_nothing(service, session, clock):
+    learner = new_id()
+    await hear(session, registered(learner), renamed(learner, 2))
+    await read_people(work_of(service, LocalRegisters(person(learner, name_version=2, family_name="King"))))
+    await hear(session, renamed(learner, 3))
+    await read_people(work_of(service, LocalRegisters(person(learner, name_version=1))))
+    assert (await held(session, learner)).legal_name == "Ada King"
+
+
+async def test_the_anonymised_are_forgotten_and_not_asked_for_again(service, session, clock):
+    learner = new_id()
+    register = Asked(person(learner))
+    await hear(session, registered(learner))
+    await read_people(work_of(service, register))
+    await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()), renamed(learner, 9))
+    await read_people(work_of(service, register))
+    assert await held(session, learner) is None
+    assert len(register.asked) == 1
+
+
+async def test_an_answer_that_comes_after_the_erasure_is_not_kept(service, session, clock):
+    learner = new_id()
+    await hear(session, registered(learner))
+
+    class Slow(LocalRegisters):
+        async def read(self, kind, keys):
+            await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+            return await super().read(kind, keys)
+
+    await read_people(work_of(service, Slow(person(learner))))
+    assert await held(session, learner) is None
+
+
+async def test_those_without_an_entry_hold_up_nobody(service, session, clock, monkeypatch):
+    monkeypatch.setattr("credentials.jobs.MOST_KEYS", 2)
+    learners = sorted(new_id() for _ in range(5))
+    for learner in learners:
+        await hear(session, registered(learner))
+    await read_people(work_of(service, LocalRegisters(person(learners[-1]))))
+    assert list(await session.scalars(select(tables.Person.learner_id))) == [learners[-1]]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [renamed, moved, lambda learner: LearnerAnonymised(learner_id=learner, anonymised_at=BEFORE)],
+)
+async def test_what_is_told_of_an_unknown_learner_waits(service, session, clock, event):
+    with pytest.raises(NotYet):
+        await hear(session, event(new_id()))
+
+
+async def test_while_enrolment_is_away_nothing_is_lost(service, session, clock):
+    class Away(LocalRegisters):
+        async def read(self, kind, keys):
+            raise RegisterUnreachable("away")
+
+    learner = new_id()
+    await hear(session, registered(learner))
+    with pytest.raises(RegisterUnreachable):
+        await read_people(work_of(service, Away()))
+    await read_people(work_of(service, LocalRegisters(person(learner))))
+    assert await held(session, learner) is not None
+    await session.execute(delete(tables.Person))

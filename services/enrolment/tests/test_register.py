@@ -1,0 +1,135 @@
+"""The register of people, as another service reads it."""
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, LearnerNameChanged
+from shared.ids import new_id
+from shared.registers import HttpRegisters, PersonEntry, RegisterUnreachable
+
+from .test_api import FORM
+
+
+@pytest.fixture
+async def learner(service, story):
+    async with service.client("learner", id=story.learner_id) as client:
+        await client.post("/v1/learners", json=FORM)
+        yield client
+
+
+def registers(service, secret="test", status=None):
+    """As another service holds it, on the way to this one without a network; `status` is what it would answer."""
+    transport = (
+        httpx.ASGITransport(app=service.process.app)
+        if status is None
+        else httpx.MockTransport(lambda _: httpx.Response(status, text="not JSON"))
+    )
+    return HttpRegisters({"enrolment": "http://enrolment"}, secret, httpx.AsyncClient(transport=transport))
+
+
+async def test_the_register_tells_the_name_and_the_address_in_use(service, story, learner, clock):
+    await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid"})
+    await learner.patch("/v1/learners/me", json={"contact_email": "ada.reid@example.org"})
+    [entry] = await registers(service).read(PersonEntry, [new_id(), story.learner_id])
+    assert entry == PersonEntry(
+        learner_id=story.learner_id,
+        name_version=2,
+        contact_version=2,
+        family_name="Okonkwo-Reid",
+        given_name="Adaeze",
+        display_name="Adaeze Okonkwo-Reid",
+        contact_email="ada.reid@example.org",
+    )
+    [named] = await story.announced(LearnerNameChanged)
+    [contacted] = await story.announced(LearnerContactChanged)
+    assert named == LearnerNameChanged(learner_id=story.learner_id, name_version=2, changed_at=clock())
+    assert contacted == LearnerContactChanged(learner_id=story.learner_id, contact_version=2, changed_at=clock())
+
+
+async def test_what_did_not_change_is_not_announced(service, story, learner):
+    await learner.patch("/v1/learners/me", json={"contact_email": FORM["contact_email"], "family_name": "Okonkwo"})
+    await learner.patch("/v1/learners/me", json={"country": "NG"})
+    assert await story.announced(LearnerNameChanged, LearnerContactChanged) == []
+
+
+async def test_no_event_holds_a_name_or_an_address(story, learner):
+    await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid", "contact_email": "new@example.org"})
+    said = "".join(event.model_dump_json() for event in await story.announced())
+    assert "Okonkwo" not in said
+    assert "@" not in said
+
+
+@pytest.mark.parametrize("secret", ["", "wrong", "tes"])
+async def test_who_does_not_know_the_secret_reads_nothing(service, learner, secret):
+    with pytest.raises(RegisterUnreachable, match="401"):
+        await registers(service, secret).read(PersonEntry, [new_id()])
+
+
+@pytest.mark.parametrize(
+    ("register", "keys", "status", "code"),
+    [
+        ("people", 0, 422, "invalid_request"),
+        ("people", 101, 422, "invalid_request"),
+        ("orders", 1, 404, "not_found"),
+    ],
+)
+async def test_what_a_register_refuses(service, session, register, keys, status, code):
+    async with service.client() as client:
+        answer = await client.get(
+            f"/internal/registers/{register}",
+            params=[("key", str(new_id())) for _ in range(keys)],
+            headers={"Authorization": "Bearer test"},
+        )
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_an_owner_who_does_not_answer_in_its_terms_is_unreachable(service, status):
+    with pytest.raises(RegisterUnreachable):
+        await registers(service, status=status).read(PersonEntry, [new_id()])
+    with pytest.raises(RegisterUnreachable):
+        await HttpRegisters({}, "test", httpx.AsyncClient()).read(PersonEntry, [new_id()])
+
+
+# --- erasure
+
+
+async def anonymise(service, learner_id, role="registrar"):
+    async with service.client(role) as client:
+        return await client.put(f"/v1/learners/{learner_id}/anonymisation")
+
+
+async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, story, learner, clock):
+    await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid"})
+    answer = await anonymise(service, story.learner_id)
+    at = "2026-11-23T12:00:00Z"
+    assert (answer.status_code, answer.json()) == (200, {"learner_id": str(story.learner_id), "anonymised_at": at})
+    assert await registers(service).read(PersonEntry, [story.learner_id]) == []
+    kept = (await story.session.execute(text("select row_to_json(l)::text from learners l"))).scalar_one()
+    assert "ada@" not in kept
+    assert "1993" not in kept
+    assert await story.session.scalar(text("select count(*) from names")) == 0
+    assert (await learner.get("/v1/learners/me")).json()["code"] == "not_registered"
+    assert (await learner.patch("/v1/learners/me", json={"family_name": "Back"})).json()["code"] == "not_registered"
+
+
+async def test_erasure_is_announced_once(service, story, learner, clock):
+    first = await anonymise(service, story.learner_id)
+    clock.advance(days=1)
+    assert (await anonymise(service, story.learner_id)).json() == first.json()
+    [event] = await story.announced(LearnerAnonymised)
+    assert event.learner_id == story.learner_id
+
+
+async def test_somebody_who_studies_is_not_anonymised(service, story, learner):
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    answer = await anonymise(service, story.learner_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "still_enrolled")
+    assert await story.announced(LearnerAnonymised) == []
+
+
+async def test_nobody_unknown_is_anonymised(service, session):
+    answer = await anonymise(service, new_id())
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_registered")
