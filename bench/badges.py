@@ -71,7 +71,7 @@ async def measure(bench: Bench) -> list[Result]:
             "badge, eddsa-rdfc-2022, signed",
             "badges/s of bare Ed25519 + SHA-256",
             rates["issued"] / rates["bare"],
-            Limit(0.10, 0.30),
+            Limit(0.10, 0.30, 0.5),
             f"{rates['issued']:,.0f} of {rates['bare']:,.0f}, {len(content)} bytes each",
         )
     ]

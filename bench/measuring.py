@@ -11,15 +11,19 @@ from pathlib import Path
 class Limit:
     """What a figure has to reach; `at_most` where less is better."""
 
-    must: float
+    must: float | None
     goal: float
+    stretch: float | None = None
     at_most: bool = False
 
     def verdict(self, value: float) -> str:
-        def reached(bound: float) -> bool:
-            return value <= bound if self.at_most else value >= bound
+        """The highest of the three that is reached; FAIL below must, `below` where there is only a goal."""
 
-        return "goal" if reached(self.goal) else "must" if reached(self.must) else "FAIL"
+        def reached(bound: float | None) -> bool:
+            return bound is not None and (value <= bound if self.at_most else value >= bound)
+
+        names = {"stretch": self.stretch, "goal": self.goal, "must": self.must}
+        return next((name for name, bound in names.items() if reached(bound)), "FAIL" if self.must else "below")
 
 
 @dataclass(frozen=True)

@@ -43,18 +43,18 @@ async def measure(bench: Bench) -> list[Result]:
             "relay",
             "events/s of raw aio-pika publish",
             sending["relay"] / sending["raw"],
-            Limit(0.85, 1.0),
+            Limit(0.85, 1.0, 2.5),
             f"{sending['relay']:,.0f} of {sending['raw']:,.0f}",
         ),
         Result(
             "consumer with inbox",
             "events/s of raw aio-pika consume",
             taking["inbox"] / taking["raw"],
-            Limit(0.30, 0.60),
+            Limit(0.30, 0.60, 0.70),
             f"{taking['inbox']:,.0f} of {taking['raw']:,.0f}",
         ),
-        Result("commit to consumer, 50/s", "p50 ms", p50, Limit(10, 2, at_most=True), f"{len(waits)} events"),
-        Result("commit to consumer, 50/s", "p99 ms", p99, Limit(20, 5, at_most=True), f"{len(waits)} events"),
+        Result("commit to consumer, 50/s", "p50 ms", p50, Limit(10, 2, 1.5, at_most=True), f"{len(waits)} events"),
+        Result("commit to consumer, 50/s", "p99 ms", p99, Limit(20, 5, 2.5, at_most=True), f"{len(waits)} events"),
     ]
 
 

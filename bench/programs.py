@@ -7,10 +7,12 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from embedded import leash
+from embedded.postgres import Postgres
 from embedded.process import Process
 
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -35,17 +37,20 @@ def on_core(core: int) -> list[str]:
     return [program("taskset"), "-c", str(core)] if (os.cpu_count() or 1) > 1 else []
 
 
-def tie(process: Process, core: int) -> None:
-    """Tie a running program to one core."""
+def tie(server: Postgres, core: int) -> None:
+    """Keep a database server on one core; the backends it starts from now on stay there too."""
     if (os.cpu_count() or 1) > 1:
-        for task in Path(f"/proc/{process.pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {core})
+        for pid in leash.tree(server.pid):
+            os.sched_setaffinity(pid, {core})
 
 
 @asynccontextmanager
-async def running(command: Command, core: int, log: Path, port: int) -> AsyncGenerator[Process]:
+async def running(
+    command: Command, core: int, log: Path, port: int, environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[Process]:
     """A server on one core, from when it listens until the end."""
-    process = Process([*on_core(core), *command], log=log, env=dict(os.environ), ending=signal.SIGTERM)
+    env = {**os.environ, **(environment or {})}
+    process = Process([*on_core(core), *command], log=log, env=env, ending=signal.SIGTERM)
     try:
         async with asyncio.timeout(60):
             while not await _listens(port):
@@ -89,10 +94,15 @@ def fastapi(body: bytes, folder: Path, port: int) -> Command:
     return [sys.executable, "-m", "bench.bare", str(port), str(file)]
 
 
-async def wrk(url: str, seconds: int, headers: dict[str, str] | None = None) -> float:
+EACH_ANOTHER = Path(__file__).with_name("each_another.lua")
+"""Makes every request another one, so that no answer is there before it is asked for."""
+
+
+async def wrk(url: str, seconds: int, headers: dict[str, str] | None = None, *, script: Path | None = None) -> float:
     """Answers per second. Raises RuntimeError where any of them was none or an error."""
-    named = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
-    command = [*on_core(LOAD_CORE), program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *named, url]
+    options = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+    options += ["-s", str(script)] if script else []
+    command = [*on_core(LOAD_CORE), program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *options, url]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

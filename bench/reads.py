@@ -6,10 +6,10 @@ import time
 
 import httpx
 
+from bench.alone import alone, filled
 from bench.measuring import Bench, Limit, Result, alternate
-from bench.programs import SERVER_CORE, fastapi, running, tie, wrk
+from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, running, wrk
 from embedded import ports
-from embedded.apart import apart
 from shared.database import connect_driver
 
 LIST = "/v1/courses?limit=50"
@@ -19,49 +19,45 @@ STATEMENT = """
     where current_version_id = course_version_id limit 50
 """
 LOOPS = 8
+BY_ID, LISTED = Limit(0.25, 0.45, 0.5), Limit(0.12, 0.30, 0.5)
 
 
 async def measure(bench: Bench) -> list[Result]:
     first = ports.suggest(len(ports.NAMES) + 1)
-    assigned = ports.assign({ports.VARIABLE: str(first)})
     bare = first + len(ports.NAMES)
     seconds = 1 if bench.short else 5
-    async with apart(bench.folder / "platform", assigned) as platform:
-        for name in list(platform.processes):
-            if name != "catalogue":
-                await platform.stop(name)
-        tie(platform.processes["catalogue"], SERVER_CORE)
-        base = platform.place.url("catalogue")
+    without = f"http://127.0.0.1:{bare}"
+    assigned = ports.assign({ports.VARIABLE: str(first)})
+    async with filled(bench.folder / "platform", assigned) as place, alone("catalogue", place):
+        base = place.url("catalogue")
         async with httpx.AsyncClient(base_url=base) as client:
             listed = (await client.get(LIST)).raise_for_status()
             one = f"/v1/courses/{listed.json()['items'][0]['slug']}"
             read = (await client.get(one)).raise_for_status()
-        database = platform.place.databases["catalogue"]
+        rows = len(listed.json()["items"])
         async with running(fastapi(read.content, bench.folder, bare), SERVER_CORE, bench.folder / "bare.log", bare):
             rates = await alternate(
                 bench.rounds,
                 {
-                    "bare": lambda: wrk(f"http://127.0.0.1:{bare}{one}", seconds),
-                    "one": lambda: wrk(f"{base}{one}", seconds),
-                    "loop": lambda: _loop(database, len(listed.json()["items"]), seconds),
-                    "list": lambda: wrk(f"{base}{LIST}", seconds),
+                    "bare": lambda: wrk(f"{without}{one}", seconds),
+                    "one": lambda: wrk(f"{base}{one}", seconds, script=EACH_ANOTHER),
+                    "one again": lambda: wrk(f"{base}{one}", seconds),
+                    "loop": lambda: _loop(place.databases["catalogue"], rows, seconds),
+                    "list": lambda: wrk(f"{base}{LIST}", seconds, script=EACH_ANOTHER),
+                    "list again": lambda: wrk(f"{base}{LIST}", seconds),
                 },
             )
+
+    def result(subject: str, name: str, of: str, limit: Limit) -> Result:
+        measure = "req/s of FastAPI without a database" if of == "bare" else "req/s of a bare asyncpg loop"
+        detail = f"{rates[name]:,.0f} of {rates[of]:,.0f}"
+        return Result(subject, measure, rates[name] / rates[of], limit, detail)
+
     return [
-        Result(
-            "service GET by id",
-            "req/s of FastAPI without a database",
-            rates["one"] / rates["bare"],
-            Limit(0.25, 0.45),
-            f"{rates['one']:,.0f} of {rates['bare']:,.0f}",
-        ),
-        Result(
-            "service list of 50",
-            "req/s of a bare asyncpg loop",
-            rates["list"] / rates["loop"],
-            Limit(0.12, 0.30),
-            f"{rates['list']:,.0f} of {rates['loop']:,.0f}, {len(listed.content):,} bytes",
-        ),
+        result("GET by id, from the database", "one", "bare", BY_ID),
+        result("GET by id, asked before", "one again", "bare", BY_ID),
+        result(f"list of {rows}, from the database", "list", "loop", LISTED),
+        result(f"list of {rows}, asked before", "list again", "loop", LISTED),
     ]
 
 

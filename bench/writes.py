@@ -39,7 +39,7 @@ async def measure(bench: Bench) -> list[Result]:
             "write, domain + outbox row",
             f"tx/s of pgbench, {CLIENTS} clients",
             rates["ours"] / rates["pgbench"],
-            Limit(0.30, 0.90),
+            Limit(0.30, 0.90, 1.5),
             f"{rates['ours']:,.0f} of {rates['pgbench']:,.0f}",
         ),
         Result(

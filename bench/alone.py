@@ -1,0 +1,51 @@
+"""One service in a process of its own, without a broker and without the others: `python -m bench.alone <service>`."""
+
+import json
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from bench.programs import LOAD_CORE, SERVER_CORE, running, tie
+from embedded import ports
+from embedded.platform import up
+from embedded.postgres import Postgres
+from embedded.process import Process as Program
+from embedded.services import Place
+from shared.messaging.inprocess import InProcessBus
+from shared.service import Process, run_loop, stop_on_signals
+from shared.telemetry import log_as_json
+
+
+@asynccontextmanager
+async def filled(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[Place]:
+    """The sample catalogue and accounts in their databases, on the core of the load; no service runs."""
+    elsewhere = ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))})
+    async with up(folder, elsewhere) as (place, _):
+        pass
+    async with Postgres(folder / "postgres") as server:
+        tie(server, LOAD_CORE)
+        yield replace(place, ports=assigned)
+
+
+@asynccontextmanager
+async def alone(name: str, place: Place) -> AsyncGenerator[Program]:
+    """The service on its core, with every duty but hearing the others."""
+    environment = place.environment(name) | {"MC_FEEDS": json.dumps({})}
+    command = [sys.executable, "-m", "bench.alone", name]
+    log = place.folder / f"{name}.log"
+    async with running(command, SERVER_CORE, log, place.ports[name], environment) as program:
+        yield program
+
+
+async def serve(name: str) -> None:
+    service = import_module(f"{name}.app").build(import_module(f"{name}.settings").Settings())
+    log_as_json(name, release=service.settings.release, level=service.settings.log_level)
+    async with stop_on_signals() as stop:
+        await Process(service, bus=InProcessBus()).run(stop)
+
+
+if __name__ == "__main__":
+    run_loop(serve(sys.argv[1]))
