@@ -1,6 +1,9 @@
-"""What every test of the project may ask for: a real PostgreSQL and a real RabbitMQ, started once for the run."""
+"""What every test of the project may ask for: a real PostgreSQL, a real RabbitMQ and tools of Node, once for the run."""
 
+import fcntl
 import os
+import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -39,3 +42,39 @@ async def amqp_url() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="mc-tests-") as folder:
         async with RabbitMQ(Path(folder) / "rabbitmq") as broker:
             yield broker.url
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The award cases, learning analytics and schemas that lie beside the project, or where MC_SHARED_DATA says."""
+    folder = Path(os.environ.get("MC_SHARED_DATA") or Path(__file__).parents[1] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(
+            f"needs the data that is no part of the project: not at {folder}; MC_SHARED_DATA can name its folder"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def node_tools() -> Path:
+    """A folder with what stands in tests/node and its packages installed; run its scripts there with `node`.
+
+    Kept under .local/ until the lock changes. A test that needs it fails, and says why, without npm.
+    """
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            pytest.fail(f"{tool} is missing: these tests need Node 18 or newer (Debian: apt-get install nodejs npm)")
+    source, made = Path(__file__).parent / "tests/node", Path(__file__).parent / ".local/node"
+    made.mkdir(parents=True, exist_ok=True)
+    with (made / "being-installed").open("w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        for file in source.iterdir():
+            if file.is_file():
+                shutil.copy2(file, made)
+        locked, installed = (made / "package-lock.json").read_bytes(), made / "installed"
+        if not installed.exists() or installed.read_bytes() != locked:
+            done = subprocess.run(["npm", "ci"], cwd=made, capture_output=True, text=True, check=False)  # noqa: S607 - the caller's npm
+            if done.returncode:
+                pytest.fail(f"npm ci could not install what tests/node locks:\n{done.stderr}")
+            installed.write_bytes(locked)
+    return made

@@ -24,8 +24,6 @@ from embedded.replay.__main__ import replay
 from embedded.services import Place, keep_secrets
 from shared.messaging.inprocess import InProcessBus
 
-REAL = Path(os.environ.get("OULAD") or Path(__file__).parents[4] / "shared" / "data" / "oulad")
-
 # Learner, module, presentation, attempts before, result, registered and unregistered on, score.
 MADE_UP = [
     (1, "AAA", "2013J", 0, "Pass", -20, None, 70),
@@ -183,16 +181,16 @@ async def test_a_journal_of_another_platform_is_refused(platform, made_up, capfd
 
 
 @pytest.mark.slow
-async def test_five_hundred_learners_in_one_process(platform, capsys):
-    held = await replay(REAL, learners=500, base_url=platform.url("gateway"), platform=platform.folder)
+async def test_five_hundred_learners_in_one_process(platform, shared_data, capsys):
+    held = await replay(shared_data / "oulad", learners=500, base_url=platform.url("gateway"), platform=platform.folder)
     assert held, capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.broker
-async def test_a_hundred_learners_on_separate_services_with_a_broker(tmp_path, capsys):
+async def test_a_hundred_learners_on_separate_services_with_a_broker(tmp_path, shared_data, capsys):
     assigned = ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))})
     async with apart(tmp_path / "apart", assigned) as services:
         place = services.place
-        held = await replay(REAL, learners=100, base_url=place.url("gateway"), platform=place.folder)
+        held = await replay(shared_data / "oulad", learners=100, base_url=place.url("gateway"), platform=place.folder)
     assert held, capsys.readouterr().out

@@ -29,12 +29,16 @@ class Vault:
         self.refresh_secret = _derive(secret, b"refresh tokens")
 
     def new_key(self) -> tuple[str, dict[str, Any], bytes]:  # Any: JSON
-        """A fresh Ed25519 key: its id, its public JWK (RFC 8037), its sealed private half."""
-        key = Ed25519PrivateKey.generate()
-        x = urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
-        # The id is the key's thumbprint (RFC 7638): the same key never has two names.
-        canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
-        kid = urlsafe_b64encode(sha256(canonical.encode()).digest()).decode().rstrip("=")
+        """A fresh Ed25519 key: its id, its public JWK (RFC 8037), its sealed private half.
+
+        The id is the key's thumbprint (RFC 7638): the same key never has two names.
+        """
+        kid = "-"
+        while kid.startswith("-"):  # typed at a command line it would read as an option
+            key = Ed25519PrivateKey.generate()
+            x = urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
+            canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
+            kid = urlsafe_b64encode(sha256(canonical.encode()).digest()).decode().rstrip("=")
         jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"}
         nonce = os.urandom(_NONCE)
         return kid, jwk, nonce + self._seal.encrypt(nonce, key.private_bytes_raw(), kid.encode())

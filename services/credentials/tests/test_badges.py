@@ -74,12 +74,8 @@ def badge() -> dict:
     return templates.Press(build, SLOTS, SIGNER).sign(values(7), NOW)
 
 
-def schema(name: str) -> dict:
-    root = Path(__file__).parents[3]
-    folder = Path(os.environ.get("MC_SHARED_DATA", root.parent / "shared" / "data")) / "1edtech" / "schemas"
-    if not folder.is_dir():
-        pytest.fail(f"the published schemas are not at {folder}: set MC_SHARED_DATA to the data folder")
-    return json.loads((folder / name).read_text())
+def schema(shared_data: Path, name: str) -> dict:
+    return json.loads((shared_data / "1edtech" / "schemas" / name).read_text())
 
 
 class Web:
@@ -137,8 +133,9 @@ def test_no_other_context_is_loaded() -> None:
 @pytest.mark.parametrize(
     "name", ["ob_v3p0_achievementcredential_schema.json", "strict/ob_v3p0_achievementcredential_schema.json"]
 )
-def test_a_badge_meets_the_published_schema(badge: dict, name: str) -> None:
-    checker = jsonschema.validators.validator_for(schema(name))(schema(name), format_checker=jsonschema.FormatChecker())
+def test_a_badge_meets_the_published_schema(badge: dict, name: str, shared_data: Path) -> None:
+    published = schema(shared_data, name)
+    checker = jsonschema.validators.validator_for(published)(published, format_checker=jsonschema.FormatChecker())
     assert [error.message for error in checker.iter_errors(badge)] == []
 
 

@@ -1,7 +1,6 @@
 """Award options: the worked cases, every partition, and brute force."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,14 +34,6 @@ DAY = datetime(2026, 1, 1, tzinfo=UTC)
 EARLIER, IN_FORCE = "mc-regs-2026.1", "mc-regs-2026.2"
 
 
-def shared_data() -> Path:
-    root = Path(__file__).parents[3]
-    folder = Path(os.environ.get("MC_SHARED_DATA", root.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.fail(f"the shared data is not at {folder}: set MC_SHARED_DATA to its folder")
-    return folder
-
-
 def hold(subject: str, count: int, marks: tuple[int | None, ...] = (), **changes: object) -> list[Credit]:
     found = []
     for n in range(count):
@@ -69,8 +60,9 @@ def option(held: list[Credit], title: str, version: str = IN_FORCE, awards: tupl
     return next(option for level in found.values() for option in level if option.title == title)
 
 
-def cases() -> list[dict]:
-    return json.loads((shared_data() / "award-cases.json").read_text())["cases"]
+@pytest.fixture
+def cases(shared_data: Path) -> list[dict]:
+    return json.loads((shared_data / "award-cases.json").read_text())["cases"]
 
 
 def case_credits(case: dict) -> list[Credit]:
@@ -96,9 +88,9 @@ def case_credits(case: dict) -> list[Credit]:
     return found
 
 
-def test_every_worked_case_gives_exactly_its_titles() -> None:
+def test_every_worked_case_gives_exactly_its_titles(cases: list[dict]) -> None:
     seen = 0
-    for case in cases():
+    for case in cases:
         held = case_credits(case)
         by_family = {credit.family: credit.id for credit in held}
         awards = tuple(
@@ -126,8 +118,8 @@ def test_every_worked_case_gives_exactly_its_titles() -> None:
     assert seen == 25 * 2 * 3
 
 
-def test_every_example_of_the_worked_cases_gives_its_title() -> None:
-    for case in cases():
+def test_every_example_of_the_worked_cases_gives_its_title(cases: list[dict]) -> None:
+    for case in cases:
         for version, levels in case["expected"].items():
             regulations = regs.find(version)
             for level, expected in levels.items():
