@@ -14,6 +14,8 @@ class Status(StrEnum):
     """Released to the learner, not yet ratified by the board: no credit yet."""
     RATIFIED = "ratified"
     REVOKED = "revoked"
+    COMMITTED = "committed"
+    """A partner accepted it for a degree that is not conferred yet."""
     CONSUMED = "consumed"
     """A degree elsewhere was conferred on it."""
 

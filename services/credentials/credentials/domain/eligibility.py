@@ -4,16 +4,25 @@ Closed form over (own, external) modules by subject. Live it tells whether eligi
 it for every learner from sums made by the database.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import combinations
 
+from credentials.domain.credit import Credit
 from credentials.domain.fillings import most_external
 from credentials.domain.regulations import Level, Regulations
 from credentials.domain.titles import Pattern, alphabetical, entitle, patterns
 
 Totals = tuple[tuple[str, int, int], ...]
 """(subject, own modules, external modules), each subject once."""
+
+
+def totals(available: Iterable[Credit]) -> Totals:
+    """The modules of credit that may count, by subject."""
+    found: dict[str, list[int]] = {}
+    for credit in available:
+        found.setdefault(str(credit.subject), [0, 0])[credit.external] += 1
+    return tuple((subject, own, external) for subject, (own, external) in found.items())
 
 
 def titles(totals: Totals, level: Level, regulations: Regulations) -> tuple[str, ...]:
