@@ -1,4 +1,4 @@
-"""What every test of the project may ask for: a real PostgreSQL, a real RabbitMQ and tools of Node, once for the run."""
+"""What every test may ask for: a real PostgreSQL, a real RabbitMQ and tools of Node, started once for the run."""
 
 import fcntl
 import os

@@ -9,7 +9,6 @@ import re
 import signal
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
