@@ -14,6 +14,7 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
 from credentials.commands import standing
 from credentials.domain.awards import State
+from credentials.domain.credit import Source
 from shared.database import Unknown, fetch
 from shared.database import now as now_of
 from shared.web import CallerOf, Instant, Page, Paging, Router, Session, View, paginate, resource
@@ -28,14 +29,15 @@ class CreditView(View):
     """A pass. Pending ones were released to the learner and count for nothing until a board ratifies them."""
 
     credit_id: UUID | None = Field(description="Null while pending")
-    enrolment_id: UUID
-    course_id: UUID
+    enrolment_id: UUID | None = Field(description="Null for credit recognised from elsewhere")
+    course_id: UUID | None = Field(description="Null for credit recognised from elsewhere")
     course_code: str | None
     course_title: str | None
     subject: str | None = Field(description="The award name, as at the award of credit", examples=["Data Science"])
     credits: int | None = Field(examples=[15])
     level: int | None = Field(examples=[7])
-    mark: Decimal = Field(examples=["68"])
+    mark: Decimal | None = Field(description="Null for credit recognised from elsewhere", examples=["68"])
+    source: Literal["internal", "rpl_external"] = Field(description="Whether it was earned here or recognised")
     status: Literal["pending", "ratified", "revoked"]
     at: Instant = Field(description="When it was released, ratified or revoked")
 
@@ -132,6 +134,7 @@ def _credit(row: tables.Credit, revocation: tables.Revocation | None) -> CreditV
         credits=row.credits,
         level=row.level,
         mark=row.mark,
+        source="rpl_external" if row.source == Source.EXTERNAL else "internal",
         status="revoked" if revocation else "ratified",
         at=revocation.revoked_at if revocation else row.ratified_at,
     )
@@ -148,6 +151,7 @@ def _pending(row: tables.Result, title: str | None) -> CreditView:
         credits=None,
         level=None,
         mark=row.mark,
+        source="internal",
         status="pending",
         at=row.released_at,
     )

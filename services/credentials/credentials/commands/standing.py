@@ -31,7 +31,8 @@ async def derive(session: AsyncSession, learner_id: UUID) -> None:
     record = await queries.record_of(session, learner_id, now)
     for line in record.lines:
         credit, badge, revocation = line.credit, line.badge, line.revocation
-        if badge is None and revocation is None:
+        # Credit recognised from elsewhere has its own institution's certificate, and no badge of ours.
+        if badge is None and revocation is None and credit.course_version_id is not None:
             await issuing.order_badge(
                 session,
                 learner_id,
@@ -154,7 +155,7 @@ def _credit_entry(credit: tables.Credit) -> dict[str, object]:
         "subject": credit.subject_name,
         "credits": credit.credits,
         "level": credit.level,
-        "mark": f"{credit.mark.normalize():f}",
+        "mark": None if credit.mark is None else f"{credit.mark.normalize():f}",
         "attempt": credit.attempt_no,
         "ratified_at": instant(credit.ratified_at),
     }

@@ -76,16 +76,20 @@ class Voiding(Base):
 
 
 class Credit(Base):
-    """A line of the ledger: what a board gave. `subject_name` is as at that day; lines are never changed."""
+    """A line of the ledger: what a board gave. `subject_name` is as at that day; lines are never changed.
+
+    Credit recognised from elsewhere has no enrolment, submission, course, mark or attempt here, and its `board_id`
+    is that of the recognition.
+    """
 
     __tablename__ = "credits"
 
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    enrolment_id: Mapped[UUID]
-    submission_id: Mapped[UUID]
-    course_id: Mapped[UUID]
-    course_version_id: Mapped[UUID]
+    enrolment_id: Mapped[UUID | None]
+    submission_id: Mapped[UUID | None]
+    course_id: Mapped[UUID | None]
+    course_version_id: Mapped[UUID | None]
     course_code: Mapped[str] = mapped_column(Text)
     course_title: Mapped[str] = mapped_column(Text)
     family: Mapped[str] = mapped_column(Text)
@@ -93,8 +97,8 @@ class Credit(Base):
     subject_name: Mapped[str] = mapped_column(Text)
     credits: Mapped[int]
     level: Mapped[int]
-    mark: Mapped[Decimal]
-    attempt_no: Mapped[int]
+    mark: Mapped[Decimal | None]
+    attempt_no: Mapped[int | None]
     source: Mapped[str] = mapped_column(Text)
     board_id: Mapped[UUID]
     regulations_version: Mapped[str] = mapped_column(Text)
