@@ -10,7 +10,7 @@ from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, countable
 from credentials.domain.options import options
 
-from .test_options import EARLIER, IN_FORCE, build, case_credits, cases, credit_lists, small
+from .test_options import EARLIER, IN_FORCE, build, case_credits, cases, credit_lists, small  # noqa: F401 - a fixture
 
 
 def totals_of(held: list[Credit], regulations: regs.Regulations) -> eligibility.Totals:
@@ -31,8 +31,8 @@ def test_totals_give_the_titles_that_choosing_credit_gives(version: str, rows: l
         assert set(given_by_totals) == {option.title for option in found[level.code]}
 
 
-def test_the_worked_cases_give_their_titles_in_their_order() -> None:
-    for case in cases():
+def test_the_worked_cases_give_their_titles_in_their_order(cases: list[dict]) -> None:  # noqa: F811 - the fixture
+    for case in cases:
         if "prior_awards" in case:
             continue
         for version, levels in case["expected"].items():
