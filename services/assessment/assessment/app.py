@@ -3,12 +3,12 @@ from pathlib import Path
 
 from assessment import api
 from assessment.access import ACCESS
-from assessment.adapters.storage import ObjectStorage, open_storage
-from assessment.domain.files import UploadPolicy
 from assessment.handlers import inbox
 from assessment.jobs import jobs
 from assessment.settings import Settings
+from shared.files import UploadPolicy
 from shared.service import Service
+from shared.storage import ObjectStorage, open_storage
 
 
 def build(settings: Settings) -> Service:

@@ -1,8 +1,8 @@
 from assessment import queries
-from assessment.adapters.storage import ObjectStorage
 from assessment.commands import windows
-from assessment.domain.files import UploadPolicy
+from shared.files import UploadPolicy
 from shared.jobs import Jobs, Work
+from shared.storage import ObjectStorage
 
 jobs = Jobs()
 

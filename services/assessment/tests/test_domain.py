@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assessment.domain import attempts, files, marks, regulations, windows
+from assessment.domain import attempts, marks, regulations, windows
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.windows import Window
+from shared import files
 from shared.ids import new_id
 from shared.regulations import UnknownRegulations
 
@@ -292,4 +293,4 @@ def test_an_empty_file_is_refused():
 
 def test_what_is_announced_too_large_is_refused_before_its_first_byte():
     with pytest.raises(files.FileTooLarge):
-        files.plan_check("a.pdf", RULES.longest_file_bytes + 1, RULES)
+        files.plan_check("a.pdf", RULES.longest_file_bytes + 1, RULES.file_kinds, RULES.longest_file_bytes)

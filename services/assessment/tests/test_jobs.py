@@ -5,11 +5,11 @@ import pytest
 from sqlalchemy import select
 
 from assessment import jobs
-from assessment.adapters.storage import ObjectStorage, StorageUnavailable, open_storage
-from assessment.domain.files import FileTooLarge, UploadPolicy
 from assessment.tables import Decision, Submission, Window
 from shared.events.assessment import WindowClosed, WindowPublished
+from shared.files import FileTooLarge, UploadPolicy
 from shared.jobs import Work
+from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 
 
 @pytest.fixture

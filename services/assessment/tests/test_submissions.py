@@ -5,12 +5,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from assessment.adapters.storage import ObjectStorage
-from assessment.domain.files import UploadPolicy
 from assessment.tables import Attempt, Submission
 from shared.events.assessment import AssessmentPassed, AttemptsExhausted, CreditAwarded, SubmissionReceived
 from shared.events.enrolment import EnrolmentReinstated
+from shared.files import UploadPolicy
 from shared.ids import new_id
+from shared.storage import ObjectStorage
 
 
 async def test_a_submission_gets_a_receipt_and_comes_back_as_it_went(story):

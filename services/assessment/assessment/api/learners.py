@@ -8,7 +8,6 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from assessment import queries
-from assessment.adapters.storage import ObjectStorage
 from assessment.api.shapes import (
     AssessmentView,
     ReceiptView,
@@ -18,10 +17,11 @@ from assessment.api.shapes import (
     window_view,
 )
 from assessment.commands import submissions
-from assessment.domain.files import UploadInterrupted, UploadPolicy
 from assessment.domain.windows import WindowClosed, WindowState
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
+from shared.files import UploadInterrupted, UploadPolicy
+from shared.storage import ObjectStorage
 from shared.web import CallerOf, Page, Paging, Router, Session, conditional, resource
 from shared.web.problems import Problem, problem
 

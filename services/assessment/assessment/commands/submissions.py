@@ -9,17 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment import queries
-from assessment.adapters.storage import Storage
 from assessment.commands.windows import hold_open
-from assessment.domain import attempts, files, regulations, windows
+from assessment.domain import attempts, regulations, windows
 from assessment.domain.attempts import AttemptState
-from assessment.domain.files import Checked, FileCheck, UploadTooSlow
-from assessment.domain.regulations import FileKind, Regulations
+from assessment.domain.regulations import Regulations
 from assessment.tables import Attempt, Enrolment, Submission, Window
 from shared.database import fetch, now, take_turns
 from shared.events.assessment import SubmissionReceived
+from shared.files import Checked, FileCheck, FileKind, UploadTooSlow, plan_check
 from shared.ids import new_id
 from shared.messaging import publish
+from shared.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ async def submit_work(
 
     What decides is the instant its last byte came. The same bytes again are the same submission. A file that
     came too late is kept as a draft (its state is `late`): it counts for nothing. Raises the refusals of
-    `attempts.admit` and of `files`.
+    `attempts.admit` and of `shared.files`.
     """
     plan = await _plan(session, enrolment, window_id, upload)
     await session.rollback()  # nothing was written; no connection is held while the file streams
@@ -84,7 +84,7 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
         at,
         wanted=None if window_id is None else queries.seen(await fetch(session, Window, window_id)),
     )
-    filename, kind = files.plan_check(upload.filename, upload.declared_size, rules)
+    filename, kind = plan_check(upload.filename, upload.declared_size, rules.file_kinds, rules.longest_file_bytes)
     return _Plan(
         enrolment_id=enrolment.enrolment_id,
         learner_id=enrolment.learner_id,

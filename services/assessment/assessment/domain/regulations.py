@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from shared.files import FileKind, file_kind
 from shared.regulations import Versions
 
 
@@ -35,17 +36,6 @@ class WindowRule:
     """How many months ahead, the present one included, windows are published."""
     furthest_days: int
     """How far from today a window made by hand may lie."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileKind:
-    """A kind of file that may be handed in, known by its name's ending and its first bytes, or by being text."""
-
-    name: str
-    extensions: frozenset[str]
-    media_type: str
-    begins_with: tuple[bytes, ...]
-    text: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +80,10 @@ def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
             furthest_days=windows["furthest_days"],
         ),
         longest_file_bytes=work["longest_bytes"],
-        file_kinds=tuple(_file_kind(entry) for entry in work["kinds"]),
+        file_kinds=tuple(map(file_kind, work["kinds"])),
         marking_zone=ZoneInfo(document["marking"]["zone"]),
         turnaround_working_days=document["marking"]["turnaround_working_days"],
         revocation_reasons=frozenset(document["revocation"]["reason_codes"]),
-    )
-
-
-def _file_kind(entry: Mapping[str, Any]) -> FileKind:  # Any: JSON
-    return FileKind(
-        name=entry["name"],
-        extensions=frozenset(entry["extensions"]),
-        media_type=entry["media_type"],
-        begins_with=tuple(bytes.fromhex(prefix) for prefix in entry.get("begins_with", ())),
-        text=entry.get("text", False),
     )
 
 

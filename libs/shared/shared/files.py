@@ -1,15 +1,14 @@
-"""Files: what may be handed in, checked while it streams past."""
+"""Uploaded files: what they may be called and hold, checked while they stream past."""
 
 import codecs
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from assessment.domain.regulations import FileKind, Regulations
 from shared.errors import Invalid, Malformed, Refusal, TooLarge, Unsupported
 
 
@@ -18,7 +17,7 @@ class BadFileName(Invalid):
 
 
 class FileTypeNotAllowed(Unsupported):
-    """The regulations name the kinds of file that may be handed in."""
+    """The regulations name the kinds of file that are taken."""
 
 
 class FileNotAsNamed(Unsupported):
@@ -34,19 +33,41 @@ class FileEmpty(Invalid):
 
 
 class UploadInterrupted(Malformed):
-    """The connection ended before the whole file had come; nothing was handed in."""
+    """The connection ended before the whole file had come; nothing was kept."""
 
 
 class UploadTooSlow(Refusal):
-    """The file did not come whole in the time there is for it; nothing was handed in."""
+    """The file did not come whole in the time there is for it; nothing was kept."""
 
     status: ClassVar[int] = 408
     title: ClassVar[str] = "Request timeout"
 
 
 @dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file: its endings, what its bytes begin with, or that it is UTF-8 text."""
+
+    name: str
+    extensions: frozenset[str]
+    media_type: str
+    begins_with: tuple[bytes, ...]
+    text: bool
+
+
+def file_kind(entry: Mapping[str, Any]) -> FileKind:  # Any: JSON
+    """As regulations write it; `begins_with` is in hexadecimal."""
+    return FileKind(
+        name=entry["name"],
+        extensions=frozenset(entry["extensions"]),
+        media_type=entry["media_type"],
+        begins_with=tuple(bytes.fromhex(prefix) for prefix in entry.get("begins_with", ())),
+        text=entry.get("text", False),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class UploadPolicy:
-    """How long one upload may take, and how old a stored file that no submission names must be to be removed."""
+    """How long one upload may take, and how old a stored file that no row names must be to be removed."""
 
     longest: timedelta
     orphan_age: timedelta
@@ -76,7 +97,7 @@ def kind_of(name: str, kinds: Sequence[FileKind]) -> FileKind:
         if ending in kind.extensions:
             return kind
     allowed = sorted(extension for kind in kinds for extension in kind.extensions)
-    raise FileTypeNotAllowed(f"hand in one of: {', '.join(allowed)}", allowed=allowed)
+    raise FileTypeNotAllowed(f"send one of: {', '.join(allowed)}", allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +159,15 @@ class FileCheck:
         return FileNotAsNamed(f"the content is not that of a .{self._kind.name} file")
 
 
-def plan_check(filename: str, declared_size: int | None, regulations: Regulations) -> tuple[str, FileKind]:
-    """What can be said before the first byte: the clean name and the kind.
+def plan_check(
+    filename: str, declared_size: int | None, kinds: Sequence[FileKind], longest: int
+) -> tuple[str, FileKind]:
+    """What can be said before the first byte: the clean name and the kind. `longest` in bytes.
 
     Raises BadFileName, FileTypeNotAllowed or FileTooLarge.
     """
     name = clean_name(filename)
-    kind = kind_of(name, regulations.file_kinds)
-    if declared_size is not None and declared_size > regulations.longest_file_bytes:
-        raise FileTooLarge(
-            f"a file may have {regulations.longest_file_bytes} bytes",
-            longest_bytes=regulations.longest_file_bytes,
-        )
+    kind = kind_of(name, kinds)
+    if declared_size is not None and declared_size > longest:
+        raise FileTooLarge(f"a file may have {longest} bytes", longest_bytes=longest)
     return name, kind

@@ -1,4 +1,4 @@
-"""Where submitted files lie: a local folder, S3 or memory, told by one URL."""
+"""Where uploaded files lie: a local folder, S3 or memory, told by one URL. Who uses it depends on obstore."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,0 @@
-"""The outside world: where the submitted files lie."""
