@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def asyncapi() -> dict[str, Any]:  # Any: JSON
-    """AsyncAPI 3.0: every event as a channel of its own on the one exchange."""
+    """AsyncAPI 3.1: every event as a channel of its own on the one exchange."""
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def asyncapi() -> dict[str, Any]:  # Any: JSON
         },
     }
     return {
-        "asyncapi": "3.0.0",
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Microcredentials platform: events",
             "version": "1.0.0",
