@@ -3,13 +3,15 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import facts, issuing, people
+from credentials.commands import courses, facts, issuing, people
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
-from shared.events.catalogue import CoursePublished, CourseUpdated, SubjectRenamed
+from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged, SubjectRenamed
 from shared.events.enrolment import (
     EnrolmentActivated,
+    EnrolmentCancelled,
+    EnrolmentFailed,
     LearnerAnonymised,
     LearnerContactChanged,
     LearnerNameChanged,
@@ -36,6 +38,27 @@ async def record_course(session: AsyncSession, course: CoursePublished) -> None:
             credits=course.credits,
             level=course.level,
             skills={"items": [skill.model_dump() for skill in course.skills]},
+        ),
+    )
+    await courses.offer_course(session, course)
+
+
+@inbox.on(CourseWithdrawn)
+async def stop_offering(session: AsyncSession, withdrawn: CourseWithdrawn) -> None:
+    """Nobody can plan with it any more; who studies it goes on."""
+    await courses.stop_offering(session, withdrawn.course_id, withdrawn.withdrawn_at)
+
+
+@inbox.on(PriceChanged)
+async def note_price(session: AsyncSession, changed: PriceChanged) -> None:
+    await facts.keep(
+        session,
+        tables.Price(
+            price_id=changed.price_id,
+            course_id=changed.course_id,
+            amount_minor=changed.amount_minor,
+            currency=changed.currency,
+            valid_from=changed.valid_from,
         ),
     )
 
@@ -96,6 +119,20 @@ async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) 
             activated_at=activated.activated_at,
         ),
     )
+    await courses.note_enrolment(
+        session,
+        activated.enrolment_id,
+        activated.learner_id,
+        activated.course_id,
+        activated_at=activated.activated_at,
+    )
+
+
+@inbox.on(EnrolmentCancelled, EnrolmentFailed)
+async def note_end_of_enrolment(session: AsyncSession, ended: EnrolmentCancelled | EnrolmentFailed) -> None:
+    """It will bring no credit: plans no longer count on it."""
+    at = ended.cancelled_at if isinstance(ended, EnrolmentCancelled) else ended.failed_at
+    await courses.note_enrolment(session, ended.enrolment_id, ended.learner_id, ended.course_id, ended_at=at)
 
 
 @inbox.on(AssessmentPassed, AssessmentFailed)

@@ -125,12 +125,12 @@ def revoked(learner: UUID, code: str) -> CreditRevoked:
     )
 
 
-def activated(learner: UUID, version: str) -> EnrolmentActivated:
+def activated(learner: UUID, version: str, code: str = "any") -> EnrolmentActivated:
     return EnrolmentActivated(
         enrolment_id=new_id(),
         learner_id=learner,
-        course_id=named("course", "any"),
-        course_version_id=named("version", "any"),
+        course_id=named("course", code),
+        course_version_id=named("version", code),
         order_id=new_id(),
         order_line_id=new_id(),
         regulations_version=version,

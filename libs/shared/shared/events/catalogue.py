@@ -81,7 +81,7 @@ class CourseWithdrawn(
     Event,
     type="catalogue.course.withdrawn.v1",
     subject="course_id",
-    heard_by=("payments", "enrolment"),
+    heard_by=("payments", "enrolment", "credentials"),
 ):
     """No new sales; those who bought it go on."""
 
@@ -89,7 +89,7 @@ class CourseWithdrawn(
     withdrawn_at: Instant
 
 
-class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id", heard_by=("payments",)):
+class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id", heard_by=("payments", "credentials")):
     """A price row with its date.
 
     A course's price at an instant is the row with the latest `valid_from` not after it.

@@ -120,7 +120,10 @@ class EnrolmentReinstated(
 
 
 class EnrolmentCancelled(
-    Event, type="enrolment.enrolment.cancelled.v1", subject="enrolment_id", heard_by=("assessment", "payments")
+    Event,
+    type="enrolment.enrolment.cancelled.v1",
+    subject="enrolment_id",
+    heard_by=("assessment", "payments", "credentials"),
 ):
     """Final. reason_code: refunded, withdrawn, payment_lost. A submission not yet ratified is voided."""
 
@@ -141,7 +144,9 @@ class EnrolmentCompleted(Event, type="enrolment.enrolment.completed.v1", subject
     completed_at: Instant
 
 
-class EnrolmentFailed(Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id", heard_by=("payments",)):
+class EnrolmentFailed(
+    Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id", heard_by=("payments", "credentials")
+):
     """Every attempt is used up; a new enrolment gives new ones."""
 
     enrolment_id: UUID

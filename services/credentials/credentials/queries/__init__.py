@@ -1,5 +1,6 @@
 """Reads longer than a primary-key look-up."""
 
+from credentials.queries.courses import CourseOnFile, courses_by_id, on_sale, studied_by
 from credentials.queries.issued import (
     achievement_of,
     active_key,
@@ -17,6 +18,7 @@ from credentials.queries.people import outdated_people
 from credentials.queries.records import Line, Record, allocations_of, awards_query, is_on_hold, pending_of, record_of
 
 __all__ = [
+    "CourseOnFile",
     "Line",
     "Record",
     "achievement_of",
@@ -26,8 +28,10 @@ __all__ = [
     "awards_query",
     "badge_names",
     "badges_of",
+    "courses_by_id",
     "is_on_hold",
     "latest_transcript",
+    "on_sale",
     "outdated_people",
     "pending_of",
     "places_taken",
@@ -35,5 +39,6 @@ __all__ = [
     "record_of",
     "revoked_counts",
     "revoked_places",
+    "studied_by",
     "unsigned_badges",
 ]

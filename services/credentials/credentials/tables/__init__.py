@@ -2,6 +2,7 @@
 
 from credentials.tables.awards import Allocation, Award
 from credentials.tables.base import Base
+from credentials.tables.courses import Enrolment, OfferedCourse, Price
 from credentials.tables.facts import (
     Achievement,
     Credit,
@@ -23,10 +24,13 @@ __all__ = [
     "Base",
     "Credit",
     "Eligibility",
+    "Enrolment",
     "Learner",
+    "OfferedCourse",
     "Payment",
     "Person",
     "Pin",
+    "Price",
     "Result",
     "Revocation",
     "SigningKey",
