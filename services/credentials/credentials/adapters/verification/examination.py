@@ -1,0 +1,244 @@
+"""What a document says and what exactly was signed: everything that takes computing and asks nobody.
+
+Runs on the bytes of strangers, in a process of its own (`workbench`). Nothing is re-serialised: what is hashed is the
+document as it was read.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256, sha384
+from importlib.resources import files
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+
+from credentials.adapters import json_ld
+from credentials.adapters.verification import jose, reading
+from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.members import listed, members
+from credentials.adapters.verification.plain_json import read_object
+from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question
+from credentials.domain.dids import unbase58
+from shared.errors import Invalid, Refusal
+
+Document = dict[str, Any]  # Any: JSON
+
+_SUITES = {"eddsa-rdfc-2022", "eddsa-2022", "ecdsa-rdfc-2019"}
+_VC_1, _VC_2 = "https://www.w3.org/2018/credentials/v1", "https://www.w3.org/ns/credentials/v2"
+_BADGES = {"OpenBadgeCredential", "AchievementCredential"}
+_ENVELOPED = {"data:application/vc+jwt,", "data:application/jwt,", "data:application/vc+ld+json+jwt,"}
+_LONGEST_SIGNATURE = 200
+"""Characters in base58; decoding takes the square of it."""
+
+
+class TooManyParts(Invalid):
+    """More credentials in one than any transcript holds."""
+
+
+class TooCostly(Invalid):
+    """Understanding this document takes more time or memory than any honest one needs."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What somebody signed, ready to be held against a key."""
+
+    algorithm: str
+    method: str | None
+    """A verification method or `kid`: where the key is said to be."""
+    data: bytes
+    signature: bytes
+    jwk: Document | None = None
+    """A key that came along; it proves nothing until the issuer is seen to own it."""
+    expires: str | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One credential: what it says, the answers found without asking anybody, and what was signed if they hold."""
+
+    kind: Kind
+    document: Document
+    checks: list[Check]
+    signed: Signed | None = None
+    unsigned: Check | None = None
+    """Why there is no signature to hold against a key."""
+    parts: list["Examined"] = field(default_factory=list["Examined"])
+
+    @property
+    def readable(self) -> bool:
+        return all(check.outcome is Outcome.PASSED for check in self.checks)
+
+
+def examine(raw: bytes, limits: Limits) -> Examined:
+    """Raises what reading and parsing raise; whatever else is wrong with the document is among its checks."""
+    given = reading.read(raw, limits)
+    count = _Count(limits.inner_credentials + 1)
+    if given.is_jwt:
+        return _examine_jwt(given.text, limits, count)
+    return _examine_json(read_object(given.text, limits), limits, count)
+
+
+class _Count:
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def one(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooManyParts("the document holds more credentials than any transcript")
+
+
+def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
+    count.one()
+    parsed = jose.split(token, limits)
+    document, kind = parsed.credential, _kind(parsed.credential)
+    checks = [
+        ask(Question.SCHEMA, lambda: _has_shape(document, kind)),
+        ask(Question.TERMS, lambda: "The signature covers the document letter by letter."),
+    ]
+
+    def signed() -> Signed:
+        jose.check_header(parsed.header)
+        jose.check_claims(parsed.claims, document)
+        if document.get("proof"):
+            raise Broken("several_proofs", "It carries a second proof within; which of them counts is not told.")
+        header = parsed.header
+        return Signed(header["alg"], header.get("kid"), parsed.data, parsed.signature, header.get("jwk"))
+
+    return _examined(kind, document, checks, signed, limits, count)
+
+
+def _examine_json(document: Document, limits: Limits, count: _Count) -> Examined:
+    count.one()
+    kind = _kind(document)
+    checks = [
+        ask(Question.SCHEMA, lambda: _has_shape(document, kind)),
+        ask(Question.TERMS, lambda: _is_covered(document, limits)),
+    ]
+    return _examined(kind, document, checks, lambda: _embedded(document), limits, count)
+
+
+def _examined(
+    kind: Kind, document: Document, checks: list[Check], sign: Callable[[], Signed], limits: Limits, count: _Count
+) -> Examined:
+    if any(check.outcome is Outcome.FAILED for check in checks):
+        return Examined(kind, document, checks)
+    signed: list[Signed] = []
+
+    def find() -> str:
+        signed.append(sign())
+        return ""
+
+    unsigned = ask(Question.PROOF, find)
+    parts = [_examine_part(entry, limits, count) for entry in _parts(document)] if kind is Kind.TRANSCRIPT else []
+    if signed:
+        return Examined(kind, document, checks, signed=signed[0], parts=parts)
+    return Examined(kind, document, checks, unsigned=unsigned, parts=parts)
+
+
+def _examine_part(entry: object, limits: Limits, count: _Count) -> Examined:
+    """A credential within: as JSON, as a JWT, or as an enveloped JWT."""
+    if isinstance(entry, Mapping):
+        document = dict(members(cast("object", entry)))
+        envelope: object = document.get("id")
+        if "EnvelopedVerifiableCredential" not in listed(document.get("type")) or not isinstance(envelope, str):
+            return _examine_json(document, limits, count)
+        kind, comma, token = envelope.partition(",")
+        entry = token if kind + comma in _ENVELOPED else ""
+    given = reading.read(str(entry).encode(), limits)
+    if not given.is_jwt:
+        raise reading.NotACredential("what the document holds is no credential")
+    return _examine_jwt(given.text, limits, count)
+
+
+def _parts(document: Document) -> Iterator[object]:
+    for subject in listed(document.get("credentialSubject")):
+        yield from listed(members(subject).get("verifiableCredential"))
+
+
+def _kind(document: Document) -> Kind:
+    types = listed(document.get("type"))
+    if "ClrCredential" in types:
+        return Kind.TRANSCRIPT
+    return Kind.BADGE if any(name in _BADGES for name in types) else Kind.OTHER
+
+
+_NAMES = {
+    Kind.BADGE: ("open_badge", "It is an Open Badges 3.0 credential."),
+    Kind.TRANSCRIPT: ("transcript", "It is a Comprehensive Learner Record 2.0."),
+    Kind.OTHER: ("credential", "It is a verifiable credential."),
+}
+
+
+def _has_shape(document: Document, kind: Kind) -> str:
+    name, sentence = _NAMES[kind]
+    error = next(iter(_schema(name).iter_errors(document)), None)  # pyright: ignore[reportUnknownMemberType] - jsonschema's own types are partial
+    if error is not None:
+        raise Broken("schema_mismatch", f"At {error.json_path[:100]}: {error.message[:200]}")
+    if "VerifiableCredential" not in listed(document["type"]):
+        raise Broken("schema_mismatch", "It is not a verifiable credential.")
+    first = listed(document["@context"])[0]
+    if first not in {_VC_1, _VC_2}:
+        raise Broken("schema_mismatch", "Its first context is not that of verifiable credentials.")
+    return sentence
+
+
+def _is_covered(document: Document, limits: Limits) -> str:
+    json_ld.check_terms(document, most_bytes=limits.document_bytes)
+    return "The signature covers everything the credential says."
+
+
+def _embedded(document: Document) -> Signed:
+    """The one Data Integrity proof. Raises Broken."""
+    proofs = listed(document.get("proof"))
+    if not proofs:
+        raise Broken("no_proof", "It is not signed.")
+    if len(proofs) > 1:
+        raise Broken("several_proofs", "It has more than one proof; which of them counts is not told.")
+    proof = members(proofs[0])
+    suite = proof.get("cryptosuite") if proof.get("type") == "DataIntegrityProof" else proof.get("type")
+    if suite not in {*_SUITES, "Ed25519Signature2020"}:
+        raise Broken("suite_unknown", f"It is signed in a way that is not read here ({str(suite)[:60]}).")
+    if proof.get("proofPurpose") != "assertionMethod":
+        raise Broken("purpose_refused", "Its signature was not made to assert anything.")
+    signature = _signature(proof.get("proofValue"))
+    hash_, algorithm = sha256, "EdDSA"
+    if suite == "ecdsa-rdfc-2019":
+        hash_, algorithm = (sha256, "ES256") if len(signature) == 64 else (sha384, "ES384")  # noqa: PLR2004 - P-256's
+    unsigned = {name: member for name, member in document.items() if name != "proof"}
+    options = {name: member for name, member in proof.items() if name != "proofValue"}
+    canonical_options = json_ld.canonicalise({**options, "@context": document["@context"]})
+    canonical = json_ld.canonicalise(unsigned)
+    data = hash_(canonical_options.encode()).digest() + hash_(canonical.encode()).digest()
+    return Signed(algorithm, proof.get("verificationMethod"), data, signature, expires=proof.get("expires"))
+
+
+def _signature(value: object) -> bytes:
+    if not isinstance(value, str) or not value.startswith("z") or len(value) > _LONGEST_SIGNATURE:
+        raise Broken("signature_mismatch", "Its signature cannot be read.")
+    try:
+        return unbase58(value[1:])
+    except ValueError:
+        raise Broken("signature_mismatch", "Its signature cannot be read.") from None
+
+
+def ask(name: Question, question: Callable[[], str]) -> Check:
+    """Put a question; its answer is a sentence, or why there is none."""
+    try:
+        return Check(name, Outcome.PASSED, question())
+    except Broken as broken:
+        return Check(name, Outcome.FAILED, broken.detail, broken.code)
+    except Refusal as refusal:
+        return Check(name, Outcome.FAILED, refusal.detail, refusal.code)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        # A foreign document may lack anything; what cannot be read has not been shown to hold.
+        return Check(name, Outcome.FAILED, "It cannot be read.", "unreadable")
+
+
+@cache
+def _schema(name: str) -> Draft202012Validator:
+    document = json.loads((files("credentials") / "data" / "credentials.schema.json").read_text("utf-8"))
+    return Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": document["$defs"]})

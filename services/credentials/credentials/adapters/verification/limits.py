@@ -1,0 +1,40 @@
+"""How much a stranger may ask of us. Each default leaves an honest credential ample room."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """MC_VERIFICATION='{"document_bytes": …}' changes some of them."""
+
+    document_bytes: int = 1_000_000
+    """A signed credential is some 5 KB, a transcript of a whole Master's some 100 KB."""
+    image_bytes: int = 5_000_000
+    """A badge's picture with the credential in it."""
+    depth: int = 24
+    """JSON within JSON; a badge within a transcript takes 12."""
+    values: int = 20_000
+    """Objects, lists and scalars together; a badge has some 150. Bounds what JSON-LD makes of each byte."""
+    inner_credentials: int = 100
+    """In a transcript, at all depths; a Master's is 12 courses."""
+    seconds: float = 10.0
+    """Computing for one document; a badge takes 0.02, a transcript of 12 badges 0.5."""
+    memory_bytes: int = 1_500_000_000
+    """Address space of the process that computes; it takes a tenth of that."""
+    workers: int = 2
+    """Such processes at once."""
+    waiting: int = 32
+    """Documents that wait for one; further ones are told to come again."""
+
+    answer_bytes: int = 262_144
+    """Of a DID document or key; a few kilobytes are usual. A status list is a credential, and bounded like one."""
+    fetches: int = 24
+    """Addresses one verification may ask; a badge names three."""
+    fetch_seconds: float = 5.0
+    total_seconds: float = 20.0
+    """For everything one verification fetches."""
+    redirects: int = 3
+    kept_answers: int = 256
+    kept_bytes: int = 16_000_000
+    kept_seconds: float = 30.0
+    """How long another's key or list is used again: what a status list's own `ttl` usually allows."""

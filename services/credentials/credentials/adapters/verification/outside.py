@@ -1,0 +1,181 @@
+"""Fetching what a stranger's credential refers to, without being sent anywhere inside.
+
+A credential names addresses, and whoever made it may name one of ours. So a name is resolved here, once; every address
+it resolves to must be a public one; and the connection goes to the very address that was looked at, so that a name
+which resolves differently the second time gains nothing. Only https, few redirects, each checked like the first; an
+answer is cut off at its size and its time. Contexts and schemas are never fetched at all.
+"""
+
+import asyncio
+import ipaddress
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+from urllib.parse import urljoin, urlsplit
+
+import httpcore
+
+from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.report import Broken
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LONGEST_URL = 2048
+_REDIRECTS = {301, 302, 303, 307, 308}
+_ACCEPT = b"application/did+ld+json, application/vc, application/jwk-set+json, application/json, */*;q=0.1"
+
+# They carry an IPv4 address within: what they lead to is not what they look like.
+_TUNNELS = [ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+
+
+class Unreachable(Broken):
+    """What a credential refers to could not be had, and why."""
+
+
+class Web(Protocol):
+    async def get(self, url: str, most_bytes: int) -> bytes:
+        """Raises Unreachable."""
+        ...
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is for everyone: not private, loopback, link-local, shared, reserved or tunnelled."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if any(address in net for net in _TUNNELS) or address.is_site_local:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+@dataclass
+class _Kept:
+    body: bytes
+    until: float
+
+
+class Outside:
+    """The one way out of this service that strangers can steer."""
+
+    def __init__(self, limits: Limits, *, loopback: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        """`loopback`: for tests, and platforms on one machine: this machine may be asked too, by http."""
+        self._limits = limits
+        self._loopback = loopback
+        self._tls = tls or ssl.create_default_context()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept_bytes = 0
+
+    async def get(self, url: str, most_bytes: int) -> bytes:
+        """The answer's bytes. Raises Unreachable."""
+        kept = self._kept.get(url)
+        if kept is not None and kept.until > time.monotonic() and len(kept.body) <= most_bytes:
+            return kept.body
+        try:
+            async with asyncio.timeout(self._limits.fetch_seconds):
+                body = await self._follow(url, most_bytes)
+        except TimeoutError as error:
+            raise Unreachable("timed_out", f"{_host(url)} did not answer in time.") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
+            raise Unreachable("unreachable", f"{_host(url)} could not be reached.") from error
+        self._keep(url, body)
+        return body
+
+    async def _follow(self, url: str, most_bytes: int) -> bytes:
+        for _ in range(self._limits.redirects + 1):
+            self._check(url)
+            pool = httpcore.AsyncConnectionPool(
+                ssl_context=self._tls,
+                max_connections=1,
+                max_keepalive_connections=0,
+                network_backend=_Guarded(loopback=self._loopback),
+            )
+            async with pool, pool.stream("GET", url, headers=_headers(url)) as answer:
+                headers = {name.lower(): value for name, value in answer.headers}
+                if answer.status in _REDIRECTS and b"location" in headers:
+                    url = urljoin(url, headers[b"location"].decode("ascii", "replace"))
+                    continue
+                if answer.status != 200:  # noqa: PLR2004 - OK
+                    raise Unreachable("unreachable", f"{_host(url)} answered {answer.status}.")
+                return await _body(answer, headers, url, most_bytes)
+        raise Unreachable("too_many_redirects", f"{_host(url)} sends from one address to the next.")
+
+    def _check(self, url: str) -> None:
+        """Raises Unreachable for what is never asked, before anything is resolved."""
+        parts = urlsplit(url)
+        schemes = {"https", "http"} if self._loopback else {"https"}
+        if len(url) > _LONGEST_URL or not url.isascii() or any(char <= " " for char in url):
+            raise Unreachable("address_refused", "An address it refers to is not a proper one.")
+        if parts.scheme not in schemes:
+            raise Unreachable("not_https", "An address it refers to is not an https address.")
+        try:
+            wrong = not parts.hostname or parts.username is not None or parts.password is not None or parts.port == 0
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise Unreachable("address_refused", "An address it refers to is not a proper one.")
+
+    def _keep(self, url: str, body: bytes) -> None:
+        replaced = self._kept.pop(url, None)
+        self._kept_bytes += len(body) - (len(replaced.body) if replaced else 0)
+        self._kept[url] = _Kept(body, time.monotonic() + self._limits.kept_seconds)
+        while len(self._kept) > self._limits.kept_answers or self._kept_bytes > self._limits.kept_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest.body)
+
+
+class _Guarded(httpcore.AsyncNetworkBackend):
+    """Resolves, looks at what came of it, and connects to just that. TLS still asks for the name."""
+
+    def __init__(self, *, loopback: bool) -> None:
+        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
+        self._loopback = loopback
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, proto=6)  # TCP
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        if not addresses or not all(map(self._may_ask, addresses)):
+            raise Unreachable("address_refused", f"{host} is not a public address, and is not asked.")
+        return await self._network.connect_tcp(str(addresses[0]), port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:  # Any: never called
+        raise Unreachable("address_refused", "Only public addresses are asked.")
+
+    async def sleep(self, seconds: float) -> None:
+        await self._network.sleep(seconds)
+
+    def _may_ask(self, address: Address) -> bool:
+        return is_public(address) or (self._loopback and address.is_loopback)
+
+
+def _headers(url: str) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"host", urlsplit(url).netloc.encode("ascii")),
+        (b"accept", _ACCEPT),
+        (b"accept-encoding", b"identity"),  # nothing that unpacks to more than it is
+        (b"user-agent", b"microcredentials-verifier"),
+    ]
+
+
+async def _body(answer: httpcore.Response, headers: dict[bytes, bytes], url: str, most_bytes: int) -> bytes:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Unreachable("answer_refused", f"{_host(url)} sent a packed answer that was not asked for.")
+    body = bytearray()
+    async for chunk in answer.aiter_stream():
+        body += chunk
+        if len(body) > most_bytes:
+            raise Unreachable("answer_too_large", f"{_host(url)} sent more than {most_bytes} bytes.")
+    return bytes(body)
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "It")[:100]

@@ -1,0 +1,84 @@
+"""What came of it: each question with its own answer, and what they add up to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+Document = Mapping[str, Any]  # Any: JSON
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CHECKED = "not_checked"
+    """An earlier answer leaves nothing to ask, or there was no way to ask."""
+
+
+class Question(StrEnum):
+    SCHEMA = "schema"
+    TERMS = "terms"
+    ISSUER = "issuer"
+    PROOF = "proof"
+    PERIOD = "period"
+    REVOCATION_LIST = "revocation_list"
+    REVOCATION = "revocation"
+    VERSION = "version"
+    """Asked where the issuer offers newer versions."""
+    PARTS = "parts"
+    """Asked where it holds other credentials."""
+
+
+class Status(StrEnum):
+    VALID = "valid"
+    REPLACED = "replaced"
+    """The issuer has since given out a newer version, which stands."""
+    PARTLY_VALID = "partly_valid"
+    """It stands, but not everything it holds."""
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    UNCONFIRMED = "unconfirmed"
+    """Something else did not hold: it may be forged, damaged, or its issuer cannot be asked."""
+
+
+class Kind(StrEnum):
+    BADGE = "badge"
+    TRANSCRIPT = "transcript"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Check:
+    """`code` names why it did not pass, stably; `detail` says it to people."""
+
+    name: Question
+    outcome: Outcome
+    detail: str
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    status: Status
+    checks: tuple[Check, ...]
+    checked_at: datetime
+    kind: Kind
+    document: Document
+    """The credential as it was given, or as its JWT says it."""
+    parts: tuple["Report", ...] = field(default=())
+    newer: "Report | None" = None
+
+    @property
+    def verified(self) -> bool:
+        return self.status is Status.VALID
+
+
+class Broken(Exception):
+    """A check did not hold."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail

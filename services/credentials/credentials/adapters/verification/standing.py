@@ -1,0 +1,146 @@
+"""Has the issuer taken it back? Bitstring status lists, their forerunner of 2021, and 1EdTech's plain list.
+
+Source: W3C Bitstring Status List v1.0; 1EdTech Open Badges 3.0. A list counts only if the credential's issuer signed it
+and its time has not run out: an old list shown again would hide a revocation.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from credentials.adapters.verification import public_keys
+from credentials.adapters.verification.examination import Examined
+from credentials.adapters.verification.issuers import issuer_of, key_of
+from credentials.adapters.verification.jose import instant
+from credentials.adapters.verification.members import Members, listed, members
+from credentials.adapters.verification.outside import Web
+from credentials.adapters.verification.plain_json import read_object
+from credentials.adapters.verification.report import Broken, Check, Outcome, Question
+from credentials.adapters.verification.workbench import Workbench
+from credentials.domain.status_lists import is_set
+from shared.errors import Refusal
+
+_LISTS = {
+    "BitstringStatusListEntry": ("BitstringStatusListCredential", "BitstringStatusList"),
+    "StatusList2021Entry": ("StatusList2021Credential", "StatusList2021"),
+}
+_PLAIN = "1EdTechRevocationList"
+_TAKES_BACK = {"revocation": "revoked", "suspension": "suspended"}
+_SAYS_NOTHING = {"refresh", "message"}
+_MOST_ENTRIES = 8
+_MOST_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The code of what was done to it, if anything, and what to say of the list."""
+
+    taken_back: str | None
+    about_list: str
+
+
+async def ask_lists(credential: Members, issuer: str, web: Web, workbench: Workbench, now: datetime) -> list[Check]:
+    """The checks of the list and of the place in it."""
+    entries = listed(credential.get("credentialStatus"))
+    try:
+        answers = [await _ask(entry, credential, issuer, web, workbench, now) for entry in _bounded(entries)]
+    except Broken as broken:
+        return [_failed(broken.detail, broken.code), _skipped()]
+    except Refusal as refusal:
+        return [_failed(f"The revocation list cannot be read: {refusal.detail}", "list_unreadable"), _skipped()]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return [_failed("The revocation list cannot be read.", "list_unreadable"), _skipped()]
+    about = [answer.about_list for answer in answers if answer.about_list]
+    if not about:
+        return [
+            Check(Question.REVOCATION_LIST, Outcome.PASSED, "The issuer publishes no revocation for it."),
+            Check(Question.REVOCATION, Outcome.PASSED, "It cannot be revoked."),
+        ]
+    genuine = Check(Question.REVOCATION_LIST, Outcome.PASSED, about[0])
+    found = sorted({answer.taken_back for answer in answers if answer.taken_back})
+    if not found:
+        return [genuine, Check(Question.REVOCATION, Outcome.PASSED, "The issuer has not revoked it.")]
+    words = "The issuer has revoked it." if found[0] == "revoked" else "The issuer has suspended it for the time being."
+    return [genuine, Check(Question.REVOCATION, Outcome.FAILED, words, found[0])]
+
+
+async def _ask(
+    entry: Members, credential: Members, issuer: str, web: Web, workbench: Workbench, now: datetime
+) -> _Answer:
+    kind = next((name for name in listed(entry.get("type")) if name in _LISTS or name == _PLAIN), None)
+    if kind is None:
+        raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
+    if kind == _PLAIN:
+        return await _ask_plain(entry, credential, web, workbench)
+    purpose = entry["statusPurpose"]
+    if purpose in _SAYS_NOTHING:
+        return _Answer(None, "")
+    if purpose not in _TAKES_BACK or int(entry.get("statusSize", 1)) != 1:
+        raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
+    url = entry["statusListCredential"]
+    found = await workbench.examine(await web.get(url, workbench.limits.document_bytes), keep=True)
+    about = await _list_stands(found, _LISTS[kind], purpose, url, issuer, web, workbench, now)
+    encoded = str(_subject(found)["encodedList"])
+    if kind == "StatusList2021Entry":  # without the letter that names the encoding
+        encoded = "u" + encoded.removeprefix("u").replace("+", "-").replace("/", "_")
+    index = str(entry["statusListIndex"])
+    if not index.isdecimal() or not index.isascii() or len(index) > _MOST_DIGITS:
+        raise Broken("list_unreadable", "Its place in the revocation list cannot be read.")
+    return _Answer(_TAKES_BACK[purpose] if is_set(encoded, int(index)) else None, about)
+
+
+async def _list_stands(
+    found: Examined,
+    kinds: tuple[str, str],
+    purpose: str,
+    url: str,
+    issuer: str,
+    web: Web,
+    workbench: Workbench,
+    now: datetime,
+) -> str:
+    """The list is signed by the same issuer, for this purpose, and is not an old copy. Raises Broken, Unreachable."""
+    document = found.document
+    if issuer_of(document) != issuer:
+        raise Broken("list_of_another", "The revocation list is of another issuer.")
+    if not found.readable or found.signed is None:
+        raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
+    key = await key_of(issuer, found.signed, web, workbench.limits)
+    if not public_keys.verifies(key, found.signed.algorithm, found.signed.data, found.signed.signature):
+        raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
+    subject = _subject(found)
+    if document.get("id") != url or kinds[0] not in listed(document["type"]):
+        raise Broken("list_of_another", "What was found at the list's address is another list.")
+    if kinds[1] not in listed(subject.get("type")) or purpose not in listed(subject["statusPurpose"]):
+        raise Broken("list_of_another", "The revocation list serves another purpose.")
+    begins = instant(document.get("validFrom") or document["issuanceDate"])
+    ends = document.get("validUntil") or document.get("expirationDate")
+    if begins > now or (ends is not None and instant(ends) <= now):
+        raise Broken("list_out_of_date", "The revocation list is out of date.")
+    return f"The issuer's own list is signed and current (as of {begins.day} {begins:%B %Y, %H:%M} UTC)."
+
+
+async def _ask_plain(entry: Members, credential: Members, web: Web, workbench: Workbench) -> _Answer:
+    """Unsigned: its address stands in the signed credential, and the connection vouches for the rest."""
+    limits = workbench.limits
+    found = read_object(await web.get(entry["id"], limits.document_bytes), limits)
+    revoked = {members(one).get("id") for one in listed(found["revokedCredential"])}
+    return _Answer("revoked" if credential["id"] in revoked else None, "The issuer's own list was read.")
+
+
+def _bounded(entries: list[Any]) -> list[Members]:  # Any: JSON
+    if len(entries) > _MOST_ENTRIES:
+        raise Broken("status_unknown", "It can be revoked in more ways than are read here.")
+    return entries
+
+
+def _subject(found: Examined) -> Members:
+    return members(found.document["credentialSubject"])
+
+
+def _failed(detail: str, code: str) -> Check:
+    return Check(Question.REVOCATION_LIST, Outcome.FAILED, detail, code)
+
+
+def _skipped() -> Check:
+    return Check(Question.REVOCATION, Outcome.NOT_CHECKED, "Not asked, since an earlier check failed.")

@@ -1,0 +1,187 @@
+"""Puts the questions to one credential, in the order in which they make sense, and sums up the answers."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+
+from credentials.adapters.verification import public_keys
+from credentials.adapters.verification.examination import Examined, Signed, ask
+from credentials.adapters.verification.issuers import issuer_of, key_of
+from credentials.adapters.verification.jose import instant
+from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.members import Members, listed, members
+from credentials.adapters.verification.outside import Unreachable, Web
+from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question, Report, Status
+from credentials.adapters.verification.standing import ask_lists
+from credentials.adapters.verification.workbench import Workbench
+from shared.errors import Refusal
+
+_LATER = (Question.ISSUER, Question.PROOF, Question.PERIOD, Question.REVOCATION_LIST, Question.REVOCATION)
+_PROVEN = {Question.SCHEMA, Question.TERMS, Question.ISSUER, Question.PROOF}
+_REFRESH = "1EdTechCredentialRefresh"
+_ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
+
+
+class Verifier:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.workbench = Workbench(limits)
+
+    async def verify(self, raw: bytes, web: Web, now: datetime, *, ours: bool = False) -> Report:
+        """The answers to every question about a credential as it was handed in.
+
+        `ours`: from our own records, so the newest version there is, and looked at often. Raises what
+        `Workbench.examine` raises for what is no credential at all.
+        """
+        examined = await self.workbench.examine(raw, keep=ours)
+        sources = _Sources(web, self.limits)
+        report = await self._report(examined, sources, now)
+        if not ours and _are_proven(report.checks):
+            report = await self._refreshed(report, sources, now)
+        return report
+
+    async def _report(self, examined: Examined, web: Web, now: datetime) -> Report:
+        document, checks = examined.document, list(examined.checks)
+        if not examined.readable:
+            checks += [_skipped(name) for name in _LATER]
+            return Report(Status.UNCONFIRMED, tuple(checks), now, examined.kind, document)
+        checks += await self._ask_issuer(examined, web, now)
+        checks.append(ask(Question.PERIOD, lambda: _within_period(document, now)))
+        if _are_proven(checks):  # else whoever made it up would have us ask addresses of their choice
+            checks += await ask_lists(document, issuer_of(document), web, self.workbench, now)
+        else:
+            checks += [_skipped(Question.REVOCATION_LIST), _skipped(Question.REVOCATION)]
+        parts: list[Report] = []
+        if examined.kind is Kind.TRANSCRIPT:
+            parts = [await self._report(part, web, now) for part in examined.parts]
+            checks.append(ask(Question.PARTS, lambda: _all_stand(parts)))
+        status = _status(document, checks, now)
+        return Report(status, tuple(checks), now, examined.kind, document, tuple(parts))
+
+    async def _ask_issuer(self, examined: Examined, web: Web, now: datetime) -> list[Check]:
+        signed = examined.signed
+        if signed is None:
+            assert examined.unsigned is not None, "what is not signed says why"
+            return [_skipped(Question.ISSUER), examined.unsigned]
+        try:
+            issuer = issuer_of(examined.document)
+            key = await key_of(issuer, signed, web, self.limits)
+        except Broken as broken:
+            return [Check(Question.ISSUER, Outcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            detail = "What was found at the issuer's address cannot be read."
+            return [Check(Question.ISSUER, Outcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
+        vouched = Check(Question.ISSUER, Outcome.PASSED, f"{issuer} names the signing key as its own.")
+        return [vouched, ask(Question.PROOF, lambda: _holds(signed, key, now))]
+
+    async def _refreshed(self, report: Report, web: Web, now: datetime) -> Report:
+        """Ask once whether the issuer has given out a newer version; without an answer, go on with what is there."""
+        url = _refresh_address(report.document)
+        if url is None:
+            return report
+        try:
+            newest = await self._report(
+                await self.workbench.examine(await web.get(url, self.limits.document_bytes)), web, now
+            )
+            newer = _is_newer(newest.document, report.document)
+        except (Unreachable, Refusal, KeyError, TypeError, ValueError):
+            asked = Check(Question.VERSION, Outcome.NOT_CHECKED, "The issuer could not be asked for a newer version.")
+            return _with(report, asked, report.status)
+        if not newer or not _are_proven(newest.checks):
+            return _with(report, Check(Question.VERSION, Outcome.PASSED, "It is the newest version."), report.status)
+        asked = Check(Question.VERSION, Outcome.FAILED, "The issuer has given out a newer version.", "replaced")
+        return _with(report, asked, Status.REPLACED if newest.verified else newest.status, newest)
+
+
+class _Sources:
+    """One verification's fetches: each address once, few in all, and within one span of time."""
+
+    def __init__(self, web: Web, limits: Limits) -> None:
+        self._web = web
+        self._left = limits.fetches
+        self._until = asyncio.get_running_loop().time() + limits.total_seconds
+        self._answers: dict[str, bytes | Unreachable] = {}
+
+    async def get(self, url: str, most_bytes: int) -> bytes:
+        if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from a stranger
+            raise Unreachable("address_refused", "An address it refers to is not a proper one.")
+        if url not in self._answers:
+            self._answers[url] = await self._ask(url, most_bytes)
+        answer = self._answers[url]
+        if isinstance(answer, Unreachable):
+            raise answer
+        return answer
+
+    async def _ask(self, url: str, most_bytes: int) -> bytes | Unreachable:
+        self._left -= 1
+        if self._left < 0:
+            return Unreachable("too_many_addresses", "It refers to more addresses than are asked.")
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await self._web.get(url, most_bytes)
+        except TimeoutError:
+            return Unreachable("timed_out", "What it refers to did not answer in time.")
+        except Unreachable as error:
+            return error
+
+
+def _holds(signed: Signed, key: public_keys.PublicKey, now: datetime) -> str:
+    if not public_keys.verifies(key, signed.algorithm, signed.data, signed.signature):
+        raise Broken("signature_mismatch", "It is not what the issuer signed.")
+    if signed.expires is not None and instant(signed.expires) <= now:
+        raise Broken("signature_expired", "Its signature has expired.")
+    return "It is letter by letter what the issuer signed."
+
+
+def _within_period(document: Members, now: datetime) -> str:
+    for name in ("validFrom", "issuanceDate"):
+        if name in document and instant(document[name]) > now:
+            raise Broken("not_yet_valid", "It is not valid yet.")
+    for name in ("validUntil", "expirationDate"):
+        if name in document and instant(document[name]) <= now:
+            raise Broken("expired", "It has expired.")
+    return "It is within its period of validity."
+
+
+def _all_stand(parts: list[Report]) -> str:
+    fallen = [part for part in parts if not part.verified]
+    if fallen:
+        raise Broken("part_not_valid", f"{len(fallen)} of the {len(parts)} credentials it holds do not stand.")
+    return f"Each of the {len(parts)} credentials it holds was checked by itself, and stands."
+
+
+def _status(document: Members, checks: list[Check], now: datetime) -> Status:
+    failed = {check.name: check for check in checks if check.outcome is Outcome.FAILED}
+    if not failed and all(check.outcome is Outcome.PASSED for check in checks):
+        return Status.VALID
+    if set(failed) == {Question.REVOCATION}:
+        return _ENDINGS[failed[Question.REVOCATION].code or ""]
+    if set(failed) == {Question.PERIOD}:
+        begins = document.get("validFrom") or document.get("issuanceDate")
+        return Status.NOT_YET_VALID if begins is not None and instant(begins) > now else Status.EXPIRED
+    return Status.PARTLY_VALID if set(failed) == {Question.PARTS} else Status.UNCONFIRMED
+
+
+def _are_proven(checks: Iterable[Check]) -> bool:
+    """Whether it is the issuer's own word, be it still true or not."""
+    return {check.name for check in checks if check.outcome is Outcome.PASSED} >= _PROVEN
+
+
+def _refresh_address(document: Members) -> str | None:
+    for service in map(members, listed(document.get("refreshService"))):
+        if _REFRESH in listed(service.get("type")):
+            return service.get("id")
+    return None
+
+
+def _is_newer(newest: Members, known: Members) -> bool:
+    same = newest["id"] == known["id"] and issuer_of(newest) == issuer_of(known)
+    return same and instant(newest["validFrom"]) > instant(known["validFrom"])
+
+
+def _with(report: Report, check: Check, status: Status, newer: Report | None = None) -> Report:
+    return Report(status, (*report.checks, check), report.checked_at, report.kind, report.document, report.parts, newer)
+
+
+def _skipped(name: Question) -> Check:
+    return Check(name, Outcome.NOT_CHECKED, "Not asked, since an earlier check failed.")

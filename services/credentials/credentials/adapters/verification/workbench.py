@@ -1,0 +1,125 @@
+"""Examining strangers' documents in processes of their own, bounded in time, memory and number."""
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import OrderedDict
+from contextlib import suppress
+from hashlib import sha256
+
+from credentials.adapters.verification.examination import Examined, TooCostly
+from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.wire import ANSWERS, HEAD, LIMITS, pack, refusal
+from shared.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+_STARTING = 20.0
+"""Seconds a process may take on its first document beyond the document's own."""
+_KEPT = 512
+"""Of our own documents, some 10 KB each."""
+
+
+class VerifierBusy(Unavailable):
+    """Too many documents are waiting to be examined."""
+
+
+class _Worker:
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.started = False
+
+    async def ask(self, document: bytes, seconds: float) -> bytes:
+        """Raises TooCostly; the process is gone then."""
+        assert self.process.stdin is not None, "started with pipes"
+        assert self.process.stdout is not None, "started with pipes"
+        try:
+            async with asyncio.timeout(seconds + (0 if self.started else _STARTING)):
+                self.process.stdin.write(pack(document))
+                await self.process.stdin.drain()
+                size = int.from_bytes(await self.process.stdout.readexactly(HEAD), "big")
+                answer = await self.process.stdout.readexactly(size)
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+            self.end()
+            code = await self.process.wait()
+            log.warning("a document was too costly to examine", extra={"bytes": len(document), "exit": code})
+            raise TooCostly("understanding this document takes more than any honest one needs") from error
+        except asyncio.CancelledError:
+            self.end()
+            raise
+        self.started = True
+        return answer
+
+    def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+
+class Workbench:
+    """Starts its processes when first needed; a killed one is replaced with the next document."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._idle: list[_Worker] = []
+        self._room = asyncio.Semaphore(limits.workers)
+        self._waiting = 0
+        self._kept: OrderedDict[bytes, Examined] = OrderedDict()
+
+    async def examine(self, document: bytes, *, keep: bool = False) -> Examined:
+        """What the document says; to be kept is what is public and looked at again and again.
+
+        Raises TooCostly, VerifierBusy, and what `examination.examine` raises.
+        """
+        digest = sha256(document).digest()
+        kept = self._kept.get(digest)
+        if kept is not None:
+            self._kept.move_to_end(digest)
+            return kept
+        answer = ANSWERS.validate_json(await self._ask(document))
+        if answer.examined is None:
+            raise refusal(answer.code or "", answer.detail)
+        if keep:
+            self._kept[digest] = answer.examined
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return answer.examined
+
+    async def run(self) -> None:
+        """Ends the processes when it is cancelled."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for worker in self._idle:
+                worker.end()
+            self._idle.clear()
+
+    async def _ask(self, document: bytes) -> bytes:
+        if self._waiting >= self.limits.waiting:
+            raise VerifierBusy("many documents are being checked; try again shortly", headers={"Retry-After": "5"})
+        self._waiting += 1
+        try:
+            async with self._room:
+                worker = self._idle.pop() if self._idle else await self._start()
+                if worker.process.returncode is not None:
+                    worker = await self._start()
+                answer = await worker.ask(document, self.limits.seconds + 1)
+                self._idle.append(worker)
+                return answer
+        finally:
+            self._waiting -= 1
+
+    async def _start(self) -> _Worker:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "credentials.adapters.verification.worker",
+            LIMITS.dump_json(self.limits).decode(),
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=1 << 24,
+            # Of our settings it gets none: among them are the keys.
+            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
+        )
+        return _Worker(process)

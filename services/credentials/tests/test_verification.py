@@ -1,0 +1,429 @@
+"""Ours and others': every form a credential comes in, and every way in which one does not hold."""
+
+import json
+import zlib
+from datetime import timedelta
+
+import pytest
+
+from credentials.adapters import baking, json_ld, keys, proofs
+from credentials.adapters.verification import Status
+from credentials.domain import dids
+
+from . import foreign
+from .foreign import DID, LIST, NOW, ROOT, Elsewhere, as_jwt, badge, changed, failures, listed, sign, transcript, verify
+
+
+def one_pixel() -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    header = (1).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(4))) + chunk(b"IEND", b"")
+
+
+# What holds
+
+
+async def test_an_open_badge_of_another_university() -> None:
+    report = await verify(sign(badge(**listed())))
+    assert (report.status, failures(report)) == (Status.VALID, {})
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+async def test_the_same_as_a_jwt(algorithm) -> None:
+    report = await verify(as_jwt(badge(**listed()), algorithm))
+    assert (report.status, failures(report)) == (Status.VALID, {})
+    assert report.document["name"] == "Welding"
+
+
+async def test_baked_into_pictures() -> None:
+    signed, picture = json.dumps(sign(badge())), '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+    for text in (signed, as_jwt(badge())):
+        png = baking.into_png(one_pixel(), text.encode())
+        assert (await verify(png)).verified
+        svg = baking.into_svg(picture, text)
+        assert (await verify(svg)).verified
+    data = baking.KEYWORD + b"\0\1\0\0\0" + zlib.compress(signed.encode())
+    chunk = len(data).to_bytes(4, "big") + b"iTXt" + data + zlib.crc32(b"iTXt" + data).to_bytes(4, "big")
+    plain = one_pixel()
+    assert (await verify(plain[:33] + chunk + plain[33:])).verified  # compressed by others; we never do
+
+
+async def test_a_plain_credential_of_any_kind() -> None:
+    document = {
+        "@context": [foreign.VC_2],
+        "type": ["VerifiableCredential"],
+        "issuer": DID,
+        "credentialSubject": {"id": "did:example:holder"},
+    }
+    assert (await verify(sign(document))).status is Status.VALID
+    assert (await verify(as_jwt(document, typ="vc+jwt"))).status is Status.VALID
+
+
+async def test_a_badge_of_the_older_data_model() -> None:
+    document = badge(issuanceDate="2026-07-01T09:00:00Z", expirationDate="2027-07-01T09:00:00Z")
+    del document["validFrom"]
+    document["@context"] = [foreign.VC_1, "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.1.json", foreign.ED_2020]
+    document.pop("name")
+    options = {
+        "type": "Ed25519Signature2020",
+        "created": "2026-07-01T09:00:00Z",
+        "verificationMethod": foreign.METHOD,
+        "proofPurpose": "assertionMethod",
+    }
+    canonical = json_ld.canonicalise(document)
+    digest = proofs.digest(json_ld.canonicalise({**options, "@context": document["@context"]}), canonical)
+    signed = proofs.attach(document, options, foreign.ED.sign(digest))
+    assert (await verify(signed)).status is Status.VALID
+    late = await verify(signed, now=NOW + timedelta(days=300))
+    assert (late.status, failures(late)) == (Status.EXPIRED, {"period": "expired"})
+
+    claims = {"vc": document, "iss": DID, "jti": document["id"], "nbf": 1782896400, "exp": 1814432400}
+    token = as_jwt({"credentialSubject": {}, **claims}, claims={"sub": document["credentialSubject"]["id"]})
+    assert (await verify(token)).status is Status.VALID
+
+
+async def test_a_transcript_leaf_by_leaf() -> None:
+    parts = [sign(badge(1, **listed(1))), sign(badge(2, **listed(2)))]
+    whole = sign(transcript(parts))
+    report = await verify(whole)
+    assert (report.status, [part.status for part in report.parts]) == (Status.VALID, [Status.VALID] * 2)
+
+    one_revoked = await verify(whole, Elsewhere(2))
+    assert one_revoked.status is Status.PARTLY_VALID
+    assert [part.status for part in one_revoked.parts] == [Status.VALID, Status.REVOKED]
+    assert failures(one_revoked) == {"parts": "part_not_valid"}
+
+    dropped = changed(whole, lambda d: d["credentialSubject"]["verifiableCredential"].pop())
+    assert failures(await verify(dropped)) == {"proof": "signature_mismatch"}
+    touched = changed(whole, lambda d: d["credentialSubject"]["verifiableCredential"][0].update(name="Weaving"))
+    got = await verify(touched)
+    assert failures(got) == {"proof": "signature_mismatch", "parts": "part_not_valid"}
+    assert failures(got.parts[0]) == {"proof": "signature_mismatch"}
+
+
+async def test_a_transcript_of_jwts() -> None:
+    envelope = {
+        "@context": foreign.VC_2,
+        "id": f"data:application/vc+jwt,{as_jwt(badge(2))}",
+        "type": "EnvelopedVerifiableCredential",
+    }
+    report = await verify(as_jwt(transcript([as_jwt(badge(1)), envelope])))
+    assert (report.status, len(report.parts)) == (Status.VALID, 2)
+    tampered = as_jwt(badge(1))
+    tampered = tampered[:-8] + ("A" * 8)
+    report = await verify(as_jwt(transcript([tampered])))
+    assert (report.status, failures(report.parts[0])) == (Status.PARTLY_VALID, {"proof": "signature_mismatch"})
+
+
+# Issuers
+
+
+def did_key() -> tuple[str, keys.Signer]:
+    did = f"did:key:{foreign.MULTIKEY}"
+    return did, keys.LocalSigner(foreign.ED, f"{did}#{foreign.MULTIKEY}")
+
+
+async def test_an_issuer_that_is_a_key() -> None:
+    did, signer = did_key()
+    web = Elsewhere()
+    assert (await verify(sign(badge(issuer=did), signer), web)).verified
+    assert web.asked == []
+    other = dids.multikey(bytes(32))
+    forged = badge(issuer=f"did:key:{other}")
+    assert failures(await verify(sign(forged, signer))) == {"issuer": "key_not_of_issuer"}
+
+
+async def test_an_issuer_that_is_an_address() -> None:
+    document = badge(issuer={"id": f"{ROOT}/issuer", "type": "Profile", "name": "Other"})
+    web = Elsewhere(**{f"{ROOT}/keys": {"keys": [foreign.jwk("ES256", kid="a"), foreign.jwk("RS256", kid="b")]}})
+    token = as_jwt(document, "RS256", kid=f"{ROOT}/keys#b", claims={"iss": f"{ROOT}/issuer"})
+    assert (await verify(token, web)).verified
+    alone = Elsewhere(**{f"{ROOT}/key": foreign.jwk("ES256")})
+    assert (await verify(as_jwt(document, kid=f"{ROOT}/key", claims={"iss": f"{ROOT}/issuer"}), alone)).verified
+    method = {"id": f"{ROOT}/issuer#k", "type": "Multikey", "controller": f"{ROOT}/issuer"}
+    controller = {
+        "id": f"{ROOT}/issuer",
+        "verificationMethod": [method | {"publicKeyMultibase": foreign.MULTIKEY}],
+        "assertionMethod": [f"{ROOT}/issuer#k"],
+    }
+    signed = sign(document, keys.LocalSigner(foreign.ED, f"{ROOT}/issuer#k"))
+    assert (await verify(signed, Elsewhere(**{f"{ROOT}/issuer": controller}))).verified
+    disowned = controller | {"assertionMethod": []}
+    got = await verify(signed, Elsewhere(**{f"{ROOT}/issuer": disowned}))
+    assert failures(got) == {"issuer": "key_not_of_issuer"}
+
+
+async def test_a_key_on_another_host_says_nothing_of_the_issuer() -> None:
+    evil = {f"https://evil.example/{name}": foreign.jwk("ES256") for name in ("key", "jwks")}
+    for issuer in (DID, f"{ROOT}/issuer"):
+        document = badge(issuer=issuer)
+        got = await verify(as_jwt(document, kid="https://evil.example/key", claims={"iss": issuer}), Elsewhere(**evil))
+        assert failures(got) == {"issuer": "key_not_of_issuer"}
+    planted = foreign.did_document("did:web:evil.example")
+    signed = sign(badge(), keys.LocalSigner(foreign.ED, "did:web:evil.example#ed"))
+    got = await verify(signed, Elsewhere(**{"https://evil.example/.well-known/did.json": planted}))
+    assert failures(got) == {"issuer": "key_not_of_issuer"}
+
+
+async def test_a_key_that_came_along_must_be_the_issuers() -> None:
+    own = as_jwt(badge(), kid=None, jwk=foreign.jwk("ES256"))
+    assert (await verify(own)).verified
+    stranger = foreign.ec.generate_private_key(foreign.ec.SECP256R1())
+    public = foreign.get_default_algorithms()["ES256"].to_jwk(stranger.public_key(), as_dict=True)
+    token = foreign.jwt.encode(badge() | {"iss": DID}, stranger, algorithm="ES256", headers={"jwk": public})
+    assert failures(await verify(token)) == {"issuer": "key_not_of_issuer"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda d: d.update(id="did:web:another.example"), "issuer_unknown"),
+        (lambda d: d.update(assertionMethod=[]), "key_not_of_issuer"),
+        (lambda d: d["verificationMethod"][0].update(controller="did:web:another.example"), "key_not_of_issuer"),
+        (lambda d: d["verificationMethod"][0].update(publicKeyMultibase="zQ"), "key_unusable"),
+        (lambda d: d.update(verificationMethod=[{}] * 101), "issuer_unknown"),
+        (lambda d: d.clear(), "issuer_unknown"),
+    ],
+)
+async def test_what_the_issuer_does_not_vouch_for(change, code) -> None:
+    web = Elsewhere(**{f"{ROOT}/.well-known/did.json": changed(foreign.did_document(), change)})
+    assert failures(await verify(sign(badge()), web)) == {"issuer": code}
+
+
+@pytest.mark.parametrize("page", [b"", b"[]", b"<html>", b"[" * 10_000, b'{"id": 1, "id": 2}'])
+async def test_nonsense_at_the_issuers_address(page) -> None:
+    web = Elsewhere(**{f"{ROOT}/.well-known/did.json": page})
+    assert failures(await verify(sign(badge()), web)) == {"issuer": "issuer_unknown"}
+
+
+@pytest.mark.parametrize("issuer", ["did:example:1", "did:web:", "did:web:a:", "mailto:x@example.org", "did:web:a%2Fb"])
+async def test_issuers_that_cannot_be_asked(issuer) -> None:
+    got = await verify(as_jwt(badge(issuer=issuer), claims={"iss": issuer}))
+    assert failures(got) == {"issuer": "issuer_unknown"}
+
+
+# Signatures
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda d: d["credentialSubject"]["achievement"].update(name="Weaving"), {"proof": "signature_mismatch"}),
+        (lambda d: d.pop("credentialStatus"), {"proof": "signature_mismatch"}),
+        (lambda d: d["proof"][0].update(created="2026-07-02T09:00:00Z"), {"proof": "signature_mismatch"}),
+        (lambda d: d["proof"][0].update(proofValue="z" + "1" * 64), {"proof": "signature_mismatch"}),
+        (lambda d: d["proof"][0].update(proofValue="z0"), {"proof": "signature_mismatch"}),
+        (lambda d: d["proof"][0].update(proofValue="z" + "2" * 300), {"proof": "signature_mismatch"}),
+        (lambda d: d["proof"][0].update(cryptosuite="rot13"), {"proof": "suite_unknown"}),
+        (lambda d: d["proof"][0].update(proofPurpose="authentication"), {"proof": "purpose_refused"}),
+        (lambda d: d["proof"].append(d["proof"][0]), {"proof": "several_proofs"}),
+        (lambda d: d.update(proof=[]), {"proof": "no_proof"}),
+        (lambda d: d.pop("proof"), {"proof": "no_proof"}),
+        (lambda d: d.update(honours="first"), {"terms": "undefined_terms"}),
+        (lambda d: d.update({"https://schema.org/name": "x"}), {"terms": "undefined_terms"}),
+        (lambda d: d["@context"].append("https://elsewhere.example/context"), {"terms": "unknown_context"}),
+        (
+            lambda d: d["@context"].append({"honours": "urn:x"}),
+            {"schema": "schema_mismatch", "terms": "unknown_context"},
+        ),
+        (lambda d: d["@context"].reverse(), {"schema": "schema_mismatch"}),
+        (lambda d: d.update(type=["OpenBadgeCredential"]), {"schema": "schema_mismatch"}),
+        (lambda d: d.update(validFrom="yesterday"), {"schema": "schema_mismatch"}),
+        (lambda d: d["credentialSubject"].pop("achievement"), {"schema": "schema_mismatch"}),
+    ],
+)
+async def test_each_way_to_change_a_credential_fails_its_own_check(change, expected) -> None:
+    got = await verify(changed(sign(badge(**listed())), change))
+    assert (got.status, got.verified) == (Status.UNCONFIRMED, False)
+    assert expected.items() <= failures(got).items(), failures(got)
+
+
+async def test_a_signature_with_an_end() -> None:
+    options = proofs.proof_options(foreign.METHOD, "2026-07-01T09:00:00Z") | {"expires": "2026-08-01T09:00:00Z"}
+    document = badge()
+    document["@context"].append("https://w3id.org/security/data-integrity/v2")
+    canonical = json_ld.canonicalise({**options, "@context": document["@context"]})
+    signed = proofs.attach(document, options, foreign.ED.sign(proofs.digest(canonical, json_ld.canonicalise(document))))
+    assert failures(await verify(signed)) == {"proof": "signature_expired"}
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ({"alg": "none"}, "algorithm_refused"),
+        ({"alg": "None"}, "algorithm_refused"),
+        ({}, "algorithm_refused"),
+        ({"alg": "HS256", "kid": f"{DID}#RS256"}, "algorithm_refused"),
+        ({"alg": ["ES256"]}, "algorithm_refused"),
+        ({"alg": "ES256", "crit": ["b64"], "b64": False}, "header_refused"),
+        ({"alg": "ES256", "x5u": "https://evil.example/"}, "header_refused"),
+        ({"alg": "ES256", "typ": "at+jwt"}, "header_refused"),
+        ({"alg": "ES256", "kid": 5}, "header_refused"),
+        ({"alg": "ES256", "jwk": "key"}, "header_refused"),
+    ],
+)
+async def test_headers_that_prove_nothing(header, code) -> None:
+    got = await verify(foreign.forged_jwt(badge() | {"iss": DID}, header))
+    assert failures(got) == {"proof": code}
+
+
+async def test_the_public_key_is_no_secret_to_sign_with() -> None:
+    """The old confusion: HMAC with what everybody knows."""
+    import hmac
+    from hashlib import sha256
+
+    secret = json.dumps(foreign.jwk("RS256")).encode()
+    head, _, _ = foreign.forged_jwt(badge(), {"alg": "HS256", "kid": f"{DID}#RS256"}).rpartition(".")
+    token = foreign.forged_jwt(
+        badge(), {"alg": "HS256", "kid": f"{DID}#RS256"}, hmac.new(secret, head.encode(), sha256).digest()
+    )
+    assert failures(await verify(token)) == {"proof": "algorithm_refused"}
+    swapped = as_jwt(badge(), "ES256", kid=f"{DID}#RS256")
+    assert failures(await verify(swapped)) == {"proof": "signature_mismatch"}
+
+
+@pytest.mark.parametrize(
+    "claims", [{"iss": "did:web:else.example"}, {"jti": "urn:x"}, {"sub": "urn:x"}, {"nbf": 1}, {"exp": 1}]
+)
+async def test_claims_that_say_another_thing(claims) -> None:
+    token = as_jwt(badge(validUntil="2030-01-01T00:00:00Z"), claims=claims)
+    assert failures(await verify(token)) == {"proof": "claims_differ"}
+
+
+async def test_a_jwt_with_a_second_proof_within() -> None:
+    assert failures(await verify(as_jwt(sign(badge())))) == {"proof": "several_proofs"}
+
+
+# Standing
+
+
+async def test_revoked_suspended_expired_and_early() -> None:
+    revoked = await verify(sign(badge(**listed(7))), Elsewhere(7))
+    assert (revoked.status, failures(revoked)) == (Status.REVOKED, {"revocation": "revoked"})
+    document = foreign.status_list(7)
+    document["credentialSubject"]["statusPurpose"] = "suspension"
+    suspension = sign({name: value for name, value in document.items() if name != "proof"})
+    suspended = await verify(sign(badge(**listed(7, "suspension"))), Elsewhere(**{LIST: suspension}))
+    assert (suspended.status, failures(suspended)) == (Status.SUSPENDED, {"revocation": "suspended"})
+    expired = await verify(sign(badge(validUntil="2026-08-01T00:00:00Z")))
+    assert (expired.status, failures(expired)) == (Status.EXPIRED, {"period": "expired"})
+    early = await verify(sign(badge(validFrom="2027-01-01T00:00:00Z")))
+    assert (early.status, failures(early)) == (Status.NOT_YET_VALID, {"period": "not_yet_valid"})
+
+
+async def test_a_list_as_a_jwt() -> None:
+    document = {name: value for name, value in foreign.status_list(3).items() if name != "proof"}
+    web = Elsewhere(**{LIST: as_jwt(document, claims={"sub": None}).encode()})
+    assert (await verify(sign(badge(**listed(4))), web)).status is Status.VALID
+    assert (await verify(sign(badge(**listed(3))), web)).status is Status.REVOKED
+
+
+async def test_the_plain_list_of_1edtech() -> None:
+    url = f"{ROOT}/revoked"
+    entry = {"credentialStatus": {"id": url, "type": "1EdTechRevocationList"}}
+    context = "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json"
+    document = badge(**entry)
+    document["@context"].append(context)
+    signed = sign(document)
+    none, one = {"revokedCredential": []}, {"revokedCredential": [{"id": document["id"], "revoked": True}]}
+    assert (await verify(signed, Elsewhere(**{url: none}))).status is Status.VALID
+    assert (await verify(signed, Elsewhere(**{url: one}))).status is Status.REVOKED
+    assert failures(await verify(signed, Elsewhere(**{url: {}}))) == {"revocation_list": "list_unreadable"}
+
+
+def other_signer() -> keys.Signer:
+    return keys.LocalSigner(foreign.Ed25519PrivateKey.generate(), foreign.METHOD)
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        (lambda: foreign.status_list(signer=other_signer()), "list_not_signed"),
+        (lambda: foreign.status_list(validUntil="2026-11-23T11:00:00Z"), "list_out_of_date"),
+        (lambda: foreign.status_list(id=f"{ROOT}/status/2"), "list_of_another"),
+        (lambda: foreign.status_list(issuer="did:web:else.example"), "list_of_another"),
+        (lambda: changed(foreign.status_list(7), lambda d: d.pop("proof")), "list_not_signed"),
+        (lambda: {**foreign.status_list(), "credentialSubject": {}}, "list_not_signed"),
+        (lambda: b"<html>", "list_unreadable"),
+        (lambda: b"{}", "issuer_unknown"),
+    ],
+)
+async def test_a_list_that_proves_nothing(page, code) -> None:
+    got = await verify(sign(badge(**listed(7))), Elsewhere(**{LIST: page()}))
+    assert (got.status, failures(got)) == (Status.UNCONFIRMED, {"revocation_list": code})
+
+
+async def test_a_list_that_unpacks_to_gigabytes_or_to_nothing() -> None:
+    import gzip
+    from base64 import urlsafe_b64encode
+
+    for bits, expected in (
+        (bytes(64 << 20), {}),  # only the first part is unpacked
+        (bytes(100), {"revocation_list": "list_unreadable"}),
+    ):
+        packed = "u" + urlsafe_b64encode(gzip.compress(bits)).decode().rstrip("=")
+        subject = foreign.status_list()["credentialSubject"] | {"encodedList": packed}
+        web = Elsewhere(**{LIST: foreign.status_list(credentialSubject=subject)})
+        assert failures(await verify(sign(badge(**listed(7))), web)) == expected
+
+
+@pytest.mark.parametrize("index", ["999999999", "-1", "1e3", "\u0667", ""])
+async def test_a_place_outside_the_list(index) -> None:
+    entry = listed(7)["credentialStatus"] | {"statusListIndex": index}
+    got = await verify(sign(badge(credentialStatus=entry)))
+    assert failures(got) == {"revocation_list": "list_unreadable"}
+
+
+async def test_ways_to_revoke_that_are_not_read() -> None:
+    entry = listed(7)["credentialStatus"] | {"statusPurpose": "refutation"}
+    assert failures(await verify(sign(badge(credentialStatus=entry)))) == {"revocation_list": "status_unknown"}
+
+
+async def test_nobody_is_asked_on_the_word_of_a_forger() -> None:
+    """Only what the issuer signed may name addresses, but the issuer's own."""
+    entry = listed(7)["credentialStatus"] | {"statusListCredential": "https://victim.example/"}
+    web = Elsewhere()
+    await verify(sign(badge(credentialStatus=entry), other_signer()), web)
+    assert web.asked == [f"{ROOT}/.well-known/did.json"]
+
+
+# Newer versions
+
+
+def refreshing(**members: object) -> dict:
+    document = badge(refreshService={"id": f"{ROOT}/refresh", "type": "1EdTechCredentialRefresh"}, **members)
+    document["@context"].append("https://purl.imsglobal.org/spec/ob/v3p0/extensions.json")
+    return document
+
+
+async def test_a_corrected_credential_leads_to_its_newest_version() -> None:
+    old = sign(refreshing(**listed(7)))
+    new = sign(refreshing(validFrom="2026-09-01T00:00:00Z", name="Welding II", **listed(8)))
+    got = await verify(old, Elsewhere(7, **{f"{ROOT}/refresh": new}))
+    assert (got.status, got.verified) == (Status.REPLACED, False)
+    assert got.newer is not None
+    assert (got.newer.status, got.newer.document["name"]) == (Status.VALID, "Welding II")
+    assert (await verify(new, Elsewhere(7, **{f"{ROOT}/refresh": new}))).status is Status.VALID
+
+
+async def test_without_an_answer_the_version_at_hand_counts() -> None:
+    old = sign(refreshing())
+    others = sign(refreshing(id="urn:x", validFrom="2026-09-01T00:00:00Z"))
+    forged = sign(refreshing(validFrom="2026-09-01T00:00:00Z"), other_signer())
+    for page in (None, b"nonsense", others, forged, old):
+        web = Elsewhere() if page is None else Elsewhere(**{f"{ROOT}/refresh": page})
+        assert (await verify(old, web)).newer is None
+
+
+async def test_few_addresses_are_asked() -> None:
+    parts = [
+        sign(badge(n, credentialStatus=listed(n)["credentialStatus"] | {"statusListCredential": f"{ROOT}/s/{n}"}))
+        for n in range(30)
+    ]
+    web = Elsewhere()
+    got = await verify(sign(transcript(parts)), web)
+    assert got.status is Status.PARTLY_VALID
+    assert len(web.asked) == 24
+    assert failures(got.parts[-1]) == {"revocation_list": "too_many_addresses"}
