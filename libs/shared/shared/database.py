@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -153,6 +154,18 @@ class Database:
         self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
 
     @asynccontextmanager
+    async def driver(self) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+        """A connection of the `web` engine as the driver has it, in autocommit."""
+        pooled = await self.web.raw_connection()
+        try:
+            yield pooled.driver_connection
+        except BaseException:
+            pooled.invalidate()  # a statement that was broken off may still be on its way
+            raise
+        finally:
+            pooled.close()
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """One unit of work outside a request (a job, a message): committed at the end, rolled back on any error."""
         async with self.messages() as session, session.begin():
@@ -161,6 +174,29 @@ class Database:
     async def dispose(self) -> None:
         await self.web.dispose()
         await self.messaging.dispose()
+
+
+class HotRead:
+    """One statement in autocommit, with `:names`, on the driver: a quarter of what it costs through a session.
+
+    For what is read so often that it tells. Raises what the driver raises (see `is_database_down`).
+    """
+
+    def __init__(self, statement: str) -> None:
+        self._names: list[str] = []
+        self._statement = _NAME.sub(self._number, statement)
+
+    def _number(self, found: re.Match[str]) -> str:
+        if found[1] not in self._names:
+            self._names.append(found[1])
+        return f"${self._names.index(found[1]) + 1}"
+
+    async def row(self, database: Database, **values: object) -> Any:  # Any: a record, by column name; None for none
+        async with database.driver() as driver:
+            return await driver.fetchrow(self._statement, *(values[name] for name in self._names))
+
+
+_NAME = re.compile(r"(?<!:):([a-z_]+)")  # not the `::type` of a cast
 
 
 class CommitRefused(RuntimeError):

@@ -95,7 +95,7 @@ class ServiceUnderTest:
     async def rolled_back(self) -> AsyncGenerator[AsyncSession]:
         """Everything the test and the service write is undone at its end; commits become savepoints."""
         database = self.process.database
-        before = database.requests, database.reads, database.messages
+        before = database.requests, database.reads, database.messages, database.driver
         async with database.web.connect() as connection:
             outer = await connection.begin()
             maker = async_sessionmaker(
@@ -104,12 +104,18 @@ class ServiceUnderTest:
                 join_transaction_mode="create_savepoint",
                 info={"clock": self.clock, "wakeup": self.process.wakeup},
             )
+
+            @asynccontextmanager
+            async def driver() -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+                yield (await connection.get_raw_connection()).driver_connection
+
             database.requests = database.reads = database.messages = maker
+            database.driver = driver
             try:
                 async with maker() as session:
                     yield session
             finally:
-                database.requests, database.reads, database.messages = before
+                database.requests, database.reads, database.messages, database.driver = before
                 await outer.rollback()
 
     def client(

@@ -13,12 +13,12 @@ from delivery import ACCESS, Refund, eventually
 from sqlalchemy import text
 
 from shared.access import TokenVerifier, anyone
-from shared.database import fetch, lock_number
+from shared.database import HotRead, fetch, lock_number
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer
-from shared.web import Router, Session
+from shared.web import DatabaseOf, Router, Session
 
 router = Router()
 
@@ -55,13 +55,23 @@ async def hold_connection(session: Session) -> None:
     await session.execute(text("select pg_sleep(1)"))
 
 
+@router.get("/v1/hot", operation_id="read_hot")
+async def read_hot(database: DatabaseOf, seconds: float = 0, of: int = 1) -> dict[str, int]:
+    row = await ONE.row(database, seconds=seconds, number=6, of=of)
+    return {"half": row["half"], "whole": row["whole"]}
+
+
+ONE = HotRead("select :number::int / :of::int as half, :number::int as whole, pg_sleep(:seconds)")
+
+
 @router.post("/v1/patience", operation_id="wait_for_lock")
 async def wait_for_lock(session: Session) -> None:
     await session.execute(text("lock table refunds in access exclusive mode"))
 
 
 OPEN = {
-    name: anyone() for name in ("swallow_error", "forgive_error", "refuse_late", "hold_connection", "wait_for_lock")
+    name: anyone()
+    for name in ("swallow_error", "forgive_error", "refuse_late", "hold_connection", "read_hot", "wait_for_lock")
 }
 
 
@@ -234,6 +244,24 @@ async def test_no_connection_to_be_had_is_503_with_retry_after(api):
     for answer in refused:
         assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
         assert answer.headers["retry-after"]
+
+
+async def test_a_hot_read_names_its_values_and_is_refused_like_any_other(api):
+    async with client(api) as caller:
+        assert (await caller.get("/v1/hot", params={"of": 2})).json() == {"half": 3, "whole": 6}
+        wrong = await caller.get("/v1/hot", params={"of": 0})  # our fault, not the database's
+        assert (wrong.status_code, wrong.json()["code"]) == (500, "internal_error")
+        answers = await asyncio.gather(*(caller.get("/v1/hot", params={"seconds": 1}) for _ in range(8)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 4
+        assert (await caller.get("/v1/hot")).status_code == 200
+
+
+async def test_a_hot_read_broken_off_leaves_nothing_behind(api):
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ONE.row(api.database, seconds=3, number=6, of=1), 0.2)
+    rows = await asyncio.gather(*(ONE.row(api.database, seconds=0, number=n, of=1) for n in range(8)))
+    assert [row["whole"] for row in rows] == list(range(8))
+    assert api.database.web.pool.checkedout() == 0
 
 
 async def test_a_lock_held_by_another_is_503_and_not_our_fault(api, payments):

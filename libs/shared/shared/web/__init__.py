@@ -3,12 +3,13 @@
 from shared.web.content import Content, Instant, Money, View
 from shared.web.paging import Cursor, Page, Paging, paginate
 from shared.web.reading import conditional
-from shared.web.routing import CallerOf, Idempotent, Router, Session, resource
+from shared.web.routing import CallerOf, DatabaseOf, Idempotent, Router, Session, resource
 
 __all__ = [
     "CallerOf",
     "Content",
     "Cursor",
+    "DatabaseOf",
     "Idempotent",
     "Instant",
     "Money",

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from asyncpg import InterfaceError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -90,6 +91,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)
+    @app.exception_handler(PostgresError)
+    @app.exception_handler(InterfaceError)
     @app.exception_handler(OSError)
     async def database(_: Request, error: Exception) -> JSONResponse:
         if not is_database_down(error):

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
-from shared.database import lock_number
+from shared.database import Database, lock_number
 from shared.errors import Conflict, Invalid, Malformed
 from shared.messaging.tables import Idempotency
 
@@ -144,12 +144,19 @@ async def _session(request: Request) -> AsyncSession:
     return request.state.session
 
 
+async def _database(request: Request) -> Database:
+    return request.app.state.database
+
+
 async def _caller(request: Request) -> Caller:
     return request.state.caller
 
 
 Session = Annotated[AsyncSession, Depends(_session)]
 """The request's transaction (autocommit on GET); nobody calls commit()."""
+
+DatabaseOf = Annotated[Database, Depends(_database)]
+"""For a HotRead; everything else goes through the Session."""
 
 CallerOf = Annotated[Caller, Depends(_caller)]
 """Who is asking."""

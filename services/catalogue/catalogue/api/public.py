@@ -14,8 +14,7 @@ from catalogue import queries
 from catalogue.adapters.shelf import Asked, Shelf
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, SubjectView
 from catalogue.tables import Institution, Subject
-from shared.database import now
-from shared.web import Cursor, Page, Paging, Router, Session, conditional, paginate, resource
+from shared.web import Cursor, DatabaseOf, Page, Paging, Router, Session, conditional, paginate, resource
 from shared.web.content import Text
 from shared.web.paging import BadCursor
 
@@ -30,7 +29,7 @@ Words = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)
 @router.get("/v1/courses", operation_id="list_courses", response_model=CoursePage)
 async def list_courses(
     request: Request,
-    session: Session,
+    database: DatabaseOf,
     shelf: ShelfHere,
     paging: Paging,
     *,
@@ -49,22 +48,22 @@ async def list_courses(
     """Courses on sale, with facets: by relevance where there are words to search for, else by title."""
     search = queries.Search(q or None, tuple(subject), tuple(institution), level)
     after = _position(paging, by_rank=search.words is not None)
-    at = now(session)
+    at = database.clock()
     page = await shelf.fill(
         Asked(request.scope["path"], request.scope["query_string"]),
-        lambda: queries.find_courses(session, search, at, limit=paging.limit, after=after),
+        lambda: queries.find_courses(database, search, at, limit=paging.limit, after=after),
     )
     return conditional(request, page)
 
 
 @router.get("/v1/courses/{slug}", operation_id="read_course", response_model=CourseView)
 async def read_course(
-    request: Request, session: Session, shelf: ShelfHere, slug: Annotated[Slug, Path(examples=["causal-inference"])]
+    request: Request, database: DatabaseOf, shelf: ShelfHere, slug: Annotated[Slug, Path(examples=["causal-inference"])]
 ) -> Response:
     """A course with its outline, outcomes and prices; also after it was withdrawn from sale."""
-    at = now(session)
+    at = database.clock()
     asked = Asked(request.scope["path"], request.scope["query_string"])
-    page = await shelf.fill(asked, lambda: queries.find_page(session, slug, at))
+    page = await shelf.fill(asked, lambda: queries.find_page(database, slug, at))
     return conditional(request, page)
 
 

@@ -11,11 +11,8 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from catalogue.adapters.shelf import Answer
-from shared.database import Unknown
+from shared.database import Database, HotRead, Unknown
 from shared.web.paging import encode
 
 _PRICE: Final = """
@@ -32,19 +29,21 @@ _PRICES: Final = (
 _UNTIL: Final = "(select min(valid_from) from prices where valid_from > :at) as until"
 """When the next price of any course begins: the answer holds until then unless something else changes."""
 
-_PAGE: Final = text(f"select left(l.page, -1) || {_PRICES} as body, {_UNTIL} from listings l where l.slug = :slug")  # noqa: S608 - constants of this module
+_PAGE: Final = HotRead(
+    f"select left(l.page, -1) || {_PRICES} as body, {_UNTIL} from listings l where l.slug = :slug"  # noqa: S608 - constants of this module
+)
 
 _WEIGHTS: Final = "{0.0005, 0.05, 0.2, 1.0}"
 """Of study text, outcomes, summary and title. Every place a word stands at adds its weight, and study text is
 long: its weight is so small that it decides only between courses that are alike otherwise."""
 
 
-async def find_page(session: AsyncSession, slug: str, at: datetime) -> Answer:
+async def find_page(database: Database, slug: str, at: datetime) -> Answer:
     """A published or withdrawn course's page as JSON, with its prices at the instant; raises Unknown."""
-    row = (await session.execute(_PAGE, {"slug": slug, "at": at})).one_or_none()
+    row = await _PAGE.row(database, slug=slug, at=at)
     if row is None:
         raise Unknown("no such course")
-    return Answer(row.body.encode(), at, row.until)
+    return Answer(row["body"].encode(), at, row["until"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Search:
 
 
 async def find_courses(
-    session: AsyncSession, search: Search, at: datetime, *, limit: int, after: tuple[float | str, UUID] | None
+    database: Database, search: Search, at: datetime, *, limit: int, after: tuple[float | str, UUID] | None
 ) -> Answer:
     """One page of courses on sale, as JSON.
 
@@ -82,17 +81,17 @@ async def find_courses(
         level=search.level is not None,
         after=after is not None,
     )
-    row = (await session.execute(statement, values)).one()
-    cursor = f'"{encode([row.last_key, row.last_id])}"' if row.more else "null"
-    return Answer(f'{row.body},"next_cursor":{cursor}}}'.encode(), at, row.until)
+    row = await statement.row(database, **values)
+    cursor = f'"{encode([row["last_key"], row["last_id"]])}"' if row["more"] else "null"
+    return Answer(f'{row["body"]},"next_cursor":{cursor}}}'.encode(), at, row["until"])
 
 
 @cache
-def _courses(*, words: bool, subjects: bool, institutions: bool, level: bool, after: bool) -> TextClause:
+def _courses(*, words: bool, subjects: bool, institutions: bool, level: bool, after: bool) -> HotRead:
     """The statement for those filters that are set; the planner meets no `or :filter is null`."""
     of_subject = "subject = any(:subjects)" if subjects else "true"
     of_institution = "institution = any(:institutions)" if institutions else "true"
-    return text(f"""
+    return HotRead(f"""
         with found as materialized (
             select l.course_id, l.subject, l.institution,
                 {f"-ts_rank_cd('{_WEIGHTS}', l.search, query)::float8" if words else "l.sort_title"} as key
