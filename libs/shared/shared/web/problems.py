@@ -1,7 +1,7 @@
 """Every refusal is a problem document (RFC 9457) with a stable `code`."""
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from asyncpg import InterfaceError, PostgresError
 from fastapi import FastAPI, Request
@@ -39,6 +39,13 @@ class Problem(BaseModel):
     code: str = Field(description="Stable name of the rule that refused", examples=["already_graded"])
     request_id: str | None = Field(default=None, description="Name it when you ask for help")
     errors: list[FieldError] = Field(default_factory=list[FieldError])
+
+
+RESPONSE: Final[dict[str, Any]] = {
+    "model": Problem,
+    "description": "A refusal, as a problem document",
+}  # Any: FastAPI's
+"""What any operation may answer besides, for its OpenAPI document."""
 
 
 def problem(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response, params
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +20,7 @@ from shared.crashes import crash_point
 from shared.database import Database, lock_number
 from shared.errors import Conflict, Invalid, Malformed
 from shared.messaging.tables import Idempotency
+from shared.web.problems import RESPONSE
 
 KEY_HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
@@ -67,41 +69,54 @@ class Operation(APIRoute):
     ) -> Callable[[Request], Coroutine[Any, Any, Response]]:  # Any: FastAPI's own type
         handle = super().get_route_handler()
         idempotent = any(dependency.dependency is _declare_key for dependency in self.dependencies)
+        in_transaction = idempotent or _depends(self.dependant, _session)
         name = self.operation_id or self.name
 
+        async def answer(request: Request, caller: Caller) -> Response:
+            response = await (_once(request, caller, name, handle) if idempotent else handle(request))
+            if caller.rule.owners and not caller.proven:
+                raise OwnershipNotProven(name)
+            crash_point("request_handled")
+            return response
+
         async def guarded(request: Request) -> Response:
-            access: Access = request.app.state.access
-            verifier: TokenVerifier = request.app.state.verifier
+            state = request.app.state
+            access: Access = state.access
+            verifier: TokenVerifier = state.verifier
+            database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
-            safe = request.method in {"GET", "HEAD"}
-            sessions = request.app.state.database.reads if safe else request.app.state.database.requests
-            async with sessions() as session:  # begins at the first statement; rolled back on any error
-                request.state.session = session
-                if idempotent:
-                    response = await _once(request, session, caller, name, handle)
-                else:
-                    response = await handle(request)
-                if access[name].owners and not caller.proven:
-                    raise OwnershipNotProven(name)
-                crash_point("request_handled")
-                if session.in_transaction():
-                    await session.commit()
+            if in_transaction:
+                sessions = database.reads if request.method in _SAFE else database.requests
+                async with sessions() as session:  # begins at the first statement; rolled back on any error
+                    request.state.session = session
+                    response = await answer(request, caller)
+                    if session.in_transaction():
+                        await session.commit()
+            else:
+                response = await answer(request, caller)
             crash_point("request_committed")
-            if not access[name].public:
+            if not caller.rule.public:
                 response.headers.setdefault("Cache-Control", "no-store")
             return response
 
         return guarded
 
 
+_SAFE: Final = {"GET", "HEAD"}
+
+
+def _depends(dependant: Dependant, on: Callable[..., Any]) -> bool:  # Any: whatever it gives
+    return any(one.call is on or _depends(one, on) for one in dependant.dependencies)
+
+
 async def _once(
     request: Request,
-    session: AsyncSession,
     caller: Caller,
     operation: str,
     handle: Callable[[Request], Coroutine[Any, Any, Response]],  # Any: FastAPI's own type
 ) -> Response:
+    session: AsyncSession = request.state.session
     key = request.headers.get(KEY_HEADER)
     if not key or len(key) > LONGEST_KEY:
         raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
@@ -131,10 +146,10 @@ async def _once(
 
 
 class Router(APIRouter):
-    """An APIRouter whose routes are Operations."""
+    """An APIRouter whose routes are Operations, each of which may refuse."""
 
     def __init__(self, **options: Any) -> None:  # Any: APIRouter's own options
-        super().__init__(**options, route_class=Operation)
+        super().__init__(**options, route_class=Operation, responses={"default": RESPONSE})
 
 
 # Dependencies are coroutines: FastAPI would send plain functions to a thread, at several times the cost of the rest.
