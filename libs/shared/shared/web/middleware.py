@@ -4,6 +4,7 @@ would cancel handlers when a client leaves."""
 import logging
 import time
 
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import telemetry
@@ -14,15 +15,17 @@ log = logging.getLogger("access")
 class Telemetry:
     def __init__(self, app: ASGIApp, service: str) -> None:
         self.app, self.service = app, service
+        self._measures: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        """By method, route and status: found once, for finding costs more than counting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        request_id = telemetry.accept_request_id(headers.get(b"x-request-id"))
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = telemetry.accept_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         telemetry.request_id.set(request_id)
-        telemetry.traceparent.set(telemetry.accept_traceparent(headers.get(b"traceparent")))
+        telemetry.traceparent.set(telemetry.accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1")))
         started = time.perf_counter()
         status = 500
 
@@ -41,13 +44,23 @@ class Telemetry:
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")  # the template, never the raw path
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        telemetry.requests_total.labels(self.service, method, route, str(status)).inc()
-        telemetry.request_seconds.labels(self.service, method, route).observe(seconds)
+        requests, times = self._measured(method, route, status)
+        requests.inc()
+        times.observe(seconds)
         if not route.startswith("/health") and route != "/metrics":
             log.info(
                 "request",
                 extra={"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)},
             )
+
+    def _measured(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        found = self._measures.get((method, route, status))
+        if found is None:
+            found = self._measures[method, route, status] = (
+                telemetry.requests_total.labels(self.service, method, route, str(status)),
+                telemetry.request_seconds.labels(self.service, method, route),
+            )
+        return found
 
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
