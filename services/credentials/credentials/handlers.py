@@ -17,7 +17,7 @@ from shared.events.enrolment import (
     LearnerNameChanged,
     LearnerRegistered,
 )
-from shared.events.payments import PaymentReversed, PaymentSettled
+from shared.events.payments import PaymentRestored, PaymentReversed, PaymentSettled
 from shared.messaging import Inbox, NotYet
 
 inbox = Inbox("credentials")
@@ -218,10 +218,10 @@ async def hold_claims(session: AsyncSession, reversed_: PaymentReversed) -> None
     )
 
 
-@inbox.on(PaymentSettled)
-async def free_claims(session: AsyncSession, settled: PaymentSettled) -> None:
+@inbox.on(PaymentSettled, PaymentRestored)
+async def free_claims(session: AsyncSession, returned: PaymentSettled | PaymentRestored) -> None:
     """Money that came after all ends the hold its loss had placed."""
+    at = returned.settled_at if isinstance(returned, PaymentSettled) else returned.restored_at
     await facts.keep_payment(
-        session,
-        tables.Payment(order_id=settled.order_id, learner_id=settled.learner_id, settled_at=settled.settled_at),
+        session, tables.Payment(order_id=returned.order_id, learner_id=returned.learner_id, settled_at=at)
     )

@@ -29,7 +29,15 @@ from shared.events.credentials import (
     BadgeIssued,
     BadgeRevoked,
 )
-from shared.events.payments import PaymentConfirmed, PaymentReversed, PaymentSettled, RefundRequested
+from shared.events.payments import (
+    DisputeClosed,
+    DisputeOpened,
+    PaymentConfirmed,
+    PaymentRestored,
+    PaymentReversed,
+    PaymentSettled,
+    RefundRequested,
+)
 from shared.messaging import Inbox
 
 inbox = Inbox("enrolment")
@@ -37,6 +45,9 @@ inbox = Inbox("enrolment")
 DECIDING: Final[Mapping[type[Event], str]] = {
     PaymentSettled: "settled_at",
     PaymentReversed: "reversed_at",
+    PaymentRestored: "restored_at",
+    DisputeOpened: "opened_at",
+    DisputeClosed: "closed_at",
     RefundRequested: "requested_at",
     AttemptsExhausted: "exhausted_at",
     CreditAwarded: "ratified_at",

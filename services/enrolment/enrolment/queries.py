@@ -151,6 +151,7 @@ async def suspended_since(
         select(Enrolment.enrolment_id)
         .where(
             Enrolment.status == enrolments.Status.SUSPENDED,
+            Enrolment.reason_code != enrolments.DISPUTED,
             Enrolment.changed_at <= until,
             Enrolment.regulations_version == regulations_version,
         )

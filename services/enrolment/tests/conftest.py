@@ -24,7 +24,16 @@ from shared.events.assessment import (
     SubmissionVoided,
 )
 from shared.events.catalogue import CoursePublished, MaterialsPublished, Unit
-from shared.events.payments import Line, PaymentConfirmed, PaymentReversed, PaymentSettled, RefundRequested
+from shared.events.payments import (
+    DisputeClosed,
+    DisputeOpened,
+    Line,
+    PaymentConfirmed,
+    PaymentRestored,
+    PaymentReversed,
+    PaymentSettled,
+    RefundRequested,
+)
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest, published, service_fixtures
 
@@ -144,6 +153,31 @@ class Story:
     def settlement(self, paid: PaymentConfirmed, at: datetime) -> PaymentSettled:
         return PaymentSettled(
             order_id=paid.order_id, payment_id=paid.payment_id, learner_id=paid.learner_id, settled_at=at
+        )
+
+    def restoration(self, paid: PaymentConfirmed, at: datetime) -> PaymentRestored:
+        return PaymentRestored(
+            order_id=paid.order_id, payment_id=paid.payment_id, learner_id=paid.learner_id, restored_at=at
+        )
+
+    def dispute(self, paid: PaymentConfirmed, at: datetime = T0 + timedelta(hours=2)) -> DisputeOpened:
+        return DisputeOpened(
+            dispute_id=new_id(),
+            order_id=paid.order_id,
+            payment_id=paid.payment_id,
+            learner_id=paid.learner_id,
+            reason_code="not_recognised",
+            opened_at=at,
+        )
+
+    def verdict(self, dispute: DisputeOpened, outcome: str, at: datetime) -> DisputeClosed:
+        return DisputeClosed(
+            dispute_id=dispute.dispute_id,
+            order_id=dispute.order_id,
+            payment_id=dispute.payment_id,
+            learner_id=dispute.learner_id,
+            outcome=outcome,
+            closed_at=at,
         )
 
     def refund(self, paid: PaymentConfirmed, line: int = 0, at: datetime = T0 + timedelta(days=1)) -> RefundRequested:

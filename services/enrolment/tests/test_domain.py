@@ -50,6 +50,18 @@ def settled(hours: float) -> Fact:
     return fact(Kind.PAYMENT_SETTLED, hours=hours, subject=ORDER, order_id=ORDER)
 
 
+def disputed(hours: float = 2, case: int = 20) -> Fact:
+    return fact(Kind.DISPUTE_OPENED, hours=hours, subject=uid(case), order_id=ORDER, reason_code="not_recognised")
+
+
+def closed(outcome: str, hours: float, case: int = 20) -> Fact:
+    return fact(Kind.DISPUTE_CLOSED, hours=hours, subject=uid(case), order_id=ORDER, outcome=outcome)
+
+
+def restored(hours: float) -> Fact:
+    return fact(Kind.PAYMENT_RESTORED, hours=hours, subject=ORDER, order_id=ORDER)
+
+
 REFUND = fact(Kind.REFUND_REQUESTED, hours=30, subject=uid(9), order_line_id=LINE)
 WITHDRAWAL = fact(Kind.WITHDRAWAL, hours=20, enrolment_id=ENROLMENT)
 LOST = fact(Kind.PAYMENT_LOST, hours=40, enrolment_id=ENROLMENT)
@@ -79,6 +91,20 @@ EXHAUSTED = fact(Kind.ATTEMPTS_EXHAUSTED, hours=45, enrolment_id=ENROLMENT)
         ([reversed_(), fact(Kind.REINSTATEMENT, hours=2)], Status.ACTIVE, None),
         ([reversed_(), fact(Kind.REINSTATEMENT, hours=3), reversed_(4)], Status.SUSPENDED, "dispute"),
         ([reversed_(), settled(3), CREDIT], Status.COMPLETED, None),
+        ([reversed_(), restored(3)], Status.ACTIVE, None),
+        ([reversed_(), restored(3), reversed_(4)], Status.SUSPENDED, "dispute"),
+        ([reversed_(4), restored(3)], Status.SUSPENDED, "dispute"),
+        ([disputed()], Status.SUSPENDED, "payment_disputed"),
+        ([disputed(), CREDIT], Status.SUSPENDED, "payment_disputed"),
+        ([disputed(), settled(3)], Status.SUSPENDED, "payment_disputed"),
+        ([disputed(), closed("won", 3)], Status.ACTIVE, None),
+        ([disputed(), closed("withdrawn", 3), CREDIT], Status.COMPLETED, None),
+        ([disputed(), closed("won", 3), disputed(4, case=21)], Status.SUSPENDED, "payment_disputed"),
+        ([disputed(), closed("lost", 3)], Status.SUSPENDED, "chargeback"),
+        ([closed("lost", 3)], Status.SUSPENDED, "chargeback"),
+        ([disputed(), closed("lost", 3), reversed_(4)], Status.SUSPENDED, "dispute"),
+        ([disputed(), closed("lost", 3), reversed_(3), restored(5)], Status.ACTIVE, None),
+        ([disputed(), fact(Kind.REINSTATEMENT, hours=3)], Status.ACTIVE, None),
         ([REFUND], Status.CANCELLED, "refunded"),
         ([REFUND, CREDIT], Status.CANCELLED, "refunded"),
         ([WITHDRAWAL], Status.CANCELLED, "withdrawn"),
@@ -106,7 +132,20 @@ def test_facts_of_other_orders_and_enrolments_are_of_no_account():
     assert standing(GROUND, reinstated_other).status is Status.SUSPENDED
 
 
-HISTORY = [reversed_(), settled(3), reversed_(5), REFUND, WITHDRAWAL, LOST, CREDIT, REVOKED, EXHAUSTED]
+HISTORY = [
+    reversed_(),
+    settled(3),
+    disputed(),
+    closed("lost", 4),
+    reversed_(5),
+    restored(6),
+    REFUND,
+    WITHDRAWAL,
+    LOST,
+    CREDIT,
+    REVOKED,
+    EXHAUSTED,
+]
 
 
 @given(st.lists(st.sampled_from(HISTORY)).flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))

@@ -1,5 +1,6 @@
 """Events in: activation line by line, refunds, lost money, results, whatever order they come in."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -211,6 +212,34 @@ async def test_money_of_a_failed_enrolment_is_lost_after_the_course_was_bought_a
 
     await story.hear(story.settlement(paid, lost.reversed_at + timedelta(days=1)))
     assert (failed.status, again.status) == ("failed", "active")
+    await story.assert_record_stands()
+
+
+async def test_money_that_comes_back_reinstates_in_whatever_order_it_is_heard(story):
+    await story.register()
+    for order in itertools.permutations(range(3)):
+        paid = story.payment(await story.offer())
+        lost = story.reversal(paid)
+        told = [paid, lost, story.restoration(paid, lost.reversed_at + timedelta(hours=1))]
+        await story.hear(*(told[index] for index in order), told[order[0]])
+        assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+    await story.assert_record_stands()
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("won", "active"), ("withdrawn", "active"), ("lost", "suspended")])
+async def test_a_dispute_suspends_until_it_is_won(story, outcome, status):
+    """F6, the enrolment's side of it."""
+    await story.register()
+    paid = story.payment(await story.offer())
+    dispute = story.dispute(paid)
+    await story.hear(paid, dispute)
+    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    assert (enrolment.status, enrolment.reason_code) == ("suspended", "payment_disputed")
+    [suspended] = await story.announced(EnrolmentSuspended)
+    assert suspended.reason_code == "payment_disputed"
+    await story.hear(story.verdict(dispute, outcome, dispute.opened_at + timedelta(days=40)))
+    assert enrolment.status == status
+    assert len(await story.announced(EnrolmentReinstated)) == (status == "active")
     await story.assert_record_stands()
 
 

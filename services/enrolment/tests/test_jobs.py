@@ -82,7 +82,7 @@ async def test_a_course_that_slipped_in_beside_its_payment_is_found(story, work)
 async def test_money_that_does_not_come_back_in_time_ends_the_enrolment(story, work, clock):
     await story.register()
     paid = story.payment(await story.offer())
-    await story.hear(paid, story.reversal(paid))
+    await story.hear(paid, story.reversal(paid, clock()))
     repayment = regulations.in_force(paid.confirmed_at).repayment
 
     clock.at += repayment - timedelta(seconds=1)
@@ -96,6 +96,24 @@ async def test_money_that_does_not_come_back_in_time_ends_the_enrolment(story, w
     assert (cancelled.reason_code, cancelled.sequence) == ("payment_lost", 3)
     assert len(await story.announced(AccessRevoked)) == 1
     await story.assert_record_stands()
+
+
+async def test_a_dispute_takes_as_long_as_it_takes_and_only_a_lost_one_sets_a_limit(story, work, clock):
+    await story.register()
+    paid = story.payment(await story.offer())
+    dispute = story.dispute(paid)
+    await story.hear(paid, dispute)
+    clock.advance(days=60)
+    await end_unpaid_enrolments(work)
+    assert await story.announced(EnrolmentCancelled) == []
+
+    await story.hear(story.verdict(dispute, "lost", clock()))
+    await end_unpaid_enrolments(work)
+    assert await story.announced(EnrolmentCancelled) == []
+    clock.at += regulations.in_force(paid.confirmed_at).repayment
+    await end_unpaid_enrolments(work)
+    [cancelled] = await story.announced(EnrolmentCancelled)
+    assert cancelled.reason_code == "payment_lost"
 
 
 async def test_money_that_came_back_in_time_is_left_alone(story, work, clock):

@@ -14,6 +14,9 @@ ACCESS: Access = {
     "retry_refund": staff("finance"),
     "read_receipt": owner("learner", staff=("finance",)),
     "receive_payment_notification": anyone(),  # its signature says who it is from
+    "open_dispute": staff("finance"),
+    "close_dispute": staff("finance"),
+    "list_disputes": staff("finance"),
     "list_unmatched_payments": staff("finance"),
     "list_ledger": staff("finance"),
 }

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused, ProviderUnavailable
 from payments.commands import orders, refunds, settlement
 from payments.domain.addresses import Addresses
@@ -184,6 +185,7 @@ async def _submit_some(work: Work) -> int:
                 .where(
                     ((Refund.status == RefundStatus.REQUESTED) & Refund.payment_id.not_in(other))
                     | (Refund.status == RefundStatus.SUBMITTING),
+                    Refund.payment_id.not_in(queries.disputed_payments()),
                     Refund.ask_at.is_(None) | (Refund.ask_at <= work.now()),
                     Payment.state == State.SETTLED,
                 )
@@ -212,6 +214,9 @@ async def _submit(work: Work, refund_id: UUID) -> None:
             Refund.payment_id == payment.payment_id, Refund.status.in_(ACTIVE), Refund.refund_id != refund_id
         )
         if payment.state != State.SETTLED or await session.scalar(select(active)):
+            return
+        # The bank may take the money; then nothing is left to give back.
+        if await queries.is_disputed(session, refund.order_id):
             return
         if not begun and refund.status != RefundStatus.REQUESTED:
             return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.ledger import Account
@@ -15,6 +15,7 @@ from payments.tables import (
     BasketItem,
     CheckoutAttempt,
     Confirmation,
+    Dispute,
     EndedEnrolment,
     Entry,
     OfferedCourse,
@@ -152,6 +153,23 @@ async def confirming_payment(session: AsyncSession, order_id: UUID) -> Payment |
         .join(Confirmation, Confirmation.payment_id == Payment.payment_id)
         .where(Confirmation.order_id == order_id)
     )
+
+
+def disputed_payments() -> Select[UUID]:
+    return select(Dispute.payment_id).where(Dispute.closed_at.is_(None))
+
+
+async def is_disputed(session: AsyncSession, order_id: UUID) -> bool:
+    return bool(await session.scalar(select(disputed_payments().where(Dispute.order_id == order_id).exists())))
+
+
+async def disputes_page(
+    session: AsyncSession, *, open_: bool | None, paging: Cursor
+) -> tuple[list[Dispute], str | None]:
+    statement = select(Dispute)
+    if open_ is not None:
+        statement = statement.where(Dispute.closed_at.is_(None) if open_ else Dispute.closed_at.is_not(None))
+    return await paginate(session, statement, paging, by=[Dispute.opened_at, Dispute.dispute_id])
 
 
 async def balances(session: AsyncSession, payment_id: UUID) -> Mapping[Account, int]:

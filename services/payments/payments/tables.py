@@ -265,6 +265,30 @@ class Refund(Base):
     failure_code: Mapped[str | None] = mapped_column(Text)
 
 
+class Dispute(Base):
+    """A payer's claim on their bank, as finance entered it. While it is open, its payment is not refunded."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        CheckConstraint("(closed_at is null) = (outcome is null)", name="closed"),
+        Index("uq_disputes_open", "payment_id", unique=True, postgresql_where=text("closed_at is null")),
+        Index(None, "opened_at", "dispute_id"),
+    )
+
+    dispute_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
+    payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id))
+    learner_id: Mapped[UUID]
+    reason_code: Mapped[str] = mapped_column(Text)
+    case_reference: Mapped[str] = mapped_column(Text)
+    """The bank's, or the provider's."""
+    opened_by: Mapped[str] = mapped_column(Text)
+    opened_at: Mapped[datetime]
+    outcome: Mapped[str | None] = mapped_column(Text)
+    closed_by: Mapped[str | None] = mapped_column(Text)
+    closed_at: Mapped[datetime | None]
+
+
 class Posting(Base):
     """One happening in the ledger; its entries add up to nothing (checked by the database at commit)."""
 

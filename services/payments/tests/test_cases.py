@@ -36,6 +36,7 @@ from shared.events.payments import (
     OrderExpired,
     PaymentConfirmed,
     PaymentFailed,
+    PaymentRestored,
     PaymentReversed,
     PaymentSettled,
     RefundCompleted,
@@ -179,6 +180,9 @@ async def test_money_that_comes_back_after_a_loss_is_no_second_confirmation(shop
     await shop.status(reference, "processed")
     assert (await shop.read(order))["status"] == "paid"
     assert len(await told(shop, PaymentConfirmed)) == 1
+    (reversed_,), (restored,) = await told(shop, PaymentReversed), await told(shop, PaymentRestored)
+    assert (str(restored.order_id), restored.learner_id) == (order["order_id"], shop.learner_id)
+    assert restored.restored_at > reversed_.reversed_at
     assert (await shop.session.scalar(select(UnmatchedPayment))).reason == "restored_after_loss"
     kinds = (await shop.session.scalars(select(Posting.kind).order_by(Posting.posting_no))).all()
     assert kinds == ["sold", "lost", "restored"]

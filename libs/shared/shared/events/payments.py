@@ -76,6 +76,39 @@ class PaymentReversed(
     reversed_at: Instant
 
 
+class PaymentRestored(
+    Event, type="payments.payment.restored.v1", subject="order_id", heard_by=("enrolment", "credentials")
+):
+    """Money that was reversed is there again; its confirmation is not said a second time."""
+
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    restored_at: Instant
+
+
+class DisputeOpened(Event, type="payments.dispute.opened.v1", subject="dispute_id", heard_by=("enrolment",)):
+    """The payer asks their bank for the money back; finance entered it. Nothing is claimed until it is closed."""
+
+    dispute_id: UUID
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    reason_code: str
+    opened_at: Instant
+
+
+class DisputeClosed(Event, type="payments.dispute.closed.v1", subject="dispute_id", heard_by=("enrolment",)):
+    """outcome: won and withdrawn leave the money here; lost took it away, which PaymentReversed tells besides."""
+
+    dispute_id: UUID
+    order_id: UUID
+    payment_id: UUID
+    learner_id: UUID
+    outcome: str
+    closed_at: Instant
+
+
 class DuplicateDetected(Event, type="payments.payment.duplicate-detected.v1", subject="order_id"):
     """A second payment arrived for a paid order; it goes back whole."""
 

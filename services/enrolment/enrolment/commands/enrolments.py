@@ -93,7 +93,12 @@ async def end_unpaid_enrolment(session: AsyncSession, enrolment_id: UUID) -> Non
     """Cancel an enrolment whose money did not come back in time; nothing, if it did meanwhile."""
     enrolment = await _take(session, enrolment_id)
     repayment = regulations.find(enrolment.regulations_version).repayment
-    if enrolment.status == Status.SUSPENDED and enrolment.changed_at + repayment <= now(session):
+    facts = await queries.facts_of(session, enrolment.learner_id)
+    lost_at = enrolments.lost_since(queries.ground_of(enrolment), facts)
+    if enrolment.status != Status.SUSPENDED or lost_at is None:
+        return
+    # The loss may be heard of late, or follow a dispute for which the enrolment was suspended long before.
+    if max(lost_at, enrolment.changed_at) + repayment <= now(session):
         await _decide_on(session, enrolment, Kind.PAYMENT_LOST)
 
 

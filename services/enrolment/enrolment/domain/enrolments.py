@@ -35,6 +35,12 @@ OPEN = frozenset({Status.ACTIVE, Status.SUSPENDED})
 """Under way: no second enrolment in the course or its module family is given beside it."""
 
 
+DISPUTED = "payment_disputed"
+CHARGEBACK = "chargeback"
+LOST = "lost"
+"""The outcome of a dispute that took the money."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     status: Status
@@ -53,16 +59,18 @@ class Ground:
 def standing(ground: Ground, facts: Collection[Fact]) -> Standing:
     """The status that the facts give, in whatever order they arrived.
 
-    A cancellation is final. Missing money suspends, even after the credit (which stays: that is the board's to
-    decide). Credit completes, and the last failed attempt fails. Source: the saga table and chargeback policy of
-    the domain rules.
+    A cancellation is final. Missing or disputed money suspends, even after the credit (which stays: that is the
+    board's to decide). Credit completes, and the last failed attempt fails. Source: the saga table
+    and chargeback policy of the domain rules.
     """
     ended = _first_end(ground, facts)
     if ended is not None:
         return Standing(Status.CANCELLED, ended)
-    missing = _missing_money(ground, facts)
-    if missing is not None:
-        return Standing(Status.SUSPENDED, missing)
+    lost = _lost_money(ground, facts)
+    if lost is not None:
+        return Standing(Status.SUSPENDED, str(lost.data.get("reason_code", CHARGEBACK)))
+    if _is_disputed(ground, facts):
+        return Standing(Status.SUSPENDED, DISPUTED)
     mine = [fact for fact in facts if fact.id("enrolment_id") == ground.enrolment_id]
     if of_kind(mine, Kind.CREDIT_AWARDED):
         return Standing(Status.COMPLETED)
@@ -82,19 +90,41 @@ def _first_end(ground: Ground, facts: Iterable[Fact]) -> str | None:
     return None
 
 
-def _missing_money(ground: Ground, facts: Collection[Fact]) -> str | None:
-    """Why the order's money is gone, unless it came back afterwards (paid out by the provider, or staff said so)."""
-    reversals = [fact for fact in of_kind(facts, Kind.PAYMENT_REVERSED) if fact.id("order_id") == ground.order_id]
-    if not reversals:
+def lost_since(ground: Ground, facts: Collection[Fact]) -> datetime | None:
+    """Since when the order's money is gone; None while it is there, or only disputed."""
+    lost = _lost_money(ground, facts)
+    return lost.at if lost is not None else None
+
+
+def _lost_money(ground: Ground, facts: Collection[Fact]) -> Fact | None:
+    """The last loss of the order's money, unless it came back afterwards or staff let it pass."""
+    of_order = [fact for fact in facts if fact.id("order_id") == ground.order_id]
+    losses = [
+        fact
+        for fact in of_kind(of_order, Kind.PAYMENT_REVERSED, Kind.DISPUTE_CLOSED)
+        if fact.kind is Kind.PAYMENT_REVERSED or fact.data["outcome"] == LOST
+    ]
+    if not losses:
         return None
-    last = reversals[-1]
-    repaid = any(
-        fact.id("order_id") == ground.order_id and fact.at > last.at for fact in of_kind(facts, Kind.PAYMENT_SETTLED)
+    last = losses[-1]
+    returned = any(fact.at > last.at for fact in of_kind(of_order, Kind.PAYMENT_SETTLED, Kind.PAYMENT_RESTORED))
+    return None if returned or _is_forgiven(ground, facts, last) else last
+
+
+def _is_disputed(ground: Ground, facts: Collection[Fact]) -> bool:
+    """Whether the payer's bank has yet to decide about the order's money, and staff did not let it pass."""
+    of_order = [fact for fact in facts if fact.id("order_id") == ground.order_id]
+    closed = {fact.subject for fact in of_kind(of_order, Kind.DISPUTE_CLOSED)}
+    return any(
+        fact.subject not in closed and not _is_forgiven(ground, facts, fact)
+        for fact in of_kind(of_order, Kind.DISPUTE_OPENED)
     )
-    forgiven = any(
-        fact.subject == ground.enrolment_id and fact.at >= last.at for fact in of_kind(facts, Kind.REINSTATEMENT)
+
+
+def _is_forgiven(ground: Ground, facts: Collection[Fact], trouble: Fact) -> bool:
+    return any(
+        fact.subject == ground.enrolment_id and fact.at >= trouble.at for fact in of_kind(facts, Kind.REINSTATEMENT)
     )
-    return None if repaid or forgiven else str(last.data["reason_code"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ from payments.api.views import (
     BasketView,
     CheckoutRequest,
     CheckoutView,
+    DisputeClosing,
+    DisputeView,
+    DisputeWish,
     NotificationReceipt,
     OrderLineView,
     OrderView,
@@ -24,7 +27,7 @@ from payments.api.views import (
     RefundView,
     UnmatchedPaymentView,
 )
-from payments.commands import basket, checkout, notifications, refunds
+from payments.commands import basket, checkout, disputes, notifications, refunds
 from payments.commands import orders as ordering
 from payments.domain.addresses import Addresses
 from payments.domain.orders import OrderNotPaid
@@ -271,6 +274,32 @@ async def list_unmatched_payments(session: Session, paging: Paging) -> Page[Unma
         ],
         next_cursor=following,
     )
+
+
+@router.post("/v1/disputes", operation_id="open_dispute", status_code=201, dependencies=[Idempotent])
+async def open_dispute(wish: DisputeWish, session: Session, caller: CallerOf) -> DisputeView:
+    """The payer asks their bank for the money back: enrolments are suspended, claims and refunds wait."""
+    dispute = await disputes.open_dispute(
+        session, wish.order_id, reason_code=wish.reason_code, case_reference=wish.case_reference, by=caller.name
+    )
+    return DisputeView.model_validate(dispute)
+
+
+@router.post("/v1/disputes/{dispute_id}/closing", operation_id="close_dispute", dependencies=[Idempotent])
+async def close_dispute(dispute_id: UUID, closing: DisputeClosing, session: Session, caller: CallerOf) -> DisputeView:
+    """The bank has decided. Won or withdrawn, all goes on; lost, the order counts as reversed."""
+    return DisputeView.model_validate(await disputes.close_dispute(session, dispute_id, closing.outcome, caller.name))
+
+
+@router.get("/v1/disputes", operation_id="list_disputes")
+async def list_disputes(
+    session: Session,
+    paging: Paging,
+    open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
+) -> Page[DisputeView]:
+    """What is disputed, the oldest first."""
+    found, following = await queries.disputes_page(session, open_=open_, paging=paging)
+    return Page(items=[DisputeView.model_validate(one) for one in found], next_cursor=following)
 
 
 @router.get("/v1/ledger", operation_id="list_ledger")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from payments.domain.disputes import Outcome
 from payments.tables import Refund
 from shared.web import Content, Instant, Money, View
 from shared.web.content import Text
@@ -158,6 +159,29 @@ class UnmatchedPaymentView(View):
     amount: Money | None
     first_at: Instant
     last_at: Instant
+
+
+class DisputeWish(Content):
+    order_id: UUID = Field(examples=[ID])
+    reason_code: Text = Field(max_length=50, description="As the regulations name them", examples=["not_recognised"])
+    case_reference: Text = Field(
+        min_length=1, max_length=100, description="The bank's or the provider's", examples=["CB-2026-00017"]
+    )
+
+
+class DisputeClosing(Content):
+    outcome: Outcome = Field(description="Lost: the bank took the money back", examples=["won"])
+
+
+class DisputeView(View):
+    dispute_id: UUID = Field(examples=[ID])
+    order_id: UUID = Field(examples=[ID])
+    learner_id: UUID = Field(examples=[ID])
+    reason_code: str = Field(examples=["not_recognised"])
+    case_reference: str = Field(examples=["CB-2026-00017"])
+    opened_at: Instant
+    outcome: Outcome | None = Field(description="Null while it is open", examples=["won"])
+    closed_at: Instant | None
 
 
 class EntryView(View):

@@ -11,6 +11,7 @@ from payments import queries
 from payments.commands import letters
 from payments.commands.ledger import post
 from payments.domain import ledger
+from payments.domain.disputes import OrderInDispute
 from payments.domain.ledger import Account
 from payments.domain.orders import OrderNotPaid, OrderStatus
 from payments.domain.policy import in_utc, policy_of
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, by: str) -> Refund:
     """A learner cancels one line within the cooling-off period: its access ends now, the money follows.
 
-    Raises Unknown, OrderNotPaid, CoolingOffEnded, RefundAlreadyRequested.
+    Raises Unknown, OrderNotPaid, OrderInDispute, CoolingOffEnded, RefundAlreadyRequested.
     """
     order = await fetch(session, Order, order_id, lock=True)
     line = await session.get(OrderLine, line_id)
@@ -45,6 +46,8 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
         raise Unknown(f"no line {line_id} in this order")
     if order.status != OrderStatus.PAID or order.paid_at is None:
         raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
+    if await queries.is_disputed(session, order_id):
+        raise OrderInDispute("the payer disputes this payment; wait until that is settled")
     ends = cooling_off_ends(order.paid_at, line.access_at, policy_of(order.regulations_version))
     if now(session) >= ends:
         raise CoolingOffEnded("the cooling-off period is over", ended_at=in_utc(ends))

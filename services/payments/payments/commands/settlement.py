@@ -40,6 +40,7 @@ from shared.events.payments import (
     OrderExpired,
     PaymentConfirmed,
     PaymentFailed,
+    PaymentRestored,
     PaymentReversed,
     PaymentSettled,
 )
@@ -340,11 +341,20 @@ async def _lose(session: AsyncSession, payment: Payment, order: Order, *, paid_o
     await letters.tell_reversed(session, payment, order)
 
 
+async def lose_payment(session: AsyncSession, payment: Payment, order: Order, reason_code: str) -> None:
+    """Money is gone of which the provider tells nothing. The order must be locked."""
+    paid_out = payment.state == State.SETTLED
+    payment.state, payment.reason_code = State.LOST, reason_code
+    payment.revision += 1
+    await session.flush()
+    await _lose(session, payment, order, paid_out=paid_out)
+
+
 async def _restore(session: AsyncSession, payment: Payment, order: Order) -> None:
     """Money that was lost is back (documented: a cancelled payment may be processed after all).
 
-    The books are as before the loss and refunds go on. PaymentConfirmed was said once and is not said again:
-    a person decides about the suspended enrolment.
+    The books are as before the loss, refunds go on and the enrolments are reinstated. PaymentConfirmed was said
+    once and is not said again. Finance is shown it besides: an enrolment may have ended for want of the money.
     """
     lost = await queries.last_posting(session, payment.payment_id, "lost")
     await post(session, "restored", payment, ledger.opposite(lost))
@@ -355,6 +365,15 @@ async def _restore(session: AsyncSession, payment: Payment, order: Order) -> Non
     )
     if payment.use == Use.ORDER:
         order.status = OrderStatus.PAID
+        publish(
+            session,
+            PaymentRestored(
+                order_id=order.order_id,
+                payment_id=payment.payment_id,
+                learner_id=order.learner_id,
+                restored_at=now(session),
+            ),
+        )
     fact = PaymentFact(
         payment.reference,
         ProviderStatus(payment.provider_status),

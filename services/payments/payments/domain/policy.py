@@ -25,6 +25,7 @@ class Policy:
     underpaid_refund_after: timedelta
     cooling_off_days: int
     time_zone: ZoneInfo
+    dispute_reasons: frozenset[str]
     ask_after: tuple[timedelta, ...]
     """When the provider is asked about a payment it has said nothing of, after the checkout began."""
     ask_every: timedelta
@@ -56,6 +57,7 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
         underpaid_refund_after=timedelta(days=document["underpaid"]["refund_after_days"]),
         cooling_off_days=document["cooling_off"]["days"],
         time_zone=ZoneInfo(document["cooling_off"]["time_zone"]),
+        dispute_reasons=frozenset(document["disputes"]["reason_codes"]),
         ask_after=tuple(timedelta(minutes=minutes) for minutes in asking["minutes"]),
         ask_every=timedelta(minutes=asking["then_every_minutes"]),
         ask_until_after_expiry=timedelta(days=asking["days_after_expiry"]),

@@ -1,0 +1,98 @@
+"""Disputes: entered and closed by finance. What they hold up is decided where it is kept."""
+
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments import queries
+from payments.commands.settlement import lose_payment
+from payments.domain.disputes import (
+    CHARGEBACK,
+    DisputeAlreadyClosed,
+    DisputeAlreadyOpen,
+    Outcome,
+    check_reason,
+)
+from payments.domain.orders import OrderNotPaid, OrderStatus
+from payments.domain.payments import FUNDED, State
+from payments.domain.policy import policy_at
+from payments.tables import Dispute, Order, Payment
+from shared.database import fetch, now
+from shared.events.payments import DisputeClosed, DisputeOpened
+from shared.ids import new_id
+from shared.messaging import publish
+
+
+async def open_dispute(
+    session: AsyncSession, order_id: UUID, *, reason_code: str, case_reference: str, by: str
+) -> Dispute:
+    """The payer of this order asks the money back.
+
+    Raises Unknown, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen.
+    """
+    order = await fetch(session, Order, order_id, lock=True)
+    check_reason(reason_code, policy_at(now(session)).dispute_reasons)
+    payment = await queries.confirming_payment(session, order_id)
+    if payment is None or order.status != OrderStatus.PAID:
+        raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
+    dispute_id = await session.scalar(
+        insert(Dispute)
+        .values(
+            dispute_id=new_id(),
+            order_id=order_id,
+            payment_id=payment.payment_id,
+            learner_id=order.learner_id,
+            reason_code=reason_code,
+            case_reference=case_reference,
+            opened_by=by,
+            opened_at=now(session),
+        )
+        .on_conflict_do_nothing()
+        .returning(Dispute.dispute_id)
+    )
+    if dispute_id is None:
+        raise DisputeAlreadyOpen("the payment of this order is disputed already")
+    dispute = await fetch(session, Dispute, dispute_id)
+    publish(
+        session,
+        DisputeOpened(
+            dispute_id=dispute_id,
+            order_id=order_id,
+            payment_id=payment.payment_id,
+            learner_id=order.learner_id,
+            reason_code=reason_code,
+            opened_at=dispute.opened_at,
+        ),
+    )
+    return dispute
+
+
+async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Outcome, by: str) -> Dispute:
+    """The bank has decided: lost money is gone as if the provider had taken it back.
+
+    Raises Unknown, DisputeAlreadyClosed.
+    """
+    dispute = await fetch(session, Dispute, dispute_id)
+    order = await fetch(session, Order, dispute.order_id, lock=True)
+    dispute = await fetch(session, Dispute, dispute_id, lock=True)
+    if dispute.closed_at is not None:
+        raise DisputeAlreadyClosed(f"this dispute was {dispute.outcome}")
+    at = now(session)
+    dispute.outcome, dispute.closed_by, dispute.closed_at = outcome, by, at
+    publish(
+        session,
+        DisputeClosed(
+            dispute_id=dispute_id,
+            order_id=dispute.order_id,
+            payment_id=dispute.payment_id,
+            learner_id=dispute.learner_id,
+            outcome=outcome,
+            closed_at=at,
+        ),
+    )
+    payment = await fetch(session, Payment, dispute.payment_id, lock=True)
+    # The provider may have taken it back by itself meanwhile.
+    if outcome is Outcome.LOST and State(payment.state) in FUNDED:
+        await lose_payment(session, payment, order, CHARGEBACK)
+    return dispute

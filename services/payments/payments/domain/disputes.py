@@ -1,0 +1,40 @@
+"""Disputes: the payer asks their bank for the money back. The provider tells of none; finance enters what it learns."""
+
+from collections.abc import Collection
+from enum import StrEnum
+
+from shared.errors import Conflict, Invalid
+
+
+class UnknownDisputeReason(Invalid):
+    """The regulations name the reasons of a dispute."""
+
+
+class DisputeAlreadyOpen(Conflict):
+    """A payment is disputed once at a time."""
+
+
+class DisputeAlreadyClosed(Conflict):
+    """A dispute ends once; if it begins again it is another one."""
+
+
+class OrderInDispute(Conflict):
+    """While the bank decides about the money, none of it is given back."""
+
+
+class Outcome(StrEnum):
+    WON = "won"
+    LOST = "lost"
+    """The bank took the money back."""
+    WITHDRAWN = "withdrawn"
+    """The payer thought better of it."""
+
+
+CHARGEBACK = "chargeback"
+"""The reason code of money that a lost dispute took."""
+
+
+def check_reason(reason_code: str, known: Collection[str]) -> None:
+    """Raises UnknownDisputeReason."""
+    if reason_code not in known:
+        raise UnknownDisputeReason(f"the reasons are: {', '.join(sorted(known))}", reason_codes=sorted(known))
