@@ -4,7 +4,7 @@ from uuid import UUID
 
 from credentials import queries
 from credentials.adapters.notary import Notary
-from credentials.commands import awards, issuing, people
+from credentials.commands import awards, issuing, letters, people
 from shared.jobs import Jobs, Work
 from shared.registers import MOST_KEYS, PersonEntry, Registers
 
@@ -43,6 +43,16 @@ async def publish_status_lists(work: Work) -> None:
     """A revocation is visible within a minute: this often, and lists are cached for half a minute."""
     async with work.database.transaction() as session:
         await issuing.publish_status_lists(session, work.resource(Notary), work.now())
+
+
+@jobs.every(2)
+async def post_notices(work: Work) -> None:
+    """Letters go out once the register has told the learner's address."""
+    while True:
+        async with work.database.transaction() as session:
+            posted = await letters.post_notices(session, limit=_BATCH)
+        if posted < _BATCH:
+            return
 
 
 @jobs.every(30)

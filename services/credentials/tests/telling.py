@@ -216,3 +216,4 @@ async def let_time_work(service: ServiceUnderTest) -> None:
     await clockwork.lapse_claims(work)
     await clockwork.sign_badges(work)
     await clockwork.publish_status_lists(work)
+    await clockwork.post_notices(work)

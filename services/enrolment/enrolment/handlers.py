@@ -25,7 +25,13 @@ from shared.events.credentials import (
     AwardConferred,
     AwardEligibilityChanged,
     AwardLapsed,
+    AwardRefused,
+    AwardRescinded,
+    AwardRestored,
+    AwardReviewClosed,
+    AwardReviewOpened,
     AwardSuperseded,
+    AwardWithdrawn,
     BadgeIssued,
     BadgeRevoked,
 )
@@ -66,6 +72,12 @@ RECORDED: Final[Mapping[type[Event], str]] = {
     AwardClaimed: "claimed_at",
     AwardConferred: "conferred_at",
     AwardLapsed: "lapsed_at",
+    AwardWithdrawn: "withdrawn_at",
+    AwardRefused: "refused_at",
+    AwardReviewOpened: "opened_at",
+    AwardReviewClosed: "closed_at",
+    AwardRescinded: "rescinded_at",
+    AwardRestored: "restored_at",
     AwardSuperseded: "superseded_at",
 }
 """Facts that only stand in the study record."""

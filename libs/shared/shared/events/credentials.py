@@ -78,6 +78,70 @@ class AwardLapsed(Event, type="credentials.award.lapsed.v1", subject="award_id",
     lapsed_at: Instant
 
 
+class AwardWithdrawn(Event, type="credentials.award.withdrawn.v1", subject="award_id", heard_by=("enrolment",)):
+    """The learner took a claim back; its credit is free again."""
+
+    award_id: UUID
+    learner_id: UUID
+    withdrawn_at: Instant
+
+
+class AwardRefused(Event, type="credentials.award.refused.v1", subject="award_id", heard_by=("enrolment",)):
+    """A claim that was not conferred; its credit is free again."""
+
+    award_id: UUID
+    learner_id: UUID
+    reason_code: str
+    refused_at: Instant
+
+
+class AwardReviewOpened(Event, type="credentials.award.review-opened.v1", subject="award_id", heard_by=("enrolment",)):
+    """Credit it stands on was revoked; the award stands until a person decides."""
+
+    award_id: UUID
+    review_id: UUID
+    learner_id: UUID
+    credit_ids: tuple[UUID, ...]
+    """What was lost."""
+    opened_at: Instant
+
+
+class AwardReviewClosed(Event, type="credentials.award.review-closed.v1", subject="award_id", heard_by=("enrolment",)):
+    """decision: substitute, rescind, rescind_and_offer, credit_reinstated."""
+
+    award_id: UUID
+    review_id: UUID
+    learner_id: UUID
+    decision: str
+    reason_code: str
+    credit_ids: tuple[UUID, ...]
+    """What the award stands on from now on; none if it was rescinded."""
+    classification: str | None = None
+    """The class it has with that credit."""
+    closed_at: Instant
+
+
+class AwardRescinded(Event, type="credentials.award.rescinded.v1", subject="award_id", heard_by=("enrolment",)):
+    """It no longer stands. Its credit is free again, except what was revoked."""
+
+    award_id: UUID
+    learner_id: UUID
+    level: str
+    title: str
+    certificate_number: str
+    reason_code: str
+    rescinded_at: Instant
+
+
+class AwardRestored(Event, type="credentials.award.restored.v1", subject="award_id", heard_by=("enrolment",)):
+    """It was superseded by an award that has been rescinded, and stands by itself again."""
+
+    award_id: UUID
+    learner_id: UUID
+    rescinded_award_id: UUID
+    restored_at: Instant
+
+
 class AwardSuperseded(Event, type="credentials.award.superseded.v1", subject="award_id", heard_by=("enrolment",)):
     """A higher award took up its credit; it still verifies, as superseded."""
 

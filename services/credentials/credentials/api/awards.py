@@ -9,6 +9,7 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.commands import awards
+from credentials.domain.awards import Refusal
 from credentials.domain.credit import Credit
 from credentials.domain.options import Option
 from shared.database import fetch
@@ -17,6 +18,8 @@ from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Rou
 from shared.web.content import Text
 
 router = Router()
+
+State = Literal["claimed", "lapsed", "withdrawn", "refused", "conferred", "superseded", "rescinded"]
 
 
 class CountedCredit(View):
@@ -77,13 +80,21 @@ class AwardView(View):
     mean: str | None
     mark: int | None
     classification: str
-    state: Literal["claimed", "lapsed", "conferred", "superseded", "rescinded"]
+    state: State
     claimed_at: Instant
     reserved_until: Instant = Field(description="The credit is reserved until then, or for good once conferred")
     conferred_at: Instant | None
     certificate_number: str | None
     superseded_by: UUID | None
-    under_review_since: Instant | None
+    ended_at: Instant | None = Field(description="When it lapsed, was withdrawn, refused or rescinded")
+    end_reason: str | None = Field(description="Why it was refused or rescinded", examples=["misconduct"])
+    under_review_since: Instant | None = Field(description="Credit it stands on was revoked; see /v1/award-reviews")
+
+
+class ClaimRefusal(Content):
+    reason_code: Literal["identity_not_confirmed", "investigation_open", "fees_outstanding", "claimed_in_error"] = (
+        Field(examples=["claimed_in_error"])
+    )
 
 
 @router.get("/v1/award-options", operation_id="list_award_options")
@@ -113,7 +124,7 @@ async def list_awards(
     session: Session,
     caller: CallerOf,
     paging: Paging,
-    state: Annotated[Literal["claimed", "lapsed", "conferred", "superseded", "rescinded"] | None, Query()] = None,
+    state: Annotated[State | None, Query()] = None,
     learner_id: Annotated[UUID | None, Query(description="For registrars: one learner's")] = None,
 ) -> Page[AwardView]:
     """One's own awards; for a registrar everybody's, e.g. `state=claimed` for those to confer."""
@@ -141,6 +152,30 @@ async def read_award(award_id: UUID, session: Session, caller: CallerOf) -> Awar
 async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Confer a claimed award: certificate number, badge, and any lower award it takes up superseded."""
     return await _award(session, await awards.confer_award(session, award_id, by=caller.own_id))
+
+
+@router.post(
+    "/v1/award-claims/{award_id}/withdrawal",
+    operation_id="withdraw_award_claim",
+    status_code=201,
+    dependencies=[Idempotent],
+)
+async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
+    """Take one's claim back before it is conferred; the credit is free at once."""
+    caller.must_own((await fetch(session, tables.Award, award_id)).learner_id)
+    return await _award(session, await awards.withdraw_claim(session, award_id))
+
+
+@router.post(
+    "/v1/award-claims/{award_id}/refusal",
+    operation_id="refuse_award_claim",
+    status_code=201,
+    dependencies=[Idempotent],
+)
+async def refuse_award_claim(award_id: UUID, refusal: ClaimRefusal, session: Session, caller: CallerOf) -> AwardView:
+    """Do not confer a claim; the learner is told why, and the credit is free again."""
+    reason = Refusal(refusal.reason_code)
+    return await _award(session, await awards.refuse_claim(session, award_id, reason, by=caller.own_id))
 
 
 async def _award(session: Session, award: tables.Award) -> AwardView:

@@ -1,4 +1,4 @@
-"""Claim and confer awards."""
+"""Claim awards; withdraw, refuse and confer claims."""
 
 import secrets
 from collections.abc import Sequence
@@ -9,17 +9,25 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.commands import issuing
+from credentials.commands import issuing, letters, reviews
 from credentials.commands.standing import derive
 from credentials.domain import awards, regulations
 from credentials.domain.awards import State
 from credentials.domain.options import DifferentTitle, NotEligible, Option
 from credentials.domain.options import select as select_credit
+from credentials.domain.reviews import Decision, Reason
 from credentials.queries import Record
 from shared.database import fetch, take_turns
 from shared.database import now as now_of
 from shared.errors import Refusal
-from shared.events.credentials import AwardClaimed, AwardConferred, AwardLapsed, AwardSuperseded
+from shared.events.credentials import (
+    AwardClaimed,
+    AwardConferred,
+    AwardLapsed,
+    AwardRefused,
+    AwardSuperseded,
+    AwardWithdrawn,
+)
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -114,8 +122,60 @@ async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> ta
     )
     await _supersede_lower(session, award, record, now)
     await _order_badge(session, award, now)
+    await letters.tell_conferred(session, award)
     await derive(session, learner_id)
     return award
+
+
+async def withdraw_claim(session: AsyncSession, award_id: UUID) -> tables.Award:
+    """The learner takes the claim back; its credit is free at once.
+
+    Raises Unknown, NotClaimed, ClaimLapsed, AlreadyConferred.
+    """
+    award, now = await _claim_in_turn(session, award_id)
+    await _release(session, award, State.WITHDRAWN, now)
+    publish(session, AwardWithdrawn(award_id=award_id, learner_id=award.learner_id, withdrawn_at=now))
+    await derive(session, award.learner_id)
+    return award
+
+
+async def refuse_claim(session: AsyncSession, award_id: UUID, reason: awards.Refusal, *, by: UUID) -> tables.Award:
+    """The registrar does not confer it; the learner is told why.
+
+    Raises Unknown, OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred.
+    """
+    award, now = await _claim_in_turn(session, award_id)
+    if award.learner_id == by:
+        raise awards.OwnAward("somebody else must decide on this claim")
+    await _release(session, award, State.REFUSED, now)
+    award.ended_by, award.end_reason = by, reason
+    publish(session, AwardRefused(award_id=award_id, learner_id=award.learner_id, reason_code=reason, refused_at=now))
+    await letters.tell_refused(session, award)
+    await derive(session, award.learner_id)
+    return award
+
+
+async def decide_award_review(
+    session: AsyncSession,
+    review_id: UUID,
+    decision: Decision,
+    reason: Reason,
+    credit_ids: Sequence[UUID] | None,
+    *,
+    by: UUID,
+) -> tables.AwardReview:
+    """What becomes of an award that lost credit.
+
+    Raises Unknown, OwnReview, AlreadyDecided, NoSubstitute, WrongSubstitute.
+    """
+    learner_id = (await fetch(session, tables.AwardReview, review_id)).learner_id
+    await take_turns(session, "learner", learner_id)
+    review = await fetch(session, tables.AwardReview, review_id, lock=True)
+    award = await fetch(session, tables.Award, review.award_id, lock=True)
+    record = await queries.record_of(session, learner_id, now_of(session))
+    await reviews.carry_out(session, review, award, record, decision, reason, credit_ids, by=by)
+    await derive(session, learner_id)
+    return review
 
 
 async def lapse_claims(session: AsyncSession) -> bool:
@@ -176,12 +236,25 @@ async def _lapse(session: AsyncSession, now: datetime, learner_id: UUID) -> None
         )
     ).all()
     for award in lapsed:
-        await _release(session, award, now)
+        await _let_lapse(session, award, now)
 
 
-async def _release(session: AsyncSession, award: tables.Award, now: datetime) -> None:
-    award.state = State.LAPSED
+async def _claim_in_turn(session: AsyncSession, award_id: UUID) -> tuple[tables.Award, datetime]:
+    """The claim, still open, in its learner's turn."""
+    await take_turns(session, "learner", (await fetch(session, tables.Award, award_id)).learner_id)
+    award = await fetch(session, tables.Award, award_id, lock=True)
+    now = now_of(session)
+    awards.check_open(award.state, award.reserved_until, now=now)
+    return award, now
+
+
+async def _let_lapse(session: AsyncSession, award: tables.Award, now: datetime) -> None:
+    await _release(session, award, State.LAPSED, now)
     publish(session, AwardLapsed(award_id=award.award_id, learner_id=award.learner_id, lapsed_at=now))
+
+
+async def _release(session: AsyncSession, award: tables.Award, state: State, now: datetime) -> None:
+    award.state, award.ended_at, award.under_review_since = state, now, None
     await session.execute(
         update(tables.Allocation).where(tables.Allocation.award_id == award.award_id).values(live=False)
     )
@@ -196,7 +269,7 @@ async def _supersede_lower(session: AsyncSession, award: tables.Award, record: R
         if version.level(lower.level).rank >= rank or not shares_credit:
             continue
         if lower.state == State.CLAIMED:
-            await _release(session, lower, now)
+            await _let_lapse(session, lower, now)
         elif lower.state == State.CONFERRED:
             lower.state, lower.superseded_by, lower.superseded_at = State.SUPERSEDED, award.award_id, now
             publish(

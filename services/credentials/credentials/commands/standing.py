@@ -11,9 +11,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.commands import issuing
+from credentials.commands import issuing, reviews
 from credentials.domain import transcripts
-from credentials.domain.awards import STANDING, State
+from credentials.domain.awards import State
 from credentials.domain.badges import instant
 from credentials.queries import Record
 from shared.database import now as now_of
@@ -42,17 +42,9 @@ async def derive(session: AsyncSession, learner_id: UUID) -> None:
             )
         if badge is not None and revocation is not None and badge.revoked_at is None:
             issuing.revoke_badge(session, badge, revocation.reason_code, now)
-    _review_awards(record, now)
+    await reviews.review_awards(session, record, now)
     await _announce_eligibility(session, record, now)
     await _issue_transcript(session, record, now)
-
-
-def _review_awards(record: Record, now: datetime) -> None:
-    """An award that stands on revoked credit waits for a person's decision; nothing is rescinded by itself."""
-    for award in record.awards:
-        lost = record.allocations.get(award.award_id, frozenset()) & record.revoked
-        if lost and award.state in STANDING and award.under_review_since is None:
-            award.under_review_since = now
 
 
 async def _announce_eligibility(session: AsyncSession, record: Record, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The life of an award: claimed, conferred or lapsed, perhaps superseded."""
+"""The life of an award: claimed, then conferred, lapsed, withdrawn or refused; perhaps superseded or rescinded."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,10 +11,23 @@ class State(StrEnum):
     CLAIMED = "claimed"
     """The credit is reserved until the registrar confers, or the reservation runs out."""
     LAPSED = "lapsed"
+    WITHDRAWN = "withdrawn"
+    """The learner changed their mind before it was conferred."""
+    REFUSED = "refused"
+    """The registrar did not confer it, and said why."""
     CONFERRED = "conferred"
     SUPERSEDED = "superseded"
     """A higher award took up its credit. It still verifies, as superseded."""
     RESCINDED = "rescinded"
+
+
+class Refusal(StrEnum):
+    """Why a registrar does not confer a claim."""
+
+    IDENTITY_NOT_CONFIRMED = "identity_not_confirmed"
+    INVESTIGATION_OPEN = "investigation_open"
+    FEES_OUTSTANDING = "fees_outstanding"
+    CLAIMED_IN_ERROR = "claimed_in_error"
 
 
 STANDING = (State.CLAIMED, State.CONFERRED, State.SUPERSEDED)
@@ -31,6 +44,10 @@ class ClaimLapsed(Conflict):
 
 class NotClaimed(Conflict):
     """Only a claimed award can be conferred."""
+
+
+class AlreadyConferred(Conflict):
+    """A conferred award is not withdrawn; it is superseded or, after a review, rescinded."""
 
 
 class UnderReview(Conflict):
@@ -53,6 +70,13 @@ def check_conferral(state: str, until: datetime, *, under_review: bool, now: dat
         raise NotClaimed(f"this award is {state}")
     if under_review:
         raise UnderReview("credit it stands on was revoked")
+
+
+def check_open(state: str, until: datetime, *, now: datetime) -> None:
+    """Whether a claim can still be withdrawn or refused. Raises AlreadyConferred, NotClaimed, ClaimLapsed."""
+    if state in (State.CONFERRED, State.SUPERSEDED):
+        raise AlreadyConferred(f"this award is {state}")
+    check_conferral(state, until, under_review=False, now=now)
 
 
 def certificate_number(now: datetime, random_bits: int) -> str:

@@ -1,5 +1,6 @@
 """Reads longer than a primary-key look-up."""
 
+from credentials.queries.awards import live_badge_of_award, open_reviews, reviews_query, superseded_by
 from credentials.queries.courses import CourseOnFile, courses_by_id, on_sale, studied_by
 from credentials.queries.issued import (
     achievement_of,
@@ -31,14 +32,18 @@ __all__ = [
     "courses_by_id",
     "is_on_hold",
     "latest_transcript",
+    "live_badge_of_award",
     "on_sale",
+    "open_reviews",
     "outdated_people",
     "pending_of",
     "places_taken",
     "published_keys",
     "record_of",
+    "reviews_query",
     "revoked_counts",
     "revoked_places",
     "studied_by",
+    "superseded_by",
     "unsigned_badges",
 ]

@@ -86,20 +86,20 @@ def present_name(subject_id: Subject, at: datetime) -> ScalarSelect[str]:
 
 def _courses(
     at: datetime, amount_minor: ColumnElement[int] = _NO_AMOUNT, currency: ColumnElement[str] = _NO_CURRENCY
-) -> Select[tables.OfferedCourse, str | None, int, str]:
+) -> Select[tables.OfferedCourse, str, int, str]:
     offered = tables.OfferedCourse
     subject = func.coalesce(present_name(offered.subject_id, at), offered.subject_name)
     return select(offered, subject, amount_minor, currency).where(offered.course_version_id.is_not(None))
 
 
 def _on_file(
-    row: tables.OfferedCourse, subject: str | None, amount_minor: int, currency: str, *, enrolled: bool = False
+    row: tables.OfferedCourse, subject: str, amount_minor: int, currency: str, *, enrolled: bool = False
 ) -> CourseOnFile:
     return CourseOnFile(
         course=Course(
             id=str(row.course_id),
             family=row.family or "",
-            subject=subject or "",
+            subject=subject,
             credits=row.credits or 0,
             level=row.level or 0,
             price_minor=amount_minor,

@@ -1,6 +1,6 @@
 """The tables, by what they hold."""
 
-from credentials.tables.awards import Allocation, Award
+from credentials.tables.awards import Allocation, Award, AwardReview, Notice
 from credentials.tables.base import Base
 from credentials.tables.courses import Enrolment, OfferedCourse, Price
 from credentials.tables.facts import (
@@ -20,12 +20,14 @@ __all__ = [
     "Achievement",
     "Allocation",
     "Award",
+    "AwardReview",
     "Badge",
     "Base",
     "Credit",
     "Eligibility",
     "Enrolment",
     "Learner",
+    "Notice",
     "OfferedCourse",
     "Payment",
     "Person",

@@ -83,7 +83,10 @@ class AwardView(View):
     award_id: UUID
     level: str = Field(examples=["pgcert"])
     title: str = Field(examples=["PGCert in Data Science"])
-    status: str = Field(description="claimed, lapsed, conferred or superseded", examples=["conferred"])
+    status: str = Field(
+        description="claimed, lapsed, withdrawn, refused, conferred, superseded or rescinded", examples=["conferred"]
+    )
+    under_review: bool = Field(description="It lost credit; it stands until a person decides", examples=[False])
     credit_ids: list[UUID]
     classification: str | None = Field(examples=["Merit"])
     certificate_number: str | None = Field(examples=["MC-2026-000042"])

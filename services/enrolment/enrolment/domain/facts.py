@@ -34,6 +34,12 @@ class Kind(StrEnum):
     AWARD_CONFERRED = "credentials.award.conferred.v1"
     AWARD_LAPSED = "credentials.award.lapsed.v1"
     AWARD_SUPERSEDED = "credentials.award.superseded.v1"
+    AWARD_WITHDRAWN = "credentials.award.withdrawn.v1"
+    AWARD_REFUSED = "credentials.award.refused.v1"
+    AWARD_REVIEW_OPENED = "credentials.award.review-opened.v1"
+    AWARD_REVIEW_CLOSED = "credentials.award.review-closed.v1"
+    AWARD_RESCINDED = "credentials.award.rescinded.v1"
+    AWARD_RESTORED = "credentials.award.restored.v1"
 
     WITHDRAWAL = "withdrawal"
     PAYMENT_LOST = "payment_lost"

@@ -134,12 +134,16 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class Award:
-    """`status`: claimed, lapsed (nobody conferred it in time), conferred, superseded (a higher one took its credit)."""
+    """`status`: claimed; lapsed (nobody conferred it in time), withdrawn, refused; conferred; superseded, rescinded.
+
+    A higher award takes up the credit of a superseded one. While it is under review it stands.
+    """
 
     award_id: UUID
     level: str
     title: str
     status: str
+    under_review: bool
     credit_ids: tuple[UUID, ...]
     classification: str | None
     certificate_number: str | None
@@ -299,26 +303,33 @@ def _badges(facts: Collection[Fact]) -> tuple[Badge, ...]:
 
 
 def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
-    claimed = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_CLAIMED)}
-    conferred = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_CONFERRED)}
-    superseded = {fact.subject: fact for fact in of_kind(facts, Kind.AWARD_SUPERSEDED)}
-    lapsed = {fact.subject for fact in of_kind(facts, Kind.AWARD_LAPSED)}
+    def latest(kind: Kind) -> dict[UUID, Fact]:
+        return {fact.subject: fact for fact in of_kind(facts, kind)}
 
-    def status(award_id: UUID) -> str:
-        if award_id in superseded:
-            return "superseded"
-        if award_id in conferred:
-            return "conferred"
-        return "lapsed" if award_id in lapsed else "claimed"
-
+    claimed, conferred = latest(Kind.AWARD_CLAIMED), latest(Kind.AWARD_CONFERRED)
+    opened, closed = latest(Kind.AWARD_REVIEW_OPENED), latest(Kind.AWARD_REVIEW_CLOSED)
+    superseded = {
+        award_id: fact
+        for award_id, fact in latest(Kind.AWARD_SUPERSEDED).items()
+        if not _after(latest(Kind.AWARD_RESTORED).get(award_id), fact)
+    }
+    ends = {
+        "rescinded": latest(Kind.AWARD_RESCINDED),
+        "superseded": superseded,
+        "conferred": conferred,
+        "withdrawn": latest(Kind.AWARD_WITHDRAWN),
+        "refused": latest(Kind.AWARD_REFUSED),
+        "lapsed": latest(Kind.AWARD_LAPSED),
+    }
     return tuple(
         Award(
             award_id=award_id,
             level=known.data["level"],
             title=known.data["title"],
-            status=status(award_id),
-            credit_ids=tuple(UUID(credit_id) for credit_id in known.data["credit_ids"]),
-            classification=conferred[award_id].data["classification"] if award_id in conferred else None,
+            status=next((status for status, facts_ in ends.items() if award_id in facts_), "claimed"),
+            under_review=award_id in opened and not _after(closed.get(award_id), opened[award_id]),
+            credit_ids=_stands_on(known, closed.get(award_id)),
+            classification=_classification(conferred.get(award_id), closed.get(award_id)),
             certificate_number=conferred[award_id].data["certificate_number"] if award_id in conferred else None,
             claimed_at=claimed[award_id].at if award_id in claimed else None,
             conferred_at=conferred[award_id].at if award_id in conferred else None,
@@ -326,6 +337,23 @@ def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
         )
         for award_id, known in {**claimed, **conferred}.items()
     )
+
+
+def _stands_on(known: Fact, review: Fact | None) -> tuple[UUID, ...]:
+    """A review may have put other credit in the place of what was lost."""
+    said = review.data["credit_ids"] if review is not None and review.data["credit_ids"] else known.data["credit_ids"]
+    return tuple(UUID(credit_id) for credit_id in said)
+
+
+def _classification(conferral: Fact | None, review: Fact | None) -> str | None:
+    """With other credit the award may have another class."""
+    if review is not None and review.data.get("classification"):
+        return review.data["classification"]
+    return None if conferral is None else conferral.data["classification"]
+
+
+def _after(fact: Fact | None, other: Fact) -> bool:
+    return fact is not None and fact.at >= other.at
 
 
 def _eligibility(facts: Collection[Fact]) -> tuple[Eligibility, ...]:

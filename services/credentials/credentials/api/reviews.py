@@ -1,0 +1,143 @@
+"""Awards under review: what is proposed, and the decision."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import Field
+
+from credentials import queries, tables
+from credentials.commands import awards, reviews
+from credentials.domain.reviews import Decision, Proposal, Reason
+from shared.database import fetch
+from shared.database import now as now_of
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+
+router = Router()
+
+Decisions = Literal["substitute", "rescind", "rescind_and_offer"]
+Outcome = Literal["substitute", "rescind", "rescind_and_offer", "credit_reinstated"]
+
+
+class ProposalView(View):
+    """What the rules would allow, computed from the credit as it is now."""
+
+    decision: Decisions = Field(examples=["substitute"])
+    lost: list[UUID] = Field(description="Credit the award stands on that was revoked")
+    added: list[UUID] = Field(description="Spare credit that would take its place")
+    removed: list[UUID]
+    classification: str | None = Field(description="The class after a substitution", examples=["Merit"])
+    offer: list[str] = Field(
+        description="Titles at this level the credit would give if the award were rescinded",
+        examples=[["PGCert in Interdisciplinary Studies"]],
+    )
+    words: str = Field(examples=["1 spare credit(s) can take the place of what was lost; the title stays."])
+
+
+class ReviewView(View):
+    review_id: UUID
+    award_id: UUID
+    learner_id: UUID
+    level: str = Field(examples=["pgcert"])
+    title: str = Field(examples=["PGCert in Data Science"])
+    state: str = Field(description="The award's", examples=["conferred"])
+    opened_at: Instant
+    proposal: ProposalView | None = Field(description="Null once decided")
+    decision: Outcome | None = Field(examples=["substitute"])
+    reason_code: str | None = Field(examples=["misconduct"])
+    decided_at: Instant | None
+    outcome: dict[str, Any] | None = Field(  # Any: JSON
+        description="What changed: credit added and removed, the class before, titles offered, awards given back"
+    )
+
+
+class ReviewDecision(Content):
+    decision: Decisions = Field(examples=["substitute"])
+    reason_code: Literal["misconduct", "assessment_error", "appeal", "administrative_error"] = Field(
+        examples=["misconduct"]
+    )
+    credit_ids: tuple[UUID, ...] | None = Field(
+        default=None,
+        max_length=100,
+        description="For a substitution: all the credit the award is to stand on; without it, what is proposed",
+    )
+
+
+@router.get("/v1/award-reviews", operation_id="list_award_reviews")
+async def list_award_reviews(
+    session: Session,
+    caller: CallerOf,
+    paging: Paging,
+    waiting: Annotated[
+        bool | None, Query(description="Only those that wait for a decision, or only the others")
+    ] = None,
+) -> Page[ReviewView]:
+    """Reviews of one's own awards; for registrars and examiners everybody's."""
+    whose = None if caller.is_staff else caller.own_id
+    if caller.is_staff:
+        caller.must_own(caller.own_id)
+    statement = queries.reviews_query(whose, waiting=waiting)
+    rows, cursor = await paginate(session, statement, paging, by=(tables.AwardReview.review_id,))
+    return Page(items=[await _view(session, row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/v1/award-reviews/{review_id}", operation_id="read_award_review")
+async def read_award_review(review_id: UUID, session: Session, caller: CallerOf) -> ReviewView:
+    review = await fetch(session, tables.AwardReview, review_id)
+    caller.must_own(review.learner_id)
+    return await _view(session, review)
+
+
+@router.post(
+    "/v1/award-reviews/{review_id}/decision",
+    operation_id="decide_award_review",
+    status_code=201,
+    dependencies=[Idempotent],
+)
+async def decide_award_review(
+    review_id: UUID, decision: ReviewDecision, session: Session, caller: CallerOf
+) -> ReviewView:
+    """Substitute spare credit, or rescind the award: its badge is revoked and what it had superseded stands again."""
+    review = await awards.decide_award_review(
+        session,
+        review_id,
+        Decision(decision.decision),
+        Reason(decision.reason_code),
+        decision.credit_ids,
+        by=caller.own_id,
+    )
+    return await _view(session, review)
+
+
+async def _view(session: Session, review: tables.AwardReview) -> ReviewView:
+    award = await fetch(session, tables.Award, review.award_id)
+    proposal: Proposal | None = None
+    if review.decided_at is None:
+        now = now_of(session)
+        proposal = reviews.propose(award, await queries.record_of(session, review.learner_id, now), now)
+    fields = ("review_id", "award_id", "learner_id", "opened_at", "decision", "reason_code", "decided_at", "outcome")
+    return ReviewView(
+        **{name: getattr(review, name) for name in fields},
+        level=award.level,
+        title=award.title,
+        state=award.state,
+        proposal=None if proposal is None else _proposal(proposal),
+    )
+
+
+def _proposal(proposal: Proposal) -> ProposalView:
+    substitute = proposal.substitute
+    decisions: dict[Decision, Decisions] = {
+        Decision.SUBSTITUTE: "substitute",
+        Decision.RESCIND: "rescind",
+        Decision.RESCIND_AND_OFFER: "rescind_and_offer",
+    }
+    return ProposalView(
+        decision=decisions[proposal.decision],
+        lost=[UUID(credit_id) for credit_id in proposal.lost],
+        added=[UUID(credit_id) for credit_id in substitute.added] if substitute else [],
+        removed=[UUID(credit_id) for credit_id in substitute.removed] if substitute else [],
+        classification=substitute.classification.label if substitute else None,
+        offer=list(proposal.offer),
+        words=proposal.words,
+    )

@@ -1,0 +1,44 @@
+"""Awards under review, and what was issued on them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.domain.awards import State
+
+
+async def live_badge_of_award(session: AsyncSession, award_id: UUID) -> tables.Badge | None:
+    return await session.scalar(
+        select(tables.Badge).where(tables.Badge.award_id == award_id, tables.Badge.revoked_at.is_(None))
+    )
+
+
+async def open_reviews(session: AsyncSession, learner_id: UUID) -> dict[UUID, tables.AwardReview]:
+    """Award -> its review that waits for a decision."""
+    rows = await session.scalars(
+        select(tables.AwardReview).where(
+            tables.AwardReview.learner_id == learner_id, tables.AwardReview.decided_at.is_(None)
+        )
+    )
+    return {row.award_id: row for row in rows}
+
+
+async def superseded_by(session: AsyncSession, award_id: UUID) -> Sequence[tables.Award]:
+    """The awards this one took up."""
+    statement = select(tables.Award).where(
+        tables.Award.superseded_by == award_id, tables.Award.state == State.SUPERSEDED
+    )
+    return (await session.scalars(statement.with_for_update())).all()
+
+
+def reviews_query(learner_id: UUID | None, *, waiting: bool | None) -> Select[tables.AwardReview]:
+    statement = select(tables.AwardReview)
+    if learner_id is not None:
+        statement = statement.where(tables.AwardReview.learner_id == learner_id)
+    if waiting is not None:
+        undecided = tables.AwardReview.decided_at.is_(None)
+        statement = statement.where(undecided if waiting else ~undecided)
+    return statement

@@ -1,0 +1,45 @@
+"""What became of an award after it was claimed or conferred, in the study record."""
+
+import pytest
+
+from enrolment.domain.facts import Kind
+
+from .test_domain import CLAIMED, CONFERRED, SUPERSEDED, award, record, uid
+
+RESTORED = award(Kind.AWARD_RESTORED, 60, 33, rescinded_award_id=str(uid(61)))
+OPENED = award(Kind.AWARD_REVIEW_OPENED, 60, 34, review_id=str(uid(70)), credit_ids=[str(uid(30))])
+RESCINDED = award(Kind.AWARD_RESCINDED, 60, 35, reason_code="misconduct")
+
+
+def closed(decision: str, credit_ids: list[str], classification: str | None = None):
+    data = {"decision": decision, "credit_ids": credit_ids, "classification": classification}
+    return award(Kind.AWARD_REVIEW_CLOSED, 60, 36, **data)
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ([award(Kind.AWARD_WITHDRAWN, 60, 31), CLAIMED], "withdrawn"),
+        ([award(Kind.AWARD_REFUSED, 60, 31), CLAIMED], "refused"),
+        ([RESTORED, SUPERSEDED, CONFERRED], "conferred"),
+        ([SUPERSEDED, RESTORED, CONFERRED, award(Kind.AWARD_SUPERSEDED, 60, 40, superseded_by=uid(62))], "superseded"),
+        ([RESCINDED, CONFERRED], "rescinded"),
+    ],
+)
+def test_an_award_has_the_state_of_its_latest_fact(facts: list, status: str) -> None:
+    [only] = record(facts).awards
+    assert only.status == status
+    assert (only.superseded_by is None) == (status != "superseded")
+
+
+def test_an_award_stands_while_it_is_under_review() -> None:
+    [only] = record([OPENED, CONFERRED]).awards
+    assert (only.status, only.under_review) == ("conferred", True)
+    [only] = record([closed("rescind", []), RESCINDED, OPENED, CONFERRED]).awards
+    assert (only.status, only.under_review, only.classification) == ("rescinded", False, "Merit")
+
+
+def test_substituted_credit_takes_the_place_of_what_was_lost() -> None:
+    [only] = record([closed("substitute", [str(uid(31))], "Pass"), OPENED, CONFERRED]).awards
+    assert (only.status, only.under_review) == ("conferred", False)
+    assert (only.credit_ids, only.classification) == ((uid(31),), "Pass")
