@@ -5,9 +5,8 @@ from fastapi import APIRouter
 from credentials.api.awards import router as awards_router
 from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
-from credentials.api.verification import router as verification_router
 from credentials.api.reviews import router as reviews_router
 
-routers: tuple[APIRouter, ...] = (records_router, awards_router, reviews_router, documents_router, verification_router, public_router, keys_router)
+routers: tuple[APIRouter, ...] = (records_router, awards_router, reviews_router, public_router)
 
 __all__ = ["routers"]
