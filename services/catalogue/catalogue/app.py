@@ -24,6 +24,6 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=Inbox("catalogue"),  # it hears nothing
         resources={Shelf: shelf},
-        wrap=lambda process, app: Front(app, shelf, process.database.clock, process.service.name),
+        wrap=lambda process, app: Front(app, shelf, process.database, process.service.name),
         also=lambda process: [lambda: shelf.run(process.database.url)],
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import chain
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -366,6 +367,30 @@ async def test_who_sends_a_token_has_it_checked(shop) -> None:
             assert (await anyone.get(PATHS[0])).status_code == 200
         forged = await anyone.get(PATHS[0], headers={"Authorization": "Bearer forged"})
         assert (forged.status_code, forged.json()["code"]) == (401, "invalid_token")
+
+
+async def test_the_front_answers_as_the_route_does(shop) -> None:
+    async with shop.client("catalogue_editor") as editor, shop.client() as anyone, shop.client("learner") as learner:
+        await open_references(editor)
+        await publish(editor)
+        before, from_route = await anyone.get(PATHS[0]), await learner.get(PATHS[0])  # a token takes the long way
+        shop.service.resources[Shelf].forget()
+        from_database, from_memory = await anyone.get(PATHS[0]), await anyone.get(PATHS[0])
+        answers = [before, from_route, from_database, from_memory]
+        assert {(one.status_code, one.content, one.headers["etag"]) for one in answers} == {
+            (200, before.content, before.headers["etag"])
+        }
+
+
+async def test_what_the_front_cannot_answer_the_route_refuses(shop, monkeypatch) -> None:
+    async with shop.client() as anyone:
+        unknown = await anyone.get("/v1/courses/there-is-none")
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+        away = AsyncMock(side_effect=OSError("the database is away"))
+        monkeypatch.setattr(queries, "find_page", away)
+        refused = await anyone.get(PATHS[0])
+        assert (refused.status_code, refused.json()["code"]) == (503, "temporarily_unavailable")
+        assert refused.headers["x-request-id"]
 
 
 async def test_nothing_is_kept_while_nobody_listens(editor, anyone, monkeypatch) -> None:

@@ -3,6 +3,7 @@ would cancel handlers when a client leaves."""
 
 import logging
 import time
+from typing import Final
 
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,9 +20,10 @@ class Telemetry:
         """By method, route and status: found once, for finding costs more than counting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or _AROUND in scope:
             await self.app(scope, receive, send)
             return
+        scope[_AROUND] = True
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = telemetry.accept_request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         telemetry.request_id.set(request_id)
@@ -62,5 +64,8 @@ class Telemetry:
             )
         return found
 
+
+_AROUND: Final = "telemetry"
+"""In the scope of a request that is told of already: a front before the API passes on what it does not answer."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
