@@ -6,6 +6,8 @@ from credentials import api
 from credentials.access import ACCESS
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
+from credentials.adapters.sealing import Sealer
+from credentials.adapters.shared_pages import SharedPages
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
@@ -25,5 +27,10 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
-        resources={Notary: notary, Pages: Pages()},
+        resources={
+            Notary: notary,
+            Pages: Pages(),
+            Sealer: Sealer(settings.wrapping_key_bytes()),
+            SharedPages: SharedPages(),
+        },
     )

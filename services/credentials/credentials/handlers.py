@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import courses, facts, issuing, people
+from credentials.commands import courses, facts, issuing, partners, people
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
@@ -17,6 +17,7 @@ from shared.events.enrolment import (
     LearnerNameChanged,
     LearnerRegistered,
 )
+from shared.events.gateway import PartnerClosed, PartnerRegistered
 from shared.events.payments import PaymentRestored, PaymentReversed, PaymentSettled
 from shared.messaging import Inbox, NotYet
 
@@ -225,3 +226,22 @@ async def free_claims(session: AsyncSession, returned: PaymentSettled | PaymentR
     await facts.keep_payment(
         session, tables.Payment(order_id=returned.order_id, learner_id=returned.learner_id, settled_at=at)
     )
+
+
+@inbox.on(PartnerRegistered)
+async def record_partner(session: AsyncSession, registered: PartnerRegistered) -> None:
+    """Learners may let it read their record, where its scopes include that."""
+    await facts.keep(
+        session,
+        tables.Partner(
+            client_id=registered.client_id,
+            name=registered.name,
+            scopes=list(registered.scopes),
+            registered_at=registered.registered_at,
+        ),
+    )
+
+
+@inbox.on(PartnerClosed)
+async def close_partner(session: AsyncSession, closed: PartnerClosed) -> None:
+    await partners.close_partner(session, closed.client_id, closed.closed_at)

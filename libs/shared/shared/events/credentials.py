@@ -149,3 +149,33 @@ class AwardSuperseded(Event, type="credentials.award.superseded.v1", subject="aw
     learner_id: UUID
     superseded_by: UUID
     superseded_at: Instant
+
+
+class ShareGranted(Event, type="credentials.share.granted.v1", subject="share_id"):
+    """A learner lets somebody see a part of their record; a link has no `client_id`."""
+
+    share_id: UUID
+    learner_id: UUID
+    client_id: str | None = None
+    credit_ids: tuple[UUID, ...] = ()
+    award_ids: tuple[UUID, ...] = ()
+    whole_record: bool = False
+    granted_at: Instant
+    expires_at: Instant
+
+
+class ShareViewed(Event, type="credentials.share.viewed.v1", subject="share_id"):
+    viewing_id: UUID
+    share_id: UUID
+    learner_id: UUID
+    client_id: str | None = None
+    viewed_at: Instant
+
+
+class ShareRevoked(Event, type="credentials.share.revoked.v1", subject="share_id"):
+    """The learner withdrew it: nothing more is shown from now on."""
+
+    share_id: UUID
+    learner_id: UUID
+    client_id: str | None = None
+    revoked_at: Instant

@@ -12,7 +12,7 @@ class AccountOpened(Event, type="gateway.account.opened.v1", subject="account_id
     opened_at: Instant
 
 
-class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="client_id"):
+class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="client_id", heard_by=("credentials",)):
     """Another organisation's program may ask for tokens with these scopes."""
 
     client_id: str
@@ -21,7 +21,7 @@ class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="cl
     registered_at: Instant
 
 
-class PartnerClosed(Event, type="gateway.partner.closed.v1", subject="client_id"):
+class PartnerClosed(Event, type="gateway.partner.closed.v1", subject="client_id", heard_by=("credentials",)):
     """No more tokens for it."""
 
     client_id: str

@@ -6,7 +6,14 @@ from credentials.api.awards import router as awards_router
 from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
 from credentials.api.reviews import router as reviews_router
+from credentials.api.sharing import router as sharing_router
 
-routers: tuple[APIRouter, ...] = (records_router, awards_router, reviews_router, public_router)
+routers: tuple[APIRouter, ...] = (
+    records_router,
+    awards_router,
+    reviews_router,
+    public_router,
+    sharing_router,
+)
 
 __all__ = ["routers"]

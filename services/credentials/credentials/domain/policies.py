@@ -1,4 +1,4 @@
-"""What the regulations say of sharing, transfer and recognition: the part of each version this service keeps of them."""
+"""What the regulations say of sharing, transfer and recognition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,8 +17,19 @@ from credentials.queries.issued import (
 )
 from credentials.queries.people import outdated_people
 from credentials.queries.records import Line, Record, allocations_of, awards_query, is_on_hold, pending_of, record_of
+from credentials.queries.sharing import (
+    READING,
+    live_shares_with_partners,
+    recipients,
+    share_by_secret,
+    shareable,
+    shares_for,
+    shares_of,
+    viewings_of,
+)
 
 __all__ = [
+    "READING",
     "CourseOnFile",
     "Line",
     "Record",
@@ -33,17 +44,24 @@ __all__ = [
     "is_on_hold",
     "latest_transcript",
     "live_badge_of_award",
+    "live_shares_with_partners",
     "on_sale",
     "open_reviews",
     "outdated_people",
     "pending_of",
     "places_taken",
     "published_keys",
+    "recipients",
     "record_of",
     "reviews_query",
     "revoked_counts",
     "revoked_places",
+    "share_by_secret",
+    "shareable",
+    "shares_for",
+    "shares_of",
     "studied_by",
     "superseded_by",
     "unsigned_badges",
+    "viewings_of",
 ]

@@ -14,7 +14,16 @@ from credentials.tables.facts import (
     Voiding,
 )
 from credentials.tables.issued import Badge, Eligibility, SigningKey, StatusList, Transcript
+from credentials.tables.partners import (
+    Partner,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookPosition,
+    WebhookSecret,
+)
 from credentials.tables.people import Learner, Person
+from credentials.tables.sharing import Share, Viewing
 
 __all__ = [
     "Achievement",
@@ -29,15 +38,23 @@ __all__ = [
     "Learner",
     "Notice",
     "OfferedCourse",
+    "Partner",
     "Payment",
     "Person",
     "Pin",
     "Price",
     "Result",
     "Revocation",
+    "Share",
     "SigningKey",
     "StatusList",
     "SubjectName",
     "Transcript",
+    "Viewing",
     "Voiding",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookPosition",
+    "WebhookSecret",
 ]

@@ -1,0 +1,31 @@
+"""The pages behind a learner's link: plain forms, no script, nothing that tells other hosts where one came from."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from credentials.adapters.pages import Pages
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex, nofollow, noarchive",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+}
+"""Of every answer under the address of a link."""
+
+
+class SharedPages(Pages):
+    def gate(self, *, purpose: str, expires_at: datetime, asks_pin: bool, problem: str | None) -> str:
+        """Before the record is shown: the PIN where there is one, else a button, so that a preview opens nothing."""
+        return self._environment.get_template("shared_gate.html").render(
+            purpose=purpose, expires_at=expires_at, asks_pin=asks_pin, problem=problem
+        )
+
+    def ended(self) -> str:
+        return self._environment.get_template("shared_ended.html").render()
+
+    def record(self, document: Mapping[str, Any], sha256: str) -> str:  # Any: JSON
+        return self._environment.get_template("shared_record.html").render(document=document, sha256=sha256)

@@ -1,0 +1,411 @@
+"""Sharing: what a learner shows, to whom, and who looked; and the partner's side of a consent."""
+
+import asyncio
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import orjson
+from fastapi import Header, Path, Request, Response
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from credentials import queries, tables
+from credentials.adapters.notary import Notary
+from credentials.adapters.records import sign_record
+from credentials.adapters.sealing import Sealer
+from credentials.adapters.shared_pages import HEADERS, SharedPages
+from credentials.commands import sharing
+from credentials.commands.sharing import Lock
+from credentials.domain.sharing import Document, LinkEnded, PinNeeded, Scope, State, WrongPin, packed, sha256_of
+from shared.access import Caller, NotPermitted
+from shared.database import fetch
+from shared.database import now as now_of
+from shared.errors import Malformed
+from shared.web import (
+    CallerOf,
+    Content,
+    DatabaseOf,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    paginate,
+    resource,
+)
+from shared.web.content import Text
+from shared.web.problems import problem
+
+router = Router(tags=["sharing"])
+
+Issuing = Annotated[Notary, resource(Notary)]
+Sealing = Annotated[Sealer, resource(Sealer)]
+Rendering = Annotated[SharedPages, resource(SharedPages)]
+Label = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+Pin = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,12}$")]
+
+_HTML: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
+
+
+class BadForm(Malformed):
+    """Send `pin=…` as a form, or {"pin": "…"} as JSON."""
+
+
+class ShareWish(Content):
+    """For a partner, name its `client_id`; for a link, say who it is for."""
+
+    client_id: str | None = Field(default=None, max_length=100, examples=[None])
+    recipient: Label | None = Field(default=None, description="For you to recognise the link", examples=["Acme Ltd"])
+    purpose: Label = Field(description="Shown to whoever opens it", examples=["Application for a data post"])
+    credit_ids: frozenset[UUID] = Field(
+        default=frozenset(), max_length=200, examples=[["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"]]
+    )
+    award_ids: frozenset[UUID] = Field(default=frozenset(), max_length=50, examples=[[]])
+    whole_record: bool = Field(default=False, description="All credit and awards, those to come as well")
+    with_marks: bool = False
+    with_attempts: bool = False
+    with_name: bool = False
+    days: int = Field(ge=1, description="How long it lasts", examples=[30])
+    pin: Pin | None = Field(
+        default=None, description="Links only: asked for before anything is shown", examples=["4821"]
+    )
+    most_views: int | None = Field(default=None, ge=1, le=10_000, description="Links only", examples=[10])
+
+    @model_validator(mode="after")
+    def _for_one_kind(self) -> Self:
+        if (self.client_id is None) == (self.recipient is None):
+            raise ValueError("name either client_id (a partner) or recipient (a link)")
+        if self.client_id is not None and (self.pin is not None or self.most_views is not None):
+            raise ValueError("pin and most_views are for links")
+        return self
+
+    def scope(self) -> Scope:
+        return Scope(
+            credit_ids=self.credit_ids,
+            award_ids=self.award_ids,
+            whole_record=self.whole_record,
+            with_marks=self.with_marks,
+            with_attempts=self.with_attempts,
+            with_name=self.with_name,
+        )
+
+
+class ScopeView(View):
+    credit_ids: list[UUID]
+    award_ids: list[UUID]
+    whole_record: bool
+    with_marks: bool
+    with_attempts: bool
+    with_name: bool
+
+
+class ShareView(View):
+    share_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
+    kind: Literal["link", "partner"]
+    recipient: str = Field(examples=["Acme Ltd"])
+    purpose: str = Field(examples=["Application for a data post"])
+    scope: ScopeView
+    state: State
+    has_pin: bool
+    views: int = Field(examples=[3])
+    most_views: int | None
+    granted_at: Instant
+    expires_at: Instant
+    redeemed_at: Instant | None = Field(description="When the partner first used the code")
+    withdrawn_at: Instant | None
+
+
+class GrantedShare(ShareView):
+    """The secret is told this once; only its hash is kept."""
+
+    address: str | None = Field(description="Of the link", examples=["https://example.org/shared/x7…"])
+    code: str | None = Field(description="For the partner, to hand over by any way", examples=["7QKD-93MX-T4HA-N0VB"])
+
+
+class ViewingView(View):
+    viewed_at: Instant
+    viewer: Literal["link", "partner"] = Field(description="Whoever had the link, or the partner")
+    sha256: str = Field(description="Of what was shown")
+
+
+class RecipientView(View):
+    client_id: str = Field(examples=["mcp_0193e7a45b5c7c3a9d590c4f5a1b2c3d"])
+    name: str = Field(examples=["Example University"])
+
+
+class Code(Content):
+    code: str = Field(min_length=16, max_length=40, examples=["7QKD-93MX-T4HA-N0VB"])
+
+
+class ConsentView(View):
+    """A learner's consent, as the partner it was given to sees it."""
+
+    share_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
+    purpose: str = Field(examples=["Admission to MSc Data Science"])
+    state: State
+    granted_at: Instant
+    expires_at: Instant
+    withdrawn_at: Instant | None
+
+
+class SharedRecordView(View):
+    record: Document = Field(
+        description="Credit and awards within the consent, each with its status now; marks, attempts and the name "
+        "only where the learner consented to them"
+    )
+    sha256: str = Field(description="Of `record` as JSON with sorted members and no spaces, in UTF-8, in hex")
+    jws: str = Field(description="That same JSON signed (RFC 7515); `kid` is in the issuer's DID document")
+
+
+class OpenedRecordView(View):
+    record: Document
+    sha256: str
+
+
+class GateView(View):
+    purpose: str = Field(examples=["Application for a data post"])
+    needs_pin: bool
+    expires_at: Instant
+
+
+@router.get("/v1/recipients", operation_id="list_recipients")
+async def list_recipients(session: Session, caller: CallerOf, paging: Paging) -> Page[RecipientView]:
+    """Partners one may let read one's record."""
+    caller.must_own(caller.own_id)
+    rows, cursor = await paginate(session, queries.recipients(), paging, by=[tables.Partner.client_id])
+    return Page(items=[RecipientView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.post("/v1/shares", operation_id="grant_share", status_code=201)
+async def grant_share(
+    wish: ShareWish, session: Session, caller: CallerOf, notary: Issuing, sealer: Sealing
+) -> GrantedShare:
+    """Make a link, or let a partner read. The reply holds a secret, so it is not kept for a repeat: it takes no
+    Idempotency-Key, and a share made twice by mistake is withdrawn."""
+    if wish.client_id is not None:
+        share, code = await sharing.grant_consent(
+            session, caller.own_id, wish.client_id, wish.scope(), purpose=wish.purpose, days=wish.days
+        )
+        return GrantedShare(**_share(session, share).model_dump(), address=None, code=code)
+    share, token = await sharing.grant_link(
+        session,
+        caller.own_id,
+        wish.scope(),
+        recipient=wish.recipient or "",
+        purpose=wish.purpose,
+        days=wish.days,
+        lock=Lock(wish.pin, wish.most_views),
+        pin_key=sealer.key_for("share pins"),
+    )
+    return GrantedShare(**_share(session, share).model_dump(), address=f"{notary.url}/shared/{token}", code=None)
+
+
+@router.get("/v1/shares", operation_id="list_shares")
+async def list_shares(session: Session, caller: CallerOf, paging: Paging) -> Page[ShareView]:
+    """Everything one has shared, newest first."""
+    statement = queries.shares_of(caller.own_id)
+    rows, cursor = await paginate(session, statement, paging, by=[tables.Share.share_id], descending=True)
+    return Page(items=[_share(session, row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/v1/shares/{share_id}", operation_id="read_share")
+async def read_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
+    return _share(session, await _own(session, caller, share_id))
+
+
+@router.get("/v1/shares/{share_id}/views", operation_id="list_share_views")
+async def list_share_views(share_id: UUID, session: Session, caller: CallerOf, paging: Paging) -> Page[ViewingView]:
+    """Every time it was looked at, newest first."""
+    await _own(session, caller, share_id)
+    rows, cursor = await paginate(
+        session, queries.viewings_of(share_id), paging, by=[tables.Viewing.viewing_id], descending=True
+    )
+    return Page(items=[ViewingView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.post(
+    "/v1/shares/{share_id}/withdrawal", operation_id="withdraw_share", status_code=200, dependencies=[Idempotent]
+)
+async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
+    """End it at once; a partner is told."""
+    return _share(session, await sharing.withdraw_share(session, caller.own_id, share_id))
+
+
+# The partner's side
+
+
+@router.post("/v1/shared-records", operation_id="redeem_share_code", status_code=200)
+async def redeem_share_code(handed: Code, session: Session, caller: CallerOf) -> ConsentView:
+    """Turn the code a learner gave you into the consent it stands for; a repeat gives the same."""
+    return _consent(session, await sharing.redeem_code(session, partner_of(caller), handed.code))
+
+
+@router.get("/v1/shared-records", operation_id="list_shared_records")
+async def list_shared_records(session: Session, caller: CallerOf, paging: Paging) -> Page[ConsentView]:
+    """The consents given to you, those that have ended as well."""
+    statement = queries.shares_for(partner_of(caller))
+    rows, cursor = await paginate(session, statement, paging, by=[tables.Share.share_id], descending=True)
+    return Page(items=[_consent(session, row) for row in rows], next_cursor=cursor)
+
+
+@router.post("/v1/shared-records/{share_id}/fetches", operation_id="fetch_shared_record", status_code=200)
+async def fetch_shared_record(
+    share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing
+) -> SharedRecordView:
+    """The record as it stands now, signed. A POST, for each fetch is written down and shown to the learner; it takes
+    no Idempotency-Key: what was once fetched must not be had again from a kept reply after a withdrawal."""
+    client_id = partner_of(caller)
+    async with database.transaction() as session:
+        document = await sharing.fetch_record(session, client_id, share_id, notary.issuer)
+        signer = await sharing.record_signer(session, notary)
+    payload = packed(document)
+    jws = await asyncio.to_thread(sign_record, payload, signer)  # a signer may ask elsewhere
+    return SharedRecordView(record=document, sha256=sha256_of(document), jws=jws)
+
+
+# Behind a link
+
+
+@router.get("/shared/{token}", operation_id="read_share_gate", response_model=GateView, responses={200: _HTML})
+async def read_share_gate(
+    token: Annotated[str, Path(max_length=100)],
+    session: Session,
+    pages: Rendering,
+    accept: Annotated[str, Header()] = "application/json",
+) -> Response:
+    """What a link asks before it opens. Nothing is shown and nothing counted, so that previews do no harm."""
+    share, state = await sharing.find_link(session, token)
+    if state is not State.LIVE:
+        return _ended(pages, accept)
+    asks_pin = share.pin_hash is not None
+    if "text/html" in accept:
+        page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=asks_pin, problem=None)
+        return _page(page)
+    gate = GateView(purpose=share.purpose, needs_pin=asks_pin, expires_at=share.expires_at)
+    return Response(gate.model_dump_json(), media_type="application/json", headers=HEADERS)
+
+
+@router.post(
+    "/shared/{token}",
+    operation_id="open_shared_record",
+    response_model=OpenedRecordView,
+    responses={200: _HTML},
+    openapi_extra={
+        "requestBody": {
+            "description": "The PIN, where the link has one",
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
+                    "example": {"pin": "4821"},
+                },
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
+                },
+            },
+        }
+    },
+)
+async def open_shared_record(
+    token: Annotated[str, Path(max_length=100)],
+    request: Request,
+    session: Session,
+    pages: Rendering,
+    notary: Issuing,
+    sealer: Sealing,
+    accept: Annotated[str, Header()] = "application/json",
+) -> Response:
+    """What the learner chose to show, as it stands now; they see that it was opened."""
+    pin = _pin(await request.body(), request.headers.get("content-type", ""))
+    share, state = await sharing.find_link(session, token)
+    if state is not State.LIVE:
+        return _ended(pages, accept)
+    try:
+        opened = await sharing.open_link(session, token, pin, sealer.key_for("share pins"), notary.issuer)
+    except PinNeeded as needed:
+        opened = needed
+    except LinkEnded:  # since we looked
+        return _ended(pages, accept)
+    if isinstance(opened, WrongPin | PinNeeded):
+        if "text/html" in accept:
+            page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=True, problem=opened.detail)
+            return _page(page, status=opened.status)
+        return problem(opened.status, opened.code, opened.title, opened.detail, headers=HEADERS, **opened.extras)
+    if "text/html" in accept:
+        return _page(pages.record(opened, sha256_of(opened)))
+    body = OpenedRecordView(record=opened, sha256=sha256_of(opened))
+    return Response(body.model_dump_json(), media_type="application/json", headers=HEADERS)
+
+
+def partner_of(caller: Caller) -> str:
+    """The partner who calls. Raises NotPermitted for people."""
+    if caller.client_id is None:
+        raise NotPermitted("this operation is for partners")
+    return caller.client_id
+
+
+class _Opening(Content):
+    pin: Pin | None = None
+
+
+def _pin(body: bytes, content_type: str) -> str | None:
+    """Raises BadForm."""
+    try:
+        if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+            fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=4)
+            return _Opening.model_validate({name: values[-1].strip() for name, values in fields.items()}).pin
+        return _Opening.model_validate(orjson.loads(body)).pin if body else None
+    except (ValidationError, ValueError) as error:
+        raise BadForm("send the PIN, four to twelve digits, as a form or as JSON", headers=HEADERS) from error
+
+
+def _ended(pages: SharedPages, accept: str) -> Response:
+    if "text/html" in accept:
+        return _page(pages.ended(), status=LinkEnded.status)
+    return problem(
+        LinkEnded.status,
+        LinkEnded.code,
+        LinkEnded.title,
+        "this link has ended; ask whoever sent it for a new one",
+        headers=HEADERS,
+    )
+
+
+def _page(page: str, status: int = 200) -> Response:
+    return Response(page, status, media_type="text/html; charset=utf-8", headers={**HEADERS, "Vary": "Accept"})
+
+
+async def _own(session: Session, caller: Caller, share_id: UUID) -> tables.Share:
+    share = await fetch(session, tables.Share, share_id)
+    caller.must_own(share.learner_id)
+    return share
+
+
+def _share(session: Session, share: tables.Share) -> ShareView:
+    return ShareView(
+        share_id=share.share_id,
+        kind="link" if share.client_id is None else "partner",
+        recipient=share.recipient,
+        purpose=share.purpose,
+        scope=ScopeView.model_validate(share.scope),
+        state=sharing.state_of(share, now_of(session)),
+        has_pin=share.pin_hash is not None,
+        views=share.views,
+        most_views=share.most_views,
+        granted_at=share.granted_at,
+        expires_at=share.expires_at,
+        redeemed_at=share.redeemed_at,
+        withdrawn_at=share.withdrawn_at,
+    )
+
+
+def _consent(session: Session, share: tables.Share) -> ConsentView:
+    return ConsentView(
+        share_id=share.share_id,
+        purpose=share.purpose,
+        state=sharing.state_of(share, now_of(session)),
+        granted_at=share.granted_at,
+        expires_at=share.expires_at,
+        withdrawn_at=share.withdrawn_at,
+    )

@@ -1,0 +1,255 @@
+"""Share a record, look at what was shared, withdraw it."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.adapters.keys import Signer
+from credentials.adapters.notary import Notary
+from credentials.domain import policies, sharing
+from credentials.domain.badges import Issuer, instant
+from credentials.domain.sharing import Document, Scope, State
+from shared.database import Unknown, fetch, take_turns
+from shared.database import now as now_of
+from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
+from shared.ids import new_id
+from shared.messaging import publish
+
+
+@dataclass(frozen=True)
+class Lock:
+    """How a link is locked, besides its token."""
+
+    pin: str | None = None
+    most_views: int | None = None
+
+
+async def grant_link(
+    session: AsyncSession,
+    learner_id: UUID,
+    scope: Scope,
+    *,
+    recipient: str,
+    purpose: str,
+    days: int,
+    lock: Lock,
+    pin_key: bytes,
+) -> tuple[tables.Share, str]:
+    """A link for whoever is given it, and its token, which is told this once.
+
+    Raises NothingShared, UnknownCredit, ExpiryOutOfBounds.
+    """
+    share, token = await _new_share(session, learner_id, scope, purpose=purpose, days=days), sharing.new_token()
+    share.recipient, share.secret_sha256, share.most_views = recipient, sharing.fingerprint(token), lock.most_views
+    if lock.pin is not None:
+        share.pin_hash = await asyncio.to_thread(sharing.pin_hash, lock.pin, share.share_id, pin_key)
+    await _grant(session, share)
+    return share, token
+
+
+async def grant_consent(
+    session: AsyncSession, learner_id: UUID, client_id: str, scope: Scope, *, purpose: str, days: int
+) -> tuple[tables.Share, str]:
+    """Consent for a partner, and the code by which it learns of it; the code is told this once.
+
+    Raises UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds.
+    """
+    partner = await session.get(tables.Partner, client_id)
+    if partner is None or partner.closed_at is not None or queries.READING not in partner.scopes:
+        raise sharing.UnknownRecipient("no partner that may read records has this client id")
+    share, code = await _new_share(session, learner_id, scope, purpose=purpose, days=days), sharing.new_code()
+    share.client_id, share.recipient, share.secret_sha256 = client_id, partner.name, sharing.fingerprint(code)
+    await _grant(session, share)
+    return share, code
+
+
+async def redeem_code(session: AsyncSession, client_id: str, code: str) -> tables.Share:
+    """The consent a code stands for; again and again the same one.
+
+    Raises NoSuchCode for anybody but the partner it is for, ShareWithdrawn, ShareExpired.
+    """
+    share = await queries.share_by_secret(session, sharing.fingerprint(sharing.normal_code(code)), lock=True)
+    now = now_of(session)
+    if share is None or share.client_id != client_id:
+        raise sharing.NoSuchCode("no consent for you has this code")
+    sharing.check_consent(state_of(share, now))
+    if share.redeemed_at is None:
+        if share.granted_at + policies.in_force(now).sharing.code_life <= now:
+            raise sharing.NoSuchCode("the code is too old; ask the learner for a new one")
+        share.redeemed_at = now
+    return share
+
+
+async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, issuer: Issuer) -> Document:
+    """What the partner may see, as it stands now; the learner sees that it looked.
+
+    Raises Unknown, ShareWithdrawn, ShareExpired.
+    """
+    share = await session.get(tables.Share, share_id, with_for_update=True)
+    if share is None or share.client_id != client_id or share.redeemed_at is None:
+        raise Unknown(f"no share {share_id}")
+    now = now_of(session)
+    sharing.check_consent(state_of(share, now))
+    document = await _document(session, share, issuer, now)
+    _note_viewing(session, share, document, "partner", now)
+    return document
+
+
+async def record_signer(session: AsyncSession, notary: Notary) -> Signer:
+    """The key shared records are signed with: the one badges are. Raises NoKeyYet."""
+    key = await queries.active_key(session, notary.issuer.did)
+    if key is None:
+        raise sharing.NoKeyYet("the issuer has no signing key yet; ask again shortly")
+    return notary.signer(key.verification_method, key.wrapped_key)
+
+
+async def find_link(session: AsyncSession, token: str) -> tuple[tables.Share, State]:
+    """The share behind a link, and whether it can be opened. Raises Unknown."""
+    share = await queries.share_by_secret(session, sharing.fingerprint(token))
+    if share is None or share.client_id is not None:
+        raise Unknown("no such link")
+    return share, state_of(share, now_of(session))
+
+
+async def open_link(
+    session: AsyncSession, token: str, pin: str | None, pin_key: bytes, issuer: Issuer
+) -> Document | sharing.WrongPin:
+    """What the link shows; the learner sees that it was opened.
+
+    A wrong PIN is returned and not raised: that it was tried must be kept. Raises Unknown, LinkEnded, PinNeeded.
+    """
+    share = await queries.share_by_secret(session, sharing.fingerprint(token), lock=True)
+    if share is None or share.client_id is not None:
+        raise Unknown("no such link")
+    now = now_of(session)
+    if state_of(share, now) is not State.LIVE:
+        raise sharing.LinkEnded("this link has ended; ask whoever sent it for a new one")
+    if share.pin_hash is not None:
+        if pin is None:
+            raise sharing.PinNeeded("this link opens with the PIN its sender gave")
+        if not await asyncio.to_thread(sharing.pin_fits, pin, share.pin_hash, share.share_id, pin_key):
+            share.wrong_pins += 1
+            left = policies.in_force(now).sharing.wrong_pins - share.wrong_pins
+            if left <= 0:
+                share.locked_at = now
+            return sharing.WrongPin("this is not the PIN of this link", tries_left=max(left, 0))
+        share.wrong_pins = 0
+    document = await _document(session, share, issuer, now)
+    _note_viewing(session, share, document, "link", now)
+    return document
+
+
+async def withdraw_share(session: AsyncSession, learner_id: UUID, share_id: UUID) -> tables.Share:
+    """At once and for good. Raises Unknown, AlreadyWithdrawn."""
+    await take_turns(session, "learner", learner_id)
+    share = await fetch(session, tables.Share, share_id, lock=True)
+    if share.learner_id != learner_id:
+        raise Unknown(f"no share {share_id}")
+    if share.withdrawn_at is not None:
+        raise sharing.AlreadyWithdrawn("this share is withdrawn already")
+    end_share(session, share, now_of(session))
+    return share
+
+
+def end_share(session: AsyncSession, share: tables.Share, now: datetime) -> None:
+    """Withdraw it and say so."""
+    share.withdrawn_at = now
+    publish(
+        session,
+        ShareRevoked(share_id=share.share_id, learner_id=share.learner_id, client_id=share.client_id, revoked_at=now),
+    )
+
+
+def state_of(share: tables.Share, now: datetime) -> State:
+    return sharing.state_of(
+        now=now,
+        expires_at=share.expires_at,
+        withdrawn_at=share.withdrawn_at,
+        locked_at=share.locked_at,
+        views_left=None if share.most_views is None else share.most_views - share.views,
+    )
+
+
+async def _new_share(session: AsyncSession, learner_id: UUID, scope: Scope, *, purpose: str, days: int) -> tables.Share:
+    now = now_of(session)
+    lines, awards, _ = await queries.shareable(session, learner_id, now)
+    sharing.check_scope(scope, [line.credit_id for line in lines], [award.award_id for award in awards])
+    return tables.Share(
+        share_id=new_id(),
+        learner_id=learner_id,
+        purpose=purpose,
+        scope=scope.as_json(),
+        granted_at=now,
+        expires_at=sharing.expiry(now, days, policies.in_force(now).sharing),
+    )
+
+
+async def _grant(session: AsyncSession, share: tables.Share) -> None:
+    session.add(share)
+    await session.flush()
+    announce_grant(session, share)
+
+
+def announce_grant(session: AsyncSession, share: tables.Share) -> None:
+    publish(
+        session,
+        ShareGranted(
+            share_id=share.share_id,
+            learner_id=share.learner_id,
+            client_id=share.client_id,
+            credit_ids=tuple(map(UUID, share.scope["credit_ids"])),
+            award_ids=tuple(map(UUID, share.scope["award_ids"])),
+            whole_record=share.scope["whole_record"],
+            granted_at=share.granted_at,
+            expires_at=share.expires_at,
+        ),
+    )
+
+
+async def _document(session: AsyncSession, share: tables.Share, issuer: Issuer, now: datetime) -> Document:
+    scope = sharing.scope_of(share.scope)
+    lines, awards, _ = await queries.shareable(session, share.learner_id, now)
+    person = await session.get(tables.Person, share.learner_id) if scope.with_name else None
+    document: Document = {
+        "share_id": str(share.share_id),
+        "as_at": instant(now),
+        "expires_at": instant(share.expires_at),
+        "purpose": share.purpose,
+        "recipient": share.recipient,
+        "issuer": {"id": issuer.did, "name": issuer.name},
+        "holder": {"id": sharing.pairwise_subject(share.learner_id, share.client_id or str(share.share_id))},
+        **sharing.shown(scope, lines, awards),
+    }
+    if person is not None:
+        document["holder"]["name"] = person.legal_name
+    for entry in document["credits"]:
+        badge_id = entry.pop("badge_id")
+        entry["credential_url"] = badge_id and f"{issuer.url}/credentials/{badge_id}"
+        entry["verification_url"] = badge_id and f"{issuer.url}/verify/{badge_id}"
+    return document
+
+
+def _note_viewing(session: AsyncSession, share: tables.Share, document: Document, viewer: str, now: datetime) -> None:
+    share.views += 1
+    viewing = tables.Viewing(
+        viewing_id=new_id(),
+        share_id=share.share_id,
+        viewed_at=now,
+        viewer=viewer,
+        sha256=sharing.sha256_of(document),
+    )
+    session.add(viewing)
+    publish(
+        session,
+        ShareViewed(
+            viewing_id=viewing.viewing_id,
+            share_id=share.share_id,
+            learner_id=share.learner_id,
+            client_id=share.client_id,
+            viewed_at=now,
+        ),
+    )

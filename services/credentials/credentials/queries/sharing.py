@@ -1,0 +1,117 @@
+"""Shares, who may read them, who did, and what a shared record shows."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.domain.awards import State
+from credentials.domain.badges import instant
+from credentials.domain.sharing import Document, Held, Line
+from credentials.queries.records import Record, record_of
+
+READING = "transcripts:read"
+
+SHAREABLE = (State.CONFERRED, State.SUPERSEDED, State.RESCINDED)
+
+
+def shares_of(learner_id: UUID) -> Select[tables.Share]:
+    return select(tables.Share).where(tables.Share.learner_id == learner_id)
+
+
+def shares_for(client_id: str) -> Select[tables.Share]:
+    """A partner's, from when it redeemed the code or was asked for a transfer."""
+    return select(tables.Share).where(tables.Share.client_id == client_id, tables.Share.redeemed_at.is_not(None))
+
+
+async def share_by_secret(session: AsyncSession, fingerprint: bytes, *, lock: bool = False) -> tables.Share | None:
+    statement = select(tables.Share).where(tables.Share.secret_sha256 == fingerprint)
+    if lock:  # as it is once the lock is held, not as it was read before
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return await session.scalar(statement)
+
+
+def viewings_of(share_id: UUID) -> Select[tables.Viewing]:
+    return select(tables.Viewing).where(tables.Viewing.share_id == share_id)
+
+
+def recipients() -> Select[tables.Partner]:
+    """Partners that may read records."""
+    partner = tables.Partner
+    return select(partner).where(partner.closed_at.is_(None), partner.scopes.contains([READING]))
+
+
+async def live_shares_with_partners(session: AsyncSession, learner_id: UUID, now: datetime) -> Sequence[tables.Share]:
+    share = tables.Share
+    statement = select(share).where(
+        share.learner_id == learner_id,
+        share.client_id.is_not(None),
+        share.withdrawn_at.is_(None),
+        share.expires_at > now,
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> tuple[list[Line], list[Held], Record]:
+    """Every credit and award of a learner that could be shown, as it stands now."""
+    record = await record_of(session, learner_id, now)
+    version_ids = {line.credit.course_version_id for line in record.lines}
+    taught = {
+        row.achievement_id: row
+        for row in await session.scalars(
+            select(tables.Achievement).where(tables.Achievement.achievement_id.in_(version_ids - {None}))
+        )
+    }
+    status = {fact.id: fact.status.value for fact in record.facts()}
+    lines: list[Line] = []
+    for line in sorted(record.lines, key=lambda line: (line.credit.ratified_at, line.credit.course_code)):
+        credit = line.credit
+        achievement = taught.get(credit.course_version_id) if credit.course_version_id else None
+        issued = line.badge is not None and line.badge.issued_at is not None and line.badge.revoked_at is None
+        entry: Document = {
+            "credit_id": str(credit.credit_id),
+            "course_code": credit.course_code,
+            "course_title": credit.course_title,
+            "subject": credit.subject_name,
+            "credits": credit.credits,
+            "level": {"framework": "FHEQ", "level": credit.level},
+            "source": credit.source,
+            "status": status[str(credit.credit_id)],
+            "ratified_at": instant(credit.ratified_at),
+            "revoked_at": instant(line.revocation.revoked_at) if line.revocation else None,
+            "module": None if achievement is None else _descriptor(achievement),
+            "badge_id": str(line.badge.badge_id) if line.badge is not None and issued else None,
+        }
+        mark = None if credit.mark is None else f"{credit.mark.normalize():f}"
+        lines.append(Line(credit.credit_id, entry, mark, credit.attempt_no))
+    held = [
+        Held(
+            award.award_id,
+            {
+                "award_id": str(award.award_id),
+                "title": award.title,
+                "level": award.level,
+                "credits": award.credits,
+                "status": award.state,
+                "certificate_number": award.certificate_number,
+                "conferred_at": instant(award.conferred_at) if award.conferred_at else None,
+            },
+            award.classification,
+        )
+        for award in record.awards
+        if award.state in SHAREABLE
+    ]
+    return lines, held, record
+
+
+def _descriptor(achievement: tables.Achievement) -> Document:
+    return {
+        "name": achievement.name,
+        "code": achievement.code,
+        "description": achievement.description,
+        "criteria": achievement.criteria,
+        "skills": achievement.skills["items"],
+    }

@@ -1,0 +1,63 @@
+"""Degree programmes elsewhere, and credit on its way into them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class Programme(Base):
+    """A copy of the catalogue's latest map of a partner's programme: which course version counts as which module."""
+
+    __tablename__ = "programmes"
+
+    programme_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    client_id: Mapped[str] = mapped_column(Text)
+    institution: Mapped[str] = mapped_column(Text)
+    code: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    ceiling_credits: Mapped[int]
+    modules: Mapped[dict[str, Any]]  # Any: JSON, {"items": [...]} as in the event
+    published_at: Mapped[datetime]
+
+
+class Transfer(Base):
+    """A learner's request that a partner take their credit into a programme. State: see domain.transfers.State."""
+
+    __tablename__ = "transfers"
+
+    transfer_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    client_id: Mapped[str] = mapped_column(Text)
+    programme_id: Mapped[UUID] = mapped_column(ForeignKey("programmes.programme_id"))
+    share_id: Mapped[UUID] = mapped_column(ForeignKey("shares.share_id"))
+    state: Mapped[str] = mapped_column(Text)
+    requested_at: Mapped[datetime]
+    decide_by: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None] = mapped_column(Text)
+    accepted_until: Mapped[datetime | None]
+    """When the acceptance lapses and the credit comes back, unless the degree is conferred before."""
+    closed_at: Mapped[datetime | None]
+    closed_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class TransferLine(Base):
+    """One credit of a request, and what the partner decided on it. State: see domain.transfers.LineState."""
+
+    __tablename__ = "transfer_lines"
+
+    transfer_id: Mapped[UUID] = mapped_column(ForeignKey("transfers.transfer_id"), primary_key=True)
+    credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"), primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str | None] = mapped_column(Text)
+    """accept, partial or refuse."""
+    credits_recognised: Mapped[int | None]
+    module_code: Mapped[str | None] = mapped_column(Text)
+    reason_code: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
