@@ -4,30 +4,28 @@ import json
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from bench.programs import LOAD_CORE, SERVER_CORE, running, tie
 from embedded import ports
-from embedded.platform import up
 from embedded.postgres import Postgres
 from embedded.process import Process as Program
-from embedded.services import Place
+from embedded.services import Place, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
+from shared.migrate import migrate
 from shared.service import Process, run_loop, stop_on_signals
 from shared.telemetry import log_as_json
 
 
 @asynccontextmanager
-async def filled(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[Place]:
-    """The sample catalogue and accounts in their databases, on the core of the load; no service runs."""
-    elsewhere = ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))})
-    async with up(folder, elsewhere) as (place, _):
-        pass
+async def prepared(name: str, folder: Path, port: int) -> AsyncGenerator[Place]:
+    """The service's own database, migrated, on the core of the load."""
     async with Postgres(folder / "postgres") as server:
         tie(server, LOAD_CORE)
-        yield replace(place, ports=assigned)
+        url = await server.create_role_and_database(f"mc_{name}")
+        await migrate(url, versions_of(name))
+        yield Place(folder, ports.assign({ports.VARIABLE: str(port)}), {name: url}, secrets=keep_secrets(folder))
 
 
 @asynccontextmanager

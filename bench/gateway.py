@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import httpx
 
-from bench.alone import alone, filled
+from bench.alone import alone, prepared
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import LOAD_CORE, SERVER_CORE, nginx, running, two_kilobytes, wrk
-from embedded import people, ports
+from embedded import ports
+from embedded.services import Place
+from shared.ids import new_id
 
 PATH = "/v1/courses/applied-machine-learning"
 
 
 async def measure(bench: Bench) -> list[Result]:
     first = ports.suggest(len(ports.NAMES) + 2)
-    assigned = ports.assign({ports.VARIABLE: str(first)})
     upstream, proxy = first + len(ports.NAMES), first + len(ports.NAMES) + 1
     seconds = 1 if bench.short else 5
     behind = nginx(
@@ -29,18 +30,18 @@ async def measure(bench: Bench) -> list[Result]:
     configuration = bench.folder / "proxy" / "nginx.conf"
     configuration.write_text(configuration.read_text().replace("127.0.0.1:1;", f"127.0.0.1:{upstream};"))
     async with (
-        filled(bench.folder / "platform", assigned) as place,
+        prepared("gateway", bench.folder / "gateway", first) as place,
         running(behind, LOAD_CORE, bench.folder / "upstream.log", upstream),
         running(plain, SERVER_CORE, bench.folder / "proxy.log", proxy),
         alone("gateway", replace(place, ports=place.ports | {"catalogue": upstream})),
     ):
-        token = await _token(place.url("gateway"), people.known(place.folder)["learner"])
+        token = await _token(place)
         person = {"Authorization": f"Bearer {token}"}
         rates = await alternate(
             bench.rounds,
             {
                 "nginx": lambda: wrk(f"http://127.0.0.1:{proxy}{PATH}", seconds),
-                "gateway": lambda: wrk(f"http://127.0.0.1:{assigned['gateway']}{PATH}", seconds, person),
+                "gateway": lambda: wrk(f"http://127.0.0.1:{place.ports['gateway']}{PATH}", seconds, person),
             },
         )
     return [
@@ -54,8 +55,11 @@ async def measure(bench: Bench) -> list[Result]:
     ]
 
 
-async def _token(gateway: str, person: people.Person) -> str:
-    async with httpx.AsyncClient(base_url=gateway) as client:
-        answer = await client.post("/v1/sign-ins", json={"email": person.email, "password": person.password})
-        answer.raise_for_status()
+async def _token(place: Place) -> str:
+    """Somebody's, who opened an account and signed in."""
+    person = {"email": "ada@example.org", "password": "a long pass phrase of mine"}
+    async with httpx.AsyncClient(base_url=place.url("gateway")) as client:
+        for path in ("/v1/accounts", "/v1/sign-ins"):
+            answer = await client.post(path, json=person, headers={"Idempotency-Key": str(new_id())})
+            answer.raise_for_status()
         return answer.json()["access_token"]

@@ -3,14 +3,19 @@
 import asyncio
 import os
 import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import httpx
 
-from bench.alone import alone, filled
+from bench.alone import alone, prepared
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, running, wrk
-from embedded import ports
+from embedded import ports, seed
+from embedded.platform import CONTENT
+from embedded.services import Place, build
 from shared.database import connect_driver
+from shared.testing import ServiceUnderTest, StandingClock
 
 LIST = "/v1/courses?limit=50"
 STATEMENT = """
@@ -27,8 +32,10 @@ async def measure(bench: Bench) -> list[Result]:
     bare = first + len(ports.NAMES)
     seconds = 1 if bench.short else 5
     without = f"http://127.0.0.1:{bare}"
-    assigned = ports.assign({ports.VARIABLE: str(first)})
-    async with filled(bench.folder / "platform", assigned) as place, alone("catalogue", place):
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(prepared("catalogue", bench.folder / "catalogue", first))
+        await _load(place)
+        await stack.enter_async_context(alone("catalogue", place))
         base = place.url("catalogue")
         async with httpx.AsyncClient(base_url=base) as client:
             listed = (await client.get(LIST)).raise_for_status()
@@ -59,6 +66,17 @@ async def measure(bench: Bench) -> list[Result]:
         result(f"list of {rows}, from the database", "list", "loop", LISTED),
         result(f"list of {rows}, asked before", "list again", "loop", LISTED),
     ]
+
+
+async def _load(place: Place) -> None:
+    """The sample catalogue, through the service's own API; the courses' briefs are no concern of its own."""
+    catalogue = ServiceUnderTest(build("catalogue", place), StandingClock(datetime.now(UTC)))
+    elsewhere = httpx.MockTransport(lambda _: httpx.Response(200))
+    async with catalogue.client("catalogue_editor") as editor, httpx.AsyncClient(transport=elsewhere) as examiner:
+        examiner.base_url = "http://assessment"
+        await seed.load_catalogue(editor, examiner, CONTENT)
+    await catalogue.process.http.aclose()
+    await catalogue.process.database.dispose()
 
 
 async def _loop(url: str, rows: int, seconds: int) -> float:
