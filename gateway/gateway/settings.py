@@ -17,6 +17,7 @@ _RATES = {
     "partner": (1200, 60),
     "credentials": (60, 60),
     "callbacks": (1200, 60),
+    "verifications": (60, 60),
 }
 
 

@@ -59,7 +59,8 @@ class Place:
                     "internal_port": self.ports[INTERNALS],
                     # On one's own machine one person is all the callers: a demo or a replay is no abuse.
                     "rates": {
-                        policy: [1_000_000, 60] for policy in ("anonymous", "person", "credentials", "callbacks")
+                        policy: [1_000_000, 60]
+                        for policy in ("anonymous", "person", "credentials", "callbacks", "verifications")
                     },
                 }
             case "payments":

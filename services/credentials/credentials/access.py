@@ -32,6 +32,8 @@ ACCESS: Access = {
     "verify_credential": anyone(),
     "read_credential": anyone(),
     "read_verification_page": anyone(),
+    "read_upload_page": anyone(),
+    "check_upload": anyone(),
     "read_status_list": anyone(),
     "read_achievement": anyone(),
     "read_did_document": anyone(),

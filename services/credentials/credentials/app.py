@@ -6,8 +6,10 @@ from credentials import api
 from credentials.access import ACCESS
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
+from credentials.adapters.recent import Recent
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import SharedPages
+from credentials.adapters.verification import Outside, Verifier
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
@@ -17,6 +19,8 @@ from shared.service import Service
 def build(settings: Settings) -> Service:
     """Credits, awards, Open Badges, transcripts and their verification."""
     notary = Notary(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
+    outside = Outside(settings.verification, loopback=settings.verification_reaches_loopback)
+    verifier = Verifier(settings.verification, outside)
     return Service(
         name="credentials",
         title="Credentials",
@@ -30,7 +34,10 @@ def build(settings: Settings) -> Service:
         resources={
             Notary: notary,
             Pages: Pages(),
+            Recent: Recent(settings.verification_page_seconds),
+            Verifier: verifier,
             Sealer: Sealer(settings.wrapping_key_bytes()),
             SharedPages: SharedPages(),
         },
+        also=lambda _: [verifier.workbench.run],
     )

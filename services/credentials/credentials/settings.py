@@ -5,6 +5,7 @@ import binascii
 
 from pydantic import Field, SecretStr, field_validator
 
+from credentials.adapters.verification import Limits
 from shared.settings import ServiceSettings
 
 _KEY_BYTES = 32
@@ -17,6 +18,17 @@ class Settings(ServiceSettings):
     )
     awarding_body: str = Field(
         default="Federation of Universities", description="Who issues: stands on badges, transcripts and pages"
+    )
+
+    verification: Limits = Field(
+        default=Limits(),
+        description='What one may hand in to be checked, where it differs: {"document_bytes": 2000000}',
+    )
+    verification_page_seconds: int = Field(
+        default=10, ge=0, description="How old the answer on a public verification page may be"
+    )
+    verification_reaches_loopback: bool = Field(
+        default=False, description="For tests: issuers on this machine may be asked, also by http"
     )
 
     @field_validator("wrapping_key")

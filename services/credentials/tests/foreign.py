@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import get_default_algorithms
 
 from credentials.adapters import keys, proofs
-from credentials.adapters.verification import Limits, Report, Unreachable, Verifier
+from credentials.adapters.verification import Limits, Outside, Report, Unreachable, Verifier
 from credentials.domain import dids, status_lists
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -148,7 +148,7 @@ class Elsewhere:
         return page if isinstance(page, bytes) else json.dumps(page).encode()
 
 
-_VERIFIER = Verifier(Limits())
+_VERIFIER = Verifier(Limits(), Outside(Limits()))
 
 
 async def verify(given: object, web: Elsewhere | None = None, *, now: datetime = NOW, verifier=_VERIFIER) -> Report:

@@ -262,9 +262,10 @@ async def test_a_badge_verifies_with_each_check_by_itself(service, session, cloc
     async with service.client() as anyone:
         answer = (await anyone.post("/v1/verifications", json=document)).json()
     assert answer["verified"]
-    assert {check["name"]: check["outcome"] for check in answer["checks"]} == dict.fromkeys(
-        ("schema", "terms", "issuer", "proof", "period", "revocation_list", "revocation"), "passed"
-    )
+    outcomes = {check["name"]: check["outcome"] for check in answer["checks"]}
+    asked = {"schema", "terms", "issuer", "proof", "period", "revocation_list", "revocation"}
+    assert asked <= set(outcomes)
+    assert set(outcomes.values()) == {"passed"}
 
 
 async def test_another_verifier_accepts_what_is_published(service, session, clock) -> None:
@@ -301,9 +302,9 @@ async def test_each_way_to_cheat_fails_its_own_check(service, session, clock) ->
 
     cases = [
         (lambda d: d["credentialSubject"]["achievement"].update(name="Course DS02"), "unconfirmed", {"proof"}),
-        (lambda d: d.pop("proof"), "unconfirmed", {"schema"}),
+        (lambda d: d.pop("proof"), "unconfirmed", {"proof"}),
         (lambda d: d.update(honours="first"), "unconfirmed", {"terms"}),
-        (lambda d: d["issuer"].update(id="did:web:elsewhere.example"), "unconfirmed", {"issuer", "revocation_list"}),
+        (lambda d: d["issuer"].update(id="did:web:elsewhere.example"), "unconfirmed", {"issuer"}),
         (
             lambda d: d["proof"][0].update(verificationMethod="did:web:badges.example.ac.uk#other"),
             "unconfirmed",
@@ -311,21 +312,21 @@ async def test_each_way_to_cheat_fails_its_own_check(service, session, clock) ->
         ),
         (lambda d: d.update(validUntil="2026-11-01T00:00:00Z"), "unconfirmed", {"proof", "period"}),
         (lambda d: d.pop("credentialStatus"), "unconfirmed", {"proof"}),
-        (lambda d: d["credentialStatus"].update(statusListIndex="999999999"), "unconfirmed", {"proof", "revocation"}),
+        (lambda d: d["credentialStatus"].update(statusListIndex="999999999"), "unconfirmed", {"proof"}),
         (
             lambda d: d["credentialStatus"].update(
                 statusListCredential="https://badges.example.ac.uk/status/revocation/2"
             ),
             "unconfirmed",
-            {"proof", "revocation_list"},
+            {"proof"},
         ),
-        (lambda d: d["proof"].append(d["proof"][0]), "unconfirmed", {"issuer", "revocation_list"}),
+        (lambda d: d["proof"].append(d["proof"][0]), "unconfirmed", {"proof"}),
         (lambda d: d["proof"][0].update(proofValue="z0"), "unconfirmed", {"proof"}),
     ]
     for change, status, checks in cases:
         got = await failed_checks(service, changed(change))
         assert got[0] == status
-        assert checks & got[1], (checks, got)
+        assert checks <= got[1], (checks, got)
     for nonsense in ({}, {"@context": 1}, {"type": ["x"], "issuer": None}, {"proof": [[[]]]}):
         assert (await failed_checks(service, nonsense))[0] == "unconfirmed"
 
@@ -361,7 +362,7 @@ async def test_the_page_needs_no_script_and_names_nobody(service, session, clock
     assert page.headers["content-type"].startswith("text/html")
     assert "<script" not in page.text
     assert str(learner) not in page.text
-    assert page.text.count("<li>") == 7
+    assert page.text.count("<li>") >= 7
     assert missing.status_code == 404
 
 

@@ -1,14 +1,24 @@
 """Pages for people: plain HTML that reads well on a telephone, on paper and aloud, without a script."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from credentials.adapters.verifier import Question, Report
+from credentials.adapters.facts import Facts, facts_of
+from credentials.adapters.verification import Check, Question, Report
 
 Document = Mapping[str, Any]  # Any: JSON
+
+# No script, nothing from elsewhere, in nobody's frame: whatever a stranger's credential says stays text.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 _QUESTIONS = {
     Question.ISSUER: "Issuer",
@@ -18,18 +28,38 @@ _QUESTIONS = {
     Question.PERIOD: "Validity period",
     Question.REVOCATION_LIST: "Revocation list",
     Question.REVOCATION: "Revocation",
+    Question.VERSION: "Version",
+    Question.PARTS: "Credentials inside",
 }
 
 _VERDICTS = {
-    "valid": (
-        "Valid",
-        "This credential is genuine and stands.",
-    ),
+    "valid": ("Valid", "This credential is genuine and stands."),
     "superseded": (
         "Superseded",
         (
-            "This award is genuine. Its holder has since been given a higher award that builds on the same "
-            "credit, so the higher award is the one they now hold."
+            "This award is genuine. Its holder has since been given a higher award that builds on the same credit, so "
+            "the higher award is the one they now hold."
+        ),
+    ),
+    "replaced": (
+        "Replaced",
+        (
+            "This copy is genuine, and the institution has since given out a corrected version. The corrected version "
+            "stands; it is the one shown below."
+        ),
+    ),
+    "partly_valid": (
+        "Valid in part",
+        (
+            "This document is genuine, but not everything it holds stands any longer. Each credential inside is listed "
+            "below with its own answer."
+        ),
+    ),
+    "suspended": (
+        "Suspended",
+        (
+            "This credential is genuine, and the institution has suspended it for the time being. Ask its holder or "
+            "the institution before relying on it."
         ),
     ),
     "revoked": (
@@ -47,6 +77,22 @@ _VERDICTS = {
 _OUTCOMES = {"passed": "Passed", "failed": "Failed", "not_checked": "Not checked"}
 
 
+@dataclass(frozen=True)
+class _Answer:
+    question: str
+    word: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    facts: Facts
+    status: str
+    verdict: str
+    failed: list[_Answer]
+
+
 class Pages:
     def __init__(self) -> None:
         self._environment = Environment(
@@ -59,22 +105,25 @@ class Pages:
         self._environment.filters["day"] = _day
         self._environment.filters["minute"] = _minute
 
-    def verification(self, credential: Document, report: Report, *, superseded: bool, at: datetime) -> str:
-        status = "superseded" if superseded else report.status.value
+    def verification(self, report: Report, status: str, *, ours: bool, downloads: Mapping[str, str]) -> str:
+        """The answer to every question; of a replaced credential, what its newest version says."""
+        shown = report.newer if report.newer is not None and status == "replaced" else report
         verdict, meaning = _VERDICTS[status]
-        answers = {check.name: check for check in report.checks}
         return self._environment.get_template("verification.html").render(
-            credential=credential,
-            achievement=credential["credentialSubject"]["achievement"],
+            facts=facts_of(shown.document, shown.kind),
             status=status,
             verdict=verdict,
             meaning=meaning,
-            answers=[
-                (question, _OUTCOMES[answers[name].outcome], answers[name].outcome.value, answers[name].detail)
-                for name, question in _QUESTIONS.items()
-            ],
-            at=at,
+            answers=_answers(report.checks),
+            parts=[_part(part) for part in shown.parts],
+            ours=ours,
+            downloads=downloads,
+            at=report.checked_at,
         )
+
+    def upload(self, refusal: str | None = None) -> str:
+        """The form; with why the last thing handed in could not be checked at all."""
+        return self._environment.get_template("upload.html").render(refusal=refusal)
 
     def transcript(self, document: Document, sha256: str, awarding_body: str) -> str:
         return self._environment.get_template("transcript.html").render(
@@ -82,8 +131,28 @@ class Pages:
         )
 
 
-def _day(value: str) -> str:
-    at = datetime.fromisoformat(value)
+def _answers(checks: Sequence[Check]) -> list[_Answer]:
+    given = {check.name: check for check in checks}
+    return [
+        _Answer(question, _OUTCOMES[given[name].outcome], given[name].outcome.value, given[name].detail)
+        for name, question in _QUESTIONS.items()
+        if name in given
+    ]
+
+
+def _part(report: Report) -> _Part:
+    answers = _answers(report.checks)
+    verdict, _ = _VERDICTS[report.status.value]
+    return _Part(
+        facts_of(report.document, report.kind),
+        report.status.value,
+        verdict,
+        [answer for answer in answers if answer.outcome == "failed"],
+    )
+
+
+def _day(at: datetime | str) -> str:
+    at = datetime.fromisoformat(at) if isinstance(at, str) else at
     return f"{at.day} {at:%B %Y}"
 
 

@@ -7,11 +7,13 @@ from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
 from credentials.api.reviews import router as reviews_router
 from credentials.api.sharing import router as sharing_router
+from credentials.api.verification import router as verification_router
 
 routers: tuple[APIRouter, ...] = (
     records_router,
     awards_router,
     reviews_router,
+    verification_router,
     public_router,
     sharing_router,
 )

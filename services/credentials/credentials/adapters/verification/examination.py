@@ -150,7 +150,7 @@ def _examine_part(entry: object, limits: Limits, count: _Count) -> Examined:
         entry = token if kind + comma in _ENVELOPED else ""
     given = reading.read(str(entry).encode(), limits)
     if not given.is_jwt:
-        raise reading.NotACredential("what the document holds is no credential")
+        raise reading.NotCredential("what the document holds is no credential")
     return _examine_jwt(given.text, limits, count)
 
 

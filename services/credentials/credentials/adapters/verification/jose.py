@@ -22,7 +22,7 @@ _TYPES = {"jwt", "vc+jwt", "vc+ld+json+jwt", "vc-ld+jwt"}
 _LONGEST_HEADER = 8192
 
 
-class NotAJwt(Invalid):
+class NotToken(Invalid):
     """Three parts, but not those of a JWT."""
 
 
@@ -36,12 +36,12 @@ class Jwt:
 
 
 def split(token: bytes, limits: Limits) -> Jwt:
-    """Raises NotAJwt and what reading JSON raises. Nothing is known yet of who signed it."""
+    """Raises NotToken and what reading JSON raises. Nothing is known yet of who signed it."""
     header, payload, signature = token.split(b".")
     try:
         return _split(_decoded(header), _decoded(payload), token[: len(header) + 1 + len(payload)], signature, limits)
     except (ValueError, NotJson) as error:
-        raise NotAJwt("this looks like a JWT, but cannot be read as one") from error
+        raise NotToken("this looks like a JWT, but cannot be read as one") from error
 
 
 def check_header(header: Members) -> None:
@@ -92,7 +92,7 @@ def instant(value: object) -> datetime:
 
 def _split(header: bytes, payload: bytes, data: bytes, signature: bytes, limits: Limits) -> Jwt:
     if len(header) > _LONGEST_HEADER:
-        raise NotAJwt("its header is too long")
+        raise NotToken("its header is too long")
     claims = read_object(payload, limits)
     within: object = claims.get("vc")
     credential = dict(cast("Members", within)) if isinstance(within, Mapping) else _without_claims(claims)

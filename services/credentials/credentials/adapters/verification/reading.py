@@ -29,7 +29,7 @@ class CredentialTooLarge(TooLarge):
     """Larger than any credential is."""
 
 
-class NotACredential(Invalid):
+class NotCredential(Invalid):
     """Neither JSON, nor a JWT, nor a picture with a credential in it."""
 
 
@@ -55,7 +55,7 @@ class Given:
 
 
 def read(raw: bytes, limits: Limits) -> Given:
-    """Raises CredentialTooLarge, NotACredential, DamagedImage, NoCredentialInImage, SeveralCredentialsInImage."""
+    """Raises CredentialTooLarge, NotCredential, DamagedImage, NoCredentialInImage, SeveralCredentialsInImage."""
     carrier: Carrier | None = None
     if raw.startswith(_PNG):
         carrier, raw = "png", _out_of_png(_at_most(raw, limits.image_bytes), limits)
@@ -66,7 +66,7 @@ def read(raw: bytes, limits: Limits) -> Given:
         return Given(text, is_jwt=False, carrier=carrier or "json")
     if _JWT.fullmatch(text):
         return Given(text, is_jwt=True, carrier=carrier or "jwt")
-    raise NotACredential("this is neither JSON, nor a JWT, nor a PNG or SVG picture with a credential in it")
+    raise NotCredential("this is neither JSON, nor a JWT, nor a PNG or SVG picture with a credential in it")
 
 
 def _at_most(raw: bytes, most: int) -> bytes:

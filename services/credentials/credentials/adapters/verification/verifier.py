@@ -23,8 +23,9 @@ _ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
 
 
 class Verifier:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, outside: Web) -> None:
         self.limits = limits
+        self.outside = outside
         self.workbench = Workbench(limits)
 
     async def verify(self, raw: bytes, web: Web, now: datetime, *, ours: bool = False) -> Report:

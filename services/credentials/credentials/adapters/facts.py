@@ -1,0 +1,107 @@
+"""What a credential says of itself, in the words of a page. A stranger's may leave anything out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from credentials.adapters.verification.members import Members, id_of, listed, members
+from credentials.adapters.verification.report import Kind
+
+_LEVELS = {"ext:QualificationLevel", "ext:CourseLevel"}
+_COMPETENCY = "ceasn:Competency"
+_MOST = 50
+"""Skills, results, identities shown: a page is for reading."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    kind: Kind
+    title: str
+    issuer: str
+    issuer_id: str
+    credential_id: str
+    holder: list[str]
+    awarded: datetime | None
+    valid_until: datetime | None
+    credits: str | None
+    levels: list[str]
+    code: str | None
+    description: str | None
+    criteria: str | None
+    skills: list[str]
+    results: list[tuple[str, str]]
+    image: str | None
+    partial: bool
+
+
+def facts_of(document: Members, kind: Kind) -> Facts:
+    """Read leniently: what is missing or of another shape is left out."""
+    subject = members(next(iter(listed(document.get("credentialSubject"))), None))
+    achievement = members(next(iter(listed(subject.get("achievement"))), None) if kind is Kind.BADGE else None)
+    issuer = document.get("issuer")
+    alignments = [members(entry) for entry in listed(achievement.get("alignment"))[:_MOST]]
+    return Facts(
+        kind=kind,
+        title=_text(achievement.get("name")) or _text(document.get("name")) or _types(document),
+        issuer=_text(members(issuer).get("name")) or _text(id_of(issuer)) or "",
+        issuer_id=_text(id_of(issuer)) or "",
+        credential_id=_text(document.get("id")) or "",
+        holder=list(_names(subject)),
+        awarded=_at(document, "awardedDate", "validFrom", "issuanceDate"),
+        valid_until=_at(document, "validUntil", "expirationDate"),
+        credits=_number(subject.get("creditsEarned", achievement.get("creditsAvailable"))),
+        levels=[_text(one.get("targetName")) or "" for one in alignments if one.get("targetType") in _LEVELS],
+        code=_text(achievement.get("humanCode")),
+        description=_text(achievement.get("description")) or _text(document.get("description")),
+        criteria=_text(members(achievement.get("criteria")).get("narrative")),
+        skills=[_text(one.get("targetName")) or "" for one in alignments if one.get("targetType") == _COMPETENCY],
+        results=list(_results(subject, achievement)),
+        image=_text(id_of(achievement.get("image"))),
+        partial=subject.get("partial") is True or document.get("partial") is True,
+    )
+
+
+def _names(subject: Members) -> Iterator[str]:
+    """Names given in clear: whoever shows such a credential shares them."""
+    for entry in map(members, listed(subject.get("identifier"))[:_MOST]):
+        if entry.get("identityType") == "name" and entry.get("hashed") is False:
+            yield _text(entry.get("identityHash")) or ""
+
+
+def _results(subject: Members, achievement: Members) -> Iterator[tuple[str, str]]:
+    described = {
+        one.get("id"): _text(one.get("name")) for one in map(members, listed(achievement.get("resultDescription")))
+    }
+    for result in map(members, listed(subject.get("result"))[:_MOST]):
+        value = _text(result.get("value")) or _text(result.get("status"))
+        if value:
+            yield described.get(result.get("resultDescription")) or "Result", value
+
+
+def _text(value: object) -> str | None:
+    """A string, or the first of several in different languages."""
+    first = next(iter(listed(value)), None)
+    if isinstance(first, Mapping):
+        first = members(value).get("@value")
+    return first.strip() or None if isinstance(first, str) else None
+
+
+def _types(document: Members) -> str:
+    kinds = [kind for kind in listed(document.get("type")) if isinstance(kind, str)]
+    return next((kind for kind in kinds if kind != "VerifiableCredential"), "Credential")
+
+
+def _number(value: Any) -> str | None:  # Any: JSON
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _at(document: Members, *names: str) -> datetime | None:
+    for name in names:
+        value = document.get(name)
+        if isinstance(value, str):
+            try:
+                return datetime.fromisoformat(value).astimezone(UTC)
+            except (ValueError, OverflowError):
+                continue
+    return None

@@ -1,0 +1,251 @@
+"""Whether a credential is genuine and still stands: for programs, and for people, without an account."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from fastapi import Request, Response
+from pydantic import Field
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from credentials.adapters.facts import facts_of
+from credentials.adapters.pages import HEADERS
+from credentials.adapters.recent import Recent
+from credentials.adapters.verification import Outcome, Question, Report, Verifier
+from credentials.adapters.verification.reading import CredentialTooLarge
+from credentials.api.records import Issuing, Rendering
+from credentials.commands.verification import Verdict, verify_badge, verify_given
+from shared.errors import Malformed, Refusal, Unsupported
+from shared.service import Process
+from shared.web import Instant, Router, View, conditional, resource
+
+router = Router()
+
+Verifying = Annotated[Verifier, resource(Verifier)]
+Running = Annotated[Process, resource(Process)]
+Keeping = Annotated[Recent, resource(Recent)]
+
+_HTML = "text/html; charset=utf-8"
+_PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
+_FORM_ROOM = 65_536
+"""Bytes of a form beside the file in it."""
+_FORMS: dict[str, Any] = {  # Any: OpenAPI
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "description": "A credential with its Data Integrity proof"},
+            "examples": {
+                "badge": {
+                    "summary": "An Open Badge",
+                    "value": {
+                        "@context": [
+                            "https://www.w3.org/ns/credentials/v2",
+                            "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json",
+                        ],
+                        "id": "https://badges.example.ac.uk/credentials/0b5f6f6e-0d0c-4b57-9d7e-0c9f6f3d1f50",
+                        "type": ["VerifiableCredential", "OpenBadgeCredential"],
+                        "issuer": {"id": "did:web:badges.example.ac.uk", "type": ["Profile"]},
+                        "validFrom": "2026-07-01T09:00:00Z",
+                        "credentialSubject": {},
+                        "proof": [{}],
+                    },
+                }
+            },
+        },
+        "application/vc+ld+json": {"schema": {"type": "object"}},
+        "text/plain": {"schema": {"type": "string", "description": "A compact JWT"}},
+        "image/png": {"schema": {"type": "string", "format": "binary", "description": "A baked badge"}},
+        "image/svg+xml": {"schema": {"type": "string", "format": "binary", "description": "A baked badge"}},
+    },
+    "required": True,
+}
+
+
+class NothingGiven(Malformed):
+    """Neither a file nor a text was handed in."""
+
+
+class NotForm(Unsupported):
+    """The page takes what its own form sends: multipart/form-data."""
+
+
+class CheckView(View):
+    name: Question
+    outcome: Outcome
+    detail: str = Field(examples=["The issuer has not revoked it."])
+    code: str | None = Field(description="Why it did not pass, stably", examples=[None])
+
+
+class VerificationView(View):
+    """Every question with its own answer. Inner credentials are checked each by itself."""
+
+    verified: bool = Field(description="True only if every check passed")
+    status: Literal[
+        "valid",
+        "superseded",
+        "replaced",
+        "partly_valid",
+        "suspended",
+        "revoked",
+        "expired",
+        "not_yet_valid",
+        "unconfirmed",
+    ]
+    kind: Literal["badge", "transcript", "other"]
+    name: str = Field(examples=["Applied Machine Learning"])
+    issuer: str = Field(description="Whose signature it was held against", examples=["did:web:badges.example.ac.uk"])
+    checked_at: Instant
+    checks: list[CheckView]
+    parts: list["VerificationView"] = Field(description="The credentials a transcript holds")
+    newer: "VerificationView | None" = Field(description="The version the issuer has since replaced it by")
+
+    @classmethod
+    def of(cls, report: Report, status: str | None = None) -> Self:
+        facts = facts_of(report.document, report.kind)
+        return cls.model_validate(
+            {
+                "verified": report.verified,
+                "status": status or report.status.value,
+                "kind": report.kind.value,
+                "name": facts.title,
+                "issuer": facts.issuer_id,
+                "checked_at": report.checked_at,
+                "checks": [CheckView.model_validate(check) for check in report.checks],
+                "parts": [cls.of(part) for part in report.parts],
+                "newer": cls.of(report.newer) if report.newer is not None else None,
+            }
+        )
+
+
+@router.post(
+    "/v1/verifications",
+    operation_id="verify_credential",
+    status_code=200,
+    openapi_extra={"requestBody": _FORMS},
+)
+async def verify_credential(
+    request: Request, process: Running, notary: Issuing, verifier: Verifying
+) -> VerificationView:
+    """Check a credential of ours or of others: JSON-LD, JWT, or a PNG or SVG with either baked in. Nothing is kept."""
+    raw = await _read(request, verifier.limits.image_bytes)
+    verdict = await verify_given(raw, process.database.reads, notary, verifier, process.database.clock())
+    return VerificationView.of(verdict.report, verdict.status)
+
+
+@router.get("/verify", operation_id="read_upload_page", response_class=Response, responses={200: _PAGE})
+async def read_upload_page(request: Request, pages: Rendering) -> Response:
+    """A form to hand in a credential, of ours or of others."""
+    return _with_headers(conditional(request, pages.upload().encode(), max_age_seconds=3600, media_type=_HTML))
+
+
+@router.post(
+    "/verify",
+    operation_id="check_upload",
+    response_class=Response,
+    responses={200: _PAGE},
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "file": {"type": "string", "format": "binary"},
+                            "text": {"type": "string"},
+                        },
+                    }
+                }
+            },
+            "required": True,
+        }
+    },
+)
+async def check_upload(
+    request: Request, process: Running, notary: Issuing, verifier: Verifying, pages: Rendering
+) -> Response:
+    """What the form sends: a file or a text. The answer is a page."""
+    try:
+        raw = await _handed_in(request, verifier.limits.image_bytes)
+        verdict = await verify_given(raw, process.database.reads, notary, verifier, process.database.clock())
+    except Refusal as refusal:
+        return _page(pages.upload(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}."), refusal.status)
+    return _page(pages.verification(verdict.report, verdict.status, ours=verdict.ours, downloads={}), 200)
+
+
+@router.get(
+    "/verify/{badge_id}", operation_id="read_verification_page", response_class=Response, responses={200: _PAGE}
+)
+async def read_verification_page(
+    badge_id: UUID,
+    request: Request,
+    process: Running,
+    notary: Issuing,
+    verifier: Verifying,
+    pages: Rendering,
+    recent: Keeping,
+) -> Response:
+    """Says what was awarded, by whom and when, and answers each check separately."""
+    page = recent.get(badge_id)
+    if page is None:
+        verdict = await verify_badge(badge_id, process.database.reads, notary, verifier, process.database.clock())
+        page = recent.keep(badge_id, _own_page(verdict, badge_id, pages))
+    return _with_headers(conditional(request, page, max_age_seconds=recent.seconds, media_type=_HTML))
+
+
+def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering) -> bytes:
+    # Addresses of this host, so that the page works wherever it is served from.
+    downloads = {
+        "json": f"/credentials/{badge_id}",
+        "png": f"/credentials/{badge_id}.png",
+        "svg": f"/credentials/{badge_id}.svg",
+        "picture": f"/achievements/{verdict.achievement_id}/image.svg",
+    }
+    return pages.verification(verdict.report, verdict.status, ours=True, downloads=downloads).encode()
+
+
+def _page(html: str, status: int) -> Response:
+    headers = {**HEADERS, "Cache-Control": "no-store"}
+    return Response(html, status, media_type=_HTML, headers=headers)
+
+
+def _with_headers(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    return response
+
+
+async def _read(request: Request, most: int) -> bytes:
+    """Raises CredentialTooLarge, having read no more than that; NothingGiven."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise CredentialTooLarge(f"at most {most} bytes are read")
+    if not body:
+        raise NothingGiven("there is nothing to check")
+    return bytes(body)
+
+
+async def _handed_in(request: Request, most: int) -> bytes:
+    """The file, or else the text. Raises NotForm, NothingGiven, CredentialTooLarge."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise NotForm("this page takes what its own form sends")
+    body = await _read(request, most + _FORM_ROOM)
+
+    async def stream() -> AsyncGenerator[bytes]:
+        yield body
+
+    try:
+        form = await MultiPartParser(
+            request.headers, stream(), max_files=1, max_fields=2, max_part_size=len(body)
+        ).parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise NotForm("the form cannot be read") from error
+    try:
+        file, text = form.get("file"), form.get("text")
+        raw = await file.read() if isinstance(file, UploadFile) else b""
+        raw = raw or (text.encode() if isinstance(text, str) else b"")
+    finally:
+        await form.close()
+    if not raw.strip():
+        raise NothingGiven("there is nothing to check: choose a file or paste a text")
+    return raw

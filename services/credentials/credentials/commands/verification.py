@@ -1,0 +1,128 @@
+"""Checking a credential: what is ours is answered from our own records, everything else from outside."""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.adapters.notary import Notary
+from credentials.adapters.verification import Report, Unreachable, Verifier, Web
+from credentials.adapters.verification.members import id_of
+from credentials.domain.awards import State
+from credentials.domain.dids import did_document, multikey
+from shared.database import Unknown, fetch
+from shared.errors import NotFound
+
+Reads = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+
+_STATUS_LIST = re.compile(r"/status/revocation/([1-9][0-9]{0,5})")
+_REFRESH = re.compile(r"/credentials/([0-9a-f-]{36})/refresh")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    report: Report
+    ours: bool
+    superseded: bool
+    """It is genuine and stands, and its holder has since been given a higher award on the same credit."""
+    achievement_id: UUID | None = None
+    """What it recognises, of one in our records."""
+
+    @property
+    def status(self) -> str:
+        return "superseded" if self.superseded else self.report.status.value
+
+
+@dataclass(frozen=True)
+class OwnPages:
+    """A web in which our own addresses are answered from the database, and all others by `beyond`.
+
+    Each answer has a session of its own: none is held while somebody else is waited for.
+    """
+
+    reads: Reads
+    notary: Notary
+    beyond: Web
+
+    async def get(self, url: str, most_bytes: int) -> bytes:
+        """Raises Unreachable."""
+        if url != self.notary.url and not url.startswith(f"{self.notary.url}/"):
+            return await self.beyond.get(url, most_bytes)
+        try:
+            async with self.reads() as session:
+                return await _own_page(session, self.notary, url.removeprefix(self.notary.url))
+        except (NotFound, ValueError) as error:
+            raise Unreachable("unreachable", "There is no such page here.") from error
+
+
+async def verify_given(raw: bytes, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Verdict:
+    """Check what somebody handed in; nothing is kept. Raises what `Verifier.verify` raises."""
+    report = await verifier.verify(raw, OwnPages(reads, notary, verifier.outside), now)
+    ours = _is_of(report, notary)
+    superseded = False
+    if ours and report.verified:
+        async with reads() as session:
+            superseded = await _is_superseded(session, notary, str(report.document.get("id")))
+    return Verdict(report, ours, superseded)
+
+
+async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Verdict:
+    """Check one of our own, as it stands in our records. Raises Unknown."""
+    async with reads() as session:
+        badge = await fetch(session, tables.Badge, badge_id)
+        credential = orjson.dumps(_signed(badge))
+        superseded = await _award_is_superseded(session, badge)
+    report = await verifier.verify(credential, OwnPages(reads, notary, verifier.outside), now, ours=True)
+    return Verdict(report, ours=True, superseded=superseded and report.verified, achievement_id=badge.achievement_id)
+
+
+def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
+    if badge.document is None:
+        raise Unknown("this badge is not signed yet")
+    return badge.document
+
+
+async def own_did_document(session: AsyncSession, notary: Notary) -> bytes:
+    """The issuer's keys, as they are published."""
+    keys = await queries.published_keys(session, notary.issuer.did)
+    return orjson.dumps(did_document(notary.issuer.did, [(method, multikey(public)) for method, public in keys]))
+
+
+async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:
+    if path == "/.well-known/did.json":
+        return await own_did_document(session, notary)
+    if found := _STATUS_LIST.fullmatch(path):
+        document = (await fetch(session, tables.StatusList, int(found[1]))).document
+        if document is not None:
+            return document
+    if found := _REFRESH.fullmatch(path):
+        return orjson.dumps(_signed(await fetch(session, tables.Badge, UUID(found[1]))))
+    raise Unreachable("unreachable", "There is no such page here.")
+
+
+def _is_of(report: Report, notary: Notary) -> bool:
+    return id_of(report.document.get("issuer")) == notary.issuer.did
+
+
+async def _is_superseded(session: AsyncSession, notary: Notary, credential_url: str) -> bool:
+    try:
+        badge_id = UUID(credential_url.rpartition("/")[2])
+    except ValueError:
+        return False
+    if notary.credential_url(badge_id) != credential_url:
+        return False
+    badge = await session.get(tables.Badge, badge_id)
+    return badge is not None and await _award_is_superseded(session, badge)
+
+
+async def _award_is_superseded(session: AsyncSession, badge: tables.Badge) -> bool:
+    if badge.award_id is None:
+        return False
+    return (await fetch(session, tables.Award, badge.award_id)).state == State.SUPERSEDED

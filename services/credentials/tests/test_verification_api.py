@@ -1,0 +1,180 @@
+"""Checking through the doors: the API, the form, and the public page."""
+
+import json
+
+import pytest
+
+from credentials.adapters import baking
+
+from .foreign import OB, VC_2, as_jwt, badge, sign
+from .telling import hear, hold_credit, let_time_work, revoked
+from .test_verification import one_pixel
+
+
+async def issued(service, session, learner) -> tuple[str, bytes]:
+    await hold_credit(session, learner, DS=1)
+    await let_time_work(service)
+    async with service.client("learner", id=learner) as client:
+        found = (await client.get("/v1/badges")).json()["items"][0]
+        return found["badge_id"], (await client.get(f"/credentials/{found['badge_id']}")).content
+
+
+@pytest.fixture
+def learner():
+    from shared.ids import new_id
+
+    return new_id()
+
+
+async def test_ours_in_every_form_at_both_doors(service, session, clock, learner) -> None:
+    _, document = await issued(service, session, learner)
+    picture = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+    forms = [
+        (document, "application/json"),
+        (document, "application/vc+ld+json"),
+        (baking.into_png(one_pixel(), document), "image/png"),
+        (baking.into_svg(picture, document.decode()).encode(), "image/svg+xml"),
+    ]
+    async with service.client() as anyone:
+        for body, kind in forms:
+            answer = (await anyone.post("/v1/verifications", content=body, headers={"Content-Type": kind})).json()
+            assert (answer["verified"], answer["status"], answer["kind"]) == (True, "valid", "badge"), answer
+            assert answer["issuer"] == "did:web:badges.example.ac.uk"
+            page = await anyone.post("/verify", files={"file": ("badge", body, kind)})
+            assert page.status_code == 200
+            assert "<strong>Valid</strong>" in page.text
+            assert page.headers["cache-control"] == "no-store"
+        pasted = await anyone.post("/verify", files={"file": ("", b"")}, data={"text": document.decode()})
+    assert "This is one of our own credentials" in pasted.text
+
+
+async def test_whose_issuer_cannot_be_asked(service, session, clock) -> None:
+    """No name of this example resolves: an answer in words, not an error."""
+    async with service.client() as anyone:
+        for body in (json.dumps(sign(badge())), as_jwt(badge())):
+            answer = (await anyone.post("/v1/verifications", content=body)).json()
+            assert (answer["verified"], answer["status"]) == (False, "unconfirmed")
+            codes = {check["name"]: check["code"] for check in answer["checks"] if check["outcome"] == "failed"}
+            assert codes == {"issuer": "unreachable"}
+
+
+BAD = [
+    (b"", 400, "nothing_given"),
+    (b"hello", 422, "not_credential"),
+    (b"[1]", 422, "not_credential"),
+    (b"a.b.c", 422, "not_credential"),
+    (b"aaaa.bbbb.cccc", 422, "not_token"),
+    (b"{", 400, "not_json"),
+    (b'{"a": 1, "a": 2}', 400, "not_json"),
+    (b'{"a": NaN}', 400, "not_json"),
+    (b'{"a": 1e999}', 400, "not_json"),
+    (b'{"a": ' + b"9" * 5000 + b"}", 400, "not_json"),
+    (b'{"a": "\xff"}', 400, "not_json"),
+    (b'{"a": "\\u0007"}', 422, "control_characters"),
+    (b'{"a": "\\ud800"}', 422, "control_characters"),
+    (b'{"a": ' * 10_000 + b"1" + b"}" * 10_000, 422, "too_deep"),
+    (b'{"a": [' + b"1," * 30_000 + b"1]}", 422, "too_many_values"),
+    (b'{"a": "' + b"x" * 1_000_000 + b'"}', 413, "credential_too_large"),
+    (one_pixel(), 422, "no_credential_in_image"),
+    (one_pixel()[:40], 422, "damaged_image"),
+    (b"<svg", 422, "damaged_image"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "no_credential_in_image"),
+    (b'<!DOCTYPE svg [<!ENTITY a "b">]><svg>&a;</svg>', 422, "damaged_image"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "code"), BAD, ids=[code for _, _, code in BAD])
+async def test_what_is_no_credential_is_refused_in_words(*, service, session, clock, body, status, code) -> None:
+    async with service.client() as anyone:
+        answer = await anyone.post("/v1/verifications", content=body, headers={"Content-Type": "application/json"})
+        page = await anyone.post("/verify", files={"file": ("file", body)})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert page.status_code == status
+    assert "Could not be checked" in page.text
+    assert "<form" in page.text  # to try again
+
+
+async def test_fifty_megabytes_are_not_read_to_the_end(service, session, clock) -> None:
+    sent = 0
+
+    async def body():
+        nonlocal sent
+        for _ in range(50):
+            sent += 1
+            yield b"x" * 1_000_000
+
+    async with service.client() as anyone:
+        answer = await anyone.post("/v1/verifications", content=body())
+    assert (answer.status_code, answer.json()["code"]) == (413, "credential_too_large")
+    assert sent < 10
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "code"),
+    [
+        (b"{}", "application/json", 415),
+        (b"text=x", "application/x-www-form-urlencoded", 415),
+        (b"--x--", "multipart/form-data", 415),
+        (b"nonsense", "multipart/form-data; boundary=x", 415),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", 415),
+    ],
+)
+async def test_the_page_takes_what_its_form_sends(*, service, session, clock, content, kind, code) -> None:
+    async with service.client() as anyone:
+        answer = await anyone.post("/verify", content=content, headers={"Content-Type": kind})
+    assert answer.status_code == code
+    assert "<form" in answer.text
+
+
+async def test_what_a_stranger_writes_stays_text(service, session, clock) -> None:
+    evil = "<script>alert(1)</script>"
+    document = badge(name=evil, issuer={"id": "did:web:nowhere.invalid", "type": "Profile", "name": evil})
+    document["credentialSubject"]["achievement"] |= {"name": evil, "description": evil, "criteria": {"narrative": evil}}
+    async with service.client() as anyone:
+        page = await anyone.post("/verify", files={"file": ("file", json.dumps(document))})
+    assert "<script" not in page.text
+    assert "&lt;script&gt;" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"@context": [VC_2], "type": "VerifiableCredential", "issuer": [], "credentialSubject": []},
+        {"@context": [VC_2, OB], "type": ["VerifiableCredential", "OpenBadgeCredential"], "name": {"@value": 5}},
+        {"@context": VC_2, "type": ["VerifiableCredential"], "issuer": "x", "credentialSubject": {"achievement": [[]]}},
+        {"type": "ClrCredential", "credentialSubject": {"verifiableCredential": [1, [], {}]}, "validFrom": "soon"},
+    ],
+)
+async def test_odd_shapes_still_make_a_page(*, service, session, clock, document) -> None:
+    async with service.client() as anyone:
+        page = await anyone.post("/verify", files={"file": ("file", json.dumps(document))})
+    assert page.status_code == 200
+    assert "Not confirmed" in page.text
+
+
+async def test_the_public_page_is_kept_for_seconds(service, session, clock, learner) -> None:
+    badge_id, _ = await issued(service, session, learner)
+    async with service.client() as anyone:
+        first = await anyone.get(f"/verify/{badge_id}")
+        again = await anyone.get(f"/verify/{badge_id}", headers={"If-None-Match": first.headers["etag"]})
+        await hear(session, revoked(learner, "DS01"))
+        await let_time_work(service)
+        meanwhile = await anyone.get(f"/verify/{badge_id}")
+        recent = service.service.resources
+        from credentials.adapters.recent import Recent
+
+        recent[Recent]._kept.clear()
+        afterwards = await anyone.get(f"/verify/{badge_id}")
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert first.headers["cache-control"] == "public, max-age=10"
+    assert meanwhile.text == first.text
+    assert "has since taken it back" in afterwards.text
+
+
+async def test_the_form_is_there_without_a_script(service, session, clock) -> None:
+    async with service.client() as anyone:
+        page = await anyone.get("/verify")
+    assert page.status_code == 200
+    assert "<script" not in page.text
+    assert 'enctype="multipart/form-data"' in page.text
