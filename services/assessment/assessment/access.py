@@ -16,4 +16,8 @@ ACCESS: Access = {
     "release_submission": staff("examiner"),
     "ratify_results": staff("examiner"),
     "revoke_credit": staff("examiner"),
+    "reinstate_credit": staff("examiner"),
+    "open_misconduct_case": staff("examiner"),
+    "decide_misconduct_case": staff("examiner"),
+    "list_misconduct_cases": staff("examiner"),
 }

@@ -11,7 +11,16 @@ from sqlalchemy.orm import joinedload
 from assessment.domain import attempts, regulations, windows
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.windows import WindowState
-from assessment.tables import Attempt, Brief, CourseVersion, Enrolment, EnrolmentState, Submission, Window
+from assessment.tables import (
+    Attempt,
+    Brief,
+    CourseVersion,
+    Enrolment,
+    EnrolmentState,
+    MisconductCase,
+    Submission,
+    Window,
+)
 from shared.database import fetch, now
 from shared.errors import Refusal
 from shared.web.paging import Cursor, paginate
@@ -71,6 +80,7 @@ def history(rows: Sequence[Attempt]) -> list[attempts.Attempt]:
             state=AttemptState(row.state),
             passed=row.passed,
             window_id=row.window_id,
+            frozen=row.case_id is not None,
         )
         for row in rows
     ]
@@ -230,6 +240,17 @@ def _permission(
     except Refusal as refusal:
         return Permission(possible=False, window_id=None, code=refusal.code, detail=refusal.detail)
     return Permission(possible=True, window_id=window.window_id, code=None, detail=None)
+
+
+async def list_cases(
+    session: AsyncSession, *, open_: bool | None, paging: Cursor
+) -> tuple[list[MisconductCase], str | None]:
+    """Cases, the oldest first."""
+    statement = select(MisconductCase)
+    if open_ is not None:
+        undecided = MisconductCase.decided_at.is_(None)
+        statement = statement.where(undecided if open_ else ~undecided)
+    return await paginate(session, statement, paging, by=[MisconductCase.opened_at, MisconductCase.case_id])
 
 
 async def known_keys(session: AsyncSession, keys: Sequence[str]) -> set[str]:

@@ -121,9 +121,31 @@ class Attempt(Base):
     ratified_at: Mapped[datetime | None]
     board_id: Mapped[UUID | None] = mapped_column(ForeignKey("boards.board_id"))
     voided_at: Mapped[datetime | None]
+    case_id: Mapped[UUID | None]
+    """The open case that freezes it."""
     window: Mapped[Window] = relationship(lazy="raise")
     course_version: Mapped[CourseVersion] = relationship(lazy="raise")
     enrolment: Mapped[Enrolment] = relationship(lazy="raise")
+
+
+class MisconductCase(Base):
+    """An accusation about one attempt. While it is open, `Attempt.case_id` freezes the result."""
+
+    __tablename__ = "misconduct_cases"
+
+    case_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.attempt_id"))
+    submission_id: Mapped[UUID] = mapped_column(ForeignKey("submissions.submission_id"))
+    enrolment_id: Mapped[UUID] = mapped_column(ForeignKey("enrolments.enrolment_id"))
+    learner_id: Mapped[UUID]
+    attempt_no: Mapped[int]
+    reason_code: Mapped[str] = mapped_column(Text)
+    opened_by: Mapped[str] = mapped_column(Text)
+    opened_at: Mapped[datetime]
+    outcome: Mapped[str | None] = mapped_column(Text)
+    minutes_reference: Mapped[str | None] = mapped_column(Text)
+    decided_by: Mapped[str | None] = mapped_column(Text)
+    decided_at: Mapped[datetime | None]
 
 
 class Submission(Base):

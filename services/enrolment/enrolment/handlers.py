@@ -15,7 +15,11 @@ from shared.events.assessment import (
     AssessmentPassed,
     AttemptsExhausted,
     CreditAwarded,
+    CreditReinstated,
     CreditRevoked,
+    FailRatified,
+    MisconductDecided,
+    MisconductOpened,
     SubmissionReceived,
     SubmissionVoided,
 )
@@ -58,6 +62,7 @@ DECIDING: Final[Mapping[type[Event], str]] = {
     AttemptsExhausted: "exhausted_at",
     CreditAwarded: "ratified_at",
     CreditRevoked: "revoked_at",
+    CreditReinstated: "reinstated_at",
 }
 """Facts that can change what is decided, with the field that tells when they became true."""
 
@@ -66,6 +71,9 @@ RECORDED: Final[Mapping[type[Event], str]] = {
     SubmissionVoided: "voided_at",
     AssessmentPassed: "released_at",
     AssessmentFailed: "released_at",
+    FailRatified: "ratified_at",
+    MisconductOpened: "opened_at",
+    MisconductDecided: "decided_at",
     BadgeIssued: "issued_at",
     BadgeRevoked: "revoked_at",
     AwardEligibilityChanged: "changed_at",

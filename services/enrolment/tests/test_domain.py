@@ -68,6 +68,7 @@ LOST = fact(Kind.PAYMENT_LOST, hours=40, enrolment_id=ENROLMENT)
 CREDIT = fact(
     Kind.CREDIT_AWARDED, hours=50, subject=uid(5), credit_id=uid(5), enrolment_id=ENROLMENT, module_family="F"
 )
+REINSTATED = fact(Kind.CREDIT_REINSTATED, hours=70, subject=uid(5), credit_id=uid(5), reason_code="appeal")
 REVOKED = fact(Kind.CREDIT_REVOKED, hours=60, subject=uid(5), credit_id=uid(5), reason_code="appeal")
 EXHAUSTED = fact(Kind.ATTEMPTS_EXHAUSTED, hours=45, enrolment_id=ENROLMENT)
 
@@ -211,6 +212,9 @@ def test_a_passed_family_is_refused_as_such():
 def test_revoked_credit_is_no_pass():
     assert passed_families([CREDIT]) == {"F"}
     assert passed_families([REVOKED, CREDIT]) == frozenset()
+    assert passed_families([REINSTATED, REVOKED, CREDIT]) == {"F"}
+    again = fact(Kind.CREDIT_REVOKED, hours=80, subject=uid(5), credit_id=uid(5), reason_code="error")
+    assert passed_families([again, REINSTATED, REVOKED, CREDIT]) == frozenset()
 
 
 def test_a_refund_concerns_its_line():
@@ -407,6 +411,48 @@ def test_a_result_is_provisional_until_the_board_has_ratified_it():
     assert [one.standing for one in record(facts).enrolments[0].results] == ["provisional"]
     facts.append(credit(30, 11, "64", 9))
     assert [one.standing for one in record(facts).enrolments[0].results] == ["ratified"]
+
+
+def test_a_fail_is_provisional_until_the_board_has_ratified_it():
+    facts = [submitted(11, 1, 1), result(11, 1, "38", 4)]
+    assert [one.standing for one in record(facts).enrolments[0].results] == ["provisional"]
+    facts.append(fact(Kind.FAIL_RATIFIED, hours=9, subject=uid(11), enrolment_id=ENROLMENT, submission_id=uid(11)))
+    assert [one.standing for one in record(facts).enrolments[0].results] == ["ratified"]
+
+
+def test_a_result_is_frozen_while_a_case_about_it_is_open():
+    opened = fact(
+        Kind.MISCONDUCT_OPENED, hours=5, subject=uid(40), enrolment_id=ENROLMENT, submission_id=uid(11), attempt_no=1
+    )
+    decided = fact(
+        Kind.MISCONDUCT_DECIDED,
+        hours=8,
+        subject=uid(40),
+        enrolment_id=ENROLMENT,
+        submission_id=uid(11),
+        outcome="no_case",
+    )
+    facts = [opened, result(11, 1, "64", 4), credit(30, 11, "64", 9)]
+    assert [one.standing for one in record(facts).enrolments[0].results] == ["frozen"]
+    assert [one.standing for one in record([decided, *facts]).enrolments[0].results] == ["ratified"]
+
+
+def test_a_mark_taken_away_replaces_the_pass_that_was_released_before():
+    taken = fact(Kind.ASSESSMENT_FAILED, hours=6, subject=uid(11), enrolment_id=ENROLMENT, attempt_no=1, mark="0")
+    for facts in ([result(11, 1, "64", 4), taken], [taken, result(11, 1, "64", 4)]):
+        [only] = record(facts).enrolments[0].results
+        assert (only.outcome, only.mark) == ("failed", 0)
+
+
+def test_credit_given_back_is_awarded_again():
+    facts = [
+        credit(5, 11, "64", 50),
+        fact(Kind.CREDIT_REVOKED, hours=60, subject=uid(5), reason_code="misconduct"),
+        fact(Kind.CREDIT_REINSTATED, hours=70, subject=uid(5), reason_code="appeal"),
+    ]
+    assert [one.status for one in record(facts[:2]).credits] == ["revoked"]
+    [held] = record(facts).credits
+    assert (held.status, held.reason_code, record(facts).credits_total) == ("awarded", None, 15)
 
 
 def test_fails_are_ratified_when_the_attempts_are_exhausted():

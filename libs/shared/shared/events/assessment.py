@@ -80,6 +80,43 @@ class AssessmentFailed(
     released_at: Instant
 
 
+class FailRatified(Event, type="assessment.fail.ratified.v1", subject="submission_id", heard_by=("enrolment",)):
+    """The board confirmed a fail, as CreditAwarded tells of a pass."""
+
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    course_id: UUID
+    attempt_no: int
+    mark: Decimal
+    board_id: UUID
+    ratified_at: Instant
+
+
+class MisconductOpened(Event, type="assessment.misconduct.opened.v1", subject="case_id", heard_by=("enrolment",)):
+    """A case about one piece of work: its result is frozen, and nothing is claimed until it is decided."""
+
+    case_id: UUID
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    attempt_no: int
+    reason_code: str
+    opened_at: Instant
+
+
+class MisconductDecided(Event, type="assessment.misconduct.decided.v1", subject="case_id", heard_by=("enrolment",)):
+    """outcome: no_case, resubmit, mark_zero, credit_revoked. What follows from it is announced besides."""
+
+    case_id: UUID
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    attempt_no: int
+    outcome: str
+    decided_at: Instant
+
+
 class AttemptsExhausted(
     Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", heard_by=("enrolment",)
 ):
@@ -126,3 +163,13 @@ class CreditRevoked(
     reason_code: str
     board_id: UUID
     revoked_at: Instant
+
+
+class CreditReinstated(Event, type="assessment.credit.reinstated.v1", subject="credit_id", heard_by=("enrolment",)):
+    """The board gave a revoked credit back. reason_code: appeal, error."""
+
+    credit_id: UUID
+    learner_id: UUID
+    reason_code: str
+    board_id: UUID
+    reinstated_at: Instant

@@ -10,6 +10,7 @@ from pydantic import Field
 from assessment.domain import windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
+from assessment.domain.misconduct import Outcome
 from assessment.domain.windows import WindowState
 from assessment.queries import Overview, seen
 from assessment.tables import Attempt, Brief, Submission, Window
@@ -136,7 +137,8 @@ class AttemptView(View):
     state: Annotated[
         str,
         Field(
-            description="submitted (may be replaced), in_marking, provisional, ratified, or voided (never counted)",
+            description="submitted (may be replaced), in_marking, provisional, ratified, voided (never counted), or "
+            "frozen (a case about it is open)",
             examples=["provisional"],
         ),
     ]
@@ -207,6 +209,8 @@ def _attempt(attempt: Attempt, submission: Submission | None, now: datetime) -> 
 
 def _seen_state(attempt: Attempt, now: datetime) -> str:
     """What the learner may know: not that a mark exists before it is released."""
+    if attempt.case_id is not None:
+        return "frozen"
     match AttemptState(attempt.state):
         case AttemptState.SUBMITTED if windows.accepts(seen(attempt.window), now):
             return "submitted"
@@ -319,7 +323,7 @@ class BoardWish(Content):
 
 
 class BoardView(View):
-    """A sitting of the board: how many results it ratified, and how many wait (their enrolment is suspended)."""
+    """A sitting of the board: how many results it ratified, and how many wait (suspended, or a case is open)."""
 
     board_id: Identifier
     window_id: Annotated[UUID | None, Field(examples=[ID])]
@@ -335,6 +339,41 @@ class RevocationWish(Content):
         Text, Field(max_length=50, description="As the regulations name them", examples=["misconduct"])
     ]
     minutes_reference: Reference
+
+
+class ReinstatementWish(Content):
+    reason_code: Annotated[Text, Field(max_length=50, description="As the regulations name them", examples=["appeal"])]
+    minutes_reference: Reference
+
+
+class CaseWish(Content):
+    submission_id: Identifier
+    reason_code: Annotated[
+        Text, Field(max_length=50, description="As the regulations name them", examples=["plagiarism"])
+    ]
+
+
+class CaseDecision(Content):
+    outcome: Annotated[
+        Outcome,
+        Field(description="resubmit: the attempt does not count; mark_zero: it is used up", examples=["no_case"]),
+    ]
+    minutes_reference: Reference
+
+
+class CaseView(View):
+    """An accusation about one piece of work."""
+
+    case_id: Identifier
+    submission_id: Identifier
+    enrolment_id: Identifier
+    learner_id: Identifier
+    attempt_no: Annotated[int, Field(examples=[1])]
+    reason_code: Annotated[str, Field(examples=["plagiarism"])]
+    opened_at: At
+    outcome: Annotated[Outcome | None, Field(description="None while it is open", examples=["no_case"])]
+    minutes_reference: Annotated[str | None, Field(examples=["AP/26/3"])]
+    decided_at: Annotated[Instant | None, Field(examples=[AT])]
 
 
 class CreditView(View):

@@ -9,11 +9,15 @@ from assessment.api.shapes import (
     BoardWish,
     BriefContent,
     BriefView,
+    CaseDecision,
+    CaseView,
+    CaseWish,
     CreditView,
     Marks,
     MarkView,
     OutcomeView,
     QueuedView,
+    ReinstatementWish,
     ReleaseView,
     RevocationWish,
     WindowView,
@@ -21,7 +25,7 @@ from assessment.api.shapes import (
     outcome_view,
     window_view,
 )
-from assessment.commands import boards, briefs, marking, windows
+from assessment.commands import boards, briefs, marking, misconduct, windows
 from assessment.domain import marks
 from assessment.domain.attempts import AttemptState
 from shared.database import now
@@ -122,3 +126,37 @@ async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session,
     """Take a credit away by a later decision of the board. The badge and every award that used it follow."""
     credit = await boards.revoke_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
     return CreditView.model_validate(credit)
+
+
+@router.post("/v1/credits/{credit_id}/reinstatement", operation_id="reinstate_credit", dependencies=[Idempotent])
+async def reinstate_credit(credit_id: UUID, wish: ReinstatementWish, session: Session, caller: CallerOf) -> CreditView:
+    """Give a revoked credit back: a new badge is issued, the old one stays revoked."""
+    credit = await boards.reinstate_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
+    return CreditView.model_validate(credit)
+
+
+@router.post("/v1/misconduct-cases", operation_id="open_misconduct_case", status_code=201, dependencies=[Idempotent])
+async def open_misconduct_case(wish: CaseWish, session: Session, caller: CallerOf) -> CaseView:
+    """Look into a piece of work: until the case is decided its result is neither marked, released nor ratified."""
+    case = await misconduct.open_case(session, caller.own_id, wish.submission_id, wish.reason_code)
+    return CaseView.model_validate(case)
+
+
+@router.post(
+    "/v1/misconduct-cases/{case_id}/decision", operation_id="decide_misconduct_case", dependencies=[Idempotent]
+)
+async def decide_misconduct_case(case_id: UUID, decision: CaseDecision, session: Session, caller: CallerOf) -> CaseView:
+    """What the panel decided. Which outcomes are possible depends on what became of the work meanwhile."""
+    case = await misconduct.decide_case(session, caller.own_id, case_id, decision.outcome, decision.minutes_reference)
+    return CaseView.model_validate(case)
+
+
+@router.get("/v1/misconduct-cases", operation_id="list_misconduct_cases")
+async def list_misconduct_cases(
+    session: Session,
+    paging: Paging,
+    open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
+) -> Page[CaseView]:
+    """Cases, the oldest first."""
+    rows, cursor = await queries.list_cases(session, open_=open_, paging=paging)
+    return Page[CaseView](items=[CaseView.model_validate(row) for row in rows], next_cursor=cursor)

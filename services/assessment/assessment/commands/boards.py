@@ -12,7 +12,13 @@ from assessment.domain import marks, regulations
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.tables import Attempt, Board, Credit, EnrolmentState, Window
 from shared.database import fetch, now
-from shared.events.assessment import AttemptsExhausted, CreditAwarded, CreditRevoked
+from shared.events.assessment import (
+    AttemptsExhausted,
+    CreditAwarded,
+    CreditReinstated,
+    CreditRevoked,
+    FailRatified,
+)
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -27,7 +33,8 @@ _SUSPENDED = (
 async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minutes_reference: str) -> Board:
     """Ratify every released result of a window: passes become credit, a last fail exhausts the attempts.
 
-    Results of suspended enrolments are held for a later board. Raises NothingToRatify or ResultsBusy.
+    Results of suspended enrolments, and those a case is open about, are held for a later board. Raises
+    NothingToRatify or ResultsBusy.
     """
     await fetch(session, Window, window_id)
     await take_results(session, window_id)
@@ -35,11 +42,11 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
     await session.flush()
     released = (Attempt.window_id == window_id, Attempt.state == AttemptState.RELEASED)
     ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
-    while rows := await advance_some(session, *released, ~_SUSPENDED, **ratified):
+    while rows := await advance_some(session, *released, Attempt.case_id.is_(None), ~_SUSPENDED, **ratified):
         await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], actor)
         board.ratified += len(rows)
         board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
-        _announce_exhausted(session, [attempt for attempt, _ in rows if not attempt.passed])
+        _announce_fails(session, board, [row for row in rows if not row[0].passed])
     board.held = await session.scalar(select(func.count()).select_from(Attempt).where(*released)) or 0
     if not board.ratified:
         raise marks.NothingToRatify("no released result of this window waits for the board", held=board.held)
@@ -125,8 +132,22 @@ def _credit_event(attempt: Attempt, submission_id: UUID, credit_id: UUID, board:
     )
 
 
-def _announce_exhausted(session: AsyncSession, fails: Sequence[Attempt]) -> None:
-    for attempt in fails:
+def _announce_fails(session: AsyncSession, board: Board, fails: Sequence[tuple[Attempt, UUID]]) -> None:
+    for attempt, submission_id in fails:
+        assert attempt.mark is not None  # the database holds every ratified attempt to it
+        publish(
+            session,
+            FailRatified(
+                submission_id=submission_id,
+                enrolment_id=attempt.enrolment_id,
+                learner_id=attempt.learner_id,
+                course_id=attempt.enrolment.course_id,
+                attempt_no=attempt.attempt_no,
+                mark=attempt.mark,
+                board_id=board.board_id,
+                ratified_at=board.decided_at,
+            ),
+        )
         allowed = regulations.find(attempt.enrolment.regulations_version).attempts_allowed
         if attempt.attempt_no < allowed:
             continue
@@ -148,9 +169,7 @@ async def revoke_credit(
 ) -> Credit:
     """Take a credit away by a later decision of the board. Raises UnknownReason or CreditAlreadyRevoked."""
     credit = await fetch(session, Credit, credit_id, lock=True)
-    reasons = regulations.in_force(now(session)).revocation_reasons
-    if reason_code not in reasons:
-        raise marks.UnknownReason(f"the reasons are: {', '.join(sorted(reasons))}", reason_codes=sorted(reasons))
+    marks.check_reason(reason_code, regulations.in_force(now(session)).revocation_reasons)
     if credit.revoked_at is not None:
         raise marks.CreditAlreadyRevoked("this credit is revoked")
     board = _sit(session, actor, minutes_reference, None)
@@ -166,6 +185,31 @@ async def revoke_credit(
             reason_code=reason_code,
             board_id=board.board_id,
             revoked_at=board.decided_at,
+        ),
+    )
+    return credit
+
+
+async def reinstate_credit(
+    session: AsyncSession, actor: str, credit_id: UUID, reason_code: str, minutes_reference: str
+) -> Credit:
+    """Give a revoked credit back. Raises UnknownReason or CreditNotRevoked."""
+    credit = await fetch(session, Credit, credit_id, lock=True)
+    marks.check_reason(reason_code, regulations.in_force(now(session)).reinstatement_reasons)
+    if credit.revoked_at is None:
+        raise marks.CreditNotRevoked("this credit stands")
+    board = _sit(session, actor, minutes_reference, None)
+    await session.flush()
+    credit.revoked_at = credit.revocation_reason = credit.revocation_board_id = None
+    decisions.record(session, "credit_reinstated", credit_id, actor, reason_code=reason_code)
+    publish(
+        session,
+        CreditReinstated(
+            credit_id=credit_id,
+            learner_id=credit.learner_id,
+            reason_code=reason_code,
+            board_id=board.board_id,
+            reinstated_at=board.decided_at,
         ),
     )
     return credit

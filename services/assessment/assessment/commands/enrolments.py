@@ -75,24 +75,29 @@ async def void_unratified(session: AsyncSession, enrolment_id: UUID, reason_code
     )
     void = (await session.scalars(statement)).all()
     for attempt in void:
-        attempt.state, attempt.voided_at = AttemptState.VOIDED, at
-        submission = (
-            await session.scalars(
-                update(Submission)
-                .where(Submission.attempt_id == attempt.attempt_id, Submission.state == "current")
-                .values(state="voided")
-                .returning(Submission.submission_id)
-            )
-        ).one()
-        decisions.record(session, "voided", attempt.attempt_id, "enrolment", reason_code=reason_code)
-        publish(
-            session,
-            SubmissionVoided(
-                submission_id=submission,
-                enrolment_id=enrolment_id,
-                learner_id=attempt.learner_id,
-                reason_code=reason_code,
-                voided_at=at,
-            ),
-        )
+        await void_attempt(session, attempt, "enrolment", reason_code, at)
     return len(void)
+
+
+async def void_attempt(session: AsyncSession, attempt: Attempt, actor: str, reason_code: str, at: datetime) -> None:
+    """It never counted. The attempt must be locked."""
+    attempt.state, attempt.voided_at = AttemptState.VOIDED, at
+    submission = (
+        await session.scalars(
+            update(Submission)
+            .where(Submission.attempt_id == attempt.attempt_id, Submission.state == "current")
+            .values(state="voided")
+            .returning(Submission.submission_id)
+        )
+    ).one()
+    decisions.record(session, "voided", attempt.attempt_id, actor, reason_code=reason_code)
+    publish(
+        session,
+        SubmissionVoided(
+            submission_id=submission,
+            enrolment_id=attempt.enrolment_id,
+            learner_id=attempt.learner_id,
+            reason_code=reason_code,
+            voided_at=at,
+        ),
+    )

@@ -12,6 +12,7 @@ from assessment.commands import decisions
 from assessment.domain import marks, regulations, windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
+from assessment.domain.misconduct import CaseOpen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
 from shared.database import fetch, lock_number, now
 from shared.events.assessment import AssessmentFailed, AssessmentPassed
@@ -27,10 +28,10 @@ async def mark_submission(
 ) -> Mark:
     """Give a mark, or an examiner's moderated one, to frozen work whose result is not released yet.
 
-    Raises SubmissionSuperseded, SubmissionVoid, OwnWork, WindowStillOpen, AlreadyMarked, NotMarked,
+    Raises SubmissionSuperseded, SubmissionVoid, CaseOpen, OwnWork, WindowStillOpen, AlreadyMarked, NotMarked,
     AlreadyReleased or MarkOutOfRange.
     """
-    attempt = await _attempt_of(session, submission_id)
+    attempt = await _free_attempt_of(session, submission_id)
     if attempt.learner_id == marker_id:
         raise marks.OwnWork("somebody else marks your own work")
     windows.must_be_closed(queries.seen(await fetch(session, Window, attempt.window_id)), now(session))
@@ -64,8 +65,11 @@ def _must_take(state: AttemptState, stage: Stage) -> None:
 
 
 async def release_submission(session: AsyncSession, actor: str, submission_id: UUID) -> Attempt:
-    """Tell the learner this result. Raises NotMarked, AlreadyReleased, SubmissionSuperseded or SubmissionVoid."""
-    attempt = await _attempt_of(session, submission_id)
+    """Tell the learner this result.
+
+    Raises NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid or CaseOpen.
+    """
+    attempt = await _free_attempt_of(session, submission_id)
     if attempt.state == AttemptState.SUBMITTED:
         raise marks.NotMarked("this work has no mark yet")
     if attempt.state != AttemptState.MARKED:
@@ -97,13 +101,14 @@ async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[
     rows = await advance_some(
         session,
         Attempt.state == AttemptState.MARKED,
+        Attempt.case_id.is_(None),
         which,
         state=AttemptState.RELEASED,
         released_at=now(session),
     )
     await decisions.record_all(session, "released", [attempt.attempt_id for attempt, _ in rows], actor)
     for attempt, submission_id in rows:
-        publish(session, _result_event(attempt, submission_id))
+        publish(session, result_event(attempt, submission_id))
     return [attempt for attempt, _ in rows]
 
 
@@ -134,7 +139,8 @@ async def advance_some(
     return [(row[0], row[1]) for row in await session.execute(statement)]
 
 
-def _result_event(attempt: Attempt, submission_id: UUID) -> AssessmentPassed | AssessmentFailed:
+def result_event(attempt: Attempt, submission_id: UUID) -> AssessmentPassed | AssessmentFailed:
+    """What a released result is announced with; the attempt comes with course and enrolment."""
     facts: dict[str, Any] = {  # Any: fields of either event
         "submission_id": submission_id,
         "enrolment_id": attempt.enrolment_id,
@@ -149,8 +155,15 @@ def _result_event(attempt: Attempt, submission_id: UUID) -> AssessmentPassed | A
     return AssessmentPassed(**facts, capped=bool(attempt.capped)) if attempt.passed else AssessmentFailed(**facts)
 
 
-async def _attempt_of(session: AsyncSession, submission_id: UUID) -> Attempt:
-    """The attempt this work stands for, locked."""
+async def _free_attempt_of(session: AsyncSession, submission_id: UUID) -> Attempt:
+    attempt = await attempt_of(session, submission_id)
+    if attempt.case_id is not None:
+        raise CaseOpen("a case about this work is open")
+    return attempt
+
+
+async def attempt_of(session: AsyncSession, submission_id: UUID) -> Attempt:
+    """The attempt this work stands for, locked. Raises SubmissionSuperseded or SubmissionVoid."""
     submission = await fetch(session, Submission, submission_id)
     if submission.attempt_id is None:
         raise marks.SubmissionVoid("this file came too late to count")

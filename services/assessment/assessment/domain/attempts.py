@@ -60,6 +60,8 @@ class Attempt:
     state: AttemptState
     passed: bool | None
     window_id: UUID
+    frozen: bool = False
+    """A case about it is open."""
 
 
 def may_study(status: EnrolmentStatus) -> None:
@@ -79,7 +81,9 @@ def present_attempt(history: Sequence[Attempt]) -> Attempt | None:
 def replaceable(history: Sequence[Attempt]) -> Attempt | None:
     """The attempt whose work may still be replaced while its window is open."""
     present = present_attempt(history)
-    return present if present is not None and present.state is AttemptState.SUBMITTED else None
+    if present is None or present.frozen:
+        return None
+    return present if present.state is AttemptState.SUBMITTED else None
 
 
 def must_be_free(history: Sequence[Attempt], allowed: int) -> None:
@@ -89,6 +93,8 @@ def must_be_free(history: Sequence[Attempt], allowed: int) -> None:
         return
     if present.state not in (AttemptState.RELEASED, AttemptState.RATIFIED):
         raise PendingResult("the result of your last attempt has not been released yet")
+    if present.frozen:
+        raise PendingResult("your last attempt is being looked into")
     if present.passed:
         raise AlreadyPassed("you have passed this course")
     if present.attempt_no >= allowed:

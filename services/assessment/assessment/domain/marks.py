@@ -1,5 +1,6 @@
 """Marks: what a raw mark is worth, by the regulations the learner enrolled under."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -52,8 +53,18 @@ class CreditAlreadyRevoked(Conflict):
     """This credit was taken away before."""
 
 
+class CreditNotRevoked(Conflict):
+    """Only credit that was taken away is given back."""
+
+
 class UnknownReason(Invalid):
-    """The regulations name the reasons for which credit may be revoked."""
+    """The regulations name the reasons of such a decision."""
+
+
+def check_reason(reason_code: str, known: Collection[str]) -> None:
+    """Raises UnknownReason."""
+    if reason_code not in known:
+        raise UnknownReason(f"the reasons are: {', '.join(sorted(known))}", reason_codes=sorted(known))
 
 
 class BriefWeights(Invalid):

@@ -39,6 +39,16 @@ class WindowRule:
 
 
 @dataclass(frozen=True, slots=True)
+class MisconductRule:
+    """Of what somebody may be accused, and what a proven case does."""
+
+    reasons: frozenset[str]
+    mark: Decimal
+    """Recorded where the outcome takes the mark."""
+    revocation_reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Regulations:
     """One version of the rules this service enforces."""
 
@@ -53,11 +63,14 @@ class Regulations:
     marking_zone: ZoneInfo
     turnaround_working_days: int
     revocation_reasons: frozenset[str]
+    reinstatement_reasons: frozenset[str]
+    misconduct: MisconductRule
 
 
 def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
     """Read one version; raises KeyError or ValueError where the document is not one."""
     marks, windows, work = document["marks"], document["windows"], document["files"]
+    misconduct = document["misconduct"]
     return Regulations(
         version=document["version"],
         effective_from=datetime.fromisoformat(document["effective_from"]),
@@ -84,6 +97,12 @@ def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
         marking_zone=ZoneInfo(document["marking"]["zone"]),
         turnaround_working_days=document["marking"]["turnaround_working_days"],
         revocation_reasons=frozenset(document["revocation"]["reason_codes"]),
+        reinstatement_reasons=frozenset(document["reinstatement"]["reason_codes"]),
+        misconduct=MisconductRule(
+            reasons=frozenset(misconduct["reason_codes"]),
+            mark=Decimal(misconduct["mark"]),
+            revocation_reason=misconduct["revocation_reason"],
+        ),
     )
 
 

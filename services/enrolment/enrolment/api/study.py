@@ -29,7 +29,10 @@ class ResultView(View):
     outcome: str = Field(description="passed or failed", examples=["passed"])
     mark: Decimal = Field(description="Points of 100", examples=["68"])
     capped: bool = Field(description="A resit counts up to the cap only", examples=[False])
-    standing: str = Field(description="provisional until the board ratifies it; ratified", examples=["provisional"])
+    standing: str = Field(
+        description="provisional until the board ratifies it; frozen while a case about it is open; ratified",
+        examples=["provisional"],
+    )
     released_at: Instant
 
 

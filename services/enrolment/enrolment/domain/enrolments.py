@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from enrolment.domain.facts import Fact, Kind, of_kind
+from enrolment.domain.facts import Fact, Kind, of_kind, revocations
 from enrolment.domain.regulations import Regulations
 from shared.errors import Conflict, Forbidden
 
@@ -179,7 +179,7 @@ def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: d
 
 def passed_families(facts: Collection[Fact]) -> frozenset[str]:
     """Module families the learner holds credit for: awarded and not revoked."""
-    revoked = {fact.id("credit_id") for fact in of_kind(facts, Kind.CREDIT_REVOKED)}
+    revoked = revocations(facts)
     return frozenset(
         str(fact.data["module_family"])
         for fact in of_kind(facts, Kind.CREDIT_AWARDED)

@@ -24,9 +24,13 @@ class Kind(StrEnum):
     SUBMISSION_VOIDED = "assessment.submission.voided.v1"
     ASSESSMENT_PASSED = "assessment.assessment.passed.v1"
     ASSESSMENT_FAILED = "assessment.assessment.failed.v1"
+    FAIL_RATIFIED = "assessment.fail.ratified.v1"
+    MISCONDUCT_OPENED = "assessment.misconduct.opened.v1"
+    MISCONDUCT_DECIDED = "assessment.misconduct.decided.v1"
     ATTEMPTS_EXHAUSTED = "assessment.attempts.exhausted.v1"
     CREDIT_AWARDED = "assessment.credit.awarded.v1"
     CREDIT_REVOKED = "assessment.credit.revoked.v1"
+    CREDIT_REINSTATED = "assessment.credit.reinstated.v1"
     BADGE_ISSUED = "credentials.badge.issued.v1"
     BADGE_REVOKED = "credentials.badge.revoked.v1"
     ELIGIBILITY_CHANGED = "credentials.award.eligibility-changed.v1"
@@ -73,3 +77,9 @@ def of_kind(facts: Iterable[Fact], *kinds: Kind) -> list[Fact]:
     return sorted(
         (fact for fact in facts if fact.kind in kinds), key=lambda fact: (fact.at, fact.subject, fact.fact_id)
     )
+
+
+def revocations(facts: Iterable[Fact]) -> dict[UUID, Fact]:
+    """The revocation of each credit that the board has not given back since."""
+    last = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_REVOKED, Kind.CREDIT_REINSTATED)}
+    return {credit_id: fact for credit_id, fact in last.items() if fact.kind is Kind.CREDIT_REVOKED}

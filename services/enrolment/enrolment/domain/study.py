@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from enrolment.domain.facts import Fact, Kind, of_kind
+from enrolment.domain.facts import Fact, Kind, of_kind, revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`standing`: provisional (released), ratified (by the board), voided. `mark` in points of 100."""
+    """`standing`: provisional (released), frozen (a case about it is open), ratified (by the board).
+
+    `mark` in points of 100.
+    """
 
     submission_id: UUID
     attempt_no: int
@@ -244,9 +247,18 @@ def _submissions(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Submis
 
 
 def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ...]:
-    """One per submission. The board ratifies a pass with its credit, and the last failed attempt with those before."""
-    credited = {fact.id("submission_id") for fact in of_kind(mine, Kind.CREDIT_AWARDED)}
+    """One per submission, as released last. The board's word on a fail was not announced apart in former times:
+    the last attempt was then ratified with those before."""
+    ratified = {fact.id("submission_id") for fact in of_kind(mine, Kind.CREDIT_AWARDED, Kind.FAIL_RATIFIED)}
     exhausted = bool(of_kind(mine, Kind.ATTEMPTS_EXHAUSTED))
+    decided = {fact.subject for fact in of_kind(mine, Kind.MISCONDUCT_DECIDED)}
+    frozen = {fact.id("submission_id") for fact in of_kind(mine, Kind.MISCONDUCT_OPENED) if fact.subject not in decided}
+
+    def standing(submission_id: UUID) -> str:
+        if submission_id in frozen:
+            return "frozen"
+        return "ratified" if submission_id in ratified or exhausted else "provisional"
+
     released = {fact.subject: fact for fact in of_kind(mine, Kind.ASSESSMENT_PASSED, Kind.ASSESSMENT_FAILED)}
     results = [
         Result(
@@ -255,7 +267,7 @@ def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ..
             outcome="passed" if fact.kind is Kind.ASSESSMENT_PASSED else "failed",
             mark=Decimal(fact.data["mark"]),
             capped=bool(fact.data.get("capped", False)),
-            standing="ratified" if submission_id in credited or exhausted else "provisional",
+            standing=standing(submission_id),
             released_at=fact.at,
         )
         for submission_id, fact in released.items()
@@ -265,7 +277,7 @@ def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ..
 
 
 def _credits(facts: Collection[Fact]) -> tuple[Credit, ...]:
-    revoked = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_REVOKED)}
+    revoked = revocations(facts)
     awarded = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_AWARDED)}
     return tuple(
         Credit(

@@ -1,0 +1,46 @@
+"""Misconduct: while a case is open its result is frozen; the panel's outcome decides what becomes of it."""
+
+from enum import StrEnum
+
+from assessment.domain.attempts import UNRATIFIED, AttemptState
+from shared.errors import Conflict
+
+
+class CaseOpen(Conflict):
+    """The result is frozen until the case about it is decided."""
+
+
+class CaseDecided(Conflict):
+    """A case is decided once; what speaks against the decision is an appeal."""
+
+
+class OutcomeNotPossible(Conflict):
+    """What has become of the work meanwhile leaves other outcomes only."""
+
+
+class Outcome(StrEnum):
+    NO_CASE = "no_case"
+    RESUBMIT = "resubmit"
+    """The attempt does not count and may be made again."""
+    MARK_ZERO = "mark_zero"
+    """The attempt is used up."""
+    CREDIT_REVOKED = "credit_revoked"
+
+
+def possible(state: AttemptState, *, latest: bool, has_credit: bool) -> frozenset[Outcome]:
+    """What a panel may decide about work in that state.
+
+    `latest`: no further attempt was begun after it. `has_credit`: it brought credit that stands. What a board has
+    ratified stays as recorded, and only its credit can be taken.
+    """
+    if state in UNRATIFIED:
+        proven = {Outcome.MARK_ZERO, Outcome.RESUBMIT} if latest else {Outcome.MARK_ZERO}
+    else:
+        proven = {Outcome.CREDIT_REVOKED} if has_credit else set[Outcome]()
+    return frozenset({Outcome.NO_CASE} | proven)
+
+
+def check_outcome(outcome: Outcome, allowed: frozenset[Outcome]) -> None:
+    """Raises OutcomeNotPossible."""
+    if outcome not in allowed:
+        raise OutcomeNotPossible(f"possible here: {', '.join(sorted(allowed))}", outcomes=sorted(allowed))
