@@ -1,12 +1,14 @@
 """Migrations: forward only, under a lock, with time-outs, so that a deployment never waits on a busy table for long."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
+from alembic.util import to_tuple
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -55,7 +57,21 @@ async def is_migrated(database: Database, versions: Path) -> bool:
     wanted = set(script.get_heads())
     async with database.messaging.connect() as connection:
         present = set(await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_heads()))
-    known = {revision.revision for revision in script.walk_revisions()}
-    # A revision we do not know is newer than ours; one we know that is no head is older. One stands per branch.
-    newer, older = present - known, (present & known) - wanted
-    return not older and len(wanted - present) <= len(newer)
+    known = {revision.revision: revision for revision in script.walk_revisions()}
+    # A revision we do not know is newer than ours; one we know that is no head is older. A branch that another one
+    # depends on has no row of its own: it is implied by the other, also by a newer one we do not know.
+    newer, older = present - known.keys(), (present & known.keys()) - wanted
+    implied = {on for one in present & known.keys() for on in _dependencies(known, one)}
+    return not older and (bool(newer) or wanted <= present | implied)
+
+
+def _dependencies(known: Mapping[str, Script], revision: str) -> set[str]:
+    """What a revision depends on in other branches, itself or through those before it."""
+    found: set[str] = set()
+    before: list[str] = [revision]
+    while before:
+        one = known[before.pop()]
+        on = set(to_tuple(one.dependencies, ()))
+        found |= on
+        before += [*to_tuple(one.down_revision, ()), *on]
+    return found

@@ -95,6 +95,14 @@ async def test_a_newer_branch_does_not_excuse_an_older_one(database, tmp_path):
     assert not await is_migrated(database, this)
 
 
+async def test_a_branch_that_another_depends_on_counts_as_present(database, tmp_path):
+    for release, count in {"this": 2, "next": 3}.items():
+        first = write_versions(tmp_path / release, count) / "1.py"
+        first.write_text(first.read_text().replace("depends_on = None", 'depends_on = "messaging_2"'))
+        await migrate(database.url, tmp_path / release)
+        assert await is_migrated(database, tmp_path / "this")
+
+
 async def test_a_service_does_not_start_on_an_older_schema(database, tmp_path):
     process = Process(
         delivery.service_of("payments", database.url, mail_folder=str(tmp_path), amqp_url="amqp://nobody/")
