@@ -3,15 +3,19 @@
 from fastapi import APIRouter
 
 from credentials.api.awards import router as awards_router
+from credentials.api.prospects import router as prospects_router
 from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
 from credentials.api.reviews import router as reviews_router
 from credentials.api.sharing import router as sharing_router
+from credentials.api.stacks import router as stacks_router
 from credentials.api.verification import router as verification_router
 
 routers: tuple[APIRouter, ...] = (
     records_router,
     awards_router,
+    prospects_router,
+    stacks_router,
     reviews_router,
     verification_router,
     public_router,

@@ -12,6 +12,7 @@ from credentials.commands import awards
 from credentials.domain.awards import Refusal
 from credentials.domain.credit import Credit
 from credentials.domain.options import Option
+from credentials.domain.prospects import place_of
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
@@ -23,7 +24,8 @@ State = Literal["claimed", "lapsed", "withdrawn", "refused", "conferred", "super
 
 
 class CountedCredit(View):
-    credit_id: UUID
+    credit_id: UUID | None = Field(description="Null for credit that is only supposed")
+    supposed: int | None = Field(default=None, description="The place of a supposed course in the request, from 0")
     subject: str = Field(examples=["Data Science"])
     credits: int = Field(examples=[15])
     mark: str | None = Field(description="Null for credit from elsewhere", examples=["68"])
@@ -106,7 +108,7 @@ async def list_award_options(session: Session, caller: CallerOf) -> AwardOptions
         on_hold=await queries.is_on_hold(session, caller.own_id),
         regulations=[version.version for version in record.versions(now)],
         levels=[
-            LevelView(level=level, options=[_option(option) for option in found])
+            LevelView(level=level, options=[option_view(option) for option in found])
             for level, found in record.options(now).items()
         ],
     )
@@ -184,7 +186,7 @@ async def _award(session: Session, award: tables.Award) -> AwardView:
     return AwardView(**fields, credit_ids=sorted(stands_on[award.award_id]), mean=_decimal(award.mean))
 
 
-def _option(option: Option) -> OptionView:
+def option_view(option: Option) -> OptionView:
     return OptionView(
         title=option.title,
         rule=option.rule,
@@ -201,8 +203,10 @@ def _option(option: Option) -> OptionView:
 
 
 def _counted(credit: Credit) -> CountedCredit:
+    supposed = place_of(credit.id)
     return CountedCredit(
-        credit_id=UUID(credit.id),
+        credit_id=None if supposed is not None else UUID(credit.id),
+        supposed=supposed,
         subject=credit.subject or "",
         credits=credit.credits,
         mark=None if credit.mark is None or credit.external else f"{credit.mark.normalize():f}",

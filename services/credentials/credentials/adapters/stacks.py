@@ -1,0 +1,149 @@
+"""Pictures of a learner's stack and of an award, as SVG: readable on a telephone, in the dark, on paper and aloud."""
+
+import textwrap
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+WIDTH = 360
+"""In user units; the picture scales with its surroundings."""
+MARGIN, BLOCK, GAP, LINE = 16, 24, 4, 18
+PER_ROW = (WIDTH - 2 * MARGIN + GAP) // (BLOCK + GAP)
+_COLOURS = 8
+_LINE_CELLS = 46
+_TITLE_CELLS = 30
+
+_environment = Environment(
+    loader=PackageLoader("credentials", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+
+
+@dataclass(frozen=True)
+class Pile:
+    """One subject's modules: passed, being studied, and those that would come next."""
+
+    subject: str
+    earned: int
+    studying: int = 0
+    next: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far one level is, in credits, and what is held at it."""
+
+    label: str
+    credits: int
+    counting: int
+    held: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Block:
+    x: int
+    y: int
+    kind: str
+
+
+@dataclass
+class _Row:
+    colour: int
+    name: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    blocks: list[_Block] = field(default_factory=list[_Block])
+
+
+def draw_stack(
+    piles: Sequence[Pile], steps: Sequence[Step], *, module_credits: int, next_words: Sequence[str]
+) -> bytes:
+    """What a learner holds by subject, how far each level is, and the next step in words."""
+    y = 64
+    rows: list[_Row] = []
+    for colour, pile in enumerate(piles):
+        row, y = _row(pile, colour % _COLOURS, y)
+        rows.append(row)
+    y += 8
+    bars: list[dict[str, object]] = []
+    for step in steps:
+        held = [(y + 38 + n * LINE, line) for n, line in enumerate(_wrap("; ".join(step.held), _LINE_CELLS))]
+        filled = round((WIDTH - 2 * MARGIN) * min(step.counting, step.credits) / step.credits)
+        bars.append({"y": y, "step": step, "filled": filled, "held": held})
+        y += 40 + LINE * len(held)
+    y += 8
+    lines: list[tuple[int, str]] = []
+    for words in next_words:
+        for line in _wrap(words, _LINE_CELLS):
+            lines.append((y + LINE, line))
+            y += LINE
+        y += 6
+    return _draw(
+        "stack.svg",
+        height=y + MARGIN,
+        rows=rows,
+        bars=bars,
+        lines=lines,
+        earned=module_credits * sum(pile.earned for pile in piles),
+        description=_described(piles, steps, module_credits, next_words),
+    )
+
+
+def draw_award(
+    title: str, *, level: str, modules: Mapping[str, int], module_credits: int, state: str, awarding_body: str
+) -> bytes:
+    """What an award is made of. Says no name, no mark and no number."""
+    titles = _wrap(title, _TITLE_CELLS)
+    y = 76 + 28 * len(titles)
+    largest_first = sorted(modules.items(), key=lambda item: (-item[1], item[0].casefold()))
+    rows: list[_Row] = []
+    for colour, (subject, count) in enumerate(largest_first):
+        row, y = _row(Pile(subject, count), colour % _COLOURS, y)
+        rows.append(row)
+    total = module_credits * sum(modules.values())
+    made_of = ", ".join(f"{count * module_credits} credits in {subject}" for subject, count in largest_first)
+    return _draw(
+        "award.svg",
+        height=y + 52,
+        rows=rows,
+        titles=[(72 + 28 * n, line) for n, line in enumerate(titles)],
+        title=title,
+        level=level,
+        total=total,
+        state=state,
+        awarding_body=awarding_body,
+        description=f"{title}, {state}: {total} credits, made of {made_of}. Awarded by {awarding_body}.",
+    )
+
+
+def _row(pile: Pile, colour: int, y: int) -> tuple[_Row, int]:
+    row = _Row(colour)
+    for line in _wrap(pile.subject, _LINE_CELLS):
+        row.name.append((y + 14, line))
+        y += LINE
+    kinds = ["earned"] * pile.earned + ["studying"] * pile.studying + ["next"] * pile.next
+    for n, kind in enumerate(kinds):
+        x = MARGIN + (n % PER_ROW) * (BLOCK + GAP)
+        row.blocks.append(_Block(x, y + 4 + (n // PER_ROW) * (BLOCK + GAP), kind))
+    return row, y + -(-len(kinds) // PER_ROW) * (BLOCK + GAP) + 14
+
+
+def _described(piles: Sequence[Pile], steps: Sequence[Step], module_credits: int, next_words: Sequence[str]) -> str:
+    said: list[str] = []
+    for pile in piles:
+        studying = f", {pile.studying * module_credits} being studied" if pile.studying else ""
+        if pile.earned or pile.studying:
+            said.append(f"{pile.subject}: {pile.earned * module_credits} credits{studying}")
+    said = said or ["No credit yet"]
+    said += [f"{step.label}: {min(step.counting, step.credits)} of {step.credits} credits" for step in steps]
+    said += [f"Held: {'; '.join(step.held)}" for step in steps if step.held]
+    return ". ".join([*said, *(words.rstrip(".") for words in next_words)]) + "."
+
+
+def _wrap(text: str, cells: int) -> list[str]:
+    """Lines that fit, counting the wide letters of East Asian scripts twice."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return textwrap.wrap(text, cells * len(text) // (len(text) + wide) if wide else cells)
+
+
+def _draw(template: str, **values: object) -> bytes:
+    return _environment.get_template(template).render(width=WIDTH, margin=MARGIN, block=BLOCK, **values).encode()

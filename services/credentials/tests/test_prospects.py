@@ -1,0 +1,152 @@
+"""Why not, what if, and the ways to a title, through the door."""
+
+import pytest
+
+from credentials import tables
+from shared.ids import new_id
+
+from .telling import DS, LAW, activated, course, credit, hear, hold_credit, named, reversed_payment, revoked
+from .test_courses import priced
+
+OUTLOOK, PLANS, WHAT_IF = "/v1/award-options/outlook", "/v1/award-options/plans", "/v1/award-options/what-if"
+PUBLIC = "/v1/award-forecasts"
+
+
+async def sell(session, **counts: int) -> None:
+    subjects = {"DS": DS, "MG": "Management", "LAW": LAW}
+    for prefix, count in counts.items():
+        for n in range(1, count + 1):
+            code = f"{prefix}{n:02}"
+            await hear(session, course(code, subjects[prefix]), priced(code))
+
+
+async def test_the_outlook_says_what_is_missing_and_what_comes_next(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=3)
+    await sell(session, DS=4, MG=1)
+    async with service.client("learner", id=learner) as client:
+        seen = (await client.get(OUTLOOK)).json()
+        one = (await client.get(OUTLOOK, params={"level": "pgcert", "title": f"PGCert in {DS}"})).json()
+    assert [level["missing"] for level in seen["levels"]] == [15, 75, 135]
+    pgcert = seen["levels"][0]
+    assert pgcert["words"] == "You have 45 of the 60 credits of a PGCert: 15 are missing."
+    assert pgcert["nearest"][0]["words"].startswith("15 more credits in ")
+    (level,) = one["levels"]
+    (near,) = level["nearest"]
+    assert near["missing"] == {DS: 15}
+    assert near["plan"]["price"] == {"amount_minor": 49500, "currency": "GBP"}
+    assert [bought["code"] for bought in near["plan"]["to_buy"]] == ["DS04"]
+
+
+async def test_the_outlook_gives_the_reason_of_each_credit_that_does_not_count(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    again = credit(learner, "DS01", DS, 55, credit_id=new_id(), submission_id=new_id())
+    lower = credit(learner, "LOW01", DS, level=6)
+    await hear(session, revoked(learner, "DS02"), course("LOW01", DS, level=6), again, lower)
+    async with service.client("learner", id=learner) as client:
+        seen = (await client.get(OUTLOOK)).json()
+        await hear(session, reversed_payment(learner))
+        held = (await client.get(OUTLOOK)).json()
+    reasons = {one["credit_id"]: one["reason"] for one in seen["excluded"]}
+    assert reasons == {
+        str(named("credit", learner, "DS02")): "revoked",
+        str(again.credit_id): "repeated",
+        str(lower.credit_id): "level",
+    }
+    assert (held["on_hold"], {one["reason"] for one in held["excluded"]}) == (
+        True,
+        {"revoked", "repeated", "level", "on_hold"},
+    )
+
+
+async def test_a_title_there_is_not_is_named(service, session, clock) -> None:
+    async with service.client("learner") as client:
+        answer = await client.get(OUTLOOK, params={"title": "PGCert in Alchemy"})
+        level = await client.get(OUTLOOK, params={"level": "doctorate"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_title")
+    assert (level.status_code, level.json()["code"]) == (422, "unknown_level")
+
+
+async def test_what_is_studied_counts_as_planned(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=2)
+    await sell(session, DS=4)
+    async with service.client("learner", id=learner) as client:
+        asked = {"level": "pgcert", "title": f"PGCert in {DS}"}
+        before = (await client.get(PLANS, params=asked)).json()["items"][0]["cheapest"]
+        await hear(session, activated(learner, "mc-regs-2026.2", code="DS03"))
+        after = (await client.get(PLANS, params=asked)).json()["items"][0]["cheapest"]
+    assert (before["price"]["amount_minor"], after["price"]["amount_minor"]) == (99000, 49500)
+    assert [one["code"] for one in after["studying"]] == ["DS03"]
+    assert (before["weeks_in_turn"], after["weeks_in_turn"], after["weeks_at_once"]) == (20, 20, 10)
+
+
+async def test_a14_a_master_s_degree_from_nothing_costs_594000_pence(service, session, clock) -> None:
+    await sell(session, DS=12)
+    async with service.client() as anyone:
+        asked = {"level": "masters", "subject": DS}
+        answer = await anyone.get(f"{PUBLIC}/plans", params=asked)
+        again = await anyone.get(f"{PUBLIC}/plans", params=asked, headers={"If-None-Match": answer.headers["etag"]})
+    (way,) = answer.json()["items"]
+    assert way["title"] == f"Master's degree in {DS}"
+    assert way["cheapest"]["price"] == {"amount_minor": 594000, "currency": "GBP"}
+    assert way["quickest"]["weeks_at_once"] == 10
+    assert again.status_code == 304
+
+
+async def test_courses_in_another_currency_are_planned_apart(service, session, clock) -> None:
+    await sell(session, DS=4)
+    await hear(session, course("EU01", DS), priced("EU01", 1, currency="EUR"))
+    async with service.client() as anyone:
+        pounds = (await anyone.get(f"{PUBLIC}/plans", params={"level": "pgcert"})).json()["items"]
+        euros = (await anyone.get(f"{PUBLIC}/plans", params={"currency": "EUR"})).json()["items"]
+    assert pounds[0]["cheapest"]["price"] == {"amount_minor": 198000, "currency": "GBP"}
+    assert euros == []
+
+
+async def test_what_these_courses_would_open(service, session, clock) -> None:
+    await sell(session, DS=3, MG=1)
+    courses = [{"course_id": str(named("course", code))} for code in ("DS01", "DS02", "DS03", "MG01")]
+    async with service.client() as anyone:
+        answer = (await anyone.post(PUBLIC, json={"courses": courses})).json()
+    assert [option["title"] for option in answer["levels"][0]["options"]] == [f"PGCert in {DS} with Management"]
+    assert "board" in answer["note"]
+
+
+async def test_what_if_adds_to_what_is_held_and_stores_nothing(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=3)
+    wish = {"courses": [{"subject": DS, "mark": "80"}]}
+    async with service.client("learner", id=learner) as client:
+        (option,) = (await client.post(WHAT_IF, json=wish)).json()["levels"][0]["options"]
+        assert (await client.get("/v1/award-options")).json()["levels"][0]["options"] == []
+    assert (option["title"], option["mean"]) == (f"PGCert in {DS}", "65")
+    assert [one["supposed"] for one in option["counted"]] == [0, None, None, None]
+    assert (await session.get(tables.Eligibility, learner)).titles == {}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"courses": []},
+        {"courses": [{}]},
+        {"courses": [{"subject": DS, "course_id": str(new_id())}]},
+        {"courses": [{"course_id": str(new_id()), "credits": 15}]},
+        {"courses": [{"subject": DS}] * 61},
+        {"courses": [{"subject": DS, "mark": "101"}]},
+        {"courses": [{"subject": "Law \x07"}]},
+        {"courses": [{"subject": DS, "credits": 0}]},
+    ],
+)
+async def test_nonsense_is_refused(service, session, clock, wish) -> None:
+    async with service.client() as anyone:
+        answer = await anyone.post(PUBLIC, json=wish)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_an_unknown_course_is_named(service, session, clock) -> None:
+    unknown = str(new_id())
+    async with service.client() as anyone:
+        answer = await anyone.post(PUBLIC, json={"courses": [{"course_id": unknown}]})
+    assert (answer.json()["code"], answer.json()["course_ids"]) == ("unknown_course", [unknown])
