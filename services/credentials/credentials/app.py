@@ -6,6 +6,7 @@ from credentials import api
 from credentials.access import ACCESS
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
+from credentials.adapters.pictures import Pictures
 from credentials.adapters.recent import Recent
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import SharedPages
@@ -34,6 +35,7 @@ def build(settings: Settings) -> Service:
         resources={
             Notary: notary,
             Pages: Pages(),
+            Pictures: Pictures(),
             Recent: Recent(settings.verification_page_seconds),
             Verifier: verifier,
             Sealer: Sealer(settings.wrapping_key_bytes()),

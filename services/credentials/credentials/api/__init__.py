@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from credentials.api.awards import router as awards_router
+from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
 from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
@@ -17,6 +18,7 @@ routers: tuple[APIRouter, ...] = (
     prospects_router,
     stacks_router,
     reviews_router,
+    pictures_router,  # before what has the same address but for the ending
     verification_router,
     public_router,
     sharing_router,
