@@ -70,7 +70,7 @@ class Place:
                     "provider_secrets": [self.secrets["provider callbacks"]],
                 }
             case "credentials":
-                return {"wrapping_key": self.secrets["credentials keys"]}
+                return {"wrapping_key": self.secrets["credentials keys"], "webhooks_reach_loopback": True}
             case "assessment":
                 return {"storage_url": (self.folder / "submissions").absolute().as_uri()}
             case _:

@@ -11,6 +11,7 @@ from credentials.adapters.recent import Recent
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import SharedPages
 from credentials.adapters.verification import Outside, Verifier
+from credentials.adapters.webhooks import Courier
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
@@ -33,6 +34,7 @@ def build(settings: Settings) -> Service:
         inbox=inbox,
         jobs=jobs,
         resources={
+            Courier: Courier(loopback=settings.webhooks_reach_loopback),
             Notary: notary,
             Pages: Pages(),
             Pictures: Pictures(),

@@ -1,16 +1,23 @@
 """Door 3: what we do when time passes."""
 
+import asyncio
 from uuid import UUID
 
 from credentials import queries
 from credentials.adapters.notary import Notary
-from credentials.commands import awards, issuing, letters, people
+from credentials.adapters.sealing import Sealer
+from credentials.adapters.webhooks import Courier
+from credentials.commands import awards, issuing, letters, people, webhooks
+from shared.crashes import crash_point
 from shared.jobs import Jobs, Work
+from shared.messaging import feed
+from shared.messaging.message import read
 from shared.registers import MOST_KEYS, PersonEntry, Registers
 
 jobs = Jobs()
 
 _BATCH = 200
+_WEBHOOKS_AT_ONCE = 20
 
 
 @jobs.every(2)
@@ -62,3 +69,36 @@ async def lapse_claims(work: Work) -> None:
         async with work.database.transaction() as session:
             if not await awards.lapse_claims(session):
                 return
+
+
+@jobs.every(1)
+async def tell_partners(work: Work) -> None:
+    """Webhooks are one more reader of our own event log: what is committed there is told, whatever happens between."""
+    while True:
+        async with work.database.transaction() as session:
+            position = await webhooks.position(session)
+        page = await feed.read_page(work.database, webhooks.TOLD_TYPES, position, limit=_BATCH)
+        if not page.bodies:
+            return
+        async with work.database.transaction() as session:
+            for body in page.bodies:
+                message = read(body.encode())
+                await webhooks.tell_partners(session, message.id, message.event)
+            await webhooks.move_on(session, page.cursor)
+
+
+@jobs.every(1)
+async def send_webhooks(work: Work) -> None:
+    """Nothing is held open while partners are asked."""
+    courier = work.resource(Courier)
+    while True:
+        async with work.database.transaction() as session:
+            parcels = await webhooks.take_due(session, work.resource(Sealer), limit=_WEBHOOKS_AT_ONCE)
+        if not parcels:
+            return
+        crash_point("webhooks_taken")
+        answers = await asyncio.gather(*(courier.post(one.url, one.headers, one.body) for one in parcels))
+        crash_point("webhooks_posted")
+        for parcel, answer in zip(parcels, answers, strict=True):
+            async with work.database.transaction() as session:
+                await webhooks.note_answer(session, parcel.delivery_id, answer)

@@ -30,6 +30,10 @@ class Settings(ServiceSettings):
     verification_reaches_loopback: bool = Field(
         default=False, description="For tests: issuers on this machine may be asked, also by http"
     )
+    webhooks_reach_loopback: bool = Field(
+        default=False,
+        description="Webhooks may go to this machine, by http and to any port: for tests and platforms on one machine",
+    )
 
     @field_validator("wrapping_key")
     @classmethod

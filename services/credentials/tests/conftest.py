@@ -14,6 +14,7 @@ def settings(url: str) -> Settings:
         public_url="https://badges.example.ac.uk",
         awarding_body="University of Example",
         wrapping_key=SecretStr(base64.b64encode(bytes(range(32))).decode()),
+        webhooks_reach_loopback=True,
     )
 
 

@@ -179,3 +179,12 @@ class ShareRevoked(Event, type="credentials.share.revoked.v1", subject="share_id
     learner_id: UUID
     client_id: str | None = None
     revoked_at: Instant
+
+
+class WebhookDisabled(Event, type="credentials.webhook.disabled.v1", subject="endpoint_id"):
+    """A partner's address failed for too long or said that it is gone; nothing is sent there until it is enabled."""
+
+    endpoint_id: UUID
+    client_id: str
+    reason_code: str
+    disabled_at: Instant

@@ -11,6 +11,7 @@ from credentials.api.reviews import router as reviews_router
 from credentials.api.sharing import router as sharing_router
 from credentials.api.stacks import router as stacks_router
 from credentials.api.verification import router as verification_router
+from credentials.api.webhooks import router as webhooks_router
 
 routers: tuple[APIRouter, ...] = (
     records_router,
@@ -22,6 +23,7 @@ routers: tuple[APIRouter, ...] = (
     verification_router,
     public_router,
     sharing_router,
+    webhooks_router,
 )
 
 __all__ = ["routers"]

@@ -15,6 +15,16 @@ from credentials.queries.issued import (
     revoked_places,
     unsigned_badges,
 )
+from credentials.queries.partners import (
+    Due,
+    attempts_of,
+    count_endpoints,
+    deliveries_of,
+    due_deliveries,
+    endpoints_of,
+    is_revoked,
+    live_secrets,
+)
 from credentials.queries.people import outdated_people
 from credentials.queries.records import Line, Record, allocations_of, awards_query, is_on_hold, pending_of, record_of
 from credentials.queries.sharing import (
@@ -31,19 +41,27 @@ from credentials.queries.sharing import (
 __all__ = [
     "READING",
     "CourseOnFile",
+    "Due",
     "Line",
     "Record",
     "achievement_of",
     "active_key",
     "allocations_of",
+    "attempts_of",
     "award_states",
     "awards_query",
     "badge_names",
     "badges_of",
+    "count_endpoints",
     "courses_by_id",
+    "deliveries_of",
+    "due_deliveries",
+    "endpoints_of",
     "is_on_hold",
+    "is_revoked",
     "latest_transcript",
     "live_badge_of_award",
+    "live_secrets",
     "live_shares_with_partners",
     "on_sale",
     "open_reviews",

@@ -1,0 +1,172 @@
+"""Webhooks: where a partner wants to be told, and what came of each message."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import Field, StringConstraints
+
+from credentials import queries, tables
+from credentials.adapters.sealing import Sealer
+from credentials.adapters.webhooks import Courier
+from credentials.api.sharing import partner_of
+from credentials.commands import webhooks
+from credentials.domain.webhooks import DeliveryState
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, resource
+
+router = Router(tags=["webhooks"])
+
+Sending = Annotated[Courier, resource(Courier)]
+Sealing = Annotated[Sealer, resource(Sealer)]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;:\x00-\x1f]+@[^@\s<>,;:\x00-\x1f]+$", max_length=254)]
+
+
+class NewEndpoint(Content):
+    url: str = Field(max_length=2048, description="A public https address", examples=["https://hooks.example.edu/mc"])
+    contact_email: Email = Field(
+        description="An address of your organisation: told when we stop trying", examples=["it@example.edu"]
+    )
+
+
+class EndpointView(View):
+    endpoint_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
+    url: str = Field(examples=["https://hooks.example.edu/mc"])
+    contact_email: str = Field(examples=["it@example.edu"])
+    created_at: Instant
+    failing_since: Instant | None = Field(description="Since when nothing has succeeded there")
+    disabled_at: Instant | None = Field(description="We stopped writing to it then; `enablement` starts again")
+    disabled_reason: str | None = Field(examples=["failing"])
+
+
+class EndpointSecret(View):
+    secret: str = Field(description="Shown this once", examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class RegisteredEndpoint(EndpointView, EndpointSecret):
+    """With the secret that signs what is sent there (Standard Webhooks)."""
+
+
+class Rotation(Content):
+    overlap_hours: int = Field(
+        default=24, ge=0, le=168, description="How long messages carry the old signature as well", examples=[24]
+    )
+
+
+class DeliveryView(View):
+    delivery_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
+    endpoint_id: UUID
+    type: str = Field(examples=["consent.withdrawn"])
+    payload: str = Field(description="The body, exactly as it is sent")
+    state: DeliveryState
+    tries: int = Field(description="Since it was ordered or replayed", examples=[1])
+    created_at: Instant
+    due_at: Instant = Field(description="When it is tried next, while pending")
+    settled_at: Instant | None
+
+
+class AttemptView(View):
+    attempted_at: Instant
+    milliseconds: int = Field(examples=[120])
+    status: int | None = Field(description="HTTP status; null where there was no answer", examples=[200])
+    response: str = Field(description="Its first 2,048 characters")
+    error: str | None = Field(description="Why it did not count", examples=["answered 503"])
+
+
+class DeliveryWithAttempts(DeliveryView):
+    attempts: Sequence[AttemptView]
+
+
+@router.post("/v1/webhook-endpoints", operation_id="register_webhook_endpoint", status_code=201)
+async def register_webhook_endpoint(
+    new: NewEndpoint, session: Session, caller: CallerOf, courier: Sending, sealer: Sealing
+) -> RegisteredEndpoint:
+    """Be told at this address. The reply holds a secret, so it is not kept for a repeat: it takes no Idempotency-Key,
+    and an endpoint registered twice by mistake is removed."""
+    endpoint, secret = await webhooks.register_endpoint(
+        session, partner_of(caller), new.url, new.contact_email, courier=courier, sealer=sealer
+    )
+    return RegisteredEndpoint(**EndpointView.model_validate(endpoint).model_dump(), secret=secret)
+
+
+@router.get("/v1/webhook-endpoints", operation_id="list_webhook_endpoints")
+async def list_webhook_endpoints(session: Session, caller: CallerOf, paging: Paging) -> Page[EndpointView]:
+    statement = queries.endpoints_of(partner_of(caller))
+    rows, cursor = await paginate(session, statement, paging, by=[tables.WebhookEndpoint.endpoint_id])
+    return Page(items=[EndpointView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.delete("/v1/webhook-endpoints/{endpoint_id}", operation_id="remove_webhook_endpoint", status_code=204)
+async def remove_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> Response:
+    """Nothing more is sent there."""
+    await webhooks.remove_endpoint(session, partner_of(caller), endpoint_id)
+    return Response(status_code=204)
+
+
+@router.post("/v1/webhook-endpoints/{endpoint_id}/secrets", operation_id="rotate_webhook_secret", status_code=201)
+async def rotate_webhook_secret(
+    endpoint_id: UUID, rotation: Rotation, session: Session, caller: CallerOf, sealer: Sealing
+) -> EndpointSecret:
+    """A new signing secret; messages carry both signatures until the overlap is over. No Idempotency-Key, as above."""
+    overlap = timedelta(hours=rotation.overlap_hours)
+    secret = await webhooks.rotate_secret(session, partner_of(caller), endpoint_id, overlap, sealer=sealer)
+    return EndpointSecret(secret=secret)
+
+
+@router.post(
+    "/v1/webhook-endpoints/{endpoint_id}/pings",
+    operation_id="ping_webhook_endpoint",
+    status_code=202,
+    dependencies=[Idempotent],
+)
+async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
+    """Have a `webhook.ping` sent there."""
+    return DeliveryView.model_validate(await webhooks.ping(session, partner_of(caller), endpoint_id))
+
+
+@router.post(
+    "/v1/webhook-endpoints/{endpoint_id}/enablement",
+    operation_id="enable_webhook_endpoint",
+    status_code=200,
+    dependencies=[Idempotent],
+)
+async def enable_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> EndpointView:
+    """Write to it again; what was held back meanwhile is sent."""
+    return EndpointView.model_validate(await webhooks.enable_endpoint(session, partner_of(caller), endpoint_id))
+
+
+@router.get("/v1/webhook-deliveries", operation_id="list_webhook_deliveries")
+async def list_webhook_deliveries(
+    session: Session,
+    caller: CallerOf,
+    paging: Paging,
+    endpoint_id: Annotated[UUID | None, Query()] = None,
+    state: Annotated[DeliveryState | None, Query()] = None,
+) -> Page[DeliveryView]:
+    """What was sent or is to be, newest first. Messages may arrive in any order, and more than once."""
+    statement = queries.deliveries_of(partner_of(caller), endpoint_id, state)
+    rows, cursor = await paginate(session, statement, paging, by=[tables.WebhookDelivery.delivery_id], descending=True)
+    return Page(items=[DeliveryView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/v1/webhook-deliveries/{delivery_id}", operation_id="read_webhook_delivery")
+async def read_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryWithAttempts:
+    """A message with every try."""
+    delivery = await webhooks.own_delivery(session, partner_of(caller), delivery_id)
+    attempts = await queries.attempts_of(session, delivery_id)
+    return DeliveryWithAttempts(
+        **DeliveryView.model_validate(delivery).model_dump(),
+        attempts=[AttemptView.model_validate(row) for row in attempts],
+    )
+
+
+@router.post(
+    "/v1/webhook-deliveries/{delivery_id}/replay",
+    operation_id="replay_webhook_delivery",
+    status_code=202,
+    dependencies=[Idempotent],
+)
+async def replay_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
+    """Have it sent again under the same id, with all its tries before it."""
+    return DeliveryView.model_validate(await webhooks.replay(session, partner_of(caller), delivery_id))

@@ -1,0 +1,333 @@
+"""Tell partners by webhook: order a delivery from each event that concerns them, send it, try again, give up."""
+
+import json
+import random
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.adapters.sealing import Sealer
+from credentials.adapters.webhooks import Courier, signatures
+from credentials.domain import sharing, webhooks
+from credentials.domain.webhooks import Answer, DeliveryState, Document
+from shared.database import Unknown, fetch, take_turns
+from shared.database import now as now_of
+from shared.events import Event
+from shared.events.credentials import (
+    AwardConferred,
+    AwardRescinded,
+    AwardRestored,
+    AwardSuperseded,
+    BadgeRevoked,
+    ShareRevoked,
+    WebhookDisabled,
+)
+from shared.ids import new_id
+from shared.mail import write_letter
+from shared.messaging import publish
+from shared.messaging.feed import START
+
+TOLD: Final = (
+    AwardConferred,
+    AwardRescinded,
+    AwardRestored,
+    AwardSuperseded,
+    BadgeRevoked,
+    ShareRevoked,
+)
+"""Our own events that partners may have to be told of."""
+
+TOLD_TYPES: Final = tuple(kind.type for kind in TOLD)
+
+_LOG = "events"
+_LEASE = timedelta(minutes=1)
+"""How long a delivery is one sender's; after that it must have died."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A delivery ready to be posted."""
+
+    delivery_id: UUID
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+# Where partners want to be told
+
+
+async def register_endpoint(
+    session: AsyncSession, client_id: str, url: str, contact_email: str, *, courier: Courier, sealer: Sealer
+) -> tuple[tables.WebhookEndpoint, str]:
+    """An address and its signing secret, which is told this once.
+
+    Raises WebhookAddressRefused, TooManyEndpoints, Unknown for a partner not known here yet.
+    """
+    await courier.check(url)  # a look-up of the name, bounded; rare enough to wait for with the request's key held
+    await take_turns(session, "webhook endpoints", client_id)
+    await fetch(session, tables.Partner, client_id)
+    if await queries.count_endpoints(session, client_id) >= webhooks.MOST_ENDPOINTS:
+        raise webhooks.TooManyEndpoints(f"a partner has {webhooks.MOST_ENDPOINTS} addresses at most")
+    endpoint = tables.WebhookEndpoint(
+        endpoint_id=new_id(), client_id=client_id, url=url, contact_email=contact_email, created_at=now_of(session)
+    )
+    session.add(endpoint)
+    await session.flush()
+    return endpoint, _new_secret(session, endpoint.endpoint_id, sealer)
+
+
+async def rotate_secret(
+    session: AsyncSession, client_id: str, endpoint_id: UUID, overlap: timedelta, *, sealer: Sealer
+) -> str:
+    """A new secret, told this once; the older ones sign beside it until the overlap is over.
+
+    Raises Unknown, EndpointRemoved, TooManySecrets.
+    """
+    endpoint = await own_endpoint(session, client_id, endpoint_id)
+    now = now_of(session)
+    live = await queries.live_secrets(session, endpoint.endpoint_id, now)
+    if len(live) >= webhooks.MOST_SECRETS:
+        raise webhooks.TooManySecrets(f"{webhooks.MOST_SECRETS} secrets live already; wait until one has ended")
+    for older in live:
+        older.expires_at = min(filter(None, (older.expires_at, now + overlap)))
+    return _new_secret(session, endpoint_id, sealer)
+
+
+async def remove_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> None:
+    """Nothing more is sent there. Raises Unknown; removing twice is removing once."""
+    endpoint = await _endpoint_of(session, client_id, endpoint_id)
+    endpoint.removed_at = endpoint.removed_at or now_of(session)
+
+
+async def enable_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
+    """Write to it again; what was held back meanwhile goes out now. Raises Unknown, EndpointRemoved."""
+    endpoint = await own_endpoint(session, client_id, endpoint_id)
+    endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
+    return endpoint
+
+
+async def ping(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookDelivery:
+    """A message to try the address and the signature with. Raises Unknown, EndpointRemoved."""
+    endpoint = await own_endpoint(session, client_id, endpoint_id)
+    delivery_id = await _order(session, endpoint, new_id(), "webhook.ping", now_of(session), {})
+    assert delivery_id is not None, "the event's id is new"
+    return await fetch(session, tables.WebhookDelivery, delivery_id)
+
+
+async def replay(session: AsyncSession, client_id: str, delivery_id: UUID) -> tables.WebhookDelivery:
+    """Send it once more from the start, under the same id. Raises Unknown, EndpointRemoved."""
+    delivery = await own_delivery(session, client_id, delivery_id)
+    await own_endpoint(session, client_id, delivery.endpoint_id)
+    await session.refresh(delivery, with_for_update=True)
+    delivery.state, delivery.settled_at = DeliveryState.PENDING, None
+    delivery.due_at, delivery.tries = now_of(session), 0
+    return delivery
+
+
+async def own_delivery(session: AsyncSession, client_id: str, delivery_id: UUID) -> tables.WebhookDelivery:
+    """Raises Unknown."""
+    delivery = await fetch(session, tables.WebhookDelivery, delivery_id)
+    endpoint = await fetch(session, tables.WebhookEndpoint, delivery.endpoint_id)
+    if endpoint.client_id != client_id:
+        raise Unknown(f"no delivery {delivery_id}")
+    return delivery
+
+
+async def own_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
+    """Raises Unknown, EndpointRemoved."""
+    endpoint = await _endpoint_of(session, client_id, endpoint_id)
+    if endpoint.removed_at is not None:
+        raise webhooks.EndpointRemoved("this address was removed; register it anew")
+    return endpoint
+
+
+async def _endpoint_of(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
+    endpoint = await session.get(tables.WebhookEndpoint, endpoint_id, with_for_update=True, populate_existing=True)
+    if endpoint is None or endpoint.client_id != client_id:
+        raise Unknown(f"no endpoint {endpoint_id}")
+    return endpoint
+
+
+def _new_secret(session: AsyncSession, endpoint_id: UUID, sealer: Sealer) -> str:
+    secret_id, secret = new_id(), secrets.token_bytes(32)
+    session.add(
+        tables.WebhookSecret(
+            secret_id=secret_id,
+            endpoint_id=endpoint_id,
+            wrapped=sealer.seal(secret, f"webhook secret {secret_id}"),
+            created_at=now_of(session),
+        )
+    )
+    return webhooks.shown_secret(secret)
+
+
+# What they are told
+
+
+async def tell_partners(session: AsyncSession, event_id: UUID, event: Event) -> None:
+    """Order the deliveries an event of ours calls for; a second time orders nothing."""
+    match event:
+        case ShareRevoked(client_id=str(client_id)):
+            data: Document = {"share_id": str(event.share_id)}
+            await _tell(session, [client_id], event_id, "consent.withdrawn", event.revoked_at, data)
+        case BadgeRevoked(credit_id=UUID() as credit_id):
+            if await queries.is_revoked(session, credit_id):
+                await _tell_of_credit(session, event_id, event.learner_id, credit_id, event.revoked_at)
+        case AwardConferred():
+            await _tell_of_award(session, event_id, event, "award.conferred", event.conferred_at)
+        case AwardSuperseded():
+            await _tell_of_award(session, event_id, event, "award.superseded", event.superseded_at)
+        case AwardRescinded():
+            await _tell_of_award(session, event_id, event, "award.rescinded", event.rescinded_at)
+        case AwardRestored():
+            await _tell_of_award(session, event_id, event, "award.restored", event.restored_at)
+        case _:
+            pass
+
+
+async def position(session: AsyncSession) -> str:
+    """How far our event log has been read."""
+    held = await session.get(tables.WebhookPosition, _LOG)
+    return START if held is None else held.cursor
+
+
+async def move_on(session: AsyncSession, cursor: str) -> None:
+    statement = insert(tables.WebhookPosition).values(name=_LOG, cursor=cursor)
+    await session.execute(
+        statement.on_conflict_do_update(index_elements=[tables.WebhookPosition.name], set_={"cursor": cursor})
+    )
+
+
+async def _tell_of_credit(
+    session: AsyncSession, event_id: UUID, learner_id: UUID, credit_id: UUID, at: datetime
+) -> None:
+    """Whoever has a live consent for it."""
+    holders: dict[str, list[str]] = {}
+    for share in await queries.live_shares_with_partners(session, learner_id, now_of(session)):
+        if share.client_id is not None and sharing.scope_of(share.scope).covers_credit(credit_id):
+            holders.setdefault(share.client_id, []).append(str(share.share_id))
+    for client_id, share_ids in holders.items():
+        data = {"credit_id": str(credit_id), "share_ids": share_ids}
+        await _tell(session, [client_id], event_id, "credit.revoked", at, data)
+
+
+async def _tell_of_award(
+    session: AsyncSession,
+    event_id: UUID,
+    event: AwardConferred | AwardSuperseded | AwardRescinded | AwardRestored,
+    type_: str,
+    at: datetime,
+) -> None:
+    for share in await queries.live_shares_with_partners(session, event.learner_id, now_of(session)):
+        if share.client_id is not None and sharing.scope_of(share.scope).covers_award(event.award_id):
+            data = {"award_id": str(event.award_id), "share_id": str(share.share_id)}
+            await _tell(session, [share.client_id], event_id, type_, at, data)
+
+
+async def _tell(
+    session: AsyncSession, client_ids: Iterable[str], event_id: UUID, type_: str, at: datetime, data: Document
+) -> None:
+    for client_id in client_ids:
+        for endpoint in (await session.scalars(queries.endpoints_of(client_id))).all():
+            await _order(session, endpoint, event_id, type_, at, data)
+
+
+async def _order(
+    session: AsyncSession, endpoint: tables.WebhookEndpoint, event_id: UUID, type_: str, at: datetime, data: Document
+) -> UUID | None:
+    now = now_of(session)
+    statement = insert(tables.WebhookDelivery).values(
+        delivery_id=new_id(),
+        endpoint_id=endpoint.endpoint_id,
+        event_id=event_id,
+        type=type_,
+        payload=json.dumps(webhooks.message(type_, at, data), separators=(",", ":")),
+        state=DeliveryState.PENDING,
+        created_at=now,
+        due_at=now,
+    )
+    return await session.scalar(statement.on_conflict_do_nothing().returning(tables.WebhookDelivery.delivery_id))
+
+
+# Sending
+
+
+async def take_due(session: AsyncSession, sealer: Sealer, limit: int) -> list[Parcel]:
+    """What is to be posted now, signed. Each is counted as tried before it is: a crash in between posts it again."""
+    now = now_of(session)
+    parcels: list[Parcel] = []
+    for due in await queries.due_deliveries(session, now, limit):
+        delivery = due.delivery
+        delivery.tries += 1
+        delivery.due_at = now + _LEASE
+        live = await queries.live_secrets(session, delivery.endpoint_id, now)
+        opened = [sealer.open(secret.wrapped, f"webhook secret {secret.secret_id}") for secret in live]
+        name = f"msg_{delivery.delivery_id.hex}"
+        headers = {
+            "webhook-id": name,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": signatures(opened, name, now, delivery.payload),
+        }
+        parcels.append(Parcel(delivery.delivery_id, due.url, headers, delivery.payload))
+    return parcels
+
+
+async def note_answer(session: AsyncSession, delivery_id: UUID, answer: Answer) -> None:
+    """Write down what came of a try: it was taken, is tried again later, or is given up."""
+    now = now_of(session)
+    delivery = await fetch(session, tables.WebhookDelivery, delivery_id, lock=True)
+    endpoint = await fetch(session, tables.WebhookEndpoint, delivery.endpoint_id, lock=True)
+    session.add(
+        tables.WebhookAttempt(
+            attempt_id=new_id(),
+            delivery_id=delivery_id,
+            attempted_at=now,
+            milliseconds=answer.milliseconds,
+            status=answer.status,
+            response=answer.response,
+            error=answer.error,
+        )
+    )
+    if answer.taken:
+        delivery.state, delivery.settled_at, endpoint.failing_since = DeliveryState.DELIVERED, now, None
+        return
+    failing_since = endpoint.failing_since = endpoint.failing_since or now
+    again = None if answer.gone else webhooks.next_try(delivery.tries, now, random.random())  # noqa: S311 - jitter
+    if again is not None:
+        delivery.due_at = again
+    else:
+        delivery.state, delivery.settled_at = DeliveryState.FAILED, now
+    reason = webhooks.disable_because(answer, given_up=again is None, failing_since=failing_since, now=now)
+    if reason is not None and endpoint.disabled_at is None:
+        await _disable(session, endpoint, reason, now)
+
+
+async def _disable(session: AsyncSession, endpoint: tables.WebhookEndpoint, reason: str, now: datetime) -> None:
+    endpoint.disabled_at, endpoint.disabled_reason = now, reason
+    publish(
+        session,
+        WebhookDisabled(
+            endpoint_id=endpoint.endpoint_id, client_id=endpoint.client_id, reason_code=reason, disabled_at=now
+        ),
+    )
+    await write_letter(
+        session,
+        kind="webhook_disabled",
+        about=f"{endpoint.endpoint_id} {now.isoformat()}",
+        to=endpoint.contact_email,
+        subject="Your webhook address no longer answers",
+        body=(
+            f"We could not deliver to {endpoint.url} and have stopped trying ({reason}).\n\n"
+            "What we have to tell you is kept. Once the address answers, enable the endpoint again\n"
+            f"(POST /v1/webhook-endpoints/{endpoint.endpoint_id}/enablement): what was held back is sent then,\n"
+            "and each failed delivery can be replayed.\n"
+        ),
+    )

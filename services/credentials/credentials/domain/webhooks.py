@@ -1,0 +1,97 @@
+"""What partners are told by webhook, and how long we try. Source: Standard Webhooks; rules §5."""
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from shared.errors import Conflict, Invalid
+
+Document = dict[str, Any]  # Any: JSON
+
+
+class WebhookAddressRefused(Invalid):
+    """A webhook goes to a public https address."""
+
+
+class TooManyEndpoints(Conflict):
+    """A partner has a few addresses at most; remove one first."""
+
+
+class TooManySecrets(Conflict):
+    """Too many secrets live at once; wait until an older one has ended."""
+
+
+class EndpointRemoved(Conflict):
+    """This address was removed; register it anew."""
+
+
+MOST_ENDPOINTS: Final = 5
+MOST_SECRETS: Final = 4
+RESPONSE_CHARACTERS: Final = 2048
+"""So much of an answer is kept."""
+
+RETRY_AFTER: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+)
+"""After the first try, the second, …: the schedule Standard Webhooks recommends, 75 hours in all."""
+
+JITTER: Final = 0.2
+"""By up to so much of it a wait is longer, so that a partner who comes back is not run over."""
+
+PATIENCE: Final = timedelta(hours=24)
+"""An address at which nothing succeeded for so long is disabled when a delivery is given up."""
+
+_GONE: Final = 410
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one try. `status` is None where there was no answer; `error` says why it did not count."""
+
+    status: int | None
+    response: str
+    error: str | None
+    milliseconds: int
+
+    @property
+    def taken(self) -> bool:
+        return self.error is None
+
+    @property
+    def gone(self) -> bool:
+        """The partner says that nobody listens there any more."""
+        return self.status == _GONE
+
+
+def next_try(tries: int, now: datetime, chance: float) -> datetime | None:
+    """When to try again after so many failed tries; None: never. `chance` is drawn from [0, 1)."""
+    if tries > len(RETRY_AFTER):
+        return None
+    return now + RETRY_AFTER[tries - 1] * (1 + JITTER * chance)
+
+
+def disable_because(answer: Answer, *, given_up: bool, failing_since: datetime, now: datetime) -> str | None:
+    """The reason code for which an address is no longer written to, if there is one."""
+    if answer.gone:
+        return "gone"
+    if given_up and now - failing_since >= PATIENCE:
+        return "failing"
+    return None
+
+
+def message(type_: str, at: datetime, data: Document) -> Document:
+    """The body, as Standard Webhooks lays it out. Ids and facts, never a person."""
+    return {"type": type_, "timestamp": at.isoformat().replace("+00:00", "Z"), "data": data}
+
+
+def shown_secret(secret: bytes) -> str:
+    """As Standard Webhooks writes it."""
+    return "whsec_" + base64.b64encode(secret).decode("ascii")

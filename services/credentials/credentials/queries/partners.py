@@ -1,0 +1,91 @@
+"""Partners' addresses, and what is to be sent there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.domain.webhooks import DeliveryState
+
+_AT_ONCE = 4
+"""Deliveries to one address in a batch: a slow partner does not keep the others waiting."""
+
+
+@dataclass(frozen=True)
+class Due:
+    delivery: tables.WebhookDelivery
+    url: str
+
+
+def endpoints_of(client_id: str) -> Select[tables.WebhookEndpoint]:
+    endpoint = tables.WebhookEndpoint
+    return select(endpoint).where(endpoint.client_id == client_id, endpoint.removed_at.is_(None))
+
+
+async def count_endpoints(session: AsyncSession, client_id: str) -> int:
+    return await session.scalar(select(func.count()).select_from(endpoints_of(client_id).subquery())) or 0
+
+
+async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) -> Sequence[tables.WebhookSecret]:
+    """Newest first."""
+    secret = tables.WebhookSecret
+    statement = select(secret).where(
+        secret.endpoint_id == endpoint_id, or_(secret.expires_at.is_(None), secret.expires_at > now)
+    )
+    return (await session.scalars(statement.order_by(secret.created_at.desc(), secret.secret_id.desc()))).all()
+
+
+def deliveries_of(client_id: str, endpoint_id: UUID | None, state: str | None) -> Select[tables.WebhookDelivery]:
+    delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
+    statement = (
+        select(delivery)
+        .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
+        .where(endpoint.client_id == client_id)
+    )
+    if endpoint_id is not None:
+        statement = statement.where(delivery.endpoint_id == endpoint_id)
+    if state is not None:
+        statement = statement.where(delivery.state == state)
+    return statement
+
+
+async def attempts_of(session: AsyncSession, delivery_id: UUID) -> Sequence[tables.WebhookAttempt]:
+    attempt = tables.WebhookAttempt
+    statement = select(attempt).where(attempt.delivery_id == delivery_id).order_by(attempt.attempt_id)
+    return (await session.scalars(statement)).all()
+
+
+async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> list[Due]:
+    """What is to be sent now, locked; a few for each address, and what another sender holds is left to it."""
+    delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
+    turn = func.row_number().over(partition_by=delivery.endpoint_id, order_by=(delivery.due_at, delivery.delivery_id))
+    waiting = (
+        select(delivery.delivery_id, turn.label("turn"))
+        .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
+        .where(
+            delivery.state == DeliveryState.PENDING,
+            delivery.due_at <= now,
+            endpoint.disabled_at.is_(None),
+            endpoint.removed_at.is_(None),
+        )
+        .subquery()
+    )
+    statement = (
+        select(delivery, endpoint.url)
+        .join(waiting, waiting.c.delivery_id == delivery.delivery_id)
+        .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
+        # Looked at once more with the lock: another sender may have taken it meanwhile.
+        .where(waiting.c.turn <= _AT_ONCE, delivery.state == DeliveryState.PENDING, delivery.due_at <= now)
+        .order_by(delivery.due_at, delivery.delivery_id)
+        .limit(limit)
+        .with_for_update(of=delivery, skip_locked=True)
+    )
+    return [Due(row[0], row[1]) for row in await session.execute(statement)]
+
+
+async def is_revoked(session: AsyncSession, credit_id: UUID) -> bool:
+    return await session.get(tables.Revocation, credit_id) is not None
