@@ -1,13 +1,17 @@
 """Door 3: what we do when time passes."""
 
 import asyncio
+import logging
+from datetime import timedelta
 from uuid import UUID
+
+from prometheus_client import Gauge
 
 from credentials import queries
 from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
-from credentials.commands import awards, issuing, letters, people, webhooks
+from credentials.commands import awards, issuing, keys, letters, people, status_lists, webhooks
 from shared.crashes import crash_point
 from shared.jobs import Jobs, Work
 from shared.messaging import feed
@@ -16,8 +20,13 @@ from shared.registers import MOST_KEYS, PersonEntry, Registers
 
 jobs = Jobs()
 
+log = logging.getLogger(__name__)
+
+badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
+
 _BATCH = 200
 _WEBHOOKS_AT_ONCE = 20
+_LONG_WAIT = timedelta(minutes=15)
 
 
 @jobs.every(2)
@@ -37,19 +46,54 @@ async def read_people(work: Work) -> None:
 
 @jobs.every(1)
 async def sign_badges(work: Work) -> None:
-    """Badges are signed apart from the ledger: in batches, and by the one part that can open the signing key."""
+    """Badges are signed apart from the ledger: in batches, and by the one part that can open the signing keys."""
+    notary = work.resource(Notary)
     while True:
         async with work.database.transaction() as session:
-            signed = await issuing.sign_waiting_badges(session, work.resource(Notary), work.now(), limit=_BATCH)
-        if signed < _BATCH:
+            waiting = await queries.due_badges(session, _BATCH)
+            signers = await keys.signers(session, notary) if waiting else None
+        if signers is None:
             return
+        signed = await asyncio.to_thread(issuing.sign_badges, waiting, notary, signers, work.now())
+        async with work.database.transaction() as session:
+            await issuing.store_badges(session, signed, notary, signers, work.now())
+
+
+@jobs.every(10)
+async def sign_anew(work: Work) -> None:
+    """After a key was struck out: have everything signed anew that still carries its signature."""
+    more = True
+    while more:
+        async with work.database.transaction() as session:
+            more = await keys.order_signing_anew(session, work.resource(Notary)) > 0
 
 
 @jobs.every(15)
 async def publish_status_lists(work: Work) -> None:
     """A revocation is visible within a minute: this often, and lists are cached for half a minute."""
+    notary, now = work.resource(Notary), work.now()
     async with work.database.transaction() as session:
-        await issuing.publish_status_lists(session, work.resource(Notary), work.now())
+        outdated = await status_lists.outdated_lists(session, notary, now)
+        signers = await keys.signers(session, notary) if outdated else None
+    if signers is None:
+        return
+    signed = await asyncio.to_thread(status_lists.sign_lists, outdated, notary, signers.proof, now)
+    async with work.database.transaction() as session:
+        await status_lists.publish_lists(session, signed, now)
+
+
+@jobs.every(60)
+async def watch_waiting_badges(work: Work) -> None:
+    """A badge waits for its course and its holder to be known here: a moment, or else somebody should look."""
+    async with work.database.transaction() as session:
+        waiting = await queries.waiting_badges(session)
+    badges_waiting.labels("course").set(waiting.for_course)
+    badges_waiting.labels("holder").set(waiting.for_holder)
+    if waiting.since is not None and work.now() - waiting.since > _LONG_WAIT:
+        log.warning(
+            "badges wait to be signed",
+            extra={"for_course": waiting.for_course, "for_holder": waiting.for_holder, "since": waiting.since},
+        )
 
 
 @jobs.every(2)

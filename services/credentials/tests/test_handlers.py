@@ -31,6 +31,7 @@ from .telling import (
     let_time_work,
     named,
     passed,
+    registered,
     renamed,
     revoked,
     voided,
@@ -67,6 +68,7 @@ async def test_any_order_ends_in_the_same_state(service, session, clock) -> None
         learner = new_id()
         code = f"C{learner.hex}"
         facts = [course(code, DS), passed(learner, code), credit(learner, code, DS), revoked(learner, code)]
+        await hear(session, registered(learner))
         await hear(session, *(facts[n] for n in order))
         await let_time_work(service)
         badge = (await session.scalars(select(tables.Badge).where(tables.Badge.learner_id == learner))).one_or_none()
@@ -90,13 +92,24 @@ async def test_any_order_ends_in_the_same_state(service, session, clock) -> None
 
 async def test_a_badge_waits_for_the_course_it_recognises(service, session, clock) -> None:
     learner = new_id()
-    await hear(session, credit(learner, "LATE01", DS))
+    await hear(session, registered(learner), credit(learner, "LATE01", DS))
     await let_time_work(service)
     assert await of_kind(session, BadgeIssued) == []
     await hear(session, course("LATE01", DS))
     await let_time_work(service)
     (issued,) = await of_kind(session, BadgeIssued)
     assert issued.course_id == named("course", "LATE01")
+
+
+async def test_a_badge_waits_for_its_holder_to_be_known(service, session, clock) -> None:
+    learner = new_id()
+    await hear(session, course("LATE02", DS), credit(learner, "LATE02", DS))
+    await let_time_work(service)
+    assert await of_kind(session, BadgeIssued) == []
+    await hear(session, registered(learner))
+    await let_time_work(service)
+    (issued,) = await of_kind(session, BadgeIssued)
+    assert issued.learner_id == learner
 
 
 async def test_a_revoked_credit_revokes_its_badge_and_puts_the_award_under_review(service, session, clock) -> None:

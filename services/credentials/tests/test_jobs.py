@@ -1,20 +1,23 @@
 """What the clock does: signs, publishes, lets reservations lapse."""
 
+from datetime import datetime
+
 import orjson
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
-from credentials import tables
+from credentials import jobs, tables
 from credentials.adapters.keys import WrappingKeyError
 from credentials.adapters.notary import Notary
-from credentials.commands import awards, issuing
+from credentials.commands import awards
+from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists
 from credentials.domain.awards import ClaimLapsed
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
 from shared.testing import published
 
-from .telling import hear, hold_credit, let_time_work, named, revoked
+from .telling import hear, hold_credit, let_time_work, named, revoked, work_of
 
 TITLE = "PGCert in Data Science"
 
@@ -67,28 +70,37 @@ async def test_the_database_itself_allots_a_credit_once_a_level(service, session
     await session.rollback()
 
 
+async def publish(service) -> datetime | None:
+    """One round of the job; when the first list was signed."""
+    await jobs.publish_status_lists(work_of(service))
+    async with service.process.database.transaction() as session:
+        return (await session.get(tables.StatusList, 1, populate_existing=True)).signed_at
+
+
 async def test_a_list_is_signed_only_when_it_must_be(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=2)
-    notary = service.service.resources[Notary]
-    assert await issuing.publish_status_lists(session, notary, clock()) == [1]
-    assert await issuing.publish_status_lists(session, notary, clock()) == []
+    first = await publish(service)
+    clock.advance(seconds=15)
+    assert await publish(service) == first
     await hear(session, revoked(learner, "DS02"))
-    assert await issuing.publish_status_lists(session, notary, clock()) == [1]
+    assert await publish(service) == clock()
     badge = (
         await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "DS02")))
     ).one()
-    document = orjson.loads((await session.get(tables.StatusList, 1)).document)
+    document = orjson.loads((await session.get(tables.StatusList, 1, populate_existing=True)).document)
     assert status_lists.is_set(document["credentialSubject"]["encodedList"], badge.list_index)
-    clock.advance(hours=24)
-    assert await issuing.publish_status_lists(session, notary, clock()) == [1]
+    clock.advance(hours=23)
+    assert await publish(service) < clock()
+    clock.advance(hours=1)
+    assert await publish(service) == clock()
 
 
 async def test_a_half_full_list_gives_way_to_the_next(service, session, clock, monkeypatch) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=2)
     monkeypatch.setattr(status_lists, "LENGTH", 4)
-    await issuing._open_next_list(session)
+    await open_next_list(session)
     await hold_credit(session, learner, MG=1)
     badge = (
         await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "MG01")))
@@ -108,9 +120,10 @@ async def test_the_private_key_is_not_in_the_database_in_clear(service, session,
     learner = new_id()
     await hold_credit(session, learner, DS=1)
     await let_time_work(service)
-    key = (await session.scalars(select(tables.SigningKey))).one()
-    with pytest.raises(WrappingKeyError):
-        Notary("https://badges.example.ac.uk", "Somebody else", bytes(32)).signer(
-            key.verification_method, key.wrapped_key
-        )
-    assert await session.scalar(text("select octet_length(wrapped_key) from signing_keys")) == 12 + 32 + 16
+    stranger = Notary("https://badges.example.ac.uk", "Somebody else", bytes(32))
+    keys = (await session.scalars(select(tables.SigningKey))).all()
+    assert sorted(key.suite for key in keys) == ["ES256", "eddsa-rdfc-2022"]
+    for key in keys:
+        with pytest.raises(WrappingKeyError):
+            stranger.signer(key.verification_method, key.wrapped_key, key.suite)
+        assert len(key.wrapped_key) >= 12 + 32 + 16

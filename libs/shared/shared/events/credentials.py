@@ -23,6 +23,20 @@ class BadgeRevoked(Event, type="credentials.badge.revoked.v1", subject="badge_id
     revoked_at: Instant
 
 
+class BadgeSuperseded(Event, type="credentials.badge.superseded.v1", subject="badge_id"):
+    """A newer version of the same badge took its place; earlier copies no longer verify.
+
+    reason_code: correction (something it says changed), compromise (a signing key was struck out).
+    """
+
+    badge_id: UUID
+    learner_id: UUID
+    reason_code: str
+    valid_from: Instant
+    """Of the newer version."""
+    superseded_at: Instant
+
+
 class TranscriptIssued(Event, type="credentials.transcript.issued.v1", subject="transcript_id"):
     transcript_id: UUID
     learner_id: UUID

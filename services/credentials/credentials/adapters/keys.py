@@ -5,15 +5,31 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from credentials.domain.keys import Suite
 
 _NONCE = 12
 _WRAPPING_KEY = 32
+_COORDINATE = 32
 
 
 class Signer(Protocol):
-    """Holds one key. A key in a vault or a hardware module signs behind the same three members."""
+    """Holds one key. A key in a vault or a hardware module signs behind the same three members.
+
+    `sign` may take its time and ask elsewhere: it is called outside transactions and off the event loop.
+    """
 
     @property
     def alg(self) -> str: ...
@@ -21,7 +37,9 @@ class Signer(Protocol):
     @property
     def verification_method(self) -> str: ...
 
-    def sign(self, data: bytes) -> bytes: ...
+    def sign(self, data: bytes) -> bytes:
+        """64 bytes: an Ed25519 signature, or r and s of an ECDSA one over SHA-256."""
+        ...
 
 
 class WrappingKeyError(Exception):
@@ -30,16 +48,17 @@ class WrappingKeyError(Exception):
 
 @dataclass(frozen=True)
 class NewKey:
-    """A fresh Ed25519 key: its public half, and its private half wrapped."""
+    """A fresh key: its public half, and its private half wrapped."""
 
     public: bytes
+    """Ed25519: 32 bytes. P-256: the point uncompressed, 65 bytes."""
     wrapped: bytes
 
 
 class LocalSigner:
     """An Ed25519 key in this process's memory."""
 
-    alg = "Ed25519"
+    alg = "EdDSA"
 
     def __init__(self, key: Ed25519PrivateKey, verification_method: str) -> None:
         self._key = key
@@ -49,24 +68,52 @@ class LocalSigner:
         return self._key.sign(data)
 
 
-def new_key(wrapping_key: bytes, verification_method: str) -> NewKey:
+class LocalEcdsaSigner:
+    """A P-256 key in this process's memory."""
+
+    alg = "ES256"
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, verification_method: str) -> None:
+        self._key = key
+        self.verification_method = verification_method
+
+    def sign(self, data: bytes) -> bytes:
+        r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
+
+
+def new_key(wrapping_key: bytes, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022) -> NewKey:
     """AES-256-GCM, bound to the name of the key: a wrapped key cannot be passed off as another."""
-    key = Ed25519PrivateKey.generate()
+    if suite == Suite.EDDSA_RDFC_2022:
+        key = Ed25519PrivateKey.generate()
+        public, private = key.public_key().public_bytes_raw(), key.private_bytes_raw()
+    else:
+        point = ec.generate_private_key(ec.SECP256R1())
+        public = point.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        private = point.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     nonce = os.urandom(_NONCE)
-    wrapped = nonce + _cipher(wrapping_key).encrypt(nonce, key.private_bytes_raw(), verification_method.encode())
-    return NewKey(key.public_key().public_bytes_raw(), wrapped)
+    wrapped = nonce + _cipher(wrapping_key).encrypt(nonce, private, verification_method.encode())
+    return NewKey(public, wrapped)
 
 
-def unwrap(wrapped: bytes, wrapping_key: bytes, verification_method: str) -> LocalSigner:
+def unwrap(
+    wrapped: bytes, wrapping_key: bytes, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022
+) -> Signer:
     """Raises WrappingKeyError."""
     try:
         raw = _cipher(wrapping_key).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], verification_method.encode())
     except InvalidTag:
         raise WrappingKeyError(f"the wrapping key does not open {verification_method}") from None
-    return LocalSigner(Ed25519PrivateKey.from_private_bytes(raw), verification_method)
+    if suite == Suite.EDDSA_RDFC_2022:
+        return LocalSigner(Ed25519PrivateKey.from_private_bytes(raw), verification_method)
+    key = load_der_private_key(raw, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise WrappingKeyError(f"{verification_method} is no elliptic curve key")
+    return LocalEcdsaSigner(key, verification_method)
 
 
 def signed_by(public_key: bytes, signature: bytes, data: bytes) -> bool:
+    """Whether it is the Ed25519 signature of that key."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, data)
     except (InvalidSignature, ValueError):

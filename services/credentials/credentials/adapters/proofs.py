@@ -42,7 +42,11 @@ def attach(document: Mapping[str, Any], options: Document, signature: bytes) -> 
 
 
 def digest(canonical_options: str, canonical_document: str) -> bytes:
-    return sha256(canonical_options.encode()).digest() + sha256(canonical_document.encode()).digest()
+    return hashed(canonical_options) + hashed(canonical_document)
+
+
+def hashed(canonical: str) -> bytes:
+    return sha256(canonical.encode()).digest()
 
 
 def holds(document: Mapping[str, Any], proof: Mapping[str, Any], multikey: str) -> bool:  # Any: JSON

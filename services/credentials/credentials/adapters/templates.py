@@ -19,7 +19,7 @@ from pyld import nquads
 
 from credentials.adapters.json_ld import canonicalise, dataset_of
 from credentials.adapters.keys import Signer
-from credentials.adapters.proofs import Document, attach, digest, proof_options
+from credentials.adapters.proofs import Document, attach, hashed, proof_options
 from credentials.domain.badges import NotSignable, instant, iri, text
 
 Values = Mapping[str, str]
@@ -27,6 +27,7 @@ Build = Callable[[Values], Document]
 
 _serialise = cast("Callable[[Mapping[str, Any]], str]", nquads.serialize_nquad)  # PyLD has no stubs
 _SAMPLE = 1024
+_PLAIN = re.compile(r'[^\x00-\x1f\x7f"\\]*')
 _NODE = re.compile("\0_:[A-Za-z0-9]+\0")
 
 
@@ -137,7 +138,7 @@ class Template:
             if slot in self._iri_slots:
                 filled[slot] = iri(value)
             else:
-                filled[slot] = _literal(text(value))
+                filled[slot] = value if _PLAIN.fullmatch(value) else _literal(text(value))
         if self._iri_slots & self._literal_slots:
             raise NotSignable("a value cannot be both an address and a text")
         return filled
@@ -158,12 +159,14 @@ class Press:
             },
             ("created",),
         )
+        self._created = ("", b"")
 
     def sign(self, values: Values, now: datetime) -> Document:
         """The signed badge. Raises TemplateError, NotSignable."""
         created = instant(now)
-        canonical_options = self._options.canonical({"created": created})
-        signature = self._signer.sign(digest(canonical_options, self._document.canonical(values)))
+        if created != self._created[0]:  # a batch is signed at one instant
+            self._created = (created, hashed(self._options.canonical({"created": created})))
+        signature = self._signer.sign(self._created[1] + hashed(self._document.canonical(values)))
         return attach(self._build(values), proof_options(self._signer.verification_method, created), signature)
 
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from credentials.api.awards import router as awards_router
+from credentials.api.keys import router as keys_router
 from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
 from credentials.api.public import router as public_router
@@ -21,6 +22,7 @@ routers: tuple[APIRouter, ...] = (
     reviews_router,
     pictures_router,  # before what has the same address but for the ending
     verification_router,
+    keys_router,  # before the badges: its key set has an address among theirs
     public_router,
     sharing_router,
     webhooks_router,

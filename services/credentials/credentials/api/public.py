@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from fastapi import Path, Request, Response
+from fastapi import Header, Path, Request, Response
 
 from credentials import queries, tables
 from credentials.api.records import Issuing
@@ -17,13 +17,59 @@ router = Router()
 
 CREDENTIAL = "application/vc+ld+json"
 JSON: dict[str, Any] = {"content": {"application/json": {}}, "description": "JSON"}  # Any: OpenAPI
+TOKEN: dict[str, Any] = {"content": {"text/plain": {}}, "description": "A compact JSON Web Token"}  # Any: OpenAPI
+EITHER: dict[str, Any] = {"content": {CREDENTIAL: {}, "text/plain": {}}, "description": "The badge"}  # Any: OpenAPI
+_TOKENS = ("text/plain", "application/jwt", "application/vc+jwt")
+_DOCUMENTS = (CREDENTIAL, "application/vc", "application/ld+json", "application/json", "*/*")
 
 
-@router.get("/credentials/{badge_id}", operation_id="read_credential", response_class=Response, responses={200: JSON})
-async def read_credential(badge_id: UUID, request: Request, session: Session) -> Response:
-    """The signed Open Badge, as it was issued."""
+@router.get(
+    "/credentials/{badge_id}/refresh",
+    operation_id="refresh_credential",
+    response_class=Response,
+    responses={200: JSON},
+)
+async def refresh_credential(badge_id: UUID, request: Request, session: Session) -> Response:
+    """The newest version of a badge: for wallets and verifiers that hold an older one (1EdTechCredentialRefresh)."""
+    return _document(request, await fetch(session, tables.Badge, badge_id), max_age_seconds=0)
+
+
+@router.get(
+    "/credentials/{badge_id}/refresh.jwt",
+    operation_id="refresh_credential_token",
+    response_class=Response,
+    responses={200: TOKEN},
+)
+async def refresh_credential_token(badge_id: UUID, request: Request, session: Session) -> Response:
+    """The newest version of a badge as a JSON Web Token."""
+    return _token(request, await fetch(session, tables.Badge, badge_id), max_age_seconds=0)
+
+
+@router.get(
+    "/credentials/{badge_id}.jwt",
+    operation_id="read_credential_token",
+    response_class=Response,
+    responses={200: TOKEN},
+)
+async def read_credential_token(badge_id: UUID, request: Request, session: Session) -> Response:
+    """The Open Badge as a JSON Web Token (VC-JWT, ES256)."""
+    return _token(request, await fetch(session, tables.Badge, badge_id))
+
+
+@router.get("/credentials/{badge_id}", operation_id="read_credential", response_class=Response, responses={200: EITHER})
+async def read_credential(
+    badge_id: UUID,
+    request: Request,
+    session: Session,
+    accept: Annotated[str, Header(description="`text/plain` or `application/jwt` for a JSON Web Token")] = "*/*",
+) -> Response:
+    """The signed Open Badge in its present version: JSON with an embedded proof, or a JSON Web Token."""
     badge = await fetch(session, tables.Badge, badge_id)
-    return conditional(request, orjson.dumps(_issued(badge)), media_type=CREDENTIAL)
+    asked = (part.partition(";")[0].strip() for part in accept.split(","))
+    preferred = next((kind for kind in asked if kind in {*_TOKENS, *_DOCUMENTS}), CREDENTIAL)
+    response = _token(request, badge) if preferred in _TOKENS else _document(request, badge)
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 @router.get(
@@ -55,7 +101,14 @@ async def read_did_document(request: Request, session: Session, notary: Issuing)
     return conditional(request, await own_did_document(session, notary), media_type="application/did+ld+json")
 
 
-def _issued(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
+def _document(request: Request, badge: tables.Badge, *, max_age_seconds: int = 60) -> Response:
     if badge.document is None:
         raise Unknown("this badge is not signed yet")
-    return badge.document
+    body = orjson.dumps(badge.document)
+    return conditional(request, body, max_age_seconds=max_age_seconds, media_type=CREDENTIAL)
+
+
+def _token(request: Request, badge: tables.Badge, *, max_age_seconds: int = 60) -> Response:
+    if badge.token is None:
+        raise Unknown("this badge is not signed as a token")
+    return conditional(request, badge.token.encode(), max_age_seconds=max_age_seconds, media_type="text/plain")

@@ -1,20 +1,22 @@
-"""Badges, their places in the status lists, and the keys they are signed with."""
+"""Badges: ordered with a place in a status list, signed by a job, corrected, revoked."""
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-import orjson
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.keys import Signer
-from credentials.adapters.notary import Notary, Place
+from credentials.adapters.notary import Document, Notary, Place
+from credentials.commands import keys
 from credentials.domain import badges, status_lists
-from shared.database import take_turns
-from shared.events.credentials import BadgeIssued, BadgeRevoked
+from credentials.domain.badges import Due
+from credentials.queries import DueBadge
+from shared.events.credentials import BadgeIssued, BadgeRevoked, BadgeSuperseded
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -40,29 +42,57 @@ async def order_badge(
     credit_id: UUID | None = None,
     award_id: UUID | None = None,
 ) -> UUID:
-    """A badge to be signed, with its place in the newest status list, drawn at random so that it tells nothing."""
+    """A badge to be signed, with its place in the newest status list."""
     await session.flush()
-    newest_list = select(func.max(tables.StatusList.number)).scalar_subquery()
-    for _ in range(_DRAWS):
-        badge_id = await session.scalar(
-            insert(tables.Badge)
-            .values(
-                badge_id=new_id(),
-                learner_id=learner_id,
-                achievement_id=achievement_id,
-                credit_id=credit_id,
-                award_id=award_id,
-                subject=f"urn:uuid:{uuid4()}",
-                list_number=newest_list,
-                list_index=secrets.randbelow(status_lists.LENGTH),
-                awarded_at=awarded_at,
-            )
-            .on_conflict_do_nothing(constraint="uq_badges_list_number_list_index")
-            .returning(tables.Badge.badge_id)
+    badge_id = new_id()
+    place = await _draw_place(session, badge_id, version=1)
+    session.add(
+        tables.Badge(
+            badge_id=badge_id,
+            learner_id=learner_id,
+            achievement_id=achievement_id,
+            credit_id=credit_id,
+            award_id=award_id,
+            subject=f"urn:uuid:{uuid4()}",
+            list_number=place.list_number,
+            list_index=place.index,
+            version=1,
+            due=Due.ISSUE,
+            awarded_at=awarded_at,
         )
-        if badge_id is not None:
-            return badge_id
-    raise RuntimeError("the newest status list is full: the job that opens the next one is not running")
+    )
+    await session.flush()
+    return badge_id
+
+
+async def correct_badge(session: AsyncSession, badge: tables.Badge) -> None:
+    """Have it signed anew because something it says is different now: same id, newer `validFrom`, another place.
+
+    The old version is revoked when the new one is there. A badge that was not signed yet says what is right anyway;
+    a revoked one stays as it was.
+    """
+    if badge.document is None or badge.revoked_at is not None:
+        return
+    place = await _draw_place(session, badge.badge_id, version=badge.version + 1)
+    badge.version, badge.list_number, badge.list_index = badge.version + 1, place.list_number, place.index
+    if badge.due is None:
+        badge.due = Due.CORRECTION
+
+
+async def correct_badges_of(session: AsyncSession, learner_id: UUID) -> None:
+    """All of somebody's, since their address changed."""
+    for badge in await queries.badges_of(session, learner_id):
+        await correct_badge(session, badge)
+
+
+async def erase_holder(session: AsyncSession, learner_id: UUID) -> None:
+    """Have somebody's badges signed without the hash of their address. Copies that are out there stand."""
+    badge = tables.Badge
+    await session.execute(
+        update(badge)
+        .where(badge.learner_id == learner_id, badge.document.is_not(None), badge.due.is_(None))
+        .values(due=Due.ERASURE)
+    )
 
 
 def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, now: datetime) -> None:
@@ -80,22 +110,87 @@ def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, n
     )
 
 
-async def sign_waiting_badges(session: AsyncSession, notary: Notary, now: datetime, *, limit: int) -> int:
-    """Sign what waits, oldest first; how many that were."""
-    waiting = await queries.unsigned_badges(session, limit)
-    if not waiting:
-        return 0
-    signer = await _signer(session, notary, now)
-    for badge, row in waiting:
-        badge.document = notary.sign_badge(
-            queries.achievement_of(row, notary.achievement_url(row.achievement_id)),
-            signer,
-            badge_id=badge.badge_id,
-            subject=badge.subject,
-            place=Place(badge.list_number, badge.list_index),
-            awarded_at=badge.awarded_at,
-            now=now,
+@dataclass(frozen=True)
+class SignedBadge:
+    """A version of a badge as it was signed, not stored yet."""
+
+    badge_id: UUID
+    version: int
+    due: str
+    document: Document
+    token: str
+    valid_from: datetime
+
+
+def sign_badges(waiting: Sequence[DueBadge], notary: Notary, signers: keys.Signers, now: datetime) -> list[SignedBadge]:
+    """Outside any transaction, off the event loop: signing computes, and may ask a vault."""
+    return [_sign(one, notary, signers, now) for one in waiting]
+
+
+def _sign(one: DueBadge, notary: Notary, signers: keys.Signers, now: datetime) -> SignedBadge:
+    badge, row = one.badge, one.achievement
+    before = badge.signed_at or badge.issued_at
+    # The newer of two versions is told by whole seconds.
+    valid_from = now if before is None else max(now, before + timedelta(seconds=1))
+    document = notary.sign_badge(
+        queries.achievement_of(row, notary.achievement_url(row.achievement_id)),
+        signers.proof,
+        badge_id=badge.badge_id,
+        subject=badge.subject,
+        place=Place(badge.list_number, badge.list_index),
+        awarded_at=badge.awarded_at,
+        now=valid_from,
+        email=one.email,
+    )
+    token = notary.badge_token(document, signers.token)
+    return SignedBadge(badge.badge_id, badge.version, str(badge.due), document, token, valid_from)
+
+
+async def store_badges(
+    session: AsyncSession, signed: Sequence[SignedBadge], notary: Notary, signers: keys.Signers, now: datetime
+) -> None:
+    """Put the new versions in the place of the old ones, unless a badge was changed or revoked meanwhile."""
+    statement = select(tables.Badge).where(tables.Badge.badge_id.in_([one.badge_id for one in signed]))
+    rows = await session.scalars(statement.with_for_update().execution_options(populate_existing=True))
+    badges_by_id = {badge.badge_id: badge for badge in rows}
+    courses = await queries.courses_of_badges(session, list(badges_by_id))
+    made: list[keys.Signed] = []
+    for one in signed:
+        badge = badges_by_id[one.badge_id]
+        made += [
+            keys.Signed.document(one.document),
+            keys.Signed.token(one.document["id"], one.token, signers.token),
+        ]
+        if badge.version != one.version or badge.due != one.due:
+            continue
+        if badge.revoked_at is not None and badge.due != Due.COMPROMISE:
+            continue
+        badge.document, badge.token, badge.due, badge.signed_at = one.document, one.token, None, one.valid_from
+        badge.signed_with = signers.proof.verification_method
+        badge.token_signed_with = signers.token.verification_method
+        _announce(session, badge, one, courses.get(badge.badge_id), notary, now)
+    await keys.log_signatures(session, made, now)
+    place = tables.BadgePlace
+    newer = exists().where(tables.Badge.badge_id == place.badge_id, tables.Badge.version > place.version)
+    await session.flush()
+    await session.execute(
+        update(place)
+        .where(
+            place.badge_id.in_([one.badge_id for one in signed if one.version > 1]), place.retired_at.is_(None), newer
         )
+        .values(retired_at=now)
+    )
+
+
+def _announce(
+    session: AsyncSession,
+    badge: tables.Badge,
+    signed: SignedBadge,
+    course_id: UUID | None,
+    notary: Notary,
+    now: datetime,
+) -> None:
+    if badge.issued_at is None:
         badge.issued_at = now
         publish(
             session,
@@ -104,67 +199,41 @@ async def sign_waiting_badges(session: AsyncSession, notary: Notary, now: dateti
                 learner_id=badge.learner_id,
                 credit_id=badge.credit_id,
                 award_id=badge.award_id,
-                course_id=row.course_id,
+                course_id=course_id,
                 credential_url=notary.credential_url(badge.badge_id),
                 issued_at=now,
             ),
         )
-    return len(waiting)
-
-
-async def publish_status_lists(session: AsyncSession, notary: Notary, now: datetime) -> list[int]:
-    """Sign anew each list whose bits changed or that nears its end; the numbers of those signed.
-
-    Compared by count, not by time: a revocation may commit after a list that is younger than it.
-    """
-    revoked = await queries.revoked_counts(session)
-    await _open_next_list(session)
-    lists = (await session.scalars(select(tables.StatusList).order_by(tables.StatusList.number))).all()
-    signed: list[int] = []
-    for row in lists:
-        fresh = row.valid_until is not None and row.valid_until - now > status_lists.RENEW_BEFORE
-        if fresh and row.revoked == revoked.get(row.number, 0):
-            continue
-        places = await queries.revoked_places(session, row.number)
-        valid_until = now + status_lists.VALID_FOR
-        unsigned = status_lists.status_list_document(
-            notary.status_list_url(row.number),
-            notary.issuer.did,
-            places,
-            valid_from=now - timedelta(seconds=1),  # a verifier's clock may be a little behind ours
-            valid_until=valid_until,
-            ttl_seconds=status_lists.TTL_SECONDS,
+    elif badge.revoked_at is None and signed.due != Due.ERASURE:
+        publish(
+            session,
+            BadgeSuperseded(
+                badge_id=badge.badge_id,
+                learner_id=badge.learner_id,
+                reason_code=signed.due,
+                valid_from=signed.valid_from,
+                superseded_at=now,
+            ),
         )
-        row.document = orjson.dumps(notary.sign(unsigned, await _signer(session, notary, now), now))
-        row.revoked, row.signed_at, row.valid_until = len(places), now, valid_until
-        signed.append(row.number)
-    return signed
 
 
-async def _signer(session: AsyncSession, notary: Notary, now: datetime) -> Signer:
-    """The active key of this issuer, made on first use."""
-    key = await queries.active_key(session, notary.issuer.did)
-    if key is None:
-        await take_turns(session, "signing key")
-        key = await queries.active_key(session, notary.issuer.did)
-    if key is None:
-        method, made = notary.new_key(f"ed25519-{now:%Y-%m}-{secrets.token_hex(4)}")
-        key = tables.SigningKey(
-            verification_method=method,
-            did=notary.issuer.did,
-            suite="eddsa-rdfc-2022",
-            public_key=made.public,
-            wrapped_key=made.wrapped,
-            state="active",
-            created_at=now,
-        )
-        session.add(key)
-        await session.flush()
-    return notary.signer(key.verification_method, key.wrapped_key)
-
-
-async def _open_next_list(session: AsyncSession) -> None:
-    """Half full is full enough: random draws stay quick, and holders stay hidden among many."""
-    newest = await session.scalar(select(func.max(tables.StatusList.number))) or 0
-    if await queries.places_taken(session, newest) >= status_lists.LENGTH // 2:
-        await session.execute(insert(tables.StatusList).values(number=newest + 1).on_conflict_do_nothing())
+async def _draw_place(session: AsyncSession, badge_id: UUID, *, version: int) -> Place:
+    """A place in the newest list, drawn at random so that it tells nothing, and never given twice."""
+    newest_list = select(func.max(tables.StatusList.number)).scalar_subquery()
+    for _ in range(_DRAWS):
+        row = (
+            await session.execute(
+                insert(tables.BadgePlace)
+                .values(
+                    list_number=newest_list,
+                    list_index=secrets.randbelow(status_lists.LENGTH),
+                    badge_id=badge_id,
+                    version=version,
+                )
+                .on_conflict_do_nothing()
+                .returning(tables.BadgePlace.list_number, tables.BadgePlace.list_index)
+            )
+        ).first()
+        if row is not None:
+            return Place(row[0], row[1])
+    raise RuntimeError("the newest status list is full: the job that opens the next one is not running")

@@ -16,7 +16,6 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.verification import Report, Unreachable, Verifier, Web
 from credentials.adapters.verification.members import id_of
 from credentials.domain.awards import State
-from credentials.domain.dids import did_document, multikey
 from shared.database import Unknown, fetch
 from shared.errors import NotFound
 
@@ -91,8 +90,7 @@ def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
 
 async def own_did_document(session: AsyncSession, notary: Notary) -> bytes:
     """The issuer's keys, as they are published."""
-    keys = await queries.published_keys(session, notary.issuer.did)
-    return orjson.dumps(did_document(notary.issuer.did, [(method, multikey(public)) for method, public in keys]))
+    return orjson.dumps(await queries.issuer_document(session, notary.issuer.did))
 
 
 async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:

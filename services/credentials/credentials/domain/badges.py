@@ -1,6 +1,7 @@
 """Open Badges 3.0: the unsigned AchievementCredential, and what it may say.
 
-A public badge carries no name, no address and no mark: the holder is a random URN, known only to us.
+A public badge carries no name, no address and no mark: the holder is a random URN, and a salted hash by which
+whoever is given the address can see that it is meant.
 Every member written here is a term of the contexts named, so nothing is left outside the signature.
 Source: 1EdTech Open Badges 3.0; W3C Verifiable Credentials 2.0.
 """
@@ -10,8 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from fractions import Fraction
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -23,7 +26,7 @@ CREDENTIALS_CONTEXT = "https://www.w3.org/ns/credentials/v2"
 CONTEXTS = (
     CREDENTIALS_CONTEXT,
     "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json",
-    # Defines 1EdTechJsonSchemaValidator2019; without it the schema's type would be an undefined term.
+    # Defines 1EdTechJsonSchemaValidator2019 and 1EdTechCredentialRefresh, undefined terms without it.
     "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json",
 )
 SCHEMA_URL = "https://purl.imsglobal.org/spec/ob/v3p0/schema/json/ob_v3p0_achievementcredential_schema.json"
@@ -34,6 +37,18 @@ _IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]+")
 
 class NotSignable(Invalid):
     """Canonicalisers differ on control characters and bad addresses: not everyone would sign the same."""
+
+
+class Due(StrEnum):
+    """Why a badge is to be signed, or signed anew under the same id with a newer `validFrom`."""
+
+    ISSUE = "issue"
+    CORRECTION = "correction"
+    """Something it says is different now: another place in the list, and the old one's bit is set."""
+    ERASURE = "erasure"
+    """The holder was anonymised: the hash of the address goes; copies that are out there stand."""
+    COMPROMISE = "compromise"
+    """The key is struck out, and with it whatever still carries its signature."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +97,12 @@ def iri(value: str) -> str:
 
 def instant(at: datetime) -> str:
     """RFC 3339 in UTC, whole seconds: the form in which it is signed."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def identity_hash(email: str, salt: str) -> str:
+    """Addresses are compared trimmed and in lower case. Source: Open Badges 3.0, IdentityHash (salt appended)."""
+    return "sha256$" + sha256((email.strip().lower() + salt).encode()).hexdigest()
 
 
 def ects(credits_: int) -> str:
@@ -107,6 +127,11 @@ def achievement_document(achievement: Achievement, issuer: Issuer) -> Document:
             f"({ects(achievement.credits)} ECTS)."
         ),
         "creditsAvailable": achievement.credits,
+        "image": {
+            "id": iri(f"{achievement.url}/image.png"),
+            "type": "Image",
+            "caption": text(f"{achievement.name}, {achievement.credits} credits at level {achievement.level}"),
+        },
         # Only its name, not its whole profile again: two identical unnamed parts slow canonicalisation down.
         "creator": {"id": iri(issuer.did), "type": ["Profile"], "name": text(issuer.name)},
         "criteria": {"narrative": text(achievement.criteria)},
@@ -131,8 +156,25 @@ def badge_document(
     status_id: str,
     status_list_url: str,
     status_index: str,
+    refresh_url: str,
+    identity_hash: str | None = None,
+    salt: str | None = None,
 ) -> Document:
-    """The unsigned credential. `valid_from` is its version, `awarded` the instant of the award itself."""
+    """The unsigned credential. `valid_from` is its version, `awarded` the instant of the award itself.
+
+    Without `identity_hash` the holder is the random subject alone (somebody who was anonymised).
+    """
+    holder: Document = {"id": subject, "type": ["AchievementSubject"], "creditsEarned": credits_}
+    if identity_hash is not None:
+        holder["identifier"] = [
+            {
+                "type": "IdentityObject",
+                "hashed": True,
+                "identityType": "emailAddress",
+                "identityHash": identity_hash,
+                "salt": salt,
+            }
+        ]
     return {
         "@context": list(CONTEXTS),
         "id": credential_url,
@@ -141,12 +183,7 @@ def badge_document(
         "issuer": {"id": issuer.did, "type": ["Profile"], "name": issuer.name, "url": issuer.url},
         "validFrom": valid_from,
         "awardedDate": awarded,
-        "credentialSubject": {
-            "id": subject,
-            "type": ["AchievementSubject"],
-            "creditsEarned": credits_,
-            "achievement": dict(achievement),
-        },
+        "credentialSubject": {**holder, "achievement": achievement},
         "credentialSchema": [{"id": SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
         "credentialStatus": {
             "id": status_id,
@@ -155,6 +192,7 @@ def badge_document(
             "statusListIndex": status_index,
             "statusListCredential": status_list_url,
         },
+        "refreshService": {"id": refresh_url, "type": "1EdTechCredentialRefresh"},
     }
 
 

@@ -3,7 +3,8 @@
 Source: did:web method specification; W3C Controlled Identifiers 1.0 (Multikey).
 """
 
-from collections.abc import Iterable
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -11,6 +12,7 @@ Document = dict[str, Any]  # Any: JSON
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_PAIR, _TEN_DIGITS = 58**2, 58**10  # ten digits are the most that fit a machine word
 _ED25519 = b"\xed\x01"
 
 
@@ -21,18 +23,38 @@ def did_of(url: str) -> str:
     return ":".join(["did:web", quote(parts.netloc, safe=""), *path])
 
 
-def did_document(did: str, keys: Iterable[tuple[str, str]]) -> Document:
-    """`keys` are (verification method id, multikey). Plain absolute ids: verifiers compare whole strings."""
-    methods = [
+def did_document(
+    did: str,
+    keys: Iterable[tuple[str, str]],
+    jwks: Iterable[tuple[str, Mapping[str, str]]] = (),
+) -> Document:
+    """`keys` are (verification method id, multikey) for embedded proofs, `jwks` (id, JSON Web Key) for tokens.
+
+    Plain absolute ids: verifiers compare whole strings.
+    """
+    methods: list[Document] = [
         {"id": method, "type": "Multikey", "controller": did, "publicKeyMultibase": multikey}
         for method, multikey in keys
     ]
+    methods += [
+        {"id": method, "type": "JsonWebKey", "controller": did, "publicKeyJwk": dict(jwk)} for method, jwk in jwks
+    ]
     return {
-        "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1"],
+        "@context": [
+            "https://www.w3.org/ns/did/v1",
+            "https://w3id.org/security/multikey/v1",
+            "https://w3id.org/security/jwk/v1",
+        ],
         "id": did,
         "verificationMethod": methods,
         "assertionMethod": [method["id"] for method in methods],
     }
+
+
+def p256_jwk(point: bytes) -> dict[str, str]:
+    """A P-256 public key (the uncompressed point, 65 bytes) as it is published for tokens."""
+    x, y = (urlsafe_b64encode(half).rstrip(b"=").decode() for half in (point[1:33], point[33:65]))
+    return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
 
 
 def multikey(public_key: bytes) -> str:
@@ -49,10 +71,18 @@ def public_key(multikey_: str) -> bytes:
 
 
 def base58(data: bytes) -> str:
+    # Every signature is written so: long division is for ten digits at a time, the rest is small numbers.
     number, pairs = int.from_bytes(data, "big"), list[str]()
     while number:
-        number, pair = divmod(number, 58 * 58)  # two digits a division: every signature is written so
-        pairs.append(_PAIRS[pair])
+        number, word = divmod(number, _TEN_DIGITS)
+        pairs.append(_PAIRS[word % _PAIR])
+        word //= _PAIR
+        pairs.append(_PAIRS[word % _PAIR])
+        word //= _PAIR
+        pairs.append(_PAIRS[word % _PAIR])
+        word //= _PAIR
+        pairs.append(_PAIRS[word % _PAIR])
+        pairs.append(_PAIRS[word // _PAIR])
     zeros = len(data) - len(data.lstrip(b"\0"))
     return "1" * zeros + "".join(reversed(pairs)).lstrip("1")
 

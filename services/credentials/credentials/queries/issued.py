@@ -1,13 +1,31 @@
 """What is issued: badges, transcripts, status lists, keys."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, CompoundSelect, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.domain.badges import Achievement, skills
+from credentials.domain.badges import Achievement, Due, skills
+
+
+@dataclass(frozen=True)
+class DueBadge:
+    """A badge to sign, what it recognises, and its holder's address; None for somebody who was anonymised."""
+
+    badge: tables.Badge
+    achievement: tables.Achievement
+    email: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    for_course: int
+    for_holder: int
+    since: datetime | None
 
 
 async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
@@ -47,54 +65,89 @@ async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.T
     )
 
 
-async def unsigned_badges(session: AsyncSession, limit: int) -> list[tuple[tables.Badge, tables.Achievement]]:
-    """Badges to sign, with what they recognise; those whose course is not known here yet wait."""
+async def due_badges(session: AsyncSession, limit: int) -> list[DueBadge]:
+    """Badges to sign, oldest first. Those whose course or holder is not known here yet wait; they hold up nobody."""
+    badge, learner, person = tables.Badge, tables.Learner, tables.Person
     rows = await session.execute(
-        select(tables.Badge, tables.Achievement)
-        .join(tables.Achievement, tables.Achievement.achievement_id == tables.Badge.achievement_id)
-        .where(tables.Badge.document.is_(None), tables.Badge.revoked_at.is_(None))
-        .order_by(tables.Badge.badge_id)
+        select(badge, tables.Achievement, person.email)
+        .join(tables.Achievement, tables.Achievement.achievement_id == badge.achievement_id)
+        .join(learner, learner.learner_id == badge.learner_id)
+        .outerjoin(person, person.learner_id == badge.learner_id)
+        .where(
+            is_due(),
+            or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)),
+        )
+        .order_by(badge.badge_id)
         .limit(limit)
-        .with_for_update(of=tables.Badge, skip_locked=True)
     )
-    return [(row[0], row[1]) for row in rows]
+    return [DueBadge(row[0], row[1], row[2]) for row in rows]
+
+
+async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+    """Badge -> the course it recognises; None for an award."""
+    rows = await session.execute(
+        select(tables.Badge.badge_id, tables.Achievement.course_id)
+        .join(tables.Achievement, tables.Achievement.achievement_id == tables.Badge.achievement_id)
+        .where(tables.Badge.badge_id.in_(badge_ids))
+    )
+    return {row.badge_id: row.course_id for row in rows}
+
+
+def is_due() -> ColumnElement[bool]:
+    """Nothing more is signed of a revoked badge, except what a lost key makes worthless: then it must say revoked."""
+    badge = tables.Badge
+    return and_(badge.due.is_not(None), or_(badge.revoked_at.is_(None), badge.due == Due.COMPROMISE))
+
+
+async def waiting_badges(session: AsyncSession) -> Waiting:
+    """Badges that cannot be signed yet, and since when the oldest waits."""
+    badge, learner, person = tables.Badge, tables.Learner, tables.Person
+    unknown_course = select(tables.Achievement).where(tables.Achievement.achievement_id == badge.achievement_id)
+    known_holder = (
+        select(learner.learner_id)
+        .outerjoin(person, person.learner_id == learner.learner_id)
+        .where(
+            learner.learner_id == badge.learner_id,
+            or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)),
+        )
+    )
+    row = (
+        await session.execute(
+            select(
+                func.count().filter(~unknown_course.exists()),
+                func.count().filter(~known_holder.exists()),
+                func.min(badge.awarded_at).filter(or_(~unknown_course.exists(), ~known_holder.exists())),
+            ).where(is_due())
+        )
+    ).one()
+    return Waiting(row[0], row[1], row[2])
+
+
+def _set_bits() -> CompoundSelect[int, int]:
+    """(list, index) of every bit that is set: all places of revoked badges, and those that corrections left."""
+    badge, place = tables.Badge, tables.BadgePlace
+    revoked = (
+        select(place.list_number, place.list_index)
+        .join(badge, badge.badge_id == place.badge_id)
+        .where(badge.revoked_at.is_not(None))
+    )
+    return revoked.union(select(place.list_number, place.list_index).where(place.retired_at.is_not(None)))
 
 
 async def revoked_places(session: AsyncSession, list_number: int) -> Sequence[int]:
-    statement = select(tables.Badge.list_index).where(
-        tables.Badge.list_number == list_number, tables.Badge.revoked_at.is_not(None)
-    )
-    return (await session.scalars(statement)).all()
+    bits = _set_bits().subquery()
+    return (await session.scalars(select(bits.c.list_index).where(bits.c.list_number == list_number))).all()
 
 
 async def revoked_counts(session: AsyncSession) -> dict[int, int]:
-    rows = await session.execute(
-        select(tables.Badge.list_number, func.count())
-        .where(tables.Badge.revoked_at.is_not(None))
-        .group_by(tables.Badge.list_number)
-    )
+    bits = _set_bits().subquery()
+    rows = await session.execute(select(bits.c.list_number, func.count()).group_by(bits.c.list_number))
     return {row[0]: row[1] for row in rows}
 
 
 async def places_taken(session: AsyncSession, list_number: int) -> int:
-    statement = select(func.count()).where(tables.Badge.list_number == list_number)
+    statement = select(func.count()).where(tables.BadgePlace.list_number == list_number)
     return await session.scalar(statement) or 0
-
-
-async def published_keys(session: AsyncSession, did: str) -> list[tuple[str, bytes]]:
-    """Every key that still vouches for something: retired ones stay as long as their credentials live."""
-    rows = await session.execute(
-        select(tables.SigningKey.verification_method, tables.SigningKey.public_key)
-        .where(tables.SigningKey.did == did)
-        .order_by(tables.SigningKey.created_at)
-    )
-    return [(row.verification_method, row.public_key) for row in rows]
-
-
-async def active_key(session: AsyncSession, did: str) -> tables.SigningKey | None:
-    return await session.scalar(
-        select(tables.SigningKey).where(tables.SigningKey.did == did, tables.SigningKey.state == "active")
-    )
 
 
 def achievement_of(row: tables.Achievement, url: str) -> Achievement:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -24,6 +24,7 @@ class Line:
     credit: tables.Credit
     revocation: tables.Revocation | None
     badge: tables.Badge | None
+    """The live one: what was revoked stays so."""
     subject: str
     """The award name in use now, where the subject was renamed."""
 
@@ -104,7 +105,7 @@ async def _ledger_of(session: AsyncSession, learner_id: UUID, now: datetime) -> 
     statement = (
         select(credit, tables.Revocation, tables.Badge, func.coalesce(present_name, credit.subject_name))
         .outerjoin(tables.Revocation, tables.Revocation.credit_id == credit.credit_id)
-        .outerjoin(tables.Badge, tables.Badge.credit_id == credit.credit_id)
+        .outerjoin(tables.Badge, and_(tables.Badge.credit_id == credit.credit_id, tables.Badge.revoked_at.is_(None)))
         .where(credit.learner_id == learner_id)
     )
     return [Line(row[0], row[1], row[2], row[3]) for row in await session.execute(statement)]

@@ -13,7 +13,8 @@ from credentials.tables.facts import (
     SubjectName,
     Voiding,
 )
-from credentials.tables.issued import Badge, Eligibility, SigningKey, StatusList, Transcript
+from credentials.tables.issued import Badge, BadgePlace, Eligibility, StatusList, Transcript
+from credentials.tables.keys import KeyEvent, Signature, SigningKey
 from credentials.tables.partners import (
     Partner,
     WebhookAttempt,
@@ -31,10 +32,12 @@ __all__ = [
     "Award",
     "AwardReview",
     "Badge",
+    "BadgePlace",
     "Base",
     "Credit",
     "Eligibility",
     "Enrolment",
+    "KeyEvent",
     "Learner",
     "Notice",
     "OfferedCourse",
@@ -46,6 +49,7 @@ __all__ = [
     "Result",
     "Revocation",
     "Share",
+    "Signature",
     "SigningKey",
     "StatusList",
     "SubjectName",

@@ -20,11 +20,17 @@ class StatusList(Base):
     revoked: Mapped[int] = mapped_column(server_default="0")
     """How many bits the document has set; where it differs from the badges, the list is out of date."""
     signed_at: Mapped[datetime | None]
+    signed_with: Mapped[str | None] = mapped_column(Text)
+    """The verification method of the key."""
     valid_until: Mapped[datetime | None]
 
 
 class Badge(Base):
-    """A credential and its place in a status list. `document` is None until it is signed."""
+    """A credential in its present version, and that version's place in a status list.
+
+    `document` is None until it is signed; `due` says why it is to be signed (anew): issue, correction, erasure,
+    compromise. Credit given back after a revocation gets another badge: what was revoked stays so.
+    """
 
     __tablename__ = "badges"
 
@@ -36,10 +42,32 @@ class Badge(Base):
     subject: Mapped[str] = mapped_column(Text)
     list_number: Mapped[int] = mapped_column(ForeignKey("status_lists.number"))
     list_index: Mapped[int]
+    version: Mapped[int] = mapped_column(server_default="1")
+    """Counts the corrections: each takes another place, so that its predecessors can be revoked."""
+    due: Mapped[str | None] = mapped_column(Text, server_default="issue")
     awarded_at: Mapped[datetime]
     document: Mapped[dict[str, Any] | None]  # Any: JSON
+    token: Mapped[str | None] = mapped_column(Text)
+    """The same credential as a JSON Web Token."""
+    signed_with: Mapped[str | None] = mapped_column(Text)
+    """The verification method of the document's key, as is `token_signed_with` of the token's."""
+    token_signed_with: Mapped[str | None] = mapped_column(Text)
     issued_at: Mapped[datetime | None]
+    """When the first version was signed; `signed_at` tells of the present one."""
+    signed_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class BadgePlace(Base):
+    """Every place a badge ever had, never given again. Its bit is set when it is retired, or the badge revoked."""
+
+    __tablename__ = "badge_places"
+
+    list_number: Mapped[int] = mapped_column(ForeignKey("status_lists.number"), primary_key=True)
+    list_index: Mapped[int] = mapped_column(primary_key=True)
+    badge_id: Mapped[UUID]
+    version: Mapped[int]
+    retired_at: Mapped[datetime | None]
 
 
 class Transcript(Base):
@@ -64,17 +92,3 @@ class Eligibility(Base):
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
     sequence: Mapped[int]
     titles: Mapped[dict[str, Any]]  # Any: JSON, level -> [title]
-
-
-class SigningKey(Base):
-    """A key of the issuer. The private half is wrapped by a key outside the database. state: active, retired."""
-
-    __tablename__ = "signing_keys"
-
-    verification_method: Mapped[str] = mapped_column(Text, primary_key=True)
-    did: Mapped[str] = mapped_column(Text)
-    suite: Mapped[str] = mapped_column(Text)
-    public_key: Mapped[bytes] = mapped_column(LargeBinary)
-    wrapped_key: Mapped[bytes] = mapped_column(LargeBinary)
-    state: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime]

@@ -1,0 +1,167 @@
+"""The issuer's keys: operators make, activate and strike them out; anyone reads the public halves."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import Path, Request, Response
+from pydantic import Field, StringConstraints
+
+from credentials import queries, tables
+from credentials.api.records import Issuing
+from credentials.commands import keys as commands
+from credentials.domain.dids import p256_jwk
+from credentials.domain.keys import KeyState, Suite
+from shared.web import (
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    conditional,
+    paginate,
+)
+from shared.web.content import Text
+
+router = Router()
+
+KeyName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", examples=["ed25519-2026-11-0f3a9c1e"])]
+
+
+class KeyEventView(View):
+    state: KeyState = Field(description="Which it came into", examples=["active"])
+    by: str = Field(examples=["0193a1c0-0000-7000-8000-000000000009"])
+    reason: str = Field(examples=["yearly rotation"])
+    at: Instant = Field(examples=["2026-11-23T12:00:00Z"])
+
+
+class SigningKeyView(View):
+    """A key of the issuer; its private half is never shown."""
+
+    name: str = Field(examples=["ed25519-2026-11-0f3a9c1e"])
+    verification_method: str = Field(examples=["did:web:badges.example.ac.uk#ed25519-2026-11-0f3a9c1e"])
+    suite: Suite = Field(description="Embedded proofs, or tokens", examples=["eddsa-rdfc-2022"])
+    state: KeyState = Field(
+        description="`next`: published, not signing yet. `active`: signs. `retired`: published for what it signed. "
+        "`compromised`: struck out",
+        examples=["active"],
+    )
+    published_at: Instant = Field(examples=["2026-11-22T12:00:00Z"])
+    activated_at: Instant | None = Field(examples=["2026-11-23T12:00:00Z"])
+    retired_at: Instant | None = Field(examples=[None])
+    compromised_at: Instant | None = Field(examples=[None])
+    carriers: int = Field(
+        description="Badges and status lists that carry its signature now. Of a compromised key it falls to 0 while "
+        "they are signed anew",
+        examples=[1204],
+    )
+    history: list[KeyEventView]
+
+
+class NewKey(Content):
+    suite: Suite = Field(examples=["eddsa-rdfc-2022"])
+
+
+class Compromise(Content):
+    reason: Annotated[Text, StringConstraints(min_length=1, max_length=500)] = Field(
+        examples=["A backup with the wrapping key was lost"]
+    )
+
+
+class JsonWebKey(View):
+    kty: Literal["EC"] = Field(examples=["EC"])
+    crv: Literal["P-256"] = Field(examples=["P-256"])
+    x: str = Field(examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"])
+    y: str = Field(examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"])
+    kid: str = Field(examples=["did:web:badges.example.ac.uk#p256-2026-11-5d21aa07"])
+    alg: Literal["ES256"] = "ES256"
+    use: Literal["sig"] = "sig"
+
+
+class KeySet(View):
+    keys: list[JsonWebKey]
+
+
+@router.get("/v1/signing-keys", operation_id="list_signing_keys")
+async def list_signing_keys(session: Session, paging: Paging, notary: Issuing) -> Page[SigningKeyView]:
+    """Operators: the issuer's keys, oldest first, with their history and what still carries their signature."""
+    key = tables.SigningKey
+    rows, cursor = await paginate(
+        session, queries.keys_query(notary.issuer.did), paging, by=[key.created_at, key.verification_method]
+    )
+    return Page(items=await _views(session, rows), next_cursor=cursor)
+
+
+@router.post("/v1/signing-keys", operation_id="create_signing_key", status_code=201, dependencies=[Idempotent])
+async def create_signing_key(wish: NewKey, session: Session, caller: CallerOf, notary: Issuing) -> SigningKeyView:
+    """Operators: make the next key of a suite. It is published at once, and signs once it is activated.
+
+    Refused with `next_key_exists`.
+    """
+    return await _view(session, await commands.create_signing_key(session, notary, wish.suite, by=caller.name))
+
+
+@router.put("/v1/signing-keys/{name}/activation", operation_id="activate_signing_key")
+async def activate_signing_key(name: KeyName, session: Session, caller: CallerOf, notary: Issuing) -> SigningKeyView:
+    """Operators: sign with the next key from now on. The one before retires and stays published.
+
+    Refused with `not_next` and `published_too_recently`.
+    """
+    return await _view(session, await commands.activate_signing_key(session, notary, name, by=caller.name))
+
+
+@router.put("/v1/signing-keys/{name}/compromise", operation_id="report_key_compromise")
+async def report_key_compromise(
+    name: KeyName, told: Compromise, session: Session, caller: CallerOf, notary: Issuing
+) -> SigningKeyView:
+    """Operators: strike a key out, at once and for good. Another signs, and what it signed is signed anew.
+
+    `carriers` tells how much is left to sign anew.
+    """
+    key = await commands.report_compromise(session, notary, name, by=caller.name, reason=told.reason)
+    return await _view(session, key)
+
+
+@router.get("/credentials/jwks.json", operation_id="read_issuer_keys", response_model=KeySet)
+async def read_issuer_keys(request: Request, session: Session, notary: Issuing) -> Response:
+    """The public keys for badges as tokens, as a JSON Web Key Set, for verifiers that read no DID documents.
+
+    Not at `/.well-known/jwks.json`: there the front door publishes the keys of access tokens.
+    """
+    published = await queries.published_keys(session, notary.issuer.did)
+    keys = [
+        JsonWebKey.model_validate({**p256_jwk(key.public_key), "kid": key.verification_method})
+        for key in published
+        if key.suite == Suite.ES256
+    ]
+    return conditional(request, KeySet(keys=keys), media_type="application/jwk-set+json")
+
+
+async def _view(session: Session, key: tables.SigningKey) -> SigningKeyView:
+    return (await _views(session, [key]))[0]
+
+
+async def _views(session: Session, rows: Sequence[tables.SigningKey]) -> list[SigningKeyView]:
+    history = await queries.history_of(session, [row.verification_method for row in rows])
+    return [
+        SigningKeyView(
+            name=row.verification_method.rpartition("#")[2],
+            verification_method=row.verification_method,
+            suite=Suite(row.suite),
+            state=KeyState(row.state),
+            published_at=row.created_at,
+            activated_at=row.activated_at,
+            retired_at=row.retired_at,
+            compromised_at=row.compromised_at,
+            carriers=await queries.carriers_of(session, row.verification_method),
+            history=[
+                KeyEventView.model_validate(event)
+                for event in history
+                if event.verification_method == row.verification_method
+            ],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,186 @@
+"""The issuer's keys: made, published ahead, taken into use, kept, struck out. Everything done to them is on record."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.adapters.keys import Signer
+from credentials.adapters.notary import Notary
+from credentials.domain import keys
+from credentials.domain.badges import Due
+from credentials.domain.keys import KeyState, Suite
+from shared.database import fetch, take_turns
+from shared.database import now as now_of
+from shared.ids import new_id
+
+_BATCH = 1000
+_ITSELF = "this service"
+
+
+@dataclass(frozen=True)
+class Signers:
+    """The active keys: for embedded proofs, and for tokens."""
+
+    proof: Signer
+    token: Signer
+
+
+async def signers(session: AsyncSession, notary: Notary) -> Signers:
+    """Ready to sign outside the transaction. Keys are made on first use. Raises WrappingKeyError."""
+    return Signers(
+        proof=await _signer(session, notary, Suite.EDDSA_RDFC_2022), token=await _signer(session, notary, Suite.ES256)
+    )
+
+
+async def _signer(session: AsyncSession, notary: Notary, suite: Suite) -> Signer:
+    key = await queries.key_in_state(session, notary.issuer.did, suite, KeyState.ACTIVE)
+    if key is None:
+        await take_turns(session, "signing key")
+        key = await queries.key_in_state(session, notary.issuer.did, suite, KeyState.ACTIVE)
+    if key is None:
+        key = await _make(session, notary, suite, by=_ITSELF, reason="the first")
+        await _enter(session, key, KeyState.ACTIVE, by=_ITSELF, reason="the first")
+    return notary.signer(key.verification_method, key.wrapped_key, key.suite)
+
+
+async def create_signing_key(session: AsyncSession, notary: Notary, suite: Suite, *, by: str) -> tables.SigningKey:
+    """The next key of a suite, published from now on. Raises NextKeyExists."""
+    await take_turns(session, "signing key")
+    if await queries.key_in_state(session, notary.issuer.did, suite, KeyState.NEXT) is not None:
+        raise keys.NextKeyExists(f"there is a next key for {suite}")
+    return await _make(session, notary, suite, by=by, reason="")
+
+
+async def activate_signing_key(session: AsyncSession, notary: Notary, name: str, *, by: str) -> tables.SigningKey:
+    """Sign with the next key from now on; the one before retires, and stays published. Safe to repeat.
+
+    Raises Unknown, NotNext, PublishedTooRecently.
+    """
+    await take_turns(session, "signing key")
+    key = await fetch(session, tables.SigningKey, notary.verification_method(name), lock=True)
+    if key.state != KeyState.ACTIVE:
+        keys.check_activation(key.state, key.created_at, now_of(session))
+        before = await queries.key_in_state(session, key.did, key.suite, KeyState.ACTIVE)
+        if before is not None:
+            await _enter(session, before, KeyState.RETIRED, by=by, reason="")
+        await _enter(session, key, KeyState.ACTIVE, by=by, reason="")
+    return key
+
+
+async def report_compromise(
+    session: AsyncSession, notary: Notary, name: str, *, by: str, reason: str
+) -> tables.SigningKey:
+    """Strike a key out of the issuer's document; another signs from now on. Safe to repeat. Raises Unknown.
+
+    What it signed is signed anew by the jobs, under the same ids. There is no waiting: the next key takes its
+    place however recently it was published, and where there is none one is made.
+    """
+    await take_turns(session, "signing key")
+    key = await fetch(session, tables.SigningKey, notary.verification_method(name), lock=True)
+    if key.state == KeyState.COMPROMISED:
+        return key
+    was = key.state
+    await _enter(session, key, KeyState.COMPROMISED, by=by, reason=reason)
+    if was == KeyState.ACTIVE:
+        successor = await queries.key_in_state(session, key.did, key.suite, KeyState.NEXT)
+        if successor is None:
+            successor = await _make(session, notary, Suite(key.suite), by=by, reason="a key was compromised")
+        await _enter(session, successor, KeyState.ACTIVE, by=by, reason="a key was compromised")
+    return key
+
+
+async def order_signing_anew(session: AsyncSession, notary: Notary) -> int:
+    """Mark the next badges that carry a struck-out key's signature; how many. Until it is 0 there are more."""
+    badge, key = tables.Badge, tables.SigningKey
+    lost = select(key.verification_method).where(key.did == notary.issuer.did, key.state == KeyState.COMPROMISED)
+    carrying = (
+        select(badge.badge_id)
+        .where(
+            or_(badge.signed_with.in_(lost), badge.token_signed_with.in_(lost)),
+            badge.due.is_distinct_from(Due.COMPROMISE),
+        )
+        .limit(_BATCH)
+    )
+    marked = await session.scalars(
+        update(badge).where(badge.badge_id.in_(carrying)).values(due=Due.COMPROMISE).returning(badge.badge_id)
+    )
+    return len(marked.all())
+
+
+async def log_signatures(session: AsyncSession, signed: list["Signed"], now: datetime) -> None:
+    """Keep a line for every signature: which key, which credential."""
+    if signed:
+        rows = [
+            {
+                "signature_sha256": sha256(one.signature.encode()).digest(),
+                "verification_method": one.verification_method,
+                "credential_id": one.credential_id,
+                "signed_at": now,
+            }
+            for one in signed
+        ]
+        await session.execute(insert(tables.Signature), rows)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signature that was made: by which key, on what."""
+
+    credential_id: str
+    verification_method: str
+    signature: str
+    """As it is written."""
+
+    @classmethod
+    def document(cls, document: Mapping[str, Any]) -> "Signed":  # Any: JSON
+        proof = document["proof"][0]
+        return cls(document["id"], proof["verificationMethod"], proof["proofValue"])
+
+    @classmethod
+    def token(cls, credential_id: str, token: str, signer: Signer) -> "Signed":
+        return cls(credential_id, signer.verification_method, token.rpartition(".")[2])
+
+
+async def _make(session: AsyncSession, notary: Notary, suite: Suite, *, by: str, reason: str) -> tables.SigningKey:
+    now = now_of(session)
+    algorithm = "ed25519" if suite == Suite.EDDSA_RDFC_2022 else "p256"
+    method, made = notary.new_key(f"{algorithm}-{now:%Y-%m}-{secrets.token_hex(4)}", suite)
+    key = tables.SigningKey(
+        verification_method=method,
+        did=notary.issuer.did,
+        suite=suite,
+        public_key=made.public,
+        wrapped_key=made.wrapped,
+        state=KeyState.NEXT,
+        created_at=now,
+    )
+    session.add(key)
+    await _enter(session, key, KeyState.NEXT, by=by, reason=reason)
+    return key
+
+
+async def _enter(session: AsyncSession, key: tables.SigningKey, state: KeyState, *, by: str, reason: str) -> None:
+    now = now_of(session)
+    key.state = state
+    match state:
+        case KeyState.ACTIVE:
+            key.activated_at = now
+        case KeyState.RETIRED:
+            key.retired_at = now
+        case KeyState.COMPROMISED:
+            key.compromised_at = now
+        case KeyState.NEXT:
+            pass
+    session.add(
+        tables.KeyEvent(
+            event_id=new_id(), verification_method=key.verification_method, state=state, by=by, reason=reason, at=now
+        )
+    )
+    await session.flush()

@@ -1,0 +1,79 @@
+"""Status lists: opened in time, signed, published whole."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.adapters.keys import Signer
+from credentials.adapters.notary import Document, Notary
+from credentials.commands import keys
+from credentials.domain import status_lists
+from credentials.domain.keys import KeyState
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """A list to be signed anew, with the bits it shall have."""
+
+    number: int
+    unsigned: Document
+    revoked: int
+    valid_until: datetime
+
+
+async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -> list[Outdated]:
+    """Lists whose bits changed, that near their end, or whose key was struck out; opens the next list in time.
+
+    Compared by count, not by time: a revocation may commit after a list that is younger than it.
+    """
+    revoked = await queries.revoked_counts(session)
+    await open_next_list(session)
+    key = tables.SigningKey
+    lost = (await session.scalars(select(key.verification_method).where(key.state == KeyState.COMPROMISED))).all()
+    rows = (await session.scalars(select(tables.StatusList).order_by(tables.StatusList.number))).all()
+    outdated: list[Outdated] = []
+    for row in rows:
+        fresh = row.valid_until is not None and row.valid_until - now > status_lists.RENEW_BEFORE
+        if fresh and row.revoked == revoked.get(row.number, 0) and row.signed_with not in lost:
+            continue
+        places = await queries.revoked_places(session, row.number)
+        valid_until = now + status_lists.VALID_FOR
+        unsigned = status_lists.status_list_document(
+            notary.status_list_url(row.number),
+            notary.issuer.did,
+            places,
+            valid_from=now - timedelta(seconds=1),  # a verifier's clock may be a little behind ours
+            valid_until=valid_until,
+            ttl_seconds=status_lists.TTL_SECONDS,
+        )
+        outdated.append(Outdated(row.number, unsigned, len(places), valid_until))
+    return outdated
+
+
+def sign_lists(
+    outdated: list[Outdated], notary: Notary, signer: Signer, now: datetime
+) -> list[tuple[Outdated, Document]]:
+    """Outside any transaction, off the event loop."""
+    return [(one, notary.sign(one.unsigned, signer, now)) for one in outdated]
+
+
+async def publish_lists(session: AsyncSession, signed: list[tuple[Outdated, Document]], now: datetime) -> None:
+    """Put the new versions in the place of the old ones, each whole."""
+    for one, document in signed:
+        row = await session.get_one(tables.StatusList, one.number, with_for_update=True)
+        made = keys.Signed.document(document)
+        row.document, row.signed_with = orjson.dumps(document), made.verification_method
+        row.revoked, row.signed_at, row.valid_until = one.revoked, now, one.valid_until
+    await keys.log_signatures(session, [keys.Signed.document(document) for _, document in signed], now)
+
+
+async def open_next_list(session: AsyncSession) -> None:
+    """Half full is full enough: random draws stay quick, and holders stay hidden among many."""
+    newest = await session.scalar(select(func.max(tables.StatusList.number))) or 0
+    if await queries.places_taken(session, newest) >= status_lists.LENGTH // 2:
+        await session.execute(insert(tables.StatusList).values(number=newest + 1).on_conflict_do_nothing())

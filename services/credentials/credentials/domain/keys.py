@@ -1,0 +1,52 @@
+"""The life of a signing key: published ahead, in use, kept for what it signed, or struck out.
+
+A verifier asks whether the issuer names the key now. So a retired key stays published as long as what it signed
+lives; a compromised one is struck out at once, and everything it signed is signed anew.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.errors import Conflict
+
+
+class Suite(StrEnum):
+    """What a key signs: embedded proofs, or JSON Web Tokens."""
+
+    EDDSA_RDFC_2022 = "eddsa-rdfc-2022"
+    ES256 = "ES256"
+
+
+class KeyState(StrEnum):
+    NEXT = "next"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    COMPROMISED = "compromised"
+
+
+PUBLISHED = frozenset({KeyState.NEXT, KeyState.ACTIVE, KeyState.RETIRED})
+"""States in which the issuer's document names the key."""
+
+PUBLISHED_AHEAD = timedelta(hours=24)
+"""How long a key is named before it signs: others keep copies of the issuer's document that long."""
+
+
+class NextKeyExists(Conflict):
+    """There is a next key of this suite already."""
+
+
+class NotNext(Conflict):
+    """Only a next key can become the active one."""
+
+
+class PublishedTooRecently(Conflict):
+    """Whoever holds yesterday's copy of the issuer's document would refuse what this key signs."""
+
+
+def check_activation(state: str, published_at: datetime, now: datetime) -> None:
+    """Raises NotNext, PublishedTooRecently."""
+    if state != KeyState.NEXT:
+        raise NotNext(f"this key is {state}")
+    if now - published_at < PUBLISHED_AHEAD:
+        ready = published_at + PUBLISHED_AHEAD
+        raise PublishedTooRecently(f"it may sign from {ready.isoformat()} on", ready_at=ready.isoformat())

@@ -1,0 +1,52 @@
+"""The issuer's keys, what became of them, and what they signed."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import LargeBinary, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class SigningKey(Base):
+    """A key of the issuer. The private half is wrapped by a key outside the database."""
+
+    __tablename__ = "signing_keys"
+
+    verification_method: Mapped[str] = mapped_column(Text, primary_key=True)
+    did: Mapped[str] = mapped_column(Text)
+    suite: Mapped[str] = mapped_column(Text)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    wrapped_key: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    """From when on it was published."""
+    activated_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+    compromised_at: Mapped[datetime | None]
+
+
+class KeyEvent(Base):
+    """Append-only: who brought a key into a state, and why."""
+
+    __tablename__ = "key_events"
+
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    verification_method: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    by: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class Signature(Base):
+    """Append-only: every signature made. One that is not here was made by somebody else."""
+
+    __tablename__ = "signatures"
+
+    signature_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """Of the signature as it is written (proofValue, or the last part of a token)."""
+    verification_method: Mapped[str] = mapped_column(Text)
+    credential_id: Mapped[str] = mapped_column(Text)
+    signed_at: Mapped[datetime]
