@@ -6,7 +6,14 @@ from credentials import tables
 from credentials.commands import courses, facts, issuing, partners, people
 from credentials.domain import regulations
 from credentials.domain.credit import Source
-from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
+from shared.events.assessment import (
+    AssessmentFailed,
+    AssessmentPassed,
+    CreditAwarded,
+    CreditReinstated,
+    CreditRevoked,
+    SubmissionVoided,
+)
 from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged, SubjectRenamed
 from shared.events.enrolment import (
     EnrolmentActivated,
@@ -18,7 +25,7 @@ from shared.events.enrolment import (
     LearnerRegistered,
 )
 from shared.events.gateway import PartnerClosed, PartnerRegistered
-from shared.events.payments import PaymentRestored, PaymentReversed, PaymentSettled
+from shared.events.payments import DisputeClosed, DisputeOpened, PaymentRestored, PaymentReversed, PaymentSettled
 from shared.messaging import Inbox, NotYet
 
 inbox = Inbox("credentials")
@@ -207,6 +214,40 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
             board_id=revoked.board_id,
             revoked_at=revoked.revoked_at,
         ),
+    )
+
+
+@inbox.on(CreditReinstated)
+async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) -> None:
+    """It counts again, and a review that waited for it is over; an award already rescinded is claimed anew."""
+    await facts.keep_and_derive(
+        session,
+        reinstated.learner_id,
+        tables.Reinstatement(
+            credit_id=reinstated.credit_id,
+            learner_id=reinstated.learner_id,
+            reason_code=reinstated.reason_code,
+            board_id=reinstated.board_id,
+            reinstated_at=reinstated.reinstated_at,
+        ),
+    )
+
+
+@inbox.on(DisputeOpened)
+async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -> None:
+    """Ratified credit stays; nothing new is claimed on it until the dispute is closed."""
+    await facts.keep_dispute(
+        session,
+        tables.Dispute(dispute_id=opened.dispute_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
+    )
+
+
+@inbox.on(DisputeClosed)
+async def free_claims_after_dispute(session: AsyncSession, closed: DisputeClosed) -> None:
+    """Where the money was lost, its reversal holds the claims from here on."""
+    await facts.keep_dispute(
+        session,
+        tables.Dispute(dispute_id=closed.dispute_id, learner_id=closed.learner_id, closed_at=closed.closed_at),
     )
 
 

@@ -1,6 +1,7 @@
 """What becomes of an award when credit it stands on is revoked; claims that are withdrawn or refused."""
 
 import itertools
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -8,6 +9,7 @@ from credentials import jobs as clockwork
 from credentials import tables
 from credentials.commands import awards
 from credentials.domain.reviews import Decision, Reason
+from shared.events.assessment import CreditReinstated
 from shared.events.credentials import (
     AwardConferred,
     AwardEligibilityChanged,
@@ -19,11 +21,12 @@ from shared.events.credentials import (
     AwardWithdrawn,
     BadgeRevoked,
 )
+from shared.events.payments import DisputeClosed, DisputeOpened
 from shared.ids import new_id
 from shared.messaging.tables import Letter
 from shared.testing import published
 
-from .telling import DS, course, credit, hear, hold_credit, let_time_work, named, person, revoked, work_of
+from .telling import BEFORE, DS, course, credit, hear, hold_credit, let_time_work, named, person, revoked, work_of
 
 TITLE = "PGCert in Data Science"
 CLAIM = {"level": "pgcert", "title": TITLE}
@@ -337,3 +340,75 @@ async def test_a_conferred_award_is_not_withdrawn(service, session, clock) -> No
     async with service.client("learner", id=learner) as own:
         answer = await own.post(f"/v1/award-claims/{award.award_id}/withdrawal")
     assert (answer.status_code, answer.json()["code"]) == (409, "already_conferred")
+
+
+# Credit given back
+
+
+def reinstated(learner, code: str, days: int = 30) -> CreditReinstated:
+    return CreditReinstated(
+        credit_id=named("credit", learner, code),
+        learner_id=learner,
+        reason_code="appeal",
+        board_id=named("board"),
+        reinstated_at=BEFORE + timedelta(days=days),
+    )
+
+
+async def test_credit_given_back_before_a_decision_ends_the_review(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    award = await hold_award(session, learner)
+    await hear(session, revoked(learner, "DS04"), reinstated(learner, "DS04"))
+    assert (award.state, award.under_review_since) == ("conferred", None)
+    (closed,) = [event for event in await published(session) if isinstance(event, AwardReviewClosed)]
+    assert (closed.decision, len(closed.credit_ids)) == ("credit_reinstated", 4)
+    async with service.client("registrar") as office:
+        (review,) = (await office.get("/v1/award-reviews", params={"waiting": False})).json()["items"]
+    assert (review["decision"], review["proposal"]) == ("credit_reinstated", None)
+
+
+async def test_an_appeal_upheld_lets_the_award_be_claimed_anew_with_another_number(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    first = await hold_award(session, learner)
+    await hear(session, revoked(learner, "DS04"))
+    async with service.client("registrar") as office:
+        await decide(office, await review_of(office), "rescind")
+    await hear(session, reinstated(learner, "DS04"))
+    second = await hold_award(session, learner)
+    await session.refresh(first)
+    assert (first.state, second.state) == ("rescinded", "conferred")
+    assert second.certificate_number != first.certificate_number
+
+
+async def test_revocation_and_reinstatement_count_by_their_dates_whichever_arrives_first(
+    service, session, clock
+) -> None:
+    again = revoked_at(40)
+    for order in itertools.permutations((revoked_at(20), lambda who: reinstated(who, "DS04", 30))):
+        learner = new_id()
+        await hear(session, *(fact(learner) for fact in order))
+        await hold_credit(session, learner, DS=4)
+        assert (await session.get(tables.Eligibility, learner)).titles["pgcert"] == [TITLE]
+        await hear(session, again(learner))
+        assert (await session.get(tables.Eligibility, learner)).titles["pgcert"] == []
+
+
+def revoked_at(days: int):
+    return lambda who: revoked(who, "DS04").model_copy(update={"revoked_at": BEFORE + timedelta(days=days)})
+
+
+async def test_f6_claims_wait_while_a_payment_is_in_dispute(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    ids = {"dispute_id": new_id(), "order_id": new_id(), "payment_id": new_id(), "learner_id": learner}
+    opened = DisputeOpened(**ids, reason_code="fraudulent", opened_at=BEFORE)
+    closed = DisputeClosed(**ids, outcome="won", closed_at=BEFORE + timedelta(days=3))
+    async with service.client("learner", id=learner) as own:
+        await hear(session, opened)
+        answer = await own.post("/v1/award-claims", json=CLAIM)
+        assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
+        assert len((await own.get("/v1/credits")).json()["items"]) == 4
+        await hear(session, closed, opened)
+        assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201

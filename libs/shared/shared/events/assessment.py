@@ -165,7 +165,9 @@ class CreditRevoked(
     revoked_at: Instant
 
 
-class CreditReinstated(Event, type="assessment.credit.reinstated.v1", subject="credit_id", heard_by=("enrolment",)):
+class CreditReinstated(
+    Event, type="assessment.credit.reinstated.v1", subject="credit_id", heard_by=("enrolment", "credentials")
+):
     """The board gave a revoked credit back. reason_code: appeal, error."""
 
     credit_id: UUID

@@ -87,7 +87,9 @@ class PaymentRestored(
     restored_at: Instant
 
 
-class DisputeOpened(Event, type="payments.dispute.opened.v1", subject="dispute_id", heard_by=("enrolment",)):
+class DisputeOpened(
+    Event, type="payments.dispute.opened.v1", subject="dispute_id", heard_by=("enrolment", "credentials")
+):
     """The payer asks their bank for the money back; finance entered it. Nothing is claimed until it is closed."""
 
     dispute_id: UUID
@@ -98,7 +100,9 @@ class DisputeOpened(Event, type="payments.dispute.opened.v1", subject="dispute_i
     opened_at: Instant
 
 
-class DisputeClosed(Event, type="payments.dispute.closed.v1", subject="dispute_id", heard_by=("enrolment",)):
+class DisputeClosed(
+    Event, type="payments.dispute.closed.v1", subject="dispute_id", heard_by=("enrolment", "credentials")
+):
     """outcome: won and withdrawn leave the money here; lost took it away, which PaymentReversed tells besides."""
 
     dispute_id: UUID

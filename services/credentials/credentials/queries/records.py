@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from credentials import tables
 from credentials.domain import options, regulations
@@ -93,6 +94,15 @@ async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> R
     )
 
 
+def is_in_force() -> ColumnElement[bool]:
+    """Of a revocation: no later one takes its place, and no reinstatement has undone it."""
+    this, later, undone = tables.Revocation, aliased(tables.Revocation), tables.Reinstatement
+    return ~or_(
+        exists().where(later.credit_id == this.credit_id, later.revoked_at > this.revoked_at).correlate(this),
+        exists().where(undone.credit_id == this.credit_id, undone.reinstated_at >= this.revoked_at).correlate(this),
+    )
+
+
 async def _ledger_of(session: AsyncSession, learner_id: UUID, now: datetime) -> list[Line]:
     credit, renamed = tables.Credit, tables.SubjectName
     present_name = (
@@ -104,7 +114,8 @@ async def _ledger_of(session: AsyncSession, learner_id: UUID, now: datetime) -> 
     )
     statement = (
         select(credit, tables.Revocation, tables.Badge, func.coalesce(present_name, credit.subject_name))
-        .outerjoin(tables.Revocation, tables.Revocation.credit_id == credit.credit_id)
+        .select_from(credit)
+        .outerjoin(tables.Revocation, and_(tables.Revocation.credit_id == credit.credit_id, is_in_force()))
         .outerjoin(tables.Badge, and_(tables.Badge.credit_id == credit.credit_id, tables.Badge.revoked_at.is_(None)))
         .where(credit.learner_id == learner_id)
     )
@@ -136,14 +147,17 @@ async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> di
 
 
 async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
-    """Whether money of any order of the learner's is gone, and has not come since."""
-    payment = tables.Payment
-    statement = select(func.count()).where(
+    """Whether money of any order of the learner's is gone and has not come since, or is in dispute."""
+    payment, dispute = tables.Payment, tables.Dispute
+    gone = exists().where(
         payment.learner_id == learner_id,
         payment.reversed_at.is_not(None),
         or_(payment.settled_at.is_(None), payment.settled_at <= payment.reversed_at),
     )
-    return bool(await session.scalar(statement))
+    disputed = exists().where(
+        dispute.learner_id == learner_id, dispute.opened_at.is_not(None), dispute.closed_at.is_(None)
+    )
+    return bool(await session.scalar(select(or_(gone, disputed))))
 
 
 async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.Result, str | None]]:

@@ -111,10 +111,22 @@ class Revocation(Base):
     __tablename__ = "revocations"
 
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    revoked_at: Mapped[datetime] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
     reason_code: Mapped[str] = mapped_column(Text)
     board_id: Mapped[UUID]
-    revoked_at: Mapped[datetime]
+
+
+class Reinstatement(Base):
+    """A board gave a revoked credit back: it undoes the revocations before it, whichever arrives first."""
+
+    __tablename__ = "reinstatements"
+
+    credit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    reinstated_at: Mapped[datetime] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    reason_code: Mapped[str] = mapped_column(Text)
+    board_id: Mapped[UUID]
 
 
 class Payment(Base):
@@ -129,3 +141,17 @@ class Payment(Base):
     learner_id: Mapped[UUID]
     reversed_at: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]
+
+
+class Dispute(Base):
+    """The payer asked their bank for the money back: until it is closed nothing is claimed.
+
+    Its end may be heard before its beginning. Lost money is told as a payment reversed besides.
+    """
+
+    __tablename__ = "disputes"
+
+    dispute_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    opened_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
