@@ -51,7 +51,7 @@ def facts_of(document: Members, kind: Kind) -> Facts:
         awarded=_at(document, "awardedDate", "validFrom", "issuanceDate"),
         valid_until=_at(document, "validUntil", "expirationDate"),
         credits=_number(subject.get("creditsEarned", achievement.get("creditsAvailable"))),
-        levels=[_text(one.get("targetName")) or "" for one in alignments if one.get("targetType") in _LEVELS],
+        levels=[_text(one.get("targetName")) or "" for one in alignments if _text(one.get("targetType")) in _LEVELS],
         code=_text(achievement.get("humanCode")),
         description=_text(achievement.get("description")) or _text(document.get("description")),
         criteria=_text(members(achievement.get("criteria")).get("narrative")),
@@ -71,12 +71,13 @@ def _names(subject: Members) -> Iterator[str]:
 
 def _results(subject: Members, achievement: Members) -> Iterator[tuple[str, str]]:
     described = {
-        one.get("id"): _text(one.get("name")) for one in map(members, listed(achievement.get("resultDescription")))
+        _text(one.get("id")): _text(one.get("name"))
+        for one in map(members, listed(achievement.get("resultDescription"))[:_MOST])
     }
     for result in map(members, listed(subject.get("result"))[:_MOST]):
         value = _text(result.get("value")) or _text(result.get("status"))
         if value:
-            yield described.get(result.get("resultDescription")) or "Result", value
+            yield described.get(_text(result.get("resultDescription"))) or "Result", value
 
 
 def _text(value: object) -> str | None:

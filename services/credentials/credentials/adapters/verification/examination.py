@@ -75,24 +75,25 @@ class Examined:
 def examine(raw: bytes, limits: Limits) -> Examined:
     """Raises what reading and parsing raise; whatever else is wrong with the document is among its checks."""
     given = reading.read(raw, limits)
-    count = _Count(limits.inner_credentials + 1)
+    count = _Count(limits.inner_credentials)
     if given.is_jwt:
         return _examine_jwt(given.text, limits, count)
     return _examine_json(read_object(given.text, limits), limits, count)
 
 
 class _Count:
+    """Of the credentials in a document, at all depths."""
+
     def __init__(self, most: int) -> None:
         self.left = most
 
-    def one(self) -> None:
-        self.left -= 1
+    def take(self, more: int) -> None:
+        self.left -= more
         if self.left < 0:
             raise TooManyParts("the document holds more credentials than any transcript")
 
 
 def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
-    count.one()
     parsed = jose.split(token, limits)
     document, kind = parsed.credential, _kind(parsed.credential)
     checks = [
@@ -112,7 +113,6 @@ def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
 
 
 def _examine_json(document: Document, limits: Limits, count: _Count) -> Examined:
-    count.one()
     kind = _kind(document)
     checks = [
         ask(Question.SCHEMA, lambda: _has_shape(document, kind)),
@@ -133,7 +133,9 @@ def _examined(
         return ""
 
     unsigned = ask(Question.PROOF, find)
-    parts = [_examine_part(entry, limits, count) for entry in _parts(document)] if kind is Kind.TRANSCRIPT else []
+    entries = list(_parts(document)) if kind is Kind.TRANSCRIPT else []
+    count.take(len(entries))
+    parts = [_examine_part(entry, limits, count) for entry in entries]
     if signed:
         return Examined(kind, document, checks, signed=signed[0], parts=parts)
     return Examined(kind, document, checks, unsigned=unsigned, parts=parts)
@@ -160,10 +162,10 @@ def _parts(document: Document) -> Iterator[object]:
 
 
 def _kind(document: Document) -> Kind:
-    types = listed(document.get("type"))
+    types = {name for name in listed(document.get("type")) if isinstance(name, str)}
     if "ClrCredential" in types:
         return Kind.TRANSCRIPT
-    return Kind.BADGE if any(name in _BADGES for name in types) else Kind.OTHER
+    return Kind.BADGE if types & _BADGES else Kind.OTHER
 
 
 _NAMES = {

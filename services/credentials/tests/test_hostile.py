@@ -1,0 +1,243 @@
+"""Documents made to harm: each a clear answer, in bounded time and memory, and the next one is served."""
+
+import asyncio
+import json
+import os
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from credentials.adapters import baking
+from credentials.adapters.facts import facts_of
+from credentials.adapters.verification import Limits, Outside, Verifier
+from credentials.adapters.verification.examination import TooCostly, TooManyParts
+from credentials.adapters.verification.plain_json import TooDeep
+from credentials.adapters.verification.reading import (
+    CredentialTooLarge,
+    DamagedImage,
+    NoCredentialInImage,
+    SeveralCredentialsInImage,
+)
+from credentials.adapters.verification.workbench import VerifierBusy, Workbench
+
+from .foreign import as_jwt, badge, changed, failures, sign, transcript, verify
+from .test_verification import one_pixel
+
+SIGNED = sign(badge())
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+
+def png(*chunks: bytes) -> bytes:
+    plain = one_pixel()
+    return plain[:33] + b"".join(chunks) + plain[33:]
+
+
+def baked(text: bytes, flags: bytes = b"\0\0") -> bytes:
+    return chunk(b"iTXt", baking.KEYWORD + b"\0" + flags + b"\0\0" + text)
+
+
+# Pictures
+
+
+async def test_two_credentials_in_one_picture() -> None:
+    text = json.dumps(SIGNED).encode()
+    with pytest.raises(SeveralCredentialsInImage):
+        await verify(png(baked(text), baked(text)))
+    element = '<c:credential xmlns:c="https://purl.imsglobal.org/ob/v3p0" verify="a.b.c"/>'
+    with pytest.raises(SeveralCredentialsInImage):
+        await verify(f"<svg>{element}<g>{element}</g></svg>")
+
+
+@pytest.mark.parametrize(
+    ("picture", "refusal"),
+    [
+        (png(baked(zlib.compress(bytes(100_000_000)), b"\1\0")), CredentialTooLarge),
+        (png(baked(b"not packed", b"\1\0")), DamagedImage),
+        (png(baked(b"x", b"\2\0")), DamagedImage),
+        (png(baked(b"x", b"\1\7")), DamagedImage),
+        (png(chunk(b"iTXt", baking.KEYWORD + b"\0")), DamagedImage),
+        (png(baked(b"x"))[:-3], DamagedImage),
+        (png(baked(b"x")).replace(b"openbadgecredential", b"openbadgecredentiaL"), DamagedImage),
+        (png(chunk(b"zTXt", baking.KEYWORD + b"\0\0" + zlib.compress(bytes(100_000_000)))), NoCredentialInImage),
+        (png(chunk(b"tEXt", baking.KEYWORD + b"\0{}")), NoCredentialInImage),
+        (png() + bytes(6_000_000), CredentialTooLarge),
+        (b"\x89PNG\r\n\x1a\n" + b"\xff" * 100, DamagedImage),
+    ],
+    ids=["bomb", "not-packed", "flag", "method", "short", "cut", "crc", "ztxt-bomb", "text", "large", "nonsense"],
+)
+async def test_pictures_made_to_harm(picture, refusal) -> None:
+    with pytest.raises(refusal):
+        await verify(picture)
+
+
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("picture", "refusal"),
+    [
+        (f'<!DOCTYPE svg [<!ENTITY l0 "lol">{LAUGHS}]><svg>&l9;</svg>', DamagedImage),
+        ('<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>', DamagedImage),
+        ('<!DOCTYPE svg SYSTEM "https://evil.example/x.dtd"><svg/>', DamagedImage),
+        ("<svg>" * 100_000, DamagedImage),
+        ("<svg>" + "<g>" * 50_000 + "</g>" * 50_000 + "</svg>", NoCredentialInImage),
+        ('<?xml version="1.0" encoding="nonsense"?><svg/>', DamagedImage),
+        ("<svg/>" + " " * 6_000_000, CredentialTooLarge),
+    ],
+    ids=["laughs", "file", "dtd", "open", "deep", "encoding", "large"],
+)
+async def test_drawings_made_to_harm(picture, refusal) -> None:
+    with pytest.raises(refusal):
+        await verify(picture)
+
+
+# Graphs
+
+
+def poison(count: int) -> dict:
+    """Unnamed parts that all look alike and all know each other: telling them apart takes factorial time."""
+    document = badge()
+    document["evidence"] = [
+        {"id": f"_:e{one}", "type": ["Evidence"], "name": "x", "genre": "y"} for one in range(count)
+    ]
+    alike = [{"type": ["Alignment"], "targetName": "x", "targetUrl": "urn:x:y"} for _ in range(count)]
+    document["credentialSubject"]["achievement"]["alignment"] = alike
+    return document | {"proof": SIGNED["proof"]}
+
+
+async def test_a_poison_graph() -> None:
+    began = time.monotonic()
+    report = await verify(poison(60))
+    assert not report.verified
+    assert time.monotonic() - began < 5
+    assert {"not_canonical", "signature_mismatch", "undefined_terms"} & set(failures(report).values())
+
+
+async def test_a_thousand_credentials_in_one() -> None:
+    with pytest.raises(TooManyParts):
+        await verify(as_jwt(transcript(["aa.bb.cc"] * 1000)))
+
+
+async def test_a_hundred_credentials_in_one_are_each_checked() -> None:
+    token = as_jwt(badge())
+    report = await verify(as_jwt(transcript([token] * 100)))
+    assert (report.verified, len(report.parts)) == (True, 100)
+
+
+async def test_transcripts_within_transcripts() -> None:
+    """The count is of all depths."""
+    nested = as_jwt(transcript([as_jwt(badge())] * 12))
+    report = await verify(as_jwt(transcript([nested] * 7)))
+    assert report.verified
+    with pytest.raises(TooManyParts):
+        await verify(as_jwt(transcript([nested] * 9)))
+    document = sign(badge())
+    for number in range(8):
+        document = transcript([document], id=f"urn:uuid:{number}", proof=SIGNED["proof"])
+    with pytest.raises(TooDeep):
+        await verify(document)
+
+
+async def test_terms_under_terms_under_terms() -> None:
+    deep: dict = {}
+    for _ in range(20):
+        deep = {"evidence": deep}
+    assert not (await verify(changed(SIGNED, lambda d: d.update(deep)))).verified
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, [[[]]], 5, None, True, "text", {"@id": "x"}, {"@value": "x"}, {"@set": []}, [None]]
+)
+@pytest.mark.parametrize("name", ["proof", "issuer", "credentialSubject", "credentialStatus", "refreshService", "type"])
+async def test_any_shape_anywhere_gets_an_answer(name, value) -> None:
+    documents = [changed(SIGNED, lambda d: d.update({name: value}))]
+    if name != "proof":
+        documents.append(sign_or_leave(badge(**{name: value})))
+    for document in documents:
+        report = await verify(document)
+        assert not report.verified or value in ([None], None, [[[]]])
+        facts_of(report.document, report.kind)  # and a page can be made of it
+
+
+def sign_or_leave(document: dict) -> dict:
+    try:
+        return sign(document)
+    except Exception:  # noqa: BLE001 - what we would not sign is handed in unsigned
+        return document
+
+
+# The bench
+
+
+@pytest.fixture
+def small() -> Verifier:
+    limits = Limits(seconds=2, workers=1, waiting=2)
+    return Verifier(limits, Outside(limits))
+
+
+def heavy() -> bytes:
+    """Within every limit of size, and slow to expand."""
+    entry = {"type": ["Alignment"], "targetName": "n", "targetUrl": "urn:x:y", "targetFramework": "f"}
+    document = badge()
+    document["credentialSubject"]["achievement"]["alignment"] = [
+        entry | {"targetCode": str(number)} for number in range(2500)
+    ]
+    return json.dumps(document | {"proof": SIGNED["proof"]}).encode()
+
+
+async def test_what_takes_too_long_is_ended_and_the_next_is_served(small) -> None:
+    await verify(SIGNED, verifier=small)
+    began = time.monotonic()
+    with pytest.raises(TooCostly):
+        await verify(heavy(), verifier=small)
+    assert time.monotonic() - began < 5
+    assert (await verify(SIGNED, verifier=small)).verified
+
+
+async def test_what_takes_too_much_memory_is_ended() -> None:
+    limits = Limits(memory_bytes=350_000_000, document_bytes=60_000_000, values=10**9, seconds=20, workers=1)
+    document = b'{"a": [' + b'{"b": []},' * 4_000_000 + b"1]}"
+    with pytest.raises(TooCostly):
+        await Verifier(limits, Outside(limits)).workbench.examine(document)
+
+
+async def test_too_many_at_once_are_told_to_come_again(small) -> None:
+    answers = await asyncio.gather(
+        *(verify(badge(number), verifier=small) for number in range(6)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, VerifierBusy) for answer in answers) == 4
+
+
+async def test_a_process_that_died_is_replaced(small) -> None:
+    await verify(SIGNED, verifier=small)
+    small.workbench._idle[0].process.kill()
+    await small.workbench._idle[0].process.wait()
+    assert (await verify(SIGNED, verifier=small)).verified
+
+
+async def test_the_process_knows_no_secret_of_ours(small, monkeypatch) -> None:
+    monkeypatch.setenv("MC_WRAPPING_KEY", "secret")
+    monkeypatch.setenv("MC_DATABASE_URL", "secret")
+    await verify(SIGNED, verifier=small)
+    process = small.workbench._idle[0].process
+    environment = await asyncio.to_thread(Path(f"/proc/{process.pid}/environ").read_bytes)
+    assert b"secret" not in environment
+    assert b"MC_" not in environment
+
+
+async def test_the_processes_end_with_the_service(small) -> None:
+    bench: Workbench = small.workbench
+    await verify(SIGNED, verifier=small)
+    process = bench._idle[0].process
+    running = asyncio.create_task(bench.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert await process.wait() != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
