@@ -1,0 +1,187 @@
+"""Badges, awards and status lists before verifiers that are not ours: npm's @digitalbazaar/vc and jose.
+
+openbadgeslib (PyPI) is asked in test_badges.py and test_issuing.py.
+"""
+
+import json
+import subprocess
+from base64 import urlsafe_b64encode
+from copy import deepcopy
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from credentials.adapters import keys, proofs, tokens
+from credentials.adapters.json_ld import PINNED, context_bytes
+from credentials.adapters.notary import Notary
+from credentials.commands import awards
+from credentials.commands.keys import signers
+from credentials.domain import status_lists
+from shared.ids import new_id
+
+from .telling import hear, hold_credit, let_time_work, revoked
+from .test_issuing import UNCHECKED, Issuer
+
+HOST = "https://badges.example.ac.uk"
+LIST = f"{HOST}/status/revocation/1"
+DID = f"{HOST}/.well-known/did.json"
+MULTIKEY = "https://w3id.org/security/multikey/v1"
+
+
+@pytest.fixture
+async def issuer(service, session, clock) -> Issuer:
+    """One learner with four badges, an award, and a fifth badge that is revoked. Verifiers go by the real time."""
+    clock.at = datetime.now(UTC)
+    made = Issuer(service, session)
+    await hold_credit(session, made.learner, DS=4, MG=1)
+    award = await awards.claim_award(session, made.learner, "pgcert", "PGCert in Data Science", None)
+    await awards.confer_award(session, award.award_id, by=new_id())
+    await let_time_work(service)
+    await hear(session, revoked(made.learner, "MG01"))
+    await let_time_work(service)
+    return made
+
+
+@pytest.fixture
+async def pages(issuer) -> dict:
+    """What a verifier fetches; contexts among them, byte for byte as published."""
+    found = {url: json.loads(context_bytes(url)) for url in PINNED}
+    bundled = files("openbadgeslib.ob3.contexts")
+    found[MULTIKEY] = json.loads((bundled / "security-multikey-v1.json").read_bytes())
+    for url in (DID, LIST):
+        found[url] = (await issuer.get(url.removeprefix(HOST))).json()
+    return found
+
+
+@pytest.fixture
+def judge(node_tools, clock):
+    def ask(pages: dict, *credentials: dict | str) -> list[dict]:
+        asked = {"pages": pages, "credentials": credentials, "now": clock().isoformat()}
+        done = subprocess.run(
+            ["node", "judge.mjs"],
+            cwd=node_tools,
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    return ask
+
+
+@pytest.fixture
+async def documents(issuer) -> dict[str, dict]:
+    """Every badge of the learner, by the name of what it recognises."""
+    async with issuer.service.client("learner", id=issuer.learner) as learner:
+        listed = (await learner.get("/v1/badges")).json()["items"]
+    return {one["name"]: (await issuer.get(f"/credentials/{one['badge_id']}")).json() for one in listed}
+
+
+@pytest.fixture
+def signer(pages):
+    """A key of somebody else, who uses the name of ours."""
+    method = next(one["id"] for one in pages[DID]["verificationMethod"] if one["type"] == "Multikey")
+    return keys.LocalSigner(Ed25519PrivateKey.generate(), method)
+
+
+def changed(document: dict, **members: object) -> dict:
+    return {**deepcopy(document), **members}
+
+
+def unsigned(document: dict) -> dict:
+    return {name: member for name, member in document.items() if name != "proof"}
+
+
+async def test_what_stands_is_accepted_and_what_is_revoked_is_not(judge, pages, documents):
+    verdicts = dict(zip(documents, judge(pages, *documents.values()), strict=True))
+    assert len(verdicts) == 6
+    refused = verdicts.pop("Course MG01")
+    assert (refused["verified"], refused["revoked"]) == (False, True)
+    assert verdicts["PGCert in Data Science"]["verified"]
+    assert [verdict["errors"] for verdict in verdicts.values()] == [[]] * 5
+    assert all(verdict["verified"] for verdict in verdicts.values())
+
+
+async def test_the_status_list_itself_is_accepted(judge, pages):
+    (verdict,) = judge(pages, pages[LIST])
+    assert verdict == {"verified": True, "revoked": False, "errors": []}
+
+
+async def test_each_forgery_is_refused(judge, pages, documents, signer, clock):
+    genuine = documents["Course DS01"]
+    subject = deepcopy(genuine["credentialSubject"])
+    subject["achievement"]["name"] = "Course DS02"
+    elsewhere = changed(genuine["credentialStatus"], statusListIndex="5")
+    forged = {
+        "one byte in the subject": changed(genuine, credentialSubject=subject),
+        "another place in the list": changed(genuine, credentialStatus=elsewhere),
+        "a later date": changed(genuine, validFrom="2026-01-01T00:00:00Z"),
+        "a member no context defines": changed(genuine, honours="first class"),
+        "wrong key": proofs.sign(unsigned(genuine), signer, clock()),
+        "no proof": unsigned(genuine),
+        "a cut signature": changed(genuine, proof=[changed(genuine["proof"][0], proofValue="z1")]),
+    }
+    verdicts = dict(zip(forged, judge(pages, *forged.values()), strict=True))
+    assert [name for name, verdict in verdicts.items() if verdict["verified"]] == []
+
+
+async def test_a_forged_or_stale_list_proves_nothing(judge, pages, documents, signer, clock, issuer):
+    genuine, gone = documents["Course DS01"], documents["Course MG01"]
+    emptied = deepcopy(pages[LIST])
+    emptied["credentialSubject"]["encodedList"] = status_lists.encode([])
+    resigned = proofs.sign(unsigned(emptied), signer, clock())
+    for forged in (emptied, resigned):
+        assert not any(verdict["verified"] for verdict in judge({**pages, LIST: forged}, genuine, gone))
+
+
+async def test_an_old_list_shown_again_proves_nothing(judge, pages, documents, clock, issuer):
+    """From before the revocation, with our own signature."""
+    clock.advance(hours=-49)
+    notary = issuer.service.service.resources[Notary]
+    old = status_lists.status_list_document(
+        LIST,
+        notary.issuer.did,
+        [],
+        valid_from=clock(),
+        valid_until=clock() + status_lists.VALID_FOR,
+        ttl_seconds=status_lists.TTL_SECONDS,
+    )
+    stale = notary.sign(old, (await signers(issuer.session, notary)).proof, clock())
+    clock.advance(hours=49)
+    (verdict,) = judge({**pages, LIST: stale}, documents["Course MG01"])
+    assert not verdict["verified"]
+    assert '"validUntil"' in str(verdict["errors"])
+
+
+async def test_a_key_struck_out_vouches_for_nothing(judge, pages, documents, issuer):
+    genuine = documents["Course DS01"]
+    stolen = await issuer.active()
+    await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Lost")
+    await let_time_work(issuer.service)
+    now = {**pages, DID: await issuer.did_document(), LIST: (await issuer.get("/status/revocation/1")).json()}
+    verdicts = judge(now, genuine, await issuer.document("DS01"))
+    assert [verdict["verified"] for verdict in verdicts] == [False, True]
+
+
+async def test_tokens_are_accepted_and_forged_ones_are_not(judge, pages, issuer):
+    token = await issuer.token("DS01")
+    header, payload, signature = token.split(".")
+    claims = jwt.decode(token, options=UNCHECKED)
+    kid = jwt.get_unverified_header(token)["kid"]
+    nothing = urlsafe_b64encode(json.dumps({"alg": "none", "kid": kid}).encode()).rstrip(b"=").decode()
+    stranger = keys.LocalEcdsaSigner(ec.generate_private_key(ec.SECP256R1()), kid)
+    bare = {name: claim for name, claim in claims.items() if name not in {"iss", "jti", "sub", "nbf"}}
+    forged = {
+        "one byte in the subject": ".".join([header, payload[:-3] + "AAA", signature]),
+        "alg none": f"{nothing}.{payload}.",
+        "no signature": f"{header}.{payload}.",
+        "wrong key": tokens.sign(bare, stranger),
+    }
+    verdicts = judge(pages, token, *forged.values())
+    assert verdicts[0] == {"verified": True, "revoked": False, "errors": []}
+    assert [verdict["verified"] for verdict in verdicts[1:]] == [False] * 4
