@@ -18,7 +18,7 @@ from embedded.postgres import Postgres
 from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
-from shared.service import Process, Server, stop_on_signals
+from shared.service import Process, Server, run_loop, stop_on_signals
 from shared.telemetry import log_as_json
 
 CONTENT = Path(__file__).parents[1] / "content"
@@ -140,7 +140,7 @@ def main() -> None:
     here().mkdir(parents=True, exist_ok=True)
     log_as_json("platform", handler=logging.FileHandler(here() / "platform.log"))
     try:
-        asyncio.run(go())
+        run_loop(go())
     except* Exception as failures:
         log.exception("the platform ended", exc_info=failures)
         told = [str(failure) or repr(failure) for failure in flat(failures)]

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
@@ -153,17 +153,14 @@ class Database:
         )
         self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
 
-    @asynccontextmanager
-    async def driver(self) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+    def driver(self) -> AbstractAsyncContextManager[Any]:  # Any: asyncpg ships no types
         """A connection of the `web` engine as the driver has it, in autocommit."""
-        pooled = await self.web.raw_connection()
-        try:
-            yield pooled.driver_connection
-        except BaseException:
-            pooled.invalidate()  # a statement that was broken off may still be on its way
-            raise
-        finally:
-            pooled.close()
+        return _driver(self.web)
+
+    async def finds(self, statement: str) -> bool:
+        """Whether the statement finds a row: one round trip, for loops that mostly find nothing to do."""
+        async with _driver(self.messaging) as driver:
+            return await driver.fetchrow(statement) is not None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
@@ -174,6 +171,18 @@ class Database:
     async def dispose(self) -> None:
         await self.web.dispose()
         await self.messaging.dispose()
+
+
+@asynccontextmanager
+async def _driver(engine: AsyncEngine) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+    pooled = await engine.raw_connection()
+    try:
+        yield pooled.driver_connection
+    except BaseException:
+        pooled.invalidate()  # a statement that was broken off may still be on its way
+        raise
+    finally:
+        pooled.close()
 
 
 class HotRead:
@@ -211,6 +220,7 @@ def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
         url,
         pool_size=2 * size,
         max_overflow=0,  # what overflows is opened and closed for every use
+        pool_use_lifo=True,  # the connection used last has its statements prepared
         pool_timeout=timeout,
         connect_args={"server_settings": {"application_name": name, "timezone": "UTC"}, "timeout": 5},
     )

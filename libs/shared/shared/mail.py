@@ -69,6 +69,9 @@ class SmtpMailer:
         )
 
 
+_DUE = "select from letters where sent_at is null and failed_at is null and due_at <= now() limit 1"
+
+
 class Postman:
     """Sends the letters that are due. A crash between sending and marking may send one twice, under one Message-ID."""
 
@@ -78,8 +81,9 @@ class Postman:
     async def run(self, *, every_seconds: float = 1.0) -> None:
         while True:
             try:
-                while await self.send_one():
-                    pass
+                if await self.database.finds(_DUE):
+                    while await self.send_one():
+                        pass
             except Exception as error:
                 if not is_database_down(error):
                     raise

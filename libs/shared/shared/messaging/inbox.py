@@ -254,8 +254,9 @@ class Receiver:
         """Try what is due, for ever."""
         while True:
             try:
-                while await self.retry_one():
-                    pass
+                if await self.database.finds("select from inbox_retry where due_at <= now() limit 1"):
+                    while await self.retry_one():
+                        pass
             except Exception as error:
                 if not is_database_down(error):
                     raise

@@ -23,6 +23,11 @@ from shared.messaging.tables import Outgoing
 log = logging.getLogger(__name__)
 
 CHANNEL = "outbox"
+MEASURE_SECONDS = 10.0
+"""Between two looks at how much waits."""
+
+_DUE = "from outbox where sent_at is null and next_attempt_at <= now()"
+_WAITING = f"select {_DUE} limit 1"
 HANDLING = "handling"  # session.info: id of the event whose handler this is
 
 
@@ -89,6 +94,7 @@ class Relay:
         self.batch, self.poll_seconds, self.longest_wait_seconds = batch, poll_seconds, longest_wait_seconds
         self.last_beat = asyncio.get_event_loop().time()
         self._wake = asyncio.Event()
+        self._measured = float("-inf")
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -100,9 +106,8 @@ class Relay:
         while True:
             self.last_beat = asyncio.get_running_loop().time()
             try:
-                sent = await self.send_batch()
-                if not sent and not await self._woken():
-                    await self._measure()
+                if await self.send_batch() < self.batch:
+                    await self._until_something_waits()
                 wait = 0.1
             except (TransportDown, asyncio.CancelledError) as down:
                 if is_being_cancelled():
@@ -136,7 +141,17 @@ class Relay:
         self._wake.clear()
         return True
 
+    async def _until_something_waits(self) -> None:
+        """Until a commit tells of it, or a look finds it: the notice was lost, or an event is to be sent again."""
+        while not await self._woken():
+            self.last_beat = now = asyncio.get_running_loop().time()
+            if now - self._measured >= MEASURE_SECONDS:
+                await self._measure()
+            if await self.database.finds(_WAITING):
+                return
+
     async def _measure(self) -> None:
+        self._measured = asyncio.get_running_loop().time()
         async with self.database.messaging.connect() as connection:
             count, age = (
                 await connection.execute(
@@ -155,9 +170,7 @@ class Relay:
             rows = (
                 await connection.execute(
                     text(
-                        "select position, id, type, body from outbox "
-                        "where sent_at is null and next_attempt_at <= now() "
-                        "order by position limit :batch for update skip locked"
+                        f"select position, id, type, body {_DUE} order by position limit :batch for update skip locked"
                     ),
                     {"batch": self.batch},
                 )
