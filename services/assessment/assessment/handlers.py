@@ -4,7 +4,7 @@ from assessment.commands import enrolments
 from assessment.domain import regulations
 from assessment.domain.attempts import EnrolmentStatus
 from assessment.tables import CourseVersion
-from shared.events.catalogue import CoursePublished, CourseUpdated
+from shared.events.catalogue import CoursePublished, CourseUpdated, SubjectRenamed
 from shared.events.enrolment import (
     EnrolmentActivated,
     EnrolmentCancelled,
@@ -19,6 +19,12 @@ inbox = Inbox("assessment")
 @inbox.on(CoursePublished, CourseUpdated)
 async def copy_course_version(session: AsyncSession, published: CoursePublished) -> None:
     await enrolments.keep_course_version(session, published)
+
+
+@inbox.on(SubjectRenamed)
+async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None:
+    """Credit awarded from then on says the new name."""
+    await enrolments.keep_subject_name(session, renamed)
 
 
 @inbox.on(EnrolmentActivated)

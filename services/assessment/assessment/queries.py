@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from assessment.tables import (
     Enrolment,
     EnrolmentState,
     MisconductCase,
+    SubjectName,
     Submission,
     Window,
 )
@@ -240,6 +241,16 @@ def _permission(
     except Refusal as refusal:
         return Permission(possible=False, window_id=None, code=refusal.code, detail=refusal.detail)
     return Permission(possible=True, window_id=window.window_id, code=None, detail=None)
+
+
+async def renamed_subjects(session: AsyncSession, subject_ids: Iterable[UUID], at: datetime) -> dict[UUID, str]:
+    """The award names at that instant of those of the subjects that were renamed."""
+    statement = (
+        select(SubjectName.subject_id, SubjectName.award_name)
+        .where(SubjectName.subject_id.in_(set(subject_ids)), SubjectName.effective_from <= at)
+        .order_by(SubjectName.effective_from)
+    )
+    return {row.subject_id: row.award_name for row in await session.execute(statement)}
 
 
 async def list_cases(

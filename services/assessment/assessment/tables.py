@@ -32,6 +32,16 @@ class CourseVersion(Base):
     level: Mapped[int]
 
 
+class SubjectName(Base):
+    """The award name of a subject from an instant on, where it was renamed."""
+
+    __tablename__ = "subject_names"
+
+    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
+    effective_from: Mapped[datetime] = mapped_column(primary_key=True)
+    award_name: Mapped[str] = mapped_column(Text)
+
+
 class Brief(Base):
     """What is asked of learners on one course version."""
 

@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -7,7 +8,7 @@ from sqlalchemy import func, select
 from assessment.handlers import inbox
 from assessment.tables import Attempt, CourseVersion, Decision, Enrolment, EnrolmentState, Mark, Submission
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, SubmissionVoided
-from shared.events.catalogue import CourseUpdated
+from shared.events.catalogue import CourseUpdated, SubjectRenamed
 from shared.events.enrolment import EnrolmentCancelled, EnrolmentReinstated, EnrolmentSuspended
 from shared.messaging import NotYet
 
@@ -18,6 +19,23 @@ async def test_course_versions_are_copied_once_each(story, session):
     await story.hear(second, first, first, second)
     rows = (await session.scalars(select(CourseVersion).where(CourseVersion.course_id == first.course_id))).all()
     assert sorted(row.version for row in rows) == [1, 2]
+
+
+async def test_credit_says_the_name_its_subject_has_when_it_is_awarded(story):
+    """A later renaming does not touch it; those before it may be heard in any order."""
+    names = [("Data", -2), ("Data & Decisions", -1), ("Decisions", 5)]
+    for order in itertools.permutations(names):
+        course = story.course(subject_name="Data Science")
+        enrolment, window_id, submission_id = await story.frozen(of=course)
+        for name, days in order:
+            at = story.clock() + timedelta(days=days)
+            renamed = SubjectRenamed(subject_id=course.subject_id, award_name=name, effective_from=at)
+            await story.hear(renamed, renamed)
+        await story.mark(submission_id, 60)
+        await story.release(window_id)
+        await story.board(window_id)
+        credit = (await story.announced(CreditAwarded))[-1]
+        assert (credit.enrolment_id, credit.subject_name) == (enrolment.enrolment_id, "Data & Decisions")
 
 
 async def test_an_enrolment_waits_for_its_course_version(story, session):

@@ -102,7 +102,9 @@ class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id"
     valid_from: Instant
 
 
-class SubjectRenamed(Event, type="catalogue.subject.renamed.v1", subject="subject_id", heard_by=("credentials",)):
+class SubjectRenamed(
+    Event, type="catalogue.subject.renamed.v1", subject="subject_id", heard_by=("assessment", "credentials")
+):
     """A label only: credit keeps the name it was awarded under."""
 
     subject_id: UUID

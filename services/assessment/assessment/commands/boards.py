@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from assessment import queries
 from assessment.commands import decisions
 from assessment.commands.marking import advance_some, take_results
 from assessment.domain import marks, regulations
@@ -84,11 +85,16 @@ async def _award_credit(session: AsyncSession, board: Board, passes: Sequence[tu
             [_credit(attempt, credit_ids[attempt.attempt_id], board) for attempt, _ in ordered],
         )
     )
+    subjects = {attempt.course_version.subject_id for attempt, _ in ordered}
+    renamed = await queries.renamed_subjects(session, subjects, board.decided_at)
     for attempt, submission_id in ordered:
         if attempt.attempt_id not in awarded:
             decisions.record(session, "no_second_credit", attempt.attempt_id, "regulations")
-        else:
-            publish(session, _credit_event(attempt, submission_id, credit_ids[attempt.attempt_id], board))
+            continue
+        course = attempt.course_version
+        subject_name = renamed.get(course.subject_id, course.subject_name)
+        credit_id = credit_ids[attempt.attempt_id]
+        publish(session, _credit_event(attempt, submission_id, credit_id, board, subject_name=subject_name))
     return len(awarded)
 
 
@@ -107,7 +113,9 @@ def _credit(attempt: Attempt, credit_id: UUID, board: Board) -> dict[str, Any]: 
     }
 
 
-def _credit_event(attempt: Attempt, submission_id: UUID, credit_id: UUID, board: Board) -> CreditAwarded:
+def _credit_event(
+    attempt: Attempt, submission_id: UUID, credit_id: UUID, board: Board, *, subject_name: str
+) -> CreditAwarded:
     course = attempt.course_version
     assert attempt.mark is not None  # the database holds every ratified attempt to it
     return CreditAwarded(
@@ -121,7 +129,7 @@ def _credit_event(attempt: Attempt, submission_id: UUID, credit_id: UUID, board:
         course_title=course.title,
         module_family=course.module_family,
         subject_id=course.subject_id,
-        subject_name=course.subject_name,
+        subject_name=subject_name,
         credits=course.credits,
         level=course.level,
         mark=attempt.mark,

@@ -7,10 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.commands import decisions
 from assessment.domain.attempts import UNRATIFIED, AttemptState, EnrolmentStatus
-from assessment.tables import Attempt, CourseVersion, Enrolment, EnrolmentState, Submission
+from assessment.tables import Attempt, CourseVersion, Enrolment, EnrolmentState, SubjectName, Submission
 from shared.database import take_turns
 from shared.events.assessment import SubmissionVoided
-from shared.events.catalogue import CoursePublished
+from shared.events.catalogue import CoursePublished, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated
 from shared.messaging import publish
 
@@ -33,6 +33,10 @@ async def keep_course_version(session: AsyncSession, published: CoursePublished)
         )
         .on_conflict_do_nothing()
     )
+
+
+async def keep_subject_name(session: AsyncSession, renamed: SubjectRenamed) -> None:
+    await session.execute(insert(SubjectName).values(**renamed.model_dump()).on_conflict_do_nothing())
 
 
 async def keep_enrolment(session: AsyncSession, activated: EnrolmentActivated) -> None:
