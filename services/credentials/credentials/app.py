@@ -6,6 +6,7 @@ from credentials import api
 from credentials.access import ACCESS
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
+from credentials.adapters.paper import Paper
 from credentials.adapters.pictures import Pictures
 from credentials.adapters.recent import Recent
 from credentials.adapters.sealing import Sealer
@@ -36,7 +37,7 @@ def build(settings: Settings) -> Service:
         resources={
             Courier: Courier(loopback=settings.webhooks_reach_loopback),
             Notary: notary,
-            Pages: Pages(),
+            Pages: Pages(), Paper: Paper(),
             Pictures: Pictures(),
             Recent: Recent(settings.verification_page_seconds),
             Verifier: verifier,

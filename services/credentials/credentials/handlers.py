@@ -46,6 +46,7 @@ async def record_course(session: AsyncSession, course: CoursePublished) -> None:
             credits=course.credits,
             level=course.level,
             skills={"items": [skill.model_dump() for skill in course.skills]},
+            institution=course.institution_name,
         ),
     )
     await courses.offer_course(session, course)

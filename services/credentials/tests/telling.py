@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import jobs as clockwork
+from credentials.commands.people import store_person
 from credentials.handlers import inbox
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
 from shared.events.catalogue import CoursePublished, Skill, SubjectRenamed
@@ -184,6 +185,12 @@ async def hear(session: AsyncSession, *events: object) -> None:
         session.expire_all()
         await inbox.receive(session, event)
         await session.flush()
+
+
+async def introduce(session: AsyncSession, learner: UUID, **changes: object) -> None:
+    """The learner is registered, and the register has told who that is."""
+    await hear(session, registered(learner))
+    await store_person(session, person(learner, **changes))
 
 
 async def hold_credit(session: AsyncSession, learner: UUID, **counts: int) -> None:

@@ -15,7 +15,18 @@ from shared.events.credentials import AwardConferred, AwardSuperseded
 from shared.ids import new_id
 from shared.testing import access_failures, published
 
-from .telling import hear, hold_credit, let_time_work, named, passed, registered, reversed_payment, revoked, settled
+from .telling import (
+    hear,
+    hold_credit,
+    introduce,
+    let_time_work,
+    named,
+    passed,
+    registered,
+    reversed_payment,
+    revoked,
+    settled,
+)
 
 CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
 
@@ -69,6 +80,7 @@ async def test_options_say_what_they_use_and_what_stays(service, session, clock)
 async def test_from_four_passes_to_a_superseded_certificate(service, session, clock) -> None:
     """A9, through the door."""
     learner, registrar = new_id(), new_id()
+    await introduce(session, learner)
     await hold_credit(session, learner, DS=4)
     async with service.client("learner", id=learner) as client, service.client("registrar", id=registrar) as office:
         claimed = await client.post("/v1/award-claims", json=CLAIM)
@@ -232,6 +244,7 @@ async def test_the_transcript_has_a_version_an_instant_and_a_hash(service, sessi
     learner = new_id()
     async with service.client("learner", id=learner) as client:
         assert (await client.get("/v1/transcript")).status_code == 404
+        await introduce(session, learner)
         await hold_credit(session, learner, DS=2)
         first = (await client.get("/v1/transcript")).json()
         page = await client.get("/v1/transcript", headers={"Accept": "text/html"})

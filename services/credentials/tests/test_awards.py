@@ -1,10 +1,10 @@
-"""The life of an award, and the transcript's hash."""
+"""The life of an award."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from credentials.domain import awards, transcripts
+from credentials.domain import awards
 from credentials.domain.awards import State
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -37,14 +37,3 @@ def test_a_certificate_number_shows_a_slip_of_the_pen() -> None:
     assert len(number) == len("MC-2026-") + 11
     assert not set("ILOU") & set(number.removeprefix("MC-"))
     assert awards.certificate_number(NOW, 1)[-1] != awards.certificate_number(NOW, 2)[-1]
-
-
-def test_a_transcript_hashes_alike_whatever_the_order() -> None:
-    credits_ = [
-        {"credit_id": str(n), "credits": 15, "ratified_at": f"2026-10-0{n}T09:00:00Z", "title": "é"} for n in (1, 2)
-    ]
-    said = transcripts.content("learner", credits_, [])
-    again = transcripts.content("learner", credits_[::-1], [])
-    assert said["total_credits"] == 30
-    assert transcripts.hash_of(said) == transcripts.hash_of(again)
-    assert transcripts.hash_of(transcripts.issue(said, 1, NOW)) != transcripts.hash_of(transcripts.issue(said, 2, NOW))

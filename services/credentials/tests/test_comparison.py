@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from credentials import tables
+from credentials import queries, tables
 from shared.ids import new_id
 
-from .telling import DS, credit, hear, hold_credit, let_time_work, registered, revoked
+from .telling import DS, credit, hear, hold_credit, introduce, let_time_work, registered, revoked
 
 URL = "/v1/credits/comparison"
 
@@ -60,10 +60,11 @@ async def test_what_differs_is_named(service, session, clock, what) -> None:
 
 async def test_a_transcript_that_says_something_else_is_named(service, session, clock) -> None:
     learner = new_id()
-    await hear(session, registered(learner))
+    await introduce(session, learner)
     await hold_credit(session, learner, DS=1)
-    wrong = {"version": 9, "document": {}, "content_sha256": "00", "sha256": "00", "as_at": NOW}
-    session.add(tables.Transcript(transcript_id=new_id(), learner_id=learner, **wrong))
+    wrong = {"version": 9, "content": {}, "content_sha256": "00", "sha256": "00", "as_at": NOW}
+    told = await queries.latest_transcript(session, learner)
+    session.add(tables.Edition(edition_id=new_id(), document_id=told.document_id, **wrong))
     await session.flush()
     assert (await compared(service))["differing"] == [str(learner)]
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from credentials.api.awards import router as awards_router
+from credentials.api.documents import router as documents_router
 from credentials.api.keys import router as keys_router
 from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
@@ -23,6 +24,7 @@ routers: tuple[APIRouter, ...] = (
     pictures_router,  # before what has the same address but for the ending
     verification_router,
     keys_router,  # before the badges: its key set has an address among theirs
+    documents_router,
     public_router,
     sharing_router,
     webhooks_router,

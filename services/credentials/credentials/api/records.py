@@ -1,11 +1,10 @@
-"""A learner's own record: credit, badges, transcript."""
+"""A learner's own record: credit and badges."""
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import Header, Response
 from pydantic import Field
 from sqlalchemy import select
 
@@ -15,7 +14,7 @@ from credentials.adapters.pages import Pages
 from credentials.commands import standing
 from credentials.domain.awards import State
 from credentials.domain.credit import Source
-from shared.database import Unknown, fetch
+from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import CallerOf, Instant, Page, Paging, Router, Session, View, paginate, resource
 
@@ -54,14 +53,6 @@ class BadgeView(View):
     verification_url: str | None = Field(description="A page for people; share this")
 
 
-class TranscriptView(View):
-    transcript_id: UUID
-    version: int
-    as_at: Instant
-    sha256: str = Field(description="Of `document` as JSON with sorted members and no spaces, in UTF-8, in hex")
-    document: dict[str, Any]  # Any: JSON
-
-
 class ComparisonView(View):
     compared: int = Field(description="Learners whose record was derived anew", examples=[100])
     differing: list[UUID] = Field(description="Learners whose record differs; there should be none")
@@ -70,7 +61,7 @@ class ComparisonView(View):
 
 @router.get("/v1/credits/comparison", operation_id="compare_credit_records")
 async def compare_credit_records(session: Session, paging: Paging) -> ComparisonView:
-    """Operators: derive badges, titles and transcripts of the next learners anew from the ledger; name what differs."""
+    """Operators: derive badges, titles and documents of the next learners anew from the ledger; name what differs."""
     learner = tables.Learner.learner_id
     learners, cursor = await paginate(session, select(tables.Learner), paging, by=[learner])
     ids = [row.learner_id for row in learners]
@@ -98,29 +89,6 @@ async def read_badge(badge_id: UUID, session: Session, caller: CallerOf, notary:
     badge = await fetch(session, tables.Badge, badge_id)
     caller.must_own(badge.learner_id)
     return (await _views(session, [badge], notary))[0]
-
-
-@router.get(
-    "/v1/transcript",
-    operation_id="read_transcript",
-    response_model=TranscriptView,
-    responses={200: {"content": {"text/html": {}}, "description": "The latest version"}},
-)
-async def read_transcript(
-    session: Session,
-    caller: CallerOf,
-    notary: Issuing,
-    pages: Rendering,
-    accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
-) -> TranscriptView | Response:
-    """The latest version of one's transcript, with its hash and the instant it tells of."""
-    transcript = await queries.latest_transcript(session, caller.own_id)
-    if transcript is None:
-        raise Unknown("there is nothing to put on a transcript yet")
-    if "text/html" in accept:
-        page = pages.transcript(transcript.document, transcript.sha256, notary.issuer.name)
-        return Response(page, media_type="text/html; charset=utf-8", headers={"Vary": "Accept"})
-    return TranscriptView.model_validate(transcript)
 
 
 def _credit(row: tables.Credit, revocation: tables.Revocation | None) -> CreditView:

@@ -7,7 +7,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
@@ -126,7 +127,8 @@ async def log_signatures(session: AsyncSession, signed: list["Signed"], now: dat
             }
             for one in signed
         ]
-        await session.execute(insert(tables.Signature), rows)
+        # The same key signs the same words in the same second alike: that is one signature, not two.
+        await session.execute(insert(tables.Signature).on_conflict_do_nothing(), rows)
 
 
 @dataclass(frozen=True)

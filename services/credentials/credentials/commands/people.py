@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import issuing
+from credentials.commands import documents, issuing
 from shared.database import fetch, take_turns
 from shared.database import now as now_of
 from shared.messaging import NotYet
@@ -43,6 +43,8 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     }
     statement = insert(tables.Person).values(learner_id=entry.learner_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=[tables.Person.learner_id], set_=values))
+    if held is None or held.legal_name != values["legal_name"]:
+        await documents.issue_to(session, entry.learner_id)
     if held is not None and held.email.strip().lower() != entry.contact_email.strip().lower():
         await issuing.correct_badges_of(session, entry.learner_id)
 
@@ -53,6 +55,7 @@ async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -
     learner = await _learner(session, learner_id)
     learner.anonymised_at = at
     await session.execute(delete(tables.Person).where(tables.Person.learner_id == learner_id))
+    await documents.erase(session, learner_id)
     await issuing.erase_holder(session, learner_id)
 
 

@@ -56,15 +56,6 @@ async def award_states(session: AsyncSession, badges: Sequence[tables.Badge]) ->
     return {row.award_id: row.state for row in rows}
 
 
-async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.Transcript | None:
-    return await session.scalar(
-        select(tables.Transcript)
-        .where(tables.Transcript.learner_id == learner_id)
-        .order_by(tables.Transcript.version.desc())
-        .limit(1)
-    )
-
-
 async def due_badges(session: AsyncSession, limit: int) -> list[DueBadge]:
     """Badges to sign, oldest first. Those whose course or holder is not known here yet wait; they hold up nobody."""
     badge, learner, person = tables.Badge, tables.Learner, tables.Person

@@ -3,6 +3,7 @@
 from credentials.tables.awards import Allocation, Award, AwardReview, Notice
 from credentials.tables.base import Base
 from credentials.tables.courses import Enrolment, OfferedCourse, Price
+from credentials.tables.documents import Document, Edition, Printing
 from credentials.tables.facts import (
     Achievement,
     Credit,
@@ -15,7 +16,7 @@ from credentials.tables.facts import (
     SubjectName,
     Voiding,
 )
-from credentials.tables.issued import Badge, BadgePlace, Eligibility, StatusList, Transcript
+from credentials.tables.issued import Badge, BadgePlace, Eligibility, StatusList
 from credentials.tables.keys import KeyEvent, Signature, SigningKey
 from credentials.tables.partners import (
     Partner,
@@ -38,6 +39,8 @@ __all__ = [
     "Base",
     "Credit",
     "Dispute",
+    "Document",
+    "Edition",
     "Eligibility",
     "Enrolment",
     "KeyEvent",
@@ -49,6 +52,7 @@ __all__ = [
     "Person",
     "Pin",
     "Price",
+    "Printing",
     "Reinstatement",
     "Result",
     "Revocation",
@@ -57,7 +61,6 @@ __all__ = [
     "SigningKey",
     "StatusList",
     "SubjectName",
-    "Transcript",
     "Viewing",
     "Voiding",
     "WebhookAttempt",

@@ -26,6 +26,8 @@ class Achievement(Base):
     credits: Mapped[int]
     level: Mapped[int]
     skills: Mapped[dict[str, Any]]  # Any: JSON, {"items": [{name, framework, url}]}
+    institution: Mapped[str | None] = mapped_column(Text)
+    """The member that teaches the course. Told for versions published since it is kept."""
 
 
 class SubjectName(Base):

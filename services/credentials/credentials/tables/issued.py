@@ -70,20 +70,6 @@ class BadgePlace(Base):
     retired_at: Mapped[datetime | None]
 
 
-class Transcript(Base):
-    """One version of a learner's record; `sha256` is the hash of the document's canonical JSON."""
-
-    __tablename__ = "transcripts"
-
-    transcript_id: Mapped[UUID] = mapped_column(primary_key=True)
-    learner_id: Mapped[UUID]
-    version: Mapped[int]
-    document: Mapped[dict[str, Any]]  # Any: JSON
-    content_sha256: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(Text)
-    as_at: Mapped[datetime]
-
-
 class Eligibility(Base):
     """The titles a learner was last told they may claim, by level."""
 

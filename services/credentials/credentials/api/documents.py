@@ -1,0 +1,376 @@
+"""Documents for people: transcript, certificates, parchments, and telling whether one is ours."""
+
+import re
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+from fastapi import Header, Path, Query, Request, Response
+from pydantic import Field
+
+from credentials import queries, tables
+from credentials.adapters.notary import Notary
+from credentials.adapters.paper import Paper
+from credentials.commands import documents as printing
+from credentials.commands import learner_records
+from credentials.domain import documents, faces
+from credentials.domain.documents import Kind
+from credentials.queries import Shelved
+from shared.access import Caller
+from shared.database import Unknown
+from shared.errors import TooLarge, Unsupported
+from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, resource
+
+router = Router()
+
+Issuing = Annotated[Notary, resource(Notary)]
+Printing = Annotated[Paper, resource(Paper)]
+Number = Annotated[
+    str,
+    Path(
+        pattern=r"^MC-\d{4}-[0-9A-Z]{11}$", description="As it stands on the document", examples=["MC-2026-7KQ2M4X9PAT"]
+    ),
+]
+Version = Annotated[int | None, Query(ge=1, description="An earlier version, as it was; the newest without it")]
+
+_MOST_BYTES = 5 * 1024 * 1024
+_PDF = "application/pdf"
+_HTML = "text/html; charset=utf-8"
+_CREDENTIAL = "application/vc+ld+json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_VERDICTS = {
+    documents.Status.VALID: ("Valid", "A document with this number was issued, and what it certifies stands."),
+    documents.Status.SUPERSEDED: (
+        "Superseded",
+        (
+            "A document with this number was issued. Its holder has since been given a higher award that builds on "
+            "the same credit."
+        ),
+    ),
+    documents.Status.REVOKED: (
+        "Revoked",
+        "A document with this number was issued, and what it certified was taken back since. It must not be relied on.",
+    ),
+}
+
+
+class FileTooLarge(TooLarge):
+    """No document of ours is as large."""
+
+
+class NoPdf(Unsupported):
+    """Send the PDF itself as the body, as application/pdf."""
+
+
+class DocumentView(View):
+    """The newest edition of a document, and where its forms are."""
+
+    number: str = Field(examples=["MC-2026-7KQ2M4X9PAT"])
+    kind: Kind
+    title: str = Field(description="What it certifies", examples=["Applied Machine Learning"])
+    credit_id: UUID | None
+    award_id: UUID | None
+    status: documents.Status = Field(description="Of what it certifies; a revoked document is no longer handed out")
+    version: int = Field(examples=[3])
+    as_at: Instant
+    sha256: str = Field(description="Of the document as JSON with sorted members and no spaces, in UTF-8, in hex")
+    json_url: str
+    html_url: str
+    pdf_url: str
+    clr_url: str | None = Field(description="Transcripts only: a signed Comprehensive Learner Record 2.0")
+    verification_url: str = Field(description="Where anybody checks it; it stands on the document, and never changes")
+
+
+class EditionView(View):
+    number: str = Field(examples=["MC-2026-7KQ2M4X9PAT"])
+    kind: Kind
+    issuer: str = Field(examples=["University of Example"])
+    version: int
+    newest_version: int
+    as_at: Instant
+    sha256: str = Field(description="Of `document` as JSON with sorted members and no spaces, in UTF-8, in hex")
+    verification_url: str
+    document: dict[str, Any]  # Any: JSON
+
+
+class TranscriptView(EditionView):
+    transcript_id: UUID
+
+
+class DocumentCheckView(View):
+    """Whether it is ours, which edition it is, and what became of what it certifies. It names nobody."""
+
+    genuine: bool = Field(description="It is a document of ours, byte for byte")
+    status: documents.Status | Literal["unknown"]
+    number: str | None = Field(default=None, examples=["MC-2026-7KQ2M4X9PAT"])
+    kind: Kind | None = None
+    version: int | None = Field(default=None, description="The edition that was asked about")
+    as_at: Instant | None = None
+    newest_version: int | None = Field(default=None, description="If higher, a newer edition has taken its place")
+    verification_url: str | None = None
+
+
+@router.get("/v1/documents", operation_id="list_documents")
+async def list_documents(
+    session: Session,
+    caller: CallerOf,
+    notary: Issuing,
+    learner_id: Annotated[UUID | None, Query(description="For registrars: whose")] = None,
+) -> Page[DocumentView]:
+    """One's transcript, the certificate of each credit and the parchment of each award; a few dozen at most."""
+    whose = learner_id if learner_id is not None and caller.is_staff else caller.own_id
+    caller.must_own(whose)
+    return Page(items=[_view(shelved, notary) for shelved in await queries.documents_of(session, whose)])
+
+
+@router.get(
+    "/v1/documents/{number}.html",
+    operation_id="read_document_page",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}, "description": "To read and print"}},
+)
+async def read_document_page(
+    number: Number,
+    request: Request,
+    session: Session,
+    caller: CallerOf,
+    notary: Issuing,
+    paper: Printing,
+    version: Version = None,
+) -> Response:
+    """The same facts as the PDF."""
+    shelved = await _handed_out(session, caller, number, version)
+    return _private(conditional(request, paper.page(_face(shelved, notary)).encode(), media_type=_HTML))
+
+
+@router.get(
+    "/v1/documents/{number}.pdf",
+    operation_id="read_document_pdf",
+    response_class=Response,
+    responses={200: {"content": {_PDF: {}}, "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4"}},
+)
+async def read_document_pdf(
+    number: Number,
+    request: Request,
+    session: Session,
+    caller: CallerOf,
+    notary: Issuing,
+    paper: Printing,
+    version: Version = None,
+) -> Response:
+    """The paper. The hash of the file is kept, so that `check_document` knows it again."""
+    shelved = await _handed_out(session, caller, number, version)
+    file = await paper.pdf(_face(shelved, notary), shelved.edition.as_at)
+    await printing.remember_file(session, shelved.edition, file)
+    response = _private(conditional(request, file, media_type=_PDF))
+    response.headers["Content-Disposition"] = f'inline; filename="{shelved.document.kind}-{number}.pdf"'
+    return response
+
+
+@router.get(
+    "/v1/documents/{number}.clr",
+    operation_id="read_learner_record",
+    response_class=Response,
+    responses={200: {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
+)
+async def read_learner_record(
+    number: Number, request: Request, session: Session, caller: CallerOf, notary: Issuing
+) -> Response:
+    """The transcript as a Comprehensive Learner Record 2.0 with the signed badges inside. It names you: share it
+    deliberately."""
+    shelved = await _handed_out(session, caller, number, None)
+    if shelved.document.kind != Kind.TRANSCRIPT:
+        raise Unknown("only a transcript is a learner record")
+    record = await learner_records.record_of_edition(session, notary, shelved.document, shelved.edition)
+    return _private(conditional(request, orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=_CREDENTIAL))
+
+
+@router.get("/v1/documents/{number}", operation_id="read_document")
+async def read_document(
+    number: Number, session: Session, caller: CallerOf, notary: Issuing, version: Version = None
+) -> EditionView:
+    """What a document says, as it was hashed."""
+    shelved = await _handed_out(session, caller, number, version)
+    return EditionView(**_edition(shelved, notary))
+
+
+@router.get(
+    "/v1/transcript",
+    operation_id="read_transcript",
+    response_model=TranscriptView,
+    responses={200: {"content": {"text/html": {}}, "description": "The newest edition"}},
+)
+async def read_transcript(
+    session: Session,
+    caller: CallerOf,
+    notary: Issuing,
+    paper: Printing,
+    accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
+) -> TranscriptView | Response:
+    """One's own transcript, with its hash and the instant it tells of."""
+    found = [one for one in await queries.documents_of(session, caller.own_id) if one.document.kind == Kind.TRANSCRIPT]
+    if not found:
+        raise Unknown("there is nothing to put on a transcript yet")
+    if "text/html" in accept:
+        return Response(paper.page(_face(found[0], notary)), media_type=_HTML, headers={"Vary": "Accept"})
+    return TranscriptView(transcript_id=found[0].edition.edition_id, **_edition(found[0], notary))
+
+
+@router.get("/v1/document-checks/{reference}", operation_id="read_document_check")
+async def read_document_check(
+    reference: Annotated[
+        str,
+        Path(
+            pattern=r"^(MC-\d{4}-[0-9A-Z]{11}|[0-9a-f]{64})$",
+            description="The number on the document, or the SHA-256 of its file or of its JSON, in hex",
+            examples=["MC-2026-7KQ2M4X9PAT"],
+        ),
+    ],
+    session: Session,
+    notary: Issuing,
+) -> DocumentCheckView:
+    """Whether there is such a document, and what became of it. By a hash computed at home, nothing is uploaded."""
+    if _SHA256.fullmatch(reference):
+        shelved = await queries.document_by_hash(session, reference)
+    else:
+        shelved = await queries.document_by_number(session, reference)
+    return _checked(shelved, notary)
+
+
+@router.post(
+    "/v1/document-checks",
+    operation_id="check_document",
+    status_code=200,
+    openapi_extra={
+        "requestBody": {"required": True, "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}}}
+    },
+)
+async def check_document(request: Request, session: Session, notary: Issuing) -> DocumentCheckView:
+    """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""
+    file = bytearray()
+    async for chunk in request.stream():
+        file += chunk
+        if len(file) > _MOST_BYTES:
+            raise FileTooLarge(f"a document of ours has at most {_MOST_BYTES} bytes")
+    if not documents.is_pdf(bytes(file[:8])):
+        raise NoPdf("this is no PDF")
+    return _checked(await queries.document_by_hash(session, documents.digest(bytes(file))), notary)
+
+
+@router.get(
+    "/documents/{number}",
+    operation_id="read_document_check_page",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
+)
+async def read_document_check_page(
+    number: Number, request: Request, session: Session, notary: Issuing, paper: Printing
+) -> Response:
+    """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
+    shelved = await queries.document_by_number(session, number)
+    if shelved is None:
+        raise Unknown("there is no document with this number")
+    certified = await printing.certified(session, shelved.document, shelved.edition)
+    verdict, meaning = _VERDICTS[shelved.status]
+    page = paper.check_page(
+        {
+            "verdict": verdict,
+            "meaning": meaning,
+            "status": shelved.status.value,
+            "heading": faces.heading(_kind(shelved)),
+            "issuer": notary.issuer.name,
+            "number": number,
+            "facts": faces.public_facts(_kind(shelved), certified),
+            "newest": shelved.newest,
+            "as_at": faces.minute(shelved.edition.as_at.isoformat()),
+            "sha256": shelved.edition.sha256,
+        }
+    )
+    return conditional(request, page.encode(), max_age_seconds=30, media_type=_HTML)
+
+
+async def _handed_out(session: Session, caller: Caller, number: str, version: int | None) -> Shelved:
+    """An edition for its holder or a registrar. Raises Unknown, DocumentRevoked, DocumentErased, EarlierName."""
+    shelved = await queries.document_by_number(session, number, version)
+    if shelved is None:
+        raise Unknown("there is no document with this number")
+    caller.must_own(shelved.document.learner_id)
+    documents.check_status(shelved.status)
+    if shelved.edition.content is None:
+        raise documents.DocumentErased("what this document said is not kept")
+    if not shelved.is_newest:
+        person = await session.get(tables.Person, shelved.document.learner_id)
+        documents.check_name(shelved.edition.content, None if person is None else person.legal_name)
+    return shelved
+
+
+def _kind(shelved: Shelved) -> Kind:
+    return Kind(shelved.document.kind)
+
+
+def _face(shelved: Shelved, notary: Notary) -> faces.Face:
+    return faces.face(
+        _kind(shelved),
+        shelved.edition.content or {},
+        issuer=notary.issuer.name,
+        number=shelved.document.number,
+        address=notary.document_url(shelved.document.number),
+        sha256=shelved.edition.sha256,
+        is_newest=shelved.is_newest,
+    )
+
+
+def _view(shelved: Shelved, notary: Notary) -> DocumentView:
+    document, edition = shelved.document, shelved.edition
+    at = f"/v1/documents/{document.number}"
+    return DocumentView(
+        number=document.number,
+        kind=_kind(shelved),
+        title=faces.headline(_kind(shelved), edition.content) if edition.content else "",
+        credit_id=document.credit_id,
+        award_id=document.award_id,
+        status=shelved.status,
+        version=edition.version,
+        as_at=edition.as_at,
+        sha256=edition.sha256,
+        json_url=at,
+        html_url=f"{at}.html",
+        pdf_url=f"{at}.pdf",
+        clr_url=f"{at}.clr" if document.kind == Kind.TRANSCRIPT else None,
+        verification_url=notary.document_url(document.number),
+    )
+
+
+def _edition(shelved: Shelved, notary: Notary) -> dict[str, Any]:  # Any: the fields of EditionView
+    return {
+        "number": shelved.document.number,
+        "kind": _kind(shelved),
+        "issuer": notary.issuer.name,
+        "version": shelved.edition.version,
+        "newest_version": shelved.newest,
+        "as_at": shelved.edition.as_at,
+        "sha256": shelved.edition.sha256,
+        "verification_url": notary.document_url(shelved.document.number),
+        "document": shelved.edition.content or {},
+    }
+
+
+def _checked(shelved: Shelved | None, notary: Notary) -> DocumentCheckView:
+    if shelved is None:
+        return DocumentCheckView(genuine=False, status="unknown")
+    return DocumentCheckView(
+        genuine=True,
+        status=shelved.status,
+        number=shelved.document.number,
+        kind=_kind(shelved),
+        version=shelved.edition.version,
+        as_at=shelved.edition.as_at,
+        newest_version=shelved.newest,
+        verification_url=notary.document_url(shelved.document.number),
+    )
+
+
+def _private(response: Response) -> Response:
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

@@ -1,0 +1,89 @@
+"""Documents for people: their kinds, how an edition is pinned, and why one is not handed out."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from credentials.domain.badges import instant
+from shared.errors import Conflict, Gone
+
+Content = dict[str, Any]  # Any: JSON
+
+_BYTES_OF_PDF = b"%PDF-"
+
+
+class Kind(StrEnum):
+    TRANSCRIPT = "transcript"
+    CERTIFICATE = "certificate"
+    """Of the credit for one course."""
+    PARCHMENT = "parchment"
+    """Of an award."""
+
+
+class Status(StrEnum):
+    """What became of what a document certifies; whether an edition is the newest is another question."""
+
+    VALID = "valid"
+    SUPERSEDED = "superseded"
+    """A higher award took up its credit; the award still stands on record."""
+    REVOKED = "revoked"
+
+
+class DocumentRevoked(Gone):
+    """What it certified was taken back, so it is no longer handed out."""
+
+
+class DocumentErased(Gone):
+    """Its holder was anonymised; what it said is not kept."""
+
+
+class EarlierName(Gone):
+    """That edition was made out to a name no longer in use. The newest edition takes its place."""
+
+
+class NothingSigned(Conflict):
+    """A learner record holds at least one signed badge; these are still being signed, or there are none."""
+
+
+def edition(said: Mapping[str, Any], version: int, as_at: datetime) -> Content:  # Any: JSON
+    """The document as it is hashed: what it says, in which version, as at which instant."""
+    return {"version": version, "as_at": instant(as_at), **said}
+
+
+def hash_of(document: Mapping[str, Any]) -> str:  # Any: JSON
+    """SHA-256, in hex, of the document as JSON with sorted members and no spaces, in UTF-8 (RFC 8785 for these)."""
+    packed = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(packed.encode("utf-8")).hexdigest()
+
+
+def taught(said: Mapping[str, Any], places: Mapping[str, str]) -> Content:  # Any: JSON
+    """The document with the institution at which each course is taught, by credit id, as far as that is known."""
+    content = dict(said)
+    if said.get("credit_id") in places:
+        content["institution"] = places[said["credit_id"]]
+    if said.get("awards") is not None:  # a transcript: its credits are entries of their own
+        content["credits"] = [taught(entry, places) for entry in said["credits"]]
+    return content
+
+
+def check_status(status: Status) -> None:
+    """Raises DocumentRevoked. What is merely superseded is handed out, and says so."""
+    if status is Status.REVOKED:
+        raise DocumentRevoked("what this document certified was taken back")
+
+
+def check_name(content: Mapping[str, Any], name: str | None) -> None:  # Any: JSON
+    """An earlier edition is handed out only while it bears the name in use. Raises EarlierName."""
+    if content["name"] != name:
+        raise EarlierName("that edition was made out to an earlier name; the newest one takes its place")
+
+
+def is_pdf(start: bytes) -> bool:
+    return start.startswith(_BYTES_OF_PDF)
+
+
+def digest(file: bytes) -> str:
+    return sha256(file).hexdigest()

@@ -1,0 +1,157 @@
+"""Comprehensive Learner Record 2.0: the unsigned ClrCredential that carries signed badges, each with its own proof.
+
+It is shared deliberately, so it names the learner; marks, which no badge carries, stand in a credential of their
+own inside. Every member written here is a term of the contexts named. Source: 1EdTech CLR Standard 2.0.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from credentials.domain.badges import CONTEXTS as BADGE_CONTEXTS
+from credentials.domain.badges import CREDENTIALS_CONTEXT, SCHEMA_URL, Issuer, iri, text
+
+Document = dict[str, Any]  # Any: JSON
+JSON = Mapping[str, Any]  # Any: JSON
+
+# In this order: verifiers check it. The last two are the badge's own.
+CONTEXTS = (
+    CREDENTIALS_CONTEXT,
+    "https://purl.imsglobal.org/spec/clr/v2p0/context-2.0.1.json",
+    *BADGE_CONTEXTS[1:],
+)
+CLR_SCHEMA_URL = "https://purl.imsglobal.org/spec/clr/v2p0/schema/json/clr_v2p0_clrcredential_schema.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A line of the transcript with its signed badge, where there is one."""
+
+    id: str
+    badge: JSON | None
+    builds: frozenset[str] = frozenset()
+    """For an award: the credit it stands on."""
+
+
+def is_partial(parts: Iterable[Part], *, selected: bool) -> bool:
+    """A record is whole if it holds a badge for everything on the transcript."""
+    return selected or any(part.badge is None for part in parts)
+
+
+def record_document(
+    issuer: Issuer,
+    *,
+    address: str,
+    subject: str,
+    name: str,
+    valid_from: str,
+    awarded: str,
+    parts: Sequence[Part],
+    results: JSON | None,
+    partial: bool,
+) -> Document:
+    """The unsigned record: `awarded` is the instant it tells of, `valid_from` its version.
+
+    Courses are associated with the awards they build to. Raises NotSignable.
+    """
+    document: Document = {
+        "@context": list(CONTEXTS),
+        "id": iri(address),
+        "type": ["VerifiableCredential", "ClrCredential"],
+        "name": text(f"Transcript of {issuer.name}"),
+        "issuer": _profile(issuer),
+        "validFrom": valid_from,
+        "awardedDate": awarded,
+        "credentialSubject": {
+            "id": iri(subject),
+            "type": ["ClrSubject"],
+            "identifier": [
+                {"type": "IdentityObject", "hashed": False, "identityHash": text(name), "identityType": "name"}
+            ],
+            "verifiableCredential": [
+                *(dict(part.badge) for part in parts if part.badge is not None),
+                *([dict(results)] if results is not None else []),
+            ],
+        },
+        "credentialSchema": [{"id": CLR_SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
+    }
+    associations = list(_associations(parts))
+    if associations:
+        document["credentialSubject"]["association"] = associations
+    if partial:
+        document["partial"] = True
+    return document
+
+
+def results_document(
+    issuer: Issuer, *, address: str, subject: str, valid_from: str, credits_: Iterable[JSON]
+) -> Document | None:
+    """The unsigned statement of marks and attempts, or None where there is no mark. Raises NotSignable."""
+    described: list[Document] = []
+    results: list[Document] = []
+    for entry in credits_:
+        if entry["mark"] is None:
+            continue
+        course = f"{entry['course_title']} ({entry['course_code']})"
+        mark, attempt = f"{address}#mark-{entry['credit_id']}", f"{address}#attempt-{entry['credit_id']}"
+        described += [
+            {**_described(mark, f"Mark: {course}", "Percent"), "valueMin": "0", "valueMax": "100"},
+            _described(attempt, f"Attempt: {course}", "RawScore"),
+        ]
+        results += [_result(mark, entry["mark"]), _result(attempt, str(entry["attempt"]))]
+    if not results:
+        return None
+    return {
+        "@context": list(BADGE_CONTEXTS),
+        "id": iri(f"{address}#results"),
+        "type": ["VerifiableCredential", "OpenBadgeCredential"],
+        "name": "Statement of results",
+        "issuer": _profile(issuer),
+        "validFrom": valid_from,
+        "credentialSubject": {
+            "id": iri(subject),
+            "type": ["AchievementSubject"],
+            "achievement": {
+                "id": iri(f"{address}#statement"),
+                "type": ["Achievement"],
+                "achievementType": "Assessment",
+                "name": "Statement of results",
+                "description": "The mark and the attempt of each course on the transcript.",
+                "creator": {"id": iri(issuer.did), "type": ["Profile"], "name": text(issuer.name)},
+                "criteria": {"narrative": "Marks out of 100, as ratified by the board of examiners."},
+                "resultDescription": described,
+            },
+            "result": results,
+        },
+        "credentialSchema": [{"id": SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
+    }
+
+
+def _associations(parts: Sequence[Part]) -> Iterable[Document]:
+    """Associations are between achievements: the course is part of the award."""
+    achievements = {part.id: _achievement(part.badge) for part in parts if part.badge is not None}
+    for award in parts:
+        for credit_id in sorted(award.builds):
+            if award.id in achievements and credit_id in achievements:
+                yield {
+                    "type": "Association",
+                    "associationType": "isPartOf",
+                    "sourceId": achievements[credit_id],
+                    "targetId": achievements[award.id],
+                }
+
+
+def _achievement(badge: JSON) -> str:
+    return badge["credentialSubject"]["achievement"]["id"]
+
+
+def _profile(issuer: Issuer) -> Document:
+    return {"id": iri(issuer.did), "type": ["Profile"], "name": text(issuer.name), "url": iri(issuer.url)}
+
+
+def _described(id_: str, name: str, kind: str) -> Document:
+    return {"id": iri(id_), "type": ["ResultDescription"], "name": text(name), "resultType": kind}
+
+
+def _result(description: str, value: str) -> Document:
+    return {"type": ["Result"], "resultDescription": description, "value": value, "status": "Completed"}

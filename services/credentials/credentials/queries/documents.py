@@ -1,0 +1,148 @@
+"""Documents, their editions, and the files they were handed out as."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from credentials import tables
+from credentials.domain.awards import State
+from credentials.domain.documents import Kind, Status
+from credentials.queries.records import is_in_force
+
+
+class Newest(NamedTuple):
+    """A document of a learner's, and its newest edition as far as one looks at it to tell whether it is news."""
+
+    document_id: UUID
+    kind: Kind
+    number: str
+    about: UUID | None
+    """The credit or the award."""
+    version: int
+    content_sha256: str
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """An edition with its document, what became of what it certifies, and the version that is newest."""
+
+    document: tables.Document
+    edition: tables.Edition
+    status: Status
+    newest: int
+
+    @property
+    def is_newest(self) -> bool:
+        return self.edition.version == self.newest
+
+
+async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newest]:
+    document, edition = tables.Document, tables.Edition
+    statement = (
+        select(
+            document.document_id,
+            document.kind,
+            document.number,
+            func.coalesce(document.credit_id, document.award_id),
+            edition.version,
+            edition.content_sha256,
+        )
+        .join(edition, edition.document_id == document.document_id)
+        .where(document.learner_id == learner_id)
+        .ext(distinct_on(document.document_id))
+        .order_by(document.document_id, edition.version.desc())
+    )
+    return [Newest(row[0], Kind(row[1]), *row[2:]) for row in await session.execute(statement)]
+
+
+async def documents_of(session: AsyncSession, learner_id: UUID) -> list[Shelved]:
+    """The newest edition of each of a learner's documents, the transcript first, then by what they certify."""
+    statement = _shelf().where(tables.Document.learner_id == learner_id, _is_newest())
+    found = [_shelved(row) for row in await session.execute(statement)]
+    order = list(Kind)
+    return sorted(found, key=lambda one: (order.index(Kind(one.document.kind)), one.document.document_id))
+
+
+async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> Shelved | None:
+    """An edition of the document with this number: the newest, unless a version is named."""
+    which = _is_newest() if version is None else tables.Edition.version == version
+    row = (await session.execute(_shelf().where(tables.Document.number == number, which))).first()
+    return None if row is None else _shelved(row)
+
+
+async def document_by_hash(session: AsyncSession, sha256: str) -> Shelved | None:
+    """The edition that was handed out as a file with this hash, or whose content has it."""
+    printed = select(tables.Printing.edition_id).where(tables.Printing.sha256 == sha256)
+    statement = _shelf().where(or_(tables.Edition.sha256 == sha256, tables.Edition.edition_id.in_(printed)))
+    row = (await session.execute(statement)).first()
+    return None if row is None else _shelved(row)
+
+
+async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.Edition | None:
+    document, edition = tables.Document, tables.Edition
+    return await session.scalar(
+        select(edition)
+        .join(document, document.document_id == edition.document_id)
+        .where(document.learner_id == learner_id, document.kind == Kind.TRANSCRIPT)
+        .order_by(edition.version.desc())
+        .limit(1)
+    )
+
+
+async def places_taught(session: AsyncSession, versions: Sequence[UUID]) -> Mapping[UUID, str]:
+    """Course version -> the institution that teaches it."""
+    achievement = tables.Achievement
+    statement = select(achievement.achievement_id, achievement.institution).where(
+        achievement.achievement_id.in_(versions)
+    )
+    rows = await session.execute(statement)
+    return {version: place for version, place in rows if place is not None}
+
+
+async def signed_badges(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
+    """The badges that stand: signed and not revoked."""
+    badge = tables.Badge
+    statement = (
+        select(badge)
+        .where(badge.learner_id == learner_id, badge.document.is_not(None), badge.revoked_at.is_(None))
+        .order_by(badge.awarded_at, badge.badge_id)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def holds_credit(session: AsyncSession, learner_id: UUID) -> bool:
+    return bool(await session.scalar(select(exists().where(tables.Credit.learner_id == learner_id))))
+
+
+def _shelf() -> Select[tables.Document, tables.Edition, str, int]:
+    """Editions with their documents. What became of the credit or award is derived as it is asked."""
+    document, edition, other = tables.Document, tables.Edition, aliased(tables.Edition)
+    newest = select(func.max(other.version)).where(other.document_id == document.document_id).scalar_subquery()
+    revoked = exists().where(tables.Revocation.credit_id == document.credit_id, is_in_force())
+    status: ColumnElement[str] = case(
+        (or_(revoked, tables.Award.state == State.RESCINDED), literal(Status.REVOKED.value)),
+        (tables.Award.state == State.SUPERSEDED, literal(Status.SUPERSEDED.value)),
+        else_=literal(Status.VALID.value),
+    )
+    return (
+        select(document, edition, status, newest)
+        .join(edition, edition.document_id == document.document_id)
+        .outerjoin(tables.Award, tables.Award.award_id == document.award_id)
+    )
+
+
+def _is_newest() -> ColumnElement[bool]:
+    later = aliased(tables.Edition)
+    return ~exists().where(
+        and_(later.document_id == tables.Edition.document_id, later.version > tables.Edition.version)
+    )
+
+
+def _shelved(row: Row[tables.Document, tables.Edition, str, int]) -> Shelved:
+    return Shelved(row[0], row[1], Status(row[2]), row[3])

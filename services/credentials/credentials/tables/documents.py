@@ -1,0 +1,58 @@
+"""Documents made out to a learner, their editions, and the files in which those were handed out."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class Document(Base):
+    """One learner's transcript, the certificate of a credit, or the parchment of an award.
+
+    `number` never changes: it stands on every edition, and the address at which they are checked is made of it.
+    """
+
+    __tablename__ = "documents"
+
+    document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    learner_id: Mapped[UUID]
+    credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"))
+    award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
+
+
+class Edition(Base):
+    """What a document said from `as_at` until the next edition. Only the newest one stands.
+
+    `content` is None once the learner is anonymised: it names them. `sha256` pins the content together with its
+    version and instant; `content_sha256` tells whether there is anything new to say.
+    """
+
+    __tablename__ = "editions"
+
+    edition_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.document_id"))
+    version: Mapped[int]
+    as_at: Mapped[datetime]
+    content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))  # Any: JSON
+    content_sha256: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text)
+    clr: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))  # Any: JSON
+    """The transcript as a signed Comprehensive Learner Record, once somebody asked for it."""
+    signed_at: Mapped[datetime | None]
+
+
+class Printing(Base):
+    """A file an edition was handed out as. Another release may set the same edition in other bytes."""
+
+    __tablename__ = "printings"
+
+    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    edition_id: Mapped[UUID] = mapped_column(ForeignKey("editions.edition_id"))
+    printed_at: Mapped[datetime]

@@ -1,0 +1,147 @@
+"""Transcripts as Comprehensive Learner Records: built to the published schema, whole, and checked by another verifier."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import jsonschema
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from openbadgeslib.ob3 import OB3VerificationError
+from openbadgeslib.ob3.clr import bundled_clr_contexts
+from openbadgeslib.ob3.ldp import verify_data_integrity_proof
+
+from credentials.adapters import json_ld, proofs
+from credentials.domain import badges, learner_records
+from credentials.domain.learner_records import Part
+
+from .test_badges import COURSE, ISSUER, KEY, MULTIKEY, NOW, ROOT, SIGNER, build, schema, values
+
+ADDRESS = f"{ROOT}/documents/MC-2026-7KQ2M4X9PAT"
+SUBJECT = "urn:uuid:00000000-0000-4000-8000-00000000c1a0"
+PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def badge(n: int, **changes: object) -> dict:
+    course = badges.Achievement(**{**vars(COURSE), "url": f"{ROOT}/achievements/{n}", "name": f"Course {n}", **changes})
+    return proofs.sign(build(values(n), course), SIGNER, NOW)
+
+
+def record(count: int = 4, *, results: bool = True, partial: bool = False) -> dict:
+    courses = [Part(f"c{n}", badge(n)) for n in range(count)]
+    award = Part("a", badge(count, kind="Certificate"), frozenset(part.id for part in courses))
+    credits_ = [
+        {"credit_id": part.id, "course_title": "Course", "course_code": "7DS501", "mark": "68", "attempt": 1}
+        for part in courses
+    ]
+    stated = learner_records.results_document(
+        ISSUER, address=ADDRESS, subject=SUBJECT, valid_from=badges.instant(NOW), credits_=credits_ if results else []
+    )
+    unsigned = learner_records.record_document(
+        ISSUER,
+        address=ADDRESS,
+        subject=SUBJECT,
+        name="Zoë Müller-Łukasiewicz",
+        valid_from=badges.instant(NOW),
+        awarded=badges.instant(NOW),
+        parts=[*courses, award],
+        results=None if stated is None else proofs.sign(stated, SIGNER, NOW),
+        partial=partial,
+    )
+    return proofs.sign(unsigned, SIGNER, NOW)
+
+
+@pytest.fixture(scope="module")
+def signed() -> dict:
+    return record()
+
+
+def errors(shared_data: Path, document: dict, name: str) -> list[str]:
+    found = schema(shared_data, name)
+    checker = jsonschema.validators.validator_for(found)(found, format_checker=jsonschema.FormatChecker())
+    return [f"{error.json_path}: {error.message[:200]}" for error in checker.iter_errors(document)]
+
+
+def second_opinion(document: dict) -> None:
+    """openbadgeslib: raises unless the proof holds, with contexts of its own."""
+    verify_data_integrity_proof(document, PEM, extra_contexts=bundled_clr_contexts())
+
+
+def test_a_record_meets_the_published_schema(signed: dict, shared_data: Path) -> None:
+    assert errors(shared_data, signed, "clr_v2p0_clrcredential_schema.json") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["ob_v3p0_achievementcredential_schema.json", "strict/ob_v3p0_achievementcredential_schema.json"]
+)
+def test_everything_inside_meets_the_badges_schema(signed: dict, name: str, shared_data: Path) -> None:
+    for leaf in signed["credentialSubject"]["verifiableCredential"]:
+        assert errors(shared_data, leaf, name) == []
+
+
+def test_another_verifier_agrees_on_the_record_and_each_credential_inside(signed: dict) -> None:
+    second_opinion(signed)
+    for leaf in signed["credentialSubject"]["verifiableCredential"]:
+        second_opinion(leaf)
+
+
+def test_nothing_in_it_is_outside_the_signature(signed: dict) -> None:
+    json_ld.check_terms(signed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["credentialSubject"]["verifiableCredential"].pop(0),
+        lambda d: d["credentialSubject"]["verifiableCredential"].pop(),
+        lambda d: d["credentialSubject"]["identifier"][0].update(identityHash="Zoe Muller"),
+        lambda d: d["credentialSubject"]["association"].pop(),
+        lambda d: d.update(awardedDate="2020-01-01T00:00:00Z"),
+        lambda d: d.update(partial=True),
+        lambda d: d["credentialSubject"]["verifiableCredential"][-1]["credentialSubject"]["result"][0].update(
+            value="69"
+        ),
+    ],
+)
+def test_whatever_is_changed_or_left_out_breaks_the_signature(signed: dict, change: object) -> None:
+    changed = deepcopy(signed)
+    change(changed)
+    assert not proofs.holds(changed, changed["proof"][0], MULTIKEY)
+    with pytest.raises(OB3VerificationError):
+        second_opinion(changed)
+
+
+def test_marks_and_attempts_stand_in_a_credential_of_their_own(signed: dict) -> None:
+    *held, results = signed["credentialSubject"]["verifiableCredential"]
+    assert all("result" not in leaf["credentialSubject"] for leaf in held)
+    described = {one["id"]: one["name"] for one in results["credentialSubject"]["achievement"]["resultDescription"]}
+    told = [(described[one["resultDescription"]], one["value"]) for one in results["credentialSubject"]["result"]]
+    assert told[:2] == [("Mark: Course (7DS501)", "68"), ("Attempt: Course (7DS501)", "1")]
+    assert len(record(2, results=False)["credentialSubject"]["verifiableCredential"]) == 3
+
+
+def test_courses_are_part_of_the_award_they_build_to(signed: dict) -> None:
+    assert [
+        (one["associationType"], one["sourceId"], one["targetId"]) for one in signed["credentialSubject"]["association"]
+    ] == [("isPartOf", f"{ROOT}/achievements/{n}", f"{ROOT}/achievements/4") for n in range(4)]
+
+
+def test_it_names_its_holder(signed: dict) -> None:
+    (identity,) = signed["credentialSubject"]["identifier"]
+    assert (identity["identityType"], identity["identityHash"]) == ("name", "Zoë Müller-Łukasiewicz")
+
+
+def test_a_record_is_partial_unless_it_holds_everything(shared_data: Path) -> None:
+    whole = [Part("a", {"id": "x"})]
+    assert not learner_records.is_partial(whole, selected=False)
+    assert learner_records.is_partial(whole, selected=True)
+    assert learner_records.is_partial([*whole, Part("b", None)], selected=False)
+    partial = record(1, partial=True)
+    assert partial["partial"] is True
+    second_opinion(partial)
+    assert errors(shared_data, partial, "clr_v2p0_clrcredential_schema.json") == []
+
+
+def test_a_record_of_many_courses_is_signed_and_read() -> None:
+    many = record(24)
+    assert proofs.holds(many, many["proof"][0], MULTIKEY)
+    second_opinion(many)

@@ -1,0 +1,229 @@
+"""Documents on paper and on the screen: one face, two forms, names in any script."""
+
+import io
+import re
+from datetime import UTC, datetime
+
+import pdfua
+import pytest
+from pypdf import PdfReader
+
+from credentials.adapters import ornaments
+from credentials.adapters.paper import NotPrintable, Paper, PressBusy
+from credentials.domain import documents, faces, transcripts
+from credentials.domain.documents import Kind
+
+AT = datetime(2026, 11, 23, 17, 0, 42, tzinfo=UTC)
+NUMBER = "MC-2026-7KQ2M4X9PAT"
+ADDRESS = f"https://badges.example.ac.uk/documents/{NUMBER}"
+NAMES = {
+    "Latin with marks": "Zoë Müller-Łukasiewicz",
+    "Vietnamese": "Nguyễn Thị Ánh Tuyết",
+    "Cyrillic": "Дмитрий Шостакович",
+    "Greek": "Ελένη Παπαδοπούλου",
+    "Arabic": "محمد بن عبد الله",
+    "Hebrew": "דוד בן־גוריון",
+    "Devanagari": "अनुष्का शर्मा",
+    "Thai": "สมชาย ใจดี",
+    "Chinese": "王小明",
+    "Japanese": "山田 たろう",
+    "Korean": "김이순신",
+}
+CREDIT = {
+    "credit_id": "c1",
+    "course_code": "7DS501",
+    "course_title": "Applied Machine Learning",
+    "subject": "Data Science",
+    "credits": 15,
+    "level": 7,
+    "ratified_at": "2026-10-01T09:00:00Z",
+    "institution": "Northbridge University",
+}
+ENTRY = {**CREDIT, "source": "internal", "mark": "68", "attempt": 1}
+AWARD = {
+    "award_id": "a1",
+    "title": "PGCert in Data Science with Management",
+    "level": "pgcert",
+    "credits": 60,
+    "credit_ids": ["c1"],
+    "classification": "Merit",
+    "mark": 66,
+    "state": "conferred",
+    "certificate_number": NUMBER,
+    "conferred_at": "2026-11-02T09:00:00Z",
+    "superseded_at": None,
+    "superseded_by": None,
+}
+LATER = {"state": "superseded", "superseded_at": "2027-03-02T09:00:00Z", "superseded_by": "PGDip in Data Science"}
+
+
+def face(kind: Kind, name: str = "Ada Lovelace", *, is_newest: bool = True, **changes: object) -> faces.Face:
+    said = {
+        Kind.TRANSCRIPT: lambda: transcripts.content("learner", name, [ENTRY], [AWARD]),
+        Kind.CERTIFICATE: lambda: {"name": name, **CREDIT},
+        Kind.PARCHMENT: lambda: {"name": name, **AWARD},
+    }[kind]() | changes
+    content = documents.edition(said, 3, AT)
+    return faces.face(
+        kind,
+        content,
+        issuer="University of Example",
+        number=NUMBER,
+        address=ADDRESS,
+        sha256=documents.hash_of(content),
+        is_newest=is_newest,
+    )
+
+
+@pytest.fixture(scope="module")
+def paper() -> Paper:
+    return Paper()
+
+
+def strings(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [found for name, item in value.items() if name not in UNSEEN for found in strings(item)]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in strings(item)]
+    return [str(value)] if value is not None else []
+
+
+UNSEEN = {"kind", "name_lang", "title", "heading", "initials"}
+
+
+def squeezed(text: str) -> str:
+    """Without spaces: where lines break differs between the forms."""
+    return re.sub(r"\s+", "", text).casefold()
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_paper_and_page_tell_the_same_facts(paper: Paper, kind: Kind) -> None:
+    shown = face(kind)
+    read = squeezed("".join(page.extract_text() for page in PdfReader(io.BytesIO(await paper.pdf(shown, AT))).pages))
+    page = squeezed(paper.page(shown))
+    told = [squeezed(one) for one in strings({name: item for name, item in shown.items() if name != "title"})]
+    assert [one for one in told if one not in read] == []
+    assert [one for one in told if one not in page] == []
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_paper_is_tagged_and_an_independent_checker_finds_nothing(paper: Paper, kind: Kind) -> None:
+    file = await paper.pdf(face(kind), AT)
+    assert [finding.rule_id for finding in pdfua.validate(io.BytesIO(file)).findings] == []
+    reader = PdfReader(io.BytesIO(file))
+    root = reader.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en-GB"
+    metadata = root["/Metadata"].get_data().decode()
+    assert "<pdfuaid:part>1</pdfuaid:part>" in metadata
+    assert "<pdfaid:part>2</pdfaid:part>" in metadata
+    assert reader.metadata.title == face(kind)["title"]
+    width, height = sorted(round(float(side) * 25.4 / 72) for side in reader.pages[0].mediabox[2:])
+    assert (width, height) == (210, 297)
+
+
+async def test_the_same_edition_gives_the_same_bytes(paper: Paper) -> None:
+    first = await paper.pdf(face(Kind.PARCHMENT), AT)
+    assert await Paper().pdf(face(Kind.PARCHMENT), AT) == first
+    assert await paper.pdf(face(Kind.PARCHMENT, "Ada King"), AT) != first
+    assert PdfReader(io.BytesIO(first)).metadata.creation_date == AT
+
+
+@pytest.mark.parametrize("script", NAMES)
+async def test_a_name_is_set_in_its_own_script(paper: Paper, script: str) -> None:
+    shown = face(Kind.PARCHMENT, NAMES[script])
+    reader = PdfReader(io.BytesIO(await paper.pdf(shown, AT)))
+    read = "".join(page.extract_text() for page in reader.pages)
+    letters = {letter for letter in NAMES[script] if letter.isalpha()}
+    assert letters <= set(read), letters - set(read)
+    assert NAMES[script] in paper.page(shown)
+
+
+@pytest.mark.parametrize("name", ["ᚠᚢᚦᚨᚱᚲ", "ꦲꦏ꧀ꦱꦫ", "Ada 🎓"])
+async def test_a_name_no_font_has_is_refused_rather_than_boxed(paper: Paper, name: str) -> None:
+    with pytest.raises(NotPrintable) as refused:
+        await paper.pdf(face(Kind.CERTIFICATE, name), AT)
+    assert refused.value.extras["characters"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Wolfeschlegelsteinhausenbergerdorff " * 4, "X" * 150, "<b>#eval</b> \\ $x$ *y* @z `c`", "A"]
+)
+async def test_a_name_is_text_however_long_or_odd(paper: Paper, name: str) -> None:
+    shown = face(Kind.PARCHMENT, name)
+    reader = PdfReader(io.BytesIO(await paper.pdf(shown, AT)))
+    assert len(reader.pages) == 1
+    assert squeezed(name) in squeezed(reader.pages[0].extract_text().replace("-\n", ""))
+    assert "<b>" not in paper.page(shown)
+
+
+async def test_a_long_record_takes_as_many_pages_as_it_needs(paper: Paper) -> None:
+    said = transcripts.content("learner", "Ada Lovelace", [ENTRY | {"credit_id": f"{n:03}"} for n in range(60)], [])
+    reader = PdfReader(io.BytesIO(await paper.pdf(face(Kind.TRANSCRIPT, **said), AT)))
+    assert len(reader.pages) >= 3
+    assert all(f"of {len(reader.pages)}" in page.extract_text() for page in reader.pages)
+    assert "900 credits in all" in reader.pages[-1].extract_text()
+
+
+@pytest.mark.parametrize(
+    ("shown", "sentence"),
+    [
+        (face(Kind.PARCHMENT, **LATER), "Superseded on 2 March 2027 by the award of PGDip in Data Science"),
+        (face(Kind.PARCHMENT, is_newest=False), "A later version has taken the place of this one"),
+        (face(Kind.TRANSCRIPT, is_newest=False), "A later version has taken the place of this one"),
+    ],
+)
+async def test_what_is_superseded_says_so(paper: Paper, shown: faces.Face, sentence: str) -> None:
+    read = PdfReader(io.BytesIO(await paper.pdf(shown, AT))).pages[0].extract_text()
+    assert squeezed(sentence) in squeezed(read)
+    assert sentence in paper.page(shown)
+
+
+async def test_more_than_fit_in_the_line_are_asked_to_wait() -> None:
+    with pytest.raises(PressBusy) as refused:
+        await Paper(threads=0 + 1, waiting=-1).pdf(face(Kind.PARCHMENT), AT)
+    assert refused.value.headers["Retry-After"] == "1"
+
+
+def test_credit_from_elsewhere_has_no_mark_to_show() -> None:
+    said = transcripts.content("learner", "Ada", [ENTRY | {"mark": None, "attempt": None}], [])
+    (row,) = face(Kind.TRANSCRIPT, **said)["credits"]
+    assert (row["mark"], row["attempt"]) == ("recognised", "none")
+
+
+def test_a_class_is_shown_only_where_there_is_one() -> None:
+    assert face(Kind.PARCHMENT)["honours"] == "Merit"
+    assert face(Kind.PARCHMENT, classification="Unclassified", mark=None)["honours"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [("山田 たろう", "ja"), ("王小明", "zh"), ("김이순신", "ko"), ("Ada", None), ("דוד", None)],
+)
+def test_letterforms_follow_the_likely_language(name: str, language: str | None) -> None:
+    assert faces.language_of(name) == language
+
+
+def test_an_issuer_is_known_by_its_initials() -> None:
+    assert faces.initials("University of London") == "UoL"
+    assert faces.initials("The Federation of Universities") == "FoU"
+
+
+def test_ornaments_are_drawn_once() -> None:
+    assert ornaments.seal() is ornaments.seal()
+    assert ornaments.frame(297, 210) is ornaments.frame(297, 210)
+
+
+def test_an_edition_is_pinned_by_its_hash() -> None:
+    credits_ = [ENTRY | {"credit_id": str(n), "ratified_at": f"2026-10-0{n}T09:00:00Z"} for n in (1, 2)]
+    said = transcripts.content("learner", "Zoë", credits_, [])
+    assert said["total_credits"] == 30
+    assert documents.hash_of(said) == documents.hash_of(transcripts.content("learner", "Zoë", credits_[::-1], []))
+    one, two = documents.edition(said, 1, AT), documents.edition(said, 2, AT)
+    assert documents.hash_of(one) != documents.hash_of(two)
+
+
+def test_an_earlier_edition_is_kept_back_once_the_name_changed() -> None:
+    documents.check_name({"name": "Ada King"}, "Ada King")
+    with pytest.raises(documents.EarlierName):
+        documents.check_name({"name": "Ada Lovelace"}, "Ada King")
