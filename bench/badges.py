@@ -46,6 +46,7 @@ async def measure(bench: Bench) -> list[Result]:
             place=Place(1, number),
             awarded_at=now,
             now=now,
+            email="ada@learner.example",
         )
 
     signed = badge(0)  # compiles the template

@@ -93,6 +93,7 @@ async def record_learner(session: AsyncSession, registered: LearnerRegistered) -
             learner_id=registered.learner_id,
             name_version=registered.name_version,
             contact_version=1,
+            unread=True,
             registered_at=registered.registered_at,
         ),
     )

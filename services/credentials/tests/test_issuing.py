@@ -17,6 +17,7 @@ from credentials import jobs, queries, tables
 from credentials.adapters import json_ld, proofs
 from credentials.commands import issuing
 from credentials.domain import badges, status_lists
+from shared.events.assessment import CreditReinstated
 from shared.events.credentials import BadgeIssued, BadgeSuperseded
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
@@ -362,6 +363,28 @@ async def test_what_changed_while_it_was_signed_is_not_stored(issuer, session, m
     assert (await issuer.badge("DS02")).version == 3
     assert (await issuer.badge("DS02")).due is None
     await issuer.second_opinion(await issuer.document("DS02"))
+
+
+async def test_credit_given_back_brings_another_badge_and_the_first_stays_revoked(issuer, session, clock):
+    first = str((await issuer.badge()).badge_id)
+    await hear(session, revoked(issuer.learner, "DS01"))
+    await let_time_work(issuer.service)
+    given_back = CreditReinstated(
+        credit_id=named("credit", issuer.learner, "DS01"),
+        learner_id=issuer.learner,
+        reason_code="appeal",
+        board_id=named("board"),
+        reinstated_at=clock(),
+    )
+    await hear(session, given_back)
+    await let_time_work(issuer.service)
+    async with issuer.service.client("learner", id=issuer.learner) as learner:
+        listed = (await learner.get("/v1/badges")).json()["items"]
+    states = {one["badge_id"]: one["status"] for one in listed if one["credit_id"] == str(given_back.credit_id)}
+    assert sorted(states.values()) == ["revoked", "valid"]
+    assert states[first] == "revoked"
+    with pytest.raises(OB3VerificationError, match="revocation"):
+        await issuer.second_opinion((await issuer.get(f"/credentials/{first}")).json())
 
 
 # --- erasure

@@ -100,7 +100,13 @@ async def report_compromise(
 async def order_signing_anew(session: AsyncSession, notary: Notary) -> int:
     """Mark the next badges that carry a struck-out key's signature; how many. Until it is 0 there are more."""
     badge, key = tables.Badge, tables.SigningKey
-    lost = select(key.verification_method).where(key.did == notary.issuer.did, key.state == KeyState.COMPROMISED)
+    lost = (
+        await session.scalars(
+            select(key.verification_method).where(key.did == notary.issuer.did, key.state == KeyState.COMPROMISED)
+        )
+    ).all()
+    if not lost:
+        return 0
     carrying = (
         select(badge.badge_id)
         .where(

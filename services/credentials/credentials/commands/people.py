@@ -20,8 +20,10 @@ async def note_versions(
 ) -> None:
     """What is in use now is at least this; the job reads what it is. Raises NotYet for an unknown learner."""
     learner = await _learner(session, learner_id)
-    learner.name_version = max(learner.name_version, name_version)
-    learner.contact_version = max(learner.contact_version, contact_version)
+    if name_version > learner.name_version or contact_version > learner.contact_version:
+        learner.name_version = max(learner.name_version, name_version)
+        learner.contact_version = max(learner.contact_version, contact_version)
+        learner.unread = True
 
 
 async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
@@ -33,6 +35,7 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     held = await session.get(tables.Person, entry.learner_id)
     if held is not None and (held.name_version > entry.name_version or held.contact_version > entry.contact_version):
         return
+    learner.unread = entry.name_version < learner.name_version or entry.contact_version < learner.contact_version
     values = {
         "name_version": entry.name_version,
         "contact_version": entry.contact_version,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -11,18 +11,10 @@ from credentials import tables
 
 async def outdated_people(session: AsyncSession, after: UUID | None, limit: int) -> Sequence[UUID]:
     """Learners after this one, in the order of their ids, whose name or address is not here as it is in use."""
-    learner, person = tables.Learner, tables.Person
+    learner = tables.Learner
     statement = (
         select(learner.learner_id)
-        .outerjoin(person, person.learner_id == learner.learner_id)
-        .where(
-            learner.anonymised_at.is_(None),
-            or_(
-                person.learner_id.is_(None),
-                person.name_version < learner.name_version,
-                person.contact_version < learner.contact_version,
-            ),
-        )
+        .where(learner.unread, learner.anonymised_at.is_(None))
         .order_by(learner.learner_id)
         .limit(limit)
     )

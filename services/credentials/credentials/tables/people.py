@@ -17,6 +17,8 @@ class Learner(Base):
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
     name_version: Mapped[int]
     contact_version: Mapped[int] = mapped_column(server_default="1")
+    unread: Mapped[bool] = mapped_column(server_default="true")
+    """What `people` holds is older than that, or nothing."""
     registered_at: Mapped[datetime]
     anonymised_at: Mapped[datetime | None]
 
