@@ -46,10 +46,10 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     }
     statement = insert(tables.Person).values(learner_id=entry.learner_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=[tables.Person.learner_id], set_=values))
-    if held is None or held.legal_name != values["legal_name"]:
-        await documents.issue_to(session, entry.learner_id)
     if held is not None and held.email.strip().lower() != entry.contact_email.strip().lower():
         await issuing.correct_badges_of(session, entry.learner_id)
+    if held is None or held.legal_name != values["legal_name"]:
+        await documents.issue_to(session, entry.learner_id)
 
 
 async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
@@ -58,8 +58,8 @@ async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -
     learner = await _learner(session, learner_id)
     learner.anonymised_at = at
     await session.execute(delete(tables.Person).where(tables.Person.learner_id == learner_id))
-    await documents.erase(session, learner_id)
     await issuing.erase_holder(session, learner_id)
+    await documents.erase(session, learner_id)
 
 
 async def _learner(session: AsyncSession, learner_id: UUID) -> tables.Learner:
