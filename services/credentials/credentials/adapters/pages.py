@@ -117,6 +117,7 @@ class Pages:
             answers=_answers(report.checks),
             parts=[_part(part) for part in shown.parts],
             ours=ours,
+            proven=report.proven,
             downloads=downloads,
             at=report.checked_at,
         )

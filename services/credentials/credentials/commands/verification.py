@@ -64,7 +64,7 @@ class OwnPages:
 async def verify_given(raw: bytes, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Verdict:
     """Check what somebody handed in; nothing is kept. Raises what `Verifier.verify` raises."""
     report = await verifier.verify(raw, OwnPages(reads, notary, verifier.outside), now)
-    ours = _is_of(report, notary)
+    ours = report.proven and id_of(report.document.get("issuer")) == notary.issuer.did
     superseded = False
     if ours and report.verified:
         async with reads() as session:
@@ -103,10 +103,6 @@ async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:
     if found := _REFRESH.fullmatch(path):
         return orjson.dumps(_signed(await fetch(session, tables.Badge, UUID(found[1]))))
     raise Unreachable("unreachable", "There is no such page here.")
-
-
-def _is_of(report: Report, notary: Notary) -> bool:
-    return id_of(report.document.get("issuer")) == notary.issuer.did
 
 
 async def _is_superseded(session: AsyncSession, notary: Notary, credential_url: str) -> bool:

@@ -75,6 +75,11 @@ class Report:
     def verified(self) -> bool:
         return self.status is Status.VALID
 
+    @property
+    def proven(self) -> bool:
+        """Whether it is the word of the issuer it names, be it still true or not."""
+        return any(check.name is Question.PROOF and check.outcome is Outcome.PASSED for check in self.checks)
+
 
 class Broken(Exception):
     """A check did not hold."""

@@ -37,7 +37,7 @@ class Verifier:
         examined = await self.workbench.examine(raw, keep=ours)
         sources = _Sources(web, self.limits)
         report = await self._report(examined, sources, now)
-        if not ours and _are_proven(report.checks):
+        if not ours and report.proven:
             report = await self._refreshed(report, sources, now)
         return report
 
@@ -48,7 +48,7 @@ class Verifier:
             return Report(Status.UNCONFIRMED, tuple(checks), now, examined.kind, document)
         checks += await self._ask_issuer(examined, web, now)
         checks.append(ask(Question.PERIOD, lambda: _within_period(document, now)))
-        if _are_proven(checks):  # else whoever made it up would have us ask addresses of their choice
+        if _is_proven(checks):  # else whoever made it up would have us ask addresses of their choice
             checks += await ask_lists(document, issuer_of(document), web, self.workbench, now)
         else:
             checks += [_skipped(Question.REVOCATION_LIST), _skipped(Question.REVOCATION)]
@@ -88,7 +88,7 @@ class Verifier:
         except (Unreachable, Refusal, KeyError, TypeError, ValueError):
             asked = Check(Question.VERSION, Outcome.NOT_CHECKED, "The issuer could not be asked for a newer version.")
             return _with(report, asked, report.status)
-        if not newer or not _are_proven(newest.checks):
+        if not newer or not newest.proven:
             return _with(report, Check(Question.VERSION, Outcome.PASSED, "It is the newest version."), report.status)
         asked = Check(Question.VERSION, Outcome.FAILED, "The issuer has given out a newer version.", "replaced")
         return _with(report, asked, Status.REPLACED if newest.verified else newest.status, newest)
@@ -147,7 +147,7 @@ def _within_period(document: Members, now: datetime) -> str:
 def _all_stand(parts: list[Report]) -> str:
     fallen = [part for part in parts if not part.verified]
     if fallen:
-        raise Broken("part_not_valid", f"{len(fallen)} of the {len(parts)} credentials it holds do not stand.")
+        raise Broken("part_not_valid", f"Of the {len(parts)} credentials it holds, {len(fallen)} did not stand up.")
     return f"Each of the {len(parts)} credentials it holds was checked by itself, and stands."
 
 
@@ -163,7 +163,7 @@ def _status(document: Members, checks: list[Check], now: datetime) -> Status:
     return Status.PARTLY_VALID if set(failed) == {Question.PARTS} else Status.UNCONFIRMED
 
 
-def _are_proven(checks: Iterable[Check]) -> bool:
+def _is_proven(checks: Iterable[Check]) -> bool:
     """Whether it is the issuer's own word, be it still true or not."""
     return {check.name for check in checks if check.outcome is Outcome.PASSED} >= _PROVEN
 
