@@ -23,6 +23,7 @@ from payments.adapters.provider import Checkout, CheckoutOrder, ProviderRefused,
 from payments.domain.payments import BadSignature, PaymentFact, ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus, RefundFact
 from shared.clock import Clock, system_clock
+from shared.crashes import crash_point
 
 DIGEST_HEADER: Final = "X-Flywire-Digest"
 _DEAD: Final = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED}
@@ -175,16 +176,18 @@ class Flywire:
             "notifications_url": self._account.notifications_url,
             "external_reference": order.reference,
         }
-        session = _read(_Session, await self._ask("POST", "/checkout/sessions", json=body))
+        session = _read(_Session, await self._ask("create_checkout", "POST", "/checkout/sessions", json=body))
         return Checkout(session.id, session.hosted_form.url, now + timedelta(seconds=session.expires_in_seconds))
 
     async def confirm_checkout(self, provider_session: str) -> str | None:
-        answer = await self._ask("POST", f"/checkout/sessions/{provider_session}/confirm", allowed=(404, 409, 410, 422))
+        path = f"/checkout/sessions/{provider_session}/confirm"
+        answer = await self._ask("confirm_checkout", "POST", path, allowed=(404, 409, 410, 422))
         return _read(_Confirmed, answer).payment_reference if answer.is_success else None
 
     async def expire_checkout(self, provider_session: str) -> None:
         # What is paid, expired or forgotten there already cannot be paid any more, which is all we want.
-        await self._ask("POST", f"/checkout/sessions/{provider_session}/expire", allowed=(404, 409, 410, 422))
+        path = f"/checkout/sessions/{provider_session}/expire"
+        await self._ask("expire_checkout", "POST", path, allowed=(404, 409, 410, 422))
 
     def parse_notification(self, headers: Mapping[str, str], raw_body: bytes) -> PaymentFact | RefundFact | Unreadable:
         given = headers.get(DIGEST_HEADER, "").encode("latin-1", "replace")
@@ -201,13 +204,13 @@ class Flywire:
 
     async def fetch_payment(self, reference: str) -> PaymentFact:
         asked_at = self._clock()
-        return _read(_Payment, await self._ask("GET", f"/payments/{reference}")).fact(asked_at)
+        return _read(_Payment, await self._ask("fetch_payment", "GET", f"/payments/{reference}")).fact(asked_at)
 
     async def list_payments(self, since: datetime) -> Sequence[PaymentFact]:
         asked_at, found, page = self._clock(), list[PaymentFact](), 1
         while True:
             parameters = {"created_from": since.astimezone(UTC).isoformat(), "page": page, "per_page": PER_PAGE}
-            some = _read(_Payments, await self._ask("GET", "/payments", params=parameters)).payments
+            some = _read(_Payments, await self._ask("list_payments", "GET", "/payments", params=parameters)).payments
             found += [payment.fact(asked_at) for payment in some]
             if len(some) < PER_PAGE:
                 return found
@@ -220,20 +223,21 @@ class Flywire:
             "external_reference": our_refund_id,
             "notifications_url": self._account.notifications_url,
         }
-        return _read(_Refund, await self._ask("POST", f"/payments/{reference}/refunds", json=body)).fact(asked_at)
+        answer = await self._ask("create_refund", "POST", f"/payments/{reference}/refunds", json=body)
+        return _read(_Refund, answer).fact(asked_at)
 
     async def find_refund(self, reference: str, our_refund_id: str) -> RefundFact | None:
         asked_at = self._clock()
-        refunds = _read(_Refunds, await self._ask("GET", f"/payments/{reference}/refunds")).refunds
+        refunds = _read(_Refunds, await self._ask("find_refund", "GET", f"/payments/{reference}/refunds")).refunds
         alive = [one for one in refunds if one.status not in _DEAD and one.external_reference == our_refund_id]
         return alive[0].fact(asked_at) if alive else None
 
     async def fetch_refund(self, provider_refund_id: str) -> RefundFact:
         asked_at = self._clock()
-        return _read(_Refund, await self._ask("GET", f"/refunds/{provider_refund_id}")).fact(asked_at)
+        return _read(_Refund, await self._ask("fetch_refund", "GET", f"/refunds/{provider_refund_id}")).fact(asked_at)
 
     async def cancel_refund(self, provider_refund_id: str) -> None:
-        await self._ask("POST", f"/refunds/{provider_refund_id}/cancel")
+        await self._ask("cancel_refund", "POST", f"/refunds/{provider_refund_id}/cancel")
 
     async def _take_turn(self) -> None:
         """Wait until a call fits into the last minute's allowance."""
@@ -249,6 +253,7 @@ class Flywire:
 
     async def _ask(
         self,
+        operation: str,
         method: str,
         path: str,
         *,
@@ -257,12 +262,14 @@ class Flywire:
         allowed: Sequence[int] = (),
     ) -> httpx.Response:
         await self._take_turn()
+        crash_point(f"{operation}_asking")
         try:
             answer = await self._http.request(method, path, json=json, params=params)
         except httpx.HTTPError as error:
             raise ProviderUnavailable(
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
             ) from error
+        crash_point(f"{operation}_answered")
         if answer.is_success or answer.status_code in allowed:
             return answer
         if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
