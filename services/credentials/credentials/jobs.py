@@ -11,7 +11,7 @@ from credentials import queries
 from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
-from credentials.commands import awards, issuing, keys, letters, people, status_lists, webhooks
+from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, webhooks
 from shared.crashes import crash_point
 from shared.jobs import Jobs, Work
 from shared.messaging import feed
@@ -146,3 +146,12 @@ async def send_webhooks(work: Work) -> None:
         for parcel, answer in zip(parcels, answers, strict=True):
             async with work.database.transaction() as session:
                 await webhooks.note_answer(session, parcel.delivery_id, answer)
+
+
+@jobs.every(2)
+async def report_on_regulations(work: Work) -> None:
+    """Some learners a transaction: a report that is broken off goes on where it was."""
+    while True:
+        async with work.database.transaction() as session:
+            if not await reports.go_on_with_report(session, limit=_BATCH):
+                return

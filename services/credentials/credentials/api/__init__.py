@@ -1,7 +1,5 @@
 """Door 1: HTTP in and out."""
 
-from fastapi import APIRouter
-
 from credentials.api.awards import router as awards_router
 from credentials.api.documents import router as documents_router
 from credentials.api.keys import router as keys_router
@@ -9,11 +7,13 @@ from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
 from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
+from credentials.api.reports import router as reports_router
 from credentials.api.reviews import router as reviews_router
 from credentials.api.sharing import router as sharing_router
 from credentials.api.stacks import router as stacks_router
 from credentials.api.verification import router as verification_router
 from credentials.api.webhooks import router as webhooks_router
+from fastapi import APIRouter
 
 routers: tuple[APIRouter, ...] = (
     records_router,
@@ -21,6 +21,7 @@ routers: tuple[APIRouter, ...] = (
     prospects_router,
     stacks_router,
     reviews_router,
+    reports_router,
     pictures_router,  # before what has the same address but for the ending
     verification_router,
     keys_router,  # before the badges: its key set has an address among theirs

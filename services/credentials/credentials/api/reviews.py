@@ -31,7 +31,7 @@ class ProposalView(View):
         description="Titles at this level the credit would give if the award were rescinded",
         examples=[["PGCert in Interdisciplinary Studies"]],
     )
-    words: str = Field(examples=["1 spare credit(s) can take the place of what was lost; the title stays."])
+    words: str = Field(examples=["Spare credit can take the place of what was lost; the title stays."])
 
 
 class ReviewView(View):

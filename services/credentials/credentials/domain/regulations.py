@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
+from string import Formatter
+from typing import Any, Final
 
 from shared.errors import Invalid
 from shared.regulations import Versions
@@ -12,6 +13,16 @@ from shared.regulations import Versions
 
 class UnknownLevel(Invalid):
     """The regulations offer no award at that level."""
+
+
+class InvalidRegulations(Invalid):
+    """This document is no version of the regulations; the detail says what is wrong with it."""
+
+
+MOST_LEVELS: Final = 8
+MOST_RULES: Final = 20
+MOST_MODULES: Final = 60
+"""Of one level: what is asked of a version is decided in time that grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +148,40 @@ def _check(regulations: Regulations) -> None:
             raise ValueError(f"{regulations.version}: {rule.rule} does not say which subject it names")
         if rule.order not in ("alphabetical", "larger_first"):
             raise ValueError(f"{regulations.version}: {rule.rule} has no known order")
+        _check_template(rule.template, rule.named, regulations.version)
+        _check_template(rule.reason, rule.named, regulations.version)
+    _check_bounds(regulations)
+
+
+def _check_bounds(regulations: Regulations) -> None:
+    if regulations.effective_from.tzinfo is None:
+        raise ValueError(f"{regulations.version}: effective_from has no time zone")
+    if not 0 <= regulations.external_max_share <= 1:
+        raise ValueError(f"{regulations.version}: external_max_share is no share")
+    if not 0 < len(regulations.levels) <= MOST_LEVELS or len(regulations.title_rules) > MOST_RULES:
+        raise ValueError(f"{regulations.version}: too many levels or rules, or none")
+    if len({level.code for level in regulations.levels}) < len(regulations.levels):
+        raise ValueError(f"{regulations.version}: two levels have one code")
     for level in regulations.levels:
-        if level.credits % regulations.module_credits:
+        modules, rest = divmod(level.credits, regulations.module_credits)
+        if rest or not 0 < modules <= MOST_MODULES:
             raise ValueError(f"{regulations.version}: {level.code} is not a whole number of modules")
+
+
+def _check_template(template: str, named: int, version: str) -> None:
+    """Only the words we give it: a template is data, and must not reach into what it is filled with."""
+    known = {"label", "credits", *map(str, range(named))}
+    for _, name, spec, conversion in Formatter().parse(template):
+        if name is not None and (name not in known or spec or conversion):
+            raise ValueError(f"{version}: {template!r} has a place for something we do not know")
+
+
+def read_candidate(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
+    """A version somebody proposes. Raises InvalidRegulations."""
+    try:
+        return parse(document)
+    except (ArithmeticError, AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+        raise InvalidRegulations(f"not a version of the regulations: {type(error).__name__}: {error}") from error
 
 
 versions = Versions("credentials", parse)
@@ -154,3 +196,8 @@ def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:
     current = in_force(now)
     older = [find(version) for version in pinned if version != current.version]
     return current, *sorted(older, key=lambda regulations: regulations.effective_from, reverse=True)
+
+
+def claimable_from(candidate: Regulations, pinned: frozenset[str]) -> tuple[Regulations, ...]:
+    """The versions the same learner may claim under once the candidate is in force."""
+    return candidate, *(find(version) for version in sorted(pinned) if version != candidate.version)

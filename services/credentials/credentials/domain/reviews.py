@@ -90,7 +90,7 @@ def propose(
     offer = tuple(option.title for option in options(facts, others, versions)[award.level])
     if substitute is not None:
         decision = Decision.SUBSTITUTE
-        words = f"{len(substitute.added)} spare credit(s) can take the place of what was lost; the title stays."
+        words = "Spare credit can take the place of what was lost; the title stays."
     elif offer:
         decision = Decision.RESCIND_AND_OFFER
         words = f"No spare credit gives {award.title}. What remains gives {', '.join(offer)}."

@@ -1,6 +1,11 @@
 """Reads longer than a primary-key look-up."""
 
-from credentials.queries.awards import live_badge_of_award, open_reviews, reviews_query, superseded_by
+from credentials.queries.awards import (
+    live_badge_of_award,
+    open_reviews,
+    reviews_query,
+    superseded_by,
+)
 from credentials.queries.courses import CourseOnFile, courses_by_id, on_sale, studied_by
 from credentials.queries.documents import (
     Newest,
@@ -48,7 +53,20 @@ from credentials.queries.partners import (
     live_secrets,
 )
 from credentials.queries.people import outdated_people
-from credentials.queries.records import Line, Record, allocations_of, awards_query, is_on_hold, pending_of, record_of
+from credentials.queries.records import (
+    Line,
+    Record,
+    allocations_of,
+    awards_query,
+    is_on_hold,
+    pending_of,
+    record_of,
+)
+from credentials.queries.reports import (
+    count_credited_learners,
+    credited_learners,
+    unfinished_report,
+)
 from credentials.queries.sharing import (
     READING,
     live_shares_with_partners,
@@ -61,12 +79,12 @@ from credentials.queries.sharing import (
 )
 
 __all__ = [
-    "READING",
     "CourseOnFile",
     "Due",
     "DueBadge",
     "Line",
     "Newest",
+    "READING",
     "Record",
     "Shelved",
     "Waiting",
@@ -79,9 +97,11 @@ __all__ = [
     "badge_names",
     "badges_of",
     "carriers_of",
+    "count_credited_learners",
     "count_endpoints",
     "courses_by_id",
     "courses_of_badges",
+    "credited_learners",
     "deliveries_of",
     "document_by_hash",
     "document_by_number",
@@ -120,6 +140,7 @@ __all__ = [
     "signed_badges",
     "studied_by",
     "superseded_by",
+    "unfinished_report",
     "viewings_of",
     "waiting_badges",
 ]

@@ -27,6 +27,7 @@ from credentials.tables.partners import (
     WebhookSecret,
 )
 from credentials.tables.people import Learner, Person
+from credentials.tables.reports import RegulationReport, RegulationReportLine
 from credentials.tables.sharing import Share, Viewing
 
 __all__ = [
@@ -53,6 +54,8 @@ __all__ = [
     "Pin",
     "Price",
     "Printing",
+    "RegulationReport",
+    "RegulationReportLine",
     "Reinstatement",
     "Result",
     "Revocation",

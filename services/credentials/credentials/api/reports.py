@@ -1,0 +1,81 @@
+"""Who is affected, before a version of the regulations takes effect."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import Field, model_validator
+from sqlalchemy import select
+
+from credentials import tables
+from credentials.commands import reports
+from shared.database import fetch
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web.content import Text
+
+router = Router()
+
+
+class ReportWish(Content):
+    """A version this release knows that is not in force yet, or a candidate as a document."""
+
+    version: Text | None = Field(default=None, max_length=80, examples=["mc-regs-2027.1"])
+    document: dict[str, Any] | None = Field(  # Any: JSON
+        default=None, description="The same members as the versions this service ships"
+    )
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> "ReportWish":
+        if (self.version is None) == (self.document is None):
+            raise ValueError("name either a version or a document")
+        return self
+
+
+class ReportView(View):
+    report_id: UUID
+    version: str = Field(examples=["mc-regs-2027.1"])
+    requested_at: Instant
+    learners: int = Field(description="With credit, when it was requested", examples=[2400])
+    compared: int = Field(description="So far", examples=[2400])
+    affected: int = Field(description="Learners for whom anything changes", examples=[37])
+    gained: dict[str, int] = Field(description="Learners who gain a title, by level", examples=[{"pgdip": 30}])
+    lost: dict[str, int] = Field(description="Learners who lose a title, by level", examples=[{"pgdip": 7}])
+    finished_at: Instant | None
+
+
+class AffectedView(View):
+    learner_id: UUID
+    level: str = Field(examples=["pgdip"])
+    gained: list[str] = Field(examples=[["PGDip in Data Science with Management"]])
+    lost: list[str] = Field(examples=[["PGDip in Interdisciplinary Studies"]])
+
+
+@router.post(
+    "/v1/regulation-reports", operation_id="request_regulation_report", status_code=202, dependencies=[Idempotent]
+)
+async def request_regulation_report(wish: ReportWish, session: Session, caller: CallerOf) -> ReportView:
+    """Compare what every learner may claim now with what they may claim once this version is in force."""
+    report = await reports.request_report(session, wish.version, wish.document, by=caller.own_id)
+    return ReportView.model_validate(report)
+
+
+@router.get("/v1/regulation-reports/{report_id}", operation_id="read_regulation_report")
+async def read_regulation_report(report_id: UUID, session: Session) -> ReportView:
+    return ReportView.model_validate(await fetch(session, tables.RegulationReport, report_id))
+
+
+@router.get("/v1/regulation-reports/{report_id}/learners", operation_id="list_affected_learners")
+async def list_affected_learners(
+    report_id: UUID,
+    session: Session,
+    paging: Paging,
+    level: Annotated[str | None, Query(max_length=40, examples=["pgdip"])] = None,
+) -> Page[AffectedView]:
+    """Whom it affects and how, as far as the report has come."""
+    await fetch(session, tables.RegulationReport, report_id)
+    line = tables.RegulationReportLine
+    statement = select(line).where(line.report_id == report_id)
+    if level is not None:
+        statement = statement.where(line.level == level)
+    rows, cursor = await paginate(session, statement, paging, by=(line.learner_id, line.level))
+    return Page(items=[AffectedView.model_validate(row) for row in rows], next_cursor=cursor)

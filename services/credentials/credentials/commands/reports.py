@@ -1,0 +1,86 @@
+"""Who is affected by a version of the regulations that is not in force yet."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.domain import impact, regulations
+from credentials.domain.regulations import Regulations
+from shared.database import now as now_of
+from shared.ids import new_id
+
+
+async def request_report(
+    session: AsyncSession,
+    version: str | None,
+    document: Mapping[str, Any] | None,  # Any: JSON
+    *,
+    by: UUID,
+) -> tables.RegulationReport:
+    """Begin a report; a job compares the learners. Raises UnknownRegulations, InvalidRegulations, AlreadyInEffect."""
+    now = now_of(session)
+    candidate = _candidate(version, document)
+    if candidate.effective_from <= now and document is None:
+        raise impact.AlreadyInEffect(f"{candidate.version} has been in effect since {candidate.effective_from}")
+    report = tables.RegulationReport(
+        report_id=new_id(),
+        version=candidate.version,
+        document=None if document is None else dict(document),
+        requested_by=by,
+        requested_at=now,
+        learners=await queries.count_credited_learners(session),
+        compared=0,
+        affected=0,
+        gained={},
+        lost={},
+        position=None,
+        finished_at=None,
+    )
+    session.add(report)
+    return report
+
+
+async def go_on_with_report(session: AsyncSession, *, limit: int) -> bool:
+    """Compare the next learners of the oldest report under way; False where there is none."""
+    report = await queries.unfinished_report(session)
+    if report is None:
+        return False
+    now = now_of(session)
+    candidate = _candidate(report.version, report.document)
+    learner_ids = await queries.credited_learners(session, report.position, limit)
+    gained, lost = dict(report.gained), dict(report.lost)
+    for learner_id in learner_ids:
+        record = await queries.record_of(session, learner_id, now)
+        changes = impact.changes(
+            record.facts(),
+            record.standing_awards(),
+            record.versions(now),
+            regulations.claimable_from(candidate, record.pinned),
+        )
+        for change in changes:
+            session.add(
+                tables.RegulationReportLine(
+                    report_id=report.report_id,
+                    learner_id=learner_id,
+                    level=change.level,
+                    gained=list(change.gained),
+                    lost=list(change.lost),
+                )
+            )
+            gained[change.level] = gained.get(change.level, 0) + bool(change.gained)
+            lost[change.level] = lost.get(change.level, 0) + bool(change.lost)
+        report.affected += bool(changes)
+    report.compared += len(learner_ids)
+    report.gained, report.lost = gained, lost
+    if learner_ids:
+        report.position = learner_ids[-1]
+    if len(learner_ids) < limit:
+        report.finished_at = now
+    return True
+
+
+def _candidate(version: str | None, document: Mapping[str, Any] | None) -> Regulations:  # Any: JSON
+    return regulations.find(version or "") if document is None else regulations.read_candidate(document)

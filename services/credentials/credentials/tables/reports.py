@@ -1,0 +1,42 @@
+"""Reports on what a version of the regulations would change, made learner by learner."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from credentials.tables.base import Base
+
+
+class RegulationReport(Base):
+    """`position` is the last learner compared. `gained` and `lost` count learners by level."""
+
+    __tablename__ = "regulation_reports"
+
+    report_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(Text)
+    document: Mapped[dict[str, Any] | None]  # Any: JSON
+    """The candidate; None for a version this release knows."""
+    requested_by: Mapped[UUID]
+    requested_at: Mapped[datetime]
+    learners: Mapped[int]
+    compared: Mapped[int]
+    affected: Mapped[int]
+    gained: Mapped[dict[str, Any]]  # Any: JSON, level -> number of learners
+    lost: Mapped[dict[str, Any]]  # Any: JSON, level -> number of learners
+    position: Mapped[UUID | None]
+    finished_at: Mapped[datetime | None]
+
+
+class RegulationReportLine(Base):
+    """What one learner would gain and lose at one level."""
+
+    __tablename__ = "regulation_report_lines"
+
+    report_id: Mapped[UUID] = mapped_column(ForeignKey("regulation_reports.report_id"), primary_key=True)
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    level: Mapped[str] = mapped_column(Text, primary_key=True)
+    gained: Mapped[list[str]]
+    lost: Mapped[list[str]]
