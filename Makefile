@@ -9,7 +9,7 @@ BASE_URL ?= http://localhost:$(or $(MC_PORT),8000)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo replay test test-quick check bench lock docs
+.PHONY: help run demo demo-award replay test test-quick check bench lock docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,10 @@ run: ## the whole platform on this machine (Ctrl-C stops it; MC_PORT moves its p
 demo: ## one learner's whole way, told step by step, on the platform that `make run` started
 	@deploy/local/setup.sh run
 	@exec $(PYTHON_IN_VENV) -m embedded.demo --base-url $(BASE_URL)
+
+demo-award: ## credit to awards and through a revocation, told step by step, on the same platform
+	@deploy/local/setup.sh run
+	@exec $(PYTHON_IN_VENV) -m embedded.demo_award --base-url $(BASE_URL)
 
 replay: ## real registrations through the public API: DATA=<folder> LEARNERS=<n> [BASE_URL=…]
 	@deploy/local/setup.sh run
