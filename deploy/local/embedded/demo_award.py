@@ -144,9 +144,8 @@ async def _review(story: Story, cast: Cast, diploma: JSON, lost: JSON) -> JSON:
     story.tell(proposal["words"])
     decision = {"decision": proposal["decision"], "reason_code": "misconduct"}
     decided = await registrar.ask("POST", f"/v1/award-reviews/{review['review_id']}/decision", decision)
-    story.tell(
-        f"decided: {decided['decision']}, for {decided['reason_code']}; {len(decided['outcome']['added'])} credit in the place of what was lost"
-    )
+    added = len(decided["outcome"]["added"])
+    story.tell(f"decided: {decided['decision']}, for {decided['reason_code']}; credit added: {added}")
     await story.events(cast.learner_id, "credentials.award.review-closed.v1")
     after: JSON = await cast.learner.ask("GET", f"/v1/awards/{diploma['award_id']}")
     assert (after["state"], after["certificate_number"]) == ("conferred", diploma["certificate_number"]), after

@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from shared.database import Database
 from shared.messaging import parked
 from shared.migrate import migrate
 from shared.service import Process, Service, run_loop, stop_on_signals
@@ -18,7 +20,17 @@ from shared.telemetry import log_as_json
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def main(settings: Callable[..., S], build: Callable[[S], Service]) -> None:
+@dataclass(frozen=True)
+class Command:
+    """A command of one service's own; `run` returns the exit status."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Database, argparse.Namespace], Awaitable[int]]
+
+
+def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequence[Command] = ()) -> None:
     """The command line of one service; its settings class, called without arguments, reads the environment."""
     parser = argparse.ArgumentParser(description=build.__doc__)
     commands = parser.add_subparsers(dest="command")
@@ -36,6 +48,8 @@ def main(settings: Callable[..., S], build: Callable[[S], Service]) -> None:
             action.add_argument("--reason", required=True)
         if name == "redrive":
             action.add_argument("--body", type=Path, help="a mended message to handle in its place")
+    for command in own:
+        command.arguments(commands.add_parser(command.name, help=command.help))
     arguments = parser.parse_args()
 
     service = build(settings())
@@ -44,6 +58,9 @@ def main(settings: Callable[..., S], build: Callable[[S], Service]) -> None:
         asyncio.run(migrate(service.settings.database_url, service.versions))
     elif arguments.command == "openapi":
         asyncio.run(_print_openapi(service))
+    elif chosen := next((command for command in own if command.name == arguments.command), None):
+        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
+        sys.exit(asyncio.run(_on_database(service, chosen, arguments)))
     elif arguments.command == "parked":
         asyncio.run(_parked(service, arguments))
     else:
@@ -54,6 +71,14 @@ def main(settings: Callable[..., S], build: Callable[[S], Service]) -> None:
 async def _run(service: Service) -> None:
     async with stop_on_signals() as stop:
         await Process(service).run(stop)
+
+
+async def _on_database(service: Service, command: Command, arguments: argparse.Namespace) -> int:
+    database = Process(service).database
+    try:
+        return await command.run(database, arguments)
+    finally:
+        await database.dispose()
 
 
 async def _print_openapi(service: Service) -> None:

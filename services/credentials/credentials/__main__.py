@@ -1,6 +1,39 @@
+import argparse
+import sys
+from uuid import UUID
+
 from credentials.app import build
+from credentials.commands import rebuild
 from credentials.settings import Settings
-from shared.cli import main
+from shared.cli import Command, main
+from shared.database import Database
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dry-run", action="store_true", help="say who would gain or lose what, and change nothing")
+    what.add_argument("--apply", action="store_true", help="derive anew whoever differs, and announce it")
+    parser.add_argument("--signed-off-by", help="who answers for what is applied")
+
+
+async def _rebuild(database: Database, arguments: argparse.Namespace) -> int:
+    """0 where nothing differs or what differed was applied; 1 where a dry run found something."""
+    if arguments.apply and not arguments.signed_off_by:
+        sys.stderr.write("--apply needs --signed-off-by\n")
+        return 2
+    differing: dict[UUID, int] = {}
+    async for one in rebuild.differences(database):
+        differing[one.learner_id] = differing.get(one.learner_id, 0) + 1
+        sys.stdout.write(f"{one.learner_id}  {'gains' if one.gained else 'loses'}  {one.kind}  {one.name}\n")
+    sys.stdout.write(f"{sum(differing.values())} differences for {len(differing)} learners\n")
+    if arguments.apply:
+        count = await rebuild.apply(database, differing, signed_off_by=arguments.signed_off_by)
+        sys.stdout.write(f"{count} learners derived anew, signed off by {arguments.signed_off_by}\n")
+        return 0
+    return 1 if differing else 0
+
+
+REBUILD = Command("rebuild", "derive everything anew from the facts and compare", _arguments, _rebuild)
 
 if __name__ == "__main__":
-    main(Settings, build)
+    main(Settings, build, [REBUILD])

@@ -27,7 +27,7 @@ from credentials.tables.partners import (
     WebhookSecret,
 )
 from credentials.tables.people import Learner, Person
-from credentials.tables.reports import RegulationReport, RegulationReportLine
+from credentials.tables.reports import Rebuild, RegulationReport, RegulationReportLine
 from credentials.tables.sharing import Share, Viewing
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Pin",
     "Price",
     "Printing",
+    "Rebuild",
     "RegulationReport",
     "RegulationReportLine",
     "Reinstatement",

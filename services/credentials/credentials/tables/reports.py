@@ -40,3 +40,15 @@ class RegulationReportLine(Base):
     level: Mapped[str] = mapped_column(Text, primary_key=True)
     gained: Mapped[list[str]]
     lost: Mapped[list[str]]
+
+
+class Rebuild(Base):
+    """Everything derived anew for the learners who differed, on somebody's word."""
+
+    __tablename__ = "rebuilds"
+
+    rebuild_id: Mapped[UUID] = mapped_column(primary_key=True)
+    signed_off_by: Mapped[str] = mapped_column(Text)
+    began_at: Mapped[datetime]
+    finished_at: Mapped[datetime]
+    learners: Mapped[int]

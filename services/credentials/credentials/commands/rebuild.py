@@ -1,0 +1,223 @@
+"""Derive everything anew from the facts, beside what is kept, and say who would gain or lose what.
+
+Titles: the database sums the credit by learner and subject, the rule is the one that is asked live
+(eligibility.py), and the result is copied into a shadow table and compared there. Badges are compared by the
+database alone, documents by the rule that makes them out.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.commands import documents
+from credentials.commands.standing import derive
+from credentials.domain import eligibility, regulations
+from credentials.domain.awards import STANDING
+from credentials.domain.eligibility import Totals
+from credentials.domain.regulations import Regulations
+from shared.database import Database, connect_driver, take_turns
+from shared.ids import new_id
+
+_AT_ONCE = 10_000
+_DOCUMENTS_AT_ONCE = 100
+
+# Per learner and subject: which modules count (each family once, the best of it), own and external, by the
+# rank of the highest award they stand under (-1: none).
+_SUMS = """
+    with present as (
+        select distinct on (subject_id) subject_id, award_name from subject_names
+        where effective_from <= $1 order by subject_id, effective_from desc
+    ), used as (
+        select allocations.credit_id, max(array_position($2::text[], awards.level)) - 1 as rank
+        from allocations join awards using (award_id)
+        where awards.state = any($3::text[]) group by allocations.credit_id
+    ), gone as (
+        select distinct credit_id from revocations where not exists (
+            select from reinstatements where reinstatements.credit_id = revocations.credit_id
+            and reinstatements.reinstated_at >= revocations.revoked_at
+        )
+    ), counted as (
+        select distinct on (learner_id, family) learner_id, credit_id, subject_id, subject_name, source from credits
+        where level = $4 and credits = $5 and subject_name <> '' and credit_id not in (select credit_id from gone)
+        order by learner_id, family, case when source = 'internal' then coalesce(mark * credits, 0) else 0 end desc,
+            source <> 'internal', ratified_at, credit_id::text
+    ), summed as (
+        select learner_id, coalesce(award_name, subject_name) as subject, coalesce(rank, -1) as rank,
+            count(*) filter (where source = 'internal') as own, count(*) filter (where source <> 'internal') as external
+        from counted left join present using (subject_id) left join used using (credit_id)
+        group by learner_id, 2, 3
+    )
+    select learner_id, array_agg(subject order by subject, rank), array_agg(rank order by subject, rank),
+        array_agg(own order by subject, rank), array_agg(external order by subject, rank)
+    from summed group by learner_id
+"""
+
+_PINNED = "select learner_id, array_agg(distinct regulations_version) from pins group by learner_id"
+_HELD = """
+    select learner_id, array_agg(level), array_agg(title) from awards where state = any($1::text[]) group by learner_id
+"""
+
+_DIFFERENT = """
+    with everybody as (
+        select learner_id, coalesce(kept.titles, '{}'::jsonb) as kept, coalesce(shadow.titles, '{}'::jsonb) as anew
+        from eligibilities kept full join shadow_eligibilities shadow using (learner_id)
+    ), by_level as (
+        select learner_id, level, coalesce(kept -> level, '[]') as kept, coalesce(anew -> level, '[]') as anew
+        from everybody, lateral (
+            select jsonb_object_keys(kept) as level union select jsonb_object_keys(anew)
+        ) levels where kept <> anew
+    )
+    select learner_id, title, title in (select jsonb_array_elements_text(anew)) as gained
+    from by_level, lateral (
+        select jsonb_array_elements_text(kept) as title union select jsonb_array_elements_text(anew)
+    ) titles
+    where (title in (select jsonb_array_elements_text(kept))) <> (title in (select jsonb_array_elements_text(anew)))
+    order by learner_id, gained, title
+"""
+
+_BADGES = """
+    select credits.learner_id, coalesce(achievements.name, credits.course_title) as name,
+        badges.badge_id is null as gained
+    from credits
+    left join badges on badges.credit_id = credits.credit_id and badges.revoked_at is null
+    left join achievements on achievements.achievement_id = credits.course_version_id
+    where credits.course_version_id is not null and (badges.badge_id is not null) = exists (
+        select from revocations where revocations.credit_id = credits.credit_id and not exists (
+            select from reinstatements where reinstatements.credit_id = revocations.credit_id
+            and reinstatements.reinstated_at >= revocations.revoked_at
+        )
+    )
+    order by credits.learner_id, name
+"""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one learner would gain or lose if what is kept were derived anew. `kind`: title, badge, documents."""
+
+    learner_id: UUID
+    kind: str
+    name: str
+    gained: bool
+
+
+async def differences(database: Database) -> AsyncGenerator[Difference]:
+    """Everything in which what is kept is not what the facts give; changes nothing."""
+    now = database.clock()
+    connection = await connect_driver(database.url)
+    try:
+        await fill_shadow(connection, now)
+        for learner_id, title, gained in await connection.fetch(_DIFFERENT):
+            yield Difference(learner_id, "title", title, gained)
+        for learner_id, name, gained in await connection.fetch(_BADGES):
+            yield Difference(learner_id, "badge", name, gained)
+    finally:
+        await connection.close()
+    last: UUID | None = None
+    while True:
+        async with database.transaction() as session:
+            learner_ids = await queries.credited_learners(session, last, _DOCUMENTS_AT_ONCE)
+            for learner_id in learner_ids:
+                if await documents.are_stale(session, await queries.record_of(session, learner_id, now)):
+                    yield Difference(learner_id, "documents", "a new edition of what is made out", gained=True)
+        if len(learner_ids) < _DOCUMENTS_AT_ONCE:
+            return
+        last = learner_ids[-1]
+
+
+async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg ships no types
+    """What every learner may claim, into a shadow table of this connection; how many learners."""
+    await connection.execute(
+        "create temporary table if not exists shadow_eligibilities (learner_id uuid primary key, titles jsonb not null)"
+    )
+    await connection.execute("truncate shadow_eligibilities")
+    await connection.set_type_codec("jsonb", encoder=bytes, decoder=bytes, schema="pg_catalog", format="binary")
+    current = regulations.in_force(now)
+    if len({(one.framework_level, one.module_credits) for one in regulations.versions.all.values()}) > 1:
+        raise NotImplementedError("versions count credit in modules of different sizes: sum each kind apart")
+    pinned = {row[0]: frozenset(row[1]) for row in await connection.fetch(_PINNED)}
+    held = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_HELD, list(STANDING))}
+    rows = await connection.fetch(
+        _SUMS,
+        now,
+        [level.code for level in current.levels],
+        list(STANDING),
+        current.framework_level,
+        current.module_credits,
+    )
+    copied = 0
+    for chunk in _chunks(rows, _AT_ONCE):
+        records = [
+            (row[0], _packed(row, regulations.claimable(pinned.get(row[0], frozenset()), now), held.get(row[0])))
+            for row in chunk
+        ]
+        await connection.copy_records_to_table(
+            "shadow_eligibilities", records=records, columns=["learner_id", "titles"]
+        )
+        copied += len(records)
+        await asyncio.sleep(0)
+    return copied
+
+
+def _packed(row: Sequence[Any], versions: Sequence[Regulations], held: set[tuple[str, str]] | None) -> bytes:
+    # Any: the columns' own types
+    _, subjects, ranks, own, external = row
+    found: dict[str, dict[str, None]] = {}
+    for version in versions:
+        for level in version.levels:
+            totals = _totals(subjects, ranks, own, external, below=level.rank)
+            at_level = found.setdefault(level.code, {})
+            for title in eligibility.titles(totals, level, version):
+                if held is None or (level.code, title) not in held:
+                    at_level[title] = None
+    # jsonb's binary form: a version number, then the text
+    return b"\x01" + orjson.dumps({level: list(titles) for level, titles in found.items()})
+
+
+def _totals(
+    subjects: Sequence[str], ranks: Sequence[int], own: Sequence[int], external: Sequence[int], *, below: int
+) -> Totals:
+    """What is free for a level: credit under no award, or only under lower ones."""
+    if not any(rank >= 0 for rank in ranks):
+        return tuple(zip(subjects, own, external, strict=True))
+    summed: dict[str, tuple[int, int]] = {}
+    for subject, rank, of_own, of_external in zip(subjects, ranks, own, external, strict=True):
+        if rank < below:
+            known = summed.get(subject, (0, 0))
+            summed[subject] = (known[0] + of_own, known[1] + of_external)
+    return tuple((subject, *counts) for subject, counts in summed.items())
+
+
+def _chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:  # Any: database rows
+    for begin in range(0, len(rows), size):
+        yield rows[begin : begin + size]
+
+
+async def apply(database: Database, learner_ids: Iterable[UUID], *, signed_off_by: str) -> int:
+    """Derive these learners anew, one a transaction, with all that is announced of it; how many."""
+    began_at = database.clock()
+    count = 0
+    for learner_id in learner_ids:
+        async with database.transaction() as session:
+            await take_turns(session, "learner", learner_id)
+            await derive(session, learner_id)
+        count += 1
+    async with database.transaction() as session:
+        await note(session, began_at, database.clock(), count, signed_off_by)
+    return count
+
+
+async def note(session: AsyncSession, began_at: datetime, finished_at: datetime, learners: int, by: str) -> None:
+    """Keep who signed a rebuild off."""
+    session.add(
+        tables.Rebuild(
+            rebuild_id=new_id(), signed_off_by=by, began_at=began_at, finished_at=finished_at, learners=learners
+        )
+    )

@@ -1,0 +1,94 @@
+"""Everything derived anew beside what is kept: nothing differs, or it is named, and applied on somebody's word."""
+
+import argparse
+
+from sqlalchemy import delete, select, text, update
+
+from credentials import tables
+from credentials.__main__ import _rebuild
+from credentials.commands import awards, rebuild
+from shared.ids import new_id
+
+from .telling import DS, LAW, activated, course, credit, hear, hold_credit, let_time_work, named, renamed, revoked
+from .test_reviews import reinstated
+
+
+async def found(service) -> list[tuple]:
+    every = [one async for one in rebuild.differences(service.process.database)]
+    return [(one.learner_id, one.kind, one.name, one.gained) for one in every]
+
+
+async def tell_all(session) -> list:
+    """Learners of every kind: plain, pinned, repeated, revoked, reinstated, renamed, with awards of two levels."""
+    learners = [new_id() for _ in range(6)]
+    plain, pinned, repeated, lost, awarded, mixed = learners
+    await hold_credit(session, plain, DS=4)
+    await hear(session, activated(pinned, "mc-regs-2026.1"))
+    await hold_credit(session, pinned, DS=5, MG=3)
+    await hold_credit(session, repeated, DS=4)
+    await hear(session, credit(repeated, "DS01", DS, 80, credit_id=new_id(), submission_id=new_id()))
+    await hold_credit(session, lost, DS=5)
+    await hear(session, revoked(lost, "DS01"), revoked(lost, "DS02"), reinstated(lost, "DS02"))
+    await hold_credit(session, awarded, DS=4)
+    claimed = await awards.claim_award(session, awarded, "pgcert", "PGCert in Data Science", None)
+    await awards.confer_award(session, claimed.award_id, by=new_id())
+    await hold_credit(session, awarded, DS=5, MG=4)
+    await hold_credit(session, mixed, DS=2, LAW=2)
+    await hear(session, renamed(LAW, "Law & Society"))
+    # A renaming is a fact about no learner: the next fact about each brings it to them.
+    await hear(session, course("LAW03", LAW), credit(mixed, "LAW03", LAW))
+    return learners
+
+
+async def test_what_is_kept_is_what_the_facts_give(live) -> None:
+    async with live.process.database.transaction() as session:
+        await tell_all(session)
+    await let_time_work(live)
+    assert await found(live) == []
+
+
+async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys) -> None:
+    database = live.process.database
+    async with database.transaction() as session:
+        plain, *_ = await tell_all(session)
+    await let_time_work(live)
+    async with database.transaction() as session:
+        falsified = {"pgcert": ["PGCert in Alchemy"], "pgdip": [], "masters": []}
+        await session.execute(
+            update(tables.Eligibility).where(tables.Eligibility.learner_id == plain).values(titles=falsified)
+        )
+        await session.execute(
+            update(tables.Badge)
+            .where(tables.Badge.credit_id == named("credit", plain, "DS02"))
+            .values(revoked_at=live.clock())
+        )
+    assert await found(live) == [
+        (plain, "title", "PGCert in Alchemy", False),
+        (plain, "title", "PGCert in Data Science", True),
+        (plain, "badge", "Course DS02", True),
+    ]
+    assert await _rebuild(database, wish(dry_run=True)) == 1
+    assert await _rebuild(database, wish(apply=True)) == 2
+    assert await _rebuild(database, wish(apply=True, signed_off_by="The Registrar")) == 0
+    assert f"{plain}  gains  badge  Course DS02" in capsys.readouterr().out
+    assert await found(live) == []
+    async with database.transaction() as session:
+        kept = (await session.scalars(select(tables.Rebuild))).one()
+    assert (kept.signed_off_by, kept.learners) == ("The Registrar", 1)
+    assert await _rebuild(database, wish(dry_run=True)) == 0
+
+
+def wish(*, dry_run: bool = False, apply: bool = False, signed_off_by: str | None = None) -> argparse.Namespace:
+    return argparse.Namespace(dry_run=dry_run, apply=apply, signed_off_by=signed_off_by)
+
+
+async def test_titles_told_of_credit_that_is_gone_are_lost(live) -> None:
+    learner = new_id()
+    database = live.process.database
+    async with database.transaction() as session:
+        await hold_credit(session, learner, DS=4)
+    async with database.transaction() as session:
+        await session.execute(text("alter table credits disable trigger tr_credits_append_only"))
+        await session.execute(delete(tables.Badge))
+        await session.execute(delete(tables.Credit))
+    assert await found(live) == [(learner, "title", "PGCert in Data Science", False)]
