@@ -21,6 +21,7 @@ ARABIC, LONG = "مقدمة في علم البيانات والإحصاء الت�
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 PICTURE = svg(Motif("Welding", "Other University", 15, 7, "Metal", is_award=False))
 DOWNLOADS = {
+    "page": "https://badges.example.ac.uk/verify/1",
     "json": "/credentials/1",
     "png": "/credentials/1.png",
     "svg": "/credentials/1.svg",

@@ -2,9 +2,14 @@
 
 import json
 import zlib
+from base64 import urlsafe_b64encode
 from datetime import timedelta
+from hashlib import sha256, sha384
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from credentials.adapters import baking, json_ld, keys, proofs
 from credentials.adapters.verification import Status
@@ -133,6 +138,61 @@ async def test_an_issuer_that_is_a_key() -> None:
     other = dids.multikey(bytes(32))
     forged = badge(issuer=f"did:key:{other}")
     assert failures(await verify(sign(forged, signer))) == {"issuer": "key_not_of_issuer"}
+
+
+async def test_an_issuer_that_is_a_jwk() -> None:
+    encoded = urlsafe_b64encode(json.dumps(foreign.jwk("ES256")).encode()).decode().rstrip("=")
+    did = f"did:jwk:{encoded}"
+    token = as_jwt(badge(issuer=did), kid=f"{did}#0", claims={"iss": did})
+    assert (await verify(token)).verified
+    assert failures(await verify(as_jwt(badge(issuer=did), "RS256", kid=f"{did}#0", claims={"iss": did}))) == {
+        "proof": "signature_mismatch"
+    }
+    for nonsense in ("did:jwk:", "did:jwk:e30", "did:jwk:!!", "did:key:", "did:key:z6Mk", "did:key:zzzzz"):
+        got = await verify(as_jwt(badge(issuer=nonsense), kid=f"{nonsense}#0", claims={"iss": nonsense}))
+        assert failures(got) == {"issuer": "key_unusable"}
+
+
+async def test_a_key_named_by_its_kid_or_in_a_set_of_the_same_host() -> None:
+    document = foreign.did_document()
+    document["verificationMethod"][1]["publicKeyJwk"]["kid"] = "2026"
+    web = Elsewhere(
+        **{f"{ROOT}/.well-known/did.json": document, f"{ROOT}/jwks": {"keys": [foreign.jwk("ES256", kid="2026")]}}
+    )
+    for kid in ("2026", "#ES256", f"{ROOT}/jwks#2026", f"{ROOT}/jwks"):
+        assert (await verify(as_jwt(badge(), kid=kid), web)).verified, kid
+    for kid in ("2025", "#other", f"{ROOT}/jwks#2025", None):
+        assert failures(await verify(as_jwt(badge(), kid=kid), web)) == {"issuer": "key_not_of_issuer"}, kid
+    https = badge(issuer=f"{ROOT}/issuer")
+    published = Elsewhere(**{f"{ROOT}/.well-known/jwks.json": {"keys": [foreign.jwk("ES256", kid="2026")]}})
+    assert (await verify(as_jwt(https, kid="2026", claims={"iss": f"{ROOT}/issuer"}), published)).verified
+
+
+async def test_small_rsa_keys_prove_nothing() -> None:
+    weak = foreign.rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    public = foreign.get_default_algorithms()["RS256"].to_jwk(weak.public_key(), as_dict=True)
+    document = foreign.did_document()
+    document["verificationMethod"][2]["publicKeyJwk"] = public
+    token = as_jwt(badge(), "RS256")
+    got = await verify(token, Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))
+    assert failures(got) == {"proof": "signature_mismatch"}
+
+
+async def test_elliptic_curves_in_embedded_proofs() -> None:
+    for curve, hash_, size in ((foreign.ec.SECP256R1(), sha256, 32), (foreign.ec.SECP384R1(), sha384, 48)):
+        private = foreign.ec.generate_private_key(curve)
+        point = private.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+        did = "did:key:z" + dids.base58((b"\x80\x24" if size == 32 else b"\x81\x24") + point)
+        document = badge(issuer=did)
+        options = proofs.proof_options(f"{did}#{did.removeprefix('did:key:')}", "2026-07-01T09:00:00Z")
+        options["cryptosuite"] = "ecdsa-rdfc-2019"
+        parts = [{**options, "@context": document["@context"]}, document]
+        data = b"".join(hash_(json_ld.canonicalise(part).encode()).digest() for part in parts)
+        der = private.sign(data, foreign.ec.ECDSA(SHA256() if size == 32 else SHA384()))
+        signature = b"".join(number.to_bytes(size, "big") for number in decode_dss_signature(der))
+        signed = proofs.attach(document, options, signature)
+        assert (await verify(signed)).verified
+        assert failures(await verify(changed(signed, lambda d: d.update(name="x")))) == {"proof": "signature_mismatch"}
 
 
 async def test_an_issuer_that_is_an_address() -> None:

@@ -188,13 +188,14 @@ async def read_verification_page(
     page = recent.get(badge_id)
     if page is None:
         verdict = await verify_badge(badge_id, process.database.reads, notary, verifier, process.database.clock())
-        page = recent.keep(badge_id, _own_page(verdict, badge_id, pages))
+        page = recent.keep(badge_id, _own_page(verdict, badge_id, pages, notary.verification_url(badge_id)))
     return _with_headers(conditional(request, page, max_age_seconds=recent.seconds, media_type=_HTML))
 
 
-def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering) -> bytes:
-    # Addresses of this host, so that the page works wherever it is served from.
+def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, address: str) -> bytes:
+    # Links without a host, so that the page works wherever it is served from; on paper the address is read.
     downloads = {
+        "page": address,
         "json": f"/credentials/{badge_id}",
         "png": f"/credentials/{badge_id}.png",
         "svg": f"/credentials/{badge_id}.svg",

@@ -118,7 +118,8 @@ async def _of_key_document(issuer: str, where: str, signed: Signed, web: Web, li
 
 def _of_set(entries: list[Any], fragment: str, signed: Signed) -> PublicKey:  # Any: JSON
     jwks = [members(entry) for entry in entries[:_MOST_METHODS]]
-    named = [jwk for jwk in jwks if jwk.get("kid") in {fragment, signed.method}] if fragment or signed.method else jwks
+    names = {name for name in (fragment, signed.method) if name}
+    named = [jwk for jwk in jwks if jwk.get("kid") in names] or ([] if fragment else jwks)
     if signed.jwk is None and len(named) != 1:
         raise _not_named()
     return _matching([public_keys.from_jwk(jwk) for jwk in named], signed)
