@@ -12,6 +12,8 @@ from shared.events.assessment import (
     CreditAwarded,
     CreditReinstated,
     CreditRevoked,
+    MisconductDecided,
+    MisconductOpened,
     SubmissionVoided,
 )
 from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged, SubjectRenamed
@@ -238,7 +240,7 @@ async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) 
 @inbox.on(DisputeOpened)
 async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -> None:
     """Ratified credit stays; nothing new is claimed on it until the dispute is closed."""
-    await facts.keep_dispute(
+    await facts.keep_span(
         session,
         tables.Dispute(dispute_id=opened.dispute_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
     )
@@ -247,9 +249,27 @@ async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -
 @inbox.on(DisputeClosed)
 async def free_claims_after_dispute(session: AsyncSession, closed: DisputeClosed) -> None:
     """Where the money was lost, its reversal holds the claims from here on."""
-    await facts.keep_dispute(
+    await facts.keep_span(
         session,
         tables.Dispute(dispute_id=closed.dispute_id, learner_id=closed.learner_id, closed_at=closed.closed_at),
+    )
+
+
+@inbox.on(MisconductOpened)
+async def hold_claims_in_case(session: AsyncSession, opened: MisconductOpened) -> None:
+    """Nothing is claimed while a panel may still take credit away."""
+    await facts.keep_span(
+        session,
+        tables.MisconductCase(case_id=opened.case_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
+    )
+
+
+@inbox.on(MisconductDecided)
+async def free_claims_after_case(session: AsyncSession, decided: MisconductDecided) -> None:
+    """Credit that the decision took is revoked by its own event."""
+    await facts.keep_span(
+        session,
+        tables.MisconductCase(case_id=decided.case_id, learner_id=decided.learner_id, closed_at=decided.decided_at),
     )
 
 

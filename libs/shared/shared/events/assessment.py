@@ -93,7 +93,9 @@ class FailRatified(Event, type="assessment.fail.ratified.v1", subject="submissio
     ratified_at: Instant
 
 
-class MisconductOpened(Event, type="assessment.misconduct.opened.v1", subject="case_id", heard_by=("enrolment",)):
+class MisconductOpened(
+    Event, type="assessment.misconduct.opened.v1", subject="case_id", heard_by=("enrolment", "credentials")
+):
     """A case about one piece of work: its result is frozen, and nothing is claimed until it is decided."""
 
     case_id: UUID
@@ -105,7 +107,9 @@ class MisconductOpened(Event, type="assessment.misconduct.opened.v1", subject="c
     opened_at: Instant
 
 
-class MisconductDecided(Event, type="assessment.misconduct.decided.v1", subject="case_id", heard_by=("enrolment",)):
+class MisconductDecided(
+    Event, type="assessment.misconduct.decided.v1", subject="case_id", heard_by=("enrolment", "credentials")
+):
     """outcome: no_case, resubmit, mark_zero, credit_revoked. What follows from it is announced besides."""
 
     case_id: UUID

@@ -46,14 +46,13 @@ async def keep_payment(session: AsyncSession, payment: tables.Payment) -> None:
     await session.execute(statement.on_conflict_do_update(index_elements=[tables.Payment.order_id], set_=latest))
 
 
-async def keep_dispute(session: AsyncSession, dispute: tables.Dispute) -> None:
-    """Add what is known of a dispute."""
-    statement = insert(tables.Dispute).values(_values(dispute))
-    known = {
-        name: func.coalesce(column, statement.excluded[name])
-        for name, column in (("opened_at", tables.Dispute.opened_at), ("closed_at", tables.Dispute.closed_at))
-    }
-    await session.execute(statement.on_conflict_do_update(index_elements=[tables.Dispute.dispute_id], set_=known))
+async def keep_span(session: AsyncSession, span: tables.Dispute | tables.MisconductCase) -> None:
+    """Add what is known of something that begins and ends; either may be heard first."""
+    table = type(span)
+    statement = insert(table).values(_values(span))
+    known = {name: func.coalesce(getattr(table, name), statement.excluded[name]) for name in ("opened_at", "closed_at")}
+    key = inspect(table).primary_key
+    await session.execute(statement.on_conflict_do_update(index_elements=key, set_=known))
 
 
 async def keep_and_derive(session: AsyncSession, learner_id: UUID, fact: tables.Base) -> None:

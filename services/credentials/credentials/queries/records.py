@@ -147,8 +147,9 @@ async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> di
 
 
 async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
-    """Whether money of any order of the learner's is gone and has not come since, or is in dispute."""
-    payment, dispute = tables.Payment, tables.Dispute
+    """Whether money of any order of the learner's is gone and has not come since, or is in dispute, or a case of
+    misconduct is open."""
+    payment, dispute, case = tables.Payment, tables.Dispute, tables.MisconductCase
     gone = exists().where(
         payment.learner_id == learner_id,
         payment.reversed_at.is_not(None),
@@ -157,7 +158,8 @@ async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
     disputed = exists().where(
         dispute.learner_id == learner_id, dispute.opened_at.is_not(None), dispute.closed_at.is_(None)
     )
-    return bool(await session.scalar(select(or_(gone, disputed))))
+    accused = exists().where(case.learner_id == learner_id, case.opened_at.is_not(None), case.closed_at.is_(None))
+    return bool(await session.scalar(select(or_(gone, disputed, accused))))
 
 
 async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.Result, str | None]]:

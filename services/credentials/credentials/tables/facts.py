@@ -157,3 +157,17 @@ class Dispute(Base):
     learner_id: Mapped[UUID]
     opened_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+
+
+class MisconductCase(Base):
+    """An examiner looks into a piece of the learner's work: until that is decided nothing is claimed.
+
+    Its end may be heard before its beginning. What follows from it is told by events of its own.
+    """
+
+    __tablename__ = "misconduct_cases"
+
+    case_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    opened_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]

@@ -1,0 +1,49 @@
+"""What holds an award claim besides money: a case of misconduct that is open."""
+
+import itertools
+from datetime import timedelta
+
+from credentials.queries import is_on_hold
+from shared.events.assessment import MisconductDecided, MisconductOpened
+from shared.ids import new_id
+
+from .telling import BEFORE, hear, hold_credit
+
+CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
+
+
+def case_of(learner):
+    ids = {
+        "case_id": new_id(),
+        "submission_id": new_id(),
+        "enrolment_id": new_id(),
+        "learner_id": learner,
+        "attempt_no": 1,
+    }
+    return (
+        MisconductOpened(**ids, reason_code="plagiarism", opened_at=BEFORE),
+        MisconductDecided(**ids, outcome="no_case", decided_at=BEFORE + timedelta(days=3)),
+    )
+
+
+async def test_claims_wait_while_a_case_is_open(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    opened, decided = case_of(learner)
+    async with service.client("learner", id=learner) as own:
+        await hear(session, opened)
+        assert (await own.get("/v1/award-options")).json()["on_hold"]
+        answer = await own.post("/v1/award-claims", json=CLAIM)
+        assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
+        await hear(session, decided)
+        assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201
+
+
+async def test_a_decided_case_holds_nothing_whichever_is_heard_first_or_twice(session, clock) -> None:
+    for order in itertools.permutations(range(2)):
+        learner = new_id()
+        events = case_of(learner)
+        await hear(session, *(events[index] for index in (*order, *order)))
+        assert not await is_on_hold(session, learner)
+        await hear(session, case_of(learner)[0])
+        assert await is_on_hold(session, learner)
