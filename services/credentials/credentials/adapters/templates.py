@@ -26,7 +26,7 @@ Values = Mapping[str, str]
 Build = Callable[[Values], Document]
 
 _serialise = cast("Callable[[Mapping[str, Any]], str]", nquads.serialize_nquad)  # PyLD has no stubs
-_SAMPLE = 1024
+_SAMPLE = 4096
 _PLAIN = re.compile(r'[^\x00-\x1f\x7f"\\]*')
 _NODE = re.compile("\0_:[A-Za-z0-9]+\0")
 
@@ -54,7 +54,7 @@ class Template:
         self._fixed: list[str] = []
         self._open: list[str] = []
         self._parts: dict[str, _Part] = {}
-        self._orders: dict[tuple[str, ...], tuple[list[str], list[str]]] = {}
+        self._orders: dict[tuple[str, ...], tuple[list[str], str]] = {}
         self._compile()
         self._made = 0
 
@@ -117,14 +117,16 @@ class Template:
             return None
         order = tuple(sorted(hashes, key=hashes.__getitem__))
         fixed, to_fill = self._orders.get(order) or self._label(order)
-        lines = fixed + [line % values for line in to_fill]
+        lines = fixed + (to_fill % values).split("\n")  # no value holds a line end: they are escaped
         lines.sort()
-        return "".join(lines)
+        lines.append("")
+        return "\n".join(lines)
 
-    def _label(self, order: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    def _label(self, order: tuple[str, ...]) -> tuple[list[str], str]:
+        """The lines under these labels: those without slots, sorted, and the others as one text to fill."""
         labels = {f"\0{node}\0": f"_:c14n{number}" for number, node in enumerate(order)}
-        lines = [_NODE.sub(lambda found: labels[found.group()], line) for line in self._open]
-        to_fill = [line for line in lines if _has_slot(line)]
+        lines = [_NODE.sub(lambda found: labels[found.group()], line).rstrip("\n") for line in self._open]
+        to_fill = "\n".join(line for line in lines if _has_slot(line))
         fixed = sorted(line % {} for line in lines if not _has_slot(line))
         if len(self._orders) >= 1024:  # noqa: PLR2004 - a bound on memory; the order hardly ever differs
             self._orders.clear()
