@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import courses, facts, issuing, partners, people
+from credentials.commands import courses, facts, issuing, partners, people, transfers
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from shared.events.assessment import (
@@ -16,7 +16,14 @@ from shared.events.assessment import (
     MisconductOpened,
     SubmissionVoided,
 )
-from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged, SubjectRenamed
+from shared.events.catalogue import (
+    CoursePublished,
+    CourseUpdated,
+    CourseWithdrawn,
+    PriceChanged,
+    ProgrammePublished,
+    SubjectRenamed,
+)
 from shared.events.enrolment import (
     EnrolmentActivated,
     EnrolmentCancelled,
@@ -308,3 +315,9 @@ async def record_partner(session: AsyncSession, registered: PartnerRegistered) -
 @inbox.on(PartnerClosed)
 async def close_partner(session: AsyncSession, closed: PartnerClosed) -> None:
     await partners.close_partner(session, closed.client_id, closed.closed_at)
+
+
+@inbox.on(ProgrammePublished)
+async def record_programme(session: AsyncSession, published: ProgrammePublished) -> None:
+    """Which of our courses a degree elsewhere takes in: suggested to whoever decides on a transfer."""
+    await transfers.record_programme(session, published)

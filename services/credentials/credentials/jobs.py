@@ -11,7 +11,7 @@ from credentials import queries
 from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
-from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, webhooks
+from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
 from shared.crashes import crash_point
 from shared.jobs import Jobs, Work
 from shared.messaging import feed
@@ -154,4 +154,13 @@ async def report_on_regulations(work: Work) -> None:
     while True:
         async with work.database.transaction() as session:
             if not await reports.go_on_with_report(session, limit=_BATCH):
+                return
+
+
+@jobs.every(60)
+async def end_overdue_transfers(work: Work) -> None:
+    """Requests nobody decided, and acceptances that have run out: one learner a transaction."""
+    while True:
+        async with work.database.transaction() as session:
+            if not await transfers.end_overdue(session):
                 return

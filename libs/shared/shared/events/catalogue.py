@@ -125,7 +125,9 @@ class ProgrammeModule(Fact):
     decided_by: str
 
 
-class ProgrammePublished(Event, type="catalogue.programme.published.v1", subject="programme_id"):
+class ProgrammePublished(
+    Event, type="catalogue.programme.published.v1", subject="programme_id", heard_by=("credentials",)
+):
     """What a partner's degree programme takes in, as a whole; a higher `version` replaces a lower one."""
 
     programme_id: UUID

@@ -202,3 +202,71 @@ class WebhookDisabled(Event, type="credentials.webhook.disabled.v1", subject="en
     client_id: str
     reason_code: str
     disabled_at: Instant
+
+
+class TransferRequested(Event, type="credentials.transfer.requested.v1", subject="transfer_id"):
+    """A learner asks a partner to take credit into a degree programme."""
+
+    transfer_id: UUID
+    learner_id: UUID
+    client_id: str
+    programme_id: UUID
+    share_id: UUID
+    credit_ids: tuple[UUID, ...]
+    decide_by: Instant
+    requested_at: Instant
+
+
+class LineDecided(Fact):
+    """outcome: accept, partial, refuse."""
+
+    credit_id: UUID
+    outcome: str
+    credits_recognised: int
+    reason_code: str
+
+
+class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="transfer_id"):
+    """What is not refused is committed to the programme: no award can be claimed with it meanwhile."""
+
+    transfer_id: UUID
+    learner_id: UUID
+    client_id: str
+    programme_id: UUID
+    decisions: tuple[LineDecided, ...]
+    accepted_until: Instant | None = None
+    decided_at: Instant
+
+
+class TransferCompleted(Event, type="credentials.transfer.completed.v1", subject="transfer_id"):
+    """The degree was conferred; the credit is used up."""
+
+    transfer_id: UUID
+    learner_id: UUID
+    client_id: str
+    programme_id: UUID
+    credit_ids: tuple[UUID, ...]
+    completed_at: Instant
+
+
+class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="transfer_id"):
+    """The learner left the degree, or the acceptance ran out; the credit is theirs again."""
+
+    transfer_id: UUID
+    learner_id: UUID
+    client_id: str
+    programme_id: UUID
+    credit_ids: tuple[UUID, ...]
+    reason_code: str
+    returned_at: Instant
+
+
+class TransferWithdrawn(Event, type="credentials.transfer.withdrawn.v1", subject="transfer_id"):
+    """A request that ended undecided. reason_code: withdrawn, consent_withdrawn, not_decided_in_time."""
+
+    transfer_id: UUID
+    learner_id: UUID
+    client_id: str
+    programme_id: UUID
+    reason_code: str
+    withdrawn_at: Instant

@@ -1,5 +1,7 @@
 """Door 1: HTTP in and out."""
 
+from fastapi import APIRouter
+
 from credentials.api.awards import router as awards_router
 from credentials.api.documents import router as documents_router
 from credentials.api.keys import router as keys_router
@@ -11,9 +13,9 @@ from credentials.api.reports import router as reports_router
 from credentials.api.reviews import router as reviews_router
 from credentials.api.sharing import router as sharing_router
 from credentials.api.stacks import router as stacks_router
+from credentials.api.transfers import router as transfers_router
 from credentials.api.verification import router as verification_router
 from credentials.api.webhooks import router as webhooks_router
-from fastapi import APIRouter
 
 routers: tuple[APIRouter, ...] = (
     records_router,
@@ -29,6 +31,7 @@ routers: tuple[APIRouter, ...] = (
     public_router,
     sharing_router,
     webhooks_router,
+    transfers_router,
 )
 
 __all__ = ["routers"]

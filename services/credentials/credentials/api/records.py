@@ -37,7 +37,9 @@ class CreditView(View):
     level: int | None = Field(examples=[7])
     mark: Decimal | None = Field(description="Null for credit recognised from elsewhere", examples=["68"])
     source: Literal["internal", "rpl_external"] = Field(description="Whether it was earned here or recognised")
-    status: Literal["pending", "ratified", "revoked"]
+    status: Literal["pending", "ratified", "revoked", "committed", "consumed"] = Field(
+        description="Committed: accepted for a degree elsewhere; consumed: that degree was conferred"
+    )
     at: Instant = Field(description="When it was released, ratified or revoked")
 
 
@@ -73,7 +75,9 @@ async def list_credits(session: Session, caller: CallerOf) -> Page[CreditView]:
     """All of one's credit, oldest first; at most a few dozen lines, so in one page."""
     record = await queries.record_of(session, caller.own_id, now_of(session))
     pending = await queries.pending_of(session, caller.own_id)
-    lines = [_credit(line.credit, line.revocation) for line in record.lines]
+    lines = [
+        _credit(line.credit, line.revocation, record.transferred.get(line.credit.credit_id)) for line in record.lines
+    ]
     lines += [_pending(row, title) for row, title in pending]
     return Page(items=sorted(lines, key=lambda line: line.at))
 
@@ -91,7 +95,11 @@ async def read_badge(badge_id: UUID, session: Session, caller: CallerOf, notary:
     return (await _views(session, [badge], notary))[0]
 
 
-def _credit(row: tables.Credit, revocation: tables.Revocation | None) -> CreditView:
+def _credit(
+    row: tables.Credit,
+    revocation: tables.Revocation | None,
+    transferred: queries.Transferred | None,
+) -> CreditView:
     return CreditView(
         credit_id=row.credit_id,
         enrolment_id=row.enrolment_id,
@@ -103,7 +111,7 @@ def _credit(row: tables.Credit, revocation: tables.Revocation | None) -> CreditV
         level=row.level,
         mark=row.mark,
         source="rpl_external" if row.source == Source.EXTERNAL else "internal",
-        status="revoked" if revocation else "ratified",
+        status="revoked" if revocation else transferred.value if transferred else "ratified",
         at=revocation.revoked_at if revocation else row.ratified_at,
     )
 

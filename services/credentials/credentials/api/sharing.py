@@ -14,7 +14,7 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.records import sign_record
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import HEADERS, SharedPages
-from credentials.commands import sharing
+from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
 from credentials.domain.sharing import Document, LinkEnded, PinNeeded, Scope, State, WrongPin, packed, sha256_of
 from shared.access import Caller, NotPermitted
@@ -230,7 +230,9 @@ async def list_share_views(share_id: UUID, session: Session, caller: CallerOf, p
 )
 async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
     """End it at once; a partner is told."""
-    return _share(session, await sharing.withdraw_share(session, caller.own_id, share_id))
+    share = await sharing.withdraw_share(session, caller.own_id, share_id)
+    await transfers.end_with_share(session, share)
+    return _share(session, share)
 
 
 # The partner's side

@@ -104,7 +104,7 @@ async def record_signer(session: AsyncSession, notary: Notary) -> Signer:
     key = await queries.active_key(session, notary.issuer.did)
     if key is None:
         raise sharing.NoKeyYet("the issuer has no signing key yet; ask again shortly")
-    return notary.signer(key.verification_method, key.wrapped_key)
+    return notary.signer(key.verification_method, key.wrapped_key, key.suite)
 
 
 async def find_link(session: AsyncSession, token: str) -> tuple[tables.Share, State]:

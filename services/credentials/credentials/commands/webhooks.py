@@ -27,6 +27,11 @@ from shared.events.credentials import (
     AwardSuperseded,
     BadgeRevoked,
     ShareRevoked,
+    TransferCompleted,
+    TransferDecided,
+    TransferRequested,
+    TransferReturned,
+    TransferWithdrawn,
     WebhookDisabled,
 )
 from shared.ids import new_id
@@ -34,14 +39,22 @@ from shared.mail import write_letter
 from shared.messaging import publish
 from shared.messaging.feed import START
 
-TOLD: Final = (
-    AwardConferred,
-    AwardRescinded,
-    AwardRestored,
-    AwardSuperseded,
-    BadgeRevoked,
-    ShareRevoked,
-)
+_OF_AWARDS: Final = {
+    AwardConferred: ("award.conferred", "conferred_at"),
+    AwardSuperseded: ("award.superseded", "superseded_at"),
+    AwardRescinded: ("award.rescinded", "rescinded_at"),
+    AwardRestored: ("award.restored", "restored_at"),
+}
+_OF_TRANSFERS: Final = {
+    TransferRequested: ("transfer.requested", "requested_at"),
+    TransferDecided: ("transfer.decided", "decided_at"),
+    TransferCompleted: ("transfer.completed", "completed_at"),
+    TransferReturned: ("transfer.returned", "returned_at"),
+    TransferWithdrawn: ("transfer.withdrawn", "withdrawn_at"),
+}
+"""What an event is called to partners, and its instant."""
+
+TOLD: Final = (BadgeRevoked, ShareRevoked, *_OF_AWARDS, *_OF_TRANSFERS)
 """Our own events that partners may have to be told of."""
 
 TOLD_TYPES: Final = tuple(kind.type for kind in TOLD)
@@ -181,14 +194,13 @@ async def tell_partners(session: AsyncSession, event_id: UUID, event: Event) -> 
         case BadgeRevoked(credit_id=UUID() as credit_id):
             if await queries.is_revoked(session, credit_id):
                 await _tell_of_credit(session, event_id, event.learner_id, credit_id, event.revoked_at)
-        case AwardConferred():
-            await _tell_of_award(session, event_id, event, "award.conferred", event.conferred_at)
-        case AwardSuperseded():
-            await _tell_of_award(session, event_id, event, "award.superseded", event.superseded_at)
-        case AwardRescinded():
-            await _tell_of_award(session, event_id, event, "award.rescinded", event.rescinded_at)
-        case AwardRestored():
-            await _tell_of_award(session, event_id, event, "award.restored", event.restored_at)
+        case AwardConferred() | AwardSuperseded() | AwardRescinded() | AwardRestored():
+            type_, instant = _OF_AWARDS[type(event)]
+            await _tell_of_award(session, event_id, event, type_, getattr(event, instant))
+        case TransferRequested() | TransferDecided() | TransferCompleted() | TransferReturned() | TransferWithdrawn():
+            type_, instant = _OF_TRANSFERS[type(event)]
+            data = {"transfer_id": str(event.transfer_id), "programme_id": str(event.programme_id)}
+            await _tell(session, [event.client_id], event_id, type_, getattr(event, instant), data)
         case _:
             pass
 
@@ -209,13 +221,17 @@ async def move_on(session: AsyncSession, cursor: str) -> None:
 async def _tell_of_credit(
     session: AsyncSession, event_id: UUID, learner_id: UUID, credit_id: UUID, at: datetime
 ) -> None:
-    """Whoever has a live consent for it."""
+    """Whoever has a live consent for it, or holds it for a degree."""
     holders: dict[str, list[str]] = {}
+    transfers = await queries.transfers_holding(session, credit_id)
+    for transfer in transfers:
+        holders.setdefault(transfer.client_id, [])
     for share in await queries.live_shares_with_partners(session, learner_id, now_of(session)):
         if share.client_id is not None and sharing.scope_of(share.scope).covers_credit(credit_id):
             holders.setdefault(share.client_id, []).append(str(share.share_id))
     for client_id, share_ids in holders.items():
-        data = {"credit_id": str(credit_id), "share_ids": share_ids}
+        held_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
+        data = {"credit_id": str(credit_id), "share_ids": share_ids, "transfer_ids": held_by}
         await _tell(session, [client_id], event_id, "credit.revoked", at, data)
 
 

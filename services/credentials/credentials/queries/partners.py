@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -88,4 +88,5 @@ async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> li
 
 
 async def is_revoked(session: AsyncSession, credit_id: UUID) -> bool:
-    return await session.get(tables.Revocation, credit_id) is not None
+    statement = select(exists().where(tables.Revocation.credit_id == credit_id))
+    return bool(await session.scalar(statement))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
@@ -16,6 +16,7 @@ from credentials.domain.awards import STANDING
 from credentials.domain.credit import Credit, Source, Status
 
 T = TypeVar("T")
+Transferred = Literal[Status.COMMITTED, Status.CONSUMED]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Record:
     allocations: Mapping[UUID, frozenset[UUID]]
     """Award -> the credit it stands on, whether or not it still holds it."""
     pinned: frozenset[str]
+    transferred: Mapping[UUID, Transferred]
+    """Credit that a degree elsewhere holds."""
 
     @property
     def revoked(self) -> frozenset[UUID]:
@@ -56,11 +59,16 @@ class Record:
                 level=line.credit.level,
                 mark=line.credit.mark,
                 passed_at=line.credit.ratified_at,
-                status=Status.RATIFIED if line.revocation is None else Status.REVOKED,
+                status=self._status(line),
                 source=Source(line.credit.source),
             )
             for line in self.lines
         ]
+
+    def _status(self, line: Line) -> Status:
+        if line.revocation is not None:
+            return Status.REVOKED
+        return self.transferred.get(line.credit.credit_id, Status.RATIFIED)
 
     def standing_awards(self) -> list[options.Award]:
         return [
@@ -82,7 +90,7 @@ class Record:
 
 
 async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> Record:
-    """Three statements, for this is asked with every fact and every look at one's options."""
+    """Four statements, for this is asked with every fact and every look at one's options."""
     awards = await _awards_of(session, learner_id)
     pins = select(tables.Pin.regulations_version).where(tables.Pin.learner_id == learner_id).distinct()
     return Record(
@@ -91,6 +99,7 @@ async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> R
         awards=[award for award, _ in awards],
         allocations={award.award_id: credit_ids for award, credit_ids in awards},
         pinned=frozenset((await session.scalars(pins)).all()),
+        transferred=await _transferred(session, learner_id),
     )
 
 
@@ -136,13 +145,24 @@ async def _awards_of(session: AsyncSession, learner_id: UUID) -> list[tuple[tabl
     return [(row[0], frozenset(row[1] or ())) for row in await session.execute(statement)]
 
 
+async def _transferred(session: AsyncSession, learner_id: UUID) -> dict[UUID, Transferred]:
+    line, transfer = tables.TransferLine, tables.Transfer
+    rows = await session.execute(
+        select(line.credit_id, line.state)
+        .join(transfer, transfer.transfer_id == line.transfer_id)
+        .where(transfer.learner_id == learner_id, line.state.in_((Status.COMMITTED, Status.CONSUMED)))
+    )
+    return {row.credit_id: Status.CONSUMED if row.state == Status.CONSUMED else Status.COMMITTED for row in rows}
+
+
 async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> dict[UUID, frozenset[UUID]]:
     if not award_ids:
         return {}
     found: dict[UUID, set[UUID]] = {}
     rows = await _all(session, select(tables.Allocation).where(tables.Allocation.award_id.in_(award_ids)))
     for row in rows:
-        found.setdefault(row.award_id, set()).add(row.credit_id)
+        if row.award_id is not None:
+            found.setdefault(row.award_id, set()).add(row.credit_id)
     return {award_id: frozenset(credit_ids) for award_id, credit_ids in found.items()}
 
 

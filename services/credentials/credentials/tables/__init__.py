@@ -30,6 +30,7 @@ from credentials.tables.partners import (
 from credentials.tables.people import Learner, Person
 from credentials.tables.reports import Rebuild, RegulationReport, RegulationReportLine
 from credentials.tables.sharing import Share, Viewing
+from credentials.tables.transfers import Programme, Transfer, TransferLine
 
 __all__ = [
     "Achievement",
@@ -56,6 +57,7 @@ __all__ = [
     "Pin",
     "Price",
     "Printing",
+    "Programme",
     "Rebuild",
     "RegulationReport",
     "RegulationReportLine",
@@ -67,6 +69,8 @@ __all__ = [
     "SigningKey",
     "StatusList",
     "SubjectName",
+    "Transfer",
+    "TransferLine",
     "Viewing",
     "Voiding",
     "WebhookAttempt",

@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
+from shared.ids import new_id
 
 
 class Award(Base):
@@ -44,12 +45,17 @@ class Award(Base):
 
 
 class Allocation(Base):
-    """Which credit an award stands on. The database lets a credit stand under one live award a level."""
+    """Which credit an award stands on. The database lets a credit stand under one live award a level.
+
+    Credit accepted for a degree elsewhere takes up every level: such rows have a transfer and no award.
+    """
 
     __tablename__ = "allocations"
 
-    award_id: Mapped[UUID] = mapped_column(ForeignKey("awards.award_id"), primary_key=True)
-    credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"), primary_key=True)
+    allocation_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
+    transfer_id: Mapped[UUID | None] = mapped_column(ForeignKey("transfers.transfer_id"))
+    credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"))
     level: Mapped[str] = mapped_column(Text)
     live: Mapped[bool]
 

@@ -1,0 +1,250 @@
+"""Transfers: a learner asks, the partner decides credit by credit, and both see what becomes of it."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from credentials import queries, tables
+from credentials.api.sharing import partner_of
+from credentials.commands import transfers
+from credentials.domain.sharing import Scope, pairwise_subject
+from credentials.domain.transfers import Decision, LineState, Outcome, State, suggestion
+from shared.access import Caller
+from shared.database import Unknown, fetch
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web.content import Text
+
+router = Router(tags=["transfers"])
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+ModuleCode = Annotated[Text, StringConstraints(min_length=1, max_length=40)]
+Reason = Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
+
+_EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
+
+
+class TransferWish(Content):
+    """The partner sees these credits until it has decided, and what it accepts for as long as it holds it."""
+
+    programme_id: UUID = Field(description="See GET /v1/programmes", examples=[_EXAMPLE])
+    credit_ids: frozenset[UUID] = Field(min_length=1, max_length=50, examples=[[_EXAMPLE]])
+    with_marks: bool = False
+    with_attempts: bool = False
+    with_name: bool = True
+
+    def sight(self) -> Scope:
+        return Scope(
+            credit_ids=self.credit_ids,
+            with_marks=self.with_marks,
+            with_attempts=self.with_attempts,
+            with_name=self.with_name,
+        )
+
+
+class LineDecision(Content):
+    credit_id: UUID = Field(examples=[_EXAMPLE])
+    outcome: Outcome = Field(examples=["accept"])
+    credits_recognised: int | None = Field(
+        default=None, ge=0, description="Needed for `partial`; `accept` takes all of it", examples=[15]
+    )
+    module_code: ModuleCode | None = Field(default=None, description="What it counts as", examples=["DS7001"])
+    reason_code: Code = Field(examples=["equivalent"])
+    reason: Reason = Field(description="The learner sees it", examples=["Covers the outcomes of DS7001."])
+
+    def as_decision(self) -> Decision:
+        return Decision(**self.model_dump())
+
+
+class TransferDecision(Content):
+    decisions: list[LineDecision] = Field(min_length=1, max_length=50, description="Every credit of the request")
+    accepted_until: Instant = Field(
+        description="Unless the degree is conferred before, what you accept is the learner's again then",
+        examples=["2028-09-30T00:00:00Z"],
+    )
+
+
+class TransferReturn(Content):
+    reason_code: Code = Field(examples=["left_programme"])
+
+
+class ProgrammeSummary(View):
+    programme_id: UUID = Field(examples=[_EXAMPLE])
+    institution: str = Field(examples=["Example University"])
+    code: str = Field(examples=["MSC-DS"])
+    title: str = Field(examples=["MSc Data Science"])
+    ceiling_credits: int = Field(examples=[60])
+
+
+class SuggestionView(View):
+    module_code: str = Field(examples=["DS7001"])
+    module_title: str = Field(examples=["Statistical Learning"])
+    credits: int = Field(examples=[15])
+
+
+class TransferLineView(View):
+    credit_id: UUID
+    course_code: str = Field(examples=["7DS501"])
+    course_title: str = Field(examples=["Applied Machine Learning"])
+    credits: int = Field(examples=[15])
+    state: LineState
+    suggestion: SuggestionView | None = Field(description="What the programme's map has for it")
+    outcome: Outcome | None
+    credits_recognised: int | None
+    module_code: str | None
+    reason_code: str | None
+    reason: str | None
+
+
+class TransferView(View):
+    transfer_id: UUID = Field(examples=[_EXAMPLE])
+    programme: ProgrammeSummary
+    state: State
+    share_id: UUID = Field(description="The consent it came with")
+    holder: str = Field(description="The learner, as this partner knows them", examples=[f"urn:uuid:{_EXAMPLE}"])
+    held_credits: int = Field(description="Of this learner's, in this programme already", examples=[15])
+    lines: Sequence[TransferLineView] = Field(description="Empty for the partner once a request ended undecided")
+    requested_at: Instant
+    decide_by: Instant
+    decided_at: Instant | None
+    accepted_until: Instant | None
+    closed_at: Instant | None
+    closed_reason: str | None
+
+
+@router.post("/v1/transfers", operation_id="request_transfer", status_code=201, dependencies=[Idempotent])
+async def request_transfer(wish: TransferWish, session: Session, caller: CallerOf) -> TransferView:
+    """Ask that credit be taken into a degree elsewhere. Until it is decided the credit stays free."""
+    transfer = await transfers.request_transfer(
+        session, caller.own_id, wish.programme_id, wish.credit_ids, wish.sight()
+    )
+    return (await _views(session, [transfer], by_partner=False))[0]
+
+
+@router.get("/v1/transfers", operation_id="list_transfers")
+async def list_transfers(session: Session, caller: CallerOf, paging: Paging) -> Page[TransferView]:
+    """One's own requests; for a partner, those made to it. Newest first."""
+    by_partner = caller.admits_partner()
+    if by_partner:
+        statement = queries.transfers_query(client_id=partner_of(caller))
+    else:
+        statement = queries.transfers_query(learner_id=caller.own_id)
+    rows, cursor = await paginate(session, statement, paging, by=[tables.Transfer.transfer_id], descending=True)
+    return Page(items=await _views(session, rows, by_partner=by_partner), next_cursor=cursor)
+
+
+@router.get("/v1/transfers/{transfer_id}", operation_id="read_transfer")
+async def read_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
+    transfer = await _seen(session, caller, transfer_id)
+    return (await _views(session, [transfer], by_partner=caller.client_id is not None))[0]
+
+
+@router.post(
+    "/v1/transfers/{transfer_id}/withdrawal",
+    operation_id="withdraw_transfer",
+    status_code=200,
+    dependencies=[Idempotent],
+)
+async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
+    """Take an undecided request back; the partner sees nothing more."""
+    transfer = await transfers.withdraw_transfer(session, caller.own_id, transfer_id)
+    return (await _views(session, [transfer], by_partner=False))[0]
+
+
+@router.post(
+    "/v1/transfers/{transfer_id}/decision", operation_id="decide_transfer", status_code=200, dependencies=[Idempotent]
+)
+async def decide_transfer(
+    transfer_id: UUID, decision: TransferDecision, session: Session, caller: CallerOf
+) -> TransferView:
+    """Accept, accept in part or refuse each credit, with a reason. What you accept is committed to your programme."""
+    transfer = await transfers.decide_transfer(
+        session,
+        partner_of(caller),
+        transfer_id,
+        [line.as_decision() for line in decision.decisions],
+        decision.accepted_until,
+    )
+    return (await _views(session, [transfer], by_partner=True))[0]
+
+
+@router.post(
+    "/v1/transfers/{transfer_id}/completion",
+    operation_id="complete_transfer",
+    status_code=200,
+    dependencies=[Idempotent],
+)
+async def complete_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
+    """You conferred the degree: the credit is used up."""
+    transfer = await transfers.complete_transfer(session, partner_of(caller), transfer_id)
+    return (await _views(session, [transfer], by_partner=True))[0]
+
+
+@router.post(
+    "/v1/transfers/{transfer_id}/return", operation_id="return_transfer", status_code=200, dependencies=[Idempotent]
+)
+async def return_transfer(
+    transfer_id: UUID, returned: TransferReturn, session: Session, caller: CallerOf
+) -> TransferView:
+    """The learner left the degree: the credit is theirs again."""
+    transfer = await transfers.return_transfer(session, partner_of(caller), transfer_id, returned.reason_code)
+    return (await _views(session, [transfer], by_partner=True))[0]
+
+
+async def _seen(session: Session, caller: Caller, transfer_id: UUID) -> tables.Transfer:
+    transfer = await fetch(session, tables.Transfer, transfer_id)
+    if caller.admits_partner():
+        if transfer.client_id != caller.client_id:
+            raise Unknown(f"no transfer {transfer_id}")
+    else:
+        caller.must_own(transfer.learner_id)
+    return transfer
+
+
+_UNSEEN = (State.WITHDRAWN, State.LAPSED)
+
+
+async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partner: bool) -> list[TransferView]:
+    lines = await queries.lines_of(session, [row.transfer_id for row in rows])
+    views: list[TransferView] = []
+    for row in rows:
+        programme = await fetch(session, tables.Programme, row.programme_id)
+        shown = [] if by_partner and row.state in _UNSEEN else lines[row.transfer_id]
+        views.append(
+            TransferView(
+                transfer_id=row.transfer_id,
+                programme=ProgrammeSummary.model_validate(programme),
+                state=State(row.state),
+                share_id=row.share_id,
+                holder=pairwise_subject(row.learner_id, row.client_id),
+                held_credits=await queries.held_in(session, row.learner_id, row.programme_id),
+                lines=[_line(line, credit, programme, row) for line, credit in shown],
+                requested_at=row.requested_at,
+                decide_by=row.decide_by,
+                decided_at=row.decided_at,
+                accepted_until=row.accepted_until,
+                closed_at=row.closed_at,
+                closed_reason=row.closed_reason,
+            )
+        )
+    return views
+
+
+def _line(
+    line: tables.TransferLine, credit: tables.Credit, programme: tables.Programme, transfer: tables.Transfer
+) -> TransferLineView:
+    suggested = suggestion(programme.modules["items"], credit.course_version_id, transfer.requested_at)
+    return TransferLineView(
+        credit_id=line.credit_id,
+        course_code=credit.course_code,
+        course_title=credit.course_title,
+        credits=credit.credits,
+        state=LineState(line.state),
+        suggestion=None if suggested is None else SuggestionView.model_validate(suggested),
+        outcome=None if line.outcome is None else Outcome(line.outcome),
+        credits_recognised=line.credits_recognised,
+        module_code=line.module_code,
+        reason_code=line.reason_code,
+        reason=line.reason,
+    )

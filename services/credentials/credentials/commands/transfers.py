@@ -1,0 +1,362 @@
+"""Ask a partner to take credit into a degree; decide; complete, return, or let it lapse."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.commands import letters, sharing
+from credentials.commands.standing import derive
+from credentials.domain import policies, transfers
+from credentials.domain.awards import OnHold
+from credentials.domain.credit import Status
+from credentials.domain.sharing import Scope, UnknownCredit
+from credentials.domain.transfers import Decision, LineState, State
+from shared.database import Unknown, fetch, take_turns
+from shared.database import now as now_of
+from shared.events.catalogue import ProgrammePublished
+from shared.events.credentials import (
+    LineDecided,
+    TransferCompleted,
+    TransferDecided,
+    TransferRequested,
+    TransferReturned,
+    TransferWithdrawn,
+)
+from shared.ids import new_id
+from shared.messaging import publish
+
+
+async def record_programme(session: AsyncSession, published: ProgrammePublished) -> None:
+    """The highest version stands, whichever arrives last."""
+    values = {
+        "version": published.version,
+        "client_id": published.client_id,
+        "institution": published.institution_name,
+        "code": published.code,
+        "title": published.title,
+        "ceiling_credits": published.ceiling_credits,
+        "modules": {"items": [module.model_dump(mode="json") for module in published.modules]},
+        "published_at": published.published_at,
+    }
+    statement = insert(tables.Programme).values(programme_id=published.programme_id, **values)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[tables.Programme.programme_id],
+            set_=values,
+            where=tables.Programme.version < statement.excluded.version,
+        )
+    )
+
+
+async def request_transfer(
+    session: AsyncSession, learner_id: UUID, programme_id: UUID, credit_ids: frozenset[UUID], sight: Scope
+) -> tables.Transfer:
+    """Ask the programme's partner to take in these credits, and let it see them until it has decided.
+
+    `sight` says what else it sees of them. Raises Unknown, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested.
+    """
+    await take_turns(session, "learner", learner_id)
+    programme = await fetch(session, tables.Programme, programme_id)
+    if await queries.is_on_hold(session, learner_id):
+        raise OnHold("a payment came back; nothing is transferred until it is settled")
+    await _check_free(session, learner_id, sorted(credit_ids))
+    open_ones = queries.transfers_query(learner_id=learner_id).where(
+        tables.Transfer.programme_id == programme_id, tables.Transfer.state == State.REQUESTED
+    )
+    if (await session.scalars(open_ones)).first() is not None:
+        raise transfers.AlreadyRequested("a request to this programme waits for its decision")
+    now = now_of(session)
+    decide_by = now + policies.in_force(now).transfers.decide_within
+    partner = await fetch(session, tables.Partner, programme.client_id)
+    share = tables.Share(
+        share_id=new_id(),
+        learner_id=learner_id,
+        client_id=partner.client_id,
+        recipient=partner.name,
+        purpose=f"Transfer into {programme.title}",
+        scope=sight.as_json(),
+        granted_at=now,
+        redeemed_at=now,  # the partner learns of it by the request; there is no code
+        expires_at=decide_by,
+    )
+    session.add(share)
+    await session.flush()
+    sharing.announce_grant(session, share)
+    transfer = tables.Transfer(
+        transfer_id=new_id(),
+        learner_id=learner_id,
+        client_id=partner.client_id,
+        programme_id=programme_id,
+        share_id=share.share_id,
+        state=State.REQUESTED,
+        requested_at=now,
+        decide_by=decide_by,
+    )
+    session.add(transfer)
+    await session.flush()
+    for credit_id in sorted(credit_ids):
+        session.add(
+            tables.TransferLine(transfer_id=transfer.transfer_id, credit_id=credit_id, state=LineState.REQUESTED)
+        )
+    publish(
+        session,
+        TransferRequested(
+            transfer_id=transfer.transfer_id,
+            learner_id=learner_id,
+            client_id=partner.client_id,
+            programme_id=programme_id,
+            share_id=share.share_id,
+            credit_ids=tuple(sorted(credit_ids)),
+            decide_by=decide_by,
+            requested_at=now,
+        ),
+    )
+    await session.flush()
+    return transfer
+
+
+async def decide_transfer(
+    session: AsyncSession, client_id: str, transfer_id: UUID, decisions: Sequence[Decision], accepted_until: datetime
+) -> tables.Transfer:
+    """The partner's word on each credit. What it takes is committed: nobody can claim an award with it meanwhile.
+
+    Raises Unknown, AlreadyDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds,
+    CreditNotFree.
+    """
+    transfer = await _turn_on(session, client_id, transfer_id)
+    now = now_of(session)
+    if transfer.state != State.REQUESTED or transfer.decide_by <= now:
+        raise transfers.AlreadyDecided(f"this request is {transfer.state}")
+    lines = (await queries.lines_of(session, [transfer_id]))[transfer_id]
+    programme = await fetch(session, tables.Programme, transfer.programme_id)
+    recognised = transfers.check_decisions(
+        decisions,
+        {line.credit_id: credit.credits for line, credit in lines},
+        ceiling=programme.ceiling_credits,
+        held_already=await queries.held_in(session, transfer.learner_id, transfer.programme_id),
+    )
+    transfers.check_acceptance(accepted_until, now, policies.in_force(now).transfers)
+    taken = [decision.credit_id for decision in decisions if decision.taken]
+    await _check_free(session, transfer.learner_id, taken)
+    rows = {line.credit_id: line for line, _ in lines}
+    for decision in decisions:
+        line = rows[decision.credit_id]
+        line.state = LineState.COMMITTED if decision.taken else LineState.REFUSED
+        line.outcome, line.credits_recognised = decision.outcome, recognised[decision.credit_id]
+        line.module_code, line.reason_code, line.reason = decision.module_code, decision.reason_code, decision.reason
+    await _commit(session, transfer_id, taken)
+    transfer.state = State.ACCEPTED if taken else State.REFUSED
+    transfer.decided_at, transfer.decided_by = now, client_id
+    transfer.accepted_until = accepted_until if taken else None
+    share = await fetch(session, tables.Share, transfer.share_id, lock=True)
+    share.expires_at = accepted_until if taken else now  # consented to with the request: as long as it is held
+    publish(
+        session,
+        TransferDecided(
+            transfer_id=transfer_id,
+            learner_id=transfer.learner_id,
+            client_id=client_id,
+            programme_id=transfer.programme_id,
+            decisions=tuple(
+                LineDecided(
+                    credit_id=decision.credit_id,
+                    outcome=decision.outcome,
+                    credits_recognised=recognised[decision.credit_id],
+                    reason_code=decision.reason_code,
+                )
+                for decision in decisions
+            ),
+            accepted_until=transfer.accepted_until,
+            decided_at=now,
+        ),
+    )
+    await letters.tell(
+        session,
+        transfer.learner_id,
+        kind="transfer_decided",
+        about=transfer_id,
+        subject=f"{programme.institution} has decided on your transfer",
+        paragraphs=[
+            f"{len(taken)} of {len(decisions)} courses are recognised for {programme.title}, {programme.institution}.",
+            "You find the reason for each with your transfers. You may appeal to that institution.",
+        ],
+    )
+    await derive(session, transfer.learner_id)
+    return transfer
+
+
+async def complete_transfer(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:
+    """The degree was conferred: what was committed is used up. Raises Unknown, NotAccepted."""
+    transfer = await _turn_on(session, client_id, transfer_id)
+    credit_ids = await _settle(session, transfer, State.COMPLETED, LineState.CONSUMED)
+    publish(
+        session,
+        TransferCompleted(
+            transfer_id=transfer_id,
+            learner_id=transfer.learner_id,
+            client_id=client_id,
+            programme_id=transfer.programme_id,
+            credit_ids=credit_ids,
+            completed_at=now_of(session),
+        ),
+    )
+    await _tell_end(session, transfer, "A degree was conferred on your credit", "It cannot be used again.")
+    await derive(session, transfer.learner_id)
+    return transfer
+
+
+async def return_transfer(
+    session: AsyncSession, client_id: str, transfer_id: UUID, reason_code: str
+) -> tables.Transfer:
+    """The learner left the degree: the credit is theirs again. Raises Unknown, NotAccepted."""
+    transfer = await _turn_on(session, client_id, transfer_id)
+    await _return(session, transfer, reason_code)
+    return transfer
+
+
+async def withdraw_transfer(session: AsyncSession, learner_id: UUID, transfer_id: UUID) -> tables.Transfer:
+    """The learner takes an undecided request back, and the consent with it. Raises Unknown, AlreadyDecided."""
+    await take_turns(session, "learner", learner_id)
+    transfer = await fetch(session, tables.Transfer, transfer_id, lock=True)
+    if transfer.learner_id != learner_id:
+        raise Unknown(f"no transfer {transfer_id}")
+    if transfer.state != State.REQUESTED:
+        raise transfers.AlreadyDecided(f"this request is {transfer.state}")
+    share = await fetch(session, tables.Share, transfer.share_id, lock=True)
+    if share.withdrawn_at is None:
+        sharing.end_share(session, share, now_of(session))
+    await _end(session, transfer, State.WITHDRAWN, "withdrawn")
+    return transfer
+
+
+async def end_with_share(session: AsyncSession, share: tables.Share) -> None:
+    """A consent that is withdrawn takes its undecided request with it. The caller has its turn on the learner."""
+    transfer = await queries.open_transfer_of_share(session, share.share_id)
+    if transfer is not None:
+        await _end(session, transfer, State.WITHDRAWN, "consent_withdrawn")
+
+
+async def end_overdue(session: AsyncSession) -> bool:
+    """End one request or acceptance whose time is over; False where there is none."""
+    found = await queries.overdue_transfer(session, now_of(session))
+    if found is None:
+        return False
+    await take_turns(session, "learner", found.learner_id)
+    transfer = await fetch(session, tables.Transfer, found.transfer_id, lock=True)
+    now = now_of(session)
+    if transfer.state == State.REQUESTED and transfer.decide_by <= now:
+        await _end(session, transfer, State.LAPSED, "not_decided_in_time")
+        await _tell_end(session, transfer, "Your transfer was not decided in time", "You may ask again.")
+    elif transfer.state == State.ACCEPTED and transfer.accepted_until is not None and transfer.accepted_until <= now:
+        await _return(session, transfer, "acceptance_expired")
+    return True
+
+
+async def _turn_on(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:
+    """The partner's transfer, with the turn on its learner. Raises Unknown."""
+    transfer = await session.get(tables.Transfer, transfer_id)
+    if transfer is None or transfer.client_id != client_id:
+        raise Unknown(f"no transfer {transfer_id}")
+    await take_turns(session, "learner", transfer.learner_id)
+    return await fetch(session, tables.Transfer, transfer_id, lock=True)
+
+
+async def _check_free(session: AsyncSession, learner_id: UUID, credit_ids: Sequence[UUID]) -> None:
+    """Raises UnknownCredit, CreditNotFree."""
+    record = await queries.record_of(session, learner_id, now_of(session))
+    status = {UUID(fact.id): fact.status for fact in record.facts()}
+    if foreign := [str(one) for one in credit_ids if one not in status]:
+        raise UnknownCredit("some of these are not on your record", ids=foreign)
+    used = await queries.allocated(session, credit_ids)
+    taken = [str(one) for one in credit_ids if status[one] is not Status.RATIFIED or one in used]
+    if taken:
+        raise transfers.CreditNotFree(
+            "some of this credit is revoked, in an award, or accepted elsewhere", credit_ids=taken
+        )
+
+
+async def _commit(session: AsyncSession, transfer_id: UUID, credit_ids: Iterable[UUID]) -> None:
+    """Take the credit's place at every level, where the database lets but one stand: an award or a transfer."""
+    for credit_id in credit_ids:
+        for level in policies.every_level():
+            session.add(tables.Allocation(transfer_id=transfer_id, credit_id=credit_id, level=level, live=True))
+    await session.flush()
+
+
+async def _settle(
+    session: AsyncSession, transfer: tables.Transfer, state: State, line_state: LineState
+) -> tuple[UUID, ...]:
+    """End an acceptance; the credit that was committed. Raises NotAccepted."""
+    if transfer.state != State.ACCEPTED:
+        raise transfers.NotAccepted(f"this request is {transfer.state}")
+    lines = (await queries.lines_of(session, [transfer.transfer_id]))[transfer.transfer_id]
+    committed = [line for line, _ in lines if line.state == LineState.COMMITTED]
+    for line in committed:
+        line.state = line_state
+    transfer.state, transfer.closed_at = state, now_of(session)
+    await session.flush()
+    return tuple(line.credit_id for line in committed)
+
+
+async def _return(session: AsyncSession, transfer: tables.Transfer, reason_code: str) -> None:
+    credit_ids = await _settle(session, transfer, State.RETURNED, LineState.RETURNED)
+    transfer.closed_reason = reason_code
+    await session.execute(
+        update(tables.Allocation).where(tables.Allocation.transfer_id == transfer.transfer_id).values(live=False)
+    )
+    now = now_of(session)
+    publish(
+        session,
+        TransferReturned(
+            transfer_id=transfer.transfer_id,
+            learner_id=transfer.learner_id,
+            client_id=transfer.client_id,
+            programme_id=transfer.programme_id,
+            credit_ids=credit_ids,
+            reason_code=reason_code,
+            returned_at=now,
+        ),
+    )
+    share = await fetch(session, tables.Share, transfer.share_id, lock=True)
+    share.expires_at = min(share.expires_at, now)
+    await _tell_end(session, transfer, "Your credit is yours again", "You may use it for an award or another degree.")
+    await derive(session, transfer.learner_id)
+
+
+async def _end(session: AsyncSession, transfer: tables.Transfer, state: State, reason_code: str) -> None:
+    """A request that ends without a decision; no credit was held."""
+    now = now_of(session)
+    transfer.state, transfer.closed_at, transfer.closed_reason = state, now, reason_code
+    await session.execute(
+        update(tables.TransferLine)
+        .where(tables.TransferLine.transfer_id == transfer.transfer_id)
+        .values(state=LineState.ENDED)
+    )
+    publish(
+        session,
+        TransferWithdrawn(
+            transfer_id=transfer.transfer_id,
+            learner_id=transfer.learner_id,
+            client_id=transfer.client_id,
+            programme_id=transfer.programme_id,
+            reason_code=reason_code,
+            withdrawn_at=now,
+        ),
+    )
+
+
+async def _tell_end(session: AsyncSession, transfer: tables.Transfer, subject: str, meaning: str) -> None:
+    programme = await fetch(session, tables.Programme, transfer.programme_id)
+    await letters.tell(
+        session,
+        transfer.learner_id,
+        kind="transfer_ended",
+        about=transfer.transfer_id,
+        subject=subject,
+        paragraphs=[f"This is about your transfer into {programme.title}, {programme.institution}.", meaning],
+    )

@@ -1,0 +1,146 @@
+"""Credit on its way into a degree elsewhere: requested, decided module by module, consumed or returned. Rules §3.6."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from credentials.domain.policies import Transfers
+from shared.errors import Conflict, Invalid
+
+Module = Mapping[str, Any]  # Any: JSON, as in ProgrammePublished
+
+
+class CreditNotFree(Conflict):
+    """Credit in transfer must be ratified, and neither in an award nor accepted by anybody else."""
+
+
+class AlreadyRequested(Conflict):
+    """One request to a programme at a time; withdraw it to change it."""
+
+
+class AlreadyDecided(Conflict):
+    """A request is decided once, and only while it waits for a decision."""
+
+
+class NotAccepted(Conflict):
+    """Nothing of this request is held for the programme."""
+
+
+class DecisionIncomplete(Invalid):
+    """A decision names every credit of the request, each once."""
+
+
+class CreditsOutOfBounds(Invalid):
+    """Accept takes all of a credit, partial takes some of it, refuse takes none."""
+
+
+class CeilingExceeded(Conflict):
+    """The programme takes in no more credit than its ceiling."""
+
+
+class AcceptanceOutOfBounds(Invalid):
+    """An acceptance ends after today, and not later than the regulations allow."""
+
+
+class State(StrEnum):
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    """At least some of the credit is committed to the programme."""
+    REFUSED = "refused"
+    COMPLETED = "completed"
+    """The degree was conferred: the credit is consumed."""
+    RETURNED = "returned"
+    WITHDRAWN = "withdrawn"
+    LAPSED = "lapsed"
+    """The partner did not decide in time."""
+
+
+class LineState(StrEnum):
+    REQUESTED = "requested"
+    COMMITTED = "committed"
+    REFUSED = "refused"
+    CONSUMED = "consumed"
+    RETURNED = "returned"
+    ENDED = "ended"
+    """The request ended without a decision."""
+
+
+class Outcome(StrEnum):
+    ACCEPT = "accept"
+    PARTIAL = "partial"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """On one credit. Whatever is not taken in whole needs a reason, which the learner sees."""
+
+    credit_id: UUID
+    outcome: Outcome
+    credits_recognised: int | None
+    module_code: str | None
+    reason_code: str
+    reason: str
+
+    @property
+    def taken(self) -> bool:
+        return self.outcome is not Outcome.REFUSE
+
+
+def check_decisions(
+    decisions: Sequence[Decision], sizes: Mapping[UUID, int], *, ceiling: int, held_already: int
+) -> dict[UUID, int]:
+    """Credit -> how much of it is recognised. All in credits.
+
+    Raises DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded.
+    """
+    named = [decision.credit_id for decision in decisions]
+    if len(named) != len(set(named)) or set(named) != set(sizes):
+        raise DecisionIncomplete("decide on every credit of the request, each once", credit_ids=sorted(map(str, sizes)))
+    recognised = {decision.credit_id: _recognised(decision, sizes[decision.credit_id]) for decision in decisions}
+    total = held_already + sum(recognised.values())
+    if total > ceiling:
+        raise CeilingExceeded(
+            f"the programme takes in {ceiling} credits at most, and this would make {total}",
+            ceiling_credits=ceiling,
+            held_already=held_already,
+        )
+    return recognised
+
+
+def _recognised(decision: Decision, size: int) -> int:
+    """Raises CreditsOutOfBounds."""
+    given = decision.credits_recognised
+    match decision.outcome:
+        case Outcome.ACCEPT if given in (None, size):
+            return size
+        case Outcome.PARTIAL if given is not None and 0 < given < size:
+            return given
+        case Outcome.REFUSE if not given:
+            return 0
+        case _:
+            raise CreditsOutOfBounds(f"{decision.outcome} does not go with {given} of {size} credits")
+
+
+def check_acceptance(until: datetime, now: datetime, policy: Transfers) -> None:
+    """Raises AcceptanceOutOfBounds."""
+    if not now < until <= now + policy.longest_acceptance:
+        raise AcceptanceOutOfBounds(f"an acceptance lasts at most {policy.longest_acceptance.days} days")
+
+
+def suggestion(
+    modules: Iterable[Mapping[str, Any]], course_version_id: UUID | None, at: datetime
+) -> Mapping[str, Any] | None:
+    """The module the map has for a course version on that day, if any. Any: JSON, as in the event."""
+    for module in modules:
+        ends = module.get("valid_until")
+        if (
+            module["course_version_id"] == str(course_version_id)
+            and datetime.fromisoformat(module["valid_from"]) <= at
+            and (ends is None or at < datetime.fromisoformat(ends))
+        ):
+            return module
+    return None

@@ -1,0 +1,90 @@
+"""Transfers, their lines, and which credit they hold."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.domain.transfers import LineState, State
+
+HELD = (LineState.COMMITTED, LineState.CONSUMED)
+
+
+def transfers_query(*, learner_id: UUID | None = None, client_id: str | None = None) -> Select[tables.Transfer]:
+    statement = select(tables.Transfer)
+    if learner_id is not None:
+        statement = statement.where(tables.Transfer.learner_id == learner_id)
+    if client_id is not None:
+        statement = statement.where(tables.Transfer.client_id == client_id)
+    return statement
+
+
+async def lines_of(
+    session: AsyncSession, transfer_ids: Sequence[UUID]
+) -> dict[UUID, list[tuple[tables.TransferLine, tables.Credit]]]:
+    line, credit = tables.TransferLine, tables.Credit
+    rows = await session.execute(
+        select(line, credit)
+        .join(credit, credit.credit_id == line.credit_id)
+        .where(line.transfer_id.in_(transfer_ids))
+        .order_by(credit.course_code, credit.credit_id)
+    )
+    found: dict[UUID, list[tuple[tables.TransferLine, tables.Credit]]] = {one: [] for one in transfer_ids}
+    for row in rows:
+        found[row[0].transfer_id].append((row[0], row[1]))
+    return found
+
+
+async def held_in(session: AsyncSession, learner_id: UUID, programme_id: UUID) -> int:
+    """Credits of the learner's that the programme holds or has used up."""
+    line, transfer = tables.TransferLine, tables.Transfer
+    total = await session.scalar(
+        select(func.sum(line.credits_recognised))
+        .join(transfer, transfer.transfer_id == line.transfer_id)
+        .where(transfer.learner_id == learner_id, transfer.programme_id == programme_id, line.state.in_(HELD))
+    )
+    return total or 0
+
+
+async def allocated(session: AsyncSession, credit_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these credits that stand under a live award or are held by a transfer."""
+    allocation = tables.Allocation
+    rows = await session.scalars(
+        select(allocation.credit_id).where(allocation.credit_id.in_(credit_ids), allocation.live)
+    )
+    return set(rows)
+
+
+async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[tables.Transfer]:
+    line, transfer = tables.TransferLine, tables.Transfer
+    statement = (
+        select(transfer)
+        .join(line, line.transfer_id == transfer.transfer_id)
+        .where(line.credit_id == credit_id, line.state.in_(HELD))
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> tables.Transfer | None:
+    transfer = tables.Transfer
+    return await session.scalar(
+        select(transfer).where(transfer.share_id == share_id, transfer.state == State.REQUESTED)
+    )
+
+
+async def overdue_transfer(session: AsyncSession, now: datetime) -> tables.Transfer | None:
+    """One that was not decided in time, or whose acceptance has ended."""
+    transfer = tables.Transfer
+    return await session.scalar(
+        select(transfer)
+        .where(
+            or_(
+                and_(transfer.state == State.REQUESTED, transfer.decide_by <= now),
+                and_(transfer.state == State.ACCEPTED, transfer.accepted_until <= now),
+            )
+        )
+        .limit(1)
+    )
