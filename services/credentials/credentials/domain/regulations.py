@@ -87,6 +87,10 @@ class Regulations:
     marked_share_at_least: Fraction
     unclassified: str
 
+    def __hash__(self) -> int:
+        """What follows from a version is remembered by it; its name tells versions apart fast enough for that."""
+        return hash(self.version)
+
     def level(self, code: str) -> Level:
         """Raises UnknownLevel."""
         for level in self.levels:
