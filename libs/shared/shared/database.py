@@ -162,15 +162,29 @@ class Database:
         async with _driver(self.messaging) as driver:
             return await driver.fetchrow(statement) is not None
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncSession]:
-        """One unit of work outside a request (a job, a message): committed at the end, rolled back on any error."""
-        async with self.messages() as session, session.begin():
-            yield session
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """One unit of work outside a request (a job, a message)."""
+        return unit_of_work(self.messages)
 
     async def dispose(self) -> None:
         await self.web.dispose()
         await self.messaging.dispose()
+
+
+@asynccontextmanager
+async def unit_of_work(sessions: async_sessionmaker[AsyncSession]) -> AsyncGenerator[AsyncSession]:
+    """One transaction, begun at its first statement: committed at the end, rolled back on any error.
+
+    What is committed holds no connection any more and need not be closed; AsyncSession's own context would start a
+    task for it every time.
+    """
+    session = sessions()
+    try:
+        yield session
+        await session.commit()
+    except BaseException:
+        await asyncio.shield(session.close())
+        raise
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from shared.access import TokenVerifier
 from shared.events import Event
 from shared.ids import new_id
 from shared.messaging.message import read
+from shared.messaging.outbox import write_announced
 from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
 from shared.service import Process, Service, operations
@@ -196,6 +197,7 @@ def service_fixtures(build: Callable[[str], Service]) -> dict[str, Any]:  # Any:
 async def published(session: AsyncSession) -> list[Event]:
     """The events announced so far in this transaction, oldest first."""
     await session.flush()
+    await session.run_sync(write_announced)
     bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
     return [read(body.encode()).event for body in bodies]
 

@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from shared import telemetry
 from shared.messaging import publish
-from shared.messaging.outbox import Relay, TransportDown
+from shared.messaging.message import read
+from shared.messaging.outbox import Relay, TransportDown, write_announced
 from shared.service import Process
 
 
@@ -114,6 +115,42 @@ async def test_a_savepoint_does_not_swallow_the_wake_up(payments, parts, undone)
         await (savepoint.rollback() if undone else savepoint.commit())
         await asyncio.sleep(0.1)  # a wake-up too early finds nothing yet
     await eventually(lambda: is_sent(transport, 2), 5)
+
+
+async def test_what_a_savepoint_announced_goes_with_it(payments):
+    """Whatever is nested in what, and also where nothing else is done in the transaction."""
+    kept = [refund_of() for _ in range(3)]
+    async with payments.database.transaction() as session:
+        publish(session, kept[0])
+        undone = await session.begin_nested()
+        publish(session, refund_of())
+        async with session.begin_nested():
+            publish(session, refund_of())
+        await undone.rollback()
+        async with session.begin_nested():
+            publish(session, kept[1])
+        publish(session, kept[2])
+    with pytest.raises(ZeroDivisionError):
+        async with payments.database.transaction() as session:
+            publish(session, refund_of())
+            await session.run_sync(write_announced)
+            publish(session, refund_of())
+            raise ZeroDivisionError
+    rows = await payments.all("select body from outbox")
+    assert {read(row[0].encode()).event.refund_id for row in rows} == {one.refund_id for one in kept}
+
+
+async def test_a_session_used_again_after_a_rollback_forgets_what_it_announced_before(payments):
+    again = refund_of()
+    async with payments.database.messages() as session:
+        publish(session, refund_of())
+        await session.rollback()
+        publish(session, refund_of())
+        await session.close()
+        publish(session, again)
+        await session.commit()
+    body = await payments.one("select string_agg(body, '') from outbox")  # one there is
+    assert read(body.encode()).event.refund_id == again.refund_id
 
 
 async def test_polling_is_the_net_when_no_wake_up_comes(payments, parts):

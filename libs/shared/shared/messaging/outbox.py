@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+from uuid import UUID
 
 from sqlalchemy import event as orm_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm import SessionTransaction
 
 from shared import telemetry
 from shared.crashes import crash_point
@@ -18,7 +20,6 @@ from shared.database import Database, connect_driver, is_being_cancelled, is_dat
 from shared.events import Event, registry
 from shared.ids import new_id
 from shared.messaging.message import envelope
-from shared.messaging.tables import Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,11 @@ MEASURE_SECONDS = 10.0
 
 _DUE = "from outbox where sent_at is null and next_attempt_at <= now()"
 _WAITING = f"select {_DUE} limit 1"
-HANDLING = "handling"  # session.info: id of the event whose handler this is
+
+# In session.info:
+HANDLING = "handling"  # id of the event whose handler this is
+_ANNOUNCED = "announced"  # rows of the outbox yet to be written, each with the savepoint it belongs to
+_WRITTEN = "written"  # there is something to send once this is committed
 
 
 def publish(session: AsyncSession, event: Event) -> None:
@@ -42,14 +47,46 @@ def publish(session: AsyncSession, event: Event) -> None:
         request_id=telemetry.request_id.get(),
         causation=session.info.get(HANDLING),
     )
-    session.add(Outgoing(id=id_, type=event.type, partition_key=event.partition_key, body=body))
-    session.info["announced"] = True
+    if not session.in_transaction():
+        session.sync_session.begin()  # what is announced belongs to a transaction
+    row = (id_, event.type, event.partition_key, body)
+    session.info.setdefault(_ANNOUNCED, []).append((session.sync_session.get_nested_transaction(), row))
+
+
+def write_announced(session: OrmSession) -> None:
+    """Write what was announced in this transaction, or in this savepoint, and not yet written: all in one statement,
+    at a third of what the rows would cost as objects."""
+    announced: list[tuple[SessionTransaction | None, tuple[UUID, str, str, str]]] = session.info.get(_ANNOUNCED, [])
+    here = session.get_nested_transaction()
+    rows = [row for where, row in announced if where is here]
+    if rows:
+        session.connection().exec_driver_sql(_WRITE, tuple(map(list, zip(*rows, strict=True))))
+        session.info[_ANNOUNCED] = [one for one in announced if one[0] is not here]
+        session.info[_WRITTEN] = True
+
+
+_WRITE = """
+    insert into outbox (id, type, partition_key, body)
+    select id, type, partition_key, body
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
+        with ordinality as announced (id, type, partition_key, body, place)
+    order by place
+"""
+
+orm_event.listen(OrmSession, "before_commit", write_announced)  # a savepoint's too, when it is released
+
+
+@orm_event.listens_for(OrmSession, "after_transaction_end")
+def _forget(session: OrmSession, ended: SessionTransaction) -> None:
+    """What a transaction, or a savepoint, leaves unwritten was rolled back with it and was never true."""
+    if announced := session.info.get(_ANNOUNCED):
+        session.info[_ANNOUNCED] = [one for one in announced if ended.parent is not None and one[0] is not ended]
 
 
 @orm_event.listens_for(OrmSession, "after_commit")
 def _wake_relay(session: OrmSession) -> None:
     """After the transaction's own commit, not a savepoint's. Once too often, after a rollback, does no harm."""
-    if not session.in_nested_transaction() and session.info.pop("announced", False):
+    if not session.in_nested_transaction() and session.info.pop(_WRITTEN, False):
         session.info["wakeup"].poke()
 
 

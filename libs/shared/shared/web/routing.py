@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
-from shared.database import Database, lock_number
+from shared.database import Database, lock_number, unit_of_work
 from shared.errors import Conflict, Invalid, Malformed
 from shared.messaging.tables import Idempotency
 from shared.web.problems import RESPONSE
@@ -88,11 +88,9 @@ class Operation(APIRoute):
             request.state.caller = caller
             if in_transaction:
                 sessions = database.reads if request.method in _SAFE else database.requests
-                async with sessions() as session:  # begins at the first statement; rolled back on any error
+                async with unit_of_work(sessions) as session:
                     request.state.session = session
                     response = await answer(request, caller)
-                    if session.in_transaction():
-                        await session.commit()
             else:
                 response = await answer(request, caller)
             crash_point("request_committed")
