@@ -20,7 +20,7 @@ from shared.telemetry import log_as_json
 PATIENCE_SECONDS = 300
 """For one part; a machine on which it takes longer measures nothing."""
 
-PARTS = ("messaging", "writes", "reads", "gateway", "badges", "rebuild")
+PARTS = ("messaging", "writes", "reads", "gateway", "clients", "badges", "awards", "rebuild", "verification")
 
 
 async def measure(parts: Sequence[str], rounds: int, *, short: bool) -> list[Result]:

@@ -29,6 +29,8 @@ DIGEST_HEADER: Final = "X-Flywire-Digest"
 _DEAD: Final = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED}
 KEY_HEADER: Final = "X-Authentication-Key"
 MINUTE: Final = 60.0
+AT_ONCE: Final = 8
+"""Calls under way: enough for the 500 a minute Flywire allows. httpx looks through all it has under way for each."""
 PER_PAGE: Final = 100  # the most Flywire gives
 REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
 
@@ -143,6 +145,7 @@ class Flywire:
     ) -> None:
         self._account, self._clock = account, clock
         self._called: deque[float] = deque()
+        self._under_way = asyncio.Semaphore(AT_ONCE)
         self._secrets = [secret.encode() for secret in account.secrets]
         self._http = httpx.AsyncClient(
             base_url=f"{account.url.rstrip('/')}/payments/v1",
