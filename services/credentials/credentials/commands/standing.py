@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import documents, issuing, reviews
+from credentials.domain import eligibility
 from credentials.queries import Record
 from shared.database import now as now_of
 from shared.events.credentials import AwardEligibilityChanged, TitlesChanged
@@ -85,4 +86,5 @@ async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
 
 def _titles(record: Record, now: datetime) -> dict[str, list[str]]:
     """What may be claimed, by level."""
-    return {level: [option.title for option in found] for level, found in record.options(now).items()}
+    found = eligibility.by_level(record.facts(), record.standing_awards(), record.versions(now))
+    return {level: list(titles) for level, titles in found.items()}

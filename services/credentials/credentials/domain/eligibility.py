@@ -4,12 +4,13 @@ Closed form over (own, external) modules by subject. Live it tells whether eligi
 it for every learner from sums made by the database.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 
-from credentials.domain.credit import Credit
+from credentials.domain.credit import Credit, countable
 from credentials.domain.fillings import most_external
+from credentials.domain.options import Award, available_at, titles_held
 from credentials.domain.regulations import Level, Regulations
 from credentials.domain.titles import Pattern, alphabetical, entitle, patterns
 
@@ -31,6 +32,24 @@ def titles(totals: Totals, level: Level, regulations: Regulations) -> tuple[str,
     # More of a subject than the level takes changes nothing: so few totals are told apart, and many learners share one.
     capped = tuple(sorted((subject, min(own, modules), min(external, modules)) for subject, own, external in totals))
     return _titles(capped, level.rank, regulations)
+
+
+def by_level(
+    held: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
+) -> dict[str, tuple[str, ...]]:
+    """What a learner may claim under any of the versions, by level code; the titles options.py finds."""
+    facts = list(held)
+    found: dict[str, dict[str, None]] = {}
+    for regulations in versions:
+        counted = countable(facts, regulations).credits
+        codes = {level.code for level in regulations.levels}  # a candidate may lack a level that awards were made at
+        known = [award for award in awards if award.level in codes]
+        for level in regulations.levels:
+            free = totals(available_at(level, counted, known, regulations))
+            taken = titles_held(level, awards)
+            at_level = found.setdefault(level.code, {})
+            at_level |= dict.fromkeys(title for title in titles(free, level, regulations) if title not in taken)
+    return {code: tuple(of_level) for code, of_level in found.items()}
 
 
 @lru_cache(maxsize=65536)
