@@ -13,6 +13,7 @@ from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import SharedPages
 from credentials.adapters.verification import Outside, Verifier
 from credentials.adapters.webhooks import Courier
+from credentials.api.front import Front
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
@@ -24,6 +25,7 @@ def build(settings: Settings) -> Service:
     notary = Notary(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
     outside = Outside(settings.verification, loopback=settings.verification_reaches_loopback)
     verifier = Verifier(settings.verification, outside)
+    recent = Recent(settings.verification_page_seconds)
     return Service(
         name="credentials",
         title="Credentials",
@@ -38,12 +40,13 @@ def build(settings: Settings) -> Service:
             Courier: Courier(loopback=settings.webhooks_reach_loopback),
             SharedPages: SharedPages(),
             Sealer: Sealer(settings.wrapping_key_bytes()),
-            Recent: Recent(settings.verification_page_seconds),
+            Recent: recent,
             Verifier: verifier,
             Notary: notary,
             Pages: Pages(),
             Pictures: Pictures(),
             Paper: Paper(),
         },
+        wrap=lambda process, app: Front(app, recent, process.service.name),
         also=lambda _: [verifier.workbench.run],
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from credentials import queries
 from credentials.adapters.facts import facts_of
 from credentials.adapters.pages import HEADERS
 from credentials.adapters.recent import Recent
@@ -16,6 +17,7 @@ from credentials.adapters.verification import Outcome, Question, Report, Verifie
 from credentials.adapters.verification.reading import CredentialTooLarge
 from credentials.api.records import Issuing, Rendering
 from credentials.commands.verification import Verdict, verify_badge, verify_given
+from credentials.domain import documents
 from shared.errors import Malformed, Refusal, Unsupported
 from shared.service import Process
 from shared.web import Instant, Router, View, conditional, resource
@@ -166,6 +168,8 @@ async def check_upload(
     """What the form sends: a file or a text. The answer is a page."""
     try:
         raw = await _handed_in(request, verifier.limits.image_bytes)
+        if documents.is_pdf(raw):
+            return await _own_paper(raw, process, pages)
         verdict = await verify_given(raw, process.database.reads, notary, verifier, process.database.clock())
     except Refusal as refusal:
         return _page(pages.upload(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}."), refusal.status)
@@ -185,10 +189,14 @@ async def read_verification_page(
     recent: Keeping,
 ) -> Response:
     """Says what was awarded, by whom and when, and answers each check separately."""
-    page = recent.get(badge_id)
+    page = recent.get(request.url.path)
     if page is None:
         verdict = await verify_badge(badge_id, process.database.reads, notary, verifier, process.database.clock())
-        page = recent.keep(badge_id, _own_page(verdict, badge_id, pages, notary.verification_url(badge_id)))
+        page = recent.keep(request.url.path, _own_page(verdict, badge_id, pages, notary.verification_url(badge_id)))
+    return kept_page(request, page, recent)
+
+
+def kept_page(request: Request, page: bytes, recent: Recent) -> Response:
     return _with_headers(conditional(request, page, max_age_seconds=recent.seconds, media_type=_HTML))
 
 
@@ -202,6 +210,16 @@ def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, address: str) 
         "picture": f"/achievements/{verdict.achievement_id}/image.svg",
     }
     return pages.verification(verdict.report, verdict.status, ours=True, downloads=downloads).encode()
+
+
+async def _own_paper(file: bytes, process: Running, pages: Rendering) -> Response:
+    """A document of ours is told by its bytes; its page says the rest."""
+    async with process.database.reads() as session:
+        shelved = await queries.document_by_hash(session, documents.digest(file))
+    if shelved is None:
+        return _page(pages.upload("This PDF is not one of our documents, or it was changed since."), 422)
+    address = f"/documents/{shelved.document.number}?version={shelved.edition.version}"
+    return Response(status_code=303, headers={**HEADERS, "Location": address, "Cache-Control": "no-store"})
 
 
 def _page(html: str, status: int) -> Response:
