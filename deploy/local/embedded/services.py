@@ -70,7 +70,11 @@ class Place:
                     "provider_secrets": [self.secrets["provider callbacks"]],
                 }
             case "credentials":
-                return {"wrapping_key": self.secrets["credentials keys"], "webhooks_reach_loopback": True}
+                return {
+                    "wrapping_key": self.secrets["credentials keys"],
+                    "webhooks_reach_loopback": True,
+                    "evidence_url": (self.folder / "evidence").absolute().as_uri(),
+                }
             case "assessment":
                 return {"storage_url": (self.folder / "submissions").absolute().as_uri()}
             case _:

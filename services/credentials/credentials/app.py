@@ -1,5 +1,6 @@
 """What the service is made of."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from credentials import api
@@ -17,7 +18,9 @@ from credentials.api.front import Front
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
+from shared.files import UploadPolicy
 from shared.service import Service
+from shared.storage import ObjectStorage, open_storage
 
 
 def build(settings: Settings) -> Service:
@@ -37,6 +40,11 @@ def build(settings: Settings) -> Service:
         inbox=inbox,
         jobs=jobs,
         resources={
+            ObjectStorage: open_storage(settings.evidence_url),
+            UploadPolicy: UploadPolicy(
+                longest=timedelta(seconds=settings.evidence_seconds),
+                orphan_age=timedelta(hours=settings.evidence_orphan_hours),
+            ),
             Courier: Courier(loopback=settings.webhooks_reach_loopback),
             SharedPages: SharedPages(),
             Sealer: Sealer(settings.wrapping_key_bytes()),

@@ -13,10 +13,12 @@ from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
 from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
 from shared.crashes import crash_point
+from shared.files import UploadPolicy
 from shared.jobs import Jobs, Work
 from shared.messaging import feed
 from shared.messaging.message import read
 from shared.registers import MOST_KEYS, PersonEntry, Registers
+from shared.storage import ObjectStorage
 
 jobs = Jobs()
 
@@ -164,3 +166,19 @@ async def end_overdue_transfers(work: Work) -> None:
         async with work.database.transaction() as session:
             if not await transfers.end_overdue(session):
                 return
+
+
+@jobs.every(3600)
+async def remove_orphans(work: Work) -> None:
+    """Delete stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
+    storage = work.resource(ObjectStorage)
+    before = work.now() - work.resource(UploadPolicy).orphan_age
+    async for page in storage.pages():
+        old = [stored.key for stored in page if stored.stored_at < before]
+        if not old:
+            continue
+        async with work.database.transaction() as session:
+            named = await queries.known_evidence(session, old)
+        for key in old:
+            if key not in named:
+                await storage.delete(key)

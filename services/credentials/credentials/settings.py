@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -9,6 +10,10 @@ from credentials.adapters.verification import Limits
 from shared.settings import ServiceSettings
 
 _KEY_BYTES = 32
+
+
+def _local_folder() -> str:
+    return (Path.cwd() / ".local" / "evidence").as_uri()
 
 
 class Settings(ServiceSettings):
@@ -29,6 +34,15 @@ class Settings(ServiceSettings):
     )
     verification_reaches_loopback: bool = Field(
         default=False, description="For tests: issuers on this machine may be asked, also by http"
+    )
+    evidence_url: str = Field(
+        default_factory=_local_folder,
+        description="Where evidence for recognition lies: file:///folder or s3://bucket/prefix (AWS_* name region and "
+        "keys); a place of its own, for files there that no application names are removed",
+    )
+    evidence_seconds: float = Field(default=100.0, description="How long one upload may take; less than the gateway's")
+    evidence_orphan_hours: float = Field(
+        default=6.0, description="A stored file no application names is removed after this; more than any upload takes"
     )
     webhooks_reach_loopback: bool = Field(
         default=False,

@@ -15,6 +15,7 @@ def settings(url: str) -> Settings:
         awarding_body="University of Example",
         wrapping_key=SecretStr(base64.b64encode(bytes(range(32))).decode()),
         webhooks_reach_loopback=True,
+        evidence_url="memory:///",
     )
 
 

@@ -113,6 +113,7 @@ async def test_a_partner_with_consent_is_told_of_a_revoked_credit(service, sessi
     assert message["data"] == {
         "credit_id": str(named("credit", learner, "DS02")),
         "share_ids": [granted["share_id"]],
+        "transfer_ids": [],
     }
 
 

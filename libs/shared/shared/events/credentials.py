@@ -270,3 +270,36 @@ class TransferWithdrawn(Event, type="credentials.transfer.withdrawn.v1", subject
     programme_id: UUID
     reason_code: str
     withdrawn_at: Instant
+
+
+class CreditRecognised(Event, type="credentials.credit.recognised.v1", subject="credit_id"):
+    """Credit from elsewhere entered the ledger: without a mark, counted for awards and not for their class."""
+
+    credit_id: UUID
+    recognition_id: UUID
+    learner_id: UUID
+    subject_id: UUID
+    credits: int
+    level: int
+    recognised_at: Instant
+
+
+class RecognitionDecided(Event, type="credentials.recognition.decided.v1", subject="recognition_id"):
+    """outcome: recognised, refused."""
+
+    recognition_id: UUID
+    learner_id: UUID
+    outcome: str
+    credit_ids: tuple[UUID, ...] = ()
+    reason_code: str
+    decided_at: Instant
+
+
+class RecognitionRevoked(Event, type="credentials.recognition.revoked.v1", subject="recognition_id"):
+    """The credit it had led to was taken back."""
+
+    recognition_id: UUID
+    learner_id: UUID
+    credit_ids: tuple[UUID, ...]
+    reason_code: str
+    revoked_at: Instant

@@ -8,6 +8,7 @@ from credentials.api.keys import router as keys_router
 from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
 from credentials.api.public import router as public_router
+from credentials.api.recognition import router as recognition_router
 from credentials.api.records import router as records_router
 from credentials.api.reports import router as reports_router
 from credentials.api.reviews import router as reviews_router
@@ -32,6 +33,7 @@ routers: tuple[APIRouter, ...] = (
     sharing_router,
     webhooks_router,
     transfers_router,
+    recognition_router,
 )
 
 __all__ = ["routers"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +26,7 @@ from shared.events.credentials import (
     AwardRestored,
     AwardSuperseded,
     BadgeRevoked,
+    RecognitionRevoked,
     ShareRevoked,
     TransferCompleted,
     TransferDecided,
@@ -54,7 +55,7 @@ _OF_TRANSFERS: Final = {
 }
 """What an event is called to partners, and its instant."""
 
-TOLD: Final = (BadgeRevoked, ShareRevoked, *_OF_AWARDS, *_OF_TRANSFERS)
+TOLD: Final = (BadgeRevoked, RecognitionRevoked, ShareRevoked, *_OF_AWARDS, *_OF_TRANSFERS)
 """Our own events that partners may have to be told of."""
 
 TOLD_TYPES: Final = tuple(kind.type for kind in TOLD)
@@ -194,6 +195,10 @@ async def tell_partners(session: AsyncSession, event_id: UUID, event: Event) -> 
         case BadgeRevoked(credit_id=UUID() as credit_id):
             if await queries.is_revoked(session, credit_id):
                 await _tell_of_credit(session, event_id, event.learner_id, credit_id, event.revoked_at)
+        case RecognitionRevoked():
+            for credit_id in event.credit_ids:  # each a message of its own
+                about = uuid5(event_id, str(credit_id))
+                await _tell_of_credit(session, about, event.learner_id, credit_id, event.revoked_at)
         case AwardConferred() | AwardSuperseded() | AwardRescinded() | AwardRestored():
             type_, instant = _OF_AWARDS[type(event)]
             await _tell_of_award(session, event_id, event, type_, getattr(event, instant))

@@ -53,6 +53,14 @@ from credentials.queries.partners import (
     live_secrets,
 )
 from credentials.queries.people import outdated_people
+from credentials.queries.recognition import (
+    credit_of_recognition,
+    evidence_of,
+    external_credits,
+    known_evidence,
+    recognitions_query,
+    subject_name,
+)
 from credentials.queries.records import (
     Line,
     Record,
@@ -113,6 +121,7 @@ __all__ = [
     "count_endpoints",
     "courses_by_id",
     "courses_of_badges",
+    "credit_of_recognition",
     "credited_learners",
     "deliveries_of",
     "document_by_hash",
@@ -121,6 +130,8 @@ __all__ = [
     "due_badges",
     "due_deliveries",
     "endpoints_of",
+    "evidence_of",
+    "external_credits",
     "held_in",
     "history_of",
     "holds_credit",
@@ -129,6 +140,7 @@ __all__ = [
     "issuer_document",
     "key_in_state",
     "keys_query",
+    "known_evidence",
     "latest_transcript",
     "lines_of",
     "live_badge_of_award",
@@ -145,6 +157,7 @@ __all__ = [
     "places_taught",
     "published_keys",
     "recipients",
+    "recognitions_query",
     "record_of",
     "reviews_query",
     "revoked_counts",
@@ -155,6 +168,7 @@ __all__ = [
     "shares_of",
     "signed_badges",
     "studied_by",
+    "subject_name",
     "superseded_by",
     "transfers_holding",
     "transfers_query",

@@ -28,6 +28,7 @@ from credentials.tables.partners import (
     WebhookSecret,
 )
 from credentials.tables.people import Learner, Person
+from credentials.tables.recognition import Evidence, Recognition
 from credentials.tables.reports import Rebuild, RegulationReport, RegulationReportLine
 from credentials.tables.sharing import Share, Viewing
 from credentials.tables.transfers import Programme, Transfer, TransferLine
@@ -46,6 +47,7 @@ __all__ = [
     "Edition",
     "Eligibility",
     "Enrolment",
+    "Evidence",
     "KeyEvent",
     "Learner",
     "MisconductCase",
@@ -59,6 +61,7 @@ __all__ = [
     "Printing",
     "Programme",
     "Rebuild",
+    "Recognition",
     "RegulationReport",
     "RegulationReportLine",
     "Reinstatement",

@@ -1,0 +1,311 @@
+"""Apply for recognition with evidence; decide; take recognised credit back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.commands import facts, letters
+from credentials.commands.standing import derive
+from credentials.domain import policies, recognition
+from credentials.domain.credit import Source
+from credentials.domain.recognition import State, Unit
+from shared.database import Unknown, fetch, take_turns
+from shared.database import now as now_of
+from shared.events.credentials import CreditRecognised, RecognitionDecided, RecognitionRevoked
+from shared.files import Checked, FileCheck, FileKind, UploadPolicy, UploadTooSlow, plan_check
+from shared.ids import new_id
+from shared.messaging import publish
+from shared.storage import Storage
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a learner says they learned elsewhere; credits as that institution counts them here."""
+
+    institution: str
+    title: str
+    credits: int
+    level: int
+    completed_on: date
+    statement: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    filename: str
+    declared_size: int | None
+    chunks: AsyncIterator[bytes]
+
+
+async def open_application(session: AsyncSession, learner_id: UUID, claim: Claim) -> tables.Recognition:
+    """A draft, to which evidence is added. Raises NotYetCompleted, LearnedTooLongAgo."""
+    now = now_of(session)
+    recognition.check_age(claim.completed_on, now.date(), policies.in_force(now).recognition)
+    application = tables.Recognition(
+        recognition_id=new_id(),
+        learner_id=learner_id,
+        institution=claim.institution,
+        title=claim.title,
+        credits_claimed=claim.credits,
+        level_claimed=claim.level,
+        completed_on=claim.completed_on,
+        statement=claim.statement,
+        state=State.DRAFT,
+        created_at=now,
+    )
+    session.add(application)
+    await session.flush()
+    return application
+
+
+async def add_evidence(
+    session: AsyncSession,
+    storage: Storage,
+    application: tables.Recognition,
+    upload: Upload,
+    longest: UploadPolicy,
+) -> tables.Evidence:
+    """Check and store a file; the same bytes again are the same file.
+
+    Raises NotDraft, TooMuchEvidence, and the refusals of `shared.files`.
+    """
+    policy = policies.in_force(now_of(session)).recognition
+    recognition_id, learner_id = application.recognition_id, application.learner_id
+    _must_be_draft(application)
+    name, kind = plan_check(upload.filename, upload.declared_size, policy.file_kinds, policy.longest_file_bytes)
+    await session.rollback()  # nothing was written; no connection is held while the file streams
+    key, content = await _receive(storage, kind, policy.longest_file_bytes, upload.chunks, longest)
+    application = await fetch(session, tables.Recognition, recognition_id, lock=True)
+    _must_be_draft(application)
+    held = await queries.evidence_of(session, recognition_id)
+    for known in held:
+        if known.sha256 == content.sha256:
+            return known
+    if len(held) >= policy.most_files:
+        raise recognition.TooMuchEvidence(f"an application has {policy.most_files} files at most")
+    evidence = tables.Evidence(
+        evidence_id=new_id(),
+        recognition_id=recognition_id,
+        learner_id=learner_id,
+        filename=name,
+        media_type=kind.media_type,
+        size=content.size,
+        sha256=content.sha256,
+        storage_key=key,
+        received_at=now_of(session),
+    )
+    session.add(evidence)
+    await session.flush()
+    return evidence
+
+
+async def submit_application(session: AsyncSession, application: tables.Recognition) -> None:
+    """Raises NotDraft, EvidenceMissing."""
+    _must_be_draft(application)
+    if not await queries.evidence_of(session, application.recognition_id):
+        raise recognition.EvidenceMissing("add evidence first: a transcript or certificate, for instance")
+    application.state, application.submitted_at = State.SUBMITTED, now_of(session)
+
+
+def withdraw_application(application: tables.Recognition) -> None:
+    """Raises NotSubmitted."""
+    if application.state not in (State.DRAFT, State.SUBMITTED):
+        raise recognition.NotSubmitted(f"this application is {application.state}")
+    application.state = State.WITHDRAWN
+
+
+async def recognise(
+    session: AsyncSession, recognition_id: UUID, units: Sequence[Unit], *, reason_code: str, reason: str, by: UUID
+) -> tables.Recognition:
+    """Enter the credit into the ledger: by subject, without a mark, counted for awards and not for their class.
+
+    Raises Unknown, OwnApplication, NotSubmitted, UnitsOutOfBounds, ExternalCeilingExceeded, UnknownSubject.
+    """
+    application = await _turn_on(session, recognition_id, by)
+    now = now_of(session)
+    policy, version = policies.in_force(now).recognition, policies.in_force(now).version
+    held = await queries.external_credits(session, application.learner_id)
+    recognition.check_units(units, application.credits_claimed, held, policy)
+    entered: list[UUID] = []
+    for number, unit in enumerate(units, start=1):
+        subject = await queries.subject_name(session, unit.subject_id, now)
+        if subject is None:
+            raise recognition.UnknownSubject(f"no subject {unit.subject_id} is known here")
+        credit = tables.Credit(
+            credit_id=new_id(),
+            learner_id=application.learner_id,
+            course_code=f"RPL-{number}",
+            course_title=unit.title,
+            family=f"rpl:{recognition_id}:{number}",
+            subject_id=unit.subject_id,
+            subject_name=subject,
+            credits=policy.module_credits,
+            level=policy.framework_level,
+            source=Source.EXTERNAL,
+            board_id=recognition_id,
+            regulations_version=version,
+            ratified_at=now,
+        )
+        await facts.keep(session, credit)
+        entered.append(credit.credit_id)
+        publish(
+            session,
+            CreditRecognised(
+                credit_id=credit.credit_id,
+                recognition_id=recognition_id,
+                learner_id=application.learner_id,
+                subject_id=unit.subject_id,
+                credits=credit.credits,
+                level=credit.level,
+                recognised_at=now,
+            ),
+        )
+    await _decide(session, application, State.RECOGNISED, reason_code, reason, by, entered)
+    await derive(session, application.learner_id)
+    return application
+
+
+async def refuse(
+    session: AsyncSession, recognition_id: UUID, *, reason_code: str, reason: str, by: UUID
+) -> tables.Recognition:
+    """Raises Unknown, OwnApplication, NotSubmitted."""
+    application = await _turn_on(session, recognition_id, by)
+    await _decide(session, application, State.REFUSED, reason_code, reason, by, [])
+    return application
+
+
+async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: str, by: UUID) -> tables.Recognition:
+    """Take recognised credit back; awards that stand on it go to review.
+
+    Raises Unknown, OwnApplication, NotRecognised.
+    """
+    application = await fetch(session, tables.Recognition, recognition_id)
+    _must_be_anothers(application, by)
+    await take_turns(session, "learner", application.learner_id)
+    application = await fetch(session, tables.Recognition, recognition_id, lock=True)
+    if application.state != State.RECOGNISED:
+        raise recognition.NotRecognised(f"this application is {application.state}")
+    now = now_of(session)
+    application.state, application.revoked_at = State.REVOKED, now
+    credits_ = await queries.credit_of_recognition(session, recognition_id)
+    for credit in credits_:
+        await facts.keep(
+            session,
+            tables.Revocation(
+                credit_id=credit.credit_id,
+                revoked_at=now,
+                learner_id=credit.learner_id,
+                reason_code=reason_code,
+                board_id=recognition_id,
+            ),
+        )
+    publish(
+        session,
+        RecognitionRevoked(
+            recognition_id=recognition_id,
+            learner_id=application.learner_id,
+            credit_ids=tuple(credit.credit_id for credit in credits_),
+            reason_code=reason_code,
+            revoked_at=now,
+        ),
+    )
+    await letters.tell(
+        session,
+        application.learner_id,
+        kind="recognition_revoked",
+        about=recognition_id,
+        subject="Recognised credit was taken back",
+        paragraphs=[
+            f"The credit recognised for {application.title}, {application.institution}, was taken back.",
+            "You may appeal against this decision.",
+        ],
+    )
+    await derive(session, application.learner_id)
+    return application
+
+
+def _must_be_draft(application: tables.Recognition) -> None:
+    """Raises NotDraft."""
+    if application.state != State.DRAFT:
+        raise recognition.NotDraft(f"this application is {application.state}")
+
+
+def _must_be_anothers(application: tables.Recognition, by: UUID) -> None:
+    """Raises OwnApplication."""
+    if application.learner_id == by:
+        raise recognition.OwnApplication("somebody else must decide on this application")
+
+
+async def _turn_on(session: AsyncSession, recognition_id: UUID, by: UUID) -> tables.Recognition:
+    """The submitted application, with the turn on its learner. Raises Unknown, OwnApplication, NotSubmitted."""
+    application = await fetch(session, tables.Recognition, recognition_id)
+    if application.state == State.DRAFT:
+        raise Unknown(f"no application {recognition_id}")
+    _must_be_anothers(application, by)
+    await take_turns(session, "learner", application.learner_id)
+    application = await fetch(session, tables.Recognition, recognition_id, lock=True)
+    if application.state != State.SUBMITTED:
+        raise recognition.NotSubmitted(f"this application is {application.state}")
+    return application
+
+
+async def _decide(
+    session: AsyncSession,
+    application: tables.Recognition,
+    state: State,
+    reason_code: str,
+    reason: str,
+    by: UUID,
+    credit_ids: Sequence[UUID],
+) -> None:
+    now = now_of(session)
+    application.state, application.decided_at, application.decided_by = state, now, str(by)
+    application.reason_code, application.reason = reason_code, reason
+    publish(
+        session,
+        RecognitionDecided(
+            recognition_id=application.recognition_id,
+            learner_id=application.learner_id,
+            outcome=state,
+            credit_ids=tuple(credit_ids),
+            reason_code=reason_code,
+            decided_at=now,
+        ),
+    )
+    await letters.tell(
+        session,
+        application.learner_id,
+        kind="recognition_decided",
+        about=application.recognition_id,
+        subject="Your application for recognition was decided",
+        paragraphs=[
+            f"This is about {application.title}, {application.institution}.",
+            reason,
+            "You may appeal against this decision.",
+        ],
+    )
+
+
+async def _receive(
+    storage: Storage, kind: FileKind, longest_bytes: int, chunks: AsyncIterator[bytes], policy: UploadPolicy
+) -> tuple[str, Checked]:
+    check = FileCheck(kind, longest_bytes)
+    key = new_id().hex  # random, and nothing of what was sent
+
+    async def checked() -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            check.take(chunk)
+            yield chunk
+        check.finish()  # refused before the store takes it for whole
+
+    try:
+        async with asyncio.timeout(policy.longest.total_seconds()):
+            await storage.put(key, checked())
+    except TimeoutError:
+        raise UploadTooSlow(f"an upload may take {policy.longest}") from None
+    return key, check.finish()
