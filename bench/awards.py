@@ -8,11 +8,8 @@ from decimal import Decimal
 
 from bench.measuring import Bench, Limit, Result, alternate
 from credentials.domain import regulations
-from credentials.domain.classification import classify
 from credentials.domain.credit import Credit, countable
-from credentials.domain.fillings import by_name
-from credentials.domain.options import options
-from credentials.domain.titles import title_of
+from credentials.domain.options import options, select
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SUBJECTS, EACH = 6, 4
@@ -38,26 +35,26 @@ async def measure(bench: Bench) -> list[Result]:
     def choose() -> None:
         options(HELD, [], [rules])
 
+    counted = countable(HELD, rules).credits
+    best = {level: [one.id for one in counted[: level.credits // rules.module_credits]] for level in rules.levels}
+
     def add_up() -> None:
-        """The best credit there is, whatever title that gives: sums, one title and one class a level."""
-        counted = countable(HELD, rules).credits
-        for level in rules.levels:
-            best = counted[: level.credits // rules.module_credits]
-            title_of(by_name(best), level, rules)
-            classify(best, rules)
+        """The one award a level that the best credit gives, as for a learner who has chosen it."""
+        for level, credit_ids in best.items():
+            select(credit_ids, level, HELD, [], rules)
 
     costs = await alternate(
         bench.rounds,
         {
             "options": lambda: _microseconds(choose, bench.size(500)),
-            "sums": lambda: _microseconds(add_up, bench.size(5000)),
+            "no choice": lambda: _microseconds(add_up, bench.size(5000)),
         },
     )
     return [
         Result(
             f"award options, {len(HELD)} credits in {SUBJECTS} subjects",
-            "times the sums alone",
-            costs["options"] / costs["sums"],
+            "times the same without choice",
+            costs["options"] / costs["no choice"],
             Limit(None, 20, 5, at_most=True),
             f"{costs['options']:,.0f} us of {costs['sums']:,.0f}, {found} options",
         )

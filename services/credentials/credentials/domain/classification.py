@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
-from math import floor
 
 from credentials.domain.credit import Credit
 from credentials.domain.regulations import Regulations
@@ -19,13 +19,16 @@ class Classification:
 
 
 def classify(selection: Iterable[Credit], regulations: Regulations) -> Classification:
-    chosen = list(selection)
-    marked = [(credit.mark, credit.credits) for credit in chosen if credit.mark is not None and not credit.external]
-    total = sum(credit.credits for credit in chosen)
-    marked_credits = sum(size for _, size in marked)
-    if not marked_credits or Fraction(marked_credits, total) < regulations.marked_share_at_least:
+    points, marked, total = Decimal(0), 0, 0
+    for credit in selection:
+        total += credit.credits
+        if credit.mark is not None and not credit.external:
+            marked += credit.credits
+            points += credit.mark * credit.credits  # exact: marks have few digits
+    if not marked or (marked < total and Fraction(marked, total) < regulations.marked_share_at_least):
         return Classification(None, None, regulations.unclassified)
-    mean = sum((Fraction(mark) * size for mark, size in marked), Fraction(0)) / marked_credits
-    mark = floor(mean + Fraction(1, 2))
+    above, below = points.as_integer_ratio()
+    mean = Fraction(above, below * marked)
+    mark = (2 * mean.numerator + mean.denominator) // (2 * mean.denominator)
     band = next(band for band in regulations.bands if mark >= band.at_least)
     return Classification(mean, mark, band.label)

@@ -20,7 +20,6 @@ Cost = tuple[int, ...]
 @dataclass(frozen=True)
 class Filling:
     title: Title
-    modules: Mapping[str, int]
     selection: list[Credit]
 
 
@@ -42,6 +41,7 @@ def fillings(
         by_subject.setdefault(str(credit.subject), []).append(credit)
     modules = level.credits // regulations.module_credits
     ceiling = most_external(level, regulations)
+    external = {credit.id for credit in available if credit.external}
     for pattern in patterns(level, regulations):
         for largest, of_largest in by_subject.items():
             if len(of_largest) < pattern.largest:
@@ -54,10 +54,10 @@ def fillings(
                 if rest is None:
                     continue
                 selection: list[Credit] | None = of_largest[: pattern.largest] + rest
-                if sum(credit.external for credit in selection) > ceiling:
+                if external and sum(credit.id in external for credit in selection) > ceiling:
                     selection = _exchange(selection, pattern, largest, choice, by_subject, ceiling, cost)
                 if selection is not None:
-                    yield Filling(title, by_name(selection), selection)
+                    yield Filling(title, selection)
 
 
 def most_external(level: Level, regulations: Regulations) -> int:

@@ -6,6 +6,7 @@ External credit has no mark and comes last in the order of preference, so the be
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from credentials.domain.classification import Classification, classify
@@ -134,16 +135,17 @@ def _options_at(
     if sum(credit.credits for credit in available) < level.credits:
         return
     known_titles = titles_held(level, awards)
+    weights = {credit.id: credit.weight for credit in available}
     best: dict[str, tuple[Filling, Decimal]] = {}
     for filling in fillings(available, level, regulations, wanted=lambda title: title.text not in known_titles):
-        weight = sum((credit.weight for credit in filling.selection), Decimal(0))
+        weight = sum((weights[credit.id] for credit in filling.selection), Decimal(0))
         known = best.get(filling.title.text)
-        if known is None or _order(filling, weight) < _order(*known):
+        if known is None or weight > known[1] or (weight == known[1] and _plainer(filling, known[0])):
             best[filling.title.text] = (filling, weight)
     for filling, _ in best.values():
         yield _option(
             filling.title,
-            modules=filling.modules,
+            modules=by_name(filling.selection),
             selection=filling.selection,
             level=level,
             available=available,
@@ -152,9 +154,13 @@ def _options_at(
         )
 
 
-def _order(filling: Filling, weight: Decimal) -> tuple[Decimal, int, list[tuple[object, ...]]]:
-    """Of two selections for one title: best marks, then the plainer rule, then the earliest passes."""
-    return (-weight, filling.title.rank, sorted((credit.passed_at, credit.id) for credit in filling.selection))
+def _plainer(one: Filling, other: Filling) -> bool:
+    """Of two selections for one title with equal marks: the plainer rule, then the earliest passes."""
+
+    def order(filling: Filling) -> tuple[int, list[tuple[datetime, str]]]:
+        return filling.title.rank, sorted((credit.passed_at, credit.id) for credit in filling.selection)
+
+    return order(one) < order(other)
 
 
 def _option(
@@ -167,6 +173,7 @@ def _option(
     awards: Sequence[Award],
     regulations: Regulations,
 ) -> Option:
+    """`available` comes best first."""
     chosen = {credit.id for credit in selection}
     return Option(
         level=level.code,
@@ -177,7 +184,7 @@ def _option(
         regulations=regulations.version,
         also_under=(),
         modules=modules,
-        selection=tuple(sorted(selection, key=preference)),
+        selection=tuple(credit for credit in available if credit.id in chosen),
         left=tuple(credit for credit in available if credit.id not in chosen),
         classification=classify(selection, regulations),
         supersedes=tuple(
