@@ -349,3 +349,21 @@ async def test_a_record_whose_key_is_struck_out_is_signed_anew(service, session,
         session.expire_all()
         second = (await client.get(transcript["clr_url"])).json()
     assert second["proof"][0]["verificationMethod"] != method
+
+
+async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    async with service.client("learner", id=learner) as client, service.client() as anyone:
+        (transcript,) = (await documents_of(client))["transcript"]
+        file = (await client.get(transcript["pdf_url"])).content
+        await hold_credit(session, learner, DS=2)
+        led = await anyone.post("/verify", files={"file": ("transcript.pdf", file, "application/pdf")})
+        page = await anyone.get(led.headers["location"])
+        forged = await anyone.post("/verify", files={"file": ("transcript.pdf", file[:-1], "application/pdf")})
+        beyond = await anyone.get(f"/documents/{transcript['number']}", params={"version": 9})
+    assert led.status_code == 303
+    assert "The document at hand is version 1" in page.text
+    assert forged.status_code == 422
+    assert "not one of our documents" in forged.text
+    assert beyond.status_code == 404

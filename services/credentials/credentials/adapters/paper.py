@@ -117,7 +117,8 @@ class Paper:
 def qr_code(address: str) -> str:
     """As SVG; it stays readable with an eighth of it covered."""
     drawn = io.BytesIO()
-    segno.make(address, error="m", micro=False).save(drawn, kind="svg", border=0, dark=_INK, xmldecl=False, svgns=True)
+    code = segno.make(address, error="m", micro=False)
+    code.save(drawn, kind="svg", border=0, dark=_INK, xmldecl=False, omitsize=True)
     return drawn.getvalue().decode()
 
 

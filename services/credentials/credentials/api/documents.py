@@ -10,6 +10,7 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
+from credentials.adapters.pages import HEADERS
 from credentials.adapters.paper import Paper
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
@@ -55,6 +56,22 @@ _VERDICTS = {
 }
 
 
+_HASH = "5f2b0c4e8d1a7f3690c2b4e6d8fa1c3e5b7d9f0a2c4e6f8b1d3f5a7c9e0b2d4f"
+_CERTIFICATE = {
+    "version": 2,
+    "as_at": "2026-11-23T17:00:00Z",
+    "name": "Ada Lovelace",
+    "credit_id": "0192f0c1-7a2b-7c3d-8e4f-5a6b7c8d9e0f",
+    "course_code": "7DS501",
+    "course_title": "Applied Machine Learning",
+    "subject": "Data Science",
+    "credits": 15,
+    "level": 7,
+    "ratified_at": "2026-10-01T09:00:00Z",
+    "institution": "Northbridge University",
+}
+
+
 class FileTooLarge(TooLarge):
     """No document of ours is as large."""
 
@@ -74,24 +91,33 @@ class DocumentView(View):
     status: documents.Status = Field(description="Of what it certifies; a revoked document is no longer handed out")
     version: int = Field(examples=[3])
     as_at: Instant
-    sha256: str = Field(description="Of the document as JSON with sorted members and no spaces, in UTF-8, in hex")
-    json_url: str
-    html_url: str
-    pdf_url: str
-    clr_url: str | None = Field(description="Transcripts only: a signed Comprehensive Learner Record 2.0")
-    verification_url: str = Field(description="Where anybody checks it; it stands on the document, and never changes")
+    sha256: str = Field(
+        examples=[_HASH], description="Of the document as JSON with sorted members and no spaces, in UTF-8, in hex"
+    )
+    json_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT"])
+    html_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.html"])
+    pdf_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.pdf"])
+    clr_url: str | None = Field(
+        description="Transcripts only: a signed Comprehensive Learner Record 2.0", examples=[None]
+    )
+    verification_url: str = Field(
+        description="Where anybody checks it; it stands on the document, and never changes",
+        examples=["https://badges.example.ac.uk/documents/MC-2026-7KQ2M4X9PAT"],
+    )
 
 
 class EditionView(View):
     number: str = Field(examples=["MC-2026-7KQ2M4X9PAT"])
     kind: Kind
     issuer: str = Field(examples=["University of Example"])
-    version: int
-    newest_version: int
+    version: int = Field(examples=[2])
+    newest_version: int = Field(examples=[2])
     as_at: Instant
-    sha256: str = Field(description="Of `document` as JSON with sorted members and no spaces, in UTF-8, in hex")
-    verification_url: str
-    document: dict[str, Any]  # Any: JSON
+    sha256: str = Field(
+        examples=[_HASH], description="Of `document` as JSON with sorted members and no spaces, in UTF-8, in hex"
+    )
+    verification_url: str = Field(examples=["https://badges.example.ac.uk/documents/MC-2026-7KQ2M4X9PAT"])
+    document: dict[str, Any] = Field(examples=[_CERTIFICATE])  # Any: JSON
 
 
 class TranscriptView(EditionView):
@@ -141,7 +167,7 @@ async def read_document_page(
 ) -> Response:
     """The same facts as the PDF."""
     shelved = await _handed_out(session, caller, number, version)
-    return _private(conditional(request, paper.page(_face(shelved, notary)).encode(), media_type=_HTML))
+    return _safe(_private(conditional(request, paper.page(_face(shelved, notary)).encode(), media_type=_HTML)))
 
 
 @router.get(
@@ -213,7 +239,8 @@ async def read_transcript(
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")
     if "text/html" in accept:
-        return Response(paper.page(_face(found[0], notary)), media_type=_HTML, headers={"Vary": "Accept"})
+        page = Response(paper.page(_face(found[0], notary)), media_type=_HTML, headers={"Vary": "Accept"})
+        return _safe(page)
     return TranscriptView(transcript_id=found[0].edition.edition_id, **_edition(found[0], notary))
 
 
@@ -265,11 +292,16 @@ async def check_document(request: Request, session: Session, notary: Issuing) ->
     responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
 )
 async def read_document_check_page(
-    number: Number, request: Request, session: Session, notary: Issuing, paper: Printing
+    number: Number,
+    request: Request,
+    session: Session,
+    notary: Issuing,
+    paper: Printing,
+    version: Annotated[int | None, Query(ge=1, description="Which one is at hand")] = None,
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
     shelved = await queries.document_by_number(session, number)
-    if shelved is None:
+    if shelved is None or (version is not None and version > shelved.newest):
         raise Unknown("there is no document with this number")
     certified = await printing.certified(session, shelved.document, shelved.edition)
     verdict, meaning = _VERDICTS[shelved.status]
@@ -282,12 +314,13 @@ async def read_document_check_page(
             "issuer": notary.issuer.name,
             "number": number,
             "facts": faces.public_facts(_kind(shelved), certified),
+            "version": version,
             "newest": shelved.newest,
             "as_at": faces.minute(shelved.edition.as_at.isoformat()),
             "sha256": shelved.edition.sha256,
         }
     )
-    return conditional(request, page.encode(), max_age_seconds=30, media_type=_HTML)
+    return _safe(conditional(request, page.encode(), max_age_seconds=30, media_type=_HTML))
 
 
 async def _handed_out(session: Session, caller: Caller, number: str, version: int | None) -> Shelved:
@@ -374,3 +407,8 @@ def _checked(shelved: Shelved | None, notary: Notary) -> DocumentCheckView:
 def _private(response: Response) -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def _safe(page: Response) -> Response:
+    page.headers.update(HEADERS)
+    return page
