@@ -1,10 +1,15 @@
 """Checking through the doors: the API, the form, and the public page."""
 
 import json
+from uuid import UUID
 
 import pytest
 
+from credentials import tables
 from credentials.adapters import baking
+from credentials.adapters.recent import Recent
+from credentials.commands import issuing
+from shared.ids import new_id
 
 from .foreign import OB, VC_2, as_jwt, badge, sign
 from .telling import hear, hold_credit, let_time_work, revoked
@@ -20,9 +25,7 @@ async def issued(service, session, learner) -> tuple[str, bytes]:
 
 
 @pytest.fixture
-def learner():
-    from shared.ids import new_id
-
+def learner() -> UUID:
     return new_id()
 
 
@@ -46,6 +49,39 @@ async def test_ours_in_every_form_at_both_doors(service, session, clock, learner
             assert page.headers["cache-control"] == "no-store"
         pasted = await anyone.post("/verify", files={"file": ("", b"")}, data={"text": document.decode()})
     assert "This is one of our own credentials" in pasted.text
+
+
+async def test_our_own_as_a_token(service, session, clock, learner) -> None:
+    badge_id, _ = await issued(service, session, learner)
+    async with service.client() as anyone:
+        token = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
+        answer = (await anyone.post("/v1/verifications", content=token)).json()
+    assert (answer["status"], answer["issuer"]) == ("valid", "did:web:badges.example.ac.uk"), answer
+
+
+async def test_an_old_version_of_ours_leads_to_the_new_one(service, session, clock, learner) -> None:
+    badge_id, old = await issued(service, session, learner)
+    clock.advance(days=1)
+    await issuing.correct_badge(session, await session.get(tables.Badge, UUID(badge_id)))
+    await session.flush()
+    await let_time_work(service)
+    async with service.client() as anyone:
+        new = (await anyone.get(f"/credentials/{badge_id}")).content
+        answer = (await anyone.post("/v1/verifications", content=old)).json()
+        page = await anyone.post("/verify", files={"file": ("badge", old)})
+        newest = (await anyone.post("/v1/verifications", content=new)).json()
+    assert (answer["status"], answer["verified"], answer["newer"]["status"]) == ("replaced", False, "valid")
+    assert "corrected version" in page.text
+    assert (newest["status"], newest["newer"]) == ("valid", None)
+
+
+async def test_a_forgery_in_our_name_is_not_ours(service, session, clock, learner) -> None:
+    _, document = await issued(service, session, learner)
+    forged = json.loads(document) | {"name": "Doctor of Everything"}
+    async with service.client() as anyone:
+        page = await anyone.post("/verify", files={"file": ("badge", json.dumps(forged))})
+    assert "could not be confirmed" in page.text
+    assert "one of our own" not in page.text
 
 
 async def test_whose_issuer_cannot_be_asked(service, session, clock) -> None:
@@ -161,10 +197,7 @@ async def test_the_public_page_is_kept_for_seconds(service, session, clock, lear
         await hear(session, revoked(learner, "DS01"))
         await let_time_work(service)
         meanwhile = await anyone.get(f"/verify/{badge_id}")
-        recent = service.service.resources
-        from credentials.adapters.recent import Recent
-
-        recent[Recent]._kept.clear()
+        service.service.resources[Recent]._kept.clear()
         afterwards = await anyone.get(f"/verify/{badge_id}")
     assert (first.status_code, again.status_code) == (200, 304)
     assert first.headers["cache-control"] == "public, max-age=10"
