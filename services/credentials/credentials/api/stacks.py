@@ -43,7 +43,8 @@ async def read_stack_picture(session: Session, caller: CallerOf) -> Response:
         outlook.outlook(level, record.facts(), record.standing_awards(), [*on_sale, *studied], versions, most=1)
         for level in versions[0].levels
     ]
-    near = next((one.nearest[0] for one in levels if one.missing and one.nearest), None)
+    ahead = sorted((one for one in levels if one.missing and one.nearest), key=lambda one: bool(one.held_titles))
+    near = ahead[0].nearest[0] if ahead else None  # the lowest level not held yet
     counted = Counter(str(credit.subject) for credit in countable(record.facts(), versions[0]).credits)
     studying = Counter(course.subject for course in studied)
     coming = Counter(course.subject for course in near.plan.to_buy) if near else Counter[str]()
