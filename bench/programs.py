@@ -7,8 +7,8 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from embedded import leash
@@ -42,6 +42,18 @@ def tie(server: Postgres, core: int) -> None:
     if (os.cpu_count() or 1) > 1:
         for pid in leash.tree(server.pid):
             os.sched_setaffinity(pid, {core})
+
+
+@contextmanager
+def ourselves_on(core: int) -> Generator[None]:
+    """This process on one core for a while."""
+    before = os.sched_getaffinity(0)
+    if len(before) > 1:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @asynccontextmanager

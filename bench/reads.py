@@ -1,7 +1,6 @@
 """Public reads of the catalogue, one process on one core, against the same bytes without a database."""
 
 import asyncio
-import os
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import httpx
 
 from bench.alone import alone, prepared
 from bench.measuring import Bench, Limit, Result, alternate
-from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, running, wrk
+from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, ourselves_on, running, wrk
 from embedded import ports, seed
 from embedded.platform import CONTENT
 from embedded.services import Place, build
@@ -82,24 +81,21 @@ async def _load(place: Place) -> None:
 async def _loop(url: str, rows: int, seconds: int) -> float:
     """As many SELECTs of those rows as eight connections in one process on the same core can do."""
     connections = [await connect_driver(url) for _ in range(LOOPS)]
-    before = os.sched_getaffinity(0)
-    if len(before) > 1:
-        os.sched_setaffinity(0, {SERVER_CORE})
     deadline = time.perf_counter() + seconds
+
+    async def ask(number: int) -> int:
+        done = 0
+        while time.perf_counter() < deadline:
+            found = await connections[number].fetch(STATEMENT)
+            assert len(found) == rows
+            done += 1
+        return done
+
     try:
-
-        async def ask(number: int) -> int:
-            done = 0
-            while time.perf_counter() < deadline:
-                found = await connections[number].fetch(STATEMENT)
-                assert len(found) == rows
-                done += 1
-            return done
-
-        began = time.perf_counter()
-        done = sum(await asyncio.gather(*map(ask, range(LOOPS))))
-        return done / (time.perf_counter() - began)
+        with ourselves_on(SERVER_CORE):
+            began = time.perf_counter()
+            done = sum(await asyncio.gather(*map(ask, range(LOOPS))))
+            return done / (time.perf_counter() - began)
     finally:
-        os.sched_setaffinity(0, before)
         for connection in connections:
             await connection.close()

