@@ -33,12 +33,12 @@ class Vault:
 
         The id is the key's thumbprint (RFC 7638): the same key never has two names.
         """
-        kid = "-"
-        while kid.startswith("-"):  # typed at a command line it would read as an option
-            key = Ed25519PrivateKey.generate()
-            x = urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
-            canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
-            kid = urlsafe_b64encode(sha256(canonical.encode()).digest()).decode().rstrip("=")
+        key = Ed25519PrivateKey.generate()
+        x = urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
+        canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'
+        kid = urlsafe_b64encode(sha256(canonical.encode()).digest()).decode().rstrip("=")
+        if kid.startswith("-"):  # typed at a command line it would read as an option
+            return self.new_key()
         jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"}
         nonce = os.urandom(_NONCE)
         return kid, jwk, nonce + self._seal.encrypt(nonce, key.private_bytes_raw(), kid.encode())
