@@ -126,11 +126,6 @@ class Pages:
         """The form; with why the last thing handed in could not be checked at all."""
         return self._environment.get_template("upload.html").render(refusal=refusal)
 
-    def transcript(self, document: Document, sha256: str, awarding_body: str) -> str:
-        return self._environment.get_template("transcript.html").render(
-            document=document, sha256=sha256, awarding_body=awarding_body
-        )
-
 
 def _answers(checks: Sequence[Check]) -> list[_Answer]:
     given = {check.name: check for check in checks}

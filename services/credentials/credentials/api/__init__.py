@@ -25,10 +25,10 @@ routers: tuple[APIRouter, ...] = (
     stacks_router,
     reviews_router,
     reports_router,
+    documents_router,
     pictures_router,  # before what has the same address but for the ending
     verification_router,
     keys_router,  # before the badges: its key set has an address among theirs
-    documents_router,
     public_router,
     sharing_router,
     webhooks_router,
