@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import courses, facts, issuing, partners, people, transfers
+from credentials.commands import courses, erasure, facts, issuing, partners, people, transfers
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from shared.events.assessment import (
@@ -122,6 +122,7 @@ async def note_address(session: AsyncSession, changed: LearnerContactChanged) ->
 async def forget_person(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Name and address go; the academic record stays, and its badges stand."""
     await people.forget_person(session, anonymised.learner_id, anonymised.anonymised_at)
+    await erasure.erase_words(session, anonymised.learner_id)
 
 
 @inbox.on(EnrolmentActivated)

@@ -15,6 +15,7 @@ from credentials import tables
 from credentials.adapters.sealing import SealBroken, Sealer
 from credentials.domain import sharing
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
+from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import PartnerClosed, PartnerRegistered
 from shared.ids import new_id
 from shared.messaging import NotYet
@@ -333,8 +334,8 @@ async def test_guesses_made_at_once_do_not_get_more_tries(live) -> None:
         await hold_credit(session, learner, DS=2)
     path = await link(live, learner, pin="4821")
     async with live.client() as anyone:
-        answers = await asyncio.gather(*(anyone.post(path, json={"pin": f"{n:04}"}) for n in range(12)))
-        assert sorted(answer.status_code for answer in answers) == [403] * 5 + [410] * 7
+        answers = await asyncio.gather(*(anyone.post(path, json={"pin": f"{n:04}"}) for n in range(8)))
+        assert sorted(answer.status_code for answer in answers) == [403] * 5 + [410] * 3
         assert (await anyone.post(path, json={"pin": "4821"})).status_code == 410
 
 
@@ -351,3 +352,19 @@ def test_codes_are_read_however_they_are_typed() -> None:
     code = sharing.new_code()
     assert sharing.normal_code(f" {code.lower().replace('-', '')} ") == code
     assert sharing.normal_code("OIL0") == "0110"
+
+
+async def test_an_erased_learners_words_go_and_the_view_log_stays(service, session, clock, learner) -> None:
+    granted = await consent(service, learner, "DS01")
+    await redeem(service, granted["code"])
+    await fetch(service, granted["share_id"])
+    path = await link(service, learner, pin="4821")
+    await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+    session.expire_all()
+    assert (await fetch(service, granted["share_id"])).json()["code"] == "share_withdrawn"
+    async with service.client() as anyone:
+        assert (await anyone.get(path)).status_code == 404
+    rows = (await session.scalars(select(tables.Share).where(tables.Share.learner_id == learner))).all()
+    assert {(row.purpose, row.secret_sha256, row.pin_hash) for row in rows} == {("", None, None)}
+    assert sorted(row.recipient for row in rows) == ["", f"University {P}"]
+    assert len((await session.scalars(select(tables.Viewing))).all()) == 1

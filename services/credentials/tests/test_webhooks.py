@@ -31,6 +31,7 @@ from shared.testing import published
 
 from .receiving import partner_server
 from .telling import hear, hold_credit, let_time_work, named, registered, revoked
+from .test_reviews import reinstated
 from .test_sharing import P, Q, consent, know, redeem
 
 MANAGES = ("webhooks:manage",)
@@ -66,7 +67,7 @@ async def send(service, session=None) -> None:
     if session is None:
         await clockwork.tell_partners(work)
     else:
-        await session.flush()
+        await published(session)  # writes what is announced
         for body in await session.scalars(select(Outgoing.body).order_by(Outgoing.position)):
             message = read(body.encode())
             await webhooks.tell_partners(session, message.id, message.event)
@@ -115,6 +116,18 @@ async def test_a_partner_with_consent_is_told_of_a_revoked_credit(service, sessi
         "share_ids": [granted["share_id"]],
         "transfer_ids": [],
     }
+
+
+async def test_a_partner_is_told_that_credit_was_given_back(service, session, clock, learner, partner) -> None:
+    await register(service, partner.url)
+    await consent(service, learner, "DS01")
+    await hear(session, revoked(learner, "DS01"))
+    await send(service, session)
+    await hear(session, reinstated(learner, "DS01", days=54))
+    clock.advance(days=2)
+    await let_time_work(service)
+    await send(service, session)
+    assert partner.types() == ["credit.revoked", "credit.reinstated"]
 
 
 async def test_only_a_consent_for_the_award_brings_news_of_it(service, session, clock, learner, partner) -> None:

@@ -25,6 +25,7 @@ from shared.events.credentials import (
     AwardRescinded,
     AwardRestored,
     AwardSuperseded,
+    BadgeIssued,
     BadgeRevoked,
     RecognitionRevoked,
     ShareRevoked,
@@ -55,7 +56,7 @@ _OF_TRANSFERS: Final = {
 }
 """What an event is called to partners, and its instant."""
 
-TOLD: Final = (BadgeRevoked, RecognitionRevoked, ShareRevoked, *_OF_AWARDS, *_OF_TRANSFERS)
+TOLD: Final = (BadgeIssued, BadgeRevoked, RecognitionRevoked, ShareRevoked, *_OF_AWARDS, *_OF_TRANSFERS)
 """Our own events that partners may have to be told of."""
 
 TOLD_TYPES: Final = tuple(kind.type for kind in TOLD)
@@ -194,11 +195,18 @@ async def tell_partners(session: AsyncSession, event_id: UUID, event: Event) -> 
             await _tell(session, [client_id], event_id, "consent.withdrawn", event.revoked_at, data)
         case BadgeRevoked(credit_id=UUID() as credit_id):
             if await queries.is_revoked(session, credit_id):
-                await _tell_of_credit(session, event_id, event.learner_id, credit_id, event.revoked_at)
+                await _tell_of_credit(
+                    session, event_id, event.learner_id, credit_id, "credit.revoked", event.revoked_at
+                )
+        case BadgeIssued(credit_id=UUID() as credit_id):
+            if await queries.is_reinstated(session, credit_id, event.issued_at):
+                await _tell_of_credit(
+                    session, event_id, event.learner_id, credit_id, "credit.reinstated", event.issued_at
+                )
         case RecognitionRevoked():
             for credit_id in event.credit_ids:  # each a message of its own
                 about = uuid5(event_id, str(credit_id))
-                await _tell_of_credit(session, about, event.learner_id, credit_id, event.revoked_at)
+                await _tell_of_credit(session, about, event.learner_id, credit_id, "credit.revoked", event.revoked_at)
         case AwardConferred() | AwardSuperseded() | AwardRescinded() | AwardRestored():
             type_, instant = _OF_AWARDS[type(event)]
             await _tell_of_award(session, event_id, event, type_, getattr(event, instant))
@@ -224,7 +232,7 @@ async def move_on(session: AsyncSession, cursor: str) -> None:
 
 
 async def _tell_of_credit(
-    session: AsyncSession, event_id: UUID, learner_id: UUID, credit_id: UUID, at: datetime
+    session: AsyncSession, event_id: UUID, learner_id: UUID, credit_id: UUID, type_: str, at: datetime
 ) -> None:
     """Whoever has a live consent for it, or holds it for a degree."""
     holders: dict[str, list[str]] = {}
@@ -237,7 +245,7 @@ async def _tell_of_credit(
     for client_id, share_ids in holders.items():
         held_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
         data = {"credit_id": str(credit_id), "share_ids": share_ids, "transfer_ids": held_by}
-        await _tell(session, [client_id], event_id, "credit.revoked", at, data)
+        await _tell(session, [client_id], event_id, type_, at, data)
 
 
 async def _tell_of_award(

@@ -49,6 +49,7 @@ from credentials.queries.partners import (
     deliveries_of,
     due_deliveries,
     endpoints_of,
+    is_reinstated,
     is_revoked,
     live_secrets,
 )
@@ -136,6 +137,7 @@ __all__ = [
     "history_of",
     "holds_credit",
     "is_on_hold",
+    "is_reinstated",
     "is_revoked",
     "issuer_document",
     "key_in_state",

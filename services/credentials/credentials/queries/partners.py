@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
 from credentials.domain.webhooks import DeliveryState
+from credentials.queries.records import is_in_force
 
 _AT_ONCE = 4
 """Deliveries to one address in a batch: a slow partner does not keep the others waiting."""
@@ -88,5 +89,13 @@ async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> li
 
 
 async def is_revoked(session: AsyncSession, credit_id: UUID) -> bool:
-    statement = select(exists().where(tables.Revocation.credit_id == credit_id))
-    return bool(await session.scalar(statement))
+    revocation = tables.Revocation
+    statement = select(revocation.credit_id).where(revocation.credit_id == credit_id, is_in_force())
+    return await session.scalar(statement) is not None
+
+
+async def is_reinstated(session: AsyncSession, credit_id: UUID, at: datetime) -> bool:
+    """Whether it had been given back by that instant, and stands."""
+    given = tables.Reinstatement
+    given_back = select(exists().where(given.credit_id == credit_id, given.reinstated_at <= at))
+    return bool(await session.scalar(given_back)) and not await is_revoked(session, credit_id)

@@ -1,0 +1,34 @@
+"""What a learner wrote about themselves goes when they do; what was decided, and that somebody looked, stays."""
+
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import tables
+from credentials.commands import sharing, transfers
+from shared.database import now as now_of
+
+
+async def erase_words(session: AsyncSession, learner_id: UUID) -> None:
+    """End every share, and drop purposes, statements and evidence. The caller has its turn on the learner.
+
+    A stored file that no row names any more is removed by the job that looks for such files.
+    """
+    now = now_of(session)
+    share = tables.Share
+    for live in await session.scalars(
+        select(share).where(share.learner_id == learner_id, share.withdrawn_at.is_(None)).with_for_update()
+    ):
+        sharing.end_share(session, live, now)
+        await transfers.end_with_share(session, live)
+    await session.execute(
+        update(share).where(share.learner_id == learner_id).values(purpose="", secret_sha256=None, pin_hash=None)
+    )
+    await session.execute(
+        update(share).where(share.learner_id == learner_id, share.client_id.is_(None)).values(recipient="")
+    )
+    await session.execute(
+        update(tables.Recognition).where(tables.Recognition.learner_id == learner_id).values(statement="")
+    )
+    await session.execute(delete(tables.Evidence).where(tables.Evidence.learner_id == learner_id))
