@@ -17,7 +17,7 @@ from shared.events.payments import OrderExpired, PaymentConfirmed
 from shared.ids import new_id
 from shared.messaging import parked, publish
 from shared.messaging.feed import Reconciler, read_page
-from shared.messaging.outbox import TransportDown
+from shared.messaging.outbox import TransportDown, write_announced
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer
 
@@ -39,7 +39,7 @@ async def test_what_is_rolled_back_is_never_sent(world):
     with pytest.raises(ZeroDivisionError):
         async with world.payments.database.transaction() as session:
             publish(session, refund_of())
-            await session.flush()
+            await session.run_sync(write_announced)
             raise ZeroDivisionError
     after = refund_of()
     await world.payments.announce(after)
@@ -57,7 +57,7 @@ async def test_what_a_savepoint_rolled_back_is_never_sent_and_the_rest_is(world)
         with pytest.raises(ZeroDivisionError):
             async with session.begin_nested():
                 publish(session, dropped)
-                await session.flush()
+                await session.run_sync(write_announced)
                 raise ZeroDivisionError
     world.go(world.payments.wakeup.run())
     world.payments.wakeup.poke()
@@ -71,7 +71,7 @@ async def test_an_event_that_commits_late_is_not_skipped(world):
     late, early = refund_of(), refund_of()
     async with world.payments.database.transaction() as session:
         publish(session, late)
-        await session.flush()  # takes the lower position
+        await session.run_sync(write_announced)  # takes the lower position
         await world.payments.announce(early)
         await eventually(lambda: has(world.enrolment, 1))
         seen = await world.payments.one("select max(position) from outbox where sent_at is not null")

@@ -12,6 +12,7 @@ from shared.ids import new_id
 from shared.messaging import Inbox, feed, publish
 from shared.messaging.feed import START, FeedPage, HttpFeed, Reconciler, read_page
 from shared.messaging.inbox import Receiver
+from shared.messaging.outbox import write_announced
 from shared.service import Process
 
 REFUNDS = [RefundRequested.type]
@@ -56,7 +57,7 @@ async def test_pages_follow_one_another_to_the_end(payments):
 async def test_a_late_commit_is_not_skipped_where_a_cursor_of_positions_would(payments):
     async with payments.database.transaction() as session:
         publish(session, refund_of())
-        await session.flush()  # takes the lower position and the lower transaction id
+        await session.run_sync(write_announced)  # takes the lower position and the lower transaction id
         await payments.announce(refund_of())
         fenced = await read_page(payments.database, REFUNDS, START)
         assert fenced.bodies == []  # the later one waits behind the fence
@@ -70,10 +71,10 @@ async def test_a_transaction_that_began_early_and_wrote_late_is_not_skipped(paym
     """Its transaction id is the higher one, its position the lower or the higher: whichever, it comes once."""
     async with payments.database.transaction() as session:
         publish(session, refund_of())
-        await session.flush()
+        await session.run_sync(write_announced)
         await payments.announce(refund_of())
         publish(session, refund_of())
-        await session.flush()
+        await session.run_sync(write_announced)
         await payments.announce(refund_of())
         assert (await read_page(payments.database, REFUNDS, START)).bodies == []
     page = await read_page(payments.database, REFUNDS, START)
