@@ -16,6 +16,7 @@ from shared.events.enrolment import EnrolmentActivated, LearnerRegistered
 from shared.events.payments import Line, PaymentReversed, PaymentSettled
 from shared.ids import new_id
 from shared.jobs import Work
+from shared.messaging.outbox import write_announced
 from shared.registers import LocalRegisters, PersonEntry, Registers
 from shared.testing import ServiceUnderTest
 
@@ -185,6 +186,7 @@ async def hear(session: AsyncSession, *events: object) -> None:
         session.expire_all()
         await inbox.receive(session, event)
         await session.flush()
+        await session.run_sync(write_announced)
 
 
 async def introduce(session: AsyncSession, learner: UUID, **changes: object) -> None:
