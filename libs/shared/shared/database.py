@@ -155,11 +155,11 @@ class Database:
 
     def driver(self) -> AbstractAsyncContextManager[Any]:  # Any: asyncpg ships no types
         """A connection of the `web` engine as the driver has it, in autocommit."""
-        return _driver(self.web)
+        return driver_of(self.web)
 
     async def finds(self, statement: str) -> bool:
         """Whether the statement finds a row: one round trip, for loops that mostly find nothing to do."""
-        async with _driver(self.messaging) as driver:
+        async with driver_of(self.messaging) as driver:
             return await driver.fetchrow(statement) is not None
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
@@ -188,7 +188,8 @@ async def unit_of_work(sessions: async_sessionmaker[AsyncSession]) -> AsyncGener
 
 
 @asynccontextmanager
-async def _driver(engine: AsyncEngine) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+async def driver_of(engine: AsyncEngine) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+    """One of the engine's connections as the driver has it, in autocommit."""
     pooled = await engine.raw_connection()
     try:
         yield pooled.driver_connection

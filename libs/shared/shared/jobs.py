@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
 from shared import telemetry
-from shared.database import Database, is_being_cancelled, is_database_down, lock_number
+from shared.database import Database, driver_of, is_being_cancelled, is_database_down, lock_number
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +75,13 @@ async def _repeat(name: str, seconds: float, job: JobFunction, work: Work) -> No
 async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
     """Do the job unless another replica is at it; whether it was done."""
     lock = lock_number("job", name)
-    autocommitting = work.database.messaging.execution_options(isolation_level="AUTOCOMMIT")
-    async with autocommitting.connect() as connection:
-        if not await connection.scalar(select(func.pg_try_advisory_lock(lock))):
+    async with driver_of(work.database.messaging) as driver:
+        if not await driver.fetchval("select pg_try_advisory_lock($1)", lock):
             return False
         try:
             await job(work)
         finally:
-            await connection.scalar(select(func.pg_advisory_unlock(lock)))
+            await driver.execute("select pg_advisory_unlock($1)", lock)
     return True
 
 
