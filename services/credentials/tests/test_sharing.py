@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from credentials import tables
 from credentials.adapters.sealing import SealBroken, Sealer
+from credentials.commands import awards
 from credentials.domain import sharing
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
 from shared.events.enrolment import LearnerAnonymised
@@ -368,3 +369,29 @@ async def test_an_erased_learners_words_go_and_the_view_log_stays(service, sessi
     assert {(row.purpose, row.secret_sha256, row.pin_hash) for row in rows} == {("", None, None)}
     assert sorted(row.recipient for row in rows) == ["", f"University {P}"]
     assert len((await session.scalars(select(tables.Viewing))).all()) == 1
+
+
+async def test_a_record_is_signed_on_record(service, session, clock, learner) -> None:
+    granted = await consent(service, learner, "DS01")
+    await redeem(service, granted["code"])
+    answer = (await fetch(service, granted["share_id"])).json()
+    written = hashlib.sha256(answer["jws"].rpartition(".")[2].encode()).digest()
+    kept = await session.get(tables.Signature, written)
+    assert kept.credential_id == f"urn:uuid:{granted['share_id']}"
+    assert kept.verification_method == jwt.get_unverified_header(answer["jws"])["kid"]
+
+
+async def test_an_award_that_is_shared_can_be_checked(service, session, clock, learner) -> None:
+    award = await awards.claim_award(session, learner, "pgcert", "PGCert in Data Science", None)
+    await awards.confer_award(session, award.award_id, by=new_id())
+    await let_time_work(service)
+    path = await link(service, learner, award_ids=[str(award.award_id)])
+    async with service.client() as anyone:
+        (shown,) = (await anyone.post(path)).json()["record"]["awards"]
+        page = await anyone.post(path, headers=FORM)
+        assert "badge_id" not in shown
+        assert f'href="{shown["verification_url"]}"' in page.text
+        checked = await anyone.get(shown["verification_url"].removeprefix("https://badges.example.ac.uk"))
+        assert (checked.status_code, "PGCert in Data Science" in checked.text) == (200, True)
+        badge = await anyone.get(shown["credential_url"].removeprefix("https://badges.example.ac.uk"))
+        assert badge.json()["credentialSubject"]["achievement"]["name"] == "PGCert in Data Science"

@@ -264,6 +264,8 @@ async def fetch_shared_record(
         signer = await sharing.record_signer(session, notary)
     payload = packed(document)
     jws = await asyncio.to_thread(sign_record, payload, signer)  # a signer may ask elsewhere
+    async with database.transaction() as session:
+        await sharing.log_signature(session, share_id, jws, signer)
     return SharedRecordView(record=document, sha256=sha256_of(document), jws=jws)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials import queries, tables
 from credentials.adapters.keys import Signer
 from credentials.adapters.notary import Notary
+from credentials.commands import keys
 from credentials.domain import policies, sharing
 from credentials.domain.badges import Issuer, instant
 from credentials.domain.sharing import Document, Scope, State
@@ -89,14 +90,23 @@ async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, is
 
     Raises Unknown, ShareWithdrawn, ShareExpired.
     """
-    share = await session.get(tables.Share, share_id, with_for_update=True)
+    share = await consented_share(session, client_id, share_id)
+    now = now_of(session)
+    document = await _document(session, share, issuer, now)
+    note_viewing(session, share, sharing.sha256_of(document), "partner", now)
+    return document
+
+
+async def consented_share(session: AsyncSession, client_id: str, share_id: UUID) -> tables.Share:
+    """The partner's, while the learner's consent lasts; nobody withdraws it until the transaction ends.
+
+    Raises Unknown, ShareWithdrawn, ShareExpired.
+    """
+    share = await session.get(tables.Share, share_id, with_for_update=True, populate_existing=True)
     if share is None or share.client_id != client_id or share.redeemed_at is None:
         raise Unknown(f"no share {share_id}")
-    now = now_of(session)
-    sharing.check_consent(state_of(share, now))
-    document = await _document(session, share, issuer, now)
-    _note_viewing(session, share, document, "partner", now)
-    return document
+    sharing.check_consent(state_of(share, now_of(session)))
+    return share
 
 
 async def record_signer(session: AsyncSession, notary: Notary) -> Signer:
@@ -105,6 +115,12 @@ async def record_signer(session: AsyncSession, notary: Notary) -> Signer:
     if key is None:
         raise sharing.NoKeyYet("the issuer has no signing key yet; ask again shortly")
     return notary.signer(key.verification_method, key.wrapped_key, key.suite)
+
+
+async def log_signature(session: AsyncSession, share_id: UUID, jws: str, signer: Signer) -> None:
+    """Keep a line for the signature of a shared record, before that is handed out."""
+    made = keys.Signed.token(f"urn:uuid:{share_id}", jws, signer)
+    await keys.log_signatures(session, [made], now_of(session))
 
 
 async def find_link(session: AsyncSession, token: str) -> tuple[tables.Share, State]:
@@ -139,7 +155,7 @@ async def open_link(
             return sharing.WrongPin("this is not the PIN of this link", tries_left=max(left, 0))
         share.wrong_pins = 0
     document = await _document(session, share, issuer, now)
-    _note_viewing(session, share, document, "link", now)
+    note_viewing(session, share, sharing.sha256_of(document), "link", now)
     return document
 
 
@@ -226,21 +242,22 @@ async def _document(session: AsyncSession, share: tables.Share, issuer: Issuer, 
     }
     if person is not None:
         document["holder"]["name"] = person.legal_name
-    for entry in document["credits"]:
+    for entry in (*document["credits"], *document["awards"]):
         badge_id = entry.pop("badge_id")
         entry["credential_url"] = badge_id and f"{issuer.url}/credentials/{badge_id}"
         entry["verification_url"] = badge_id and f"{issuer.url}/verify/{badge_id}"
     return document
 
 
-def _note_viewing(session: AsyncSession, share: tables.Share, document: Document, viewer: str, now: datetime) -> None:
+def note_viewing(session: AsyncSession, share: tables.Share, sha256: str, viewer: str, now: datetime) -> None:
+    """Write down for the learner that it was seen; `sha256` is of what was shown."""
     share.views += 1
     viewing = tables.Viewing(
         viewing_id=new_id(),
         share_id=share.share_id,
         viewed_at=now,
         viewer=viewer,
-        sha256=sharing.sha256_of(document),
+        sha256=sha256,
     )
     session.add(viewing)
     publish(

@@ -11,6 +11,7 @@ from credentials import tables
 from credentials.domain.awards import State
 from credentials.domain.badges import instant
 from credentials.domain.sharing import Document, Held, Line
+from credentials.queries.documents import signed_badges
 from credentials.queries.records import Record, record_of
 
 READING = "transcripts:read"
@@ -66,6 +67,7 @@ async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> t
         )
     }
     status = {fact.id: fact.status.value for fact in record.facts()}
+    badge_of = {badge.award_id: str(badge.badge_id) for badge in await signed_badges(session, learner_id)}
     lines: list[Line] = []
     for line in sorted(record.lines, key=lambda line: (line.credit.ratified_at, line.credit.course_code)):
         credit = line.credit
@@ -98,6 +100,7 @@ async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> t
                 "status": award.state,
                 "certificate_number": award.certificate_number,
                 "conferred_at": instant(award.conferred_at) if award.conferred_at else None,
+                "badge_id": badge_of.get(award.award_id),
             },
             award.classification,
         )
