@@ -154,12 +154,11 @@ async def test_two_hundred_sign_ins_at_once_do_not_stall_the_rest(live):
         await open_account(client)
         floods = [asyncio.create_task(sign_in(client, password="another password")) for _ in range(200)]
         await asyncio.sleep(0.05)
-        started = time.perf_counter()
         ready = await client.get("/health/ready")
-        waited = time.perf_counter() - started
+        under_way = [flood for flood in floods if not flood.done()]
         answers = await asyncio.gather(*floods)
     assert ready.status_code == 200
-    assert waited < 1
+    assert under_way
     assert {answer.status_code for answer in answers} <= {401, 503}
     assert all(code(answer) == (503, "sign_in_busy") for answer in answers if answer.status_code == 503)
 
