@@ -12,7 +12,7 @@ from openbadgeslib.ob3.ldp import verify_data_integrity_proof
 
 from credentials.adapters import json_ld, proofs
 from credentials.domain import badges, learner_records
-from credentials.domain.learner_records import Part
+from credentials.domain.learner_records import Cover, Part
 
 from .test_badges import COURSE, ISSUER, KEY, MULTIKEY, NOW, ROOT, SIGNER, build, schema, values
 
@@ -33,16 +33,14 @@ def record(count: int = 4, *, results: bool = True, partial: bool = False) -> di
         {"credit_id": part.id, "course_title": "Course", "course_code": "7DS501", "mark": "68", "attempt": 1}
         for part in courses
     ]
+    cover = Cover(ADDRESS, SUBJECT, name="Zoë Müller-Łukasiewicz", as_at=badges.instant(NOW))
     stated = learner_records.results_document(
-        ISSUER, address=ADDRESS, subject=SUBJECT, valid_from=badges.instant(NOW), credits_=credits_ if results else []
+        ISSUER, cover, valid_from=badges.instant(NOW), credits_=credits_ if results else []
     )
     unsigned = learner_records.record_document(
         ISSUER,
-        address=ADDRESS,
-        subject=SUBJECT,
-        name="Zoë Müller-Łukasiewicz",
+        cover,
         valid_from=badges.instant(NOW),
-        awarded=badges.instant(NOW),
         parts=[*courses, award],
         results=None if stated is None else proofs.sign(stated, SIGNER, NOW),
         partial=partial,

@@ -12,6 +12,7 @@ from credentials.api.recognition import router as recognition_router
 from credentials.api.records import router as records_router
 from credentials.api.reports import router as reports_router
 from credentials.api.reviews import router as reviews_router
+from credentials.api.shared_files import router as shared_files_router
 from credentials.api.sharing import router as sharing_router
 from credentials.api.stacks import router as stacks_router
 from credentials.api.transfers import router as transfers_router
@@ -31,6 +32,7 @@ routers: tuple[APIRouter, ...] = (
     keys_router,  # before the badges: its key set has an address among theirs
     public_router,
     sharing_router,
+    shared_files_router,
     webhooks_router,
     transfers_router,
     recognition_router,

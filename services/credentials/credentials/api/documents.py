@@ -167,7 +167,7 @@ async def read_document_page(
 ) -> Response:
     """The same facts as the PDF."""
     shelved = await _handed_out(session, caller, number, version)
-    return _safe(_private(conditional(request, paper.page(_face(shelved, notary)).encode(), media_type=_HTML)))
+    return _safe(_private(conditional(request, paper.page(face_of(shelved, notary)).encode(), media_type=_HTML)))
 
 
 @router.get(
@@ -187,7 +187,7 @@ async def read_document_pdf(
 ) -> Response:
     """The paper. The hash of the file is kept, so that `check_document` knows it again."""
     shelved = await _handed_out(session, caller, number, version)
-    file = await paper.pdf(_face(shelved, notary), shelved.edition.as_at)
+    file = await paper.pdf(face_of(shelved, notary), shelved.edition.as_at)
     await printing.remember_file(session, shelved.edition, file)
     response = _private(conditional(request, file, media_type=_PDF))
     response.headers["Content-Disposition"] = f'inline; filename="{shelved.document.kind}-{number}.pdf"'
@@ -239,7 +239,7 @@ async def read_transcript(
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")
     if "text/html" in accept:
-        page = Response(paper.page(_face(found[0], notary)), media_type=_HTML, headers={"Vary": "Accept"})
+        page = Response(paper.page(face_of(found[0], notary)), media_type=_HTML, headers={"Vary": "Accept"})
         return _safe(page)
     return TranscriptView(transcript_id=found[0].edition.edition_id, **_edition(found[0], notary))
 
@@ -342,7 +342,7 @@ def _kind(shelved: Shelved) -> Kind:
     return Kind(shelved.document.kind)
 
 
-def _face(shelved: Shelved, notary: Notary) -> faces.Face:
+def face_of(shelved: Shelved, notary: Notary) -> faces.Face:
     return faces.face(
         _kind(shelved),
         shelved.edition.content or {},

@@ -157,6 +157,14 @@ class SharedRecordView(View):
     )
     sha256: str = Field(description="Of `record` as JSON with sorted members and no spaces, in UTF-8, in hex")
     jws: str = Field(description="That same JSON signed (RFC 7515); `kid` is in the issuer's DID document")
+    clr_url: str = Field(
+        description="The same as a signed Comprehensive Learner Record 2.0",
+        examples=["/v1/shared-records/0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d.clr"],
+    )
+    pdf_url: str | None = Field(
+        description="The transcript on paper; only where the consent holds nothing back, for paper shows everything",
+        examples=["/v1/shared-records/0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d.pdf"],
+    )
 
 
 class OpenedRecordView(View):
@@ -260,13 +268,20 @@ async def fetch_shared_record(
     no Idempotency-Key: what was once fetched must not be had again from a kept reply after a withdrawal."""
     client_id = partner_of(caller)
     async with database.transaction() as session:
-        document = await sharing.fetch_record(session, client_id, share_id, notary.issuer)
+        document, scope = await sharing.fetch_record(session, client_id, share_id, notary.issuer)
         signer = await sharing.record_signer(session, notary)
     payload = packed(document)
     jws = await asyncio.to_thread(sign_record, payload, signer)  # a signer may ask elsewhere
     async with database.transaction() as session:
         await sharing.log_signature(session, share_id, jws, signer)
-    return SharedRecordView(record=document, sha256=sha256_of(document), jws=jws)
+    at = f"/v1/shared-records/{share_id}"
+    return SharedRecordView(
+        record=document,
+        sha256=sha256_of(document),
+        jws=jws,
+        clr_url=f"{at}.clr",
+        pdf_url=f"{at}.pdf" if scope.is_everything else None,
+    )
 
 
 # Behind a link

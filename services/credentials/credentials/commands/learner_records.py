@@ -15,7 +15,7 @@ from credentials.domain import learner_records
 from credentials.domain.badges import instant
 from credentials.domain.documents import NothingSigned
 from credentials.domain.keys import PUBLISHED
-from credentials.domain.learner_records import Part
+from credentials.domain.learner_records import Cover, Part
 from shared.database import now as now_of
 
 Document = dict[str, Any]  # Any: JSON
@@ -35,7 +35,13 @@ async def record_of_edition(
     known = edition.clr
     if known is not None and _holds(known, parts) and await _vouched_for(session, known):
         return known
-    record = await sign_record(session, notary, document, content, parts)
+    cover = Cover(
+        address=notary.document_url(document.number),
+        subject=f"urn:uuid:{document.document_id}",
+        name=content["name"],
+        as_at=content["as_at"],
+    )
+    record = await sign_record(session, notary, cover, parts, credits_=content["credits"])
     await session.execute(
         update(tables.Edition)
         .where(tables.Edition.edition_id == edition.edition_id)
@@ -47,14 +53,15 @@ async def record_of_edition(
 async def sign_record(
     session: AsyncSession,
     notary: Notary,
-    document: tables.Document,
-    content: JSON,
+    cover: Cover,
     parts: Sequence[Part],
     *,
+    credits_: Sequence[JSON],
     selected: bool = False,
-    with_results: bool = True,
 ) -> Document:
-    """A signed record of these parts of a transcript. `selected` says that the learner left some out.
+    """A signed record of these parts of a transcript, with the marks and attempts in `credits_`.
+
+    `selected` says that the learner left some parts out.
 
     Raises NothingSigned.
     """
@@ -62,27 +69,19 @@ async def sign_record(
     if key is None or not any(part.badge is not None for part in parts):
         raise NothingSigned("none of the badges is signed yet; try again shortly")
     signer = notary.signer(key.verification_method, key.wrapped_key, key.suite)
-    address, subject = notary.document_url(document.number), f"urn:uuid:{document.document_id}"
     now = now_of(session)
-    ids = {part.id for part in parts}
-    credits_ = [entry for entry in content["credits"] if entry["credit_id"] in ids] if with_results else []
 
     def sign() -> tuple[Document, list[Signed]]:
         """JSON-LD takes tens of milliseconds a badge of pure computing; the loop serves others meanwhile."""
         made: list[Signed] = []
-        results = learner_records.results_document(
-            notary.issuer, address=address, subject=subject, valid_from=instant(now), credits_=credits_
-        )
+        results = learner_records.results_document(notary.issuer, cover, valid_from=instant(now), credits_=credits_)
         if results is not None:
             results = notary.sign(results, signer, now)
             made.append(Signed.document(results))
         unsigned = learner_records.record_document(
             notary.issuer,
-            address=address,
-            subject=subject,
-            name=content["name"],
+            cover,
             valid_from=instant(now),
-            awarded=content["as_at"],
             parts=parts,
             results=results,
             partial=learner_records.is_partial(parts, selected=selected),

@@ -85,8 +85,8 @@ async def redeem_code(session: AsyncSession, client_id: str, code: str) -> table
     return share
 
 
-async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, issuer: Issuer) -> Document:
-    """What the partner may see, as it stands now; the learner sees that it looked.
+async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, issuer: Issuer) -> tuple[Document, Scope]:
+    """What the partner may see, as it stands now, and what the learner consented to; they see that it looked.
 
     Raises Unknown, ShareWithdrawn, ShareExpired.
     """
@@ -94,7 +94,7 @@ async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, is
     now = now_of(session)
     document = await _document(session, share, issuer, now)
     note_viewing(session, share, sharing.sha256_of(document), "partner", now)
-    return document
+    return document, sharing.scope_of(share.scope)
 
 
 async def consented_share(session: AsyncSession, client_id: str, share_id: UUID) -> tables.Share:

@@ -24,6 +24,17 @@ CLR_SCHEMA_URL = "https://purl.imsglobal.org/spec/clr/v2p0/schema/json/clr_v2p0_
 
 
 @dataclass(frozen=True)
+class Cover:
+    """Under which addresses a record goes, and whom it names."""
+
+    address: str
+    subject: str
+    name: str | None
+    as_at: str
+    """The instant it tells of."""
+
+
+@dataclass(frozen=True)
 class Part:
     """A line of the transcript with its signed badge, where there is one."""
 
@@ -40,34 +51,28 @@ def is_partial(parts: Iterable[Part], *, selected: bool) -> bool:
 
 def record_document(
     issuer: Issuer,
+    cover: Cover,
     *,
-    address: str,
-    subject: str,
-    name: str,
     valid_from: str,
-    awarded: str,
     parts: Sequence[Part],
     results: JSON | None,
     partial: bool,
 ) -> Document:
-    """The unsigned record: `awarded` is the instant it tells of, `valid_from` its version.
+    """The unsigned record: `valid_from` is its version.
 
     Courses are associated with the awards they build to. Raises NotSignable.
     """
     document: Document = {
         "@context": list(CONTEXTS),
-        "id": iri(address),
+        "id": iri(cover.address),
         "type": ["VerifiableCredential", "ClrCredential"],
         "name": text(f"Transcript of {issuer.name}"),
         "issuer": _profile(issuer),
         "validFrom": valid_from,
-        "awardedDate": awarded,
+        "awardedDate": cover.as_at,
         "credentialSubject": {
-            "id": iri(subject),
+            "id": iri(cover.subject),
             "type": ["ClrSubject"],
-            "identifier": [
-                {"type": "IdentityObject", "hashed": False, "identityHash": text(name), "identityType": "name"}
-            ],
             "verifiableCredential": [
                 *(dict(part.badge) for part in parts if part.badge is not None),
                 *([dict(results)] if results is not None else []),
@@ -75,6 +80,10 @@ def record_document(
         },
         "credentialSchema": [{"id": CLR_SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
     }
+    if cover.name is not None:
+        document["credentialSubject"]["identifier"] = [
+            {"type": "IdentityObject", "hashed": False, "identityHash": text(cover.name), "identityType": "name"}
+        ]
     associations = list(_associations(parts))
     if associations:
         document["credentialSubject"]["association"] = associations
@@ -83,22 +92,20 @@ def record_document(
     return document
 
 
-def results_document(
-    issuer: Issuer, *, address: str, subject: str, valid_from: str, credits_: Iterable[JSON]
-) -> Document | None:
-    """The unsigned statement of marks and attempts, or None where there is no mark. Raises NotSignable."""
+def results_document(issuer: Issuer, cover: Cover, *, valid_from: str, credits_: Iterable[JSON]) -> Document | None:
+    """The unsigned statement of the marks and attempts there are, or None where there is none. Raises NotSignable."""
+    address, subject = cover.address, cover.subject
     described: list[Document] = []
     results: list[Document] = []
     for entry in credits_:
-        if entry["mark"] is None:
-            continue
         course = f"{entry['course_title']} ({entry['course_code']})"
         mark, attempt = f"{address}#mark-{entry['credit_id']}", f"{address}#attempt-{entry['credit_id']}"
-        described += [
-            {**_described(mark, f"Mark: {course}", "Percent"), "valueMin": "0", "valueMax": "100"},
-            _described(attempt, f"Attempt: {course}", "RawScore"),
-        ]
-        results += [_result(mark, entry["mark"]), _result(attempt, str(entry["attempt"]))]
+        if entry["mark"] is not None:
+            described.append({**_described(mark, f"Mark: {course}", "Percent"), "valueMin": "0", "valueMax": "100"})
+            results.append(_result(mark, entry["mark"]))
+        if entry["attempt"] is not None:
+            described.append(_described(attempt, f"Attempt: {course}", "RawScore"))
+            results.append(_result(attempt, str(entry["attempt"])))
     if not results:
         return None
     return {
@@ -116,7 +123,7 @@ def results_document(
                 "type": ["Achievement"],
                 "achievementType": "Assessment",
                 "name": "Statement of results",
-                "description": "The mark and the attempt of each course on the transcript.",
+                "description": "Marks and attempts of courses on the transcript.",
                 "creator": {"id": iri(issuer.did), "type": ["Profile"], "name": text(issuer.name)},
                 "criteria": {"narrative": "Marks out of 100, as ratified by the board of examiners."},
                 "resultDescription": described,

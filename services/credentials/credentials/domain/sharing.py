@@ -58,6 +58,10 @@ class NoSuchCode(NotFound):
     """No consent for you has this code, or the code is too old to be redeemed for the first time."""
 
 
+class PaperShowsMore(Forbidden):
+    """Paper shows the whole record with name, marks and attempts; the learner consented to less."""
+
+
 class AlreadyWithdrawn(Conflict):
     """What is withdrawn stays withdrawn; make a new share."""
 
@@ -92,6 +96,11 @@ class Scope:
 
     def covers_award(self, award_id: UUID) -> bool:
         return self.whole_record or award_id in self.award_ids
+
+    @property
+    def is_everything(self) -> bool:
+        """Nothing is held back, so that the learner's own paper shows no more."""
+        return self.whole_record and self.with_marks and self.with_attempts and self.with_name
 
     def as_json(self) -> Document:
         return {
@@ -196,6 +205,12 @@ def pin_fits(pin: str, kept: bytes, share_id: UUID, key: bytes) -> bool:
     return hmac.compare_digest(pin_hash(pin, share_id, key), kept)
 
 
+def check_paper(scope: Scope) -> None:
+    """Raises PaperShowsMore."""
+    if not scope.is_everything:
+        raise PaperShowsMore("the consent leaves out what paper shows; fetch the record or its .clr")
+
+
 # The record that is shown
 
 
@@ -240,6 +255,15 @@ def shown(scope: Scope, lines: Iterable[Line], awards: Iterable[Held]) -> Docume
         if scope.covers_award(award.award_id)
     ]
     return {"credits": credits_, "awards": held}
+
+
+def results_shown(scope: Scope, entry: Mapping[str, Any]) -> Document:  # Any: JSON
+    """A credit of a transcript without the mark or the attempt that the scope keeps from being seen."""
+    return {
+        **entry,
+        "mark": entry["mark"] if scope.with_marks else None,
+        "attempt": entry["attempt"] if scope.with_attempts else None,
+    }
 
 
 def packed(document: Document) -> bytes:

@@ -1,0 +1,52 @@
+"""The record a partner fetches by consent, as files. Each fetch is written down, and no reply is kept anywhere."""
+
+from uuid import UUID
+
+import orjson
+from fastapi import Response
+
+from credentials.api.documents import Printing, face_of
+from credentials.api.public import CREDENTIAL
+from credentials.api.records import Issuing
+from credentials.api.sharing import partner_of
+from credentials.commands import shared_files
+from shared.web import CallerOf, DatabaseOf, Router, Session
+
+router = Router(tags=["sharing"])
+
+_PDF = "application/pdf"
+_HEADERS = {"Cache-Control": "no-store"}
+
+
+@router.get(
+    "/v1/shared-records/{share_id}.clr",
+    operation_id="fetch_shared_learner_record",
+    response_class=Response,
+    responses={200: {"content": {CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
+)
+async def fetch_shared_learner_record(share_id: UUID, session: Session, caller: CallerOf, notary: Issuing) -> Response:
+    """What the learner consented to as a Comprehensive Learner Record 2.0 with the signed badges inside; `partial`
+    where they left something out. The learner sees each fetch."""
+    record = await shared_files.learner_record(session, notary, partner_of(caller), share_id)
+    return Response(orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=CREDENTIAL, headers=_HEADERS)
+
+
+@router.get(
+    "/v1/shared-records/{share_id}.pdf",
+    operation_id="fetch_shared_paper",
+    response_class=Response,
+    responses={200: {"content": {_PDF: {}}, "description": "The transcript, tagged (PDF/UA-1) and archival, A4"}},
+)
+async def fetch_shared_paper(
+    share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing, paper: Printing
+) -> Response:
+    """The learner's own transcript on paper, where they consented to the whole record with name, marks and attempts:
+    paper shows all of these. The learner sees each fetch."""
+    client_id = partner_of(caller)
+    async with database.transaction() as session:
+        shelved = await shared_files.consented_transcript(session, client_id, share_id)
+    file = await paper.pdf(face_of(shelved, notary), shelved.edition.as_at)  # a withdrawal does not wait for this
+    async with database.transaction() as session:
+        await shared_files.hand_out_paper(session, client_id, share_id, shelved.edition, file)
+    disposition = f'inline; filename="transcript-{shelved.document.number}.pdf"'
+    return Response(file, media_type=_PDF, headers={**_HEADERS, "Content-Disposition": disposition})

@@ -1,0 +1,73 @@
+"""Files a partner fetches by consent: what was consented to as a learner record, and the paper of all of it."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from credentials import queries, tables
+from credentials.adapters.notary import Notary
+from credentials.commands import documents, learner_records, sharing
+from credentials.domain.documents import Kind, hash_of
+from credentials.domain.learner_records import Cover
+from credentials.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
+from credentials.queries import Shelved
+from shared.database import Unknown
+from shared.database import now as now_of
+
+
+async def learner_record(session: AsyncSession, notary: Notary, client_id: str, share_id: UUID) -> Document:
+    """The credit and awards within the consent as a signed learner record; the learner sees that it was fetched.
+
+    It goes by the consent and not by the number of the transcript, whose page lists every course.
+    Raises Unknown, ShareWithdrawn, ShareExpired, NothingSigned.
+    """
+    share = await sharing.consented_share(session, client_id, share_id)
+    scope = scope_of(share.scope)
+    content = (await _transcript(session, share)).edition.content or {}
+    only = None if scope.whole_record else frozenset(map(str, scope.credit_ids | scope.award_ids))
+    parts = learner_records.parts_of(content, await queries.signed_badges(session, share.learner_id), only)
+    held = {part.id for part in parts}
+    record = await learner_records.sign_record(
+        session,
+        notary,
+        Cover(
+            address=f"urn:uuid:{share_id}",
+            subject=pairwise_subject(share.learner_id, client_id),
+            name=content["name"] if scope.with_name else None,
+            as_at=content["as_at"],
+        ),
+        parts,
+        credits_=[results_shown(scope, entry) for entry in content["credits"] if entry["credit_id"] in held],
+        selected=not scope.whole_record,
+    )
+    sharing.note_viewing(session, share, hash_of(record), "partner", now_of(session))
+    return record
+
+
+async def consented_transcript(session: AsyncSession, client_id: str, share_id: UUID) -> Shelved:
+    """The newest edition, for a partner that may see all of it.
+
+    Raises Unknown, ShareWithdrawn, ShareExpired, PaperShowsMore.
+    """
+    share = await sharing.consented_share(session, client_id, share_id)
+    check_paper(scope_of(share.scope))
+    return await _transcript(session, share)
+
+
+async def hand_out_paper(
+    session: AsyncSession, client_id: str, share_id: UUID, edition: tables.Edition, file: bytes
+) -> None:
+    """Ask again, for setting it took a while; keep the hash of the file; the learner sees that it was fetched.
+
+    Raises Unknown, ShareWithdrawn, ShareExpired.
+    """
+    share = await sharing.consented_share(session, client_id, share_id)
+    sha256 = await documents.remember_file(session, edition, file)
+    sharing.note_viewing(session, share, sha256, "partner", now_of(session))
+
+
+async def _transcript(session: AsyncSession, share: tables.Share) -> Shelved:
+    for shelved in await queries.documents_of(session, share.learner_id):
+        if shelved.document.kind == Kind.TRANSCRIPT and shelved.edition.content is not None:
+            return shelved
+    raise Unknown("there is no transcript yet")
