@@ -1,4 +1,4 @@
-"""Badges, awards and status lists before verifiers that are not ours: npm's @digitalbazaar/vc and jose.
+"""Badges, awards, status lists and learner records before verifiers that are not ours: npm's @digitalbazaar/vc and jose.
 
 openbadgeslib (PyPI) is asked in test_badges.py and test_issuing.py.
 """
@@ -25,6 +25,7 @@ from shared.ids import new_id
 
 from .telling import hear, hold_credit, let_time_work, revoked
 from .test_issuing import UNCHECKED, Issuer
+from .test_sharing import READS, P, consent, know, redeem
 
 HOST = "https://badges.example.ac.uk"
 LIST = f"{HOST}/status/revocation/1"
@@ -185,3 +186,48 @@ async def test_tokens_are_accepted_and_forged_ones_are_not(judge, pages, issuer)
     verdicts = judge(pages, token, *forged.values())
     assert verdicts[0] == {"verified": True, "revoked": False, "errors": []}
     assert [verdict["verified"] for verdict in verdicts[1:]] == [False] * 4
+
+
+@pytest.fixture
+async def learner_record(issuer) -> dict:
+    """The transcript as its holder gets it."""
+    async with issuer.service.client("learner", id=issuer.learner) as learner:
+        listed = (await learner.get("/v1/documents")).json()["items"]
+        (transcript,) = [one for one in listed if one["kind"] == "transcript"]
+        return (await learner.get(transcript["clr_url"])).json()
+
+
+async def test_a_learner_record_and_each_credential_inside_are_accepted(judge, pages, learner_record):
+    inside = learner_record["credentialSubject"]["verifiableCredential"]
+    assert len(inside) == 6, "four courses, the award, the results"
+    for verdict in judge(pages, learner_record, *inside):
+        assert verdict == {"verified": True, "revoked": False, "errors": []}
+
+
+async def test_a_learner_record_from_which_something_is_dropped_or_changed_is_refused(judge, pages, learner_record):
+    forged = []
+    for n, leaf in enumerate(learner_record["credentialSubject"]["verifiableCredential"]):
+        dropped, touched = deepcopy(learner_record), deepcopy(learner_record)
+        del dropped["credentialSubject"]["verifiableCredential"][n]
+        name = leaf["credentialSubject"]["achievement"]["name"]
+        inner = touched["credentialSubject"]["verifiableCredential"][n]
+        inner["credentialSubject"]["achievement"]["name"] = name[:-1] + chr(ord(name[-1]) ^ 1)
+        forged += [dropped, touched, inner]
+    named_otherwise = deepcopy(learner_record)
+    named_otherwise["credentialSubject"]["identifier"][0]["identityHash"] = "Ada Lovelacf"
+    called_partial = changed(learner_record, partial=True)
+    verdicts = judge(pages, *forged, named_otherwise, called_partial)
+    assert [verdict["verified"] for verdict in verdicts] == [False] * len(verdicts)
+    assert all("signature" in str(verdict["errors"]).lower() for verdict in verdicts)
+
+
+async def test_a_partners_learner_record_is_accepted(judge, pages, issuer, clock):
+    """A selection, without the name: the same proof by the same keys."""
+    await know(issuer.session, P)
+    granted = await consent(issuer.service, issuer.learner, "DS01", "DS03", with_marks=True)
+    await redeem(issuer.service, granted["code"])
+    async with issuer.service.client(client_id=P, scopes=READS) as partner:
+        record = (await partner.get(f"/v1/shared-records/{granted['share_id']}.clr")).json()
+    dropped = deepcopy(record)
+    del dropped["credentialSubject"]["verifiableCredential"][0]
+    assert [verdict["verified"] for verdict in judge(pages, record, dropped)] == [True, False]
