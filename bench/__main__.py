@@ -20,7 +20,19 @@ from shared.telemetry import log_as_json
 PATIENCE_SECONDS = 300
 """For one part; a machine on which it takes longer measures nothing."""
 
-PARTS = ("messaging", "writes", "reads", "gateway", "clients", "badges", "awards", "rebuild", "verification")
+PARTS = (
+    "start",
+    "messaging",
+    "posts",
+    "writes",
+    "reads",
+    "gateway",
+    "clients",
+    "badges",
+    "awards",
+    "rebuild",
+    "verification",
+)
 
 
 async def measure(parts: Sequence[str], rounds: int, *, short: bool) -> list[Result]:
