@@ -44,7 +44,7 @@ def is_database_down(error: BaseException) -> bool:
     state: object = getattr(error, "sqlstate", None)
     if isinstance(state, str) and state:
         return (state[:2] in _AWAY and state != _STATEMENT_TIMEOUT) or state == _LOCK_TIMEOUT
-    return isinstance(error, OSError | TimeoutError | PoolTimeout | asyncpg.InterfaceError | asyncpg.PostgresError)
+    return isinstance(error, _UNUSABLE)
 
 
 def is_contention(error: BaseException) -> bool:
@@ -58,6 +58,14 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+_UNUSABLE = (
+    OSError,
+    TimeoutError,
+    PoolTimeout,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresError,
+    asyncpg.InternalClientError,  # the server has said that it ends, and has not cut the connection yet
+)
 _ROLLED_BACK = "40"  # serialization failure, deadlock
 _AWAY = {"08", _ROLLED_BACK, "53", "57"}  # connection exception, insufficient resources, operator intervention
 _STATEMENT_TIMEOUT = "57014"

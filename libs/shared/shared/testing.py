@@ -213,7 +213,7 @@ async def access_failures(tested: ServiceUnderTest) -> list[str]:
     failures: list[str] = []
     for operation, (method, path) in operations(tested.process.api).items():
         rule = rules[operation]
-        concrete = "/".join(str(new_id()) if part.startswith("{") else part for part in path.split("/"))
+        concrete = re.sub(r"\{[^}]+\}", str(new_id()), path)
         actors: list[tuple[str, httpx.AsyncClient, bool]] = [("anonymous", tested.client(), rule.public)]
         actors += [(f"role {r}", tested.client(r), rule.public or r in rule.owners | rule.staff) for r in roles]
         actors += [

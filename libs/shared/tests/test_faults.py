@@ -12,6 +12,7 @@ from delivery import Apart, Station, World, eventually, refund_of, reversed_, wr
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
 from shared.access import TokenVerifier
+from shared.database import is_database_down
 from shared.events.payments import PaymentReversed
 from shared.ids import new_id
 from shared.messaging import rabbitmq
@@ -474,3 +475,19 @@ async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_
         assert process.is_alive(), "it goes on dying"
     finally:
         apart.close()
+
+
+async def test_a_server_that_says_goodbye_is_known_to_be_away(stations):
+    database, met = stations["enrolment"].database, []
+    for _ in range(15):
+        assert await database.finds("select 1")
+        async with database.driver() as driver:  # of the other pool
+            await driver.fetch(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        for _ in range(3):  # at whatever point of its farewell the connection is
+            met += await asyncio.gather(database.finds("select 1"), return_exceptions=True)
+    errors = [one for one in met if isinstance(one, BaseException)]
+    assert errors
+    assert [error for error in errors if not is_database_down(error)] == []
