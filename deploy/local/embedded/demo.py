@@ -60,7 +60,7 @@ class Story:
         if not self.feeds:
             return found
         secret = json.loads((self.folder / "secrets.json").read_text()).get(SECRETS[0])
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             for source, url in self.feeds.items():
                 while True:
                     answer = await client.get(

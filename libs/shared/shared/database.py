@@ -160,6 +160,9 @@ class Database:
             info=info,
         )
         self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
+        self.turns = asyncio.Semaphore(pool_size)
+        """Jobs at work at once: each holds a connection for its turn and works on another, so were all connections
+        held for turns, none could work."""
 
     def driver(self) -> AbstractAsyncContextManager[Any]:  # Any: asyncpg ships no types
         """A connection of the `web` engine as the driver has it, in autocommit."""

@@ -75,7 +75,7 @@ async def _repeat(name: str, seconds: float, job: JobFunction, work: Work) -> No
 async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
     """Do the job unless another replica is at it; whether it was done."""
     lock = lock_number("job", name)
-    async with driver_of(work.database.messaging) as driver:
+    async with work.database.turns, driver_of(work.database.messaging) as driver:
         if not await driver.fetchval("select pg_try_advisory_lock($1)", lock):
             return False
         try:

@@ -121,3 +121,15 @@ async def test_old_keys_are_forgotten_and_younger_ones_kept(payments):
     await forget_old_records(Work(payments.database, {}))
     assert await payments.all("select key from idempotency_keys") == [("23 hours",)]
     assert await payments.all("select source from inbox order by 1") == [("23 hours",), ("25 hours",), ("89 days",)]
+
+
+async def test_more_jobs_at_once_than_connections_all_get_done(payments):
+    """Each holds a connection for its turn and needs another to work with."""
+
+    async def job(work):
+        async with work.database.transaction() as session:
+            await session.execute(text("select pg_sleep(0.05)"))
+
+    async with asyncio.timeout(25):  # the pool's own patience is longer
+        done = await asyncio.gather(*(take_turn(f"job {n}", job, Work(payments.database, {})) for n in range(40)))
+    assert all(done)
