@@ -273,7 +273,7 @@ async def test_one_payments_callbacks_go_in_turn_a_copy_at_the_same_time_and_oth
         payments = [
             (await desk.client.post(f"/control/pay/{await desk.open()}", json={})).json()["payment_id"] for _ in "12"
         ]
-        while desk.sandbox.books.get("payment", payments[1])["status"] != "processed" or len(seen) < 8:  # noqa: ASYNC110
+        while desk.sandbox.books.get("payment", payments[1])["status"] != "processed" or len(seen) < 8:  # noqa: ASYNC110 - its books tell nobody
             await asyncio.sleep(0.02)
         running.cancel()
     for payment in payments:

@@ -4,6 +4,7 @@ An event says that an entry changed, and its version; who needs the entry reads 
 transaction, from a job: the owner may be away, and then nothing is held up but that.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Protocol, TypeVar
 from uuid import UUID
@@ -21,7 +22,7 @@ MOST_KEYS = 100
 """In one question: an address has a length."""
 
 
-class Entry(BaseModel):
+class Entry(BaseModel, ABC):
     """One entry of a register: its present state. Fields it does not know are ignored, so that owners may add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,8 +32,8 @@ class Entry(BaseModel):
     """The service that serves it."""
 
     @property
-    def key(self) -> UUID:
-        raise NotImplementedError
+    @abstractmethod
+    def key(self) -> UUID: ...
 
 
 class PersonEntry(Entry):

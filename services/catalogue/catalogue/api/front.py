@@ -5,6 +5,7 @@ It costs a small part of what routing does. Its twins are the routes themselves:
 and whatever is out of the ordinary, they answer.
 """
 
+import logging
 import re
 from types import SimpleNamespace
 from typing import Final
@@ -15,9 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from catalogue import queries
 from catalogue.adapters.shelf import Answer, Asked, Shelf
 from catalogue.api.shapes import SLUG
-from shared.database import Database
+from shared.database import Database, Unknown, is_database_down
 from shared.web import conditional
 from shared.web.middleware import Telemetry
+
+log = logging.getLogger(__name__)
 
 LIST: Final = "/v1/courses"
 _LIST_ROUTE: Final = SimpleNamespace(path=LIST)  # what metrics call it
@@ -60,7 +63,11 @@ class Front:
 
         try:
             return await self._shelf.fill(asked, read)
-        except Exception:  # noqa: BLE001 - no such course, no database: the API meets it again and says so properly
+        except Unknown:
+            return None  # the API says so properly
+        except Exception as error:  # the API meets it again; what only this way met is not to go unseen
+            if not is_database_down(error):
+                log.exception("a page could not be answered before the API", extra={"path": asked.path})
             return None
 
 

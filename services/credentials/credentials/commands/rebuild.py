@@ -133,6 +133,10 @@ async def differences(database: Database) -> AsyncGenerator[Difference]:
         last = learner_ids[-1]
 
 
+class VersionsDiffer(RuntimeError):
+    """One pass over the ledger serves all versions of the regulations only where they count the same credit."""
+
+
 async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg ships no types
     """What every learner may claim, into a shadow table of this connection; how many learners."""
     await connection.execute(
@@ -142,7 +146,7 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
     await connection.set_type_codec("jsonb", encoder=bytes, decoder=bytes, schema="pg_catalog", format="binary")
     current = regulations.in_force(now)
     if len({(one.framework_level, one.module_credits) for one in regulations.versions.all.values()}) > 1:
-        raise NotImplementedError("versions count credit in modules of different sizes: sum each kind apart")
+        raise VersionsDiffer("versions count credit in modules of different sizes")
     pinned = {row[0]: frozenset(row[1]) for row in await connection.fetch(_PINNED)}
     held = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_HELD, list(STANDING))}
     rows = await connection.fetch(
