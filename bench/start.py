@@ -32,7 +32,8 @@ async def _start(clone: Path, port: int) -> float:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MC_", "VIRTUAL_ENV"))}
     env = {**kept, "MC_PORT": str(port)}
     began = time.perf_counter()
-    process = Process(["make", "-C", str(clone), "run"], log=clone.parent / "run.log", env=env, ending=signal.SIGINT)
+    # Not SIGINT: make would leave that to the terminal, which sends a Ctrl-C to everything it runs.
+    process = Process(["make", "-C", str(clone), "run"], log=clone.parent / "run.log", env=env, ending=signal.SIGTERM)
     try:
         while not await asyncio.to_thread(_answers, f"http://127.0.0.1:{port}/v1/courses?limit=1"):
             if not process.running:

@@ -1,6 +1,5 @@
 """The gateway put together: its own API with the front door around it."""
 
-import gc
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -130,8 +129,6 @@ class _Door:
         return cast("ASGIApp", proxy)
 
     def background(self, process: Process) -> list[Any]:  # Any: Service.also's own type
-        gc.collect()
-        gc.freeze()  # what is there now stays; collecting it again and again costs requests their time
         if self.settings.internal_port is None:
             return [self._keep]
         return [self._keep, lambda: _serve_inside(process, self.settings)]

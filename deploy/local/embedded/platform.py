@@ -18,7 +18,7 @@ from embedded.postgres import Postgres
 from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
-from shared.service import Process, Server, run_loop, stop_on_signals
+from shared.service import Process, Server, run_loop, settle, stop_on_signals
 from shared.telemetry import log_as_json
 
 CONTENT = Path(__file__).parents[1] / "content"
@@ -134,6 +134,7 @@ def main() -> None:
         began = time.monotonic()
         async with stop_on_signals() as stop, up(here(), ports.assign(os.environ)) as (place, accounts):
             print(_where_to_look(place, accounts, time.monotonic() - began), flush=True)
+            settle()
             await stop.wait()
             print("Stopping …", flush=True)
 

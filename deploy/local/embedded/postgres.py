@@ -22,7 +22,7 @@ from typing import Self
 import asyncpg
 
 from embedded import folders
-from embedded.process import TICK, Process
+from embedded.process import TICK, Process, exists
 
 SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
@@ -201,16 +201,15 @@ class Postgres:
         unfinished.rename(self._cluster)
 
     def _forget_dead_postmaster(self) -> None:
-        """After a crash the old process id may by now be another program's, which PostgreSQL would take for
-        itself and refuse to start. A postmaster's working folder is its data; anybody else's is not.
+        """After a crash the old process id may by now be another program's, or still be that of the dead, whom
+        nobody has collected yet: PostgreSQL would take either for a server and refuse to start. A postmaster's
+        working folder is its data; anybody else's is not, and the dead have none.
         """
         pid_file = self._cluster / "postmaster.pid"
-        try:
-            pid = pid_file.read_text().split("\n", 1)[0]
-            elsewhere = Path(f"/proc/{pid}/cwd").readlink() != self._cluster
-        except OSError:
-            return  # no such file, or no such process, which PostgreSQL sees for itself
-        if elsewhere:
+        pid = _read(pid_file).partition("\n")[0]
+        if not pid.isdigit():
+            return  # none, or one whose writing was interrupted: PostgreSQL says so
+        if not exists(int(pid)) or _working_folder(pid) != self._cluster:
             pid_file.unlink()
 
     async def _until_ready(self, server: Process) -> None:
@@ -228,6 +227,13 @@ class Postgres:
                     f"PostgreSQL was not ready after {START_PATIENCE:.0f} s (log: {self.log}):\n{server.output()}"
                 )
             await asyncio.sleep(TICK)
+
+
+def _working_folder(pid: str) -> Path | None:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:  # it has just ended
+        return None
 
 
 def _environment() -> dict[str, str]:

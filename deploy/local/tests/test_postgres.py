@@ -137,6 +137,21 @@ async def test_a_process_id_since_given_to_another_program_does_not_bar_the_star
         await bystander.wait()
 
 
+async def test_a_dead_server_that_nobody_has_collected_does_not_bar_the_start(postgres):
+    await postgres.start()
+    await postgres.kill()
+    pid_file = postgres.data_dir / "cluster" / "postmaster.pid"
+    _, _, rest = pid_file.read_text().partition("\n")
+    uncollected = subprocess.Popen(["true"])
+    try:
+        os.waitid(os.P_PID, uncollected.pid, os.WEXITED | os.WNOWAIT)
+        pid_file.write_text(f"{uncollected.pid}\n{rest}")
+        async with postgres:
+            assert await fetch(postgres, "SELECT 1") == 1
+    finally:
+        uncollected.wait()
+
+
 async def test_an_interrupted_creation_is_begun_anew(postgres):
     half = postgres.data_dir / "cluster.new"
     half.mkdir(parents=True)

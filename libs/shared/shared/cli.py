@@ -13,7 +13,7 @@ from uuid import UUID
 from shared.database import Database
 from shared.messaging import parked
 from shared.migrate import migrate
-from shared.service import Process, Service, run_loop, stop_on_signals
+from shared.service import Process, Service, run_loop, settle, stop_on_signals
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 
@@ -70,7 +70,9 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
 
 async def _run(service: Service) -> None:
     async with stop_on_signals() as stop:
-        await Process(service).run(stop)
+        process = Process(service)
+        settle()
+        await process.run(stop)
 
 
 async def _on_database(service: Service, command: Command, arguments: argparse.Namespace) -> int:

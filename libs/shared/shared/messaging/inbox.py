@@ -184,7 +184,7 @@ class Receiver:
         first: dict[Key, Message] = {}
         for message in messages:
             first.setdefault(message.key, message)
-        claimed = await claim(session, list(first.values()), _FREE)
+        claimed = await claim(session, list(first.values()), _CLAIM_FREE)
         if len(claimed) == len(messages):
             return list(messages)
         fresh = [message for key, message in first.items() if key in claimed]
@@ -326,47 +326,46 @@ class Receiver:
             self._tell_handled(message)
 
 
-_CLAIM = """
+_CLAIM: Final = """
     insert into inbox (source, id, type, body_sha256)
-    select source, id, type, sum from unnest(
-        cast(:sources as text[]), cast(:ids as uuid[]), cast(:types as text[]), cast(:sums as bytea[])
-    ) as given (source, id, type, sum)
+    select source, id, type, sum from unnest($1::text[], $2::uuid[], $3::text[], $4::bytea[])
+        as given (source, id, type, sum)
     {where}
     order by source, id
     on conflict do nothing
     returning source, id
 """
-
-_FREE: Final = """
+_CLAIM_ANY: Final = _CLAIM.format(where="")
+_CLAIM_FREE: Final = _CLAIM.format(
+    where="""
     where not exists (select from inbox_retry held where held.source = given.source and held.id = given.id)
     and not exists (
         select from parked_messages held where held.source = given.source and held.id = given.id
         and held.resolved_at is null and held.reason not in ('malformed', 'same_id_other_body')
     )
 """
+)
 """Not while a retry or a person has it in hand."""
 
 
-async def claim(session: AsyncSession, messages: Sequence[Message], where: str = "") -> set[Key]:
+async def claim(session: AsyncSession, messages: Sequence[Message], statement: str = _CLAIM_ANY) -> set[Key]:
     """Insert the keys in a fixed order (two receivers at once must not deadlock); the ones that were new.
 
     Raises InHand.
     """
+    keys = (
+        [message.source for message in messages],
+        [message.id for message in messages],
+        [message.type for message in messages],
+        [message.sha256 for message in messages],
+    )
     try:
-        inserted = await session.execute(
-            text(_CLAIM.format(where=where)),
-            {
-                "sources": [message.source for message in messages],
-                "ids": [message.id for message in messages],
-                "types": [message.type for message in messages],
-                "sums": [message.sha256 for message in messages],
-            },
-        )
+        inserted = await (await session.connection()).exec_driver_sql(statement, keys)
     except DBAPIError as error:
         if is_contention(error):
             raise InHand("another delivery is at it") from error
         raise
-    return {(row.source, row.id) for row in inserted}
+    return {(source, id_) for source, id_ in inserted}
 
 
 async def _known(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
