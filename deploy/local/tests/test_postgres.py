@@ -142,14 +142,14 @@ async def test_a_dead_server_that_nobody_has_collected_does_not_bar_the_start(po
     await postgres.kill()
     pid_file = postgres.data_dir / "cluster" / "postmaster.pid"
     _, _, rest = pid_file.read_text().partition("\n")
-    uncollected = subprocess.Popen(["true"])
+    uncollected = await asyncio.to_thread(subprocess.Popen, ["true"])
     try:
-        os.waitid(os.P_PID, uncollected.pid, os.WEXITED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, uncollected.pid, os.WEXITED | os.WNOWAIT)
         pid_file.write_text(f"{uncollected.pid}\n{rest}")
         async with postgres:
             assert await fetch(postgres, "SELECT 1") == 1
     finally:
-        uncollected.wait()
+        await asyncio.to_thread(uncollected.wait)
 
 
 async def test_an_interrupted_creation_is_begun_anew(postgres):
