@@ -365,7 +365,7 @@ async def claim(session: AsyncSession, messages: Sequence[Message], statement: s
         if is_contention(error):
             raise InHand("another delivery is at it") from error
         raise
-    return {(source, id_) for source, id_ in inserted}
+    return {(row.source, row.id) for row in inserted}
 
 
 async def _known(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
