@@ -1,4 +1,4 @@
-"""`make run` as a newcomer meets it: a clean clone in a folder with a space, under a foreign locale."""
+"""`make run` as a newcomer meets it: a clean clone in a folder with a space and an accent, under a foreign locale."""
 
 import json
 import os
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 300
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The committed project, nothing else of this checkout."""
-    folder = tmp_path_factory.mktemp("a newcomer's folder") / "the platform"
+    folder = tmp_path_factory.mktemp("a newcomer's dossier privé") / "the platform"
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder)], check=True)
     return folder
 
