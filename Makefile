@@ -7,8 +7,8 @@ BASE_URL ?= http://localhost:$(or $(MC_PORT),8000)
 
 # Compiled modules are kept, whatever the surroundings say: they halve the second start.
 unexport PYTHONDONTWRITEBYTECODE
-# Paths are read as UTF-8, whatever the locale: Python's own start fails on them where that names one not installed.
-export PYTHONUTF8 := 1
+# Where the locale is one that is not installed, Python does not even start in a folder with an accent.
+export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-award replay test test-quick check bench lock docs
