@@ -16,7 +16,7 @@ import httpx
 
 from embedded import people, ports
 from embedded.journey import JSON, Learner, Name, Person, Refused, connected, pay_at_the_sandbox, until
-from embedded.platform import here
+from embedded.platform import LOADED, here
 from embedded.services import BEHIND_THE_GATEWAY, INTERNALS, SECRETS
 from shared.events import registry
 
@@ -110,9 +110,15 @@ async def tell(base_url: str, folder: Path, feeds: dict[str, str]) -> JSON:
     return award
 
 
+class StillLoading(RuntimeError):
+    """The platform answers already, but not all of its sample courses are there."""
+
+
 async def cast_of(client: httpx.AsyncClient, folder: Path) -> Cast:
-    """A new learner, and the platform's staff."""
+    """A new learner, and the platform's staff. Raises FileNotFoundError where there is no platform, StillLoading."""
     known = people.known(folder)
+    if not await asyncio.to_thread((folder / LOADED).exists):
+        raise StillLoading("the catalogue is still being loaded; wait until the platform says that it is up")
     staff = {role: Person(client) for role in ("examiner", "marker", "registrar")}
     for role, person in staff.items():
         await person.sign_in(known[role].email, known[role].password)
@@ -302,7 +308,7 @@ def main(told: Tale = tell, about: str | None = __doc__) -> int:
         feeds["gateway"] = f"http://localhost:{assigned[INTERNALS]}"
     try:
         asyncio.run(_run(told, arguments.base_url, arguments.data, feeds))
-    except (Refused, TimeoutError, FileNotFoundError, httpx.HTTPError) as failure:
+    except (Refused, StillLoading, TimeoutError, FileNotFoundError, httpx.HTTPError) as failure:
         sys.stderr.write(
             f"\nThe demo stopped: {failure or repr(failure)}\n(Is the platform up? `make run` starts it.)\n"
         )

@@ -22,6 +22,8 @@ from shared.service import Process, Server, run_loop, settle, stop_on_signals
 from shared.telemetry import log_as_json
 
 CONTENT = Path(__file__).parents[1] / "content"
+LOADED = "catalogue-loaded"
+"""A file beside the data, from when the whole sample catalogue is there."""
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ async def up(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[tuple[Pla
 
 async def load_catalogue(place: Place, accounts: people.People) -> None:
     """Once: whatever staff make of the sample courses afterwards is theirs."""
-    loaded = place.folder / "catalogue-loaded"
+    loaded = place.folder / LOADED
     if await asyncio.to_thread(loaded.exists):
         return
     async with AsyncExitStack() as stack:
