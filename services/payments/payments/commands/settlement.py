@@ -51,6 +51,7 @@ from shared.events.payments import (
     PaymentRestored,
     PaymentReversed,
     PaymentSettled,
+    ReceiptIssued,
 )
 from shared.ids import new_id
 from shared.messaging import publish
@@ -250,9 +251,11 @@ async def _confirm(
     )
     # The payer pays what this checkout's page said, whatever was quoted since.
     apply_quote(lines, {UUID(line_id): price for line_id, price in attempt.quote.items()})
-    number = await session.scalar(select(func.nextval(text("'receipt_numbers'"))))
+    policy = policy_of(order.regulations_version)
+    drawn = await session.scalar(select(func.nextval(text("'receipt_numbers'"))))
+    number = receipt_number(drawn or 0, at, policy)
     order.status, order.paid_at, order.payer_email = OrderStatus.PAID, at, attempt.payer_email
-    order.receipt_number = receipt_number(number or 0, at, policy_of(order.regulations_version))
+    order.receipt_number = number
     attempt.status = "paid"
     await post(session, "sold", payment, ledger.sold(payment.amount_minor, attempt.amount_minor))
     publish(
@@ -266,6 +269,18 @@ async def _confirm(
             method=payment.method,
             lines=tuple(map(announced, lines)),
             confirmed_at=at,
+        ),
+    )
+    publish(
+        session,
+        ReceiptIssued(
+            order_id=order.order_id,
+            learner_id=order.learner_id,
+            number=number,
+            amount_minor=attempt.amount_minor,
+            currency=order.currency,
+            vat_treatment=policy.vat_treatment,
+            issued_at=at,
         ),
     )
     await letters.confirm_purchase(session, order, lines, places)
