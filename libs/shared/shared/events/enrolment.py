@@ -39,7 +39,7 @@ class LearnerAnonymised(
     Event,
     type="enrolment.learner.anonymised.v1",
     subject="learner_id",
-    heard_by=("credentials", "gateway", "payments"),
+    heard_by=("assessment", "credentials", "gateway", "payments"),
 ):
     """Name and address are erased. What was awarded stays, and tells no longer whose it is."""
 
