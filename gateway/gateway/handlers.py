@@ -1,5 +1,15 @@
-"""What the gateway does about what others announced: nothing yet; an account does not depend on the learner."""
+"""What the gateway does about what others announced."""
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway.commands.accounts import erase_account
+from shared.events.enrolment import LearnerAnonymised
 from shared.messaging import Inbox
 
 inbox = Inbox("gateway")
+
+
+@inbox.on(LearnerAnonymised)
+async def close_account(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+    """Whose name is erased signs in no more; the account id is the learner id."""
+    await erase_account(session, anonymised.learner_id)

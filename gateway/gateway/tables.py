@@ -16,7 +16,7 @@ class Base(TableBase):
 
 
 class Account(Base):
-    """Somebody who can sign in. `email_key` is unique; `email` is as its owner writes it."""
+    """Somebody who can sign in. `email_key` is unique; `email` is as its owner writes it, and empty once erased."""
 
     __tablename__ = "accounts"
     account_id: Mapped[UUID] = mapped_column(primary_key=True)

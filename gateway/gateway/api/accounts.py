@@ -32,6 +32,9 @@ class AccountView(View):
     email: str = Field(examples=["ada.lovelace@example.org"])
     roles: list[str] = Field(examples=[["learner"]])
     opened_at: Instant
+    closed_at: Instant | None = Field(
+        default=None, description="Nobody signs in with it any more; its address is erased"
+    )
 
 
 class Roles(Content):
@@ -40,7 +43,11 @@ class Roles(Content):
 
 def view(account: Account, roles: Sequence[str]) -> AccountView:
     return AccountView(
-        account_id=account.account_id, email=account.email, roles=list(roles), opened_at=account.opened_at
+        account_id=account.account_id,
+        email=account.email,
+        roles=list(roles),
+        opened_at=account.opened_at,
+        closed_at=account.closed_at,
     )
 
 

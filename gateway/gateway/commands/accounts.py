@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
 from gateway.domain import accounts as rules
-from gateway.tables import Account, AccountRole
+from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
 from shared.database import fetch, now, take_turns
-from shared.events.gateway import AccountOpened
+from shared.events.gateway import AccountClosed, AccountOpened
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -75,3 +75,26 @@ async def set_roles(session: AsyncSession, account_id: UUID, roles: Iterable[str
     )
     await session.flush()
     return sorted(wanted)
+
+
+async def erase_account(session: AsyncSession, account_id: UUID) -> None:
+    """Close an account for good: sessions end, address, password and roles go. The address may be used anew.
+
+    Repeated, it changes nothing; nor does it where there is no such account (an outside issuer may vouch for learners).
+    """
+    account = await session.get(Account, account_id, with_for_update=True)
+    if account is None:
+        return
+    instant = now(session)
+    account.email, account.password_hash = "", None
+    account.email_key = f"erased {account_id}"  # as unique as an address, and none
+    await session.execute(delete(ExternalIdentity).where(ExternalIdentity.account_id == account_id))
+    await session.execute(delete(AccountRole).where(AccountRole.account_id == account_id))
+    await session.execute(
+        update(SignIn)
+        .where(SignIn.account_id == account_id, SignIn.ended_at.is_(None))
+        .values(ended_at=instant, end_reason="account_closed")
+    )
+    if account.closed_at is None:
+        account.closed_at = instant
+        publish(session, AccountClosed(account_id=account_id, reason_code="anonymised", closed_at=instant))

@@ -86,7 +86,14 @@ async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
 
 
 async def forget_old_records(work: Work) -> None:
-    """Housekeeping every service does: idempotency keys live a day, inbox keys ninety."""
+    """Housekeeping every service does: idempotency keys live a day, inbox keys ninety. After thirty a letter that was
+    sent, or could not be, is blank: that it was written is kept, so that it is not written again."""
     async with work.database.transaction() as session:
         await session.execute(text("delete from idempotency_keys where created_at < now() - interval '24 hours'"))
         await session.execute(text("delete from inbox where handled_at < now() - interval '90 days'"))
+        await session.execute(
+            text(
+                "update letters set recipient = '', subject = '', text = '', last_error = null where recipient <> '' "
+                "and coalesce(sent_at, failed_at) < now() - interval '30 days'"
+            )
+        )

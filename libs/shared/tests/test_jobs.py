@@ -123,6 +123,31 @@ async def test_old_keys_are_forgotten_and_younger_ones_kept(payments):
     assert await payments.all("select source from inbox order by 1") == [("23 hours",), ("25 hours",), ("89 days",)]
 
 
+async def test_of_an_old_letter_only_that_it_was_written_is_kept(payments):
+    async with payments.database.messaging.begin() as connection:
+        for name, sent_at, failed_at in (
+            ("sent long ago", "now() - interval '31 days'", "null"),
+            ("failed long ago", "null", "now() - interval '31 days'"),
+            ("sent lately", "now() - interval '29 days'", "null"),
+            ("to be sent", "null", "null"),
+        ):
+            await connection.execute(
+                text(
+                    "insert into letters (letter_id, kind, about, recipient, subject, text, sent_at, failed_at) values "
+                    f"(gen_random_uuid(), 'refund', '{name}', 'ann@example.org', 's', 'Dear Ann', {sent_at}, {failed_at})"
+                )
+            )
+    for _ in range(2):
+        await forget_old_records(Work(payments.database, {}))
+    told = await payments.all("select about, kind, recipient, text from letters order by about")
+    assert told == [
+        ("failed long ago", "refund", "", ""),
+        ("sent lately", "refund", "ann@example.org", "Dear Ann"),
+        ("sent long ago", "refund", "", ""),
+        ("to be sent", "refund", "ann@example.org", "Dear Ann"),
+    ]
+
+
 async def test_more_jobs_at_once_than_connections_all_get_done(payments):
     """Each holds a connection for its turn and needs another to work with."""
 

@@ -1,6 +1,6 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from assessment.commands import enrolments
+from assessment.commands import enrolments, submissions
 from assessment.domain import regulations
 from assessment.domain.attempts import EnrolmentStatus
 from assessment.tables import CourseVersion
@@ -10,6 +10,7 @@ from shared.events.enrolment import (
     EnrolmentCancelled,
     EnrolmentReinstated,
     EnrolmentSuspended,
+    LearnerAnonymised,
 )
 from shared.messaging import Inbox, NotYet
 
@@ -50,3 +51,9 @@ async def take_work_again(session: AsyncSession, reinstated: EnrolmentReinstated
 async def void_attempts(session: AsyncSession, cancelled: EnrolmentCancelled) -> None:
     await enrolments.keep_status(session, cancelled.enrolment_id, EnrolmentStatus.CANCELLED, cancelled.sequence)
     await enrolments.void_unratified(session, cancelled.enrolment_id, cancelled.reason_code, cancelled.cancelled_at)
+
+
+@inbox.on(LearnerAnonymised)
+async def forget_author(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+    """Who wrote it is forgotten; that it was handed in, and what it earned, is not."""
+    await submissions.forget_author(session, anonymised.learner_id)

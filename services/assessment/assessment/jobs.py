@@ -14,9 +14,9 @@ async def publish_windows(work: Work) -> None:
 
 
 @jobs.every(5)
-async def announce_closings(work: Work) -> None:
+async def announce_windows(work: Work) -> None:
     async with work.database.transaction() as session:
-        await windows.announce_closings(session)
+        await windows.announce_windows(session)
 
 
 @jobs.every(3600)

@@ -43,7 +43,12 @@ async def list_windows(
     return await paginate(session, select(Window).where(wanted), paging, by=[Window.closes_at, Window.window_id])
 
 
-def windows_to_announce(at: datetime) -> Select[Any]:  # Any: a mapped row
+def windows_opened_since(at: datetime) -> Select[Any]:  # Any: a mapped row
+    unannounced = Window.opened_at.is_(None) & Window.closed_at.is_(None)
+    return select(Window).where(unannounced, Window.opens_at <= at).order_by(Window.opens_at)
+
+
+def windows_closed_since(at: datetime) -> Select[Any]:  # Any: a mapped row
     return select(Window).where(Window.closed_at.is_(None), _accepts_until <= at).order_by(Window.closes_at)
 
 

@@ -66,6 +66,8 @@ class Window(Base):
     opens_at: Mapped[datetime]
     closes_at: Mapped[datetime]
     grace_seconds: Mapped[int]
+    opened_at: Mapped[datetime | None]
+    """When its opening was announced; what counts for learners is `opens_at`."""
     closed_at: Mapped[datetime | None]
     """When its closing was announced; what counts for learners is `closes_at`."""
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from assessment.tables import Decision
-from shared.events.assessment import WindowClosed, WindowPublished
+from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
 from shared.ids import new_id
 
 BRIEF = {
@@ -51,7 +51,7 @@ async def test_making_and_closing_a_window_is_announced_and_written_down(story, 
     window_id = await story.window()
     await story.close(window_id)
     kinds = [type(event) for event in await story.announced()]
-    assert kinds == [WindowPublished, WindowClosed]
+    assert kinds == [WindowPublished, WindowOpened, WindowClosed]
     decisions = (await session.scalars(select(Decision).where(Decision.subject_id == window_id))).all()
     assert {(one.kind, one.actor) for one in decisions} == {
         ("window_made", str(story.examiner_id)),

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -6,9 +7,10 @@ from sqlalchemy import select
 
 from assessment import jobs
 from assessment.tables import Decision, Submission, Window
-from shared.events.assessment import WindowClosed, WindowPublished
+from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
 from shared.files import FileTooLarge, UploadPolicy
 from shared.jobs import Work
+from shared.messaging.tables import Outgoing
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 
 
@@ -58,10 +60,63 @@ async def test_a_closing_is_announced_once_and_after_its_grace(story, work):
         (story.closes + timedelta(days=1), 1),
     ]:
         story.clock.at = at
-        await jobs.announce_closings(work)
+        await jobs.announce_windows(work)
         assert len(await story.announced(WindowClosed)) == times
     [closed] = await story.announced(WindowClosed)
     assert (closed.window_id, closed.closed_at) == (window_id, story.closes + timedelta(seconds=60))
+
+
+async def test_an_opening_is_announced_once_and_not_before_its_time(story, work):
+    opens_at = story.clock() + timedelta(days=1)
+    window_id = await story.window(opens_at=opens_at, closes_at=story.closes)
+    for at, times in [
+        (opens_at - timedelta(microseconds=1), 0),
+        (opens_at, 1),
+        (opens_at + timedelta(hours=1), 1),
+        (story.closes + timedelta(days=1), 1),
+    ]:
+        story.clock.at = at
+        await jobs.announce_windows(work)
+        assert len(await story.announced(WindowOpened)) == times
+    [opened] = await story.announced(WindowOpened)
+    assert (opened.window_id, opened.opened_at, opened.closes_at) == (window_id, opens_at, story.closes)
+
+
+async def test_a_window_that_passed_while_nobody_looked_is_told_whole_and_in_order(story, work):
+    await story.window(closes_at=story.closes)
+    story.clock.at = story.closes + timedelta(days=3)
+    await jobs.announce_windows(work)
+    await jobs.announce_windows(work)
+    told = await story.announced(WindowOpened, WindowClosed)
+    assert [type(one) for one in told] == [WindowOpened, WindowClosed]
+
+
+async def test_a_window_closed_before_its_opening_was_told_is_told_whole(story, work):
+    window_id = await story.window()
+    await story.close(window_id)
+    await jobs.announce_windows(work)
+    told = await story.announced(WindowOpened, WindowClosed)
+    assert [type(one) for one in told] == [WindowOpened, WindowClosed]
+
+
+async def test_of_windows_that_closed_before_openings_were_told_nothing_is_said(story, work, session):
+    window_id = await story.window(closes_at=story.closes)
+    window = await session.get_one(Window, window_id)
+    window.closed_at = story.closes
+    await session.commit()
+    await jobs.announce_windows(work)
+    assert await story.announced(WindowOpened, WindowClosed) == []
+
+
+async def test_replicas_at_once_announce_a_window_once(live, story_class, clock):
+    story = story_class(live, None, live.clock)
+    await story.window()
+    live.clock.advance(days=30)
+    work = Work(live.process.database, live.service.resources)
+    await asyncio.gather(*(jobs.announce_windows(work) for _ in range(4)))
+    async with live.process.database.transaction() as session:
+        types = await session.scalars(select(Outgoing.type).where(Outgoing.type != WindowPublished.type))
+    assert sorted(types) == [WindowClosed.type, WindowOpened.type]
 
 
 # Stored files

@@ -9,7 +9,14 @@ from sqlalchemy.exc import DBAPIError
 
 from assessment.commands.marking import take_results
 from assessment.tables import Decision, Mark
-from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked
+from shared.events.assessment import (
+    AssessmentFailed,
+    AssessmentPassed,
+    CreditAwarded,
+    CreditRevoked,
+    FailRatified,
+    MarkProvisional,
+)
 from shared.ids import new_id
 from shared.testing import published
 
@@ -65,6 +72,32 @@ async def test_work_is_marked_once_and_moderated_by_an_examiner(story, session):
         ("first", 48, str(story.marker_id)),
         ("moderation", 52, str(story.examiner_id)),
     ]
+
+
+async def test_each_moderation_tells_its_outcome_and_no_mark(story):
+    enrolment, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 48)
+    assert await story.announced(MarkProvisional) == []
+    for mark in (52, 49):
+        assert (await story.mark(submission_id, mark, story.examiner, stage="moderation")).status_code == 201
+    story.refused(await story.mark(submission_id, 101, story.examiner, stage="moderation"), 422, "mark_out_of_range")
+    await story.release(window_id)
+    told = await story.announced(MarkProvisional)
+    assert [(str(one.submission_id), one.attempt_no, one.outcome) for one in told] == [
+        (submission_id, 1, "passed"),
+        (submission_id, 1, "failed"),
+    ]
+    assert {one.enrolment_id for one in told} == {enrolment.enrolment_id}
+    assert "mark" not in MarkProvisional.model_fields
+
+
+async def test_the_boards_word_on_a_fail_is_announced_once(story):
+    enrolment = await story.enrol()
+    window_id = await story.attempt(enrolment, 41)
+    story.refused(await story.board(window_id), 409, "nothing_to_ratify")
+    [ratified] = await story.announced(FailRatified)
+    assert (ratified.enrolment_id, ratified.attempt_no, ratified.mark) == (enrolment.enrolment_id, 1, 41)
+    assert await story.announced(CreditAwarded) == []
 
 
 async def test_a_mark_is_seen_by_the_learner_only_when_it_is_released(story):

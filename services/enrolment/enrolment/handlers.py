@@ -38,6 +38,11 @@ from shared.events.credentials import (
     AwardWithdrawn,
     BadgeIssued,
     BadgeRevoked,
+    TransferCompleted,
+    TransferDecided,
+    TransferRequested,
+    TransferReturned,
+    TransferWithdrawn,
 )
 from shared.events.payments import (
     DisputeClosed,
@@ -87,6 +92,11 @@ RECORDED: Final[Mapping[type[Event], str]] = {
     AwardRescinded: "rescinded_at",
     AwardRestored: "restored_at",
     AwardSuperseded: "superseded_at",
+    TransferRequested: "requested_at",
+    TransferDecided: "decided_at",
+    TransferCompleted: "completed_at",
+    TransferReturned: "returned_at",
+    TransferWithdrawn: "withdrawn_at",
 }
 """Facts that only stand in the study record."""
 

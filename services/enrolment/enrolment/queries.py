@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import Exists, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from enrolment.domain import enrolments, study
 from enrolment.domain.facts import Fact, Kind
@@ -74,8 +75,12 @@ async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[Per
 
 
 async def is_eligible(session: AsyncSession, learner_id: UUID) -> bool:
-    """Registered, and both admission criteria certified: one is not stored without the other."""
-    return bool(await session.scalar(select(exists().where(Declaration.learner_id == learner_id))))
+    """Registered, which is to have certified both admission criteria, and not anonymised since."""
+    return bool(await session.scalar(select(_eligible(learner_id))))
+
+
+def _eligible(learner_id: UUID | InstrumentedAttribute[UUID]) -> Exists:
+    return exists().where(Learner.learner_id == learner_id, Learner.anonymised_at.is_(None))
 
 
 async def facts_of(session: AsyncSession, learner_id: UUID) -> list[Fact]:
@@ -84,7 +89,14 @@ async def facts_of(session: AsyncSession, learner_id: UUID) -> list[Fact]:
             KeptFact.learner_id == learner_id
         )
     )
-    return [Fact(row.fact_id, Kind(row.type), row.subject, row.at, row.data) for row in rows]
+    return [
+        Fact(row.fact_id, Kind(row.type), row.subject, row.at, row.data)
+        for row in rows
+        if row.type in _KINDS  # what a later release keeps is not for this one, while both run
+    ]
+
+
+_KINDS = frozenset(kind.value for kind in Kind)
 
 
 async def enrolments_of(session: AsyncSession, learner_id: UUID) -> list[Enrolment]:
@@ -132,7 +144,7 @@ async def learners_waiting_for(session: AsyncSession, course_id: UUID) -> Sequen
 async def learners_to_settle(session: AsyncSession, heard_until: datetime, *, limit: int) -> Sequence[UUID]:
     """Learners with an undecided line that can be decided: what it waited for is there, or it waited long enough."""
     arrived = and_(
-        exists().where(Declaration.learner_id == OrderLine.learner_id),
+        _eligible(OrderLine.learner_id),
         exists().where(CourseVersion.course_version_id == OrderLine.course_version_id),
     )
     learners = await session.scalars(

@@ -20,6 +20,7 @@ from shared.events.assessment import (
     AttemptsExhausted,
     CreditAwarded,
     CreditRevoked,
+    FailRatified,
     SubmissionReceived,
     SubmissionVoided,
 )
@@ -238,6 +239,18 @@ class Story:
             mark=Decimal(mark),
             capped=False,
             released_at=submission.received_at + timedelta(days=20),
+        )
+
+    def ratified_fail(self, enrolment: Enrolment, submission: SubmissionReceived, mark: str) -> FailRatified:
+        return FailRatified(
+            submission_id=submission.submission_id,
+            enrolment_id=enrolment.enrolment_id,
+            learner_id=self.learner_id,
+            course_id=enrolment.course_id,
+            attempt_no=submission.attempt_no,
+            mark=Decimal(mark),
+            board_id=new_id(),
+            ratified_at=submission.received_at + timedelta(days=50),
         )
 
     def exhausted(self, enrolment: Enrolment) -> AttemptsExhausted:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from enrolment import queries
 from enrolment.commands.enrolments import withdraw_enrolment
 from enrolment.tables import Enrolment, EnrolmentState, KeptFact, OrderLine
+from shared.events.assessment import FailRatified
 from shared.events.catalogue import CourseUpdated, CourseWithdrawn
 from shared.events.enrolment import (
     AccessGranted,
@@ -179,6 +180,20 @@ async def test_revoked_credit_makes_room_for_a_new_enrolment(story):
     await story.hear(credit, story.revocation(credit))
     [again] = await story.buy(offered)
     assert again.status == "active"
+    await story.assert_record_stands()
+
+
+async def test_a_ratified_fail_leaves_a_fact_and_the_enrolment_goes_on(story):
+    await story.register()
+    [enrolment] = await story.buy(await story.offer())
+    submission = story.submission(enrolment)
+    ratified = story.ratified_fail(enrolment, submission, "41")
+    await story.hear(submission, story.result(enrolment, submission, "41"), ratified, ratified)
+    [kept] = await story.session.scalars(select(KeptFact).where(KeptFact.type == FailRatified.type))
+    assert (kept.at, kept.data) == (ratified.ratified_at, ratified.model_dump(mode="json"))
+    assert enrolment.status == "active"
+    record = await queries.read_study_record(story.session, story.learner_id)
+    assert [result.standing for one in record.enrolments for result in one.results] == ["ratified"]
     await story.assert_record_stands()
 
 

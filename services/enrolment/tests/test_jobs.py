@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete
 
+from enrolment.commands.learners import anonymise_learner
 from enrolment.domain import regulations
 from enrolment.jobs import end_unpaid_enrolments, settle_waiting_lines
 from enrolment.tables import CourseVersion, Enrolment, OrderLine
@@ -35,6 +36,18 @@ async def test_a_payer_who_never_registers_gets_the_money_back(story, work, cloc
     clock.advance(seconds=1)
     await settle_waiting_lines(work)
     await settle_waiting_lines(work)
+    [refused] = await story.announced(ActivationRefused)
+    assert (refused.order_line_id, refused.reason_code) == (paid.lines[0].order_line_id, "not_registered")
+
+
+async def test_money_that_comes_after_its_learner_was_anonymised_goes_back(story, work, clock):
+    await story.register()
+    await anonymise_learner(story.session, story.learner_id, by="registrar")
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    clock.at += regulations.in_force(clock()).activation_wait
+    await settle_waiting_lines(work)
+    assert await story.announced(EnrolmentActivated) == []
     [refused] = await story.announced(ActivationRefused)
     assert (refused.order_line_id, refused.reason_code) == (paid.lines[0].order_line_id, "not_registered")
 

@@ -4,6 +4,7 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments.commands.erasure import forget_payer
 from payments.commands.refunds import refund_line
 from payments.domain.refunds import Reason
 from payments.tables import EndedEnrolment, Learner, OfferedCourse, Order, OrderLine, Price
@@ -14,6 +15,7 @@ from shared.events.enrolment import (
     EnrolmentActivated,
     EnrolmentCancelled,
     EnrolmentFailed,
+    LearnerAnonymised,
     LearnerRegistered,
 )
 from shared.messaging import Inbox, NotYet
@@ -71,6 +73,12 @@ async def admit_learner(session: AsyncSession, registered: LearnerRegistered) ->
         .values(learner_id=registered.learner_id, registered_at=registered.registered_at)
         .on_conflict_do_nothing()
     )
+
+
+@inbox.on(LearnerAnonymised)
+async def forget_learner(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+    """Who paid is forgotten; what was paid is not."""
+    await forget_payer(session, anonymised.learner_id, anonymised.anonymised_at)
 
 
 @inbox.on(EnrolmentActivated)

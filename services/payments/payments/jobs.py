@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused, ProviderUnavailable
-from payments.commands import orders, refunds, settlement
+from payments.commands import erasure, orders, refunds, settlement
 from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact, ProviderStatus, State
 from payments.domain.policy import policy_at, policy_of
@@ -297,9 +297,13 @@ async def return_underpaid(work: Work) -> None:
 
 @jobs.every(86400)
 async def forget_bodies(work: Work) -> None:
-    """Raw callbacks hold payers' data; they and the record of rejected ones are kept only so long."""
+    """Raw callbacks hold payers' data; they and the record of rejected ones are kept only so long.
+
+    What came about somebody after they were anonymised goes at once.
+    """
     policy = policy_at(work.now())
     async with work.database.transaction() as session:
+        await erasure.erase_callbacks(session)
         await session.execute(
             update(Notification)
             .where(

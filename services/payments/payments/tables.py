@@ -50,6 +50,8 @@ class Learner(Base):
 
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
     registered_at: Mapped[datetime]
+    anonymised_at: Mapped[datetime | None]
+    """Nothing personal is kept of them; orders and the books stay."""
 
 
 class EndedEnrolment(Base):
@@ -114,7 +116,7 @@ class OrderLine(Base):
 class CheckoutAttempt(Base):
     """One session at the provider. It is on record before the provider is asked, for a time-out may have made it.
 
-    `quote` is the list price by line that the payer was shown.
+    `quote` is the list price by line that the payer was shown; `payer_email` is empty once the learner is anonymised.
     """
 
     __tablename__ = "checkout_attempts"

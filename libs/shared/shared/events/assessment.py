@@ -14,6 +14,14 @@ class WindowPublished(Event, type="assessment.window.published.v1", subject="win
     closes_at: Instant
 
 
+class WindowOpened(Event, type="assessment.window.opened.v1", subject="window_id"):
+    """Work may be handed in from now on."""
+
+    window_id: UUID
+    opened_at: Instant
+    closes_at: Instant
+
+
 class WindowClosed(Event, type="assessment.window.closed.v1", subject="window_id"):
     window_id: UUID
     closed_at: Instant
@@ -41,6 +49,17 @@ class SubmissionVoided(
     learner_id: UUID
     reason_code: str
     voided_at: Instant
+
+
+class MarkProvisional(Event, type="assessment.mark.provisional.v1", subject="submission_id"):
+    """An examiner moderated a mark, which is told when it is released; the latest holds. outcome: passed, failed."""
+
+    submission_id: UUID
+    enrolment_id: UUID
+    learner_id: UUID
+    attempt_no: int
+    outcome: str
+    moderated_at: Instant
 
 
 class AssessmentPassed(

@@ -204,7 +204,9 @@ class WebhookDisabled(Event, type="credentials.webhook.disabled.v1", subject="en
     disabled_at: Instant
 
 
-class TransferRequested(Event, type="credentials.transfer.requested.v1", subject="transfer_id"):
+class TransferRequested(
+    Event, type="credentials.transfer.requested.v1", subject="transfer_id", heard_by=("enrolment",)
+):
     """A learner asks a partner to take credit into a degree programme."""
 
     transfer_id: UUID
@@ -226,7 +228,7 @@ class LineDecided(Fact):
     reason_code: str
 
 
-class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="transfer_id"):
+class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="transfer_id", heard_by=("enrolment",)):
     """What is not refused is committed to the programme: no award can be claimed with it meanwhile."""
 
     transfer_id: UUID
@@ -238,7 +240,9 @@ class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="tr
     decided_at: Instant
 
 
-class TransferCompleted(Event, type="credentials.transfer.completed.v1", subject="transfer_id"):
+class TransferCompleted(
+    Event, type="credentials.transfer.completed.v1", subject="transfer_id", heard_by=("enrolment",)
+):
     """The degree was conferred; the credit is used up."""
 
     transfer_id: UUID
@@ -249,7 +253,7 @@ class TransferCompleted(Event, type="credentials.transfer.completed.v1", subject
     completed_at: Instant
 
 
-class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="transfer_id"):
+class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="transfer_id", heard_by=("enrolment",)):
     """The learner left the degree, or the acceptance ran out; the credit is theirs again."""
 
     transfer_id: UUID
@@ -261,7 +265,9 @@ class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="
     returned_at: Instant
 
 
-class TransferWithdrawn(Event, type="credentials.transfer.withdrawn.v1", subject="transfer_id"):
+class TransferWithdrawn(
+    Event, type="credentials.transfer.withdrawn.v1", subject="transfer_id", heard_by=("enrolment",)
+):
     """A request that ended undecided. reason_code: withdrawn, consent_withdrawn, not_decided_in_time."""
 
     transfer_id: UUID

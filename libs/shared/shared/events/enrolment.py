@@ -35,7 +35,12 @@ class LearnerContactChanged(
     changed_at: Instant
 
 
-class LearnerAnonymised(Event, type="enrolment.learner.anonymised.v1", subject="learner_id", heard_by=("credentials",)):
+class LearnerAnonymised(
+    Event,
+    type="enrolment.learner.anonymised.v1",
+    subject="learner_id",
+    heard_by=("assessment", "credentials", "gateway", "payments"),
+):
     """Name and address are erased. What was awarded stays, and tells no longer whose it is."""
 
     learner_id: UUID

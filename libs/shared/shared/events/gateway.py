@@ -12,6 +12,14 @@ class AccountOpened(Event, type="gateway.account.opened.v1", subject="account_id
     opened_at: Instant
 
 
+class AccountClosed(Event, type="gateway.account.closed.v1", subject="account_id"):
+    """Nobody signs in with it any more. reason_code: anonymised."""
+
+    account_id: UUID
+    reason_code: str
+    closed_at: Instant
+
+
 class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="client_id", heard_by=("credentials",)):
     """Another organisation's program may ask for tokens with these scopes."""
 

@@ -29,6 +29,17 @@ class OrderExpired(Event, type="payments.order.expired.v1", subject="order_id"):
     expired_at: Instant
 
 
+class CheckoutStarted(Event, type="payments.checkout.started.v1", subject="attempt_id"):
+    """The provider has opened a session in which the order can be paid; another may follow it."""
+
+    attempt_id: UUID
+    order_id: UUID
+    learner_id: UUID
+    attempt_no: int
+    provider: str
+    started_at: Instant
+
+
 class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="order_id", heard_by=("enrolment",)):
     """The money is certain enough to give access. Once per order, ever."""
 
@@ -40,6 +51,18 @@ class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="ord
     method: str
     lines: tuple[Line, ...]
     confirmed_at: Instant
+
+
+class ReceiptIssued(Event, type="payments.receipt.issued.v1", subject="order_id"):
+    """A paid order has its numbered receipt, which shows what was paid and how VAT is treated. Once per order."""
+
+    order_id: UUID
+    learner_id: UUID
+    number: str
+    amount_minor: int
+    currency: str
+    vat_treatment: str
+    issued_at: Instant
 
 
 class PaymentSettled(
@@ -152,6 +175,18 @@ class RefundRequested(Event, type="payments.refund.requested.v1", subject="refun
     currency: str
     reason_code: str
     requested_at: Instant
+
+
+class RefundSubmitted(Event, type="payments.refund.submitted.v1", subject="refund_id"):
+    """The provider has taken it in hand. One that failed and is sent again is submitted again."""
+
+    refund_id: UUID
+    order_id: UUID
+    order_line_id: UUID | None = None
+    learner_id: UUID
+    amount_minor: int
+    currency: str
+    submitted_at: Instant
 
 
 class RefundCompleted(Event, type="payments.refund.completed.v1", subject="refund_id"):

@@ -15,7 +15,7 @@ from assessment.domain.marks import Stage
 from assessment.domain.misconduct import CaseOpen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
 from shared.database import fetch, lock_number, now
-from shared.events.assessment import AssessmentFailed, AssessmentPassed
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, MarkProvisional
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -52,6 +52,18 @@ async def mark_submission(
         marked_at=now(session),
     )
     session.add(given)
+    if stage is Stage.MODERATION:
+        publish(
+            session,
+            MarkProvisional(
+                submission_id=submission_id,
+                enrolment_id=attempt.enrolment_id,
+                learner_id=attempt.learner_id,
+                attempt_no=attempt.attempt_no,
+                outcome="passed" if result.passed else "failed",
+                moderated_at=given.marked_at,
+            ),
+        )
     return given
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -196,3 +196,19 @@ async def _with_attempt(session: AsyncSession, submission: Submission) -> Submis
             statement.options(joinedload(Submission.attempt)), execution_options={"populate_existing": True}
         )
     ).one()
+
+
+async def forget_author(session: AsyncSession, learner_id: UUID) -> None:
+    """Drop what somebody handed in that never counted, and the names they gave their files.
+
+    The work that was judged stays with its marks, under the name a marker has always seen. A job removes the files
+    that no submission names any more.
+    """
+    theirs = Submission.learner_id == learner_id
+    await session.execute(delete(Submission).where(theirs, Submission.state.in_(["late", "superseded"])))
+    await session.execute(
+        update(Submission)
+        .where(theirs)
+        .values(filename=func.concat(Submission.submission_id, ".", Submission.kind))
+        .execution_options(synchronize_session=False)
+    )

@@ -10,7 +10,7 @@ from assessment.commands import decisions
 from assessment.domain import regulations, windows
 from assessment.tables import Window
 from shared.database import fetch, now
-from shared.events.assessment import WindowClosed, WindowPublished
+from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -71,23 +71,33 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
     decisions.record(session, "window_closed_early", window_id, actor, planned=window.closes_at.isoformat())
     # Half-open, and never empty: a window closed in the instant it opened was still a window.
     window.closes_at = max(at, window.opens_at + window.opens_at.resolution)
+    _announce_opening(session, window)
     _announce_if_closed(session, window)
     return window
 
 
-async def announce_closings(session: AsyncSession) -> int:
-    """Announce the windows that have closed since; how many."""
-    due = await session.scalars(queries.windows_to_announce(now(session)).with_for_update(skip_locked=True))
-    return sum(_announce_if_closed(session, window) for window in due)
+async def announce_windows(session: AsyncSession) -> None:
+    """Announce the windows that have opened since, then those that have closed: once each, however late."""
+    for window in await session.scalars(queries.windows_opened_since(now(session)).with_for_update(skip_locked=True)):
+        _announce_opening(session, window)
+    for window in await session.scalars(queries.windows_closed_since(now(session)).with_for_update(skip_locked=True)):
+        _announce_if_closed(session, window)
 
 
-def _announce_if_closed(session: AsyncSession, window: Window) -> bool:
+def _announce_opening(session: AsyncSession, window: Window) -> None:
+    if window.opened_at is None:
+        window.opened_at = now(session)
+        publish(
+            session,
+            WindowOpened(window_id=window.window_id, opened_at=window.opens_at, closes_at=window.closes_at),
+        )
+
+
+def _announce_if_closed(session: AsyncSession, window: Window) -> None:
     seen = queries.seen(window)
-    if windows.state(seen, now(session)) is not windows.WindowState.CLOSED:
-        return False
-    window.closed_at = now(session)
-    publish(session, WindowClosed(window_id=window.window_id, closed_at=windows.accepts_until(seen)))
-    return True
+    if windows.state(seen, now(session)) is windows.WindowState.CLOSED:
+        window.closed_at = now(session)
+        publish(session, WindowClosed(window_id=window.window_id, closed_at=windows.accepts_until(seen)))
 
 
 async def hold_open(session: AsyncSession, window_id: UUID) -> windows.Window:

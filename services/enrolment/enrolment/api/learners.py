@@ -152,9 +152,9 @@ async def update_own_learner(particulars: Particulars, session: Session, caller:
 
 @router.put("/v1/learners/{learner_id}/anonymisation", operation_id="anonymise_learner")
 async def anonymise_learner(learner_id: UUID, session: Session, caller: CallerOf) -> AnonymisationView:
-    """Registrars: erase a learner's names, address and date of birth. Final; what was studied and awarded stays.
+    """Registrars: erase a learner's names, address and date of birth, and close the account.
 
-    Refused with `still_enrolled` while an enrolment is open.
+    Final; what was studied and awarded stays. Refused with `still_enrolled` while an enrolment is open.
     """
     at = await commands.anonymise_learner(session, learner_id, by=caller.name)
     return AnonymisationView(learner_id=learner_id, anonymised_at=at)

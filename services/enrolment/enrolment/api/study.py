@@ -98,6 +98,23 @@ class AwardView(View):
     superseded_by: UUID | None
 
 
+class TransferView(View):
+    """Credit on its way into a degree elsewhere."""
+
+    transfer_id: UUID
+    programme_id: UUID
+    status: str = Field(
+        description="requested; withdrawn (it ended undecided); accepted or refused by the partner; completed (the "
+        "degree was conferred) or returned (the credit is yours again)",
+        examples=["accepted"],
+    )
+    reason_code: str | None = Field(description="Why it was withdrawn or returned", examples=[None])
+    credit_ids: list[UUID]
+    accepted_credit_ids: list[UUID] = Field(description="Those the partner took, in whole or in part")
+    requested_at: Instant
+    decided_at: Instant | None
+
+
 class EligibilityView(View):
     level: str = Field(examples=["pgcert"])
     titles: list[str] = Field(examples=[["PGCert in Data Science"]])
@@ -113,6 +130,7 @@ class StudyRecordView(View):
     credits_total: int = Field(description="Credits awarded and not revoked", examples=[60])
     badges: list[BadgeView]
     awards: list[AwardView]
+    transfers: list[TransferView]
     award_eligibility: list[EligibilityView]
 
 
@@ -124,7 +142,7 @@ class ComparisonView(View):
 
 @router.get("/v1/study-record", operation_id="read_own_study_record")
 async def read_own_study_record(session: Session, caller: CallerOf) -> StudyRecordView:
-    """Everything about one's own studies: courses, progress, submissions, results, credits, badges, awards.
+    """Everything about one's own studies: courses, progress, submissions, results, credits, badges, awards, transfers.
 
     Marks are provisional until the board has ratified them, and say so. 404 `not_registered` before the short form.
     """

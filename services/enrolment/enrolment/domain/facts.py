@@ -44,6 +44,11 @@ class Kind(StrEnum):
     AWARD_REVIEW_CLOSED = "credentials.award.review-closed.v1"
     AWARD_RESCINDED = "credentials.award.rescinded.v1"
     AWARD_RESTORED = "credentials.award.restored.v1"
+    TRANSFER_REQUESTED = "credentials.transfer.requested.v1"
+    TRANSFER_DECIDED = "credentials.transfer.decided.v1"
+    TRANSFER_COMPLETED = "credentials.transfer.completed.v1"
+    TRANSFER_RETURNED = "credentials.transfer.returned.v1"
+    TRANSFER_WITHDRAWN = "credentials.transfer.withdrawn.v1"
 
     WITHDRAWAL = "withdrawal"
     PAYMENT_LOST = "payment_lost"

@@ -156,6 +156,24 @@ class Award:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Credit on its way into a degree elsewhere. `status`: requested; withdrawn (it ended undecided); accepted, refused
+    (by the partner); completed (the degree was conferred), returned (the credit is the learner's again).
+    """
+
+    transfer_id: UUID
+    programme_id: UUID
+    status: str
+    reason_code: str | None
+    """Why it was withdrawn or returned."""
+    credit_ids: tuple[UUID, ...]
+    accepted_credit_ids: tuple[UUID, ...]
+    """Those the partner took, in whole or in part."""
+    requested_at: datetime
+    decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Eligibility:
     """Titles the learner may claim at one level, in alphabetical order."""
 
@@ -175,6 +193,7 @@ class StudyRecord:
     """Credits awarded and not revoked."""
     badges: tuple[Badge, ...]
     awards: tuple[Award, ...]
+    transfers: tuple[Transfer, ...]
     award_eligibility: tuple[Eligibility, ...]
 
 
@@ -206,6 +225,7 @@ def study_record(
         credits_total=sum(credit.credits for credit in held if credit.status == "awarded"),
         badges=_badges(facts),
         awards=_awards(facts),
+        transfers=_transfers(facts),
         award_eligibility=_eligibility(facts),
     )
 
@@ -314,24 +334,25 @@ def _badges(facts: Collection[Fact]) -> tuple[Badge, ...]:
     )
 
 
-def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
-    def latest(kind: Kind) -> dict[UUID, Fact]:
-        return {fact.subject: fact for fact in of_kind(facts, kind)}
+def _latest(facts: Collection[Fact], kind: Kind) -> dict[UUID, Fact]:
+    return {fact.subject: fact for fact in of_kind(facts, kind)}
 
-    claimed, conferred = latest(Kind.AWARD_CLAIMED), latest(Kind.AWARD_CONFERRED)
-    opened, closed = latest(Kind.AWARD_REVIEW_OPENED), latest(Kind.AWARD_REVIEW_CLOSED)
+
+def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
+    claimed, conferred = _latest(facts, Kind.AWARD_CLAIMED), _latest(facts, Kind.AWARD_CONFERRED)
+    opened, closed = _latest(facts, Kind.AWARD_REVIEW_OPENED), _latest(facts, Kind.AWARD_REVIEW_CLOSED)
     superseded = {
         award_id: fact
-        for award_id, fact in latest(Kind.AWARD_SUPERSEDED).items()
-        if not _after(latest(Kind.AWARD_RESTORED).get(award_id), fact)
+        for award_id, fact in _latest(facts, Kind.AWARD_SUPERSEDED).items()
+        if not _after(_latest(facts, Kind.AWARD_RESTORED).get(award_id), fact)
     }
     ends = {
-        "rescinded": latest(Kind.AWARD_RESCINDED),
+        "rescinded": _latest(facts, Kind.AWARD_RESCINDED),
         "superseded": superseded,
         "conferred": conferred,
-        "withdrawn": latest(Kind.AWARD_WITHDRAWN),
-        "refused": latest(Kind.AWARD_REFUSED),
-        "lapsed": latest(Kind.AWARD_LAPSED),
+        "withdrawn": _latest(facts, Kind.AWARD_WITHDRAWN),
+        "refused": _latest(facts, Kind.AWARD_REFUSED),
+        "lapsed": _latest(facts, Kind.AWARD_LAPSED),
     }
     return tuple(
         Award(
@@ -362,6 +383,38 @@ def _classification(conferral: Fact | None, review: Fact | None) -> str | None:
     if review is not None and review.data.get("classification"):
         return review.data["classification"]
     return None if conferral is None else conferral.data["classification"]
+
+
+def _transfers(facts: Collection[Fact]) -> tuple[Transfer, ...]:
+    requested, decided = _latest(facts, Kind.TRANSFER_REQUESTED), _latest(facts, Kind.TRANSFER_DECIDED)
+    taken = {transfer_id: _taken(decision) for transfer_id, decision in decided.items()}
+    ends = {
+        "completed": _latest(facts, Kind.TRANSFER_COMPLETED),
+        "returned": _latest(facts, Kind.TRANSFER_RETURNED),
+        "accepted": {transfer_id: decided[transfer_id] for transfer_id, some in taken.items() if some},
+        "refused": decided,
+        "withdrawn": _latest(facts, Kind.TRANSFER_WITHDRAWN),
+        "requested": requested,
+    }
+
+    def transfer(transfer_id: UUID, request: Fact) -> Transfer:
+        status, last = next((status, known[transfer_id]) for status, known in ends.items() if transfer_id in known)
+        return Transfer(
+            transfer_id=transfer_id,
+            programme_id=UUID(request.data["programme_id"]),
+            status=status,
+            reason_code=last.data.get("reason_code"),
+            credit_ids=tuple(UUID(credit_id) for credit_id in request.data["credit_ids"]),
+            accepted_credit_ids=taken.get(transfer_id, ()),
+            requested_at=request.at,
+            decided_at=decided[transfer_id].at if transfer_id in decided else None,
+        )
+
+    return tuple(transfer(transfer_id, request) for transfer_id, request in requested.items())
+
+
+def _taken(decision: Fact) -> tuple[UUID, ...]:
+    return tuple(UUID(line["credit_id"]) for line in decision.data["decisions"] if line["outcome"] != "refuse")
 
 
 def _after(fact: Fact | None, other: Fact) -> bool:

@@ -24,7 +24,9 @@ from payments.domain.orders import Quoted
 from payments.domain.policy import policy_of
 from payments.tables import CheckoutAttempt, Order, OrderLine
 from shared.database import fetch, now
+from shared.events.payments import CheckoutStarted
 from shared.ids import new_id
+from shared.messaging import publish
 
 LONGEST_OPENING: Final = timedelta(seconds=30)
 """Longer than the provider's time-out: an attempt still opening then belongs to a process that died."""
@@ -61,7 +63,7 @@ async def start_checkout(
         attempt.ask_at = attempt.ask_at if attempt.status == "unknown" else None
         await session.commit()
         raise
-    return await _opened(session, attempt.attempt_id, checkout)
+    return await _opened(session, attempt.attempt_id, checkout, provider.name)
 
 
 async def _open_attempt(
@@ -139,7 +141,7 @@ def _described(attempt: CheckoutAttempt, lines: Sequence[OrderLine], wish: Check
     )
 
 
-async def _opened(session: AsyncSession, attempt_id: UUID, checkout: Checkout) -> CheckoutAttempt:
+async def _opened(session: AsyncSession, attempt_id: UUID, checkout: Checkout, provider: str) -> CheckoutAttempt:
     attempt = await fetch(session, CheckoutAttempt, attempt_id, lock=True)
     attempt.status = "open"
     attempt.provider_session, attempt.pay_url = checkout.provider_session, checkout.url
@@ -147,4 +149,15 @@ async def _opened(session: AsyncSession, attempt_id: UUID, checkout: Checkout) -
     order = await fetch(session, Order, attempt.order_id)
     if order.status not in orders.PAYABLE:  # paid or expired while the provider thought about it
         attempt.close_at = now(session)
+    publish(
+        session,
+        CheckoutStarted(
+            attempt_id=attempt_id,
+            order_id=order.order_id,
+            learner_id=order.learner_id,
+            attempt_no=attempt.attempt_no,
+            provider=provider,
+            started_at=attempt.started_at,
+        ),
+    )
     return attempt

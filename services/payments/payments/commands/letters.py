@@ -11,11 +11,9 @@ from shared.mail import write_letter
 
 async def confirm_purchase(session: AsyncSession, order: Order, lines: Sequence[OrderLine], places: Addresses) -> None:
     """What was bought, for how much, and where the receipt is. Once per order."""
-    if order.payer_email is None:
-        return
     bought = "\n".join(f"  {line.title} ({line.code})  {money(line.due_minor, order.currency)}" for line in lines)
     total = money(sum(line.due_minor for line in lines), order.currency)
-    await write_letter(
+    await _write(
         session,
         kind="payment_confirmed",
         about=order.order_id,
@@ -31,7 +29,7 @@ async def confirm_purchase(session: AsyncSession, order: Order, lines: Sequence[
 
 
 async def tell_underpaid(session: AsyncSession, payment: Payment, attempt: CheckoutAttempt, days: int) -> None:
-    await write_letter(
+    await _write(
         session,
         kind="payment_underpaid",
         about=payment.payment_id,
@@ -47,9 +45,7 @@ async def tell_underpaid(session: AsyncSession, payment: Payment, attempt: Check
 
 
 async def tell_reversed(session: AsyncSession, payment: Payment, order: Order) -> None:
-    if order.payer_email is None:
-        return
-    await write_letter(
+    await _write(
         session,
         kind="payment_reversed",
         about=f"{payment.payment_id} {payment.revision}",
@@ -73,7 +69,7 @@ async def tell_of_refund(session: AsyncSession, refund: Refund, to: str, step: s
         "received": ("Your refund is being paid", f"The payment provider has received the refund of {amount}."),
         "finished": ("Your refund was paid", f"The refund of {amount} was paid to where you paid from."),
     }[step]
-    await write_letter(
+    await _write(
         session,
         kind=f"refund_{step}",
         about=refund.refund_id,
@@ -81,6 +77,11 @@ async def tell_of_refund(session: AsyncSession, refund: Refund, to: str, step: s
         subject=subject,
         body=f"{body}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
     )
+
+
+async def _write(session: AsyncSession, *, kind: str, about: object, to: str | None, subject: str, body: str) -> None:
+    if to:  # a payer who was anonymised has no address
+        await write_letter(session, kind=kind, about=about, to=to, subject=subject, body=body)
 
 
 def money(amount_minor: int, currency: str) -> str:

@@ -25,7 +25,8 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     at = now(session)
     policy = policy_at(at)
     await take_turns(session, "basket", learner_id)
-    if await session.get(Learner, learner_id) is None:
+    learner = await session.get(Learner, learner_id)
+    if learner is None or learner.anonymised_at is not None:
         raise orders.NotRegistered("register as a learner first: POST /v1/learners")
     in_basket = (
         await session.scalars(
@@ -99,10 +100,15 @@ async def expire_orders(session: AsyncSession, limit: int) -> int:
         )
     ).all()
     for order in due:
-        order.status = OrderStatus.EXPIRED
-        publish(session, OrderExpired(order_id=order.order_id, learner_id=order.learner_id, expired_at=at))
-        await close_checkouts(session, order.order_id)
+        await let_expire(session, order)
     return len(due)
+
+
+async def let_expire(session: AsyncSession, order: Order) -> None:
+    """It can no longer be paid. The order must be locked."""
+    order.status = OrderStatus.EXPIRED
+    publish(session, OrderExpired(order_id=order.order_id, learner_id=order.learner_id, expired_at=now(session)))
+    await close_checkouts(session, order.order_id)
 
 
 async def close_checkouts(session: AsyncSession, order_id: UUID, *, but: UUID | None = None) -> None:

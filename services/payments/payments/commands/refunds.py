@@ -28,7 +28,7 @@ from payments.domain.refunds import (
 )
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.database import Unknown, fetch, now
-from shared.events.payments import RefundCompleted, RefundFailed, RefundRequested
+from shared.events.payments import RefundCompleted, RefundFailed, RefundRequested, RefundSubmitted
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -148,7 +148,7 @@ async def apply_refund_fact(session: AsyncSession, fact: RefundFact, *, fetched:
     await fetch(session, Order, refund.order_id, lock=True)
     refund = await fetch(session, Refund, refund.refund_id, lock=True)
     if refund.provider_refund_id is None:
-        refund.provider_refund_id, refund.submitted_at = fact.provider_refund_id, now(session)
+        _note_submission(session, refund, fact)
     if refund.provider_status == fact.status:
         refund.status_at = max(fact.at, refund.status_at or fact.at)
         return "known"
@@ -159,6 +159,23 @@ async def apply_refund_fact(session: AsyncSession, fact: RefundFact, *, fetched:
     refund.provider_status, refund.status_at = fact.status, fact.at
     await _advance(session, refund, before, status_of(fact.status, before), fact)
     return "applied"
+
+
+def _note_submission(session: AsyncSession, refund: Refund, fact: RefundFact) -> None:
+    at = now(session)
+    refund.provider_refund_id, refund.submitted_at = fact.provider_refund_id, at
+    publish(
+        session,
+        RefundSubmitted(
+            refund_id=refund.refund_id,
+            order_id=refund.order_id,
+            order_line_id=refund.order_line_id,
+            learner_id=refund.learner_id,
+            amount_minor=refund.amount_minor,
+            currency=refund.currency,
+            submitted_at=at,
+        ),
+    )
 
 
 async def _find(session: AsyncSession, fact: RefundFact) -> Refund | None:

@@ -11,7 +11,7 @@ from payments import queries
 from payments.commands import letters
 from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
-from payments.commands.orders import announced, close_checkouts
+from payments.commands.orders import announced, close_checkouts, let_expire
 from payments.commands.refunds import return_money
 from payments.domain import ledger
 from payments.domain.addresses import Addresses
@@ -32,17 +32,26 @@ from payments.domain.payments import (
 )
 from payments.domain.policy import Policy, policy_of
 from payments.domain.refunds import Reason, RefundStatus
-from payments.tables import CheckoutAttempt, Confirmation, Order, OrderLine, Payment, Refund, UnmatchedPayment
+from payments.tables import (
+    CheckoutAttempt,
+    Confirmation,
+    Learner,
+    Order,
+    OrderLine,
+    Payment,
+    Refund,
+    UnmatchedPayment,
+)
 from shared.database import fetch, now
 from shared.events.payments import (
     AmountMismatch,
     DuplicateDetected,
-    OrderExpired,
     PaymentConfirmed,
     PaymentFailed,
     PaymentRestored,
     PaymentReversed,
     PaymentSettled,
+    ReceiptIssued,
 )
 from shared.ids import new_id
 from shared.messaging import publish
@@ -220,6 +229,8 @@ async def _take(
 
 async def _sellable(session: AsyncSession, order: Order, lines: list[OrderLine]) -> bool:
     """Whether a late payment can still buy something; what it cannot buy then comes back line by line."""
+    if (await session.get_one(Learner, order.learner_id)).anonymised_at is not None:
+        return False
     wanted = {line.course_id for line in lines}
     offers = await queries.offers(session, wanted, now(session))
     return bool(wanted & offers.keys() - await queries.bought_courses(session, order.learner_id))
@@ -240,9 +251,11 @@ async def _confirm(
     )
     # The payer pays what this checkout's page said, whatever was quoted since.
     apply_quote(lines, {UUID(line_id): price for line_id, price in attempt.quote.items()})
-    number = await session.scalar(select(func.nextval(text("'receipt_numbers'"))))
+    policy = policy_of(order.regulations_version)
+    drawn = await session.scalar(select(func.nextval(text("'receipt_numbers'"))))
+    number = receipt_number(drawn or 0, at, policy)
     order.status, order.paid_at, order.payer_email = OrderStatus.PAID, at, attempt.payer_email
-    order.receipt_number = receipt_number(number or 0, at, policy_of(order.regulations_version))
+    order.receipt_number = number
     attempt.status = "paid"
     await post(session, "sold", payment, ledger.sold(payment.amount_minor, attempt.amount_minor))
     publish(
@@ -256,6 +269,18 @@ async def _confirm(
             method=payment.method,
             lines=tuple(map(announced, lines)),
             confirmed_at=at,
+        ),
+    )
+    publish(
+        session,
+        ReceiptIssued(
+            order_id=order.order_id,
+            learner_id=order.learner_id,
+            number=number,
+            amount_minor=attempt.amount_minor,
+            currency=order.currency,
+            vat_treatment=policy.vat_treatment,
+            issued_at=at,
         ),
     )
     await letters.confirm_purchase(session, order, lines, places)
@@ -289,9 +314,7 @@ async def give_up_underpaid(session: AsyncSession, limit: int) -> None:
         grace = policy_of(order.regulations_version).underpaid_refund_after
         held = [p for p in await queries.payments_of(session, order.order_id) if p.use == Use.UNDERPAID]
         if all(p.funded_at is not None and p.funded_at + grace <= at for p in held):
-            order.status = OrderStatus.EXPIRED
-            publish(session, OrderExpired(order_id=order.order_id, learner_id=order.learner_id, expired_at=at))
-            await close_checkouts(session, order.order_id)
+            await let_expire(session, order)
             await return_underpaid(session, order)
 
 

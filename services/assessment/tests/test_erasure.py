@@ -1,0 +1,94 @@
+"""What is left of somebody who is anonymised: the work that was judged and its marks, under nobody's name."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+
+from assessment import jobs
+from assessment.tables import Attempt, Credit, Mark, MisconductCase, Submission
+from shared.events.enrolment import LearnerAnonymised
+from shared.files import UploadPolicy
+from shared.jobs import Work
+from shared.storage import ObjectStorage
+
+NAMED = "Ada Lovelace project.pdf"
+
+
+async def forget(story, enrolment, times=1):
+    event = LearnerAnonymised(learner_id=enrolment.learner_id, anonymised_at=story.clock())
+    await story.hear(*[event] * times)
+
+
+async def submissions(session, enrolment):
+    rows = await session.scalars(
+        select(Submission)
+        .where(Submission.enrolment_id == enrolment.enrolment_id)
+        .execution_options(populate_existing=True)
+    )
+    return {row.state: row for row in rows}
+
+
+async def test_what_never_counted_goes_and_what_was_judged_stays_without_a_name(story, session):
+    enrolment = await story.enrol()
+    window_id = await story.window(closes_at=story.closes)
+    await story.receipt(enrolment, filename=NAMED)
+    counted = await story.receipt(enrolment, filename=NAMED)
+    draft = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"), filename=NAMED)
+    story.refused(draft, 409, "window_closed")
+    await story.mark(counted["submission_id"], 64)
+    await story.release(window_id)
+    await story.board(window_id)
+    assert set(await submissions(session, enrolment)) == {"superseded", "current", "late"}
+
+    await forget(story, enrolment, times=2)
+    left = await submissions(session, enrolment)
+    assert set(left) == {"current"}
+    submission_id = counted["submission_id"]
+    assert (str(left["current"].submission_id), left["current"].filename) == (submission_id, f"{submission_id}.pdf")
+    assert left["current"].sha256 == counted["sha256"]
+    attempt = (await session.scalars(select(Attempt))).one()
+    assert (attempt.state, attempt.mark) == ("ratified", 64)
+    assert len((await session.scalars(select(Mark))).all()) == 1
+    assert len((await session.scalars(select(Credit))).all()) == 1
+    file = await story.marker.get(f"/v1/submissions/{submission_id}/file")
+    assert story.sha256(file.content) == counted["sha256"]
+
+
+async def test_the_files_of_what_is_dropped_are_removed(service, story, session):
+    work = Work(service.process.database, service.service.resources)
+    storage, age = work.resource(ObjectStorage), work.resource(UploadPolicy).orphan_age
+    enrolment = await story.enrol()
+    await story.window()
+    for _ in range(2):
+        await story.receipt(enrolment)
+    keys = {state: row.storage_key for state, row in (await submissions(session, enrolment)).items()}
+    await forget(story, enrolment)
+    story.clock.at = datetime.now(UTC) + age + timedelta(hours=1)  # the store has a clock of its own
+    await jobs.remove_orphans(work)
+    stored = {one.key async for page in storage.pages() for one in page}
+    assert keys["superseded"] not in stored
+    assert keys["current"] in stored
+
+
+async def test_a_case_stays_with_the_work_it_is_about(story, session):
+    enrolment, _, submission_id = await story.frozen()
+    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    assert (await story.examiner.post("/v1/misconduct-cases", json=wish)).status_code == 201
+    await story.cancel(enrolment)
+    await forget(story, enrolment)
+    case = (await session.scalars(select(MisconductCase))).one()
+    assert case.submission_id == UUID(submission_id)
+    assert set(await submissions(session, enrolment)) == {"voided"}
+
+
+async def test_nothing_of_others_is_touched(story, session):
+    enrolment, other = await story.enrol(), await story.enrol()
+    await story.window()
+    for _ in range(2):
+        await story.receipt(enrolment, filename=NAMED)
+    await forget(story, other)
+    assert {state: row.filename for state, row in (await submissions(session, enrolment)).items()} == {
+        "superseded": NAMED,
+        "current": NAMED,
+    }

@@ -1,0 +1,81 @@
+"""Credit on its way into a degree elsewhere, in the study record."""
+
+from itertools import permutations
+
+import pytest
+from sqlalchemy import select
+
+from enrolment.domain.facts import Fact, Kind
+from enrolment.tables import KeptFact
+from shared.events.credentials import LineDecided, TransferDecided, TransferRequested
+from shared.ids import new_id
+
+from .conftest import T0
+from .test_domain import fact, record, uid
+
+KEPT, LEFT = str(uid(30)), str(uid(31))
+
+
+def transfer(kind: Kind, hours: float, **data) -> Fact:
+    return fact(kind, hours=hours, subject=uid(80), programme_id=uid(81), **data)
+
+
+def decided(*outcomes: str) -> Fact:
+    lines = [{"credit_id": one, "outcome": outcome} for one, outcome in zip((KEPT, LEFT), outcomes, strict=True)]
+    return transfer(Kind.TRANSFER_DECIDED, 2, decisions=lines)
+
+
+REQUESTED = transfer(Kind.TRANSFER_REQUESTED, 1, credit_ids=[KEPT, LEFT])
+ACCEPTED = decided("partial", "refuse")
+COMPLETED = transfer(Kind.TRANSFER_COMPLETED, 3, credit_ids=[KEPT])
+RETURNED = transfer(Kind.TRANSFER_RETURNED, 3, credit_ids=[KEPT], reason_code="left_programme")
+WITHDRAWN = transfer(Kind.TRANSFER_WITHDRAWN, 2, reason_code="not_decided_in_time")
+
+
+@pytest.mark.parametrize(
+    ("facts", "status", "reason_code", "accepted"),
+    [
+        ([REQUESTED], "requested", None, ()),
+        ([REQUESTED, WITHDRAWN], "withdrawn", "not_decided_in_time", ()),
+        ([REQUESTED, ACCEPTED], "accepted", None, (uid(30),)),
+        ([REQUESTED, decided("refuse", "refuse")], "refused", None, ()),
+        ([REQUESTED, ACCEPTED, COMPLETED], "completed", None, (uid(30),)),
+        ([REQUESTED, ACCEPTED, RETURNED], "returned", "left_programme", (uid(30),)),
+    ],
+)
+def test_a_transfer_has_the_state_of_its_last_fact_in_any_order(facts, status, reason_code, accepted):
+    for order in permutations(facts):
+        [only] = record(order).transfers
+        assert (only.status, only.reason_code, only.accepted_credit_ids) == (status, reason_code, accepted)
+        assert only.credit_ids == (uid(30), uid(31))
+
+
+def test_of_a_transfer_whose_request_was_not_heard_of_nothing_is_shown_yet():
+    assert record([ACCEPTED]).transfers == ()
+
+
+async def test_what_became_of_a_transfer_is_read_with_the_record(service, story):
+    await story.register()
+    who = {"transfer_id": new_id(), "learner_id": story.learner_id, "client_id": "p", "programme_id": new_id()}
+    credit_id = new_id()
+    request = TransferRequested(**who, share_id=new_id(), credit_ids=(credit_id,), decide_by=T0, requested_at=T0)
+    line = LineDecided(credit_id=credit_id, outcome="accept", credits_recognised=15, reason_code="mapped")
+    decision = TransferDecided(**who, decisions=(line,), decided_at=T0)
+    await story.hear(decision, request, decision)
+    async with service.client("learner", id=story.learner_id) as client:
+        [seen] = (await client.get("/v1/study-record")).json()["transfers"]
+    assert (seen["transfer_id"], seen["status"]) == (str(who["transfer_id"]), "accepted")
+    assert seen["accepted_credit_ids"] == [str(credit_id)]
+    await story.assert_record_stands()
+
+
+async def test_a_fact_that_a_later_release_keeps_does_not_stop_this_one(story):
+    await story.register()
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    kept = (await story.session.scalars(select(KeptFact))).one()
+    row = {name: getattr(kept, name) for name in ("learner_id", "subject", "at", "data", "kept_at")}
+    story.session.add(KeptFact(fact_id=new_id(), type="later.release.said.v1", **row))
+    await story.hear(story.reversal(paid))
+    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "suspended"
+    await story.assert_record_stands()
