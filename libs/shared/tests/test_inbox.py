@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import delivery
 import pytest
-from delivery import HASTY, body_of, eventually, refund_of
+from delivery import HASTY, body_of, confirmed, eventually, refund_of
 from sqlalchemy import text
 
 from shared.database import take_turns
@@ -261,6 +261,23 @@ async def test_a_suspect_that_is_known_already_is_left_alone(enrolment):
     await settle(enrolment)
     await enrolment.receiver.suspect([done, failing], "dead-lettered")
     assert await enrolment.one("select count(*) from inbox_retry") == 0
+
+
+async def test_what_the_release_before_did_not_hear_has_its_effect_once_in_this_one(enrolment):
+    """While both run, the old one takes from the same queue what only the new one hears."""
+    event, foreign = refund_of(), body_of(confirmed(new_id()))
+    before = Receiver(Inbox("enrolment"), enrolment.database, HASTY)
+    await before.take([body_of(event), foreign])
+    assert await enrolment.parked() == ["unknown_type", "unknown_type"]
+
+    release = hearing(write_effect, enrolment)
+    assert (await release.take_up_heard(), await release.take_up_heard()) == (1, 0)
+    await settle(enrolment, release)
+    assert await enrolment.effects(event) == 1
+    assert await enrolment.all(
+        "select resolution, resolved_by from parked_messages where type = :type", type=event.type
+    ) == [("redriven", "enrolment")]
+    assert await enrolment.parked() == ["unknown_type"]  # what neither hears is a person's
 
 
 async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolment):

@@ -112,6 +112,13 @@ class Reconciler:
 
     async def run(self, *, every_seconds: float = 60.0) -> None:
         while True:
+            try:
+                if count := await self.receiver.take_up_heard():
+                    log.info("taken up what the release before did not hear", extra={"count": count})
+            except Exception as error:
+                if not is_database_down(error):
+                    raise
+                log.warning("the database is down", extra={"error": repr(error)})
             for source in self.feeds:
                 try:
                     await self.catch_up(source)

@@ -22,7 +22,7 @@ from shared import telemetry
 from shared.crashes import crash_point
 from shared.database import Database, is_contention, is_database_down
 from shared.events import Event
-from shared.messaging.message import Message, Unreadable, read
+from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
 from shared.messaging.parking import park, printable
 from shared.messaging.tables import Retry
@@ -70,7 +70,7 @@ class Inbox:
         """Parse an envelope that is for this service; raises Unreadable."""
         message = read(body)
         if message.type not in self._handlers:
-            raise Unreadable("unknown_type", f"{self.service} does not hear {message.type}")
+            raise Unreadable(UNKNOWN_TYPE, f"{self.service} does not hear {message.type}")
         return message
 
     async def receive(self, session: AsyncSession, event: Event) -> None:
@@ -250,6 +250,15 @@ class Receiver:
                     .on_conflict_do_nothing()
                 )
 
+    async def take_up_heard(self) -> int:
+        """Have another try at what was parked because the release before did not hear it (for a while both run, on
+        one queue) and this one does; how many there were."""
+        async with self.database.transaction() as session:
+            taken_up = await session.execute(
+                _TAKE_UP, {"service": self.service, "types": sorted(self.inbox.types), "reason": UNKNOWN_TYPE}
+            )
+        return len(taken_up.all())
+
     async def run_retries(self, *, every_seconds: float = 1.0) -> None:
         """Try what is due, for ever."""
         while True:
@@ -366,6 +375,20 @@ async def claim(session: AsyncSession, messages: Sequence[Message], statement: s
             raise InHand("another delivery is at it") from error
         raise
     return {(row.source, row.id) for row in inserted}
+
+
+_TAKE_UP = text("""
+    with heard as (
+        update parked_messages set resolved_at = now(), resolution = 'redriven', resolved_by = :service,
+            resolution_reason = 'this release hears it'
+        where resolved_at is null and reason = :reason and type = any(:types)
+        returning source, id, type, body, error
+    )
+    insert into inbox_retry (source, id, type, body, attempt, due_at, last_error)
+    select source, id, type, body, 1, now(), error from heard
+    on conflict do nothing
+    returning id
+""")
 
 
 async def _known(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:

@@ -4,18 +4,21 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from shared.events import Event, registry
 
+UNKNOWN_TYPE: Final = "unknown_type"
+
 
 class Unreadable(Exception):
     """The bytes are no event we know: bad JSON, a missing attribute, an unknown type, data that breaks its schema.
 
-    `reason` is a stable word for the parked message: malformed, unknown_type, invalid_data.
+    `reason` is a stable word for the parked message: malformed, unknown_type (a later release may hear it),
+    invalid_data.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -98,7 +101,7 @@ def read(body: bytes) -> Message:
         raise Unreadable("malformed", f"{type(error).__name__}: {error}") from error
     kind = registry().get(type_)
     if kind is None:
-        raise Unreadable("unknown_type", type_)
+        raise Unreadable(UNKNOWN_TYPE, type_)
     try:
         event = kind.model_validate(data)
     except ValidationError as error:
