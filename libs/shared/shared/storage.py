@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,8 @@ PART_BYTES = 5 * 1024 * 1024  # the smallest part S3 takes
 PARTS_AT_ONCE = 2
 CHUNK_BYTES = 256 * 1024
 LISTED_AT_ONCE = 500
+RETRIED_FOR = timedelta(seconds=5)
+"""Somebody waits for the answer; the store's own three minutes are for programs."""
 
 
 class StorageUnavailable(Unavailable):
@@ -112,7 +114,7 @@ def open_storage(url: str) -> ObjectStorage:
     if parts.scheme == "file":
         return ObjectStorage(partial(LocalStore, Path(unquote(parts.path)), mkdir=True))
     if parts.scheme == "s3":
-        return ObjectStorage(partial(S3Store.from_url, url))
+        return ObjectStorage(partial(S3Store.from_url, url, retry_config={"retry_timeout": RETRIED_FOR}))
     if parts.scheme == "memory":
         return ObjectStorage(MemoryStore)
     message = f"files are stored at file://, s3:// or memory://, not {parts.scheme}://"

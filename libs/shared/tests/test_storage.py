@@ -1,0 +1,128 @@
+"""Stored files, on every kind of store: a folder, memory, and S3 as a server speaks it over HTTP."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+from delivery import free_port
+
+from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, open_storage
+
+BUCKET = "submissions"
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """What a service's environment says of an S3-compatible server that is running (moto's)."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    folder = tmp_path_factory.mktemp("s3")
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.put(f"{address}/{BUCKET}").raise_for_status()
+                break
+            except httpx.TransportError:
+                assert server.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.1)
+        yield {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "platform",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def storage(request, tmp_path, monkeypatch) -> ObjectStorage:
+    match request.param:
+        case "folder":
+            return open_storage(f"file://{tmp_path}/a%20folder")
+        case "memory":
+            return open_storage("memory:///")
+        case _:
+            for name, value in request.getfixturevalue("s3").items():
+                monkeypatch.setenv(name, value)
+            return open_storage(f"s3://{BUCKET}/{uuid4()}")
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def content(storage: ObjectStorage, key: str) -> bytes:
+    return b"".join([chunk async for chunk in await storage.open(key)])
+
+
+async def keys(storage: ObjectStorage) -> set[str]:
+    return {stored.key async for page in storage.pages() for stored in page}
+
+
+async def test_what_is_put_is_read_again(storage):
+    await storage.put("one/project.pdf", pieces(b"first ", b"second"))
+    assert await content(storage, "one/project.pdf") == b"first second"
+    assert await keys(storage) == {"one/project.pdf"}
+
+
+async def test_a_file_of_several_parts_is_whole(storage):
+    chunk = os.urandom(1024 * 1024)
+    count = 2 * PART_BYTES // len(chunk) + 1
+    await storage.put("large", pieces(*[chunk] * count))
+    assert await content(storage, "large") == chunk * count
+
+
+@pytest.mark.parametrize("megabytes", [0, 12], ids=["at once", "after two parts"])
+async def test_an_upload_that_breaks_off_leaves_nothing(storage, megabytes):
+    async def breaking() -> AsyncIterator[bytes]:
+        for _ in range(megabytes):
+            yield bytes(1024 * 1024)
+        raise ConnectionResetError("the client went away")
+
+    with pytest.raises(ConnectionResetError):
+        await storage.put("broken", breaking())
+    assert await keys(storage) == set()
+    with pytest.raises(StorageUnavailable):
+        await storage.open("broken")
+
+
+async def test_what_is_deleted_is_gone_and_may_be_deleted_again(storage):
+    await storage.put("kept", pieces(b"a"))
+    await storage.put("gone", pieces(b"b"))
+    await storage.delete("gone")
+    await storage.delete("gone")
+    assert await keys(storage) == {"kept"}
+    with pytest.raises(StorageUnavailable):
+        await storage.open("gone")
+
+
+async def test_a_store_that_is_away_is_told_as_such(s3, monkeypatch):
+    for name, value in {**s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}.items():
+        monkeypatch.setenv(name, value)
+    storage = open_storage(f"s3://{BUCKET}")
+    with pytest.raises(StorageUnavailable):
+        await storage.put("any", pieces(b"a"))
+    with pytest.raises(StorageUnavailable):
+        await storage.open("any")
+
+
+def test_an_unknown_kind_of_store_is_refused():
+    with pytest.raises(ValueError, match="ftp://"):
+        open_storage("ftp://files.example/submissions")
