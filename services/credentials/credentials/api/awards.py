@@ -9,13 +9,21 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.commands import awards
-from credentials.domain.awards import Refusal
+from credentials.domain.awards import AlreadyConferred, ClaimLapsed, NotClaimed, OnHold, OwnAward, Refusal, UnderReview
 from credentials.domain.credit import Credit
-from credentials.domain.options import Option
+from credentials.domain.options import (
+    DifferentTitle,
+    NotAvailable,
+    NotEligible,
+    Option,
+    TitleAlreadyHeld,
+    WrongSelection,
+)
 from credentials.domain.prospects import place_of
+from credentials.domain.regulations import UnknownLevel
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
 from shared.web.content import Text
 
 router = Router()
@@ -114,7 +122,15 @@ async def list_award_options(session: Session, caller: CallerOf) -> AwardOptions
     )
 
 
-@router.post("/v1/award-claims", operation_id="claim_award", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/award-claims",
+    operation_id="claim_award",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(
+        OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle, TitleAlreadyHeld
+    ),
+)
 async def claim_award(claim: AwardClaim, session: Session, caller: CallerOf) -> AwardView:
     """Reserve the credit for an award; the registrar confers it."""
     award = await awards.claim_award(session, caller.own_id, claim.level, claim.title, claim.credit_ids)
@@ -150,6 +166,7 @@ async def read_award(award_id: UUID, session: Session, caller: CallerOf) -> Awar
     operation_id="confer_award",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(OwnAward, NotClaimed, ClaimLapsed, UnderReview, OnHold),
 )
 async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Confer a claimed award: certificate number, badge, and any lower award it takes up superseded."""
@@ -161,6 +178,7 @@ async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> Aw
     operation_id="withdraw_award_claim",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(NotClaimed, ClaimLapsed, AlreadyConferred),
 )
 async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Take one's claim back before it is conferred; the credit is free at once."""
@@ -173,6 +191,7 @@ async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerO
     operation_id="refuse_award_claim",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred),
 )
 async def refuse_award_claim(award_id: UUID, refusal: ClaimRefusal, session: Session, caller: CallerOf) -> AwardView:
     """Do not confer a claim; the learner is told why, and the credit is free again."""

@@ -11,16 +11,16 @@ from pydantic import Field
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS
-from credentials.adapters.paper import Paper
+from credentials.adapters.paper import NotPrintable, Paper, PressBusy
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
 from credentials.domain import documents, faces
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentErased, DocumentRevoked, EarlierName, Kind, NothingSigned
 from credentials.queries import Shelved
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import TooLarge, Unsupported
-from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, resource
+from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, refusals, resource
 
 router = Router()
 
@@ -154,7 +154,8 @@ async def list_documents(
     "/v1/documents/{number}.html",
     operation_id="read_document_page",
     response_class=Response,
-    responses={200: {"content": {"text/html": {}}, "description": "To read and print"}},
+    responses={200: {"content": {"text/html": {}}, "description": "To read and print"}}
+    | refusals(DocumentRevoked, DocumentErased, EarlierName),
 )
 async def read_document_page(
     number: Number,
@@ -174,7 +175,8 @@ async def read_document_page(
     "/v1/documents/{number}.pdf",
     operation_id="read_document_pdf",
     response_class=Response,
-    responses={200: {"content": {_PDF: {}}, "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4"}},
+    responses={200: {"content": {_PDF: {}}, "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4"}}
+    | refusals(DocumentRevoked, DocumentErased, EarlierName, NotPrintable, PressBusy),
 )
 async def read_document_pdf(
     number: Number,
@@ -198,7 +200,8 @@ async def read_document_pdf(
     "/v1/documents/{number}.clr",
     operation_id="read_learner_record",
     response_class=Response,
-    responses={200: {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
+    responses={200: {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}}
+    | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned),
 )
 async def read_learner_record(
     number: Number, request: Request, session: Session, caller: CallerOf, notary: Issuing
@@ -212,7 +215,11 @@ async def read_learner_record(
     return _private(conditional(request, orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=_CREDENTIAL))
 
 
-@router.get("/v1/documents/{number}", operation_id="read_document")
+@router.get(
+    "/v1/documents/{number}",
+    operation_id="read_document",
+    responses=refusals(DocumentRevoked, DocumentErased, EarlierName),
+)
 async def read_document(
     number: Number, session: Session, caller: CallerOf, notary: Issuing, version: Version = None
 ) -> EditionView:
@@ -225,7 +232,7 @@ async def read_document(
     "/v1/transcript",
     operation_id="read_transcript",
     response_model=TranscriptView,
-    responses={200: {"content": {"text/html": {}}, "description": "The newest edition"}},
+    responses={200: {"content": {"text/html": {}}, "description": "The newest edition"}} | refusals(Unknown),
 )
 async def read_transcript(
     session: Session,
@@ -272,6 +279,7 @@ async def read_document_check(
     openapi_extra={
         "requestBody": {"required": True, "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}}}
     },
+    responses=refusals(NoPdf, FileTooLarge),
 )
 async def check_document(request: Request, session: Session, notary: Issuing) -> DocumentCheckView:
     """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""

@@ -16,10 +16,11 @@ from credentials.domain import outlook, planner, prospects
 from credentials.domain.credit import Credit
 from credentials.domain.options import Award, options
 from credentials.domain.planner import Course, Plan
-from credentials.domain.regulations import Regulations, claimable
+from credentials.domain.prospects import UnknownCourse, UnknownTitle
+from credentials.domain.regulations import Regulations, UnknownLevel, claimable
 from credentials.queries import CourseOnFile
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Instant, Money, Router, Session, View, conditional
+from shared.web import CallerOf, Content, Instant, Money, Router, Session, View, conditional, refusals
 from shared.web.content import Text
 
 router = Router()
@@ -157,7 +158,9 @@ class Ways(View):
     items: list[Way]
 
 
-@router.get("/v1/award-options/outlook", operation_id="read_award_outlook")
+@router.get(
+    "/v1/award-options/outlook", operation_id="read_award_outlook", responses=refusals(UnknownLevel, UnknownTitle)
+)
 async def read_award_outlook(
     session: Session, caller: CallerOf, level: Level = None, title: Title = None, most: Most = 5
 ) -> OutlookView:
@@ -179,7 +182,7 @@ async def read_award_outlook(
     )
 
 
-@router.post("/v1/award-options/what-if", operation_id="suppose_award_options")
+@router.post("/v1/award-options/what-if", operation_id="suppose_award_options", responses=refusals(UnknownCourse))
 async def suppose_award_options(supposition: Supposition, session: Session, caller: CallerOf) -> SupposedOptions:
     """What one could claim if these courses were passed as well. Nothing is stored."""
     now = now_of(session)
@@ -188,7 +191,7 @@ async def suppose_award_options(supposition: Supposition, session: Session, call
     return _supposed_options([*record.facts(), *supposed], record.standing_awards(), record.versions(now), now)
 
 
-@router.get("/v1/award-options/plans", operation_id="list_award_plans")
+@router.get("/v1/award-options/plans", operation_id="list_award_plans", responses=refusals(UnknownLevel))
 async def list_award_plans(
     session: Session,
     caller: CallerOf,
@@ -206,7 +209,7 @@ async def list_award_plans(
     return _ways(record.facts(), record.standing_awards(), market, record.versions(now), wish, most, now)
 
 
-@router.post("/v1/award-forecasts", operation_id="forecast_awards")
+@router.post("/v1/award-forecasts", operation_id="forecast_awards", responses=refusals(UnknownCourse))
 async def forecast_awards(supposition: Supposition, session: Session) -> SupposedOptions:
     """For everybody: which awards these courses would open to somebody who holds nothing yet."""
     now = now_of(session)
@@ -214,7 +217,12 @@ async def forecast_awards(supposition: Supposition, session: Session) -> Suppose
     return _supposed_options(await _supposed(session, supposition, versions[0], now), [], versions, now)
 
 
-@router.get("/v1/award-forecasts/plans", operation_id="forecast_award_plans", response_model=Ways)
+@router.get(
+    "/v1/award-forecasts/plans",
+    operation_id="forecast_award_plans",
+    response_model=Ways,
+    responses=refusals(UnknownLevel),
+)
 async def forecast_award_plans(
     request: Request,
     session: Session,

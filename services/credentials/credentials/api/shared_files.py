@@ -5,12 +5,15 @@ from uuid import UUID
 import orjson
 from fastapi import Response
 
+from credentials.adapters.paper import NotPrintable, PressBusy
 from credentials.api.documents import Printing, face_of
 from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing
 from credentials.api.sharing import partner_of
 from credentials.commands import shared_files
-from shared.web import CallerOf, DatabaseOf, Router, Session
+from credentials.domain.documents import NothingSigned
+from credentials.domain.sharing import PaperShowsMore, ShareExpired, ShareWithdrawn
+from shared.web import CallerOf, DatabaseOf, Router, Session, refusals
 
 router = Router(tags=["sharing"])
 
@@ -22,7 +25,8 @@ _HEADERS = {"Cache-Control": "no-store"}
     "/v1/shared-records/{share_id}.clr",
     operation_id="fetch_shared_learner_record",
     response_class=Response,
-    responses={200: {"content": {CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
+    responses={200: {"content": {CREDENTIAL: {}}, "description": "A signed ClrCredential"}}
+    | refusals(ShareWithdrawn, ShareExpired, NothingSigned),
 )
 async def fetch_shared_learner_record(share_id: UUID, session: Session, caller: CallerOf, notary: Issuing) -> Response:
     """What the learner consented to as a Comprehensive Learner Record 2.0 with the signed badges inside; `partial`
@@ -35,7 +39,8 @@ async def fetch_shared_learner_record(share_id: UUID, session: Session, caller: 
     "/v1/shared-records/{share_id}.pdf",
     operation_id="fetch_shared_paper",
     response_class=Response,
-    responses={200: {"content": {_PDF: {}}, "description": "The transcript, tagged (PDF/UA-1) and archival, A4"}},
+    responses={200: {"content": {_PDF: {}}, "description": "The transcript, tagged (PDF/UA-1) and archival, A4"}}
+    | refusals(ShareWithdrawn, ShareExpired, PaperShowsMore, NotPrintable, PressBusy),
 )
 async def fetch_shared_paper(
     share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing, paper: Printing

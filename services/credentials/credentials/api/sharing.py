@@ -16,7 +16,25 @@ from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import HEADERS, SharedPages
 from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
-from credentials.domain.sharing import Document, LinkEnded, PinNeeded, Scope, State, WrongPin, packed, sha256_of
+from credentials.domain.sharing import (
+    AlreadyWithdrawn,
+    Document,
+    ExpiryOutOfBounds,
+    LinkEnded,
+    NoKeyYet,
+    NoSuchCode,
+    NothingShared,
+    PinNeeded,
+    Scope,
+    ShareExpired,
+    ShareWithdrawn,
+    State,
+    UnknownCredit,
+    UnknownRecipient,
+    WrongPin,
+    packed,
+    sha256_of,
+)
 from shared.access import Caller, NotPermitted
 from shared.database import fetch
 from shared.database import now as now_of
@@ -33,6 +51,7 @@ from shared.web import (
     Session,
     View,
     paginate,
+    refusals,
     resource,
 )
 from shared.web.content import Text
@@ -186,7 +205,12 @@ async def list_recipients(session: Session, caller: CallerOf, paging: Paging) ->
     return Page(items=[RecipientView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
-@router.post("/v1/shares", operation_id="grant_share", status_code=201)
+@router.post(
+    "/v1/shares",
+    operation_id="grant_share",
+    status_code=201,
+    responses=refusals(UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds),
+)
 async def grant_share(
     wish: ShareWish, session: Session, caller: CallerOf, notary: Issuing, sealer: Sealing
 ) -> GrantedShare:
@@ -234,7 +258,11 @@ async def list_share_views(share_id: UUID, session: Session, caller: CallerOf, p
 
 
 @router.post(
-    "/v1/shares/{share_id}/withdrawal", operation_id="withdraw_share", status_code=200, dependencies=[Idempotent]
+    "/v1/shares/{share_id}/withdrawal",
+    operation_id="withdraw_share",
+    status_code=200,
+    dependencies=[Idempotent],
+    responses=refusals(AlreadyWithdrawn),
 )
 async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
     """End it at once; a partner is told."""
@@ -246,7 +274,12 @@ async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> 
 # The partner's side
 
 
-@router.post("/v1/shared-records", operation_id="redeem_share_code", status_code=200)
+@router.post(
+    "/v1/shared-records",
+    operation_id="redeem_share_code",
+    status_code=200,
+    responses=refusals(NoSuchCode, ShareWithdrawn, ShareExpired),
+)
 async def redeem_share_code(handed: Code, session: Session, caller: CallerOf) -> ConsentView:
     """Turn the code a learner gave you into the consent it stands for; a repeat gives the same."""
     return _consent(session, await sharing.redeem_code(session, partner_of(caller), handed.code))
@@ -260,7 +293,12 @@ async def list_shared_records(session: Session, caller: CallerOf, paging: Paging
     return Page(items=[_consent(session, row) for row in rows], next_cursor=cursor)
 
 
-@router.post("/v1/shared-records/{share_id}/fetches", operation_id="fetch_shared_record", status_code=200)
+@router.post(
+    "/v1/shared-records/{share_id}/fetches",
+    operation_id="fetch_shared_record",
+    status_code=200,
+    responses=refusals(ShareWithdrawn, ShareExpired, NoKeyYet),
+)
 async def fetch_shared_record(
     share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing
 ) -> SharedRecordView:
@@ -287,7 +325,12 @@ async def fetch_shared_record(
 # Behind a link
 
 
-@router.get("/shared/{token}", operation_id="read_share_gate", response_model=GateView, responses={200: _HTML})
+@router.get(
+    "/shared/{token}",
+    operation_id="read_share_gate",
+    response_model=GateView,
+    responses={200: _HTML} | refusals(LinkEnded),
+)
 async def read_share_gate(
     token: Annotated[str, Path(max_length=100)],
     session: Session,
@@ -310,7 +353,7 @@ async def read_share_gate(
     "/shared/{token}",
     operation_id="open_shared_record",
     response_model=OpenedRecordView,
-    responses={200: _HTML},
+    responses={200: _HTML} | refusals(BadForm, PinNeeded, WrongPin, LinkEnded),
     openapi_extra={
         "requestBody": {
             "description": "The PIN, where the link has one",

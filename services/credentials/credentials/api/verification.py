@@ -14,13 +14,23 @@ from credentials.adapters.facts import facts_of
 from credentials.adapters.pages import HEADERS
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outcome, Question, Report, Verifier
-from credentials.adapters.verification.reading import CredentialTooLarge
+from credentials.adapters.verification.examination import TooCostly, TooManyParts
+from credentials.adapters.verification.jose import NotToken
+from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
+from credentials.adapters.verification.reading import (
+    CredentialTooLarge,
+    DamagedImage,
+    NoCredentialInImage,
+    NotCredential,
+    SeveralCredentialsInImage,
+)
+from credentials.adapters.verification.workbench import VerifierBusy
 from credentials.api.records import Issuing, Rendering
 from credentials.commands.verification import Verdict, verify_badge, verify_given
 from credentials.domain import documents
 from shared.errors import Malformed, Refusal, Unsupported
 from shared.service import Process
-from shared.web import Instant, Router, View, conditional, resource
+from shared.web import Instant, Router, View, conditional, refusals, resource
 
 router = Router()
 
@@ -124,6 +134,22 @@ class VerificationView(View):
     operation_id="verify_credential",
     status_code=200,
     openapi_extra={"requestBody": _FORMS},
+    responses=refusals(
+        NothingGiven,
+        CredentialTooLarge,
+        NotJson,
+        NotCredential,
+        NotToken,
+        NoCredentialInImage,
+        SeveralCredentialsInImage,
+        DamagedImage,
+        TooDeep,
+        TooManyValues,
+        ControlCharacters,
+        TooManyParts,
+        TooCostly,
+        VerifierBusy,
+    ),
 )
 async def verify_credential(
     request: Request, process: Running, notary: Issuing, verifier: Verifying
@@ -177,7 +203,10 @@ async def check_upload(
 
 
 @router.get(
-    "/verify/{badge_id}", operation_id="read_verification_page", response_class=Response, responses={200: _PAGE}
+    "/verify/{badge_id}",
+    operation_id="read_verification_page",
+    response_class=Response,
+    responses={200: _PAGE} | refusals(VerifierBusy),
 )
 async def read_verification_page(
     badge_id: UUID,

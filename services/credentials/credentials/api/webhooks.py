@@ -13,8 +13,28 @@ from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
 from credentials.api.sharing import partner_of
 from credentials.commands import webhooks
-from credentials.domain.webhooks import DeliveryState
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, resource
+from credentials.domain.webhooks import (
+    DeliveryState,
+    EndpointRemoved,
+    TooManyEndpoints,
+    TooManySecrets,
+    WebhookAddressRefused,
+)
+from shared.database import Unknown
+from shared.web import (
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    paginate,
+    refusals,
+    resource,
+)
 
 router = Router(tags=["webhooks"])
 
@@ -78,7 +98,12 @@ class DeliveryWithAttempts(DeliveryView):
     attempts: Sequence[AttemptView]
 
 
-@router.post("/v1/webhook-endpoints", operation_id="register_webhook_endpoint", status_code=201)
+@router.post(
+    "/v1/webhook-endpoints",
+    operation_id="register_webhook_endpoint",
+    status_code=201,
+    responses=refusals(Unknown, WebhookAddressRefused, TooManyEndpoints),
+)
 async def register_webhook_endpoint(
     new: NewEndpoint, session: Session, caller: CallerOf, courier: Sending, sealer: Sealing
 ) -> RegisteredEndpoint:
@@ -104,7 +129,12 @@ async def remove_webhook_endpoint(endpoint_id: UUID, session: Session, caller: C
     return Response(status_code=204)
 
 
-@router.post("/v1/webhook-endpoints/{endpoint_id}/secrets", operation_id="rotate_webhook_secret", status_code=201)
+@router.post(
+    "/v1/webhook-endpoints/{endpoint_id}/secrets",
+    operation_id="rotate_webhook_secret",
+    status_code=201,
+    responses=refusals(EndpointRemoved, TooManySecrets),
+)
 async def rotate_webhook_secret(
     endpoint_id: UUID, rotation: Rotation, session: Session, caller: CallerOf, sealer: Sealing
 ) -> EndpointSecret:
@@ -119,6 +149,7 @@ async def rotate_webhook_secret(
     operation_id="ping_webhook_endpoint",
     status_code=202,
     dependencies=[Idempotent],
+    responses=refusals(EndpointRemoved),
 )
 async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
     """Have a `webhook.ping` sent there."""
@@ -130,6 +161,7 @@ async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: Cal
     operation_id="enable_webhook_endpoint",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(EndpointRemoved),
 )
 async def enable_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> EndpointView:
     """Write to it again; what was held back meanwhile is sent."""
@@ -166,6 +198,7 @@ async def read_webhook_delivery(delivery_id: UUID, session: Session, caller: Cal
     operation_id="replay_webhook_delivery",
     status_code=202,
     dependencies=[Idempotent],
+    responses=refusals(EndpointRemoved),
 )
 async def replay_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
     """Have it sent again under the same id, with all its tries before it."""
