@@ -113,6 +113,8 @@ def _add(merged: Document, service: str, document: Document, operation_ids: set[
             operation["tags"] = operation.get("tags") or [service]
             operation["x-service"] = service
             _name_scopes(merged, operation)
+    if "webhooks" in document:
+        merged.setdefault("webhooks", {}).update(document["webhooks"])
 
 
 def _renamed(present: Document, service: str, document: Document) -> dict[str, str]:

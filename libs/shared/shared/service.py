@@ -70,6 +70,8 @@ class Service:
     """What routes and jobs need beyond the database, by type. Any: each is its own type."""
     registers: Mapping[type[Entry], Reader] = field(default_factory=dict[type[Entry], Reader])
     """What it lets the other services read by key."""
+    webhooks: Sequence[APIRouter] = ()
+    """What it posts to others, for its OpenAPI document."""
     wrap: Callable[["Process", FastAPI], ASGIApp] | None = None
     """Puts another ASGI application around the API (the gateway's proxy)."""
     also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
@@ -285,6 +287,8 @@ def build_api(process: Process) -> FastAPI:
     # Not include_router: every request would look for its route in a router within the router, at twice the cost.
     for router in (*service.routers, feed.router, registers_router, _health(process)):
         app.router.routes.extend(router.routes)
+    for router in service.webhooks:
+        app.webhooks.routes.extend(router.routes)
     app.add_middleware(Telemetry, service=service.name)
     app.openapi = lambda: openapi.describe(app, service.name, service.access)
     _check_access(app, service)

@@ -36,6 +36,7 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
         version=app.version,
         description=app.description,
         routes=app.routes,
+        webhooks=app.webhooks.routes,
         openapi_version="3.1.0",
     )
     document = deepcopy(made)  # in it are the routes' own dictionaries, which other applications share

@@ -38,6 +38,13 @@ _MOST_BYTES = 5 * 1024 * 1024
 _PDF = "application/pdf"
 _HTML = "text/html; charset=utf-8"
 _CREDENTIAL = "application/vc+ld+json"
+_PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "To read and print"}  # Any: OpenAPI
+_PAPER: dict[str, Any] = {  # Any: OpenAPI
+    "content": {_PDF: {}},
+    "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4",
+}
+_RECORD: dict[str, Any] = {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}  # Any: OpenAPI
+_NEWEST: dict[str, Any] = {"content": {"text/html": {}}, "description": "The newest edition"}  # Any: OpenAPI
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _VERDICTS = {
@@ -154,8 +161,7 @@ async def list_documents(
     "/v1/documents/{number}.html",
     operation_id="read_document_page",
     response_class=Response,
-    responses={200: {"content": {"text/html": {}}, "description": "To read and print"}}
-    | refusals(DocumentRevoked, DocumentErased, EarlierName),
+    responses={200: _PAGE} | refusals(DocumentRevoked, DocumentErased, EarlierName),
 )
 async def read_document_page(
     number: Number,
@@ -175,8 +181,7 @@ async def read_document_page(
     "/v1/documents/{number}.pdf",
     operation_id="read_document_pdf",
     response_class=Response,
-    responses={200: {"content": {_PDF: {}}, "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4"}}
-    | refusals(DocumentRevoked, DocumentErased, EarlierName, NotPrintable, PressBusy),
+    responses={200: _PAPER} | refusals(DocumentRevoked, DocumentErased, EarlierName, NotPrintable, PressBusy),
 )
 async def read_document_pdf(
     number: Number,
@@ -200,8 +205,7 @@ async def read_document_pdf(
     "/v1/documents/{number}.clr",
     operation_id="read_learner_record",
     response_class=Response,
-    responses={200: {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}}
-    | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned),
+    responses={200: _RECORD} | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned),
 )
 async def read_learner_record(
     number: Number, request: Request, session: Session, caller: CallerOf, notary: Issuing
@@ -232,7 +236,7 @@ async def read_document(
     "/v1/transcript",
     operation_id="read_transcript",
     response_model=TranscriptView,
-    responses={200: {"content": {"text/html": {}}, "description": "The newest edition"}} | refusals(Unknown),
+    responses={200: _NEWEST} | refusals(Unknown),
 )
 async def read_transcript(
     session: Session,

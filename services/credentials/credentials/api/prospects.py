@@ -76,8 +76,12 @@ class PlanView(View):
     studying: list[PlannedCourse] = Field(description="Courses being studied that count")
     to_buy: list[PlannedCourse]
     price: Money | None = Field(description="Of what is to be bought; null where some of it is not on sale")
-    weeks_in_turn: int = Field(description="Weeks of study, one course after another", examples=[20])
-    weeks_at_once: int = Field(description="Weeks of study, all courses at the same time", examples=[10])
+    weeks_in_turn: int | None = Field(
+        description="Weeks of study, one course after another; null like `price`", examples=[20]
+    )
+    weeks_at_once: int | None = Field(
+        description="Weeks of study, all courses at the same time; null like `price`", examples=[10]
+    )
 
 
 class NearTitle(View):
@@ -269,6 +273,7 @@ class _Market:
         )
 
     def plan(self, plan: Plan) -> PlanView:
+        all_on_sale = all(course.on_sale for course in plan.to_buy)
         return PlanView(
             title=plan.title,
             level=plan.level,
@@ -278,9 +283,9 @@ class _Market:
             credit_ids=[UUID(credit.id) for credit in plan.held],
             studying=[self.course(course) for course in plan.enrolled],
             to_buy=[self.course(course) for course in plan.to_buy],
-            price=self.money(plan.price_minor) if all(course.on_sale for course in plan.to_buy) else None,
-            weeks_in_turn=plan.weeks_in_turn,
-            weeks_at_once=plan.weeks_at_once,
+            price=self.money(plan.price_minor) if all_on_sale else None,
+            weeks_in_turn=plan.weeks_in_turn if all_on_sale else None,
+            weeks_at_once=plan.weeks_at_once if all_on_sale else None,
         )
 
 

@@ -391,7 +391,14 @@ async def open_shared_record(
         return _ended(pages, accept)
     if isinstance(opened, WrongPin | PinNeeded):
         if "text/html" in accept:
-            page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=True, problem=opened.detail)
+            left = opened.extras.get("tries_left")
+            page = pages.gate(
+                purpose=share.purpose,
+                expires_at=share.expires_at,
+                asks_pin=True,
+                problem=opened.detail,
+                tries_left=left if isinstance(left, int) else None,
+            )
             return _page(page, status=opened.status)
         return problem(opened.status, opened.code, opened.title, opened.detail, headers=HEADERS, **opened.extras)
     if "text/html" in accept:

@@ -43,6 +43,12 @@ Sealing = Annotated[Sealer, resource(Sealer)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;:\x00-\x1f]+@[^@\s<>,;:\x00-\x1f]+$", max_length=254)]
 
 
+_PAYLOAD = (
+    '{"type":"consent.withdrawn","timestamp":"2026-11-24T10:15:00Z",'
+    '"data":{"share_id":"0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"}}'
+)
+
+
 class NewEndpoint(Content):
     url: str = Field(max_length=2048, description="A public https address", examples=["https://hooks.example.edu/mc"])
     contact_email: Email = Field(
@@ -78,7 +84,7 @@ class DeliveryView(View):
     delivery_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     endpoint_id: UUID
     type: str = Field(examples=["consent.withdrawn"])
-    payload: str = Field(description="The body, exactly as it is sent")
+    payload: str = Field(description="The body, exactly as it is sent", examples=[_PAYLOAD])
     state: DeliveryState
     tries: int = Field(description="Since it was ordered or replayed", examples=[1])
     created_at: Instant
@@ -90,7 +96,7 @@ class AttemptView(View):
     attempted_at: Instant
     milliseconds: int = Field(examples=[120])
     status: int | None = Field(description="HTTP status; null where there was no answer", examples=[200])
-    response: str = Field(description="Its first 2,048 characters")
+    response: str = Field(description="Its first 2,048 characters", examples=["thanks"])
     error: str | None = Field(description="Why it did not count", examples=["answered 503"])
 
 
@@ -107,8 +113,8 @@ class DeliveryWithAttempts(DeliveryView):
 async def register_webhook_endpoint(
     new: NewEndpoint, session: Session, caller: CallerOf, courier: Sending, sealer: Sealing
 ) -> RegisteredEndpoint:
-    """Be told at this address. The reply holds a secret, so it is not kept for a repeat: it takes no Idempotency-Key,
-    and an endpoint registered twice by mistake is removed."""
+    """Be told at this address; `webhooks` in this document says what is sent. The reply holds a secret, so it is not
+    kept for a repeat: it takes no Idempotency-Key, and an endpoint registered twice by mistake is removed."""
     endpoint, secret = await webhooks.register_endpoint(
         session, partner_of(caller), new.url, new.contact_email, courier=courier, sealer=sealer
     )
