@@ -246,6 +246,7 @@ async def test_a_link_opens_by_a_form_and_a_look_at_its_gate_counts_for_nothing(
         assert (ended.status_code, ended.json()["code"]) == (410, "link_ended")
         assert (await anyone.post(path, headers=FORM)).status_code == 410
         assert (await anyone.get("/shared/nothing")).status_code == 404
+        assert "No such link" in (await anyone.get("/shared/nothing", headers={"Accept": "text/html"})).text
         assert (await anyone.post("/shared/nothing")).status_code == 404
 
 

@@ -12,6 +12,8 @@ from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS
 from credentials.adapters.paper import NotPrintable, Paper, PressBusy
+from credentials.api.records import Rendering
+from credentials.api.verification import Accept, missing_page
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
 from credentials.domain import documents, faces
@@ -28,9 +30,7 @@ Issuing = Annotated[Notary, resource(Notary)]
 Printing = Annotated[Paper, resource(Paper)]
 Number = Annotated[
     str,
-    Path(
-        pattern=r"^MC-\d{4}-[0-9A-Z]{11}$", description="As it stands on the document", examples=["MC-2026-7KQ2M4X9PAT"]
-    ),
+    Path(pattern=documents.NUMBER, description="As it stands on the document", examples=["MC-2026-7KQ2M4X9PAT"]),
 ]
 Version = Annotated[int | None, Query(ge=1, description="An earlier version, as it was; the newest without it")]
 
@@ -304,17 +304,24 @@ async def check_document(request: Request, session: Session, notary: Issuing) ->
     responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
 )
 async def read_document_check_page(
-    number: Number,
+    *,
+    number: Annotated[
+        str, Path(max_length=100, description="As it was typed from the paper", examples=["MC-2026-7KQ2M4X9PAT"])
+    ],
     request: Request,
     session: Session,
     notary: Issuing,
     paper: Printing,
+    pages: Rendering,
     version: Annotated[int | None, Query(ge=1, description="Which one is at hand")] = None,
+    accept: Accept = "application/json",
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
-    shelved = await queries.document_by_number(session, number)
+    known = documents.number_of(number)
+    shelved = None if known is None else await queries.document_by_number(session, known)
     if shelved is None or (version is not None and version > shelved.newest):
-        raise Unknown("there is no document with this number")
+        unknown = Unknown("there is no document with this number")
+        return missing_page(unknown, pages.missing("document"), accept)
     certified = await printing.certified(session, shelved.document, shelved.edition)
     verdict, meaning = _VERDICTS[shelved.status]
     page = paper.check_page(
@@ -324,7 +331,7 @@ async def read_document_check_page(
             "status": shelved.status.value,
             "heading": faces.heading(_kind(shelved)),
             "issuer": notary.issuer.name,
-            "number": number,
+            "number": shelved.document.number,
             "facts": faces.public_facts(_kind(shelved), certified),
             "version": version,
             "newest": shelved.newest,

@@ -14,6 +14,7 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.records import sign_record
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import HEADERS, SharedPages
+from credentials.api.verification import missing_page
 from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
 from credentials.domain.sharing import (
@@ -36,7 +37,7 @@ from credentials.domain.sharing import (
     sha256_of,
 )
 from shared.access import Caller, NotPermitted
-from shared.database import fetch
+from shared.database import Unknown, fetch
 from shared.database import now as now_of
 from shared.errors import Malformed
 from shared.web import (
@@ -338,7 +339,10 @@ async def read_share_gate(
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
     """What a link asks before it opens. Nothing is shown and nothing counted, so that previews do no harm."""
-    share, state = await sharing.find_link(session, token)
+    try:
+        share, state = await sharing.find_link(session, token)
+    except Unknown as unknown:
+        return missing_page(unknown, pages.missing("link"), accept)
     if state is not State.LIVE:
         return _ended(pages, accept)
     asks_pin = share.pin_hash is not None
