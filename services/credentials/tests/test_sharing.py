@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from credentials import tables
 from credentials.adapters.sealing import SealBroken, Sealer
+from credentials.api.shared_views import OpenedRecordView, SharedRecordView
 from credentials.commands import awards
 from credentials.domain import sharing
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
@@ -59,7 +60,14 @@ async def redeem(service, code: str, partner: str = P):
 
 async def fetch(service, share_id: str, partner: str = P):
     async with service.client(client_id=partner, scopes=READS) as client:
-        return await client.post(f"/v1/shared-records/{share_id}/fetches")
+        answer = await client.post(f"/v1/shared-records/{share_id}/fetches")
+        assert answer.is_error or is_documented(answer.json(), SharedRecordView)
+        return answer
+
+
+def is_documented(body: dict, view: type) -> bool:
+    """The reply is all that the OpenAPI document says of it, and no more."""
+    return view.model_validate(body).model_dump(mode="json", exclude_unset=True) == body
 
 
 @pytest.fixture
@@ -255,6 +263,7 @@ async def test_a_link_opens_as_json_too(service, session, clock, learner) -> Non
     async with service.client() as anyone:
         gate = (await anyone.get(path)).json()
         opened = (await anyone.post(path)).json()
+    assert is_documented(opened, OpenedRecordView)
     assert gate == {"purpose": "Admission", "needs_pin": False, "expires_at": "2026-12-23T12:00:00Z"}
     assert [(one["course_code"], one["mark"]) for one in opened["record"]["credits"]] == [
         ("DS01", "60"),
