@@ -34,7 +34,7 @@ class TemporarilyUnavailable(Unavailable):
 
 class FieldError(BaseModel):
     pointer: str = Field(description="Where, as a JSON pointer or parameter name", examples=["/body/email"])
-    message: str
+    message: str = Field(examples=["Field required"])
 
 
 class Problem(BaseModel):
@@ -45,9 +45,11 @@ class Problem(BaseModel):
     type: str = Field(examples=["/problems/already_graded"])
     title: str = Field(examples=["Conflict with the present state"])
     status: int = Field(examples=[409])
-    detail: str
+    detail: str = Field(description="For people", examples=["this submission is already graded"])
     code: str = Field(description="Stable name of the rule that refused", examples=["already_graded"])
-    request_id: str | None = Field(default=None, description="Name it when you ask for help")
+    request_id: str | None = Field(
+        default=None, description="Name it when you ask for help", examples=["4bf92f3577b34da6a3ce929d0e0e4736"]
+    )
     errors: list[FieldError] = Field(default_factory=list[FieldError])
 
 
