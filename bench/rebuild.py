@@ -42,6 +42,7 @@ STATEMENT = """
             select from reinstatements where reinstatements.credit_id = revocations.credit_id
             and reinstatements.reinstated_at >= revocations.revoked_at
         )
+        union select credit_id from transfer_lines where state in ('committed', 'consumed')
     ), counted as (
         select distinct on (learner_id, family) learner_id, credit_id, subject_id, subject_name from credits
         where level = 7 and credits = 15 and subject_name <> '' and credit_id not in (select credit_id from gone)

@@ -26,9 +26,9 @@ _SETTLED: Final = 30.0  # seconds between looks once every service has been hear
 _UNSETTLED: Final = 2.0
 _INTRODUCTION: Final = """One address for the whole platform. `/v1` throughout; snake_case JSON; instants in RFC 3339
 and UTC; money in integer minor units. Lists give `items` and `next_cursor`; send that as `cursor` for the next page.
-Every refusal is a problem document (RFC 9457) whose `code` never changes. Operations that create something or move
-money take an `Idempotency-Key`. Public reads have an ETag. Allowances are in `RateLimit`; after 429 wait as long as
-`Retry-After` says."""
+Every refusal is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them.
+Operations that create something or move money take an `Idempotency-Key`. Public reads have an ETag. Allowances are in
+`RateLimit`; after 429 wait as long as `Retry-After` says. What partners are told by webhook stands under `webhooks`."""
 
 
 def merge(
@@ -113,6 +113,8 @@ def _add(merged: Document, service: str, document: Document, operation_ids: set[
             operation["tags"] = operation.get("tags") or [service]
             operation["x-service"] = service
             _name_scopes(merged, operation)
+    if "webhooks" in document:
+        merged.setdefault("webhooks", {}).update(document["webhooks"])
 
 
 def _renamed(present: Document, service: str, document: Document) -> dict[str, str]:

@@ -72,6 +72,15 @@ def test_the_merged_document_is_the_union_of_the_services():
     assert shown["responses"]["200"]["content"]["application/json"]["example"] == {"name": "a"}
 
 
+def test_what_a_service_posts_to_others_is_told():
+    told = document("/v1/courses", operation_id="list_courses")
+    message = {"post": {"operationId": "tell", "responses": {"200": {"description": "Taken"}}}}
+    whole = merged(
+        document("/v1/accounts", operation_id="read_account"), {"catalogue": {**told, "webhooks": {"m": message}}}
+    )
+    assert whole["webhooks"] == {"m": message}
+
+
 def test_components_that_differ_keep_apart_and_references_follow():
     other = {"type": "object", "properties": {"price": {"type": "integer"}}}
     whole = merged(

@@ -90,7 +90,7 @@ def new_metadata() -> MetaData:
 
 
 class Unknown(NotFound):
-    """There is no such row, or it is not the caller's to see."""
+    """There is nothing by this name, or it is not the caller's to see."""
 
     code = "not_found"
 

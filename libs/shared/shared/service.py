@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeVar
 import httpx
 import uvicorn
 from fastapi import APIRouter, FastAPI, Response
-from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from starlette.types import ASGIApp
@@ -40,7 +39,7 @@ from shared.migrate import is_migrated
 from shared.registers import Entry, HttpRegisters, Reader, Registers
 from shared.registers import router as registers_router
 from shared.settings import ServiceSettings
-from shared.web import problems
+from shared.web import openapi, problems
 from shared.web.middleware import Telemetry
 
 log = logging.getLogger(__name__)
@@ -72,6 +71,8 @@ class Service:
     """What routes and jobs need beyond the database, by type. Any: each is its own type."""
     registers: Mapping[type[Entry], Reader] = field(default_factory=dict[type[Entry], Reader])
     """What it lets the other services read by key."""
+    webhooks: Sequence[APIRouter] = ()
+    """What it posts to others, for its OpenAPI document."""
     wrap: Callable[["Process", FastAPI], ASGIApp] | None = None
     """Puts another ASGI application around the API (the gateway's proxy)."""
     also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
@@ -296,8 +297,10 @@ def build_api(process: Process) -> FastAPI:
     # Not include_router: every request would look for its route in a router within the router, at twice the cost.
     for router in (*service.routers, feed.router, registers_router, _health(process)):
         app.router.routes.extend(router.routes)
+    for router in service.webhooks:
+        app.webhooks.routes.extend(router.routes)
     app.add_middleware(Telemetry, service=service.name)
-    app.openapi = lambda: _openapi(app, service)
+    app.openapi = lambda: openapi.describe(app, service.name, service.access)
     _check_access(app, service)
     return app
 
@@ -321,35 +324,6 @@ def _check_access(app: FastAPI, service: Service) -> None:
             f"rows without an operation: {declared - served}"
         )
         raise RuntimeError(message)
-
-
-def _openapi(app: FastAPI, service: Service) -> dict[str, Any]:  # Any: JSON
-    if app.openapi_schema:
-        return app.openapi_schema
-    document = get_openapi(
-        title=app.title,
-        version=app.version,
-        description=app.description,
-        routes=app.routes,
-        openapi_version="3.1.0",
-    )
-    document.setdefault("components", {}).setdefault("securitySchemes", {})["bearer"] = {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "An access token from POST /v1/sign-ins (people) or POST /oauth/token (partners)",
-    }
-    for item in document["paths"].values():
-        for operation in item.values():
-            rule = service.access.get(operation.get("operationId", ""))
-            if rule is not None and not rule.public:
-                operation["security"] = [{"bearer": sorted(rule.scopes)}]
-            operation.setdefault("tags", [service.name])
-            content = operation["responses"]["default"]["content"]
-            content["application/problem+json"] = content.pop("application/json")
-            operation["responses"].pop("422", None)  # a problem document, like every refusal
-    app.openapi_schema = document
-    return document
 
 
 def _health(process: Process) -> APIRouter:

@@ -26,6 +26,8 @@ from shared.messaging.outbox import write_announced
 from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
 from shared.service import Process, Service, operations
+from shared.web import problems
+from shared.web.openapi import refusals_of
 
 ISSUER, AUDIENCE = "http://localhost:8000", "microcredentials"
 MakeDatabase = Callable[[str], Awaitable[str]]
@@ -78,9 +80,13 @@ class Issuer:
 
 
 class ServiceUnderTest:
-    """A service on a migrated database of its own."""
+    """A service on a migrated database of its own.
 
-    def __init__(self, service: Service, clock: StandingClock) -> None:
+    With `every_refusal_told` a refusal that the OpenAPI document does not list with its operation fails the test.
+    """
+
+    def __init__(self, service: Service, clock: StandingClock, *, every_refusal_told: bool = False) -> None:
+        self.every_refusal_told = every_refusal_told
         self.issuer = Issuer()
         self.clock = clock
         service = dataclasses.replace(
@@ -144,19 +150,31 @@ class ServiceUnderTest:
             transport=httpx.ASGITransport(app=cast("Any", self.process.app)),  # Any: two spellings of one protocol
             base_url="http://service",
             headers=headers,
-            event_hooks={"request": [add_key]},
+            event_hooks={"request": [add_key], "response": [self._check_told] if self.every_refusal_told else []},
         )
+
+    async def _check_told(self, response: httpx.Response) -> None:
+        if response.headers.get("content-type") != problems.MEDIA_TYPE:
+            return
+        await response.aread()
+        code, method, path = response.json()["code"], response.request.method, response.request.url.path
+        told = {
+            one: refusals_of(item[method.lower()])
+            for one, item in self.process.api.openapi()["paths"].items()
+            if method.lower() in item and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)
+        }
+        assert not told or code in frozenset[str]().union(*told.values()), f"{method} {list(told)} never told of {code}"
 
 
 @asynccontextmanager
 async def under_test(
-    build: Callable[[str], Service], make_database: MakeDatabase, name: str
+    build: Callable[[str], Service], make_database: MakeDatabase, name: str, *, every_refusal_told: bool = False
 ) -> AsyncGenerator[ServiceUnderTest]:
     """Build the service on a fresh database called `name`, migrated as in production."""
     url = await make_database(name)
     service = build(url)
     await migrate(url, service.versions)
-    tested = ServiceUnderTest(service, StandingClock())
+    tested = ServiceUnderTest(service, StandingClock(), every_refusal_told=every_refusal_told)
     try:
         yield tested
     finally:
@@ -164,7 +182,9 @@ async def under_test(
         await tested.process.database.dispose()
 
 
-def service_fixtures(build: Callable[[str], Service]) -> dict[str, Any]:  # Any: fixture functions
+def service_fixtures(
+    build: Callable[[str], Service], *, every_refusal_told: bool = False
+) -> dict[str, Any]:  # Any: fixture functions
     """The fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
 
     `service` (its database is kept for all the tests), `session` (in a transaction that is rolled back
@@ -174,7 +194,8 @@ def service_fixtures(build: Callable[[str], Service]) -> dict[str, Any]:  # Any:
 
     @pytest.fixture(scope="session")
     async def service(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
-        async with under_test(build, make_database, f"test_{new_id().hex[-12:]}") as tested:
+        name = f"test_{new_id().hex[-12:]}"
+        async with under_test(build, make_database, name, every_refusal_told=every_refusal_told) as tested:
             yield tested
 
     @pytest.fixture
@@ -189,7 +210,8 @@ def service_fixtures(build: Callable[[str], Service]) -> dict[str, Any]:  # Any:
 
     @pytest.fixture
     async def live(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
-        async with under_test(build, make_database, f"live_{new_id().hex[-12:]}") as tested:
+        name = f"live_{new_id().hex[-12:]}"
+        async with under_test(build, make_database, name, every_refusal_told=every_refusal_told) as tested:
             yield tested
 
     return {"service": service, "session": session, "clock": clock, "live": live}

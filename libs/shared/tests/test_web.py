@@ -14,11 +14,13 @@ from sqlalchemy import text
 
 from shared.access import TokenVerifier, anyone
 from shared.database import HotRead, fetch, lock_number
+from shared.errors import Invalid
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER, Issuer
-from shared.web import DatabaseOf, Router, Session
+from shared.testing import AUDIENCE, ISSUER, Issuer, ServiceUnderTest, StandingClock
+from shared.web import DatabaseOf, Instant, Router, Session, View, refusals
+from shared.web.openapi import refusals_of
 
 router = Router()
 
@@ -69,9 +71,34 @@ async def wait_for_lock(session: Session) -> None:
     await session.execute(text("lock table refunds in access exclusive mode"))
 
 
+class OddAmount(Invalid):
+    """Only an even amount can be halved.
+
+    The rest is for whoever reads the code.
+    """
+
+
+class HalfView(View):
+    half: int
+    halved_at: Instant
+
+
+@router.get("/v1/halves/{amount}", operation_id="halve_amount", responses=refusals(OddAmount))
+async def halve_amount(amount: int) -> HalfView:
+    raise OddAmount(f"{amount} is odd")
+
+
 OPEN = {
     name: anyone()
-    for name in ("swallow_error", "forgive_error", "refuse_late", "hold_connection", "read_hot", "wait_for_lock")
+    for name in (
+        "swallow_error",
+        "forgive_error",
+        "refuse_late",
+        "hold_connection",
+        "read_hot",
+        "wait_for_lock",
+        "halve_amount",
+    )
 }
 
 
@@ -334,3 +361,41 @@ async def test_the_log_names_the_route_and_never_the_path(api, caplog):
     (line,) = [record for record in caplog.records if record.name == "access"]
     assert (line.route, line.status) == ("/v1/refunds/{refund_id}", 404)
     assert not any(str(refund_id) in str(vars(record)) for record in caplog.records if record.name == "access")
+
+
+def test_an_operation_names_its_refusals(api):
+    document = api.api.openapi()
+    halve, refund = document["paths"]["/v1/halves/{amount}"]["get"], document["paths"]["/v1/refunds"]["post"]
+    assert refusals_of(halve) == {"odd_amount", "invalid_request", "not_found"}
+    assert halve["responses"]["422"]["description"] == "Invalid content: `odd_amount`, `invalid_request`"
+    example = {"$ref": "#/components/examples/odd_amount"}
+    assert halve["responses"]["422"]["content"]["application/problem+json"]["examples"]["odd_amount"] == example
+    told = document["components"]["examples"]["odd_amount"]
+    assert told["summary"] == told["value"]["detail"] == "Only an even amount can be halved."
+    assert refusals_of(refund) >= {
+        "invalid_token",
+        "not_permitted",
+        "idempotency_key_missing",
+        "idempotency_key_reused",
+    }
+
+
+def test_a_key_is_required_and_an_instant_is_one(api):
+    document = api.api.openapi()
+    (key,) = document["paths"]["/v1/refunds"]["post"]["parameters"]
+    assert (key["name"], key["required"], key["schema"]["type"]) == ("Idempotency-Key", True, "string")
+    assert document["components"]["schemas"]["HalfView"]["properties"]["halved_at"]["format"] == "date-time"
+
+
+def test_two_applications_of_the_same_routes_have_the_same_document(api):
+    assert Process(api.service).api.openapi() == api.api.openapi()
+
+
+async def test_a_refusal_that_was_never_told_fails_the_test(api):
+    tested = ServiceUnderTest(api.service, StandingClock(), every_refusal_told=True)
+    async with tested.client() as caller:
+        assert (await caller.get("/v1/halves/3")).json()["code"] == "odd_amount"
+        with pytest.raises(AssertionError, match="never told of not_found"):
+            await caller.post("/v1/refusals")
+    await tested.process.http.aclose()
+    await tested.process.database.dispose()

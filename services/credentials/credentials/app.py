@@ -36,6 +36,7 @@ def build(settings: Settings) -> Service:
         settings=settings,
         versions=Path(__file__).parents[1] / "migrations" / "versions",
         routers=api.routers,
+        webhooks=[api.messages_router],
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,

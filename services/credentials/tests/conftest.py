@@ -19,4 +19,4 @@ def settings(url: str) -> Settings:
     )
 
 
-globals().update(service_fixtures(lambda url: build(settings(url))))
+globals().update(service_fixtures(lambda url: build(settings(url)), every_refusal_told=True))

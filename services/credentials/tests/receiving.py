@@ -9,6 +9,16 @@ from ssl import SSLContext
 
 from standardwebhooks import Webhook
 
+from credentials.api.messages import router
+
+DOCUMENTED = {route.path: route.body_field.field_info.annotation for route in router.routes}
+
+
+def as_documented(message: dict) -> dict:
+    """The message, which is all that the OpenAPI document says of its type, and no more."""
+    assert DOCUMENTED[message["type"]].model_validate(message).model_dump(mode="json") == message
+    return message
+
 
 @dataclass
 class Partner:
@@ -25,7 +35,7 @@ class Partner:
 
     def messages(self, secret: str) -> list[dict]:
         """Every message, verified; one with a wrong signature or an old timestamp raises."""
-        return [Webhook(secret).verify(body, headers) for headers, body in self.got]
+        return [as_documented(Webhook(secret).verify(body, headers)) for headers, body in self.got]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -40,7 +50,7 @@ class Partner:
         writer.close()
 
     def types(self) -> list[str]:
-        return [json.loads(body)["type"] for _, body in self.got]
+        return [as_documented(json.loads(body))["type"] for _, body in self.got]
 
 
 @asynccontextmanager

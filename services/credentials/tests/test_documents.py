@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select
@@ -284,11 +285,28 @@ async def test_what_is_no_document_is_refused(service, session, clock, body: byt
     assert answer.json()["code"] == code
 
 
-@pytest.mark.parametrize("number", ["MC-2026-1", "nonsense", "MC-2026-00000000000x"])
+@pytest.mark.parametrize("number", ["MC-2026-1", "nonsense", "MC-2026-00000000000x", "MC-2026-00000000000\0"])
 async def test_a_number_that_can_be_none_is_refused(service, session, clock, number: str) -> None:
     async with service.client() as anyone:
-        assert (await anyone.get(f"/documents/{number}")).status_code == 422
-        assert (await anyone.get(f"/v1/document-checks/{number}")).status_code == 422
+        page = await anyone.get(f"/documents/{quote(number)}", headers={"Accept": "text/html,*/*;q=0.8"})
+        answer = await anyone.get(f"/documents/{quote(number)}")
+        assert (await anyone.get(f"/v1/document-checks/{quote(number)}")).status_code == 422
+    assert (page.status_code, page.headers["content-type"], "No such document" in page.text) == (
+        404,
+        "text/html; charset=utf-8",
+        True,
+    )
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_a_number_is_found_however_it_is_typed(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    async with service.client("learner", id=learner) as client, service.client() as anyone:
+        (certificate,) = (await documents_of(client))["certificate"]
+        typed = certificate["number"].lower().replace("0", "o").replace("1", "l").replace("-", " - ")
+        page = await anyone.get(f"/documents/{quote(typed)}")
+    assert (page.status_code, certificate["number"] in page.text) == (200, True)
 
 
 async def test_a_name_no_font_has_is_refused_on_paper_and_shown_on_the_screen(service, session, clock) -> None:

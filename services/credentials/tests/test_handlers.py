@@ -1,6 +1,10 @@
 """Facts arrive in any order, any number of times; what follows from them is the same."""
 
 import itertools
+import json
+import random
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
@@ -20,6 +24,7 @@ from shared.messaging import NotYet
 from shared.testing import published
 
 from .telling import (
+    BEFORE,
     DS,
     LAW,
     activated,
@@ -34,9 +39,15 @@ from .telling import (
     passed,
     registered,
     renamed,
+    reversed_payment,
     revoked,
+    settled,
     voided,
 )
+from .test_holds import case_of
+from .test_reviews import reinstated
+
+DAY = timedelta(days=1)
 
 
 async def of_kind(session, kind: type) -> list:
@@ -84,6 +95,80 @@ async def test_any_order_ends_in_the_same_state(service, session, clock) -> None
             )
         )
     assert states == {(True, 0, "{}")}
+
+
+def life_of(learner: UUID, prefix: str) -> list:
+    """All kinds of facts about one learner: passes, repeats, amendments, revocations, holds, pinned regulations."""
+    subjects = [(f"{prefix}DS{n}", DS) for n in range(1, 6)] + [(f"{prefix}MG{n}", "Management") for n in range(1, 4)]
+    codes = [code for code, _ in subjects]
+    opened, decided = case_of(learner)
+    money_gone = reversed_payment(learner)
+    back = settled(learner, money_gone.order_id, money_gone.reversed_at + timedelta(hours=1))
+    again = credit(learner, codes[0], DS, 90, credit_id=new_id(), submission_id=new_id(), ratified_at=BEFORE + DAY)
+    return [
+        registered(learner),
+        activated(learner, "mc-regs-2026.1", codes[0]),
+        *(course(code, subject) for code, subject in subjects),
+        *(credit(learner, code, subject, 50 + 3 * n) for n, (code, subject) in enumerate(subjects)),
+        again,
+        passed(learner, codes[1]),
+        *(passed(learner, f"{prefix}{name}") for name in ("AMENDED", "VOIDED", "PENDING")),
+        failed(learner, f"{prefix}AMENDED"),
+        voided(learner, f"{prefix}VOIDED"),
+        revoked(learner, codes[2]),
+        revoked(learner, codes[3]),
+        reinstated(learner, codes[3]),
+        money_gone,
+        back,
+        opened,
+        decided,
+    ]
+
+
+async def standing_of(service, session, learner: UUID, prefix: str) -> dict:
+    """What the learner has come to hold, without the ids."""
+    async with service.client("learner", id=learner) as own:
+        credits_, options, badges, transcript = [
+            (await own.get(f"/v1/{path}")).json() for path in ("credits", "award-options", "badges", "transcript")
+        ]
+    told = await session.get(tables.Eligibility, learner)
+    titles = {
+        level["level"]: [(one["title"], one["regulations"], one["mean"], len(one["left"])) for one in level["options"]]
+        for level in options["levels"]
+    }
+    listed = [(one["course_code"], one["status"], one["mark"]) for one in credits_["items"]]
+    entries = [(one["course_code"], one["mark"]) for one in transcript["document"]["credits"]]
+    valid = [one["name"] for one in badges["items"] if one["status"] == "valid"]
+    state = {
+        "credits": sorted(listed, key=str),
+        "options": titles,
+        "on_hold": options["on_hold"],
+        "told": told.titles,
+        "badges": sorted(valid),
+        "transcript": sorted(entries),
+    }
+    return json.loads(json.dumps(state).replace(prefix, ""))
+
+
+async def test_a_whole_life_in_any_order_and_told_twice_ends_in_the_same_state(service, session, clock) -> None:
+    chance = random.Random(20261128)  # noqa: S311 - the same shuffles each time
+    states = []
+    for n in range(6):
+        learner, prefix = new_id(), f"L{n:02}"
+        facts = life_of(learner, prefix)
+        if n:
+            facts += chance.sample(facts, 8)
+            chance.shuffle(facts)
+        await hear(session, *facts)
+        await let_time_work(service)
+        states.append(await standing_of(service, session, learner, prefix))
+    first, *others = states
+    assert (len(first["credits"]), len(first["badges"]), first["on_hold"]) == (10, 8, False)
+    assert {title for title, *_ in first["options"]["pgcert"]} >= {
+        "PGCert in Data Science",
+        "PGCert in Data Science and Management",
+    }
+    assert [other for other in others if other != first] == []
 
 
 async def test_a_badge_waits_for_the_course_it_recognises(service, session, clock) -> None:

@@ -76,6 +76,8 @@ async def drawn(state: str) -> str:
         return PAGES.upload()
     if state == "refused":
         return PAGES.upload("This is not JSON in UTF-8.")
+    if state == "missing":
+        return PAGES.missing("document")
     report = await verify(*_GIVEN[state]())
     if state == "arabic":
         report = replace(report, document=changed(dict(report.document), _in_arabic))
@@ -119,7 +121,7 @@ _GIVEN = {
     "arabic": lambda: (sign(rich(**listed())),),
     "long": lambda: (sign(rich(**listed())),),
 }
-STATES = [*_GIVEN, "upload", "refused"]
+STATES = [*_GIVEN, "upload", "refused", "missing"]
 
 
 async def shown(browser: Browser, state: str, viewport: dict, **options: object) -> Page:

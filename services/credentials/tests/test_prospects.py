@@ -38,6 +38,18 @@ async def test_the_outlook_says_what_is_missing_and_what_comes_next(service, ses
     assert [bought["code"] for bought in near["plan"]["to_buy"]] == ["DS04"]
 
 
+async def test_what_nobody_sells_has_neither_price_nor_weeks(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=2)
+    await sell(session, DS=3)
+    async with service.client("learner", id=learner) as client:
+        asked = {"level": "pgcert", "title": f"PGCert in {DS}"}
+        (level,) = (await client.get(OUTLOOK, params=asked)).json()["levels"]
+    plan = level["nearest"][0]["plan"]
+    assert [one["code"] for one in plan["to_buy"]] == ["DS03", None]
+    assert (plan["price"], plan["weeks_in_turn"], plan["weeks_at_once"]) == (None, None, None)
+
+
 async def test_the_outlook_gives_the_reason_of_each_credit_that_does_not_count(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)

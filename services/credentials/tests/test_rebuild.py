@@ -7,10 +7,28 @@ from sqlalchemy import delete, select, text, update
 from credentials import tables
 from credentials.__main__ import _rebuild
 from credentials.commands import awards, rebuild
+from credentials.commands.standing import derive
+from credentials.domain.credit import Source
 from shared.ids import new_id
 
-from .telling import DS, LAW, activated, course, credit, hear, hold_credit, let_time_work, named, renamed, revoked
+from .telling import (
+    BEFORE,
+    DS,
+    LAW,
+    activated,
+    course,
+    credit,
+    hear,
+    hold_credit,
+    let_time_work,
+    named,
+    registered,
+    renamed,
+    revoked,
+)
 from .test_reviews import reinstated
+from .test_sharing import P, know
+from .test_transfers import act, decision, programme, request
 
 
 async def found(service) -> list[tuple]:
@@ -19,9 +37,9 @@ async def found(service) -> list[tuple]:
 
 
 async def tell_all(session) -> list:
-    """Learners of every kind: plain, pinned, repeated, revoked, reinstated, renamed, with awards of two levels."""
-    learners = [new_id() for _ in range(6)]
-    plain, pinned, repeated, lost, awarded, mixed = learners
+    """Learners of every kind: plain, pinned, repeated, revoked, renamed, with awards, with credit from elsewhere."""
+    learners = [new_id() for _ in range(7)]
+    plain, pinned, repeated, lost, awarded, mixed, recognised = learners
     await hold_credit(session, plain, DS=4)
     await hear(session, activated(pinned, "mc-regs-2026.1"))
     await hold_credit(session, pinned, DS=5, MG=3)
@@ -37,7 +55,32 @@ async def tell_all(session) -> list:
     await hear(session, renamed(LAW, "Law & Society"))
     # A renaming is a fact about no learner: the next fact about each brings it to them.
     await hear(session, course("LAW03", LAW), credit(mixed, "LAW03", LAW))
+    await hold_credit(session, recognised, DS=1)
+    for n in range(3):  # one more than the ceiling lets count
+        await recognise(session, recognised, n)
     return learners
+
+
+async def recognise(session, learner, number: int) -> None:
+    """Credit from elsewhere, as a registrar's decision leaves it."""
+    session.add(
+        tables.Credit(
+            credit_id=new_id(),
+            learner_id=learner,
+            course_code=f"RPL-{number}",
+            course_title="Elsewhere",
+            family=f"rpl:{learner}:{number}",
+            subject_id=named("subject", DS),
+            subject_name=DS,
+            credits=15,
+            level=7,
+            source=Source.EXTERNAL,
+            board_id=new_id(),
+            regulations_version="mc-regs-2026.2",
+            ratified_at=BEFORE,
+        )
+    )
+    await derive(session, learner)
 
 
 async def test_what_is_kept_is_what_the_facts_give(live) -> None:
@@ -80,6 +123,32 @@ async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys)
 
 def wish(*, dry_run: bool = False, apply: bool = False, signed_off_by: str | None = None) -> argparse.Namespace:
     return argparse.Namespace(dry_run=dry_run, apply=apply, signed_off_by=signed_off_by)
+
+
+async def test_credit_that_a_degree_elsewhere_holds_counts_no_more(live) -> None:
+    """Committed, consumed, and returned; of a module passed twice, the pass that is free counts."""
+    async with live.process.database.transaction() as session:
+        await know(session, P)
+        await hear(session, programme())
+        learners = [new_id() for _ in range(4)]
+        _, consumed, returned, repeated = learners
+        for learner in learners:
+            await hear(session, registered(learner))
+            await hold_credit(session, learner, DS=4)
+        again = credit(repeated, "DS01", DS, 50, credit_id=new_id(), submission_id=new_id())
+        await hear(session, again)
+    for learner in learners:
+        asked = (await request(live, learner, "DS01")).json()["transfer_id"]
+        await act(live, asked, "decision", decision(learner, DS01="accept"))
+        if learner == consumed:
+            await act(live, asked, "completion")
+        if learner == returned:
+            await act(live, asked, "return", {"reason_code": "left_programme"})
+    async with live.process.database.transaction() as session:
+        told = [(await session.get(tables.Eligibility, learner)).titles["pgcert"] for learner in learners]
+    assert [bool(titles) for titles in told] == [False, False, True, True]
+    await let_time_work(live)
+    assert await found(live) == []
 
 
 async def test_titles_told_of_credit_that_is_gone_are_lost(live) -> None:

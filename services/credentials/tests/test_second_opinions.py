@@ -1,6 +1,6 @@
 """Badges, awards, status lists and learner records before verifiers that are not ours: npm's @digitalbazaar/vc and jose.
 
-openbadgeslib (PyPI) is asked in test_badges.py and test_issuing.py.
+openbadgeslib (PyPI) is asked about tokens here, and else in test_badges.py, test_issuing.py and test_documents_clr.py.
 """
 
 import json
@@ -14,6 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from openbadgeslib.ob3 import OB3VerificationError, OB3Verifier
 
 from credentials.adapters import keys, proofs, tokens
 from credentials.adapters.json_ld import PINNED, context_bytes
@@ -169,23 +170,46 @@ async def test_a_key_struck_out_vouches_for_nothing(judge, pages, documents, iss
     assert [verdict["verified"] for verdict in verdicts] == [False, True]
 
 
-async def test_tokens_are_accepted_and_forged_ones_are_not(judge, pages, issuer):
-    token = await issuer.token("DS01")
+def forgeries_of(token: str) -> dict[str, str]:
     header, payload, signature = token.split(".")
     claims = jwt.decode(token, options=UNCHECKED)
     kid = jwt.get_unverified_header(token)["kid"]
     nothing = urlsafe_b64encode(json.dumps({"alg": "none", "kid": kid}).encode()).rstrip(b"=").decode()
     stranger = keys.LocalEcdsaSigner(ec.generate_private_key(ec.SECP256R1()), kid)
     bare = {name: claim for name, claim in claims.items() if name not in {"iss", "jti", "sub", "nbf"}}
-    forged = {
-        "one byte in the subject": ".".join([header, payload[:-3] + "AAA", signature]),
+    subject = deepcopy(claims["credentialSubject"])
+    subject["achievement"]["name"] = "Course DS02"
+    changed_claims = json.dumps(claims | {"credentialSubject": subject}).encode()
+    return {
+        "one byte in the subject": ".".join(
+            [header, urlsafe_b64encode(changed_claims).rstrip(b"=").decode(), signature]
+        ),
         "alg none": f"{nothing}.{payload}.",
         "no signature": f"{header}.{payload}.",
         "wrong key": tokens.sign(bare, stranger),
     }
-    verdicts = judge(pages, token, *forged.values())
+
+
+async def test_tokens_are_accepted_and_forged_ones_are_not(judge, pages, issuer):
+    token = await issuer.token("DS01")
+    verdicts = judge(pages, token, *forgeries_of(token).values())
     assert verdicts[0] == {"verified": True, "revoked": False, "errors": []}
     assert [verdict["verified"] for verdict in verdicts[1:]] == [False] * 4
+
+
+async def test_another_library_judges_tokens_alike(pages, issuer):
+    """openbadgeslib resolves the issuer, finds the key that `kid` names, and reads the status list."""
+    web = {url: json.dumps(page).encode() for url, page in pages.items()}
+    verifier = OB3Verifier.for_issuer_did(pages[DID]["id"], download=web.__getitem__)
+
+    def check(token: str) -> None:
+        verifier.verify(token, check_status=True, verify_status_list=False, download=web.__getitem__)
+
+    genuine, gone = await issuer.token("DS01"), await issuer.token("MG01")
+    check(genuine)
+    for token in (*forgeries_of(genuine).values(), gone):
+        with pytest.raises(OB3VerificationError):
+            check(token)
 
 
 @pytest.fixture

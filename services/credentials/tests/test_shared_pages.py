@@ -59,8 +59,14 @@ def record(credits_: list[dict], awards: list[dict], name: str | None = None, pu
     return PAGES.record(document, "5f2b0c4e8d1a7f36" * 4)
 
 
-def gate(*, asks_pin: bool, problem: str | None = None) -> str:
-    return PAGES.gate(purpose="Application for a data post", expires_at=AT, asks_pin=asks_pin, problem=problem)
+def gate(*, asks_pin: bool, problem: str | None = None, tries_left: int | None = None) -> str:
+    return PAGES.gate(
+        purpose="Application for a data post",
+        expires_at=AT,
+        asks_pin=asks_pin,
+        problem=problem,
+        tries_left=tries_left,
+    )
 
 
 STATES = {
@@ -78,7 +84,7 @@ STATES = {
     "long": record([credit(1, LONG, mark="68")], [award(LONG)], name=LONG, purpose=LONG),
     "arabic": record([credit(1, ARABIC)], [], name=ARABIC, purpose=ARABIC),
     "gate": gate(asks_pin=False),
-    "pin": gate(asks_pin=True, problem="This is not the PIN of this link"),
+    "pin": gate(asks_pin=True, problem="this is not the PIN of this link", tries_left=4),
     "ended": PAGES.ended(),
 }
 

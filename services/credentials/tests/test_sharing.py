@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from credentials import tables
 from credentials.adapters.sealing import SealBroken, Sealer
+from credentials.api.shared_views import OpenedRecordView, SharedRecordView
 from credentials.commands import awards
 from credentials.domain import sharing
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
@@ -59,7 +60,14 @@ async def redeem(service, code: str, partner: str = P):
 
 async def fetch(service, share_id: str, partner: str = P):
     async with service.client(client_id=partner, scopes=READS) as client:
-        return await client.post(f"/v1/shared-records/{share_id}/fetches")
+        answer = await client.post(f"/v1/shared-records/{share_id}/fetches")
+        assert answer.is_error or is_documented(answer.json(), SharedRecordView)
+        return answer
+
+
+def is_documented(body: dict, view: type) -> bool:
+    """The reply is all that the OpenAPI document says of it, and no more."""
+    return view.model_validate(body).model_dump(mode="json", exclude_unset=True) == body
 
 
 @pytest.fixture
@@ -246,6 +254,7 @@ async def test_a_link_opens_by_a_form_and_a_look_at_its_gate_counts_for_nothing(
         assert (ended.status_code, ended.json()["code"]) == (410, "link_ended")
         assert (await anyone.post(path, headers=FORM)).status_code == 410
         assert (await anyone.get("/shared/nothing")).status_code == 404
+        assert "No such link" in (await anyone.get("/shared/nothing", headers={"Accept": "text/html"})).text
         assert (await anyone.post("/shared/nothing")).status_code == 404
 
 
@@ -254,6 +263,7 @@ async def test_a_link_opens_as_json_too(service, session, clock, learner) -> Non
     async with service.client() as anyone:
         gate = (await anyone.get(path)).json()
         opened = (await anyone.post(path)).json()
+    assert is_documented(opened, OpenedRecordView)
     assert gate == {"purpose": "Admission", "needs_pin": False, "expires_at": "2026-12-23T12:00:00Z"}
     assert [(one["course_code"], one["mark"]) for one in opened["record"]["credits"]] == [
         ("DS01", "60"),
@@ -272,9 +282,18 @@ async def test_a_pin_is_asked_for_and_a_few_wrong_ones_lock_the_link(service, se
         wrong = await anyone.post(path, json={"pin": "0000"})
         assert (wrong.status_code, wrong.json()["code"], wrong.json()["tries_left"]) == (403, "wrong_pin", 4)
         assert (await anyone.post(path, json={"pin": "4821"})).status_code == 200
-        for _ in range(5):
+        for told in (
+            "4 more tries are",
+            "3 more tries are",
+            "2 more tries are",
+            "One more try is",
+            "The link is locked now",
+        ):
             page = await anyone.post(path, content="pin=9999", headers=FORM)
-            assert (page.status_code, "not the PIN" in page.text) == (403, True)
+            assert (page.status_code, f"This is not the PIN of this link. {told}" in " ".join(page.text.split())) == (
+                403,
+                True,
+            )
         assert (await anyone.post(path, json={"pin": "4821"})).json()["code"] == "link_ended"
         (share,) = (await owner.get("/v1/shares")).json()["items"]
     assert (share["state"], share["views"], share["has_pin"]) == ("locked", 1, True)

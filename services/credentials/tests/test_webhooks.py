@@ -29,7 +29,7 @@ from shared.messaging.message import read
 from shared.messaging.tables import Outgoing
 from shared.testing import published
 
-from .receiving import partner_server
+from .receiving import DOCUMENTED, partner_server
 from .telling import hear, hold_credit, let_time_work, named, registered, revoked
 from .test_reviews import reinstated
 from .test_sharing import P, Q, consent, know, redeem
@@ -450,3 +450,9 @@ def test_an_answer_counts_where_nothing_speaks_against_it() -> None:
     assert Answer(204, "", None, 3).taken
     assert not Answer(500, "", "answered 500", 3).taken
     assert Answer(410, "", "answered 410", 3).gone
+
+
+def test_every_message_there_can_be_is_documented() -> None:
+    """What each says is compared wherever one is received."""
+    named = {name for name, _ in (*webhooks._OF_AWARDS.values(), *webhooks._OF_TRANSFERS.values())}
+    assert set(DOCUMENTED) == named | {"consent.withdrawn", "credit.revoked", "credit.reinstated", "webhook.ping"}

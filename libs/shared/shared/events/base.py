@@ -5,11 +5,14 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 Instant = Annotated[
     AwareDatetime,
     PlainSerializer(lambda at: at.isoformat().replace("+00:00", "Z"), return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "examples": ["2026-11-24T10:15:00Z"]}, mode="serialization"
+    ),
 ]
 """An RFC 3339 instant in UTC."""
 

@@ -2,6 +2,7 @@
 
 from shared.web.content import Content, Instant, Money, View
 from shared.web.paging import Cursor, Page, Paging, paginate
+from shared.web.problems import refusals
 from shared.web.reading import conditional
 from shared.web.routing import CallerOf, DatabaseOf, Idempotent, Router, Session, resource
 
@@ -20,5 +21,6 @@ __all__ = [
     "View",
     "conditional",
     "paginate",
+    "refusals",
     "resource",
 ]

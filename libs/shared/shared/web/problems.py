@@ -1,5 +1,6 @@
 """Every refusal is a problem document (RFC 9457) with a stable `code`."""
 
+import inspect
 import logging
 from typing import Any, Final
 
@@ -14,17 +15,26 @@ from starlette.exceptions import HTTPException
 
 from shared import telemetry
 from shared.database import is_database_down
-from shared.errors import Refusal
+from shared.errors import Invalid, Refusal, Unavailable
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 _CODES = {404: "no_such_operation", 405: "method_not_allowed", 400: "malformed_request"}
+
+
+class InvalidRequest(Invalid):
+    """The request does not fit its schema; `errors` says where."""
+
+
+class TemporarilyUnavailable(Unavailable):
+    """What the service stands on is away; try again as `Retry-After` says."""
 
 
 class FieldError(BaseModel):
     pointer: str = Field(description="Where, as a JSON pointer or parameter name", examples=["/body/email"])
-    message: str
+    message: str = Field(examples=["Field required"])
 
 
 class Problem(BaseModel):
@@ -35,17 +45,38 @@ class Problem(BaseModel):
     type: str = Field(examples=["/problems/already_graded"])
     title: str = Field(examples=["Conflict with the present state"])
     status: int = Field(examples=[409])
-    detail: str
+    detail: str = Field(description="For people", examples=["this submission is already graded"])
     code: str = Field(description="Stable name of the rule that refused", examples=["already_graded"])
-    request_id: str | None = Field(default=None, description="Name it when you ask for help")
+    request_id: str | None = Field(
+        default=None, description="Name it when you ask for help", examples=["4bf92f3577b34da6a3ce929d0e0e4736"]
+    )
     errors: list[FieldError] = Field(default_factory=list[FieldError])
 
 
 RESPONSE: Final[dict[str, Any]] = {
     "model": Problem,
-    "description": "A refusal, as a problem document",
+    "description": "Any other refusal, as a problem document",
 }  # Any: FastAPI's
 """What any operation may answer besides, for its OpenAPI document."""
+
+
+def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
+    """For a route's `responses`: the rules that may refuse it, by status, each with its code and what it means."""
+    responses: dict[int | str, dict[str, Any]] = {}  # Any: OpenAPI
+    for kind in sorted(kinds, key=lambda kind: (kind.status, kind.code)):
+        meaning = inspect.cleandoc(kind.__doc__ or kind.title).partition("\n\n")[0].replace("\n", " ")
+        body = {
+            "type": f"/problems/{kind.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": meaning,
+            "code": kind.code,
+        }
+        response = responses.setdefault(kind.status, {"content": {MEDIA_TYPE: {"schema": _SCHEMA, "examples": {}}}})
+        examples = response["content"][MEDIA_TYPE]["examples"]
+        examples[kind.code] = {"summary": meaning, "value": body}
+        response["description"] = f"{kind.title}: {', '.join(f'`{code}`' for code in examples)}"
+    return responses
 
 
 def problem(
@@ -89,7 +120,8 @@ def install(app: FastAPI) -> None:
             {"pointer": "/" + "/".join(str(part) for part in one["loc"]), "message": one["msg"]}
             for one in error.errors()
         ]
-        return problem(422, "invalid_request", "Invalid content", "the request does not fit its schema", errors=errors)
+        kind = InvalidRequest
+        return problem(kind.status, kind.code, kind.title, "the request does not fit its schema", errors=errors)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -105,13 +137,8 @@ def install(app: FastAPI) -> None:
         if not is_database_down(error):
             return _unexpected(error)
         log.error("the database is away", extra={"error": repr(error)})
-        return problem(
-            503,
-            "temporarily_unavailable",
-            "Temporarily unavailable",
-            "try again shortly",
-            headers={"Retry-After": "2"},
-        )
+        kind = TemporarilyUnavailable
+        return problem(kind.status, kind.code, kind.title, "try again shortly", headers={"Retry-After": "2"})
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:

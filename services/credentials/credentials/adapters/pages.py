@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -121,6 +121,10 @@ class Pages:
             downloads=downloads,
             at=report.checked_at,
         )
+
+    def missing(self, what: Literal["credential", "document", "link"]) -> str:
+        """For whoever mistyped an address, or was given one that was never ours."""
+        return self._environment.get_template("missing.html").render(what=what)
 
     def upload(self, refusal: str | None = None) -> str:
         """The form; with why the last thing handed in could not be checked at all."""

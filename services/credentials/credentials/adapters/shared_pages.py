@@ -18,10 +18,12 @@ HEADERS: Final = {
 
 
 class SharedPages(Pages):
-    def gate(self, *, purpose: str, expires_at: datetime, asks_pin: bool, problem: str | None) -> str:
+    def gate(
+        self, *, purpose: str, expires_at: datetime, asks_pin: bool, problem: str | None, tries_left: int | None = None
+    ) -> str:
         """Before the record is shown: the PIN where there is one, else a button, so that a preview opens nothing."""
         return self._environment.get_template("shared_gate.html").render(
-            purpose=purpose, expires_at=expires_at, asks_pin=asks_pin, problem=problem
+            purpose=purpose, expires_at=expires_at, asks_pin=asks_pin, problem=problem, tries_left=tries_left
         )
 
     def ended(self) -> str:

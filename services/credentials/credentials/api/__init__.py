@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from credentials.api.awards import router as awards_router
 from credentials.api.documents import router as documents_router
 from credentials.api.keys import router as keys_router
+from credentials.api.messages import router as messages_router
 from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
 from credentials.api.public import router as public_router
@@ -38,4 +39,4 @@ routers: tuple[APIRouter, ...] = (
     recognition_router,
 )
 
-__all__ = ["routers"]
+__all__ = ["messages_router", "routers"]

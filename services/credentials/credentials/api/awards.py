@@ -9,23 +9,36 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.commands import awards
-from credentials.domain.awards import Refusal
+from credentials.domain.awards import AlreadyConferred, ClaimLapsed, NotClaimed, OnHold, OwnAward, Refusal, UnderReview
 from credentials.domain.credit import Credit
-from credentials.domain.options import Option
+from credentials.domain.options import (
+    DifferentTitle,
+    NotAvailable,
+    NotEligible,
+    Option,
+    TitleAlreadyHeld,
+    WrongSelection,
+)
 from credentials.domain.prospects import place_of
+from credentials.domain.regulations import UnknownLevel
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
 from shared.web.content import Text
 
 router = Router()
+
+_EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
+_REASON = "Most of the 60 credits are in Data Science, and at least a quarter is in Management."
 
 State = Literal["claimed", "lapsed", "withdrawn", "refused", "conferred", "superseded", "rescinded"]
 
 
 class CountedCredit(View):
-    credit_id: UUID | None = Field(description="Null for credit that is only supposed")
-    supposed: int | None = Field(default=None, description="The place of a supposed course in the request, from 0")
+    credit_id: UUID | None = Field(description="Null for credit that is only supposed", examples=[_EXAMPLE])
+    supposed: int | None = Field(
+        default=None, description="The place of a supposed course in the request, from 0", examples=[None]
+    )
     subject: str = Field(examples=["Data Science"])
     credits: int = Field(examples=[15])
     mark: str | None = Field(description="Null for credit from elsewhere", examples=["68"])
@@ -36,15 +49,17 @@ class OptionView(View):
 
     title: str = Field(examples=["PGCert in Data Science with Management"])
     rule: str = Field(description="Which rule decides the title", examples=["major_minor"])
-    reason: str
+    reason: str = Field(examples=[_REASON])
     regulations: str = Field(description="The version it can be claimed under", examples=["mc-regs-2026.2"])
-    also_under: tuple[str, ...]
+    also_under: tuple[str, ...] = Field(
+        description="Further versions that give the same title", examples=[["mc-regs-2026.1"]]
+    )
     counted: list[CountedCredit]
     left: list[CountedCredit] = Field(description="Credit that stays free")
     mean: str | None = Field(description="Exact credit-weighted mean of the counted marks", examples=["69.75"])
     mark: int | None = Field(description="The mean, half up", examples=[70])
     classification: str = Field(examples=["Distinction"])
-    supersedes: list[UUID] = Field(description="Awards whose credit this one would take up")
+    supersedes: list[UUID] = Field(description="Awards whose credit this one would take up", examples=[[]])
 
 
 class LevelView(View):
@@ -57,7 +72,9 @@ class AwardOptionsView(View):
 
     as_at: Instant
     on_hold: bool = Field(description="A payment came back: nothing can be claimed until it is settled")
-    regulations: list[str] = Field(description="The versions one may claim under, the one in force first")
+    regulations: list[str] = Field(
+        description="The versions one may claim under, the one in force first", examples=[["mc-regs-2026.2"]]
+    )
     levels: list[LevelView]
 
 
@@ -65,29 +82,32 @@ class AwardClaim(Content):
     level: str = Field(max_length=40, examples=["pgcert"])
     title: Text = Field(max_length=400, description="Exactly as in the options", examples=["PGCert in Data Science"])
     credit_ids: tuple[UUID, ...] | None = Field(
-        default=None, max_length=100, description="Your own selection; without it, the one shown in the options"
+        default=None,
+        max_length=100,
+        description="Your own selection; without it, the one shown in the options",
+        examples=[None],
     )
 
 
 class AwardView(View):
-    award_id: UUID
-    learner_id: UUID
-    level: str
-    title: str
-    rule: str
-    reason: str
-    regulations_version: str
-    credits: int
-    credit_ids: list[UUID]
-    mean: str | None
-    mark: int | None
-    classification: str
+    award_id: UUID = Field(examples=[_EXAMPLE])
+    learner_id: UUID = Field(examples=["019a1c2e-7b5a-7c31-9d55-1f0e6f3b2a10"])
+    level: str = Field(examples=["pgcert"])
+    title: str = Field(examples=["PGCert in Data Science with Management"])
+    rule: str = Field(description="Which rule decided the title", examples=["major_minor"])
+    reason: str = Field(examples=[_REASON])
+    regulations_version: str = Field(examples=["mc-regs-2026.2"])
+    credits: int = Field(examples=[60])
+    credit_ids: list[UUID] = Field(description="What it stands on", examples=[[_EXAMPLE]])
+    mean: str | None = Field(description="Exact credit-weighted mean of the counted marks", examples=["69.75"])
+    mark: int | None = Field(description="The mean, half up; null where the award is unclassified", examples=[70])
+    classification: str = Field(examples=["Distinction"])
     state: State
     claimed_at: Instant
     reserved_until: Instant = Field(description="The credit is reserved until then, or for good once conferred")
     conferred_at: Instant | None
-    certificate_number: str | None
-    superseded_by: UUID | None
+    certificate_number: str | None = Field(description="Once conferred", examples=["MC-2026-7KQ2M4X9PAT"])
+    superseded_by: UUID | None = Field(description="The higher award that took up its credit", examples=[None])
     ended_at: Instant | None = Field(description="When it lapsed, was withdrawn, refused or rescinded")
     end_reason: str | None = Field(description="Why it was refused or rescinded", examples=["misconduct"])
     under_review_since: Instant | None = Field(description="Credit it stands on was revoked; see /v1/award-reviews")
@@ -101,6 +121,7 @@ class ClaimRefusal(Content):
 
 @router.get("/v1/award-options", operation_id="list_award_options")
 async def list_award_options(session: Session, caller: CallerOf) -> AwardOptionsView:
+    """What one can claim now, level by level: the named titles first, each with the credit it would count and leave."""
     now = now_of(session)
     record = await queries.record_of(session, caller.own_id, now)
     return AwardOptionsView(
@@ -114,7 +135,15 @@ async def list_award_options(session: Session, caller: CallerOf) -> AwardOptions
     )
 
 
-@router.post("/v1/award-claims", operation_id="claim_award", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/award-claims",
+    operation_id="claim_award",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(
+        OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle, TitleAlreadyHeld
+    ),
+)
 async def claim_award(claim: AwardClaim, session: Session, caller: CallerOf) -> AwardView:
     """Reserve the credit for an award; the registrar confers it."""
     award = await awards.claim_award(session, caller.own_id, claim.level, claim.title, claim.credit_ids)
@@ -150,6 +179,7 @@ async def read_award(award_id: UUID, session: Session, caller: CallerOf) -> Awar
     operation_id="confer_award",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(OwnAward, NotClaimed, ClaimLapsed, UnderReview, OnHold),
 )
 async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Confer a claimed award: certificate number, badge, and any lower award it takes up superseded."""
@@ -161,6 +191,7 @@ async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> Aw
     operation_id="withdraw_award_claim",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(NotClaimed, ClaimLapsed, AlreadyConferred),
 )
 async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Take one's claim back before it is conferred; the credit is free at once."""
@@ -173,6 +204,7 @@ async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerO
     operation_id="refuse_award_claim",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred),
 )
 async def refuse_award_claim(award_id: UUID, refusal: ClaimRefusal, session: Session, caller: CallerOf) -> AwardView:
     """Do not confer a claim; the learner is told why, and the credit is free again."""

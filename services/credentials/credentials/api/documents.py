@@ -11,16 +11,18 @@ from pydantic import Field
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS
-from credentials.adapters.paper import Paper
+from credentials.adapters.paper import NotPrintable, Paper, PressBusy
+from credentials.api.records import Rendering
+from credentials.api.verification import Accept, missing_page
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
 from credentials.domain import documents, faces
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentErased, DocumentRevoked, EarlierName, Kind, NothingSigned
 from credentials.queries import Shelved
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import TooLarge, Unsupported
-from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, resource
+from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, refusals, resource
 
 router = Router()
 
@@ -28,9 +30,7 @@ Issuing = Annotated[Notary, resource(Notary)]
 Printing = Annotated[Paper, resource(Paper)]
 Number = Annotated[
     str,
-    Path(
-        pattern=r"^MC-\d{4}-[0-9A-Z]{11}$", description="As it stands on the document", examples=["MC-2026-7KQ2M4X9PAT"]
-    ),
+    Path(pattern=documents.NUMBER, description="As it stands on the document", examples=["MC-2026-7KQ2M4X9PAT"]),
 ]
 Version = Annotated[int | None, Query(ge=1, description="An earlier version, as it was; the newest without it")]
 
@@ -38,6 +38,13 @@ _MOST_BYTES = 5 * 1024 * 1024
 _PDF = "application/pdf"
 _HTML = "text/html; charset=utf-8"
 _CREDENTIAL = "application/vc+ld+json"
+_PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "To read and print"}  # Any: OpenAPI
+_PAPER: dict[str, Any] = {  # Any: OpenAPI
+    "content": {_PDF: {}},
+    "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4",
+}
+_RECORD: dict[str, Any] = {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}  # Any: OpenAPI
+_NEWEST: dict[str, Any] = {"content": {"text/html": {}}, "description": "The newest edition"}  # Any: OpenAPI
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _VERDICTS = {
@@ -154,7 +161,7 @@ async def list_documents(
     "/v1/documents/{number}.html",
     operation_id="read_document_page",
     response_class=Response,
-    responses={200: {"content": {"text/html": {}}, "description": "To read and print"}},
+    responses={200: _PAGE} | refusals(DocumentRevoked, DocumentErased, EarlierName),
 )
 async def read_document_page(
     number: Number,
@@ -174,7 +181,7 @@ async def read_document_page(
     "/v1/documents/{number}.pdf",
     operation_id="read_document_pdf",
     response_class=Response,
-    responses={200: {"content": {_PDF: {}}, "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4"}},
+    responses={200: _PAPER} | refusals(DocumentRevoked, DocumentErased, EarlierName, NotPrintable, PressBusy),
 )
 async def read_document_pdf(
     number: Number,
@@ -198,7 +205,7 @@ async def read_document_pdf(
     "/v1/documents/{number}.clr",
     operation_id="read_learner_record",
     response_class=Response,
-    responses={200: {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
+    responses={200: _RECORD} | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned),
 )
 async def read_learner_record(
     number: Number, request: Request, session: Session, caller: CallerOf, notary: Issuing
@@ -212,7 +219,11 @@ async def read_learner_record(
     return _private(conditional(request, orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=_CREDENTIAL))
 
 
-@router.get("/v1/documents/{number}", operation_id="read_document")
+@router.get(
+    "/v1/documents/{number}",
+    operation_id="read_document",
+    responses=refusals(DocumentRevoked, DocumentErased, EarlierName),
+)
 async def read_document(
     number: Number, session: Session, caller: CallerOf, notary: Issuing, version: Version = None
 ) -> EditionView:
@@ -225,7 +236,7 @@ async def read_document(
     "/v1/transcript",
     operation_id="read_transcript",
     response_model=TranscriptView,
-    responses={200: {"content": {"text/html": {}}, "description": "The newest edition"}},
+    responses={200: _NEWEST} | refusals(Unknown),
 )
 async def read_transcript(
     session: Session,
@@ -272,6 +283,7 @@ async def read_document_check(
     openapi_extra={
         "requestBody": {"required": True, "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}}}
     },
+    responses=refusals(NoPdf, FileTooLarge),
 )
 async def check_document(request: Request, session: Session, notary: Issuing) -> DocumentCheckView:
     """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""
@@ -292,17 +304,24 @@ async def check_document(request: Request, session: Session, notary: Issuing) ->
     responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
 )
 async def read_document_check_page(
-    number: Number,
+    *,
+    number: Annotated[
+        str, Path(max_length=100, description="As it was typed from the paper", examples=["MC-2026-7KQ2M4X9PAT"])
+    ],
     request: Request,
     session: Session,
     notary: Issuing,
     paper: Printing,
+    pages: Rendering,
     version: Annotated[int | None, Query(ge=1, description="Which one is at hand")] = None,
+    accept: Accept = "application/json",
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
-    shelved = await queries.document_by_number(session, number)
+    known = documents.number_of(number)
+    shelved = None if known is None else await queries.document_by_number(session, known)
     if shelved is None or (version is not None and version > shelved.newest):
-        raise Unknown("there is no document with this number")
+        unknown = Unknown("there is no document with this number")
+        return missing_page(unknown, pages.missing("document"), accept)
     certified = await printing.certified(session, shelved.document, shelved.edition)
     verdict, meaning = _VERDICTS[shelved.status]
     page = paper.check_page(
@@ -312,7 +331,7 @@ async def read_document_check_page(
             "status": shelved.status.value,
             "heading": faces.heading(_kind(shelved)),
             "issuer": notary.issuer.name,
-            "number": number,
+            "number": shelved.document.number,
             "facts": faces.public_facts(_kind(shelved), certified),
             "version": version,
             "newest": shelved.newest,

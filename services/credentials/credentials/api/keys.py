@@ -10,7 +10,7 @@ from credentials import queries, tables
 from credentials.api.records import Issuing
 from credentials.commands import keys as commands
 from credentials.domain.dids import p256_jwk
-from credentials.domain.keys import KeyState, Suite
+from credentials.domain.keys import KeyState, NextKeyExists, NotNext, PublishedTooRecently, Suite
 from shared.web import (
     CallerOf,
     Content,
@@ -23,6 +23,7 @@ from shared.web import (
     View,
     conditional,
     paginate,
+    refusals,
 )
 from shared.web.content import Text
 
@@ -95,21 +96,25 @@ async def list_signing_keys(session: Session, paging: Paging, notary: Issuing) -
     return Page(items=await _views(session, rows), next_cursor=cursor)
 
 
-@router.post("/v1/signing-keys", operation_id="create_signing_key", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/signing-keys",
+    operation_id="create_signing_key",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(NextKeyExists),
+)
 async def create_signing_key(wish: NewKey, session: Session, caller: CallerOf, notary: Issuing) -> SigningKeyView:
-    """Operators: make the next key of a suite. It is published at once, and signs once it is activated.
-
-    Refused with `next_key_exists`.
-    """
+    """Operators: make the next key of a suite. It is published at once, and signs once it is activated."""
     return await _view(session, await commands.create_signing_key(session, notary, wish.suite, by=caller.name))
 
 
-@router.put("/v1/signing-keys/{name}/activation", operation_id="activate_signing_key")
+@router.put(
+    "/v1/signing-keys/{name}/activation",
+    operation_id="activate_signing_key",
+    responses=refusals(NotNext, PublishedTooRecently),
+)
 async def activate_signing_key(name: KeyName, session: Session, caller: CallerOf, notary: Issuing) -> SigningKeyView:
-    """Operators: sign with the next key from now on. The one before retires and stays published.
-
-    Refused with `not_next` and `published_too_recently`.
-    """
+    """Operators: sign with the next key from now on. The one before retires and stays published."""
     return await _view(session, await commands.activate_signing_key(session, notary, name, by=caller.name))
 
 

@@ -16,10 +16,11 @@ from credentials.domain import outlook, planner, prospects
 from credentials.domain.credit import Credit
 from credentials.domain.options import Award, options
 from credentials.domain.planner import Course, Plan
-from credentials.domain.regulations import Regulations, claimable
+from credentials.domain.prospects import UnknownCourse, UnknownTitle
+from credentials.domain.regulations import Regulations, UnknownLevel, claimable
 from credentials.queries import CourseOnFile
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Instant, Money, Router, Session, View, conditional
+from shared.web import CallerOf, Content, Instant, Money, Router, Session, View, conditional, refusals
 from shared.web.content import Text
 
 router = Router()
@@ -75,8 +76,12 @@ class PlanView(View):
     studying: list[PlannedCourse] = Field(description="Courses being studied that count")
     to_buy: list[PlannedCourse]
     price: Money | None = Field(description="Of what is to be bought; null where some of it is not on sale")
-    weeks_in_turn: int = Field(description="Weeks of study, one course after another", examples=[20])
-    weeks_at_once: int = Field(description="Weeks of study, all courses at the same time", examples=[10])
+    weeks_in_turn: int | None = Field(
+        description="Weeks of study, one course after another; null like `price`", examples=[20]
+    )
+    weeks_at_once: int | None = Field(
+        description="Weeks of study, all courses at the same time; null like `price`", examples=[10]
+    )
 
 
 class NearTitle(View):
@@ -157,7 +162,9 @@ class Ways(View):
     items: list[Way]
 
 
-@router.get("/v1/award-options/outlook", operation_id="read_award_outlook")
+@router.get(
+    "/v1/award-options/outlook", operation_id="read_award_outlook", responses=refusals(UnknownLevel, UnknownTitle)
+)
 async def read_award_outlook(
     session: Session, caller: CallerOf, level: Level = None, title: Title = None, most: Most = 5
 ) -> OutlookView:
@@ -179,7 +186,7 @@ async def read_award_outlook(
     )
 
 
-@router.post("/v1/award-options/what-if", operation_id="suppose_award_options")
+@router.post("/v1/award-options/what-if", operation_id="suppose_award_options", responses=refusals(UnknownCourse))
 async def suppose_award_options(supposition: Supposition, session: Session, caller: CallerOf) -> SupposedOptions:
     """What one could claim if these courses were passed as well. Nothing is stored."""
     now = now_of(session)
@@ -188,7 +195,7 @@ async def suppose_award_options(supposition: Supposition, session: Session, call
     return _supposed_options([*record.facts(), *supposed], record.standing_awards(), record.versions(now), now)
 
 
-@router.get("/v1/award-options/plans", operation_id="list_award_plans")
+@router.get("/v1/award-options/plans", operation_id="list_award_plans", responses=refusals(UnknownLevel))
 async def list_award_plans(
     session: Session,
     caller: CallerOf,
@@ -206,7 +213,7 @@ async def list_award_plans(
     return _ways(record.facts(), record.standing_awards(), market, record.versions(now), wish, most, now)
 
 
-@router.post("/v1/award-forecasts", operation_id="forecast_awards")
+@router.post("/v1/award-forecasts", operation_id="forecast_awards", responses=refusals(UnknownCourse))
 async def forecast_awards(supposition: Supposition, session: Session) -> SupposedOptions:
     """For everybody: which awards these courses would open to somebody who holds nothing yet."""
     now = now_of(session)
@@ -214,7 +221,12 @@ async def forecast_awards(supposition: Supposition, session: Session) -> Suppose
     return _supposed_options(await _supposed(session, supposition, versions[0], now), [], versions, now)
 
 
-@router.get("/v1/award-forecasts/plans", operation_id="forecast_award_plans", response_model=Ways)
+@router.get(
+    "/v1/award-forecasts/plans",
+    operation_id="forecast_award_plans",
+    response_model=Ways,
+    responses=refusals(UnknownLevel),
+)
 async def forecast_award_plans(
     request: Request,
     session: Session,
@@ -261,6 +273,7 @@ class _Market:
         )
 
     def plan(self, plan: Plan) -> PlanView:
+        all_on_sale = all(course.on_sale for course in plan.to_buy)
         return PlanView(
             title=plan.title,
             level=plan.level,
@@ -270,9 +283,9 @@ class _Market:
             credit_ids=[UUID(credit.id) for credit in plan.held],
             studying=[self.course(course) for course in plan.enrolled],
             to_buy=[self.course(course) for course in plan.to_buy],
-            price=self.money(plan.price_minor) if all(course.on_sale for course in plan.to_buy) else None,
-            weeks_in_turn=plan.weeks_in_turn,
-            weeks_at_once=plan.weeks_at_once,
+            price=self.money(plan.price_minor) if all_on_sale else None,
+            weeks_in_turn=plan.weeks_in_turn if all_on_sale else None,
+            weeks_at_once=plan.weeks_at_once if all_on_sale else None,
         )
 
 

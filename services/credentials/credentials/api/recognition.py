@@ -13,12 +13,48 @@ from starlette.requests import ClientDisconnect
 
 from credentials import queries, tables
 from credentials.commands import recognition
-from credentials.domain.recognition import State, Unit
+from credentials.domain.recognition import (
+    EvidenceMissing,
+    ExternalCeilingExceeded,
+    LearnedTooLongAgo,
+    NotDraft,
+    NotRecognised,
+    NotSubmitted,
+    NotYetCompleted,
+    OwnApplication,
+    State,
+    TooMuchEvidence,
+    Unit,
+    UnitsOutOfBounds,
+    UnknownSubject,
+)
 from shared.access import Caller
 from shared.database import Unknown, fetch
-from shared.files import UploadInterrupted, UploadPolicy
-from shared.storage import ObjectStorage
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, resource
+from shared.files import (
+    BadFileName,
+    FileEmpty,
+    FileNotAsNamed,
+    FileTooLarge,
+    FileTypeNotAllowed,
+    UploadInterrupted,
+    UploadPolicy,
+    UploadTooSlow,
+)
+from shared.storage import ObjectStorage, StorageUnavailable
+from shared.web import (
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    paginate,
+    refusals,
+    resource,
+)
 from shared.web.content import Text
 
 router = Router(tags=["recognition"])
@@ -97,7 +133,13 @@ class RecognitionWithEvidence(RecognitionView):
     credit_ids: Sequence[UUID] = Field(description="The ledger lines it led to")
 
 
-@router.post("/v1/recognitions", operation_id="open_recognition", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/recognitions",
+    operation_id="open_recognition",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(NotYetCompleted, LearnedTooLongAgo),
+)
 async def open_recognition(wish: RecognitionWish, session: Session, caller: CallerOf) -> RecognitionWithEvidence:
     """Begin an application; add evidence, then submit it."""
     claim = recognition.Claim(**wish.model_dump())
@@ -131,6 +173,18 @@ async def read_recognition(recognition_id: UUID, session: Session, caller: Calle
     operation_id="add_recognition_file",
     status_code=201,
     openapi_extra=_FILE_BODY,
+    responses=refusals(
+        NotDraft,
+        TooMuchEvidence,
+        BadFileName,
+        FileTypeNotAllowed,
+        FileNotAsNamed,
+        FileTooLarge,
+        FileEmpty,
+        UploadInterrupted,
+        UploadTooSlow,
+        StorageUnavailable,
+    ),
 )
 async def add_recognition_file(
     *,
@@ -158,7 +212,8 @@ async def add_recognition_file(
             "description": "The bytes as they were received",
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         }
-    },
+    }
+    | refusals(StorageUnavailable),
 )
 async def read_recognition_file(
     evidence_id: UUID, session: Session, caller: CallerOf, storage: Storing
@@ -183,6 +238,7 @@ async def read_recognition_file(
     operation_id="submit_recognition",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(NotDraft, EvidenceMissing),
 )
 async def submit_recognition(recognition_id: UUID, session: Session, caller: CallerOf) -> RecognitionWithEvidence:
     """Hand the application in; it does not change from then on."""
@@ -196,6 +252,7 @@ async def submit_recognition(recognition_id: UUID, session: Session, caller: Cal
     operation_id="withdraw_recognition",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(NotSubmitted),
 )
 async def withdraw_recognition(recognition_id: UUID, session: Session, caller: CallerOf) -> RecognitionWithEvidence:
     application = await _own(session, caller, recognition_id, lock=True)
@@ -208,6 +265,7 @@ async def withdraw_recognition(recognition_id: UUID, session: Session, caller: C
     operation_id="decide_recognition",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(OwnApplication, NotSubmitted, UnitsOutOfBounds, ExternalCeilingExceeded, UnknownSubject),
 )
 async def decide_recognition(
     recognition_id: UUID, decision: RecognitionDecision, session: Session, caller: CallerOf
@@ -227,6 +285,7 @@ async def decide_recognition(
     operation_id="revoke_recognition",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(OwnApplication, NotRecognised),
 )
 async def revoke_recognition(
     recognition_id: UUID, revocation: RecognitionRevocation, session: Session, caller: CallerOf

@@ -24,14 +24,17 @@ Issuing = Annotated[Notary, resource(Notary)]
 Rendering = Annotated[Pages, resource(Pages)]
 
 
+_EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
+
+
 class CreditView(View):
     """A pass. Pending ones were released to the learner and count for nothing until a board ratifies them."""
 
-    credit_id: UUID | None = Field(description="Null while pending")
-    enrolment_id: UUID | None = Field(description="Null for credit recognised from elsewhere")
-    course_id: UUID | None = Field(description="Null for credit recognised from elsewhere")
-    course_code: str | None
-    course_title: str | None
+    credit_id: UUID | None = Field(description="Null while pending", examples=[_EXAMPLE])
+    enrolment_id: UUID | None = Field(description="Null for credit recognised from elsewhere", examples=[_EXAMPLE])
+    course_id: UUID | None = Field(description="Null for credit recognised from elsewhere", examples=[_EXAMPLE])
+    course_code: str | None = Field(examples=["7DS501"])
+    course_title: str | None = Field(examples=["Applied Machine Learning"])
     subject: str | None = Field(description="The award name, as at the award of credit", examples=["Data Science"])
     credits: int | None = Field(examples=[15])
     level: int | None = Field(examples=[7])
@@ -44,21 +47,28 @@ class CreditView(View):
 
 
 class BadgeView(View):
-    badge_id: UUID
+    badge_id: UUID = Field(examples=[_EXAMPLE])
     name: str | None = Field(examples=["Applied Machine Learning"])
-    credit_id: UUID | None
-    award_id: UUID | None
+    credit_id: UUID | None = Field(description="Of a course's badge", examples=[_EXAMPLE])
+    award_id: UUID | None = Field(description="Of an award's badge", examples=[None])
     status: Literal["being_signed", "valid", "superseded", "revoked"]
     awarded_at: Instant
     issued_at: Instant | None
-    credential_url: str | None = Field(description="The signed Open Badge 3.0, for wallets and verifiers")
-    verification_url: str | None = Field(description="A page for people; share this")
+    credential_url: str | None = Field(
+        description="The signed Open Badge 3.0, for wallets and verifiers; null while it is being signed",
+        examples=[f"https://badges.example.ac.uk/credentials/{_EXAMPLE}"],
+    )
+    verification_url: str | None = Field(
+        description="A page for people; share this", examples=[f"https://badges.example.ac.uk/verify/{_EXAMPLE}"]
+    )
 
 
 class ComparisonView(View):
     compared: int = Field(description="Learners whose record was derived anew", examples=[100])
-    differing: list[UUID] = Field(description="Learners whose record differs; there should be none")
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")
+    differing: list[UUID] = Field(description="Learners whose record differs; there should be none", examples=[[]])
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` for the next learners; null at the end", examples=[None]
+    )
 
 
 @router.get("/v1/credits/comparison", operation_id="compare_credit_records")
@@ -84,6 +94,7 @@ async def list_credits(session: Session, caller: CallerOf) -> Page[CreditView]:
 
 @router.get("/v1/badges", operation_id="list_badges")
 async def list_badges(session: Session, caller: CallerOf, notary: Issuing) -> Page[BadgeView]:
+    """All of one's badges, of courses and of awards, oldest first; at most a few dozen, so in one page."""
     badges = await queries.badges_of(session, caller.own_id)
     return Page(items=await _views(session, badges, notary))
 

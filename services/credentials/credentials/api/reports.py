@@ -9,8 +9,11 @@ from sqlalchemy import select
 
 from credentials import tables
 from credentials.commands import reports
+from credentials.domain.impact import AlreadyInEffect
+from credentials.domain.regulations import InvalidRegulations
 from shared.database import fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.regulations import UnknownRegulations
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
 from shared.web.content import Text
 
 router = Router()
@@ -51,7 +54,11 @@ class AffectedView(View):
 
 
 @router.post(
-    "/v1/regulation-reports", operation_id="request_regulation_report", status_code=202, dependencies=[Idempotent]
+    "/v1/regulation-reports",
+    operation_id="request_regulation_report",
+    status_code=202,
+    dependencies=[Idempotent],
+    responses=refusals(UnknownRegulations, InvalidRegulations, AlreadyInEffect),
 )
 async def request_regulation_report(wish: ReportWish, session: Session, caller: CallerOf) -> ReportView:
     """Compare what every learner may claim now with what they may claim once this version is in force."""

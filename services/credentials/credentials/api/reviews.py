@@ -8,10 +8,18 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.commands import awards, reviews
-from credentials.domain.reviews import Decision, Proposal, Reason
+from credentials.domain.reviews import (
+    AlreadyDecided,
+    Decision,
+    NoSubstitute,
+    OwnReview,
+    Proposal,
+    Reason,
+    WrongSubstitute,
+)
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
 
 router = Router()
 
@@ -93,6 +101,7 @@ async def read_award_review(review_id: UUID, session: Session, caller: CallerOf)
     operation_id="decide_award_review",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(OwnReview, AlreadyDecided, NoSubstitute, WrongSubstitute),
 )
 async def decide_award_review(
     review_id: UUID, decision: ReviewDecision, session: Session, caller: CallerOf

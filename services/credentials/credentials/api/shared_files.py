@@ -1,20 +1,29 @@
 """The record a partner fetches by consent, as files. Each fetch is written down, and no reply is kept anywhere."""
 
+from typing import Any
 from uuid import UUID
 
 import orjson
 from fastapi import Response
 
+from credentials.adapters.paper import NotPrintable, PressBusy
 from credentials.api.documents import Printing, face_of
 from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing
 from credentials.api.sharing import partner_of
 from credentials.commands import shared_files
-from shared.web import CallerOf, DatabaseOf, Router, Session
+from credentials.domain.documents import NothingSigned
+from credentials.domain.sharing import PaperShowsMore, ShareExpired, ShareWithdrawn
+from shared.web import CallerOf, DatabaseOf, Router, Session, refusals
 
 router = Router(tags=["sharing"])
 
 _PDF = "application/pdf"
+_RECORD: dict[str, Any] = {"content": {CREDENTIAL: {}}, "description": "A signed ClrCredential"}  # Any: OpenAPI
+_PAPER: dict[str, Any] = {  # Any: OpenAPI
+    "content": {_PDF: {}},
+    "description": "The transcript, tagged (PDF/UA-1) and archival, A4",
+}
 _HEADERS = {"Cache-Control": "no-store"}
 
 
@@ -22,7 +31,7 @@ _HEADERS = {"Cache-Control": "no-store"}
     "/v1/shared-records/{share_id}.clr",
     operation_id="fetch_shared_learner_record",
     response_class=Response,
-    responses={200: {"content": {CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
+    responses={200: _RECORD} | refusals(ShareWithdrawn, ShareExpired, NothingSigned),
 )
 async def fetch_shared_learner_record(share_id: UUID, session: Session, caller: CallerOf, notary: Issuing) -> Response:
     """What the learner consented to as a Comprehensive Learner Record 2.0 with the signed badges inside; `partial`
@@ -35,7 +44,7 @@ async def fetch_shared_learner_record(share_id: UUID, session: Session, caller: 
     "/v1/shared-records/{share_id}.pdf",
     operation_id="fetch_shared_paper",
     response_class=Response,
-    responses={200: {"content": {_PDF: {}}, "description": "The transcript, tagged (PDF/UA-1) and archival, A4"}},
+    responses={200: _PAPER} | refusals(ShareWithdrawn, ShareExpired, PaperShowsMore, NotPrintable, PressBusy),
 )
 async def fetch_shared_paper(
     share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing, paper: Printing

@@ -14,11 +14,30 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.records import sign_record
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.shared_pages import HEADERS, SharedPages
+from credentials.api.shared_views import OpenedRecordView, SharedRecordView
+from credentials.api.verification import missing_page
 from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
-from credentials.domain.sharing import Document, LinkEnded, PinNeeded, Scope, State, WrongPin, packed, sha256_of
+from credentials.domain.sharing import (
+    AlreadyWithdrawn,
+    ExpiryOutOfBounds,
+    LinkEnded,
+    NoKeyYet,
+    NoSuchCode,
+    NothingShared,
+    PinNeeded,
+    Scope,
+    ShareExpired,
+    ShareWithdrawn,
+    State,
+    UnknownCredit,
+    UnknownRecipient,
+    WrongPin,
+    packed,
+    sha256_of,
+)
 from shared.access import Caller, NotPermitted
-from shared.database import fetch
+from shared.database import Unknown, fetch
 from shared.database import now as now_of
 from shared.errors import Malformed
 from shared.web import (
@@ -33,6 +52,7 @@ from shared.web import (
     Session,
     View,
     paginate,
+    refusals,
     resource,
 )
 from shared.web.content import Text
@@ -150,28 +170,6 @@ class ConsentView(View):
     withdrawn_at: Instant | None
 
 
-class SharedRecordView(View):
-    record: Document = Field(
-        description="Credit and awards within the consent, each with its status now; marks, attempts and the name "
-        "only where the learner consented to them"
-    )
-    sha256: str = Field(description="Of `record` as JSON with sorted members and no spaces, in UTF-8, in hex")
-    jws: str = Field(description="That same JSON signed (RFC 7515); `kid` is in the issuer's DID document")
-    clr_url: str = Field(
-        description="The same as a signed Comprehensive Learner Record 2.0",
-        examples=["/v1/shared-records/0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d.clr"],
-    )
-    pdf_url: str | None = Field(
-        description="The transcript on paper; only where the consent holds nothing back, for paper shows everything",
-        examples=["/v1/shared-records/0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d.pdf"],
-    )
-
-
-class OpenedRecordView(View):
-    record: Document
-    sha256: str
-
-
 class GateView(View):
     purpose: str = Field(examples=["Application for a data post"])
     needs_pin: bool
@@ -186,7 +184,12 @@ async def list_recipients(session: Session, caller: CallerOf, paging: Paging) ->
     return Page(items=[RecipientView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
-@router.post("/v1/shares", operation_id="grant_share", status_code=201)
+@router.post(
+    "/v1/shares",
+    operation_id="grant_share",
+    status_code=201,
+    responses=refusals(UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds),
+)
 async def grant_share(
     wish: ShareWish, session: Session, caller: CallerOf, notary: Issuing, sealer: Sealing
 ) -> GrantedShare:
@@ -234,7 +237,11 @@ async def list_share_views(share_id: UUID, session: Session, caller: CallerOf, p
 
 
 @router.post(
-    "/v1/shares/{share_id}/withdrawal", operation_id="withdraw_share", status_code=200, dependencies=[Idempotent]
+    "/v1/shares/{share_id}/withdrawal",
+    operation_id="withdraw_share",
+    status_code=200,
+    dependencies=[Idempotent],
+    responses=refusals(AlreadyWithdrawn),
 )
 async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
     """End it at once; a partner is told."""
@@ -246,7 +253,12 @@ async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> 
 # The partner's side
 
 
-@router.post("/v1/shared-records", operation_id="redeem_share_code", status_code=200)
+@router.post(
+    "/v1/shared-records",
+    operation_id="redeem_share_code",
+    status_code=200,
+    responses=refusals(NoSuchCode, ShareWithdrawn, ShareExpired),
+)
 async def redeem_share_code(handed: Code, session: Session, caller: CallerOf) -> ConsentView:
     """Turn the code a learner gave you into the consent it stands for; a repeat gives the same."""
     return _consent(session, await sharing.redeem_code(session, partner_of(caller), handed.code))
@@ -260,10 +272,14 @@ async def list_shared_records(session: Session, caller: CallerOf, paging: Paging
     return Page(items=[_consent(session, row) for row in rows], next_cursor=cursor)
 
 
-@router.post("/v1/shared-records/{share_id}/fetches", operation_id="fetch_shared_record", status_code=200)
-async def fetch_shared_record(
-    share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing
-) -> SharedRecordView:
+@router.post(
+    "/v1/shared-records/{share_id}/fetches",
+    operation_id="fetch_shared_record",
+    status_code=200,
+    response_model=SharedRecordView,
+    responses=refusals(ShareWithdrawn, ShareExpired, NoKeyYet),
+)
+async def fetch_shared_record(share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing) -> Response:
     """The record as it stands now, signed. A POST, for each fetch is written down and shown to the learner; it takes
     no Idempotency-Key: what was once fetched must not be had again from a kept reply after a withdrawal."""
     client_id = partner_of(caller)
@@ -275,19 +291,19 @@ async def fetch_shared_record(
     async with database.transaction() as session:
         await sharing.log_signature(session, share_id, jws, signer)
     at = f"/v1/shared-records/{share_id}"
-    return SharedRecordView(
-        record=document,
-        sha256=sha256_of(document),
-        jws=jws,
-        clr_url=f"{at}.clr",
-        pdf_url=f"{at}.pdf" if scope.is_everything else None,
-    )
+    pdf_url = f"{at}.pdf" if scope.is_everything else None
+    return _json(record=document, sha256=sha256_of(document), jws=jws, clr_url=f"{at}.clr", pdf_url=pdf_url)
 
 
 # Behind a link
 
 
-@router.get("/shared/{token}", operation_id="read_share_gate", response_model=GateView, responses={200: _HTML})
+@router.get(
+    "/shared/{token}",
+    operation_id="read_share_gate",
+    response_model=GateView,
+    responses={200: _HTML} | refusals(LinkEnded),
+)
 async def read_share_gate(
     token: Annotated[str, Path(max_length=100)],
     session: Session,
@@ -295,7 +311,10 @@ async def read_share_gate(
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
     """What a link asks before it opens. Nothing is shown and nothing counted, so that previews do no harm."""
-    share, state = await sharing.find_link(session, token)
+    try:
+        share, state = await sharing.find_link(session, token)
+    except Unknown as unknown:
+        return missing_page(unknown, pages.missing("link"), accept)
     if state is not State.LIVE:
         return _ended(pages, accept)
     asks_pin = share.pin_hash is not None
@@ -310,7 +329,7 @@ async def read_share_gate(
     "/shared/{token}",
     operation_id="open_shared_record",
     response_model=OpenedRecordView,
-    responses={200: _HTML},
+    responses={200: _HTML} | refusals(BadForm, PinNeeded, WrongPin, LinkEnded),
     openapi_extra={
         "requestBody": {
             "description": "The PIN, where the link has one",
@@ -348,13 +367,26 @@ async def open_shared_record(
         return _ended(pages, accept)
     if isinstance(opened, WrongPin | PinNeeded):
         if "text/html" in accept:
-            page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=True, problem=opened.detail)
+            left = opened.extras.get("tries_left")
+            page = pages.gate(
+                purpose=share.purpose,
+                expires_at=share.expires_at,
+                asks_pin=True,
+                problem=opened.detail,
+                tries_left=left if isinstance(left, int) else None,
+            )
             return _page(page, status=opened.status)
         return problem(opened.status, opened.code, opened.title, opened.detail, headers=HEADERS, **opened.extras)
     if "text/html" in accept:
         return _page(pages.record(opened, sha256_of(opened)))
-    body = OpenedRecordView(record=opened, sha256=sha256_of(opened))
-    return Response(body.model_dump_json(), media_type="application/json", headers=HEADERS)
+    response = _json(record=opened, sha256=sha256_of(opened))
+    response.headers.update(HEADERS)
+    return response
+
+
+def _json(**members: object) -> Response:
+    """As it is: a model in between might write what was signed in other letters."""
+    return Response(orjson.dumps(members), media_type="application/json")
 
 
 def partner_of(caller: Caller) -> str:

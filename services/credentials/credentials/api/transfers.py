@@ -9,11 +9,26 @@ from pydantic import Field, StringConstraints
 from credentials import queries, tables
 from credentials.api.sharing import partner_of
 from credentials.commands import transfers
-from credentials.domain.sharing import Scope, pairwise_subject
-from credentials.domain.transfers import Decision, LineState, Outcome, State, suggestion
+from credentials.domain.awards import OnHold
+from credentials.domain.sharing import Scope, UnknownCredit, pairwise_subject
+from credentials.domain.transfers import (
+    AcceptanceOutOfBounds,
+    AlreadyDecided,
+    AlreadyRequested,
+    CeilingExceeded,
+    CreditNotFree,
+    CreditsOutOfBounds,
+    Decision,
+    DecisionIncomplete,
+    LineState,
+    NotAccepted,
+    Outcome,
+    State,
+    suggestion,
+)
 from shared.access import Caller
 from shared.database import Unknown, fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
 from shared.web.content import Text
 
 router = Router(tags=["transfers"])
@@ -113,7 +128,13 @@ class TransferView(View):
     closed_reason: str | None
 
 
-@router.post("/v1/transfers", operation_id="request_transfer", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/transfers",
+    operation_id="request_transfer",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(Unknown, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested),
+)
 async def request_transfer(wish: TransferWish, session: Session, caller: CallerOf) -> TransferView:
     """Ask that credit be taken into a degree elsewhere. Until it is decided the credit stays free."""
     transfer = await transfers.request_transfer(
@@ -145,6 +166,7 @@ async def read_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -
     operation_id="withdraw_transfer",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(AlreadyDecided),
 )
 async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """Take an undecided request back; the partner sees nothing more."""
@@ -153,7 +175,13 @@ async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerO
 
 
 @router.post(
-    "/v1/transfers/{transfer_id}/decision", operation_id="decide_transfer", status_code=200, dependencies=[Idempotent]
+    "/v1/transfers/{transfer_id}/decision",
+    operation_id="decide_transfer",
+    status_code=200,
+    dependencies=[Idempotent],
+    responses=refusals(
+        AlreadyDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds, CreditNotFree
+    ),
 )
 async def decide_transfer(
     transfer_id: UUID, decision: TransferDecision, session: Session, caller: CallerOf
@@ -174,6 +202,7 @@ async def decide_transfer(
     operation_id="complete_transfer",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(NotAccepted),
 )
 async def complete_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """You conferred the degree: the credit is used up."""
@@ -182,7 +211,11 @@ async def complete_transfer(transfer_id: UUID, session: Session, caller: CallerO
 
 
 @router.post(
-    "/v1/transfers/{transfer_id}/return", operation_id="return_transfer", status_code=200, dependencies=[Idempotent]
+    "/v1/transfers/{transfer_id}/return",
+    operation_id="return_transfer",
+    status_code=200,
+    dependencies=[Idempotent],
+    responses=refusals(NotAccepted),
 )
 async def return_transfer(
     transfer_id: UUID, returned: TransferReturn, session: Session, caller: CallerOf

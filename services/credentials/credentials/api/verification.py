@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Header, Path, Request, Response
 from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,19 +14,31 @@ from credentials.adapters.facts import facts_of
 from credentials.adapters.pages import HEADERS
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outcome, Question, Report, Verifier
-from credentials.adapters.verification.reading import CredentialTooLarge
+from credentials.adapters.verification.examination import TooCostly, TooManyParts
+from credentials.adapters.verification.jose import NotToken
+from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
+from credentials.adapters.verification.reading import (
+    CredentialTooLarge,
+    DamagedImage,
+    NoCredentialInImage,
+    NotCredential,
+    SeveralCredentialsInImage,
+)
+from credentials.adapters.verification.workbench import VerifierBusy
 from credentials.api.records import Issuing, Rendering
 from credentials.commands.verification import Verdict, verify_badge, verify_given
 from credentials.domain import documents
+from shared.database import Unknown
 from shared.errors import Malformed, Refusal, Unsupported
 from shared.service import Process
-from shared.web import Instant, Router, View, conditional, resource
+from shared.web import Instant, Router, View, conditional, refusals, resource
 
 router = Router()
 
 Verifying = Annotated[Verifier, resource(Verifier)]
 Running = Annotated[Process, resource(Process)]
 Keeping = Annotated[Recent, resource(Recent)]
+Accept = Annotated[str, Header(description="`text/html`: what is not there is told on a page")]
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
@@ -124,6 +136,22 @@ class VerificationView(View):
     operation_id="verify_credential",
     status_code=200,
     openapi_extra={"requestBody": _FORMS},
+    responses=refusals(
+        NothingGiven,
+        CredentialTooLarge,
+        NotJson,
+        NotCredential,
+        NotToken,
+        NoCredentialInImage,
+        SeveralCredentialsInImage,
+        DamagedImage,
+        TooDeep,
+        TooManyValues,
+        ControlCharacters,
+        TooManyParts,
+        TooCostly,
+        VerifierBusy,
+    ),
 )
 async def verify_credential(
     request: Request, process: Running, notary: Issuing, verifier: Verifying
@@ -177,23 +205,48 @@ async def check_upload(
 
 
 @router.get(
-    "/verify/{badge_id}", operation_id="read_verification_page", response_class=Response, responses={200: _PAGE}
+    "/verify/{badge_id}",
+    operation_id="read_verification_page",
+    response_class=Response,
+    responses={200: _PAGE} | refusals(VerifierBusy),
 )
 async def read_verification_page(
-    badge_id: UUID,
+    *,
+    badge_id: Annotated[str, Path(max_length=100, examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])],
     request: Request,
     process: Running,
     notary: Issuing,
     verifier: Verifying,
     pages: Rendering,
     recent: Keeping,
+    accept: Accept = "application/json",
 ) -> Response:
     """Says what was awarded, by whom and when, and answers each check separately."""
     page = recent.get(request.url.path)
     if page is None:
-        verdict = await verify_badge(badge_id, process.database.reads, notary, verifier, process.database.clock())
-        page = recent.keep(request.url.path, _own_page(verdict, badge_id, pages, notary.verification_url(badge_id)))
+        try:
+            known = _id_of(badge_id)
+            verdict = await verify_badge(known, process.database.reads, notary, verifier, process.database.clock())
+        except Unknown as unknown:
+            return missing_page(unknown, pages.missing("credential"), accept)
+        page = recent.keep(request.url.path, _own_page(verdict, known, pages, notary.verification_url(known)))
     return kept_page(request, page, recent)
+
+
+def missing_page(unknown: Unknown, page: str, accept: str) -> Response:
+    """In words for people; raises the refusal for programs."""
+    if "text/html" not in accept:
+        raise unknown
+    response = _page(page, unknown.status)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _id_of(badge_id: str) -> UUID:
+    try:
+        return UUID(badge_id)
+    except ValueError:
+        raise Unknown("no badge has such an address") from None
 
 
 def kept_page(request: Request, page: bytes, recent: Recent) -> Response:

@@ -13,14 +13,40 @@ from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
 from credentials.api.sharing import partner_of
 from credentials.commands import webhooks
-from credentials.domain.webhooks import DeliveryState
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, resource
+from credentials.domain.webhooks import (
+    DeliveryState,
+    EndpointRemoved,
+    TooManyEndpoints,
+    TooManySecrets,
+    WebhookAddressRefused,
+)
+from shared.database import Unknown
+from shared.web import (
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    paginate,
+    refusals,
+    resource,
+)
 
 router = Router(tags=["webhooks"])
 
 Sending = Annotated[Courier, resource(Courier)]
 Sealing = Annotated[Sealer, resource(Sealer)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;:\x00-\x1f]+@[^@\s<>,;:\x00-\x1f]+$", max_length=254)]
+
+
+_PAYLOAD = (
+    '{"type":"consent.withdrawn","timestamp":"2026-11-24T10:15:00Z",'
+    '"data":{"share_id":"0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"}}'
+)
 
 
 class NewEndpoint(Content):
@@ -58,7 +84,7 @@ class DeliveryView(View):
     delivery_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     endpoint_id: UUID
     type: str = Field(examples=["consent.withdrawn"])
-    payload: str = Field(description="The body, exactly as it is sent")
+    payload: str = Field(description="The body, exactly as it is sent", examples=[_PAYLOAD])
     state: DeliveryState
     tries: int = Field(description="Since it was ordered or replayed", examples=[1])
     created_at: Instant
@@ -70,7 +96,7 @@ class AttemptView(View):
     attempted_at: Instant
     milliseconds: int = Field(examples=[120])
     status: int | None = Field(description="HTTP status; null where there was no answer", examples=[200])
-    response: str = Field(description="Its first 2,048 characters")
+    response: str = Field(description="Its first 2,048 characters", examples=["thanks"])
     error: str | None = Field(description="Why it did not count", examples=["answered 503"])
 
 
@@ -78,12 +104,17 @@ class DeliveryWithAttempts(DeliveryView):
     attempts: Sequence[AttemptView]
 
 
-@router.post("/v1/webhook-endpoints", operation_id="register_webhook_endpoint", status_code=201)
+@router.post(
+    "/v1/webhook-endpoints",
+    operation_id="register_webhook_endpoint",
+    status_code=201,
+    responses=refusals(Unknown, WebhookAddressRefused, TooManyEndpoints),
+)
 async def register_webhook_endpoint(
     new: NewEndpoint, session: Session, caller: CallerOf, courier: Sending, sealer: Sealing
 ) -> RegisteredEndpoint:
-    """Be told at this address. The reply holds a secret, so it is not kept for a repeat: it takes no Idempotency-Key,
-    and an endpoint registered twice by mistake is removed."""
+    """Be told at this address; `webhooks` in this document says what is sent. The reply holds a secret, so it is not
+    kept for a repeat: it takes no Idempotency-Key, and an endpoint registered twice by mistake is removed."""
     endpoint, secret = await webhooks.register_endpoint(
         session, partner_of(caller), new.url, new.contact_email, courier=courier, sealer=sealer
     )
@@ -104,7 +135,12 @@ async def remove_webhook_endpoint(endpoint_id: UUID, session: Session, caller: C
     return Response(status_code=204)
 
 
-@router.post("/v1/webhook-endpoints/{endpoint_id}/secrets", operation_id="rotate_webhook_secret", status_code=201)
+@router.post(
+    "/v1/webhook-endpoints/{endpoint_id}/secrets",
+    operation_id="rotate_webhook_secret",
+    status_code=201,
+    responses=refusals(EndpointRemoved, TooManySecrets),
+)
 async def rotate_webhook_secret(
     endpoint_id: UUID, rotation: Rotation, session: Session, caller: CallerOf, sealer: Sealing
 ) -> EndpointSecret:
@@ -119,6 +155,7 @@ async def rotate_webhook_secret(
     operation_id="ping_webhook_endpoint",
     status_code=202,
     dependencies=[Idempotent],
+    responses=refusals(EndpointRemoved),
 )
 async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
     """Have a `webhook.ping` sent there."""
@@ -130,6 +167,7 @@ async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: Cal
     operation_id="enable_webhook_endpoint",
     status_code=200,
     dependencies=[Idempotent],
+    responses=refusals(EndpointRemoved),
 )
 async def enable_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> EndpointView:
     """Write to it again; what was held back meanwhile is sent."""
@@ -166,6 +204,7 @@ async def read_webhook_delivery(delivery_id: UUID, session: Session, caller: Cal
     operation_id="replay_webhook_delivery",
     status_code=202,
     dependencies=[Idempotent],
+    responses=refusals(EndpointRemoved),
 )
 async def replay_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
     """Have it sent again under the same id, with all its tries before it."""

@@ -22,6 +22,7 @@ from credentials.domain import eligibility, regulations
 from credentials.domain.awards import STANDING
 from credentials.domain.eligibility import Totals
 from credentials.domain.regulations import Regulations
+from credentials.domain.transfers import LineState
 from shared.database import Database, connect_driver, take_turns
 from shared.ids import new_id
 
@@ -43,6 +44,7 @@ _SUMS = """
             select from reinstatements where reinstatements.credit_id = revocations.credit_id
             and reinstatements.reinstated_at >= revocations.revoked_at
         )
+        union select credit_id from transfer_lines where state = any($6::text[])
     ), counted as (
         select distinct on (learner_id, family) learner_id, credit_id, subject_id, subject_name, source from credits
         where level = $4 and credits = $5 and subject_name <> '' and credit_id not in (select credit_id from gone)
@@ -156,6 +158,7 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
         list(STANDING),
         current.framework_level,
         current.module_credits,
+        [LineState.COMMITTED, LineState.CONSUMED],
     )
     copied = 0
     for chunk in _chunks(rows, _AT_ONCE):

@@ -1,16 +1,20 @@
 """Documents for people: their kinds, how an edition is pinned, and why one is not handed out."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from credentials.domain.badges import instant
 from shared.errors import Conflict, Gone
 
 Content = dict[str, Any]  # Any: JSON
+
+NUMBER: Final = r"^MC-\d{4}-[0-9A-Z]{11}$"
+"""As a regular expression."""
 
 _BYTES_OF_PDF = b"%PDF-"
 
@@ -79,6 +83,12 @@ def check_name(content: Mapping[str, Any], name: str | None) -> None:  # Any: JS
     """An earlier edition is handed out only while it bears the name in use. Raises EarlierName."""
     if content["name"] != name:
         raise EarlierName("that edition was made out to an earlier name; the newest one takes its place")
+
+
+def number_of(typed: str) -> str | None:
+    """The number as it is printed, however it was typed: letters that are read alike are not in it."""
+    number = re.sub(r"\s", "", typed).upper().translate(str.maketrans("OIL", "011"))
+    return number if re.fullmatch(NUMBER, number) else None
 
 
 def is_pdf(start: bytes) -> bool:

@@ -1,0 +1,115 @@
+"""A service's OpenAPI document: FastAPI's, with who may call and which refusals follow from an operation's shape.
+
+Refusals of its own an operation names by `responses=refusals(…)`; each is told once, under `components`.
+"""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from shared.access import Access, InvalidToken, NotPermitted, Rule
+from shared.database import Unknown
+from shared.errors import Refusal
+from shared.web.paging import BadCursor
+from shared.web.problems import MEDIA_TYPE, InvalidRequest, refusals
+from shared.web.routing import KEY_HEADER, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyKeyRunning
+
+Document = dict[str, Any]  # Any: JSON
+
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "An access token from POST /v1/sign-ins (people) or POST /oauth/token (partners)",
+}
+
+
+def describe(app: FastAPI, name: str, access: Access) -> Document:
+    """Made once and kept."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    made = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        webhooks=app.webhooks.routes,
+        openapi_version="3.1.0",
+    )
+    document = deepcopy(made)  # in it are the routes' own dictionaries, which other applications share
+    components = document.setdefault("components", {})
+    components.setdefault("securitySchemes", {})["bearer"] = _BEARER
+    for item in document["paths"].values():
+        for operation in item.values():
+            rule = access.get(operation.get("operationId", ""))
+            if rule is not None and not rule.public:
+                operation["security"] = [{"bearer": sorted(rule.scopes)}]
+            operation.setdefault("tags", [name])
+            content = operation["responses"]["default"]["content"]
+            content[MEDIA_TYPE] = content.pop("application/json")
+            _require_key(operation)
+            _add_refusals(operation, rule)
+            _tell_once(operation, components.setdefault("examples", {}))
+    app.openapi_schema = document
+    return document
+
+
+def refusals_of(operation: Document) -> frozenset[str]:
+    """The codes an operation of such a document names."""
+    return frozenset(
+        code
+        for response in operation["responses"].values()
+        for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    )
+
+
+def _parameters(operation: Document) -> Iterator[tuple[str, str, Document]]:
+    for parameter in operation.get("parameters", ()):
+        yield parameter["in"], parameter["name"], parameter
+
+
+def _require_key(operation: Document) -> None:
+    """Declared optional, so that its absence is a refusal with a code of its own."""
+    for _, name, parameter in _parameters(operation):
+        if name == KEY_HEADER:
+            parameter["required"] = True
+            schema = parameter["schema"]
+            schema |= next(one for one in schema.pop("anyOf") if one["type"] != "null")
+
+
+def _add_refusals(operation: Document, rule: Rule | None) -> None:
+    responses = operation["responses"]
+    for status, response in refusals(*_implied(operation, rule)).items():
+        known = responses.setdefault(str(status), response)
+        if known is not response:
+            told = known["content"].setdefault(MEDIA_TYPE, {"schema": response["content"][MEDIA_TYPE]["schema"]})
+            examples = response["content"][MEDIA_TYPE]["examples"]
+            told["examples"] = told.get("examples", {}) | examples
+            known["description"] += "".join(f", `{code}`" for code in examples)
+
+
+def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
+    if rule is not None and not rule.public:
+        yield InvalidToken
+        yield NotPermitted
+    if operation.get("parameters") or "requestBody" in operation:
+        yield InvalidRequest
+    named = {(place, name) for place, name, _ in _parameters(operation)}
+    if any(place == "path" for place, _ in named):
+        yield Unknown
+    if ("query", "cursor") in named:
+        yield BadCursor
+    if ("header", KEY_HEADER) in named:
+        yield from (IdempotencyKeyMissing, IdempotencyKeyRunning, IdempotencyKeyReused)
+
+
+def _tell_once(operation: Document, told: Document) -> None:
+    """Examples go under `components`; one whose words differ there stays where it is."""
+    for response in operation["responses"].values():
+        examples = response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+        for code, example in examples.items():
+            if told.setdefault(code, example) == example:
+                examples[code] = {"$ref": f"#/components/examples/{code}"}
