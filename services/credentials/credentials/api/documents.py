@@ -97,6 +97,11 @@ class DocumentView(View):
     json_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT"])
     html_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.html"])
     pdf_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.pdf"])
+    unprintable: list[str] = Field(
+        examples=[[]],
+        description="Characters of it that no font here has: while there are any the PDF is refused (`not_printable`); "
+        "the page and the JSON hold all of it",
+    )
     clr_url: str | None = Field(
         description="Transcripts only: a signed Comprehensive Learner Record 2.0", examples=[None]
     )
@@ -142,12 +147,13 @@ async def list_documents(
     session: Session,
     caller: CallerOf,
     notary: Issuing,
+    paper: Printing,
     learner_id: Annotated[UUID | None, Query(description="For registrars: whose")] = None,
 ) -> Page[DocumentView]:
     """One's transcript, the certificate of each credit and the parchment of each award; a few dozen at most."""
     whose = learner_id if learner_id is not None and caller.is_staff else caller.own_id
     caller.must_own(whose)
-    return Page(items=[_view(shelved, notary) for shelved in await queries.documents_of(session, whose)])
+    return Page(items=[_view(shelved, notary, paper) for shelved in await queries.documents_of(session, whose)])
 
 
 @router.get(
@@ -354,7 +360,7 @@ def face_of(shelved: Shelved, notary: Notary) -> faces.Face:
     )
 
 
-def _view(shelved: Shelved, notary: Notary) -> DocumentView:
+def _view(shelved: Shelved, notary: Notary, paper: Paper) -> DocumentView:
     document, edition = shelved.document, shelved.edition
     at = f"/v1/documents/{document.number}"
     return DocumentView(
@@ -370,6 +376,7 @@ def _view(shelved: Shelved, notary: Notary) -> DocumentView:
         json_url=at,
         html_url=f"{at}.html",
         pdf_url=f"{at}.pdf",
+        unprintable=paper.lacked(face_of(shelved, notary)) if edition.content else [],
         clr_url=f"{at}.clr" if document.kind == Kind.TRANSCRIPT else None,
         verification_url=notary.document_url(document.number),
     )
