@@ -132,6 +132,14 @@ class Notary:
         refresh = unsigned["refreshService"]
         return tokens.sign({**unsigned, "refreshService": {**refresh, "id": f"{refresh['id']}.jwt"}}, signer)
 
+    def status_list_token(self, status_list: Mapping[str, Any], signer: Signer) -> str:  # Any: JSON
+        """The same list as a token, which has an address of its own."""
+        url = f"{status_list['id']}.jwt"
+        unsigned = {name: member for name, member in status_list.items() if name != "proof"}
+        return tokens.sign(
+            {**unsigned, "id": url, "credentialSubject": {**unsigned["credentialSubject"], "id": f"{url}#list"}}, signer
+        )
+
     def _press(self, achievement: Achievement, signer: Signer, *, identified: bool) -> Press:
         key = (signer.verification_method, achievement.url, identified)
         known, press = self._presses.get(key, (None, None))

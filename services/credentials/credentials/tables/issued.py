@@ -11,7 +11,7 @@ from credentials.tables.base import Base
 
 
 class StatusList(Base):
-    """A published list of revocation bits; `document` is served as it is."""
+    """A published list of revocation bits; `document` is served as it is, and `token` as its copy."""
 
     __tablename__ = "status_lists"
 
@@ -19,9 +19,12 @@ class StatusList(Base):
     document: Mapped[bytes | None] = mapped_column(LargeBinary)
     revoked: Mapped[int] = mapped_column(server_default="0")
     """How many bits the document has set; where it differs from the badges, the list is out of date."""
+    token: Mapped[str | None] = mapped_column(Text)
+    """The same list as a JSON Web Token."""
     signed_at: Mapped[datetime | None]
     signed_with: Mapped[str | None] = mapped_column(Text)
-    """The verification method of the key."""
+    """The verification method of the document's key, as is `token_signed_with` of the token's."""
+    token_signed_with: Mapped[str | None] = mapped_column(Text)
     valid_until: Mapped[datetime | None]
 
 
