@@ -205,6 +205,18 @@ async def test_a_learner_record_and_each_credential_inside_are_accepted(judge, p
         assert verdict == {"verified": True, "revoked": False, "errors": []}
 
 
+async def test_a_learner_record_that_a_newer_one_replaced_is_refused(judge, pages, learner_record, issuer):
+    await hear(issuer.session, revoked(issuer.learner, "DS02"))
+    await let_time_work(issuer.service)
+    async with issuer.service.client("learner", id=issuer.learner) as learner:
+        listed = (await learner.get("/v1/documents")).json()["items"]
+        (transcript,) = [one for one in listed if one["kind"] == "transcript"]
+        newest = (await learner.get(transcript["clr_url"])).json()
+    now = {**pages, LIST: (await issuer.get("/status/revocation/1")).json()}
+    verdicts = judge(now, learner_record, newest)
+    assert [(verdict["verified"], verdict["revoked"]) for verdict in verdicts] == [(False, True), (True, False)]
+
+
 async def test_a_learner_record_from_which_something_is_dropped_or_changed_is_refused(judge, pages, learner_record):
     forged = []
     for n, leaf in enumerate(learner_record["credentialSubject"]["verifiableCredential"]):

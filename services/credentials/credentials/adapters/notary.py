@@ -19,6 +19,7 @@ from credentials.domain.badges import (
     credential_name,
     identity_hash,
     instant,
+    status_entry,
 )
 from credentials.domain.dids import did_of
 from credentials.domain.keys import Suite
@@ -72,6 +73,11 @@ class Notary:
 
     def status_list_url(self, number: int) -> str:
         return f"{self.url}/status/revocation/{number}"
+
+    def status_entry(self, place: Place) -> Document:
+        """As it stands in a credential that has this place."""
+        url = self.status_list_url(place.list_number)
+        return status_entry(f"{url}#{place.index}", url, str(place.index))
 
     def new_key(self, name: str, suite: Suite | str = Suite.EDDSA_RDFC_2022) -> tuple[str, NewKey]:
         """A key and its verification method. A name that is itself a key would be trusted without looking here."""

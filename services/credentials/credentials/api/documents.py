@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 from fastapi import Header, Path, Query, Request, Response
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
@@ -20,7 +21,7 @@ from credentials.queries import Shelved
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import TooLarge, Unsupported
-from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, resource
+from shared.web import CallerOf, DatabaseOf, Instant, Page, Router, Session, View, conditional, resource
 
 router = Router()
 
@@ -207,14 +208,18 @@ async def read_document_pdf(
     responses={200: {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}},
 )
 async def read_learner_record(
-    number: Number, request: Request, session: Session, caller: CallerOf, notary: Issuing
+    number: Number, request: Request, database: DatabaseOf, caller: CallerOf, notary: Issuing
 ) -> Response:
     """The transcript as a Comprehensive Learner Record 2.0 with the signed badges inside. It names you: share it
-    deliberately."""
-    shelved = await _handed_out(session, caller, number, None)
-    if shelved.document.kind != Kind.TRANSCRIPT:
-        raise Unknown("only a transcript is a learner record")
-    record = await learner_records.record_of_edition(session, notary, shelved.document, shelved.edition)
+    deliberately. It is revoked when a newer transcript takes its place or something on it is withdrawn."""
+
+    async def find(session: AsyncSession) -> Shelved:
+        shelved = await _handed_out(session, caller, number, None)
+        if shelved.document.kind != Kind.TRANSCRIPT:
+            raise Unknown("only a transcript is a learner record")
+        return shelved
+
+    record = await learner_records.transcript_record(database.transaction, notary, find)
     return _private(conditional(request, orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=_CREDENTIAL))
 
 
@@ -329,7 +334,7 @@ async def read_document_check_page(
     return _safe(conditional(request, page.encode(), max_age_seconds=30, media_type=_HTML))
 
 
-async def _handed_out(session: Session, caller: Caller, number: str, version: int | None) -> Shelved:
+async def _handed_out(session: AsyncSession, caller: Caller, number: str, version: int | None) -> Shelved:
     """An edition for its holder or a registrar. Raises Unknown, DocumentRevoked, DocumentErased, EarlierName."""
     shelved = await queries.document_by_number(session, number, version)
     if shelved is None:

@@ -62,14 +62,23 @@ class Badge(Base):
 
 
 class BadgePlace(Base):
-    """Every place a badge ever had, never given again. Its bit is set when it is retired, or the badge revoked."""
+    """Every place a badge or a learner record ever had, never given again.
+
+    Its bit is set when it is retired, or the badge revoked.
+    """
 
     __tablename__ = "badge_places"
 
     list_number: Mapped[int] = mapped_column(ForeignKey("status_lists.number"), primary_key=True)
     list_index: Mapped[int] = mapped_column(primary_key=True)
-    badge_id: Mapped[UUID]
-    version: Mapped[int]
+    badge_id: Mapped[UUID | None]
+    version: Mapped[int | None]
+    edition_id: Mapped[UUID | None] = mapped_column(ForeignKey("editions.edition_id"))
+    """Of a learner record: the transcript it was made of."""
+    record_id: Mapped[UUID | None]
+    """The document itself, or the share that a partner fetches by: each has a record, and a place, of its own."""
+    inside_sha256: Mapped[str | None] = mapped_column(Text)
+    """Of the badges inside; where it differs from them, the record is signed anew on another place."""
     retired_at: Mapped[datetime | None]
 
 
