@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -185,6 +186,15 @@ def said_of_glyphs(reader: PdfReader) -> set[str]:
     operations = reader.pages[0].get_contents().operations
     said = [told[1].get("/ActualText", "") for told, operator in operations if operator == b"BDC"]
     return {letter for text in said for letter in text}
+
+
+@pytest.mark.parametrize("script", ["Arabic", "Persian", "Pashto", "Uyghur", "Kurdish", "Sindhi"])
+async def test_each_letter_of_an_arabic_name_is_told_once(paper: Paper, script: str) -> None:
+    """To whoever copies it or hears it: in fonts that build letters of several glyphs, each glyph tells the letter."""
+    reader = PdfReader(io.BytesIO(await paper.pdf(face(Kind.PARCHMENT, NAMES[script]), AT)))
+    assert said_of_glyphs(reader) == set()
+    read = Counter(letter for letter in reader.pages[0].extract_text() if "\u0600" <= letter <= "\u06ff")
+    assert read == Counter(NAMES[script].replace(" ", ""))
 
 
 async def test_a_name_begins_at_its_own_side(paper: Paper) -> None:

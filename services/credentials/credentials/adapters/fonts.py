@@ -26,7 +26,7 @@ STANDARDS: Final[list["typst.PDFStandard"]] = ["ua-1", "a-2a"]
 # In the order in which a character is looked for: serifs first, then the scripts that have none here, Han at the end.
 _PACKAGED: Final = (
     ("fontpkg_noto_serif", "NotoSerif*"),
-    ("pylopdf_fonts_ar", "NotoNaskhArabic*"),
+    ("fontpkg_amiri", "Amiri*"),
     ("pylopdf_fonts_he", "NotoSerifHebrew*"),
     ("pylopdf_fonts_hi", "NotoSerifDevanagari*"),
     ("pylopdf_fonts_th", "NotoSerifThai*"),
