@@ -87,6 +87,7 @@ ACCESS: Access = {
     "download_baked_image": anyone(),
     "download_baked_drawing": anyone(),
     "read_status_list": anyone(),
+    "read_status_list_token": anyone(),
     "read_achievement": anyone(),
     "read_did_document": anyone(),
     "read_issuer_keys": anyone(),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from credentials import api
 from credentials.access import ACCESS
+from credentials.adapters.fonts import Fonts
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import Pages
 from credentials.adapters.paper import Paper
@@ -28,6 +29,7 @@ def build(settings: Settings) -> Service:
     notary = Notary(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
     outside = Outside(settings.verification, loopback=settings.verification_reaches_loopback)
     verifier = Verifier(settings.verification, outside)
+    fonts = Fonts(settings.font_folder)
     recent = Recent(settings.verification_page_seconds)
     return Service(
         name="credentials",
@@ -53,8 +55,8 @@ def build(settings: Settings) -> Service:
             Verifier: verifier,
             Notary: notary,
             Pages: Pages(),
-            Pictures: Pictures(),
-            Paper: Paper(),
+            Pictures: Pictures(fonts),
+            Paper: Paper(fonts),
         },
         wrap=lambda process, app: Front(app, recent, process.service.name),
         also=lambda _: [verifier.workbench.run],

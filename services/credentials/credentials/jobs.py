@@ -79,7 +79,7 @@ async def publish_status_lists(work: Work) -> None:
         signers = await keys.signers(session, notary) if outdated else None
     if signers is None:
         return
-    signed = await asyncio.to_thread(status_lists.sign_lists, outdated, notary, signers.proof, now)
+    signed = await asyncio.to_thread(status_lists.sign_lists, outdated, notary, signers, now)
     async with work.database.transaction() as session:
         await status_lists.publish_lists(session, signed, now)
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, field_validator
 
 from credentials.adapters.verification import Limits
 from shared.settings import ServiceSettings
@@ -25,6 +25,11 @@ class Settings(ServiceSettings):
         default="Federation of Universities", description="Who issues: stands on badges, transcripts and pages"
     )
 
+    font_folder: DirectoryPath | None = Field(
+        default=None,
+        description="More fonts, for names in scripts that no package here has (Tibetan, Thaana and others are in "
+        "Debian's fonts-noto-core); families a package has are left out",
+    )
     verification: Limits = Field(
         default=Limits(),
         description='What one may hand in to be checked, where it differs: {"document_bytes": 2000000}',

@@ -5,7 +5,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from credentials import tables
 from credentials.adapters.notary import Notary
@@ -317,8 +317,16 @@ async def test_a_name_no_font_has_is_refused_on_paper_and_shown_on_the_screen(se
         (certificate,) = (await documents_of(client))["certificate"]
         refused = await client.get(certificate["pdf_url"])
         page = await client.get(certificate["html_url"])
+        listed = (await documents_of(client))["certificate"]
+        printed = await session.scalar(select(func.count()).select_from(tables.Printing))
+        await rename(session, learner, 3, given_name="Ruth", family_name="Futhark", display_name="Ruth")
+        (certificate,) = (await documents_of(client))["certificate"]
+        again = await client.get(certificate["pdf_url"])
     assert (refused.status_code, refused.json()["code"]) == (422, "not_printable")
+    assert refused.json()["characters"] == listed[0]["unprintable"] == sorted("ᚠᚢᚦᚨᚱᚲᛟ")
     assert "ᚠᚢᚦᚨᚱᚲ ᛟ" in page.text
+    assert printed == 0
+    assert (again.status_code, certificate["unprintable"]) == (200, [])
 
 
 async def test_a_transcript_is_a_signed_record_kept_until_something_inside_changes(service, session, clock) -> None:

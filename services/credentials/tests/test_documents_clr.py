@@ -18,6 +18,7 @@ from .test_badges import COURSE, ISSUER, KEY, MULTIKEY, NOW, ROOT, SIGNER, build
 
 ADDRESS = f"{ROOT}/documents/MC-2026-7KQ2M4X9PAT"
 SUBJECT = "urn:uuid:00000000-0000-4000-8000-00000000c1a0"
+STATUS = badges.status_entry(f"{ROOT}/status/revocation/1#94567", f"{ROOT}/status/revocation/1", "94567")
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -33,7 +34,7 @@ def record(count: int = 4, *, results: bool = True, partial: bool = False) -> di
         {"credit_id": part.id, "course_title": "Course", "course_code": "7DS501", "mark": "68", "attempt": 1}
         for part in courses
     ]
-    cover = Cover(ADDRESS, SUBJECT, name="Zoë Müller-Łukasiewicz", as_at=badges.instant(NOW))
+    cover = Cover(ADDRESS, SUBJECT, name="Zoë Müller-Łukasiewicz", as_at=badges.instant(NOW), status=STATUS)
     stated = learner_records.results_document(
         ISSUER, cover, valid_from=badges.instant(NOW), credits_=credits_ if results else []
     )
@@ -95,6 +96,7 @@ def test_nothing_in_it_is_outside_the_signature(signed: dict) -> None:
         lambda d: d["credentialSubject"]["association"].pop(),
         lambda d: d.update(awardedDate="2020-01-01T00:00:00Z"),
         lambda d: d.update(partial=True),
+        lambda d: d["credentialStatus"].update(statusListIndex="94568"),
         lambda d: d["credentialSubject"]["verifiableCredential"][-1]["credentialSubject"]["result"][0].update(
             value="69"
         ),
@@ -121,6 +123,11 @@ def test_courses_are_part_of_the_award_they_build_to(signed: dict) -> None:
     assert [
         (one["associationType"], one["sourceId"], one["targetId"]) for one in signed["credentialSubject"]["association"]
     ] == [("isPartOf", f"{ROOT}/achievements/{n}", f"{ROOT}/achievements/4") for n in range(4)]
+
+
+def test_it_can_be_revoked_and_its_results_with_it(signed: dict) -> None:
+    *_, results = signed["credentialSubject"]["verifiableCredential"]
+    assert signed["credentialStatus"] == results["credentialStatus"] == STATUS
 
 
 def test_it_names_its_holder(signed: dict) -> None:

@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright
 
+from credentials.adapters.fonts import Fonts
 from credentials.adapters.paper import Paper
 from credentials.domain.documents import Kind
 
@@ -15,7 +16,7 @@ from .test_documents_paper import ADDRESS, LATER, NAMES, NUMBER, face
 
 pytestmark = pytest.mark.slow
 
-PAPER = Paper()
+PAPER = Paper(Fonts())
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

@@ -2,17 +2,22 @@
 
 import io
 import re
+from collections import Counter
 from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
 
 import pdfua
 import pytest
 from pypdf import PdfReader
 
 from credentials.adapters import ornaments
-from credentials.adapters.paper import NotPrintable, Paper, PressBusy
+from credentials.adapters.fonts import Fonts, NotPrintable
+from credentials.adapters.paper import Paper, PressBusy
 from credentials.domain import documents, faces, transcripts
 from credentials.domain.documents import Kind
 
+FONTS = Fonts()
 AT = datetime(2026, 11, 23, 17, 0, 42, tzinfo=UTC)
 NUMBER = "MC-2026-7KQ2M4X9PAT"
 ADDRESS = f"https://badges.example.ac.uk/documents/{NUMBER}"
@@ -22,12 +27,43 @@ NAMES = {
     "Cyrillic": "Дмитрий Шостакович",
     "Greek": "Ελένη Παπαδοπούλου",
     "Arabic": "محمد بن عبد الله",
+    "Persian": "پریسا گلچین ژاله",
+    "Urdu": "محمّد علی ٹھاکُر ڈار",
+    "Pashto": "ښاغلی ځواک ټوکر",
+    "Uyghur": "ئابلىكىم ھەسەن",
+    "Kurdish": "ڕێبوار ڵەیلا",
+    "Sindhi": "ڀٽائي ڄام ڳڙهي",
     "Hebrew": "דוד בן־גוריון",
+    "Hebrew with points": "דָּוִד בֶּן־גּוּרִיּוֹן",
     "Devanagari": "अनुष्का शर्मा",
+    "Marathi": "ज्ञानेश्वर त्र्यंबक ऱ्हाळकर",
+    "Bengali": "রবীন্দ্রনাথ ঠাকুর",
+    "Assamese": "ভূপেন হাজৰিকা",
+    "Gurmukhi": "ਗੁਰਪ੍ਰੀਤ ਸਿੰਘ",
+    "Gujarati": "મોહનદાસ ગાંધી",
+    "Odia": "ଫକୀରମୋହନ ସେନାପତି",
+    "Tamil": "ஸ்ரீனிவாச இராமானுஜன்",
+    "Telugu": "శ్రీనివాస్ కృష్ణమూర్తి",
+    "Kannada": "ಕುವೆಂಪು ಶ್ರೀಕಂಠ",
+    "Malayalam": "ശ്രീകുമാർ കൃഷ്ണൻ",
+    "Sinhala": "චන්ද්\u200dරිකා ශ්\u200dරී කුමාරතුංග",
     "Thai": "สมชาย ใจดี",
+    "Lao": "ສົມສັກ ພົມມະຈັນ",
+    "Khmer": "សុខ ស្រីមុំ ព្រំ",
+    "Burmese": "အောင်ဆန်းစုကြည်",
+    "Shan": "ၸၢႆးၸုမ်ႁႅင်း",
+    "Armenian": "Արամ Խաչատրյան",
+    "Georgian": "ნინო ბერიძე",
+    "Ethiopic": "ኃይለ ገብረሥላሴ",
+    "Kazakh": "Әлихан Бөкейхан Қаңтар",
+    "Greek with breathings": "Ἑλένη Ὀδυσσεύς",
+    "Yoruba": "Ọlábísí Àyọ̀bámi Ẹ̀ṣọ́",
+    "Hausa": "Ɓala Ɗanƙwairo",
     "Chinese": "王小明",
-    "Japanese": "山田 たろう",
+    "rare Han": "𠮷野 龘 髙﨑",
+    "Japanese": "山田 たろう カタカナ",
     "Korean": "김이순신",
+    "from both sides": "محمد (Mo) علی Cohen כהן",
 }
 CREDIT = {
     "credit_id": "c1",
@@ -77,7 +113,7 @@ def face(kind: Kind, name: str = "Ada Lovelace", *, is_newest: bool = True, **ch
 
 @pytest.fixture(scope="module")
 def paper() -> Paper:
-    return Paper()
+    return Paper(FONTS)
 
 
 def strings(value: object) -> list[str]:
@@ -88,7 +124,7 @@ def strings(value: object) -> list[str]:
     return [str(value)] if value is not None else []
 
 
-UNSEEN = {"kind", "name_lang", "title", "heading", "initials"}
+UNSEEN = {"kind", "name_lang", "name_is_rtl", "title", "heading", "initials"}
 
 
 def squeezed(text: str) -> str:
@@ -124,26 +160,71 @@ async def test_paper_is_tagged_and_an_independent_checker_finds_nothing(paper: P
 
 async def test_the_same_edition_gives_the_same_bytes(paper: Paper) -> None:
     first = await paper.pdf(face(Kind.PARCHMENT), AT)
-    assert await Paper().pdf(face(Kind.PARCHMENT), AT) == first
+    assert await Paper(FONTS).pdf(face(Kind.PARCHMENT), AT) == first
     assert await paper.pdf(face(Kind.PARCHMENT, "Ada King"), AT) != first
     assert PdfReader(io.BytesIO(first)).metadata.creation_date == AT
 
 
 @pytest.mark.parametrize("script", NAMES)
 async def test_a_name_is_set_in_its_own_script(paper: Paper, script: str) -> None:
-    shown = face(Kind.PARCHMENT, NAMES[script])
-    reader = PdfReader(io.BytesIO(await paper.pdf(shown, AT)))
-    read = "".join(page.extract_text() for page in reader.pages)
-    letters = {letter for letter in NAMES[script] if letter.isalpha()}
-    assert letters <= set(read), letters - set(read)
-    assert NAMES[script] in paper.page(shown)
+    name = NAMES[script]
+    for kind in Kind:
+        shown = face(kind, name)
+        file = await paper.pdf(shown, AT)
+        assert [finding.rule_id for finding in pdfua.validate(io.BytesIO(file)).findings] == []
+        reader = PdfReader(io.BytesIO(file))
+        assert len(reader.pages) == 1
+        letters = {letter for letter in name if letter.isalpha()}
+        read = set(reader.pages[0].extract_text()) | said_of_glyphs(reader)
+        assert letters <= read, letters - read
+        assert name in paper.page(shown)
+        assert paper.lacked(shown) == []
+
+
+def said_of_glyphs(reader: PdfReader) -> set[str]:
+    """The letters told of glyphs that are parts of one, which pypdf's own extraction does not read."""
+    operations = reader.pages[0].get_contents().operations
+    said = [told[1].get("/ActualText", "") for told, operator in operations if operator == b"BDC"]
+    return {letter for text in said for letter in text}
+
+
+@pytest.mark.parametrize("script", ["Arabic", "Persian", "Pashto", "Uyghur", "Kurdish", "Sindhi"])
+async def test_each_letter_of_an_arabic_name_is_told_once(paper: Paper, script: str) -> None:
+    """To whoever copies it or hears it: in fonts that build letters of several glyphs, each glyph tells the letter."""
+    reader = PdfReader(io.BytesIO(await paper.pdf(face(Kind.PARCHMENT, NAMES[script]), AT)))
+    assert said_of_glyphs(reader) == set()
+    read = Counter(letter for letter in reader.pages[0].extract_text() if "\u0600" <= letter <= "\u06ff")
+    assert read == Counter(NAMES[script].replace(" ", ""))
+
+
+async def test_a_name_begins_at_its_own_side(paper: Paper) -> None:
+    for name, is_rtl in (("محمد (Mo) على", True), ("Mo (محمد) X", False)):
+        shown = face(Kind.PARCHMENT, name)
+        assert shown["name_is_rtl"] is is_rtl
+        drawn = [await paper.pdf({**shown, "name_is_rtl": way}, AT) for way in (is_rtl, not is_rtl)]
+        assert await paper.pdf(shown, AT) == drawn[0] != drawn[1]
+    assert faces.is_rtl("123 דוד")
+    assert not faces.is_rtl("123")
 
 
 @pytest.mark.parametrize("name", ["ᚠᚢᚦᚨᚱᚲ", "ꦲꦏ꧀ꦱꦫ", "Ada 🎓"])
 async def test_a_name_no_font_has_is_refused_rather_than_boxed(paper: Paper, name: str) -> None:
     with pytest.raises(NotPrintable) as refused:
         await paper.pdf(face(Kind.CERTIFICATE, name), AT)
-    assert refused.value.extras["characters"]
+    assert set(refused.value.extras["characters"]) == {one for one in name if one not in "Ada "}
+
+
+async def test_a_folder_brings_fonts_for_what_no_package_has(paper: Paper, tmp_path: Path) -> None:
+    """A family a package has is not taken from there, so that nothing else is drawn differently."""
+    for font in ("manimgx_fonts/NotoEmoji[wght].ttf", "manimgx_fonts/NotoSansTamil[wght].ttf"):
+        package, _, name = font.partition("/")
+        (tmp_path / f"other-{name}").write_bytes((files(package) / name).read_bytes())
+    fonts = Fonts(tmp_path)
+    assert fonts.families == (*FONTS.families, "Noto Emoji")
+    file = await Paper(fonts).pdf(face(Kind.PARCHMENT, "Ada 🎓"), AT)
+    assert [finding.rule_id for finding in pdfua.validate(io.BytesIO(file)).findings] == []
+    tamil = face(Kind.PARCHMENT, NAMES["Tamil"])
+    assert await Paper(fonts).pdf(tamil, AT) == await paper.pdf(tamil, AT)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +262,7 @@ async def test_what_is_superseded_says_so(paper: Paper, shown: faces.Face, sente
 
 async def test_more_than_fit_in_the_line_are_asked_to_wait() -> None:
     with pytest.raises(PressBusy) as refused:
-        await Paper(threads=0 + 1, waiting=-1).pdf(face(Kind.PARCHMENT), AT)
+        await Paper(FONTS, threads=0 + 1, waiting=-1).pdf(face(Kind.PARCHMENT), AT)
     assert refused.value.headers["Retry-After"] == "1"
 
 

@@ -6,12 +6,15 @@ from xml.etree import ElementTree as ET
 import pytest
 from openbadgeslib import baking as another
 
+from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.pictures import SIZE, Motif, fit, render, svg
 from shared.ids import new_id
 
 from .telling import hold_credit, let_time_work
+from .test_documents_paper import NAMES
 
 COURSE = Motif("Applied <Machine> Learning & more", "University of Example", 15, 7, "Data Science", is_award=False)
+FONTS = Fonts()
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -53,24 +56,35 @@ def test_every_title_fits(title) -> None:
 def test_marks_stay_with_their_letters() -> None:
     _, lines = fit("हिं" * 60)
     assert all(line[0] == "ह" for line in lines)
+    _, lines = fit("ន្ត្រី" * 60)
+    assert all(line[0] == "ន" for line in lines)
+    _, lines = fit("ทำ" * 60)
+    assert all(line[0] == "ท" for line in lines)
 
 
 def test_the_same_drawing_gives_the_same_bytes() -> None:
-    first, again = render(svg(COURSE)), render(svg(COURSE))
+    first, again = render(COURSE, FONTS), render(COURSE, Fonts())
     assert first == again
     assert first.startswith(b"\x89PNG")
     assert int.from_bytes(first[16:20], "big") == int.from_bytes(first[20:24], "big") == SIZE
 
 
-@pytest.mark.parametrize(
-    "title", ["Ünïcödé", "Введение", "Ελληνικά", "机器学习", "データ", "한국어", "بيانات", "עברית", "हिन्दी", "ไทย"]
-)
-def test_every_script_is_drawn_and_not_as_boxes(title) -> None:
-    """What no font has is drawn like any other thing that no font has."""
-    unknown = Motif("\U0001f9ff" * len(title), "x", 15, 7, "x", is_award=False)
-    drawn = render(svg(Motif(title, "x", 15, 7, "x", is_award=False)))
-    assert drawn != render(svg(unknown))
-    assert len(drawn) > len(render(svg(Motif("", "x", 15, 7, "x", is_award=False)))) + 300
+@pytest.mark.parametrize("script", NAMES)
+def test_every_script_is_drawn(script) -> None:
+    title = NAMES[script]
+    drawn = render(Motif(title, title, 15, 7, "x", is_award=False), FONTS)
+    assert len(drawn) > len(render(Motif("", "", 15, 7, "x", is_award=False), FONTS)) + 300
+
+
+def test_what_no_font_has_is_refused_rather_than_boxed() -> None:
+    with pytest.raises(NotPrintable) as refused:
+        render(Motif("Law", "ꦲ Institute", 15, 7, "x", is_award=False), FONTS)
+    assert refused.value.extras["characters"] == ["ꦲ"]
+
+
+def test_what_begins_from_the_right_says_so() -> None:
+    assert 'direction="rtl"' in svg(Motif("مقدمة (ML)", "x", 15, 7, "x", is_award=False))
+    assert "direction" not in svg(COURSE)
 
 
 def test_an_award_looks_like_one() -> None:

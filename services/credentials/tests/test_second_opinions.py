@@ -109,9 +109,10 @@ async def test_what_stands_is_accepted_and_what_is_revoked_is_not(judge, pages, 
     assert all(verdict["verified"] for verdict in verdicts.values())
 
 
-async def test_the_status_list_itself_is_accepted(judge, pages):
-    (verdict,) = judge(pages, pages[LIST])
-    assert verdict == {"verified": True, "revoked": False, "errors": []}
+async def test_the_status_list_itself_is_accepted(judge, pages, issuer):
+    token = (await issuer.get("/status/revocation/1.jwt")).text
+    for verdict in judge(pages, pages[LIST], token):
+        assert verdict == {"verified": True, "revoked": False, "errors": []}
 
 
 async def test_each_forgery_is_refused(judge, pages, documents, signer, clock):
@@ -226,6 +227,18 @@ async def test_a_learner_record_and_each_credential_inside_are_accepted(judge, p
     assert len(inside) == 6, "four courses, the award, the results"
     for verdict in judge(pages, learner_record, *inside):
         assert verdict == {"verified": True, "revoked": False, "errors": []}
+
+
+async def test_a_learner_record_that_a_newer_one_replaced_is_refused(judge, pages, learner_record, issuer):
+    await hear(issuer.session, revoked(issuer.learner, "DS02"))
+    await let_time_work(issuer.service)
+    async with issuer.service.client("learner", id=issuer.learner) as learner:
+        listed = (await learner.get("/v1/documents")).json()["items"]
+        (transcript,) = [one for one in listed if one["kind"] == "transcript"]
+        newest = (await learner.get(transcript["clr_url"])).json()
+    now = {**pages, LIST: (await issuer.get("/status/revocation/1")).json()}
+    verdicts = judge(now, learner_record, newest)
+    assert [(verdict["verified"], verdict["revoked"]) for verdict in verdicts] == [(False, True), (True, False)]
 
 
 async def test_a_learner_record_from_which_something_is_dropped_or_changed_is_refused(judge, pages, learner_record):

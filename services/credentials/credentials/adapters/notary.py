@@ -19,6 +19,7 @@ from credentials.domain.badges import (
     credential_name,
     identity_hash,
     instant,
+    status_entry,
 )
 from credentials.domain.dids import did_of
 from credentials.domain.keys import Suite
@@ -72,6 +73,11 @@ class Notary:
 
     def status_list_url(self, number: int) -> str:
         return f"{self.url}/status/revocation/{number}"
+
+    def status_entry(self, place: Place) -> Document:
+        """As it stands in a credential that has this place."""
+        url = self.status_list_url(place.list_number)
+        return status_entry(f"{url}#{place.index}", url, str(place.index))
 
     def new_key(self, name: str, suite: Suite | str = Suite.EDDSA_RDFC_2022) -> tuple[str, NewKey]:
         """A key and its verification method. A name that is itself a key would be trusted without looking here."""
@@ -131,6 +137,14 @@ class Notary:
         unsigned = {name: member for name, member in badge.items() if name != "proof"}
         refresh = unsigned["refreshService"]
         return tokens.sign({**unsigned, "refreshService": {**refresh, "id": f"{refresh['id']}.jwt"}}, signer)
+
+    def status_list_token(self, status_list: Mapping[str, Any], signer: Signer) -> str:  # Any: JSON
+        """The same list as a token, which has an address of its own."""
+        url = f"{status_list['id']}.jwt"
+        unsigned = {name: member for name, member in status_list.items() if name != "proof"}
+        return tokens.sign(
+            {**unsigned, "id": url, "credentialSubject": {**unsigned["credentialSubject"], "id": f"{url}#list"}}, signer
+        )
 
     def _press(self, achievement: Achievement, signer: Signer, *, identified: bool) -> Press:
         key = (signer.verification_method, achievement.url, identified)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from credentials.adapters.facts import Facts, facts_of
-from credentials.adapters.verification import Check, Question, Report
+from credentials.adapters.verification import Check, Kind, Question, Report, Status
 
 Document = Mapping[str, Any]  # Any: JSON
 
@@ -74,6 +74,15 @@ _VERDICTS = {
     ),
 }
 
+_RECORD_ENDED = (
+    "Revoked",
+    (
+        "This learner record was genuine when it was issued. Since then the institution has issued a newer one in "
+        "its place, or withdrawn something that it states. It must not be relied on: ask its holder for the newest."
+    ),
+)
+"""Which of the two it was is nobody's business: a changed name would show."""
+
 _OUTCOMES = {"passed": "Passed", "failed": "Failed", "not_checked": "Not checked"}
 
 
@@ -108,7 +117,7 @@ class Pages:
     def verification(self, report: Report, status: str, *, ours: bool, downloads: Mapping[str, str]) -> str:
         """The answer to every question; of a replaced credential, what its newest version says."""
         shown = report.newer if report.newer is not None and status == "replaced" else report
-        verdict, meaning = _VERDICTS[status]
+        verdict, meaning = verdict_of(report, status, ours=ours)
         return self._environment.get_template("verification.html").render(
             facts=facts_of(shown.document, shown.kind),
             status=status,
@@ -129,6 +138,13 @@ class Pages:
     def upload(self, refusal: str | None = None) -> str:
         """The form; with why the last thing handed in could not be checked at all."""
         return self._environment.get_template("upload.html").render(refusal=refusal)
+
+
+def verdict_of(report: Report, status: str, *, ours: bool) -> tuple[str, str]:
+    """In a word, and what it means."""
+    if ours and report.kind is Kind.TRANSCRIPT and status == Status.REVOKED:
+        return _RECORD_ENDED
+    return _VERDICTS[status]
 
 
 def _answers(checks: Sequence[Check]) -> list[_Answer]:

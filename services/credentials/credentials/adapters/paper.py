@@ -8,14 +8,11 @@ told for ours by its hash.
 import asyncio
 import io
 import json
-import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -25,28 +22,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from credentials.adapters import ornaments
+from credentials.adapters.fonts import STANDARDS, Fonts, NotPrintable, undrawn
 from credentials.domain.documents import Kind
-from shared.errors import Invalid, Unavailable
+from shared.errors import Unavailable
 
 Face = Mapping[str, Any]  # Any: JSON
 
-_STANDARDS: Final = ("ua-1", "a-2a")
-# Each brings fonts under the SIL Open Font Licence; Libertinus, for Latin, Greek and Cyrillic, is in typst itself.
-_FONTS: Final = (
-    "fontpkg_noto_serif",
-    "noto_cjk_sans_jp_regular",
-    "pylopdf_fonts_ar",
-    "pylopdf_fonts_he",
-    "pylopdf_fonts_hi",
-    "pylopdf_fonts_th",
-)
 _INK: Final = "#1d2440"
 _FRAMES: Final = {Kind.PARCHMENT: (297.0, 210.0), Kind.CERTIFICATE: (210.0, 297.0)}
-_MISSING: Final = re.compile(r'the text `"(.*?)"` could not be displayed')
-
-
-class NotPrintable(Invalid):
-    """No font here has these characters. Nothing is drawn rather than boxes in place of a name."""
 
 
 class PressBusy(Unavailable):
@@ -56,7 +39,8 @@ class PressBusy(Unavailable):
 class Paper:
     """Sets at most `threads` documents at once, with `waiting` more in line. Typst works outside Python's lock."""
 
-    def __init__(self, *, threads: int = 2, waiting: int = 40) -> None:
+    def __init__(self, fonts: Fonts, *, threads: int = 2, waiting: int = 40) -> None:
+        self._fonts = fonts
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="paper")
         self._room = threads + waiting
         self._own = threading.local()
@@ -77,6 +61,10 @@ class Paper:
         """What anybody who has the number of a document is told."""
         return self._pages.get_template("document_check.html").render(facts)
 
+    def lacked(self, face: Face) -> list[str]:
+        """The characters of a face for which `pdf` would raise NotPrintable."""
+        return self._fonts.lacked(json.dumps(face, ensure_ascii=False))
+
     async def pdf(self, face: Face, at: datetime) -> bytes:
         """The paper. Raises NotPrintable, PressBusy."""
         if self._room <= 0:
@@ -89,18 +77,19 @@ class Paper:
 
     def _set(self, face: Face, at: datetime) -> bytes:
         kind = Kind(face["kind"])
-        given = {"face": json.dumps({**face, "qr": qr_code(face["address"])}), "seal": ornaments.seal()}
+        given = {
+            "face": json.dumps({**face, "qr": qr_code(face["address"])}),
+            "families": self._fonts.as_json,
+            "seal": ornaments.seal(),
+        }
         if kind in _FRAMES:
             given["frame"] = ornaments.frame(*_FRAMES[kind])
         try:
             file = self._compiler(kind).compile(
-                format="pdf", pdf_standards=list(_STANDARDS), sys_inputs=given, timestamp=int(at.timestamp())
+                format="pdf", pdf_standards=STANDARDS, sys_inputs=given, timestamp=int(at.timestamp())
             )
         except typst.TypstError as error:
-            missing = sorted(set(_MISSING.findall(f"{error.message} {error.diagnostic}")))
-            if not missing:
-                raise
-            raise NotPrintable("no font here has some of the characters", characters=missing[:20]) from error
+            raise NotPrintable(undrawn(error)) from error
         return cast("bytes", file)
 
     def _compiler(self, kind: Kind) -> typst.Compiler:
@@ -109,7 +98,7 @@ class Paper:
         if kind not in compilers:
             layouts = Path(str(files("credentials") / "paper"))
             compilers[kind] = typst.Compiler(
-                layouts / f"{kind}.typ", root=layouts, font_paths=_fonts(), ignore_system_fonts=True
+                layouts / f"{kind}.typ", root=layouts, font_paths=self._fonts.loaded, ignore_system_fonts=True
             )
         return compilers[kind]
 
@@ -120,17 +109,3 @@ def qr_code(address: str) -> str:
     code = segno.make(address, error="m", micro=False)
     code.save(drawn, kind="svg", border=0, dark=_INK, xmldecl=False, omitsize=True)
     return drawn.getvalue().decode()
-
-
-@cache
-def _fonts() -> typst.Fonts:
-    return typst.Fonts(
-        include_system_fonts=False, include_embedded_fonts=True, font_paths=[_folder(name) for name in _FONTS]
-    )
-
-
-def _folder(package: str) -> Path:
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise RuntimeError(f"the font package {package} is not installed")
-    return Path(spec.origin).parent

@@ -1,19 +1,24 @@
 """The picture of a badge: what it is for, readable at the size of a thumb, in the colour of its subject.
 
-Drawn as SVG whose text stays text; PNG is rendered from it with fonts of our own, so that it looks alike everywhere.
+Drawn as SVG whose text stays text; the PNG is set with fonts of our own, so that it looks alike everywhere.
 """
 
 import asyncio
-import unicodedata
+import json
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from importlib.resources import files
 from math import cos, radians, sin
+from pathlib import Path
+from typing import cast
 from xml.sax.saxutils import escape
 
-import resvg_py
+import typst
 
-from credentials.adapters.fonts import font_files
+from credentials.adapters.fonts import Fonts, NotPrintable
+from credentials.adapters.lettering import length, wrap
+from credentials.domain.faces import is_rtl
 
 SIZE = 600
 """Both ways, in pixels and in user units."""
@@ -40,7 +45,6 @@ _STEPS = ((56, 2), (48, 3), (41, 3), (35, 4), (30, 5), (25, 6))
 _WIDTH = 460
 _FAMILY = "'Noto Serif', 'Libertinus Serif', Georgia, 'Times New Roman', serif"
 _KEPT = 256
-_NARROW, _WIDE = set("iljtfrI.,:;'!|()[]-"), set("mwMWQO@%&")
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,29 @@ class Motif:
     """Of the award, in the picture of a holder's own badge."""
 
 
+@dataclass
+class _Line:
+    text: str
+    y: int
+    """Of its foot."""
+    size: int
+    colour: str
+    bold: bool = False
+    is_rtl: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_rtl = is_rtl(self.text)
+
+
 class Pictures:
-    def __init__(self) -> None:
+    def __init__(self, fonts: Fonts) -> None:
+        self._fonts = fonts
         self._kept: OrderedDict[Motif, bytes] = OrderedDict()
 
     async def png(self, motif: Motif) -> bytes:
-        """Some hundredths of a second of drawing, off the loop; then kept."""
+        """Some hundredths of a second of drawing, off the loop; then kept. Raises NotPrintable."""
         if motif not in self._kept:
-            self._kept[motif] = await asyncio.to_thread(render, svg(motif))
+            self._kept[motif] = await asyncio.to_thread(render, motif, self._fonts)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(motif)
@@ -74,110 +93,87 @@ class Pictures:
 
 def svg(motif: Motif) -> str:
     """Its words are in `title` and `desc` too, for whoever hears it."""
-    ground, edge = _COLOURS[int.from_bytes(sha256(motif.subject.encode()).digest()[:4], "big") % len(_COLOURS)]
-    size, lines = fit(motif.title)
-    facts = [f"{motif.credits} credits", f"Level {motif.level}", *([str(motif.year)] if motif.year else [])]
+    return _drawn(motif, "".join(map(_as_svg, _lines(motif))))
+
+
+def render(motif: Motif, fonts: Fonts) -> bytes:
+    """PNG, with fonts of our own alone. Raises NotPrintable.
+
+    Its text is set by typst: what draws SVG leaves ligatures and all but one script out where a font has them not.
+    """
+    lines = _lines(motif)
+    lacked = fonts.lacked("".join(line.text for line in lines))
+    if lacked:
+        raise NotPrintable(lacked)
+    picture = {"size": SIZE, "width": _WIDTH, "drawing": _drawn(motif, ""), "lines": [asdict(line) for line in lines]}
+    layouts = Path(str(files("credentials") / "paper"))
+    compiler = typst.Compiler(layouts / "picture.typ", root=layouts, font_paths=fonts.loaded)
+    drawn = compiler.compile(
+        format="png", ppi=72, sys_inputs={"picture": json.dumps(picture), "families": fonts.as_json}
+    )
+    return cast("bytes", drawn)
+
+
+def _drawn(motif: Motif, text: str) -> str:
+    ground, edge = _colours(motif)
     box = f'viewBox="0 0 {SIZE} {SIZE}" width="{SIZE}" height="{SIZE}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img" aria-labelledby="t d">',
-        f'<title id="t">{escape(motif.title)}</title><desc id="d">{escape(", ".join([*facts, motif.issuer]))}</desc>',
+        f'<title id="t">{escape(motif.title)}</title>',
+        f'<desc id="d">{escape(", ".join([*_facts(motif), motif.issuer]))}</desc>',
         f'<rect width="{SIZE}" height="{SIZE}" rx="64" fill="{ground}"/>',
         f'<rect x="18" y="18" width="564" height="564" rx="50" fill="none" stroke="{edge}" stroke-width="3"/>',
         *(_laurels() if motif.is_award else ()),
         _tiles(motif.credits, edge, room=0 if motif.is_award else 4),
-        *_title(lines, size),
-        _line(motif.issuer, 470, 24, "#ffffff", spread=1),
         f'<rect x="120" y="500" width="360" height="50" rx="25" fill="{_PALE}"/>',
-        _line(" · ".join(facts), 533, 23, ground, bold=True),
+        text,
         "</svg>",
     ]
     return "".join(parts)
 
 
-def render(drawing: str) -> bytes:
-    """PNG, with fonts of our own alone."""
-    return resvg_py.svg_to_bytes(
-        svg_string=drawing,
-        skip_system_fonts=True,
-        font_files=list(font_files()),
-        font_family="Noto Serif",
-        serif_family="Noto Serif",
+def _lines(motif: Motif) -> list[_Line]:
+    ground, _ = _colours(motif)
+    size, lines = fit(motif.title)
+    step = size * 1.22
+    first = 322 - step * (len(lines) - 1) / 2 + size * 0.35
+    return [
+        *(_Line(line, round(first + step * number), size, "#ffffff", bold=True) for number, line in enumerate(lines)),
+        _Line(motif.issuer, 470, 24, "#ffffff"),
+        _Line(" · ".join(_facts(motif)), 533, 23, ground, bold=True),
+    ]
+
+
+def _colours(motif: Motif) -> tuple[str, str]:
+    return _COLOURS[int.from_bytes(sha256(motif.subject.encode()).digest()[:4], "big") % len(_COLOURS)]
+
+
+def _facts(motif: Motif) -> list[str]:
+    return [f"{motif.credits} credits", f"Level {motif.level}", *([str(motif.year)] if motif.year else [])]
+
+
+def _as_svg(line: _Line) -> str:
+    limit = (
+        f' textLength="{_WIDTH}" lengthAdjust="spacingAndGlyphs"' if length(line.text) * line.size > _WIDTH + 40 else ""
+    )
+    weight = ' font-weight="700"' if line.bold else ""
+    direction = ' direction="rtl"' if line.is_rtl else ""
+    return (
+        f'<text x="300" y="{line.y}" text-anchor="middle" font-family="{_FAMILY}" font-size="{line.size}"{weight}'
+        f'{direction}{limit} fill="{line.colour}">{escape(line.text)}</text>'
     )
 
 
 def fit(title: str) -> tuple[int, list[str]]:
     """The largest letters in which a title fits; one that fits in none is cut, and ends in an ellipsis."""
     for size, most in _STEPS:
-        lines = _wrap(title, _WIDTH / size)
+        lines = wrap(title, _WIDTH / size)
         if len(lines) <= most:
             return size, lines
     size, most = _STEPS[-1]
-    lines = _wrap(title, _WIDTH / size)[:most]
+    lines = wrap(title, _WIDTH / size)[:most]
     lines[-1] = lines[-1][:-1].rstrip() + "…"
     return size, lines
-
-
-def _wrap(title: str, room: float) -> list[str]:
-    """At spaces, and within a word that is longer than a line (or in a script without spaces)."""
-    lines, line = list[str](), ""
-    for word in title.split():
-        joined = f"{line} {word}" if line else word
-        if _length(joined) <= room:
-            line = joined
-            continue
-        if line:
-            lines.append(line)
-        line = ""
-        for cluster in _clusters(word):
-            if _length(line + cluster) > room:
-                lines.append(line)
-                line = ""
-            line += cluster
-    return [*lines, line]
-
-
-def _clusters(word: str) -> list[str]:
-    """Letters with their marks: never parted."""
-    found: list[str] = []
-    for letter in word:
-        if found and (unicodedata.category(letter).startswith("M") or letter in "\u200c\u200d"):
-            found[-1] += letter
-        else:
-            found.append(letter)
-    return found
-
-
-def _length(text: str) -> float:
-    """In widths of an em, near enough and rather too long: no font need be asked, and any may be used."""
-    return sum(map(_width, text))
-
-
-def _width(letter: str) -> float:
-    if unicodedata.category(letter).startswith("M"):
-        return 0.0
-    if unicodedata.east_asian_width(letter) in "WF":
-        return 1.0
-    if letter in _NARROW or letter == " ":
-        return 0.34
-    if letter in _WIDE:
-        return 0.92
-    return 0.7 if letter.isupper() else 0.58
-
-
-def _title(lines: list[str], size: int) -> list[str]:
-    step = size * 1.22
-    first = 322 - step * (len(lines) - 1) / 2 + size * 0.35
-    return [_line(line, first + step * number, size, "#ffffff", bold=True) for number, line in enumerate(lines)]
-
-
-def _line(text: str, y: float, size: int, colour: str, *, bold: bool = False, spread: int = 0) -> str:
-    limit = f' textLength="{_WIDTH}" lengthAdjust="spacingAndGlyphs"' if _length(text) * size > _WIDTH + 40 else ""
-    weight = ' font-weight="700"' if bold else ""
-    spacing = f' letter-spacing="{spread}"' if spread else ""
-    return (
-        f'<text x="300" y="{y:.0f}" text-anchor="middle" font-family="{_FAMILY}" font-size="{size}"{weight}{spacing}'
-        f'{limit} fill="{colour}">{escape(text)}</text>'
-    )
 
 
 def _tiles(credits_: int, edge: str, *, room: int) -> str:

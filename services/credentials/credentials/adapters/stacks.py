@@ -1,19 +1,20 @@
 """Pictures of a learner's stack and of an award, as SVG: readable on a telephone, in the dark, on paper and aloud."""
 
-import textwrap
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from credentials.adapters.lettering import wrap
 
 WIDTH = 360
 """In user units; the picture scales with its surroundings."""
 MARGIN, BLOCK, GAP, LINE = 16, 24, 4, 18
 PER_ROW = (WIDTH - 2 * MARGIN + GAP) // (BLOCK + GAP)
 _COLOURS = 8
-_LINE_CELLS = 46
-_TITLE_CELLS = 30
+_LINE_EMS = (WIDTH - 2 * MARGIN) / 13
+_TITLE_EMS = (WIDTH - 2 * MARGIN) / 20
+"""Of the letters of that size in stack_style.svg."""
 
 _environment = Environment(
     loader=PackageLoader("credentials", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -66,14 +67,15 @@ def draw_stack(
     y += 8
     bars: list[dict[str, object]] = []
     for step in steps:
-        held = [(y + 38 + n * LINE, line) for n, line in enumerate(_wrap("; ".join(step.held), _LINE_CELLS))]
+        words = wrap("; ".join(step.held), _LINE_EMS) if step.held else []
+        held = [(y + 38 + n * LINE, line) for n, line in enumerate(words)]
         filled = round((WIDTH - 2 * MARGIN) * min(step.counting, step.credits) / step.credits)
         bars.append({"y": y, "step": step, "filled": filled, "held": held})
         y += 40 + LINE * len(held)
     y += 8
     lines: list[tuple[int, str]] = []
     for words in next_words:
-        for line in _wrap(words, _LINE_CELLS):
+        for line in wrap(words, _LINE_EMS):
             lines.append((y + LINE, line))
             y += LINE
         y += 6
@@ -92,7 +94,7 @@ def draw_award(
     title: str, *, level: str, modules: Mapping[str, int], module_credits: int, state: str, awarding_body: str
 ) -> bytes:
     """What an award is made of. Says no name, no mark and no number."""
-    titles = _wrap(title, _TITLE_CELLS)
+    titles = wrap(title, _TITLE_EMS)
     y = 76 + 28 * len(titles)
     largest_first = sorted(modules.items(), key=lambda item: (-item[1], item[0].casefold()))
     rows: list[_Row] = []
@@ -117,7 +119,7 @@ def draw_award(
 
 def _row(pile: Pile, colour: int, y: int) -> tuple[_Row, int]:
     row = _Row(colour)
-    for line in _wrap(pile.subject, _LINE_CELLS):
+    for line in wrap(pile.subject, _LINE_EMS):
         row.name.append((y + 14, line))
         y += LINE
     kinds = ["earned"] * pile.earned + ["studying"] * pile.studying + ["next"] * pile.next
@@ -137,12 +139,6 @@ def _described(piles: Sequence[Pile], steps: Sequence[Step], module_credits: int
     said += [f"{step.label}: {min(step.counting, step.credits)} of {step.credits} credits" for step in steps]
     said += [f"Held: {'; '.join(step.held)}" for step in steps if step.held]
     return ". ".join([*said, *(words.rstrip(".") for words in next_words)]) + "."
-
-
-def _wrap(text: str, cells: int) -> list[str]:
-    """Lines that fit, counting the wide letters of East Asian scripts twice."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return textwrap.wrap(text, cells * len(text) // (len(text) + wide) if wide else cells)
 
 
 def _draw(template: str, **values: object) -> bytes:

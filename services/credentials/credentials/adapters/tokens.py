@@ -15,17 +15,24 @@ from credentials.adapters.keys import Signer
 
 
 def sign(credential: Mapping[str, Any], signer: Signer) -> str:  # Any: JSON
-    """The compact token of an unsigned credential, whose issuer and subject have ids."""
+    """The compact token of an unsigned credential, whose issuer and subject have ids; it ends when that does."""
     header = {"alg": signer.alg, "kid": signer.verification_method, "typ": "JWT"}
+    issuer = credential["issuer"]
     claims = {
         **credential,
-        "iss": credential["issuer"]["id"],
+        "iss": issuer if isinstance(issuer, str) else issuer["id"],
         "jti": credential["id"],
         "sub": credential["credentialSubject"]["id"],
-        "nbf": int(datetime.fromisoformat(credential["validFrom"]).timestamp()),
+        "nbf": _seconds(credential["validFrom"]),
     }
+    if "validUntil" in credential:
+        claims["exp"] = _seconds(credential["validUntil"])
     signing_input = f"{_encoded(orjson.dumps(header))}.{_encoded(orjson.dumps(claims))}"
     return f"{signing_input}.{_encoded(signer.sign(signing_input.encode()))}"
+
+
+def _seconds(instant: str) -> int:
+    return int(datetime.fromisoformat(instant).timestamp())
 
 
 def _encoded(data: bytes) -> str:

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 from fastapi import Header, Path, Query, Request, Response
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
@@ -17,12 +18,19 @@ from credentials.api.verification import Accept, missing_page
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
 from credentials.domain import documents, faces
-from credentials.domain.documents import DocumentErased, DocumentRevoked, EarlierName, Kind, NothingSigned
+from credentials.domain.documents import (
+    DocumentErased,
+    DocumentRevoked,
+    EarlierName,
+    Kind,
+    NothingSigned,
+    RecordChanging,
+)
 from credentials.queries import Shelved
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import TooLarge, Unsupported
-from shared.web import CallerOf, Instant, Page, Router, Session, View, conditional, refusals, resource
+from shared.web import CallerOf, DatabaseOf, Instant, Page, Router, Session, View, conditional, refusals, resource
 
 router = Router()
 
@@ -104,6 +112,11 @@ class DocumentView(View):
     json_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT"])
     html_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.html"])
     pdf_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.pdf"])
+    unprintable: list[str] = Field(
+        examples=[[]],
+        description="Characters of it that no font here has: while there are any the PDF is refused (`not_printable`); "
+        "the page and the JSON hold all of it",
+    )
     clr_url: str | None = Field(
         description="Transcripts only: a signed Comprehensive Learner Record 2.0", examples=[None]
     )
@@ -149,12 +162,13 @@ async def list_documents(
     session: Session,
     caller: CallerOf,
     notary: Issuing,
+    paper: Printing,
     learner_id: Annotated[UUID | None, Query(description="For registrars: whose")] = None,
 ) -> Page[DocumentView]:
     """One's transcript, the certificate of each credit and the parchment of each award; a few dozen at most."""
     whose = learner_id if learner_id is not None and caller.is_staff else caller.own_id
     caller.must_own(whose)
-    return Page(items=[_view(shelved, notary) for shelved in await queries.documents_of(session, whose)])
+    return Page(items=[_view(shelved, notary, paper) for shelved in await queries.documents_of(session, whose)])
 
 
 @router.get(
@@ -205,17 +219,21 @@ async def read_document_pdf(
     "/v1/documents/{number}.clr",
     operation_id="read_learner_record",
     response_class=Response,
-    responses={200: _RECORD} | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned),
+    responses={200: _RECORD} | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned, RecordChanging),
 )
 async def read_learner_record(
-    number: Number, request: Request, session: Session, caller: CallerOf, notary: Issuing
+    number: Number, request: Request, database: DatabaseOf, caller: CallerOf, notary: Issuing
 ) -> Response:
     """The transcript as a Comprehensive Learner Record 2.0 with the signed badges inside. It names you: share it
-    deliberately."""
-    shelved = await _handed_out(session, caller, number, None)
-    if shelved.document.kind != Kind.TRANSCRIPT:
-        raise Unknown("only a transcript is a learner record")
-    record = await learner_records.record_of_edition(session, notary, shelved.document, shelved.edition)
+    deliberately. It is revoked when a newer transcript takes its place or something on it is withdrawn."""
+
+    async def find(session: AsyncSession) -> Shelved:
+        shelved = await _handed_out(session, caller, number, None)
+        if shelved.document.kind != Kind.TRANSCRIPT:
+            raise Unknown("only a transcript is a learner record")
+        return shelved
+
+    record = await learner_records.transcript_record(database.transaction, notary, find)
     return _private(conditional(request, orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=_CREDENTIAL))
 
 
@@ -342,7 +360,7 @@ async def read_document_check_page(
     return _safe(conditional(request, page.encode(), max_age_seconds=30, media_type=_HTML))
 
 
-async def _handed_out(session: Session, caller: Caller, number: str, version: int | None) -> Shelved:
+async def _handed_out(session: AsyncSession, caller: Caller, number: str, version: int | None) -> Shelved:
     """An edition for its holder or a registrar. Raises Unknown, DocumentRevoked, DocumentErased, EarlierName."""
     shelved = await queries.document_by_number(session, number, version)
     if shelved is None:
@@ -373,7 +391,7 @@ def face_of(shelved: Shelved, notary: Notary) -> faces.Face:
     )
 
 
-def _view(shelved: Shelved, notary: Notary) -> DocumentView:
+def _view(shelved: Shelved, notary: Notary, paper: Paper) -> DocumentView:
     document, edition = shelved.document, shelved.edition
     at = f"/v1/documents/{document.number}"
     return DocumentView(
@@ -389,6 +407,7 @@ def _view(shelved: Shelved, notary: Notary) -> DocumentView:
         json_url=at,
         html_url=f"{at}.html",
         pdf_url=f"{at}.pdf",
+        unprintable=paper.lacked(face_of(shelved, notary)) if edition.content else [],
         clr_url=f"{at}.clr" if document.kind == Kind.TRANSCRIPT else None,
         verification_url=notary.document_url(document.number),
     )

@@ -8,10 +8,11 @@ from fastapi import Request, Response
 
 from credentials import tables
 from credentials.adapters.baking import into_png, into_svg
+from credentials.adapters.fonts import NotPrintable
 from credentials.adapters.pictures import Motif, Pictures, svg
 from credentials.api.records import Issuing
 from shared.database import Unknown, fetch
-from shared.web import Router, Session, conditional, resource
+from shared.web import Router, Session, conditional, refusals, resource
 
 router = Router()
 
@@ -46,7 +47,7 @@ async def read_achievement_drawing(
     "/achievements/{achievement_id}/image.png",
     operation_id="read_achievement_image",
     response_class=Response,
-    responses=_SHOWS_PNG,
+    responses=_SHOWS_PNG | refusals(NotPrintable),
 )
 async def read_achievement_image(
     achievement_id: UUID, request: Request, session: Session, notary: Issuing, pictures: Drawing
@@ -57,7 +58,10 @@ async def read_achievement_image(
 
 
 @router.get(
-    "/credentials/{badge_id}.png", operation_id="download_baked_image", response_class=Response, responses=_SHOWS_PNG
+    "/credentials/{badge_id}.png",
+    operation_id="download_baked_image",
+    response_class=Response,
+    responses=_SHOWS_PNG | refusals(NotPrintable),
 )
 async def download_baked_image(
     badge_id: UUID, request: Request, session: Session, notary: Issuing, pictures: Drawing

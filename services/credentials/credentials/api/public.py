@@ -10,10 +10,13 @@ from credentials import queries, tables
 from credentials.api.records import Issuing
 from credentials.commands.verification import own_did_document
 from credentials.domain.badges import achievement_document
+from credentials.domain.status_lists import TTL_SECONDS
 from shared.database import Unknown, fetch
 from shared.web import Router, Session, conditional
 
 router = Router()
+
+ListNumber = Annotated[int, Path(ge=1, le=10**6)]
 
 CREDENTIAL = "application/vc+ld+json"
 JSON: dict[str, Any] = {"content": {"application/json": {}}, "description": "JSON"}  # Any: OpenAPI
@@ -73,16 +76,28 @@ async def read_credential(
 
 
 @router.get(
+    "/status/revocation/{number}.jwt",
+    operation_id="read_status_list_token",
+    response_class=Response,
+    responses={200: TOKEN},
+)
+async def read_status_list_token(number: ListNumber, request: Request, session: Session) -> Response:
+    """The same list as a JSON Web Token (VC-JWT, ES256), for verifiers that read no other."""
+    status_list = await fetch(session, tables.StatusList, number)
+    if status_list.token is None:
+        raise Unknown("this list is not published yet")
+    return conditional(request, status_list.token.encode(), max_age_seconds=TTL_SECONDS, media_type="text/plain")
+
+
+@router.get(
     "/status/revocation/{number}", operation_id="read_status_list", response_class=Response, responses={200: JSON}
 )
-async def read_status_list(
-    number: Annotated[int, Path(ge=1, le=10**6)], request: Request, session: Session
-) -> Response:
+async def read_status_list(number: ListNumber, request: Request, session: Session) -> Response:
     """A signed Bitstring Status List."""
     status_list = await fetch(session, tables.StatusList, number)
     if status_list.document is None:
         raise Unknown("this list is not published yet")
-    return conditional(request, status_list.document, max_age_seconds=30, media_type=CREDENTIAL)
+    return conditional(request, status_list.document, max_age_seconds=TTL_SECONDS, media_type=CREDENTIAL)
 
 
 @router.get(

@@ -12,9 +12,9 @@ from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing
 from credentials.api.sharing import partner_of
 from credentials.commands import shared_files
-from credentials.domain.documents import NothingSigned
+from credentials.domain.documents import NothingSigned, RecordChanging
 from credentials.domain.sharing import PaperShowsMore, ShareExpired, ShareWithdrawn
-from shared.web import CallerOf, DatabaseOf, Router, Session, refusals
+from shared.web import CallerOf, DatabaseOf, Router, refusals
 
 router = Router(tags=["sharing"])
 
@@ -31,12 +31,15 @@ _HEADERS = {"Cache-Control": "no-store"}
     "/v1/shared-records/{share_id}.clr",
     operation_id="fetch_shared_learner_record",
     response_class=Response,
-    responses={200: _RECORD} | refusals(ShareWithdrawn, ShareExpired, NothingSigned),
+    responses={200: _RECORD} | refusals(ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging),
 )
-async def fetch_shared_learner_record(share_id: UUID, session: Session, caller: CallerOf, notary: Issuing) -> Response:
+async def fetch_shared_learner_record(
+    share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing
+) -> Response:
     """What the learner consented to as a Comprehensive Learner Record 2.0 with the signed badges inside; `partial`
-    where they left something out. The learner sees each fetch."""
-    record = await shared_files.learner_record(session, notary, partner_of(caller), share_id)
+    where they left something out. The learner sees each fetch. It is revoked when a newer transcript takes its place
+    or something on it is withdrawn: fetch it anew."""
+    record = await shared_files.learner_record(database.transaction, notary, partner_of(caller), share_id)
     return Response(orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=CREDENTIAL, headers=_HEADERS)
 
 

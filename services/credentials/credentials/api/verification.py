@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from credentials import queries
 from credentials.adapters.facts import facts_of
-from credentials.adapters.pages import HEADERS
+from credentials.adapters.pages import HEADERS, verdict_of
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outcome, Question, Report, Verifier
 from credentials.adapters.verification.examination import TooCostly, TooManyParts
@@ -105,6 +105,9 @@ class VerificationView(View):
         "not_yet_valid",
         "unconfirmed",
     ]
+    meaning: str = Field(
+        description="What the status means, for people", examples=["This credential is genuine and stands."]
+    )
     kind: Literal["badge", "transcript", "other"]
     name: str = Field(examples=["Applied Machine Learning"])
     issuer: str = Field(description="Whose signature it was held against", examples=["did:web:badges.example.ac.uk"])
@@ -114,12 +117,14 @@ class VerificationView(View):
     newer: "VerificationView | None" = Field(description="The version the issuer has since replaced it by")
 
     @classmethod
-    def of(cls, report: Report, status: str | None = None) -> Self:
+    def of(cls, report: Report, status: str | None = None, *, ours: bool = False) -> Self:
         facts = facts_of(report.document, report.kind)
+        status = status or report.status.value
         return cls.model_validate(
             {
                 "verified": report.verified,
-                "status": status or report.status.value,
+                "status": status,
+                "meaning": verdict_of(report, status, ours=ours)[1],
                 "kind": report.kind.value,
                 "name": facts.title,
                 "issuer": facts.issuer_id,
@@ -159,7 +164,7 @@ async def verify_credential(
     """Check a credential of ours or of others: JSON-LD, JWT, or a PNG or SVG with either baked in. Nothing is kept."""
     raw = await _read(request, verifier.limits.image_bytes)
     verdict = await verify_given(raw, process.database.reads, notary, verifier, process.database.clock())
-    return VerificationView.of(verdict.report, verdict.status)
+    return VerificationView.of(verdict.report, verdict.status, ours=verdict.ours)
 
 
 @router.get("/verify", operation_id="read_upload_page", response_class=Response, responses={200: _PAGE})

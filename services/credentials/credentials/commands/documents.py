@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.commands import places
 from credentials.domain import documents, transcripts
 from credentials.domain.awards import State, certificate_number
 from credentials.domain.badges import instant
@@ -44,9 +45,11 @@ async def issue(session: AsyncSession, record: Record, now: datetime) -> None:
     news = [(said, last) for said, last in news if _is_news(said, last)]
     if not news:
         return
-    places = await _places(session, [line.credit for line in record.lines])
+    taught = await _places(session, [line.credit for line in record.lines])
     for said, last in news:
-        _add(session, record.learner_id, said, last, places, now)
+        _add(session, record.learner_id, said, last, taught, now)
+    if any(said.kind is Kind.TRANSCRIPT and last is not None for said, last in news):
+        await places.retire_records(session, record.learner_id, now)
 
 
 async def issue_to(session: AsyncSession, learner_id: UUID) -> None:
@@ -133,7 +136,7 @@ def _add(
     learner_id: UUID,
     said: _Said,
     last: Newest | None,
-    places: Mapping[str, str],
+    taught: Mapping[str, str],
     now: datetime,
 ) -> None:
     if last is None:
@@ -150,7 +153,7 @@ def _add(
         )
     else:
         document_id, version = last.document_id, last.version + 1
-    content = documents.edition(documents.taught(said.content, places), version, now)
+    content = documents.edition(documents.taught(said.content, taught), version, now)
     edition = tables.Edition(
         edition_id=new_id(),
         document_id=document_id,

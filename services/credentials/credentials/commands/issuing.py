@@ -1,26 +1,23 @@
 """Badges: ordered with a place in a status list, signed by a job, corrected, revoked."""
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.adapters.notary import Document, Notary, Place
-from credentials.commands import keys
-from credentials.domain import badges, status_lists
+from credentials.commands import keys, places
+from credentials.domain import badges
 from credentials.domain.badges import Due
 from credentials.queries import DueBadge
 from shared.events.credentials import BadgeIssued, BadgeRevoked, BadgeSuperseded
 from shared.ids import new_id
 from shared.messaging import publish
-
-_DRAWS = 64
 
 
 async def record_achievement(session: AsyncSession, row: tables.Achievement) -> None:
@@ -45,7 +42,7 @@ async def order_badge(
     """A badge to be signed, with its place in the newest status list."""
     await session.flush()
     badge_id = new_id()
-    place = await _draw_place(session, badge_id, version=1)
+    place = await places.draw_for_badge(session, badge_id, version=1)
     session.add(
         tables.Badge(
             badge_id=badge_id,
@@ -73,7 +70,7 @@ async def correct_badge(session: AsyncSession, badge: tables.Badge) -> None:
     """
     if badge.document is None or badge.revoked_at is not None:
         return
-    place = await _draw_place(session, badge.badge_id, version=badge.version + 1)
+    place = await places.draw_for_badge(session, badge.badge_id, version=badge.version + 1)
     badge.version, badge.list_number, badge.list_index = badge.version + 1, place.list_number, place.index
     if badge.due is None:
         badge.due = Due.CORRECTION
@@ -95,9 +92,10 @@ async def erase_holder(session: AsyncSession, learner_id: UUID) -> None:
     )
 
 
-def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, now: datetime) -> None:
-    """Final. The bit is published with the next status list, within a minute."""
+async def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, now: datetime) -> None:
+    """Final, and with it goes every learner record that may hold it. The bits are published within a minute."""
     badge.revoked_at = now
+    await places.retire_records(session, badge.learner_id, now)
     publish(
         session,
         BadgeRevoked(
@@ -215,25 +213,3 @@ def _announce(
                 superseded_at=now,
             ),
         )
-
-
-async def _draw_place(session: AsyncSession, badge_id: UUID, *, version: int) -> Place:
-    """A place in the newest list, drawn at random so that it tells nothing, and never given twice."""
-    newest_list = select(func.max(tables.StatusList.number)).scalar_subquery()
-    for _ in range(_DRAWS):
-        row = (
-            await session.execute(
-                insert(tables.BadgePlace)
-                .values(
-                    list_number=newest_list,
-                    list_index=secrets.randbelow(status_lists.LENGTH),
-                    badge_id=badge_id,
-                    version=version,
-                )
-                .on_conflict_do_nothing()
-                .returning(tables.BadgePlace.list_number, tables.BadgePlace.list_index)
-            )
-        ).first()
-        if row is not None:
-            return Place(row[0], row[1])
-    raise RuntimeError("the newest status list is full: the job that opens the next one is not running")

@@ -147,7 +147,7 @@ async def _rescind(
     offer = propose(award, record, now).offer if decision == Decision.RESCIND_AND_OFFER else ()
     badge = await queries.live_badge_of_award(session, award.award_id)
     if badge is not None:
-        issuing.revoke_badge(session, badge, reason, now)
+        await issuing.revoke_badge(session, badge, reason, now)
     award.state, award.superseded_by, award.superseded_at = State.RESCINDED, None, None
     award.ended_at, award.ended_by, award.end_reason, award.under_review_since = now, review.decided_by, reason, None
     await session.execute(

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.commands import documents, learner_records, sharing
+from credentials.commands.learner_records import Draft, Transactions
 from credentials.domain.documents import Kind, hash_of
 from credentials.domain.learner_records import Cover
 from credentials.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
@@ -15,33 +16,44 @@ from shared.database import Unknown
 from shared.database import now as now_of
 
 
-async def learner_record(session: AsyncSession, notary: Notary, client_id: str, share_id: UUID) -> Document:
+async def learner_record(transactions: Transactions, notary: Notary, client_id: str, share_id: UUID) -> Document:
     """The credit and awards within the consent as a signed learner record; the learner sees that it was fetched.
 
     It goes by the consent and not by the number of the transcript, whose page lists every course.
-    Raises Unknown, ShareWithdrawn, ShareExpired, NothingSigned.
+    Raises Unknown, ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging.
     """
-    share = await sharing.consented_share(session, client_id, share_id)
-    scope = scope_of(share.scope)
-    content = (await _transcript(session, share)).edition.content or {}
-    only = None if scope.whole_record else frozenset(map(str, scope.credit_ids | scope.award_ids))
-    parts = learner_records.parts_of(content, await queries.signed_badges(session, share.learner_id), only)
-    held = {part.id for part in parts}
-    record = await learner_records.sign_record(
-        session,
-        notary,
-        Cover(
-            address=f"urn:uuid:{share_id}",
-            subject=pairwise_subject(share.learner_id, client_id),
-            name=content["name"] if scope.with_name else None,
-            as_at=content["as_at"],
-        ),
-        parts,
-        credits_=[results_shown(scope, entry) for entry in content["credits"] if entry["credit_id"] in held],
-        selected=not scope.whole_record,
-    )
-    sharing.note_viewing(session, share, hash_of(record), "partner", now_of(session))
-    return record
+
+    async def draft(session: AsyncSession) -> Draft:
+        share = await sharing.consented_share(session, client_id, share_id)
+        scope = scope_of(share.scope)
+        shelved = await _transcript(session, share)
+        content = shelved.edition.content or {}
+        only = None if scope.whole_record else frozenset(map(str, scope.credit_ids | scope.award_ids))
+        parts = learner_records.parts_of(content, await queries.signed_badges(session, share.learner_id), only)
+        place = await learner_records.draw_place(session, shelved, share_id, parts)
+        held = {part.id for part in parts}
+        return Draft(
+            share.learner_id,
+            shelved.edition.edition_id,
+            share_id,
+            place,
+            Cover(
+                address=f"urn:uuid:{share_id}",
+                subject=pairwise_subject(share.learner_id, client_id),
+                name=content["name"] if scope.with_name else None,
+                as_at=content["as_at"],
+                status=notary.status_entry(place),
+            ),
+            parts,
+            [results_shown(scope, entry) for entry in content["credits"] if entry["credit_id"] in held],
+            selected=not scope.whole_record,
+        )
+
+    async def note(session: AsyncSession, _: Draft, record: Document) -> None:
+        share = await sharing.consented_share(session, client_id, share_id)  # signing took a while
+        sharing.note_viewing(session, share, hash_of(record), "partner", now_of(session))
+
+    return await learner_records.sign_record(transactions, notary, draft, note)
 
 
 async def consented_transcript(session: AsyncSession, client_id: str, share_id: UUID) -> Shelved:

@@ -36,7 +36,7 @@ async def derive(session: AsyncSession, learner_id: UUID) -> None:
                 credit_id=credit.credit_id,
             )
         if badge is not None and revocation is not None and badge.revoked_at is None:
-            issuing.revoke_badge(session, badge, revocation.reason_code, now)
+            await issuing.revoke_badge(session, badge, revocation.reason_code, now)
     await reviews.review_awards(session, record, now)
     await _announce_eligibility(session, record, now)
     await documents.issue(session, record, now)

@@ -9,7 +9,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.keys import Signer
 from credentials.adapters.notary import Document, Notary
 from credentials.commands import keys
 from credentials.domain import status_lists
@@ -34,12 +33,13 @@ async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -
     revoked = await queries.revoked_counts(session)
     await open_next_list(session)
     key = tables.SigningKey
-    lost = (await session.scalars(select(key.verification_method).where(key.state == KeyState.COMPROMISED))).all()
+    lost = set(await session.scalars(select(key.verification_method).where(key.state == KeyState.COMPROMISED)))
     rows = (await session.scalars(select(tables.StatusList).order_by(tables.StatusList.number))).all()
     outdated: list[Outdated] = []
     for row in rows:
         fresh = row.valid_until is not None and row.valid_until - now > status_lists.RENEW_BEFORE
-        if fresh and row.revoked == revoked.get(row.number, 0) and row.signed_with not in lost:
+        signed = row.token is not None and lost.isdisjoint({row.signed_with, row.token_signed_with})
+        if fresh and signed and row.revoked == revoked.get(row.number, 0):
             continue
         places = await queries.revoked_places(session, row.number)
         valid_until = now + status_lists.VALID_FOR
@@ -55,21 +55,37 @@ async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -
     return outdated
 
 
-def sign_lists(
-    outdated: list[Outdated], notary: Notary, signer: Signer, now: datetime
-) -> list[tuple[Outdated, Document]]:
+@dataclass(frozen=True)
+class SignedList:
+    """A list in both its forms, not published yet."""
+
+    outdated: Outdated
+    document: Document
+    token: str
+    made: tuple[keys.Signed, keys.Signed]
+    """The signatures of the two."""
+
+
+def sign_lists(outdated: list[Outdated], notary: Notary, signers: keys.Signers, now: datetime) -> list[SignedList]:
     """Outside any transaction, off the event loop."""
-    return [(one, notary.sign(one.unsigned, signer, now)) for one in outdated]
+    return [_sign(one, notary, signers, now) for one in outdated]
 
 
-async def publish_lists(session: AsyncSession, signed: list[tuple[Outdated, Document]], now: datetime) -> None:
-    """Put the new versions in the place of the old ones, each whole."""
-    for one, document in signed:
-        row = await session.get_one(tables.StatusList, one.number, with_for_update=True)
-        made = keys.Signed.document(document)
-        row.document, row.signed_with = orjson.dumps(document), made.verification_method
-        row.revoked, row.signed_at, row.valid_until = one.revoked, now, one.valid_until
-    await keys.log_signatures(session, [keys.Signed.document(document) for _, document in signed], now)
+def _sign(one: Outdated, notary: Notary, signers: keys.Signers, now: datetime) -> SignedList:
+    document = notary.sign(one.unsigned, signers.proof, now)
+    token = notary.status_list_token(document, signers.token)
+    made = keys.Signed.document(document), keys.Signed.token(document["id"], token, signers.token)
+    return SignedList(one, document, token, made)
+
+
+async def publish_lists(session: AsyncSession, signed: list[SignedList], now: datetime) -> None:
+    """Put the new versions in the place of the old ones, each whole and in both forms at once."""
+    for one in signed:
+        row = await session.get_one(tables.StatusList, one.outdated.number, with_for_update=True)
+        row.document, row.token = orjson.dumps(one.document), one.token
+        row.signed_with, row.token_signed_with = (signature.verification_method for signature in one.made)
+        row.revoked, row.signed_at, row.valid_until = one.outdated.revoked, now, one.outdated.valid_until
+    await keys.log_signatures(session, [signature for one in signed for signature in one.made], now)
 
 
 async def open_next_list(session: AsyncSession) -> None:

@@ -21,7 +21,7 @@ from shared.errors import NotFound
 
 Reads = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
-_STATUS_LIST = re.compile(r"/status/revocation/([1-9][0-9]{0,5})")
+_STATUS_LIST = re.compile(r"/status/revocation/([1-9][0-9]{0,5})(\.jwt)?")
 _REFRESH = re.compile(r"/credentials/([0-9a-f-]{36})/refresh")
 
 
@@ -97,9 +97,11 @@ async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:
     if path == "/.well-known/did.json":
         return await own_did_document(session, notary)
     if found := _STATUS_LIST.fullmatch(path):
-        document = (await fetch(session, tables.StatusList, int(found[1]))).document
-        if document is not None:
-            return document
+        row = await fetch(session, tables.StatusList, int(found[1]))
+        if found[2] and row.token is not None:
+            return row.token.encode()
+        if not found[2] and row.document is not None:
+            return row.document
     if found := _REFRESH.fullmatch(path):
         return orjson.dumps(_signed(await fetch(session, tables.Badge, UUID(found[1]))))
     raise Unreachable("unreachable", "There is no such page here.")

@@ -185,14 +185,19 @@ def badge_document(
         "awardedDate": awarded,
         "credentialSubject": {**holder, "achievement": achievement},
         "credentialSchema": [{"id": SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
-        "credentialStatus": {
-            "id": status_id,
-            "type": "BitstringStatusListEntry",
-            "statusPurpose": "revocation",
-            "statusListIndex": status_index,
-            "statusListCredential": status_list_url,
-        },
+        "credentialStatus": status_entry(status_id, status_list_url, status_index),
         "refreshService": {"id": refresh_url, "type": "1EdTechCredentialRefresh"},
+    }
+
+
+def status_entry(status_id: str, status_list_url: str, status_index: str) -> Document:
+    """One object: the schemas refuse a list of them."""
+    return {
+        "id": status_id,
+        "type": "BitstringStatusListEntry",
+        "statusPurpose": "revocation",
+        "statusListIndex": status_index,
+        "statusListCredential": status_list_url,
     }
 
 

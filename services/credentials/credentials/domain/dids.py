@@ -33,11 +33,11 @@ def did_document(
     Plain absolute ids: verifiers compare whole strings.
     """
     methods: list[Document] = [
-        {"id": method, "type": "Multikey", "controller": did, "publicKeyMultibase": multikey}
-        for method, multikey in keys
+        {"id": method, "type": "JsonWebKey", "controller": did, "publicKeyJwk": dict(jwk)} for method, jwk in jwks
     ]
     methods += [
-        {"id": method, "type": "JsonWebKey", "controller": did, "publicKeyJwk": dict(jwk)} for method, jwk in jwks
+        {"id": method, "type": "Multikey", "controller": did, "publicKeyMultibase": multikey}
+        for method, multikey in keys
     ]
     return {
         "@context": [

@@ -52,6 +52,10 @@ class NothingSigned(Conflict):
     """A learner record holds at least one signed badge; these are still being signed, or there are none."""
 
 
+class RecordChanging(Conflict):
+    """The transcript changed again and again while its learner record was being signed."""
+
+
 def edition(said: Mapping[str, Any], version: int, as_at: datetime) -> Content:  # Any: JSON
     """The document as it is hashed: what it says, in which version, as at which instant."""
     return {"version": version, "as_at": instant(as_at), **said}

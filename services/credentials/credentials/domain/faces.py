@@ -34,6 +34,7 @@ def face(kind: Kind, content: JSON, *, issuer: str, number: str, address: str, s
         "initials": initials(issuer),
         "name": content["name"],
         "name_lang": language_of(content["name"]),
+        "name_is_rtl": is_rtl(content["name"]),
         "number": number,
         "version": content["version"],
         "as_at": minute(content["as_at"]),
@@ -95,6 +96,12 @@ def language_of(name: str) -> str | None:
     """The language a name is surely or likely in, where letterforms depend on it."""
     scripts = [unicodedata.name(letter, "") for letter in name]
     return next((lang for script, lang in _LANGUAGES if any(one.startswith(script) for one in scripts)), None)
+
+
+def is_rtl(name: str) -> bool:
+    """Whether it begins from the right: by its first letter, as browsers tell (Unicode UAX #9, P2)."""
+    directions = (unicodedata.bidirectional(letter) for letter in name)
+    return next((one for one in directions if one in {"L", "R", "AL"}), "L") != "L"
 
 
 def _superseded(content: JSON) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from credentials.domain.badges import CONTEXTS as BADGE_CONTEXTS
 from credentials.domain.badges import CREDENTIALS_CONTEXT, SCHEMA_URL, Issuer, iri, text
+from credentials.domain.documents import hash_of
 
 Document = dict[str, Any]  # Any: JSON
 JSON = Mapping[str, Any]  # Any: JSON
@@ -32,6 +33,8 @@ class Cover:
     name: str | None
     as_at: str
     """The instant it tells of."""
+    status: JSON
+    """Its place in a status list: that of the record and of the results in it, which stand and fall together."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Part:
 def is_partial(parts: Iterable[Part], *, selected: bool) -> bool:
     """A record is whole if it holds a badge for everything on the transcript."""
     return selected or any(part.badge is None for part in parts)
+
+
+def inside_sha256(parts: Iterable[Part]) -> str:
+    """Of what a record holds: another where a badge was signed anew, or is there now."""
+    return hash_of({part.id: part.badge and part.badge["proof"][0]["proofValue"] for part in parts})
 
 
 def record_document(
@@ -79,6 +87,7 @@ def record_document(
             ],
         },
         "credentialSchema": [{"id": CLR_SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
+        "credentialStatus": dict(cover.status),
     }
     if cover.name is not None:
         document["credentialSubject"]["identifier"] = [
@@ -131,6 +140,7 @@ def results_document(issuer: Issuer, cover: Cover, *, valid_from: str, credits_:
             "result": results,
         },
         "credentialSchema": [{"id": SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
+        "credentialStatus": dict(cover.status),
     }
 
 

@@ -115,7 +115,7 @@ async def waiting_badges(session: AsyncSession) -> Waiting:
 
 
 def _set_bits() -> CompoundSelect[int, int]:
-    """(list, index) of every bit that is set: all places of revoked badges, and those that corrections left."""
+    """(list, index) of every bit that is set: all places of revoked badges, and what corrections and records left."""
     badge, place = tables.Badge, tables.BadgePlace
     revoked = (
         select(place.list_number, place.list_index)
@@ -134,6 +134,15 @@ async def revoked_counts(session: AsyncSession) -> dict[int, int]:
     bits = _set_bits().subquery()
     rows = await session.execute(select(bits.c.list_number, func.count()).group_by(bits.c.list_number))
     return {row[0]: row[1] for row in rows}
+
+
+async def live_place_of_record(session: AsyncSession, edition_id: UUID, record_id: UUID) -> tables.BadgePlace | None:
+    """Of a learner record that stands."""
+    place = tables.BadgePlace
+    statement = select(place).where(
+        place.edition_id == edition_id, place.record_id == record_id, place.retired_at.is_(None)
+    )
+    return await session.scalar(statement.execution_options(populate_existing=True))
 
 
 async def places_taken(session: AsyncSession, list_number: int) -> int:

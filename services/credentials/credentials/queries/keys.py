@@ -22,8 +22,11 @@ async def published_keys(session: AsyncSession, did: str) -> Sequence[tables.Sig
 
 
 async def issuer_document(session: AsyncSession, did: str) -> dict[str, Any]:  # Any: JSON
-    """The issuer's DID document as it is published."""
-    keys = await published_keys(session, did)
+    """The issuer's DID document as it is published.
+
+    The key that signs tokens comes first: there are verifiers that take the first one for a token's.
+    """
+    keys = sorted(await published_keys(session, did), key=lambda key: key.state != KeyState.ACTIVE)
     return did_document(
         did,
         [(key.verification_method, multikey(key.public_key)) for key in keys if key.suite == Suite.EDDSA_RDFC_2022],
@@ -65,5 +68,12 @@ async def carriers_of(session: AsyncSession, verification_method: str) -> int:
             or_(badge.signed_with == verification_method, badge.token_signed_with == verification_method)
         )
     )
-    lists = await session.scalar(select(func.count()).where(status_list.signed_with == verification_method))
+    lists = await session.scalar(
+        select(func.count()).where(
+            or_(
+                status_list.signed_with == verification_method,
+                status_list.token_signed_with == verification_method,
+            )
+        )
+    )
     return (badges or 0) + (lists or 0)

@@ -11,7 +11,7 @@ from credentials.tables.base import Base
 
 
 class StatusList(Base):
-    """A published list of revocation bits; `document` is served as it is."""
+    """A published list of revocation bits; `document` is served as it is, and `token` as its copy."""
 
     __tablename__ = "status_lists"
 
@@ -19,9 +19,12 @@ class StatusList(Base):
     document: Mapped[bytes | None] = mapped_column(LargeBinary)
     revoked: Mapped[int] = mapped_column(server_default="0")
     """How many bits the document has set; where it differs from the badges, the list is out of date."""
+    token: Mapped[str | None] = mapped_column(Text)
+    """The same list as a JSON Web Token."""
     signed_at: Mapped[datetime | None]
     signed_with: Mapped[str | None] = mapped_column(Text)
-    """The verification method of the key."""
+    """The verification method of the document's key, as is `token_signed_with` of the token's."""
+    token_signed_with: Mapped[str | None] = mapped_column(Text)
     valid_until: Mapped[datetime | None]
 
 
@@ -59,14 +62,23 @@ class Badge(Base):
 
 
 class BadgePlace(Base):
-    """Every place a badge ever had, never given again. Its bit is set when it is retired, or the badge revoked."""
+    """Every place a badge or a learner record ever had, never given again.
+
+    Its bit is set when it is retired, or the badge revoked.
+    """
 
     __tablename__ = "badge_places"
 
     list_number: Mapped[int] = mapped_column(ForeignKey("status_lists.number"), primary_key=True)
     list_index: Mapped[int] = mapped_column(primary_key=True)
-    badge_id: Mapped[UUID]
-    version: Mapped[int]
+    badge_id: Mapped[UUID | None]
+    version: Mapped[int | None]
+    edition_id: Mapped[UUID | None] = mapped_column(ForeignKey("editions.edition_id"))
+    """Of a learner record: the transcript it was made of."""
+    record_id: Mapped[UUID | None]
+    """The document itself, or the share that a partner fetches by: each has a record, and a place, of its own."""
+    inside_sha256: Mapped[str | None] = mapped_column(Text)
+    """Of the badges inside; where it differs from them, the record is signed anew on another place."""
     retired_at: Mapped[datetime | None]
 
 

@@ -8,11 +8,12 @@ signed, `workbench` does both in a bounded process of its own, `outside` fetches
 
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Outside, Unreachable, Web
-from credentials.adapters.verification.report import Check, Outcome, Question, Report, Status
+from credentials.adapters.verification.report import Check, Kind, Outcome, Question, Report, Status
 from credentials.adapters.verification.verifier import Verifier
 
 __all__ = [
     "Check",
+    "Kind",
     "Limits",
     "Outcome",
     "Outside",

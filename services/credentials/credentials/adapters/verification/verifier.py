@@ -155,7 +155,7 @@ def _status(document: Members, checks: list[Check], now: datetime) -> Status:
     failed = {check.name: check for check in checks if check.outcome is Outcome.FAILED}
     if not failed and all(check.outcome is Outcome.PASSED for check in checks):
         return Status.VALID
-    if set(failed) == {Question.REVOCATION}:
+    if Question.REVOCATION in failed and set(failed) <= {Question.REVOCATION, Question.PARTS}:
         return _ENDINGS[failed[Question.REVOCATION].code or ""]
     if set(failed) == {Question.PERIOD}:
         begins = document.get("validFrom") or document.get("issuanceDate")
