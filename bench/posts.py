@@ -1,21 +1,25 @@
-"""From a POST to the commit at whoever hears of it: a service in a process of its own, a broker, a consumer.
+"""From a POST to the commit at whoever hears of it: two services in processes of their own, and a broker between.
 
-`python -m bench.posts` is that service.
+`python -m bench.posts` is either of them.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
+import httpx
 from pydantic import Field
 from sqlalchemy import event as orm_event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session as OrmSession
 
 from bench.measuring import Bench, Limit, Result, percentile
-from bench.programs import LOAD_CORE, SERVER_CORE, ourselves_on, running, tie
+from bench.programs import running
 from bench.store import Effect, Refund, make_store, refund
 from embedded import ports
 from embedded.postgres import Postgres
@@ -25,8 +29,6 @@ from shared.cli import main
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, publish
-from shared.messaging.inbox import Receiver
-from shared.messaging.rabbitmq import Consumer, connect, declare
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.web import Router, Session, View
@@ -41,10 +43,14 @@ class RefundView(View):
 
 
 class Settings(ServiceSettings):
+    name: Literal["payments", "enrolment"] = Field(description="Who takes the POST, or who hears of it")
     versions: Path = Field(description="Where the (empty) migrations of the store are")
 
 
 router = Router()
+inbox = Inbox("enrolment")
+committed: dict[str, float] = {}
+"""When what the consumer did about each refund was committed. Of the clock that all processes of a machine share."""
 
 
 @router.post("/v1/refunds", operation_id="request_refund", status_code=201)
@@ -57,54 +63,74 @@ async def request_refund(session: Session) -> RefundView:
     return RefundView(refund_id=str(requested.refund_id))
 
 
+@router.get("/v1/commits", operation_id="list_commits")
+async def list_commits() -> dict[str, float]:
+    return committed
+
+
+@inbox.on(RefundRequested)
+async def end_access(session: AsyncSession, requested: RefundRequested) -> None:
+    session.add(Effect(effect_id=new_id(), refund_id=requested.refund_id))
+
+    def note(_: OrmSession) -> None:
+        committed[str(requested.refund_id)] = time.perf_counter()
+
+    orm_event.listen(session.sync_session, "after_commit", note)  # the last of several is the transaction's own
+
+
 def build(settings: Settings) -> Service:
     return Service(
-        name="payments",
+        name=settings.name,
         title="Refunds",
-        description="The smallest service that writes and announces.",
+        description="The smallest services that write and announce, and hear and write.",
         settings=settings,
         versions=settings.versions,
         routers=[router],
-        access={"request_refund": anyone()},
-        inbox=Inbox("payments"),
+        access={"request_refund": anyone(), "list_commits": anyone()},
+        inbox=inbox if settings.name == inbox.service else Inbox(settings.name),
     )
 
 
 async def measure(bench: Bench) -> list[Result]:
-    port = ports.suggest(1)
-    async with Postgres(bench.folder / "postgres") as server, Broker(bench.folder / "rabbitmq") as broker:
-        tie(server, LOAD_CORE)
-        payments = await make_store(server, bench.folder, "payments")
-        enrolment = await make_store(server, bench.folder, "enrolment")
-        await payments.dispose()
-        environment = {
-            "MC_DATABASE_URL": server.url("payments", "payments"),
-            "MC_AMQP_URL": broker.url,
-            "MC_FEED_SECRET": "bench",
-            "MC_HOST": "127.0.0.1",
-            "MC_PORT": str(port),
-            "MC_VERSIONS": str(bench.folder / "versions"),
-            "MC_MAIL_FOLDER": str(bench.folder / "mail"),
-        }
-        inbox, committed = Inbox("enrolment"), _Committed()
-        inbox.on(RefundRequested)(committed.handle)
-        async with await connect(broker.url, "bench") as connection:
-            await declare(await connection.channel(), inbox)
-        consumer = Consumer(broker.url, Receiver(inbox, enrolment))
-        consuming = asyncio.create_task(consumer.run())
-        command = [sys.executable, "-m", "bench.posts"]
-        async with running(command, SERVER_CORE, bench.folder / "payments.log", port, environment):
-            await consumer.consuming.wait()
-            await _post(port, PER_SECOND)  # warms everything up
-            with ourselves_on(LOAD_CORE):
-                posted = await _post(port, PER_SECOND * (3 if bench.short else 20))
-            async with asyncio.timeout(30):
-                while not posted.keys() <= committed.at.keys():  # noqa: ASYNC110 - looked at once more than enough
-                    await asyncio.sleep(0.05)
-        consuming.cancel()
-        await asyncio.gather(consuming, return_exceptions=True)
-        await enrolment.dispose()
-    way = [committed.at[refund_id] - began for refund_id, (began, _) in posted.items()]
+    first = ports.suggest(2)
+    at = {"payments": first, "enrolment": first + 1}
+    async with (
+        Postgres(bench.folder / "postgres") as server,
+        Broker(bench.folder / "rabbitmq") as broker,
+        AsyncExitStack() as services,
+        httpx.AsyncClient(timeout=60) as client,
+    ):
+        for name, port in at.items():
+            await (await make_store(server, bench.folder, name)).dispose()
+            environment = {
+                "MC_NAME": name,
+                "MC_DATABASE_URL": server.url(name, name),
+                "MC_AMQP_URL": broker.url,
+                "MC_FEED_SECRET": "bench",
+                "MC_HOST": "127.0.0.1",
+                "MC_PORT": str(port),
+                "MC_VERSIONS": str(bench.folder / "versions"),
+                "MC_MAIL_FOLDER": str(bench.folder / "mail"),
+            }
+            command = [sys.executable, "-m", "bench.posts"]
+            # On no core of their own: there are more processes than cores, as on any machine this small.
+            await services.enter_async_context(running(command, None, bench.folder / f"{name}.log", port, environment))
+
+        async def heard(posted: AbstractSet[str]) -> dict[str, float]:
+            async with asyncio.timeout(60):
+                while True:
+                    commits: dict[str, float] = (
+                        await client.get(f"http://127.0.0.1:{at['enrolment']}/v1/commits")
+                    ).json()
+                    if posted <= commits.keys():
+                        return commits
+                    await asyncio.sleep(0.2)
+
+        warm = await _post(at["payments"], PER_SECOND)
+        await heard(warm.keys())
+        posted = await _post(at["payments"], PER_SECOND * (3 if bench.short else 20))
+        commits = await heard(posted.keys())
+    way = [commits[refund_id] - began for refund_id, (began, _) in posted.items()]
     replies = percentile([ended - began for began, ended in posted.values()], 0.5)
     p50, p99 = percentile(way, 0.5), percentile(way, 0.99)
     name, detail = f"POST to consumer's commit, {PER_SECOND}/s", f"{len(way)} requests"
@@ -115,21 +141,6 @@ async def measure(bench: Bench) -> list[Result]:
         ),
         Result(name, "p99 ms", p99 * 1000, Limit(20, 10, 8, at_most=True), detail),
     ]
-
-
-class _Committed:
-    """When the consumer had committed what it did about each refund."""
-
-    def __init__(self) -> None:
-        self.at: dict[str, float] = {}
-
-    async def handle(self, session: AsyncSession, event: RefundRequested) -> None:
-        session.add(Effect(effect_id=new_id(), refund_id=event.refund_id))
-
-        def note(_: OrmSession) -> None:
-            self.at[str(event.refund_id)] = time.perf_counter()
-
-        orm_event.listen(session.sync_session, "after_commit", note)  # the last of several is the transaction's own
 
 
 async def _post(port: int, count: int) -> dict[str, tuple[float, float]]:

@@ -58,11 +58,11 @@ def ourselves_on(core: int) -> Generator[None]:
 
 @asynccontextmanager
 async def running(
-    command: Command, core: int, log: Path, port: int, environment: Mapping[str, str] | None = None
+    command: Command, core: int | None, log: Path, port: int, environment: Mapping[str, str] | None = None
 ) -> AsyncGenerator[Process]:
-    """A server on one core, from when it listens until the end."""
+    """A server on one core, or on any, from when it listens until the end."""
     env = {**os.environ, **(environment or {})}
-    process = Process([*on_core(core), *command], log=log, env=env, ending=signal.SIGTERM)
+    process = Process([*(on_core(core) if core is not None else []), *command], log=log, env=env, ending=signal.SIGTERM)
     try:
         async with asyncio.timeout(60):
             while not await _listens(port):

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -204,9 +204,10 @@ def service_fixtures(
             yield session
 
     @pytest.fixture
-    def clock(service: ServiceUnderTest) -> StandingClock:
-        service.clock.at = StandingClock().at
-        return service.clock
+    def clock(service: ServiceUnderTest) -> Iterator[StandingClock]:
+        began = service.clock.at
+        yield service.clock
+        service.clock.at = began  # tests that do not ask for the clock find it there too
 
     @pytest.fixture
     async def live(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
