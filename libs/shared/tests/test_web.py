@@ -370,6 +370,7 @@ def test_an_operation_names_its_refusals(api):
         "odd_amount",
         "invalid_request",
         "invalid_token",
+        "issuer_unreachable",
         "not_found",
         "temporarily_unavailable",
     }

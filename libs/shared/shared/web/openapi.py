@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from shared.access import Access, InvalidToken, NotPermitted, Rule
+from shared.access import Access, InvalidToken, IssuerUnreachable, NotPermitted, Rule
 from shared.database import Unknown
 from shared.errors import Refusal
 from shared.web.paging import BadCursor
@@ -94,7 +94,7 @@ def _add_refusals(operation: Document, rule: Rule | None) -> None:
 def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
     yield TemporarilyUnavailable
     if rule is not None:
-        yield InvalidToken  # a bad token is refused where none is needed, too
+        yield from (InvalidToken, IssuerUnreachable)  # a token is checked where none is needed, too
         if not rule.public:
             yield NotPermitted
     if operation.get("parameters") or "requestBody" in operation:
