@@ -6,15 +6,18 @@ lets through is shown, so the document never promises what the front door denies
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import deepcopy
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import httpx
 import orjson
 
+from gateway.edge import refusals
 from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
 from gateway.edge.routes import OWN, Routes
+from shared.web import problems
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +29,10 @@ _SETTLED: Final = 30.0  # seconds between looks once every service has been hear
 _UNSETTLED: Final = 2.0
 _INTRODUCTION: Final = """One address for the whole platform. `/v1` throughout; snake_case JSON; instants in RFC 3339
 and UTC; money in integer minor units. Lists give `items` and `next_cursor`; send that as `cursor` for the next page.
-Every refusal is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them.
-Operations that create something or move money take an `Idempotency-Key`. Public reads have an ETag. Allowances are in
-`RateLimit`; after 429 wait as long as `Retry-After` says. What partners are told by webhook stands under `webhooks`."""
+Every refusal is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them, and
+`type` leads to a page about each. Operations that create something or move money take an `Idempotency-Key`. Public
+reads have an ETag. Allowances are in `RateLimit`; after 429 wait as long as `Retry-After` says. What partners are told
+by webhook stands under `webhooks`."""
 
 
 def merge(
@@ -183,6 +187,41 @@ def _tags(merged: Document) -> set[str]:
     }
 
 
+class Rule(NamedTuple):
+    """What a code stands for; two services may mean different things by one."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+Rules = Mapping[str, Mapping[Rule, frozenset[str]]]
+"""By code, the rules of that name, each with the operations that name it; none where it may refuse any."""
+
+
+def rules_of(document: Document) -> Rules:
+    """Every refusal that the merged document tells of, and the front door's own."""
+    found: defaultdict[str, defaultdict[Rule, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for example in _examples(problems.refusals(*refusals.kinds())):
+        found[example["code"]][_rule(example)] = set()
+    known = document["components"].get("examples", {})
+    for item in document["paths"].values():
+        for method in set(item) & set(_METHODS):
+            for example in _examples(item[method]["responses"], known):
+                found[example["code"]][_rule(example)].add(item[method]["operationId"])
+    return {code: {rule: frozenset(names) for rule, names in rules.items()} for code, rules in found.items()}
+
+
+def _examples(responses: Mapping[Any, Document], known: Mapping[str, Document] | None = None) -> Iterator[Document]:
+    for response in responses.values():
+        for example in response.get("content", {}).get(problems.MEDIA_TYPE, {}).get("examples", {}).values():
+            yield ((known or {})[example["$ref"].rpartition("/")[2]] if "$ref" in example else example)["value"]
+
+
+def _rule(example: Document) -> Rule:
+    return Rule(example["status"], example["title"], example["detail"])
+
+
 class Library:
     """The services' documents as last heard, and the merged one, ready as bytes."""
 
@@ -204,12 +243,19 @@ class Library:
         self._release = release
         self._found: dict[str, Document] = {}
         self._away: list[str] = sorted(addresses)
-        self._merged: bytes | None = None
+        self._made: tuple[bytes, Rules] | None = None
 
     @property
     def merged(self) -> bytes:
         """The document as JSON."""
-        if self._merged is None:
+        return self._make()[0]
+
+    @property
+    def rules(self) -> Rules:
+        return self._make()[1]
+
+    def _make(self) -> tuple[bytes, Rules]:
+        if self._made is None:
             document = merge(
                 self._own(),
                 self._found,
@@ -218,8 +264,8 @@ class Library:
                 public_url=self._public_url,
                 release=self._release,
             )
-            self._merged = orjson.dumps(document, option=orjson.OPT_INDENT_2)
-        return self._merged
+            self._made = orjson.dumps(document, option=orjson.OPT_INDENT_2), rules_of(document)
+        return self._made
 
     async def refresh(self) -> None:
         """Ask every service for its document."""
@@ -227,7 +273,7 @@ class Library:
         answers = await asyncio.gather(*(self._fetch(name) for name in names))
         self._away = [name for name, document in zip(names, answers, strict=True) if document is None]
         self._found |= {name: document for name, document in zip(names, answers, strict=True) if document is not None}
-        self._merged = None
+        self._made = None
 
     async def keep_fresh(self) -> None:
         """Refresh for ever: often until every service has been heard once, then now and again."""

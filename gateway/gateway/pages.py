@@ -1,11 +1,14 @@
-"""The pages beside the API: the merged OpenAPI document and a place to read and try it, without any outside host."""
+"""The pages beside the API: the merged OpenAPI document, a place to read and try it, and what each refusal means.
+
+None needs an outside host."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from html import escape
 from importlib import resources
 from typing import Any, Final
 
-from gateway.openapi import Library
+from gateway.openapi import Library, Rule
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
 Message = MutableMapping[str, Any]  # ASGI's own type
@@ -30,6 +33,24 @@ _HTML: Final = b"""<!doctype html>
 </body>
 </html>
 """
+_PROBLEMS: Final = "/problems/"
+_PROBLEM: Final = """<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>{code}</title>
+  <link rel="icon" href="data:,">
+</head>
+<body>
+  <main>
+    <h1><code>{code}</code></h1>
+    {rules}
+    <p><a href="/docs">All operations</a></p>
+  </main>
+</body>
+</html>
+"""
 _START: Final = b"""SwaggerUIBundle({
   url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, filter: true,
   displayRequestDuration: true, persistAuthorization: false, tryItOutEnabled: true,
@@ -41,15 +62,16 @@ _CSP: Final = (
     b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
 )
 _JSON: Final = b"application/json"
+_PAGE: Final = b"text/html; charset=utf-8"
 _DAY: Final = b"public, max-age=86400"
 _MINUTE: Final = b"public, max-age=60"
 
 
 def with_pages(api: App, library: Library) -> App:
-    """`api` with /openapi.json (merged) and /docs before it."""
+    """`api` with /openapi.json (merged), /docs and /problems before it."""
     assets = resources.files("fastapi_swagger") / "resources"
     pages: dict[str, tuple[bytes, bytes, bytes]] = {
-        "/docs": (b"text/html; charset=utf-8", _HTML, _MINUTE),
+        "/docs": (_PAGE, _HTML, _MINUTE),
         "/docs/start.js": (b"text/javascript", _START, _DAY),
         "/docs/swagger-ui.css": (b"text/css", (assets / "swagger-ui.css").read_bytes(), _DAY),
         "/docs/swagger-ui-bundle.js": (b"text/javascript", (assets / "swagger-ui-bundle.js").read_bytes(), _DAY),
@@ -57,13 +79,31 @@ def with_pages(api: App, library: Library) -> App:
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        page = (_JSON, library.merged, _MINUTE) if path == "/openapi.json" else pages.get(path)
+        code = path.removeprefix(_PROBLEMS)
+        page = pages.get(path)
+        if path == "/openapi.json":
+            page = _JSON, library.merged, _MINUTE
+        elif code != path and code in library.rules:
+            page = _PAGE, problem_page(code, library.rules[code]), _MINUTE
         if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or page is None:
             await api(scope, receive, send)
             return
         await _send(scope, send, *page)
 
     return serve
+
+
+def problem_page(code: str, rules: Mapping[Rule, frozenset[str]]) -> bytes:
+    """What RFC 9457 (§3.1.1) wants at the address in `type`: documentation for people."""
+    told: list[str] = []
+    for rule, operations in sorted(rules.items()):
+        names = ", ".join(f"<code>{escape(name)}</code>" for name in sorted(operations)) or "any operation"
+        told += [
+            f"<h2>{rule.status} {escape(rule.title)}</h2>",
+            f"<p>{escape(rule.meaning)}</p>",
+            f"<p>From {names}</p>",
+        ]
+    return _PROBLEM.format(code=escape(code), rules="\n    ".join(told)).encode()
 
 
 async def _send(scope: Scope, send: Send, media_type: bytes, body: bytes, freshness: bytes) -> None:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's imp
 
 from frontdoor import gateway_settings
 
-globals().update(service_fixtures(lambda url: build(gateway_settings(url))))
+globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_refusal_told=True))
 
 
 def _renew(tested) -> None:
@@ -38,7 +38,10 @@ def clock(service):
 @pytest.fixture
 async def live(make_database):
     async with under_test(
-        lambda url: build(gateway_settings(url)), make_database, f"live_{new_id().hex[-12:]}"
+        lambda url: build(gateway_settings(url)),
+        make_database,
+        f"live_{new_id().hex[-12:]}",
+        every_refusal_told=True,
     ) as tested:
         _renew(tested)
         yield tested

@@ -59,6 +59,28 @@ async def test_an_address_has_one_account_whatever_its_case(service, session):
         assert code(await open_account(client, "ada@example.ORG")) == (409, "email_taken")
 
 
+@pytest.mark.parametrize(
+    ("email", "password", "refusal"),
+    [
+        ("nowhere", PASSWORD, "email_malformed"),
+        ("ada@example.org", "short", "password_too_short"),
+        ("ada@example.org", "long " * 60, "password_too_long"),
+        ("ada@example.org", "password1234", "password_too_common"),
+    ],
+)
+async def test_no_account_is_opened_with_a_bad_address_or_password(service, session, email, password, refusal):
+    async with service.client() as client:
+        assert code(await open_account(client, email, password)) == (422, refusal)
+
+
+async def test_nobody_is_looked_for_by_what_is_no_address(service, session):
+    async with service.client() as client:
+        headers, _ = await operator(service, session, client)
+        assert code(await sign_in(client, "nowhere")) == (422, "email_malformed")
+        found = await client.get("/v1/accounts", params={"email": "nowhere"}, headers=headers)
+        assert code(found) == (422, "email_malformed")
+
+
 async def test_a_repeat_with_the_same_key_opens_no_second_account(service, session):
     async with service.client() as client:
         body = {"email": "ada@example.org", "password": PASSWORD}
@@ -398,6 +420,12 @@ async def test_a_token_is_refused_in_the_words_of_oauth(partnership, form, heade
         headers = basic(partner["client_id"], partner["client_secret"])
     answer = await client.post("/oauth/token", data=form, headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
+
+
+async def test_no_partner_gets_a_scope_there_is_not(partnership):
+    client, headers, _ = partnership
+    wish = {"name": "Example University", "scopes": ["marks:write"]}
+    assert code(await client.post("/v1/partners", json=wish, headers=headers)) == (422, "unknown_scope")
 
 
 async def test_a_secret_is_changed_without_a_gap(partnership):

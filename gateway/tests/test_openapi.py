@@ -11,9 +11,14 @@ from pydantic import ValidationError
 
 from gateway.app import build
 from gateway.edge.routes import OWN, Route, Routes, load
-from gateway.openapi import Library, merge
+from gateway.openapi import Library, Rule, merge, rules_of
+from gateway.pages import problem_page
 from gateway.settings import Settings
+from shared.access import InvalidToken
+from shared.errors import Conflict, NotFound
 from shared.service import Process, operations
+from shared.web import refusals
+from shared.web.openapi import refusals_of
 
 ROUTES = Routes(
     [
@@ -197,6 +202,66 @@ async def test_the_page_needs_no_outside_host(service, session):
             assert f"/docs/{asset}" in page.text + "/docs/start.js"
             assert (await client.get(f"/docs/{asset}")).status_code == 200
         assert (await client.get("/docs/nothing")).json()["code"] == "no_such_operation"
+
+
+async def test_every_refusal_has_a_page(service, session):
+    async with service.client() as client:
+        whole = (await client.get("/openapi.json")).json()
+        codes = {code for item in whole["paths"].values() for one in item.values() for code in refusals_of(one)}
+        assert "wrong_credentials" in codes
+        for code in codes | {"rate_limited", "no_such_operation", "service_unreachable"}:
+            page = await client.get(f"/problems/{code}")
+            assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8"), code
+            assert f"<h1><code>{code}</code></h1>" in page.text
+            assert "<script" not in page.text
+
+
+async def test_the_type_of_a_refusal_leads_to_its_page(service, session):
+    async with service.client() as client:
+        refused = await client.get("/v1/accounts/me")
+        page = await client.get(refused.json()["type"])
+        again = await client.get(refused.json()["type"], headers={"If-None-Match": page.headers["etag"]})
+    assert "<h2>401 Authentication required</h2>" in page.text
+    assert f"<p>{InvalidToken.__doc__}</p>" in page.text
+    assert "<code>read_own_account</code>" in page.text
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/problems", "/problems/nothing", "/problems/rate_limited/more"])
+async def test_what_nobody_refuses_with_has_no_page(service, session, path):
+    async with service.client() as client:
+        answer = await client.get(path)
+        written = await client.post("/problems/rate_limited")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_operation")
+    assert (written.status_code, written.json()["code"]) == (405, "method_not_allowed")
+
+
+class _NotRegistered(Conflict):
+    """Register <b>first</b>."""
+
+    code = "not_registered"
+
+
+class _UnknownLearner(NotFound):
+    """Nobody here by that name."""
+
+    code = "not_registered"
+
+
+def test_one_code_may_be_a_rule_of_two_services():
+    orders, courses = document("/v1/orders", operation_id="list_orders"), document("/v1/courses")
+    for found, kind in ((orders, _NotRegistered), (courses, _UnknownLearner)):
+        [[operation]] = [item.values() for item in found["paths"].values()]
+        operation["responses"] |= {str(status): one for status, one in refusals(kind).items()}
+        found["components"]["schemas"]["Problem"] = {"type": "object"}
+    told = rules_of(merged(document("/v1/accounts", operation_id="a"), {"payments": orders, "catalogue": courses}))
+    assert told["not_registered"] == {
+        Rule(404, "Not found", "Nobody here by that name."): {"list_things"},
+        Rule(409, "Conflict with the present state", "Register <b>first</b>."): {"list_orders"},
+    }
+    page = problem_page("not_registered", told["not_registered"]).decode()
+    assert "<p>Nobody here by that name.</p>" in page
+    assert "<p>Register &lt;b&gt;first&lt;/b&gt;.</p>" in page
 
 
 def test_every_service_of_the_routing_table_needs_an_address():

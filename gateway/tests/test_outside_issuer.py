@@ -87,7 +87,7 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
         outside = {"oidc_issuer": ISSUER, "oidc_jwks_url": JWKS, "oidc_audience": AUDIENCE, "password_sign_in": False}
         return build(gateway_settings(url, **outside))
 
-    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}") as tested:
+    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_refusal_told=True) as tested:
         await tested.process.http.aclose()
         tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(jwks))
         async with tested.client() as client:
@@ -98,6 +98,13 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
             assert second.json()["account"]["account_id"] == first.json()["account"]["account_id"]
             taken = await client.post("/v1/sign-ins/outside", json={"id_token": id_token(sub="mallory")})
             assert (taken.status_code, taken.json()["code"]) == (409, "email_taken")
+            for token, refusal in (
+                (id_token(aud="another-app"), (401, "invalid_id_token")),
+                (id_token(email_verified=False), (401, "email_not_verified")),
+                (id_token(sub="grace", email="nowhere"), (422, "email_malformed")),
+            ):
+                refused = await client.post("/v1/sign-ins/outside", json={"id_token": token})
+                assert (refused.status_code, refused.json()["code"]) == refusal
             password = {"email": "grace@example.org", "password": "nine brass engines humming"}
             for path in ("/v1/accounts", "/v1/sign-ins"):
                 refused = await client.post(path, json=password)

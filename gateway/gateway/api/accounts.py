@@ -9,12 +9,26 @@ from pydantic import Field
 from sqlalchemy import select
 
 from gateway import queries
+from gateway.adapters.hashing import SignInBusy
 from gateway.commands import accounts as commands
-from gateway.desk import Desk
+from gateway.desk import Desk, PasswordsNotOffered
 from gateway.domain import accounts as rules
 from gateway.tables import Account
-from shared.database import fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, resource
+from shared.database import Unknown, fetch
+from shared.web import (
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    paginate,
+    refusals,
+    resource,
+)
 
 router = Router(tags=["accounts"])
 
@@ -51,7 +65,21 @@ def view(account: Account, roles: Sequence[str]) -> AccountView:
     )
 
 
-@router.post("/v1/accounts", operation_id="open_account", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/accounts",
+    operation_id="open_account",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(
+        PasswordsNotOffered,
+        rules.EmailMalformed,
+        rules.PasswordTooShort,
+        rules.PasswordTooLong,
+        rules.PasswordTooCommon,
+        rules.EmailTaken,
+        SignInBusy,
+    ),
+)
 async def open_account(wish: NewAccount, session: Session, desk: Annotated[Desk, resource(Desk)]) -> AccountView:
     """Open an account with an e-mail address and a password; sign in next."""
     desk.must_offer_passwords()
@@ -62,14 +90,14 @@ async def open_account(wish: NewAccount, session: Session, desk: Annotated[Desk,
     return view(account, await queries.roles_of(session, account.account_id))
 
 
-@router.get("/v1/accounts/me", operation_id="read_own_account")
+@router.get("/v1/accounts/me", operation_id="read_own_account", responses=refusals(Unknown))
 async def read_own_account(session: Session, caller: CallerOf) -> AccountView:
     """The signed-in account and its roles as they are now (a token shows them as they were when it was issued)."""
     account = await fetch(session, Account, caller.own_id)
     return view(account, await queries.roles_of(session, account.account_id))
 
 
-@router.get("/v1/accounts", operation_id="list_accounts")
+@router.get("/v1/accounts", operation_id="list_accounts", responses=refusals(rules.EmailMalformed))
 async def list_accounts(
     session: Session,
     paging: Paging,
@@ -84,7 +112,11 @@ async def list_accounts(
     return Page(items=[view(account, roles[account.account_id]) for account in found], next_cursor=cursor)
 
 
-@router.post("/v1/accounts/{account_id}/roles", operation_id="set_roles")
+@router.post(
+    "/v1/accounts/{account_id}/roles",
+    operation_id="set_roles",
+    responses=refusals(rules.UnknownRole, rules.LastOperator),
+)
 async def set_roles(account_id: UUID, wish: Roles, session: Session, caller: CallerOf) -> AccountView:
     """Set an account's roles (operators)."""
     roles = await commands.set_roles(session, account_id, wish.roles, granted_by=caller.name)

@@ -14,7 +14,7 @@ from gateway.desk import Desk
 from gateway.domain import partners as rules
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
-from shared.web import Content, Instant, Page, Router, Session, View, resource
+from shared.web import Content, Instant, Page, Router, Session, View, refusals, resource
 
 router = Router(tags=["partners"])
 
@@ -90,7 +90,12 @@ _FORM = {
 }
 
 
-@router.post("/oauth/token", operation_id="issue_partner_token", openapi_extra=_FORM)
+@router.post(
+    "/oauth/token",
+    operation_id="issue_partner_token",
+    openapi_extra=_FORM,
+    responses=refusals(InvalidRequest, rules.UnsupportedGrantType, rules.InvalidClient, rules.UnknownScope),
+)
 async def issue_partner_token(
     request: Request, response: Response, session: Session, desk: Annotated[Desk, resource(Desk)]
 ) -> PartnerTokenView:
@@ -107,7 +112,7 @@ async def issue_partner_token(
     return PartnerTokenView(access_token=token.access_token, expires_in=token.expires_in, scope=" ".join(token.scopes))
 
 
-@router.post("/v1/partners", operation_id="register_partner", status_code=201)
+@router.post("/v1/partners", operation_id="register_partner", status_code=201, responses=refusals(rules.UnknownScope))
 async def register_partner(wish: NewPartner, response: Response, session: Session) -> NewSecret:
     """Register a partner (operators). The reply holds a secret, so it is not kept for a repeat: it takes no
     Idempotency-Key, and a partner registered twice by mistake is closed."""
@@ -130,7 +135,12 @@ async def close_partner(client_id: str, session: Session) -> None:
     await commands.close_partner(session, client_id)
 
 
-@router.post("/v1/partners/{client_id}/secrets", operation_id="add_partner_secret", status_code=201)
+@router.post(
+    "/v1/partners/{client_id}/secrets",
+    operation_id="add_partner_secret",
+    status_code=201,
+    responses=refusals(rules.TooManySecrets),
+)
 async def add_partner_secret(client_id: str, response: Response, session: Session) -> NewSecret:
     """A second secret, to change over without a gap (operators)."""
     secret = await commands.add_secret(session, client_id)
@@ -138,7 +148,12 @@ async def add_partner_secret(client_id: str, response: Response, session: Sessio
     return NewSecret(client_id=client_id, client_secret=secret)
 
 
-@router.delete("/v1/partners/{client_id}/secrets/{prefix}", operation_id="withdraw_partner_secret", status_code=204)
+@router.delete(
+    "/v1/partners/{client_id}/secrets/{prefix}",
+    operation_id="withdraw_partner_secret",
+    status_code=204,
+    responses=refusals(rules.SecretAlreadyWithdrawn),
+)
 async def withdraw_partner_secret(client_id: str, prefix: str, session: Session) -> None:
     """Withdraw a secret by its first characters (operators)."""
     await commands.withdraw_secret(session, client_id, prefix)

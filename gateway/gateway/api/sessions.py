@@ -7,17 +7,19 @@ from fastapi import Request, Response
 from pydantic import Field
 
 from gateway import queries
+from gateway.adapters.hashing import SignInBusy
+from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway
 from gateway.api.accounts import AccountView, view
 from gateway.commands import sessions as commands
 from gateway.commands.sessions import Reused, Tokens
-from gateway.desk import Desk
+from gateway.desk import Desk, NoOutsideIssuer, PasswordsNotOffered
 from gateway.domain import accounts as rules
 from gateway.domain.sessions import InvalidRefreshToken
 from gateway.tables import Account
 from gateway.tokens import key_set
 from shared.database import fetch, now
 from shared.service import Process
-from shared.web import Content, Instant, Router, Session, View, conditional, resource
+from shared.web import Content, Instant, Router, Session, View, conditional, refusals, resource
 from shared.web.problems import problem
 
 router = Router(tags=["sign-in"])
@@ -62,7 +64,14 @@ def _not_stored(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
-@router.post("/v1/sign-ins", operation_id="sign_in", status_code=201)
+@router.post(
+    "/v1/sign-ins",
+    operation_id="sign_in",
+    status_code=201,
+    responses=refusals(
+        PasswordsNotOffered, rules.EmailMalformed, rules.WrongCredentials, rules.AccountClosed, SignInBusy
+    ),
+)
 async def sign_in(
     credentials: Credentials, response: Response, session: Session, desk: AtDesk, process: OfProcess
 ) -> TokensView:
@@ -84,7 +93,12 @@ async def sign_in(
     return _view(await commands.sign_in(session, account, desk.minter, desk.stay))
 
 
-@router.post("/v1/sign-ins/refresh", operation_id="refresh_sign_in", response_model=TokensView)
+@router.post(
+    "/v1/sign-ins/refresh",
+    operation_id="refresh_sign_in",
+    response_model=TokensView,
+    responses=refusals(InvalidRefreshToken, rules.AccountClosed),
+)
 async def refresh_sign_in(
     presented: Refreshing, response: Response, session: Session, desk: AtDesk
 ) -> TokensView | Response:
@@ -98,7 +112,20 @@ async def refresh_sign_in(
     return _view(outcome)
 
 
-@router.post("/v1/sign-ins/outside", operation_id="sign_in_from_outside", status_code=201)
+@router.post(
+    "/v1/sign-ins/outside",
+    operation_id="sign_in_from_outside",
+    status_code=201,
+    responses=refusals(
+        NoOutsideIssuer,
+        InvalidIdToken,
+        EmailNotVerified,
+        rules.EmailMalformed,
+        rules.EmailTaken,
+        rules.AccountClosed,
+        IssuerAway,
+    ),
+)
 async def sign_in_from_outside(
     presented: OutsideToken, response: Response, session: Session, desk: AtDesk, process: OfProcess
 ) -> TokensView:

@@ -1,6 +1,13 @@
 """What the front door itself says no with, before any service is asked."""
 
+import sys
+from collections.abc import Iterator
+
 from shared.errors import BadUpstream, Malformed, NotFound, Refusal, TooLarge, TooMany, Unavailable
+
+
+class MalformedRequest(Malformed):
+    """What arrived is not one unambiguous HTTP/1.1 request."""
 
 
 class MalformedPath(Malformed):
@@ -90,3 +97,10 @@ class InternalError(Refusal):
 
     status = 500
     title = "Unexpected failure"
+
+
+def kinds() -> Iterator[type[Refusal]]:
+    """All of the above."""
+    for kind in vars(sys.modules[__name__]).values():
+        if isinstance(kind, type) and issubclass(kind, Refusal) and kind.__module__ == __name__:
+            yield kind

@@ -9,15 +9,11 @@ from typing import Any, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.edge.refusals import HeadersTooLarge, RequestTimeout, UrlTooLong
-from shared.errors import Malformed, Refusal
+from gateway.edge.refusals import HeadersTooLarge, MalformedRequest, RequestTimeout, UrlTooLong
+from shared.errors import Refusal
 
 HEAD_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 32_768
-
-
-class MalformedRequest(Malformed):
-    """What arrived is not one unambiguous HTTP/1.1 request."""
 
 
 class GuardedProtocol(HttpToolsProtocol):

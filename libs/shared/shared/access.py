@@ -17,13 +17,17 @@ from uuid import UUID
 import jwt
 
 from shared.database import Unknown
-from shared.errors import Forbidden, Unauthenticated
+from shared.errors import Forbidden, Unauthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 
 
 class InvalidToken(Unauthenticated):
     """The access token is missing, expired, not ours, or not for us."""
+
+
+class IssuerUnreachable(Unavailable):
+    """The token issuer's keys cannot be fetched, so nobody can be recognised at the moment."""
 
 
 class NotPermitted(Forbidden):

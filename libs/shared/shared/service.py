@@ -23,10 +23,9 @@ from starlette.types import ASGIApp
 from uvicorn.loops.auto import auto_loop_factory
 
 from shared import telemetry
-from shared.access import Access, TokenVerifier
+from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock, system_clock
 from shared.database import Database, is_database_down
-from shared.errors import Unavailable
 from shared.jobs import Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import feed
@@ -47,10 +46,6 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 STUCK_SECONDS = 60.0
-
-
-class IssuerUnreachable(Unavailable):
-    """The token issuer's keys cannot be fetched, so nobody can be recognised at the moment."""
 
 
 @dataclass(frozen=True)

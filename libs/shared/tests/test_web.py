@@ -366,7 +366,14 @@ async def test_the_log_names_the_route_and_never_the_path(api, caplog):
 def test_an_operation_names_its_refusals(api):
     document = api.api.openapi()
     halve, refund = document["paths"]["/v1/halves/{amount}"]["get"], document["paths"]["/v1/refunds"]["post"]
-    assert refusals_of(halve) == {"odd_amount", "invalid_request", "not_found"}
+    assert refusals_of(halve) == {
+        "odd_amount",
+        "invalid_request",
+        "invalid_token",
+        "issuer_unreachable",
+        "not_found",
+        "temporarily_unavailable",
+    }
     assert halve["responses"]["422"]["description"] == "Invalid content: `odd_amount`, `invalid_request`"
     example = {"$ref": "#/components/examples/odd_amount"}
     assert halve["responses"]["422"]["content"]["application/problem+json"]["examples"]["odd_amount"] == example

@@ -19,7 +19,8 @@ from shared.testing import published, service_fixtures
 
 globals().update(
     service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///"))
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///")),
+        every_refusal_told=True,
     )
 )
 

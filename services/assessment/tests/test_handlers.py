@@ -114,6 +114,8 @@ async def test_voided_work_waits_for_no_marker(story):
     await story.cancel(enrolment)
     assert (await story.marker.get("/v1/marking-queue")).json()["items"] == []
     story.refused(await story.mark(submission_id, 70), 409, "submission_void")
+    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    story.refused(await story.examiner.post("/v1/misconduct-cases", json=wish), 409, "submission_void")
 
 
 async def test_a_released_result_that_is_not_ratified_is_voided_too(story):

@@ -94,7 +94,11 @@ async def test_w6_work_may_be_replaced_until_the_close_and_is_then_frozen(story,
         (receipts[1]["submission_id"], "superseded"),
         (receipts[0]["submission_id"], "superseded"),
     ]
-    story.refused(await story.mark(receipts[0]["submission_id"], 60), 409, "submission_superseded")
+    replaced = receipts[0]["submission_id"]
+    story.refused(await story.mark(replaced, 60), 409, "submission_superseded")
+    story.refused(await story.examiner.post(f"/v1/submissions/{replaced}/release"), 409, "submission_superseded")
+    wish = {"submission_id": replaced, "reason_code": "plagiarism"}
+    story.refused(await story.examiner.post("/v1/misconduct-cases", json=wish), 409, "submission_superseded")
     assert len((await session.scalars(select(Attempt))).all()) == 1
 
 

@@ -11,7 +11,11 @@ from shared.testing import ServiceUnderTest, service_fixtures
 
 from .writing import open_references
 
-globals().update(service_fixtures(lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test")))))
+globals().update(
+    service_fixtures(
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_refusal_told=True
+    )
+)
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """What editors do, and every refusal they may meet."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
+from catalogue import domain
 from catalogue.tables import CourseVersion, Price, Unit
 from shared.ids import new_id
 from shared.testing import published
@@ -111,6 +114,34 @@ async def test_publication_is_refused_by_the_name_of_what_is_missing(session, ed
 async def test_a_draft_that_cannot_be_is_refused(editor, change, code) -> None:
     answer = await editor.post("/v1/courses", json=course(**change))
     assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"subject": "alchemy"}, "unknown_subject"),
+        ({"institution": "nowhere"}, "unknown_institution"),
+        ({"credits": 30}, "not_offered_at_that_size"),
+        ({"hours_per_week": {"min": 15, "max": 12}}, "hours_out_of_order"),
+        ({"outcomes": [{"code": "LO1", "text": "a"}, {"code": "LO1", "text": "b"}]}, "outcome_codes_repeated"),
+        ({"units": [{"position": 2, "title": "t", "minutes": 1, "text": "t"}]}, "units_out_of_order"),
+    ],
+)
+async def test_a_draft_cannot_be_revised_into_what_cannot_be(editor, change, code) -> None:
+    written = await draft(editor)
+    content = course(**change)
+    for fixed in ("slug", "code", "module_family", "price"):
+        del content[fixed]
+    answer = await editor.put(f"/v1/courses/{written['course_id']}/draft", json=content)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_no_version_starts_from_a_size_that_is_offered_no_more(editor, monkeypatch) -> None:
+    made = await publish(editor)
+    later = replace(domain.in_force(datetime(2026, 11, 23, tzinfo=UTC)), credits=frozenset({30}))
+    monkeypatch.setattr(domain, "in_force", lambda _: later)
+    answer = await editor.post(f"/v1/courses/{made['course_id']}/versions")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_offered_at_that_size")
 
 
 async def test_a_slug_and_a_code_belong_to_one_course(editor) -> None:
@@ -280,8 +311,13 @@ async def test_renaming_a_subject_is_announced_and_shown(session, editor, anyone
     page = (await anyone.get("/v1/courses/causal-inference")).json()
     assert page["subject"]["award_name"] == "Data Studies"
     assert page["course_version_id"] == made["course_version_id"]
-    taken = await editor.put(path, json={"name": "Law", "award_name": "Law"})
-    assert (taken.status_code, taken.json()["code"]) == (409, "award_name_taken")
+    for award_name, refused in (
+        ("Law", (409, "award_name_taken")),
+        ("Data with Law", (422, "ambiguous_award_name")),
+        ("Interdisciplinary Studies", (422, "reserved_award_name")),
+    ):
+        answer = await editor.put(path, json={"name": "Law", "award_name": award_name})
+        assert (answer.status_code, answer.json()["code"]) == refused
     assert (await editor.put(f"/v1/subjects/{new_id()}/names", json=renamed)).status_code == 404
 
 

@@ -38,7 +38,11 @@ from shared.events.payments import (
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest, published, service_fixtures
 
-globals().update(service_fixtures(lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test")))))
+globals().update(
+    service_fixtures(
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_refusal_told=True
+    )
+)
 
 T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -65,7 +65,7 @@ def _build(url: str) -> Any:
     return build(settings, provider)
 
 
-globals().update(service_fixtures(_build))
+globals().update(service_fixtures(_build, every_refusal_told=True))
 
 
 @dataclass

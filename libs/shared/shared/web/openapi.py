@@ -10,11 +10,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from shared.access import Access, InvalidToken, NotPermitted, Rule
+from shared.access import Access, InvalidToken, IssuerUnreachable, NotPermitted, Rule
 from shared.database import Unknown
 from shared.errors import Refusal
 from shared.web.paging import BadCursor
-from shared.web.problems import MEDIA_TYPE, InvalidRequest, refusals
+from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, refusals
 from shared.web.routing import KEY_HEADER, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyKeyRunning
 
 Document = dict[str, Any]  # Any: JSON
@@ -92,9 +92,11 @@ def _add_refusals(operation: Document, rule: Rule | None) -> None:
 
 
 def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
-    if rule is not None and not rule.public:
-        yield InvalidToken
-        yield NotPermitted
+    yield TemporarilyUnavailable
+    if rule is not None:
+        yield from (InvalidToken, IssuerUnreachable)  # a token is checked where none is needed, too
+        if not rule.public:
+            yield NotPermitted
     if operation.get("parameters") or "requestBody" in operation:
         yield InvalidRequest
     named = {(place, name) for place, name, _ in _parameters(operation)}

@@ -17,13 +17,29 @@ from assessment.api.shapes import (
     window_view,
 )
 from assessment.commands import submissions
-from assessment.domain.windows import WindowClosed, WindowState
+from assessment.domain.attempts import (
+    AlreadyPassed,
+    AttemptsExhausted,
+    EnrolmentEnded,
+    EnrolmentSuspended,
+    PendingResult,
+)
+from assessment.domain.windows import WindowClosed, WindowNotOpen, WindowState
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
-from shared.files import UploadInterrupted, UploadPolicy
-from shared.storage import ObjectStorage
-from shared.web import CallerOf, Page, Paging, Router, Session, conditional, resource
-from shared.web.problems import Problem, problem
+from shared.files import (
+    BadFileName,
+    FileEmpty,
+    FileNotAsNamed,
+    FileTooLarge,
+    FileTypeNotAllowed,
+    UploadInterrupted,
+    UploadPolicy,
+    UploadTooSlow,
+)
+from shared.storage import ObjectStorage, StorageUnavailable
+from shared.web import CallerOf, Page, Paging, Router, Session, conditional, refusals, resource
+from shared.web.problems import problem
 
 router = Router()
 
@@ -66,10 +82,24 @@ async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf
     status_code=201,
     response_model=ReceiptView,
     openapi_extra=_FILE_BODY,
-    responses={
-        200: {"model": ReceiptView, "description": "These very bytes are your submission already"},
-        409: {"model": Problem, "description": "Not now; `code` says why. A file complete too late is kept as a draft"},
-    },
+    responses={200: {"model": ReceiptView, "description": "These very bytes are your submission already"}}
+    | refusals(
+        EnrolmentSuspended,
+        EnrolmentEnded,
+        AlreadyPassed,
+        AttemptsExhausted,
+        PendingResult,
+        WindowNotOpen,
+        WindowClosed,
+        BadFileName,
+        FileTypeNotAllowed,
+        FileNotAsNamed,
+        FileTooLarge,
+        FileEmpty,
+        UploadInterrupted,
+        UploadTooSlow,
+        StorageUnavailable,
+    ),
 )
 async def submit_work(
     *,
@@ -83,7 +113,10 @@ async def submit_work(
     policy: Annotated[UploadPolicy, resource(UploadPolicy)],
     window_id: Annotated[UUID | None, Query(description="The open window that closes first unless given")] = None,
 ) -> ReceiptView | Response:
-    """Hand in a file, or replace the one handed in while its window is open. Counted is when its last byte came."""
+    """Hand in a file, or replace the one handed in while its window is open. Counted is when its last byte came.
+
+    A file complete too late is refused with `window_closed` and kept as a draft, which counts for nothing.
+    """
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
     declared = request.headers.get("content-length", "")
@@ -135,7 +168,8 @@ async def list_submissions(enrolment_id: UUID, session: Session, caller: CallerO
             "description": "The bytes as they were received",
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         }
-    },
+    }
+    | refusals(StorageUnavailable),
 )
 async def read_submission_file(
     submission_id: UUID,

@@ -28,26 +28,55 @@ from assessment.api.shapes import (
 from assessment.commands import boards, briefs, marking, misconduct, windows
 from assessment.domain import marks
 from assessment.domain.attempts import AttemptState
-from shared.database import now
-from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session
+from assessment.domain.marks import (
+    AlreadyMarked,
+    AlreadyReleased,
+    BriefWeights,
+    CreditAlreadyRevoked,
+    CreditNotRevoked,
+    MarkOutOfRange,
+    NothingToRatify,
+    NotMarked,
+    OwnWork,
+    ResultsBusy,
+    StageNotPermitted,
+    SubmissionSuperseded,
+    SubmissionVoid,
+    UnknownReason,
+)
+from assessment.domain.misconduct import CaseDecided, CaseOpen, OutcomeNotPossible
+from assessment.domain.windows import BadWindow, WindowClosed, WindowNotOpen, WindowStillOpen
+from shared.database import Unknown, now
+from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session, refusals
 
 router = Router()
 
 
-@router.post("/v1/windows", operation_id="make_window", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/windows", operation_id="make_window", status_code=201, dependencies=[Idempotent], responses=refusals(BadWindow)
+)
 async def make_window(wish: WindowWish, session: Session, caller: CallerOf) -> WindowView:
     """Open a window besides the regular monthly ones."""
     window = await windows.make_window(session, caller.name, wish.opens_at, wish.closes_at, wish.grace_seconds)
     return window_view(window, now(session))
 
 
-@router.post("/v1/windows/{window_id}/closing", operation_id="close_window", dependencies=[Idempotent])
+@router.post(
+    "/v1/windows/{window_id}/closing",
+    operation_id="close_window",
+    dependencies=[Idempotent],
+    responses=refusals(WindowNotOpen, WindowClosed),
+)
 async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> WindowView:
     """Close an open window now instead of at its time."""
     return window_view(await windows.close_window(session, caller.name, window_id), now(session))
 
 
-@router.put("/v1/briefs/{course_version_id}", operation_id="put_brief", responses={201: {"model": BriefView}})
+@router.put(
+    "/v1/briefs/{course_version_id}",
+    operation_id="put_brief",
+    responses={201: {"model": BriefView}} | refusals(BriefWeights),
+)
 async def put_brief(
     course_version_id: UUID, content: BriefContent, response: Response, session: Session, caller: CallerOf
 ) -> BriefView:
@@ -74,6 +103,18 @@ async def list_marking_queue(
     operation_id="mark_submission",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(
+        StageNotPermitted,
+        SubmissionSuperseded,
+        SubmissionVoid,
+        CaseOpen,
+        OwnWork,
+        WindowStillOpen,
+        AlreadyMarked,
+        NotMarked,
+        AlreadyReleased,
+        MarkOutOfRange,
+    ),
 )
 async def mark_submission(submission_id: UUID, given: Marks, session: Session, caller: CallerOf) -> MarkView:
     """Mark work once its window has closed; an examiner may moderate the mark until it is released."""
@@ -99,7 +140,12 @@ async def list_results(
     return Page[OutcomeView](items=items, next_cursor=cursor)
 
 
-@router.post("/v1/windows/{window_id}/release", operation_id="release_window", dependencies=[Idempotent])
+@router.post(
+    "/v1/windows/{window_id}/release",
+    operation_id="release_window",
+    dependencies=[Idempotent],
+    responses=refusals(ResultsBusy),
+)
 async def release_window(window_id: UUID, session: Session, caller: CallerOf) -> ReleaseView:
     """Release every marked result of a window to its learner, as provisional."""
     released = await marking.release_window(session, caller.name, window_id)
@@ -107,35 +153,62 @@ async def release_window(window_id: UUID, session: Session, caller: CallerOf) ->
     return ReleaseView(window_id=window_id, released=len(released), passed=passed, failed=len(released) - passed)
 
 
-@router.post("/v1/submissions/{submission_id}/release", operation_id="release_submission", dependencies=[Idempotent])
+@router.post(
+    "/v1/submissions/{submission_id}/release",
+    operation_id="release_submission",
+    dependencies=[Idempotent],
+    responses=refusals(NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid, CaseOpen),
+)
 async def release_submission(submission_id: UUID, session: Session, caller: CallerOf) -> OutcomeView:
     """Release one marked result to its learner, as provisional."""
     attempt = await marking.release_submission(session, caller.name, submission_id)
     return outcome_view(attempt, submission_id, attempt.course_version.code)
 
 
-@router.post("/v1/boards", operation_id="ratify_results", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/boards",
+    operation_id="ratify_results",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(Unknown, NothingToRatify, ResultsBusy),
+)
 async def ratify_results(wish: BoardWish, session: Session, caller: CallerOf) -> BoardView:
     """The board ratifies every released result of a window: passes become credit."""
     board = await boards.ratify_window(session, caller.name, wish.window_id, wish.minutes_reference)
     return BoardView.model_validate(board)
 
 
-@router.post("/v1/credits/{credit_id}/revocation", operation_id="revoke_credit", dependencies=[Idempotent])
+@router.post(
+    "/v1/credits/{credit_id}/revocation",
+    operation_id="revoke_credit",
+    dependencies=[Idempotent],
+    responses=refusals(UnknownReason, CreditAlreadyRevoked),
+)
 async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session, caller: CallerOf) -> CreditView:
     """Take a credit away by a later decision of the board. The badge and every award that used it follow."""
     credit = await boards.revoke_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
     return CreditView.model_validate(credit)
 
 
-@router.post("/v1/credits/{credit_id}/reinstatement", operation_id="reinstate_credit", dependencies=[Idempotent])
+@router.post(
+    "/v1/credits/{credit_id}/reinstatement",
+    operation_id="reinstate_credit",
+    dependencies=[Idempotent],
+    responses=refusals(UnknownReason, CreditNotRevoked),
+)
 async def reinstate_credit(credit_id: UUID, wish: ReinstatementWish, session: Session, caller: CallerOf) -> CreditView:
     """Give a revoked credit back: a new badge is issued, the old one stays revoked."""
     credit = await boards.reinstate_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
     return CreditView.model_validate(credit)
 
 
-@router.post("/v1/misconduct-cases", operation_id="open_misconduct_case", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/misconduct-cases",
+    operation_id="open_misconduct_case",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(Unknown, SubmissionSuperseded, SubmissionVoid, OwnWork, UnknownReason, CaseOpen),
+)
 async def open_misconduct_case(wish: CaseWish, session: Session, caller: CallerOf) -> CaseView:
     """Look into a piece of work: until the case is decided its result is neither marked, released nor ratified."""
     case = await misconduct.open_case(session, caller.own_id, wish.submission_id, wish.reason_code)
@@ -143,7 +216,10 @@ async def open_misconduct_case(wish: CaseWish, session: Session, caller: CallerO
 
 
 @router.post(
-    "/v1/misconduct-cases/{case_id}/decision", operation_id="decide_misconduct_case", dependencies=[Idempotent]
+    "/v1/misconduct-cases/{case_id}/decision",
+    operation_id="decide_misconduct_case",
+    dependencies=[Idempotent],
+    responses=refusals(CaseDecided, OwnWork, OutcomeNotPossible),
 )
 async def decide_misconduct_case(case_id: UUID, decision: CaseDecision, session: Session, caller: CallerOf) -> CaseView:
     """What the panel decided. Which outcomes are possible depends on what became of the work meanwhile."""

@@ -7,7 +7,7 @@ from fastapi import Header, Path
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalogue import commands, queries
+from catalogue import commands, domain, queries
 from catalogue.api.shapes import (
     BadgeView,
     CourseContent,
@@ -29,31 +29,63 @@ from catalogue.api.shapes import (
 )
 from catalogue.tables import CourseVersion, Price
 from shared.database import Unknown
-from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session, paginate
+from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session, paginate, refusals
 
 router = Router()
 
+_TEXT = (
+    domain.NotOfferedAtThatSize,
+    domain.HoursOutOfOrder,
+    domain.UnitsOutOfOrder,
+    domain.OutcomeCodesRepeated,
+    domain.UnknownSubject,
+    domain.UnknownInstitution,
+)
+"""What may stand against the text of a draft."""
 
-@router.post("/v1/institutions", operation_id="create_institution", status_code=201, dependencies=[Idempotent])
+
+@router.post(
+    "/v1/institutions",
+    operation_id="create_institution",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(domain.SlugTaken),
+)
 async def create_institution(new: NewInstitution, session: Session) -> InstitutionView:
     """Admit a member of the federation."""
     return InstitutionView.model_validate(await commands.create_institution(session, **new.model_dump()))
 
 
-@router.post("/v1/subjects", operation_id="create_subject", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/subjects",
+    operation_id="create_subject",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(domain.SlugTaken, domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName),
+)
 async def create_subject(new: NewSubject, session: Session) -> SubjectView:
     """Open a subject for credit to stack in."""
     return SubjectView.model_validate(await commands.create_subject(session, **new.model_dump()))
 
 
-@router.put("/v1/subjects/{subject_id}/names", operation_id="rename_subject")
+@router.put(
+    "/v1/subjects/{subject_id}/names",
+    operation_id="rename_subject",
+    responses=refusals(domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName),
+)
 async def rename_subject(subject_id: UUID, names: SubjectNames, session: Session) -> SubjectView:
     """Rename a subject from now on. Credit already awarded keeps the name it was awarded under."""
     subject = await commands.rename_subject(session, subject_id, name=names.name, award_name=names.award_name)
     return SubjectView.model_validate(subject)
 
 
-@router.post("/v1/courses", operation_id="create_course", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/courses",
+    operation_id="create_course",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(domain.ReservedSlug, domain.SlugTaken, domain.CodeTaken, domain.OtherCurrency, *_TEXT),
+)
 async def create_course(new: NewCourse, session: Session, caller: CallerOf) -> VersionView:
     """Begin a course with its first draft. `slug_taken` names the course that has the slug."""
     draft = await commands.create_course(
@@ -84,7 +116,11 @@ async def read_draft(course_id: UUID, session: Session) -> VersionView:
     return await _view(session, draft)
 
 
-@router.put("/v1/courses/{course_id}/draft", operation_id="revise_draft")
+@router.put(
+    "/v1/courses/{course_id}/draft",
+    operation_id="revise_draft",
+    responses=refusals(domain.NoDraft, domain.DraftChanged, *_TEXT),
+)
 async def revise_draft(
     course_id: UUID,
     content: CourseContent,
@@ -104,6 +140,7 @@ async def revise_draft(
     operation_id="start_version",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(domain.NotPublished, domain.CourseWithdrawn, domain.DraftExists, domain.NotOfferedAtThatSize),
 )
 async def start_version(course_id: UUID, session: Session) -> VersionView:
     """Begin a new version as a copy of the one on sale, which stays on sale until the new one is published."""
@@ -126,20 +163,44 @@ async def read_version(
     return await _view(session, await queries.version_of(session, course_id, version))
 
 
-@router.post("/v1/courses/{course_id}/publication", operation_id="publish_course", dependencies=[Idempotent])
+@router.post(
+    "/v1/courses/{course_id}/publication",
+    operation_id="publish_course",
+    dependencies=[Idempotent],
+    responses=refusals(
+        domain.CourseWithdrawn,
+        domain.NoDraft,
+        domain.NoSubject,
+        domain.NoInstitution,
+        domain.NoOutcomes,
+        domain.NoUnits,
+        domain.NoPriceInForce,
+    ),
+)
 async def publish_course(course_id: UUID, session: Session, caller: CallerOf) -> VersionView:
     """Freeze the draft and put it on sale. Refused with what is missing: a subject, an institution, an outcome,
     a unit or a price in force."""
     return await _view(session, await commands.publish_course(session, course_id, by=caller.name))
 
 
-@router.post("/v1/courses/{course_id}/withdrawal", operation_id="withdraw_course", dependencies=[Idempotent])
+@router.post(
+    "/v1/courses/{course_id}/withdrawal",
+    operation_id="withdraw_course",
+    dependencies=[Idempotent],
+    responses=refusals(domain.NotPublished, domain.CourseWithdrawn),
+)
 async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -> CourseState:
     """Take the course off sale, which is final. Who has bought it goes on studying."""
     return CourseState.model_validate(await commands.withdraw_course(session, course_id, by=caller.name))
 
 
-@router.post("/v1/courses/{course_id}/prices", operation_id="set_price", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/courses/{course_id}/prices",
+    operation_id="set_price",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(domain.CourseWithdrawn, domain.OtherCurrency, domain.PriceInThePast, domain.PriceDateTaken),
+)
 async def set_price(course_id: UUID, new: NewPrice, session: Session, caller: CallerOf) -> PriceView:
     """Set what the course costs from an instant on, until the next price begins."""
     return PriceView.model_validate(await commands.set_price(session, course_id, new.as_text(), by=caller.name))

@@ -11,7 +11,19 @@ from catalogue import commands, domain, queries
 from catalogue.api.shapes import Code, Name
 from catalogue.tables import Programme
 from shared.database import fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, conditional
+from shared.web import (
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    conditional,
+    refusals,
+)
 from shared.web.paging import paginate
 
 router = Router()
@@ -72,13 +84,23 @@ class ProgrammeMapView(ProgrammeView):
     published_at: Instant
 
 
-@router.post("/v1/programmes", operation_id="create_programme", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/programmes",
+    operation_id="create_programme",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(domain.ProgrammeCodeTaken),
+)
 async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView:
     """Admit a partner's degree programme; it takes in credit from its first map on."""
     return ProgrammeView.model_validate(await commands.create_programme(session, **new.model_dump()))
 
 
-@router.put("/v1/programmes/{programme_id}/map", operation_id="publish_programme")
+@router.put(
+    "/v1/programmes/{programme_id}/map",
+    operation_id="publish_programme",
+    responses=refusals(domain.ModuleMappedTwice, domain.ModuleDatesOutOfOrder, domain.UnknownCourseVersion),
+)
 async def publish_programme(programme_id: UUID, new: NewMap, session: Session, caller: CallerOf) -> ProgrammeMapView:
     """Publish what the programme takes in, as a whole: which course version counts as which module, and the ceiling."""
     modules = [module.as_text() for module in new.modules]

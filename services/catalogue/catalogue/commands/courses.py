@@ -50,7 +50,10 @@ async def create_course(
 
 
 async def start_version(session: AsyncSession, course_id: UUID) -> CourseVersion:
-    """A draft that begins as a copy of what is on sale; raises NotPublished, CourseWithdrawn, DraftExists."""
+    """A draft that begins as a copy of what is on sale.
+
+    Raises NotPublished, CourseWithdrawn, DraftExists, and NotOfferedAtThatSize where the regulations changed since.
+    """
     course = await fetch(session, Course, course_id, lock=True)
     if course.current_version_id is None:
         raise domain.NotPublished("the course still has its first draft")

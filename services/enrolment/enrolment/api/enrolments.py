@@ -12,9 +12,10 @@ from enrolment.commands import enrolments as commands
 from enrolment.commands import progress
 from enrolment.domain import enrolments as rules
 from enrolment.domain import regulations, study
+from enrolment.domain.enrolments import EnrolmentNotOpen, EnrolmentNotSuspended, MaterialsClosed
 from enrolment.tables import Enrolment, Unit, UnitProgress
-from shared.database import fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate
+from shared.database import Unknown, fetch
+from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
 
 router = Router()
 
@@ -139,7 +140,7 @@ def _summary(unit: Unit, done: UnitProgress | None) -> UnitSummary:
     )
 
 
-@router.get("/v1/enrolments", operation_id="list_enrolments")
+@router.get("/v1/enrolments", operation_id="list_enrolments", responses=refusals(Unknown))
 async def list_enrolments(
     session: Session,
     caller: CallerOf,
@@ -175,12 +176,10 @@ async def read_enrolment(enrolment_id: UUID, session: Session, caller: CallerOf)
     operation_id="withdraw_enrolment",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(EnrolmentNotOpen),
 )
 async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: CallerOf) -> EnrolmentView:
-    """Give the course up, without a refund (that is asked of payments). Final; access ends at once.
-
-    Refused with `enrolment_not_open` where it has ended already.
-    """
+    """Give the course up, without a refund (that is asked of payments). Final; access ends at once."""
     caller.must_own((await fetch(session, Enrolment, enrolment_id)).learner_id)
     row = await commands.withdraw_enrolment(session, enrolment_id)
     [view] = await _views(session, [row])
@@ -192,9 +191,10 @@ async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: Calle
     operation_id="reinstate_enrolment",
     status_code=201,
     dependencies=[Idempotent],
+    responses=refusals(EnrolmentNotSuspended),
 )
 async def reinstate_enrolment(enrolment_id: UUID, reason: Reason, session: Session, caller: CallerOf) -> EnrolmentView:
-    """Staff: the missing money is there. Refused with `enrolment_not_suspended`."""
+    """Staff: the missing money is there."""
     row = await commands.reinstate_enrolment(session, enrolment_id, by=caller.name, reason_code=reason.reason_code)
     [view] = await _views(session, [row])
     return view
@@ -212,9 +212,13 @@ async def list_units(enrolment_id: UUID, session: Session, caller: CallerOf, pag
     return Page(items=[_summary(unit, done.get(unit.unit_id)) for unit in units], next_cursor=cursor)
 
 
-@router.get("/v1/enrolments/{enrolment_id}/units/{unit_id}", operation_id="read_unit")
+@router.get(
+    "/v1/enrolments/{enrolment_id}/units/{unit_id}",
+    operation_id="read_unit",
+    responses=refusals(MaterialsClosed),
+)
 async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller: CallerOf) -> UnitView:
-    """The study text of one unit. 403 `materials_closed` unless the enrolment's status opens the materials."""
+    """The study text of one unit."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
     rules.must_open("materials", row.status, regulations.find(row.regulations_version))
@@ -223,14 +227,15 @@ async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller:
     return UnitView(**dict(_summary(unit, done)), text=unit.text)
 
 
-@router.put("/v1/enrolments/{enrolment_id}/units/{unit_id}/progress", operation_id="record_progress")
+@router.put(
+    "/v1/enrolments/{enrolment_id}/units/{unit_id}/progress",
+    operation_id="record_progress",
+    responses=refusals(MaterialsClosed),
+)
 async def record_progress(
     enrolment_id: UUID, unit_id: UUID, step: Step, session: Session, caller: CallerOf
 ) -> EnrolmentView:
-    """Note that a unit is begun or finished; neither is undone by a later call. Answers with the new progress.
-
-    403 `materials_closed` unless the enrolment's status opens the materials.
-    """
+    """Note that a unit is begun or finished; neither is undone by a later call. Answers with the new progress."""
     row = await fetch(session, Enrolment, enrolment_id, lock=True)
     caller.must_own(row.learner_id)
     await progress.record_progress(session, row, unit_id, finished=step.status == "finished")

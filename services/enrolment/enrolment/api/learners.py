@@ -10,8 +10,17 @@ from pydantic import Field, StringConstraints
 from enrolment import queries
 from enrolment.commands import learners as commands
 from enrolment.domain import declarations
+from enrolment.domain.declarations import CriteriaNotAffirmed, DeclarationOutdated
+from enrolment.domain.learners import (
+    AlreadyRegistered,
+    EmptyName,
+    ImplausibleDateOfBirth,
+    NotRegistered,
+    StillEnrolled,
+    UnknownCountry,
+)
 from shared.database import now
-from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional
+from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional, refusals
 from shared.web.content import Text
 
 router = Router()
@@ -118,12 +127,17 @@ async def read_current_declaration(request: Request, session: Session) -> Respon
     return conditional(request, DeclarationView.model_validate(declarations.current(now(session))))
 
 
-@router.post("/v1/learners", operation_id="register_learner", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/learners",
+    operation_id="register_learner",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(
+        AlreadyRegistered, DeclarationOutdated, CriteriaNotAffirmed, UnknownCountry, ImplausibleDateOfBirth, EmptyName
+    ),
+)
 async def register_learner(form: ShortForm, session: Session, caller: CallerOf) -> LearnerView:
-    """Register the signed-in account as a learner, with the self-certification of both admission criteria.
-
-    Refused with `declaration_outdated`, `criteria_not_affirmed` or `already_registered`.
-    """
+    """Register the signed-in account as a learner, with the self-certification of both admission criteria."""
     wish = commands.Form(
         family_name=form.family_name,
         given_name=form.given_name,
@@ -137,24 +151,32 @@ async def register_learner(form: ShortForm, session: Session, caller: CallerOf) 
     return _view(await commands.register_learner(session, caller.own_id, wish))
 
 
-@router.get("/v1/learners/me", operation_id="read_own_learner")
+@router.get("/v1/learners/me", operation_id="read_own_learner", responses=refusals(NotRegistered))
 async def read_own_learner(session: Session, caller: CallerOf) -> LearnerView:
-    """One's own particulars. 404 `not_registered` before the short form."""
+    """One's own particulars."""
     return _view(await queries.registered(session, caller.own_id))
 
 
-@router.patch("/v1/learners/me", operation_id="update_own_learner")
+@router.patch(
+    "/v1/learners/me",
+    operation_id="update_own_learner",
+    responses=refusals(NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName),
+)
 async def update_own_learner(particulars: Particulars, session: Session, caller: CallerOf) -> LearnerView:
     """Change one's own particulars. A changed name is a new version; earlier ones are kept."""
     changes = particulars.model_dump(exclude_unset=True)
     return _view(await commands.update_learner(session, caller.own_id, changes))
 
 
-@router.put("/v1/learners/{learner_id}/anonymisation", operation_id="anonymise_learner")
+@router.put(
+    "/v1/learners/{learner_id}/anonymisation",
+    operation_id="anonymise_learner",
+    responses=refusals(NotRegistered, StillEnrolled),
+)
 async def anonymise_learner(learner_id: UUID, session: Session, caller: CallerOf) -> AnonymisationView:
     """Registrars: erase a learner's names, address and date of birth, and close the account.
 
-    Final; what was studied and awarded stays. Refused with `still_enrolled` while an enrolment is open.
+    Final; what was studied and awarded stays.
     """
     at = await commands.anonymise_learner(session, learner_id, by=caller.name)
     return AnonymisationView(learner_id=learner_id, anonymised_at=at)

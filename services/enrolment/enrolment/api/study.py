@@ -8,8 +8,9 @@ from pydantic import Field
 from enrolment import queries
 from enrolment.api.enrolments import CourseView, ProgressView
 from enrolment.domain.enrolments import Status
+from enrolment.domain.learners import NotRegistered
 from enrolment.tables import Learner
-from shared.web import CallerOf, Instant, Paging, Router, Session, View, paginate
+from shared.web import CallerOf, Instant, Paging, Router, Session, View, paginate, refusals
 
 router = Router()
 
@@ -140,16 +141,20 @@ class ComparisonView(View):
     next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")
 
 
-@router.get("/v1/study-record", operation_id="read_own_study_record")
+@router.get("/v1/study-record", operation_id="read_own_study_record", responses=refusals(NotRegistered))
 async def read_own_study_record(session: Session, caller: CallerOf) -> StudyRecordView:
     """Everything about one's own studies: courses, progress, submissions, results, credits, badges, awards, transfers.
 
-    Marks are provisional until the board has ratified them, and say so. 404 `not_registered` before the short form.
+    Marks are provisional until the board has ratified them, and say so.
     """
     return StudyRecordView.model_validate(await queries.read_study_record(session, caller.own_id))
 
 
-@router.get("/v1/learners/{learner_id}/study-record", operation_id="read_study_record")
+@router.get(
+    "/v1/learners/{learner_id}/study-record",
+    operation_id="read_study_record",
+    responses=refusals(NotRegistered),
+)
 async def read_study_record(learner_id: UUID, session: Session) -> StudyRecordView:
     """Advisors: a learner's study record."""
     return StudyRecordView.model_validate(await queries.read_study_record(session, learner_id))

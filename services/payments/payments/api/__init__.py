@@ -8,7 +8,7 @@ from fastapi import Query, Request, Response, status
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
-from payments.adapters.provider import Payer, PaymentProvider
+from payments.adapters.provider import Payer, PaymentProvider, ProviderRefused, ProviderUnavailable
 from payments.api.views import (
     BasketItemView,
     BasketView,
@@ -30,14 +30,30 @@ from payments.api.views import (
 from payments.commands import basket, checkout, disputes, notifications, refunds
 from payments.commands import orders as ordering
 from payments.domain.addresses import Addresses
-from payments.domain.orders import OrderNotPaid
+from payments.domain.disputes import DisputeAlreadyClosed, DisputeAlreadyOpen, OrderInDispute, UnknownDisputeReason
+from payments.domain.orders import (
+    AlreadyBought,
+    BasketEmpty,
+    BasketFull,
+    CheckoutRunning,
+    CourseNotOnSale,
+    CourseUnknown,
+    CurrenciesDiffer,
+    NotInBasket,
+    NotRegistered,
+    OrderExpired,
+    OrderNotPaid,
+    OrderNotPayable,
+    PriceChanged,
+    ReturnUrlNotAllowed,
+)
 from payments.domain.payments import BadSignature
 from payments.domain.policy import policy_of
-from payments.domain.refunds import cooling_off_ends
+from payments.domain.refunds import CoolingOffEnded, RefundAlreadyRequested, RefundNotFailed, cooling_off_ends
 from payments.tables import Order, OrderLine, Refund
-from shared.database import fetch, now
+from shared.database import Unknown, fetch, now
 from shared.errors import TooLarge
-from shared.web import CallerOf, Idempotent, Money, Page, Paging, Router, Session, resource
+from shared.web import CallerOf, Idempotent, Money, Page, Paging, Router, Session, refusals, resource
 from shared.web.problems import problem
 
 router = Router()
@@ -58,7 +74,11 @@ async def read_basket(session: Session, caller: CallerOf) -> BasketView:
     return await _basket(session, caller.own_id)
 
 
-@router.put("/v1/basket/items/{course_id}", operation_id="put_basket_item")
+@router.put(
+    "/v1/basket/items/{course_id}",
+    operation_id="put_basket_item",
+    responses=refusals(CourseUnknown, CourseNotOnSale, BasketFull),
+)
 async def put_basket_item(course_id: UUID, session: Session, caller: CallerOf) -> BasketView:
     """Put a course into the basket; a second time changes nothing."""
     await basket.put_basket_item(session, caller.own_id, course_id)
@@ -95,7 +115,13 @@ async def _basket(session: AsyncSession, learner_id: UUID) -> BasketView:
     )
 
 
-@router.post("/v1/orders", operation_id="place_order", status_code=status.HTTP_201_CREATED, dependencies=[Idempotent])
+@router.post(
+    "/v1/orders",
+    operation_id="place_order",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[Idempotent],
+    responses=refusals(NotRegistered, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer),
+)
 async def place_order(
     session: Session, caller: CallerOf, response: Response, wish: OrderWish | None = None
 ) -> OrderView:
@@ -162,6 +188,17 @@ def _order_view(order: Order, lines: Sequence[OrderLine], returns: Sequence[Refu
     operation_id="start_checkout",
     status_code=status.HTTP_201_CREATED,
     dependencies=[Idempotent],
+    responses=refusals(
+        ReturnUrlNotAllowed,
+        OrderExpired,
+        OrderNotPayable,
+        CourseNotOnSale,
+        AlreadyBought,
+        PriceChanged,
+        CheckoutRunning,
+        ProviderUnavailable,
+        ProviderRefused,
+    ),
 )
 async def start_checkout(
     *, order_id: UUID, wish: CheckoutRequest, session: Session, caller: CallerOf, provider: Provider, places: Places
@@ -187,6 +224,7 @@ async def start_checkout(
     operation_id="request_refund",
     status_code=status.HTTP_201_CREATED,
     dependencies=[Idempotent],
+    responses=refusals(OrderNotPaid, OrderInDispute, CoolingOffEnded, RefundAlreadyRequested),
 )
 async def request_refund(order_id: UUID, line_id: UUID, session: Session, caller: CallerOf) -> RefundView:
     """Cancel one course within the cooling-off period: access ends now, what was paid for it goes back."""
@@ -194,13 +232,18 @@ async def request_refund(order_id: UUID, line_id: UUID, session: Session, caller
     return RefundView.of(await refunds.request_refund(session, order_id, line_id, caller.name))
 
 
-@router.post("/v1/orders/{order_id}/refunds/{refund_id}/retry", operation_id="retry_refund", dependencies=[Idempotent])
+@router.post(
+    "/v1/orders/{order_id}/refunds/{refund_id}/retry",
+    operation_id="retry_refund",
+    dependencies=[Idempotent],
+    responses=refusals(RefundNotFailed),
+)
 async def retry_refund(order_id: UUID, refund_id: UUID, session: Session) -> RefundView:
     """Finance sends a refund again that the provider refused."""
     return RefundView.of(await refunds.retry_refund(session, order_id, refund_id))
 
 
-@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt")
+@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=refusals(OrderNotPaid))
 async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> ReceiptView:
     """What was paid, how, for what, and what of it went back."""
     order = await fetch(session, Order, order_id)
@@ -231,7 +274,10 @@ async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> Re
 
 
 @router.post(
-    "/v1/payment-notifications", operation_id="receive_payment_notification", response_model=NotificationReceipt
+    "/v1/payment-notifications",
+    operation_id="receive_payment_notification",
+    response_model=NotificationReceipt,
+    responses=refusals(BadSignature, NotificationTooLarge),
 )
 async def receive_payment_notification(
     request: Request, session: Session, provider: Provider, places: Places
@@ -276,7 +322,13 @@ async def list_unmatched_payments(session: Session, paging: Paging) -> Page[Unma
     )
 
 
-@router.post("/v1/disputes", operation_id="open_dispute", status_code=201, dependencies=[Idempotent])
+@router.post(
+    "/v1/disputes",
+    operation_id="open_dispute",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=refusals(Unknown, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen),
+)
 async def open_dispute(wish: DisputeWish, session: Session, caller: CallerOf) -> DisputeView:
     """The payer asks their bank for the money back: enrolments are suspended, claims and refunds wait."""
     dispute = await disputes.open_dispute(
@@ -285,7 +337,12 @@ async def open_dispute(wish: DisputeWish, session: Session, caller: CallerOf) ->
     return DisputeView.model_validate(dispute)
 
 
-@router.post("/v1/disputes/{dispute_id}/closing", operation_id="close_dispute", dependencies=[Idempotent])
+@router.post(
+    "/v1/disputes/{dispute_id}/closing",
+    operation_id="close_dispute",
+    dependencies=[Idempotent],
+    responses=refusals(DisputeAlreadyClosed),
+)
 async def close_dispute(dispute_id: UUID, closing: DisputeClosing, session: Session, caller: CallerOf) -> DisputeView:
     """The bank has decided. Won or withdrawn, all goes on; lost, the order counts as reversed."""
     return DisputeView.model_validate(await disputes.close_dispute(session, dispute_id, closing.outcome, caller.name))
