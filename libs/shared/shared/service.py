@@ -156,7 +156,7 @@ class Process:
             message = f"{self.service.name}: the database is behind this release; run `migrate` first"
             raise RuntimeError(message)
         work = Work(self.database, self.resources())
-        self.relay = Relay(self.service.name, self.database, self.transport)
+        self.relay = Relay(self.service.name, self.database, self.transport, wakeup=self.wakeup)
         server = Server(
             uvicorn.Config(
                 self.app,

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from shared import telemetry
 from shared.messaging import publish
 from shared.messaging.message import read
-from shared.messaging.outbox import Relay, TransportDown, write_announced
+from shared.messaging.outbox import Relay, TransportDown, Wakeup, write_announced
 from shared.service import Process
 
 
@@ -99,6 +99,40 @@ async def test_a_commit_wakes_the_relay_long_before_its_poll(payments, parts):
             await asyncio.sleep(0.001)
         waits.append(time.perf_counter() - began)
     assert sorted(waits)[len(waits) // 2] < 0.5, waits
+
+
+async def test_a_commit_of_the_same_process_wakes_the_relay_without_a_notice(payments, parts):
+    transport = Recorder()
+    parts(Relay("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60).run())
+    await asyncio.sleep(0.1)  # until it rests; nobody notifies, for the wake-up does not run
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 1), 5)
+
+
+async def test_a_notice_of_another_process_wakes_a_relay_too_and_ones_own_does_not(payments, parts):
+    looks = 0
+
+    class Counting(Relay):
+        async def send_batch(self) -> int:
+            nonlocal looks
+            looks += 1
+            return await super().send_batch()
+
+    transport, other = Recorder(), Wakeup(payments.url)
+    relay = Counting("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60)
+    parts(relay.run())
+    parts(payments.wakeup.run())
+    parts(other.run())
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 1), 5)
+    await asyncio.sleep(0.5)  # the notice of this commit comes, and is passed over
+    before = looks
+    await payments.announce(refund_of())
+    await asyncio.sleep(0.5)
+    assert looks == before + 1
+    payments.database.messages.configure(info={**payments.database.messages.kw["info"], "wakeup": other})
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 3), 5)
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])
