@@ -14,7 +14,7 @@ from embedded.process import Process as Program
 from embedded.services import Place, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
-from shared.service import Process, run_loop, stop_on_signals
+from shared.service import Process, run_loop, settle, stop_on_signals
 from shared.telemetry import log_as_json
 
 
@@ -42,7 +42,9 @@ async def serve(name: str) -> None:
     service = import_module(f"{name}.app").build(import_module(f"{name}.settings").Settings())
     log_as_json(name, release=service.settings.release, level=service.settings.log_level)
     async with stop_on_signals() as stop:
-        await Process(service, bus=InProcessBus()).run(stop)
+        process = Process(service, bus=InProcessBus())
+        settle()
+        await process.run(stop)
 
 
 if __name__ == "__main__":

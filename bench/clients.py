@@ -26,7 +26,7 @@ async def measure(bench: Bench) -> list[Result]:
                 bench.rounds,
                 {
                     str(at_once): lambda at_once=at_once: _rate(
-                        lambda: provider.fetch_payment("P1"), bench.size(1000), at_once
+                        lambda: provider.fetch_payment("P1"), bench.size(4000), at_once
                     )
                     for at_once in (FEW, MANY)
                 },

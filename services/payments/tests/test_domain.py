@@ -1,16 +1,18 @@
 """The rules, without a database."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from payments.adapters.flywire import DIGEST_HEADER, Flywire, FlywireAccount, sign
+from payments.adapters.flywire import AT_ONCE, DIGEST_HEADER, Flywire, FlywireAccount, sign
 from payments.adapters.provider import Unreadable
 from payments.domain import ledger, orders
 from payments.domain.addresses import Addresses
@@ -125,6 +127,26 @@ class TestSignature:
         )
         said = flywire("s").parse_notification({DIGEST_HEADER: sign(body, b"s").decode()}, body)
         assert said == RefundFact("RF1", "FWU1", ProviderRefundStatus.FINISHED, AT, 49500, "r")
+
+
+async def test_no_more_calls_are_under_way_than_the_client_can_carry():
+    under_way, most = 0, 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return httpx.Response(
+            200, json={"payment_id": "P1", "status": "guaranteed", "amount_to": 49500, "currency_to": "GBP"}
+        )
+
+    account = FlywireAccount("http://provider", "key", ["s"], "FWU", "f", "http://us", 5)
+    provider = Flywire(account, transport=lambda: httpx.MockTransport(answer))
+    await asyncio.gather(*(provider.fetch_payment("P1") for _ in range(5 * AT_ONCE)))
+    await provider.aclose()
+    assert most == AT_ONCE
 
 
 async def test_calls_beyond_the_allowance_wait_for_their_minute(monkeypatch):

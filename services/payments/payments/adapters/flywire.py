@@ -267,7 +267,8 @@ class Flywire:
         await self._take_turn()
         crash_point(f"{operation}_asking")
         try:
-            answer = await self._http.request(method, path, json=json, params=params)
+            async with self._under_way:
+                answer = await self._http.request(method, path, json=json, params=params)
         except httpx.HTTPError as error:
             raise ProviderUnavailable(
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
