@@ -14,6 +14,7 @@ import pytest
 
 from catalogue import queries
 from catalogue.adapters.shelf import Shelf
+from catalogue.api import front
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, SubjectView
 from catalogue.domain import PriceText, price_after, price_at
 from shared.ids import new_id
@@ -370,17 +371,34 @@ async def test_who_sends_a_token_has_it_checked(shop) -> None:
         assert (forged.status_code, forged.json()["code"]) == (401, "invalid_token")
 
 
-async def test_the_front_answers_as_the_route_does(shop) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [PATHS[0], "/v1/courses", "/v1/courses?limit=1", "/v1/courses?limit=x&limit=2&from=a%20letter", "/v1/courses?q="],
+)
+async def test_the_front_answers_as_the_route_does(shop, path) -> None:
     async with shop.client("catalogue_editor") as editor, shop.client() as anyone, shop.client("learner") as learner:
         await open_references(editor)
-        await publish(editor)
-        before, from_route = await anyone.get(PATHS[0]), await learner.get(PATHS[0])  # a token takes the long way
+        for count in range(3):
+            await publish(editor, "causal-inference" if count == 0 else f"course-{count}")
+        before, from_route = await anyone.get(path), await learner.get(path)  # a token takes the long way
         shop.service.resources[Shelf].forget()
-        from_database, from_memory = await anyone.get(PATHS[0]), await anyone.get(PATHS[0])
+        from_database, from_memory = await anyone.get(path), await anyone.get(path)
         answers = [before, from_route, from_database, from_memory]
         assert {(one.status_code, one.content, one.headers["etag"]) for one in answers} == {
             (200, before.content, before.headers["etag"])
         }
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "1e2"])
+async def test_a_limit_that_is_none_is_refused_by_the_route(shop, limit) -> None:
+    async with shop.client() as anyone:
+        refused = await anyone.get(f"/v1/courses?limit={limit}")
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+def test_the_front_knows_everything_that_narrows_a_list(service) -> None:
+    parameters = service.process.api.openapi()["paths"]["/v1/courses"]["get"]["parameters"]
+    assert {one["name"] for one in parameters if one["in"] == "query"} == front.NARROWS | {"limit"}
 
 
 async def test_what_the_front_cannot_answer_the_route_refuses(shop, monkeypatch) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -45,8 +45,13 @@ class Cursor:
             raise BadCursor("this cursor is none of ours") from error
 
 
+DEFAULT_LIMIT: Final = 20
+MOST: Final = 100
+"""Items of one page."""
+
+
 async def _paging(
-    limit: Annotated[int, Query(ge=1, le=100, description="How many items at most")] = 20,
+    limit: Annotated[int, Query(ge=1, le=MOST, description="How many items at most")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")] = None,
 ) -> Cursor:
     return Cursor(limit, cursor)

@@ -1,14 +1,14 @@
-"""Before the API: what everybody reads, from memory where it was asked for a moment ago, a page else by its one
-statement.
+"""Before the API: what everybody reads, from memory where it was asked for a moment ago, else by its one statement.
 
-It costs a small part of what routing does. Its twins are the routes themselves: lists that are not in memory,
-and whatever is out of the ordinary, they answer.
+It costs a small part of what routing does. Its twins are the routes themselves: they answer lists that were searched or
+narrowed and are not in memory, and whatever is out of the ordinary.
 """
 
 import logging
 import re
 from types import SimpleNamespace
 from typing import Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +19,7 @@ from catalogue.api.shapes import SLUG
 from shared.database import Database, Unknown, is_database_down
 from shared.web import conditional
 from shared.web.middleware import Telemetry
+from shared.web.paging import DEFAULT_LIMIT, MOST
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ LIST: Final = "/v1/courses"
 _LIST_ROUTE: Final = SimpleNamespace(path=LIST)  # what metrics call it
 _PAGE_ROUTE: Final = SimpleNamespace(path="/v1/courses/{slug}")
 _PAGE: Final = re.compile(rf"/v1/courses/({SLUG[1:-1]})")
+
+NARROWS: Final = {"q", "subject", "institution", "level", "cursor"}
+"""What one may ask of a list besides how long it is."""
+_LIMIT: Final = re.compile("[1-9][0-9]{0,2}")
 
 _SAFE: Final = {"GET", "HEAD"}
 
@@ -54,13 +59,16 @@ class Front:
         kept = self._shelf.find(asked, at)
         if kept is not None:
             return kept.body
-        page = _PAGE.fullmatch(asked.path)
-        if page is None:
-            return None
+        page, limit = _PAGE.fullmatch(asked.path), whole_list(asked)
 
         async def read() -> Answer:
+            if limit is not None:
+                return await queries.find_courses(self._database, queries.Search(), at, limit=limit, after=None)
+            assert page is not None, "one of both is asked for"
             return await queries.find_page(self._database, page[1], at)
 
+        if page is None and limit is None:
+            return None
         try:
             return await self._shelf.fill(asked, read)
         except Unknown:
@@ -69,6 +77,18 @@ class Front:
             if not is_database_down(error):
                 log.exception("a page could not be answered before the API", extra={"path": asked.path})
             return None
+
+
+def whole_list(asked: Asked) -> int | None:
+    """How many courses are asked for from the beginning of the list; None where the route must read what is asked."""
+    if asked.path != LIST:
+        return None
+    limit = str(DEFAULT_LIMIT)
+    for name, value in parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True):
+        if name in NARROWS:
+            return None
+        limit = value if name == "limit" else limit
+    return int(limit) if _LIMIT.fullmatch(limit) and int(limit) <= MOST else None
 
 
 def _has_token(scope: Scope) -> bool:
