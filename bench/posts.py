@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
+from fastapi import Response
 from pydantic import Field
 from sqlalchemy import event as orm_event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from bench.measuring import Bench, Limit, Result, percentile
 from bench.programs import running
-from bench.store import Effect, Refund, make_store, refund
+from bench.store import Effect, ask_for_refund_hot, make_store, refund, row_of
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ as Broker
@@ -31,7 +32,7 @@ from shared.ids import new_id
 from shared.messaging import Inbox, publish
 from shared.service import Service
 from shared.settings import ServiceSettings
-from shared.web import Router, Session, View
+from shared.web import HotCall, Router, Session, View
 
 PER_SECOND = 200
 CONNECTIONS = 16
@@ -56,11 +57,15 @@ committed: dict[str, float] = {}
 @router.post("/v1/refunds", operation_id="request_refund", status_code=201)
 async def request_refund(session: Session) -> RefundView:
     requested = refund()
-    session.add(
-        Refund(refund_id=requested.refund_id, learner_id=requested.learner_id, amount_minor=requested.amount_minor)
-    )
+    session.add(row_of(requested))
     publish(session, requested)
     return RefundView(refund_id=str(requested.refund_id))
+
+
+@router.hot("request_refund")
+async def request_refund_hot(call: HotCall) -> Response:
+    requested = await ask_for_refund_hot(call.database)
+    return Response(RefundView(refund_id=str(requested.refund_id)).model_dump_json(), 201)
 
 
 @router.get("/v1/commits", operation_id="list_commits")

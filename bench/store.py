@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import MetaData, text
@@ -12,6 +12,7 @@ from embedded.postgres import Postgres
 from shared.database import Database, TableBase, new_metadata
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
+from shared.messaging.hot import HotWrite
 from shared.messaging.outbox import Wakeup
 from shared.migrate import migrate
 
@@ -51,6 +52,20 @@ async def make_store(server: Postgres, folder: Path, name: str, pool_size: int =
         await connection.execute(text(TABLE))
         await connection.execute(text(EFFECTS))
     return store
+
+
+def row_of(event: RefundRequested) -> Refund:
+    return Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=event.amount_minor)
+
+
+_ASK: Final = HotWrite(Refund)
+
+
+async def ask_for_refund_hot(store: Database) -> RefundRequested:
+    """As a hot command does it."""
+    event = refund()
+    await _ASK.run(store, [row_of(event)], [event])
+    return event
 
 
 def refund() -> RefundRequested:

@@ -1,4 +1,5 @@
-"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements.
+"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements: as a hot
+command writes (`shared.messaging.hot`), and as every other does.
 
 Whoever asks is on one core, the server on the other.
 """
@@ -7,7 +8,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import LOAD_CORE, SERVER_CORE, on_core, ourselves_on, tie
-from bench.store import Refund, make_store, refund
+from bench.store import ask_for_refund_hot, make_store, refund, row_of
 from embedded.postgres import Postgres
 from shared.database import Database, connect_driver
 from shared.events.payments import RefundRequested
@@ -35,24 +36,36 @@ async def measure(bench: Bench) -> list[Result]:
         try:
             rates = await alternate(
                 bench.rounds,
-                {"pgbench": writes.pgbench, "ours": writes.without_wakeup, "with wake-up": writes.with_wakeup},
+                {
+                    "pgbench": writes.pgbench,
+                    "hot": writes.hot,
+                    "with wake-up": writes.hot_with_wakeup,
+                    "session": writes.session,
+                },
             )
         finally:
             await store.dispose()
     return [
         Result(
-            "write, domain + outbox row",
+            "write, domain + outbox row, hot",
             f"tx/s of pgbench, {CLIENTS} clients",
-            rates["ours"] / rates["pgbench"],
+            rates["hot"] / rates["pgbench"],
             Limit(0.30, 0.90, 1.5),
-            f"{rates['ours']:,.0f} of {rates['pgbench']:,.0f}",
+            f"{rates['hot']:,.0f} of {rates['pgbench']:,.0f}",
+        ),
+        Result(
+            "the same through a session",
+            f"tx/s of pgbench, {CLIENTS} clients",
+            rates["session"] / rates["pgbench"],
+            Limit(None, 0.30),
+            f"{rates['session']:,.0f} of {rates['pgbench']:,.0f}",
         ),
         Result(
             "write with wake-up on",
             "tx/s of without",
-            rates["with wake-up"] / rates["ours"],
+            rates["with wake-up"] / rates["hot"],
             Limit(0.90, 0.95),
-            f"{rates['with wake-up']:,.0f} of {rates['ours']:,.0f}",
+            f"{rates['with wake-up']:,.0f} of {rates['hot']:,.0f}",
         ),
     ]
 
@@ -76,14 +89,23 @@ class Writes:
     async def pgbench(self) -> float:
         return await run_pgbench(self.server, "payments", self.script, CLIENTS, self.seconds)
 
-    async def without_wakeup(self) -> float:
+    async def hot(self) -> float:
+        return await self._rate(lambda: ask_for_refund_hot(self.store))
+
+    async def session(self) -> float:
+        async def ask() -> None:
+            async with self.store.transaction() as session:
+                ask_for_refund(session)
+
+        return await self._rate(ask)
+
+    async def _rate(self, ask: Callable[[], Awaitable[None]]) -> float:
         deadline = time.perf_counter() + self.seconds
 
         async def client() -> int:
             done = 0
             while time.perf_counter() < deadline:
-                async with self.store.transaction() as session:
-                    await ask_for_refund(session)
+                await ask()
                 done += 1
             return done
 
@@ -92,22 +114,23 @@ class Writes:
             done = sum(await asyncio.gather(*(client() for _ in range(CLIENTS))))
             return done / (time.perf_counter() - began)
 
-    async def with_wakeup(self) -> float:
+    async def hot_with_wakeup(self) -> float:
         """Somebody listens and is told after every commit, at most once in 2 ms."""
-        wakeup: Wakeup = self.store.requests.kw["info"]["wakeup"]
+        wakeup = self.store.wakeup
+        assert isinstance(wakeup, Wakeup)
         async with listening(self.store):
             telling = asyncio.create_task(wakeup.run())
             try:
-                return await self.without_wakeup()
+                return await self.hot()
             finally:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
 
 
-async def ask_for_refund(session: AsyncSession) -> None:
+def ask_for_refund(session: AsyncSession) -> None:
     """As a command does it."""
     event = refund()
-    session.add(Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=event.amount_minor))
+    session.add(row_of(event))
     publish(session, event)
 
 

@@ -34,6 +34,10 @@ class NotPermitted(Forbidden):
     """The caller's roles or scopes do not include this operation."""
 
 
+class OwnershipNotProven(RuntimeError):
+    """Our fault: a handler of an owned operation ended without `caller.must_own` or `caller.own_id`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Who may call one operation."""
@@ -98,6 +102,11 @@ class Caller:
         self.proven = True
         if not (self.is_staff or (self.id == owner_id and self.roles & self.rule.owners)):
             raise Unknown("no such object")
+
+    def must_have_proven(self, operation: str) -> None:
+        """Raises OwnershipNotProven."""
+        if self.rule.owners and not self.proven:
+            raise OwnershipNotProven(operation)
 
     def admits_partner(self) -> bool:
         """Whether a partner calls with a sufficient scope; consent is then for the service to check."""

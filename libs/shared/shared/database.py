@@ -148,7 +148,7 @@ class Database:
         pool_size: int = 5,
         pool_timeout_seconds: float = 2.0,
     ) -> None:
-        self.url, self.clock = url, clock
+        self.url, self.clock, self.wakeup = url, clock, wakeup
         self.web = _engine(url, f"{service}/web", pool_size, pool_timeout_seconds)
         self.messaging = _engine(url, f"{service}/messaging", pool_size, 30.0)
         info = {"clock": clock, "wakeup": wakeup}
@@ -204,6 +204,8 @@ async def driver_of(engine: AsyncEngine) -> AsyncGenerator[Any]:  # Any: asyncpg
     pooled = await engine.raw_connection()
     try:
         yield pooled.driver_connection
+    except asyncpg.PostgresError:  # the server has answered, and listens
+        raise
     except BaseException:
         pooled.invalidate()  # a statement that was broken off may still be on its way
         raise
@@ -211,10 +213,10 @@ async def driver_of(engine: AsyncEngine) -> AsyncGenerator[Any]:  # Any: asyncpg
         pooled.close()
 
 
-class HotRead:
+class HotStatement:
     """One statement in autocommit, with `:names`, on the driver: a quarter of what it costs through a session.
 
-    For what is read so often that it tells. Raises what the driver raises (see `is_database_down`).
+    For what is asked so often that it tells. Raises what the driver raises (see `is_database_down`).
     """
 
     def __init__(self, statement: str) -> None:
@@ -229,6 +231,10 @@ class HotRead:
     async def row(self, database: Database, **values: object) -> Any:  # Any: a record, by column name; None for none
         async with database.driver() as driver:
             return await driver.fetchrow(self._statement, *(values[name] for name in self._names))
+
+    async def rows(self, database: Database, **values: object) -> list[Any]:  # Any: records, by column name
+        async with database.driver() as driver:
+            return await driver.fetch(self._statement, *(values[name] for name in self._names))
 
 
 _NAME = re.compile(r"(?<!:):([a-z_]+)")  # not the `::type` of a cast

@@ -115,7 +115,9 @@ class ServiceUnderTest:
 
             @asynccontextmanager
             async def driver() -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
-                yield (await connection.get_raw_connection()).driver_connection
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                async with raw.transaction():  # a savepoint: a statement that fails must not end the test's transaction
+                    yield raw
 
             database.requests = database.reads = database.messages = maker
             database.driver = driver

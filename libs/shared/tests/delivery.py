@@ -23,6 +23,7 @@ from uuid import UUID
 
 import aio_pika
 import httpx
+from fastapi import Response
 from pydantic import SecretStr
 from sqlalchemy import BigInteger, Identity, MetaData, Text, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -37,6 +38,7 @@ from shared.events.payments import Line, PaymentConfirmed, PaymentReversed, Refu
 from shared.ids import new_id
 from shared.jobs import Jobs
 from shared.messaging import Inbox, NotYet, publish
+from shared.messaging.hot import HotWrite, LongWay
 from shared.messaging.inbox import Receiver, RetryPolicy
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.message import envelope
@@ -46,7 +48,7 @@ from shared.service import Process, Service, run_loop, stop_on_signals
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing import AUDIENCE, ISSUER, Issuer
-from shared.web import CallerOf, Content, Idempotent, Router, Session, View
+from shared.web import CallerOf, Content, HotCall, Idempotent, Router, Session, View
 
 VERSIONS = Path(__file__).parent / "versions"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -115,6 +117,30 @@ async def request_refund(wish: RefundWish, session: Session, caller: CallerOf) -
     return RefundView.model_validate(refund)
 
 
+@router.post("/v1/hot-refunds", operation_id="request_refund_hot", status_code=201, dependencies=[Idempotent])
+async def request_refund_long(wish: RefundWish, session: Session, caller: CallerOf) -> RefundView:
+    return await request_refund(wish, session, caller)
+
+
+ASK = HotWrite(
+    Refund,
+    looks=["held as (select from standings where order_id = :learner_id and standing = 'held' for update)"],
+    condition="not exists (select from held)",
+)
+
+
+@router.hot("request_refund_hot")
+async def request_refund_hot(call: HotCall) -> Response:
+    wish = await call.content(RefundWish)
+    if wish is None:
+        raise LongWay
+    refund = Refund(refund_id=new_id(), learner_id=call.caller.own_id, amount_minor=wish.amount_minor)
+    response = Response(RefundView.model_validate(refund).model_dump_json(), 201, media_type="application/json")
+    event = refund_of(refund.refund_id, reason_code=wish.reason_code, learner_id=refund.learner_id)
+    await ASK.run(call.database, [refund], [event], reply=call.stored(response), learner_id=refund.learner_id)
+    return response
+
+
 @router.get("/v1/refunds/{refund_id}", operation_id="read_refund")
 async def read_refund(refund_id: UUID, session: Session, caller: CallerOf) -> RefundView:
     refund = await fetch(session, Refund, refund_id)
@@ -142,6 +168,7 @@ async def read_terms() -> dict[str, str]:
 
 ACCESS: Access = {
     "request_refund": owner("learner"),
+    "request_refund_hot": owner("learner"),
     "read_refund": owner("learner", staff=("finance",)),
     "change_refund": owner("learner"),
     "list_refunds": staff("finance", scopes=("refunds:read",)),

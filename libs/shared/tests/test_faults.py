@@ -331,10 +331,10 @@ async def apart(request, stations, broker, tmp_path):
     made.close()
 
 
-async def ask_for_refund(apart, key="key-1", learner=None, reason_code="cooling_off"):
+async def ask_for_refund(apart, key="key-1", learner=None, reason_code="cooling_off", path="/v1/refunds"):
     async with httpx.AsyncClient(timeout=20) as client:
         return await client.post(
-            f"http://127.0.0.1:{apart.port}/v1/refunds",
+            f"http://127.0.0.1:{apart.port}{path}",
             json={"amount_minor": 49500, "reason_code": reason_code},
             headers={
                 "Authorization": f"Bearer {apart.issuer.token('learner', id=learner or new_id())}",
@@ -384,8 +384,15 @@ async def test_a_process_killed_on_the_events_way(apart, stations, point):
     await one_effect_each(stations, 3 if point.endswith(":2") else 2)
 
 
-@pytest.mark.parametrize(("point", "committed"), [("request_handled", 0), ("request_committed", 1)])
-async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stations, point, committed):
+@pytest.mark.parametrize(
+    ("point", "committed", "path"),
+    [
+        ("request_handled", 0, "/v1/refunds"),
+        ("request_committed", 1, "/v1/refunds"),
+        ("request_committed", 1, "/v1/hot-refunds"),
+    ],
+)
+async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stations, point, committed, path):
     learner = new_id()
     if apart.amqp_url:
         await apart.start("enrolment")
@@ -393,13 +400,13 @@ async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stati
     await apart.start("payments", point)
     await apart.ready("payments")
     with pytest.raises(httpx.TransportError):
-        await ask_for_refund(apart, learner=learner)
+        await ask_for_refund(apart, learner=learner, path=path)
     await apart.killed("payments")
     assert await stations["payments"].one("select count(*) from refunds") == committed
     await apart.start("payments")
     await apart.ready("payments")
-    first = await ask_for_refund(apart, learner=learner)
-    second = await ask_for_refund(apart, learner=learner)
+    first = await ask_for_refund(apart, learner=learner, path=path)
+    second = await ask_for_refund(apart, learner=learner, path=path)
     assert first.status_code == second.status_code == 201
     assert first.content == second.content
     assert ("idempotency-replayed" in first.headers) == bool(committed)
@@ -407,7 +414,8 @@ async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stati
     await one_effect_each(stations, 1)
 
 
-async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations):
+@pytest.mark.parametrize("path", ["/v1/refunds", "/v1/hot-refunds"])
+async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, path):
     """Ten times, in the middle of requests: every 201 that was heard is there afterwards, with one effect."""
     heard = []
     if apart.amqp_url:
@@ -418,7 +426,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations):
 
         async def ask(key):
             try:
-                answer = await ask_for_refund(apart, key)
+                answer = await ask_for_refund(apart, key, path=path)
             except httpx.TransportError:
                 return
             if answer.status_code == 201:

@@ -10,16 +10,19 @@ import delivery
 import httpx
 import pytest
 from delivery import ACCESS, Refund, eventually
+from fastapi import Response
 from sqlalchemy import text
 
 from shared.access import TokenVerifier, anyone
-from shared.database import HotRead, fetch, lock_number
+from shared.database import HotStatement, fetch, lock_number
 from shared.errors import Invalid
 from shared.ids import new_id
 from shared.messaging import publish
+from shared.messaging.hot import LongWay
+from shared.messaging.message import read
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer, ServiceUnderTest, StandingClock
-from shared.web import DatabaseOf, Instant, Router, Session, View, refusals
+from shared.web import DatabaseOf, HotCall, Instant, Router, Session, View, refusals
 from shared.web.openapi import refusals_of
 
 router = Router()
@@ -63,7 +66,7 @@ async def read_hot(database: DatabaseOf, seconds: float = 0, of: int = 1) -> dic
     return {"half": row["half"], "whole": row["whole"]}
 
 
-ONE = HotRead("select :number::int / :of::int as half, :number::int as whole, pg_sleep(:seconds)")
+ONE = HotStatement("select :number::int / :of::int as half, :number::int as whole, pg_sleep(:seconds)")
 
 
 @router.post("/v1/patience", operation_id="wait_for_lock")
@@ -107,6 +110,20 @@ def payments(stations):
     return stations["payments"]
 
 
+PATHS = {"session": "/v1/refunds", "hot": "/v1/hot-refunds"}
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    """How a refund is asked for: through the session, or in one statement before it."""
+    monkeypatch.setitem(PATHS, "asked", PATHS[request.param])
+    return request.param
+
+
+both_ways = pytest.mark.parametrize("way", ["session", "hot"], indirect=True)
+hot_way = pytest.mark.parametrize("way", ["hot"], indirect=True)
+
+
 @pytest.fixture
 async def api(payments, tmp_path):
     issuer = Issuer()
@@ -136,7 +153,7 @@ def client(api, token=None):
 
 async def ask(caller, key="key-1", amount=49500):
     headers = {} if key is None else {"Idempotency-Key": key}
-    return await caller.post("/v1/refunds", json={"amount_minor": amount}, headers=headers)
+    return await caller.post(PATHS.get("asked", PATHS["session"]), json={"amount_minor": amount}, headers=headers)
 
 
 async def counts(station):
@@ -145,8 +162,9 @@ async def counts(station):
     )
 
 
+@both_ways
 @pytest.mark.parametrize("key", [None, "", "k" * 256], ids=["none", "empty", "too long"])
-async def test_without_a_key_nothing_is_done(api, payments, key):
+async def test_without_a_key_nothing_is_done(api, payments, key, way):
     async with client(api) as caller:
         answer = await ask(caller, key)
     assert answer.status_code in {400, 422}
@@ -155,7 +173,8 @@ async def test_without_a_key_nothing_is_done(api, payments, key):
     assert await counts(payments) == (0, 0, 0)
 
 
-async def test_a_repeat_gets_the_same_answer_and_has_no_second_effect(api, payments):
+@both_ways
+async def test_a_repeat_gets_the_same_answer_and_has_no_second_effect(api, payments, way):
     async with client(api) as caller:
         first = await ask(caller)
         repeats = [await ask(caller) for _ in range(3)]
@@ -168,7 +187,8 @@ async def test_a_repeat_gets_the_same_answer_and_has_no_second_effect(api, payme
     assert await counts(payments) == (1, 1, 1)
 
 
-async def test_the_same_key_with_another_body_is_refused(api, payments):
+@both_ways
+async def test_the_same_key_with_another_body_is_refused(api, payments, way):
     async with client(api) as caller:
         await ask(caller)
         answer = await ask(caller, amount=1)
@@ -176,18 +196,21 @@ async def test_the_same_key_with_another_body_is_refused(api, payments):
     assert await counts(payments) == (1, 1, 1)
 
 
-async def test_the_same_key_of_another_caller_is_another_key(api, payments):
+@both_ways
+async def test_the_same_key_of_another_caller_is_another_key(api, payments, way):
     for _ in range(2):
         async with client(api) as caller:
             assert (await ask(caller)).status_code == 201
     assert await counts(payments) == (2, 2, 2)
 
 
-async def test_a_key_in_use_at_this_moment_is_refused_for_now(api, payments):
+@both_ways
+async def test_a_key_in_use_at_this_moment_is_refused_for_now(api, payments, way):
     learner = new_id()
     async with client(api, api.issuer.token("learner", id=learner)) as caller:
         async with payments.database.transaction() as running:
-            number = lock_number(learner, "request_refund", "key-1")
+            operation = {"session": "request_refund", "hot": "request_refund_hot"}[way]
+            number = lock_number(learner, operation, "key-1")
             await running.execute(text("select pg_advisory_xact_lock(:n)"), {"n": number})
             answer = await ask(caller)
             assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_running")
@@ -195,7 +218,8 @@ async def test_a_key_in_use_at_this_moment_is_refused_for_now(api, payments):
         assert (await ask(caller)).status_code == 201
 
 
-async def test_fifty_clicks_at_once_have_one_effect_and_one_answer(api, payments):
+@both_ways
+async def test_fifty_clicks_at_once_have_one_effect_and_one_answer(api, payments, way):
     learner = new_id()
     async with client(api, api.issuer.token("learner", id=learner)) as caller:
         answers = await asyncio.gather(*(ask(caller) for _ in range(50)))
@@ -205,7 +229,8 @@ async def test_fifty_clicks_at_once_have_one_effect_and_one_answer(api, payments
     assert await counts(payments) == (1, 1, 1)
 
 
-async def test_a_failure_is_not_remembered_as_an_answer(api, payments):
+@both_ways
+async def test_a_failure_is_not_remembered_as_an_answer(api, payments, way):
     async with client(api) as caller:
         failed = await ask(caller, amount=0)  # breaks a constraint of the table
         again = await ask(caller, amount=0)
@@ -215,7 +240,8 @@ async def test_a_failure_is_not_remembered_as_an_answer(api, payments):
     assert await counts(payments) == (1, 1, 1)
 
 
-async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, payments):
+@both_ways
+async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, payments, way):
     """Cancelled anywhere between its first and last statement, then repeated with the same key."""
     chance = random.Random(20261123)  # noqa: S311 - to be repeatable
     keys = [f"key-{n}" for n in range(40)]
@@ -244,6 +270,103 @@ async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, 
         "select count(*) from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()"
     )
     assert await payments.one(idle) == 0
+
+
+@pytest.fixture
+def sessions_are_shut(api, monkeypatch):
+    """Whatever still goes through a session fails."""
+    monkeypatch.setattr(api.database, "requests", None)
+
+
+@hot_way
+async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api, payments, way, sessions_are_shut):
+    learner, woken = new_id(), asyncio.Event()
+    api.wakeup.woken.append(woken)
+    async with client(api, api.issuer.token("learner", id=learner)) as caller:
+        answer = await ask(caller)
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    assert woken.is_set()
+    [(refund_id, learner_id, amount)] = await payments.all("select refund_id, learner_id, amount_minor from refunds")
+    assert (str(refund_id), learner_id, amount) == (answer.json()["refund_id"], learner, 49500)
+    message = read((await payments.one("select body from outbox")).encode())
+    assert (message.event.refund_id, message.request_id) == (refund_id, answer.headers["x-request-id"])
+    [(*asked, body)] = await payments.all(
+        "select caller, operation, key, status, headers->>'content-type', body from idempotency_keys"
+    )
+    assert asked == [str(learner), "request_refund_hot", "key-1", 201, "application/json"]
+    assert body == answer.content
+
+
+@hot_way
+async def test_what_is_out_of_the_ordinary_goes_the_long_way(api, payments, way):
+    """The condition does not hold, or somebody holds what it looks at."""
+    learner = new_id()
+    async with payments.database.messaging.begin() as connection:
+        await connection.execute(text(f"insert into standings values ('{learner}', 'held')"))
+    with pytest.raises(LongWay):
+        await delivery.ASK.run(api.database, [], [delivery.refund_of()], learner_id=learner)
+    assert await counts(payments) == (0, 0, 0)
+    async with client(api, api.issuer.token("learner", id=learner)) as caller:
+        assert (await ask(caller)).status_code == 201
+    assert await counts(payments) == (1, 1, 1)
+
+
+async def test_a_hot_command_writes_nothing_that_is_there_already(api, payments):
+    taken = Refund(refund_id=new_id(), learner_id=new_id(), amount_minor=1)
+    await delivery.ASK.run(api.database, [taken], [delivery.refund_of()], learner_id=taken.learner_id)
+    another = Refund(refund_id=new_id(), learner_id=new_id(), amount_minor=1)
+    for _ in range(2 * 2 * api.database.web.pool.size()):  # more often than there are connections
+        with pytest.raises(LongWay):
+            await delivery.ASK.run(api.database, [another, taken], [delivery.refund_of()], learner_id=taken.learner_id)
+    assert await counts(payments) == (1, 1, 0)
+
+
+async def test_events_of_a_hot_command_keep_their_order(api, payments):
+    events = [delivery.refund_of() for _ in range(20)]
+    await delivery.ASK.run(api.database, [], events, learner_id=new_id())
+    bodies = await payments.all("select body from outbox order by position")
+    assert [read(body.encode()).event.refund_id for (body,) in bodies] == [event.refund_id for event in events]
+
+
+@hot_way
+async def test_ownership_is_proven_before_anything_is_written_hot(api, payments, way, monkeypatch):
+    async def forget_to_ask(call: HotCall) -> Response:
+        response = Response(b"{}", 201)
+        await delivery.ASK.run(
+            api.database, [], [delivery.refund_of()], reply=call.stored(response), learner_id=new_id()
+        )
+        return response
+
+    [route] = [route for route in delivery.router.routes if route.operation_id == "request_refund_hot"]
+    monkeypatch.setattr(route, "hot", forget_to_ask)
+    async with client(api) as caller:
+        assert (await ask(caller)).status_code == 500
+    assert await counts(payments) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"json": {"amount_minor": 5}}, 201),
+        ({"content": b'{"amount_minor": 5}', "headers": {"content-type": "application/json; charset=utf-8"}}, 201),
+        ({"content": b'{"amount_minor": 5}', "headers": {"content-type": "text/plain"}}, 422),
+        ({"content": b'{"amount_minor": "5"}', "headers": {"content-type": "application/json"}}, 201),
+        ({"content": b'{"amount_minor": null}', "headers": {"content-type": "application/json"}}, 422),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 422),
+        ({}, 422),
+    ],
+)
+async def test_a_body_is_read_alike_on_both_ways(api, sent, status):
+    answers = []
+    for path in PATHS.values():
+        headers = {"Idempotency-Key": "k", **sent.get("headers", {})}
+        async with client(api) as caller:
+            answer = await caller.post(path, **{**sent, "headers": headers})
+        told = answer.json()
+        answers.append((answer.status_code, told.get("code"), told.get("errors"), told.get("amount_minor")))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == status
 
 
 async def test_a_swallowed_error_of_a_statement_is_no_success(api, payments):
@@ -317,10 +440,11 @@ async def test_every_refusal_is_a_problem_document(api, method, path, status, co
     assert problem["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_unknown_fields_are_refused(api, payments):
+@both_ways
+async def test_unknown_fields_are_refused(api, payments, way):
     async with client(api) as caller:
         answer = await caller.post(
-            "/v1/refunds", json={"amount_minor": 1, "learner_id": "x"}, headers={"Idempotency-Key": "k"}
+            PATHS["asked"], json={"amount_minor": 1, "learner_id": "x"}, headers={"Idempotency-Key": "k"}
         )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/body/learner_id"

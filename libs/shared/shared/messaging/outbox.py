@@ -41,6 +41,9 @@ _MARK_UNSENT = """
     where position = $2
 """
 
+Row = tuple[UUID, str, str, str]
+"""Of the outbox: id, type, partition key, body."""
+
 # In session.info:
 HANDLING = "handling"  # id of the event whose handler this is
 _ANNOUNCED = "announced"  # rows of the outbox yet to be written, each with the savepoint it belongs to
@@ -49,6 +52,14 @@ _WRITTEN = "written"  # there is something to send once this is committed
 
 def publish(session: AsyncSession, event: Event) -> None:
     """Announce a fact in the transaction that makes it true: committed means sent, rolled back means never sent."""
+    if not session.in_transaction():
+        session.sync_session.begin()  # what is announced belongs to a transaction
+    row = row_of(event, causation=session.info.get(HANDLING))
+    session.info.setdefault(_ANNOUNCED, []).append((session.sync_session.get_nested_transaction(), row))
+
+
+def row_of(event: Event, *, causation: str | None) -> Row:
+    """The event as it is to stand in the outbox; `causation` is the id of the event it follows from."""
     id_ = new_id()
     body = envelope(
         event,
@@ -56,18 +67,15 @@ def publish(session: AsyncSession, event: Event) -> None:
         time=datetime.now(UTC),
         traceparent=telemetry.traceparent.get(),
         request_id=telemetry.request_id.get(),
-        causation=session.info.get(HANDLING),
+        causation=causation,
     )
-    if not session.in_transaction():
-        session.sync_session.begin()  # what is announced belongs to a transaction
-    row = (id_, event.type, event.partition_key, body)
-    session.info.setdefault(_ANNOUNCED, []).append((session.sync_session.get_nested_transaction(), row))
+    return id_, event.type, event.partition_key, body
 
 
 def write_announced(session: OrmSession) -> None:
     """Write what was announced in this transaction, or in this savepoint, and not yet written: all in one statement,
     at a third of what the rows would cost as objects."""
-    announced: list[tuple[SessionTransaction | None, tuple[UUID, str, str, str]]] = session.info.get(_ANNOUNCED, [])
+    announced: list[tuple[SessionTransaction | None, Row]] = session.info.get(_ANNOUNCED, [])
     here = session.get_nested_transaction()
     rows = [row for where, row in announced if where is here]
     if rows:

@@ -7,18 +7,21 @@ the operation takes an Idempotency-Key. So a repeat of a request whose reply was
 
 import hashlib
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
 from shared.database import Database, lock_number, unit_of_work
-from shared.errors import Conflict, Invalid, Malformed
+from shared.errors import Conflict, Invalid, Malformed, Refusal
+from shared.messaging.hot import LongWay, StoredReply
 from shared.messaging.tables import Idempotency
 from shared.web.problems import RESPONSE
 
@@ -36,10 +39,6 @@ class IdempotencyKeyRunning(Conflict):
 
 class IdempotencyKeyReused(Invalid):
     """This key came with another request before; a new request needs a new key."""
-
-
-class OwnershipNotProven(RuntimeError):
-    """Our fault: a handler of an owned operation returned without `caller.must_own` or `caller.own_id`."""
 
 
 async def _declare_key(
@@ -61,8 +60,46 @@ Idempotent = Depends(_declare_key)
 """`@router.post(..., dependencies=[Idempotent])`: the reply is stored with the effect, under the caller's key."""
 
 
+C = TypeVar("C", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class HotCall:
+    """A request that may be answered without a session (see `Router.hot`)."""
+
+    request: Request
+    caller: Caller
+    database: Database
+    operation: str
+    asked: "Asked | None"
+    """Where the operation takes an Idempotency-Key."""
+
+    async def content(self, kind: type[C]) -> C | None:
+        """The request's body, None where there is none; raises LongWay where the route must say what is wrong."""
+        body = await self.request.body()
+        if not body:
+            return None
+        if self.request.headers.get("content-type") != "application/json":
+            raise LongWay
+        try:
+            return kind.model_validate_json(body)
+        except ValidationError as wrong:
+            raise LongWay from wrong
+
+    def stored(self, response: Response) -> StoredReply:
+        """The reply as it is written with the effect, for an operation that takes an Idempotency-Key."""
+        assert self.asked is not None, "the operation takes an Idempotency-Key"
+        self.caller.must_have_proven(self.operation)
+        return self.asked.reply(response)
+
+
+Hot = Callable[[HotCall], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
+
+
 class Operation(APIRoute):
     """See the module's docstring."""
+
+    hot: Hot | None = None
 
     def get_route_handler(
         self,
@@ -73,10 +110,29 @@ class Operation(APIRoute):
         name = self.operation_id or self.name
 
         async def answer(request: Request, caller: Caller) -> Response:
-            response = await (_once(request, caller, name, handle) if idempotent else handle(request))
-            if caller.rule.owners and not caller.proven:
-                raise OwnershipNotProven(name)
+            if idempotent:
+                response = await _once(request, caller, await Asked.of(request, caller, name), handle)
+            else:
+                response = await handle(request)
+            caller.must_have_proven(name)
             crash_point("request_handled")
+            return response
+
+        async def answer_in_transaction(request: Request, caller: Caller, database: Database) -> Response:
+            if not in_transaction:
+                return await answer(request, caller)
+            async with unit_of_work(database.reads if request.method in _SAFE else database.requests) as session:
+                request.state.session = session
+                return await answer(request, caller)
+
+        async def answer_hot(hot: Hot, request: Request, caller: Caller, database: Database) -> Response | None:
+            asked = await Asked.of(request, caller, name) if idempotent else None
+            try:
+                response = await hot(HotCall(request, caller, database, name, asked))
+            except (LongWay, Refusal):  # the route looks at it afresh, and says what is the matter
+                caller.proven = False
+                return None
+            caller.must_have_proven(name)
             return response
 
         async def guarded(request: Request) -> Response:
@@ -86,13 +142,9 @@ class Operation(APIRoute):
             database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
-            if in_transaction:
-                sessions = database.reads if request.method in _SAFE else database.requests
-                async with unit_of_work(sessions) as session:
-                    request.state.session = session
-                    response = await answer(request, caller)
-            else:
-                response = await answer(request, caller)
+            response = await answer_hot(self.hot, request, caller, database) if self.hot else None
+            if response is None:
+                response = await answer_in_transaction(request, caller, database)
             crash_point("request_committed")
             if not caller.rule.public:
                 response.headers.setdefault("Cache-Control", "no-store")
@@ -108,43 +160,72 @@ def _depends(dependant: Dependant, on: Callable[..., Any]) -> bool:  # Any: what
     return any(one.call is on or _depends(one, on) for one in dependant.dependencies)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request with an Idempotency-Key asks for, and who asks."""
+
+    caller: str
+    operation: str
+    key: str
+    sha256: bytes
+
+    @classmethod
+    async def of(cls, request: Request, caller: Caller, operation: str) -> "Asked":
+        """Raises IdempotencyKeyMissing."""
+        key = request.headers.get(KEY_HEADER)
+        if not key or len(key) > LONGEST_KEY:
+            raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
+        digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+        digest.update(await request.body())
+        return cls(caller.name, operation, key, digest.digest())
+
+    @property
+    def lock(self) -> int:
+        return lock_number(self.caller, self.operation, self.key)
+
+    def reply(self, response: Response) -> StoredReply:
+        kept = {name: value for name, value in response.headers.items() if name in {"content-type", "location"}}
+        return StoredReply(
+            self.caller, self.operation, self.key, self.sha256, response.status_code, kept, bytes(response.body)
+        )
+
+
 async def _once(
     request: Request,
     caller: Caller,
-    operation: str,
+    asked: Asked,
     handle: Callable[[Request], Coroutine[Any, Any, Response]],  # Any: FastAPI's own type
 ) -> Response:
     session: AsyncSession = request.state.session
-    key = request.headers.get(KEY_HEADER)
-    if not key or len(key) > LONGEST_KEY:
-        raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
-    asked = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-    asked.update(await request.body())
-    if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock_number(caller.name, operation, key)))):
+    if not await session.scalar(select(func.pg_try_advisory_xact_lock(asked.lock))):
         raise IdempotencyKeyRunning("a request with this key is being worked on", headers={"Retry-After": "1"})
-    stored = await session.get(Idempotency, (caller.name, operation, key))
+    stored = await session.get(Idempotency, (asked.caller, asked.operation, asked.key))
     if stored is not None:
-        if stored.request_sha256 != asked.digest():
+        if stored.request_sha256 != asked.sha256:
             raise IdempotencyKeyReused("this key came with another request before")
         caller.proven = True  # the reply was given to this same caller
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     response = await handle(request)
-    session.add(
-        Idempotency(
-            caller=caller.name,
-            operation=operation,
-            key=key,
-            request_sha256=asked.digest(),
-            status=response.status_code,
-            headers={name: value for name, value in response.headers.items() if name in {"content-type", "location"}},
-            body=bytes(response.body),
-        )
-    )
+    session.add(Idempotency(**asdict(asked.reply(response))))
     return response
 
 
 class Router(APIRouter):
     """An APIRouter whose routes are Operations, each of which may refuse."""
+
+    def hot(self, operation_id: str) -> Callable[[Hot], Hot]:
+        """Before that operation's route is called and a session opened, try the function below.
+
+        It answers the ordinary case as the route would, in one transaction of its own. For every other it raises
+        LongWay, or any refusal, and has written nothing.
+        """
+        [route] = [one for one in self.routes if isinstance(one, Operation) and one.operation_id == operation_id]
+
+        def register(hot: Hot) -> Hot:
+            route.hot = hot
+            return hot
+
+        return register
 
     def __init__(self, **options: Any) -> None:  # Any: APIRouter's own options
         super().__init__(**options, route_class=Operation, responses={"default": RESPONSE})
@@ -169,7 +250,7 @@ Session = Annotated[AsyncSession, Depends(_session)]
 """The request's transaction (autocommit on GET); nobody calls commit()."""
 
 DatabaseOf = Annotated[Database, Depends(_database)]
-"""For a HotRead; everything else goes through the Session."""
+"""For a HotStatement; everything else goes through the Session."""
 
 CallerOf = Annotated[Caller, Depends(_caller)]
 """Who is asking."""

@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from catalogue.adapters.shelf import Answer
-from shared.database import Database, HotRead, Unknown
+from shared.database import Database, HotStatement, Unknown
 from shared.web.paging import encode
 
 _PRICE: Final = """
@@ -29,7 +29,7 @@ _PRICES: Final = (
 _UNTIL: Final = "(select min(valid_from) from prices where valid_from > :at) as until"
 """When the next price of any course begins: the answer holds until then unless something else changes."""
 
-_PAGE: Final = HotRead(
+_PAGE: Final = HotStatement(
     f"select left(l.page, -1) || {_PRICES} as body, {_UNTIL} from listings l where l.slug = :slug"  # noqa: S608 - constants of this module
 )
 
@@ -87,11 +87,11 @@ async def find_courses(
 
 
 @cache
-def _courses(*, words: bool, subjects: bool, institutions: bool, level: bool, after: bool) -> HotRead:
+def _courses(*, words: bool, subjects: bool, institutions: bool, level: bool, after: bool) -> HotStatement:
     """The statement for those filters that are set; the planner meets no `or :filter is null`."""
     of_subject = "subject = any(:subjects)" if subjects else "true"
     of_institution = "institution = any(:institutions)" if institutions else "true"
-    return HotRead(f"""
+    return HotStatement(f"""
         with found as materialized (
             select l.course_id, l.subject, l.institution,
                 {f"-ts_rank_cd('{_WEIGHTS}', l.search, query)::float8" if words else "l.sort_title"} as key

@@ -27,7 +27,7 @@ from payments.api.views import (
     RefundView,
     UnmatchedPaymentView,
 )
-from payments.commands import basket, checkout, disputes, notifications, refunds
+from payments.commands import basket, checkout, disputes, hot_orders, notifications, refunds
 from payments.commands import orders as ordering
 from payments.domain.addresses import Addresses
 from payments.domain.disputes import DisputeAlreadyClosed, DisputeAlreadyOpen, OrderInDispute, UnknownDisputeReason
@@ -53,7 +53,7 @@ from payments.domain.refunds import CoolingOffEnded, RefundAlreadyRequested, Ref
 from payments.tables import Order, OrderLine, Refund
 from shared.database import Unknown, fetch, now
 from shared.errors import TooLarge
-from shared.web import CallerOf, Idempotent, Money, Page, Paging, Router, Session, refusals, resource
+from shared.web import CallerOf, HotCall, Idempotent, Money, Page, Paging, Router, Session, refusals, resource
 from shared.web.problems import problem
 
 router = Router()
@@ -129,6 +129,20 @@ async def place_order(
     order = await ordering.place_order(session, caller.own_id, wish.course_ids if wish else None)
     response.headers["Location"] = f"/v1/orders/{order.order_id}"
     return (await _orders(session, [order]))[0]
+
+
+@router.hot("place_order")
+async def place_order_hot(call: HotCall) -> Response:
+    wish = await call.content(OrderWish)
+    order, lines = await hot_orders.draw_up_order(call.database, call.caller.own_id, wish.course_ids if wish else None)
+    response = Response(
+        _order_view(order, lines, []).model_dump_json(),
+        status.HTTP_201_CREATED,
+        {"Location": f"/v1/orders/{order.order_id}"},
+        "application/json",
+    )
+    await hot_orders.place_order(call.database, order, lines, call.stored(response))
+    return response
 
 
 @router.get("/v1/orders", operation_id="list_orders")

@@ -1,6 +1,7 @@
 """Placing an order and letting it expire."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
@@ -8,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.domain import orders
-from payments.domain.orders import OrderStatus
+from payments.domain.orders import Offer, OrderStatus
 from payments.domain.policy import policy_at
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Order, OrderLine
 from shared.database import now, take_turns
@@ -23,7 +24,6 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     Raises NotRegistered, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer.
     """
     at = now(session)
-    policy = policy_at(at)
     await take_turns(session, "basket", learner_id)
     learner = await session.get(Learner, learner_id)
     if learner is None or learner.anonymised_at is not None:
@@ -42,49 +42,57 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     offers = await queries.offers(session, wanted, at)
     orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id))
 
+    order, lines = draw_up(learner_id, [offers[course_id] for course_id in wanted], at)
+    session.add(order)
+    await session.flush()
+    session.add_all(lines)
+    await session.execute(
+        delete(BasketItem).where(BasketItem.learner_id == learner_id, BasketItem.course_id.in_(wanted))
+    )
+    publish(session, placed(order, lines))
+    return order
+
+
+def draw_up(learner_id: UUID, offers: Sequence[Offer], at: datetime) -> tuple[Order, list[OrderLine]]:
+    """An order of these at their present prices, under the policy in force; nothing is written."""
+    policy = policy_at(at)
     order = Order(
         order_id=new_id(),
         learner_id=learner_id,
         status=OrderStatus.PLACED,
-        currency=offers[wanted[0]].currency,
+        currency=offers[0].currency,
         placed_at=at,
         quote_ends_at=at + policy.quote,
         expires_at=at + policy.order,
         regulations_version=policy.version,
     )
-    session.add(order)
-    await session.flush()
     lines = [
         OrderLine(
             order_line_id=new_id(),
             order_id=order.order_id,
             position=position,
-            course_id=course_id,
-            course_version_id=offers[course_id].course_version_id,
-            code=offers[course_id].code,
-            title=offers[course_id].title,
-            list_minor=offers[course_id].amount_minor,
+            course_id=offer.course_id,
+            course_version_id=offer.course_version_id,
+            code=offer.code,
+            title=offer.title,
+            list_minor=offer.amount_minor,
             discount_minor=0,
-            due_minor=offers[course_id].amount_minor,
+            due_minor=offer.amount_minor,
         )
-        for position, course_id in enumerate(wanted, start=1)
+        for position, offer in enumerate(offers, start=1)
     ]
-    session.add_all(lines)
-    await session.execute(
-        delete(BasketItem).where(BasketItem.learner_id == learner_id, BasketItem.course_id.in_(wanted))
+    return order, lines
+
+
+def placed(order: Order, lines: Sequence[OrderLine]) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=order.order_id,
+        learner_id=order.learner_id,
+        lines=tuple(map(announced, lines)),
+        currency=order.currency,
+        expires_at=order.expires_at,
+        placed_at=order.placed_at,
     )
-    publish(
-        session,
-        OrderPlaced(
-            order_id=order.order_id,
-            learner_id=learner_id,
-            lines=tuple(map(announced, lines)),
-            currency=order.currency,
-            expires_at=order.expires_at,
-            placed_at=at,
-        ),
-    )
-    return order
 
 
 async def expire_orders(session: AsyncSession, limit: int) -> int:

@@ -1,0 +1,124 @@
+"""A hot command's write: rows, events and the stored reply in one statement, which is a transaction of its own.
+
+Through a session the same costs many times as much. It is for what many people do in the same minute, and only for
+its ordinary case: whatever else there is takes the long way, which is also the oracle in the tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from asyncpg import UniqueViolationError
+from pydantic_core import to_json
+
+from shared.database import Database, HotStatement, TableBase, lock_number
+from shared.events import Event
+from shared.messaging.outbox import row_of
+
+
+class LongWay(Exception):
+    """This is not the ordinary case; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """What a repeat of the request gets (see `shared.messaging.tables.Idempotency`)."""
+
+    caller: str
+    operation: str
+    key: str
+    request_sha256: bytes
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HotWrite:
+    """One statement that writes new rows of these tables, and their events.
+
+    `changes` are the `with` queries of what it writes besides, each of them `from go where ok`. `go` is one row that
+    says whether to write at all: whether `condition` holds. `looks` are the `with` queries the condition stands on;
+    they lock what they find, for of two statements at once neither sees what the other writes.
+    """
+
+    def __init__(
+        self, *new: type[TableBase], changes: Sequence[str] = (), looks: Sequence[str] = (), condition: str = "true"
+    ) -> None:
+        self._new = new
+        changes = [*map(_insert, new), *changes, _ANNOUNCED]
+        self._alone = _compose(looks, condition, changes)
+        self._with_reply = _compose(looks, f"({condition}) and {_FREE}", [*changes, _REPLIED])
+
+    async def run(
+        self,
+        database: Database,
+        rows: Sequence[TableBase],
+        events: Sequence[Event],
+        *,
+        reply: StoredReply | None = None,
+        **values: object,
+    ) -> None:
+        """Write all of it, or raise LongWay: the condition does not hold, or what was to be new is there already."""
+        ids, types, keys, bodies = zip(*(row_of(event, causation=None) for event in events), strict=True)
+        values |= {"event_ids": ids, "event_types": types, "event_keys": keys, "event_bodies": bodies}
+        for table in self._new:
+            values[table.__tablename__] = to_json([_record(row) for row in rows if type(row) is table]).decode()
+        statement = self._alone
+        if reply is not None:
+            statement = self._with_reply
+            values |= {
+                "caller": reply.caller,
+                "operation": reply.operation,
+                "key": reply.key,
+                "request_digest": reply.request_sha256,
+                "status": reply.status,
+                "headers": to_json(reply.headers).decode(),
+                "body": reply.body,
+                "key_lock": lock_number(reply.caller, reply.operation, reply.key),
+            }
+        try:
+            written = await statement.row(database, **values)
+        except UniqueViolationError as there:
+            raise LongWay from there
+        if not written["ok"]:
+            raise LongWay
+        database.wakeup.poke()
+
+
+def _compose(looks: Sequence[str], condition: str, changes: Sequence[str]) -> HotStatement:
+    go = f"go as materialized (select {condition} as ok)"
+    return HotStatement(f"with {', '.join([*looks, go, *changes])} select ok from go")  # noqa: S608 - constants; values are bound
+
+
+def _insert(table: type[TableBase]) -> str:
+    """What a row leaves unset is null."""
+    name, columns = table.__tablename__, ", ".join(table.__table__.columns.keys())  # those this release knows
+    return f"""
+        new_{name} as (
+            insert into {name} ({columns})
+            select {columns} from go, jsonb_populate_recordset(null::{name}, :{name}::jsonb) where ok
+        )
+    """  # noqa: S608 - a table's own names
+
+
+def _record(row: TableBase) -> dict[str, object]:
+    return {name: value for name, value in row.__dict__.items() if not name.startswith("_")}
+
+
+_ANNOUNCED: Final = """
+    announced as (
+        insert into outbox (id, type, partition_key, body)
+        select event.id, event.type, event.partition_key, event.body
+        from go, unnest(:event_ids::uuid[], :event_types::text[], :event_keys::text[], :event_bodies::text[])
+            with ordinality as event (id, type, partition_key, body, place)
+        where ok order by place
+    )
+"""
+_REPLIED: Final = """
+    replied as (
+        insert into idempotency_keys (caller, operation, key, request_sha256, status, headers, body)
+        select :caller, :operation, :key, :request_digest, :status, :headers::jsonb, :body from go where ok
+    )
+"""
+_FREE: Final = "pg_try_advisory_xact_lock(:key_lock)"
+"""Else a request with this key is being worked on."""
