@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session as OrmSession
 
 from bench.measuring import Bench, Limit, Result, percentile
 from bench.programs import running
-from bench.store import Effect, ask_for_refund_hot, make_store, refund, row_of
+from bench.store import KEEP, ask_for_refund_hot, make_store, refund, row_of
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ as Broker
@@ -75,7 +75,7 @@ async def list_commits() -> dict[str, float]:
 
 @inbox.on(RefundRequested)
 async def end_access(session: AsyncSession, requested: RefundRequested) -> None:
-    session.add(Effect(effect_id=new_id(), refund_id=requested.refund_id))
+    await KEEP.within(session, effect_id=new_id(), refund_id=requested.refund_id)
 
     def note(_: OrmSession) -> None:
         committed[str(requested.refund_id)] = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Final
 
 from asyncpg import UniqueViolationError
 from pydantic_core import to_json
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database, HotStatement, TableBase, lock_number
 from shared.events import Event
@@ -31,6 +32,30 @@ class StoredReply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def values(self) -> dict[str, object]:
+        return {
+            "caller": self.caller,
+            "operation": self.operation,
+            "key": self.key,
+            "request_digest": self.request_sha256,
+            "status": self.status,
+            "headers": to_json(self.headers).decode(),
+            "body": self.body,
+        }
+
+
+async def store_reply(session: AsyncSession, reply: StoredReply) -> None:
+    """With what the session's transaction does."""
+    await _STORE.within(session, **reply.values())
+
+
+_REPLY: Final = """
+    insert into idempotency_keys (caller, operation, key, request_sha256, status, headers, body)
+    select :caller::text, :operation::text, :key::text, :request_digest::bytea, :status::int, :headers::jsonb,
+        :body::bytea
+"""
+_STORE: Final = HotStatement(_REPLY)
 
 
 class HotWrite:
@@ -66,16 +91,7 @@ class HotWrite:
         statement = self._alone
         if reply is not None:
             statement = self._with_reply
-            values |= {
-                "caller": reply.caller,
-                "operation": reply.operation,
-                "key": reply.key,
-                "request_digest": reply.request_sha256,
-                "status": reply.status,
-                "headers": to_json(reply.headers).decode(),
-                "body": reply.body,
-                "key_lock": lock_number(reply.caller, reply.operation, reply.key),
-            }
+            values |= {**reply.values(), "key_lock": lock_number(reply.caller, reply.operation, reply.key)}
         try:
             written = await statement.row(database, **values)
         except UniqueViolationError as there:
@@ -114,11 +130,6 @@ _ANNOUNCED: Final = """
         where ok order by place
     )
 """
-_REPLIED: Final = """
-    replied as (
-        insert into idempotency_keys (caller, operation, key, request_sha256, status, headers, body)
-        select :caller, :operation, :key, :request_digest, :status, :headers::jsonb, :body from go where ok
-    )
-"""
+_REPLIED: Final = f"replied as ({_REPLY} from go where ok)"
 _FREE: Final = "pg_try_advisory_xact_lock(:key_lock)"
 """Else a request with this key is being worked on."""

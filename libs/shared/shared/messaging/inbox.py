@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, is_contention, is_database_down
+from shared.database import Database, HotStatement, is_contention, is_database_down
 from shared.events import Event
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
@@ -161,7 +161,6 @@ class Receiver:
             fresh = await self._claim(session, messages)
             for message in fresh:
                 await self.inbox.handle(session, message)
-            await session.flush()
             crash_point("inbox_handled")
         crash_point("inbox_committed")
         for message in fresh:
@@ -337,39 +336,41 @@ class Receiver:
 
 _CLAIM: Final = """
     insert into inbox (source, id, type, body_sha256)
-    select source, id, type, sum from unnest($1::text[], $2::uuid[], $3::text[], $4::bytea[])
+    select source, id, type, sum from unnest(:sources::text[], :ids::uuid[], :types::text[], :sums::bytea[])
         as given (source, id, type, sum)
     {where}
     order by source, id
     on conflict do nothing
     returning source, id
 """
-_CLAIM_ANY: Final = _CLAIM.format(where="")
-_CLAIM_FREE: Final = _CLAIM.format(
-    where="""
+_CLAIM_ANY: Final = HotStatement(_CLAIM.format(where=""))
+_CLAIM_FREE: Final = HotStatement(
+    _CLAIM.format(
+        where="""
     where not exists (select from inbox_retry held where held.source = given.source and held.id = given.id)
     and not exists (
         select from parked_messages held where held.source = given.source and held.id = given.id
         and held.resolved_at is null and held.reason not in ('malformed', 'same_id_other_body')
     )
 """
+    )
 )
 """Not while a retry or a person has it in hand."""
 
 
-async def claim(session: AsyncSession, messages: Sequence[Message], statement: str = _CLAIM_ANY) -> set[Key]:
+async def claim(session: AsyncSession, messages: Sequence[Message], statement: HotStatement = _CLAIM_ANY) -> set[Key]:
     """Insert the keys in a fixed order (two receivers at once must not deadlock); the ones that were new.
 
     Raises InHand.
     """
-    keys = (
-        [message.source for message in messages],
-        [message.id for message in messages],
-        [message.type for message in messages],
-        [message.sha256 for message in messages],
-    )
     try:
-        inserted = await (await session.connection()).exec_driver_sql(statement, keys)
+        inserted = await statement.within(
+            session,
+            sources=[message.source for message in messages],
+            ids=[message.id for message in messages],
+            types=[message.type for message in messages],
+            sums=[message.sha256 for message in messages],
+        )
     except DBAPIError as error:
         if is_contention(error):
             raise InHand("another delivery is at it") from error

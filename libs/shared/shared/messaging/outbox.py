@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from operator import itemgetter
+from typing import Any, Protocol
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import event as orm_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +18,7 @@ from sqlalchemy.orm import SessionTransaction
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, connect_driver, driver_of, is_being_cancelled, is_database_down
+from shared.database import Database, connect_driver, is_being_cancelled, is_database_down
 from shared.events import Event, registry
 from shared.ids import new_id
 from shared.messaging.message import envelope
@@ -30,14 +32,14 @@ MEASURE_SECONDS = 10.0
 _DUE = "from outbox where sent_at is null and next_attempt_at <= now()"
 _WAITING = f"select {_DUE} limit 1"
 _CLAIM = f"""
-    select position, id, type, body, set_config('synchronous_commit', 'off', true)
-    {_DUE} order by position limit $1 for update skip locked
-"""
-"""A mark lost in a crash only means that the event is sent twice, so its commit waits for no disk."""
-_MARK_SENT = "update outbox set sent_at = now(), attempts = attempts + 1 where position = any($1::bigint[])"
-_MARK_UNSENT = """
-    update outbox set attempts = attempts + 1, last_error = $1,
-    next_attempt_at = now() + least(power(2, least(attempts, 6)), 60) * interval '1 second'
+    update outbox set sent_at = now(), attempts = attempts + 1
+    where position = any (array(select position {_DUE} order by position limit $1 for update skip locked))
+    returning position, id, type, body
+"""  # noqa: S608 - constants of this module
+"""It says that they are sent, and is committed once they are."""
+_UNSENT = """
+    update outbox set sent_at = null, last_error = $1,
+    next_attempt_at = now() + least(power(2, least(attempts - 1, 6)), 60) * interval '1 second'
     where position = $2
 """
 
@@ -156,11 +158,14 @@ class Relay:
         if wakeup is not None:
             wakeup.woken.append(self._wake)
         self._measured = float("-inf")
+        self._connection: Any = None  # Any: asyncpg ships no types
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(), name=f"{self.service} outbox listener")
-            group.create_task(self._relay(), name=f"{self.service} relay")
+        try:
+            await self._relay()
+        finally:
+            if self._connection is not None:
+                await self._connection.close(timeout=1)
 
     async def _relay(self) -> None:
         wait = 0.1
@@ -208,7 +213,8 @@ class Relay:
             self.last_beat = now = asyncio.get_running_loop().time()
             if now - self._measured >= MEASURE_SECONDS:
                 await self._measure()
-            if await self.database.finds(_WAITING):
+            connection = await self._connected()
+            if await connection.fetchrow(_WAITING) is not None:
                 return
 
     async def _measure(self) -> None:
@@ -226,61 +232,65 @@ class Relay:
         telemetry.outbox_oldest_seconds.labels(self.service).set(float(age))
 
     async def send_batch(self) -> int:
-        """Send one batch; the number confirmed. Raises TransportDown.
-
-        On the driver: woken by every commit, it would cost a busy service as much through a session as its requests.
-        """
-        async with driver_of(self.database.messaging) as driver, driver.transaction():
-            rows = await driver.fetch(_CLAIM, self.batch)
-            if not rows:
-                return 0
-            crash_point("relay_claimed")
-            heard = {name: bool(kind.heard_by) for name, kind in registry().items()}
-            outcomes = await self.transport.send(
-                [
-                    Envelope(str(row["id"]), row["type"], row["body"].encode(), heard.get(row["type"], True))
-                    for row in rows
-                ]
-            )
-            crash_point("relay_confirmed")
-            sent = [row for row, error in zip(rows, outcomes, strict=True) if error is None]
-            await driver.execute(_MARK_SENT, [row["position"] for row in sent])
-            for row, error in zip(rows, outcomes, strict=True):
-                if error is not None:
-                    log.error("event not sent", extra={"event": str(row["id"]), "type": row["type"], "error": error})
-                    await driver.execute(_MARK_UNSENT, error, row["position"])
-        for row in sent:
-            telemetry.events_sent.labels(self.service, row["type"]).inc()
+        """Send one batch; the number confirmed. Raises TransportDown."""
+        connection = await self._connected()
+        try:
+            async with connection.transaction():
+                sent = await self._send_batch(connection)
+        except (TransportDown, asyncpg.PostgresError):  # the database has answered, and listens
+            raise
+        except BaseException:
+            connection.terminate()  # a statement that was broken off may still be on its way
+            raise
+        for type_ in sent:
+            telemetry.events_sent.labels(self.service, type_).inc()
         return len(sent)
 
-    async def _listen(self) -> None:
-        """Be woken by NOTIFY; where the connection is lost the poll goes on and we come back."""
-        while True:
+    async def _send_batch(self, connection: Any) -> list[str]:  # Any: asyncpg ships no types
+        """The types of what was sent."""
+        rows = sorted(await connection.fetch(_CLAIM, self.batch), key=itemgetter("position"))
+        if not rows:
+            return []
+        crash_point("relay_claimed")
+        outcomes = await self.transport.send(
+            [Envelope(str(row["id"]), row["type"], row["body"].encode(), is_heard(row["type"])) for row in rows]
+        )
+        crash_point("relay_confirmed")
+        sent: list[str] = []
+        for row, error in zip(rows, outcomes, strict=True):
+            if error is None:
+                sent.append(row["type"])
+            else:
+                log.error("event not sent", extra={"event": str(row["id"]), "type": row["type"], "error": error})
+                await connection.execute(_UNSENT, error, row["position"])
+        return sent
+
+    async def _connected(self) -> Any:  # Any: asyncpg ships no types
+        """The relay's own connection: it hears of commits on it, too. Where it was lost another is opened."""
+        if self._connection is None or self._connection.is_closed():
+            # A claim lost in a crash only means that the event is sent twice, so its commit waits for no disk.
+            connection = await connect_driver(self.database.url, synchronous_commit="off")
+            connection.add_termination_listener(self._lose)
             try:
-                connection = await connect_driver(self.database.url)
-                try:
-                    lost = asyncio.Event()
-                    connection.add_termination_listener(_setting(lost))
-                    await connection.add_listener(CHANNEL, self._hear)
-                    await lost.wait()
-                finally:
-                    await connection.close(timeout=1)
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("outbox listener lost its connection", extra={"error": repr(error)})
-            await asyncio.sleep(1)
+                await connection.add_listener(CHANNEL, self._hear)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _lose(self, _connection: object) -> None:
+        self._wake.set()  # what was committed meanwhile was not heard of
 
     def _hear(self, _connection: object, pid: int, _channel: str, _payload: object) -> None:
         if self._wakeup is None or pid != self._wakeup.pid:  # else we know already
             self._wake.set()
 
 
-def _setting(event: asyncio.Event) -> Callable[[object], None]:
-    def callback(_: object) -> None:
-        event.set()
-
-    return callback
+def is_heard(type_: str) -> bool:
+    """Whether it must find a queue; of a type this release does not know we cannot tell."""
+    kind = registry().get(type_)
+    return kind is None or bool(kind.heard_by)
 
 
 class Wakeup:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
 from shared.crashes import crash_point
@@ -174,6 +174,19 @@ async def _let_arrive() -> None:
 
 
 Take = Callable[[Sequence[bytes]], Awaitable[None]]
+Arrivals = asyncio.Queue[aiormq.abc.DeliveredMessage]
+
+
+async def _arrivals(channel: aiormq.abc.AbstractChannel, queue: AbstractQueue) -> Arrivals:
+    """What arrives from the queue from now on, in order."""
+    arrived: Arrivals = asyncio.Queue()
+    await channel.basic_consume(queue.name, arrived.put)
+    return arrived
+
+
+def _tag(message: aiormq.abc.DeliveredMessage) -> int:
+    assert message.delivery_tag is not None, "whatever is delivered has one"
+    return message.delivery_tag
 
 
 class Consumer:
@@ -210,20 +223,16 @@ class Consumer:
                 lost.set()
 
             connection.close_callbacks.add(lose)
-            living = await self._channel(connection, lose)
-            queue, dead = await declare(living, self._receiver.inbox)
-            # On a channel of their own: one ack for all before it would take dead letters along that still wait.
-            dead = await (await self._channel(connection, lose)).get_queue(dead.name, ensure=False)
-            arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-            deceased: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+            async with connection.channel() as channel:
+                queue, dead = await declare(channel, self._receiver.inbox)
+            # The dead on a channel of their own: one ack for all before it would take along those that still wait.
+            living, deceased = await self._channel(connection, lose), await self._channel(connection, lose)
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._drain(arrived, self._receiver.take)),
-                    group.create_task(self._drain(deceased, self._suspect)),
+                    group.create_task(self._drain(living, await _arrivals(living, queue), self._receiver.take)),
+                    group.create_task(self._drain(deceased, await _arrivals(deceased, dead), self._suspect)),
                     group.create_task(self._watch(connection)),
                 ]
-                await queue.consume(arrived.put)
-                await dead.consume(deceased.put)
                 self.consuming.set()
                 await lost.wait()
                 for task in tasks:
@@ -234,15 +243,19 @@ class Consumer:
             async with asyncio.timeout(2):
                 await connection.close()
 
-    async def _channel(self, connection: AbstractConnection, lose: Callable[..., None]) -> AbstractChannel:
-        """A channel to consume on; `lose` is called when it or its consumer ends (an operator deletes the queue)."""
+    async def _channel(self, connection: AbstractConnection, lose: Callable[..., None]) -> aiormq.abc.AbstractChannel:
+        """A channel to consume on; `lose` is called when it or its consumer ends (an operator deletes the queue).
+
+        The layer below, as for publishing: aio-pika would start two tasks and build an object for each message.
+        """
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(lose)
-        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lose)
         await channel.set_qos(prefetch_count=max(PREFETCH, 2 * self._batch))
-        return channel
+        below = await channel.get_underlay_channel()
+        below.on_consumer_cancel_callbacks.add(lose)
+        return below
 
-    async def _drain(self, arrived: asyncio.Queue[AbstractIncomingMessage], take: Take) -> None:
+    async def _drain(self, channel: aiormq.abc.AbstractChannel, arrived: Arrivals, take: Take) -> None:
         while True:
             batch = [await arrived.get()]
             while len(batch) < self._batch:
@@ -254,7 +267,7 @@ class Consumer:
             crash_point("inbox_received")
             await self._patiently([message.body for message in batch], take)
             # One ack for the whole batch: deliveries come in order of their tags.
-            await batch[-1].ack(multiple=True)
+            await channel.basic_ack(_tag(batch[-1]), multiple=True)
 
     async def _patiently(self, bodies: Sequence[bytes], take: Take) -> None:
         """While the database is away the messages stay unacknowledged; they are never nacked in a loop."""

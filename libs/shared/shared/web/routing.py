@@ -7,22 +7,20 @@ the operation takes an Idempotency-Key. So a repeat of a request whose reply was
 
 import hashlib
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
-from shared.database import Database, lock_number, unit_of_work
+from shared.database import Database, HotStatement, lock_number, unit_of_work
 from shared.errors import Conflict, Invalid, Malformed, Refusal
-from shared.messaging.hot import LongWay, StoredReply
-from shared.messaging.tables import Idempotency
+from shared.messaging.hot import LongWay, StoredReply, store_reply
 from shared.web.problems import RESPONSE
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -197,17 +195,26 @@ async def _once(
     handle: Callable[[Request], Coroutine[Any, Any, Response]],  # Any: FastAPI's own type
 ) -> Response:
     session: AsyncSession = request.state.session
-    if not await session.scalar(select(func.pg_try_advisory_xact_lock(asked.lock))):
+    if not (await _TRY_LOCK.within(session, number=asked.lock)).scalar_one():
         raise IdempotencyKeyRunning("a request with this key is being worked on", headers={"Retry-After": "1"})
-    stored = await session.get(Idempotency, (asked.caller, asked.operation, asked.key))
+    found = await _STORED.within(session, caller=asked.caller, operation=asked.operation, key=asked.key)
+    stored = found.one_or_none()
     if stored is not None:
         if stored.request_sha256 != asked.sha256:
             raise IdempotencyKeyReused("this key came with another request before")
         caller.proven = True  # the reply was given to this same caller
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     response = await handle(request)
-    session.add(Idempotency(**asdict(asked.reply(response))))
+    await store_reply(session, asked.reply(response))
     return response
+
+
+_TRY_LOCK: Final = HotStatement("select pg_try_advisory_xact_lock(:number)")
+_STORED: Final = HotStatement("""
+    select request_sha256, status, headers, body from idempotency_keys
+    where caller = :caller and operation = :operation and key = :key
+""")
+"""A statement of its own: one that also took the lock would not see what was stored while it waited for its turn."""
 
 
 class Router(APIRouter):
