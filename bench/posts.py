@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import statistics
 import sys
 import time
 from collections.abc import Set as AbstractSet
@@ -36,6 +37,7 @@ from shared.web import HotCall, Router, Session, View
 
 PER_SECOND = 200
 CONNECTIONS = 16
+_KEPT = "kept"  # in session.info
 _REQUEST = b"POST /v1/refunds HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -76,11 +78,13 @@ async def list_commits() -> dict[str, float]:
 @inbox.on(RefundRequested)
 async def end_access(session: AsyncSession, requested: RefundRequested) -> None:
     await KEEP.within(session, effect_id=new_id(), refund_id=requested.refund_id)
+    session.info.setdefault(_KEPT, []).append(str(requested.refund_id))
 
-    def note(_: OrmSession) -> None:
-        committed[str(requested.refund_id)] = time.perf_counter()
 
-    orm_event.listen(session.sync_session, "after_commit", note)  # the last of several is the transaction's own
+@orm_event.listens_for(OrmSession, "after_commit")
+def note(session: OrmSession) -> None:
+    at = time.perf_counter()
+    committed.update(dict.fromkeys(session.info.get(_KEPT, ()), at))
 
 
 def build(settings: Settings) -> Service:
@@ -133,17 +137,19 @@ async def measure(bench: Bench) -> list[Result]:
 
         warm = await _post(at["payments"], PER_SECOND)
         await heard(warm.keys())
-        posted = await _post(at["payments"], PER_SECOND * (3 if bench.short else 20))
-        commits = await heard(posted.keys())
-    way = [commits[refund_id] - began for refund_id, (began, _) in posted.items()]
-    replies = percentile([ended - began for began, ended in posted.values()], 0.5)
-    p50, p99 = percentile(way, 0.5), percentile(way, 0.99)
-    name, detail = f"POST to consumer's commit, {PER_SECOND}/s", f"{len(way)} requests"
+        count = PER_SECOND * (3 if bench.short else 10)
+        rounds: list[tuple[float, float, float]] = []
+        for _ in range(bench.rounds):
+            posted = await _post(at["payments"], count)
+            commits = await heard(posted.keys())
+            way = [commits[refund_id] - began for refund_id, (began, _) in posted.items()]
+            replies = [ended - began for began, ended in posted.values()]
+            rounds.append((percentile(way, 0.5), percentile(way, 0.99), percentile(replies, 0.5)))
+    p50, p99, reply = (statistics.median(figures) for figures in zip(*rounds, strict=True))
+    name, detail = f"POST to consumer's commit, {PER_SECOND}/s", f"{bench.rounds} x {count} requests"
     return [
         Result(name, "p50 ms", p50 * 1000, Limit(8, 5, 4, at_most=True), detail),
-        Result(
-            name, "p50, of POST p50", p50 / replies, Limit(4, 3, 2.7, at_most=True), f"POST {replies * 1000:.1f} ms"
-        ),
+        Result(name, "p50, of POST p50", p50 / reply, Limit(4, 3, 2.7, at_most=True), f"POST {reply * 1000:.1f} ms"),
         Result(name, "p99 ms", p99 * 1000, Limit(20, 10, 8, at_most=True), detail),
     ]
 
