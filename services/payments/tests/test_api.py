@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from payments.adapters.flywire import KEY_HEADER
 from payments.jobs import close_checkouts
-from payments.tables import CheckoutAttempt, Order
+from payments.tables import CheckoutAttempt, Order, Price
 from shared.events.payments import OrderPlaced, RefundRequested
 from shared.ids import new_id
 from shared.messaging.tables import Letter
@@ -109,6 +109,20 @@ async def test_why_an_order_is_refused(shop):
         await client.delete(f"/v1/basket/items/{course_id}")
         assert said(await client.post("/v1/orders")) == (409, "basket_empty")
         assert said(await client.post("/v1/orders", json={"price": 1})) == (422, "invalid_request")
+
+
+async def test_courses_of_different_currencies_are_ordered_separately(shop):
+    pounds, dollars = await shop.sell(), await shop.sell()
+    await shop.session.execute(update(Price).where(Price.course_id == dollars).values(currency="USD"))
+    await shop.register()
+    async with shop.learner() as client:
+        for course_id in (pounds, dollars):
+            await client.put(f"/v1/basket/items/{course_id}")
+        assert [total["currency"] for total in (await client.get("/v1/basket")).json()["totals"]] == ["GBP", "USD"]
+        assert said(await client.post("/v1/orders")) == (409, "currencies_differ")
+        for course_id, currency in ((pounds, "GBP"), (dollars, "USD")):
+            answer = await client.post("/v1/orders", json={"course_ids": [str(course_id)]})
+            assert answer.json()["total"]["currency"] == currency
 
 
 async def test_what_was_bought_is_not_sold_again(shop):

@@ -10,6 +10,7 @@ from typing import Final
 
 from asyncpg import UniqueViolationError
 from pydantic_core import to_json
+from sqlalchemy import LargeBinary
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database, HotStatement, TableBase, lock_number
@@ -69,6 +70,9 @@ class HotWrite:
     def __init__(
         self, *new: type[TableBase], changes: Sequence[str] = (), looks: Sequence[str] = (), condition: str = "true"
     ) -> None:
+        for table in new:
+            if any(isinstance(column.type, LargeBinary) for column in table.__table__.columns):
+                raise TypeError(f"{table.__tablename__} has a column of bytes, which JSON cannot hold")
         self._new = new
         changes = [*map(_insert, new), *changes, _ANNOUNCED]
         self._alone = _compose(looks, condition, changes)
@@ -83,11 +87,16 @@ class HotWrite:
         reply: StoredReply | None = None,
         **values: object,
     ) -> None:
-        """Write all of it, or raise LongWay: the condition does not hold, or what was to be new is there already."""
+        """Write all of it, or raise LongWay: the condition does not hold, or what was to be new is there already.
+
+        What a row leaves unset is null.
+        """
+        by_table: dict[type[TableBase], list[dict[str, object]]] = {table: [] for table in self._new}
+        for row in rows:
+            by_table[type(row)].append({name: value for name, value in vars(row).items() if not name.startswith("_")})
         ids, types, keys, bodies = zip(*(row_of(event, causation=None) for event in events), strict=True)
         values |= {"event_ids": ids, "event_types": types, "event_keys": keys, "event_bodies": bodies}
-        for table in self._new:
-            values[table.__tablename__] = to_json([_record(row) for row in rows if type(row) is table]).decode()
+        values |= {table.__tablename__: to_json(records).decode() for table, records in by_table.items()}
         statement = self._alone
         if reply is not None:
             statement = self._with_reply
@@ -107,7 +116,6 @@ def _compose(looks: Sequence[str], condition: str, changes: Sequence[str]) -> Ho
 
 
 def _insert(table: type[TableBase]) -> str:
-    """What a row leaves unset is null."""
     name, columns = table.__tablename__, ", ".join(table.__table__.columns.keys())  # those this release knows
     return f"""
         new_{name} as (
@@ -115,10 +123,6 @@ def _insert(table: type[TableBase]) -> str:
             select {columns} from go, jsonb_populate_recordset(null::{name}, :{name}::jsonb) where ok
         )
     """  # noqa: S608 - a table's own names
-
-
-def _record(row: TableBase) -> dict[str, object]:
-    return {name: value for name, value in row.__dict__.items() if not name.startswith("_")}
 
 
 _ANNOUNCED: Final = """

@@ -77,7 +77,7 @@ class HotCall:
         body = await self.request.body()
         if not body:
             return None
-        if self.request.headers.get("content-type") != "application/json":
+        if self.request.headers.get("content-type", "").partition(";")[0] != "application/json":
             raise LongWay
         try:
             return kind.model_validate_json(body)

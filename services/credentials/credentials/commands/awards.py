@@ -292,7 +292,7 @@ async def _order_badge(session: AsyncSession, award: tables.Award, now: datetime
         course_id=None,
         kind=level.achievement_type,
         name=award.title,
-        code=level.code,
+        code=level.label,
         description=f"{award.title}, stacked from credit-bearing courses.",
         criteria=f"{award.reason} Awarded under {version.version}.",
         credits=level.credits,
