@@ -27,6 +27,7 @@ PARTS = (
     "messaging",
     "posts",
     "writes",
+    "orders",
     "reads",
     "gateway",
     "clients",

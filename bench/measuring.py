@@ -9,21 +9,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Limit:
-    """What a figure has to reach; `at_most` where less is better."""
+    """What a figure has to reach, if anything; `at_most` where less is better."""
 
     must: float | None
-    goal: float
+    goal: float | None
     stretch: float | None = None
     at_most: bool = False
 
     def verdict(self, value: float) -> str:
-        """The highest of the three that is reached; FAIL below must, `below` where there is only a goal."""
+        """The highest of the three that is reached; FAIL below must, `below` where there is only a goal, else `-`."""
 
         def reached(bound: float | None) -> bool:
             return bound is not None and (value <= bound if self.at_most else value >= bound)
 
         names = {"stretch": self.stretch, "goal": self.goal, "must": self.must}
-        return next((name for name, bound in names.items() if reached(bound)), "FAIL" if self.must else "below")
+        missed = "FAIL" if self.must else "below" if self.goal else "-"
+        return next((name for name, bound in names.items() if reached(bound)), missed)
 
 
 @dataclass(frozen=True)

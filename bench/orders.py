@@ -1,0 +1,110 @@
+"""Placing an order as a hot command, against the same through a session: whoever asks is on one core, the server on the
+other."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from bench.measuring import Bench, Limit, Result, alternate
+from bench.programs import LOAD_CORE, SERVER_CORE, ourselves_on, tie
+from embedded.postgres import Postgres
+from embedded.services import versions_of
+from payments.commands import hot_orders, orders
+from payments.tables import BasketItem, Learner, OfferedCourse, Price
+from shared.database import Database, unit_of_work
+from shared.ids import new_id
+from shared.messaging.hot import StoredReply, store_reply
+from shared.messaging.outbox import Wakeup
+from shared.migrate import migrate
+
+CLIENTS = 8
+COURSES = 30
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def measure(bench: Bench) -> list[Result]:
+    async with Postgres(bench.folder / "postgres") as server:
+        tie(server, LOAD_CORE)
+        url = await server.create_role_and_database("payments")
+        await migrate(url, versions_of("payments"))
+        till = Till(Database(url, "payments", wakeup=Wakeup(url), pool_size=CLIENTS), bench.size(1000))
+        try:
+            await till.offer()
+            rates = await alternate(bench.rounds, {"hot": till.hot, "session": till.session})
+        finally:
+            await till.database.dispose()
+    return [
+        Result(
+            "order of one course, hot",
+            "orders/s of through a session",
+            rates["hot"] / rates["session"],
+            Limit(None, None),
+            f"{rates['hot']:,.0f} of {rates['session']:,.0f}",
+        )
+    ]
+
+
+class Till:
+    def __init__(self, database: Database, count: int) -> None:
+        self.database, self.count = database, count
+        self.course_ids = [new_id() for _ in range(COURSES)]
+
+    async def offer(self) -> None:
+        async with self.database.transaction() as session:
+            for course_id in self.course_ids:
+                session.add(
+                    OfferedCourse(course_id=course_id, course_version_id=new_id(), version=1, code="DS01", title="Data")
+                )
+                session.add(
+                    Price(
+                        price_id=new_id(),
+                        course_id=course_id,
+                        amount_minor=49500,
+                        currency="GBP",
+                        valid_from=LONG_AGO,
+                    )
+                )
+
+    async def hot(self) -> float:
+        async def place(learner_id: UUID) -> None:
+            order, lines = await hot_orders.draw_up_order(self.database, learner_id, None)
+            await hot_orders.place_order(self.database, order, lines, reply(learner_id))
+
+        return await self._rate(place)
+
+    async def session(self) -> float:
+        async def place(learner_id: UUID) -> None:
+            async with unit_of_work(self.database.requests) as session:
+                await orders.place_order(session, learner_id, None)
+                await store_reply(session, reply(learner_id))
+
+        return await self._rate(place)
+
+    async def _rate(self, place: Callable[[UUID], Awaitable[None]]) -> float:
+        waiting = iter(await self._learners())
+
+        async def client() -> None:
+            for learner_id in waiting:
+                await place(learner_id)
+
+        with ourselves_on(SERVER_CORE):
+            began = time.perf_counter()
+            await asyncio.gather(*(client() for _ in range(CLIENTS)))
+            return self.count / (time.perf_counter() - began)
+
+    async def _learners(self) -> Sequence[UUID]:
+        """Registered, each with a course in the basket."""
+        learner_ids = [new_id() for _ in range(self.count)]
+        async with self.database.transaction() as session:
+            session.add_all(Learner(learner_id=learner_id, registered_at=LONG_AGO) for learner_id in learner_ids)
+            session.add_all(
+                BasketItem(learner_id=learner_id, course_id=self.course_ids[place % COURSES], added_at=LONG_AGO)
+                for place, learner_id in enumerate(learner_ids)
+            )
+        return learner_ids
+
+
+def reply(learner_id: UUID) -> StoredReply:
+    return StoredReply(str(learner_id), "place_order", "key", bytes(32), 201, {}, b"{}" * 500)
