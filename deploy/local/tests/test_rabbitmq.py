@@ -155,7 +155,7 @@ async def test_without_package_and_docker_one_is_told_what_to_install(tmp_path, 
 
 
 # An engine for one container: it notes what it is asked and, once started, answers the AMQP greeting.
-DOCKER = """#!{python}
+DOCKER = """
 import os, pathlib, signal, socket, sys
 state = pathlib.Path({state!r})
 with (state / "calls").open("a") as calls:
@@ -178,7 +178,9 @@ if sys.argv[1] == "start":
 
 
 async def test_docker_serves_where_no_package_is(tmp_path, monkeypatch):
-    (tmp_path / "docker").write_text(DOCKER.format(python=sys.executable, state=str(tmp_path)))
+    (tmp_path / "docker.py").write_text(DOCKER.format(state=str(tmp_path)))
+    # Not in a first line of its own: the path of our Python may hold a space.
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nexec '{sys.executable}' '{tmp_path / 'docker.py'}' \"$@\"\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setattr(rabbitmq, "PACKAGED", tmp_path / "none")
     monkeypatch.setenv("PATH", str(tmp_path))
