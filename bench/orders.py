@@ -15,7 +15,7 @@ from payments.commands import hot_orders, orders
 from payments.tables import BasketItem, Learner, OfferedCourse, Price
 from shared.database import Database, unit_of_work
 from shared.ids import new_id
-from shared.messaging.hot import StoredReply, store_reply
+from shared.messaging.hot import Asked, StoredReply, store_reply
 from shared.messaging.outbox import Wakeup
 from shared.migrate import migrate
 
@@ -107,4 +107,4 @@ class Till:
 
 
 def reply(learner_id: UUID) -> StoredReply:
-    return StoredReply(str(learner_id), "place_order", "key", bytes(32), 201, {}, b"{}" * 500)
+    return StoredReply(Asked(str(learner_id), "place_order", "key", bytes(32)), 201, {}, b"{}" * 500)

@@ -32,7 +32,7 @@ from shared.ids import new_id
 from shared.messaging import Inbox, publish
 from shared.service import Service
 from shared.settings import ServiceSettings
-from shared.web import HotCall, Router, Session, View
+from shared.web import Call, Router, Session, View
 
 PER_SECOND = 200
 CONNECTIONS = 16
@@ -64,7 +64,7 @@ async def request_refund(session: Session) -> RefundView:
 
 
 @router.hot("request_refund")
-async def request_refund_hot(call: HotCall) -> Response:
+async def request_refund_hot(call: Call) -> Response:
     requested = await ask_for_refund_hot(call.database)
     return Response(RefundView(refund_id=str(requested.refund_id)).model_dump_json(), 201)
 

@@ -48,7 +48,7 @@ from shared.service import Process, Service, run_loop, stop_on_signals
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing import AUDIENCE, ISSUER, Issuer
-from shared.web import CallerOf, Content, HotCall, Idempotent, Router, Session, View
+from shared.web import Call, CallerOf, Content, Idempotent, Router, Session, View
 
 VERSIONS = Path(__file__).parent / "versions"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -130,7 +130,7 @@ ASK = HotWrite(
 
 
 @router.hot("request_refund_hot")
-async def request_refund_hot(call: HotCall) -> Response:
+async def request_refund_hot(call: Call) -> Response:
     wish = await call.content(RefundWish)
     if wish is None:
         raise LongWay

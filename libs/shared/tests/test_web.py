@@ -23,7 +23,7 @@ from shared.messaging.hot import LongWay
 from shared.messaging.message import read
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer, ServiceUnderTest, StandingClock
-from shared.web import DatabaseOf, HotCall, Instant, Router, Session, View, refusals
+from shared.web import Call, DatabaseOf, Instant, Router, Session, View, refusals
 from shared.web.openapi import refusals_of
 
 router = Router()
@@ -336,7 +336,7 @@ async def test_events_of_a_hot_command_keep_their_order(api, payments):
 
 @hot_way
 async def test_ownership_is_proven_before_anything_is_written_hot(api, payments, way, monkeypatch):
-    async def forget_to_ask(call: HotCall) -> Response:
+    async def forget_to_ask(call: Call) -> Response:
         response = Response(b"{}", 201)
         await delivery.ASK.run(
             api.database, [], [delivery.refund_of()], reply=call.stored(response), learner_id=new_id()

@@ -15,7 +15,7 @@ from payments.commands import hot_orders
 from payments.tables import BasketItem, EndedEnrolment, Learner, OrderLine, Price
 from shared.database import take_turns
 from shared.ids import new_id
-from shared.messaging.hot import LongWay, StoredReply
+from shared.messaging.hot import Asked, LongWay, StoredReply
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}|[0-9a-f]{16}")
 
@@ -197,4 +197,4 @@ async def test_who_is_at_the_basket_goes_first(live_shop):
 
 
 def reply(key):
-    return StoredReply("somebody", "place_order", key, b"", 201, {}, b"{}")
+    return StoredReply(Asked("somebody", "place_order", key, b""), 201, {}, b"{}")

@@ -23,23 +23,35 @@ class LongWay(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredReply:
-    """What a repeat of the request gets (see `shared.messaging.tables.Idempotency`)."""
+class Asked:
+    """What a request with an Idempotency-Key asks for, and who asks."""
 
     caller: str
     operation: str
     key: str
-    request_sha256: bytes
+    sha256: bytes
+
+    @property
+    def lock(self) -> int:
+        """Whoever has it is working on the request."""
+        return lock_number(self.caller, self.operation, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """What a repeat of the request gets (see `shared.messaging.tables.Idempotency`)."""
+
+    asked: Asked
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def values(self) -> dict[str, object]:
         return {
-            "caller": self.caller,
-            "operation": self.operation,
-            "key": self.key,
-            "request_digest": self.request_sha256,
+            "caller": self.asked.caller,
+            "operation": self.asked.operation,
+            "key": self.asked.key,
+            "request_digest": self.asked.sha256,
             "status": self.status,
             "headers": to_json(self.headers).decode(),
             "body": self.body,
@@ -100,7 +112,7 @@ class HotWrite:
         statement = self._alone
         if reply is not None:
             statement = self._with_reply
-            values |= {**reply.values(), "key_lock": lock_number(reply.caller, reply.operation, reply.key)}
+            values |= {**reply.values(), "key_lock": reply.asked.lock}
         try:
             written = await statement.row(database, **values)
         except UniqueViolationError as there:

@@ -4,14 +4,14 @@ from shared.web.content import Content, Instant, Money, View
 from shared.web.paging import Cursor, Page, Paging, paginate
 from shared.web.problems import refusals
 from shared.web.reading import conditional
-from shared.web.routing import CallerOf, DatabaseOf, HotCall, Idempotent, Router, Session, resource
+from shared.web.routing import Call, CallerOf, DatabaseOf, Idempotent, Router, Session, resource
 
 __all__ = [
+    "Call",
     "CallerOf",
     "Content",
     "Cursor",
     "DatabaseOf",
-    "HotCall",
     "Idempotent",
     "Instant",
     "Money",

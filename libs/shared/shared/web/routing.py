@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
-from shared.database import Database, HotStatement, lock_number, unit_of_work
+from shared.database import Database, HotStatement, unit_of_work
 from shared.errors import Conflict, Invalid, Malformed, Refusal
-from shared.messaging.hot import LongWay, StoredReply, store_reply
+from shared.messaging.hot import Asked, LongWay, StoredReply, store_reply
 from shared.web.problems import RESPONSE
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -62,14 +62,13 @@ C = TypeVar("C", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class HotCall:
-    """A request that may be answered without a session (see `Router.hot`)."""
+class Call:
+    """An admitted request. One that may be answered without a session is handed to what `Router.hot` registered."""
 
     request: Request
     caller: Caller
     database: Database
-    operation: str
-    asked: "Asked | None"
+    asked: Asked | None
     """Where the operation takes an Idempotency-Key."""
 
     async def content(self, kind: type[C]) -> C | None:
@@ -87,11 +86,11 @@ class HotCall:
     def stored(self, response: Response) -> StoredReply:
         """The reply as it is written with the effect, for an operation that takes an Idempotency-Key."""
         assert self.asked is not None, "the operation takes an Idempotency-Key"
-        self.caller.must_have_proven(self.operation)
-        return self.asked.reply(response)
+        self.caller.must_have_proven(self.asked.operation)
+        return _reply(self.asked, response)
 
 
-Hot = Callable[[HotCall], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
+Hot = Callable[[Call], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
 
 
 class Operation(APIRoute):
@@ -107,30 +106,28 @@ class Operation(APIRoute):
         in_transaction = idempotent or _depends(self.dependant, _session)
         name = self.operation_id or self.name
 
-        async def answer(request: Request, caller: Caller) -> Response:
-            if idempotent:
-                response = await _once(request, caller, await Asked.of(request, caller, name), handle)
-            else:
-                response = await handle(request)
+        async def answer(call: Call) -> Response:
+            request, caller, asked = call.request, call.caller, call.asked
+            response = await (_once(request, caller, asked, handle) if asked else handle(request))
             caller.must_have_proven(name)
             crash_point("request_handled")
             return response
 
-        async def answer_in_transaction(request: Request, caller: Caller, database: Database) -> Response:
+        async def answer_in_transaction(call: Call) -> Response:
             if not in_transaction:
-                return await answer(request, caller)
-            async with unit_of_work(database.reads if request.method in _SAFE else database.requests) as session:
-                request.state.session = session
-                return await answer(request, caller)
+                return await answer(call)
+            reading = call.request.method in _SAFE
+            async with unit_of_work(call.database.reads if reading else call.database.requests) as session:
+                call.request.state.session = session
+                return await answer(call)
 
-        async def answer_hot(hot: Hot, request: Request, caller: Caller, database: Database) -> Response | None:
-            asked = await Asked.of(request, caller, name) if idempotent else None
+        async def answer_hot(hot: Hot, call: Call) -> Response | None:
             try:
-                response = await hot(HotCall(request, caller, database, name, asked))
+                response = await hot(call)
             except (LongWay, Refusal):  # the route looks at it afresh, and says what is the matter
-                caller.proven = False
+                call.caller.proven = False
                 return None
-            caller.must_have_proven(name)
+            call.caller.must_have_proven(name)
             return response
 
         async def guarded(request: Request) -> Response:
@@ -140,9 +137,11 @@ class Operation(APIRoute):
             database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
-            response = await answer_hot(self.hot, request, caller, database) if self.hot else None
+            asked = await _asked(request, caller, name) if idempotent else None
+            call = Call(request, caller, database, asked)
+            response = await answer_hot(self.hot, call) if self.hot else None
             if response is None:
-                response = await answer_in_transaction(request, caller, database)
+                response = await answer_in_transaction(call)
             crash_point("request_committed")
             if not caller.rule.public:
                 response.headers.setdefault("Cache-Control", "no-store")
@@ -158,34 +157,19 @@ def _depends(dependant: Dependant, on: Callable[..., Any]) -> bool:  # Any: what
     return any(one.call is on or _depends(one, on) for one in dependant.dependencies)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request with an Idempotency-Key asks for, and who asks."""
+async def _asked(request: Request, caller: Caller, operation: str) -> Asked:
+    """Raises IdempotencyKeyMissing."""
+    key = request.headers.get(KEY_HEADER)
+    if not key or len(key) > LONGEST_KEY:
+        raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
+    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+    digest.update(await request.body())
+    return Asked(caller.name, operation, key, digest.digest())
 
-    caller: str
-    operation: str
-    key: str
-    sha256: bytes
 
-    @classmethod
-    async def of(cls, request: Request, caller: Caller, operation: str) -> "Asked":
-        """Raises IdempotencyKeyMissing."""
-        key = request.headers.get(KEY_HEADER)
-        if not key or len(key) > LONGEST_KEY:
-            raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
-        digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-        digest.update(await request.body())
-        return cls(caller.name, operation, key, digest.digest())
-
-    @property
-    def lock(self) -> int:
-        return lock_number(self.caller, self.operation, self.key)
-
-    def reply(self, response: Response) -> StoredReply:
-        kept = {name: value for name, value in response.headers.items() if name in {"content-type", "location"}}
-        return StoredReply(
-            self.caller, self.operation, self.key, self.sha256, response.status_code, kept, bytes(response.body)
-        )
+def _reply(asked: Asked, response: Response) -> StoredReply:
+    kept = {name: value for name, value in response.headers.items() if name in {"content-type", "location"}}
+    return StoredReply(asked, response.status_code, kept, bytes(response.body))
 
 
 async def _once(
@@ -205,7 +189,7 @@ async def _once(
         caller.proven = True  # the reply was given to this same caller
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     response = await handle(request)
-    await store_reply(session, asked.reply(response))
+    await store_reply(session, _reply(asked, response))
     return response
 
 

@@ -53,7 +53,7 @@ from payments.domain.refunds import CoolingOffEnded, RefundAlreadyRequested, Ref
 from payments.tables import Order, OrderLine, Refund
 from shared.database import Unknown, fetch, now
 from shared.errors import TooLarge
-from shared.web import CallerOf, HotCall, Idempotent, Money, Page, Paging, Router, Session, refusals, resource
+from shared.web import Call, CallerOf, Idempotent, Money, Page, Paging, Router, Session, refusals, resource
 from shared.web.problems import problem
 
 router = Router()
@@ -132,7 +132,7 @@ async def place_order(
 
 
 @router.hot("place_order")
-async def place_order_hot(call: HotCall) -> Response:
+async def place_order_hot(call: Call) -> Response:
     wish = await call.content(OrderWish)
     order, lines = await hot_orders.draw_up_order(call.database, call.caller.own_id, wish.course_ids if wish else None)
     response = Response(
