@@ -18,8 +18,8 @@ from shared.ids import new_id
 from shared.messaging import Inbox, publish
 from shared.messaging.inbox import Receiver
 from shared.messaging.message import envelope
-from shared.messaging.outbox import Relay
 from shared.messaging.rabbitmq import BATCH, EXCHANGE, PREFETCH, Consumer, RabbitMQ, connect, declare
+from shared.messaging.relay import Relay
 
 WINDOW = 1000
 

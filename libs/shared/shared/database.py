@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -125,8 +125,12 @@ def lock_number(*subject: object) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-class Poked(Protocol):
-    """Is told that an event was committed."""
+class Told(Protocol):
+    """Is told of the events that are committed (`shared.messaging.outbox.Wakeup`)."""
+
+    def lease(self, count: int) -> float: ...
+
+    def hand(self, leased: Sequence[tuple[UUID, str, str, str]]) -> None: ...
 
     def poke(self) -> None: ...
 
@@ -143,7 +147,7 @@ class Database:
         url: str,
         service: str,
         *,
-        wakeup: "Poked",
+        wakeup: Told,
         clock: Clock = system_clock,
         pool_size: int = 5,
         pool_timeout_seconds: float = 2.0,

@@ -31,9 +31,10 @@ from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import feed
 from shared.messaging.inbox import Inbox, Receiver, RetryPolicy
 from shared.messaging.inprocess import InProcessBus
-from shared.messaging.outbox import Relay, Transport, Wakeup
+from shared.messaging.outbox import Wakeup
 from shared.messaging.parked import count_parked
 from shared.messaging.rabbitmq import Consumer, RabbitMQ
+from shared.messaging.relay import Relay, Transport
 from shared.migrate import is_migrated
 from shared.registers import Entry, HttpRegisters, Reader, Registers
 from shared.registers import router as registers_router

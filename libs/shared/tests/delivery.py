@@ -42,8 +42,9 @@ from shared.messaging.hot import HotWrite, LongWay
 from shared.messaging.inbox import Receiver, RetryPolicy
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.message import envelope
-from shared.messaging.outbox import Envelope, Relay, Transport, Wakeup
+from shared.messaging.outbox import Wakeup
 from shared.messaging.rabbitmq import DEAD_EXCHANGE, EXCHANGE, Consumer, RabbitMQ
+from shared.messaging.relay import Envelope, Relay, Transport
 from shared.service import Process, Service, run_loop, stop_on_signals
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
@@ -423,7 +424,8 @@ class World:
 
     def relay(self, transport: Transport | None = None, **options: float) -> Relay:
         """A relay of payments that runs from now on."""
-        relay = Relay("payments", self.payments.database, transport or self.transport(), **options)
+        payments = self.payments
+        relay = Relay("payments", payments.database, transport or self.transport(), wakeup=payments.wakeup, **options)
         self.go(relay.run())
         return relay
 

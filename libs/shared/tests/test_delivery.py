@@ -17,7 +17,8 @@ from shared.events.payments import OrderExpired, PaymentConfirmed
 from shared.ids import new_id
 from shared.messaging import parked, publish
 from shared.messaging.feed import Reconciler, read_page
-from shared.messaging.outbox import TransportDown, write_announced
+from shared.messaging.outbox import write_announced
+from shared.messaging.relay import TransportDown
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer
 

@@ -15,7 +15,7 @@ from shared.access import TokenVerifier
 from shared.database import is_database_down
 from shared.events.payments import PaymentReversed
 from shared.ids import new_id
-from shared.messaging import rabbitmq
+from shared.messaging import publish, rabbitmq
 from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.rabbitmq import EXCHANGE, WrongTopology, queue_arguments
 from shared.migrate import migrate
@@ -363,7 +363,7 @@ async def one_effect_each(stations, requests):
 
 @pytest.mark.parametrize(
     "point",
-    ["relay_claimed", "relay_published", "relay_confirmed", "inbox_received", "inbox_handled", "inbox_committed"],
+    ["relay_handed", "relay_published", "relay_confirmed", "inbox_received", "inbox_handled", "inbox_committed"],
 )
 async def test_a_process_killed_on_the_events_way(apart, stations, point):
     if apart.amqp_url is None and point == "inbox_received":
@@ -382,6 +382,24 @@ async def test_a_process_killed_on_the_events_way(apart, stations, point):
     await apart.ready("payments")
     assert (await ask_for_refund(apart, "key-3")).status_code == 201
     await one_effect_each(stations, 3 if point.endswith(":2") else 2)
+
+
+@pytest.mark.parametrize("point", ["relay_claimed", "relay_published", "relay_confirmed"])
+async def test_a_process_killed_with_what_it_found(apart, stations, point):
+    """Left over from before it started, so that nobody handed it over."""
+    left = refund_of()
+    async with stations["payments"].database.transaction() as session:
+        session.add(
+            delivery.Refund(refund_id=left.refund_id, learner_id=left.learner_id, amount_minor=left.amount_minor)
+        )
+        publish(session, left)
+    if apart.amqp_url:
+        await apart.start("enrolment")
+    await apart.start("payments", point)
+    await apart.killed("payments")
+    await apart.start("payments")
+    await apart.ready("payments")
+    await one_effect_each(stations, 1)
 
 
 @pytest.mark.parametrize(

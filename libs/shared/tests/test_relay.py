@@ -1,4 +1,4 @@
-"""The relay: what it claims, how it waits, what wakes it, and that its death is seen."""
+"""The relay: what it is handed and what it claims, how it waits, what wakes it, and that its death is seen."""
 
 import asyncio
 import time
@@ -8,11 +8,13 @@ import httpx
 import pytest
 from delivery import eventually, refund_of
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from shared import telemetry
 from shared.messaging import publish
 from shared.messaging.message import read
-from shared.messaging.outbox import Relay, TransportDown, Wakeup, write_announced
+from shared.messaging.outbox import Wakeup, write_announced
+from shared.messaging.relay import Relay, TransportDown
 from shared.service import Process
 
 
@@ -20,11 +22,12 @@ class Recorder:
     """A transport that keeps what it is sent."""
 
     def __init__(self, hold=0.0):
-        self.sent, self.batches, self.hold = [], [], hold
+        self.sent, self.bodies, self.batches, self.hold = [], [], [], hold
 
     async def send(self, envelopes):
         await asyncio.sleep(self.hold)
         self.sent += [envelope.id for envelope in envelopes]
+        self.bodies += [envelope.body for envelope in envelopes]
         self.batches.append(len(envelopes))
         return [None for _ in envelopes]
 
@@ -101,38 +104,217 @@ async def test_a_commit_wakes_the_relay_long_before_its_poll(payments, parts):
     assert sorted(waits)[len(waits) // 2] < 0.5, waits
 
 
+class Crowded(Relay):
+    """Has no room: it has to look for everything."""
+
+    looks = 0
+
+    def has_room(self, count):
+        return False
+
+    async def send_batch(self):
+        self.looks += 1
+        return await super().send_batch()
+
+
 async def test_a_commit_of_the_same_process_wakes_the_relay_without_a_notice(payments, parts):
     transport = Recorder()
-    parts(Relay("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60).run())
+    parts(Crowded("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60).run())
     await asyncio.sleep(0.1)  # until it rests; nobody notifies, for the wake-up does not run
     await payments.announce(refund_of())
     await eventually(lambda: is_sent(transport, 1), 5)
 
 
 async def test_a_notice_of_another_process_wakes_a_relay_too_and_ones_own_does_not(payments, parts):
-    looks = 0
-
-    class Counting(Relay):
-        async def send_batch(self) -> int:
-            nonlocal looks
-            looks += 1
-            return await super().send_batch()
-
     transport, other = Recorder(), Wakeup(payments.url)
-    relay = Counting("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60)
+    relay = Crowded("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60)
     parts(relay.run())
     parts(payments.wakeup.run())
     parts(other.run())
     await payments.announce(refund_of())
     await eventually(lambda: is_sent(transport, 1), 5)
     await asyncio.sleep(0.5)  # the notice of this commit comes, and is passed over
-    before = looks
+    before = relay.looks
     await payments.announce(refund_of())
     await asyncio.sleep(0.5)
-    assert looks == before + 1
+    assert relay.looks == before + 1
     payments.database.messages.configure(info={**payments.database.messages.kw["info"], "wakeup": other})
     await payments.announce(refund_of())
     await eventually(lambda: is_sent(transport, 3), 5)
+
+
+@pytest.fixture
+async def handed(payments, parts):
+    """A transport whose relay is handed what payments commits, and finds nothing by itself."""
+    transport = Recorder()
+    await start(parts, Relay("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60))
+    return transport
+
+
+async def start(parts, relay):
+    task = parts(relay.run())
+
+    async def looked():  # for what there was before
+        return relay._connection is not None
+
+    await eventually(looked)
+    return task
+
+
+def bodies(transport):
+    return {read(body).event.refund_id for body in transport.bodies}
+
+
+async def test_what_is_committed_is_handed_over_and_no_other_relay_looks_for_it(payments, handed, monkeypatch):
+    monkeypatch.setattr("shared.messaging.relay.SETTLE_SECONDS", 0.5)
+    handed.hold = 0.3
+    event = refund_of()
+    await payments.announce(event)
+    other = Relay("payments", payments.database, Recorder())
+    assert await other.send_batch() == 0
+    await eventually(lambda: is_sent(handed, 1), 5)
+    assert await other.send_batch() == 0
+    assert bodies(handed) == {event.refund_id}
+
+    async def marked():
+        return not await unsent(payments)
+
+    await eventually(marked)
+    assert await payments.one("select attempts from outbox") == 1
+
+
+async def test_what_was_handed_to_a_process_that_ended_is_found_when_the_lease_is_over(payments, monkeypatch):
+    class Ended:
+        def has_room(self, count):
+            return True
+
+        def take(self, rows):
+            pass
+
+    monkeypatch.setattr("shared.messaging.outbox.LEASE_SECONDS", 0.5)
+    payments.wakeup.relay = Ended()
+    await payments.announce(refund_of())
+    payments.wakeup.relay = None
+    survivor = Relay("payments", payments.database, Recorder())
+    assert await survivor.send_batch() == 0
+    await asyncio.sleep(0.6)
+    assert await survivor.send_batch() == 1
+
+
+async def test_what_is_not_committed_is_not_handed_over(payments, handed):
+    """Neither with its transaction nor with its savepoint, and also where it was written already."""
+    kept = refund_of()
+    async with payments.database.messages() as session:
+        publish(session, refund_of())
+        await session.run_sync(write_announced)
+        await session.rollback()
+        publish(session, kept)
+        around = await session.begin_nested()
+        async with session.begin_nested():
+            publish(session, refund_of())
+        await around.rollback()
+        await session.commit()
+        publish(session, refund_of())
+        await session.run_sync(write_announced)
+        await session.close()
+        await session.commit()
+    await asyncio.sleep(0.3)
+    assert bodies(handed) == {kept.refund_id}
+
+
+async def test_what_a_savepoint_wrote_is_looked_for(payments, handed):
+    async with payments.database.transaction() as session:
+        publish(session, refund_of())
+        async with session.begin_nested():
+            publish(session, refund_of())
+    await eventually(lambda: is_sent(handed, 2), 5)
+
+
+async def test_a_commit_that_fails_hands_nothing_over(payments, handed):
+    make = """
+        create function refuse() returns trigger as $$ begin raise 'not today'; end $$ language plpgsql;
+        create constraint trigger refusing after insert on outbox deferrable initially deferred
+            for each row execute function refuse()
+    """
+    async with payments.database.driver() as driver:
+        await driver.execute(make)
+        try:
+            with pytest.raises(DBAPIError, match="not today"):
+                await payments.announce(refund_of())
+        finally:
+            await driver.execute("drop function refuse cascade")
+    await asyncio.sleep(0.3)
+    assert handed.sent == []
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["away", "refuses"])
+async def test_what_the_transport_does_not_take_is_looked_for(payments, parts, away):
+    class Moody(Recorder):
+        well = False
+
+        async def send(self, envelopes):
+            if self.well:
+                return await super().send(envelopes)
+            if away:
+                raise TransportDown("no broker")
+            return ["no queue" for _ in envelopes]
+
+    transport = Moody()
+    relay = Relay("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60)
+    await start(parts, relay)
+    await payments.announce(refund_of())
+
+    async def put_down():
+        return bool(await payments.one("select count(*) from outbox where next_attempt_at > now() or last_error <> ''"))
+
+    await (eventually(put_down) if not away else asyncio.sleep(0.5))
+    assert not relay.has_room(1)
+    transport.well = True
+    await payments.announce(refund_of())
+    if not away:
+        await payments.all("update outbox set next_attempt_at = now() returning 1")
+    await eventually(lambda: is_sent(transport, 2), 10)
+    assert relay.has_room(1)
+
+
+async def test_more_than_a_batch_at_once_is_looked_for(payments, parts):
+    transport = Recorder()
+    relay = Relay("payments", payments.database, transport, wakeup=payments.wakeup, batch=3, poll_seconds=60)
+    await start(parts, relay)
+    await payments.announce(*(refund_of() for _ in range(7)))
+    await eventually(lambda: is_sent(transport, 7), 5)
+    assert transport.batches == [3, 3, 1]
+    assert relay.has_room(3)
+    assert not relay.has_room(4)
+
+
+async def test_what_was_sent_is_marked_when_the_relay_ends(payments, monkeypatch):
+    monkeypatch.setattr("shared.messaging.relay.SETTLE_SECONDS", 60)
+    transport = Recorder()
+    task = await start(asyncio.ensure_future, Relay("payments", payments.database, transport, wakeup=payments.wakeup))
+    await payments.announce(refund_of())
+    await eventually(lambda: is_sent(transport, 1), 5)
+    task.cancel()
+    await asyncio.wait({task})
+    assert await unsent(payments) == 0
+    assert payments.wakeup.relay is None
+
+
+async def test_what_was_sent_is_marked_when_the_database_is_back(payments, parts, monkeypatch):
+    transport = Recorder()
+    relay = Relay("payments", payments.database, transport, wakeup=payments.wakeup)
+    await start(parts, relay)
+    async with payments.database.web.begin() as migration:
+        await payments.announce(refund_of())
+        await migration.execute(text("lock table outbox in access exclusive mode"))  # longer than the lock time-out
+        await asyncio.sleep(1.5)
+        assert len(transport.sent) == 1
+
+    async def marked():
+        return not await unsent(payments)
+
+    await eventually(marked)
+    assert await payments.one("select attempts from outbox") == 1
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])
@@ -261,17 +443,28 @@ class Broken:
         raise ZeroDivisionError
 
 
-async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path):
+@pytest.mark.parametrize("handed", [False, True], ids=["found", "handed"])
+async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path, handed):
     process = Process(
         delivery.service_of(
             "payments", payments.url, port=delivery.free_port(), mail_folder=str(tmp_path), amqp_url="amqp://nobody/"
         ),
         bus=Broken(),
     )
-    await payments.announce(refund_of())
+    payments.database.messages.configure(info={**payments.database.messages.kw["info"], "wakeup": process.wakeup})
+
+    async def announce_when_it_runs():
+        await eventually(is_there)
+        await payments.announce(refund_of())
+
+    async def is_there():
+        return not handed or process.wakeup.lease(1) > 0
+
+    telling = asyncio.create_task(announce_when_it_runs())
     with pytest.raises(ExceptionGroup) as ended:
         async with asyncio.timeout(20):
             await process.run(asyncio.Event())
+    await telling
     assert ended.group_contains(ZeroDivisionError)
 
 

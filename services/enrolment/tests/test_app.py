@@ -11,7 +11,7 @@ from enrolment.settings import Settings
 from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.message import envelope
-from shared.messaging.outbox import Envelope
+from shared.messaging.relay import Envelope
 from shared.migrate import migrate
 from shared.service import Process
 

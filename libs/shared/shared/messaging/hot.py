@@ -106,8 +106,10 @@ class HotWrite:
         by_table: dict[type[TableBase], list[dict[str, object]]] = {table: [] for table in self._new}
         for row in rows:
             by_table[type(row)].append({name: value for name, value in vars(row).items() if not name.startswith("_")})
-        ids, types, keys, bodies = zip(*(row_of(event, causation=None) for event in events), strict=True)
-        values |= {"event_ids": ids, "event_types": types, "event_keys": keys, "event_bodies": bodies}
+        announced = [row_of(event, causation=None) for event in events]
+        ids, types, keys, bodies = zip(*announced, strict=True)
+        lease = database.wakeup.lease(len(announced))
+        values |= {"event_ids": ids, "event_types": types, "event_keys": keys, "event_bodies": bodies, "lease": lease}
         values |= {table.__tablename__: to_json(records).decode() for table, records in by_table.items()}
         statement = self._alone
         if reply is not None:
@@ -119,7 +121,10 @@ class HotWrite:
             raise LongWay from there
         if not written["ok"]:
             raise LongWay
-        database.wakeup.poke()
+        if lease:
+            database.wakeup.hand(announced)
+        else:
+            database.wakeup.poke()
 
 
 def _compose(looks: Sequence[str], condition: str, changes: Sequence[str]) -> HotStatement:
@@ -139,8 +144,8 @@ def _insert(table: type[TableBase]) -> str:
 
 _ANNOUNCED: Final = """
     announced as (
-        insert into outbox (id, type, partition_key, body)
-        select event.id, event.type, event.partition_key, event.body
+        insert into outbox (id, type, partition_key, body, next_attempt_at)
+        select event.id, event.type, event.partition_key, event.body, now() + make_interval(secs => :lease::float8)
         from go, unnest(:event_ids::uuid[], :event_types::text[], :event_keys::text[], :event_bodies::text[])
             with ordinality as event (id, type, partition_key, body, place)
         where ok order by place

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from shared.crashes import crash_point
 from shared.database import is_database_down
 from shared.messaging.inbox import Receiver
-from shared.messaging.outbox import Envelope, TransportDown
+from shared.messaging.relay import Envelope, TransportDown
 
 
 class InProcessBus:

@@ -17,7 +17,7 @@ from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 from shared.crashes import crash_point
 from shared.database import is_being_cancelled, is_database_down
 from shared.messaging.inbox import Inbox, Receiver
-from shared.messaging.outbox import Envelope, TransportDown
+from shared.messaging.relay import Envelope, TransportDown
 
 log = logging.getLogger(__name__)
 
