@@ -201,7 +201,11 @@ class Links:
             await connection.execute(text("truncate outbox"))
         parts = [
             asyncio.create_task(part)
-            for part in (Relay("payments", self.payments, transport).run(), wakeup.run(), consumer.run())
+            for part in (
+                Relay("payments", self.payments, transport, wakeup=wakeup).run(),
+                wakeup.run(),
+                consumer.run(),
+            )
         ]
         await consumer.consuming.wait()
         await asyncio.sleep(1)

@@ -243,8 +243,8 @@ class HotStatement:
     async def within(self, session: AsyncSession, **values: object) -> CursorResult[Any]:  # Any: rows, by column name
         """In the session's transaction, at half of what a statement costs that SQLAlchemy puts together; raises what
         the session raises. Of objects that were added and not flushed it knows nothing."""
-        connection = await session.connection()
-        return await connection.exec_driver_sql(self._statement, tuple(values[name] for name in self._names))
+        parameters = tuple(values[name] for name in self._names)
+        return await session.run_sync(lambda inner: inner.connection().exec_driver_sql(self._statement, parameters))
 
 
 _NAME = re.compile(r"(?<!:):([a-z_]+)")  # not the `::type` of a cast

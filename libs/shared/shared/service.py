@@ -26,6 +26,7 @@ from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock, system_clock
 from shared.database import Database, is_database_down
+from shared.events import registry
 from shared.jobs import Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import feed
@@ -156,6 +157,7 @@ class Process:
         if not await is_migrated(self.database, self.service.versions):
             message = f"{self.service.name}: the database is behind this release; run `migrate` first"
             raise RuntimeError(message)
+        registry()  # now, and not while the first event waits: it reads every event there is
         work = Work(self.database, self.resources())
         self.relay = Relay(self.service.name, self.database, self.transport, wakeup=self.wakeup)
         server = Server(

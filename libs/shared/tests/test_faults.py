@@ -1,6 +1,7 @@
 """Delivery while things die: brokers, databases and our own processes, really stopped, frozen and killed -9."""
 
 import asyncio
+import contextlib
 import signal
 
 import aio_pika
@@ -18,6 +19,7 @@ from shared.ids import new_id
 from shared.messaging import publish, rabbitmq
 from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.rabbitmq import EXCHANGE, WrongTopology, queue_arguments
+from shared.messaging.relay import TransportDown
 from shared.migrate import migrate
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer
@@ -191,6 +193,30 @@ async def test_a_queue_that_an_operator_deleted(world, broker):
     reconcile(world, world.enrolment)
     await all_had_their_effect(world.enrolment, events)
     await world.all_sent()
+
+
+async def test_sends_at_once_share_a_connection_and_survive_its_end(world, broker):
+    await world.hear()
+    transport, events = world.transport(), [refund_of() for _ in range(32)]
+    envelopes = [wrapped(delivery.body_of(event)) for event in events]
+
+    async def send(envelope):
+        outcomes = ["not sent"]
+        while outcomes != [None]:
+            with contextlib.suppress(TransportDown):
+                outcomes = await transport.send([envelope])
+
+    async def connections():
+        return (await broker.ctl("list_connections", "client_properties")).count("payments relay")
+
+    await asyncio.gather(*map(send, envelopes[:16]))
+    assert await connections() == 1
+    sending = asyncio.gather(*(transport.send([one]) for one in envelopes[16:]), return_exceptions=True)
+    await broker.ctl("close_all_connections", "maintenance")
+    await sending
+    await asyncio.gather(*map(send, envelopes[16:]))
+    assert await connections() == 1
+    await all_had_their_effect(world.enrolment, events)
 
 
 async def test_connections_that_an_operator_closed(world, broker):

@@ -21,6 +21,8 @@ from shared.service import Process
 class Recorder:
     """A transport that keeps what it is sent."""
 
+    at_once = 1
+
     def __init__(self, hold=0.0):
         self.sent, self.bodies, self.batches, self.hold = [], [], [], hold
 
@@ -411,6 +413,8 @@ async def test_a_held_lock_makes_the_relay_wait_not_die(payments, parts):
 
 
 class Down:
+    at_once = 1
+
     def subscribe(self, receiver):
         pass
 
@@ -435,6 +439,8 @@ async def test_how_much_waits_is_measured_while_the_transport_is_down(payments, 
 
 class Broken:
     """A transport with a programmer's mistake in it."""
+
+    at_once = 1
 
     def subscribe(self, receiver):
         pass

@@ -61,7 +61,6 @@ class Event(Fact):
 
 
 @cache
-@cache
 def registry() -> MappingProxyType[str, type[Event]]:
     """Every event type known to this release, by its wire name."""
     for publisher in ("assessment", "catalogue", "credentials", "enrolment", "gateway", "payments"):

@@ -13,6 +13,9 @@ from shared.messaging.relay import Envelope, TransportDown
 
 
 class InProcessBus:
+    at_once = 1
+    """In the order of the commits, as from a queue."""
+
     def __init__(self) -> None:
         self._receivers: list[Receiver] = []
 

@@ -136,7 +136,7 @@ class Wakeup:
         self._url = url
         self._pending = asyncio.Event()
         self.relay: Sender | None = None
-        """Of this process, while it runs."""
+        """Of this process, until it ends."""
         self.pid: int | None = None
         """Of the connection that notifies."""
 

@@ -85,24 +85,29 @@ async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue
 class RabbitMQ:
     """Publishes with confirms on a channel of its own; every failure is an unknown outcome, never a success."""
 
+    at_once = 16
+
     def __init__(self, url: str, service: str, *, timeout_seconds: float = PUBLISH_SECONDS) -> None:
         self._url, self._service, self._timeout = url, service, timeout_seconds
         self._connection: AbstractConnection | None = None
         self._channel: aiormq.abc.AbstractChannel | None = None
+        self._connecting = asyncio.Lock()
 
     async def _ready(self) -> aiormq.abc.AbstractChannel:
-        if self._channel is not None and self._connection is not None and not self._connection.is_closed:
+        async with self._connecting:
+            if self._channel is not None and self._connection is not None and not self._connection.is_closed:
+                return self._channel
+            await self.close()
+            self._connection = await connect(self._url, f"{self._service} relay")
+            # Without on_return_raises an unroutable message returns as if it were kept.
+            channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            try:
+                await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+            except ChannelPreconditionFailed as error:
+                raise WrongTopology(str(error)) from error
+            # The layer below: it takes the bytes as they are, where aio-pika would build an object around each.
+            self._channel = await channel.get_underlay_channel()
             return self._channel
-        self._connection = await connect(self._url, f"{self._service} relay")
-        # Without on_return_raises an unroutable message returns as if it were kept.
-        channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-        try:
-            await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-        except ChannelPreconditionFailed as error:
-            raise WrongTopology(str(error)) from error
-        # The layer below: it takes the bytes as they are, where aio-pika would build an object around each.
-        self._channel = await channel.get_underlay_channel()
-        return self._channel
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         try:
@@ -111,14 +116,14 @@ class RabbitMQ:
         except (*_BROKER_DOWN, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 raise
-            await self.close()
             raise TransportDown(repr(error)) from error
         outcomes = await self._publish_all(channel, envelopes)
         crash_point("relay_published")
         errors = [None if outcome is None else repr(outcome) for outcome in outcomes]
         if any(isinstance(o, BaseException) and not isinstance(o, _REFUSED) for o in outcomes):
             # A confirm that never came leaves the channel in doubt; the next batch gets a new one.
-            await self.close()
+            if self._channel is channel:
+                self._channel = None
             if all(errors):
                 raise TransportDown(str(errors[0]))
         return errors

@@ -62,6 +62,9 @@ class TransportDown(Exception):
 
 
 class Transport(Protocol):
+    at_once: int
+    """How many batches of what is handed over may be on their way: a confirm takes longer than the next commit."""
+
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         """Per envelope None where it is certain to be kept, else why not. Raises TransportDown."""
         ...
@@ -93,6 +96,8 @@ class Relay:
         self.last_beat = asyncio.get_event_loop().time()
         self._wake = asyncio.Event()
         self._wakeup = wakeup
+        if wakeup is not None:
+            wakeup.relay = self
         self._measured = float("-inf")
         self._connection: Any = None  # Any: asyncpg ships no types
         self._keeps_up = True
@@ -105,8 +110,6 @@ class Relay:
         """What became of some that were handed over."""
 
     async def run(self) -> None:
-        if self._wakeup is not None:
-            self._wakeup.relay = self
         try:
             async with asyncio.TaskGroup() as group:
                 for part in (self._relay, self._pass_on, self._settle):
@@ -135,26 +138,36 @@ class Relay:
         self._wake.set()
 
     async def _pass_on(self) -> None:
-        while True:
-            await self._given.wait()
-            self._given.clear()
-            rows, self._handed = self._handed, []
-            crash_point("relay_handed")
-            try:
-                outcomes = await self.transport.send([_wrapped(id_, type_, body) for id_, type_, _, body in rows])
-            except (TransportDown, asyncio.CancelledError) as down:
-                if is_being_cancelled():
-                    raise
-                outcomes = [repr(down)] * len(rows)
-            for (id_, type_, *_), error in zip(rows, outcomes, strict=True):
-                if error is None:
-                    self._sent.append(id_)
-                    telemetry.events_sent.labels(self.service, type_).inc()
-                else:
-                    self._refused.append(id_)
-                    self._keeps_up = False
-            crash_point("relay_confirmed")
-            self._known.set()
+        turns = asyncio.Semaphore(self.transport.at_once)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._given.wait()
+                await turns.acquire()
+                self._given.clear()
+                rows, self._handed = self._handed, []
+                group.create_task(self._send(rows)).add_done_callback(lambda _: turns.release())
+
+    async def _send(self, rows: Sequence[Row]) -> None:
+        crash_point("relay_handed")
+        try:
+            outcomes = await self.transport.send([_wrapped(id_, type_, body) for id_, type_, _, body in rows])
+        except (TransportDown, asyncio.CancelledError) as down:
+            if is_being_cancelled():
+                raise
+            outcomes = [repr(down)] * len(rows)
+        except Exception as error:
+            if not is_database_down(error):
+                raise
+            outcomes = [repr(error)] * len(rows)
+        for (id_, type_, *_), error in zip(rows, outcomes, strict=True):
+            if error is None:
+                self._sent.append(id_)
+                telemetry.events_sent.labels(self.service, type_).inc()
+            else:
+                self._refused.append(id_)
+                self._keeps_up = False
+        crash_point("relay_confirmed")
+        self._known.set()
 
     async def _settle(self) -> None:
         """No hurry: as long as it is leased nobody looks for it."""
