@@ -8,6 +8,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -35,6 +36,7 @@ from shared.settings import ServiceSettings
 from shared.web import Call, Router, Session, View
 
 PER_SECOND = 200
+COUNT = 5 * PER_SECOND
 CONNECTIONS = 16
 _KEPT = "kept"  # in session.info
 _REQUEST = b"POST /v1/refunds HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n"
@@ -109,41 +111,57 @@ async def measure(bench: Bench) -> list[Result]:
             "ours": await _start_ours(bench, programs, server, broker),
             "bare": await _start_bare(bench, programs, server, broker),
         }
-        measured: dict[str, list[Way]] = {name: [] for name in ways}
         for way in ways.values():
             await _travel(way, PER_SECOND)  # to be warm
-        count = PER_SECOND * (3 if bench.short else 10)
-        for _ in range(bench.rounds):
-            for name, way in ways.items():
-                measured[name].append(await _travel(way, count))
-    ours, bare = (Way(*map(statistics.median, zip(*measured[name], strict=True))) for name in ways)
-    name, detail = f"POST to consumer's commit, {PER_SECOND}/s", f"{bench.rounds} x {count} requests"
+        rounds = [
+            {name: await _travel(way, COUNT) for name, way in _in_turn(ways, number)}
+            for number in range(4 * bench.rounds)
+        ]
+    ours, bare = (_middle([one[name] for one in rounds]) for name in ("ours", "bare"))
+    # Whoever else is on this machine holds up both ways; the yardstick alone says when.
+    quiet = sorted(rounds, key=lambda one: one["bare"].p99)[: bench.rounds]
+    quietly, yardstick = (_middle([one[name] for one in quiet]) for name in ("ours", "bare"))
+    name = f"POST to consumer's commit, {PER_SECOND}/s"
+    detail = f"in the {len(quiet)} quietest of {len(rounds)} x {COUNT}; bare {_ms(yardstick.p50)}, {_ms(yardstick.p99)}"
     return [
-        Result(name, "p50 ms", ours.p50 * 1000, Limit(8, 5, 4, at_most=True), detail),
+        Result(name, "p50 ms", quietly.p50 * 1000, Limit(8, 5, 4, at_most=True), detail),
+        Result(name, "p99 ms", quietly.p99 * 1000, Limit(20, 10, 8, at_most=True), detail),
         Result(
             name,
             "p50, of POST p50",
             ours.p50 / ours.post,
             Limit(4, 3, 2.7, at_most=True),
-            f"POST {ours.post * 1000:.1f} ms",
+            f"POST {_ms(ours.post)}",
         ),
-        Result(name, "p99 ms", ours.p99 * 1000, Limit(20, 10, 8, at_most=True), detail),
         # What the milliseconds above are of the bare way's where they were set.
         Result(
             name,
             "p50, of the bare way",
             ours.p50 / bare.p50,
             Limit(2.0, 1.27, 1.01, at_most=True),
-            f"of {bare.p50 * 1000:.1f} ms",
+            f"{_ms(ours.p50)} of {_ms(bare.p50)}, all rounds",
         ),
         Result(
             name,
             "p99, of the bare way",
             ours.p99 / bare.p99,
             Limit(2.4, 1.19, 0.95, at_most=True),
-            f"of {bare.p99 * 1000:.1f} ms",
+            f"{_ms(ours.p99)} of {_ms(bare.p99)}, all rounds",
         ),
     ]
+
+
+def _in_turn(ways: Mapping[str, "Doors"], number: int) -> list[tuple[str, "Doors"]]:
+    """Each is first as often as the other."""
+    return sorted(ways.items(), reverse=bool(number % 2))
+
+
+def _middle(rounds: Sequence["Way"]) -> "Way":
+    return Way(*map(statistics.median, zip(*rounds, strict=True)))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
 
 
 class Way(NamedTuple):

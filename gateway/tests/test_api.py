@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from gateway.adapters.hashing import Hashing, SignInBusy
 from gateway.commands import keys as key_commands
+from gateway.desk import Desk
 from gateway.tables import Account, RefreshToken, SignIn
 from shared.events.gateway import AccountOpened
 from shared.ids import new_id
@@ -183,6 +184,14 @@ async def test_two_hundred_sign_ins_at_once_do_not_stall_the_rest(live):
     assert under_way
     assert {answer.status_code for answer in answers} <= {401, 503}
     assert all(code(answer) == (503, "sign_in_busy") for answer in answers if answer.status_code == 503)
+
+
+async def test_nobody_waits_in_a_line_that_is_full(service, session, monkeypatch):
+    monkeypatch.setattr(service.service.resources[Desk].hashing, "_room", 0)
+    async with service.client() as client:
+        for answer in (await open_account(client), await sign_in(client)):
+            assert code(answer) == (503, "sign_in_busy")
+            assert answer.headers["retry-after"]
 
 
 async def test_a_refresh_token_is_replaced_at_every_use(service, session, clock):

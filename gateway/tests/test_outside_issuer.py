@@ -68,9 +68,7 @@ async def test_known_keys_go_on_while_the_issuer_is_away():
     up = True
 
     def answer(request):
-        if not up:
-            raise httpx.ConnectError("away")
-        return jwks()
+        return jwks() if up else unreachable(request)
 
     issuer = OutsideIssuer(ISSUER, JWKS, AUDIENCE)
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
@@ -82,6 +80,10 @@ async def test_known_keys_go_on_while_the_issuer_is_away():
             await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(id_token(), http)
 
 
+def unreachable(_request):
+    raise httpx.ConnectError("away")
+
+
 async def test_a_person_signs_in_and_keeps_one_account(make_database):
     def make(url):
         outside = {"oidc_issuer": ISSUER, "oidc_jwks_url": JWKS, "oidc_audience": AUDIENCE, "password_sign_in": False}
@@ -89,8 +91,12 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
 
     async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_refusal_told=True) as tested:
         await tested.process.http.aclose()
-        tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(jwks))
+        tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(unreachable))
         async with tested.client() as client:
+            away = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
+            assert (away.status_code, away.json()["code"]) == (503, "issuer_away")
+            assert away.headers["retry-after"]
+            tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(jwks))
             first = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
             assert first.status_code == 201, first.text
             moved = id_token(email="ada.lovelace@example.ac.uk")
