@@ -10,19 +10,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import httpx
-from fastapi import Response
+from fastapi import FastAPI, Response
 from pydantic import Field
-from sqlalchemy import event as orm_event
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session as OrmSession
+from starlette.types import ASGIApp
 
 from bench.measuring import Bench, Limit, Result, percentile
 from bench.programs import running
-from bench.store import KEEP, ask_for_refund_hot, make_store, refund, row_of
+from bench.store import Effect, ask_for_refund_hot, make_store, refund, row_of
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ as Broker
@@ -31,14 +30,13 @@ from shared.cli import main
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, publish
-from shared.service import Service
+from shared.messaging.inbox import Receiver
+from shared.service import Process, Service
 from shared.settings import ServiceSettings
 from shared.web import Call, Router, Session, View
 
 PER_SECOND = 200
-COUNT = 5 * PER_SECOND
 CONNECTIONS = 16
-_KEPT = "kept"  # in session.info
 _REQUEST = b"POST /v1/refunds HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -76,16 +74,23 @@ async def list_commits() -> dict[str, float]:
     return committed
 
 
-@inbox.on(RefundRequested)
-async def end_access(session: AsyncSession, requested: RefundRequested) -> None:
-    await KEEP.within(session, effect_id=new_id(), refund_id=requested.refund_id)
-    session.info.setdefault(_KEPT, []).append(str(requested.refund_id))
+@inbox.keeps(Effect, RefundRequested)
+def end_access(requested: RefundRequested, _: datetime) -> Effect:
+    return Effect(effect_id=new_id(), refund_id=requested.refund_id)
 
 
-@orm_event.listens_for(OrmSession, "after_commit")
-def note(session: OrmSession) -> None:
-    at = time.perf_counter()
-    committed.update(dict.fromkeys(session.info.get(_KEPT, ()), at))
+class Noting(Receiver):
+    """Notes when what it was handed is committed."""
+
+    async def take(self, bodies: Sequence[bytes]) -> None:
+        await super().take(bodies)
+        at = time.perf_counter()
+        committed.update((json.loads(body)["data"]["refund_id"], at) for body in bodies)
+
+
+def note_commits(process: Process, api: FastAPI) -> ASGIApp:
+    process.receiver = Noting(inbox, process.database)
+    return api
 
 
 def build(settings: Settings) -> Service:
@@ -98,6 +103,7 @@ def build(settings: Settings) -> Service:
         routers=[router],
         access={"request_refund": anyone(), "list_commits": anyone()},
         inbox=inbox if settings.name == inbox.service else Inbox(settings.name),
+        wrap=note_commits if settings.name == inbox.service else None,
     )
 
 
@@ -113,8 +119,9 @@ async def measure(bench: Bench) -> list[Result]:
         }
         for way in ways.values():
             await _travel(way, PER_SECOND)  # to be warm
+        count = bench.size(5 * PER_SECOND)
         rounds = [
-            {name: await _travel(way, COUNT) for name, way in _in_turn(ways, number)}
+            {name: await _travel(way, count) for name, way in _in_turn(ways, number)}
             for number in range(4 * bench.rounds)
         ]
     ours, bare = (_middle([one[name] for one in rounds]) for name in ("ours", "bare"))
@@ -122,7 +129,7 @@ async def measure(bench: Bench) -> list[Result]:
     quiet = sorted(rounds, key=lambda one: one["bare"].p99)[: bench.rounds]
     quietly, yardstick = (_middle([one[name] for one in quiet]) for name in ("ours", "bare"))
     name = f"POST to consumer's commit, {PER_SECOND}/s"
-    detail = f"in the {len(quiet)} quietest of {len(rounds)} x {COUNT}; bare {_ms(yardstick.p50)}, {_ms(yardstick.p99)}"
+    detail = f"in the {len(quiet)} quietest of {len(rounds)} x {count}; bare {_ms(yardstick.p50)}, {_ms(yardstick.p99)}"
     return [
         Result(name, "p50 ms", quietly.p50 * 1000, Limit(8, 5, 4, at_most=True), detail),
         Result(name, "p99 ms", quietly.p99 * 1000, Limit(20, 10, 8, at_most=True), detail),

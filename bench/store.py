@@ -9,7 +9,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from embedded.postgres import Postgres
-from shared.database import Database, HotStatement, TableBase, new_metadata
+from shared.database import Database, TableBase, new_metadata
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging.hot import HotWrite
@@ -36,9 +36,6 @@ class Effect(Base):
     effect_id: Mapped[UUID] = mapped_column(primary_key=True)
     refund_id: Mapped[UUID]
 
-
-KEEP: Final = HotStatement("insert into effects (effect_id, refund_id) values (:effect_id, :refund_id)")
-"""As a service keeps what it hears one by one; where much comes at once objects are written together."""
 
 TABLE = "create table refunds (refund_id uuid primary key, learner_id uuid not null, amount_minor integer not null)"
 EFFECTS = "create table effects (effect_id uuid primary key, refund_id uuid not null)"

@@ -131,16 +131,20 @@ class Writes:
                 await asyncio.gather(telling, return_exceptions=True)
 
 
-class Busy(asyncio.Event):
+class Busy:
     """A relay that has no room."""
 
-    wake = asyncio.Event.set
+    def __init__(self) -> None:
+        self._woken = asyncio.Event()
 
-    def has_room(self, _count: int) -> bool:
-        return False
+    def has_room(self, count: int) -> bool:
+        return count < 0
 
-    def take(self, _rows: Sequence[Row]) -> None:
-        raise AssertionError("it has no room")
+    def take(self, rows: Sequence[Row]) -> None:
+        raise AssertionError(f"there was no room for {len(rows)}")
+
+    def wake(self) -> None:
+        self._woken.set()
 
 
 def ask_for_refund(session: AsyncSession) -> None:

@@ -11,7 +11,17 @@ from uuid import UUID
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import Connection, CursorResult, DateTime, Engine, ExceptionContext, MetaData, Uuid, event
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    DateTime,
+    Engine,
+    ExceptionContext,
+    LargeBinary,
+    MetaData,
+    Uuid,
+    event,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -93,6 +103,19 @@ class Unknown(NotFound):
     """There is nothing by this name, or it is not the caller's to see."""
 
     code = "not_found"
+
+
+def record_of(row: TableBase) -> dict[str, Any]:  # Any: whatever its columns hold
+    """What was set of a new row, by column."""
+    return {name: value for name, value in vars(row).items() if not name.startswith("_")}
+
+
+def json_columns(table: type[TableBase]) -> list[str]:
+    """The columns this release knows, of a table whose rows travel to the database as JSON; raises TypeError."""
+    columns = table.__table__.columns
+    if any(isinstance(column.type, LargeBinary) for column in columns):
+        raise TypeError(f"{table.__tablename__} has a column of bytes, which JSON cannot hold")
+    return list(columns.keys())
 
 
 Row = TypeVar("Row", bound=DeclarativeBase)
@@ -238,7 +261,10 @@ class HotStatement:
 
     async def rows(self, database: Database, **values: object) -> list[Any]:  # Any: records, by column name
         async with database.driver() as driver:
-            return await driver.fetch(self._statement, *(values[name] for name in self._names))
+            return await self.on(driver, **values)
+
+    async def on(self, driver: Any, **values: object) -> list[Any]:  # Any: asyncpg ships no types
+        return await driver.fetch(self._statement, *(values[name] for name in self._names))
 
     async def within(self, session: AsyncSession, **values: object) -> CursorResult[Any]:  # Any: rows, by column name
         """In the session's transaction, at half of what a statement costs that SQLAlchemy puts together; raises what

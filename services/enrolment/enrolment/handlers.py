@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment.commands import courses, enrolments
 from enrolment.domain.facts import Fact, Kind
+from enrolment.tables import KeptFact
 from shared.events import Event
 from shared.events.assessment import (
     AssessmentFailed,
@@ -129,14 +130,18 @@ async def settle_enrolments(session: AsyncSession, event: Event) -> None:
     await enrolments.settle(session, learner_id)
 
 
-@inbox.on(*RECORDED)
-async def record_study(session: AsyncSession, event: Event) -> None:
-    await keep(session, event, getattr(event, RECORDED[type(event)]))
+@inbox.keeps(KeptFact, *RECORDED)
+def record_study(event: Event, kept_at: datetime) -> KeptFact:
+    """Without the learner's turn: nothing is decided by it."""
+    return enrolments.kept_fact(UUID(event.partition_key), _fact(event, getattr(event, RECORDED[type(event)])), kept_at)
 
 
 async def keep(session: AsyncSession, event: Event, at: datetime) -> UUID:
     """Append the event to its learner's facts, in the learner's turn; whose it is."""
     learner_id = UUID(event.partition_key)
-    fact = Fact.of(Kind(event.type), UUID(event.aggregate_id), at, event.model_dump(mode="json"))
-    await enrolments.keep_fact(session, learner_id, fact)
+    await enrolments.keep_fact(session, learner_id, _fact(event, at))
     return learner_id
+
+
+def _fact(event: Event, at: datetime) -> Fact:
+    return Fact.of(Kind(event.type), UUID(event.aggregate_id), at, event.model_dump(mode="json"))

@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -9,7 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from enrolment import queries
 from enrolment.commands.enrolments import withdraw_enrolment
+from enrolment.handlers import RECORDED, inbox
 from enrolment.tables import Enrolment, EnrolmentState, KeptFact, OrderLine
+from shared.database import record_of
 from shared.events.assessment import FailRatified
 from shared.events.catalogue import CourseUpdated, CourseWithdrawn
 from shared.events.enrolment import (
@@ -435,3 +438,27 @@ async def test_an_event_survives_its_envelope(story):
     await story.hear(paid, read(body).event)
     count = select(func.count()).select_from(KeptFact).where(KeptFact.type == paid.type)
     assert await story.session.scalar(count) == 1
+
+
+GOLDEN = Path(__file__).parents[3] / "libs/shared/tests/golden"
+
+
+async def test_what_is_only_recorded_is_the_same_row_by_the_statement_and_by_the_session(live):
+    process = live.process
+
+    async def kept():
+        async with process.database.transaction() as session:
+            [fact] = await session.scalars(select(KeptFact))
+            row = record_of(fact)
+            await session.delete(fact)
+        return row
+
+    for kind in RECORDED:
+        event = kind.model_validate_json((GOLDEN / f"{kind.type}.json").read_bytes())
+        body = envelope(event, id=new_id(), time=live.clock(), traceparent=None, request_id=None, causation=None)
+        await process.receiver.take([body.encode()])
+        by_statement = await kept()
+        async with process.database.transaction() as session:
+            await inbox.receive(session, event)
+        assert await kept() == by_statement
+        assert (by_statement["type"], by_statement["kept_at"]) == (kind.type, live.clock())

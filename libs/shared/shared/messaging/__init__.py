@@ -1,7 +1,8 @@
 """Events between services: outbox, relay, broker, inbox, feed.
 
-A command calls `publish(session, event)`; a service declares `@inbox.on(Event)` handlers. Everything else here
-sees to it that what was committed arrives, in effect once, in whatever order, whatever dies meanwhile.
+A command calls `publish(session, event)`; a service declares `@inbox.on(Event)` handlers, or, where it only remembers,
+`@inbox.keeps(Table, Event)`. Everything else here sees to it that what was committed arrives, in effect once, in
+whatever order, whatever dies meanwhile.
 """
 
 from shared.messaging.inbox import Inbox, NotYet

@@ -10,10 +10,9 @@ from typing import Final
 
 from asyncpg import UniqueViolationError
 from pydantic_core import to_json
-from sqlalchemy import LargeBinary
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import Database, HotStatement, TableBase, lock_number
+from shared.database import Database, HotStatement, TableBase, json_columns, lock_number, record_of
 from shared.events import Event
 from shared.messaging.outbox import row_of
 
@@ -82,9 +81,6 @@ class HotWrite:
     def __init__(
         self, *new: type[TableBase], changes: Sequence[str] = (), looks: Sequence[str] = (), condition: str = "true"
     ) -> None:
-        for table in new:
-            if any(isinstance(column.type, LargeBinary) for column in table.__table__.columns):
-                raise TypeError(f"{table.__tablename__} has a column of bytes, which JSON cannot hold")
         self._new = new
         changes = [*map(_insert, new), *changes, _ANNOUNCED]
         self._alone = _compose(looks, condition, changes)
@@ -105,7 +101,7 @@ class HotWrite:
         """
         by_table: dict[type[TableBase], list[dict[str, object]]] = {table: [] for table in self._new}
         for row in rows:
-            by_table[type(row)].append({name: value for name, value in vars(row).items() if not name.startswith("_")})
+            by_table[type(row)].append(record_of(row))
         announced = [row_of(event, causation=None) for event in events]
         ids, types, keys, bodies = zip(*announced, strict=True)
         lease = database.wakeup.lease(len(announced))
@@ -133,7 +129,7 @@ def _compose(looks: Sequence[str], condition: str, changes: Sequence[str]) -> Ho
 
 
 def _insert(table: type[TableBase]) -> str:
-    name, columns = table.__tablename__, ", ".join(table.__table__.columns.keys())  # those this release knows
+    name, columns = table.__tablename__, ", ".join(json_columns(table))
     return f"""
         new_{name} as (
             insert into {name} ({columns})

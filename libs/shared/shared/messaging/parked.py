@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database, fetch, now
 from shared.errors import Conflict
-from shared.messaging.inbox import Inbox, claim
+from shared.messaging.claim import claim
+from shared.messaging.inbox import Inbox
 from shared.messaging.tables import Incoming, Parked
 
 

@@ -12,8 +12,8 @@ from enrolment import queries
 from enrolment.domain import enrolments, regulations
 from enrolment.domain.enrolments import Decision, Standing, Status
 from enrolment.domain.facts import Fact, Kind
-from enrolment.tables import CourseVersion, Enrolment, EnrolmentState, OrderLine, WithdrawnCourse
-from shared.database import HotStatement, fetch, now, take_turns
+from enrolment.tables import CourseVersion, Enrolment, EnrolmentState, KeptFact, OrderLine, WithdrawnCourse
+from shared.database import HotStatement, fetch, now, record_of, take_turns
 from shared.events import Event
 from shared.events.enrolment import (
     AccessGranted,
@@ -34,15 +34,19 @@ from shared.messaging import publish
 async def keep_fact(session: AsyncSession, learner_id: UUID, fact: Fact) -> None:
     """Append it, once however often it arrives. The learner's turn is held until the transaction ends."""
     await take_turns(session, "learner", learner_id)
-    await _KEEP.within(
-        session,
+    row = record_of(kept_fact(learner_id, fact, now(session)))
+    await _KEEP.within(session, **row | {"data": json.dumps(row["data"])})
+
+
+def kept_fact(learner_id: UUID, fact: Fact, kept_at: datetime) -> KeptFact:
+    return KeptFact(
         fact_id=fact.fact_id,
         learner_id=learner_id,
         type=fact.kind.value,
         subject=fact.subject,
         at=fact.at,
-        data=json.dumps(dict(fact.data)),
-        kept_at=now(session),
+        data=dict(fact.data),
+        kept_at=kept_at,
     )
 
 
@@ -51,7 +55,6 @@ _KEEP: Final = HotStatement("""
     values (:fact_id, :learner_id, :type, :subject, :at, :data::jsonb, :kept_at)
     on conflict do nothing
 """)
-"""Most of what is heard is only kept: it is the service's most frequent write."""
 
 
 async def keep_paid_lines(session: AsyncSession, confirmed: PaymentConfirmed) -> None:
