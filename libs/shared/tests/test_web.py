@@ -248,10 +248,11 @@ async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, 
     keys = [f"key-{n}" for n in range(40)]
     outcomes = []
     async with client(api) as caller:
-        await ask(caller, "before")
-        began = time.perf_counter()
-        await ask(caller, "whole")
-        whole = time.perf_counter() - began
+        whole = float("inf")
+        for n in range(10):  # the first is slow, and so may be any other
+            began = time.perf_counter()
+            await ask(caller, f"whole-{n}")
+            whole = min(whole, time.perf_counter() - began)
         for key in keys:
             request = asyncio.create_task(ask(caller, key))
             await asyncio.sleep(chance.uniform(0.0, whole))
@@ -268,8 +269,8 @@ async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, 
         committed = await payments.one("select count(*) from idempotency_keys")
         for key in keys:
             assert (await ask(caller, key)).status_code == 201
-    assert await counts(payments) == (42, 42, 42)
-    assert 2 <= committed <= 42
+    assert await counts(payments) == (50, 50, 50)
+    assert 10 <= committed <= 50
     assert any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
     idle = (
         "select count(*) from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()"
