@@ -70,21 +70,27 @@ class Person:
         return answer.json() if answer.content and "json" in answer.headers.get("content-type", "") else answer.text
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # Any: httpx's own arguments
-        for attempt in range(TRIES):
+        began, attempt = time.monotonic(), 0
+        while True:
+            wait = min(0.1 * 2**attempt, 3)
+            attempt += 1
             try:
                 answer = await self.client.request(method, path, **request)
             except httpx.TransportError:  # a lost answer is no answer: the same key makes the repeat harmless
-                if attempt == TRIES - 1:
+                if attempt == TRIES:
                     raise
             else:
                 if answer.is_success:
                     return answer
-                refused = Refused(answer)
-                busy = refused.status in AWAY or refused.code == "idempotency_key_running"
-                if not busy or attempt == TRIES - 1:
+                refused, asked = Refused(answer), answer.headers.get("retry-after", "")
+                if asked.isdigit():  # it will pass: a checkout that a killed process was opening, a quota
+                    wait = max(wait, int(asked))
+                    busy = time.monotonic() + wait < began + PATIENCE_SECONDS
+                else:
+                    busy = (refused.status in AWAY or refused.code == "idempotency_key_running") and attempt < TRIES
+                if not busy:
                     raise refused
-            await asyncio.sleep(min(0.1 * 2**attempt, 3))
-        raise AssertionError
+            await asyncio.sleep(wait)
 
     async def all(self, path: str, **parameters: Any) -> AsyncGenerator[JSON]:
         """Every item of a paged list. Any: whatever the list may be asked for."""
