@@ -11,11 +11,10 @@ import logging
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.measuring import Bench, Result
+from bench.measuring import Bench, Result, stolen
 from shared.service import run_loop
 from shared.telemetry import log_as_json
 
@@ -60,15 +59,6 @@ def show(results: Sequence[Result]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(8)]
     for line in lines:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]))
-
-
-def stolen() -> tuple[int, int]:
-    """The time that other guests of the host took from our cores, and all time, so far; nothing where none is told."""
-    try:
-        times = list(map(int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]))
-    except FileNotFoundError:
-        return 0, round(time.monotonic())
-    return times[7], sum(times)
 
 
 def main() -> int:
