@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import logging
 import random
-import time
+import types
 
 import delivery
 import httpx
@@ -241,23 +242,38 @@ async def test_a_failure_is_not_remembered_as_an_answer(api, payments, way):
     assert await counts(payments) == (1, 1, 1)
 
 
+@types.coroutine
+def cut_off(work, at, later):
+    """Do `work`, cancelled `later` seconds after the task began to wait for the `at`-th time."""
+    step, given, waits = work.send, None, 0
+    while True:
+        try:
+            awaited = step(given)
+        except StopIteration as done:
+            return done.value
+        waits += 1
+        if waits == at:
+            task = asyncio.current_task()
+            asyncio.get_running_loop().call_later(later, task.cancel) if later else task.cancel()
+        try:
+            step, given = work.send, (yield awaited)
+        except BaseException as error:  # noqa: BLE001 - the work's to handle
+            step, given = work.throw, error
+
+
 @both_ways
 async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, payments, way):
-    """Cancelled anywhere between its first and last statement, then repeated with the same key."""
+    """Cancelled at each point where it waits, at once and a little later, then repeated with the same key."""
     chance = random.Random(20261123)  # noqa: S311 - to be repeatable
-    keys = [f"key-{n}" for n in range(40)]
-    outcomes = []
+    outcomes = {}
     async with client(api) as caller:
-        whole = float("inf")
-        for n in range(10):  # the first is slow, and so may be any other
-            began = time.perf_counter()
-            await ask(caller, f"whole-{n}")
-            whole = min(whole, time.perf_counter() - began)
-        for key in keys:
-            request = asyncio.create_task(ask(caller, key))
-            await asyncio.sleep(chance.uniform(0.0, whole))
-            request.cancel()
-            outcomes.append((await asyncio.gather(request, return_exceptions=True))[0])
+        for at in itertools.count(1):
+            for n in range(4):
+                key, later = f"key-{at}-{n}", n and chance.uniform(0.0, 0.001)
+                request = asyncio.create_task(cut_off(ask(caller, key), at, later))
+                outcomes[key] = (await asyncio.gather(request, return_exceptions=True))[0]
+            if not isinstance(outcomes[f"key-{at}-0"], asyncio.CancelledError):
+                break
 
         async def free():
             return not await payments.one(
@@ -266,12 +282,10 @@ async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, 
             )
 
         await eventually(free)
-        committed = await payments.one("select count(*) from idempotency_keys")
-        for key in keys:
+        for key in outcomes:
             assert (await ask(caller, key)).status_code == 201
-    assert await counts(payments) == (50, 50, 50)
-    assert 10 <= committed <= 50
-    assert any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+    assert await counts(payments) == (len(outcomes),) * 3
+    assert isinstance(outcomes["key-1-0"], asyncio.CancelledError)
     idle = (
         "select count(*) from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()"
     )
