@@ -34,11 +34,11 @@ replay: ## real registrations through the public API: DATA=<folder> LEARNERS=<n>
 
 test: ## everything, on a real PostgreSQL and a real RabbitMQ
 	@deploy/local/setup.sh dev
-	@exec $(PYTHON_IN_VENV) -m pytest -q -n 2 --dist loadfile
+	@exec $(PYTHON_IN_VENV) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: ## all but the slow part
 	@deploy/local/setup.sh dev
-	@exec $(PYTHON_IN_VENV) -m pytest -q -n 2 --dist loadfile -m "not slow"
+	@exec $(PYTHON_IN_VENV) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 check: ## style, types, architecture, migrations, generated documents
 	@deploy/local/setup.sh dev

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 from uuid import UUID
@@ -12,6 +11,7 @@ import httpx
 import pytest
 from frontdoor import SERVICES, ScriptedService, gateway_settings
 
+from embedded import ports
 from gateway.app import build
 from gateway.domain.accounts import PasswordTooShort
 from gateway.domain.keys import KeyInUse
@@ -22,12 +22,6 @@ from shared.migrate import migrate
 from shared.service import Process
 
 PASSWORD = "nine brass engines humming"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -46,7 +40,8 @@ async def test_it_runs_serves_and_ends_cleanly(database_url):
     behind = ScriptedService(slow)
     listening = await asyncio.start_server(behind.handle, "127.0.0.1", 0)
     address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    port, inside = free_port(), free_port()
+    port = ports.suggest(2)
+    inside = port + 1
     services = dict.fromkeys(SERVICES, address)
     settings = gateway_settings(
         database_url, host="127.0.0.1", port=port, internal_port=inside, services=services, unready_seconds=0.2

@@ -15,7 +15,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from shared.access import TokenVerifier
@@ -106,6 +106,8 @@ class ServiceUnderTest:
         before = database.requests, database.reads, database.messages, database.driver
         async with database.web.connect() as connection:
             outer = await connection.begin()
+            # What a test does between two statements, a browser or an outside verifier, may take its time.
+            await connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
             maker = async_sessionmaker(
                 connection,
                 expire_on_commit=False,

@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from importlib import reload
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 from uuid import UUID
 
 import aio_pika
@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from embedded import ports
 from shared import crashes
 from shared.access import Access, TokenVerifier, anyone, owner, staff
 from shared.database import Database, TableBase, fetch, new_metadata, take_turns
@@ -55,6 +56,8 @@ VERSIONS = Path(__file__).parent / "versions"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HASTY = RetryPolicy(delays_seconds=(0.05, 0.05, 0.05), waiting_seconds=0.1)
 """Retries as in production, but for the waits."""
+HASTY_LEASE_SECONDS = 0.5
+"""How soon what a killed process was handed is sent by its successor."""
 
 # --- tables -------------------------------------------------------------------------------------------------
 
@@ -475,12 +478,6 @@ FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing", "uvicorn.prot
 """Each process is a real one, forked from one that has only imported: reading the libraries anew takes seconds."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def service_of(
     name: str, url: str, *, port: int = 0, verifier: TokenVerifier | None = None, **settings: object
 ) -> Service:
@@ -542,7 +539,9 @@ class Apart:
     """Whether consumers know the producer's feed; without it, delivery is the transport's alone."""
 
     def __post_init__(self) -> None:
-        self.port = free_port()
+        first = ports.suggest(len(self.databases))
+        self.ports = {name: first + offset for offset, name in enumerate(self.databases)}
+        self.port = self.ports["payments"]
         self._running: dict[str, BaseProcess] = {}
 
     async def start(self, name: str, crash: str = "") -> BaseProcess:
@@ -554,7 +553,7 @@ class Apart:
                     "services": [name] if self.amqp_url else list(self.databases),
                     "databases": self.databases,
                     "amqp_url": self.amqp_url,
-                    "port": self.port,
+                    "ports": self.ports,
                     "keys": await self.issuer.keys(),
                     "feeds": {"payments": f"http://127.0.0.1:{self.port}"} if self.reconcile else {},
                 }
@@ -608,6 +607,7 @@ def _begin(settings: Path, log: Path, crash: str) -> None:
         del os.environ[name]
     os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
     reload(crashes)  # reads the environment as it is loaded
+    mock.patch("shared.messaging.outbox.LEASE_SECONDS", HASTY_LEASE_SECONDS).start()
     log_as_json("apart")
     run_loop(_run_apart(json.loads(settings.read_text()), settings.parent / "mail"))
 
@@ -624,7 +624,7 @@ async def _run_apart(given: dict[str, Any], mail: Path) -> None:
                 service_of(
                     name,
                     given["databases"][name],
-                    port=given["port"] if name == "payments" else free_port(),
+                    port=given["ports"][name],
                     verifier=TokenVerifier(ISSUER, AUDIENCE, keys),
                     amqp_url=given["amqp_url"],
                     feeds=given["feeds"],

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from delivery import body_of, confirmed, eventually, refund_of, reversed_, wrapped
 
+from embedded import ports
 from shared import telemetry
 from shared.access import TokenVerifier
 from shared.events.payments import OrderExpired, PaymentConfirmed
@@ -374,14 +375,14 @@ async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log
         delivery.service_of(
             "payments",
             world.payments.url,
-            port=delivery.free_port(),
+            port=ports.suggest(1),
             verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
             **options,
         ),
         bus=None if world.amqp_url else world.bus,
     )
     enrolment = Process(
-        delivery.service_of("enrolment", world.enrolment.url, port=delivery.free_port(), **options),
+        delivery.service_of("enrolment", world.enrolment.url, port=ports.suggest(1), **options),
         bus=None if world.amqp_url else world.bus,
     )
     lines = Lines()

@@ -10,6 +10,7 @@ from delivery import eventually, refund_of
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from embedded import ports
 from shared import telemetry
 from shared.messaging import publish
 from shared.messaging.message import read
@@ -453,7 +454,7 @@ class Broken:
 async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path, handed):
     process = Process(
         delivery.service_of(
-            "payments", payments.url, port=delivery.free_port(), mail_folder=str(tmp_path), amqp_url="amqp://nobody/"
+            "payments", payments.url, port=ports.suggest(1), mail_folder=str(tmp_path), amqp_url="amqp://nobody/"
         ),
         bus=Broken(),
     )
@@ -476,7 +477,7 @@ async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path, h
 
 async def test_a_stuck_relay_makes_the_process_unhealthy_and_a_database_away_does_not(payments, tmp_path):
     process = Process(
-        delivery.service_of("payments", payments.url, port=delivery.free_port(), mail_folder=str(tmp_path)),
+        delivery.service_of("payments", payments.url, port=ports.suggest(1), mail_folder=str(tmp_path)),
         bus=Down(),
     )
     async with delivery.running(process), httpx.AsyncClient() as client:

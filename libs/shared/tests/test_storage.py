@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from delivery import free_port
 
+from embedded import ports
 from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, open_storage
 
 BUCKET = "submissions"
@@ -19,7 +19,7 @@ BUCKET = "submissions"
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory) -> Iterator[dict[str, str]]:
     """What a service's environment says of an S3-compatible server that is running (moto's)."""
-    address = f"http://127.0.0.1:{(port := free_port())}"
+    address = f"http://127.0.0.1:{(port := ports.suggest(1))}"
     folder = tmp_path_factory.mktemp("s3")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -114,7 +114,7 @@ async def test_what_is_deleted_is_gone_and_may_be_deleted_again(storage):
 
 
 async def test_a_store_that_is_away_is_told_as_such(s3, monkeypatch):
-    for name, value in {**s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}.items():
+    for name, value in {**s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports.suggest(1)}"}.items():
         monkeypatch.setenv(name, value)
     storage = open_storage(f"s3://{BUCKET}")
     with pytest.raises(StorageUnavailable):

@@ -1,11 +1,11 @@
 """The service as one process: it migrates, starts, hears from the bus, answers over HTTP and stops."""
 
 import asyncio
-import socket
 
 import httpx
 from pydantic import SecretStr
 
+from embedded import ports
 from enrolment.app import build
 from enrolment.settings import Settings
 from shared.ids import new_id
@@ -16,15 +16,9 @@ from shared.migrate import migrate
 from shared.service import Process
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 async def test_it_starts_hears_answers_and_stops(make_database, new_story):
     url = await make_database(f"app_{new_id().hex[-12:]}")
-    settings = Settings(database_url=url, feed_secret=SecretStr("test"), host="127.0.0.1", port=free_port())
+    settings = Settings(database_url=url, feed_secret=SecretStr("test"), host="127.0.0.1", port=ports.suggest(1))
     service = build(settings)
     await migrate(url, service.versions)
     await migrate(url, service.versions)
