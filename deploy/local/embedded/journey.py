@@ -39,6 +39,9 @@ class Person:
     taken up again without doing anything twice. What is temporarily unavailable is tried again, within bounds.
     """
 
+    patience_seconds = PATIENCE_SECONDS
+    """How long what follows from an event is waited for."""
+
     def __init__(self, client: httpx.AsyncClient, *, seed: str | None = None) -> None:
         self.client, self.seed = client, seed or secrets.token_hex(8)
         self._credentials: JSON = {}
@@ -165,6 +168,7 @@ class Learner(Person):
         return await eventually(
             lambda: self.ask("POST", "/v1/orders", {"course_ids": wanted}, key=purpose),
             patient_with={"not_registered", "course_not_on_sale"},
+            seconds=self.patience_seconds,
         )
 
     async def check_out(self, order: JSON, name: Name, email: str) -> JSON:
@@ -181,7 +185,8 @@ class Learner(Person):
                 return [await self.ask("GET", f"/v1/enrolments/{one}") for one in sorted(ids)]
             return None
 
-        return await until(settled, f"order {order_id} is paid and its enrolments are active")
+        what = f"order {order_id} is paid and its enrolments are active"
+        return await until(settled, what, seconds=self.patience_seconds)
 
     async def study(self, enrolment_id: str, *, units: int | None = None) -> list[JSON]:
         """Read and finish the units, or the first few; the texts read."""
@@ -205,6 +210,7 @@ class Learner(Person):
                 window_id=window_id,
             ),
             patient_with={"not_found"},  # assessment has not heard of the enrolment yet
+            seconds=self.patience_seconds,
         )
         if receipt["sha256"] != hashlib.sha256(work).hexdigest():
             raise ValueError(f"the receipt of {enrolment_id} is not for what was sent")
@@ -227,7 +233,7 @@ async def until(
         wait = min(wait * 1.5, 1.0)
 
 
-async def eventually(do: Callable[[], Awaitable[T]], *, patient_with: set[str]) -> T:
+async def eventually(do: Callable[[], Awaitable[T]], *, patient_with: set[str], seconds: float = PATIENCE_SECONDS) -> T:
     """Do it again while it is refused only because an event has not arrived yet."""
     last: list[Refused] = []
 
@@ -241,7 +247,7 @@ async def eventually(do: Callable[[], Awaitable[T]], *, patient_with: set[str]) 
             return None
 
     try:
-        return await until(attempt, "an event has arrived")
+        return await until(attempt, "an event has arrived", seconds=seconds)
     except TimeoutError as error:
         raise last[0] from error
 

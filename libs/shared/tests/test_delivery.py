@@ -313,7 +313,7 @@ async def test_the_same_id_with_another_body_is_parked_and_the_first_has_its_eff
 class Doubtful:
     """A transport whose confirms are lost: everything is sent, nothing is known."""
 
-    at_once = 1
+    at_once, batch = 1, 500
 
     def __init__(self, inner, failure, times=3):
         self.inner, self.failure, self.times, self.calls = inner, failure, times, 0
@@ -343,7 +343,7 @@ async def test_an_unknown_outcome_is_sent_again_and_has_one_effect(world, failur
 class Forgetful:
     """A broker that confirms and loses, as a purged queue or a restored backup does."""
 
-    at_once = 1
+    at_once, batch = 1, 500
 
     async def send(self, envelopes):
         return [None for _ in envelopes]

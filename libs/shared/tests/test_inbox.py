@@ -72,6 +72,45 @@ async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolme
     assert await enrolment.one("select count(*) from inbox_retry") == 0
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["all well", "one fails"])
+async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_long(enrolment, monkeypatch, fails):
+    monkeypatch.setattr(inbox, "HELD_SECONDS", 0.2)
+    transactions = []
+
+    async def take_time(session, event):
+        transactions.append((await session.execute(text("select pg_current_xact_id()::text"))).scalar_one())
+        await asyncio.sleep(0.05)
+        if event.reason_code == "bug":
+            raise ZeroDivisionError
+        await write_effect(session, event)
+
+    events = [refund_of() for _ in range(19)] + [refund_of(reason_code="bug" if fails else "mistake")]
+    bodies = [body_of(event) for event in events]
+    await hearing(take_time, enrolment).take(bodies)
+    assert max(map(transactions.count, transactions)) <= 4
+    assert [await enrolment.effects(event) for event in events] == [1] * 19 + [0 if fails else 1]
+    assert await enrolment.one("select count(*) from inbox") == (19 if fails else 20)
+    taken = len(transactions)
+    await hearing(take_time, enrolment).take(bodies)
+    assert len(transactions) == taken
+
+
+async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolment, monkeypatch):
+    monkeypatch.setattr(inbox, "HELD_SECONDS", 0.2)
+    other = delivery.Station("enrolment", enrolment.url)
+
+    async def take_time(session, event):
+        await asyncio.sleep(0.05)
+        await write_effect(session, event)
+
+    events = [refund_of() for _ in range(40)]  # together longer than a lock is waited for
+    bodies = [body_of(event) for event in events]
+    await asyncio.gather(*(hearing(take_time, station).take(bodies) for station in (enrolment, other)))
+    await other.database.dispose()
+    assert [await enrolment.effects(event) for event in events] == [1] * 40
+    assert await enrolment.one("select count(*) from inbox_retry") == 0
+
+
 async def test_who_finds_another_at_it_for_long_comes_back_without_having_used_up_a_try(enrolment, caplog):
     """The other delivery holds its claim, then fails: this one must still have its effect."""
     event = refund_of()

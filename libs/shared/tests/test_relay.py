@@ -24,8 +24,8 @@ class Recorder:
 
     at_once = 1
 
-    def __init__(self, hold=0.0):
-        self.sent, self.bodies, self.batches, self.hold = [], [], [], hold
+    def __init__(self, hold=0.0, batch=500):
+        self.sent, self.bodies, self.batches, self.hold, self.batch = [], [], [], hold, batch
 
     async def send(self, envelopes):
         await asyncio.sleep(self.hold)
@@ -63,8 +63,8 @@ async def unsent(station):
 
 
 async def test_a_batch_is_sent_oldest_first_and_marked(payments):
-    transport = Recorder()
-    relay = Relay("payments", payments.database, transport, batch=3)
+    transport = Recorder(batch=3)
+    relay = Relay("payments", payments.database, transport)
     await payments.announce(*(refund_of() for _ in range(7)))
     assert [await relay.send_batch() for _ in range(4)] == [3, 3, 1, 0]
     ids = [str(row[0]) for row in await payments.all("select id from outbox order by position")]
@@ -73,8 +73,8 @@ async def test_a_batch_is_sent_oldest_first_and_marked(payments):
 
 
 async def test_two_relays_at_once_share_the_work_and_send_each_event_once(payments):
-    transport = Recorder(hold=0.05)
-    relays = [Relay("payments", payments.database, transport, batch=10) for _ in range(2)]
+    transport = Recorder(hold=0.05, batch=10)
+    relays = [Relay("payments", payments.database, transport) for _ in range(2)]
     await payments.announce(*(refund_of() for _ in range(40)))
 
     async def drain(relay):
@@ -186,6 +186,28 @@ async def test_what_is_committed_is_handed_over_and_no_other_relay_looks_for_it(
     assert await payments.one("select attempts from outbox") == 1
 
 
+@pytest.mark.parametrize(("confirm", "mark"), [(1.0, 0.05), (0.0, 1.0)], ids=["to confirm", "to mark"])
+async def test_what_takes_longer_than_its_lease_is_not_looked_for_by_the_relay_that_has_it(
+    payments, parts, monkeypatch, confirm, mark
+):
+    monkeypatch.setattr("shared.messaging.outbox.LEASE_SECONDS", 0.2)
+    monkeypatch.setattr("shared.messaging.relay.SETTLE_SECONDS", mark)
+    transport = Recorder(hold=confirm)
+    relay = Relay("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=0.1)
+    await start(parts, relay)
+    await payments.announce(refund_of())
+
+    async def marked():
+        return not await unsent(payments)
+
+    await eventually(marked)
+    assert len(transport.sent) == 1
+    assert await relay.send_batch() == 0
+    async with payments.database.driver() as driver:  # as after a restored backup
+        await driver.execute("update outbox set sent_at = null, next_attempt_at = now()")
+    await eventually(lambda: is_sent(transport, 2), 5)
+
+
 async def test_what_was_handed_to_a_process_that_ended_is_found_when_the_lease_is_over(payments, monkeypatch):
     class Ended:
         def has_room(self, count):
@@ -275,14 +297,15 @@ async def test_what_the_transport_does_not_take_is_looked_for(payments, parts, a
     transport.well = True
     await payments.announce(refund_of())
     if not away:
-        await payments.all("update outbox set next_attempt_at = now() returning 1")
+        async with payments.database.driver() as driver:
+            await driver.execute("update outbox set next_attempt_at = now()")
     await eventually(lambda: is_sent(transport, 2), 10)
     assert relay.has_room(1)
 
 
 async def test_more_than_a_batch_at_once_is_looked_for(payments, parts):
-    transport = Recorder()
-    relay = Relay("payments", payments.database, transport, wakeup=payments.wakeup, batch=3, poll_seconds=60)
+    transport = Recorder(batch=3)
+    relay = Relay("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60)
     await start(parts, relay)
     await payments.announce(*(refund_of() for _ in range(7)))
     await eventually(lambda: is_sent(transport, 7), 5)
@@ -414,7 +437,7 @@ async def test_a_held_lock_makes_the_relay_wait_not_die(payments, parts):
 
 
 class Down:
-    at_once = 1
+    at_once, batch = 1, 500
 
     def subscribe(self, receiver):
         pass
@@ -425,9 +448,8 @@ class Down:
 
 async def test_how_much_waits_is_measured_while_the_transport_is_down(payments, parts):
     await payments.announce(refund_of(), refund_of())
-    await payments.all("update outbox set created_at = now() - interval '1 minute' returning 1")
-    async with payments.database.messaging.begin() as connection:
-        await connection.execute(text("update outbox set created_at = now() - interval '1 minute'"))
+    async with payments.database.driver() as driver:
+        await driver.execute("update outbox set created_at = now() - interval '1 minute'")
     telemetry.outbox_unsent.labels("payments").set(0)
     parts(Relay("payments", payments.database, Down(), poll_seconds=60).run())
 
@@ -441,7 +463,7 @@ async def test_how_much_waits_is_measured_while_the_transport_is_down(payments, 
 class Broken:
     """A transport with a programmer's mistake in it."""
 
-    at_once = 1
+    at_once, batch = 1, 500
 
     def subscribe(self, receiver):
         pass

@@ -9,7 +9,7 @@ from embedded.journey import JSON, Learner, Name, Refused, eventually, pay_at_th
 from embedded.replay.journal import Journal
 from embedded.replay.mapping import Plan, work
 from embedded.replay.oulad import Result
-from embedded.replay.staff import Course
+from embedded.replay.staff import COHORT_SECONDS, Course
 
 NOTHING_LEFT = "already_bought"
 """What the till says of a course whose enrolment is under way or passed."""
@@ -35,6 +35,8 @@ class Study:
 
 class Student(Learner):
     """One learner of the data set, with what is known of their studies here."""
+
+    patience_seconds = COHORT_SECONDS
 
     def __init__(self, client: httpx.AsyncClient, journal: Journal, run: str, number: int) -> None:
         super().__init__(client, seed=f"replay {run} learner {number}")
@@ -123,7 +125,7 @@ class Student(Learner):
             got = {line["course_id"]: line["course_version_id"] for line in order["lines"]}
             return order if got == wanted else None
 
-        return await until(order_of_version, "payments sells this version")
+        return await until(order_of_version, "payments sells this version", seconds=self.patience_seconds)
 
     async def _order(self, purpose: str, course_ids: list[str]) -> JSON:
         async def place() -> JSON:
@@ -139,8 +141,10 @@ class Student(Learner):
             await eventually(
                 lambda course_id=course_id: self.ask("PUT", f"/v1/basket/items/{course_id}"),
                 patient_with={"course_unknown", "course_not_on_sale"},
+                seconds=self.patience_seconds,
             )
-        return await eventually(place, patient_with={"not_registered", NOTHING_LEFT})
+        patient_with = {"not_registered", NOTHING_LEFT}
+        return await eventually(place, patient_with=patient_with, seconds=self.patience_seconds)
 
     async def be_refused(self, step: str, courses: Sequence[Course]) -> None:
         """Try to buy what was passed before; raises Mismatch if it is sold."""
@@ -179,7 +183,8 @@ class Student(Learner):
             done = order["status"] == "paid" and all(one["enrolment_id"] or one["refund"] for one in order["lines"])
             return order["lines"] if done else None
 
-        return await until(settled, f"every line of order {order_id} is an enrolment or is refunded", first_wait=0.2)
+        what = f"every line of order {order_id} is an enrolment or is refunded"
+        return await until(settled, what, seconds=self.patience_seconds, first_wait=0.2)
 
     async def cool_off(self, plan: Plan, step: str) -> None:
         """Cancel within the cooling-off period; what was bought for an earlier registration is only withdrawn from."""

@@ -13,9 +13,10 @@ from embedded.replay.facts import Facts, gather
 from embedded.replay.mapping import Ending, Plan, mapping
 from embedded.replay.oulad import PASSES
 from embedded.replay.run import Replay
+from embedded.replay.staff import COHORT_SECONDS
 
 PATIENCE_SECONDS = 60.0
-"""How long the last events may take to arrive."""
+"""How long what comes after the last event may take."""
 PAUSE_SECONDS = 2.0
 """Longer than what works by the clock (badges are signed every second) lets wait."""
 
@@ -202,7 +203,8 @@ def _apart(left: Iterable[str], right: Iterable[str]) -> tuple[str, ...]:
 async def reconcile(whole: Replay, platform: Path) -> bool:
     """Ask until it holds, or for as long as the last events may take; print the table; whether it holds."""
     wanted = expected(whole)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    quiet = await _until_quiet(platform, whole.staff.institution_id)
+    deadline = time.monotonic() + (COHORT_SECONDS if quiet is None else PATIENCE_SECONDS)
     while True:
         await asyncio.sleep(PAUSE_SECONDS)
         last = time.monotonic() > deadline  # asking may take longer than we are patient, and events arrive meanwhile
@@ -220,7 +222,7 @@ async def reconcile(whole: Replay, platform: Path) -> bool:
 
 async def _until_quiet(platform: Path, institution_id: str) -> Deliveries | None:
     """The deliveries, once there is nothing under way any more; as they are when that takes too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + COHORT_SECONDS
     while True:
         found = await deliveries.look(platform, institution_id)
         if found is None or not (found.unsent or found.astray or found.waiting) or time.monotonic() > deadline:

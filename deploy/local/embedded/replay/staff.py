@@ -15,6 +15,8 @@ from embedded.replay.journal import Journal
 from embedded.replay.mapping import filled, mapping
 from embedded.replay.progress import Progress, each
 
+COHORT_SECONDS = 900.0
+"""How long events may take to arrive: a board that ratifies ten thousand results is heard of one result at a time."""
 WINDOW = timedelta(days=30)
 """Longer than any replay takes; a window ends when its round does."""
 
@@ -78,6 +80,7 @@ class Staff:
             await eventually(
                 lambda version_id=version_id: self.examiner.ask("PUT", f"/v1/briefs/{version_id}", document["brief"]),
                 patient_with={"not_found"},  # assessment has not heard of the version yet
+                seconds=COHORT_SECONDS,
             )
             courses.append(Course(course_id, version_id, part))
         return courses

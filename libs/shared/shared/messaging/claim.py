@@ -44,6 +44,10 @@ _IF_FREE: Final = _CLAIM.format(
 """Not while a retry or a person has it in hand."""
 _CLAIM_ANY: Final = HotStatement(_CLAIM.format(where=""))
 CLAIM_FREE: Final = HotStatement(_IF_FREE)
+_GIVE_BACK: Final = HotStatement("""
+    delete from inbox using unnest(:sources::text[], :ids::uuid[]) as given (source, id)
+    where inbox.source = given.source and inbox.id = given.id
+""")
 
 
 async def claim(session: AsyncSession, messages: Sequence[Message], statement: HotStatement = _CLAIM_ANY) -> set[Key]:
@@ -58,6 +62,14 @@ async def claim(session: AsyncSession, messages: Sequence[Message], statement: H
             raise InHand("another delivery is at it") from error
         raise
     return {(row.source, row.id) for row in inserted}
+
+
+async def give_back(session: AsyncSession, messages: Sequence[Message]) -> None:
+    """Free again what this transaction has claimed and not handled."""
+    if messages:
+        await _GIVE_BACK.within(
+            session, sources=[message.source for message in messages], ids=[message.id for message in messages]
+        )
 
 
 def _claims(messages: Sequence[Message]) -> dict[str, object]:

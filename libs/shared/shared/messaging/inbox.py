@@ -20,7 +20,7 @@ from shared import telemetry
 from shared.crashes import crash_point
 from shared.database import Database, TableBase, is_contention, is_database_down, now, record_of
 from shared.events import Event
-from shared.messaging.claim import CLAIM_FREE, InHand, Keeping, Key, RowOf, claim
+from shared.messaging.claim import CLAIM_FREE, InHand, Keeping, Key, RowOf, claim, give_back
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
 from shared.messaging.parking import park, printable
@@ -33,6 +33,9 @@ Handler = Callable[[AsyncSession, E], Awaitable[None]]
 
 LONGEST_SECONDS: Final = 8.0
 """For one event's handlers: less than the ten after which PostgreSQL ends an idle transaction. Long work is a job."""
+HELD_SECONDS: Final = 0.4
+"""After so long a transaction takes up no other event of its batch: for what it has locked requests wait, and other
+deliveries of the batch, and PostgreSQL lets them wait for a second."""
 
 
 class NotYet(Exception):
@@ -140,9 +143,7 @@ class Receiver:
 
     async def take(self, bodies: Sequence[bytes]) -> None:
         """Handle, put off or park every delivery; raises only when the database is away."""
-        messages = await self._readable(bodies)
-        if messages:
-            await self._take_readable(messages)
+        await self._take_readable(await self._readable(bodies))
 
     async def _readable(self, bodies: Sequence[bytes]) -> list[Message]:
         messages: list[Message] = []
@@ -155,16 +156,18 @@ class Receiver:
         return messages
 
     async def _take_readable(self, messages: Sequence[Message]) -> None:
-        try:
-            await self._handle(messages)
-        except Exception as error:  # any handler's fault; each message is tried alone below
-            if await self._is_outage(error):
-                raise
-            if len(messages) == 1:
-                await self._put_off(messages[0], error)
+        while messages:
+            try:
+                messages = await self._handle(messages)
+            except Exception as error:  # any handler's fault; each message is tried alone below
+                if await self._is_outage(error):
+                    raise
+                if len(messages) == 1:
+                    await self._put_off(messages[0], error)
+                    return
+                for message in messages:
+                    await self._take_readable([message])
                 return
-            for message in messages:
-                await self._take_readable([message])
 
     async def _is_outage(self, error: Exception) -> bool:
         """Whether the database is away. Where it answers, a message that made its connection fail is at fault:
@@ -180,18 +183,24 @@ class Receiver:
             return True
         return False
 
-    async def _handle(self, messages: Sequence[Message]) -> None:
+    async def _handle(self, messages: Sequence[Message]) -> list[Message]:
+        """As many as there is time for in one transaction; the others."""
         messages = await self._keep(messages)
         if not messages:
-            return
+            return []
+        loop, handled = asyncio.get_running_loop(), 0
         async with self.database.transaction() as session:
             fresh = await self._claim(session, messages)
-            for message in fresh:
-                await self.inbox.handle(session, message)
+            deadline = loop.time() + HELD_SECONDS
+            while handled < len(fresh) and (not handled or loop.time() < deadline):
+                await self.inbox.handle(session, fresh[handled])
+                handled += 1
+            await give_back(session, fresh[handled:])
             crash_point("inbox_handled")
         crash_point("inbox_committed")
-        for message in fresh:
+        for message in fresh[:handled]:
             self._tell_handled(message)
+        return fresh[handled:]
 
     async def _keep(self, messages: Sequence[Message]) -> list[Message]:
         """Keep those that are only kept. The others, and what was not free to be claimed. Raises InHand."""

@@ -15,6 +15,8 @@ from shared.messaging.relay import Envelope, TransportDown
 class InProcessBus:
     at_once = 1
     """In the order of the commits, as from a queue."""
+    batch = 100
+    """They are done with once all subscribers have handled them, and the relay's claim is open as long."""
 
     def __init__(self) -> None:
         self._receivers: list[Receiver] = []

@@ -86,6 +86,7 @@ class RabbitMQ:
     """Publishes with confirms on a channel of its own; every failure is an unknown outcome, never a success."""
 
     at_once = 16
+    batch = BATCH
 
     def __init__(self, url: str, service: str, *, timeout_seconds: float = PUBLISH_SECONDS) -> None:
         self._url, self._service, self._timeout = url, service, timeout_seconds

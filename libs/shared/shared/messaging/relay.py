@@ -28,7 +28,9 @@ _DUE = "from outbox where sent_at is null and next_attempt_at <= now()"
 _WAITING = f"select {_DUE} limit 1"
 _CLAIM = f"""
     update outbox set sent_at = now(), attempts = attempts + 1
-    where position = any (array(select position {_DUE} order by position limit $1 for update skip locked))
+    where position = any (array(
+        select position {_DUE} and id <> all ($2::uuid[]) order by position limit $1 for update skip locked
+    ))
     returning position, id, type, body
 """  # noqa: S608 - constants of this module
 """It says that they are sent, and is committed once they are."""
@@ -64,6 +66,8 @@ class TransportDown(Exception):
 class Transport(Protocol):
     at_once: int
     """How many batches of what is handed over may be on their way: a confirm takes longer than the next commit."""
+    batch: int
+    """How many it is given at most at a time; it should be done with them before a lease is over."""
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         """Per envelope None where it is certain to be kept, else why not. Raises TransportDown."""
@@ -86,13 +90,12 @@ class Relay:
         transport: Transport,
         *,
         wakeup: Wakeup | None = None,
-        batch: int = 500,
         poll_seconds: float = 1.0,
         longest_wait_seconds: float = 5.0,
     ) -> None:
         """`wakeup` is told of the commits of this same process."""
         self.service, self.database, self.transport = service, database, transport
-        self.batch, self.poll_seconds, self.longest_wait_seconds = batch, poll_seconds, longest_wait_seconds
+        self.poll_seconds, self.longest_wait_seconds = poll_seconds, longest_wait_seconds
         self.last_beat = asyncio.get_event_loop().time()
         self._wake = asyncio.Event()
         self._wakeup = wakeup
@@ -103,6 +106,8 @@ class Relay:
         self._keeps_up = True
         """Nothing was refused, and no whole batch waits."""
         self._handed: list[Row] = []
+        self._in_hand: set[UUID] = set()
+        """Handed over, and not yet written down what became of it: a lease that runs out meanwhile is for others."""
         self._given = asyncio.Event()
         self._sent: list[UUID] = []
         self._refused: list[UUID] = []
@@ -128,10 +133,11 @@ class Relay:
     # --- what is handed over
 
     def has_room(self, count: int) -> bool:
-        return self._keeps_up and len(self._handed) + count <= self.batch
+        return self._keeps_up and len(self._handed) + count <= self.transport.batch
 
     def take(self, rows: Sequence[Row]) -> None:
         self._handed += rows
+        self._in_hand.update(id_ for id_, *_ in rows)
         self._given.set()
 
     def wake(self) -> None:
@@ -194,6 +200,7 @@ class Relay:
                 raise
             log.warning("the database is down", extra={"error": repr(error), "not_marked": sent})
             return False
+        self._in_hand.difference_update(self._sent[:sent], self._refused[:refused])
         del self._sent[:sent]
         del self._refused[:refused]
         if refused:
@@ -207,7 +214,7 @@ class Relay:
         while True:
             self.last_beat = asyncio.get_running_loop().time()
             try:
-                if await self.send_batch() < self.batch:
+                if await self.send_batch() < self.transport.batch:
                     await self._until_something_waits()
                 wait = 0.1
             except (TransportDown, asyncio.CancelledError) as down:
@@ -283,7 +290,7 @@ class Relay:
 
     async def _send_batch(self, connection: Any) -> list[str]:  # Any: asyncpg ships no types
         """The types of what was sent."""
-        rows = sorted(await connection.fetch(_CLAIM, self.batch), key=itemgetter("position"))
+        rows = sorted(await connection.fetch(_CLAIM, self.transport.batch, self._in_hand), key=itemgetter("position"))
         if not rows:
             return []
         crash_point("relay_claimed")
@@ -296,7 +303,7 @@ class Relay:
             else:
                 log.error("event not sent", extra={"event": str(row["id"]), "type": row["type"], "error": error})
                 await connection.execute(_UNSENT, error, row["position"])
-        self._keeps_up = len(rows) < self.batch and bool(sent)
+        self._keeps_up = len(rows) < self.transport.batch and bool(sent)
         return sent
 
     async def _connected(self) -> Any:  # Any: asyncpg ships no types
