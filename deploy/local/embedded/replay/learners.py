@@ -51,6 +51,8 @@ class Student(Learner):
         self.refused = 0
         """Purchases the till refused because the course was passed before."""
         self.account_id = ""
+        self.resumed = journal.resumed
+        """A step may have been under way when the run was broken off."""
 
     @property
     def password(self) -> str:
@@ -61,6 +63,7 @@ class Student(Learner):
         step = f"learner/{self.number}"
         known = self.journal.find(step)
         if known is None:
+            self.resumed = False
             account = await self.open_account(self.email, self.password)
             await self.register(self.name, self.email)
             known = self.journal.note(step, {"account_id": account["account_id"]})
@@ -98,7 +101,7 @@ class Student(Learner):
 
     async def _pay(self, pay_url: str) -> None:
         """Pay once. Where an answer may have been lost, now or before we were broken off, it may be paid already."""
-        uncertain = self.journal.resumed
+        uncertain = self.resumed
         for _ in range(TRIES):
             try:
                 return await pay_at_the_sandbox(self.client, pay_url)
@@ -131,7 +134,7 @@ class Student(Learner):
         async def place() -> JSON:
             return await self.ask("POST", "/v1/orders", {"course_ids": course_ids}, key=purpose)
 
-        if self.journal.resumed:  # it may have been placed already, and then its reply is kept
+        if self.resumed:  # it may have been placed already, and then its reply is kept
             try:
                 return await place()
             except Refused as refused:
