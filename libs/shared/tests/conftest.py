@@ -8,6 +8,7 @@ from shared.migrate import migrate
 sys.path.append(str(Path(__file__).parent))
 
 import delivery
+from stations import Station, World, forget_topology
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +23,18 @@ async def databases(make_database):
 @pytest.fixture
 async def stations(databases):
     """payments, enrolment and credentials in parts, on empty tables."""
-    made = {name: delivery.Station(name, url) for name, url in databases.items()}
+    made = {name: Station(name, url) for name, url in databases.items()}
     for station in made.values():
         await station.empty()
     delivery.mended.clear()
     yield made
     for station in made.values():
         await station.database.dispose()
+
+
+@pytest.fixture
+def enrolment(stations):
+    return stations["enrolment"]
 
 
 @pytest.fixture(params=["inprocess", pytest.param("rabbitmq", marks=pytest.mark.broker)])
@@ -46,8 +52,8 @@ def broker_url(bus, request):
 async def world(broker_url, stations):
     """The three services joined by the in-process bus and by RabbitMQ in turn."""
     if broker_url:
-        await delivery.forget_topology(broker_url)
-    made = delivery.World(stations, broker_url)
+        await forget_topology(broker_url)
+    made = World(stations, broker_url)
     try:
         yield made
     finally:

@@ -1,55 +1,33 @@
-"""Three small services for the delivery suite, whole or in parts, in this process or in one of their own.
+"""Three small services for the delivery suite: what each stores, answers and hears.
 
 payments asks for refunds over HTTP and announces them; enrolment and credentials hear what it announces.
-`Apart` runs them in processes of their own, to be killed at will.
 """
 
 import asyncio
 import contextlib
-import json
-import multiprocessing
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import reload
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, ClassVar
-from unittest import mock
+from typing import ClassVar
 from uuid import UUID
 
-import aio_pika
-import httpx
 from fastapi import Response
-from pydantic import SecretStr
 from sqlalchemy import BigInteger, Identity, MetaData, Text, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from embedded import ports
-from shared import crashes
-from shared.access import Access, TokenVerifier, anyone, owner, staff
-from shared.database import Database, TableBase, fetch, new_metadata, take_turns
+from shared.access import Access, anyone, owner, staff
+from shared.database import TableBase, fetch, new_metadata, take_turns
 from shared.events import Event
 from shared.events.payments import Line, PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
-from shared.jobs import Jobs
 from shared.messaging import Inbox, NotYet, publish
 from shared.messaging.hot import HotWrite, LongWay
-from shared.messaging.inbox import Receiver, RetryPolicy
-from shared.messaging.inprocess import InProcessBus
+from shared.messaging.inbox import RetryPolicy
 from shared.messaging.message import envelope
-from shared.messaging.outbox import Wakeup
-from shared.messaging.rabbitmq import DEAD_EXCHANGE, EXCHANGE, Consumer, RabbitMQ
-from shared.messaging.relay import Envelope, Relay, Transport
-from shared.service import Process, Service, run_loop, stop_on_signals
-from shared.settings import ServiceSettings
-from shared.telemetry import log_as_json
-from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.messaging.relay import Envelope
 from shared.web import Call, CallerOf, Content, Idempotent, Router, Session, View
 
 VERSIONS = Path(__file__).parent / "versions"
@@ -327,313 +305,3 @@ def body_of(event: Event, id: UUID | None = None) -> bytes:
 def wrapped(body: bytes, type: str = RefundRequested.type) -> Envelope:
     """Bytes as a transport is handed them; the type is the routing key, whatever the body says."""
     return Envelope(id=str(new_id()), type=type, body=body, heard=True)
-
-
-# --- services in parts --------------------------------------------------------------------------------------
-
-
-class Station:
-    """One service's database and receiver."""
-
-    def __init__(self, name: str, url: str, policy: RetryPolicy = HASTY) -> None:
-        self.name, self.url = name, url
-        self.wakeup = Wakeup(url)
-        self.database = Database(url, name, wakeup=self.wakeup)
-        self.receiver = Receiver(INBOXES[name], self.database, policy)
-
-    async def announce(self, *events: Event) -> None:
-        async with self.database.transaction() as session:
-            for event in events:
-                publish(session, event)
-
-    async def all(self, statement: str, **parameters: object) -> Sequence[tuple[object, ...]]:
-        async with self.database.messaging.connect() as connection:
-            return [tuple(row) for row in await connection.execute(text(statement), parameters)]
-
-    async def one(self, statement: str, **parameters: object) -> object:
-        return (await self.all(statement, **parameters))[0][0]
-
-    async def effects(self, event: Event | None = None) -> int:
-        """How often something had an effect here: of this event, or at all."""
-        if event is None:
-            return int(str(await self.one("select count(*) from effects")))
-        about = event.aggregate_id
-        return int(
-            str(
-                await self.one(
-                    "select count(*) from effects where type = :type and about = cast(:about as text)::uuid",
-                    type=event.type,
-                    about=about,
-                )
-            )
-        )
-
-    async def parked(self) -> list[str]:
-        """Reasons of the messages that wait for a person."""
-        rows = await self.all("select reason from parked_messages where resolved_at is null order by parked_at")
-        return [str(row[0]) for row in rows]
-
-    async def empty(self) -> None:
-        async with self.database.messaging.begin() as connection:
-            await connection.execute(text("set local lock_timeout to '10s'"))
-            tables = await connection.scalar(
-                text(
-                    "select string_agg(quote_ident(tablename), ', ') from pg_tables "
-                    "where schemaname = 'public' and tablename <> 'alembic_version'"
-                )
-            )
-            await connection.execute(text(f"truncate {tables} restart identity"))
-
-
-async def eventually(what: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
-    """Wait until it is so; fails when it is not in time."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not await what():
-        assert loop.time() < deadline, f"not so after {seconds} s"
-        await asyncio.sleep(0.02)
-
-
-class World:
-    """payments, enrolment and credentials in parts, joined by one of the two transports."""
-
-    def __init__(self, stations: dict[str, Station], amqp_url: str | None) -> None:
-        self.payments, self.enrolment, self.credentials = (
-            stations["payments"],
-            stations["enrolment"],
-            stations["credentials"],
-        )
-        self.stations, self.amqp_url = stations, amqp_url
-        self.bus = InProcessBus()
-        self.tasks: list[asyncio.Task[None]] = []
-        self._rabbitmq: list[RabbitMQ] = []
-
-    def transport(self) -> Transport:
-        if self.amqp_url is None:
-            return self.bus
-        rabbitmq = RabbitMQ(self.amqp_url, "payments")
-        self._rabbitmq.append(rabbitmq)
-        return rabbitmq
-
-    async def hear(self, *stations: Station, rebind_seconds: float = 30.0) -> None:
-        """Have these (or all) receive what is sent from now on."""
-        for station in stations or (self.enrolment, self.credentials):
-            if self.amqp_url is None:
-                self.bus.subscribe(station.receiver)
-            else:
-                consumer = Consumer(self.amqp_url, station.receiver, rebind_seconds=rebind_seconds)
-                self.go(consumer.run())
-                await asyncio.wait_for(consumer.consuming.wait(), 20)
-
-    def relay(self, transport: Transport | None = None, **options: float) -> Relay:
-        """A relay of payments that runs from now on."""
-        payments = self.payments
-        relay = Relay("payments", payments.database, transport or self.transport(), wakeup=payments.wakeup, **options)
-        self.go(relay.run())
-        return relay
-
-    def retry(self, *stations: Station) -> None:
-        for station in stations or (self.enrolment, self.credentials):
-            self.go(station.receiver.run_retries(every_seconds=0.05))
-
-    def go(self, part: Awaitable[None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(part)
-        self.tasks.append(task)
-        return task
-
-    async def all_sent(self) -> None:
-        async def sent() -> bool:
-            return not await self.payments.one("select count(*) from outbox where sent_at is null")
-
-        await eventually(sent)
-
-    async def close(self) -> None:
-        """End everything; fails if a part has died."""
-        died = [task for task in self.tasks if task.done()]
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        for rabbitmq in self._rabbitmq:
-            await rabbitmq.close()
-        for task in died:
-            task.result()
-            raise AssertionError("a part ended by itself")
-
-
-async def forget_topology(url: str) -> None:
-    """Delete what the services have declared on this broker."""
-    async with await aio_pika.connect(url) as connection:
-        channel = await connection.channel()
-        for inbox in INBOXES.values():
-            for queue in (f"{inbox.service}.in", f"{inbox.service}.dead"):
-                await channel.queue_delete(queue)
-        for exchange in (EXCHANGE, DEAD_EXCHANGE):
-            await channel.exchange_delete(exchange)
-
-
-# --- services as processes ----------------------------------------------------------------------------------
-
-FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing", "uvicorn.protocols.http.httptools_impl", "httpx"])
-"""Each process is a real one, forked from one that has only imported: reading the libraries anew takes seconds."""
-
-
-def service_of(
-    name: str, url: str, *, port: int = 0, verifier: TokenVerifier | None = None, **settings: object
-) -> Service:
-    """payments, enrolment or credentials as a whole service."""
-    return Service(
-        name=name,
-        title=name,
-        description="of the delivery suite",
-        settings=ServiceSettings(
-            database_url=url,
-            feed_secret=SecretStr("of the tests"),
-            host="127.0.0.1",
-            port=port,
-            drain_seconds=2,
-            **settings,
-        ),
-        versions=VERSIONS,
-        routers=[router] if name == "payments" else [],
-        access=ACCESS if name == "payments" else {},
-        inbox=INBOXES[name],
-        jobs=Jobs(),
-        verifier=(lambda _: verifier) if verifier else None,
-    )
-
-
-@asynccontextmanager
-async def running(*processes: Process) -> AsyncGenerator[list[asyncio.Task[None]]]:
-    """The processes at work in this one; fails if one of them dies."""
-    stop = asyncio.Event()
-    tasks: list[asyncio.Task[None]] = []
-    for process in processes:
-        started = asyncio.Event()
-        task = asyncio.create_task(process.run(stop, started=started))
-        tasks.append(task)
-        waiting = asyncio.create_task(started.wait())
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            waiting.cancel()
-            task.result()
-    try:
-        yield tasks
-    finally:
-        stop.set()
-        await asyncio.gather(*tasks)
-
-
-@dataclass
-class Apart:
-    """Services in an operating system process of their own, which a test may kill.
-
-    With a broker each service is a process; without, all are in one, joined by the in-process bus.
-    """
-
-    folder: Path
-    databases: dict[str, str]
-    amqp_url: str | None
-    issuer: Issuer
-    reconcile: bool = False
-    """Whether consumers know the producer's feed; without it, delivery is the transport's alone."""
-
-    def __post_init__(self) -> None:
-        first = ports.suggest(len(self.databases))
-        self.ports = {name: first + offset for offset, name in enumerate(self.databases)}
-        self.port = self.ports["payments"]
-        self._running: dict[str, BaseProcess] = {}
-
-    async def start(self, name: str, crash: str = "") -> BaseProcess:
-        """Start one of them; `crash` is the place where it is to kill itself."""
-        settings = self.folder / f"{name}.json"
-        settings.write_text(
-            json.dumps(
-                {
-                    "services": [name] if self.amqp_url else list(self.databases),
-                    "databases": self.databases,
-                    "amqp_url": self.amqp_url,
-                    "ports": self.ports,
-                    "keys": await self.issuer.keys(),
-                    "feeds": {"payments": f"http://127.0.0.1:{self.port}"} if self.reconcile else {},
-                }
-            )
-        )
-        process = FORKSERVER.Process(target=_begin, args=(settings, self.folder / f"{name}.log", crash), daemon=True)
-        process.start()
-        self._running[name] = process
-        return process
-
-    async def ready(self, name: str) -> None:
-        """Wait until payments (or all in one process) takes requests."""
-
-        async def answers() -> bool:
-            assert self._running[name].is_alive(), self.log(name)
-            try:
-                async with httpx.AsyncClient() as client:
-                    return (await client.get(f"http://127.0.0.1:{self.port}/health/ready")).is_success
-            except httpx.TransportError:
-                return False
-
-        await eventually(answers, 30)
-
-    async def killed(self, name: str, seconds: float = 30) -> None:
-        """Wait until it has been killed, by itself or by us."""
-        process = self._running[name]
-
-        async def ended() -> bool:
-            return not process.is_alive()
-
-        await eventually(ended, seconds)
-        assert process.exitcode == -signal.SIGKILL, self.log(name)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()[-5000:]
-
-    def kill(self, name: str) -> None:
-        self._running[name].kill()
-
-    def close(self) -> None:
-        for process in self._running.values():
-            process.kill()
-            process.join()
-
-
-def _begin(settings: Path, log: Path, crash: str) -> None:
-    with log.open("ab") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-    for name in [name for name in os.environ if name.startswith("MC_")]:
-        del os.environ[name]
-    os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
-    reload(crashes)  # reads the environment as it is loaded
-    mock.patch("shared.messaging.outbox.LEASE_SECONDS", HASTY_LEASE_SECONDS).start()
-    log_as_json("apart")
-    run_loop(_run_apart(json.loads(settings.read_text()), settings.parent / "mail"))
-
-
-async def _run_apart(given: dict[str, Any], mail: Path) -> None:
-
-    async def keys() -> dict[str, object]:
-        return given["keys"]
-
-    bus = None if given["amqp_url"] else InProcessBus()
-    async with stop_on_signals() as stop, AsyncExitStack() as stack:
-        processes = [
-            Process(
-                service_of(
-                    name,
-                    given["databases"][name],
-                    port=given["ports"][name],
-                    verifier=TokenVerifier(ISSUER, AUDIENCE, keys),
-                    amqp_url=given["amqp_url"],
-                    feeds=given["feeds"],
-                    mail_folder=str(mail),
-                ),
-                bus=bus,
-                policy=HASTY,
-            )
-            for name in given["services"]
-        ]
-        await stack.enter_async_context(running(*processes))
-        await stop.wait()

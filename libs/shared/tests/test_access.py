@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import OKPAlgorithm
+from processes import service_of
 
 from shared import access
 from shared.access import InvalidToken, TokenVerifier
@@ -24,7 +25,7 @@ from shared.web import Router
 
 @pytest.fixture(scope="module")
 async def tested(make_database):
-    async with under_test(lambda url: delivery.service_of("payments", url), make_database, "access") as made:
+    async with under_test(lambda url: service_of("payments", url), make_database, "access") as made:
         made.service = dataclasses.replace(made.service, versions=delivery.VERSIONS)
         yield made
 

@@ -9,7 +9,9 @@ import random
 import delivery
 import httpx
 import pytest
-from delivery import body_of, confirmed, eventually, refund_of, reversed_, wrapped
+from delivery import body_of, confirmed, refund_of, reversed_, wrapped
+from processes import running, service_of
+from stations import Station, World, eventually
 
 from embedded import ports
 from shared import telemetry
@@ -86,7 +88,7 @@ async def test_an_event_that_commits_late_is_not_skipped(world):
 @pytest.mark.parametrize("pace", ["slow", "slower_than_a_lock"])
 async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_error_is_logged(world, caplog, pace):
     """The loser waits for the winner; where that takes long, it comes back later. Neither is a fault."""
-    replica = delivery.Station("enrolment", world.enrolment.url)
+    replica = Station("enrolment", world.enrolment.url)
     event = refund_of(reason_code=pace)
     body = body_of(event)
     if world.amqp_url:
@@ -94,7 +96,7 @@ async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_er
         sender = world.transport()
         await sender.send([wrapped(body) for _ in range(10)])
     else:
-        other = delivery.World(world.stations, None)
+        other = World(world.stations, None)
         await world.hear(world.enrolment)
         await other.hear(replica)
         await asyncio.gather(*(bus.send([wrapped(body)]) for _ in range(5) for bus in (world.bus, other.bus)))
@@ -113,7 +115,7 @@ async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_er
 
 async def test_two_receivers_that_claim_at_once_let_one_through(stations):
     """The first holds its transaction open; the second waits for it and then finds the key taken."""
-    one, other = stations["enrolment"], delivery.Station("enrolment", stations["enrolment"].url)
+    one, other = stations["enrolment"], Station("enrolment", stations["enrolment"].url)
     event = refund_of(reason_code="slow")
     bodies = [body_of(event)]
     await asyncio.gather(*(station.receiver.take(bodies) for station in (one, other) * 5))
@@ -372,7 +374,7 @@ async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log
     issuer = Issuer()
     options = {"amqp_url": world.amqp_url, "mail_folder": str(tmp_path)}
     payments = Process(
-        delivery.service_of(
+        service_of(
             "payments",
             world.payments.url,
             port=ports.suggest(1),
@@ -382,7 +384,7 @@ async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log
         bus=None if world.amqp_url else world.bus,
     )
     enrolment = Process(
-        delivery.service_of("enrolment", world.enrolment.url, port=ports.suggest(1), **options),
+        service_of("enrolment", world.enrolment.url, port=ports.suggest(1), **options),
         bus=None if world.amqp_url else world.bus,
     )
     lines = Lines()
@@ -390,7 +392,7 @@ async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log
     before = logging.root.level
     logging.root.setLevel(logging.INFO)
     try:
-        async with delivery.running(enrolment, payments), httpx.AsyncClient() as client:
+        async with running(enrolment, payments), httpx.AsyncClient() as client:
             trace = "4bf92f3577b34da6a3ce929d0e0e4736"
             answer = await client.post(
                 f"http://127.0.0.1:{payments.service.settings.port}/v1/refunds",

@@ -8,7 +8,9 @@ import aio_pika
 import delivery
 import httpx
 import pytest
-from delivery import Apart, Station, World, eventually, refund_of, reversed_, wrapped
+from delivery import refund_of, reversed_, wrapped
+from processes import Apart, running, service_of
+from stations import Station, World, eventually, forget_topology
 
 from embedded import ports
 from embedded.postgres import Postgres
@@ -36,7 +38,7 @@ async def broker(tmp_path_factory):
 
 @pytest.fixture
 async def world(broker, stations):
-    await delivery.forget_topology(broker.url)
+    await forget_topology(broker.url)
     made = World(stations, broker.url)
     try:
         yield made
@@ -231,13 +233,13 @@ async def test_connections_that_an_operator_closed(world, broker):
 
 
 async def test_a_topology_with_other_arguments_stops_the_start(stations, broker, tmp_path):
-    await delivery.forget_topology(broker.url)
+    await forget_topology(broker.url)
     async with await aio_pika.connect(broker.url) as connection:
         channel = await connection.channel()
         arguments = queue_arguments("enrolment") | {"x-max-length": 7}
         await channel.declare_queue("enrolment.in", durable=True, arguments=arguments)
     process = Process(
-        delivery.service_of(
+        service_of(
             "enrolment",
             stations["enrolment"].url,
             port=ports.suggest(1),
@@ -249,7 +251,7 @@ async def test_a_topology_with_other_arguments_stops_the_start(stations, broker,
         async with asyncio.timeout(30):
             await process.run(asyncio.Event())
     assert ended.group_contains(WrongTopology, match="x-max-length")
-    await delivery.forget_topology(broker.url)
+    await forget_topology(broker.url)
 
 
 async def test_a_dead_letter_waits_for_a_database_that_is_away(world, broker, monkeypatch):
@@ -292,7 +294,7 @@ async def test_a_consumers_database_that_was_killed(bus, stations, broker, tmp_p
         await migrate(url, delivery.VERSIONS)
         consumer = Station("enrolment", url)
         if bus == "rabbitmq":
-            await delivery.forget_topology(broker.url)
+            await forget_topology(broker.url)
         world = World({**stations, "enrolment": consumer}, broker.url if bus == "rabbitmq" else None)
         try:
             await world.hear()
@@ -320,7 +322,7 @@ async def test_a_service_whose_database_was_restarted_answers_the_first_request(
         await migrate(url, delivery.VERSIONS)
         issuer = Issuer()
         process = Process(
-            delivery.service_of(
+            service_of(
                 "payments",
                 url,
                 port=ports.suggest(1),
@@ -331,7 +333,7 @@ async def test_a_service_whose_database_was_restarted_answers_the_first_request(
         )
         base = f"http://127.0.0.1:{process.service.settings.port}"
         headers = {"Authorization": f"Bearer {issuer.token('finance')}"}
-        async with delivery.running(process), httpx.AsyncClient(base_url=base, headers=headers) as client:
+        async with running(process), httpx.AsyncClient(base_url=base, headers=headers) as client:
             assert (await client.get("/v1/refunds")).status_code == 200
             await server.kill()
             away = await client.get("/v1/refunds")
@@ -351,7 +353,7 @@ async def test_a_service_whose_database_was_restarted_answers_the_first_request(
 @pytest.fixture(params=["inprocess", "rabbitmq"])
 async def apart(request, stations, broker, tmp_path):
     if request.param == "rabbitmq":
-        await delivery.forget_topology(broker.url)
+        await forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
     made = Apart(tmp_path, databases, broker.url if request.param == "rabbitmq" else None, Issuer())
     yield made
@@ -490,7 +492,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, pa
 
 
 async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(stations, broker, tmp_path):
-    await delivery.forget_topology(broker.url)
+    await forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
     apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=True)
     try:

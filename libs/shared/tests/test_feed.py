@@ -5,7 +5,9 @@ import asyncio
 import delivery
 import httpx
 import pytest
-from delivery import HASTY, eventually, refund_of, reversed_
+from delivery import HASTY, refund_of, reversed_
+from processes import service_of
+from stations import eventually
 
 from shared.events.payments import PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
@@ -32,11 +34,6 @@ class Local:
 @pytest.fixture
 def payments(stations):
     return stations["payments"]
-
-
-@pytest.fixture
-def enrolment(stations):
-    return stations["enrolment"]
 
 
 def reconciler(enrolment, payments, receiver=None):
@@ -92,7 +89,7 @@ async def test_a_cursor_that_is_none_is_refused(payments, cursor):
 
 async def test_the_feed_is_for_services_alone(payments, tmp_path):
     await payments.announce(refund_of())
-    process = Process(delivery.service_of("payments", payments.url, mail_folder=str(tmp_path)))
+    process = Process(service_of("payments", payments.url, mail_folder=str(tmp_path)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(process.app), base_url="http://payments") as client:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer ü".encode()}):
             answer = await client.get("/internal/events", params={"types": REFUNDS}, headers=headers)

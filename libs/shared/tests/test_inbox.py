@@ -7,21 +7,15 @@ from datetime import timedelta
 
 import delivery
 import pytest
-from delivery import HASTY, body_of, confirmed, eventually, refund_of
+from delivery import HASTY, body_of, confirmed, refund_of
 from sqlalchemy import text
+from stations import Station, settle
 
 from shared.database import take_turns
-from shared.events.payments import PaymentReversed, RefundCompleted, RefundRequested
+from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
-from shared.messaging import Inbox, NotYet, inbox, parked, publish
+from shared.messaging import Inbox, NotYet, inbox, publish
 from shared.messaging.inbox import Receiver, RetryPolicy
-from shared.messaging.message import Unreadable
-from shared.messaging.tables import Retry
-
-
-@pytest.fixture
-def enrolment(stations):
-    return stations["enrolment"]
 
 
 def hearing(handler, station, policy=HASTY):
@@ -65,7 +59,7 @@ async def test_duplicates_within_a_batch_have_one_effect(enrolment):
 
 async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolment):
     bodies = [body_of(refund_of()) for _ in range(50)]
-    other = delivery.Station("enrolment", enrolment.url)
+    other = Station("enrolment", enrolment.url)
     await asyncio.gather(enrolment.receiver.take(bodies), other.receiver.take(bodies[::-1]))
     await other.database.dispose()
     assert await enrolment.effects() == 50
@@ -97,7 +91,7 @@ async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_lon
 
 async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolment, monkeypatch):
     monkeypatch.setattr(inbox, "HELD_SECONDS", 0.2)
-    other = delivery.Station("enrolment", enrolment.url)
+    other = Station("enrolment", enrolment.url)
 
     async def take_time(session, event):
         await asyncio.sleep(0.05)
@@ -265,7 +259,7 @@ async def test_two_that_retry_at_once_let_one_through(enrolment):
     slow = refund_of(reason_code="bug")
     await enrolment.receiver.take([body_of(slow)])
     delivery.mended.add("bug")
-    other = delivery.Station("enrolment", enrolment.url)
+    other = Station("enrolment", enrolment.url)
     await asyncio.sleep(0.1)
     await asyncio.gather(*(station.receiver.retry_one() for station in (enrolment, other) * 5))
     await other.database.dispose()
@@ -343,176 +337,3 @@ async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolmen
     assert effect["causationid"] == cause["id"]
     assert effect["requestid"] == "request-1"
     assert effect["traceparent"].split("-")[1] == "4bf92f3577b34da6a3ce929d0e0e4736"
-
-
-async def test_a_redrive_that_fails_changes_nothing(enrolment):
-    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
-    await settle(enrolment)
-    with pytest.raises(ZeroDivisionError):
-        await redrive(enrolment)
-    assert await enrolment.parked() == ["handler_failed"]
-    assert await enrolment.effects() == 0
-    assert await enrolment.one("select count(*) from inbox") == 0
-
-
-async def test_a_mended_body_can_be_redriven(enrolment):
-    id_, event = new_id(), refund_of()
-    broken = json.loads(body_of(event, id_))
-    del broken["data"]["currency"]
-    await enrolment.receiver.take([json.dumps(broken).encode()])
-    assert await enrolment.parked() == ["invalid_data"]
-    with pytest.raises(Unreadable):
-        await redrive(enrolment)
-    assert await redrive(enrolment, body=body_of(event, id_))
-    assert await enrolment.effects(event) == 1
-    assert await enrolment.parked() == []
-
-
-async def test_a_redrive_of_what_was_handled_meanwhile_has_no_second_effect(enrolment):
-    id_, event = new_id(), refund_of()
-    await enrolment.receiver.take([body_of(event, id_)])
-    await enrolment.receiver.take([body_of(refund_of(), id_)])
-    assert await enrolment.parked() == ["same_id_other_body"]
-    assert not await redrive(enrolment)
-    assert await enrolment.effects() == 1
-
-
-async def test_one_of_two_people_who_redrive_at_once_is_told(enrolment):
-    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
-    await settle(enrolment)
-    delivery.mended.add("bug")
-    parked_id = await enrolment.one("select parked_id from parked_messages")
-    results = await asyncio.gather(*(redrive(enrolment, parked_id=parked_id) for _ in range(2)), return_exceptions=True)
-    assert sorted(map(type, results), key=str) == sorted([bool, parked.AlreadyResolved], key=str)
-    assert await enrolment.effects() == 1
-
-
-async def redrive(station, *, body=None, parked_id=None):
-    parked_id = parked_id or await station.one("select parked_id from parked_messages where resolved_at is null")
-    return await parked.redrive(
-        station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
-    )
-
-
-async def settle(station, receiver=None):
-    """Retry until nothing waits any more."""
-    trying = asyncio.create_task((receiver or station.receiver).run_retries(every_seconds=0.02))
-
-    async def settled():
-        assert not trying.done(), trying
-        return not await station.all("select 1 from inbox_retry")
-
-    await eventually(settled)
-    trying.cancel()
-    await asyncio.gather(trying, return_exceptions=True)
-
-
-# --- what is only kept ----------------------------------------------------------------------------------------
-
-
-def keeping(station, row_of=None, table=delivery.Refund):
-    """A receiver that keeps refunds, and handles payments that were reversed."""
-    heard = Inbox("enrolment")
-
-    def row(event, _at):
-        return delivery.Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=event.amount_minor)
-
-    heard.keeps(table, RefundRequested)(row_of or row)
-    heard.on(PaymentReversed)(lambda session, event: write_about(session, event, event.order_id))
-    return Receiver(heard, station.database, HASTY)
-
-
-async def write_about(session, event, about):
-    await session.execute(
-        text("insert into effects (type, about) values (:type, :about)"), {"type": event.type, "about": about}
-    )
-
-
-async def kept(station):
-    return sorted(await station.all("select refund_id, learner_id, amount_minor from refunds"))
-
-
-def rows_of(*events):
-    return sorted((event.refund_id, event.learner_id, event.amount_minor) for event in events)
-
-
-async def test_what_is_only_kept_takes_one_statement(enrolment, monkeypatch, caplog):
-    monkeypatch.setattr(enrolment.database, "messages", None)  # no session
-    caplog.set_level(logging.INFO)
-    events = [refund_of() for _ in range(3)]
-    await keeping(enrolment).take([body_of(event) for event in events])
-    assert await kept(enrolment) == rows_of(*events)
-    assert await enrolment.one("select count(*) from inbox") == 3
-    assert [record.message for record in caplog.records if record.name.startswith("shared")] == ["event handled"] * 3
-
-
-async def test_what_is_kept_and_what_is_handled_come_together(enrolment):
-    event, other = refund_of(), delivery.reversed_(new_id())
-    await keeping(enrolment).take([body_of(other), body_of(event)])
-    assert await kept(enrolment) == rows_of(event)
-    assert await enrolment.effects(other) == 1
-
-
-async def test_ten_deliveries_on_two_receivers_at_once_are_kept_once(enrolment):
-    event, other = refund_of(), delivery.Station("enrolment", enrolment.url)
-    bodies = [body_of(event, id_ := new_id()), *(body_of(refund_of()) for _ in range(20)), *[body_of(event, id_)] * 9]
-    await asyncio.gather(keeping(enrolment).take(bodies), keeping(other).take(bodies[::-1]))
-    await keeping(enrolment).take(bodies)
-    await other.database.dispose()
-    assert len(await kept(enrolment)) == await enrolment.one("select count(*) from inbox") == 21
-    assert await enrolment.parked() == []
-    assert await enrolment.one("select count(*) from inbox_retry") == 0
-
-
-@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
-async def test_the_same_id_with_another_body_is_parked_and_the_first_is_kept(enrolment, together):
-    first, id_ = refund_of(), new_id()
-    bodies = [body_of(first, id_), body_of(refund_of(), id_)]
-    for batch in [bodies] if together else [[body] for body in bodies]:
-        await keeping(enrolment).take(batch)
-    assert await kept(enrolment) == rows_of(first)
-    assert await enrolment.parked() == ["same_id_other_body"]
-
-
-async def test_a_row_that_is_there_already_stays(enrolment):
-    event = refund_of()
-    await keeping(enrolment).take([body_of(event)])
-    await keeping(enrolment).take([body_of(event.model_copy(update={"amount_minor": 1}))])
-    assert await kept(enrolment) == rows_of(event)
-    assert await enrolment.one("select count(*) from inbox") == 2
-
-
-async def test_what_cannot_be_kept_does_not_fail_its_neighbours_and_is_tried_again(enrolment):
-    broken = True
-
-    def row(event, at):
-        if broken and event.reason_code == "bug":
-            raise ZeroDivisionError
-        return delivery.Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=1)
-
-    receiver = keeping(enrolment, row)
-    bad, good = refund_of(reason_code="bug"), refund_of()
-    await receiver.take([body_of(bad), body_of(good)])
-    assert [row[0] for row in await kept(enrolment)] == [good.refund_id]
-    held = body_of(bad, (await enrolment.all("select id from inbox_retry"))[0][0])
-    await receiver.take([held])  # while it waits it is not free
-    assert len(await kept(enrolment)) == 1
-    broken = False
-    retrying = asyncio.create_task(receiver.run_retries(every_seconds=0.05))
-
-    async def both():
-        return len(await kept(enrolment)) == 2
-
-    await eventually(both)
-    retrying.cancel()
-    assert await enrolment.parked() == []
-
-
-async def test_nothing_else_is_done_about_what_is_kept(enrolment):
-    heard = keeping(enrolment).inbox
-    with pytest.raises(TypeError, match="is kept"):
-        heard.on(RefundRequested)(write_effect)
-    with pytest.raises(TypeError, match="is handled"):
-        heard.keeps(delivery.Refund, PaymentReversed)(delivery.Refund)
-    with pytest.raises(TypeError, match="bytes"):
-        keeping(enrolment, table=Retry)

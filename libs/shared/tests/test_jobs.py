@@ -2,10 +2,9 @@
 
 import asyncio
 
-import delivery
 import pytest
-from delivery import eventually
 from sqlalchemy import text
+from stations import Station, eventually
 
 from shared import telemetry
 from shared.jobs import Jobs, Work, forget_old_records, take_turn
@@ -17,7 +16,7 @@ def payments(stations):
 
 
 async def test_a_job_is_done_by_one_replica_at_a_time(payments):
-    other = delivery.Station("payments", payments.url)
+    other = Station("payments", payments.url)
     at_work = most = done = 0
 
     async def job(work):

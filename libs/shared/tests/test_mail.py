@@ -6,8 +6,8 @@ from email.policy import default
 
 import aiosmtplib
 import pytest
-from delivery import eventually
 from sqlalchemy import text
+from stations import eventually
 
 from shared import mail
 from shared.mail import FolderMailer, Postman, write_letter

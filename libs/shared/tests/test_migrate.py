@@ -2,8 +2,8 @@
 
 import asyncio
 
-import delivery
 import pytest
+from processes import service_of
 
 from shared.database import Database, connect_driver
 from shared.ids import new_id
@@ -104,9 +104,7 @@ async def test_a_branch_that_another_depends_on_counts_as_present(database, tmp_
 
 
 async def test_a_service_does_not_start_on_an_older_schema(database, tmp_path):
-    process = Process(
-        delivery.service_of("payments", database.url, mail_folder=str(tmp_path), amqp_url="amqp://nobody/")
-    )
+    process = Process(service_of("payments", database.url, mail_folder=str(tmp_path), amqp_url="amqp://nobody/"))
     with pytest.raises(RuntimeError, match="run `migrate` first"):
         await process.run(asyncio.Event())
     await process.http.aclose()

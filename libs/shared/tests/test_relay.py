@@ -3,12 +3,13 @@
 import asyncio
 import time
 
-import delivery
 import httpx
 import pytest
-from delivery import eventually, refund_of
+from delivery import refund_of
+from processes import running, service_of
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from stations import eventually
 
 from embedded import ports
 from shared import telemetry
@@ -475,7 +476,7 @@ class Broken:
 @pytest.mark.parametrize("handed", [False, True], ids=["found", "handed"])
 async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path, handed):
     process = Process(
-        delivery.service_of(
+        service_of(
             "payments", payments.url, port=ports.suggest(1), mail_folder=str(tmp_path), amqp_url="amqp://nobody/"
         ),
         bus=Broken(),
@@ -499,10 +500,10 @@ async def test_a_relay_that_dies_takes_the_process_with_it(payments, tmp_path, h
 
 async def test_a_stuck_relay_makes_the_process_unhealthy_and_a_database_away_does_not(payments, tmp_path):
     process = Process(
-        delivery.service_of("payments", payments.url, port=ports.suggest(1), mail_folder=str(tmp_path)),
+        service_of("payments", payments.url, port=ports.suggest(1), mail_folder=str(tmp_path)),
         bus=Down(),
     )
-    async with delivery.running(process), httpx.AsyncClient() as client:
+    async with running(process), httpx.AsyncClient() as client:
         live = f"http://127.0.0.1:{process.service.settings.port}/health/live"
         assert (await client.get(live)).status_code == 200
         process.relay._relay = None

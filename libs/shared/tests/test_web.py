@@ -11,9 +11,11 @@ import types
 import delivery
 import httpx
 import pytest
-from delivery import ACCESS, Refund, eventually
+from delivery import ACCESS, Refund
 from fastapi import Response
+from processes import service_of
 from sqlalchemy import text
+from stations import eventually
 
 from shared.access import TokenVerifier, anyone
 from shared.database import HotStatement, fetch, lock_number
@@ -129,7 +131,7 @@ hot_way = pytest.mark.parametrize("way", ["hot"], indirect=True)
 @pytest.fixture
 async def api(payments, tmp_path):
     issuer = Issuer()
-    service = delivery.service_of(
+    service = service_of(
         "payments",
         payments.url,
         verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),

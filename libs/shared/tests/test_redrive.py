@@ -1,0 +1,62 @@
+"""Redrive: what a person sends again is handled once, or changes nothing."""
+
+import asyncio
+import json
+
+import delivery
+import pytest
+from delivery import body_of, refund_of
+from stations import settle
+
+from shared.ids import new_id
+from shared.messaging import parked
+from shared.messaging.message import Unreadable
+
+
+async def test_a_redrive_that_fails_changes_nothing(enrolment):
+    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
+    await settle(enrolment)
+    with pytest.raises(ZeroDivisionError):
+        await redrive(enrolment)
+    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.effects() == 0
+    assert await enrolment.one("select count(*) from inbox") == 0
+
+
+async def test_a_mended_body_can_be_redriven(enrolment):
+    id_, event = new_id(), refund_of()
+    broken = json.loads(body_of(event, id_))
+    del broken["data"]["currency"]
+    await enrolment.receiver.take([json.dumps(broken).encode()])
+    assert await enrolment.parked() == ["invalid_data"]
+    with pytest.raises(Unreadable):
+        await redrive(enrolment)
+    assert await redrive(enrolment, body=body_of(event, id_))
+    assert await enrolment.effects(event) == 1
+    assert await enrolment.parked() == []
+
+
+async def test_a_redrive_of_what_was_handled_meanwhile_has_no_second_effect(enrolment):
+    id_, event = new_id(), refund_of()
+    await enrolment.receiver.take([body_of(event, id_)])
+    await enrolment.receiver.take([body_of(refund_of(), id_)])
+    assert await enrolment.parked() == ["same_id_other_body"]
+    assert not await redrive(enrolment)
+    assert await enrolment.effects() == 1
+
+
+async def test_one_of_two_people_who_redrive_at_once_is_told(enrolment):
+    await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
+    await settle(enrolment)
+    delivery.mended.add("bug")
+    parked_id = await enrolment.one("select parked_id from parked_messages")
+    results = await asyncio.gather(*(redrive(enrolment, parked_id=parked_id) for _ in range(2)), return_exceptions=True)
+    assert sorted(map(type, results), key=str) == sorted([bool, parked.AlreadyResolved], key=str)
+    assert await enrolment.effects() == 1
+
+
+async def redrive(station, *, body=None, parked_id=None):
+    parked_id = parked_id or await station.one("select parked_id from parked_messages where resolved_at is null")
+    return await parked.redrive(
+        station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
+    )
