@@ -1,17 +1,14 @@
 """The rules, without a database."""
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrolment.domain import declarations, learners, regulations, study
+from enrolment.domain import declarations, learners, regulations
 from enrolment.domain.enrolments import (
     Decision,
-    Ground,
     MaterialsClosed,
     PaidLine,
     Situation,
@@ -22,56 +19,31 @@ from enrolment.domain.enrolments import (
     passed_families,
     standing,
 )
-from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.facts import Kind
 from shared.regulations import UnknownRegulations
 
-T0 = datetime(2026, 11, 1, 10, tzinfo=UTC)
-REGULATIONS = regulations.in_force(T0)
-
-
-def uid(number: int) -> UUID:
-    return UUID(int=number)
-
-
-ENROLMENT, ORDER, LINE, COURSE = uid(1), uid(2), uid(3), uid(4)
-GROUND = Ground(ENROLMENT, ORDER, LINE)
-
-
-def fact(kind: Kind, *, hours: float = 0, subject: UUID = ENROLMENT, **data) -> Fact:
-    plain = {name: str(value) if isinstance(value, UUID) else value for name, value in data.items()}
-    return Fact.of(kind, subject, T0 + timedelta(hours=hours), {**plain, "hours": hours})
-
-
-def reversed_(hours: float = 2) -> Fact:
-    return fact(Kind.PAYMENT_REVERSED, hours=hours, subject=ORDER, order_id=ORDER, reason_code="dispute")
-
-
-def settled(hours: float) -> Fact:
-    return fact(Kind.PAYMENT_SETTLED, hours=hours, subject=ORDER, order_id=ORDER)
-
-
-def disputed(hours: float = 2, case: int = 20) -> Fact:
-    return fact(Kind.DISPUTE_OPENED, hours=hours, subject=uid(case), order_id=ORDER, reason_code="not_recognised")
-
-
-def closed(outcome: str, hours: float, case: int = 20) -> Fact:
-    return fact(Kind.DISPUTE_CLOSED, hours=hours, subject=uid(case), order_id=ORDER, outcome=outcome)
-
-
-def restored(hours: float) -> Fact:
-    return fact(Kind.PAYMENT_RESTORED, hours=hours, subject=ORDER, order_id=ORDER)
-
-
-REFUND = fact(Kind.REFUND_REQUESTED, hours=30, subject=uid(9), order_line_id=LINE)
-WITHDRAWAL = fact(Kind.WITHDRAWAL, hours=20, enrolment_id=ENROLMENT)
-LOST = fact(Kind.PAYMENT_LOST, hours=40, enrolment_id=ENROLMENT)
-CREDIT = fact(
-    Kind.CREDIT_AWARDED, hours=50, subject=uid(5), credit_id=uid(5), enrolment_id=ENROLMENT, module_family="F"
+from .facts import (
+    COURSE,
+    CREDIT,
+    EXHAUSTED,
+    GROUND,
+    LINE,
+    LOST,
+    REFUND,
+    REINSTATED,
+    REVOKED,
+    T0,
+    WITHDRAWAL,
+    closed,
+    disputed,
+    fact,
+    restored,
+    reversed_,
+    settled,
+    uid,
 )
-REINSTATED = fact(Kind.CREDIT_REINSTATED, hours=70, subject=uid(5), credit_id=uid(5), reason_code="appeal")
-REVOKED = fact(Kind.CREDIT_REVOKED, hours=60, subject=uid(5), credit_id=uid(5), reason_code="appeal")
-EXHAUSTED = fact(Kind.ATTEMPTS_EXHAUSTED, hours=45, enrolment_id=ENROLMENT)
 
+REGULATIONS = regulations.in_force(T0)
 
 # --- the status that facts give
 
@@ -329,240 +301,3 @@ def test_a_date_of_birth_lies_within_a_life(born):
     learners.must_be_plausible(date(1990, 2, 28), T0.date())
     with pytest.raises(learners.ImplausibleDateOfBirth):
         learners.must_be_plausible(born, T0.date())
-
-
-# --- progress and the study record
-
-
-@pytest.mark.parametrize(("units", "finished", "percent"), [(0, 0, 0), (6, 0, 0), (6, 1, 16), (6, 5, 83), (6, 6, 100)])
-def test_percent_is_rounded_down(units, finished, percent):
-    assert study.Progress(units, finished, finished).percent == percent
-
-
-PERSON = study.Person(uid(100), "Ada", T0)
-BOUGHT = study.Course(COURSE, uid(6), 1, "c", "C", "Course", "F", "Data Science", "Northbridge", 15, 7, 10)
-ENROLLED = study.Enrolled(ENROLMENT, BOUGHT, "active", None, "mc-regs-2026.2", T0, study.Progress(6, 3, 2))
-
-
-def submitted(number: int, attempt_no: int, hours: float) -> Fact:
-    return fact(
-        Kind.SUBMISSION_RECEIVED,
-        hours=hours,
-        subject=uid(number),
-        submission_id=uid(number),
-        enrolment_id=ENROLMENT,
-        window_id=uid(50),
-        attempt_no=attempt_no,
-        sha256="ab",
-    )
-
-
-def voided(number: int, hours: float) -> Fact:
-    return fact(Kind.SUBMISSION_VOIDED, hours=hours, subject=uid(number), enrolment_id=ENROLMENT)
-
-
-def result(number: int, attempt_no: int, mark: str, hours: float) -> Fact:
-    kind = Kind.ASSESSMENT_PASSED if Decimal(mark) >= 50 else Kind.ASSESSMENT_FAILED
-    return fact(kind, hours=hours, subject=uid(number), enrolment_id=ENROLMENT, attempt_no=attempt_no, mark=mark)
-
-
-def credit(number: int, submission: int, mark: str, hours: float) -> Fact:
-    return fact(
-        Kind.CREDIT_AWARDED,
-        hours=hours,
-        subject=uid(number),
-        credit_id=uid(number),
-        enrolment_id=ENROLMENT,
-        submission_id=uid(submission),
-        course_code="C",
-        course_title="Course",
-        module_family="F",
-        subject_name="Data Science",
-        credits=15,
-        level=7,
-        mark=mark,
-    )
-
-
-def record(facts) -> study.StudyRecord:
-    return study.study_record(PERSON, [ENROLLED], [], facts)
-
-
-def test_a_later_file_supersedes_the_earlier_ones_of_its_attempt():
-    """W6: last one counts, earlier kept as superseded; one attempt."""
-    [only] = record([submitted(13, 1, 3), submitted(11, 1, 1), submitted(12, 1, 2), submitted(21, 2, 9)]).enrolments
-    assert [(one.submission_id.int, one.status) for one in only.submissions] == [
-        (11, "superseded"),
-        (12, "superseded"),
-        (13, "received"),
-        (21, "received"),
-    ]
-
-
-def test_no_mark_of_a_voided_submission_is_told():
-    """F5: submission voided, attempt not counted, no mark ever released."""
-    [only] = record([submitted(11, 1, 1), voided(11, 5), result(11, 1, "64", 4)]).enrolments
-    assert only.submissions[0].status == "voided"
-    assert only.results == ()
-
-
-def test_a_result_is_provisional_until_the_board_has_ratified_it():
-    facts = [submitted(11, 1, 1), result(11, 1, "64", 4)]
-    assert [one.standing for one in record(facts).enrolments[0].results] == ["provisional"]
-    facts.append(credit(30, 11, "64", 9))
-    assert [one.standing for one in record(facts).enrolments[0].results] == ["ratified"]
-
-
-def test_a_fail_is_provisional_until_the_board_has_ratified_it():
-    facts = [submitted(11, 1, 1), result(11, 1, "38", 4)]
-    assert [one.standing for one in record(facts).enrolments[0].results] == ["provisional"]
-    facts.append(fact(Kind.FAIL_RATIFIED, hours=9, subject=uid(11), enrolment_id=ENROLMENT, submission_id=uid(11)))
-    assert [one.standing for one in record(facts).enrolments[0].results] == ["ratified"]
-
-
-def test_a_result_is_frozen_while_a_case_about_it_is_open():
-    opened = fact(
-        Kind.MISCONDUCT_OPENED, hours=5, subject=uid(40), enrolment_id=ENROLMENT, submission_id=uid(11), attempt_no=1
-    )
-    decided = fact(
-        Kind.MISCONDUCT_DECIDED,
-        hours=8,
-        subject=uid(40),
-        enrolment_id=ENROLMENT,
-        submission_id=uid(11),
-        outcome="no_case",
-    )
-    facts = [opened, result(11, 1, "64", 4), credit(30, 11, "64", 9)]
-    assert [one.standing for one in record(facts).enrolments[0].results] == ["frozen"]
-    assert [one.standing for one in record([decided, *facts]).enrolments[0].results] == ["ratified"]
-
-
-def test_a_mark_taken_away_replaces_the_pass_that_was_released_before():
-    taken = fact(Kind.ASSESSMENT_FAILED, hours=6, subject=uid(11), enrolment_id=ENROLMENT, attempt_no=1, mark="0")
-    for facts in ([result(11, 1, "64", 4), taken], [taken, result(11, 1, "64", 4)]):
-        [only] = record(facts).enrolments[0].results
-        assert (only.outcome, only.mark) == ("failed", 0)
-
-
-def test_credit_given_back_is_awarded_again():
-    facts = [
-        credit(5, 11, "64", 50),
-        fact(Kind.CREDIT_REVOKED, hours=60, subject=uid(5), reason_code="misconduct"),
-        fact(Kind.CREDIT_REINSTATED, hours=70, subject=uid(5), reason_code="appeal"),
-    ]
-    assert [one.status for one in record(facts[:2]).credits] == ["revoked"]
-    [held] = record(facts).credits
-    assert (held.status, held.reason_code, record(facts).credits_total) == ("awarded", None, 15)
-
-
-def test_fails_are_ratified_when_the_attempts_are_exhausted():
-    """R3: attempts 38, 44, 49."""
-    marks = {11: "38", 12: "44", 13: "49"}
-    facts = [result(number, number - 10, mark, number) for number, mark in marks.items()]
-    assert {one.standing for one in record(facts).enrolments[0].results} == {"provisional"}
-    results = record([*facts, EXHAUSTED]).enrolments[0].results
-    assert [(one.attempt_no, one.mark, one.outcome, one.standing) for one in results] == [
-        (1, Decimal(38), "failed", "ratified"),
-        (2, Decimal(44), "failed", "ratified"),
-        (3, Decimal(49), "failed", "ratified"),
-    ]
-
-
-def test_revoked_credit_stays_in_the_record_and_out_of_the_total():
-    facts = [credit(30, 11, "64", 9), credit(31, 12, "70", 10)]
-    assert record(facts).credits_total == 30
-    revoked = fact(Kind.CREDIT_REVOKED, hours=20, subject=uid(30), credit_id=uid(30), reason_code="appeal")
-    told = record([*facts, revoked])
-    assert told.credits_total == 15
-    assert [(one.status, one.reason_code) for one in told.credits] == [("revoked", "appeal"), ("awarded", None)]
-
-
-def badge(number: int, credit_number: int) -> Fact:
-    return fact(
-        Kind.BADGE_ISSUED,
-        hours=11,
-        subject=uid(number),
-        badge_id=uid(number),
-        credit_id=uid(credit_number),
-        credential_url=f"https://x.example/{number}",
-    )
-
-
-BADGE_GONE = fact(Kind.BADGE_REVOKED, hours=21, subject=uid(40), reason_code="appeal")
-
-
-def award(kind: Kind, number: int, hours: float, **data) -> Fact:
-    return fact(kind, hours=hours, subject=uid(number), award_id=uid(number), **data)
-
-
-CLAIMED = award(
-    Kind.AWARD_CLAIMED, 60, 30, level="pgcert", title="PGCert in Data Science", credit_ids=[str(uid(30))], rule="single"
-)
-CONFERRED = award(
-    Kind.AWARD_CONFERRED,
-    60,
-    31,
-    level="pgcert",
-    title="PGCert in Data Science",
-    credit_ids=[str(uid(30))],
-    classification="Merit",
-    certificate_number="N1",
-)
-LAPSED = award(Kind.AWARD_LAPSED, 60, 31)
-SUPERSEDED = award(Kind.AWARD_SUPERSEDED, 60, 32, superseded_by=uid(61))
-
-
-def test_a_badge_is_issued_until_it_is_revoked():
-    assert [one.status for one in record([badge(40, 30)]).badges] == ["issued"]
-    assert [one.status for one in record([BADGE_GONE, badge(40, 30)]).badges] == ["revoked"]
-    assert record([BADGE_GONE]).badges == ()
-
-
-def test_an_award_is_claimed_then_conferred_then_superseded():
-    for facts, status in [
-        ([CLAIMED], "claimed"),
-        ([LAPSED, CLAIMED], "lapsed"),
-        ([CONFERRED], "conferred"),
-        ([CONFERRED, CLAIMED], "conferred"),
-        ([SUPERSEDED, CONFERRED, CLAIMED], "superseded"),
-    ]:
-        [only] = record(facts).awards
-        assert only.status == status
-    assert only.superseded_by == uid(61)
-    assert (only.classification, only.certificate_number) == ("Merit", "N1")
-
-
-def eligibility(sequence: int, added: list[str], removed: list[str]) -> Fact:
-    levels = [{"level": "pgcert", "titles_added": added, "titles_removed": removed}]
-    return fact(Kind.ELIGIBILITY_CHANGED, subject=uid(100), hours=sequence, sequence=sequence, levels=levels)
-
-
-def test_eligibility_follows_the_order_that_credentials_gave():
-    changes = [eligibility(1, ["A"], []), eligibility(2, ["B"], ["A"]), eligibility(3, ["A"], ["B"])]
-    [level] = record(list(reversed(changes))).award_eligibility
-    assert (level.level, level.titles) == ("pgcert", ("A",))
-    assert record([eligibility(1, ["A"], []), eligibility(2, [], ["A"])]).award_eligibility == ()
-
-
-EVERYTHING = [
-    submitted(11, 1, 1),
-    submitted(12, 1, 2),
-    result(12, 1, "38", 4),
-    submitted(13, 2, 5),
-    voided(13, 6),
-    submitted(14, 2, 7),
-    result(14, 2, "55", 8),
-    credit(30, 14, "50", 9),
-    badge(40, 30),
-    BADGE_GONE,
-    CLAIMED,
-    CONFERRED,
-    SUPERSEDED,
-    eligibility(1, ["A"], []),
-    eligibility(2, ["B"], ["A"]),
-]
-
-
-@given(st.permutations(EVERYTHING))
-def test_the_record_is_the_same_whatever_order_its_facts_arrived_in(shuffled):
-    assert record(shuffled) == record(EVERYTHING)

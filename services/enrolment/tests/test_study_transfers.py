@@ -11,7 +11,8 @@ from shared.events.credentials import LineDecided, TransferDecided, TransferRequ
 from shared.ids import new_id
 
 from .conftest import T0
-from .test_domain import fact, record, uid
+from .facts import fact, uid
+from .test_study import record
 
 KEPT, LEFT = str(uid(30)), str(uid(31))
 

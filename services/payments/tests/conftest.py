@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from embedded import provider as sandbox_provider
@@ -17,11 +18,14 @@ from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.app import build
 from payments.handlers import inbox
 from payments.settings import Settings
+from shared.events import Event
 from shared.events.catalogue import CoursePublished, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import LearnerRegistered
 from shared.ids import new_id
 from shared.jobs import JobFunction, Work
-from shared.testing import ServiceUnderTest, StandingClock, service_fixtures
+from shared.messaging.message import read
+from shared.messaging.tables import Outgoing
+from shared.testing import ServiceUnderTest, StandingClock, published, service_fixtures
 
 SECRET = "shared-secret-for-tests"
 OLD_SECRET = "the-secret-before"
@@ -192,6 +196,15 @@ class Shop:
         line_id = order["lines"][line]["order_line_id"]
         async with self.learner() as client:
             return await client.post(f"/v1/orders/{order['order_id']}/lines/{line_id}/refund")
+
+    async def told(self, *kinds: type[Event]) -> list[Any]:
+        """The events of these kinds so far."""
+        if self.session is not None:
+            return [event for event in await published(self.session) if isinstance(event, kinds)]
+        async with self.service.process.database.transaction() as session:
+            bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
+            events = [read(body.encode()).event for body in bodies]
+        return [event for event in events if isinstance(event, kinds)]
 
     async def run(self, *jobs: JobFunction) -> None:
         work = Work(self.service.process.database, self.service.service.resources)

@@ -2,11 +2,6 @@
 
 from payments.jobs import follow_refunds, submit_refunds
 from shared.events.payments import CheckoutStarted, ReceiptIssued, RefundCompleted, RefundSubmitted
-from shared.testing import published
-
-
-async def told(shop, kind):
-    return [event for event in await published(shop.session) if isinstance(event, kind)]
 
 
 async def test_each_session_at_the_provider_is_announced_once(shop):
@@ -14,7 +9,7 @@ async def test_each_session_at_the_provider_is_announced_once(shop):
     for _ in range(3):
         await shop.open_session(order)
     await shop.open_session(order, payer={"email": "grace@example.org"})
-    first, second = await told(shop, CheckoutStarted)
+    first, second = await shop.told(CheckoutStarted)
     assert (str(first.order_id), first.learner_id) == (order["order_id"], shop.learner_id)
     assert (first.provider, first.attempt_no, second.attempt_no) == ("flywire", 1, 2)
     assert first.attempt_id != second.attempt_id
@@ -26,9 +21,9 @@ async def test_a_session_of_which_nothing_was_heard_is_not_announced(shop):
     failure = {"seconds": 0, "takes_effect": True}
     await shop.control.post("/control/failures", json=failure)
     assert (await shop.checkout(order)).status_code == 503
-    assert await told(shop, CheckoutStarted) == []
+    assert await shop.told(CheckoutStarted) == []
     await shop.open_session(order)
-    assert [started.attempt_no for started in await told(shop, CheckoutStarted)] == [2]
+    assert [started.attempt_no for started in await shop.told(CheckoutStarted)] == [2]
 
 
 async def test_the_receipt_of_an_order_is_announced_once_whatever_the_payment_goes_through(shop):
@@ -37,7 +32,7 @@ async def test_the_receipt_of_an_order_is_announced_once_whatever_the_payment_go
     await shop.status(reference, "cancelled")
     shop.clock.advance(seconds=1)
     await shop.status(reference, "guaranteed")
-    [issued] = await told(shop, ReceiptIssued)
+    [issued] = await shop.told(ReceiptIssued)
     async with shop.learner() as client:
         receipt = (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()
     assert issued.number == receipt["receipt_number"]
@@ -56,14 +51,14 @@ async def given_back(shop):
 
 async def test_a_refund_is_submitted_once_however_often_it_is_told(shop):
     order, _ = await given_back(shop)
-    assert await told(shop, RefundSubmitted) == []
+    assert await shop.told(RefundSubmitted) == []
     await shop.run(submit_refunds, submit_refunds)
     for _ in range(2):
         await shop.later(seconds=0.5)
     await shop.later(minutes=5)
     await shop.run(submit_refunds, follow_refunds)
-    [submitted] = await told(shop, RefundSubmitted)
-    [completed] = await told(shop, RefundCompleted)
+    [submitted] = await shop.told(RefundSubmitted)
+    [completed] = await shop.told(RefundCompleted)
     line = order["lines"][0]
     assert (submitted.refund_id, submitted.amount_minor) == (completed.refund_id, line["due"]["amount_minor"])
     assert str(submitted.order_line_id) == line["order_line_id"]
@@ -77,7 +72,7 @@ async def test_a_refund_whose_answer_was_lost_is_submitted_once(shop):
     for _ in range(3):
         await shop.later(minutes=1)
         await shop.run(submit_refunds, follow_refunds)
-    assert len(await told(shop, RefundSubmitted)) == len(await told(shop, RefundCompleted)) == 1
+    assert len(await shop.told(RefundSubmitted)) == len(await shop.told(RefundCompleted)) == 1
 
 
 async def test_a_refund_the_bank_sent_back_is_submitted_again_when_finance_sends_it_again(shop):
@@ -93,4 +88,4 @@ async def test_a_refund_the_bank_sent_back_is_submitted_again_when_finance_sends
     async with shop.service.client("finance") as client:
         await client.post(f"/v1/orders/{order['order_id']}/refunds/{refund_id}/retry")
     await shop.run(submit_refunds)
-    assert [str(event.refund_id) for event in await told(shop, RefundSubmitted)] == [refund_id, refund_id]
+    assert [str(event.refund_id) for event in await shop.told(RefundSubmitted)] == [refund_id, refund_id]

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from payments.jobs import ask_about_payments, close_checkouts, find_payments, follow_refunds, submit_refunds
 from shared.events.payments import DuplicateDetected, PaymentConfirmed, RefundCompleted, RefundRequested
 from shared.ids import new_id
-from shared.messaging.message import read
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -76,12 +75,6 @@ class Till:
             await self.shop.later(hours=2)
             await self.shop.run(*EVERYTHING)
 
-    async def told(self, *kinds):
-        async with self.shop.service.process.database.transaction() as session:
-            bodies = await session.scalars(text("select body from outbox order by position"))
-            events = [read(body.encode()).event for body in bodies]
-        return [event for event in events if isinstance(event, kinds)]
-
     async def one(self, statement):
         async with self.shop.service.process.database.transaction() as session:
             return await session.scalar(text(statement))
@@ -95,8 +88,8 @@ class Till:
         assert await self.one("select coalesce(sum(amount_minor), 0)::int from ledger_entries") == 0
         cash = "select coalesce(sum(amount_minor), 0)::int from ledger_entries where account = 'cash'"
         assert await self.one(cash) == sold
-        assert len(await self.told(PaymentConfirmed)) == 1
-        asked_back, given_back = await self.told(RefundRequested), await self.told(RefundCompleted)
+        assert len(await self.shop.told(PaymentConfirmed)) == 1
+        asked_back, given_back = await self.shop.told(RefundRequested), await self.shop.told(RefundCompleted)
         assert sorted(one.refund_id for one in asked_back) == sorted(one.refund_id for one in given_back)
         assert len(list(books.all("refund"))) == len(asked_back)
 
@@ -132,7 +125,7 @@ async def test_while_a_checkout_is_opened(till, moment):
         await shop.pay(session_id)
     await till.come_to_rest()
     assert (await shop.read(order))["status"] == "paid"
-    assert len(await till.told(DuplicateDetected)) == len(sessions) - 1 == (moment == "answered")
+    assert len(await till.shop.told(DuplicateDetected)) == len(sessions) - 1 == (moment == "answered")
     await till.must_balance(49500)
 
 

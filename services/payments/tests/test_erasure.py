@@ -18,15 +18,10 @@ from shared.events.payments import (
 from shared.ids import new_id
 from shared.messaging import NotYet
 from shared.messaging.tables import Letter
-from shared.testing import published
 
 
 def anonymised(shop, learner_id=None):
     return LearnerAnonymised(learner_id=learner_id or shop.learner_id, anonymised_at=shop.clock())
-
-
-async def told(shop, *kinds):
-    return [event for event in await published(shop.session) if isinstance(event, kinds)]
 
 
 async def count(shop, table):
@@ -81,7 +76,7 @@ async def test_an_order_nobody_will_pay_expires_once_and_its_checkout_is_closed(
     await shop.open_session(order)
     for _ in range(3):
         await shop.hear(anonymised(shop))
-    assert [str(event.order_id) for event in await told(shop, OrderExpired)] == [order["order_id"]]
+    assert [str(event.order_id) for event in await shop.told(OrderExpired)] == [order["order_id"]]
     assert (await shop.read(order))["status"] == "expired"
     await shop.run(close_checkouts)
     assert (await shop.session.scalars(select(CheckoutAttempt.status))).all() == ["closed"]
@@ -92,7 +87,7 @@ async def test_what_was_paid_too_little_goes_back_at_once(shop):
     order = await shop.order(await shop.sell(), await shop.sell())
     await shop.pay(await shop.open_session(order), amount=49500)
     await shop.hear(anonymised(shop))
-    (refund,) = await told(shop, RefundRequested)
+    (refund,) = await shop.told(RefundRequested)
     assert (refund.amount_minor, refund.reason_code) == (49500, "underpaid")
     assert (await shop.read(order))["status"] == "expired"
 
@@ -102,8 +97,8 @@ async def test_money_that_still_comes_goes_back_and_buys_nothing(shop):
     session_id = await shop.open_session(order)
     await shop.hear(anonymised(shop))
     await shop.pay(session_id)
-    assert await told(shop, PaymentConfirmed) == []
-    (refund,) = await told(shop, RefundRequested)
+    assert await shop.told(PaymentConfirmed) == []
+    (refund,) = await shop.told(RefundRequested)
     assert (refund.amount_minor, refund.reason_code) == (49500, "late_payment")
 
 
@@ -118,7 +113,7 @@ async def test_a_refund_under_way_is_paid_and_nobody_is_written_to(shop):
     for _ in range(2):
         await shop.later(seconds=1)
     await shop.run(follow_refunds)
-    assert len(await told(shop, RefundCompleted)) == 1
+    assert len(await shop.told(RefundCompleted)) == 1
     assert await count(shop, Letter) == letters
 
 
