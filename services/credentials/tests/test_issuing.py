@@ -1,116 +1,32 @@
-"""The issuer at work: what stands in a badge about its holder, versions, keys, and what is signed anew."""
+"""The issuer at work: what stands in a badge about its holder, its forms, its versions, and who waits for one."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 
 import jsonschema
 import jwt
 import orjson
 import pytest
-from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError, ldp, status, verifier
+from openbadgeslib.ob3 import OB3VerificationError
 from prometheus_client import REGISTRY
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from credentials import jobs, queries, tables
-from credentials.adapters import json_ld, proofs
+from credentials.adapters import json_ld
 from credentials.commands import issuing
-from credentials.domain import badges, status_lists
+from credentials.domain import badges
 from shared.events.assessment import CreditReinstated
-from shared.events.credentials import BadgeIssued, BadgeSuperseded
+from shared.events.credentials import BadgeIssued
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
 from shared.registers import LocalRegisters
 from shared.testing import published
 
-from .telling import BEFORE, DS, course, credit, hear, hold_credit, let_time_work, named, person, revoked, work_of
+from .issuer import HOST, UNCHECKED, instant, verified
+from .telling import BEFORE, DS, course, credit, hear, let_time_work, named, person, revoked, work_of
 from .test_badges import schema
-
-UNCHECKED = {"verify_signature": False}
-HOST = "https://badges.example.ac.uk"
-
-
-class Issuer:
-    """The service as those see it who are outside: by what it serves."""
-
-    def __init__(self, service, session):
-        self.service, self.session = service, session
-        self.learner = new_id()
-
-    async def get(self, path, **headers):
-        async with self.service.client() as anyone:
-            return await anyone.get(path, headers=headers)
-
-    async def ask(self, method, path, **body):
-        async with self.service.client("operator") as operator:
-            return await operator.request(method, path, json=body or None)
-
-    async def badge(self, code="DS01") -> tables.Badge:
-        self.session.expire_all()
-        statement = select(tables.Badge).where(tables.Badge.credit_id == named("credit", self.learner, code))
-        return (await self.session.scalars(statement)).one()
-
-    async def document(self, code="DS01") -> dict:
-        return (await self.get(f"/credentials/{(await self.badge(code)).badge_id}")).json()
-
-    async def token(self, code="DS01") -> str:
-        return (await self.get(f"/credentials/{(await self.badge(code)).badge_id}.jwt")).text
-
-    async def did_document(self) -> dict:
-        return (await self.get("/.well-known/did.json")).json()
-
-    async def pages(self, document) -> dict[str, bytes]:
-        """What a verifier would fetch."""
-        list_url = document["credentialStatus"]["statusListCredential"]
-        return {
-            f"{HOST}/.well-known/did.json": (await self.get("/.well-known/did.json")).content,
-            list_url: (await self.get(list_url.removeprefix(HOST))).content,
-        }
-
-    async def second_opinion(self, document) -> None:
-        """openbadgeslib: raises OB3VerificationError unless proof, validity and status all hold."""
-        pages = await self.pages(document)
-        OB3LdpVerifier().verify(
-            json.dumps(document), check_status=True, download=pages.__getitem__, verify_status_list=False
-        )
-
-    async def is_set(self, index: int) -> bool:
-        published_list = (await self.get("/status/revocation/1")).json()
-        return status_lists.is_set(published_list["credentialSubject"]["encodedList"], index)
-
-    async def keys(self) -> dict[str, dict]:
-        return {key["name"]: key for key in (await self.ask("GET", "/v1/signing-keys")).json()["items"]}
-
-    async def active(self, suite="eddsa-rdfc-2022") -> str:
-        found = await self.keys()
-        return next(name for name, key in found.items() if (key["state"], key["suite"]) == ("active", suite))
-
-    async def change_address(self, address: str, version: int) -> None:
-        event = LearnerContactChanged(learner_id=self.learner, contact_version=version, changed_at=BEFORE)
-        await hear(self.session, event)
-        entry = person(self.learner, contact_email=address, contact_version=version)
-        await jobs.read_people(work_of(self.service, LocalRegisters(entry)))
-
-    async def superseded(self) -> list[BadgeSuperseded]:
-        return [event for event in await published(self.session) if isinstance(event, BadgeSuperseded)]
-
-
-@pytest.fixture
-async def issuer(service, session, clock, monkeypatch) -> Issuer:
-    """With one learner who holds two signed badges, DS01 and DS02. The other verifier is given the same clock."""
-
-    class Now(datetime):
-        @classmethod
-        def now(cls, _=None):
-            return clock()
-
-    for module in (ldp, status, verifier):
-        monkeypatch.setattr(module, "datetime", Now)
-    made = Issuer(service, session)
-    await hold_credit(session, made.learner, DS=2)
-    await let_time_work(service)
-    return made
 
 
 def faults(shared_data, document: dict, edition: str = "strict/") -> list[str]:
@@ -121,10 +37,6 @@ def faults(shared_data, document: dict, edition: str = "strict/") -> list[str]:
         error.message
         for error in checker(published_schema, format_checker=checker.FORMAT_CHECKER).iter_errors(document)
     ]
-
-
-def instant(value: str) -> datetime:
-    return datetime.fromisoformat(value)
 
 
 # --- what a badge says
@@ -176,18 +88,6 @@ async def test_the_record_of_signatures_and_keys_does_not_change(issuer, session
 
 
 # --- as a token
-
-
-async def verified(issuer, token: str) -> dict:
-    """As a verifier does: the key is the one the issuer's document names. Raises jwt.InvalidTokenError."""
-    kid = jwt.get_unverified_header(token)["kid"]
-    did_document = await issuer.did_document()
-    assert kid in did_document["assertionMethod"]
-    (method,) = [one for one in did_document["verificationMethod"] if one["id"] == kid]
-    assert method["type"] == "JsonWebKey"
-    key = jwt.PyJWK(method["publicKeyJwk"], algorithm="ES256")
-    unasked = {"verify_nbf": False, "verify_exp": False}  # the clock is the test's
-    return jwt.decode(token, key, algorithms=["ES256"], options=unasked)
 
 
 async def test_the_same_badge_is_offered_as_a_token(issuer):
@@ -412,274 +312,6 @@ async def test_credit_of_somebody_anonymised_still_brings_a_badge(issuer, sessio
     document = await issuer.document("LATE04")
     assert "identifier" not in document["credentialSubject"]
     assert faults(shared_data, document) == []
-
-
-# --- keys
-
-
-async def test_a_key_is_published_ahead_and_then_signs(issuer, session, clock):
-    first, before = await issuer.active(), await issuer.document()
-    made = await issuer.ask("POST", "/v1/signing-keys", suite="eddsa-rdfc-2022")
-    name = made.json()["name"]
-    assert (made.status_code, made.json()["state"]) == (201, "next")
-    assert made.json()["verification_method"] in (await issuer.did_document())["assertionMethod"]
-    assert (await issuer.ask("POST", "/v1/signing-keys", suite="eddsa-rdfc-2022")).json()["code"] == "next_key_exists"
-    early = await issuer.ask("PUT", f"/v1/signing-keys/{name}/activation")
-    assert (early.status_code, early.json()["code"]) == (409, "published_too_recently")
-    clock.advance(hours=24)
-    answer = await issuer.ask("PUT", f"/v1/signing-keys/{name}/activation")
-    assert answer.json()["state"] == "active"
-    assert (await issuer.ask("PUT", f"/v1/signing-keys/{name}/activation")).json() == answer.json()
-    retired = await issuer.ask("PUT", f"/v1/signing-keys/{first}/activation")
-    assert (retired.status_code, retired.json()["code"]) == (409, "not_next")
-
-    await hold_credit(session, issuer.learner, DS=3)
-    await let_time_work(issuer.service)
-    after = await issuer.document("DS03")
-    assert after["proof"][0]["verificationMethod"].endswith(f"#{name}")
-    await issuer.second_opinion(after)
-    await issuer.second_opinion(before)  # retired keys stay published
-    keys = await issuer.keys()
-    assert (keys[first]["state"], keys[first]["carriers"], keys[name]["carriers"]) == ("retired", 2, 2)
-    assert [event["state"] for event in keys[first]["history"]] == ["next", "active", "retired"]
-
-
-async def test_keys_of_tokens_rotate_by_themselves(issuer, clock):
-    first = await issuer.active("ES256")
-    name = (await issuer.ask("POST", "/v1/signing-keys", suite="ES256")).json()["name"]
-    clock.advance(hours=24)
-    await issuer.ask("PUT", f"/v1/signing-keys/{name}/activation")
-    keys = await issuer.keys()
-    assert (keys[first]["state"], keys[name]["state"]) == ("retired", "active")
-    await verified(issuer, await issuer.token())
-
-
-async def test_what_a_compromised_key_signed_is_signed_anew(issuer, session, clock):
-    await hear(session, revoked(issuer.learner, "DS02"))
-    await let_time_work(issuer.service)
-    stolen, before, gone = await issuer.active(), await issuer.document(), await issuer.document("DS02")
-    clock.advance(hours=1)  # the list is not due for renewal by itself
-    answer = await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="A backup was lost")
-    told = answer.json()
-    assert (told["state"], told["carriers"], told["compromised_at"]) == ("compromised", 3, "2026-11-23T13:00:00Z")
-    assert told["history"][-1]["reason"] == "A backup was lost"
-    assert not any(method.endswith(stolen) for method in (await issuer.did_document())["assertionMethod"])
-    assert not any(one["id"].endswith(stolen) for one in (await issuer.did_document())["verificationMethod"])
-    with pytest.raises(OB3VerificationError):
-        await issuer.second_opinion(before)
-
-    await let_time_work(issuer.service)
-    await let_time_work(issuer.service)
-    after = await issuer.document()
-    assert (after["id"], after["awardedDate"]) == (before["id"], before["awardedDate"])
-    assert after["credentialStatus"] == before["credentialStatus"]
-    assert instant(after["validFrom"]) > instant(before["validFrom"])
-    await issuer.second_opinion(after)
-    with pytest.raises(OB3VerificationError, match="revocation"):
-        await issuer.second_opinion(await issuer.document("DS02"))
-    assert await issuer.document("DS02") != gone
-    assert (await issuer.keys())[stolen]["carriers"] == 0
-    assert [event.reason_code for event in await issuer.superseded()] == ["compromise"]
-    repeated = await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Again")
-    assert len(repeated.json()["history"]) == len(told["history"])
-
-
-async def test_a_next_key_takes_the_place_of_a_compromised_one_at_once(issuer):
-    stolen = await issuer.active("ES256")
-    name = (await issuer.ask("POST", "/v1/signing-keys", suite="ES256")).json()["name"]
-    await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Lost")
-    assert await issuer.active("ES256") == name
-    await let_time_work(issuer.service)
-    await verified(issuer, await issuer.token())
-    assert jwt.get_unverified_header(await issuer.token())["kid"].endswith(name)
-
-
-async def test_a_key_lost_before_it_signed_leaves_the_active_one_alone(issuer):
-    active = await issuer.active()
-    name = (await issuer.ask("POST", "/v1/signing-keys", suite="eddsa-rdfc-2022")).json()["name"]
-    await issuer.ask("PUT", f"/v1/signing-keys/{name}/compromise", reason="Lost")
-    assert await issuer.active() == active
-
-
-async def test_signing_anew_goes_on_where_it_was_broken_off(issuer, session, clock, monkeypatch):
-    """In batches of one, killed after the first."""
-    monkeypatch.setattr("credentials.commands.keys._BATCH", 1)
-    monkeypatch.setattr("credentials.jobs._BATCH", 1)
-    stolen = await issuer.active()
-    await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Lost")
-    await jobs.sign_anew(work_of(issuer.service))
-    store, stored = issuing.store_badges, []
-
-    async def once(*arguments):
-        if stored:
-            raise ConnectionError("killed")
-        stored.append(True)
-        await store(*arguments)
-
-    monkeypatch.setattr(issuing, "store_badges", once)
-    with pytest.raises(ConnectionError):
-        await jobs.sign_badges(work_of(issuer.service))
-    assert (await issuer.keys())[stolen]["carriers"] == 2
-    monkeypatch.setattr(issuing, "store_badges", store)
-    await let_time_work(issuer.service)
-    assert (await issuer.keys())[stolen]["carriers"] == 0
-    for code in ("DS01", "DS02"):
-        await issuer.second_opinion(await issuer.document(code))
-
-
-async def test_no_key_is_known_that_nobody_made(issuer):
-    for path, body in (("activation", {}), ("compromise", {"reason": "Lost"})):
-        answer = await issuer.ask("PUT", f"/v1/signing-keys/nobody-s-key/{path}", **body)
-        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert (await issuer.ask("PUT", "/v1/signing-keys/x/compromise", reason="")).status_code == 422
-    assert (await issuer.ask("POST", "/v1/signing-keys", suite="rot13")).status_code == 422
-
-
-async def test_private_keys_are_never_shown(issuer, session):
-    shown = (await issuer.ask("GET", "/v1/signing-keys")).text + (await issuer.get("/.well-known/did.json")).text
-    for key in await session.scalars(select(tables.SigningKey)):
-        assert key.wrapped_key.hex() not in shown
-    assert "wrapped" not in shown
-
-
-# --- status lists
-
-
-async def test_a_revocation_is_visible_within_a_minute(issuer, session):
-    """The job runs every quarter of a minute, and copies live half a minute."""
-    document = await issuer.document()
-    index = int(document["credentialStatus"]["statusListIndex"])
-    assert not await issuer.is_set(index)
-    await hear(session, revoked(issuer.learner, "DS01"))
-    await jobs.publish_status_lists(work_of(issuer.service))
-    assert await issuer.is_set(index)
-    answer = await issuer.get("/status/revocation/1")
-    every, _ = jobs.jobs._jobs["publish_status_lists"]
-    max_age = int(answer.headers["cache-control"].rpartition("=")[2])
-    assert every + max_age <= 60
-    assert answer.json()["credentialSubject"]["ttl"] <= 30_000
-
-
-async def test_a_list_is_offered_as_a_token_too(issuer, session):
-    """The same bits and the same time, at an address of its own; a revocation shows in both at once."""
-    index = int((await issuer.document())["credentialStatus"]["statusListIndex"])
-    for is_revoked in (False, True):
-        if is_revoked:
-            await hear(session, revoked(issuer.learner, "DS01"))
-            await jobs.publish_status_lists(work_of(issuer.service))
-        document = (await issuer.get("/status/revocation/1")).json()
-        answer = await issuer.get("/status/revocation/1.jwt")
-        claims = await verified(issuer, answer.text)
-        assert jwt.get_unverified_header(answer.text).keys() == {"alg", "kid", "typ"}
-        subject = document["credentialSubject"]
-        url = f"{HOST}/status/revocation/1.jwt"
-        same = {name: member for name, member in document.items() if name not in {"proof", "id", "credentialSubject"}}
-        assert same.items() <= claims.items()
-        assert claims["credentialSubject"] == subject | {"id": f"{url}#list"}
-        assert (claims["iss"], claims["jti"], claims["id"], claims["sub"]) == (
-            document["issuer"], url, url, f"{url}#list",
-        )  # fmt: skip
-        assert claims["nbf"] == instant(document["validFrom"]).timestamp()
-        assert claims["exp"] == instant(document["validUntil"]).timestamp()
-        assert status_lists.is_set(claims["credentialSubject"]["encodedList"], index) is is_revoked
-        assert await issuer.is_set(index) is is_revoked
-
-
-async def test_a_token_of_a_list_is_cached_as_the_list_is(issuer):
-    both = [await issuer.get(f"/status/revocation/1{ending}") for ending in ("", ".jwt")]
-    assert both[0].headers["cache-control"] == both[1].headers["cache-control"] == "public, max-age=30"
-    again = await issuer.get("/status/revocation/1.jwt", **{"If-None-Match": both[1].headers["etag"]})
-    assert (both[1].headers["content-type"].partition(";")[0], again.status_code) == ("text/plain", 304)
-    assert (await issuer.get("/status/revocation/7.jwt")).status_code == 404
-    assert (await issuer.get("/status/revocation/0.jwt")).status_code == 422
-
-
-async def test_another_verifier_reads_the_token_of_a_list_and_proves_it(issuer, session, clock):
-    """openbadgeslib proves no other list, and by the issuer's first key. Tokens it reads by the real time."""
-    clock.at = datetime.now(UTC)
-    await jobs.publish_status_lists(work_of(issuer.service))
-    document = await issuer.document()
-    list_url = document["credentialStatus"]["statusListCredential"]
-
-    async def ask(token: bytes) -> None:
-        pages = await issuer.pages(document) | {list_url: token}
-        OB3LdpVerifier().verify(
-            json.dumps(document), check_status=True, download=pages.__getitem__, verify_status_list=True
-        )
-
-    before = (await issuer.get("/status/revocation/1.jwt")).content
-    await ask(before)
-    with pytest.raises(OB3VerificationError, match="proof is invalid"):
-        await ask(before[:-6] + b"AAAAAA")
-    await hear(session, revoked(issuer.learner, "DS01"))
-    await jobs.publish_status_lists(work_of(issuer.service))
-    with pytest.raises(OB3VerificationError, match="revocation"):
-        await ask((await issuer.get("/status/revocation/1.jwt")).content)
-
-
-async def test_a_lost_key_of_tokens_has_the_lists_signed_anew(issuer):
-    stolen = await issuer.active("ES256")
-    before = (await issuer.get("/status/revocation/1.jwt")).text
-    assert (await issuer.keys())[stolen]["carriers"] == 3, "two badges and the list"
-    await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Lost")
-    await let_time_work(issuer.service)
-    after = (await issuer.get("/status/revocation/1.jwt")).text
-    await verified(issuer, after)
-    with pytest.raises(AssertionError):
-        await verified(issuer, before)
-    assert (await issuer.keys())[stolen]["carriers"] == 0
-
-
-async def test_a_list_without_its_token_gets_one(issuer, session):
-    """As one the release before had published."""
-    await session.execute(text("update status_lists set token = null, token_signed_with = null"))
-    assert (await issuer.get("/status/revocation/1.jwt")).status_code == 404
-    await jobs.publish_status_lists(work_of(issuer.service))
-    await verified(issuer, (await issuer.get("/status/revocation/1.jwt")).text)
-
-
-@pytest.mark.parametrize("tamper", ["bit", "period", "key"])
-async def test_a_status_list_that_was_touched_no_longer_holds(issuer, tamper):
-    published_list = (await issuer.get("/status/revocation/1")).json()
-    proof = published_list["proof"][0]
-    (multikey,) = [
-        one["publicKeyMultibase"]
-        for one in (await issuer.did_document())["verificationMethod"]
-        if one["id"] == proof["verificationMethod"]
-    ]
-    assert proofs.holds(published_list, proof, multikey)
-    match tamper:
-        case "bit":
-            published_list["credentialSubject"]["encodedList"] = status_lists.encode([7])
-        case "period":
-            published_list["validUntil"] = "2099-01-01T00:00:00Z"
-        case "key":
-            multikey = "z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
-    assert not proofs.holds(published_list, proof, multikey)
-
-
-async def test_a_list_is_replaced_whole_or_not_at_all(issuer, session, monkeypatch):
-    before = [(await issuer.get(f"/status/revocation/1{ending}")).content for ending in ("", ".jwt")]
-    await hear(session, revoked(issuer.learner, "DS01"))
-
-    def fail(*_):
-        raise ConnectionError("the vault is away")
-
-    monkeypatch.setattr("credentials.adapters.tokens.sign", fail)  # the second of the two signatures
-    with pytest.raises(ConnectionError):
-        await jobs.publish_status_lists(work_of(issuer.service))
-    assert [(await issuer.get(f"/status/revocation/1{ending}")).content for ending in ("", ".jwt")] == before
-
-
-async def test_no_place_is_given_twice(issuer, session, monkeypatch):
-    monkeypatch.setattr(status_lists, "LENGTH", 6)
-    await session.execute(text("delete from badge_places"))
-    badge = await issuer.badge()
-    for _ in range(6):
-        await issuing.correct_badge(session, badge)
-    assert await session.scalar(select(func.count()).select_from(tables.BadgePlace)) == 6
-    with pytest.raises(RuntimeError, match="list is full"):
-        await issuing.correct_badge(session, badge)
 
 
 # --- waiting

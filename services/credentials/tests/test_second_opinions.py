@@ -1,6 +1,7 @@
 """Badges, awards, status lists and learner records before verifiers that are not ours: npm's @digitalbazaar/vc and jose.
 
-openbadgeslib (PyPI) is asked about tokens here, and else in test_badges.py, test_issuing.py and test_documents_clr.py.
+openbadgeslib (PyPI) is asked about tokens here, and else in test_badges.py, issuer.py, test_status_lists.py and
+test_documents_clr.py.
 """
 
 import json
@@ -24,8 +25,8 @@ from credentials.commands.keys import signers
 from credentials.domain import status_lists
 from shared.ids import new_id
 
+from .issuer import UNCHECKED, Issuer
 from .telling import hear, hold_credit, let_time_work, revoked
-from .test_issuing import UNCHECKED, Issuer
 from .test_sharing import READS, P, consent, know, redeem
 
 HOST = "https://badges.example.ac.uk"

@@ -3,8 +3,10 @@
 from fastapi import APIRouter
 
 from credentials.api.awards import router as awards_router
+from credentials.api.document_checks import router as document_checks_router
 from credentials.api.documents import router as documents_router
 from credentials.api.keys import router as keys_router
+from credentials.api.links import router as links_router
 from credentials.api.messages import router as messages_router
 from credentials.api.pictures import router as pictures_router
 from credentials.api.prospects import router as prospects_router
@@ -28,11 +30,13 @@ routers: tuple[APIRouter, ...] = (
     reviews_router,
     reports_router,
     documents_router,
+    document_checks_router,
     pictures_router,  # before what has the same address but for the ending
     verification_router,
     keys_router,  # before the badges: its key set has an address among theirs
     public_router,
     sharing_router,
+    links_router,
     shared_files_router,
     webhooks_router,
     transfers_router,

@@ -1,7 +1,6 @@
-"""Documents for people: transcript, certificates, parchments, and telling whether one is ours."""
+"""Documents for people: transcript, certificates, parchments."""
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
@@ -13,8 +12,6 @@ from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS
 from credentials.adapters.paper import NotPrintable, Paper, PressBusy
-from credentials.api.records import Rendering
-from credentials.api.verification import Accept, missing_page
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
 from credentials.domain import documents, faces
@@ -29,7 +26,6 @@ from credentials.domain.documents import (
 from credentials.queries import Shelved
 from shared.access import Caller
 from shared.database import Unknown
-from shared.errors import TooLarge, Unsupported
 from shared.web import CallerOf, DatabaseOf, Instant, Page, Router, Session, View, conditional, refusals, resource
 
 router = Router()
@@ -42,34 +38,16 @@ Number = Annotated[
 ]
 Version = Annotated[int | None, Query(ge=1, description="An earlier version, as it was; the newest without it")]
 
-_MOST_BYTES = 5 * 1024 * 1024
-_PDF = "application/pdf"
-_HTML = "text/html; charset=utf-8"
+PDF = "application/pdf"
+HTML = "text/html; charset=utf-8"
 _CREDENTIAL = "application/vc+ld+json"
 _PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "To read and print"}  # Any: OpenAPI
 _PAPER: dict[str, Any] = {  # Any: OpenAPI
-    "content": {_PDF: {}},
+    "content": {PDF: {}},
     "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4",
 }
 _RECORD: dict[str, Any] = {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}  # Any: OpenAPI
 _NEWEST: dict[str, Any] = {"content": {"text/html": {}}, "description": "The newest edition"}  # Any: OpenAPI
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-_VERDICTS = {
-    documents.Status.VALID: ("Valid", "A document with this number was issued, and what it certifies stands."),
-    documents.Status.SUPERSEDED: (
-        "Superseded",
-        (
-            "A document with this number was issued. Its holder has since been given a higher award that builds on "
-            "the same credit."
-        ),
-    ),
-    documents.Status.REVOKED: (
-        "Revoked",
-        "A document with this number was issued, and what it certified was taken back since. It must not be relied on.",
-    ),
-}
-
 
 _HASH = "5f2b0c4e8d1a7f3690c2b4e6d8fa1c3e5b7d9f0a2c4e6f8b1d3f5a7c9e0b2d4f"
 _CERTIFICATE = {
@@ -85,14 +63,6 @@ _CERTIFICATE = {
     "ratified_at": "2026-10-01T09:00:00Z",
     "institution": "Northbridge University",
 }
-
-
-class FileTooLarge(TooLarge):
-    """No document of ours is as large."""
-
-
-class NoPdf(Unsupported):
-    """Send the PDF itself as the body, as application/pdf."""
 
 
 class DocumentView(View):
@@ -144,19 +114,6 @@ class TranscriptView(EditionView):
     transcript_id: UUID
 
 
-class DocumentCheckView(View):
-    """Whether it is ours, which edition it is, and what became of what it certifies. It names nobody."""
-
-    genuine: bool = Field(description="It is a document of ours, byte for byte")
-    status: documents.Status | Literal["unknown"]
-    number: str | None = Field(default=None, examples=["MC-2026-7KQ2M4X9PAT"])
-    kind: Kind | None = None
-    version: int | None = Field(default=None, description="The edition that was asked about")
-    as_at: Instant | None = None
-    newest_version: int | None = Field(default=None, description="If higher, a newer edition has taken its place")
-    verification_url: str | None = None
-
-
 @router.get("/v1/documents", operation_id="list_documents")
 async def list_documents(
     session: Session,
@@ -188,7 +145,7 @@ async def read_document_page(
 ) -> Response:
     """The same facts as the PDF."""
     shelved = await _handed_out(session, caller, number, version)
-    return _safe(_private(conditional(request, paper.page(face_of(shelved, notary)).encode(), media_type=_HTML)))
+    return safe(_private(conditional(request, paper.page(face_of(shelved, notary)).encode(), media_type=HTML)))
 
 
 @router.get(
@@ -210,7 +167,7 @@ async def read_document_pdf(
     shelved = await _handed_out(session, caller, number, version)
     file = await paper.pdf(face_of(shelved, notary), shelved.edition.as_at)
     await printing.remember_file(session, shelved.edition, file)
-    response = _private(conditional(request, file, media_type=_PDF))
+    response = _private(conditional(request, file, media_type=PDF))
     response.headers["Content-Disposition"] = f'inline; filename="{shelved.document.kind}-{number}.pdf"'
     return response
 
@@ -268,96 +225,9 @@ async def read_transcript(
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")
     if "text/html" in accept:
-        page = Response(paper.page(face_of(found[0], notary)), media_type=_HTML, headers={"Vary": "Accept"})
-        return _safe(page)
+        page = Response(paper.page(face_of(found[0], notary)), media_type=HTML, headers={"Vary": "Accept"})
+        return safe(page)
     return TranscriptView(transcript_id=found[0].edition.edition_id, **_edition(found[0], notary))
-
-
-@router.get("/v1/document-checks/{reference}", operation_id="read_document_check")
-async def read_document_check(
-    reference: Annotated[
-        str,
-        Path(
-            pattern=r"^(MC-\d{4}-[0-9A-Z]{11}|[0-9a-f]{64})$",
-            description="The number on the document, or the SHA-256 of its file or of its JSON, in hex",
-            examples=["MC-2026-7KQ2M4X9PAT"],
-        ),
-    ],
-    session: Session,
-    notary: Issuing,
-) -> DocumentCheckView:
-    """Whether there is such a document, and what became of it. By a hash computed at home, nothing is uploaded."""
-    if _SHA256.fullmatch(reference):
-        shelved = await queries.document_by_hash(session, reference)
-    else:
-        shelved = await queries.document_by_number(session, reference)
-    return _checked(shelved, notary)
-
-
-@router.post(
-    "/v1/document-checks",
-    operation_id="check_document",
-    status_code=200,
-    openapi_extra={
-        "requestBody": {"required": True, "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}}}
-    },
-    responses=refusals(NoPdf, FileTooLarge),
-)
-async def check_document(request: Request, session: Session, notary: Issuing) -> DocumentCheckView:
-    """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""
-    file = bytearray()
-    async for chunk in request.stream():
-        file += chunk
-        if len(file) > _MOST_BYTES:
-            raise FileTooLarge(f"a document of ours has at most {_MOST_BYTES} bytes")
-    if not documents.is_pdf(bytes(file[:8])):
-        raise NoPdf("this is no PDF")
-    return _checked(await queries.document_by_hash(session, documents.digest(bytes(file))), notary)
-
-
-@router.get(
-    "/documents/{number}",
-    operation_id="read_document_check_page",
-    response_class=Response,
-    responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
-)
-async def read_document_check_page(
-    *,
-    number: Annotated[
-        str, Path(max_length=100, description="As it was typed from the paper", examples=["MC-2026-7KQ2M4X9PAT"])
-    ],
-    request: Request,
-    session: Session,
-    notary: Issuing,
-    paper: Printing,
-    pages: Rendering,
-    version: Annotated[int | None, Query(ge=1, description="Which one is at hand")] = None,
-    accept: Accept = "application/json",
-) -> Response:
-    """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
-    known = documents.number_of(number)
-    shelved = None if known is None else await queries.document_by_number(session, known)
-    if shelved is None or (version is not None and version > shelved.newest):
-        unknown = Unknown("there is no document with this number")
-        return missing_page(unknown, pages.missing("document"), accept)
-    certified = await printing.certified(session, shelved.document, shelved.edition)
-    verdict, meaning = _VERDICTS[shelved.status]
-    page = paper.check_page(
-        {
-            "verdict": verdict,
-            "meaning": meaning,
-            "status": shelved.status.value,
-            "heading": faces.heading(_kind(shelved)),
-            "issuer": notary.issuer.name,
-            "number": shelved.document.number,
-            "facts": faces.public_facts(_kind(shelved), certified),
-            "version": version,
-            "newest": shelved.newest,
-            "as_at": faces.minute(shelved.edition.as_at.isoformat()),
-            "sha256": shelved.edition.sha256,
-        }
-    )
-    return _safe(conditional(request, page.encode(), max_age_seconds=30, media_type=_HTML))
 
 
 async def _handed_out(session: AsyncSession, caller: Caller, number: str, version: int | None) -> Shelved:
@@ -375,13 +245,9 @@ async def _handed_out(session: AsyncSession, caller: Caller, number: str, versio
     return shelved
 
 
-def _kind(shelved: Shelved) -> Kind:
-    return Kind(shelved.document.kind)
-
-
 def face_of(shelved: Shelved, notary: Notary) -> faces.Face:
     return faces.face(
-        _kind(shelved),
+        shelved.kind,
         shelved.edition.content or {},
         issuer=notary.issuer.name,
         number=shelved.document.number,
@@ -396,8 +262,8 @@ def _view(shelved: Shelved, notary: Notary, paper: Paper) -> DocumentView:
     at = f"/v1/documents/{document.number}"
     return DocumentView(
         number=document.number,
-        kind=_kind(shelved),
-        title=faces.headline(_kind(shelved), edition.content) if edition.content else "",
+        kind=shelved.kind,
+        title=faces.headline(shelved.kind, edition.content) if edition.content else "",
         credit_id=document.credit_id,
         award_id=document.award_id,
         status=shelved.status,
@@ -416,7 +282,7 @@ def _view(shelved: Shelved, notary: Notary, paper: Paper) -> DocumentView:
 def _edition(shelved: Shelved, notary: Notary) -> dict[str, Any]:  # Any: the fields of EditionView
     return {
         "number": shelved.document.number,
-        "kind": _kind(shelved),
+        "kind": shelved.kind,
         "issuer": notary.issuer.name,
         "version": shelved.edition.version,
         "newest_version": shelved.newest,
@@ -427,26 +293,11 @@ def _edition(shelved: Shelved, notary: Notary) -> dict[str, Any]:  # Any: the fi
     }
 
 
-def _checked(shelved: Shelved | None, notary: Notary) -> DocumentCheckView:
-    if shelved is None:
-        return DocumentCheckView(genuine=False, status="unknown")
-    return DocumentCheckView(
-        genuine=True,
-        status=shelved.status,
-        number=shelved.document.number,
-        kind=_kind(shelved),
-        version=shelved.edition.version,
-        as_at=shelved.edition.as_at,
-        newest_version=shelved.newest,
-        verification_url=notary.document_url(shelved.document.number),
-    )
-
-
 def _private(response: Response) -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
-def _safe(page: Response) -> Response:
+def safe(page: Response) -> Response:
     page.headers.update(HEADERS)
     return page

@@ -1,45 +1,38 @@
 """Sharing: what a learner shows, to whom, and who looked; and the partner's side of a consent."""
 
 import asyncio
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 import orjson
-from fastapi import Header, Path, Request, Response
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from fastapi import Response
+from pydantic import Field, StringConstraints, model_validator
 
 from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.adapters.records import sign_record
 from credentials.adapters.sealing import Sealer
-from credentials.adapters.shared_pages import HEADERS, SharedPages
-from credentials.api.shared_views import OpenedRecordView, SharedRecordView
-from credentials.api.verification import missing_page
+from credentials.api.shared_views import SharedRecordView
 from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
 from credentials.domain.sharing import (
     AlreadyWithdrawn,
     ExpiryOutOfBounds,
-    LinkEnded,
     NoKeyYet,
     NoSuchCode,
     NothingShared,
-    PinNeeded,
     Scope,
     ShareExpired,
     ShareWithdrawn,
     State,
     UnknownCredit,
     UnknownRecipient,
-    WrongPin,
     packed,
     sha256_of,
 )
 from shared.access import Caller, NotPermitted
-from shared.database import Unknown, fetch
+from shared.database import fetch
 from shared.database import now as now_of
-from shared.errors import Malformed
 from shared.web import (
     CallerOf,
     Content,
@@ -56,21 +49,13 @@ from shared.web import (
     resource,
 )
 from shared.web.content import Text
-from shared.web.problems import problem
 
 router = Router(tags=["sharing"])
 
 Issuing = Annotated[Notary, resource(Notary)]
 Sealing = Annotated[Sealer, resource(Sealer)]
-Rendering = Annotated[SharedPages, resource(SharedPages)]
 Label = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Pin = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,12}$")]
-
-_HTML: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
-
-
-class BadForm(Malformed):
-    """Send `pin=…` as a form, or {"pin": "…"} as JSON."""
 
 
 class ShareWish(Content):
@@ -168,12 +153,6 @@ class ConsentView(View):
     granted_at: Instant
     expires_at: Instant
     withdrawn_at: Instant | None
-
-
-class GateView(View):
-    purpose: str = Field(examples=["Application for a data post"])
-    needs_pin: bool
-    expires_at: Instant
 
 
 @router.get("/v1/recipients", operation_id="list_recipients")
@@ -292,101 +271,14 @@ async def fetch_shared_record(share_id: UUID, database: DatabaseOf, caller: Call
         await sharing.log_signature(session, share_id, jws, signer)
     at = f"/v1/shared-records/{share_id}"
     pdf_url = f"{at}.pdf" if scope.is_everything else None
-    return _json(record=document, sha256=sha256_of(document), jws=jws, clr_url=f"{at}.clr", pdf_url=pdf_url)
-
-
-# Behind a link
-
-
-@router.get(
-    "/shared/{token}",
-    operation_id="read_share_gate",
-    response_model=GateView,
-    responses={200: _HTML} | refusals(LinkEnded),
-)
-async def read_share_gate(
-    token: Annotated[str, Path(max_length=100)],
-    session: Session,
-    pages: Rendering,
-    accept: Annotated[str, Header()] = "application/json",
-) -> Response:
-    """What a link asks before it opens. Nothing is shown and nothing counted, so that previews do no harm."""
-    try:
-        share, state = await sharing.find_link(session, token)
-    except Unknown as unknown:
-        return missing_page(unknown, pages.missing("link"), accept)
-    if state is not State.LIVE:
-        return _ended(pages, accept)
-    asks_pin = share.pin_hash is not None
-    if "text/html" in accept:
-        page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=asks_pin, problem=None)
-        return _page(page)
-    gate = GateView(purpose=share.purpose, needs_pin=asks_pin, expires_at=share.expires_at)
-    return Response(gate.model_dump_json(), media_type="application/json", headers=HEADERS)
-
-
-@router.post(
-    "/shared/{token}",
-    operation_id="open_shared_record",
-    response_model=OpenedRecordView,
-    responses={200: _HTML} | refusals(BadForm, PinNeeded, WrongPin, LinkEnded),
-    openapi_extra={
-        "requestBody": {
-            "description": "The PIN, where the link has one",
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
-                    "example": {"pin": "4821"},
-                },
-                "application/x-www-form-urlencoded": {
-                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
-                },
-            },
-        }
-    },
-)
-async def open_shared_record(
-    token: Annotated[str, Path(max_length=100)],
-    request: Request,
-    session: Session,
-    pages: Rendering,
-    notary: Issuing,
-    sealer: Sealing,
-    accept: Annotated[str, Header()] = "application/json",
-) -> Response:
-    """What the learner chose to show, as it stands now; they see that it was opened."""
-    pin = _pin(await request.body(), request.headers.get("content-type", ""))
-    share, state = await sharing.find_link(session, token)
-    if state is not State.LIVE:
-        return _ended(pages, accept)
-    try:
-        opened = await sharing.open_link(session, token, pin, sealer.key_for("share pins"), notary.issuer)
-    except PinNeeded as needed:
-        opened = needed
-    except LinkEnded:  # since we looked
-        return _ended(pages, accept)
-    if isinstance(opened, WrongPin | PinNeeded):
-        if "text/html" in accept:
-            left = opened.extras.get("tries_left")
-            page = pages.gate(
-                purpose=share.purpose,
-                expires_at=share.expires_at,
-                asks_pin=True,
-                problem=opened.detail,
-                tries_left=left if isinstance(left, int) else None,
-            )
-            return _page(page, status=opened.status)
-        return problem(opened.status, opened.code, opened.title, opened.detail, headers=HEADERS, **opened.extras)
-    if "text/html" in accept:
-        return _page(pages.record(opened, sha256_of(opened)))
-    response = _json(record=opened, sha256=sha256_of(opened))
-    response.headers.update(HEADERS)
-    return response
-
-
-def _json(**members: object) -> Response:
-    """As it is: a model in between might write what was signed in other letters."""
-    return Response(orjson.dumps(members), media_type="application/json")
+    members = {
+        "record": document,
+        "sha256": sha256_of(document),
+        "jws": jws,
+        "clr_url": f"{at}.clr",
+        "pdf_url": pdf_url,
+    }
+    return Response(orjson.dumps(members), media_type="application/json")  # a model might write it in other letters
 
 
 def partner_of(caller: Caller) -> str:
@@ -394,37 +286,6 @@ def partner_of(caller: Caller) -> str:
     if caller.client_id is None:
         raise NotPermitted("this operation is for partners")
     return caller.client_id
-
-
-class _Opening(Content):
-    pin: Pin | None = None
-
-
-def _pin(body: bytes, content_type: str) -> str | None:
-    """Raises BadForm."""
-    try:
-        if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
-            fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=4)
-            return _Opening.model_validate({name: values[-1].strip() for name, values in fields.items()}).pin
-        return _Opening.model_validate(orjson.loads(body)).pin if body else None
-    except (ValidationError, ValueError) as error:
-        raise BadForm("send the PIN, four to twelve digits, as a form or as JSON", headers=HEADERS) from error
-
-
-def _ended(pages: SharedPages, accept: str) -> Response:
-    if "text/html" in accept:
-        return _page(pages.ended(), status=LinkEnded.status)
-    return problem(
-        LinkEnded.status,
-        LinkEnded.code,
-        LinkEnded.title,
-        "this link has ended; ask whoever sent it for a new one",
-        headers=HEADERS,
-    )
-
-
-def _page(page: str, status: int = 200) -> Response:
-    return Response(page, status, media_type="text/html; charset=utf-8", headers={**HEADERS, "Vary": "Accept"})
 
 
 async def _own(session: Session, caller: Caller, share_id: UUID) -> tables.Share:

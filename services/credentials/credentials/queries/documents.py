@@ -38,6 +38,10 @@ class Shelved:
     newest: int
 
     @property
+    def kind(self) -> Kind:
+        return Kind(self.document.kind)
+
+    @property
     def is_newest(self) -> bool:
         return self.edition.version == self.newest
 
@@ -66,7 +70,7 @@ async def documents_of(session: AsyncSession, learner_id: UUID) -> list[Shelved]
     statement = _shelf().where(tables.Document.learner_id == learner_id, _is_newest())
     found = [_shelved(row) for row in await session.execute(statement)]
     order = list(Kind)
-    return sorted(found, key=lambda one: (order.index(Kind(one.document.kind)), one.document.document_id))
+    return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
 
 
 async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> Shelved | None:

@@ -1,0 +1,163 @@
+"""Whether a document is ours, by its number, its hash or its file, and what became of what it certifies."""
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import Path, Query, Request, Response
+from pydantic import Field
+
+from credentials import queries
+from credentials.adapters.notary import Notary
+from credentials.api.documents import HTML, PDF, Issuing, Printing, safe
+from credentials.api.records import Rendering
+from credentials.api.verification import Accept, missing_page
+from credentials.commands import documents as printing
+from credentials.domain import documents, faces
+from credentials.domain.documents import Kind
+from credentials.queries import Shelved
+from shared.database import Unknown
+from shared.errors import TooLarge, Unsupported
+from shared.web import Instant, Router, Session, View, conditional, refusals
+
+router = Router()
+
+_MOST_BYTES = 5 * 1024 * 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_VERDICTS = {
+    documents.Status.VALID: ("Valid", "A document with this number was issued, and what it certifies stands."),
+    documents.Status.SUPERSEDED: (
+        "Superseded",
+        (
+            "A document with this number was issued. Its holder has since been given a higher award that builds on "
+            "the same credit."
+        ),
+    ),
+    documents.Status.REVOKED: (
+        "Revoked",
+        "A document with this number was issued, and what it certified was taken back since. It must not be relied on.",
+    ),
+}
+
+
+class FileTooLarge(TooLarge):
+    """No document of ours is as large."""
+
+
+class NoPdf(Unsupported):
+    """Send the PDF itself as the body, as application/pdf."""
+
+
+class DocumentCheckView(View):
+    """Whether it is ours, which edition it is, and what became of what it certifies. It names nobody."""
+
+    genuine: bool = Field(description="It is a document of ours, byte for byte")
+    status: documents.Status | Literal["unknown"]
+    number: str | None = Field(default=None, examples=["MC-2026-7KQ2M4X9PAT"])
+    kind: Kind | None = None
+    version: int | None = Field(default=None, description="The edition that was asked about")
+    as_at: Instant | None = None
+    newest_version: int | None = Field(default=None, description="If higher, a newer edition has taken its place")
+    verification_url: str | None = None
+
+
+@router.get("/v1/document-checks/{reference}", operation_id="read_document_check")
+async def read_document_check(
+    reference: Annotated[
+        str,
+        Path(
+            pattern=r"^(MC-\d{4}-[0-9A-Z]{11}|[0-9a-f]{64})$",
+            description="The number on the document, or the SHA-256 of its file or of its JSON, in hex",
+            examples=["MC-2026-7KQ2M4X9PAT"],
+        ),
+    ],
+    session: Session,
+    notary: Issuing,
+) -> DocumentCheckView:
+    """Whether there is such a document, and what became of it. By a hash computed at home, nothing is uploaded."""
+    if _SHA256.fullmatch(reference):
+        shelved = await queries.document_by_hash(session, reference)
+    else:
+        shelved = await queries.document_by_number(session, reference)
+    return _checked(shelved, notary)
+
+
+@router.post(
+    "/v1/document-checks",
+    operation_id="check_document",
+    status_code=200,
+    openapi_extra={
+        "requestBody": {"required": True, "content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}
+    },
+    responses=refusals(NoPdf, FileTooLarge),
+)
+async def check_document(request: Request, session: Session, notary: Issuing) -> DocumentCheckView:
+    """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""
+    file = bytearray()
+    async for chunk in request.stream():
+        file += chunk
+        if len(file) > _MOST_BYTES:
+            raise FileTooLarge(f"a document of ours has at most {_MOST_BYTES} bytes")
+    if not documents.is_pdf(bytes(file[:8])):
+        raise NoPdf("this is no PDF")
+    return _checked(await queries.document_by_hash(session, documents.digest(bytes(file))), notary)
+
+
+@router.get(
+    "/documents/{number}",
+    operation_id="read_document_check_page",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
+)
+async def read_document_check_page(
+    *,
+    number: Annotated[
+        str, Path(max_length=100, description="As it was typed from the paper", examples=["MC-2026-7KQ2M4X9PAT"])
+    ],
+    request: Request,
+    session: Session,
+    notary: Issuing,
+    paper: Printing,
+    pages: Rendering,
+    version: Annotated[int | None, Query(ge=1, description="Which one is at hand")] = None,
+    accept: Accept = "application/json",
+) -> Response:
+    """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
+    known = documents.number_of(number)
+    shelved = None if known is None else await queries.document_by_number(session, known)
+    if shelved is None or (version is not None and version > shelved.newest):
+        unknown = Unknown("there is no document with this number")
+        return missing_page(unknown, pages.missing("document"), accept)
+    certified = await printing.certified(session, shelved.document, shelved.edition)
+    verdict, meaning = _VERDICTS[shelved.status]
+    page = paper.check_page(
+        {
+            "verdict": verdict,
+            "meaning": meaning,
+            "status": shelved.status.value,
+            "heading": faces.heading(shelved.kind),
+            "issuer": notary.issuer.name,
+            "number": shelved.document.number,
+            "facts": faces.public_facts(shelved.kind, certified),
+            "version": version,
+            "newest": shelved.newest,
+            "as_at": faces.minute(shelved.edition.as_at.isoformat()),
+            "sha256": shelved.edition.sha256,
+        }
+    )
+    return safe(conditional(request, page.encode(), max_age_seconds=30, media_type=HTML))
+
+
+def _checked(shelved: Shelved | None, notary: Notary) -> DocumentCheckView:
+    if shelved is None:
+        return DocumentCheckView(genuine=False, status="unknown")
+    return DocumentCheckView(
+        genuine=True,
+        status=shelved.status,
+        number=shelved.document.number,
+        kind=shelved.kind,
+        version=shelved.edition.version,
+        as_at=shelved.edition.as_at,
+        newest_version=shelved.newest,
+        verification_url=notary.document_url(shelved.document.number),
+    )

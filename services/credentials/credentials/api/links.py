@@ -1,0 +1,151 @@
+"""Behind a link: what it asks of whoever opens it, and what the learner chose to show there."""
+
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+import orjson
+from fastapi import Header, Path, Request, Response
+from pydantic import Field, ValidationError
+
+from credentials.adapters.shared_pages import HEADERS, SharedPages
+from credentials.api.shared_views import OpenedRecordView
+from credentials.api.sharing import Issuing, Pin, Sealing
+from credentials.api.verification import missing_page
+from credentials.commands import sharing
+from credentials.domain.sharing import LinkEnded, PinNeeded, State, WrongPin, sha256_of
+from shared.database import Unknown
+from shared.errors import Malformed
+from shared.web import Content, Instant, Router, Session, View, refusals, resource
+from shared.web.problems import problem
+
+router = Router(tags=["sharing"])
+
+Rendering = Annotated[SharedPages, resource(SharedPages)]
+
+_HTML: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
+
+
+class BadForm(Malformed):
+    """Send `pin=…` as a form, or {"pin": "…"} as JSON."""
+
+
+class GateView(View):
+    purpose: str = Field(examples=["Application for a data post"])
+    needs_pin: bool
+    expires_at: Instant
+
+
+@router.get(
+    "/shared/{token}",
+    operation_id="read_share_gate",
+    response_model=GateView,
+    responses={200: _HTML} | refusals(LinkEnded),
+)
+async def read_share_gate(
+    token: Annotated[str, Path(max_length=100)],
+    session: Session,
+    pages: Rendering,
+    accept: Annotated[str, Header()] = "application/json",
+) -> Response:
+    """What a link asks before it opens. Nothing is shown and nothing counted, so that previews do no harm."""
+    try:
+        share, state = await sharing.find_link(session, token)
+    except Unknown as unknown:
+        return missing_page(unknown, pages.missing("link"), accept)
+    if state is not State.LIVE:
+        return _ended(pages, accept)
+    asks_pin = share.pin_hash is not None
+    if "text/html" in accept:
+        page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=asks_pin, problem=None)
+        return _page(page)
+    gate = GateView(purpose=share.purpose, needs_pin=asks_pin, expires_at=share.expires_at)
+    return Response(gate.model_dump_json(), media_type="application/json", headers=HEADERS)
+
+
+@router.post(
+    "/shared/{token}",
+    operation_id="open_shared_record",
+    response_model=OpenedRecordView,
+    responses={200: _HTML} | refusals(BadForm, PinNeeded, WrongPin, LinkEnded),
+    openapi_extra={
+        "requestBody": {
+            "description": "The PIN, where the link has one",
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
+                    "example": {"pin": "4821"},
+                },
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
+                },
+            },
+        }
+    },
+)
+async def open_shared_record(
+    token: Annotated[str, Path(max_length=100)],
+    request: Request,
+    session: Session,
+    pages: Rendering,
+    notary: Issuing,
+    sealer: Sealing,
+    accept: Annotated[str, Header()] = "application/json",
+) -> Response:
+    """What the learner chose to show, as it stands now; they see that it was opened."""
+    pin = _pin(await request.body(), request.headers.get("content-type", ""))
+    share, state = await sharing.find_link(session, token)
+    if state is not State.LIVE:
+        return _ended(pages, accept)
+    try:
+        opened = await sharing.open_link(session, token, pin, sealer.key_for("share pins"), notary.issuer)
+    except PinNeeded as needed:
+        opened = needed
+    except LinkEnded:  # since we looked
+        return _ended(pages, accept)
+    if isinstance(opened, WrongPin | PinNeeded):
+        if "text/html" in accept:
+            left = opened.extras.get("tries_left")
+            page = pages.gate(
+                purpose=share.purpose,
+                expires_at=share.expires_at,
+                asks_pin=True,
+                problem=opened.detail,
+                tries_left=left if isinstance(left, int) else None,
+            )
+            return _page(page, status=opened.status)
+        return problem(opened.status, opened.code, opened.title, opened.detail, headers=HEADERS, **opened.extras)
+    if "text/html" in accept:
+        return _page(pages.record(opened, sha256_of(opened)))
+    members = {"record": opened, "sha256": sha256_of(opened)}
+    return Response(orjson.dumps(members), media_type="application/json", headers=HEADERS)
+
+
+class _Opening(Content):
+    pin: Pin | None = None
+
+
+def _pin(body: bytes, content_type: str) -> str | None:
+    """Raises BadForm."""
+    try:
+        if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+            fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=4)
+            return _Opening.model_validate({name: values[-1].strip() for name, values in fields.items()}).pin
+        return _Opening.model_validate(orjson.loads(body)).pin if body else None
+    except (ValidationError, ValueError) as error:
+        raise BadForm("send the PIN, four to twelve digits, as a form or as JSON", headers=HEADERS) from error
+
+
+def _ended(pages: SharedPages, accept: str) -> Response:
+    if "text/html" in accept:
+        return _page(pages.ended(), status=LinkEnded.status)
+    return problem(
+        LinkEnded.status,
+        LinkEnded.code,
+        LinkEnded.title,
+        "this link has ended; ask whoever sent it for a new one",
+        headers=HEADERS,
+    )
+
+
+def _page(page: str, status: int = 200) -> Response:
+    return Response(page, status, media_type="text/html; charset=utf-8", headers={**HEADERS, "Vary": "Accept"})
