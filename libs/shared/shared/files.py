@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from shared.errors import Invalid, Malformed, Refusal, TooLarge, Unsupported
@@ -63,14 +62,6 @@ def file_kind(entry: Mapping[str, Any]) -> FileKind:  # Any: JSON
         begins_with=tuple(bytes.fromhex(prefix) for prefix in entry.get("begins_with", ())),
         text=entry.get("text", False),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class UploadPolicy:
-    """How long one upload may take, and how old a stored file that no row names must be to be removed."""
-
-    longest: timedelta
-    orphan_age: timedelta
 
 
 LONGEST_NAME = 200

@@ -6,9 +6,9 @@ from assessment.access import ACCESS
 from assessment.handlers import inbox
 from assessment.jobs import jobs
 from assessment.settings import Settings
-from shared.files import UploadPolicy
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
+from shared.uploads import UploadPolicy
 
 
 def build(settings: Settings) -> Service:

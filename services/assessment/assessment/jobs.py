@@ -1,8 +1,11 @@
+from collections.abc import Collection, Sequence
+
 from assessment import queries
 from assessment.commands import windows
-from shared.files import UploadPolicy
+from shared import uploads
 from shared.jobs import Jobs, Work
 from shared.storage import ObjectStorage
+from shared.uploads import UploadPolicy
 
 jobs = Jobs()
 
@@ -22,14 +25,10 @@ async def announce_windows(work: Work) -> None:
 @jobs.every(3600)
 async def remove_orphans(work: Work) -> None:
     """Delete stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
-    storage = work.resource(ObjectStorage)
-    before = work.now() - work.resource(UploadPolicy).orphan_age
-    async for page in storage.pages():
-        old = [stored.key for stored in page if stored.stored_at < before]
-        if not old:
-            continue
+
+    async def known(keys: Sequence[str]) -> Collection[str]:
         async with work.database.transaction() as session:
-            named = await queries.known_keys(session, old)
-        for key in old:
-            if key not in named:
-                await storage.delete(key)
+            return await queries.known_keys(session, keys)
+
+    before = work.now() - work.resource(UploadPolicy).orphan_age
+    await uploads.remove_orphans(work.resource(ObjectStorage), stored_before=before, known=known)

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from assessment import jobs
 from assessment.tables import Attempt, Credit, Mark, MisconductCase, Submission
 from shared.events.enrolment import LearnerAnonymised
-from shared.files import UploadPolicy
 from shared.jobs import Work
 from shared.storage import ObjectStorage
+from shared.uploads import UploadPolicy
 
 NAMED = "Ada Lovelace project.pdf"
 

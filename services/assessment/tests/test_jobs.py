@@ -8,10 +8,11 @@ from sqlalchemy import select
 from assessment import jobs
 from assessment.tables import Decision, Submission, Window
 from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
-from shared.files import FileTooLarge, UploadPolicy
+from shared.files import FileTooLarge
 from shared.jobs import Work
 from shared.messaging.tables import Outgoing
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
+from shared.uploads import UploadPolicy
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from assessment.tables import Attempt, Submission
 from shared.events.assessment import AssessmentPassed, AttemptsExhausted, CreditAwarded, SubmissionReceived
 from shared.events.enrolment import EnrolmentReinstated
-from shared.files import UploadPolicy
 from shared.ids import new_id
 from shared.storage import ObjectStorage
+from shared.uploads import UploadPolicy
 
 
 async def test_a_submission_gets_a_receipt_and_comes_back_as_it_went(story):

@@ -19,9 +19,9 @@ from credentials.api.front import Front
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
-from shared.files import UploadPolicy
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
+from shared.uploads import UploadPolicy
 
 
 def build(settings: Settings) -> Service:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,13 +13,14 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
 from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
+from shared import uploads
 from shared.crashes import crash_point
-from shared.files import UploadPolicy
 from shared.jobs import Jobs, Work
 from shared.messaging import feed
 from shared.messaging.message import read
 from shared.registers import MOST_KEYS, PersonEntry, Registers
 from shared.storage import ObjectStorage
+from shared.uploads import UploadPolicy
 
 jobs = Jobs()
 
@@ -171,14 +173,10 @@ async def end_overdue_transfers(work: Work) -> None:
 @jobs.every(3600)
 async def remove_orphans(work: Work) -> None:
     """Delete stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
-    storage = work.resource(ObjectStorage)
-    before = work.now() - work.resource(UploadPolicy).orphan_age
-    async for page in storage.pages():
-        old = [stored.key for stored in page if stored.stored_at < before]
-        if not old:
-            continue
+
+    async def known(keys: Sequence[str]) -> Collection[str]:
         async with work.database.transaction() as session:
-            named = await queries.known_evidence(session, old)
-        for key in old:
-            if key not in named:
-                await storage.delete(key)
+            return await queries.known_evidence(session, keys)
+
+    before = work.now() - work.resource(UploadPolicy).orphan_age
+    await uploads.remove_orphans(work.resource(ObjectStorage), stored_before=before, known=known)

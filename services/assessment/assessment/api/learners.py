@@ -1,11 +1,8 @@
-from collections.abc import AsyncIterator
 from typing import Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.requests import ClientDisconnect
 
 from assessment import queries
 from assessment.api.shapes import (
@@ -27,31 +24,15 @@ from assessment.domain.attempts import (
 from assessment.domain.windows import WindowClosed, WindowNotOpen, WindowState
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
-from shared.files import (
-    BadFileName,
-    FileEmpty,
-    FileNotAsNamed,
-    FileTooLarge,
-    FileTypeNotAllowed,
-    UploadInterrupted,
-    UploadPolicy,
-    UploadTooSlow,
-)
-from shared.storage import ObjectStorage, StorageUnavailable
+from shared.storage import ObjectStorage
+from shared.uploads import UploadPolicy
 from shared.web import CallerOf, Page, Paging, Router, Session, conditional, refusals, resource
+from shared.web.files import ATTACHMENT, UPLOAD_REFUSALS, attachment, file_body, upload_of
 from shared.web.problems import problem
 
 router = Router()
 
 WINDOWS_FRESH_SECONDS = 10  # a window may be closed early, and should not look open for long after
-
-_FILE_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "The file's bytes as they are: pdf, docx, zip, txt or md",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 @router.get("/v1/windows", operation_id="list_windows", response_model=Page[WindowView])
@@ -81,7 +62,7 @@ async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf
     operation_id="submit_work",
     status_code=201,
     response_model=ReceiptView,
-    openapi_extra=_FILE_BODY,
+    openapi_extra=file_body("pdf, docx, zip, txt or md"),
     responses={200: {"model": ReceiptView, "description": "These very bytes are your submission already"}}
     | refusals(
         EnrolmentSuspended,
@@ -91,14 +72,7 @@ async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf
         PendingResult,
         WindowNotOpen,
         WindowClosed,
-        BadFileName,
-        FileTypeNotAllowed,
-        FileNotAsNamed,
-        FileTooLarge,
-        FileEmpty,
-        UploadInterrupted,
-        UploadTooSlow,
-        StorageUnavailable,
+        *UPLOAD_REFUSALS,
     ),
 )
 async def submit_work(
@@ -119,18 +93,8 @@ async def submit_work(
     """
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
-    declared = request.headers.get("content-length", "")
     submission, is_new = await submissions.submit_work(
-        session,
-        storage,
-        enrolment,
-        window_id,
-        submissions.Upload(
-            filename=filename,
-            declared_size=int(declared) if declared.isdecimal() else None,
-            chunks=_body(request),
-            longest=policy.longest,
-        ),
+        session, storage, enrolment, window_id, upload_of(request, filename), policy
     )
     receipt = receipt_view(submission)
     if submission.state == "late":  # a refusal that keeps what it refused, so it is not raised
@@ -139,15 +103,6 @@ async def submit_work(
         return problem(WindowClosed.status, WindowClosed.code, WindowClosed.title, detail, draft=draft)
     response.status_code = 201 if is_new else 200
     return receipt
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except ClientDisconnect:
-        raise UploadInterrupted("the connection ended before the whole file had come") from None
 
 
 @router.get("/v1/assessments/{enrolment_id}/submissions", operation_id="list_submissions")
@@ -163,13 +118,7 @@ async def list_submissions(enrolment_id: UUID, session: Session, caller: CallerO
     "/v1/submissions/{submission_id}/file",
     operation_id="read_submission_file",
     response_class=StreamingResponse,
-    responses={
-        200: {
-            "description": "The bytes as they were received",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    }
-    | refusals(StorageUnavailable),
+    responses=ATTACHMENT,
 )
 async def read_submission_file(
     submission_id: UUID,
@@ -182,13 +131,6 @@ async def read_submission_file(
     caller.must_own(submission.learner_id)
     by_author = caller.id == submission.learner_id
     name = submission.filename if by_author else f"{submission_id}.{submission.kind}"
-    return StreamingResponse(
-        await storage.open(submission.storage_key),
-        media_type=submission.media_type,
-        headers={
-            "Content-Length": str(submission.size),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "sandbox; default-src 'none'",
-        },
+    return await attachment(
+        storage, submission.storage_key, name=name, media_type=submission.media_type, size=submission.size
     )

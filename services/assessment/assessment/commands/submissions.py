@@ -1,7 +1,4 @@
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -16,21 +13,11 @@ from assessment.domain.regulations import Regulations
 from assessment.tables import Attempt, Enrolment, Submission, Window
 from shared.database import fetch, now, take_turns
 from shared.events.assessment import SubmissionReceived
-from shared.files import Checked, FileCheck, FileKind, UploadTooSlow, plan_check
+from shared.files import FileKind, plan_check
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.storage import Storage
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """What the learner sends: a name, and the bytes as they come."""
-
-    filename: str
-    declared_size: int | None
-    chunks: AsyncIterator[bytes]
-    longest: timedelta
-    """How long it may take."""
+from shared.uploads import Received, Upload, UploadPolicy, receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +33,13 @@ class _Plan:
     kind: FileKind
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
-    key: str
-    content: Checked
-    at: datetime
-
-
 async def submit_work(
     session: AsyncSession,
     storage: Storage,
     enrolment: Enrolment,
     window_id: UUID | None,
     upload: Upload,
+    policy: UploadPolicy,
 ) -> tuple[Submission, bool]:
     """Take a file for the learner's present or next attempt; whether it is a new submission.
 
@@ -68,7 +49,14 @@ async def submit_work(
     """
     plan = await _plan(session, enrolment, window_id, upload)
     await session.rollback()  # nothing was written; no connection is held while the file streams
-    received = await _receive(session, storage, plan, upload)
+    received = await receive(
+        storage,
+        upload.chunks,
+        plan.kind,
+        plan.rules.longest_file_bytes,
+        within=policy.longest,
+        now=lambda: now(session),
+    )
     return await _record(session, plan, received)
 
 
@@ -96,28 +84,7 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
     )
 
 
-async def _receive(session: AsyncSession, storage: Storage, plan: _Plan, upload: Upload) -> _Received:
-    """Check and store the file; of the session only the clock is used."""
-    check = FileCheck(plan.kind, plan.rules.longest_file_bytes)
-    key = new_id().hex  # random, and nothing of what was sent
-    whole: list[tuple[Checked, datetime]] = []
-
-    async def checked() -> AsyncIterator[bytes]:
-        async for chunk in upload.chunks:
-            check.take(chunk)
-            yield chunk
-        whole.append((check.finish(), now(session)))
-
-    try:
-        async with asyncio.timeout(upload.longest.total_seconds()):
-            await storage.put(key, checked())
-    except TimeoutError:
-        raise UploadTooSlow(f"an upload may take {upload.longest}") from None
-    [(content, at)] = whole
-    return _Received(key, content, at)
-
-
-async def _record(session: AsyncSession, plan: _Plan, received: _Received) -> tuple[Submission, bool]:
+async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tuple[Submission, bool]:
     await take_turns(session, "enrolment", plan.enrolment_id)
     status = await queries.enrolment_status(session, plan.enrolment_id)
     attempts.may_study(status)
@@ -168,7 +135,7 @@ def _begin_attempt(session: AsyncSession, plan: _Plan, attempt_no: int) -> Attem
     return attempt
 
 
-def _store(session: AsyncSession, plan: _Plan, received: _Received, attempt: Attempt | None) -> Submission:
+def _store(session: AsyncSession, plan: _Plan, received: Received, attempt: Attempt | None) -> Submission:
     submission = Submission(
         submission_id=new_id(),
         attempt=attempt,

@@ -1,15 +1,13 @@
 """Recognition of credit from elsewhere: a learner applies with evidence, the registrar decides."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, StringConstraints
-from starlette.requests import ClientDisconnect
 
 from credentials import queries, tables
 from credentials.commands import recognition
@@ -30,17 +28,8 @@ from credentials.domain.recognition import (
 )
 from shared.access import Caller
 from shared.database import Unknown, fetch
-from shared.files import (
-    BadFileName,
-    FileEmpty,
-    FileNotAsNamed,
-    FileTooLarge,
-    FileTypeNotAllowed,
-    UploadInterrupted,
-    UploadPolicy,
-    UploadTooSlow,
-)
-from shared.storage import ObjectStorage, StorageUnavailable
+from shared.storage import ObjectStorage
+from shared.uploads import UploadPolicy
 from shared.web import (
     CallerOf,
     Content,
@@ -56,6 +45,7 @@ from shared.web import (
     resource,
 )
 from shared.web.content import Text
+from shared.web.files import ATTACHMENT, UPLOAD_REFUSALS, attachment, file_body, upload_of
 
 router = Router(tags=["recognition"])
 
@@ -66,13 +56,6 @@ Storing = Annotated[ObjectStorage, resource(ObjectStorage)]
 Uploading = Annotated[UploadPolicy, resource(UploadPolicy)]
 
 _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
-_FILE_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "The file's bytes as they are: pdf, png or jpeg",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 class RecognitionWish(Content):
@@ -172,19 +155,8 @@ async def read_recognition(recognition_id: UUID, session: Session, caller: Calle
     "/v1/recognition-files/{recognition_id}",
     operation_id="add_recognition_file",
     status_code=201,
-    openapi_extra=_FILE_BODY,
-    responses=refusals(
-        NotDraft,
-        TooMuchEvidence,
-        BadFileName,
-        FileTypeNotAllowed,
-        FileNotAsNamed,
-        FileTooLarge,
-        FileEmpty,
-        UploadInterrupted,
-        UploadTooSlow,
-        StorageUnavailable,
-    ),
+    openapi_extra=file_body("pdf, png or jpeg"),
+    responses=refusals(NotDraft, TooMuchEvidence, *UPLOAD_REFUSALS),
 )
 async def add_recognition_file(
     *,
@@ -198,8 +170,7 @@ async def add_recognition_file(
 ) -> EvidenceView:
     """Add a file to a draft; the same bytes again are the same file."""
     application = await _own(session, caller, recognition_id)
-    declared = request.headers.get("content-length", "")
-    upload = recognition.Upload(filename, int(declared) if declared.isdecimal() else None, _body(request))
+    upload = upload_of(request, filename)
     return EvidenceView.model_validate(await recognition.add_evidence(session, storage, application, upload, policy))
 
 
@@ -207,13 +178,7 @@ async def add_recognition_file(
     "/v1/recognition-files/{evidence_id}",
     operation_id="read_recognition_file",
     response_class=StreamingResponse,
-    responses={
-        200: {
-            "description": "The bytes as they were received",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    }
-    | refusals(StorageUnavailable),
+    responses=ATTACHMENT,
 )
 async def read_recognition_file(
     evidence_id: UUID, session: Session, caller: CallerOf, storage: Storing
@@ -221,15 +186,8 @@ async def read_recognition_file(
     """A file of one's own application; for a registrar of anybody's."""
     evidence = await fetch(session, tables.Evidence, evidence_id)
     caller.must_own(evidence.learner_id)
-    return StreamingResponse(
-        await storage.open(evidence.storage_key),
-        media_type=evidence.media_type,
-        headers={
-            "Content-Length": str(evidence.size),
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(evidence.filename, safe='')}",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "sandbox; default-src 'none'",
-        },
+    return await attachment(
+        storage, evidence.storage_key, name=evidence.filename, media_type=evidence.media_type, size=evidence.size
     )
 
 
@@ -313,12 +271,3 @@ async def _view(session: Session, application: tables.Recognition) -> Recognitio
         evidence=[EvidenceView.model_validate(row) for row in files],
         credit_ids=[credit.credit_id for credit in credits_],
     )
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            if chunk:
-                yield chunk
-    except ClientDisconnect:
-        raise UploadInterrupted("the connection ended before the whole file had come") from None

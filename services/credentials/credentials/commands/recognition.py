@@ -1,7 +1,6 @@
 """Apply for recognition with evidence; decide; take recognised credit back."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -17,10 +16,11 @@ from credentials.domain.recognition import State, Unit
 from shared.database import Unknown, fetch, take_turns
 from shared.database import now as now_of
 from shared.events.credentials import CreditRecognised, RecognitionDecided, RecognitionRevoked
-from shared.files import Checked, FileCheck, FileKind, UploadPolicy, UploadTooSlow, plan_check
+from shared.files import plan_check
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.storage import Storage
+from shared.uploads import Upload, UploadPolicy, receive
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,6 @@ class Claim:
     level: int
     completed_on: date
     statement: str
-
-
-@dataclass(frozen=True)
-class Upload:
-    filename: str
-    declared_size: int | None
-    chunks: AsyncIterator[bytes]
 
 
 async def open_application(session: AsyncSession, learner_id: UUID, claim: Claim) -> tables.Recognition:
@@ -68,7 +61,7 @@ async def add_evidence(
     storage: Storage,
     application: tables.Recognition,
     upload: Upload,
-    longest: UploadPolicy,
+    times: UploadPolicy,
 ) -> tables.Evidence:
     """Check and store a file; the same bytes again are the same file.
 
@@ -79,12 +72,19 @@ async def add_evidence(
     _must_be_draft(application)
     name, kind = plan_check(upload.filename, upload.declared_size, policy.file_kinds, policy.longest_file_bytes)
     await session.rollback()  # nothing was written; no connection is held while the file streams
-    key, content = await _receive(storage, kind, policy.longest_file_bytes, upload.chunks, longest)
+    received = await receive(
+        storage,
+        upload.chunks,
+        kind,
+        policy.longest_file_bytes,
+        within=times.longest,
+        now=lambda: now_of(session),
+    )
     application = await fetch(session, tables.Recognition, recognition_id, lock=True)
     _must_be_draft(application)
     held = await queries.evidence_of(session, recognition_id)
     for known in held:
-        if known.sha256 == content.sha256:
+        if known.sha256 == received.content.sha256:
             return known
     if len(held) >= policy.most_files:
         raise recognition.TooMuchEvidence(f"an application has {policy.most_files} files at most")
@@ -94,10 +94,10 @@ async def add_evidence(
         learner_id=learner_id,
         filename=name,
         media_type=kind.media_type,
-        size=content.size,
-        sha256=content.sha256,
-        storage_key=key,
-        received_at=now_of(session),
+        size=received.content.size,
+        sha256=received.content.sha256,
+        storage_key=received.key,
+        received_at=received.at,
     )
     session.add(evidence)
     await session.flush()
@@ -289,23 +289,3 @@ async def _decide(
             "You may appeal against this decision.",
         ],
     )
-
-
-async def _receive(
-    storage: Storage, kind: FileKind, longest_bytes: int, chunks: AsyncIterator[bytes], policy: UploadPolicy
-) -> tuple[str, Checked]:
-    check = FileCheck(kind, longest_bytes)
-    key = new_id().hex  # random, and nothing of what was sent
-
-    async def checked() -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            check.take(chunk)
-            yield chunk
-        check.finish()  # refused before the store takes it for whole
-
-    try:
-        async with asyncio.timeout(policy.longest.total_seconds()):
-            await storage.put(key, checked())
-    except TimeoutError:
-        raise UploadTooSlow(f"an upload may take {policy.longest}") from None
-    return key, check.finish()
