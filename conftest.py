@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 import gateway  # noqa: F401 - else pytest takes the folder of that name for the package
 from embedded.postgres import Postgres
@@ -78,3 +79,15 @@ def node_tools() -> Path:
                 pytest.fail(f"npm ci could not install what tests/node locks:\n{done.stderr}")
             installed.write_bytes(locked)
     return made
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium; a test that needs it fails, and says why, without."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium, "these tests need Chromium: apt-get install chromium"
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        await browser.close()

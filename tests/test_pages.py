@@ -2,11 +2,9 @@
 
 import re
 import secrets
-import shutil
-from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import expect
 
 from embedded import demo
 from embedded.journey import Learner, Name, connected
@@ -16,17 +14,6 @@ pytestmark = pytest.mark.slow
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 NAME = Name("Ada", "Lovelace")
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser
-        await browser.close()
 
 
 async def _pay_page(base_url: str) -> tuple[str, dict]:

@@ -1,26 +1,21 @@
 """Documents in a real browser: accessible, whole without a script, on a telephone and on paper."""
 
 import re
-import shutil
-from collections.abc import AsyncIterator
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from credentials.adapters.fonts import Fonts
 from credentials.adapters.paper import Paper
 from credentials.domain.documents import Kind
 
+from .accessible import keeps_nobody_out
 from .test_documents_paper import ADDRESS, LATER, NAMES, NUMBER, face
 
 pytestmark = pytest.mark.slow
 
 PAPER = Paper(Fonts())
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-}
 CHECK = {
     "verdict": "Superseded",
     "meaning": "A document with this number was issued.",
@@ -44,17 +39,6 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser
-        await browser.close()
-
-
 async def shown(browser: Browser, name: str, viewport: dict) -> Page:
     page = await (await browser.new_context(viewport=viewport)).new_page()
     await page.set_content(PAGES[name])
@@ -65,9 +49,7 @@ async def shown(browser: Browser, name: str, viewport: dict) -> Page:
 @pytest.mark.parametrize("name", PAGES)
 async def test_nothing_keeps_anybody_out(browser: Browser, name: str, viewport: dict) -> None:
     page = await shown(browser, name, viewport)
-    results = await Axe().run(page, options=RULES)
-    assert results.response["violations"] == [], results.generate_report()
-    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it hangs over the edge"
+    await keeps_nobody_out(page)
     await page.context.close()
 
 

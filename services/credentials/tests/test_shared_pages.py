@@ -1,15 +1,14 @@
 """What a link opens, in a real browser: accessible, on a telephone, without a script, each badge led to its check."""
 
-import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from credentials.adapters.shared_pages import SharedPages
 from credentials.domain.badges import instant
+
+from .accessible import keeps_nobody_out
 
 pytestmark = pytest.mark.slow
 
@@ -18,9 +17,6 @@ AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOST = "https://badges.example.ac.uk"
 LONG, ARABIC = "Donaudampfschifffahrtselektrizitäten" * 4, "مقدمة في علم البيانات والإحصاء التطبيقي"
 DESKTOP, TABLET, PHONE = ({"width": width, "height": 900} for width in (1280, 600, 360))
-RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-}
 
 
 def credit(n: int, title: str, *, checked: bool = True, **more: object) -> dict:
@@ -89,17 +85,6 @@ STATES = {
 }
 
 
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, "these tests need Chromium: apt-get install chromium"
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser
-        await browser.close()
-
-
 async def shown(browser: Browser, state: str, viewport: dict) -> Page:
     page = await (await browser.new_context(viewport=viewport)).new_page()
     await page.set_content(STATES[state])
@@ -110,9 +95,7 @@ async def shown(browser: Browser, state: str, viewport: dict) -> Page:
 @pytest.mark.parametrize("state", STATES)
 async def test_nothing_keeps_anybody_out(browser: Browser, state: str, viewport: dict) -> None:
     page = await shown(browser, state, viewport)
-    results = await Axe().run(page, options=RULES)
-    assert results.response["violations"] == [], results.generate_report()
-    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it hangs over the edge"
+    await keeps_nobody_out(page)
     for table in await page.locator("table").all():
         assert await table.evaluate("node => node.scrollWidth <= node.parentElement.clientWidth"), "out of its card"
     for control in await page.locator("button, input, a").all():
