@@ -6,7 +6,7 @@ from typing import Any
 
 from embedded.journey import JSON, Person
 from embedded.replay.learners import Student
-from embedded.replay.progress import each
+from embedded.replay.progress import Progress, each
 from embedded.replay.run import Replay
 
 
@@ -85,13 +85,18 @@ async def gather(whole: Replay) -> Facts:
 
     students = list(whole.students.values())
     await each(whole.progress, "reconciling: learners", students, look, at_once=whole.at_once)
-    await _results(staff["examiner"], whole.windows, facts)
+    progress = whole.progress
+    with progress.counting("reconciling: results"):
+        await _results(staff["examiner"], whole.windows, facts, progress)
     await _allowed(whole, facts)
-    await _ledger(staff["finance"], {order for one in students for order in one.orders}, facts)
-    facts.study_records, facts.differing_study_records = await _compare(
-        staff["operator"], "/v1/study-record-comparison"
-    )
-    facts.credit_records, facts.differing_credit_records = await _compare(staff["operator"], "/v1/credits/comparison")
+    with progress.counting("reconciling: postings"):
+        await _ledger(staff["finance"], {order for one in students for order in one.orders}, facts, progress)
+    with progress.counting("reconciling: study records, derived anew"):
+        found = await _compare(staff["operator"], "/v1/study-record-comparison", progress)
+        facts.study_records, facts.differing_study_records = found
+    with progress.counting("reconciling: credit, derived anew"):
+        found = await _compare(staff["operator"], "/v1/credits/comparison", progress)
+        facts.credit_records, facts.differing_credit_records = found
     return facts
 
 
@@ -135,10 +140,11 @@ async def _credentials(student: Student, facts: Facts) -> None:
         facts.stackers.add(student.number)
 
 
-async def _results(examiner: Person, windows: Iterable[str], facts: Facts) -> None:
+async def _results(examiner: Person, windows: Iterable[str], facts: Facts, progress: Progress) -> None:
     for window_id in windows:
         async for one in examiner.all(f"/v1/windows/{window_id}/results"):
             facts.outcomes.append(Outcome(one["enrolment_id"], one["attempt_no"], one["state"], one["passed"]))
+            progress.step()
 
 
 async def _allowed(whole: Replay, facts: Facts) -> None:
@@ -151,11 +157,12 @@ async def _allowed(whole: Replay, facts: Facts) -> None:
                 return
 
 
-async def _ledger(finance: Person, orders: set[str], facts: Facts) -> None:
+async def _ledger(finance: Person, orders: set[str], facts: Facts, progress: Progress) -> None:
     async for posting in finance.all("/v1/ledger"):
         entries: list[JSON] = posting["entries"]
         total = sum(entry["amount_minor"] for entry in entries)
         facts.postings += 1
+        progress.step()
         facts.total_minor += total
         if total:
             facts.unbalanced.append(str(posting["posting_no"]))
@@ -163,13 +170,14 @@ async def _ledger(finance: Person, orders: set[str], facts: Facts) -> None:
             facts.sales_minor -= sum(entry["amount_minor"] for entry in entries if entry["account"] == "sales")
 
 
-async def _compare(operator: Person, path: str) -> tuple[int, list[str]]:
+async def _compare(operator: Person, path: str, progress: Progress) -> tuple[int, list[str]]:
     """How many records were derived anew, and which of them differ."""
     compared, differing = 0, list[str]()
     cursor: str | None = None
     while True:
         page: dict[str, Any] = await operator.ask("GET", path, cursor=cursor, limit=100)  # Any: JSON
         compared += page["compared"]
+        progress.step(page["compared"])
         differing += page["differing"]
         cursor = page["next_cursor"]
         if cursor is None:

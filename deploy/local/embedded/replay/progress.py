@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,20 +18,22 @@ class Progress:
         self._terminal = sys.stdout.isatty()
         self._began = time.monotonic()
         self._told = 0.0
-        self._what, self._done, self._of = "", 0, 0
+        self._what, self._done = "", 0
+        self._of: int | None = None
 
-    def begin(self, what: str, of: int) -> None:
+    @contextmanager
+    def counting(self, what: str, of: int | None = None) -> Generator[None]:
+        """Count steps from nought; `of` is how many there are, where that is known."""
         self._what, self._done, self._of = what, 0, of
         self._told = time.monotonic()
+        yield
+        if self._done:
+            self._tell("\r\x1b[K" if self._terminal else "", "\n")
 
-    def step(self) -> None:
-        self._done += 1
+    def step(self, by: int = 1) -> None:
+        self._done += by
         if self._terminal or time.monotonic() - self._told > EVERY_SECONDS:
             self._tell("\r\x1b[K" if self._terminal else "", "" if self._terminal else "\n")
-
-    def end(self) -> None:
-        if self._of:
-            self._tell("\r\x1b[K" if self._terminal else "", "\n")
 
     def say(self, text: str) -> None:
         print(text, flush=True)
@@ -38,7 +41,8 @@ class Progress:
     def _tell(self, before: str, after: str) -> None:
         self._told = time.monotonic()
         seconds = self._told - self._began
-        print(f"{before}{seconds:7.1f} s  {self._what}: {self._done}/{self._of}", end=after, flush=True)
+        of = "" if self._of is None else f"/{self._of}"
+        print(f"{before}{seconds:7.1f} s  {self._what}: {self._done}{of}", end=after, flush=True)
 
 
 async def each(
@@ -46,7 +50,6 @@ async def each(
 ) -> None:
     """Do it for every item, so many at a time; the first failure ends it and is raised in a group."""
     listed = list(items)
-    progress.begin(what, len(listed))
     waiting = iter(listed)
 
     async def go() -> None:
@@ -54,7 +57,7 @@ async def each(
             await do(item)
             progress.step()
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(at_once, len(listed))):
-            group.create_task(go())
-    progress.end()
+    with progress.counting(what, len(listed)):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, len(listed))):
+                group.create_task(go())
