@@ -9,6 +9,7 @@ ACCESS: Access = {
     "place_order": owner("learner"),
     "list_orders": owner("learner"),
     "read_order": owner("learner", staff=("finance", "advisor")),
+    "cancel_order": owner("learner"),
     "start_checkout": owner("learner"),
     "request_refund": owner("learner"),
     "retry_refund": staff("finance"),

@@ -29,6 +29,14 @@ class OrderExpired(Event, type="payments.order.expired.v1", subject="order_id"):
     expired_at: Instant
 
 
+class OrderCancelled(Event, type="payments.order.cancelled.v1", subject="order_id"):
+    """The learner left it before it was paid."""
+
+    order_id: UUID
+    learner_id: UUID
+    cancelled_at: Instant
+
+
 class CheckoutStarted(Event, type="payments.checkout.started.v1", subject="attempt_id"):
     """The provider has opened a session in which the order can be paid; another may follow it."""
 

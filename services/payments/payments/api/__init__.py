@@ -27,7 +27,7 @@ from payments.api.views import (
     RefundView,
     UnmatchedPaymentView,
 )
-from payments.commands import basket, checkout, disputes, hot_orders, notifications, refunds
+from payments.commands import basket, cancellation, checkout, disputes, hot_orders, notifications, refunds
 from payments.commands import orders as ordering
 from payments.domain.addresses import Addresses
 from payments.domain.disputes import DisputeAlreadyClosed, DisputeAlreadyOpen, OrderInDispute, UnknownDisputeReason
@@ -195,6 +195,18 @@ def _order_view(order: Order, lines: Sequence[OrderLine], returns: Sequence[Refu
             "returned": [RefundView.of(refund) for refund in returns if refund.order_line_id is None],
         }
     )
+
+
+@router.post(
+    "/v1/orders/{order_id}/cancellation",
+    operation_id="cancel_order",
+    dependencies=[Idempotent],
+    responses=refusals(OrderExpired, OrderNotPayable),
+)
+async def cancel_order(order_id: UUID, session: Session, caller: CallerOf) -> OrderView:
+    """Leave an order that is not paid: its pay page is closed, and money that is on its way goes back."""
+    caller.must_own((await fetch(session, Order, order_id)).learner_id)
+    return (await _orders(session, [await cancellation.cancel_order(session, order_id)]))[0]
 
 
 @router.post(

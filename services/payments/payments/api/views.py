@@ -76,7 +76,7 @@ class OrderLineView(View):
 
 class OrderView(View):
     order_id: UUID = Field(examples=[ID])
-    status: Literal["placed", "underpaid", "paid", "expired", "reversed"] = Field(examples=["placed"])
+    status: Literal["placed", "underpaid", "paid", "expired", "cancelled", "reversed"] = Field(examples=["placed"])
     total: Money
     placed_at: Instant
     quote_ends_at: Instant = Field(description="Until then the prices hold whatever the catalogue says")

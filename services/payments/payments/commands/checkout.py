@@ -63,7 +63,7 @@ async def start_checkout(
         attempt.ask_at = attempt.ask_at if attempt.status == "unknown" else None
         await session.commit()
         raise
-    return await _opened(session, attempt.attempt_id, checkout, provider.name)
+    return await _opened(session, order_id, attempt.attempt_id, checkout, provider.name)
 
 
 async def _open_attempt(
@@ -141,13 +141,15 @@ def _described(attempt: CheckoutAttempt, lines: Sequence[OrderLine], wish: Check
     )
 
 
-async def _opened(session: AsyncSession, attempt_id: UUID, checkout: Checkout, provider: str) -> CheckoutAttempt:
+async def _opened(
+    session: AsyncSession, order_id: UUID, attempt_id: UUID, checkout: Checkout, provider: str
+) -> CheckoutAttempt:
+    order = await fetch(session, Order, order_id, lock=True)  # else who ends it now would not see this session
     attempt = await fetch(session, CheckoutAttempt, attempt_id, lock=True)
     attempt.status = "open"
     attempt.provider_session, attempt.pay_url = checkout.provider_session, checkout.url
     attempt.session_expires_at = checkout.expires_at
-    order = await fetch(session, Order, attempt.order_id)
-    if order.status not in orders.PAYABLE:  # paid or expired while the provider thought about it
+    if order.status not in orders.PAYABLE:  # paid, cancelled or expired while the provider thought about it
         attempt.close_at = now(session)
     publish(
         session,

@@ -16,7 +16,7 @@ from payments.commands.refunds import return_money
 from payments.domain import ledger
 from payments.domain.addresses import Addresses
 from payments.domain.ledger import Account
-from payments.domain.orders import OrderStatus, receipt_number
+from payments.domain.orders import ENDED_UNPAID, OrderStatus, receipt_number
 from payments.domain.payments import (
     FUNDED,
     PaymentFact,
@@ -191,7 +191,7 @@ async def _take(
     at = now(session)
     payment.funded_at = at
     lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
-    late = order.status == OrderStatus.EXPIRED
+    late = order.status in ENDED_UNPAID
     use = use_of(
         received_minor=payment.amount_minor,
         due_minor=attempt.amount_minor,
@@ -229,6 +229,8 @@ async def _take(
 
 async def _sellable(session: AsyncSession, order: Order, lines: list[OrderLine]) -> bool:
     """Whether a late payment can still buy something; what it cannot buy then comes back line by line."""
+    if order.status == OrderStatus.CANCELLED:
+        return False
     if (await session.get_one(Learner, order.learner_id)).anonymised_at is not None:
         return False
     wanted = {line.course_id for line in lines}

@@ -16,11 +16,14 @@ class OrderStatus(StrEnum):
     """Less arrived than was due; it goes back unless the whole is paid."""
     PAID = "paid"
     EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    """The learner left it; money that still arrives goes back."""
     REVERSED = "reversed"
     """It was paid, and the money is gone again."""
 
 
 PAYABLE = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
+ENDED_UNPAID = frozenset({OrderStatus.EXPIRED, OrderStatus.CANCELLED})
 
 
 class CourseUnknown(NotFound):
@@ -64,7 +67,7 @@ class OrderExpired(Conflict):
 
 
 class OrderNotPayable(Conflict):
-    """The order is paid, or its payment was reversed."""
+    """The order is paid or cancelled, or its payment was reversed."""
 
 
 class OrderNotPaid(Conflict):

@@ -143,8 +143,8 @@ def use_of(
 ) -> Use:
     """What to do with money that arrived.
 
-    `confirmed`: another payment paid the order. `open_`: the order had not expired. `sellable`: it could be
-    placed today.
+    `confirmed`: another payment paid the order. `open_`: the order had neither expired nor been cancelled.
+    `sellable`: it could be placed today.
     """
     if confirmed:
         return Use.DUPLICATE
