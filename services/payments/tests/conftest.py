@@ -192,6 +192,11 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def cancel(self, order: dict[str, Any], key: str = "leave") -> httpx.Response:
+        async with self.learner() as client:
+            headers = {"Idempotency-Key": key}
+            return await client.post(f"/v1/orders/{order['order_id']}/cancellation", headers=headers)
+
     async def refund(self, order: dict[str, Any], line: int = 0) -> httpx.Response:
         line_id = order["lines"][line]["order_line_id"]
         async with self.learner() as client:

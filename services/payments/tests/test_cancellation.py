@@ -9,16 +9,10 @@ from payments.tables import CheckoutAttempt
 from shared.events.payments import OrderCancelled, OrderExpired, PaymentConfirmed, RefundCompleted, RefundRequested
 
 
-async def cancel(shop, order, key="leave"):
-    async with shop.learner() as client:
-        headers = {"Idempotency-Key": key}
-        return await client.post(f"/v1/orders/{order['order_id']}/cancellation", headers=headers)
-
-
 async def test_a_cancelled_order_is_told_once_and_its_pay_page_closed(shop):
     order = await shop.order(await shop.sell())
     await shop.open_session(order)
-    first, again = await cancel(shop, order), await cancel(shop, order)
+    first, again = await shop.cancel(order), await shop.cancel(order)
     assert (first.status_code, first.json()["status"]) == (200, "cancelled")
     assert again.json() == first.json()
     (told,) = await shop.told(OrderCancelled)
@@ -29,7 +23,7 @@ async def test_a_cancelled_order_is_told_once_and_its_pay_page_closed(shop):
     assert (refused.status_code, refused.json()["code"], refused.json()["order_status"]) == (
         409, "order_not_payable", "cancelled",
     )  # fmt: skip
-    assert (await cancel(shop, order, "another")).json()["code"] == "order_not_payable"
+    assert (await shop.cancel(order, "another")).json()["code"] == "order_not_payable"
     shop.clock.advance(hours=25)
     await shop.run(expire_orders)
     assert await shop.told(OrderExpired) == []
@@ -37,7 +31,7 @@ async def test_a_cancelled_order_is_told_once_and_its_pay_page_closed(shop):
 
 async def test_its_courses_may_be_ordered_again(shop):
     course_id = await shop.sell()
-    await cancel(shop, await shop.order(course_id))
+    await shop.cancel(await shop.order(course_id))
     order, _ = await shop.buy(course_id)
     assert (await shop.read(order))["status"] == "paid"
 
@@ -47,7 +41,7 @@ async def test_money_that_still_arrives_goes_back_though_the_course_is_on_sale(s
     session_id = await shop.open_session(order)
     await shop.control.put("/control/callbacks", json={"mode": "hold"})
     await shop.pay(session_id)
-    await cancel(shop, order)
+    await shop.cancel(order)
     await shop.control.put("/control/callbacks", json={"mode": "deliver"})
     await shop.control.post("/control/callbacks/release")
     await shop.sandbox.run_due()
@@ -65,20 +59,20 @@ async def test_what_was_paid_too_little_goes_back_at_once(shop):
     order = await shop.order(await shop.sell(), await shop.sell())
     await shop.pay(await shop.open_session(order), amount=49500)
     assert (await shop.read(order))["status"] == "underpaid"
-    assert (await cancel(shop, order)).json()["status"] == "cancelled"
+    assert (await shop.cancel(order)).json()["status"] == "cancelled"
     (refund,) = await shop.told(RefundRequested)
     assert (refund.amount_minor, refund.reason_code) == (49500, "underpaid")
 
 
 async def test_what_is_paid_or_expired_cannot_be_cancelled(shop):
     paid, _ = await shop.buy(await shop.sell())
-    refused = await cancel(shop, paid)
+    refused = await shop.cancel(paid)
     assert (refused.status_code, refused.json()["code"], refused.json()["order_status"]) == (
         409, "order_not_payable", "paid",
     )  # fmt: skip
     late = await shop.order(await shop.sell())
     shop.clock.advance(hours=25)
-    refused = await cancel(shop, late, "late")
+    refused = await shop.cancel(late, "late")
     assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
     assert await shop.told(OrderCancelled) == []
 
@@ -88,7 +82,7 @@ async def test_payment_and_cancellation_at_once_end_as_one_or_the_other(live_sho
     for number in range(8):
         order = await shop.order(await shop.sell())
         session_id = await shop.open_session(order)
-        await asyncio.gather(shop.pay(session_id), cancel(shop, order, f"leave {number}"))
+        await asyncio.gather(shop.pay(session_id), shop.cancel(order, f"leave {number}"))
         confirmed = {str(event.order_id) for event in await shop.told(PaymentConfirmed)}
         returned = {str(event.order_id) for event in await shop.told(RefundRequested)}
         status = (await shop.read(order))["status"]
@@ -106,7 +100,7 @@ async def test_a_session_opened_for_an_order_that_was_left_meanwhile_is_closed(l
 
     async def slowly(self, *given):
         made = await create(self, *given)
-        assert (await cancel(shop, order)).json()["status"] == "cancelled"
+        assert (await shop.cancel(order)).json()["status"] == "cancelled"
         return made
 
     monkeypatch.setattr(type(shop.provider), "create_checkout", slowly)

@@ -400,8 +400,12 @@ LIVES = (
 
 
 @pytest.mark.parametrize("seed", range(21))
-async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(shop, seed):
-    """Lost, doubled and shuffled: at the end our state is the provider's, said once, and the books balance."""
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(shop, seed, leaves):
+    """Lost, doubled and shuffled: at the end our state is the provider's, said once, and the books balance.
+
+    Where the learner leaves the order at any moment, it is paid, or what was paid goes back.
+    """
     chance = random.Random(seed)  # noqa: S311 - no secret
     life = LIVES[seed % len(LIVES)]
     order = await shop.order(await shop.sell())
@@ -415,7 +419,12 @@ async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(sh
     bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery")]
     heard = [body for body in bodies for _ in range(chance.choice([0, 1, 1, 2]))]
     chance.shuffle(heard)
-    for body in heard:
+    left, left_after = False, chance.randint(0, len(heard)) if leaves else None
+    for number, body in enumerate([*heard, None]):
+        if number == left_after:
+            left = (await shop.cancel(order)).status_code == 200
+        if body is None:
+            break
         assert (await call(shop, body)).status_code == 200
         if chance.random() < 0.3:
             await shop.run(ask_about_payments)
@@ -430,8 +439,13 @@ async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(sh
     confirmed = len(await shop.told(PaymentConfirmed))
     assert confirmed <= 1
     status = (await shop.read(order))["status"]
-    if life[-1] in {"delivered", "guaranteed"}:
-        assert (status, confirmed) == ("paid", 1)
+    returned = [one.amount_minor for one in await shop.told(RefundRequested)]
+    assert (status == "cancelled") == left
+    if left:
+        assert not confirmed
+        assert returned == [49500] or (returned == [] and row.use is None)
+    elif life[-1] in {"delivered", "guaranteed"}:
+        assert (status, confirmed, returned) == ("paid", 1, [])
     else:
         assert status in ({"reversed"} if confirmed else {"placed", "expired"})
     assert len(await shop.told(PaymentReversed)) >= (status == "reversed")
