@@ -104,7 +104,8 @@ async def test_a_session_opened_for_an_order_that_was_left_meanwhile_is_closed(l
         return made
 
     monkeypatch.setattr(type(shop.provider), "create_checkout", slowly)
-    await shop.checkout(order)
+    refused = await shop.checkout(order)
+    assert (refused.status_code, refused.json()["code"]) == (409, "order_not_payable")
     await shop.run(close_checkouts)
     async with shop.service.process.database.transaction() as session:
         assert (await session.scalars(select(CheckoutAttempt.status))).all() == ["closed"]

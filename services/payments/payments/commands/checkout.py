@@ -63,7 +63,12 @@ async def start_checkout(
         attempt.ask_at = attempt.ask_at if attempt.status == "unknown" else None
         await session.commit()
         raise
-    return await _opened(session, order_id, attempt.attempt_id, checkout, provider.name)
+    attempt = await _opened(session, order_id, attempt.attempt_id, checkout, provider.name)
+    if attempt.close_at is not None:
+        await session.commit()  # the refusal must not undo what was noted of the session at the provider
+        order = await fetch(session, Order, order_id)
+        orders.check_payable(order.status, order.expires_at, now(session))
+    return attempt
 
 
 async def _open_attempt(
