@@ -54,6 +54,31 @@ def test_operation_ids_are_unique_across_the_platform():
                 assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_whole_number_in_a_request_has_a_bound(name):
+    """Else one that no column holds is our failure, where it should be a refusal."""
+    document = openapi_of(name)
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            asked = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", ())}
+            content = operation.get("requestBody", {}).get("content", {})
+            asked |= {kind: body["schema"] for kind, body in content.items() if "schema" in body}
+            assert not _boundless(document, asked, frozenset()), f"{method} {path}"
+
+
+def _boundless(document, schema, above):
+    """Where in a schema a whole number is without its largest."""
+    if not isinstance(schema, dict):
+        return []
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return [] if name in above else _boundless(document, document["components"]["schemas"][name], above | {name})
+    if schema.get("type") == "integer":
+        return [] if {"maximum", "exclusiveMaximum", "enum", "const"} & schema.keys() else [schema]
+    inner = [one for value in schema.values() for one in (value if isinstance(value, list) else [value])]
+    return [found for one in inner for found in _boundless(document, one, above)]
+
+
 def _python_files(package):
     from pathlib import Path
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's imp
 
 from frontdoor import gateway_settings
 
-globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_refusal_told=True))
+globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_answer_told=True))
 
 
 def _renew(tested) -> None:
@@ -41,7 +41,7 @@ async def live(make_database):
         lambda url: build(gateway_settings(url)),
         make_database,
         f"live_{new_id().hex[-12:]}",
-        every_refusal_told=True,
+        every_answer_told=True,
     ) as tested:
         _renew(tested)
         yield tested

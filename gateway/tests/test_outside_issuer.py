@@ -89,7 +89,7 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
         outside = {"oidc_issuer": ISSUER, "oidc_jwks_url": JWKS, "oidc_audience": AUDIENCE, "password_sign_in": False}
         return build(gateway_settings(url, **outside))
 
-    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_refusal_told=True) as tested:
+    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_answer_told=True) as tested:
         await tested.process.http.aclose()
         tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(unreachable))
         async with tested.client() as client:

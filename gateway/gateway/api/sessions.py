@@ -19,7 +19,7 @@ from gateway.tables import Account
 from gateway.tokens import key_set
 from shared.database import fetch, now
 from shared.service import Process
-from shared.web import Content, Instant, Router, Session, View, conditional, refusals, resource
+from shared.web import Content, Instant, KeySetResponse, Router, Session, View, conditional, refusals, resource
 from shared.web.problems import problem
 
 router = Router(tags=["sign-in"])
@@ -141,8 +141,14 @@ async def sign_out(presented: Refreshing, session: Session) -> None:
     await commands.sign_out(session, presented.refresh_token)
 
 
-@router.get("/.well-known/jwks.json", operation_id="read_signing_keys", tags=["keys"], response_model=dict[str, object])
+@router.get(
+    "/.well-known/jwks.json",
+    operation_id="read_signing_keys",
+    tags=["keys"],
+    response_model=dict[str, object],
+    response_class=KeySetResponse,
+)
 async def read_signing_keys(request: Request, session: Session) -> Response:
     """The public keys (RFC 7517) by which every service verifies access tokens."""
     keys = await key_set(session, now(session))
-    return conditional(request, orjson.dumps(keys), max_age_seconds=5, media_type="application/jwk-set+json")
+    return conditional(request, orjson.dumps(keys), max_age_seconds=5, media_type=KeySetResponse.media_type)

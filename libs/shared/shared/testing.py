@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, cast
 from uuid import UUID
 
@@ -82,11 +83,12 @@ class Issuer:
 class ServiceUnderTest:
     """A service on a migrated database of its own.
 
-    With `every_refusal_told` a refusal that the OpenAPI document does not list with its operation fails the test.
+    With `every_answer_told` a refusal, or a kind of content, that the OpenAPI document does not list with its operation
+    fails the test.
     """
 
-    def __init__(self, service: Service, clock: StandingClock, *, every_refusal_told: bool = False) -> None:
-        self.every_refusal_told = every_refusal_told
+    def __init__(self, service: Service, clock: StandingClock, *, every_answer_told: bool = False) -> None:
+        self.every_answer_told = every_answer_told
         self.issuer = Issuer()
         self.clock = clock
         service = dataclasses.replace(
@@ -154,31 +156,43 @@ class ServiceUnderTest:
             transport=httpx.ASGITransport(app=cast("Any", self.process.app)),  # Any: two spellings of one protocol
             base_url="http://service",
             headers=headers,
-            event_hooks={"request": [add_key], "response": [self._check_told] if self.every_refusal_told else []},
+            event_hooks={"request": [add_key], "response": [self._check_told] if self.every_answer_told else []},
         )
 
     async def _check_told(self, response: httpx.Response) -> None:
-        if response.headers.get("content-type") != problems.MEDIA_TYPE:
-            return
-        await response.aread()
-        code, method, path = response.json()["code"], response.request.method, response.request.url.path
+        method, path = response.request.method, response.request.url.path
         told = {
-            one: refusals_of(item[method.lower()])
+            one: item[method.lower()]
             for one, item in self.process.api.openapi()["paths"].items()
             if method.lower() in item and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)
         }
-        assert not told or code in frozenset[str]().union(*told.values()), f"{method} {list(told)} never told of {code}"
+        if not told:
+            return
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        if kind == problems.MEDIA_TYPE:
+            await response.aread()
+            code = response.json()["code"]
+            codes = frozenset[str]().union(*map(refusals_of, told.values()))
+            assert code in codes, f"{method} {list(told)} never told of {code}"
+        elif kind and response.status_code != HTTPStatus.NO_CONTENT:
+            status = str(response.status_code)
+            kinds = {
+                kind
+                for operation in told.values()
+                for kind in operation["responses"].get(status, {}).get("content", {})
+            }
+            assert {kind, "*/*"} & kinds, f"{method} {list(told)} never told of {kind} with {status}"
 
 
 @asynccontextmanager
 async def under_test(
-    build: Callable[[str], Service], make_database: MakeDatabase, name: str, *, every_refusal_told: bool = False
+    build: Callable[[str], Service], make_database: MakeDatabase, name: str, *, every_answer_told: bool = False
 ) -> AsyncGenerator[ServiceUnderTest]:
     """Build the service on a fresh database called `name`, migrated as in production."""
     url = await make_database(name)
     service = build(url)
     await migrate(url, service.versions)
-    tested = ServiceUnderTest(service, StandingClock(), every_refusal_told=every_refusal_told)
+    tested = ServiceUnderTest(service, StandingClock(), every_answer_told=every_answer_told)
     try:
         yield tested
     finally:
@@ -187,7 +201,7 @@ async def under_test(
 
 
 def service_fixtures(
-    build: Callable[[str], Service], *, every_refusal_told: bool = False
+    build: Callable[[str], Service], *, every_answer_told: bool = False
 ) -> dict[str, Any]:  # Any: fixture functions
     """The fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
 
@@ -199,7 +213,7 @@ def service_fixtures(
     @pytest.fixture(scope="session")
     async def service(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
         name = f"test_{new_id().hex[-12:]}"
-        async with under_test(build, make_database, name, every_refusal_told=every_refusal_told) as tested:
+        async with under_test(build, make_database, name, every_answer_told=every_answer_told) as tested:
             yield tested
 
     @pytest.fixture
@@ -216,7 +230,7 @@ def service_fixtures(
     @pytest.fixture
     async def live(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
         name = f"live_{new_id().hex[-12:]}"
-        async with under_test(build, make_database, name, every_refusal_told=every_refusal_told) as tested:
+        async with under_test(build, make_database, name, every_answer_told=every_answer_told) as tested:
             yield tested
 
     return {"service": service, "session": session, "clock": clock, "live": live}

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from delivery import ACCESS, Refund
 from fastapi import Response
+from fastapi.responses import PlainTextResponse
 from processes import service_of
 from sqlalchemy import text
 from stations import eventually
@@ -95,6 +96,12 @@ async def halve_amount(amount: int) -> HalfView:
     raise OddAmount(f"{amount} is odd")
 
 
+@router.get("/v1/plain", operation_id="read_plain")
+async def read_plain() -> PlainTextResponse:
+    """Documented as JSON, for nobody said otherwise."""
+    return PlainTextResponse("plain")
+
+
 OPEN = {
     name: anyone()
     for name in (
@@ -105,6 +112,7 @@ OPEN = {
         "read_hot",
         "wait_for_lock",
         "halve_amount",
+        "read_plain",
     )
 }
 
@@ -552,11 +560,13 @@ def test_two_applications_of_the_same_routes_have_the_same_document(api):
     assert Process(api.service).api.openapi() == api.api.openapi()
 
 
-async def test_a_refusal_that_was_never_told_fails_the_test(api):
-    tested = ServiceUnderTest(api.service, StandingClock(), every_refusal_told=True)
+async def test_an_answer_that_was_never_told_fails_the_test(api):
+    tested = ServiceUnderTest(api.service, StandingClock(), every_answer_told=True)
     async with tested.client() as caller:
         assert (await caller.get("/v1/halves/3")).json()["code"] == "odd_amount"
         with pytest.raises(AssertionError, match="never told of not_found"):
             await caller.post("/v1/refusals")
+        with pytest.raises(AssertionError, match="never told of text/plain with 200"):
+            await caller.get("/v1/plain")
     await tested.process.http.aclose()
     await tested.process.database.dispose()

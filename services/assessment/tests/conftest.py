@@ -20,7 +20,7 @@ from shared.testing import published, service_fixtures
 globals().update(
     service_fixtures(
         lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///")),
-        every_refusal_told=True,
+        every_answer_told=True,
     )
 )
 

@@ -25,7 +25,7 @@ def settings(url: str) -> Settings:
     )
 
 
-globals().update(service_fixtures(lambda url: build(settings(url)), every_refusal_told=True))
+globals().update(service_fixtures(lambda url: build(settings(url)), every_answer_told=True))
 
 
 @pytest.fixture

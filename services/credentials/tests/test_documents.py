@@ -393,3 +393,12 @@ async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) ->
     assert forged.status_code == 422
     assert "not one of our documents" in forged.text
     assert beyond.status_code == 404
+
+
+@pytest.mark.parametrize("ending", ["", ".html", ".pdf"])
+@pytest.mark.parametrize("version", [0, 2**31, 10**30])
+async def test_a_version_that_no_number_of_ours_can_be_is_refused(service, session, clock, ending, version) -> None:
+    async with service.client("learner", id=new_id()) as client:
+        refused = await client.get(f"/v1/documents/MC-2026-7KQ2M4X9PAT{ending}", params={"version": version})
+        page = await client.get("/documents/MC-2026-7KQ2M4X9PAT", params={"version": version})
+    assert [(one.status_code, one.json()["code"]) for one in (refused, page)] == [(422, "invalid_request")] * 2

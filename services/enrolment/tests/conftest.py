@@ -40,7 +40,7 @@ from shared.testing import ServiceUnderTest, published, service_fixtures
 
 globals().update(
     service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_refusal_told=True
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_answer_told=True
     )
 )
 

@@ -69,7 +69,7 @@ def _build(url: str) -> Any:
     return build(settings, provider)
 
 
-globals().update(service_fixtures(_build, every_refusal_told=True))
+globals().update(service_fixtures(_build, every_answer_told=True))
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """The HTTP door: routes that are guarded, one transaction a request, problem documents, paging, ETags."""
 
-from shared.web.content import Content, Instant, Money, View
+from shared.web.content import LARGEST, Content, Instant, Money, View
 from shared.web.paging import Cursor, Page, Paging, paginate
-from shared.web.problems import refusals
-from shared.web.reading import conditional
+from shared.web.problems import refusals, refusals_as_pages
+from shared.web.reading import KeySetResponse, conditional
 from shared.web.routing import Call, CallerOf, DatabaseOf, Idempotent, Router, Session, resource
 
 __all__ = [
+    "LARGEST",
     "Call",
     "CallerOf",
     "Content",
@@ -14,6 +15,7 @@ __all__ = [
     "DatabaseOf",
     "Idempotent",
     "Instant",
+    "KeySetResponse",
     "Money",
     "Page",
     "Paging",
@@ -23,5 +25,6 @@ __all__ = [
     "conditional",
     "paginate",
     "refusals",
+    "refusals_as_pages",
     "resource",
 ]

@@ -20,6 +20,10 @@ Text = Annotated[str, BeforeValidator(_no_control_characters)]
 """A string a person typed. Control characters are refused: they sign differently in different languages."""
 
 
+LARGEST = 2**31 - 1
+"""What an integer column holds: a whole number in a request has a bound, this where nothing smaller is natural."""
+
+
 class Content(BaseModel):
     """What a person or partner sends: unknown fields are refused, so that nobody sets what is not theirs to set."""
 
@@ -37,4 +41,4 @@ class Money(View):
     currency: str = Field(description="ISO 4217", examples=["GBP"])
 
 
-__all__ = ["Content", "Instant", "Money", "Text", "View"]
+__all__ = ["LARGEST", "Content", "Instant", "Money", "Text", "View"]

@@ -33,18 +33,23 @@ UPLOAD_REFUSALS: tuple[type[Refusal], ...] = (
     StorageUnavailable,
 )
 
-_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 ATTACHMENT: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
-    200: {"description": "The bytes as they were received", "content": _BYTES}
+    200: {"description": "The bytes as they were received", "content": {"*/*": _BINARY}}
 } | refusals(StorageUnavailable)
 """The `responses` of a route that hands out a file."""
 
 
 def file_body(kinds: str) -> dict[str, Any]:  # Any: OpenAPI
     """The `openapi_extra` of a route that takes a file of these kinds."""
-    body = {"required": True, "description": f"The file's bytes as they are: {kinds}", "content": _BYTES}
-    return {"requestBody": body}
+    return {
+        "requestBody": {
+            "required": True,
+            "description": f"The file's bytes as they are: {kinds}",
+            "content": {"application/octet-stream": _BINARY},
+        }
+    }
 
 
 def upload_of(request: Request, filename: str) -> Upload:

@@ -49,7 +49,7 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
                 operation["security"] = [{"bearer": sorted(rule.scopes)}]
             operation.setdefault("tags", [name])
             content = operation["responses"]["default"]["content"]
-            content[MEDIA_TYPE] = content.pop("application/json")
+            content[MEDIA_TYPE] = content.pop(next(iter(content)))  # told as of the kind of the route's own answer
             _require_key(operation)
             _add_refusals(operation, rule)
             _tell_once(operation, components.setdefault("examples", {}))
@@ -86,9 +86,9 @@ def _add_refusals(operation: Document, rule: Rule | None) -> None:
         known = responses.setdefault(str(status), response)
         if known is not response:
             told = known["content"].setdefault(MEDIA_TYPE, {"schema": response["content"][MEDIA_TYPE]["schema"]})
-            examples = response["content"][MEDIA_TYPE]["examples"]
-            told["examples"] = told.get("examples", {}) | examples
-            known["description"] += "".join(f", `{code}`" for code in examples)
+            before, examples = told.get("examples", {}), response["content"][MEDIA_TYPE]["examples"]
+            told["examples"] = before | examples
+            known["description"] += "".join(f", `{code}`" for code in examples if code not in before)
 
 
 def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:

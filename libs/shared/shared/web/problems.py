@@ -79,6 +79,14 @@ def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: 
     return responses
 
 
+def refusals_as_pages(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
+    """The same for a route that answers a browser with a page and programs with a problem document."""
+    told = refusals(*kinds)
+    for response in told.values():
+        response["content"]["text/html"] = {}
+    return told
+
+
 def problem(
     status: int,
     code: str,

@@ -3,7 +3,14 @@
 import hashlib
 
 from fastapi import Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+
+
+class KeySetResponse(JSONResponse):
+    """The kind of content of a JSON Web Key Set (RFC 7517)."""
+
+    media_type = "application/jwk-set+json"
 
 
 def conditional(

@@ -29,7 +29,7 @@ from catalogue.api.shapes import (
 )
 from catalogue.tables import CourseVersion, Price
 from shared.database import Unknown
-from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session, paginate, refusals
+from shared.web import LARGEST, CallerOf, Idempotent, Page, Paging, Router, Session, paginate, refusals
 
 router = Router()
 
@@ -127,7 +127,9 @@ async def revise_draft(
     session: Session,
     if_match: Annotated[
         int | None,
-        Header(description="The `revision` you read; refused where the draft was saved since", examples=[1]),
+        Header(
+            le=LARGEST, description="The `revision` you read; refused where the draft was saved since", examples=[1]
+        ),
     ] = None,
 ) -> VersionView:
     """Replace the draft's text as a whole."""

@@ -17,7 +17,7 @@ from credentials.domain.documents import Kind
 from credentials.queries import Shelved
 from shared.database import Unknown
 from shared.errors import TooLarge, Unsupported
-from shared.web import Instant, Router, Session, View, conditional, refusals
+from shared.web import LARGEST, Instant, Router, Session, View, conditional, refusals, refusals_as_pages
 
 router = Router()
 
@@ -107,7 +107,7 @@ async def check_document(request: Request, session: Session, notary: Issuing) ->
     "/documents/{number}",
     operation_id="read_document_check_page",
     response_class=Response,
-    responses={200: {"content": {"text/html": {}}, "description": "A page for people"}},
+    responses={200: {"content": {"text/html": {}}, "description": "A page for people"}} | refusals_as_pages(Unknown),
 )
 async def read_document_check_page(
     *,
@@ -119,7 +119,7 @@ async def read_document_check_page(
     notary: Issuing,
     paper: Printing,
     pages: Rendering,
-    version: Annotated[int | None, Query(ge=1, description="Which one is at hand")] = None,
+    version: Annotated[int | None, Query(ge=1, le=LARGEST, description="Which one is at hand")] = None,
     accept: Accept = "application/json",
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""

@@ -26,7 +26,19 @@ from credentials.domain.documents import (
 from credentials.queries import Shelved
 from shared.access import Caller
 from shared.database import Unknown
-from shared.web import CallerOf, DatabaseOf, Instant, Page, Router, Session, View, conditional, refusals, resource
+from shared.web import (
+    LARGEST,
+    CallerOf,
+    DatabaseOf,
+    Instant,
+    Page,
+    Router,
+    Session,
+    View,
+    conditional,
+    refusals,
+    resource,
+)
 
 router = Router()
 
@@ -36,7 +48,9 @@ Number = Annotated[
     str,
     Path(pattern=documents.NUMBER, description="As it stands on the document", examples=["MC-2026-7KQ2M4X9PAT"]),
 ]
-Version = Annotated[int | None, Query(ge=1, description="An earlier version, as it was; the newest without it")]
+Version = Annotated[
+    int | None, Query(ge=1, le=LARGEST, description="An earlier version, as it was; the newest without it")
+]
 
 PDF = "application/pdf"
 HTML = "text/html; charset=utf-8"

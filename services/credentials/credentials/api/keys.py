@@ -16,6 +16,7 @@ from shared.web import (
     Content,
     Idempotent,
     Instant,
+    KeySetResponse,
     Page,
     Paging,
     Router,
@@ -130,7 +131,9 @@ async def report_key_compromise(
     return await _view(session, key)
 
 
-@router.get("/credentials/jwks.json", operation_id="read_issuer_keys", response_model=KeySet)
+@router.get(
+    "/credentials/jwks.json", operation_id="read_issuer_keys", response_model=KeySet, response_class=KeySetResponse
+)
 async def read_issuer_keys(request: Request, session: Session, notary: Issuing) -> Response:
     """The public keys for badges as tokens, as a JSON Web Key Set, for verifiers that read no DID documents.
 
@@ -142,7 +145,7 @@ async def read_issuer_keys(request: Request, session: Session, notary: Issuing) 
         for key in published
         if key.suite == Suite.ES256
     ]
-    return conditional(request, KeySet(keys=keys), media_type="application/jwk-set+json")
+    return conditional(request, KeySet(keys=keys), media_type=KeySetResponse.media_type)
 
 
 async def _view(session: Session, key: tables.SigningKey) -> SigningKeyView:

@@ -15,7 +15,7 @@ from credentials.commands import sharing
 from credentials.domain.sharing import LinkEnded, PinNeeded, State, WrongPin, sha256_of
 from shared.database import Unknown
 from shared.errors import Malformed
-from shared.web import Content, Instant, Router, Session, View, refusals, resource
+from shared.web import Content, Instant, Router, Session, View, refusals, refusals_as_pages, resource
 from shared.web.problems import problem
 
 router = Router(tags=["sharing"])
@@ -39,7 +39,7 @@ class GateView(View):
     "/shared/{token}",
     operation_id="read_share_gate",
     response_model=GateView,
-    responses={200: _HTML} | refusals(LinkEnded),
+    responses={200: _HTML} | refusals_as_pages(Unknown, LinkEnded),
 )
 async def read_share_gate(
     token: Annotated[str, Path(max_length=100)],
@@ -66,7 +66,7 @@ async def read_share_gate(
     "/shared/{token}",
     operation_id="open_shared_record",
     response_model=OpenedRecordView,
-    responses={200: _HTML} | refusals(BadForm, PinNeeded, WrongPin, LinkEnded),
+    responses={200: _HTML} | refusals(BadForm) | refusals_as_pages(PinNeeded, WrongPin, LinkEnded),
     openapi_extra={
         "requestBody": {
             "description": "The PIN, where the link has one",

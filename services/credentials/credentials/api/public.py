@@ -19,6 +19,8 @@ router = Router()
 ListNumber = Annotated[int, Path(ge=1, le=10**6)]
 
 CREDENTIAL = "application/vc+ld+json"
+SIGNED: dict[str, Any] = {"content": {CREDENTIAL: {}}, "description": "Signed JSON-LD"}  # Any: OpenAPI
+KEYS: dict[str, Any] = {"content": {"application/did+ld+json": {}}, "description": "A DID document"}  # Any: OpenAPI
 JSON: dict[str, Any] = {"content": {"application/json": {}}, "description": "JSON"}  # Any: OpenAPI
 TOKEN: dict[str, Any] = {"content": {"text/plain": {}}, "description": "A compact JSON Web Token"}  # Any: OpenAPI
 EITHER: dict[str, Any] = {"content": {CREDENTIAL: {}, "text/plain": {}}, "description": "The badge"}  # Any: OpenAPI
@@ -30,7 +32,7 @@ _DOCUMENTS = (CREDENTIAL, "application/vc", "application/ld+json", "application/
     "/credentials/{badge_id}/refresh",
     operation_id="refresh_credential",
     response_class=Response,
-    responses={200: JSON},
+    responses={200: SIGNED},
 )
 async def refresh_credential(badge_id: UUID, request: Request, session: Session) -> Response:
     """The newest version of a badge: for wallets and verifiers that hold an older one (1EdTechCredentialRefresh)."""
@@ -90,7 +92,7 @@ async def read_status_list_token(number: ListNumber, request: Request, session: 
 
 
 @router.get(
-    "/status/revocation/{number}", operation_id="read_status_list", response_class=Response, responses={200: JSON}
+    "/status/revocation/{number}", operation_id="read_status_list", response_class=Response, responses={200: SIGNED}
 )
 async def read_status_list(number: ListNumber, request: Request, session: Session) -> Response:
     """A signed Bitstring Status List."""
@@ -110,7 +112,7 @@ async def read_achievement(achievement_id: UUID, request: Request, session: Sess
     return conditional(request, orjson.dumps(achievement_document(achievement, notary.issuer)))
 
 
-@router.get("/.well-known/did.json", operation_id="read_did_document", response_class=Response, responses={200: JSON})
+@router.get("/.well-known/did.json", operation_id="read_did_document", response_class=Response, responses={200: KEYS})
 async def read_did_document(request: Request, session: Session, notary: Issuing) -> Response:
     """The issuer's keys (did:web)."""
     return conditional(request, await own_did_document(session, notary), media_type="application/did+ld+json")

@@ -34,6 +34,7 @@ from shared.access import Caller, NotPermitted
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import (
+    LARGEST,
     CallerOf,
     Content,
     DatabaseOf,
@@ -72,7 +73,7 @@ class ShareWish(Content):
     with_marks: bool = False
     with_attempts: bool = False
     with_name: bool = False
-    days: int = Field(ge=1, description="How long it lasts", examples=[30])
+    days: int = Field(ge=1, le=LARGEST, description="How long it lasts", examples=[30])
     pin: Pin | None = Field(
         default=None, description="Links only: asked for before anything is shown", examples=["4821"]
     )

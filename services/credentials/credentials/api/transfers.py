@@ -28,7 +28,20 @@ from credentials.domain.transfers import (
 )
 from shared.access import Caller
 from shared.database import Unknown, fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
+from shared.web import (
+    LARGEST,
+    CallerOf,
+    Content,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    Router,
+    Session,
+    View,
+    paginate,
+    refusals,
+)
 from shared.web.content import Text
 
 router = Router(tags=["transfers"])
@@ -62,7 +75,7 @@ class LineDecision(Content):
     credit_id: UUID = Field(examples=[_EXAMPLE])
     outcome: Outcome = Field(examples=["accept"])
     credits_recognised: int | None = Field(
-        default=None, ge=0, description="Needed for `partial`; `accept` takes all of it", examples=[15]
+        default=None, ge=0, le=LARGEST, description="Needed for `partial`; `accept` takes all of it", examples=[15]
     )
     module_code: ModuleCode | None = Field(default=None, description="What it counts as", examples=["DS7001"])
     reason_code: Code = Field(examples=["equivalent"])

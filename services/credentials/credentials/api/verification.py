@@ -31,7 +31,7 @@ from credentials.domain import documents
 from shared.database import Unknown
 from shared.errors import Malformed, Refusal, Unsupported
 from shared.service import Process
-from shared.web import Instant, Router, View, conditional, refusals, resource
+from shared.web import Instant, Router, View, conditional, refusals, refusals_as_pages, resource
 
 router = Router()
 
@@ -136,27 +136,34 @@ class VerificationView(View):
         )
 
 
+_REFUSED = (
+    NothingGiven,
+    CredentialTooLarge,
+    NotJson,
+    NotCredential,
+    NotToken,
+    NoCredentialInImage,
+    SeveralCredentialsInImage,
+    DamagedImage,
+    TooDeep,
+    TooManyValues,
+    ControlCharacters,
+    TooManyParts,
+    TooCostly,
+    VerifierBusy,
+)
+_FORM_AGAIN: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
+    status: {"content": {"text/html": {}}, "description": told["description"]}
+    for status, told in refusals(NotForm, *_REFUSED).items()
+}
+
+
 @router.post(
     "/v1/verifications",
     operation_id="verify_credential",
     status_code=200,
     openapi_extra={"requestBody": _FORMS},
-    responses=refusals(
-        NothingGiven,
-        CredentialTooLarge,
-        NotJson,
-        NotCredential,
-        NotToken,
-        NoCredentialInImage,
-        SeveralCredentialsInImage,
-        DamagedImage,
-        TooDeep,
-        TooManyValues,
-        ControlCharacters,
-        TooManyParts,
-        TooCostly,
-        VerifierBusy,
-    ),
+    responses=refusals(*_REFUSED),
 )
 async def verify_credential(
     request: Request, process: Running, notary: Issuing, verifier: Verifying
@@ -177,7 +184,7 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
     "/verify",
     operation_id="check_upload",
     response_class=Response,
-    responses={200: _PAGE},
+    responses={200: _PAGE} | _FORM_AGAIN,
     openapi_extra={
         "requestBody": {
             "content": {
@@ -213,7 +220,7 @@ async def check_upload(
     "/verify/{badge_id}",
     operation_id="read_verification_page",
     response_class=Response,
-    responses={200: _PAGE} | refusals(VerifierBusy),
+    responses={200: _PAGE} | refusals(VerifierBusy) | refusals_as_pages(Unknown),
 )
 async def read_verification_page(
     *,

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from payments.domain.disputes import Outcome
 from payments.tables import Refund
-from shared.web import Content, Instant, Money, View
+from shared.web import LARGEST, Content, Instant, Money, View
 from shared.web.content import Text
 
 ID = "01936f2e-8f57-7cc1-9f0b-0d7d6a3c1e01"
@@ -110,6 +110,7 @@ class CheckoutRequest(Content):
     accepted_total: int | None = Field(
         default=None,
         ge=0,
+        le=LARGEST,
         description="In minor units: after 409 price_changed, the `current` total the payer agrees to",
         examples=[59500],
     )
