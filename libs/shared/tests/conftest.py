@@ -1,13 +1,20 @@
+import dataclasses
 import sys
 from pathlib import Path
 
 import pytest
 
+from embedded.rabbitmq import RabbitMQ
+from shared.access import TokenVerifier
 from shared.migrate import migrate
+from shared.service import Process
+from shared.testing import AUDIENCE, ISSUER, Issuer
 
 sys.path.append(str(Path(__file__).parent))
 
 import delivery
+import door
+from processes import service_of
 from stations import Station, World, forget_topology
 
 
@@ -30,6 +37,11 @@ async def stations(databases):
     yield made
     for station in made.values():
         await station.database.dispose()
+
+
+@pytest.fixture
+def payments(stations):
+    return stations["payments"]
 
 
 @pytest.fixture
@@ -58,3 +70,39 @@ async def world(broker_url, stations):
         yield made
     finally:
         await made.close()
+
+
+@pytest.fixture(scope="module")
+async def broker(tmp_path_factory):
+    """A broker that a test may stop, freeze and kill."""
+    async with RabbitMQ(tmp_path_factory.mktemp("faults") / "rabbitmq") as running:
+        yield running
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    """How a refund is asked for: through the session, or in one statement before it."""
+    monkeypatch.setitem(door.PATHS, "asked", door.PATHS[request.param])
+    return request.param
+
+
+@pytest.fixture
+async def api(payments, tmp_path):
+    """payments of the delivery suite behind its HTTP door, with few connections."""
+    issuer = Issuer()
+    service = service_of(
+        "payments",
+        payments.url,
+        verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
+        mail_folder=str(tmp_path),
+        pool_size=2,
+        pool_timeout_seconds=0.3,
+    )
+    service = dataclasses.replace(
+        service, routers=[*service.routers, door.router], access={**delivery.ACCESS, **door.OPEN}
+    )
+    process = Process(service)
+    process.issuer = issuer
+    yield process
+    await process.http.aclose()
+    await process.database.dispose()

@@ -31,11 +31,6 @@ class Local:
         return await read_page(self.station.database, types, after, 3)
 
 
-@pytest.fixture
-def payments(stations):
-    return stations["payments"]
-
-
 def reconciler(enrolment, payments, receiver=None):
     return Reconciler(receiver or enrolment.receiver, enrolment.database, {"payments": Local(payments)})
 

@@ -10,11 +10,6 @@ from shared import telemetry
 from shared.jobs import Jobs, Work, forget_old_records, take_turn
 
 
-@pytest.fixture
-def payments(stations):
-    return stations["payments"]
-
-
 async def test_a_job_is_done_by_one_replica_at_a_time(payments):
     other = Station("payments", payments.url)
     at_work = most = done = 0

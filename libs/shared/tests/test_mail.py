@@ -13,11 +13,6 @@ from shared import mail
 from shared.mail import FolderMailer, Postman, write_letter
 
 
-@pytest.fixture
-def payments(stations):
-    return stations["payments"]
-
-
 async def write(station, about="order 1", *, kind="payment-confirmed", subject="Thank you", to="ann@example.org"):
     async with station.database.transaction() as session:
         await write_letter(session, kind=kind, about=about, to=to, subject=subject, body="Dear Änn,\n…")

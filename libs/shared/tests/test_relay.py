@@ -37,11 +37,6 @@ class Recorder:
 
 
 @pytest.fixture
-def payments(stations):
-    return stations["payments"]
-
-
-@pytest.fixture
 async def parts():
     """Starts parts that end with the test; fails if one has died."""
     tasks = []

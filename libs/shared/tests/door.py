@@ -1,0 +1,129 @@
+"""payments of the delivery suite with routes that go wrong, and how the tests of its HTTP door ask it."""
+
+import contextlib
+
+import delivery
+import httpx
+import pytest
+from delivery import Refund
+from fastapi.responses import PlainTextResponse
+from sqlalchemy import text
+
+from shared.access import anyone
+from shared.database import HotStatement, fetch
+from shared.errors import Invalid
+from shared.ids import new_id
+from shared.messaging import publish
+from shared.web import DatabaseOf, Instant, Router, Session, View, refusals
+
+router = Router()
+
+
+@router.post("/v1/mistakes", operation_id="swallow_error")
+async def swallow_error(session: Session) -> dict[str, str]:
+    publish(session, delivery.refund_of())
+    await session.flush()
+    with contextlib.suppress(Exception):  # the mistake under test
+        await session.execute(text("insert into refunds values (gen_random_uuid(), gen_random_uuid(), 0)"))
+    return {"said": "all is well"}
+
+
+@router.post("/v1/savepoints", operation_id="forgive_error")
+async def forgive_error(session: Session) -> dict[str, str]:
+    publish(session, delivery.refund_of())
+    try:
+        async with session.begin_nested():
+            await session.execute(text("insert into refunds values (gen_random_uuid(), gen_random_uuid(), 0)"))
+    except Exception:  # noqa: BLE001, S110 - the savepoint has dealt with it
+        pass
+    return {"said": "all is well"}
+
+
+@router.post("/v1/refusals", operation_id="refuse_late")
+async def refuse_late(session: Session) -> None:
+    publish(session, delivery.refund_of())
+    await session.flush()
+    await fetch(session, Refund, new_id())
+
+
+@router.get("/v1/sleep", operation_id="hold_connection")
+async def hold_connection(session: Session) -> None:
+    await session.execute(text("select pg_sleep(1)"))
+
+
+@router.get("/v1/hot", operation_id="read_hot")
+async def read_hot(database: DatabaseOf, seconds: float = 0, of: int = 1) -> dict[str, int]:
+    row = await ONE.row(database, seconds=seconds, number=6, of=of)
+    return {"half": row["half"], "whole": row["whole"]}
+
+
+ONE = HotStatement("select :number::int / :of::int as half, :number::int as whole, pg_sleep(:seconds)")
+
+
+@router.post("/v1/patience", operation_id="wait_for_lock")
+async def wait_for_lock(session: Session) -> None:
+    await session.execute(text("lock table refunds in access exclusive mode"))
+
+
+class OddAmount(Invalid):
+    """Only an even amount can be halved.
+
+    The rest is for whoever reads the code.
+    """
+
+
+class HalfView(View):
+    half: int
+    halved_at: Instant
+
+
+@router.get("/v1/halves/{amount}", operation_id="halve_amount", responses=refusals(OddAmount))
+async def halve_amount(amount: int) -> HalfView:
+    raise OddAmount(f"{amount} is odd")
+
+
+@router.get("/v1/plain", operation_id="read_plain")
+async def read_plain() -> PlainTextResponse:
+    """Documented as JSON, for nobody said otherwise."""
+    return PlainTextResponse("plain")
+
+
+OPEN = {
+    name: anyone()
+    for name in (
+        "swallow_error",
+        "forgive_error",
+        "refuse_late",
+        "hold_connection",
+        "read_hot",
+        "wait_for_lock",
+        "halve_amount",
+        "read_plain",
+    )
+}
+
+
+PATHS = {"session": "/v1/refunds", "hot": "/v1/hot-refunds"}
+
+
+both_ways = pytest.mark.parametrize("way", ["session", "hot"], indirect=True)
+hot_way = pytest.mark.parametrize("way", ["hot"], indirect=True)
+
+
+def client(api, token=None):
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(api.app, raise_app_exceptions=False),
+        base_url="http://payments",
+        headers={"Authorization": f"Bearer {token or api.issuer.token('learner')}"},
+    )
+
+
+async def ask(caller, key="key-1", amount=49500):
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await caller.post(PATHS.get("asked", PATHS["session"]), json={"amount_minor": amount}, headers=headers)
+
+
+async def counts(station):
+    return tuple(
+        [await station.one(f"select count(*) from {name}") for name in ("refunds", "outbox", "idempotency_keys")]
+    )

@@ -1,0 +1,199 @@
+"""Delivery while our own processes die: killed -9 at every point where it could matter."""
+
+import asyncio
+import signal
+
+import delivery
+import httpx
+import pytest
+from delivery import refund_of
+from processes import Apart
+from stations import eventually, forget_topology
+
+from shared.ids import new_id
+from shared.messaging import publish
+from shared.testing import Issuer
+
+pytestmark = [pytest.mark.slow, pytest.mark.broker]
+
+
+@pytest.fixture(params=["inprocess", "rabbitmq"])
+async def apart(request, stations, broker, tmp_path):
+    if request.param == "rabbitmq":
+        await forget_topology(broker.url)
+    databases = {name: stations[name].url for name in ("payments", "enrolment")}
+    made = Apart(tmp_path, databases, broker.url if request.param == "rabbitmq" else None, Issuer())
+    yield made
+    made.close()
+
+
+async def ask_for_refund(apart, key="key-1", learner=None, reason_code="cooling_off", path="/v1/refunds"):
+    async with httpx.AsyncClient(timeout=20) as client:
+        return await client.post(
+            f"http://127.0.0.1:{apart.port}{path}",
+            json={"amount_minor": 49500, "reason_code": reason_code},
+            headers={
+                "Authorization": f"Bearer {apart.issuer.token('learner', id=learner or new_id())}",
+                "Idempotency-Key": key,
+            },
+        )
+
+
+async def one_effect_each(stations, requests):
+    async def so():
+        return await stations["enrolment"].effects() >= requests
+
+    await eventually(so, 60)
+
+    async def sent():
+        return not await stations["payments"].one("select count(*) from outbox where sent_at is null")
+
+    await eventually(sent)
+    assert await stations["enrolment"].effects() == requests
+    assert await stations["enrolment"].one("select count(distinct about) from effects") == requests
+    assert await stations["enrolment"].one("select count(*) from inbox") == requests
+    assert await stations["payments"].one("select count(*) from outbox") == requests
+    assert await stations["payments"].one("select count(*) from refunds") == requests
+    assert await stations["enrolment"].parked() == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["relay_handed", "relay_published", "relay_confirmed", "inbox_received", "inbox_handled", "inbox_committed"],
+)
+async def test_a_process_killed_on_the_events_way(apart, stations, point):
+    if apart.amqp_url is None and point == "inbox_received":
+        point = "inbox_handled:2"  # nothing is received in process; another place instead
+    consumer = point.startswith("inbox") and apart.amqp_url is not None
+    victim = "enrolment" if consumer else "payments"
+    if apart.amqp_url:
+        await apart.start("enrolment", point if consumer else "")
+    await apart.start("payments", "" if consumer else point)
+    await apart.ready("payments")
+    assert (await ask_for_refund(apart, "key-1")).status_code == 201
+    if point.endswith(":2"):
+        assert (await ask_for_refund(apart, "key-2")).status_code == 201
+    await apart.killed(victim)
+    await apart.start(victim)
+    await apart.ready("payments")
+    assert (await ask_for_refund(apart, "key-3")).status_code == 201
+    await one_effect_each(stations, 3 if point.endswith(":2") else 2)
+
+
+@pytest.mark.parametrize("point", ["relay_claimed", "relay_published", "relay_confirmed"])
+async def test_a_process_killed_with_what_it_found(apart, stations, point):
+    """Left over from before it started, so that nobody handed it over."""
+    left = refund_of()
+    async with stations["payments"].database.transaction() as session:
+        session.add(
+            delivery.Refund(refund_id=left.refund_id, learner_id=left.learner_id, amount_minor=left.amount_minor)
+        )
+        publish(session, left)
+    if apart.amqp_url:
+        await apart.start("enrolment")
+    await apart.start("payments", point)
+    await apart.killed("payments")
+    await apart.start("payments")
+    await apart.ready("payments")
+    await one_effect_each(stations, 1)
+
+
+@pytest.mark.parametrize(
+    ("point", "committed", "path"),
+    [
+        ("request_handled", 0, "/v1/refunds"),
+        ("request_committed", 1, "/v1/refunds"),
+        ("request_committed", 1, "/v1/hot-refunds"),
+    ],
+)
+async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stations, point, committed, path):
+    learner = new_id()
+    if apart.amqp_url:
+        await apart.start("enrolment")
+    # The second request handled: readiness, asked for first, is no operation and passes neither place.
+    await apart.start("payments", point)
+    await apart.ready("payments")
+    with pytest.raises(httpx.TransportError):
+        await ask_for_refund(apart, learner=learner, path=path)
+    await apart.killed("payments")
+    assert await stations["payments"].one("select count(*) from refunds") == committed
+    await apart.start("payments")
+    await apart.ready("payments")
+    first = await ask_for_refund(apart, learner=learner, path=path)
+    second = await ask_for_refund(apart, learner=learner, path=path)
+    assert first.status_code == second.status_code == 201
+    assert first.content == second.content
+    assert ("idempotency-replayed" in first.headers) == bool(committed)
+    assert first.json()["refund_id"] == str(await stations["payments"].one("select refund_id from refunds"))
+    await one_effect_each(stations, 1)
+
+
+@pytest.mark.parametrize("path", ["/v1/refunds", "/v1/hot-refunds"])
+async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, path):
+    """Four times, in the middle of requests: every 201 that was heard is there afterwards, with one effect."""
+    heard = []
+    if apart.amqp_url:
+        await apart.start("enrolment")
+    for round_ in range(4):
+        await apart.start("payments")
+        await apart.ready("payments")
+
+        async def ask(key):
+            try:
+                answer = await ask_for_refund(apart, key, path=path)
+            except httpx.TransportError:
+                return
+            if answer.status_code == 201:
+                heard.append(answer.json()["refund_id"])
+
+        asking = [asyncio.create_task(ask(f"key-{round_}-{n}")) for n in range(30)]
+        await asyncio.sleep(0.1 + 0.1 * round_)
+        apart.kill("payments")
+        await asyncio.gather(*asking)
+        await apart.killed("payments")
+    await apart.start("payments")
+    await apart.ready("payments")
+    kept = {str(row[0]) for row in await stations["payments"].all("select refund_id from refunds")}
+    assert set(heard) <= kept
+    await one_effect_each(stations, len(kept))
+
+
+async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(stations, broker, tmp_path):
+    await forget_topology(broker.url)
+    databases = {name: stations[name].url for name in ("payments", "enrolment")}
+    apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=True)
+    try:
+        await apart.start("payments")
+        await apart.ready("payments")
+        for key, reason in (("1", "cooling_off"), ("2", "kill"), ("3", "cooling_off")):
+            assert (await ask_for_refund(apart, key, reason_code=reason)).status_code == 201
+        deaths = 0
+        process = await apart.start("enrolment")
+
+        async def parked():
+            nonlocal deaths, process
+            if not process.is_alive():
+                assert process.exitcode == -signal.SIGKILL, apart.log("enrolment")
+                deaths += 1
+                process = await apart.start("enrolment")
+            return bool(await stations["enrolment"].parked())
+
+        await eventually(parked, 240)
+        assert deaths >= 2
+        assert await stations["enrolment"].parked() == ["handler_failed"]
+        if not process.is_alive():
+            process = await apart.start("enrolment")
+
+        async def neighbours():
+            return await stations["enrolment"].effects() == 2
+
+        await eventually(neighbours, 30)
+        assert (await ask_for_refund(apart, "4")).status_code == 201
+
+        async def goes_on():
+            return await stations["enrolment"].effects() == 3
+
+        await eventually(goes_on, 30)
+        assert process.is_alive(), "it goes on dying"
+    finally:
+        apart.close()
