@@ -196,9 +196,8 @@ async def test_what_takes_longer_than_its_lease_is_not_looked_for_by_the_relay_t
     async def marked():
         return not await unsent(payments)
 
-    await eventually(marked)
+    await eventually(marked)  # long after the lease, and the relay has looked several times since
     assert len(transport.sent) == 1
-    assert await relay.send_batch() == 0
     async with payments.database.driver() as driver:  # as after a restored backup
         await driver.execute("update outbox set sent_at = null, next_attempt_at = now()")
     await eventually(lambda: is_sent(transport, 2), 5)
