@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from shared import due_rows
 from shared.database import Database
 from shared.messaging import parked
 from shared.migrate import migrate
@@ -48,6 +49,12 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
             action.add_argument("--reason", required=True)
         if name == "redrive":
             action.add_argument("--body", type=Path, help="a mended message to handle in its place")
+    table = commands.add_parser("set-aside", help="rows on which a job failed")
+    actions = table.add_subparsers(dest="action", required=True)
+    actions.add_parser("list")
+    action = actions.add_parser("retry", help="let the job look at it again now")
+    action.add_argument("job")
+    action.add_argument("row_key")
     for command in own:
         command.arguments(commands.add_parser(command.name, help=command.help))
     arguments = parser.parse_args()
@@ -63,6 +70,8 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
         sys.exit(asyncio.run(_on_database(service, chosen, arguments)))
     elif arguments.command == "parked":
         asyncio.run(_parked(service, arguments))
+    elif arguments.command == "set-aside":
+        asyncio.run(_set_aside(service, arguments))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
         run_loop(_run(service))
@@ -112,5 +121,21 @@ async def _parked(service: Service, arguments: argparse.Namespace) -> None:
                         out.write(f"{row.parked_id}  {row.parked_at:%Y-%m-%d %H:%M:%SZ}  {row.type}  {row.reason}\n")
                     elif row.parked_id == arguments.parked_id:
                         out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
+    finally:
+        await database.dispose()
+
+
+async def _set_aside(service: Service, arguments: argparse.Namespace) -> None:
+    database = Process(service).database
+    out = sys.stdout
+    try:
+        async with database.transaction() as session:
+            if arguments.action == "retry":
+                await due_rows.retry(session, arguments.job, arguments.row_key)
+                out.write("due\n")
+                return
+            for row in await due_rows.list_set_aside(session):
+                since = f"{row.first_failed_at:%Y-%m-%d %H:%M:%SZ}"
+                out.write(f"{row.job}  {row.row_key}  since {since}  {row.failures} times  {row.last_error}\n")
     finally:
         await database.dispose()

@@ -26,6 +26,7 @@ from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock, system_clock
 from shared.database import Database, is_database_down
+from shared.due_rows import count_set_aside
 from shared.events import registry
 from shared.jobs import Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
@@ -219,6 +220,7 @@ class Process:
             try:
                 async with self.database.transaction() as session:
                     telemetry.parked_messages.labels(self.service.name).set(await count_parked(session))
+                    telemetry.rows_set_aside.labels(self.service.name).set(await count_set_aside(session))
             except Exception as error:
                 if not is_database_down(error):
                     raise

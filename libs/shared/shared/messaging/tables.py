@@ -130,3 +130,17 @@ class Letter(MessagingBase):
     sent_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(Text)
+
+
+class SetAside(MessagingBase):
+    """A row on which a job failed; the job leaves it alone until it is due again, and a person sees it here."""
+
+    __tablename__ = "set_aside_rows"
+
+    job: Mapped[str] = mapped_column(Text, primary_key=True)
+    row_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    failures: Mapped[int]
+    first_failed_at: Mapped[datetime]
+    failed_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    last_error: Mapped[str] = mapped_column(Text)

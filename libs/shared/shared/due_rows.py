@@ -1,0 +1,207 @@
+"""Jobs row by row: each due row in transactions of its own, and the one that fails set aside where a person sees it.
+
+A row that is set aside is left alone for a while and tried again after longer and longer pauses; meanwhile the others
+go on. The gauge `rows_set_aside` counts them, `python -m <service> set-aside list` shows them.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from sqlalchemy import Select, Text, cast, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import telemetry
+from shared.database import Unknown, is_being_cancelled, is_contention, is_database_down
+from shared.errors import Unavailable
+from shared.jobs import Work
+from shared.messaging.parking import printable
+from shared.messaging.tables import SetAside
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+A = TypeVar("A")
+
+BATCH: Final = 100
+FIRST_PAUSE: Final = timedelta(minutes=1)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+AWAY_AT_MOST: Final = 3
+"""So many different rows in a row for which the outside world is away: then it is away, and the rest waits."""
+
+
+async def for_each(
+    work: Work, job: str, due: Select[K], handle: Callable[[K], Awaitable[object]], *, batch: int = BATCH
+) -> None:
+    """Handle every row whose key `due` selects, in its order, each once. `handle` opens its own transactions and looks
+    again whether the row is still due: another replica may be at the same.
+
+    A row whose handling raises is set aside. So is one for which somebody outside is away (Unavailable); after
+    AWAY_AT_MOST of these in a row the round ends and what is left stays due. Raises when the database is away.
+    """
+    await _Round(work, job, due, batch).walk(handle)
+
+
+async def for_each_in_transaction(
+    work: Work,
+    job: str,
+    due: Select[K],
+    handle: Callable[[AsyncSession, K], Awaitable[object]],
+    *,
+    batch: int = BATCH,
+) -> None:
+    """As `for_each`, where one transaction a row is all that is needed."""
+
+    async def alone(key: K) -> None:
+        async with work.database.transaction() as session:
+            await handle(session, key)
+
+    await for_each(work, job, due, alone, batch=batch)
+
+
+async def for_batches(
+    work: Work,
+    job: str,
+    due: Select[K],
+    handle: Callable[[Sequence[K]], Awaitable[object]],
+    *,
+    batch: int = BATCH,
+) -> None:
+    """As `for_each`, for what is cheaper done together: `handle` gets a batch of keys, and where that raises, each of
+    them alone, so that only the bad ones are set aside. It must leave nothing half done when it raises."""
+    await _Round(work, job, due, batch).walk_batches(handle)
+
+
+class _Round(Generic[K]):
+    """One walk over what is due."""
+
+    def __init__(self, work: Work, job: str, due: Select[K], batch: int) -> None:
+        self._work, self._job, self._batch = work, job, batch
+        self._began = work.now()
+        self._key = key = due.selected_columns[0]
+        put_off = exists().where(
+            SetAside.job == job, SetAside.row_key == cast(key, Text), SetAside.due_at > self._began
+        )
+        self._due = due.where(~put_off).limit(batch)
+        self._seen: set[K] = set()
+        self._again: set[K] = set()
+        """Handled in this round, and due still: looked at again in the next one."""
+
+    async def walk(self, handle: Callable[[K], Awaitable[object]]) -> None:
+        away = 0
+        while keys := await self._take():
+            for key in keys:
+                error = await self._try(handle, key, key)
+                away = away + 1 if isinstance(error, Unavailable) else 0
+                if away == AWAY_AT_MOST:
+                    log.warning("the outside world is away; what is left waits", extra={"job": self._job})
+                    return
+        await self._forget()
+
+    async def walk_batches(self, handle: Callable[[Sequence[K]], Awaitable[object]]) -> None:
+        while keys := await self._take():
+            try:
+                await handle(keys)
+            except Exception as error:
+                if isinstance(error, Unavailable) or not _is_the_row(error):
+                    raise
+                log.warning("a batch failed; each row alone", extra={"job": self._job}, exc_info=error)
+                for key in keys:
+                    await self._try(handle, [key], key)
+        await self._forget()
+
+    async def _take(self) -> list[K]:
+        """The next rows that were not handled in this round; none when all were."""
+        while True:
+            async with self._work.database.transaction() as session:
+                statement = self._due.where(self._key.not_in(self._again)) if self._again else self._due
+                keys = (await session.scalars(statement)).all()
+            fresh = [key for key in dict.fromkeys(keys) if key not in self._seen]
+            self._again |= self._seen.intersection(keys)
+            self._seen.update(fresh)
+            if fresh or len(keys) < self._batch:
+                return fresh
+
+    async def _try(self, handle: Callable[[A], Awaitable[object]], argument: A, key: K) -> Exception | None:
+        try:
+            await handle(argument)
+        except Exception as error:
+            if not _is_the_row(error):
+                raise
+            await self._set_aside(key, error)
+            return error
+        return None
+
+    async def _set_aside(self, key: K, error: Exception) -> None:
+        away = isinstance(error, Unavailable)
+        log.log(
+            logging.WARNING if away or is_contention(error) else logging.ERROR,
+            "row set aside",
+            extra={"job": self._job, "row": str(key)},
+            exc_info=error,
+        )
+        telemetry.rows_failed.labels(self._job).inc()
+        at = self._work.now()
+        async with self._work.database.transaction() as session:
+            failures = await session.scalar(
+                insert(SetAside)
+                .values(
+                    job=self._job,
+                    row_key=str(key),
+                    failures=1,
+                    first_failed_at=at,
+                    failed_at=at,
+                    due_at=at + FIRST_PAUSE,
+                    last_error=printable(repr(error)),
+                )
+                .on_conflict_do_update(
+                    index_elements=["job", "row_key"],
+                    set_={
+                        "failures": SetAside.failures + 1,
+                        "failed_at": at,
+                        "due_at": at + FIRST_PAUSE,
+                        "last_error": printable(repr(error)),
+                    },
+                )
+                .returning(SetAside.failures)
+            )
+            if not away:  # who is away may be back in a minute; a bad row seldom mends itself
+                pause = min(FIRST_PAUSE * 2 ** min((failures or 1) - 1, 16), LONGEST_PAUSE)
+                await session.execute(
+                    update(SetAside)
+                    .where(SetAside.job == self._job, SetAside.row_key == str(key))
+                    .values(due_at=at + pause)
+                )
+
+    async def _forget(self) -> None:
+        """All that is due was looked at: whoever was set aside until now and not set aside again is well, or gone."""
+        async with self._work.database.transaction() as session:
+            await session.execute(delete(SetAside).where(SetAside.job == self._job, SetAside.due_at <= self._began))
+
+
+def _is_the_row(error: Exception) -> bool:
+    """Whether the trouble is with this row rather than with us, who are being stopped or have lost the database."""
+    return not is_being_cancelled() and (is_contention(error) or not is_database_down(error))
+
+
+async def list_set_aside(session: AsyncSession) -> Sequence[SetAside]:
+    """The rows that failed, the longest ailing first."""
+    return (await session.scalars(select(SetAside).order_by(SetAside.first_failed_at, SetAside.row_key))).all()
+
+
+async def count_set_aside(session: AsyncSession) -> int:
+    return await session.scalar(select(func.count()).select_from(SetAside)) or 0
+
+
+async def retry(session: AsyncSession, job: str, row_key: str) -> None:
+    """Let the job look at this row again in its next round. Raises Unknown."""
+    found = await session.scalar(
+        update(SetAside)
+        .where(SetAside.job == job, SetAside.row_key == row_key)
+        .values(due_at=SetAside.failed_at)
+        .returning(SetAside.row_key)
+    )
+    if found is None:
+        raise Unknown(f"{job} has set no row {row_key} aside")
