@@ -84,6 +84,7 @@ def test_a_newcomer_has_the_platform_up_stops_it_and_finds_everything_again(clon
             "learner",
             "marker",
             "examiner",
+            "board",
             "registrar",
             "advisor",
             "finance",

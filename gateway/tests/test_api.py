@@ -6,7 +6,8 @@ from uuid import UUID
 
 import jwt
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from gateway.adapters.hashing import Hashing, SignInBusy
 from gateway.commands import keys as key_commands
@@ -284,6 +285,23 @@ async def test_an_operator_grants_roles_which_the_next_token_shows(service, sess
         new = (await refresh(client, old["refresh_token"])).json()
     claims = jwt.decode(new["access_token"], options={"verify_signature": False})
     assert claims["roles"] == ["learner", "marker"]
+
+
+async def test_who_grants_roles_holds_none_by_their_own_grant(service, session):
+    async with service.client() as client:
+        headers, account = await operator(service, session, client)
+        path = f"/v1/accounts/{account['account_id']}/roles"
+        wish = {"roles": ["operator", "marker", "examiner"]}
+        assert code(await client.post(path, json=wish, headers=headers)) == (403, "own_grant")
+        assert (await client.get("/v1/accounts/me", headers=headers)).json()["roles"] == ["operator"]
+        same = await client.post(path, json={"roles": ["operator"]}, headers=headers)
+        assert same.json()["roles"] == ["operator"]
+    with pytest.raises(IntegrityError, match="ck_account_roles_own_grant"):
+        async with session.begin_nested():
+            await session.execute(
+                text("insert into account_roles values (:id, 'marker', now(), :name)"),
+                {"id": account["account_id"], "name": account["account_id"]},
+            )
 
 
 async def test_the_last_operator_cannot_resign(service, session):

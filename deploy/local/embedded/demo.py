@@ -119,7 +119,7 @@ async def cast_of(client: httpx.AsyncClient, folder: Path) -> Cast:
     known = people.known(folder)
     if not await asyncio.to_thread((folder / LOADED).exists):
         raise StillLoading("the catalogue is still being loaded; wait until the platform says that it is up")
-    staff = {role: Person(client) for role in ("examiner", "marker", "registrar")}
+    staff = {role: Person(client) for role in ("examiner", "board", "marker", "registrar")}
     for role, person in staff.items():
         await person.sign_in(known[role].email, known[role].password)
     return Cast(Learner(client), f"ada-{secrets.token_hex(4)}@learner.example", staff)
@@ -206,7 +206,7 @@ async def mark(story: Story, cast: Cast, enrolments: list[JSON], window: JSON, g
     story.tell(f"released, provisional: {released['passed']} passed, {released['failed']} failed")
     await story.events(cast.learner_id, "assessment.assessment.passed.v1")
     minutes = {"window_id": window_id, "minutes_reference": f"DEMO-{secrets.token_hex(3)}"}
-    board = await examiner.ask("POST", "/v1/boards", minutes)
+    board = await cast.staff["board"].ask("POST", "/v1/boards", minutes)
     story.tell(f"ratified by the board: {board['ratified']} results, {board['credits_awarded']} credits awarded")
     await story.events(cast.learner_id, "assessment.credit.awarded.v1", "credentials.badge.issued.v1")
 

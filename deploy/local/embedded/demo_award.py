@@ -120,7 +120,7 @@ async def _misconduct(story: Story, cast: Cast, diploma: JSON) -> JSON:
     case = await examiner.ask("POST", "/v1/misconduct-cases", wish)
     story.tell(f"case {case['case_id']} opened: {REASON} in {credit['course_code']} {credit['course_title']}")
     minutes = {"outcome": "credit_revoked", "minutes_reference": f"PANEL-{secrets.token_hex(3)}"}
-    decided = await examiner.ask("POST", f"/v1/misconduct-cases/{case['case_id']}/decision", minutes)
+    decided = await cast.staff["board"].ask("POST", f"/v1/misconduct-cases/{case['case_id']}/decision", minutes)
     story.tell(f"the panel decided: {decided['outcome']} ({decided['minutes_reference']})")
     await story.events(
         cast.learner_id,

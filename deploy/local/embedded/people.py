@@ -8,7 +8,18 @@ from pathlib import Path
 from gateway.staff import open_staff_account
 from shared.database import Database
 
-ROLES = ("learner", "marker", "examiner", "registrar", "advisor", "finance", "catalogue_editor", "operator")
+ROLES = {
+    "learner": "learner",
+    "marker": "marker",
+    "examiner": "examiner",
+    "board": "examiner",  # who marked, moderated or opened a case sits on no board about it
+    "registrar": "registrar",
+    "advisor": "advisor",
+    "finance": "finance",
+    "catalogue_editor": "catalogue_editor",
+    "operator": "operator",
+}
+"""The role of each sample account, by the account's name."""
 
 
 @dataclass(frozen=True)
@@ -37,5 +48,5 @@ async def open_accounts(gateway: Database, folder: Path) -> People:
         path.touch(mode=0o600)
         path.write_text(json.dumps({role: asdict(one) for role, one in people.items()}, indent=2))
     for role in missing:
-        await open_staff_account(gateway, people[role].email, people[role].password, [role])
+        await open_staff_account(gateway, people[role].email, people[role].password, [ROLES[role]])
     return people

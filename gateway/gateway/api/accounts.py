@@ -115,9 +115,9 @@ async def list_accounts(
 @router.post(
     "/v1/accounts/{account_id}/roles",
     operation_id="set_roles",
-    responses=refusals(rules.UnknownRole, rules.LastOperator),
+    responses=refusals(rules.UnknownRole, rules.OwnGrant, rules.LastOperator),
 )
 async def set_roles(account_id: UUID, wish: Roles, session: Session, caller: CallerOf) -> AccountView:
-    """Set an account's roles (operators)."""
+    """Set an account's roles (operators). One's own account only loses roles: others give them."""
     roles = await commands.set_roles(session, account_id, wish.roles, granted_by=caller.name)
     return view(await fetch(session, Account, account_id), roles)

@@ -57,12 +57,15 @@ async def set_roles(session: AsyncSession, account_id: UUID, roles: Iterable[str
     """The account's roles from now on; a token already given keeps its own until it expires.
 
     :raises UnknownRole: 422
+    :raises OwnGrant: 403
     :raises LastOperator: 409
     """
     wanted = rules.check_roles(roles)
     await take_turns(session, "operators")
     await fetch(session, Account, account_id, lock=True)
     present = set(await queries.roles_of(session, account_id))
+    if wanted - present and granted_by == str(account_id):
+        raise rules.OwnGrant("another operator gives you roles")
     if "operator" in present - wanted and await queries.open_operators(session) == 1:
         raise rules.LastOperator("somebody must remain who can grant roles")
     if gone := present - wanted:

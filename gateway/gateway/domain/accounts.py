@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from shared.errors import Conflict, Invalid, Unauthenticated
+from shared.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 ROLES: Final = (
     "learner",
@@ -52,6 +52,10 @@ class UnknownRole(Invalid):
 
 class LastOperator(Conflict):
     """Somebody must remain who can grant roles."""
+
+
+class OwnGrant(Forbidden):
+    """Who grants roles does not hold them by their own grant: another operator gives them."""
 
 
 class WrongCredentials(Unauthenticated):

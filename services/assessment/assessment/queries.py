@@ -4,12 +4,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment.domain import attempts, regulations, windows
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
+from assessment.domain.marks import Stage
+from assessment.domain.misconduct import Outcome
 from assessment.domain.windows import WindowState
 from assessment.tables import (
     Attempt,
@@ -17,6 +19,7 @@ from assessment.tables import (
     CourseVersion,
     Enrolment,
     EnrolmentState,
+    Mark,
     MisconductCase,
     SubjectName,
     Submission,
@@ -41,6 +44,27 @@ async def list_windows(
         WindowState.CLOSED: _accepts_until <= at,
     }[state]
     return await paginate(session, select(Window).where(wanted), paging, by=[Window.closes_at, Window.window_id])
+
+
+def is_own(actor: str) -> ColumnElement[bool]:
+    """Whether an attempt is the actor's own."""
+    return cast(Attempt.learner_id, Text) == actor
+
+
+def was_judged_by(actor: str) -> ColumnElement[bool]:
+    """Whether the actor gave an attempt a mark: as marker, as moderator, or on the panel that took it to nought."""
+    marked = select(Mark.mark_id).where(Mark.attempt_id == Attempt.attempt_id, Mark.marked_by == actor)
+    zeroed = select(MisconductCase.case_id).where(
+        MisconductCase.attempt_id == Attempt.attempt_id,
+        MisconductCase.decided_by == actor,
+        MisconductCase.outcome == Outcome.MARK_ZERO,
+    )
+    return marked.correlate(Attempt).exists() | zeroed.correlate(Attempt).exists()
+
+
+async def gave_first_mark(session: AsyncSession, attempt_id: UUID, actor: str) -> bool:
+    first = select(Mark.mark_id).where(Mark.attempt_id == attempt_id, Mark.stage == Stage.FIRST)
+    return await session.scalar(first.where(Mark.marked_by == actor)) is not None
 
 
 def windows_opened_since(at: datetime) -> Select[Any]:  # Any: a mapped row

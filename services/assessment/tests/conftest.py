@@ -78,9 +78,11 @@ class Story:
 
     def __init__(self, service, session, clock) -> None:
         self.service, self.session, self.clock = service, session, clock
-        self.examiner_id, self.marker_id = new_id(), new_id()
+        self.examiner_id, self.marker_id, self.chair_id = new_id(), new_id(), new_id()
         self.examiner = service.client("examiner", "operator", id=self.examiner_id)
         self.marker = service.client("marker", id=self.marker_id)
+        self.chair = service.client("examiner", id=self.chair_id)
+        """Another examiner, for the board and the panel."""
 
     async def hear(self, *events) -> None:
         for event in events:
@@ -137,7 +139,7 @@ class Story:
         return answer.json()
 
     async def board(self, window_id) -> httpx.Response:
-        return await self.examiner.post("/v1/boards", json={"window_id": str(window_id), "minutes_reference": "EB/1"})
+        return await self.chair.post("/v1/boards", json={"window_id": str(window_id), "minutes_reference": "EB/1"})
 
     async def attempt(self, enrolment, mark, *, ratified=True) -> UUID:
         """A whole attempt in a window of its own; the window."""

@@ -330,7 +330,13 @@ class BoardView(View):
     minutes_reference: Annotated[str, Field(examples=["EB/26/11"])]
     ratified: Annotated[int, Field(examples=[42])]
     credits_awarded: Annotated[int, Field(examples=[37])]
-    held: Annotated[int, Field(examples=[0])]
+    held: Annotated[
+        int,
+        Field(
+            description="Released results left for another board: suspended, under a case, or this member's own marks",
+            examples=[0],
+        ),
+    ]
     decided_at: At
 
 

@@ -39,6 +39,7 @@ from assessment.domain.marks import (
     NotMarked,
     OwnWork,
     ResultsBusy,
+    SamePerson,
     StageNotPermitted,
     SubmissionSuperseded,
     SubmissionVoid,
@@ -113,11 +114,12 @@ async def list_marking_queue(
         AlreadyMarked,
         NotMarked,
         AlreadyReleased,
+        SamePerson,
         MarkOutOfRange,
     ),
 )
 async def mark_submission(submission_id: UUID, given: Marks, session: Session, caller: CallerOf) -> MarkView:
-    """Mark work once its window has closed; an examiner may moderate the mark until it is released."""
+    """Mark work once its window has closed; another examiner may moderate the mark until it is released."""
     marks.may_give(given.stage, caller.roles)
     mark = await marking.mark_submission(
         session, submission_id, caller.own_id, stage=given.stage, points=given.mark, feedback=given.feedback
@@ -157,7 +159,7 @@ async def release_window(window_id: UUID, session: Session, caller: CallerOf) ->
     "/v1/submissions/{submission_id}/release",
     operation_id="release_submission",
     dependencies=[Idempotent],
-    responses=refusals(NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid, CaseOpen),
+    responses=refusals(OwnWork, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid, CaseOpen),
 )
 async def release_submission(submission_id: UUID, session: Session, caller: CallerOf) -> OutcomeView:
     """Release one marked result to its learner, as provisional."""
@@ -170,10 +172,10 @@ async def release_submission(submission_id: UUID, session: Session, caller: Call
     operation_id="ratify_results",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(Unknown, NothingToRatify, ResultsBusy),
+    responses=refusals(Unknown, NothingToRatify, SamePerson, ResultsBusy),
 )
 async def ratify_results(wish: BoardWish, session: Session, caller: CallerOf) -> BoardView:
-    """The board ratifies every released result of a window: passes become credit."""
+    """The board ratifies every released result of a window that its member neither marked nor moderated."""
     board = await boards.ratify_window(session, caller.name, wish.window_id, wish.minutes_reference)
     return BoardView.model_validate(board)
 
@@ -182,7 +184,7 @@ async def ratify_results(wish: BoardWish, session: Session, caller: CallerOf) ->
     "/v1/credits/{credit_id}/revocation",
     operation_id="revoke_credit",
     dependencies=[Idempotent],
-    responses=refusals(UnknownReason, CreditAlreadyRevoked),
+    responses=refusals(OwnWork, SamePerson, UnknownReason, CreditAlreadyRevoked),
 )
 async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session, caller: CallerOf) -> CreditView:
     """Take a credit away by a later decision of the board. The badge and every award that used it follow."""
@@ -194,7 +196,7 @@ async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session,
     "/v1/credits/{credit_id}/reinstatement",
     operation_id="reinstate_credit",
     dependencies=[Idempotent],
-    responses=refusals(UnknownReason, CreditNotRevoked),
+    responses=refusals(OwnWork, SamePerson, UnknownReason, CreditNotRevoked),
 )
 async def reinstate_credit(credit_id: UUID, wish: ReinstatementWish, session: Session, caller: CallerOf) -> CreditView:
     """Give a revoked credit back: a new badge is issued, the old one stays revoked."""
@@ -219,7 +221,7 @@ async def open_misconduct_case(wish: CaseWish, session: Session, caller: CallerO
     "/v1/misconduct-cases/{case_id}/decision",
     operation_id="decide_misconduct_case",
     dependencies=[Idempotent],
-    responses=refusals(CaseDecided, OwnWork, OutcomeNotPossible),
+    responses=refusals(CaseDecided, OwnWork, SamePerson, OutcomeNotPossible),
 )
 async def decide_misconduct_case(case_id: UUID, decision: CaseDecision, session: Session, caller: CallerOf) -> CaseView:
     """What the panel decided. Which outcomes are possible depends on what became of the work meanwhile."""

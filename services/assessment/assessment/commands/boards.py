@@ -34,8 +34,9 @@ _SUSPENDED = (
 async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minutes_reference: str) -> Board:
     """Ratify every released result of a window: passes become credit, a last fail exhausts the attempts.
 
-    Results of suspended enrolments, and those a case is open about, are held for a later board. Raises
-    NothingToRatify or ResultsBusy.
+    Results of suspended enrolments, those a case is open about, and those the actor marked, moderated or earned are
+    held for a later board. Raises NothingToRatify, SamePerson (all that waits needs another board member) or
+    ResultsBusy.
     """
     await fetch(session, Window, window_id)
     await take_results(session, window_id)
@@ -43,13 +44,17 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
     await session.flush()
     released = (Attempt.window_id == window_id, Attempt.state == AttemptState.RELEASED)
     ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
-    while rows := await advance_some(session, *released, Attempt.case_id.is_(None), ~_SUSPENDED, **ratified):
+    ready = (*released, Attempt.case_id.is_(None), ~_SUSPENDED)
+    theirs = queries.is_own(actor) | queries.was_judged_by(actor)
+    while rows := await advance_some(session, *ready, ~theirs, **ratified):
         await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], actor)
         board.ratified += len(rows)
         board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
         _announce_fails(session, board, [row for row in rows if not row[0].passed])
     board.held = await session.scalar(select(func.count()).select_from(Attempt).where(*released)) or 0
     if not board.ratified:
+        if await session.scalar(select(Attempt.attempt_id).where(*ready).limit(1)):
+            raise marks.SamePerson("whoever marked or moderated a result, or earned it, does not ratify it")
         raise marks.NothingToRatify("no released result of this window waits for the board", held=board.held)
     decisions.record(session, "board_sat", board.board_id, actor, minutes_reference=minutes_reference)
     return board
@@ -172,11 +177,25 @@ def _announce_fails(session: AsyncSession, board: Board, fails: Sequence[tuple[A
         )
 
 
+async def must_be_another(session: AsyncSession, actor: str, attempt_id: UUID) -> None:
+    """Raises OwnWork or SamePerson where the actor earned, marked or moderated this result."""
+    attempt = await fetch(session, Attempt, attempt_id)
+    if str(attempt.learner_id) == actor:
+        raise marks.OwnWork("somebody else decides about your own work")
+    statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt_id, queries.was_judged_by(actor))
+    if await session.scalar(statement):
+        raise marks.SamePerson("whoever marked or moderated a result does not decide about it")
+
+
 async def revoke_credit(
     session: AsyncSession, actor: str, credit_id: UUID, reason_code: str, minutes_reference: str
 ) -> Credit:
-    """Take a credit away by a later decision of the board. Raises UnknownReason or CreditAlreadyRevoked."""
+    """Take a credit away by a later decision of the board.
+
+    Raises OwnWork, SamePerson, UnknownReason or CreditAlreadyRevoked.
+    """
     credit = await fetch(session, Credit, credit_id, lock=True)
+    await must_be_another(session, actor, credit.attempt_id)
     marks.check_reason(reason_code, regulations.in_force(now(session)).revocation_reasons)
     if credit.revoked_at is not None:
         raise marks.CreditAlreadyRevoked("this credit is revoked")
@@ -201,8 +220,9 @@ async def revoke_credit(
 async def reinstate_credit(
     session: AsyncSession, actor: str, credit_id: UUID, reason_code: str, minutes_reference: str
 ) -> Credit:
-    """Give a revoked credit back. Raises UnknownReason or CreditNotRevoked."""
+    """Give a revoked credit back. Raises OwnWork, SamePerson, UnknownReason or CreditNotRevoked."""
     credit = await fetch(session, Credit, credit_id, lock=True)
+    await must_be_another(session, actor, credit.attempt_id)
     marks.check_reason(reason_code, regulations.in_force(now(session)).reinstatement_reasons)
     if credit.revoked_at is None:
         raise marks.CreditNotRevoked("this credit stands")

@@ -29,13 +29,15 @@ async def mark_submission(
     """Give a mark, or an examiner's moderated one, to frozen work whose result is not released yet.
 
     Raises SubmissionSuperseded, SubmissionVoid, CaseOpen, OwnWork, WindowStillOpen, AlreadyMarked, NotMarked,
-    AlreadyReleased or MarkOutOfRange.
+    AlreadyReleased, SamePerson or MarkOutOfRange.
     """
     attempt = await _free_attempt_of(session, submission_id)
     if attempt.learner_id == marker_id:
         raise marks.OwnWork("somebody else marks your own work")
     windows.must_be_closed(queries.seen(await fetch(session, Window, attempt.window_id)), now(session))
     _must_take(AttemptState(attempt.state), stage)
+    if stage is Stage.MODERATION and await queries.gave_first_mark(session, attempt.attempt_id, str(marker_id)):
+        raise marks.SamePerson("somebody else moderates the mark you gave")
     enrolment = await fetch(session, Enrolment, attempt.enrolment_id)
     result = marks.grade(points, attempt.attempt_no, regulations.find(enrolment.regulations_version).marks)
 
@@ -79,9 +81,11 @@ def _must_take(state: AttemptState, stage: Stage) -> None:
 async def release_submission(session: AsyncSession, actor: str, submission_id: UUID) -> Attempt:
     """Tell the learner this result.
 
-    Raises NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid or CaseOpen.
+    Raises OwnWork, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid or CaseOpen.
     """
     attempt = await _free_attempt_of(session, submission_id)
+    if str(attempt.learner_id) == actor:
+        raise marks.OwnWork("somebody else releases your own result")
     if attempt.state == AttemptState.SUBMITTED:
         raise marks.NotMarked("this work has no mark yet")
     if attempt.state != AttemptState.MARKED:
@@ -91,7 +95,7 @@ async def release_submission(session: AsyncSession, actor: str, submission_id: U
 
 
 async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> Sequence[Attempt]:
-    """Tell every learner whose work of this window is marked. Raises ResultsBusy."""
+    """Tell every learner whose work of this window is marked, but for the actor's own. Raises ResultsBusy."""
     await fetch(session, Window, window_id)
     await take_results(session, window_id)
     released: list[Attempt] = []
@@ -114,6 +118,7 @@ async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[
         session,
         Attempt.state == AttemptState.MARKED,
         Attempt.case_id.is_(None),
+        ~queries.is_own(actor),
         which,
         state=AttemptState.RELEASED,
         released_at=now(session),

@@ -9,7 +9,7 @@ from sqlalchemy.orm import joinedload
 
 from assessment import queries
 from assessment.commands import decisions
-from assessment.commands.boards import revoke_credit
+from assessment.commands.boards import must_be_another, revoke_credit
 from assessment.commands.enrolments import void_attempt
 from assessment.commands.marking import attempt_of, result_event
 from assessment.domain import attempts, marks, misconduct, regulations
@@ -67,15 +67,16 @@ async def decide_case(
 ) -> MisconductCase:
     """The panel's word: the result is free again, or what the outcome makes of it.
 
-    Raises CaseDecided, OwnWork or OutcomeNotPossible.
+    Raises CaseDecided, OwnWork, SamePerson or OutcomeNotPossible.
     """
     case = await fetch(session, MisconductCase, case_id)
     attempt = await fetch(session, Attempt, case.attempt_id, lock=True)
     case = await fetch(session, MisconductCase, case_id, lock=True)
     if case.decided_at is not None:
         raise misconduct.CaseDecided(f"the outcome was {case.outcome}", outcome=case.outcome)
-    if case.learner_id == actor_id:
-        raise marks.OwnWork("somebody else decides about your own work")
+    if case.opened_by == str(actor_id):
+        raise marks.SamePerson("whoever opened a case does not decide it")
+    await must_be_another(session, str(actor_id), attempt.attempt_id)
     credit = await session.scalar(select(Credit).where(Credit.attempt_id == attempt.attempt_id))
     rows = (await session.scalars(queries.attempts_of(attempt.enrolment_id))).all()
     present = attempts.present_attempt(queries.history(rows))

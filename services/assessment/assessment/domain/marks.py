@@ -37,6 +37,10 @@ class OwnWork(Forbidden):
     """Nobody judges their own work."""
 
 
+class SamePerson(Forbidden):
+    """Marker, moderator, panel and board of one result are different persons."""
+
+
 class StageNotPermitted(Forbidden):
     """The first mark is a marker's, moderation an examiner's."""
 
