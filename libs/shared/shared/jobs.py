@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import text
-
 from shared import telemetry
+from shared.batches import delete_in_batches, in_batches
 from shared.database import Database, driver_of, is_being_cancelled, is_database_down, lock_number
 
 log = logging.getLogger(__name__)
@@ -88,12 +87,18 @@ async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
 async def forget_old_records(work: Work) -> None:
     """Housekeeping every service does: idempotency keys live a day, inbox keys ninety. After thirty a letter that was
     sent, or could not be, is blank: that it was written is kept, so that it is not written again."""
-    async with work.database.transaction() as session:
-        await session.execute(text("delete from idempotency_keys where created_at < now() - interval '24 hours'"))
-        await session.execute(text("delete from inbox where handled_at < now() - interval '90 days'"))
-        await session.execute(
-            text(
-                "update letters set recipient = '', subject = '', text = '', last_error = null where recipient <> '' "
-                "and coalesce(sent_at, failed_at) < now() - interval '30 days'"
-            )
-        )
+    database = work.database
+    old = "created_at < now() - interval '24 hours'"
+    await delete_in_batches(database, "idempotency_keys", old, by="created_at")
+    await delete_in_batches(database, "inbox", "handled_at < now() - interval '90 days'", by="handled_at")
+    await in_batches(database, _BLANK_LETTERS)
+
+
+_BLANK_LETTERS = """
+    update letters set recipient = '', subject = '', text = '', last_error = null
+    where letter_id = any(array(
+        select letter_id from letters
+        where recipient <> '' and coalesce(sent_at, failed_at) < now() - interval '30 days'
+        order by coalesce(sent_at, failed_at) limit :most
+    ))
+"""

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from stations import Station, eventually
 
 from shared import telemetry
+from shared.batches import BATCH
 from shared.jobs import Jobs, Work, forget_old_records, take_turn
 
 
@@ -115,6 +116,40 @@ async def test_old_keys_are_forgotten_and_younger_ones_kept(payments):
     await forget_old_records(Work(payments.database, {}))
     assert await payments.all("select key from idempotency_keys") == [("23 hours",)]
     assert await payments.all("select source from inbox order by 1") == [("23 hours",), ("25 hours",), ("89 days",)]
+
+
+async def test_a_great_many_old_records_are_forgotten_in_batches_each_committed(payments):
+    """One statement for all would some day run into the statement time-out, and from then on never succeed."""
+    async with payments.database.messaging.begin() as connection:
+        for statement in (
+            "create table steps (what text, rows bigint, xid xid8 default pg_current_xact_id())",
+            "create function count_rows() returns trigger language plpgsql as $$ begin "
+            "insert into steps select tg_table_name, count(*) from gone; return null; end $$",
+            "insert into idempotency_keys (caller, operation, key, request_sha256, status, headers, body, created_at) "
+            "select 'c', 'o', n::text, '', 200, '{}', '', now() - interval '25 hours' from generate_series(1, 3500) n",
+            "insert into inbox (source, id, type, body_sha256, handled_at) "
+            "select 's', gen_random_uuid(), 't', '', now() - interval '91 days' from generate_series(1, 3500)",
+            "insert into letters (letter_id, kind, about, recipient, subject, text, sent_at) select gen_random_uuid(), "
+            "'k', n::text, 'a', 's', 't', now() - interval '31 days' from generate_series(1, 3500) n",
+        ):
+            await connection.execute(text(statement))
+        for table, what in (("idempotency_keys", "delete"), ("inbox", "delete"), ("letters", "update")):
+            await connection.execute(
+                text(
+                    f"create trigger steps after {what} on {table} referencing old table as gone "
+                    "for each statement execute function count_rows()"
+                )
+            )
+    await forget_old_records(Work(payments.database, {}))
+    steps = await payments.all(
+        "select what, sum(rows), max(rows), count(distinct xid) from steps group by 1 order by 1"
+    )
+    assert [(what, total) for what, total, _, _ in steps] == [
+        ("idempotency_keys", 3500),
+        ("inbox", 3500),
+        ("letters", 3500),
+    ]
+    assert all(most <= BATCH and transactions > 3500 // BATCH for _, _, most, transactions in steps)
 
 
 async def test_of_an_old_letter_only_that_it_was_written_is_kept(payments):

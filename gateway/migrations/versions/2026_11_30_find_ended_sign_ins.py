@@ -1,0 +1,12 @@
+"""Sessions that ended are found by an index, however many there are."""
+
+from alembic import op
+
+revision = "gateway_2"
+down_revision = "gateway_1"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("create index ix_sign_ins_ended_at on sign_ins (ended_at) where ended_at is not null")

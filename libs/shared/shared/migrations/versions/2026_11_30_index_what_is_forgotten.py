@@ -1,0 +1,13 @@
+"""What housekeeping looks for is found by an index, however much is kept."""
+
+from alembic import op
+
+revision = "messaging_3"
+down_revision = "messaging_2"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("create index ix_inbox_handled_at on inbox (handled_at)")
+    op.execute("create index ix_letters_to_blank on letters (coalesce(sent_at, failed_at)) where recipient <> ''")
