@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "gateway_2"
-down_revision = "gateway_1"
+revision = "gateway_3"
+down_revision = "gateway_2"
 branch_labels = None
 depends_on = None
 

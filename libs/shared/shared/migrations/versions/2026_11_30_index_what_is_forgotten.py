@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "messaging_3"
-down_revision = "messaging_2"
+revision = "messaging_4"
+down_revision = "messaging_3"
 branch_labels = None
 depends_on = None
 
