@@ -4,7 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -27,7 +27,7 @@ from assessment.tables import (
 )
 from shared.database import fetch, now
 from shared.errors import Refusal
-from shared.web.paging import Cursor, paginate
+from shared.web.paging import Cursor, encode, paginate
 
 _accepts_until: ColumnElement[datetime] = Window.closes_at + Window.grace_seconds * timedelta(seconds=1)
 
@@ -137,21 +137,40 @@ async def marking_queue(
     at = now(session)
     statement = (
         select(Submission)
-        .join(Submission.attempt)
-        .join(Submission.window)
-        .where(
-            Submission.state == "current",
-            Attempt.state == AttemptState.SUBMITTED,
-            Attempt.learner_id != marker_id,
-            _accepts_until <= at,
-        )
+        .where(Submission.awaits_mark, Submission.learner_id != marker_id)
         .options(joinedload(Submission.course_version), joinedload(Submission.window))
     )
-    if window_id is not None:
-        statement = statement.where(Submission.window_id == window_id)
-    rows, cursor = await paginate(session, statement, paging, by=[Submission.received_at, Submission.submission_id])
+    by = (Submission.received_at, Submission.submission_id)
+    # Window by window, each by its index: what waits in windows that are open still is not walked through.
+    pages = [
+        await paginate(session, statement.where(Submission.window_id == closed), paging, by=by)
+        for closed in await _windows_to_mark(session, at)
+        if window_id in (None, closed)
+    ]
+    rows = sorted((row for page, _ in pages for row in page), key=lambda row: (row.received_at, row.submission_id))
+    page, more = rows[: paging.limit], len(rows) > paging.limit or any(cursor for _, cursor in pages)
     rules = regulations.in_force(at)
-    return [_queued(row, rules) for row in rows], cursor
+    queued = [_queued(row, rules) for row in page]
+    return queued, encode([page[-1].received_at, page[-1].submission_id]) if more else None
+
+
+_WINDOWS_TO_MARK = text("""
+    with recursive waiting as (
+        (select window_id from submissions where awaits_mark order by window_id limit 1)
+        union all
+        select (
+            select next.window_id from submissions next where next.awaits_mark and next.window_id > waiting.window_id
+            order by next.window_id limit 1
+        ) from waiting where window_id is not null
+    )
+    select window_id from waiting join windows using (window_id)
+    where closes_at + grace_seconds * interval '1 second' <= :at
+""")
+"""From window to window in the index of what waits, however much it is."""
+
+
+async def _windows_to_mark(session: AsyncSession, at: datetime) -> Sequence[UUID]:
+    return (await session.scalars(_WINDOWS_TO_MARK, {"at": at})).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +212,12 @@ async def list_results(
     statement = (
         select(Submission)
         .join(Submission.attempt)
-        .where(Submission.window_id == window_id, Submission.state == "current")
+        .where(Attempt.window_id == window_id, Submission.state == "current")
         .options(joinedload(Submission.attempt), joinedload(Submission.course_version))
     )
     if state is not None:
         statement = statement.where(Attempt.state == state)
-    return await paginate(session, statement, paging, by=[Submission.submission_id])
+    return await paginate(session, statement, paging, by=[Attempt.attempt_id])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, MetaData, Numeric, Text, Uuid
+from sqlalchemy import BigInteger, FetchedValue, ForeignKey, MetaData, Numeric, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -179,6 +179,8 @@ class Submission(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime]
+    awaits_mark: Mapped[bool] = mapped_column(server_default=FetchedValue())
+    """The database keeps it: it is the current file of an attempt without a mark."""
     attempt: Mapped[Attempt | None] = relationship(lazy="raise")
     window: Mapped[Window] = relationship(lazy="raise")
     course_version: Mapped[CourseVersion] = relationship(lazy="raise")

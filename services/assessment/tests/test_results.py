@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from assessment.commands.marking import take_results
-from assessment.tables import Decision, Mark
+from assessment.tables import Decision, Mark, Submission
 from shared.events.assessment import (
     AssessmentFailed,
     AssessmentPassed,
@@ -47,6 +47,51 @@ async def test_the_marking_queue_is_paged_and_by_window(story):
     other = (await story.marker.get("/v1/marking-queue", params={"window_id": str(new_id())})).json()
     assert other["items"] == []
     assert page["items"][0]["due_on"] == "2026-12-01"
+
+
+async def test_the_marking_queue_goes_through_windows_at_once_by_when_the_work_came(story):
+    """Two windows side by side that have closed, and one that is open still."""
+    windows = [await story.window() for _ in range(3)]
+    came = []
+    for number in range(9):
+        story.clock.advance(minutes=1)
+        receipt = await story.receipt(await story.enrol(), window_id=windows[number % 3])
+        came += [receipt["submission_id"]] if number % 3 < 2 else []
+    await story.close(windows[0])
+    await story.close(windows[1])
+    seen, query = [], {"limit": 4}
+    while True:
+        page = (await story.marker.get("/v1/marking-queue", params=query)).json()
+        seen += [one["submission_id"] for one in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == came
+    page = (await story.marker.get("/v1/marking-queue", params={"window_id": str(windows[1])})).json()
+    assert [one["submission_id"] for one in page["items"]] == came[1::2]
+    page = (await story.marker.get("/v1/marking-queue", params={"window_id": str(windows[2])})).json()
+    assert page == {"items": [], "next_cursor": None}
+
+
+async def test_what_waits_for_a_mark_is_what_the_queue_holds_whatever_becomes_of_it(story, session):
+    async def queued() -> list[str]:
+        waiting = select(Submission.filename).where(Submission.awaits_mark).order_by(Submission.filename)
+        return list(await session.scalars(waiting))
+
+    replaced, marked, cancelled = [await story.enrol() for _ in range(3)]
+    window_id = await story.window()
+    await story.receipt(replaced, filename="first.pdf")
+    await story.receipt(replaced, filename="second.pdf")
+    receipt = await story.receipt(marked, filename="marked.pdf")
+    await story.receipt(cancelled, filename="cancelled.pdf")
+    assert await queued() == ["cancelled.pdf", "marked.pdf", "second.pdf"]
+    await story.close(window_id)
+    story.refused(
+        await story.submit(await story.enrol(), filename="late.pdf", window_id=window_id), 409, "window_closed"
+    )
+    assert (await story.mark(receipt["submission_id"], 60)).status_code == 201
+    await story.cancel(cancelled)
+    assert await queued() == ["second.pdf"]
 
 
 async def test_a_mark_outside_the_scale_is_refused(story):
