@@ -3,9 +3,10 @@
 import pytest
 
 from credentials import tables
+from credentials.commands import awards
 from shared.ids import new_id
 
-from .telling import DS, LAW, activated, course, credit, hear, hold_credit, named, reversed_payment, revoked
+from .telling import DS, LAW, activated, course, credit, hear, hold_credit, named, renamed, reversed_payment, revoked
 from .test_courses import priced
 
 OUTLOOK, PLANS, WHAT_IF = "/v1/award-options/outlook", "/v1/award-options/plans", "/v1/award-options/what-if"
@@ -112,9 +113,11 @@ async def test_courses_in_another_currency_are_planned_apart(service, session, c
     await hear(session, course("EU01", DS), priced("EU01", 1, currency="EUR"))
     async with service.client() as anyone:
         pounds = (await anyone.get(f"{PUBLIC}/plans", params={"level": "pgcert"})).json()["items"]
-        euros = (await anyone.get(f"{PUBLIC}/plans", params={"currency": "EUR"})).json()["items"]
+        euros = (await anyone.get(f"{PUBLIC}/plans", params={"currency": "EUR"})).json()
     assert pounds[0]["cheapest"]["price"] == {"amount_minor": 198000, "currency": "GBP"}
-    assert euros == []
+    assert euros["items"] == []
+    (pgcert, *_) = euros["unreachable"]
+    assert (pgcert["level"], pgcert["reason"]) == ("pgcert", "not_on_sale")
 
 
 async def test_what_these_courses_would_open(service, session, clock) -> None:
@@ -162,3 +165,113 @@ async def test_an_unknown_course_is_named(service, session, clock) -> None:
     async with service.client() as anyone:
         answer = await anyone.post(PUBLIC, json={"courses": [{"course_id": unknown}]})
     assert (answer.json()["code"], answer.json()["course_ids"]) == ("unknown_course", [unknown])
+
+
+@pytest.mark.parametrize("mark", ["49", "49.99", "0"])
+async def test_a_mark_that_is_no_pass_gives_no_credit_and_says_so(service, session, clock, mark) -> None:
+    await sell(session, DS=1)
+    courses = [{"subject": DS, "mark": mark}, *[{"subject": DS, "mark": "50"}] * 3]
+    async with service.client("learner") as learner:
+        for door in (PUBLIC, WHAT_IF):
+            answer = (await learner.post(door, json={"courses": courses})).json()
+            assert [level["options"] for level in answer["levels"]] == [[], [], []]
+            (left_out,) = answer["left_out"]
+            assert (left_out["supposed"], left_out["credit_id"], left_out["reason"]) == (0, None, "failed")
+            assert "pass mark" in left_out["words"]
+
+
+async def test_a_failed_resit_takes_nothing_from_the_credit_that_is_held(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    async with service.client("learner", id=learner) as client:
+        again = {"courses": [{"course_id": str(named("course", "DS01")), "mark": "30"}]}
+        answer = (await client.post(WHAT_IF, json=again)).json()
+    assert [option["title"] for option in answer["levels"][0]["options"]] == [f"PGCert in {DS}"]
+
+
+async def test_credit_of_another_size_is_left_out_with_its_reason(service, session, clock) -> None:
+    await sell(session, DS=1)
+    await hear(session, course("BIG", DS, credits=30), priced("BIG"))
+    courses = [{"subject": DS, "credits": 30}, {"course_id": str(named("course", "BIG"))}]
+    async with service.client() as anyone:
+        answer = (await anyone.post(PUBLIC, json={"courses": courses})).json()
+        plans = (await anyone.get(f"{PUBLIC}/plans", params={"subject": DS, "level": "pgcert"})).json()
+    assert [(one["supposed"], one["reason"]) for one in answer["left_out"]] == [(0, "size"), (1, "size")]
+    assert [(one["course"]["code"], one["reason"]) for one in plans["left_out"]] == [("BIG", "size")]
+
+
+async def test_a_course_being_studied_that_will_add_nothing_is_named(service, session, clock) -> None:
+    learner = new_id()
+    await hear(session, course("BIG", DS, credits=30), priced("BIG"))
+    await hear(session, activated(learner, "mc-regs-2026.2", code="BIG"))
+    async with service.client("learner", id=learner) as client:
+        seen = (await client.get(OUTLOOK)).json()
+    assert [(one["course"]["code"], one["reason"]) for one in seen["left_out"]] == [("BIG", "size")]
+
+
+async def test_an_invented_subject_is_refused_by_name(service, session, clock) -> None:
+    await sell(session, DS=3)
+    courses = [*[{"subject": DS}] * 3, {"subject": "Nonexistent"}]
+    async with service.client("learner") as learner:
+        for door in (PUBLIC, WHAT_IF):
+            answer = await learner.post(door, json={"courses": courses})
+            assert (answer.status_code, answer.json()["code"]) == (422, "unknown_subject")
+            assert answer.json()["subjects"] == ["Nonexistent"]
+        for door in (PLANS, f"{PUBLIC}/plans"):
+            answer = await learner.get(door, params={"subject": "Nonexistent"})
+            assert (answer.status_code, answer.json()["code"]) == (422, "unknown_subject")
+
+
+async def test_a_subject_is_known_by_its_present_name(service, session, clock) -> None:
+    await sell(session, DS=1)
+    await hear(session, renamed(DS, "Data Analytics"))
+    async with service.client() as anyone:
+        new = await anyone.post(PUBLIC, json={"courses": [{"subject": "Data Analytics"}]})
+        old = await anyone.post(PUBLIC, json={"courses": [{"subject": DS}]})
+    assert (new.status_code, old.json()["code"]) == (200, "unknown_subject")
+
+
+async def test_a_title_no_course_on_sale_completes_has_its_reason(service, session, clock) -> None:
+    await sell(session, DS=5)
+    title = f"PGDip in {DS}"
+    async with service.client("learner") as learner:
+        for door in (PLANS, f"{PUBLIC}/plans"):
+            answer = (await learner.get(door, params={"title": title})).json()
+            assert answer["items"] == []
+            (why,) = answer["unreachable"]
+            assert (why["level"], why["reason"], why["missing"]) == ("pgdip", "not_on_sale", {DS: 45})
+            assert why["words"] == f"{title} takes 45 credits in {DS} that nobody sells now."
+
+
+async def test_a_title_there_is_not_is_refused_by_plans_too(service, session, clock) -> None:
+    await sell(session, DS=4)
+    async with service.client("learner") as learner:
+        for door in (PLANS, f"{PUBLIC}/plans"):
+            answer = await learner.get(door, params={"title": "PGDip in Nonsense"})
+            assert (answer.status_code, answer.json()["code"]) == (404, "unknown_title")
+
+
+async def test_a_title_that_is_held_is_no_way_and_says_so(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await sell(session, DS=8)
+    await awards.claim_award(session, learner, "pgcert", f"PGCert in {DS}", None)
+    async with service.client("learner", id=learner) as client:
+        answer = (await client.get(PLANS, params={"title": f"PGCert in {DS}"})).json()
+    assert answer["items"] == []
+    assert [(why["level"], why["reason"]) for why in answer["unreachable"]] == [("pgcert", "held")]
+
+
+async def test_levels_without_a_title_that_names_these_subjects_say_so(service, session, clock) -> None:
+    await sell(session, DS=4, MG=4, LAW=4)
+    async with service.client() as anyone:
+        asked = {"subject": [DS, "Management", LAW], "level": "pgcert"}
+        answer = (await anyone.get(f"{PUBLIC}/plans", params=asked)).json()
+    assert [(why["level"], why["reason"]) for why in answer["unreachable"]] == [("pgcert", "no_such_title")]
+
+
+async def test_what_can_be_reached_is_not_said_to_be_out_of_reach(service, session, clock) -> None:
+    await sell(session, DS=12)
+    async with service.client() as anyone:
+        answer = (await anyone.get(f"{PUBLIC}/plans")).json()
+    assert (answer["unreachable"], answer["left_out"]) == ([], [])

@@ -3,24 +3,34 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Request, Response
-from pydantic import Field, model_validator
 
 from credentials import queries
 from credentials.api.awards import LevelView, option_view
-from credentials.domain import outlook, planner, prospects
-from credentials.domain.credit import Credit
+from credentials.api.prospect_shapes import (
+    SUBJECT_TO_BOARD,
+    ExcludedView,
+    LeftOutCredit,
+    LevelOutlook,
+    Market,
+    NearTitle,
+    OutlookView,
+    SupposedOptions,
+    Supposition,
+    UnreachableLevel,
+    Way,
+    Ways,
+)
+from credentials.domain import outlook, planner, prospects, shortfalls
+from credentials.domain.credit import Credit, countable
 from credentials.domain.options import Award, options
-from credentials.domain.planner import Course, Plan
-from credentials.domain.prospects import UnknownCourse, UnknownTitle
+from credentials.domain.prospects import UnknownCourse, UnknownSubject, UnknownTitle
 from credentials.domain.regulations import Regulations, UnknownLevel, claimable
-from credentials.queries import CourseOnFile
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Instant, Money, Router, Session, View, conditional, refusals
+from shared.web import CallerOf, Router, Session, conditional, refusals
 from shared.web.content import Text
 
 router = Router()
@@ -39,128 +49,6 @@ Currency = Annotated[
 ]
 Most = Annotated[int, Query(ge=1, le=100, description="How many titles at most, the nearest first")]
 
-SUBJECT_TO_BOARD = "A forecast: credit counts once it is passed and ratified by the board of examiners."
-
-
-class ExcludedView(View):
-    credit_id: UUID
-    reason: str = Field(
-        description="provisional, revoked, committed, consumed, level, no_subject, size, repeated, used or on_hold",
-        examples=["repeated"],
-    )
-    words: str = Field(examples=["The same module counts once, with its best mark."])
-
-
-class PlannedCourse(View):
-    """A course of a plan; all but `subject` and `credits` are null for credit that nobody sells at present."""
-
-    course_id: UUID | None
-    code: str | None = Field(examples=["7DS501"])
-    title: str | None = Field(examples=["Applied Machine Learning"])
-    institution: str | None = Field(examples=["Northbridge University"])
-    subject: str = Field(examples=["Data Science"])
-    credits: int = Field(examples=[15])
-    weeks: int | None = Field(description="Of study", examples=[10])
-    price: Money | None
-
-
-class PlanView(View):
-    """One way to a title. What is held or being studied costs no money."""
-
-    title: str = Field(examples=["PGCert in Data Science with Management"])
-    level: str = Field(examples=["pgcert"])
-    rule: str = Field(examples=["major_minor"])
-    reason: str
-    regulations: str = Field(examples=["mc-regs-2026.2"])
-    credit_ids: list[UUID] = Field(description="Credit held that counts")
-    studying: list[PlannedCourse] = Field(description="Courses being studied that count")
-    to_buy: list[PlannedCourse]
-    price: Money | None = Field(description="Of what is to be bought; null where some of it is not on sale")
-    weeks_in_turn: int | None = Field(
-        description="Weeks of study, one course after another; null like `price`", examples=[20]
-    )
-    weeks_at_once: int | None = Field(
-        description="Weeks of study, all courses at the same time; null like `price`", examples=[10]
-    )
-
-
-class NearTitle(View):
-    words: str = Field(examples=["15 more credits in Management would give PGCert in Data Science with Management."])
-    missing: dict[str, int] = Field(description="Credits by subject", examples=[{"Management": 15}])
-    plan: PlanView = Field(description="The fewest further courses, and of these the cheapest")
-
-
-class LevelOutlook(View):
-    level: str = Field(examples=["pgcert"])
-    label: str = Field(examples=["PGCert"])
-    credits: int = Field(description="What it takes", examples=[60])
-    counting: int = Field(description="What counts towards it now", examples=[45])
-    missing: int = Field(examples=[15])
-    external: int = Field(description="Credit from elsewhere that is held", examples=[0])
-    external_at_most: int = Field(description="How much credit from elsewhere can count", examples=[30])
-    words: str = Field(examples=["You have 45 of the 60 credits of a PGCert: 15 are missing."])
-    held_titles: list[str] = Field(description="Awards held at this level, not given twice")
-    open_titles: list[str] = Field(description="What can be claimed now")
-    used: list[ExcludedView] = Field(description="Credit an award at this level or above already stands on")
-    nearest: list[NearTitle]
-
-
-class OutlookView(View):
-    as_at: Instant
-    on_hold: bool = Field(
-        description="A payment came back or is in dispute: nothing can be claimed until it is settled"
-    )
-    excluded: list[ExcludedView] = Field(description="Credit that counts at no level, each with its reason")
-    levels: list[LevelOutlook]
-
-
-class SupposedCourse(Content):
-    """A course supposed to be passed: one of the catalogue's, or so much credit in a subject."""
-
-    course_id: UUID | None = None
-    subject: Text | None = Field(default=None, max_length=200, examples=["Data Science"])
-    credits: int | None = Field(default=None, ge=1, le=180, description="One module's, unless told", examples=[15])
-    mark: Decimal | None = Field(default=None, ge=0, le=100, max_digits=5, examples=["68"])
-
-    @model_validator(mode="after")
-    def _one_or_the_other(self) -> "SupposedCourse":
-        if (self.course_id is None) == (self.subject is None):
-            raise ValueError("name either a course or a subject")
-        if self.course_id is not None and self.credits is not None:
-            raise ValueError("a course says its credits itself")
-        return self
-
-
-class Supposition(Content):
-    courses: tuple[SupposedCourse, ...] = Field(
-        min_length=1, max_length=60, examples=[[{"subject": "Data Science", "mark": "68"}]]
-    )
-
-
-class SupposedOptions(View):
-    """What could be claimed if these courses were passed. Nothing is stored."""
-
-    as_at: Instant
-    note: str = Field(examples=[SUBJECT_TO_BOARD])
-    levels: list[LevelView] = Field(
-        description="In `counted` and `left`, a supposed course has no `credit_id` but its place in the request"
-    )
-
-
-class Way(View):
-    title: str = Field(examples=["PGCert in Data Science"])
-    level: str = Field(examples=["pgcert"])
-    cheapest: PlanView
-    quickest: PlanView
-
-
-class Ways(View):
-    """The cheapest and the quickest way to each title; the cheapest titles first."""
-
-    as_at: Instant
-    note: str = Field(examples=[SUBJECT_TO_BOARD])
-    items: list[Way]
-
 
 @router.get(
     "/v1/award-options/outlook", operation_id="read_award_outlook", responses=refusals(UnknownLevel, UnknownTitle)
@@ -177,25 +65,35 @@ async def read_award_outlook(
         outlook.outlook(one, record.facts(), record.standing_awards(), market.courses, versions, title=title, most=most)
         for one in prospects.levels_of(versions[0], level)
     ]
-    prospects.check_title(title, found)
+    prospects.check_title(title, exists=any(one.nearest or title in one.held_titles for one in found))
     return OutlookView(
         as_at=now,
         on_hold=on_hold,
         excluded=_excluded(outlook.left_out(record.facts(), versions[0], on_hold=on_hold)),
+        left_out=market.left_out(shortfalls.left_out_courses(market.courses, (), versions[0])),
         levels=[_level(one, market) for one in found],
     )
 
 
-@router.post("/v1/award-options/what-if", operation_id="suppose_award_options", responses=refusals(UnknownCourse))
+@router.post(
+    "/v1/award-options/what-if",
+    operation_id="suppose_award_options",
+    responses=refusals(UnknownCourse, UnknownSubject),
+)
 async def suppose_award_options(supposition: Supposition, session: Session, caller: CallerOf) -> SupposedOptions:
     """What one could claim if these courses were passed as well. Nothing is stored."""
     now = now_of(session)
     record = await queries.record_of(session, caller.own_id, now)
-    supposed = await _supposed(session, supposition, record.versions(now)[0], now)
-    return _supposed_options([*record.facts(), *supposed], record.standing_awards(), record.versions(now), now)
+    versions, held = record.versions(now), record.facts()
+    supposed = await _supposed(session, supposition, held, versions[0], now)
+    return _supposed_options(held, supposed, record.standing_awards(), versions, now)
 
 
-@router.get("/v1/award-options/plans", operation_id="list_award_plans", responses=refusals(UnknownLevel))
+@router.get(
+    "/v1/award-options/plans",
+    operation_id="list_award_plans",
+    responses=refusals(UnknownLevel, UnknownSubject, UnknownTitle),
+)
 async def list_award_plans(
     session: Session,
     caller: CallerOf,
@@ -205,27 +103,29 @@ async def list_award_plans(
     currency: Currency = None,
     most: Most = 20,
 ) -> Ways:
-    """The cheapest and the quickest way to a title from what one holds and studies now."""
+    """The cheapest and the quickest way to a title from what one holds and studies now; where there is none, why."""
     now = now_of(session)
     record = await queries.record_of(session, caller.own_id, now)
     market = await _market(session, now, currency, caller.own_id)
     wish = prospects.Wish(level, title, tuple(subjects))
-    return _ways(record.facts(), record.standing_awards(), market, record.versions(now), wish, most, now)
+    known = await _subjects(session, record.facts(), subjects, now)
+    return _ways(record.facts(), record.standing_awards(), market, known, record.versions(now), wish, most, now)
 
 
-@router.post("/v1/award-forecasts", operation_id="forecast_awards", responses=refusals(UnknownCourse))
+@router.post("/v1/award-forecasts", operation_id="forecast_awards", responses=refusals(UnknownCourse, UnknownSubject))
 async def forecast_awards(supposition: Supposition, session: Session) -> SupposedOptions:
     """For everybody: which awards these courses would open to somebody who holds nothing yet."""
     now = now_of(session)
     versions = claimable(frozenset(), now)
-    return _supposed_options(await _supposed(session, supposition, versions[0], now), [], versions, now)
+    supposed = await _supposed(session, supposition, [], versions[0], now)
+    return _supposed_options([], supposed, [], versions, now)
 
 
 @router.get(
     "/v1/award-forecasts/plans",
     operation_id="forecast_award_plans",
     response_model=Ways,
-    responses=refusals(UnknownLevel),
+    responses=refusals(UnknownLevel, UnknownSubject, UnknownTitle),
 )
 async def forecast_award_plans(
     request: Request,
@@ -236,84 +136,60 @@ async def forecast_award_plans(
     currency: Currency = None,
     most: Most = 20,
 ) -> Response:
-    """For everybody: the cheapest and the quickest way to a title for somebody who holds nothing yet."""
+    """For everybody: the cheapest and the quickest way to a title for somebody who holds nothing yet; else why not."""
     now = now_of(session)
     market = await _market(session, now, currency, None)
     wish = prospects.Wish(level, title, tuple(subjects))
     # As at the minute, so that the same answer keeps its ETag for as long.
     minute = now.replace(second=0, microsecond=0)
-    return conditional(request, _ways([], [], market, claimable(frozenset(), now), wish, most, minute))
+    known = await _subjects(session, [], subjects, now)
+    return conditional(request, _ways([], [], market, known, claimable(frozenset(), now), wish, most, minute))
 
 
-class _Market:
-    """What can be studied, in one currency."""
-
-    def __init__(self, on_file: Sequence[CourseOnFile], currency: str | None) -> None:
-        self.on_file = {one.course.id: one for one in on_file}
-        self.currency = currency
-
-    @property
-    def courses(self) -> list[Course]:
-        return [one.course for one in self.on_file.values()]
-
-    def money(self, amount_minor: int) -> Money | None:
-        return None if self.currency is None else Money(amount_minor=amount_minor, currency=self.currency)
-
-    def course(self, course: Course) -> PlannedCourse:
-        known = self.on_file.get(course.id)
-        return PlannedCourse(
-            course_id=known.course_id if known else None,
-            code=known.code if known else None,
-            title=known.title if known else None,
-            institution=known.institution_name if known else None,
-            subject=course.subject,
-            credits=course.credits,
-            weeks=course.weeks if known else None,
-            price=self.money(course.price_minor) if known and course.on_sale else None,
-        )
-
-    def plan(self, plan: Plan) -> PlanView:
-        all_on_sale = all(course.on_sale for course in plan.to_buy)
-        return PlanView(
-            title=plan.title,
-            level=plan.level,
-            rule=plan.rule,
-            reason=plan.reason,
-            regulations=plan.regulations,
-            credit_ids=[UUID(credit.id) for credit in plan.held],
-            studying=[self.course(course) for course in plan.enrolled],
-            to_buy=[self.course(course) for course in plan.to_buy],
-            price=self.money(plan.price_minor) if all_on_sale else None,
-            weeks_in_turn=plan.weeks_in_turn if all_on_sale else None,
-            weeks_at_once=plan.weeks_at_once if all_on_sale else None,
-        )
-
-
-async def _market(session: Session, now: datetime, currency: str | None, learner_id: UUID | None) -> _Market:
+async def _market(session: Session, now: datetime, currency: str | None, learner_id: UUID | None) -> Market:
     on_sale = await queries.on_sale(session, now)
     counted = Counter(one.currency for one in on_sale)
     sold_in = currency or max(counted, key=lambda one: (counted[one], str(one)), default=None)
     studied = [] if learner_id is None else await queries.studied_by(session, learner_id, now)
-    return _Market([*(one for one in on_sale if one.currency == sold_in), *studied], sold_in)
+    return Market([*(one for one in on_sale if one.currency == sold_in), *studied], sold_in)
+
+
+async def _subjects(session: Session, held: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
+    """All subjects there are. Raises UnknownSubject where one that is asked for is none of them."""
+    known = await queries.subjects_there_are(session, now) | outlook.subjects_of((), held)
+    prospects.check_subjects(set(asked) - known)
+    return known
 
 
 def _ways(
     held: Sequence[Credit],
     awards: Sequence[Award],
-    market: _Market,
+    market: Market,
+    subjects: set[str],
     versions: Sequence[Regulations],
     wish: prospects.Wish,
     most: int,
     at: datetime,
 ) -> Ways:
-    levels = [one.code for one in prospects.levels_of(versions[0], wish.level)]
+    levels = prospects.levels_of(versions[0], wish.level)
+    codes = [one.code for one in levels]
     cheapest, quickest = (
         {
             (plan.level, plan.title): plan
-            for plan in planner.plans(held, awards, market.courses, levels, versions, objective, wish.admits)
+            for plan in planner.plans(held, awards, market.courses, codes, versions, objective, wish.admits)
         }
         for objective in (planner.cheapest, planner.quickest)
     )
+    reached = {level for level, _ in cheapest}
+    lacking = [
+        shortfalls.unreachable(one, wish, held, awards, market.courses, subjects, versions)
+        for one in levels
+        if one.code not in reached
+    ]
+    if wish.title is not None:  # it is a title of one level: that the others have none is no news
+        prospects.check_title(wish.title, exists=bool(reached) or any(one.reason != "no_such_title" for one in lacking))
+        lacking = [one for one in lacking if one.reason != "no_such_title"]
+    asked = {*wish.subjects, *(subject for one in lacking for subject in one.missing)}
     return Ways(
         as_at=at,
         note=SUBJECT_TO_BOARD,
@@ -321,15 +197,24 @@ def _ways(
             Way(title=plan.title, level=plan.level, cheapest=market.plan(plan), quickest=market.plan(quickest[place]))
             for place, plan in list(cheapest.items())[:most]
         ],
+        unreachable=[
+            UnreachableLevel(level=one.level, reason=one.reason, missing=dict(one.missing), words=one.words)
+            for one in lacking
+        ],
+        left_out=market.left_out(shortfalls.left_out_courses(market.courses, asked, versions[0])),
     )
 
 
 async def _supposed(
-    session: Session, supposition: Supposition, regulations: Regulations, now: datetime
+    session: Session, supposition: Supposition, held: Iterable[Credit], regulations: Regulations, now: datetime
 ) -> list[Credit]:
+    """Raises UnknownCourse, UnknownSubject."""
     wanted = [one.course_id for one in supposition.courses if one.course_id is not None]
     known = await queries.courses_by_id(session, wanted, now)
     prospects.check_courses(set(wanted) - set(known))
+    subjects = {one.subject for one in supposition.courses if one.subject is not None}
+    if subjects:
+        await _subjects(session, held, subjects, now)
     return [
         prospects.supposed(
             place,
@@ -345,19 +230,37 @@ async def _supposed(
 
 
 def _supposed_options(
-    held: Sequence[Credit], awards: Sequence[Award], versions: Sequence[Regulations], now: datetime
+    held: Sequence[Credit],
+    supposed: Sequence[Credit],
+    awards: Sequence[Award],
+    versions: Sequence[Regulations],
+    now: datetime,
 ) -> SupposedOptions:
+    failed = shortfalls.failing(supposed, versions[0])
+    credit = [*held, *(one for one in supposed if one.id not in failed)]
+    left_out = failed | countable(credit, versions[0]).left_out
     return SupposedOptions(
         as_at=now,
         note=SUBJECT_TO_BOARD,
+        left_out=[_left_out(credit_id, reason) for credit_id, reason in left_out.items()],
         levels=[
             LevelView(level=level, options=[option_view(option) for option in found])
-            for level, found in options(held, awards, versions).items()
+            for level, found in options(credit, awards, versions).items()
         ],
     )
 
 
-def _level(one: outlook.Outlook, market: _Market) -> LevelOutlook:
+def _left_out(credit_id: str, reason: str) -> LeftOutCredit:
+    place = prospects.place_of(credit_id)
+    return LeftOutCredit(
+        credit_id=UUID(credit_id) if place is None else None,
+        supposed=place,
+        reason=reason,
+        words=outlook.WORDS[reason],
+    )
+
+
+def _level(one: outlook.Outlook, market: Market) -> LevelOutlook:
     return LevelOutlook(
         level=one.level,
         label=one.label,

@@ -24,7 +24,8 @@ WORDS: Final = MappingProxyType(
         "consumed": "A degree elsewhere was conferred on it.",
         "level": "It is at another level of the qualifications framework.",
         "no_subject": "It belongs to no subject that can stand in a title.",
-        "size": "It is not a whole module.",
+        "size": "Its credits are not those of one module, so the regulations do not count it.",
+        "failed": "Its mark is below the pass mark: it gives no credit.",
         "repeated": "The same module counts once, with its best mark.",
         "on_hold": "A payment came back or is in dispute: nothing can be claimed until that is settled.",
         "used": "An award at this level or above already stands on it.",
@@ -99,7 +100,7 @@ def outlook(
     at_most = most_external(level, regulations) * regulations.module_credits
     counting = sum(credit.credits for credit in available if not credit.external) + min(external, at_most)
     missing = max(level.credits - counting, 0)
-    known = [*courses, *_not_on_sale(courses, facts, level, regulations)]
+    known = [*courses, *not_on_sale(subjects_of(courses, facts), level, regulations)]
 
     def wanted(one: Title) -> bool:
         return one.text not in open_titles if title is None else one.text == title
@@ -133,11 +134,12 @@ def _open(
     return tuple(title for title in found if title not in held)
 
 
-def _not_on_sale(
-    courses: Collection[Course], facts: Sequence[Credit], level: Level, regulations: Regulations
-) -> list[Course]:
+def subjects_of(courses: Iterable[Course], held: Iterable[Credit]) -> set[str]:
+    return {course.subject for course in courses} | {credit.subject for credit in held if credit.subject}
+
+
+def not_on_sale(subjects: Iterable[str], level: Level, regulations: Regulations) -> list[Course]:
     """What could be missing in a subject of which nothing more is sold: named all the same, without a price."""
-    subjects = {course.subject for course in courses} | {credit.subject for credit in facts if credit.subject}
     return [
         Course(
             id=f"{subject}/{n}",
@@ -167,7 +169,7 @@ def _plan_in_words(plan: Plan, missing: Mapping[str, int]) -> str:
         parts.insert(0, "passing what you study now")
     if not parts:
         return f"Your credit gives {plan.title}."
-    told = f"{_listed(parts)} would give {plan.title}."
+    told = f"{listed(parts)} would give {plan.title}."
     return told[0].upper() + told[1:]
 
 
@@ -181,6 +183,6 @@ def _level_in_words(level: Level, counting: int, missing: int, external: int, at
     return told
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last

@@ -111,6 +111,11 @@ def naming(subjects: Collection[str]) -> Callable[[Title], bool]:
     return lambda title: set(title.named) == names
 
 
+def misfit(course: Course, regulations: Regulations) -> str | None:
+    """Why the credit of a course counts towards nothing, as countable() says it of credit; None where it may count."""
+    return countable([_as_credit(course)], regulations).left_out.get(course.id)
+
+
 def _plans_at(
     level: Level,
     counted: Sequence[Credit],
@@ -152,8 +157,7 @@ def _offered(
     families = {credit.family for credit in counted}
     adding: list[Course] = []
     for course in sorted(courses, key=lambda course: (not course.enrolled, objective(course), course.id)):
-        fits = course.level == regulations.framework_level and course.credits == regulations.module_credits
-        if fits and course.family not in families:
+        if misfit(course, regulations) is None and course.family not in families:
             families.add(course.family)
             adding.append(course)
     most = level.credits // regulations.module_credits

@@ -8,7 +8,6 @@ from typing import Final
 from uuid import UUID
 
 from credentials.domain.credit import Credit
-from credentials.domain.outlook import Outlook
 from credentials.domain.planner import Course, naming
 from credentials.domain.regulations import Level, Regulations
 from credentials.domain.titles import Title
@@ -20,6 +19,10 @@ SUPPOSED: Final = "supposed:"
 
 class UnknownCourse(Invalid):
     """A course that is not in the catalogue's copy here."""
+
+
+class UnknownSubject(Invalid):
+    """No course was ever offered in it."""
 
 
 class UnknownTitle(NotFound):
@@ -51,9 +54,15 @@ def check_courses(missing: Collection[UUID]) -> None:
         raise UnknownCourse("some of these courses are not known", course_ids=sorted(map(str, missing)))
 
 
-def check_title(title: str | None, found: Collection[Outlook]) -> None:
+def check_subjects(missing: Collection[str]) -> None:
+    """Raises UnknownSubject."""
+    if missing:
+        raise UnknownSubject("there are no courses in some of these subjects", subjects=sorted(missing))
+
+
+def check_title(title: str | None, *, exists: bool) -> None:
     """Raises UnknownTitle where a title was asked for that no level has."""
-    if title is not None and not any(one.nearest or title in one.held_titles for one in found):
+    if title is not None and not exists:
         raise UnknownTitle(f"there is no title {title!r}")
 
 

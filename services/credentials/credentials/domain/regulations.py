@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from string import Formatter
 from typing import Any, Final
@@ -23,6 +24,7 @@ MOST_LEVELS: Final = 8
 MOST_RULES: Final = 20
 MOST_MODULES: Final = 60
 """Of one level: what is asked of a version is decided in time that grows with their square."""
+_HIGHEST_MARK: Final = 100
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Regulations:
     framework_level: int
     levels: tuple[Level, ...]
     title_rules: tuple[TitleRule, ...]
+    pass_mark: Decimal
     external_max_share: Fraction
     claim_minutes: int
     bands: tuple[Band, ...]
@@ -114,6 +117,7 @@ def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
         framework_level=document["framework_level"],
         levels=levels,
         title_rules=tuple(_title_rule(entry) for entry in document["title_rules"]),
+        pass_mark=Decimal(document["marks"]["pass"]),
         external_max_share=Fraction(document["external_max_share"]),
         claim_minutes=document["claim_minutes"],
         bands=tuple(Band(band["label"], band["at_least"]) for band in classification["bands"]),
@@ -160,6 +164,8 @@ def _check(regulations: Regulations) -> None:
 def _check_bounds(regulations: Regulations) -> None:
     if regulations.effective_from.tzinfo is None:
         raise ValueError(f"{regulations.version}: effective_from has no time zone")
+    if not 0 <= regulations.pass_mark <= _HIGHEST_MARK:
+        raise ValueError(f"{regulations.version}: the pass mark is no mark")
     if not 0 <= regulations.external_max_share <= 1:
         raise ValueError(f"{regulations.version}: external_max_share is no share")
     if not 0 < len(regulations.levels) <= MOST_LEVELS or len(regulations.title_rules) > MOST_RULES:

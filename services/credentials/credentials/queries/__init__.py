@@ -6,7 +6,7 @@ from credentials.queries.awards import (
     reviews_query,
     superseded_by,
 )
-from credentials.queries.courses import CourseOnFile, courses_by_id, on_sale, studied_by
+from credentials.queries.courses import CourseOnFile, courses_by_id, on_sale, studied_by, subjects_there_are
 from credentials.queries.documents import (
     Newest,
     Shelved,
@@ -173,6 +173,7 @@ __all__ = [
     "signed_badges",
     "studied_by",
     "subject_name",
+    "subjects_there_are",
     "superseded_by",
     "transfers_holding",
     "transfers_query",

@@ -72,6 +72,23 @@ async def courses_by_id(session: AsyncSession, ids: Iterable[UUID], at: datetime
     return {row[0].course_id: _on_file(row[0], row[1], row[2], row[3]) for row in await session.execute(statement)}
 
 
+async def subjects_there_are(session: AsyncSession, at: datetime) -> set[str]:
+    """The present names of all subjects a course was ever offered in."""
+    offered = tables.OfferedCourse
+    one = (
+        select(offered.subject_id, offered.subject_name).where(offered.course_version_id.is_not(None)).distinct().cte()
+    )
+    renamed = tables.SubjectName
+    named = (
+        select(renamed.award_name)
+        .where(renamed.subject_id == one.c.subject_id, renamed.effective_from <= at)
+        .order_by(renamed.effective_from.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return set(await session.scalars(select(func.coalesce(named, one.c.subject_name))))
+
+
 def present_name(subject_id: Subject, at: datetime) -> ScalarSelect[str]:
     """The award name a subject has been given since, if it was renamed."""
     renamed = tables.SubjectName

@@ -1,0 +1,83 @@
+"""Why a wish finds no plan, and why a course counts towards nothing: nothing is left out without a reason."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from credentials.domain.credit import Credit
+from credentials.domain.options import Award
+from credentials.domain.outlook import WORDS, listed, not_on_sale
+from credentials.domain.planner import Course, Plan, fewest, misfit, plans
+from credentials.domain.prospects import Wish
+from credentials.domain.regulations import Level, Regulations
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """A level at which no plan gives what is wished; `missing` is credits by subject.
+
+    `reason` is not_on_sale, held (the wished title is, at this level) or no_such_title.
+    """
+
+    level: str
+    reason: str
+    missing: Mapping[str, int]
+    words: str
+
+
+@dataclass(frozen=True)
+class LeftOutCourse:
+    """A course that is studied or on sale and would add no credit that counts; the reasons are countable()'s."""
+
+    course: Course
+    reason: str
+
+    @property
+    def words(self) -> str:
+        return WORDS[self.reason]
+
+
+def failing(supposed: Iterable[Credit], regulations: Regulations) -> dict[str, str]:
+    """Supposed credit whose mark is no pass (credit id -> reason). Without a mark a pass is supposed."""
+    return {one.id: "failed" for one in supposed if one.mark is not None and one.mark < regulations.pass_mark}
+
+
+def unreachable(
+    level: Level,
+    wish: Wish,
+    held: Iterable[Credit],
+    awards: Sequence[Award],
+    courses: Collection[Course],
+    subjects: Collection[str],
+    versions: Sequence[Regulations],
+) -> Unreachable:
+    """Why plans() finds nothing at this level that the wish admits. `subjects` are all those there are."""
+    facts = list(held)
+    known = [*courses, *not_on_sale(subjects, level, versions[0])]
+
+    def nearest(standing: Sequence[Award]) -> Plan | None:
+        found = plans(facts, standing, known, [level.code], versions, fewest, wish.admits)
+        return found[0] if found else None
+
+    plan = nearest(awards)
+    if plan is not None:
+        missing: dict[str, int] = {}
+        for course in plan.to_buy:
+            if not course.on_sale:
+                missing[course.subject] = missing.get(course.subject, 0) + course.credits
+        amounts = listed([f"{amount} credits in {subject}" for subject, amount in missing.items()])
+        return Unreachable(level.code, "not_on_sale", missing, f"{plan.title} takes {amounts} that nobody sells now.")
+    if nearest([]) is not None:
+        return Unreachable(level.code, "held", {}, f"You hold what you ask for at the level of a {level.label}.")
+    return Unreachable(level.code, "no_such_title", {}, f"No {level.label} has a title like that.")
+
+
+def left_out_courses(
+    courses: Iterable[Course], asked: Collection[str], regulations: Regulations
+) -> tuple[LeftOutCourse, ...]:
+    """Courses being studied, or on sale in a subject that is asked for, whose credit the regulations do not count."""
+    found = [
+        LeftOutCourse(course, reason)
+        for course in courses
+        if (course.enrolled or course.subject in asked) and (reason := misfit(course, regulations)) is not None
+    ]
+    return tuple(sorted(found, key=lambda one: (not one.course.enrolled, one.course.id)))
