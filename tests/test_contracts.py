@@ -5,6 +5,8 @@ from importlib import import_module
 
 import pytest
 
+from assessment.domain import regulations as assessment_regulations
+from credentials.domain import regulations as credentials_regulations
 from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, nowhere, openapi_of
 from gateway.edge.refusals import NoSuchOperation
 from gateway.edge.routes import load
@@ -52,6 +54,13 @@ def test_operation_ids_are_unique_across_the_platform():
             for operation in item.values():
                 assert seen.setdefault(operation["operationId"], name) == name
                 assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
+
+
+def test_a_forecast_fails_whom_assessment_would_fail():
+    """Each service ships its own part of a version of the regulations; what two of them say is one rule."""
+    assert {name: one.pass_mark for name, one in credentials_regulations.versions.all.items()} == {
+        name: one.marks.pass_mark for name, one in assessment_regulations.versions.all.items()
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

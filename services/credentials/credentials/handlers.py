@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.commands import courses, erasure, facts, issuing, partners, people, transfers
+from credentials.commands import courses, erasure, facts, issuing, letters, partners, people, transfers
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from shared.events.assessment import (
@@ -186,7 +186,7 @@ async def drop_pending_credit(session: AsyncSession, voided: SubmissionVoided) -
 @inbox.on(CreditAwarded)
 async def enter_credit(session: AsyncSession, awarded: CreditAwarded) -> None:
     """Ledger, badge, transcript and eligibility all follow from the fact."""
-    await facts.keep_and_derive(
+    record = await facts.keep_and_derive(
         session,
         awarded.learner_id,
         tables.Credit(
@@ -211,12 +211,14 @@ async def enter_credit(session: AsyncSession, awarded: CreditAwarded) -> None:
             ratified_at=awarded.ratified_at,
         ),
     )
+    if record is not None:
+        await letters.tell_credit_revoked(session, record, awarded.credit_id)
 
 
 @inbox.on(CreditRevoked)
 async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
     """The badge is revoked; an award that stands on the credit waits for a person's decision."""
-    await facts.keep_and_derive(
+    record = await facts.keep_and_derive(
         session,
         revoked.learner_id,
         tables.Revocation(
@@ -227,12 +229,14 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
             revoked_at=revoked.revoked_at,
         ),
     )
+    if record is not None:
+        await letters.tell_credit_revoked(session, record, revoked.credit_id)
 
 
 @inbox.on(CreditReinstated)
 async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) -> None:
     """It counts again, and a review that waited for it is over; an award already rescinded is claimed anew."""
-    await facts.keep_and_derive(
+    record = await facts.keep_and_derive(
         session,
         reinstated.learner_id,
         tables.Reinstatement(
@@ -243,6 +247,8 @@ async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) 
             reinstated_at=reinstated.reinstated_at,
         ),
     )
+    if record is not None:
+        await letters.tell_credit_reinstated(session, record, reinstated.credit_id, reinstated.reinstated_at)
 
 
 @inbox.on(DisputeOpened)

@@ -3,6 +3,7 @@
 import itertools
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 
 from credentials import jobs as clockwork
@@ -26,7 +27,20 @@ from shared.ids import new_id
 from shared.messaging.tables import Letter
 from shared.testing import published
 
-from .telling import BEFORE, DS, course, credit, hear, hold_credit, let_time_work, named, person, revoked, work_of
+from .telling import (
+    BEFORE,
+    DS,
+    course,
+    credit,
+    hear,
+    hold_credit,
+    introduce,
+    let_time_work,
+    named,
+    person,
+    revoked,
+    work_of,
+)
 
 TITLE = "PGCert in Data Science"
 CLAIM = {"level": "pgcert", "title": TITLE}
@@ -110,17 +124,105 @@ async def test_a12_one_letter_tells_of_the_decision(service, session, clock) -> 
     await hold_award(session, learner)
     await let_time_work(service)
     before = (await session.scalars(select(Letter.kind))).all()
-    await hear(session, revoked(learner, "DS04"))
+    await hear(session, lost_today(learner, "DS04", clock))
     async with service.client("registrar") as office:
         await decide(office, await review_of(office), "rescind")
     await let_time_work(service)
     await let_time_work(service)
     after = (await session.scalars(select(Letter.kind))).all()
-    assert sorted(after) == sorted([*before, "award_review_closed"])
+    assert sorted(after) == sorted([*before, "credit_revoked", "award_review_opened", "award_review_closed"])
     (letter,) = await letters_about(session, "award_review_closed")
     assert letter.recipient == person(learner).contact_email
     assert "was rescinded" in letter.text
     assert "appeal" in letter.text
+
+
+def lost_today(learner, code: str, clock):
+    return revoked(learner, code).model_copy(update={"revoked_at": clock()})
+
+
+@pytest.mark.parametrize("first", ["credit", "revocation"])
+async def test_a_revocation_is_told_once_whichever_is_heard_first(service, session, clock, first) -> None:
+    learner = new_id()
+    await introduce(session, learner)
+    facts = [credit(learner, "DS01", DS), lost_today(learner, "DS01", clock)]
+    await hear(session, course("DS01", DS), *(facts if first == "credit" else reversed(facts)))
+    await hear(session, credit(learner, "DS02", DS))  # whatever comes after derives anew, and tells nothing again
+    await let_time_work(service)
+    await let_time_work(service)
+    (letter,) = await letters_about(session, "credit_revoked")
+    assert letter.recipient == person(learner).contact_email
+    assert "misconduct" in letter.text
+    assert "appeal" in letter.text
+
+
+async def test_credit_given_back_is_told_and_a_later_revocation_too(service, session, clock) -> None:
+    learner = new_id()
+    await introduce(session, learner)
+    await hear(session, course("DS01", DS), credit(learner, "DS01", DS), lost_today(learner, "DS01", clock))
+    back = reinstated(learner, "DS01").model_copy(update={"reinstated_at": clock() + timedelta(seconds=1)})
+    again = revoked(learner, "DS01").model_copy(update={"revoked_at": clock() + timedelta(seconds=2)})
+    await hear(session, back, again)
+    await let_time_work(service)
+    assert len(await letters_about(session, "credit_revoked")) == 2
+    (letter,) = await letters_about(session, "credit_reinstated")
+    assert "gave back" in letter.text
+
+
+async def test_a_service_that_hears_old_facts_anew_writes_no_letters_about_them(service, session, clock) -> None:
+    learner = new_id()
+    await introduce(session, learner)
+    long_ago = revoked(learner, "DS01").model_copy(update={"revoked_at": clock() - timedelta(days=40)})
+    await hear(session, course("DS01", DS), credit(learner, "DS01", DS), long_ago)
+    await let_time_work(service)
+    assert await letters_about(session, "credit_revoked") == []
+
+
+async def test_a_review_is_told_when_it_opens_and_when_the_credit_comes_back(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    award = await hold_award(session, learner)
+    await let_time_work(service)
+    await hear(session, revoked(learner, "DS04"))
+    await let_time_work(service)
+    (letter,) = await letters_about(session, "award_review_opened")
+    assert award.certificate_number in letter.text
+    await hear(session, reinstated(learner, "DS04"))
+    await let_time_work(service)
+    (letter,) = await letters_about(session, "award_review_closed")
+    assert letter.subject == f"Your {TITLE} stands"
+
+
+async def test_what_lower_levels_open_is_offered_too(service, session, clock) -> None:
+    """Seven of the eight modules of a lost diploma still give certificates."""
+    learner = new_id()
+    await hold_credit(session, learner, DS=8)
+    await hold_award(session, learner, "pgdip", "PGDip in Data Science")
+    await hear(session, revoked(learner, "DS08"))
+    async with service.client("learner", id=learner) as own, service.client("registrar") as office:
+        review = await review_of(office)
+        assert (review["proposal"]["decision"], review["proposal"]["offer"]) == ("rescind_and_offer", [TITLE])
+        decided = (await decide(office, review, "rescind_and_offer")).json()
+        assert decided["outcome"]["offer"] == [TITLE]
+        claimed = await own.post("/v1/award-claims", json=CLAIM)
+    assert claimed.status_code == 201
+    await let_time_work(service)
+    (letter,) = await letters_about(session, "award_review_closed")
+    assert f"you may claim: {TITLE}" in letter.text
+
+
+async def test_nothing_is_offered_that_a_higher_award_holds(service, session, clock) -> None:
+    """A certificate below a diploma that stands: its own four modules are the diploma's."""
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    lower = await hold_award(session, learner)
+    await hold_credit(session, learner, DS=8)
+    higher = await hold_award(session, learner, "pgdip", "PGDip in Data Science")
+    await hear(session, revoked(learner, "DS04"))
+    async with service.client("learner", id=learner) as own:
+        reviews = (await own.get("/v1/award-reviews", params={"waiting": True})).json()["items"]
+    offers = {review["award_id"]: review["proposal"]["offer"] for review in reviews}
+    assert offers == {str(lower.award_id): [], str(higher.award_id): []}
 
 
 async def test_letters_wait_for_the_address_and_go_once(service, session, clock) -> None:

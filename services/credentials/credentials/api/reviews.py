@@ -36,7 +36,7 @@ class ProposalView(View):
     removed: list[UUID]
     classification: str | None = Field(description="The class after a substitution", examples=["Merit"])
     offer: list[str] = Field(
-        description="Titles at this level the credit would give if the award were rescinded",
+        description="Titles the credit would give if the award were rescinded: at its level, then at those below",
         examples=[["PGCert in Interdisciplinary Studies"]],
     )
     words: str = Field(examples=["Spare credit can take the place of what was lost; the title stays."])

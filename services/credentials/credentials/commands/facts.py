@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
 from credentials.commands.standing import derive
+from credentials.queries import Record
 from shared.database import take_turns
 
 
@@ -55,11 +56,13 @@ async def keep_span(session: AsyncSession, span: tables.Dispute | tables.Miscond
     await session.execute(statement.on_conflict_do_update(index_elements=key, set_=known))
 
 
-async def keep_and_derive(session: AsyncSession, learner_id: UUID, fact: tables.Base) -> None:
-    """Insert a fact about a learner and draw the conclusions, one learner at a time."""
+async def keep_and_derive(session: AsyncSession, learner_id: UUID, fact: tables.Base) -> Record | None:
+    """Insert a fact about a learner and draw the conclusions, one learner at a time.
+
+    The record they were drawn from, or None where the fact was known.
+    """
     await take_turns(session, "learner", learner_id)
-    if await keep(session, fact):
-        await derive(session, learner_id)
+    return await derive(session, learner_id) if await keep(session, fact) else None
 
 
 def _values(fact: tables.Base) -> dict[str, Any]:  # Any: each column's own type

@@ -1,6 +1,8 @@
 """Letters to a learner about their awards: one for each fact, no marks in the subject line."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, select
@@ -8,9 +10,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
+from credentials.queries import Record
 from shared.database import now as now_of
 from shared.ids import new_id
 from shared.mail import write_letter
+
+NEWS_FOR: Final = timedelta(days=30)
 
 
 async def tell(
@@ -56,6 +61,85 @@ async def tell_refused(session: AsyncSession, award: tables.Award) -> None:
         paragraphs=[
             f"The registrar did not confer your {award.title}. Reason: {_words(award.end_reason)}.",
             "The credit you had claimed it with is free again. You may appeal against this decision.",
+        ],
+    )
+
+
+async def tell_credit_revoked(session: AsyncSession, record: Record, credit_id: UUID) -> None:
+    """Once for each revocation that is in force, when both it and the credit are known."""
+    for line in record.lines:
+        revocation = line.revocation
+        if line.credit.credit_id == credit_id and revocation is not None and _is_news(session, revocation.revoked_at):
+            await tell(
+                session,
+                record.learner_id,
+                kind="credit_revoked",
+                about=f"{credit_id} {revocation.revoked_at.isoformat()}",
+                subject=f"A decision about your credit for {line.credit.course_title}",
+                paragraphs=[
+                    (
+                        f"The board of examiners took back your credit for {line.credit.course_title}. "
+                        f"Reason of the decision: {_words(revocation.reason_code)}."
+                    ),
+                    (
+                        "Its digital badge was revoked, and whoever checks it sees that. The credit no longer counts "
+                        "towards an award. You may appeal against this decision."
+                    ),
+                ],
+            )
+
+
+async def tell_credit_reinstated(
+    session: AsyncSession, record: Record, credit_id: UUID, reinstated_at: datetime
+) -> None:
+    for line in record.lines:
+        if line.credit.credit_id == credit_id and line.revocation is None and _is_news(session, reinstated_at):
+            await tell(
+                session,
+                record.learner_id,
+                kind="credit_reinstated",
+                about=f"{credit_id} {reinstated_at.isoformat()}",
+                subject=f"Your credit for {line.credit.course_title} counts again",
+                paragraphs=[
+                    f"The board of examiners gave back your credit for {line.credit.course_title}.",
+                    "A new digital badge takes the place of the one that was revoked; it follows within minutes.",
+                ],
+            )
+
+
+def _is_news(session: AsyncSession, at: datetime) -> bool:
+    """What happened long ago is heard anew by a service that is built up again from its feeds: no letter about it."""
+    return now_of(session) - at < NEWS_FOR
+
+
+async def tell_review_opened(session: AsyncSession, review: tables.AwardReview, award: tables.Award) -> None:
+    await tell(
+        session,
+        award.learner_id,
+        kind="award_review_opened",
+        about=review.review_id,
+        subject=f"Your {award.title} is under review",
+        paragraphs=[
+            f"Credit that your {award.title}, certificate {award.certificate_number}, stands on was taken back.",
+            (
+                "The award is being reviewed. Nothing about it changes before a person has decided; you will be "
+                "told. You see the review, and what is proposed, with your awards."
+            ),
+        ],
+    )
+
+
+async def tell_review_ended(session: AsyncSession, review: tables.AwardReview, award: tables.Award) -> None:
+    """Nobody had to decide: the credit was given back."""
+    await tell(
+        session,
+        award.learner_id,
+        kind="award_review_closed",
+        about=review.review_id,
+        subject=f"Your {award.title} stands",
+        paragraphs=[
+            f"The credit that your {award.title} stands on was given back. The review is over.",
+            "The award, its title and its certificate number stay as they are.",
         ],
     )
 

@@ -41,6 +41,7 @@ async def review_awards(session: AsyncSession, record: Record, now: datetime) ->
             await _open(session, award, lost, now)
         elif not lost and review is not None:
             _close(session, review, award, record.allocations[award.award_id], now, Decision.CREDIT_REINSTATED)
+            await letters.tell_review_ended(session, review, award)
 
 
 def lost_by(award: tables.Award, record: Record) -> frozenset[UUID]:
@@ -50,12 +51,13 @@ def lost_by(award: tables.Award, record: Record) -> frozenset[UUID]:
 
 def propose(award: tables.Award, record: Record, now: datetime) -> Proposal:
     """What we would decide."""
-    own, others = _own_and_others(award, record)
+    own, others, above = _own_and_others(award, record)
     return reviews.propose(
         own,
         [str(credit_id) for credit_id in lost_by(award, record)],
         record.facts(),
         others,
+        above,
         regulations.find(award.regulations_version),
         record.versions(now),
     )
@@ -104,6 +106,7 @@ async def _open(session: AsyncSession, award: tables.Award, lost: Collection[UUI
             opened_at=now,
         ),
     )
+    await letters.tell_review_opened(session, review, award)
 
 
 async def _substitute(
@@ -189,7 +192,7 @@ async def _give_back(session: AsyncSession, award: tables.Award, now: datetime) 
 
 
 def _chosen(award: tables.Award, record: Record, credit_ids: Sequence[UUID] | None) -> Substitute:
-    own, others = _own_and_others(award, record)
+    own, others, _ = _own_and_others(award, record)
     version = regulations.find(award.regulations_version)
     if credit_ids is None:
         found = reviews.substitution(own, record.facts(), others, version)
@@ -206,13 +209,14 @@ def _chosen(award: tables.Award, record: Record, credit_ids: Sequence[UUID] | No
     return reviews.replacing(own, chosen.selection, version)
 
 
-def _own_and_others(award: tables.Award, record: Record) -> tuple[options.Award, list[options.Award]]:
-    """The award, and those whose credit it cannot take: not the one that superseded it, which shares its credit."""
+def _own_and_others(
+    award: tables.Award, record: Record
+) -> tuple[options.Award, list[options.Award], list[options.Award]]:
+    """The award, those whose credit it cannot take, and the one that superseded it, which shares its credit."""
     standing = {one.id: one for one in record.standing_awards()}
     own = standing.pop(str(award.award_id))
-    if award.superseded_by is not None:
-        standing.pop(str(award.superseded_by), None)
-    return own, list(standing.values())
+    above = standing.pop(str(award.superseded_by), None)
+    return own, list(standing.values()), [] if above is None else [above]
 
 
 def _close(

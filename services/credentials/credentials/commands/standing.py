@@ -19,8 +19,8 @@ from shared.events.credentials import AwardEligibilityChanged, TitlesChanged
 from shared.messaging import publish
 
 
-async def derive(session: AsyncSession, learner_id: UUID) -> None:
-    """Draw every conclusion from the learner's facts. The caller has taken its turn on the learner."""
+async def derive(session: AsyncSession, learner_id: UUID) -> Record:
+    """Draw every conclusion from the learner's facts, and give those. The caller has taken its turn on the learner."""
     await session.flush()
     now = now_of(session)
     record = await queries.record_of(session, learner_id, now)
@@ -40,6 +40,7 @@ async def derive(session: AsyncSession, learner_id: UUID) -> None:
     await reviews.review_awards(session, record, now)
     await _announce_eligibility(session, record, now)
     await documents.issue(session, record, now)
+    return record
 
 
 async def _announce_eligibility(session: AsyncSession, record: Record, now: datetime) -> None:

@@ -69,7 +69,7 @@ class Proposal:
     lost: tuple[str, ...]
     substitute: Substitute | None
     offer: tuple[str, ...]
-    """Titles that could be claimed at the award's level if it were rescinded."""
+    """Titles that could be claimed if it were rescinded: at the award's level, then at those below."""
     words: str
 
 
@@ -78,16 +78,19 @@ def propose(
     lost: Collection[str],
     held: Iterable[Credit],
     others: Sequence[Award],
+    above: Sequence[Award],
     regulations: Regulations,
     versions: Sequence[Regulations],
 ) -> Proposal:
     """What to do about an award that stands on lost credit. `others` are the learner's other standing awards.
 
-    `regulations` are those it was awarded under, `versions` those the learner may claim under now.
+    `above` are those that superseded it and share its credit: they bar no substitution, but whatever they hold is
+    not free for a title anew. `regulations` are those it was awarded under, `versions` those the learner may claim
+    under now.
     """
     facts = list(held)
     substitute = substitution(award, facts, others, regulations)
-    offer = tuple(option.title for option in options(facts, others, versions)[award.level])
+    offer = _offer(award, facts, [*others, *above], regulations, versions)
     if substitute is not None:
         decision = Decision.SUBSTITUTE
         words = "Spare credit can take the place of what was lost; the title stays."
@@ -96,8 +99,21 @@ def propose(
         words = f"No spare credit gives {award.title}. What remains gives {', '.join(offer)}."
     else:
         decision = Decision.RESCIND
-        words = f"No spare credit gives {award.title}, and what remains gives no other title at this level."
+        words = f"No spare credit gives {award.title}, and what remains gives no other title at this level or below."
     return Proposal(decision, tuple(sorted(lost)), substitute, offer, words)
+
+
+def _offer(
+    award: Award,
+    held: Iterable[Credit],
+    others: Sequence[Award],
+    regulations: Regulations,
+    versions: Sequence[Regulations],
+) -> tuple[str, ...]:
+    at_most = regulations.level(award.level).rank
+    levels = [level.code for level in reversed(regulations.levels) if level.rank <= at_most]
+    found = options(held, others, versions)
+    return tuple(option.title for level in levels for option in found.get(level, ()))
 
 
 def substitution(
