@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+FIRST_HOUR = 3600.0
+"""After a start nothing is removed for so long, in seconds: time to see that it is the wrong database, or clock."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -37,22 +40,25 @@ class Jobs:
     """The table of what one service does by itself, and how often."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, tuple[float, JobFunction]] = {}
+        self._jobs: dict[str, tuple[float, float, JobFunction]] = {}
 
-    def every(self, seconds: float) -> Callable[[JobFunction], JobFunction]:
+    def every(self, seconds: float, *, first_after: float = 0.0) -> Callable[[JobFunction], JobFunction]:
+        """`first_after`: how long after the start it is done for the first time, in seconds."""
+
         def register(job: JobFunction) -> JobFunction:
-            self._jobs[job.__name__] = (seconds, job)
+            self._jobs[job.__name__] = (seconds, first_after, job)
             return job
 
         return register
 
     async def run(self, work: Work) -> None:
         async with asyncio.TaskGroup() as group:
-            for name, (seconds, job) in self._jobs.items():
-                group.create_task(_repeat(name, seconds, job, work), name=f"job {name}")
+            for name, (seconds, first_after, job) in self._jobs.items():
+                group.create_task(_repeat(name, seconds, first_after, job, work), name=f"job {name}")
 
 
-async def _repeat(name: str, seconds: float, job: JobFunction, work: Work) -> None:
+async def _repeat(name: str, seconds: float, first_after: float, job: JobFunction, work: Work) -> None:
+    await asyncio.sleep(first_after)
     while True:
         telemetry.traceparent.set(telemetry.new_traceparent())
         telemetry.request_id.set(telemetry.accept_request_id(None))

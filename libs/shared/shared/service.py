@@ -28,7 +28,7 @@ from shared.clock import Clock, system_clock
 from shared.database import Database, is_database_down
 from shared.due_rows import count_set_aside
 from shared.events import registry
-from shared.jobs import Jobs, Work, forget_old_records
+from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import feed
 from shared.messaging.inbox import Inbox, Receiver, RetryPolicy
@@ -271,7 +271,7 @@ class Server(uvicorn.Server):
 
 def _housekeeping() -> Jobs:
     jobs = Jobs()
-    jobs.every(3600)(forget_old_records)
+    jobs.every(3600, first_after=FIRST_HOUR)(forget_old_records)
     return jobs
 
 

@@ -1,15 +1,19 @@
-"""Where uploaded files lie: a local folder, S3 or memory, told by one URL. Who uses it depends on obstore."""
+"""Where uploaded files lie: a local folder, S3 or memory, told by one URL. Who uses it depends on obstore.
+
+Beside the files a store holds the id of the installation it belongs to, and a trash: a folder for each day on which
+something was put there.
+"""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from shared.errors import Unavailable
@@ -22,6 +26,10 @@ RETRIED_FOR = timedelta(seconds=5)
 """Somebody waits for the answer; the store's own three minutes are for programs."""
 
 
+_TRASH: Final = "trash/"
+_OWNER: Final = "installation"
+
+
 class StorageUnavailable(Unavailable):
     """The file store cannot be reached, or has no such file though it was recorded."""
 
@@ -30,6 +38,15 @@ class StorageUnavailable(Unavailable):
 class Stored:
     key: str
     stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A file in the trash: where it lies, the key it had, and the day it was put there."""
+
+    path: str
+    key: str
+    since: date
 
 
 class Storage(Protocol):
@@ -48,7 +65,7 @@ class Storage(Protocol):
         ...
 
     def pages(self) -> AsyncIterator[Sequence[Stored]]:
-        """Everything stored, a few hundred at a time."""
+        """Every file but those in the trash, a few hundred at a time."""
         ...
 
 
@@ -60,6 +77,8 @@ class ObjectStorage:
 
     def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
         self._open_store = open_store
+        self.stranger = False
+        """It belongs to another installation, as far as we know: nothing is put there."""
 
     @cached_property
     def _store(self) -> ObjectStore:
@@ -69,6 +88,8 @@ class ObjectStorage:
             raise StorageUnavailable("the file store cannot be opened") from error
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        if self.stranger:
+            raise StorageUnavailable("the file store belongs to another installation")
         try:
             await obstore.put_async(
                 self._store,
@@ -94,10 +115,46 @@ class ObjectStorage:
             return
 
     async def pages(self) -> AsyncIterator[Sequence[Stored]]:
+        async for page in self._list(None):
+            yield [one for one in page if one.key != _OWNER and not one.key.startswith(_TRASH)]
+
+    async def _list(self, prefix: str | None) -> AsyncIterator[Sequence[Stored]]:
         # The stub's other overload names a type of a package we do not install
-        listed = obstore.list(self._store, chunk_size=LISTED_AT_ONCE)  # pyright: ignore[reportUnknownMemberType]
+        listed = obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE)  # pyright: ignore[reportUnknownMemberType]
         async for page in listed:
             yield [Stored(entry["path"], entry["last_modified"]) for entry in page]
+
+    async def trash(self, key: str, on: date) -> None:
+        """Put a file into the trash."""
+        await obstore.rename_async(self._store, key, f"{_TRASH}{on.isoformat()}/{key}")
+
+    async def trashed(self) -> AsyncIterator[Sequence[Trashed]]:
+        """What is in the trash, a few hundred at a time."""
+        async for page in self._list(_TRASH):
+            parts = ((one.key, *one.key.removeprefix(_TRASH).split("/", 1)) for one in page)
+            yield [Trashed(path, key, date.fromisoformat(day)) for path, day, key in parts]
+
+    async def put_back(self, trashed: Trashed) -> None:
+        await obstore.rename_async(self._store, trashed.path, trashed.key)
+
+    async def owner(self) -> str | None:
+        """The installation this store belongs to; None while nobody has claimed it. Raises StorageUnavailable."""
+        try:
+            found = await obstore.get_async(self._store, _OWNER)
+            return bytes(await found.bytes_async()).decode()
+        except FileNotFoundError:
+            return None
+        except BaseError as error:
+            raise StorageUnavailable("the file store cannot be read at the moment") from error
+
+    async def claim(self, owner: str, *, anew: bool = False) -> None:
+        """Let the store belong to this installation, unless it belongs to one already (or even so: `anew`)."""
+        try:
+            await obstore.put_async(self._store, _OWNER, owner.encode(), mode="overwrite" if anew else "create")
+        except AlreadyExistsError:
+            return
+        except BaseError as error:
+            raise StorageUnavailable("nothing can be stored at the moment") from error
 
 
 async def _chunks(stream: AsyncIterator[object]) -> AsyncIterator[bytes]:

@@ -26,6 +26,9 @@ events_sent = Counter("events_sent_total", "Events confirmed by the transport", 
 events_handled = Counter("events_handled_total", "Events by what became of them", ["service", "type", "outcome"])
 parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])
 jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
+orphaned_files = Gauge(
+    "orphaned_files", "Stored files no row names, too many to be put into the trash unseen", ["store"]
+)
 rows_failed = Counter("job_rows_failed_total", "Rows on which a job failed", ["job"])
 rows_set_aside = Gauge(
     "rows_set_aside", "Rows on which a job failed and which it leaves alone for a while", ["service"]

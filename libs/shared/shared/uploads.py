@@ -1,7 +1,7 @@
-"""Taking a file: checked as it streams into the store under a key of ours; what no row names is removed later."""
+"""Taking a file: checked as it streams into the store under a key of ours; `orphans` sees to what no row names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,10 +13,13 @@ from shared.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class UploadPolicy:
-    """How long one upload may take, and how old a stored file that no row names must be to be removed."""
+    """How long one upload may take, how old a stored file that no row names must be to go into the trash, and how
+    many may go there at once without a person's word. `store` is what the files are called in metrics."""
 
+    store: str
     longest: timedelta
     orphan_age: timedelta
+    orphans_at_once: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,3 @@ async def receive(
         raise UploadTooSlow(f"an upload may take {within}") from None
     [received] = whole
     return received
-
-
-async def remove_orphans(
-    storage: Storage, *, stored_before: datetime, known: Callable[[Sequence[str]], Awaitable[Collection[str]]]
-) -> None:
-    """Delete old files that no row names: uploads refused at their end, repeated, or cut off by a crash.
-
-    `known` tells which of some keys are named.
-    """
-    async for page in storage.pages():
-        old = [stored.key for stored in page if stored.stored_at < stored_before]
-        named = await known(old) if old else ()
-        for key in old:
-            if key not in named:
-                await storage.delete(key)

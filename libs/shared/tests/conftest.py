@@ -14,8 +14,11 @@ sys.path.append(str(Path(__file__).parent))
 
 import delivery
 import door
+import object_stores
 from processes import service_of
 from stations import Station, World, forget_topology
+
+s3, storage = object_stores.s3, object_stores.storage
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ class Station:
             tables = await connection.scalar(
                 text(
                     "select string_agg(quote_ident(tablename), ', ') from pg_tables "
-                    "where schemaname = 'public' and tablename <> 'alembic_version'"
+                    "where schemaname = 'public' and tablename not in ('alembic_version', 'installation')"
                 )
             )
             await connection.execute(text(f"truncate {tables} restart identity"))

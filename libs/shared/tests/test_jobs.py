@@ -98,6 +98,22 @@ async def test_a_slow_job_does_not_hold_the_others(payments):
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_job_may_wait_before_its_first_time(payments):
+    jobs, done = Jobs(), asyncio.Event()
+
+    @jobs.every(60, first_after=0.5)
+    async def late(work):
+        done.set()
+
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    task = asyncio.create_task(jobs.run(Work(payments.database, {})))
+    await asyncio.wait_for(done.wait(), 10)
+    assert loop.time() - began >= 0.5
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_old_keys_are_forgotten_and_younger_ones_kept(payments):
     async with payments.database.messaging.begin() as connection:
         for age in ("23 hours", "25 hours", "89 days", "91 days"):

@@ -26,8 +26,10 @@ def build(settings: Settings) -> Service:
         resources={
             ObjectStorage: open_storage(settings.storage_url),
             UploadPolicy: UploadPolicy(
+                store="submissions",
                 longest=timedelta(seconds=settings.upload_seconds),
                 orphan_age=timedelta(hours=settings.orphan_hours),
+                orphans_at_once=settings.orphans_at_once,
             ),
         },
     )

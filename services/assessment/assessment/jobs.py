@@ -1,11 +1,7 @@
-from collections.abc import Collection, Sequence
-
 from assessment import queries
 from assessment.commands import windows
-from shared import uploads
-from shared.jobs import Jobs, Work
-from shared.storage import ObjectStorage
-from shared.uploads import UploadPolicy
+from shared import orphans
+from shared.jobs import FIRST_HOUR, Jobs, Work
 
 jobs = Jobs()
 
@@ -23,12 +19,11 @@ async def announce_windows(work: Work) -> None:
 
 
 @jobs.every(3600)
+async def claim_store(work: Work) -> None:
+    await orphans.claim_store(work, queries.known_keys)
+
+
+@jobs.every(3600, first_after=FIRST_HOUR)
 async def remove_orphans(work: Work) -> None:
-    """Delete stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
-
-    async def known(keys: Sequence[str]) -> Collection[str]:
-        async with work.database.transaction() as session:
-            return await queries.known_keys(session, keys)
-
-    before = work.now() - work.resource(UploadPolicy).orphan_age
-    await uploads.remove_orphans(work.resource(ObjectStorage), stored_before=before, known=known)
+    """Stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
+    await orphans.remove_orphans(work, queries.known_keys)

@@ -17,5 +17,6 @@ class Settings(ServiceSettings):
     upload_seconds: float = Field(default=280.0, description="How long one upload may take; less than the gateway's")
     orphan_hours: float = Field(
         default=6.0,
-        description="A stored file no submission names is removed after this; more than any upload takes",
+        description="A stored file no submission names goes into the trash after this; more than any upload takes",
     )
+    orphans_at_once: int = Field(default=20, description="More such files at once are left for a person to decide")

@@ -1,5 +1,6 @@
 """What is left of somebody who is anonymised: the work that was judged and its marks, under nobody's name."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from assessment import jobs
 from assessment.tables import Attempt, Credit, Mark, MisconductCase, Submission
 from shared.events.enrolment import LearnerAnonymised
 from shared.jobs import Work
+from shared.orphans import installation_id
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 
@@ -56,7 +58,10 @@ async def test_what_never_counted_goes_and_what_was_judged_stays_without_a_name(
 
 
 async def test_the_files_of_what_is_dropped_are_removed(service, story, session):
-    work = Work(service.process.database, service.service.resources)
+    resources = service.service.resources
+    policy = replace(resources[UploadPolicy], orphans_at_once=1000)  # other tests have left files too
+    work = Work(service.process.database, {**resources, UploadPolicy: policy})
+    await resources[ObjectStorage].claim(await installation_id(service.process.database), anew=True)
     storage, age = work.resource(ObjectStorage), work.resource(UploadPolicy).orphan_age
     enrolment = await story.enrol()
     await story.window()

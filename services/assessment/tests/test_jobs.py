@@ -1,4 +1,7 @@
 import asyncio
+import os
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,17 +10,22 @@ from sqlalchemy import select
 
 from assessment import jobs
 from assessment.tables import Decision, Submission, Window
+from shared.due_rows import list_set_aside
 from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
 from shared.files import FileTooLarge
 from shared.jobs import Work
 from shared.messaging.tables import Outgoing
+from shared.orphans import installation_id
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 from shared.uploads import UploadPolicy
 
 
 @pytest.fixture
-def work(service, story) -> Work:
-    return Work(service.process.database, service.service.resources)
+async def work(service, story) -> Work:
+    resources = service.service.resources
+    await resources[ObjectStorage].claim(await installation_id(service.process.database), anew=True)
+    policy = replace(resources[UploadPolicy], orphans_at_once=1000)  # other tests have left files too
+    return Work(service.process.database, {**resources, UploadPolicy: policy})
 
 
 # Windows
@@ -214,3 +222,24 @@ async def test_a_store_is_opened_only_when_it_is_used(folder):
 def test_an_unknown_kind_of_store_stops_the_start():
     with pytest.raises(ValueError, match="ftp"):
         open_storage("ftp://somewhere")
+
+
+async def test_a_start_on_an_empty_database_takes_no_file(live, folder):
+    """Nor does the job itself, should somebody call it: it is not this installation's store."""
+    storage = open_storage(folder.as_uri())
+    await storage.claim("the installation that wrote them")
+    for number in range(25):
+        await storage.put(f"work {number}", chunks(b"x"))
+        os.utime(folder / f"work {number}", (seven_hours_ago := time.time() - 7 * 3600, seven_hours_ago))
+    work = Work(live.process.database, {**live.service.resources, ObjectStorage: storage})
+    live.clock.at = datetime.now(UTC)
+    running = asyncio.create_task(jobs.jobs.run(work))
+    done, _ = await asyncio.wait({running}, timeout=3)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert not done
+    await jobs.remove_orphans(work)
+    assert len(await keys(storage)) == 25
+    async with live.process.database.transaction() as session:
+        seen = {(row.job, row.last_error.partition("(")[0]) for row in await list_set_aside(session)}
+    assert seen == {("claim_store", "ForeignStore"), ("remove_orphans", "ForeignStore")}

@@ -2,11 +2,13 @@ import argparse
 import sys
 from uuid import UUID
 
+from credentials import queries
 from credentials.app import build
 from credentials.commands import rebuild
 from credentials.settings import Settings
 from shared.cli import Command, main
 from shared.database import Database
+from shared.orphans import files_command
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,5 +37,7 @@ async def _rebuild(database: Database, arguments: argparse.Namespace) -> int:
 
 REBUILD = Command("rebuild", "derive everything anew from the facts and compare", _arguments, _rebuild)
 
+FILES = files_command(lambda: build(Settings()).resources, queries.known_evidence)  # pyright: ignore[reportCallIssue] - read from the environment
+
 if __name__ == "__main__":
-    main(Settings, build, [REBUILD])
+    main(Settings, build, [REBUILD, FILES])

@@ -45,8 +45,10 @@ def build(settings: Settings) -> Service:
         resources={
             ObjectStorage: open_storage(settings.evidence_url),
             UploadPolicy: UploadPolicy(
+                store="evidence",
                 longest=timedelta(seconds=settings.evidence_seconds),
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
+                orphans_at_once=settings.evidence_orphans_at_once,
             ),
             Courier: Courier(loopback=settings.webhooks_reach_loopback),
             SharedPages: SharedPages(),

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,14 +12,12 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
 from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
-from shared import uploads
+from shared import orphans
 from shared.crashes import crash_point
-from shared.jobs import Jobs, Work
+from shared.jobs import FIRST_HOUR, Jobs, Work
 from shared.messaging import feed
 from shared.messaging.message import read
 from shared.registers import MOST_KEYS, PersonEntry, Registers
-from shared.storage import ObjectStorage
-from shared.uploads import UploadPolicy
 
 jobs = Jobs()
 
@@ -171,12 +168,11 @@ async def end_overdue_transfers(work: Work) -> None:
 
 
 @jobs.every(3600)
+async def claim_store(work: Work) -> None:
+    await orphans.claim_store(work, queries.known_evidence)
+
+
+@jobs.every(3600, first_after=FIRST_HOUR)
 async def remove_orphans(work: Work) -> None:
-    """Delete stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
-
-    async def known(keys: Sequence[str]) -> Collection[str]:
-        async with work.database.transaction() as session:
-            return await queries.known_evidence(session, keys)
-
-    before = work.now() - work.resource(UploadPolicy).orphan_age
-    await uploads.remove_orphans(work.resource(ObjectStorage), stored_before=before, known=known)
+    """Stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
+    await orphans.remove_orphans(work, queries.known_evidence)

@@ -43,11 +43,15 @@ class Settings(ServiceSettings):
     evidence_url: str = Field(
         default_factory=_local_folder,
         description="Where evidence for recognition lies: file:///folder or s3://bucket/prefix (AWS_* name region and "
-        "keys); a place of its own, for files there that no application names are removed",
+        "keys); a place of its own, for files there that no application names go into the trash",
     )
     evidence_seconds: float = Field(default=100.0, description="How long one upload may take; less than the gateway's")
     evidence_orphan_hours: float = Field(
-        default=6.0, description="A stored file no application names is removed after this; more than any upload takes"
+        default=6.0,
+        description="A stored file no application names goes into the trash after this; more than any upload takes",
+    )
+    evidence_orphans_at_once: int = Field(
+        default=20, description="More such files at once are left for a person to decide"
     )
     webhooks_reach_loopback: bool = Field(
         default=False,

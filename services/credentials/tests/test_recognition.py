@@ -1,5 +1,6 @@
 """Credit from elsewhere: applied for with evidence, recognised module by module, counted within its ceiling."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -11,8 +12,10 @@ from credentials.domain.recognition import LearnedTooLongAgo, NotYetCompleted, c
 from shared.events.credentials import BadgeIssued, CreditRecognised, RecognitionDecided, RecognitionRevoked
 from shared.ids import new_id
 from shared.jobs import Work
+from shared.orphans import installation_id
 from shared.storage import ObjectStorage
 from shared.testing import published
+from shared.uploads import UploadPolicy
 
 from .receiving import partner_server
 from .telling import DS, LAW, course, hear, hold_credit, let_time_work, named, registered
@@ -177,7 +180,11 @@ async def test_files_no_application_names_are_removed(service, session, clock, l
     before = [stored.key async for page in storage.pages() for stored in page]
     kept = await session.scalar(tables.Evidence.__table__.select().with_only_columns(tables.Evidence.storage_key))
     clock.at += timedelta(days=36500)
-    await clockwork.remove_orphans(Work(service.process.database, service.service.resources))
+    resources = service.service.resources
+    policy = replace(resources[UploadPolicy], orphans_at_once=1000)  # other tests have left files too
+    work = Work(service.process.database, {**resources, UploadPolicy: policy})
+    await storage.claim(await installation_id(service.process.database), anew=True)
+    await clockwork.remove_orphans(work)
     after = [stored.key async for page in storage.pages() for stored in page]
     assert len(before) > len(after)
     assert after == [kept]

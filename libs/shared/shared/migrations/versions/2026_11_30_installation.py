@@ -1,0 +1,19 @@
+"""Which installation this database is: its file store carries the same id."""
+
+from alembic import op
+
+revision = "messaging_5"
+down_revision = "messaging_4"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("""
+        create table installation (
+            only_one boolean constraint pk_installation primary key default true
+                constraint ck_installation_only_one check (only_one),
+            installation_id uuid not null
+        )
+    """)
+    op.execute("insert into installation (installation_id) values (gen_random_uuid())")
