@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from credentials.adapters.verification.members import Members, id_of, listed, members
+from credentials.adapters.members import Members, id_of, listed, members
 from credentials.adapters.verification.report import Kind
 
 _LEVELS = {"ext:QualificationLevel", "ext:CourseLevel"}
@@ -37,9 +36,9 @@ class Facts:
 
 def facts_of(document: Members, kind: Kind) -> Facts:
     """Read leniently: what is missing or of another shape is left out."""
-    subject = members(next(iter(listed(document.get("credentialSubject"))), None))
-    achievement = members(next(iter(listed(subject.get("achievement"))), None) if kind is Kind.BADGE else None)
-    issuer = document.get("issuer")
+    subject = members(_one(document.get("credentialSubject")))
+    achievement = members(_one(subject.get("achievement")) if kind is Kind.BADGE else None)
+    issuer = _one(document.get("issuer"))
     alignments = [members(entry) for entry in listed(achievement.get("alignment"))[:_MOST]]
     return Facts(
         kind=kind,
@@ -50,22 +49,28 @@ def facts_of(document: Members, kind: Kind) -> Facts:
         holder=list(_names(subject)),
         awarded=_at(document, "awardedDate", "validFrom", "issuanceDate"),
         valid_until=_at(document, "validUntil", "expirationDate"),
-        credits=_number(subject.get("creditsEarned", achievement.get("creditsAvailable"))),
-        levels=[_text(one.get("targetName")) or "" for one in alignments if _text(one.get("targetType")) in _LEVELS],
+        credits=_number(_one(subject.get("creditsEarned", achievement.get("creditsAvailable")))),
+        levels=[_text(one.get("targetName")) or "" for one in alignments if _kind(one) in _LEVELS],
         code=_text(achievement.get("humanCode")),
         description=_text(achievement.get("description")) or _text(document.get("description")),
-        criteria=_text(members(achievement.get("criteria")).get("narrative")),
-        skills=[_text(one.get("targetName")) or "" for one in alignments if one.get("targetType") == _COMPETENCY],
+        criteria=_text(members(_one(achievement.get("criteria"))).get("narrative")),
+        skills=[
+            _text(one.get("targetName")) or "" for one in alignments if _text(one.get("targetType")) == _COMPETENCY
+        ],
         results=list(_results(subject, achievement)),
-        image=_text(id_of(achievement.get("image"))),
-        partial=subject.get("partial") is True or document.get("partial") is True,
+        image=_text(id_of(_one(achievement.get("image")))),
+        partial=_one(subject.get("partial")) is True or _one(document.get("partial")) is True,
     )
+
+
+def _kind(alignment: Members) -> str | None:
+    return _text(alignment.get("targetType"))
 
 
 def _names(subject: Members) -> Iterator[str]:
     """Names given in clear: whoever shows such a credential shares them."""
     for entry in map(members, listed(subject.get("identifier"))[:_MOST]):
-        if entry.get("identityType") == "name" and entry.get("hashed") is False:
+        if _text(entry.get("identityType")) == "name" and _one(entry.get("hashed")) is False:
             yield _text(entry.get("identityHash")) or ""
 
 
@@ -80,9 +85,14 @@ def _results(subject: Members, achievement: Members) -> Iterator[tuple[str, str]
             yield described.get(_text(result.get("resultDescription"))) or "Result", value
 
 
+def _one(value: object) -> object:
+    """A single value, which a list may hold; the first of several."""
+    return next(iter(listed(value)), None)
+
+
 def _text(value: object) -> str | None:
     """A string, or the first of several in different languages."""
-    first = next(iter(listed(value)), None)
+    first = _one(value)
     if isinstance(first, Mapping):
         first = members(value).get("@value")
     return first.strip() or None if isinstance(first, str) else None
@@ -93,13 +103,13 @@ def _types(document: Members) -> str:
     return next((kind for kind in kinds if kind != "VerifiableCredential"), "Credential")
 
 
-def _number(value: Any) -> str | None:  # Any: JSON
+def _number(value: object) -> str | None:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _at(document: Members, *names: str) -> datetime | None:
     for name in names:
-        value = document.get(name)
+        value = _one(document.get(name))
         if isinstance(value, str):
             try:
                 return datetime.fromisoformat(value).astimezone(UTC)

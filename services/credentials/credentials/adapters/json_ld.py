@@ -13,6 +13,7 @@ from typing import Any, cast
 from pyld import jsonld
 from pyld.canon import URDNA2015
 
+from credentials.adapters.coverage import NotCanonical, Statements, UndefinedTerms, check_spelling
 from shared.errors import Invalid, TooLarge
 
 Document = Mapping[str, Any]  # Any: JSON
@@ -37,28 +38,20 @@ PINNED = {
 }
 
 MOST_BYTES = 64 * 1024
-MOST_DEPTH = 24
 _MOST_CONTEXTS = 8
 _MOST_ALIKE = 5
 _MOST_STEPS = 500
 
 # PyLD has no type stubs: what it takes and gives is told here, once.
-_to_rdf = cast("Callable[[Document, object], Dataset]", jsonld.to_rdf)
+_to_rdf = cast("Callable[[object, object], Dataset]", jsonld.to_rdf)
 _expand = cast("Callable[[Document, object], object]", jsonld.expand)
 _UNDEFINED = "urn:undefined-term:"
-_NOWHERE = "https://relative.invalid/"
+_OPTIONS: dict[str, object] = {"base": None}
+"""Without a base a relative address stays one, and is refused; with PyLD's own it would become an absolute one."""
 
 
 class UnknownContext(Invalid):
     """The document names a context that is not pinned here."""
-
-
-class UndefinedTerms(Invalid):
-    """Some members would not be covered by the signature."""
-
-
-class NotCanonical(Invalid):
-    """No JSON-LD document, or one built to make canonicalisation slow."""
 
 
 def context_bytes(url: str) -> bytes:
@@ -75,33 +68,40 @@ def canonicalise(document: Document) -> str:
 
 
 def dataset_of(document: Document) -> Dataset:
-    """The RDF of a document, as PyLD's dataset: graph name -> quads."""
+    """The RDF of a document, as PyLD's dataset: graph name -> quads. Raises UnknownContext, NotCanonical."""
+    expanded = _expanded(document)
     try:
-        return _to_rdf(dict(document), {"documentLoader": _load})
+        dataset = _to_rdf(expanded, {"documentLoader": _load, **_OPTIONS})
     except jsonld.JsonLdError as error:
         raise _refusal(error) from error
+    if sum(map(len, dataset.values())) != len(Statements(expanded)):
+        raise NotCanonical("not everything the document says can be signed")
+    return dataset
 
 
 def check_terms(document: Document, *, most_bytes: int = MOST_BYTES) -> None:
-    """Raises UndefinedTerms unless every member and type is a term of the contexts and every id absolute.
+    """Raises UndefinedTerms unless every member and type is a term of the contexts and every id an absolute IRI.
 
-    Also refused: the same statement spelled otherwise (full IRIs, keywords, a second description of the
-    credential), since whoever reads the JSON would not see it there. Only a credential within the credential
-    may name contexts of its own. Raises TooLarge, UnknownContext.
+    Also refused: the same statement spelled otherwise (full IRIs, keywords, in another place), since whoever reads
+    the JSON would not see it there. Raises TooLarge, UnknownContext, Ambiguous, NotCanonical.
     """
     size = len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
     if size > most_bytes:
         raise TooLarge(f"a credential has at most {most_bytes} bytes")
-    _check_spelling(document, top_id=document.get("id"), depth=0)
+    check_spelling(document, _contexts)
     # Whatever the contexts leave undefined falls to the vocabulary added here, and is found by its name.
-    marked = {**document, "@context": [*_contexts(document), {"@vocab": _UNDEFINED}]}
+    expanded = _expanded({**document, "@context": [*_contexts(document), {"@vocab": _UNDEFINED}]})
+    found = set(_undefined(expanded)) or set(Statements(expanded).uncovered)
+    if found:
+        named = sorted(name[:200] for name in found)
+        raise UndefinedTerms(f"the signature would not cover: {', '.join(named[:5])}", terms=named[:20])
+
+
+def _expanded(document: Document) -> object:
     try:
-        expanded = _expand(marked, {"documentLoader": _load, "base": _NOWHERE})
+        return _expand(document, {"documentLoader": _load, **_OPTIONS})
     except jsonld.JsonLdError as error:
         raise _refusal(error) from error
-    found = sorted(set(_undefined(expanded)))
-    if found:
-        raise UndefinedTerms(f"the signature would not cover: {', '.join(found[:5])}", terms=found[:20])
 
 
 def _contexts(document: Document) -> list[str]:
@@ -123,26 +123,6 @@ def _contexts(document: Document) -> list[str]:
     return [str(entry) for entry in entries]
 
 
-def _check_spelling(value: object, *, top_id: object, depth: int) -> None:
-    if depth > MOST_DEPTH:
-        raise NotCanonical("the document is nested too deeply")
-    if isinstance(value, list):
-        for item in cast("list[object]", value):
-            _check_spelling(item, top_id=top_id, depth=depth + 1)
-    elif isinstance(value, Mapping):
-        members = cast("Mapping[str, object]", value)
-        if depth and "@context" in members and "credentialSubject" in members:
-            _contexts(members)
-        for name, member in members.items():
-            if name == "@context" and (depth == 0 or "credentialSubject" in members):
-                continue
-            if name.startswith("@") or ":" in name:
-                raise UndefinedTerms(f"the signature would not cover: {name[:80]}", terms=[name[:80]])
-            if name == "id" and depth and member == top_id:
-                raise UndefinedTerms("the credential is described twice", terms=["id"])
-            _check_spelling(member, top_id=top_id, depth=depth + 1)
-
-
 def _undefined(value: object) -> list[str]:
     if isinstance(value, list):
         return [name for item in cast("list[object]", value) for name in _undefined(item)]
@@ -153,7 +133,7 @@ def _undefined(value: object) -> list[str]:
 
 
 def _marked(value: str) -> list[str]:
-    return [value.removeprefix(_UNDEFINED).removeprefix(_NOWHERE)] if value.startswith((_UNDEFINED, _NOWHERE)) else []
+    return [value.removeprefix(_UNDEFINED)] if value.startswith(_UNDEFINED) else []
 
 
 @cache

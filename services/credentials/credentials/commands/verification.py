@@ -12,9 +12,9 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.members import id_of
 from credentials.adapters.notary import Notary
 from credentials.adapters.verification import Report, Unreachable, Verifier, Web
-from credentials.adapters.verification.members import id_of
 from credentials.domain.awards import State
 from shared.database import Unknown, fetch
 from shared.errors import NotFound

@@ -15,9 +15,9 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 
 from credentials.adapters import json_ld
+from credentials.adapters.members import listed, members
 from credentials.adapters.verification import jose, reading
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.members import listed, members
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question
 from credentials.domain.dids import unbase58

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
+from credentials.adapters.members import Members, id_of, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Signed
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.members import Members, id_of, listed, members
 from credentials.adapters.verification.outside import Web
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.public_keys import PublicKey, UnusableKey

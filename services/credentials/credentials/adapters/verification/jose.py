@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from credentials.adapters.members import Members, id_of, members
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.members import Members, id_of, members
 from credentials.adapters.verification.plain_json import NotJson, read_object
 from credentials.adapters.verification.public_keys import ALGORITHMS
 from credentials.adapters.verification.report import Broken

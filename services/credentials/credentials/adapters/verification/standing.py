@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from credentials.adapters.members import Members, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined
 from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.jose import instant
-from credentials.adapters.verification.members import Members, listed, members
 from credentials.adapters.verification.outside import Web
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.report import Broken, Check, Outcome, Question

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
+from credentials.adapters.members import Members, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined, Signed, ask
 from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.jose import instant
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.members import Members, listed, members
 from credentials.adapters.verification.outside import Unreachable, Web
 from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question, Report, Status
 from credentials.adapters.verification.standing import ask_lists
