@@ -1,15 +1,20 @@
 """What must agree between the parts: who hears what, and that every operation has its way through the gateway."""
 
 import re
+from collections import defaultdict
 from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 
 from assessment.domain import regulations as assessment_regulations
 from credentials.domain import regulations as credentials_regulations
-from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, nowhere, openapi_of
+from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, merged_openapi, nowhere, openapi_of
 from gateway.edge.refusals import NoSuchOperation
 from gateway.edge.routes import load
+from gateway.openapi import rules_of
+from shared import errors
+from shared.errors import Refusal
 from shared.events import registry
 
 
@@ -61,6 +66,29 @@ def test_a_forecast_fails_whom_assessment_would_fail():
     assert {name: one.pass_mark for name, one in credentials_regulations.versions.all.items()} == {
         name: one.marks.pass_mark for name, one in assessment_regulations.versions.all.items()
     }
+
+
+def test_a_refusal_code_is_one_rule():
+    """Documented or not: a front end branches on the code, so it means one thing, with one status."""
+    found: defaultdict[str, set[type[Refusal]]] = defaultdict(set)
+    for name in NAMES:
+        build(name, nowhere())
+        for module in walk_packages(import_module(name).__path__, f"{name}."):
+            if not module.name.endswith("__main__") and ".tests" not in module.name:
+                import_module(module.name)
+    waiting = [Refusal]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if ".tests." not in kind.__module__ and kind.__module__ != errors.__name__:
+            found[kind.code].add(kind)
+    assert len(found) > 200
+    assert not {code: kinds for code, kinds in found.items() if len(kinds) > 1}
+
+
+def test_the_merged_document_gives_a_code_one_status_and_one_meaning():
+    told = rules_of(merged_openapi())
+    assert not {code: rules for code, rules in told.items() if len(rules) > 1}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -461,7 +461,7 @@ async def test_a_secret_is_changed_without_a_gap(partnership):
     second = (await client.post(path, headers=headers)).json()["client_secret"]
     assert (await ask_token(client, partner)).status_code == 200
     assert (await ask_token(client, partner, second)).status_code == 200
-    assert code(await client.post(path, headers=headers)) == (409, "too_many_secrets")
+    assert code(await client.post(path, headers=headers)) == (409, "too_many_client_secrets")
     first = (await client.get("/v1/partners", headers=headers)).json()["items"][0]["secrets"][0]["prefix"]
     assert partner["client_secret"].startswith(first)
     assert (await client.delete(f"{path}/{first}", headers=headers)).status_code == 204

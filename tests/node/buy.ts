@@ -53,7 +53,7 @@ const basket = told(
 async function placeOrder(): Promise<components["schemas"]["OrderView"]> {
   for (let tries = 0; ; tries++) {
     const answer = await client.POST("/v1/orders", { params: { header: key() } });
-    if (answer.error?.code !== "not_registered" || tries === 100) return told(answer);
+    if (answer.error?.code !== "registration_needed" || tries === 100) return told(answer);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -167,7 +167,7 @@ class Learner(Person):
             await self.ask("PUT", f"/v1/basket/items/{course_id}")
         return await eventually(
             lambda: self.ask("POST", "/v1/orders", {"course_ids": wanted}, key=purpose),
-            patient_with={"not_registered", "course_not_on_sale"},
+            patient_with={"registration_needed", "course_not_on_sale"},
             seconds=self.patience_seconds,
         )
 

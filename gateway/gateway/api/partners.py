@@ -15,17 +15,19 @@ from gateway.domain import partners as rules
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
 from shared.web import Content, Instant, Page, Router, Session, View, refusals, resource
+from shared.web.content import Text
+from shared.web.storable import is_storable
 
 router = Router(tags=["partners"])
 
 
-class InvalidRequest(Malformed):
+class InvalidTokenRequest(Malformed):
     """RFC 6749 §5.2 `invalid_request`: a parameter is missing or there twice."""
 
 
 class NewPartner(Content):
-    name: str = Field(min_length=1, max_length=200, examples=["Example University"])
-    scopes: list[str] = Field(examples=[["transcripts:read", "transfers:decide"]])
+    name: Text = Field(min_length=1, max_length=200, examples=["Example University"])
+    scopes: list[Text] = Field(examples=[["transcripts:read", "transfers:decide"]])
 
 
 class SecretView(View):
@@ -94,7 +96,7 @@ _FORM = {
     "/oauth/token",
     operation_id="issue_partner_token",
     openapi_extra=_FORM,
-    responses=refusals(InvalidRequest, rules.UnsupportedGrantType, rules.InvalidClient, rules.UnknownScope),
+    responses=refusals(InvalidTokenRequest, rules.UnsupportedGrantType, rules.InvalidClient, rules.UnknownScope),
 )
 async def issue_partner_token(
     request: Request, response: Response, session: Session, desk: Annotated[Desk, resource(Desk)]
@@ -103,10 +105,12 @@ async def issue_partner_token(
     form = _form(await request.body(), request.headers.get("content-type", ""))
     grant = form.get("grant_type")
     if grant is None:
-        raise InvalidRequest("grant_type is missing", error="invalid_request")
+        raise InvalidTokenRequest("grant_type is missing", error="invalid_request")
     if grant != "client_credentials":
         raise rules.UnsupportedGrantType("only client_credentials is offered here", error="unsupported_grant_type")
     client_id, secret = _client(form, request.headers.get("authorization"))
+    if not all(map(is_storable, (client_id, secret, form.get("scope", "")))):
+        raise InvalidTokenRequest("NUL is no part of a parameter", error="invalid_request")
     token = await commands.issue_partner_token(session, client_id, secret, form.get("scope"), desk.minter)
     response.headers["Cache-Control"] = "no-store"
     return PartnerTokenView(access_token=token.access_token, expires_in=token.expires_in, scope=" ".join(token.scopes))
@@ -139,7 +143,7 @@ async def close_partner(client_id: str, session: Session) -> None:
     "/v1/partners/{client_id}/secrets",
     operation_id="add_partner_secret",
     status_code=201,
-    responses=refusals(rules.TooManySecrets),
+    responses=refusals(rules.TooManyClientSecrets),
 )
 async def add_partner_secret(client_id: str, response: Response, session: Session) -> NewSecret:
     """A second secret, to change over without a gap (operators)."""
@@ -161,13 +165,13 @@ async def withdraw_partner_secret(client_id: str, prefix: str, session: Session)
 
 def _form(body: bytes, content_type: str) -> dict[str, str]:
     if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise InvalidRequest("send application/x-www-form-urlencoded", error="invalid_request")
+        raise InvalidTokenRequest("send application/x-www-form-urlencoded", error="invalid_request")
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=20)
     except ValueError as error:
-        raise InvalidRequest("this is no form", error="invalid_request") from error
+        raise InvalidTokenRequest("this is no form", error="invalid_request") from error
     if twice := [name for name, values in fields.items() if len(values) > 1]:
-        raise InvalidRequest(f"given twice: {', '.join(twice)}", error="invalid_request")
+        raise InvalidTokenRequest(f"given twice: {', '.join(twice)}", error="invalid_request")
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -176,10 +180,10 @@ def _client(form: dict[str, str], authorization: str | None) -> tuple[str, str]:
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() == "basic":
         if "client_secret" in form:
-            raise InvalidRequest("authenticate in one way only", error="invalid_request")
+            raise InvalidTokenRequest("authenticate in one way only", error="invalid_request")
         try:
             client_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
-            raise InvalidRequest("this is no HTTP Basic", error="invalid_request") from error
+            raise InvalidTokenRequest("this is no HTTP Basic", error="invalid_request") from error
         return unquote_plus(client_id), unquote_plus(secret)
     return form.get("client_id", ""), form.get("client_secret", "")

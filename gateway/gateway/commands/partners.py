@@ -53,11 +53,11 @@ async def register_partner(session: AsyncSession, name: str, scopes: Iterable[st
 async def add_secret(session: AsyncSession, client_id: str) -> str:
     """A further secret, so that the partner can change over without a gap.
 
-    :raises TooManySecrets: 409, two live already
+    :raises TooManyClientSecrets: 409, two live already
     """
     await fetch(session, Partner, client_id, lock=True)
     if len(await queries.live_secrets(session, [client_id])) >= rules.LIVE_SECRETS:
-        raise rules.TooManySecrets(f"{rules.LIVE_SECRETS} secrets live already; withdraw one first")
+        raise rules.TooManyClientSecrets(f"{rules.LIVE_SECRETS} secrets live already; withdraw one first")
     secret = rules.new_secret()
     session.add(
         PartnerSecret(

@@ -31,7 +31,7 @@ class UnsupportedGrantType(Invalid):
     status = 400
 
 
-class TooManySecrets(Conflict):
+class TooManyClientSecrets(Conflict):
     """Two secrets may live at once, so that one can be changed without a gap; withdraw one first."""
 
 

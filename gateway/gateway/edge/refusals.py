@@ -3,7 +3,11 @@
 import sys
 from collections.abc import Iterator
 
-from shared.errors import BadUpstream, Malformed, NotFound, Refusal, TooLarge, TooMany, Unavailable
+from shared import errors
+from shared.errors import BadUpstream, Malformed, Refusal, TooLarge, TooMany, Unavailable
+from shared.web.problems import InternalError, MethodNotAllowed, NoSuchOperation
+
+__all__ = ["InternalError", "MethodNotAllowed", "NoSuchOperation"]
 
 
 class MalformedRequest(Malformed):
@@ -24,15 +28,6 @@ class MalformedHeader(Malformed):
 
 class UnsupportedTransferCoding(Malformed):
     """Only `chunked` is understood; anything else would change meaning on the way."""
-
-
-class NoSuchOperation(NotFound):
-    """No route has this prefix: the front door denies by default."""
-
-
-class MethodNotAllowed(Refusal):
-    status = 405
-    title = "Method not allowed"
 
 
 class RequestTimeout(Refusal):
@@ -92,15 +87,8 @@ class CallersUnrecognisable(Unavailable):
     """The keys that verify tokens cannot be read, so nobody can be recognised at the moment."""
 
 
-class InternalError(Refusal):
-    """Our fault."""
-
-    status = 500
-    title = "Unexpected failure"
-
-
 def kinds() -> Iterator[type[Refusal]]:
-    """All of the above."""
+    """All of the above, and what every service says besides."""
     for kind in vars(sys.modules[__name__]).values():
-        if isinstance(kind, type) and issubclass(kind, Refusal) and kind.__module__ == __name__:
+        if isinstance(kind, type) and issubclass(kind, Refusal) and kind.__module__ != errors.__name__:
             yield kind

@@ -292,6 +292,7 @@ def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
         max_overflow=0,  # what overflows is opened and closed for every use
         pool_use_lifo=True,  # the connection used last has its statements prepared
         pool_timeout=timeout,
+        hide_parameters=True,  # an error's words go to the log, and parameters are people's data
         connect_args={"server_settings": {"application_name": name, "timezone": "UTC"}, "timeout": 5},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_dead)

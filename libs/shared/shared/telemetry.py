@@ -56,6 +56,19 @@ def accept_request_id(given: str | None) -> str:
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
+_VALUES: Final = re.compile(
+    r"(?P<detail>DETAIL: *).*?(?=(?:\n|\\n)(?:HINT|CONTEXT|\[SQL)|\n\n|\Z)"
+    r"|(?P<argument>invalid input for query argument \$\d+: ).*?(?= \([^()]*\)(?:\n|['\"]|\Z)|\n|\Z)"
+    r'|(?P<literal>(?:: |value )")[^"\n]*(?=")',
+    re.DOTALL,
+)
+
+
+def without_values(error: str) -> str:
+    """An error of the database as it may be written down: what was stored or sought is people's data."""
+    return _VALUES.sub(lambda found: f"{found[found.lastgroup or 0]}…", error)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; what a log call passes as `extra` becomes members."""
 
@@ -75,7 +88,9 @@ class JsonFormatter(logging.Formatter):
         }
         line |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = without_values(self.formatException(record.exc_info))
+        if isinstance(error := line.get("error"), str):
+            line["error"] = without_values(error)
         try:
             return orjson.dumps(line, default=str).decode()
         except TypeError:  # a lone surrogate, a number beyond 64 bits, a key that is no string

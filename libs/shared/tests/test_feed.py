@@ -78,7 +78,7 @@ async def test_a_transaction_that_began_early_and_wrote_late_is_not_skipped(paym
     "cursor", ["", "1", "x.y", "1.2.3", "-1.0", "1.-2", "99999999999999999999999.0", "1.9" + "9" * 30]
 )
 async def test_a_cursor_that_is_none_is_refused(payments, cursor):
-    with pytest.raises(feed.BadCursor):
+    with pytest.raises(feed.BadFeedCursor):
         await read_page(payments.database, REFUNDS, cursor)
 
 

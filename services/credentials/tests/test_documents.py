@@ -277,7 +277,7 @@ async def test_a_file_is_told_for_ours_by_its_bytes_alone(service, session, cloc
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [(b"", "no_pdf"), (b"PK\x03\x04", "no_pdf"), (b"%PDF-" + bytes(5 * 1024 * 1024), "file_too_large")],
+    [(b"", "no_pdf"), (b"PK\x03\x04", "no_pdf"), (b"%PDF-" + bytes(5 * 1024 * 1024), "document_too_large")],
 )
 async def test_what_is_no_document_is_refused(service, session, clock, body: bytes, code: str) -> None:
     async with service.client() as anyone:

@@ -211,7 +211,7 @@ async def test_an_application_is_its_learners_and_a_draft_nobody_elses(service, 
         assert (await decide(service, draft, DS)).status_code == 404
     assert (await decide(service, address, DS, by=learner)).json()["code"] == "own_application"
     assert (await decide(service, address, *[DS] * 9)).json()["code"] == "units_out_of_bounds"
-    assert (await decide(service, address, "Alchemy")).json()["code"] == "unknown_subject"
+    assert (await decide(service, address, "Alchemy")).json()["code"] == "subject_not_in_catalogue"
 
 
 def test_age_is_counted_in_whole_years() -> None:

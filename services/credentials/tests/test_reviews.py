@@ -367,7 +367,7 @@ async def test_a_decision_is_made_once_by_somebody_else_and_for_a_reason(service
         assert (await decide(office, review, "rescind", reason_code="dislike")).json()["code"] == "invalid_request"
         assert (await decide(office, review, "substitute")).json()["code"] == "no_substitute"
         assert (await decide(office, review, "rescind")).status_code == 201
-        assert (await decide(office, review, "rescind")).json()["code"] == "already_decided"
+        assert (await decide(office, review, "rescind")).json()["code"] == "review_decided"
     async with service.client("learner") as another:
         assert (await another.get(f"/v1/award-reviews/{review['review_id']}")).status_code == 404
         assert (await another.get("/v1/award-reviews")).json()["items"] == []

@@ -203,7 +203,7 @@ async def test_a_conferred_degree_uses_credit_up_and_a_return_frees_it(service, 
     for what, body in (("return", {"reason_code": "late"}), ("completion", None)):
         assert (await act(service, first, what, body)).json()["code"] == "not_accepted"
     again = await act(service, second, "decision", decision(learner, DS02="accept"))
-    assert (again.status_code, again.json()["code"]) == (409, "already_decided")
+    assert (again.status_code, again.json()["code"]) == (409, "transfer_decided")
     told = [e for e in await published(session) if isinstance(e, TransferCompleted | TransferReturned)]
     assert [type(event).__name__ for event in told] == ["TransferCompleted", "TransferReturned"]
     assert told[1].credit_ids == (named("credit", learner, "DS02"),)
@@ -285,7 +285,7 @@ async def test_a_withdrawn_request_takes_the_consent_with_it_and_the_other_way_r
         seen = (await partner.get(f"/v1/transfers/{second['transfer_id']}")).json()
         assert (seen["state"], seen["lines"]) == ("withdrawn", [])
         late = await act(service, second["transfer_id"], "decision", decision(learner, DS02="accept"))
-        assert late.json()["code"] == "already_decided"
+        assert late.json()["code"] == "transfer_decided"
     told = [event.reason_code for event in await published(session) if isinstance(event, TransferWithdrawn)]
     assert told == ["withdrawn", "consent_withdrawn"]
 
@@ -294,7 +294,7 @@ async def test_what_takes_too_long_comes_back(service, session, clock, learner) 
     undecided = (await request(service, learner, "DS01")).json()["transfer_id"]
     clock.advance(days=60)
     late = await act(service, undecided, "decision", decision(learner, DS01="accept"))
-    assert late.json()["code"] == "already_decided"
+    assert late.json()["code"] == "transfer_decided"
     await clockwork.end_overdue_transfers(Work(service.process.database, service.service.resources))
     session.expire_all()
     accepted = (await request(service, learner, "DS02")).json()["transfer_id"]

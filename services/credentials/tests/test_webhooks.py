@@ -228,7 +228,7 @@ async def test_two_secrets_sign_while_one_is_changed(service, session, clock, le
         for _ in range(3):
             last = await client.post(f"{address}/secrets", json={})
         assert last.status_code == 201
-        assert (await client.post(f"{address}/secrets", json={})).json()["code"] == "too_many_secrets"
+        assert (await client.post(f"{address}/secrets", json={})).json()["code"] == "too_many_webhook_secrets"
     kept = (await session.scalars(select(tables.WebhookSecret.wrapped))).all()
     sealer = service.service.resources[Sealer]
     assert all(len(one) == 12 + 32 + 16 for one in kept)

@@ -100,7 +100,7 @@ async def test_why_an_order_is_refused(shop):
     course_id = await shop.sell()
     async with shop.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
-        assert said(await client.post("/v1/orders")) == (409, "not_registered")
+        assert said(await client.post("/v1/orders")) == (409, "registration_needed")
         await shop.register()
         await shop.withdraw(course_id)
         refused = await client.post("/v1/orders")

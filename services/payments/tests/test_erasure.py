@@ -135,7 +135,7 @@ async def test_nothing_can_be_ordered_any_more(shop):
     async with shop.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
         answer = await client.post("/v1/orders")
-    assert (answer.status_code, answer.json()["code"]) == (409, "not_registered")
+    assert (answer.status_code, answer.json()["code"]) == (409, "registration_needed")
 
 
 async def test_an_erasure_that_overtakes_the_registration_waits(shop):

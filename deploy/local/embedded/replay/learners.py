@@ -138,7 +138,7 @@ class Student(Learner):
             try:
                 return await place()
             except Refused as refused:
-                if refused.code not in {"not_in_basket", "not_registered", NOTHING_LEFT}:
+                if refused.code not in {"not_in_basket", "registration_needed", NOTHING_LEFT}:
                     raise
         for course_id in course_ids:
             await eventually(
@@ -146,7 +146,7 @@ class Student(Learner):
                 patient_with={"course_unknown", "course_not_on_sale"},
                 seconds=self.patience_seconds,
             )
-        patient_with = {"not_registered", NOTHING_LEFT}
+        patient_with = {"registration_needed", NOTHING_LEFT}
         return await eventually(place, patient_with=patient_with, seconds=self.patience_seconds)
 
     async def be_refused(self, step: str, courses: Sequence[Course]) -> None:

@@ -37,14 +37,14 @@ class FeedPage(BaseModel):
     """Where the next page begins; the same as asked where there is nothing new."""
 
 
-class BadCursor(Malformed):
+class BadFeedCursor(Malformed):
     """A feed cursor is two numbers, `transaction.position`."""
 
 
 async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
     """The events of these types after the cursor, oldest first, none that a late commit could still precede."""
     if not _CURSOR.fullmatch(after):
-        raise BadCursor(after)
+        raise BadFeedCursor(after)
     xid, _, position = after.partition(".")
     async with database.messaging.connect() as connection:
         rows = (

@@ -97,8 +97,7 @@ def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
         yield from (InvalidToken, IssuerUnreachable)  # a token is checked where none is needed, too
         if not rule.public:
             yield NotPermitted
-    if operation.get("parameters") or "requestBody" in operation:
-        yield InvalidRequest
+    yield InvalidRequest
     named = {(place, name) for place, name, _ in _parameters(operation)}
     if any(place == "path" for place, _ in named):
         yield Unknown

@@ -1,7 +1,6 @@
 """Cursor paging: `limit` and `cursor` in, `items` and `next_cursor` out; rows added meanwhile never shift a page."""
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.errors import Malformed
+from shared.web.storable import is_storable
 
 T = TypeVar("T")
 
@@ -40,9 +40,12 @@ class Cursor:
             return None
         try:
             packed = base64.urlsafe_b64decode(self.cursor.encode() + b"==")
-            return list(json.loads(packed, object_hook=_revive)["after"])
-        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            position = list(json.loads(packed, object_hook=_revive)["after"])
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise BadCursor("this cursor is none of ours") from error
+        if not all(is_storable(value) for value in position if isinstance(value, str)):
+            raise BadCursor("this cursor is none of ours")
+        return position
 
 
 DEFAULT_LIMIT: Final = 20
@@ -111,5 +114,5 @@ def _revive(value: dict[str, Any]) -> Any:  # Any: JSON
     if set(value) == {"at"}:
         return datetime.fromisoformat(value["at"])
     if set(value) == {"id"}:
-        return UUID(value["id"])
+        return UUID(str(value["id"]))
     return value

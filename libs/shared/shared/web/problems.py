@@ -15,13 +15,12 @@ from starlette.exceptions import HTTPException
 
 from shared import telemetry
 from shared.database import is_database_down
-from shared.errors import Invalid, Refusal, Unavailable
+from shared.errors import Invalid, NotFound, Refusal, Unavailable
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
-_CODES = {404: "no_such_operation", 405: "method_not_allowed", 400: "malformed_request"}
 
 
 class InvalidRequest(Invalid):
@@ -30,6 +29,28 @@ class InvalidRequest(Invalid):
 
 class TemporarilyUnavailable(Unavailable):
     """What the service stands on is away; try again as `Retry-After` says."""
+
+
+class NoSuchOperation(NotFound):
+    """Nothing is offered at this address."""
+
+
+class MethodNotAllowed(Refusal):
+    """This address is known, but not with this method; `Allow` names those it has."""
+
+    status = 405
+    title = "Method not allowed"
+
+
+class InternalError(Refusal):
+    """This is our fault; it has been recorded."""
+
+    status = 500
+    title = "Unexpected failure"
+
+
+_OF_THE_FRAMEWORK: Final[dict[int, type[Refusal]]] = {404: NoSuchOperation, 405: MethodNotAllowed, 400: InvalidRequest}
+"""What Starlette and FastAPI refuse with, by status; 400 is a body that cannot be read."""
 
 
 class FieldError(BaseModel):
@@ -133,8 +154,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
-        code = _CODES.get(error.status_code, "refused")
-        return problem(error.status_code, code, str(error.detail), str(error.detail), headers=dict(error.headers or {}))
+        kind = _OF_THE_FRAMEWORK.get(error.status_code)
+        if kind is None:
+            return _unexpected(error)
+        return problem(kind.status, kind.code, kind.title, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)
@@ -155,4 +178,5 @@ def install(app: FastAPI) -> None:
 
 def _unexpected(error: Exception) -> JSONResponse:
     log.error("unexpected failure", exc_info=error)
-    return problem(500, "internal_error", "Unexpected failure", "this is our fault; it has been recorded")
+    kind = InternalError
+    return problem(kind.status, kind.code, kind.title, "this is our fault; it has been recorded")

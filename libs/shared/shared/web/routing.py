@@ -21,6 +21,7 @@ from shared.crashes import crash_point
 from shared.database import Database, HotStatement, unit_of_work
 from shared.errors import Conflict, Invalid, Malformed, Refusal
 from shared.messaging.hot import Asked, LongWay, StoredReply, store_reply
+from shared.web import storable
 from shared.web.problems import RESPONSE
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -104,6 +105,7 @@ class Operation(APIRoute):
         handle = super().get_route_handler()
         idempotent = any(dependency.dependency is _declare_key for dependency in self.dependencies)
         in_transaction = idempotent or _depends(self.dependant, _session)
+        reads_json = self.body_field is not None
         name = self.operation_id or self.name
 
         async def answer(call: Call) -> Response:
@@ -137,6 +139,9 @@ class Operation(APIRoute):
             database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
+            storable.check_address(request)
+            if reads_json:
+                storable.check_json(await request.body())
             asked = await _asked(request, caller, name) if idempotent else None
             call = Call(request, caller, database, asked)
             response = await answer_hot(self.hot, call) if self.hot else None

@@ -40,7 +40,7 @@ _VERDICTS = {
 }
 
 
-class FileTooLarge(TooLarge):
+class DocumentTooLarge(TooLarge):
     """No document of ours is as large."""
 
 
@@ -89,7 +89,7 @@ async def read_document_check(
     openapi_extra={
         "requestBody": {"required": True, "content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}
     },
-    responses=refusals(NoPdf, FileTooLarge),
+    responses=refusals(NoPdf, DocumentTooLarge),
 )
 async def check_document(request: Request, session: Session, notary: Issuing) -> DocumentCheckView:
     """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""
@@ -97,7 +97,7 @@ async def check_document(request: Request, session: Session, notary: Issuing) ->
     async for chunk in request.stream():
         file += chunk
         if len(file) > _MOST_BYTES:
-            raise FileTooLarge(f"a document of ours has at most {_MOST_BYTES} bytes")
+            raise DocumentTooLarge(f"a document of ours has at most {_MOST_BYTES} bytes")
     if not documents.is_pdf(bytes(file[:8])):
         raise NoPdf("this is no PDF")
     return _checked(await queries.document_by_hash(session, documents.digest(bytes(file))), notary)

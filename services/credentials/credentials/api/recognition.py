@@ -21,10 +21,10 @@ from credentials.domain.recognition import (
     NotYetCompleted,
     OwnApplication,
     State,
+    SubjectNotInCatalogue,
     TooMuchEvidence,
     Unit,
     UnitsOutOfBounds,
-    UnknownSubject,
 )
 from shared.access import Caller
 from shared.database import Unknown, fetch
@@ -223,7 +223,7 @@ async def withdraw_recognition(recognition_id: UUID, session: Session, caller: C
     operation_id="decide_recognition",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(OwnApplication, NotSubmitted, UnitsOutOfBounds, ExternalCeilingExceeded, UnknownSubject),
+    responses=refusals(OwnApplication, NotSubmitted, UnitsOutOfBounds, ExternalCeilingExceeded, SubjectNotInCatalogue),
 )
 async def decide_recognition(
     recognition_id: UUID, decision: RecognitionDecision, session: Session, caller: CallerOf

@@ -9,12 +9,12 @@ from pydantic import Field
 from credentials import queries, tables
 from credentials.commands import awards, reviews
 from credentials.domain.reviews import (
-    AlreadyDecided,
     Decision,
     NoSubstitute,
     OwnReview,
     Proposal,
     Reason,
+    ReviewDecided,
     WrongSubstitute,
 )
 from shared.database import fetch
@@ -101,7 +101,7 @@ async def read_award_review(review_id: UUID, session: Session, caller: CallerOf)
     operation_id="decide_award_review",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnReview, AlreadyDecided, NoSubstitute, WrongSubstitute),
+    responses=refusals(OwnReview, ReviewDecided, NoSubstitute, WrongSubstitute),
 )
 async def decide_award_review(
     review_id: UUID, decision: ReviewDecision, session: Session, caller: CallerOf

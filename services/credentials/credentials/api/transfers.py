@@ -13,7 +13,6 @@ from credentials.domain.awards import OnHold
 from credentials.domain.sharing import Scope, UnknownCredit, pairwise_subject
 from credentials.domain.transfers import (
     AcceptanceOutOfBounds,
-    AlreadyDecided,
     AlreadyRequested,
     CeilingExceeded,
     CreditNotFree,
@@ -24,6 +23,7 @@ from credentials.domain.transfers import (
     NotAccepted,
     Outcome,
     State,
+    TransferDecided,
     suggestion,
 )
 from shared.access import Caller
@@ -179,7 +179,7 @@ async def read_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -
     operation_id="withdraw_transfer",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(AlreadyDecided),
+    responses=refusals(TransferDecided),
 )
 async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """Take an undecided request back; the partner sees nothing more."""
@@ -193,7 +193,7 @@ async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerO
     status_code=200,
     dependencies=[Idempotent],
     responses=refusals(
-        AlreadyDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds, CreditNotFree
+        TransferDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds, CreditNotFree
     ),
 )
 async def decide_transfer(

@@ -17,7 +17,7 @@ from credentials.domain.webhooks import (
     DeliveryState,
     EndpointRemoved,
     TooManyEndpoints,
-    TooManySecrets,
+    TooManyWebhookSecrets,
     WebhookAddressRefused,
 )
 from shared.database import Unknown
@@ -139,7 +139,7 @@ async def remove_webhook_endpoint(endpoint_id: UUID, session: Session, caller: C
     "/v1/webhook-endpoints/{endpoint_id}/secrets",
     operation_id="rotate_webhook_secret",
     status_code=201,
-    responses=refusals(EndpointRemoved, TooManySecrets),
+    responses=refusals(EndpointRemoved, TooManyWebhookSecrets),
 )
 async def rotate_webhook_secret(
     endpoint_id: UUID, rotation: Rotation, session: Session, caller: CallerOf, sealer: Sealing

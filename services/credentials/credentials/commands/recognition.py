@@ -124,7 +124,7 @@ async def recognise(
 ) -> tables.Recognition:
     """Enter the credit into the ledger: by subject, without a mark, counted for awards and not for their class.
 
-    Raises Unknown, OwnApplication, NotSubmitted, UnitsOutOfBounds, ExternalCeilingExceeded, UnknownSubject.
+    Raises Unknown, OwnApplication, NotSubmitted, UnitsOutOfBounds, ExternalCeilingExceeded, SubjectNotInCatalogue.
     """
     application = await _turn_on(session, recognition_id, by)
     now = now_of(session)
@@ -135,7 +135,7 @@ async def recognise(
     for number, unit in enumerate(units, start=1):
         subject = await queries.subject_name(session, unit.subject_id, now)
         if subject is None:
-            raise recognition.UnknownSubject(f"no subject {unit.subject_id} is known here")
+            raise recognition.SubjectNotInCatalogue(f"no subject {unit.subject_id} is known here")
         credit = tables.Credit(
             credit_id=new_id(),
             learner_id=application.learner_id,

@@ -76,13 +76,13 @@ async def carry_out(
 ) -> None:
     """What a person decided; the caller has taken its turn on the learner and derives afterwards.
 
-    Raises OwnReview, AlreadyDecided, NoSubstitute, WrongSubstitute.
+    Raises OwnReview, ReviewDecided, NoSubstitute, WrongSubstitute.
     """
     now = now_of(session)
     if award.learner_id == by:
         raise reviews.OwnReview("somebody else must decide on this award")
     if review.decided_at is not None:
-        raise reviews.AlreadyDecided(f"this review was decided: {review.decision}")
+        raise reviews.ReviewDecided(f"this review was decided: {review.decision}")
     review.decided_by = by
     if decision == Decision.SUBSTITUTE:
         await _substitute(session, review, award, record, reason, credit_ids, now)

@@ -125,13 +125,13 @@ async def decide_transfer(
 ) -> tables.Transfer:
     """The partner's word on each credit. What it takes is committed: nobody can claim an award with it meanwhile.
 
-    Raises Unknown, AlreadyDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds,
+    Raises Unknown, TransferDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds,
     CreditNotFree.
     """
     transfer = await _turn_on(session, client_id, transfer_id)
     now = now_of(session)
     if transfer.state != State.REQUESTED or transfer.decide_by <= now:
-        raise transfers.AlreadyDecided(f"this request is {transfer.state}")
+        raise transfers.TransferDecided(f"this request is {transfer.state}")
     lines = (await queries.lines_of(session, [transfer_id]))[transfer_id]
     programme = await fetch(session, tables.Programme, transfer.programme_id)
     recognised = transfers.check_decisions(
@@ -220,13 +220,13 @@ async def return_transfer(
 
 
 async def withdraw_transfer(session: AsyncSession, learner_id: UUID, transfer_id: UUID) -> tables.Transfer:
-    """The learner takes an undecided request back, and the consent with it. Raises Unknown, AlreadyDecided."""
+    """The learner takes an undecided request back, and the consent with it. Raises Unknown, TransferDecided."""
     await take_turns(session, "learner", learner_id)
     transfer = await fetch(session, tables.Transfer, transfer_id, lock=True)
     if transfer.learner_id != learner_id:
         raise Unknown(f"no transfer {transfer_id}")
     if transfer.state != State.REQUESTED:
-        raise transfers.AlreadyDecided(f"this request is {transfer.state}")
+        raise transfers.TransferDecided(f"this request is {transfer.state}")
     share = await fetch(session, tables.Share, transfer.share_id, lock=True)
     if share.withdrawn_at is None:
         sharing.end_share(session, share, now_of(session))

@@ -104,13 +104,13 @@ async def rotate_secret(
 ) -> str:
     """A new secret, told this once; the older ones sign beside it until the overlap is over.
 
-    Raises Unknown, EndpointRemoved, TooManySecrets.
+    Raises Unknown, EndpointRemoved, TooManyWebhookSecrets.
     """
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     now = now_of(session)
     live = await queries.live_secrets(session, endpoint.endpoint_id, now)
     if len(live) >= webhooks.MOST_SECRETS:
-        raise webhooks.TooManySecrets(f"{webhooks.MOST_SECRETS} secrets live already; wait until one has ended")
+        raise webhooks.TooManyWebhookSecrets(f"{webhooks.MOST_SECRETS} secrets live already; wait until one has ended")
     for older in live:
         older.expires_at = min(filter(None, (older.expires_at, now + overlap)))
     return _new_secret(session, endpoint_id, sealer)

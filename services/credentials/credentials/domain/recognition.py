@@ -46,7 +46,7 @@ class ExternalCeilingExceeded(Conflict):
     """More credit from elsewhere could count towards no award."""
 
 
-class UnknownSubject(Invalid):
+class SubjectNotInCatalogue(Invalid):
     """No subject of the catalogue has this id."""
 
 

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     ADMINISTRATIVE_ERROR = "administrative_error"
 
 
-class AlreadyDecided(Conflict):
+class ReviewDecided(Conflict):
     """A review is decided once; a second opinion is an appeal."""
 
 

@@ -21,7 +21,7 @@ class AlreadyRequested(Conflict):
     """One request to a programme at a time; withdraw it to change it."""
 
 
-class AlreadyDecided(Conflict):
+class TransferDecided(Conflict):
     """A request is decided once, and only while it waits for a decision."""
 
 

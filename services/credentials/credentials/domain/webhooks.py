@@ -19,7 +19,7 @@ class TooManyEndpoints(Conflict):
     """A partner has a few addresses at most; remove one first."""
 
 
-class TooManySecrets(Conflict):
+class TooManyWebhookSecrets(Conflict):
     """Too many secrets live at once; wait until an older one has ended."""
 
 

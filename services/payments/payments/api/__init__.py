@@ -40,11 +40,11 @@ from payments.domain.orders import (
     CourseUnknown,
     CurrenciesDiffer,
     NotInBasket,
-    NotRegistered,
     OrderExpired,
     OrderNotPaid,
     OrderNotPayable,
     PriceChanged,
+    RegistrationNeeded,
     ReturnUrlNotAllowed,
 )
 from payments.domain.payments import BadSignature
@@ -120,7 +120,7 @@ async def _basket(session: AsyncSession, learner_id: UUID) -> BasketView:
     operation_id="place_order",
     status_code=status.HTTP_201_CREATED,
     dependencies=[Idempotent],
-    responses=refusals(NotRegistered, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer),
+    responses=refusals(RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer),
 )
 async def place_order(
     session: Session, caller: CallerOf, response: Response, wish: OrderWish | None = None

@@ -21,13 +21,13 @@ from shared.messaging import publish
 async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Sequence[UUID] | None) -> Order:
     """Order the basket, or those courses of it, at the present prices, which hold for the quote's time.
 
-    Raises NotRegistered, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer.
+    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer.
     """
     at = now(session)
     await take_turns(session, "basket", learner_id)
     learner = await session.get(Learner, learner_id)
     if learner is None or learner.anonymised_at is not None:
-        raise orders.NotRegistered("register as a learner first: POST /v1/learners")
+        raise orders.RegistrationNeeded("register as a learner first: POST /v1/learners")
     in_basket = (
         await session.scalars(
             select(BasketItem.course_id)

@@ -46,7 +46,7 @@ class NotInBasket(Conflict):
     """Only what is in the basket can be ordered."""
 
 
-class NotRegistered(Conflict):
+class RegistrationNeeded(Conflict):
     """Only a registered learner orders: the short form and its declaration come first."""
 
 
