@@ -215,11 +215,11 @@ async def test_an_invented_subject_is_refused_by_name(service, session, clock) -
     async with service.client("learner") as learner:
         for door in (PUBLIC, WHAT_IF):
             answer = await learner.post(door, json={"courses": courses})
-            assert (answer.status_code, answer.json()["code"]) == (422, "unknown_subject")
+            assert (answer.status_code, answer.json()["code"]) == (422, "subject_without_courses")
             assert answer.json()["subjects"] == ["Nonexistent"]
         for door in (PLANS, f"{PUBLIC}/plans"):
             answer = await learner.get(door, params={"subject": "Nonexistent"})
-            assert (answer.status_code, answer.json()["code"]) == (422, "unknown_subject")
+            assert (answer.status_code, answer.json()["code"]) == (422, "subject_without_courses")
 
 
 async def test_a_subject_is_known_by_its_present_name(service, session, clock) -> None:
@@ -228,7 +228,7 @@ async def test_a_subject_is_known_by_its_present_name(service, session, clock) -
     async with service.client() as anyone:
         new = await anyone.post(PUBLIC, json={"courses": [{"subject": "Data Analytics"}]})
         old = await anyone.post(PUBLIC, json={"courses": [{"subject": DS}]})
-    assert (new.status_code, old.json()["code"]) == (200, "unknown_subject")
+    assert (new.status_code, old.json()["code"]) == (200, "subject_without_courses")
 
 
 async def test_a_title_no_course_on_sale_completes_has_its_reason(service, session, clock) -> None:

@@ -27,7 +27,7 @@ from credentials.api.prospect_shapes import (
 from credentials.domain import outlook, planner, prospects, shortfalls
 from credentials.domain.credit import Credit, countable
 from credentials.domain.options import Award, options
-from credentials.domain.prospects import UnknownCourse, UnknownSubject, UnknownTitle
+from credentials.domain.prospects import SubjectWithoutCourses, UnknownCourse, UnknownTitle
 from credentials.domain.regulations import Regulations, UnknownLevel, claimable
 from shared.database import now as now_of
 from shared.web import CallerOf, Router, Session, conditional, refusals
@@ -78,7 +78,7 @@ async def read_award_outlook(
 @router.post(
     "/v1/award-options/what-if",
     operation_id="suppose_award_options",
-    responses=refusals(UnknownCourse, UnknownSubject),
+    responses=refusals(UnknownCourse, SubjectWithoutCourses),
 )
 async def suppose_award_options(supposition: Supposition, session: Session, caller: CallerOf) -> SupposedOptions:
     """What one could claim if these courses were passed as well. Nothing is stored."""
@@ -92,7 +92,7 @@ async def suppose_award_options(supposition: Supposition, session: Session, call
 @router.get(
     "/v1/award-options/plans",
     operation_id="list_award_plans",
-    responses=refusals(UnknownLevel, UnknownSubject, UnknownTitle),
+    responses=refusals(UnknownLevel, SubjectWithoutCourses, UnknownTitle),
 )
 async def list_award_plans(
     session: Session,
@@ -112,7 +112,9 @@ async def list_award_plans(
     return _ways(record.facts(), record.standing_awards(), market, known, record.versions(now), wish, most, now)
 
 
-@router.post("/v1/award-forecasts", operation_id="forecast_awards", responses=refusals(UnknownCourse, UnknownSubject))
+@router.post(
+    "/v1/award-forecasts", operation_id="forecast_awards", responses=refusals(UnknownCourse, SubjectWithoutCourses)
+)
 async def forecast_awards(supposition: Supposition, session: Session) -> SupposedOptions:
     """For everybody: which awards these courses would open to somebody who holds nothing yet."""
     now = now_of(session)
@@ -125,7 +127,7 @@ async def forecast_awards(supposition: Supposition, session: Session) -> Suppose
     "/v1/award-forecasts/plans",
     operation_id="forecast_award_plans",
     response_model=Ways,
-    responses=refusals(UnknownLevel, UnknownSubject, UnknownTitle),
+    responses=refusals(UnknownLevel, SubjectWithoutCourses, UnknownTitle),
 )
 async def forecast_award_plans(
     request: Request,
@@ -155,7 +157,7 @@ async def _market(session: Session, now: datetime, currency: str | None, learner
 
 
 async def _subjects(session: Session, held: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
-    """All subjects there are. Raises UnknownSubject where one that is asked for is none of them."""
+    """All subjects there are. Raises SubjectWithoutCourses where one that is asked for is none of them."""
     known = await queries.subjects_there_are(session, now) | outlook.subjects_of((), held)
     prospects.check_subjects(set(asked) - known)
     return known
@@ -208,7 +210,7 @@ def _ways(
 async def _supposed(
     session: Session, supposition: Supposition, held: Iterable[Credit], regulations: Regulations, now: datetime
 ) -> list[Credit]:
-    """Raises UnknownCourse, UnknownSubject."""
+    """Raises UnknownCourse, SubjectWithoutCourses."""
     wanted = [one.course_id for one in supposition.courses if one.course_id is not None]
     known = await queries.courses_by_id(session, wanted, now)
     prospects.check_courses(set(wanted) - set(known))

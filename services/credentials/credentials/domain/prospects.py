@@ -21,7 +21,7 @@ class UnknownCourse(Invalid):
     """A course that is not in the catalogue's copy here."""
 
 
-class UnknownSubject(Invalid):
+class SubjectWithoutCourses(Invalid):
     """No course was ever offered in it."""
 
 
@@ -55,9 +55,9 @@ def check_courses(missing: Collection[UUID]) -> None:
 
 
 def check_subjects(missing: Collection[str]) -> None:
-    """Raises UnknownSubject."""
+    """Raises SubjectWithoutCourses."""
     if missing:
-        raise UnknownSubject("there are no courses in some of these subjects", subjects=sorted(missing))
+        raise SubjectWithoutCourses("there are no courses in some of these subjects", subjects=sorted(missing))
 
 
 def check_title(title: str | None, *, exists: bool) -> None:
