@@ -202,11 +202,12 @@ async def mark(story: Story, cast: Cast, enrolments: list[JSON], window: JSON, g
         judgement = {"mark": marks[piece["course_code"]], "feedback": "A clear, well-argued project."}
         await marker.ask("POST", f"/v1/submissions/{piece['submission_id']}/marks", judgement)
         story.tell(f"{piece['course_code']}: {judgement['mark']} (the marker sees no name)")
-    released = await examiner.ask("POST", f"/v1/windows/{window_id}/release")
+    released = await examiner.finish(await examiner.ask("POST", f"/v1/windows/{window_id}/release"))
     story.tell(f"released, provisional: {released['passed']} passed, {released['failed']} failed")
     await story.events(cast.learner_id, "assessment.assessment.passed.v1")
     minutes = {"window_id": window_id, "minutes_reference": f"DEMO-{secrets.token_hex(3)}"}
-    board = await cast.staff["board"].ask("POST", "/v1/boards", minutes)
+    member = cast.staff["board"]
+    board = await member.finish(await member.ask("POST", "/v1/boards", minutes))
     story.tell(f"ratified by the board: {board['ratified']} results, {board['credits_awarded']} credits awarded")
     await story.events(cast.learner_id, "assessment.credit.awarded.v1", "credentials.badge.issued.v1")
 

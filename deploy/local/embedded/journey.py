@@ -16,6 +16,7 @@ JSON = dict[str, Any]  # Any: JSON
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
+FINISH_SECONDS = 600.0
 NAMESPACE = UUID("0c1f4b8e-6f0a-5d2c-9f41-6c0a4f1d7e55")
 AWAY = {502, 503, 504}
 TRIES = 8
@@ -71,6 +72,17 @@ class Person:
         query = {name: str(value) for name, value in parameters.items() if value is not None}
         answer = await self._send(method, path, headers=headers, json=body, content=content, params=query or None)
         return answer.json() if answer.content and "json" in answer.headers.get("content-type", "") else answer.text
+
+    async def finish(self, started: JSON) -> JSON:
+        """What a release or a board of many results has come to when it has gone through them; raises TimeoutError."""
+        path = (
+            f"/v1/releases/{started['release_id']}" if "release_id" in started else f"/v1/boards/{started['board_id']}"
+        )
+        async with asyncio.timeout(FINISH_SECONDS):
+            while started["state"] == "under_way":
+                await asyncio.sleep(0.5)
+                started = await self.ask("GET", path)
+        return started
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # Any: httpx's own arguments
         began, attempt = time.monotonic(), 0

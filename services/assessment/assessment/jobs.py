@@ -1,6 +1,13 @@
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
 from assessment import queries
-from assessment.commands import windows
+from assessment.commands import boards, releases, windows
+from assessment.tables import Board, Release
 from shared import orphans
+from shared.database import fetch
+from shared.due_rows import for_batches, for_each
 from shared.jobs import FIRST_HOUR, Jobs, Work
 
 jobs = Jobs()
@@ -16,6 +23,50 @@ async def publish_windows(work: Work) -> None:
 async def announce_windows(work: Work) -> None:
     async with work.database.transaction() as session:
         await windows.announce_windows(session)
+
+
+@jobs.every(1)
+async def release_results(work: Work) -> None:
+    """Go on with the releases that were too large for their request."""
+    if await work.database.finds(_RELEASES):
+        await for_each(work, "releases", queries.releases_under_way(), partial(_release, work))
+
+
+@jobs.every(1)
+async def ratify_results(work: Work) -> None:
+    """Go on with what the boards decided about more results than their request could take."""
+    if await work.database.finds(_BOARDS):
+        await for_each(work, "boards", queries.boards_under_way(), partial(_ratify, work))
+
+
+_RELEASES = "select from releases where under_way limit 1"
+_BOARDS = "select from boards where under_way limit 1"
+
+
+async def _release(work: Work, release_id: UUID) -> None:
+    async def some(attempt_ids: Sequence[UUID]) -> None:
+        async with work.database.transaction() as session:
+            release = await fetch(session, Release, release_id, lock=True)
+            await releases.release_batch(session, release, attempt_ids)
+
+    async with work.database.transaction() as session:
+        due = queries.results_to_release(await fetch(session, Release, release_id))
+    await for_batches(work, "release_results", due, some, batch=releases.BATCH)
+    async with work.database.transaction() as session:
+        await releases.finish_release(session, release_id)
+
+
+async def _ratify(work: Work, board_id: UUID) -> None:
+    async def some(attempt_ids: Sequence[UUID]) -> None:
+        async with work.database.transaction() as session:
+            board = await fetch(session, Board, board_id, lock=True)
+            await boards.ratify_batch(session, board, attempt_ids)
+
+    async with work.database.transaction() as session:
+        due = queries.results_to_ratify(await fetch(session, Board, board_id))
+    await for_batches(work, "ratify_results", due, some, batch=releases.BATCH)
+    async with work.database.transaction() as session:
+        await boards.finish_board(session, board_id)
 
 
 @jobs.every(3600)

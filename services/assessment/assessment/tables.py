@@ -109,6 +109,28 @@ class Board(Base):
     held: Mapped[int]
     decided_by: Mapped[str] = mapped_column(Text)
     decided_at: Mapped[datetime]
+    expected: Mapped[int | None]
+    """Results that waited for it when it sat; None where it ratified none, or before this was kept."""
+    reached: Mapped[UUID | None]
+    """The last attempt it has dealt with, where it is under way."""
+    under_way: Mapped[bool] = mapped_column(default=False)
+
+
+class Release(Base):
+    """Telling the learners the results of a window: all that were marked when it was asked for."""
+
+    __tablename__ = "releases"
+
+    release_id: Mapped[UUID] = mapped_column(primary_key=True)
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("windows.window_id"))
+    released_by: Mapped[str] = mapped_column(Text)
+    requested_at: Mapped[datetime]
+    expected: Mapped[int]
+    released: Mapped[int]
+    passed: Mapped[int]
+    reached: Mapped[UUID | None]
+    """The last attempt it has dealt with, where it is under way."""
+    under_way: Mapped[bool]
 
 
 class Attempt(Base):

@@ -147,9 +147,9 @@ class Staff:
 
     async def ratify(self, window_id: str, name: str) -> JSON:
         """Release every result and let the board ratify them."""
-        await self.examiner.ask("POST", f"/v1/windows/{window_id}/release")
-        wish = {"window_id": window_id, "minutes_reference": f"REPLAY {self.run} {name}"}
-        return await self.by_role["board"].ask("POST", "/v1/boards", wish)
+        await self.examiner.finish(await self.examiner.ask("POST", f"/v1/windows/{window_id}/release"))
+        wish, board = {"window_id": window_id, "minutes_reference": f"REPLAY {self.run} {name}"}, self.by_role["board"]
+        return await board.finish(await board.ask("POST", "/v1/boards", wish))
 
 
 def sha256(work: bytes) -> str:

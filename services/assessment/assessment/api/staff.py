@@ -5,8 +5,6 @@ from fastapi import Query, Response
 
 from assessment import queries
 from assessment.api.shapes import (
-    BoardView,
-    BoardWish,
     BriefContent,
     BriefView,
     CaseDecision,
@@ -15,19 +13,15 @@ from assessment.api.shapes import (
     CreditView,
     Marks,
     MarkView,
-    OutcomeView,
     QueuedView,
     ReinstatementWish,
-    ReleaseView,
     RevocationWish,
     WindowView,
     WindowWish,
-    outcome_view,
     window_view,
 )
 from assessment.commands import boards, briefs, marking, misconduct, windows
 from assessment.domain import marks
-from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import (
     AlreadyMarked,
     AlreadyReleased,
@@ -35,10 +29,8 @@ from assessment.domain.marks import (
     CreditAlreadyRevoked,
     CreditNotRevoked,
     MarkOutOfRange,
-    NothingToRatify,
     NotMarked,
     OwnWork,
-    ResultsBusy,
     SamePerson,
     StageNotPermitted,
     SubmissionSuperseded,
@@ -125,59 +117,6 @@ async def mark_submission(submission_id: UUID, given: Marks, session: Session, c
         session, submission_id, caller.own_id, stage=given.stage, points=given.mark, feedback=given.feedback
     )
     return MarkView.model_validate(mark)
-
-
-@router.get("/v1/windows/{window_id}/results", operation_id="list_results")
-async def list_results(
-    window_id: UUID,
-    session: Session,
-    paging: Paging,
-    state: Annotated[AttemptState | None, Query(description="Only work in this state")] = None,
-) -> Page[OutcomeView]:
-    """The work of a window with marks and states, for release and for the board."""
-    rows, cursor = await queries.list_results(session, window_id, state, paging)
-    items = [
-        outcome_view(row.attempt, row.submission_id, row.course_version.code) for row in rows if row.attempt is not None
-    ]
-    return Page[OutcomeView](items=items, next_cursor=cursor)
-
-
-@router.post(
-    "/v1/windows/{window_id}/release",
-    operation_id="release_window",
-    dependencies=[Idempotent],
-    responses=refusals(ResultsBusy),
-)
-async def release_window(window_id: UUID, session: Session, caller: CallerOf) -> ReleaseView:
-    """Release every marked result of a window to its learner, as provisional."""
-    released = await marking.release_window(session, caller.name, window_id)
-    passed = sum(bool(attempt.passed) for attempt in released)
-    return ReleaseView(window_id=window_id, released=len(released), passed=passed, failed=len(released) - passed)
-
-
-@router.post(
-    "/v1/submissions/{submission_id}/release",
-    operation_id="release_submission",
-    dependencies=[Idempotent],
-    responses=refusals(OwnWork, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid, CaseOpen),
-)
-async def release_submission(submission_id: UUID, session: Session, caller: CallerOf) -> OutcomeView:
-    """Release one marked result to its learner, as provisional."""
-    attempt = await marking.release_submission(session, caller.name, submission_id)
-    return outcome_view(attempt, submission_id, attempt.course_version.code)
-
-
-@router.post(
-    "/v1/boards",
-    operation_id="ratify_results",
-    status_code=201,
-    dependencies=[Idempotent],
-    responses=refusals(Unknown, NothingToRatify, SamePerson, ResultsBusy),
-)
-async def ratify_results(wish: BoardWish, session: Session, caller: CallerOf) -> BoardView:
-    """The board ratifies every released result of a window that its member neither marked nor moderated."""
-    board = await boards.ratify_window(session, caller.name, wish.window_id, wish.minutes_reference)
-    return BoardView.model_validate(board)
 
 
 @router.post(

@@ -1,18 +1,21 @@
+import logging
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment import queries
 from assessment.commands import decisions
-from assessment.commands.marking import advance_some, take_results
+from assessment.commands.marking import advance
+from assessment.commands.releases import count, done_at_once, take_results
 from assessment.domain import marks, regulations
-from assessment.domain.attempts import AttemptState, EnrolmentStatus
-from assessment.tables import Attempt, Board, Credit, EnrolmentState, Window
+from assessment.domain.attempts import AttemptState
+from assessment.tables import Attempt, Board, Credit, Window
 from shared.database import fetch, now
+from shared.errors import Refusal
 from shared.events.assessment import (
     AttemptsExhausted,
     CreditAwarded,
@@ -23,12 +26,7 @@ from shared.events.assessment import (
 from shared.ids import new_id
 from shared.messaging import publish
 
-_SUSPENDED = (
-    select(EnrolmentState.enrolment_id)
-    .where(EnrolmentState.enrolment_id == Attempt.enrolment_id, EnrolmentState.status == EnrolmentStatus.SUSPENDED)
-    .correlate(Attempt)
-    .exists()
-)
+log = logging.getLogger(__name__)
 
 
 async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minutes_reference: str) -> Board:
@@ -42,22 +40,47 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
     await take_results(session, window_id)
     board = _sit(session, actor, minutes_reference, window_id)
     await session.flush()
-    released = (Attempt.window_id == window_id, Attempt.state == AttemptState.RELEASED)
-    ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
-    ready = (*released, Attempt.case_id.is_(None), ~_SUSPENDED)
-    theirs = queries.is_own(actor) | queries.was_judged_by(actor)
-    while rows := await advance_some(session, *ready, ~theirs, **ratified):
-        await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], actor)
-        board.ratified += len(rows)
-        board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
-        _announce_fails(session, board, [row for row in rows if not row[0].passed])
-    board.held = await session.scalar(select(func.count()).select_from(Attempt).where(*released)) or 0
-    if not board.ratified:
-        if await session.scalar(select(Attempt.attempt_id).where(*ready).limit(1)):
-            raise marks.SamePerson("whoever marked or moderated a result, or earned it, does not ratify it")
-        raise marks.NothingToRatify("no released result of this window waits for the board", held=board.held)
+    found = queries.results_to_ratify(board)
+    board.expected = await count(session, found)
+    if not board.expected:
+        raise await _nothing_for(session, board)
     decisions.record(session, "board_sat", board.board_id, actor, minutes_reference=minutes_reference)
+    board.under_way = True
+    if await done_at_once(session, board, found, lambda ids: ratify_batch(session, board, ids)):
+        if not board.ratified:  # since they were counted a case was opened about them, or they were voided
+            raise await _nothing_for(session, board)
+        await _close(session, board)
     return board
+
+
+async def _nothing_for(session: AsyncSession, board: Board) -> Refusal:
+    if await session.scalar(queries.results_before(board).limit(1)):
+        return marks.SamePerson("whoever marked or moderated a result, or earned it, does not ratify it")
+    held = await count(session, queries.results_held(board))
+    return marks.NothingToRatify("no released result of this window waits for the board", held=held)
+
+
+async def ratify_batch(session: AsyncSession, board: Board, attempt_ids: Sequence[UUID]) -> None:
+    """Some of the results before a board, which is locked."""
+    ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
+    rows = await advance(session, attempt_ids, *queries.may_be_ratified(board.decided_by), **ratified)
+    await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], board.decided_by)
+    board.ratified += len(rows)
+    board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
+    _announce_fails(session, board, [row for row in rows if not row[0].passed])
+    board.reached = max(attempt_ids)
+
+
+async def finish_board(session: AsyncSession, board_id: UUID) -> None:
+    board = await fetch(session, Board, board_id, lock=True)
+    await _close(session, board)
+    log.info("results ratified", extra={"board": str(board_id), "ratified": board.ratified, "held": board.held})
+
+
+async def _close(session: AsyncSession, board: Board) -> None:
+    await session.flush()
+    board.held = await count(session, queries.results_held(board))
+    board.under_way = False
 
 
 def _sit(session: AsyncSession, actor: str, minutes_reference: str, window_id: UUID | None) -> Board:

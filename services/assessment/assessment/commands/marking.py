@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -14,13 +14,10 @@ from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
 from assessment.domain.misconduct import CaseOpen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
-from shared.database import fetch, lock_number, now
+from shared.database import fetch, now
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, MarkProvisional
 from shared.ids import new_id
 from shared.messaging import publish
-
-BATCH = 500
-"""How many results one statement takes."""
 
 
 async def mark_submission(
@@ -90,38 +87,14 @@ async def release_submission(session: AsyncSession, actor: str, submission_id: U
         raise marks.NotMarked("this work has no mark yet")
     if attempt.state != AttemptState.MARKED:
         raise marks.AlreadyReleased("the result is released")
-    [released] = await _release_some(session, actor, Attempt.attempt_id == attempt.attempt_id)
+    [released] = await release_some(session, actor, [attempt.attempt_id])
     return released
 
 
-async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> Sequence[Attempt]:
-    """Tell every learner whose work of this window is marked, but for the actor's own. Raises ResultsBusy."""
-    await fetch(session, Window, window_id)
-    await take_results(session, window_id)
-    released: list[Attempt] = []
-    while some := await _release_some(session, actor, Attempt.window_id == window_id):
-        released += some
-    return released
-
-
-async def take_results(session: AsyncSession, window_id: UUID) -> None:
-    """Only one of us releases or ratifies a window's results at a time. Raises ResultsBusy."""
-    lock = lock_number("results", window_id)
-    if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
-        raise marks.ResultsBusy(
-            "the results of this window are being released or ratified", headers={"Retry-After": "5"}
-        )
-
-
-async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[bool]) -> list[Attempt]:
-    rows = await advance_some(
-        session,
-        Attempt.state == AttemptState.MARKED,
-        Attempt.case_id.is_(None),
-        ~queries.is_own(actor),
-        which,
-        state=AttemptState.RELEASED,
-        released_at=now(session),
+async def release_some(session: AsyncSession, actor: str, attempt_ids: Sequence[UUID]) -> list[Attempt]:
+    """Tell the learners those of these results that may be told; which they were."""
+    rows = await advance(
+        session, attempt_ids, *queries.may_be_released(actor), state=AttemptState.RELEASED, released_at=now(session)
     )
     await decisions.record_all(session, "released", [attempt.attempt_id for attempt, _ in rows], actor)
     for attempt, submission_id in rows:
@@ -129,17 +102,15 @@ async def _release_some(session: AsyncSession, actor: str, which: ColumnElement[
     return [attempt for attempt, _ in rows]
 
 
-async def advance_some(
+async def advance(
     session: AsyncSession,
+    attempt_ids: Sequence[UUID],
     *which: ColumnElement[bool],
     **to: Any,  # Any: column values
 ) -> list[tuple[Attempt, UUID]]:
-    """Move a batch of such attempts on; they come with course, enrolment and the submission that counts."""
-    ids = (
-        await session.scalars(
-            select(Attempt.attempt_id).where(*which).order_by(Attempt.attempt_id).limit(BATCH).with_for_update()
-        )
-    ).all()
+    """Move those of the attempts on of which that holds; they come with course, enrolment and submission."""
+    locked = select(Attempt.attempt_id).where(Attempt.attempt_id.in_(attempt_ids), *which)
+    ids = (await session.scalars(locked.order_by(Attempt.attempt_id).with_for_update())).all()
     if not ids:
         return []
     await session.execute(

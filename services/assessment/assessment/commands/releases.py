@@ -1,0 +1,100 @@
+"""Results are released and ratified some at a time, each batch committed: what is asked for is a row, and so is how far
+it has come.
+
+A window with few results is done with the request itself. Else a job goes on with it, also after a crash: a result
+moves on in the transaction that announces it, so that none is told twice.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from assessment import queries
+from assessment.commands.marking import release_some
+from assessment.domain import marks
+from assessment.tables import Board, Release, Window
+from shared.database import fetch, is_contention, is_database_down, lock_number, now
+from shared.ids import new_id
+
+log = logging.getLogger(__name__)
+
+BATCH = 250
+"""How many results one transaction takes: a quarter of a second."""
+
+
+async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> Release:
+    """Tell every learner whose work of this window is marked, but for the actor's own. Raises ResultsBusy."""
+    await fetch(session, Window, window_id)
+    await take_results(session, window_id)
+    release = Release(
+        release_id=new_id(),
+        window_id=window_id,
+        released_by=actor,
+        requested_at=now(session),
+        expected=0,
+        released=0,
+        passed=0,
+        under_way=True,
+    )
+    session.add(release)
+    await session.flush()
+    found = queries.results_to_release(release)
+    release.expected = await count(session, found)
+    if await done_at_once(session, release, found, lambda ids: release_batch(session, release, ids)):
+        release.under_way = False
+    return release
+
+
+async def release_batch(session: AsyncSession, release: Release, attempt_ids: Sequence[UUID]) -> None:
+    """Some of the results of a release, which is locked."""
+    released = await release_some(session, release.released_by, attempt_ids)
+    release.released += len(released)
+    release.passed += sum(bool(attempt.passed) for attempt in released)
+    release.reached = max(attempt_ids)
+
+
+async def finish_release(session: AsyncSession, release_id: UUID) -> None:
+    release = await fetch(session, Release, release_id, lock=True)
+    release.under_way = False
+    log.info("results released", extra={"window": str(release.window_id), "released": release.released})
+
+
+async def take_results(session: AsyncSession, window_id: UUID) -> None:
+    """Only one of us releases or ratifies a window's results at a time. Raises ResultsBusy."""
+    busy = "the results of this window are being released or ratified"
+    if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock_number("results", window_id)))):
+        raise marks.ResultsBusy(busy, headers={"Retry-After": "5"})
+    for table in (Release, Board):
+        if await session.scalar(select(exists().where(table.window_id == window_id, table.under_way))):
+            raise marks.ResultsBusy(busy, headers={"Retry-After": "5"})
+
+
+async def count(session: AsyncSession, found: Select[UUID]) -> int:
+    return await session.scalar(select(func.count()).select_from(found.order_by(None).subquery())) or 0
+
+
+async def done_at_once(
+    session: AsyncSession,
+    work: Release | Board,
+    found: Select[UUID],
+    handle: Callable[[Sequence[UUID]], Awaitable[None]],
+) -> bool:
+    """Whether these results were few and are done. Where that fails the job does it, and sets the bad one aside."""
+    if (work.expected or 0) > BATCH:
+        return False
+    attempt_ids = (await session.scalars(found)).all()
+    if not attempt_ids:
+        return True
+    try:
+        async with session.begin_nested():
+            await handle(attempt_ids)
+    except Exception as error:
+        if is_database_down(error) and not is_contention(error):
+            raise
+        log.warning("results are left to the job", exc_info=error)
+        await session.refresh(work)
+        return False
+    return True

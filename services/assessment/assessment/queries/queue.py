@@ -1,0 +1,91 @@
+"""The work that waits for a mark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from assessment.domain import regulations, windows
+from assessment.tables import (
+    Submission,
+)
+from shared.database import now
+from shared.web.paging import Cursor, encode, paginate
+
+
+async def marking_queue(
+    session: AsyncSession, marker_id: UUID, window_id: UUID | None, paging: Cursor
+) -> tuple[list["QueuedWork"], str | None]:
+    """Frozen work without a mark, oldest first; never the marker's own."""
+    at = now(session)
+    statement = (
+        select(Submission)
+        .where(Submission.awaits_mark, Submission.learner_id != marker_id)
+        .options(joinedload(Submission.course_version), joinedload(Submission.window))
+    )
+    by = (Submission.received_at, Submission.submission_id)
+    # Window by window, each by its index: what waits in windows that are open still is not walked through.
+    pages = [
+        await paginate(session, statement.where(Submission.window_id == closed), paging, by=by)
+        for closed in await _windows_to_mark(session, at)
+        if window_id in (None, closed)
+    ]
+    rows = sorted((row for page, _ in pages for row in page), key=lambda row: (row.received_at, row.submission_id))
+    page, more = rows[: paging.limit], len(rows) > paging.limit or any(cursor for _, cursor in pages)
+    rules = regulations.in_force(at)
+    queued = [_queued(row, rules) for row in page]
+    return queued, encode([page[-1].received_at, page[-1].submission_id]) if more else None
+
+
+_WINDOWS_TO_MARK = text("""
+    with recursive waiting as (
+        (select window_id from submissions where awaits_mark order by window_id limit 1)
+        union all
+        select (
+            select next.window_id from submissions next where next.awaits_mark and next.window_id > waiting.window_id
+            order by next.window_id limit 1
+        ) from waiting where window_id is not null
+    )
+    select window_id from waiting join windows using (window_id)
+    where closes_at + grace_seconds * interval '1 second' <= :at
+""")
+"""From window to window in the index of what waits, however much it is."""
+
+
+async def _windows_to_mark(session: AsyncSession, at: datetime) -> Sequence[UUID]:
+    return (await session.scalars(_WINDOWS_TO_MARK, {"at": at})).all()
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedWork:
+    """What a marker sees: nothing that tells who wrote it (a file's name may)."""
+
+    submission_id: UUID
+    window_id: UUID
+    course_version_id: UUID
+    course_code: str
+    course_title: str
+    kind: str
+    size: int
+    sha256: str
+    received_at: datetime
+    due_on: date
+
+
+def _queued(row: Submission, rules: regulations.Regulations) -> QueuedWork:
+    return QueuedWork(
+        submission_id=row.submission_id,
+        window_id=row.window_id,
+        course_version_id=row.course_version_id,
+        course_code=row.course_version.code,
+        course_title=row.course_version.title,
+        kind=row.kind,
+        size=row.size,
+        sha256=row.sha256,
+        received_at=row.received_at,
+        due_on=windows.due_on(row.window.closes_at, rules.turnaround_working_days, rules.marking_zone),
+    )

@@ -1,0 +1,122 @@
+"""Results of a window: which may be told, which wait for the board, and who had a part in them."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload
+
+from assessment.domain.attempts import AttemptState, EnrolmentStatus
+from assessment.domain.marks import Stage
+from assessment.domain.misconduct import Outcome
+from assessment.tables import Attempt, Board, EnrolmentState, Mark, MisconductCase, Release, Submission, Window
+from shared.database import fetch
+from shared.web.paging import Cursor, paginate
+
+
+def is_own(actor: str) -> ColumnElement[bool]:
+    """Whether an attempt is the actor's own."""
+    return cast(Attempt.learner_id, Text) == actor
+
+
+def was_judged_by(actor: str) -> ColumnElement[bool]:
+    """Whether the actor gave an attempt a mark: as marker, as moderator, or on the panel that took it to nought."""
+    marked = select(Mark.mark_id).where(Mark.attempt_id == Attempt.attempt_id, Mark.marked_by == actor)
+    zeroed = select(MisconductCase.case_id).where(
+        MisconductCase.attempt_id == Attempt.attempt_id,
+        MisconductCase.decided_by == actor,
+        MisconductCase.outcome == Outcome.MARK_ZERO,
+    )
+    return marked.correlate(Attempt).exists() | zeroed.correlate(Attempt).exists()
+
+
+async def gave_first_mark(session: AsyncSession, attempt_id: UUID, actor: str) -> bool:
+    first = select(Mark.mark_id).where(Mark.attempt_id == attempt_id, Mark.stage == Stage.FIRST)
+    return await session.scalar(first.where(Mark.marked_by == actor)) is not None
+
+
+_SUSPENDED = (
+    select(EnrolmentState.enrolment_id)
+    .where(EnrolmentState.enrolment_id == Attempt.enrolment_id, EnrolmentState.status == EnrolmentStatus.SUSPENDED)
+    .correlate(Attempt)
+    .exists()
+)
+
+
+def may_be_released(actor: str) -> tuple[ColumnElement[bool], ...]:
+    return Attempt.state == AttemptState.MARKED, Attempt.case_id.is_(None), ~is_own(actor)
+
+
+def results_to_release(release: Release) -> Select[UUID]:
+    """Attempts that were marked when the release was asked for, as far as it has not come to them yet."""
+    return (
+        select(Attempt.attempt_id)
+        .where(
+            Attempt.window_id == release.window_id,
+            *may_be_released(release.released_by),
+            Attempt.marked_at <= release.requested_at,
+            _beyond(select(Release.reached).where(Release.release_id == release.release_id)),
+        )
+        .order_by(Attempt.attempt_id)
+    )
+
+
+def may_be_ratified(actor: str) -> tuple[ColumnElement[bool], ...]:
+    return *_READY, ~(is_own(actor) | was_judged_by(actor))
+
+
+_READY = (Attempt.state == AttemptState.RELEASED, Attempt.case_id.is_(None), ~_SUSPENDED)
+
+
+def results_to_ratify(board: Board) -> Select[UUID]:
+    """Attempts that the board ratifies, as far as it has not come to them yet."""
+    reached = select(Board.reached).where(Board.board_id == board.board_id)
+    ready = _results_of(board).where(*may_be_ratified(board.decided_by), _beyond(reached))
+    return ready.order_by(Attempt.attempt_id)
+
+
+def results_before(board: Board) -> Select[UUID]:
+    """Attempts that wait for a board, whoever sits on it."""
+    return _results_of(board).where(*_READY)
+
+
+def results_held(board: Board) -> Select[UUID]:
+    """Attempts that were released before the board sat, and are not ratified."""
+    return _results_of(board).where(Attempt.state == AttemptState.RELEASED)
+
+
+def _results_of(board: Board) -> Select[UUID]:
+    return select(Attempt.attempt_id).where(
+        Attempt.window_id == board.window_id, Attempt.released_at <= board.decided_at
+    )
+
+
+def _beyond(reached: Select[UUID | None]) -> ColumnElement[bool]:
+    return Attempt.attempt_id > func.coalesce(reached.scalar_subquery(), _BEFORE_ALL)
+
+
+_BEFORE_ALL = UUID(int=0)
+
+
+def releases_under_way() -> Select[UUID]:
+    return select(Release.release_id).where(Release.under_way).order_by(Release.release_id)
+
+
+def boards_under_way() -> Select[UUID]:
+    return select(Board.board_id).where(Board.under_way).order_by(Board.board_id)
+
+
+async def list_results(
+    session: AsyncSession, window_id: UUID, state: AttemptState | None, paging: Cursor
+) -> tuple[list[Submission], str | None]:
+    """The work of a window with what became of it, for the examiners."""
+    await fetch(session, Window, window_id)
+    statement = (
+        select(Submission)
+        .join(Submission.attempt)
+        .where(Attempt.window_id == window_id, Submission.state == "current")
+        .options(joinedload(Submission.attempt), joinedload(Submission.course_version))
+    )
+    if state is not None:
+        statement = statement.where(Attempt.state == state)
+    return await paginate(session, statement, paging, by=[Attempt.attempt_id])

@@ -1,0 +1,56 @@
+"""Windows: which are open, come next, or are to be announced."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from assessment.domain import windows
+from assessment.domain.windows import WindowState
+from assessment.tables import (
+    Window,
+)
+from shared.database import now
+from shared.web.paging import Cursor, paginate
+
+_accepts_until: ColumnElement[datetime] = Window.closes_at + Window.grace_seconds * timedelta(seconds=1)
+
+
+async def list_windows(
+    session: AsyncSession, state: WindowState | None, paging: Cursor
+) -> tuple[list[Window], str | None]:
+    """Windows by their closing, the closed ones left out unless asked for."""
+    at = now(session)
+    wanted = {
+        None: _accepts_until > at,
+        WindowState.UPCOMING: Window.opens_at > at,
+        WindowState.OPEN: (Window.opens_at <= at) & (_accepts_until > at),
+        WindowState.CLOSED: _accepts_until <= at,
+    }[state]
+    return await paginate(session, select(Window).where(wanted), paging, by=[Window.closes_at, Window.window_id])
+
+
+def windows_opened_since(at: datetime) -> Select[Any]:  # Any: a mapped row
+    unannounced = Window.opened_at.is_(None) & Window.closed_at.is_(None)
+    return select(Window).where(unannounced, Window.opens_at <= at).order_by(Window.opens_at)
+
+
+def windows_closed_since(at: datetime) -> Select[Any]:  # Any: a mapped row
+    return select(Window).where(Window.closed_at.is_(None), _accepts_until <= at).order_by(Window.closes_at)
+
+
+def seen(row: Window) -> windows.Window:
+    """What the rules look at of this window."""
+    return windows.Window(row.window_id, row.opens_at, row.closes_at, row.grace_seconds)
+
+
+async def accepting_windows(session: AsyncSession, at: datetime) -> list[windows.Window]:
+    statement = select(Window).where(Window.opens_at <= at, _accepts_until > at)
+    return [seen(row) for row in await session.scalars(statement)]
+
+
+async def next_window(session: AsyncSession, at: datetime) -> Window | None:
+    """The window that opens next."""
+    statement = select(Window).where(Window.opens_at > at).order_by(Window.opens_at, Window.closes_at).limit(1)
+    return await session.scalar(statement)
