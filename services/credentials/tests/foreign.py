@@ -140,7 +140,7 @@ class Elsewhere:
         self.pages = {f"{ROOT}/.well-known/did.json": did_document(), LIST: status_list(*revoked)} | pages
         self.asked: list[str] = []
 
-    async def get(self, url: str, most_bytes: int) -> bytes:
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
         self.asked.append(url)
         if url not in self.pages:
             raise Unreachable("unreachable", "nothing is there")

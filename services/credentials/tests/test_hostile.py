@@ -13,6 +13,7 @@ from credentials.adapters import baking
 from credentials.adapters.facts import facts_of
 from credentials.adapters.verification import Limits, Outside, Verifier
 from credentials.adapters.verification.examination import TooCostly, TooManyParts
+from credentials.adapters.verification.jose import NotToken
 from credentials.adapters.verification.plain_json import TooDeep
 from credentials.adapters.verification.reading import (
     CredentialTooLarge,
@@ -22,7 +23,7 @@ from credentials.adapters.verification.reading import (
 )
 from credentials.adapters.verification.workbench import VerifierBusy, Workbench
 
-from .foreign import as_jwt, badge, changed, failures, sign, transcript, verify
+from .foreign import as_jwt, badge, changed, failures, forged_jwt, sign, transcript, verify
 from .test_verification import one_pixel
 
 SIGNED = sign(badge())
@@ -204,6 +205,16 @@ async def test_what_takes_too_much_memory_is_ended() -> None:
     document = b'{"a": [' + b'{"b": []},' * 4_000_000 + b"1]}"
     with pytest.raises(TooCostly):
         await Verifier(limits, Outside(limits)).workbench.examine(document)
+
+
+async def test_no_token_ends_the_process(small) -> None:
+    await verify(SIGNED, verifier=small)
+    process = small.workbench._idle[0].process
+    for claims in ({"vc": {}, "exp": None}, {"vc": {}, "nbf": [1]}, {"vc": {}, "exp": 1e300}, {"vc": {}, "exp": "x"}):
+        with pytest.raises(NotToken):
+            await verify(forged_jwt(claims, {"alg": "ES256"}), verifier=small)
+    assert small.workbench._idle[0].process is process
+    assert process.returncode is None
 
 
 async def test_too_many_at_once_are_told_to_come_again(small) -> None:

@@ -8,10 +8,11 @@ import pytest
 from credentials import tables
 from credentials.adapters import baking
 from credentials.adapters.recent import Recent
+from credentials.adapters.verification import Outside
 from credentials.commands import issuing
 from shared.ids import new_id
 
-from .foreign import OB, VC_2, as_jwt, badge, sign
+from .foreign import OB, VC_2, as_jwt, badge, jwk, sign
 from .telling import hear, hold_credit, let_time_work, revoked
 from .test_verification import one_pixel
 
@@ -73,6 +74,23 @@ async def test_an_old_version_of_ours_leads_to_the_new_one(service, session, clo
     assert (answer["status"], answer["verified"], answer["newer"]["status"]) == ("replaced", False, "valid")
     assert "corrected version" in page.text
     assert (newest["status"], newest["newer"]) == ("valid", None)
+
+
+@pytest.mark.parametrize("kid", ["https://badges.example.ac.uk?x#k", "https://BADGES.example.ac.uk:443/x#k"])
+async def test_nobody_is_asked_over_the_network_for_what_we_say(service, session, clock, monkeypatch, kid) -> None:
+    """However our own address is written."""
+    asked = []
+
+    async def get(_, url, *__, **___):
+        asked.append(url)
+        return json.dumps({"keys": [jwk("ES256", kid="k")]}).encode()
+
+    monkeypatch.setattr(Outside, "get", get)
+    did = "did:web:badges.example.ac.uk"
+    async with service.client() as anyone:
+        body = as_jwt(badge(issuer=did), kid=kid, claims={"iss": did})
+        answer = (await anyone.post("/v1/verifications", content=body)).json()
+    assert (answer["verified"], asked) == (False, [])
 
 
 async def test_a_forgery_in_our_name_is_not_ours(service, session, clock, learner) -> None:

@@ -14,7 +14,7 @@ from credentials.adapters.facts import facts_of
 from credentials.adapters.pages import HEADERS, verdict_of
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outcome, Question, Report, Verifier
-from credentials.adapters.verification.examination import TooCostly, TooManyParts
+from credentials.adapters.verification.examination import TooCostly, TooManyParts, Unreadable
 from credentials.adapters.verification.jose import NotToken
 from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
 from credentials.adapters.verification.reading import (
@@ -150,6 +150,7 @@ _REFUSED = (
     ControlCharacters,
     TooManyParts,
     TooCostly,
+    Unreadable,
     VerifierBusy,
 )
 _FORM_AGAIN: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI

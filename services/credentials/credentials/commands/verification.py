@@ -15,6 +15,7 @@ from credentials import queries, tables
 from credentials.adapters.members import id_of
 from credentials.adapters.notary import Notary
 from credentials.adapters.verification import Report, Unreachable, Verifier, Web
+from credentials.adapters.verification.outside import origin
 from credentials.domain.awards import State
 from shared.database import Unknown, fetch
 from shared.errors import NotFound
@@ -50,11 +51,11 @@ class OwnPages:
     notary: Notary
     beyond: Web
 
-    async def get(self, url: str, most_bytes: int) -> bytes:
-        """Raises Unreachable."""
-        if url != self.notary.url and not url.startswith(f"{self.notary.url}/"):
-            return await self.beyond.get(url, most_bytes)
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
+        """Raises Unreachable. Whatever is of our origin is never asked for over the network."""
         try:
+            if origin(url) != origin(self.notary.url):
+                return await self.beyond.get(url, most_bytes, own_word=own_word)
             async with self.reads() as session:
                 return await _own_page(session, self.notary, url.removeprefix(self.notary.url))
         except (NotFound, ValueError) as error:

@@ -37,6 +37,10 @@ class TooManyParts(Invalid):
     """More credentials in one than any transcript holds."""
 
 
+class Unreadable(Invalid):
+    """Something in it has a form that no credential has."""
+
+
 class TooCostly(Invalid):
     """Understanding this document takes more time or memory than any honest one needs."""
 
@@ -52,7 +56,10 @@ class Signed:
     signature: bytes
     jwk: Document | None = None
     """A key that came along; it proves nothing until the issuer is seen to own it."""
+    claims: Document = field(default_factory=dict[str, Any])
+    """When a JWT begins and ends to hold: `nbf`, `exp`."""
     expires: str | None = None
+    """When an embedded proof ends to hold."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,8 @@ def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
         if document.get("proof"):
             raise Broken("several_proofs", "It carries a second proof within; which of them counts is not told.")
         header = parsed.header
-        return Signed(header["alg"], header.get("kid"), parsed.data, parsed.signature, header.get("jwk"))
+        claims = {name: parsed.claims[name] for name in ("nbf", "exp") if name in parsed.claims}
+        return Signed(header["alg"], header.get("kid"), parsed.data, parsed.signature, header.get("jwk"), claims)
 
     return _examined(kind, document, checks, signed, limits, count)
 

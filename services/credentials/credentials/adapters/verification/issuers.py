@@ -1,18 +1,22 @@
-"""Whose key is it? A key counts only if the credential's own issuer names it.
+"""Whose key is it? A key counts only if the credential's own issuer names it, and only while it does.
 
-Source: did:web, did:key and did:jwk methods; W3C Controlled Identifiers 1.0. An https issuer vouches by its origin:
-what another host says in its name counts for nothing.
+Source: did:web, did:key and did:jwk methods; W3C Controlled Identifiers 1.0. A did:web issuer vouches by its own DID
+document, an https issuer by the document at its own address or the key set at the well-known address of its origin.
+What lies elsewhere on the host counts for nothing by itself, since others may place files there; nor does what another
+host says, be it by a redirect.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from credentials.adapters.members import Members, id_of, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Signed
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.outside import Web
+from credentials.adapters.verification.outside import Web, origin
+from credentials.adapters.verification.period import has_ended
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.public_keys import PublicKey, UnusableKey
 from credentials.adapters.verification.report import Broken
@@ -29,19 +33,19 @@ def issuer_of(document: Members) -> str:
     return issuer
 
 
-async def key_of(issuer: str, signed: Signed, web: Web, limits: Limits) -> PublicKey:
-    """The key the signature is to be held against, as the issuer publishes it. Raises Broken, Unreachable."""
+async def key_of(issuer: str, signed: Signed, web: Web, limits: Limits, now: datetime) -> PublicKey:
+    """The key the signature is to be held against, as the issuer publishes it now. Raises Broken, Unreachable."""
+    asked = _Asked(issuer, signed, web, limits, now)
     try:
         match issuer.split(":", 2)[:2]:
             case ["did", "key"]:
-                return _agreeing(public_keys.from_multibase(issuer.removeprefix("did:key:")), issuer, signed)
+                return asked.agreeing(public_keys.from_multibase(issuer.removeprefix("did:key:")))
             case ["did", "jwk"]:
-                return _agreeing(public_keys.from_did_jwk(issuer), issuer, signed)
+                return asked.agreeing(public_keys.from_did_jwk(issuer))
             case ["did", "web"]:
-                document = await _read(did_url(issuer), web, limits)
-                return await _published(issuer, document, signed, web, limits)
+                return await asked.of_did_web()
             case ["https" | "http", _]:
-                return await _of_origin(issuer, signed, web, limits)
+                return await asked.of_address()
             case _:
                 raise Broken("issuer_unknown", "Its issuer is named in a way that is not read here.")
     except UnusableKey as error:
@@ -58,102 +62,124 @@ def did_url(did: str) -> str:
     return f"{scheme}://{name}/{'/'.join([*path, 'did.json']) if path else '.well-known/did.json'}"
 
 
-async def _published(issuer: str, document: Members, signed: Signed, web: Web, limits: Limits) -> PublicKey:
-    if document.get("id") != issuer:
-        raise Broken("issuer_unknown", "What was found at the issuer's address is of another.")
-    methods = list(_methods(document))
-    vouched = {id_of(entry) for entry in listed(document.get("assertionMethod"))}
-    own = [method for method in methods if method.get("controller") == issuer and method.get("id") in vouched]
-    if signed.jwk is not None:
-        offered = public_keys.from_jwk(signed.jwk)
-        if any(public_keys.same(offered, key) for key in _readable(own)):
-            return offered
-        raise _not_named()
-    name = signed.method
-    if name is not None and urlsplit(name).scheme == "https":  # a JWT may name a JWK set of the same host
-        if urlsplit(name).netloc != urlsplit(did_url(issuer)).netloc:
+@dataclass(frozen=True)
+class _Asked:
+    """One issuer, asked for the key of one signature."""
+
+    issuer: str
+    signed: Signed
+    web: Web
+    limits: Limits
+    now: datetime
+
+    def agreeing(self, key: PublicKey) -> PublicKey:
+        """The DID is the key; the signature may only name that same one."""
+        did = self.issuer
+        fragment = "0" if did.startswith("did:jwk:") else did.removeprefix("did:key:")
+        if self.signed.method not in {None, did, f"{did}#{fragment}", f"#{fragment}"}:
             raise _not_named()
-        return await _of_key_document(issuer, name, signed, web, limits)
-    if name is not None and name.startswith("#"):
-        name = issuer + name
-    for method in own:
-        kid = members(method.get("publicKeyJwk")).get("kid")
-        if name is not None and (method.get("id") == name or (kid == name and not name.startswith("did:"))):
-            return _key(method)
-    raise _not_named()
+        return self._that_came([key]) or key
 
-
-async def _of_origin(issuer: str, signed: Signed, web: Web, limits: Limits) -> PublicKey:
-    """An issuer with an https address: its keys are on its own host."""
-    where = signed.method
-    if where is None or urlsplit(where).scheme not in {"https", "http"}:
-        # No address: a `kid` or `jwk` to be found in the set every issuer of JWTs publishes.
-        parts = urlsplit(issuer)
-        where = f"{parts.scheme}://{parts.netloc}/.well-known/jwks.json" + (f"#{where}" if where else "")
-    elif _origin(where) != _origin(issuer):
-        raise _not_named()
-    return await _of_key_document(issuer, where, signed, web, limits)
-
-
-async def _of_key_document(issuer: str, where: str, signed: Signed, web: Web, limits: Limits) -> PublicKey:
-    """A controller document, a JWK set, a single verification method or a single JWK, all of the issuer's own host."""
-    url, fragment = urldefrag(where)
-    document = await _read(url, web, limits)
-    if isinstance(document.get("keys"), list):
-        return _of_set(listed(document["keys"]), fragment, signed)
-    if "kty" in document:
-        return _matching([public_keys.from_jwk(document)], signed)
-    if "verificationMethod" in document or "assertionMethod" in document:
-        if document.get("id") not in {issuer, url}:
+    async def of_did_web(self) -> PublicKey:
+        address = did_url(self.issuer)
+        own = self._own_methods(await self._read(address))
+        came = self._that_came(list(_readable(method for method in own if self._holds(method))))
+        if came is not None:
+            return came
+        name = self.signed.method or ""
+        if urlsplit(name).scheme == "https":  # a JWT may name a JWK set of the same host
+            if not _is_same_origin(name, address):
+                raise _not_named()
+            named = await self._of_set(name)
+            if any(public_keys.same(named, key) for key in _readable(filter(self._holds, own))):
+                return named
             raise _not_named()
-        vouched = {id_of(entry) for entry in listed(document.get("assertionMethod"))}
-        for method in _methods(document):
-            if method.get("id") == where and where in vouched and method.get("controller") in {issuer, url}:
-                return _key(method)
+        for method in own:
+            kid = members(method.get("publicKeyJwk")).get("kid")
+            if name and (method["id"] == self._absolute(name) or (kid == name and not name.startswith("did:"))):
+                return self._held(method)
         raise _not_named()
-    if document.get("id") == where and document.get("controller") == issuer:
-        return _key(document)
-    raise _not_named()
 
-
-def _of_set(entries: list[Any], fragment: str, signed: Signed) -> PublicKey:  # Any: JSON
-    jwks = [members(entry) for entry in entries[:_MOST_METHODS]]
-    names = {name for name in (fragment, signed.method) if name}
-    named = [jwk for jwk in jwks if jwk.get("kid") in names] or ([] if fragment else jwks)
-    if signed.jwk is None and len(named) != 1:
+    async def of_address(self) -> PublicKey:
+        """An issuer with an https address: its keys are in the set of its origin, or named by its own document."""
+        parts = urlsplit(self.issuer)
+        well_known = f"{parts.scheme}://{parts.netloc}/.well-known/jwks.json"
+        where = self.signed.method
+        if where is None or urlsplit(where).scheme not in {"https", "http"}:
+            # No address: a `kid` or `jwk` to be found in the set every issuer of JWTs publishes.
+            where = well_known + (f"#{where}" if where else "")
+        elif not _is_same_origin(where, self.issuer):
+            raise _not_named()
+        if urldefrag(where).url == well_known:
+            return await self._of_set(where)
+        document = await self._read(urldefrag(self.issuer).url)
+        for method in self._own_methods(document):
+            if method["id"] == where:
+                key = self._held(method)
+                return self._that_came([key]) or key
         raise _not_named()
-    return _matching([public_keys.from_jwk(jwk) for jwk in named], signed)
+
+    def _own_methods(self, document: Members) -> list[Members]:
+        """The verification methods by which the issuer's own document lets it assert something. Raises Broken."""
+        if document.get("id") != self.issuer:
+            raise Broken("issuer_unknown", "What was found at the issuer's address is of another.")
+        entries = [*listed(document.get("verificationMethod")), *listed(document.get("assertionMethod"))]
+        if len(entries) > _MOST_METHODS:
+            raise Broken("issuer_unknown", "The issuer publishes more keys than can be looked through.")
+        vouched = {self._absolute(id_of(entry)) for entry in listed(document.get("assertionMethod"))}
+        methods = [{**method, "id": self._absolute(method.get("id"))} for method in map(members, entries)]
+        return [one for one in methods if one.get("controller") == self.issuer and one["id"] in vouched]
+
+    def _absolute(self, name: object) -> object:
+        return self.issuer + name if isinstance(name, str) and name.startswith("#") else name
+
+    async def _of_set(self, where: str) -> PublicKey:
+        """The one key meant, in a JWK set or as a single JWK; or the one that is the same as came along."""
+        url, fragment = urldefrag(where)
+        document = await self._read(url)
+        entries = [document] if "kty" in document else listed(document.get("keys"))
+        jwks = [members(entry) for entry in entries[:_MOST_METHODS]]
+        names = {name for name in (fragment, self.signed.method) if name}
+        named = [jwk for jwk in jwks if jwk.get("kid") in names] or ([] if fragment else jwks)
+        came = self._that_came(list(_readable({"publicKeyJwk": jwk} for jwk in named if self._holds(jwk))))
+        if came is not None:
+            return came
+        if len(named) != 1:
+            raise _not_named()
+        return self._held({"publicKeyJwk": named[0]})
+
+    def _that_came(self, keys: list[PublicKey]) -> PublicKey | None:
+        """The key that came along with the JWT, if one did, and it is one of these. Raises Broken."""
+        if self.signed.jwk is None:
+            return None
+        offered = public_keys.from_jwk(self.signed.jwk)
+        if not any(public_keys.same(offered, key) for key in keys):
+            raise _not_named()
+        return offered
+
+    def _holds(self, method: Members) -> bool:
+        """Whether the issuer has not withdrawn this key."""
+        return not has_ended(method, self.now) and not has_ended(members(method.get("publicKeyJwk")), self.now)
+
+    def _held(self, method: Members) -> PublicKey:
+        if not self._holds(method):
+            raise Broken("key_withdrawn", "The issuer has withdrawn the key it was signed with.")
+        return _key(method)
+
+    async def _read(self, url: str) -> Members:
+        try:
+            return read_object(await self.web.get(url, self.limits.answer_bytes, own_word=True), self.limits)
+        except Refusal as error:
+            raise Broken("issuer_unknown", "What was found at the issuer's address cannot be read.") from error
 
 
-def _matching(keys: list[PublicKey], signed: Signed) -> PublicKey:
-    """The issuer's own key; where one came along with the JWT, the one that is the same."""
-    if signed.jwk is None:
-        return keys[0]
-    offered = public_keys.from_jwk(signed.jwk)
-    if not any(public_keys.same(offered, key) for key in keys):
-        raise _not_named()
-    return offered
-
-
-def _agreeing(key: PublicKey, did: str, signed: Signed) -> PublicKey:
-    """The DID is the key; the signature may only name that same one."""
-    fragment = "0" if did.startswith("did:jwk:") else did.removeprefix("did:key:")
-    if signed.method not in {None, did, f"{did}#{fragment}", f"#{fragment}"}:
-        raise _not_named()
-    return _matching([key], signed)
-
-
-def _methods(document: Members) -> Iterator[Members]:
-    entries = [*listed(document.get("verificationMethod")), *listed(document.get("assertionMethod"))]
-    if len(entries) > _MOST_METHODS:
-        raise Broken("issuer_unknown", "The issuer publishes more keys than can be looked through.")
-    return map(members, entries)
-
-
-def _readable(methods: list[Members]) -> Iterator[PublicKey]:
+def _readable(methods: Iterator[Members]) -> Iterator[PublicKey]:
+    """Beside the right key there may be others, of kinds that are not read here."""
     for method in methods:
-        if "publicKeyJwk" in method or "publicKeyMultibase" in method:
+        try:
             yield _key(method)
+        except UnusableKey:
+            continue
 
 
 def _key(method: Members) -> PublicKey:
@@ -162,17 +188,12 @@ def _key(method: Members) -> PublicKey:
     return public_keys.from_multibase(str(method.get("publicKeyMultibase")))
 
 
-async def _read(url: str, web: Web, limits: Limits) -> Members:
-    try:
-        return read_object(await web.get(url, limits.answer_bytes), limits)
-    except Refusal as error:
-        raise Broken("issuer_unknown", "What was found at the issuer's address cannot be read.") from error
-
-
 def _not_named() -> Broken:
     return Broken("key_not_of_issuer", "The issuer does not name this key as one it signs with.")
 
 
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+def _is_same_origin(url: str, other: str) -> bool:
+    try:
+        return origin(url) == origin(other)
+    except ValueError:
+        return False

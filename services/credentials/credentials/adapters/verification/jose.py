@@ -7,11 +7,11 @@ say the same as the credential, else two readers would understand it differently
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from credentials.adapters.members import Members, id_of, members
 from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.period import instant, of_numeric_date
 from credentials.adapters.verification.plain_json import NotJson, read_object
 from credentials.adapters.verification.public_keys import ALGORITHMS
 from credentials.adapters.verification.report import Broken
@@ -40,7 +40,7 @@ def split(token: bytes, limits: Limits) -> Jwt:
     header, payload, signature = token.split(b".")
     try:
         return _split(_decoded(header), _decoded(payload), token[: len(header) + 1 + len(payload)], signature, limits)
-    except (ValueError, NotJson) as error:
+    except (ValueError, TypeError, OverflowError, NotJson) as error:
         raise NotToken("this looks like a JWT, but cannot be read as one") from error
 
 
@@ -80,16 +80,6 @@ def check_claims(claims: Members, credential: Members) -> None:
             raise Broken("claims_differ", f"The claim {claim} says another thing than the credential.")
 
 
-def instant(value: object) -> datetime:
-    """Raises ValueError without a zone: an instant nobody can place proves nothing."""
-    if not isinstance(value, str):
-        raise TypeError("not an instant")
-    at = datetime.fromisoformat(value)
-    if at.tzinfo is None:
-        raise ValueError("no zone")
-    return at.astimezone(UTC)
-
-
 def _split(header: bytes, payload: bytes, data: bytes, signature: bytes, limits: Limits) -> Jwt:
     if len(header) > _LONGEST_HEADER:
         raise NotToken("its header is too long")
@@ -103,7 +93,7 @@ def _split(header: bytes, payload: bytes, data: bytes, signature: bytes, limits:
                 credential.setdefault(name, claims[claim])
         for claim, name in (("nbf", "issuanceDate"), ("exp", "expirationDate")):
             if claim in claims:
-                credential.setdefault(name, datetime.fromtimestamp(int(claims[claim]), UTC).isoformat())
+                credential.setdefault(name, of_numeric_date(claims[claim]).isoformat())
     return Jwt(read_object(header, limits), claims, credential, data, _decoded(signature))
 
 

@@ -3,7 +3,8 @@
 A credential names addresses, and whoever made it may name one of ours. So a name is resolved here, once; every address
 it resolves to must be a public one; and the connection goes to the very address that was looked at, so that a name
 which resolves differently the second time gains nothing. Only https, few redirects, each checked like the first; an
-answer is cut off at its size and its time. Contexts and schemas are never fetched at all.
+answer is cut off at its size and its time. Who asks for a key gets the answer of the origin that was asked, and of no
+other that it sends on to. Contexts and schemas are never fetched at all.
 """
 
 import asyncio
@@ -36,9 +37,18 @@ class Unreachable(Broken):
 
 
 class Web(Protocol):
-    async def get(self, url: str, most_bytes: int) -> bytes:
-        """Raises Unreachable."""
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
+        """The answer's bytes. `own_word`: nothing in them is signed, so they count only from this very origin.
+
+        Raises Unreachable.
+        """
         ...
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port, as browsers compare them. Raises ValueError."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def is_public(address: Address) -> bool:
@@ -65,27 +75,30 @@ class Outside:
         self._limits = limits
         self._loopback = loopback
         self._tls = tls or ssl.create_default_context()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool], _Kept] = OrderedDict()
         self._kept_bytes = 0
 
-    async def get(self, url: str, most_bytes: int) -> bytes:
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
         """The answer's bytes. Raises Unreachable."""
-        kept = self._kept.get(url)
+        kept = self._kept.get((url, own_word))
         if kept is not None and kept.until > time.monotonic() and len(kept.body) <= most_bytes:
             return kept.body
         try:
             async with asyncio.timeout(self._limits.fetch_seconds):
-                body = await self._follow(url, most_bytes)
+                body = await self._follow(url, most_bytes, own_word=own_word)
         except TimeoutError as error:
             raise Unreachable("timed_out", f"{_host(url)} did not answer in time.") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise Unreachable("unreachable", f"{_host(url)} could not be reached.") from error
-        self._keep(url, body)
+        self._keep((url, own_word), body)
         return body
 
-    async def _follow(self, url: str, most_bytes: int) -> bytes:
+    async def _follow(self, url: str, most_bytes: int, *, own_word: bool) -> bytes:
+        asked = url
         for _ in range(self._limits.redirects + 1):
             self._check(url)
+            if own_word and origin(url) != origin(asked):
+                raise Unreachable("sent_elsewhere", f"{_host(asked)} sends to another host for its own word.")
             pool = httpcore.AsyncConnectionPool(
                 ssl_context=self._tls,
                 max_connections=1,
@@ -117,10 +130,10 @@ class Outside:
         if wrong:
             raise Unreachable("address_refused", "An address it refers to is not a proper one.")
 
-    def _keep(self, url: str, body: bytes) -> None:
-        replaced = self._kept.pop(url, None)
+    def _keep(self, asked: tuple[str, bool], body: bytes) -> None:
+        replaced = self._kept.pop(asked, None)
         self._kept_bytes += len(body) - (len(replaced.body) if replaced else 0)
-        self._kept[url] = _Kept(body, time.monotonic() + self._limits.kept_seconds)
+        self._kept[asked] = _Kept(body, time.monotonic() + self._limits.kept_seconds)
         while len(self._kept) > self._limits.kept_answers or self._kept_bytes > self._limits.kept_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest.body)

@@ -12,8 +12,8 @@ from credentials.adapters.members import Members, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined
 from credentials.adapters.verification.issuers import issuer_of, key_of
-from credentials.adapters.verification.jose import instant
 from credentials.adapters.verification.outside import Web
+from credentials.adapters.verification.period import ENDS, has_ended, instant
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.report import Broken, Check, Outcome, Question
 from credentials.adapters.verification.workbench import Workbench
@@ -105,7 +105,7 @@ async def _list_stands(
         raise Broken("list_of_another", "The revocation list is of another issuer.")
     if not found.readable or found.signed is None:
         raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
-    key = await key_of(issuer, found.signed, web, workbench.limits)
+    key = await key_of(issuer, found.signed, web, workbench.limits, now)
     if not public_keys.verifies(key, found.signed.algorithm, found.signed.data, found.signed.signature):
         raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
     subject = _subject(found)
@@ -114,16 +114,19 @@ async def _list_stands(
     if kinds[1] not in listed(subject.get("type")) or purpose not in listed(subject["statusPurpose"]):
         raise Broken("list_of_another", "The revocation list serves another purpose.")
     begins = instant(document.get("validFrom") or document["issuanceDate"])
-    ends = document.get("validUntil") or document.get("expirationDate")
-    if begins > now or (ends is not None and instant(ends) <= now):
+    proof = {} if found.signed.expires is None else {"expires": found.signed.expires}
+    if any(has_ended(said, now) for said in (document, found.signed.claims, proof)):
         raise Broken("list_out_of_date", "The revocation list is out of date.")
-    return f"The issuer's own list is signed and current (as of {begins.day} {begins:%B %Y, %H:%M} UTC)."
+    as_of = f"as of {begins.day} {begins:%B %Y, %H:%M} UTC"
+    if not any(name in said for said in (document, found.signed.claims, proof) for name in ENDS):
+        return f"The issuer's own list is signed ({as_of}); it does not say until when it holds."
+    return f"The issuer's own list is signed and current ({as_of})."
 
 
 async def _ask_plain(entry: Members, credential: Members, web: Web, workbench: Workbench) -> _Answer:
     """Unsigned: its address stands in the signed credential, and the connection vouches for the rest."""
     limits = workbench.limits
-    found = read_object(await web.get(entry["id"], limits.document_bytes), limits)
+    found = read_object(await web.get(entry["id"], limits.document_bytes, own_word=True), limits)
     revoked = {members(one).get("id") for one in listed(found["revokedCredential"])}
     return _Answer("revoked" if credential["id"] in revoked else None, "The issuer's own list was read.")
 

@@ -8,9 +8,9 @@ from credentials.adapters.members import Members, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined, Signed, ask
 from credentials.adapters.verification.issuers import issuer_of, key_of
-from credentials.adapters.verification.jose import instant
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Unreachable, Web
+from credentials.adapters.verification.period import check_period, has_ended, instant
 from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question, Report, Status
 from credentials.adapters.verification.standing import ask_lists
 from credentials.adapters.verification.workbench import Workbench
@@ -19,6 +19,7 @@ from shared.errors import Refusal
 _LATER = (Question.ISSUER, Question.PROOF, Question.PERIOD, Question.REVOCATION_LIST, Question.REVOCATION)
 _PROVEN = {Question.SCHEMA, Question.TERMS, Question.ISSUER, Question.PROOF}
 _REFRESH = "1EdTechCredentialRefresh"
+_PERIODS = {"expired": Status.EXPIRED, "not_yet_valid": Status.NOT_YET_VALID}
 _ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
 
 
@@ -47,7 +48,7 @@ class Verifier:
             checks += [_skipped(name) for name in _LATER]
             return Report(Status.UNCONFIRMED, tuple(checks), now, examined.kind, document)
         checks += await self._ask_issuer(examined, web, now)
-        checks.append(ask(Question.PERIOD, lambda: _within_period(document, now)))
+        checks.append(ask(Question.PERIOD, lambda: _within_period(examined, now)))
         if _is_proven(checks):  # else whoever made it up would have us ask addresses of their choice
             checks += await ask_lists(document, issuer_of(document), web, self.workbench, now)
         else:
@@ -56,7 +57,7 @@ class Verifier:
         if examined.kind is Kind.TRANSCRIPT:
             parts = [await self._report(part, web, now) for part in examined.parts]
             checks.append(ask(Question.PARTS, lambda: _all_stand(parts)))
-        status = _status(document, checks, now)
+        status = _status(checks)
         return Report(status, tuple(checks), now, examined.kind, document, tuple(parts))
 
     async def _ask_issuer(self, examined: Examined, web: Web, now: datetime) -> list[Check]:
@@ -66,7 +67,7 @@ class Verifier:
             return [_skipped(Question.ISSUER), examined.unsigned]
         try:
             issuer = issuer_of(examined.document)
-            key = await key_of(issuer, signed, web, self.limits)
+            key = await key_of(issuer, signed, web, self.limits, now)
         except Broken as broken:
             return [Check(Question.ISSUER, Outcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -101,25 +102,26 @@ class _Sources:
         self._web = web
         self._left = limits.fetches
         self._until = asyncio.get_running_loop().time() + limits.total_seconds
-        self._answers: dict[str, bytes | Unreachable] = {}
+        self._answers: dict[tuple[str, bool], bytes | Unreachable] = {}
 
-    async def get(self, url: str, most_bytes: int) -> bytes:
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
         if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from a stranger
             raise Unreachable("address_refused", "An address it refers to is not a proper one.")
-        if url not in self._answers:
-            self._answers[url] = await self._ask(url, most_bytes)
-        answer = self._answers[url]
+        asked = (url, own_word)
+        if asked not in self._answers:
+            self._answers[asked] = await self._ask(url, most_bytes, own_word=own_word)
+        answer = self._answers[asked]
         if isinstance(answer, Unreachable):
             raise answer
         return answer
 
-    async def _ask(self, url: str, most_bytes: int) -> bytes | Unreachable:
+    async def _ask(self, url: str, most_bytes: int, *, own_word: bool) -> bytes | Unreachable:
         self._left -= 1
         if self._left < 0:
             return Unreachable("too_many_addresses", "It refers to more addresses than are asked.")
         try:
             async with asyncio.timeout_at(self._until):
-                return await self._web.get(url, most_bytes)
+                return await self._web.get(url, most_bytes, own_word=own_word)
         except TimeoutError:
             return Unreachable("timed_out", "What it refers to did not answer in time.")
         except Unreachable as error:
@@ -129,18 +131,15 @@ class _Sources:
 def _holds(signed: Signed, key: public_keys.PublicKey, now: datetime) -> str:
     if not public_keys.verifies(key, signed.algorithm, signed.data, signed.signature):
         raise Broken("signature_mismatch", "It is not what the issuer signed.")
-    if signed.expires is not None and instant(signed.expires) <= now:
+    if signed.expires is not None and has_ended({"expires": signed.expires}, now):
         raise Broken("signature_expired", "Its signature has expired.")
     return "It is letter by letter what the issuer signed."
 
 
-def _within_period(document: Members, now: datetime) -> str:
-    for name in ("validFrom", "issuanceDate"):
-        if name in document and instant(document[name]) > now:
-            raise Broken("not_yet_valid", "It is not valid yet.")
-    for name in ("validUntil", "expirationDate"):
-        if name in document and instant(document[name]) <= now:
-            raise Broken("expired", "It has expired.")
+def _within_period(examined: Examined, now: datetime) -> str:
+    check_period(examined.document, now)
+    if examined.signed is not None:
+        check_period(examined.signed.claims, now)
     return "It is within its period of validity."
 
 
@@ -151,15 +150,14 @@ def _all_stand(parts: list[Report]) -> str:
     return f"Each of the {len(parts)} credentials it holds was checked by itself, and stands."
 
 
-def _status(document: Members, checks: list[Check], now: datetime) -> Status:
-    failed = {check.name: check for check in checks if check.outcome is Outcome.FAILED}
+def _status(checks: list[Check]) -> Status:
+    failed = {check.name: check.code or "" for check in checks if check.outcome is Outcome.FAILED}
     if not failed and all(check.outcome is Outcome.PASSED for check in checks):
         return Status.VALID
-    if Question.REVOCATION in failed and set(failed) <= {Question.REVOCATION, Question.PARTS}:
-        return _ENDINGS[failed[Question.REVOCATION].code or ""]
+    if Question.REVOCATION in failed and set(failed) <= {Question.REVOCATION, Question.PERIOD, Question.PARTS}:
+        return _ENDINGS[failed[Question.REVOCATION]]
     if set(failed) == {Question.PERIOD}:
-        begins = document.get("validFrom") or document.get("issuanceDate")
-        return Status.NOT_YET_VALID if begins is not None and instant(begins) > now else Status.EXPIRED
+        return _PERIODS.get(failed[Question.PERIOD], Status.UNCONFIRMED)
     return Status.PARTLY_VALID if set(failed) == {Question.PARTS} else Status.UNCONFIRMED
 
 

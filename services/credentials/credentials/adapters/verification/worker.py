@@ -7,8 +7,9 @@ the operating system's. It ends by itself when whoever started it is gone. It ho
 import resource
 import signal
 import sys
+import traceback
 
-from credentials.adapters.verification.examination import TooCostly, examine
+from credentials.adapters.verification.examination import TooCostly, Unreadable, examine
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.wire import ANSWERS, HEAD, LIMITS, Answer, pack
 from shared.errors import Refusal
@@ -34,6 +35,9 @@ def _examine(document: bytes, limits: Limits) -> Answer:
         return Answer(code=refusal.code, detail=refusal.detail)
     except (MemoryError, RecursionError):
         return Answer(code=TooCostly.code, detail="understanding this document takes more than any honest one needs")
+    except Exception:  # noqa: BLE001 - a stranger chose the document: it gets an answer, we the traceback
+        traceback.print_exc()
+        return Answer(code=Unreadable.code, detail="this cannot be read as a credential")
 
 
 if __name__ == "__main__":

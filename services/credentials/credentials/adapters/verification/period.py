@@ -1,0 +1,50 @@
+"""When something begins and ends to hold: a credential, a claim, a proof, a key, a list. One answer for all of them.
+
+Source: W3C Verifiable Credentials 2.0 §4.9 and 1.1, Data Integrity 1.0 §2.1, Controlled Identifiers 1.0 §2.2; RFC 7519.
+"""
+
+from datetime import UTC, datetime
+
+from credentials.adapters.members import Members
+from credentials.adapters.verification.report import Broken
+
+BEGINS = ("validFrom", "issuanceDate", "nbf")
+ENDS = ("validUntil", "expirationDate", "exp", "expires", "revoked")
+
+
+def check_period(said: Members, now: datetime) -> None:
+    """Raises Broken before it begins and from its end on; TypeError, ValueError where that cannot be read."""
+    if any(_at(said[name]) > now for name in BEGINS if name in said):
+        raise Broken("not_yet_valid", "It is not valid yet.")
+    if any(_at(said[name]) <= now for name in ENDS if name in said):
+        raise Broken("expired", "It has expired.")
+
+
+def has_ended(said: Members, now: datetime) -> bool:
+    """Of what counts only while it holds; what cannot be read does not hold."""
+    try:
+        check_period(said, now)
+    except (Broken, TypeError, ValueError, OverflowError):
+        return True
+    return False
+
+
+def instant(value: object) -> datetime:
+    """Raises TypeError, ValueError; without a zone: an instant nobody can place proves nothing."""
+    if not isinstance(value, str):
+        raise TypeError("not an instant")
+    at = datetime.fromisoformat(value)
+    if at.tzinfo is None:
+        raise ValueError("no zone")
+    return at.astimezone(UTC)
+
+
+def of_numeric_date(value: object) -> datetime:
+    """Seconds since 1970 (RFC 7519). Raises TypeError, ValueError, OverflowError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("not a number of seconds")
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _at(value: object) -> datetime:
+    return instant(value) if isinstance(value, str) else of_numeric_date(value)
