@@ -17,6 +17,8 @@ run "generated documents" $bin/python -m embedded.documents --check
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046 # file names of ours, without spaces
     run "shell" shellcheck $(git ls-files '*.sh') .ci/run
+else
+    echo "· shell: left out, there is no shellcheck"
 fi
 run "image" $bin/hadolint deploy/docker/Dockerfile
 if command -v docker-compose >/dev/null; then
@@ -24,4 +26,6 @@ if command -v docker-compose >/dev/null; then
     trap 'rm -f "$made"' EXIT
     deploy/docker/make-env.sh >"$made"
     run "compose" docker-compose --env-file "$made" config --quiet
+else
+    echo "· compose: left out, there is no docker-compose"
 fi
