@@ -42,7 +42,7 @@ async def measure(bench: Bench) -> list[Result]:
         badges = await _order(place, each * bench.rounds + 1)
         await stack.enter_async_context(alone("credentials", place))
         base = place.url("credentials")
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=base, timeout=30))
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, base_url=base, timeout=30))
         page = await _published(client, f"/verify/{badges[0]}")
         document = (await client.get(f"/credentials/{badges[-1]}")).raise_for_status().json()
         unseen = iter(badges[1:])

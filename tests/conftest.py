@@ -10,7 +10,7 @@ import pytest
 from embedded import ports
 from embedded.apart import Apart, apart
 from embedded.platform import up
-from embedded.services import BEHIND_THE_GATEWAY, INTERNALS, Place
+from embedded.services import Place
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Platform:
     @property
     def feeds(self) -> dict[str, str]:
         """Where each service shows its event log."""
-        return {name: self.place.url(name) for name in BEHIND_THE_GATEWAY} | {"gateway": self.place.url(INTERNALS)}
+        return self.place.feeds
 
 
 def _free_ports() -> dict[str, int]:
@@ -36,7 +36,7 @@ def _free_ports() -> dict[str, int]:
 async def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     folder: Path = tmp_path_factory.mktemp("embedded")
     logging.getLogger().setLevel("WARNING")
-    async with up(folder, _free_ports()) as (place, _):
+    async with up(folder, _free_ports()) as (place, *_):
         yield Platform(place)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -40,7 +41,8 @@ def common_passwords() -> frozenset[str]:
 def build(settings: Settings) -> Service:
     """The front door: accounts, tokens, and the one way in to every service."""
     vault = Vault(settings.wrapping_key.get_secret_value())
-    door = _Door(settings, load(settings.routes_file), vault)
+    outside = _outside(settings)
+    door = _Door(settings, load(settings.routes_file), vault, outside)
     return Service(
         name="gateway",
         title="Gateway",
@@ -69,7 +71,7 @@ def build(settings: Settings) -> Service:
                 ),
                 common_passwords=common_passwords(),
                 passwords_offered=settings.password_sign_in,
-                outside=_outside(settings),
+                outside=outside,
             ),
         },
         wrap=door.around,
@@ -82,16 +84,18 @@ def build(settings: Settings) -> Service:
 def _outside(settings: Settings) -> OutsideIssuer | None:
     if settings.oidc_issuer is None or settings.oidc_jwks_url is None or settings.oidc_audience is None:
         return None
-    return OutsideIssuer(settings.oidc_issuer, settings.oidc_jwks_url, settings.oidc_audience)
+    http = httpx.AsyncClient(timeout=10)
+    return OutsideIssuer(settings.oidc_issuer, settings.oidc_jwks_url, settings.oidc_audience, http)
 
 
 class _Door:
     """What is put around the API once there is a process to put it around."""
 
-    def __init__(self, settings: Settings, routes: Routes, vault: Vault) -> None:
+    def __init__(self, settings: Settings, routes: Routes, vault: Vault, outside: OutsideIssuer | None) -> None:
         self.settings = settings
         self.routes = routes
         self.vault = vault
+        self.outside = outside
         self.upstreams = {name: Upstream(name, url) for name, url in settings.services.items()}
         self.library: Library | None = None
         self.journal: Journal | None = None
@@ -143,6 +147,8 @@ class _Door:
             self.journal.flush()
             for upstream in self.upstreams.values():
                 upstream.close()
+            if self.outside is not None:
+                await self.outside.http.aclose()
 
 
 async def _serve_inside(process: Process, settings: Settings) -> None:
@@ -157,4 +163,4 @@ async def _serve_inside(process: Process, settings: Settings) -> None:
         lifespan="off",
         proxy_headers=False,
     )
-    await Server(config).serve()
+    await Server(config).serve(process.sockets_of(settings.internal_port))

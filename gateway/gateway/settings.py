@@ -32,7 +32,6 @@ class Settings(ServiceSettings):
         default=None, description="Where this service's own /metrics and /internal/events are; nowhere if not given"
     )
     routes_file: Path | None = Field(default=None, description="Another routing table than the one shipped")
-    origins: list[str] = Field(default_factory=list, description="Web origins whose pages may call, as JSON")
     trusted_hops: int = Field(default=0, ge=0, description="Proxies of ours in front, which append X-Forwarded-For")
     rates: dict[str, tuple[int, int]] = Field(
         default_factory=dict, description='Requests and seconds by policy, as JSON: {"anonymous": [600, 60]}'

@@ -42,6 +42,24 @@ async def open_staff_account(database: Database, email: str, password: str, role
         return account.account_id
 
 
+async def set_password(database: Database, hashing: Hashing, email: str, password: str) -> bool:
+    """Give the account of this address this password, where it has another; False where there is no such account."""
+    key = rules.email_key(email)
+    async with database.transaction() as session:
+        account = await queries.account_by_email(session, key)
+        present = account.password_hash if account else None
+    if account is None:
+        return False
+    if not await hashing.matches(present, password):
+        hashed = await hashing.make(password)
+        async with database.transaction() as session:
+            account = await queries.account_by_email(session, key)
+            if account is None:
+                return False
+            account.password_hash = hashed
+    return True
+
+
 def _operator() -> str:
     return f"command line ({os.environ.get('USER', 'unknown')})"
 

@@ -11,6 +11,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway, OutsideIssuer
 from gateway.app import build
+from gateway.desk import Desk
 from shared.ids import new_id
 from shared.testing import under_test
 
@@ -35,7 +36,7 @@ def jwks(request=None):
 
 async def test_its_id_token_names_a_person():
     async with httpx.AsyncClient(transport=httpx.MockTransport(jwks)) as http:
-        identity = await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(id_token(), http)
+        identity = await OutsideIssuer(ISSUER, JWKS, AUDIENCE, http).identify(id_token())
     assert (identity.issuer, identity.subject, identity.email) == (ISSUER, "ada-1", "Ada@example.ac.uk")
 
 
@@ -61,7 +62,7 @@ async def test_its_id_token_names_a_person():
 async def test_anything_else_names_nobody(token, refusal):
     async with httpx.AsyncClient(transport=httpx.MockTransport(jwks)) as http:
         with pytest.raises(refusal):
-            await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(token(), http)
+            await OutsideIssuer(ISSUER, JWKS, AUDIENCE, http).identify(token())
 
 
 async def test_known_keys_go_on_while_the_issuer_is_away():
@@ -70,14 +71,14 @@ async def test_known_keys_go_on_while_the_issuer_is_away():
     def answer(request):
         return jwks() if up else unreachable(request)
 
-    issuer = OutsideIssuer(ISSUER, JWKS, AUDIENCE)
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        await issuer.identify(id_token(), http)
+        issuer = OutsideIssuer(ISSUER, JWKS, AUDIENCE, http)
+        await issuer.identify(id_token())
         up = False
         issuer._fetched -= 4000
-        await issuer.identify(id_token(), http)
+        await issuer.identify(id_token())
         with pytest.raises(IssuerAway):
-            await OutsideIssuer(ISSUER, JWKS, AUDIENCE).identify(id_token(), http)
+            await OutsideIssuer(ISSUER, JWKS, AUDIENCE, http).identify(id_token())
 
 
 def unreachable(_request):
@@ -90,13 +91,13 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
         return build(gateway_settings(url, **outside))
 
     async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_answer_told=True) as tested:
-        await tested.process.http.aclose()
-        tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(unreachable))
+        issuer = tested.service.resources[Desk].outside
+        issuer.http = httpx.AsyncClient(transport=httpx.MockTransport(unreachable))
         async with tested.client() as client:
             away = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
             assert (away.status_code, away.json()["code"]) == (503, "issuer_away")
             assert away.headers["retry-after"]
-            tested.process.http = httpx.AsyncClient(transport=httpx.MockTransport(jwks))
+            issuer.http = httpx.AsyncClient(transport=httpx.MockTransport(jwks))
             first = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
             assert first.status_code == 201, first.text
             moved = id_token(email="ada.lovelace@example.ac.uk")

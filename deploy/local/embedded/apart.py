@@ -52,7 +52,7 @@ class Apart:
     async def start(self, name: str, *, crash: str | None = None) -> None:
         """Start one service and wait until it is ready. `crash` names a point at which it kills itself."""
         process = self.processes[name] = self._spawn(name, "run", crash=crash)
-        async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_SECONDS):
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 if not process.running:
                     raise RuntimeError(f"{name} ended: {process.output()}")
@@ -97,7 +97,7 @@ async def apart(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[Apart]
         try:
             await asyncio.gather(*(platform.migrate(name) for name in NAMES))
             await asyncio.gather(*(platform.start(name) for name in NAMES))
-            await load_catalogue(place, await _open_accounts(place))
+            await load_catalogue(place, await _open_accounts(place), await postgres.cluster_id())
             yield platform
         finally:
             await asyncio.gather(*(process.stop() for process in platform.processes.values()))

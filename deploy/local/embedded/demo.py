@@ -15,9 +15,10 @@ from pathlib import Path
 import httpx
 
 from embedded import people, ports
-from embedded.journey import JSON, Learner, Name, Person, Refused, connected, pay_at_the_sandbox, until
-from embedded.platform import LOADED, here
-from embedded.services import BEHIND_THE_GATEWAY, INTERNALS, SECRETS
+from embedded.installation import Unusable, here, read_object, where_it_runs
+from embedded.journey import JSON, Learner, Name, Person, Refused, connected, is_here, pay_at_the_sandbox, until
+from embedded.platform import LOADED
+from embedded.services import SECRETS, nowhere
 from shared.events import registry
 
 NAME = Name("Ada", "Lovelace")
@@ -59,8 +60,8 @@ class Story:
         found: list[JSON] = []
         if not self.feeds:
             return found
-        secret = json.loads((self.folder / "secrets.json").read_text()).get(SECRETS[0])
-        async with httpx.AsyncClient(timeout=60) as client:
+        secret = read_object(self.folder / "secrets.json").get(SECRETS[0])
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             for source, url in self.feeds.items():
                 while True:
                     answer = await client.get(
@@ -297,19 +298,17 @@ async def _run(told: Tale, base_url: str, folder: Path, feeds: dict[str, str]) -
 def main(told: Tale = tell, about: str | None = __doc__) -> int:
     """Tell a story on the platform that is running; 1 where it breaks off."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--base-url", default="http://localhost:8000")
+    parser.add_argument("--base-url", help="the platform, unless it is the one that runs on the folder")
     parser.add_argument("--data", type=Path, default=here(), help="the platform's folder, for the staff accounts")
     arguments = parser.parse_args()
-    base = httpx.URL(arguments.base_url)
-    feeds: dict[str, str] = {}
-    if base.host in {"localhost", "127.0.0.1"}:
-        first = base.port or 80
-        assigned = ports.assign({ports.VARIABLE: str(first)})
-        feeds = {name: f"http://localhost:{assigned[name]}" for name in BEHIND_THE_GATEWAY}
-        feeds["gateway"] = f"http://localhost:{assigned[INTERNALS]}"
     try:
-        asyncio.run(_run(told, arguments.base_url, arguments.data, feeds))
-    except (Refused, StillLoading, TimeoutError, FileNotFoundError, httpx.HTTPError) as failure:
+        base_url = arguments.base_url or where_it_runs(arguments.data)
+        if base_url is None:
+            raise Unusable(f"no platform runs on {arguments.data}")  # noqa: TRY301 - told as the others are
+        base = httpx.URL(base_url)
+        feeds = nowhere(ports.assign({ports.VARIABLE: str(base.port or 80)})).feeds if is_here(base) else {}
+        asyncio.run(_run(told, base_url, arguments.data, feeds))
+    except (Refused, StillLoading, Unusable, TimeoutError, FileNotFoundError, httpx.HTTPError) as failure:
         sys.stderr.write(
             f"\nThe demo stopped: {failure or repr(failure)}\n(Is the platform up? `make run` starts it.)\n"
         )

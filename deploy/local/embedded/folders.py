@@ -23,11 +23,19 @@ def short(data_dir: Path, entry: str) -> Path:
     """
     name = "mc-" + hashlib.sha256(f"{os.geteuid()}:{data_dir}".encode()).hexdigest()[:12]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if re.fullmatch(r"/[\w./-]+", runtime, re.ASCII) and os.access(runtime, os.W_OK):
+    if re.fullmatch(r"/[\w./-]+", runtime, re.ASCII) and _is_ours(Path(runtime)):
         path = Path(runtime) / name
         if len(os.fsencode(path / entry)) < SOCKET_PATH_LIMIT:
             return path
     return Path("/tmp") / name  # noqa: S108 - made private below, and refused when it is not ours
+
+
+def _is_ours(folder: Path) -> bool:
+    """`su` without `-` leaves root with another's, where PostgreSQL, without root's privilege, may not write."""
+    try:
+        return folder.is_dir() and folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 def make_private(folder: Path, error: type[Exception]) -> None:

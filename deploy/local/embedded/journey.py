@@ -272,8 +272,23 @@ async def pay_at_the_sandbox(client: httpx.AsyncClient, pay_url: str) -> None:
     answer.raise_for_status()
 
 
+def is_here(url: httpx.URL) -> bool:
+    return url.host in {"localhost", "127.0.0.1"}
+
+
+async def keep_here(request: httpx.Request) -> None:
+    """`localhost` may lead to [::1], where a stranger may listen: our services listen on 127.0.0.1."""
+    if is_here(request.url):
+        request.url = request.url.copy_with(host="127.0.0.1")
+
+
 @asynccontextmanager
 async def connected(base_url: str) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the platform there; what goes to this machine goes past any proxy."""
     limits = httpx.Limits(max_connections=32, max_keepalive_connections=32)
-    async with httpx.AsyncClient(base_url=base_url, timeout=60, limits=limits) as client:
+    hooks = {"request": [keep_here]}
+    elsewhere = not is_here(httpx.URL(base_url))
+    async with httpx.AsyncClient(
+        base_url=base_url, timeout=60, limits=limits, event_hooks=hooks, trust_env=elsewhere
+    ) as client:
         yield client

@@ -1,9 +1,10 @@
-"""Runs a program that must not outlive whoever asked for it: `python leash.py SIGNAL program argument…`.
+"""Runs a program that must not outlive whoever asked for it: `python leash.py SIGNAL FOLDER program argument…`.
 
 Standard input is the leash: a pipe whose other end the parent holds. A byte on it, or its end because the
 parent is gone (even by kill -9), ends the program with SIGNAL, and with SIGKILL when that is not enough.
 Unlike `prctl(PR_SET_PDEATHSIG)` this works on every Unix and is not tied to the thread that forked. Standard
-output tells the program's process id in one line. Few imports, for it runs before every start.
+output tells the program's process id in one line. FOLDER, unless '', is removed afterwards if it is empty. Few
+imports, for it runs before every start.
 """
 
 import contextlib
@@ -76,4 +77,8 @@ def hold_out(_number: int, _frame: object) -> None:
 if __name__ == "__main__":
     for survived in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(survived, hold_out)
-    raise SystemExit(abs(main(int(sys.argv[1]), sys.argv[2:])))
+    code = abs(main(int(sys.argv[1]), sys.argv[3:]))
+    if sys.argv[2]:
+        with contextlib.suppress(OSError):
+            os.rmdir(sys.argv[2])  # noqa: PTH106 - pathlib is slow to import
+    raise SystemExit(code)

@@ -1,11 +1,12 @@
 """Sample accounts, one for every role, with passwords made for this installation."""
 
-import json
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gateway.staff import open_staff_account
+from embedded import installation
+from gateway.adapters.hashing import Hashing
+from gateway.staff import open_staff_account, set_password
 from shared.database import Database
 
 ROLES = {
@@ -33,20 +34,27 @@ People = dict[str, Person]
 
 
 def known(folder: Path) -> People:
-    """The sample accounts of the platform whose data are in this folder; raises FileNotFoundError."""
-    return {role: Person(**one) for role, one in json.loads((folder / "people.json").read_text()).items()}
+    """The sample accounts of the platform whose data are in this folder; raises FileNotFoundError, Unusable."""
+    return {role: Person(**one) for role, one in installation.read_object(folder / "people.json").items()}
 
 
 async def open_accounts(gateway: Database, folder: Path) -> People:
-    """Open what is missing of the sample accounts; their passwords are kept beside the data, for their owner alone."""
-    path = folder / "people.json"
-    people = known(folder) if path.exists() else {}
+    """The sample accounts, with their passwords as they are kept beside the data for their owner alone.
+
+    What the file or the database lacks, or has otherwise than the other, is made good at each start: either may have
+    been lost, or their writing broken off.
+    """
+    try:
+        people = known(folder)
+    except (FileNotFoundError, installation.Unusable):
+        people = {}
     missing = [role for role in ROLES if role not in people]
     for role in missing:
         people[role] = Person(role, f"{role.replace('_', '-')}@platform.example", secrets.token_urlsafe(12))
     if missing:
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({role: asdict(one) for role, one in people.items()}, indent=2))
-    for role in missing:
-        await open_staff_account(gateway, people[role].email, people[role].password, [ROLES[role]])
+        installation.write_whole(folder / "people.json", {role: asdict(one) for role, one in people.items()})
+    hashing = Hashing(threads=2)
+    for role, one in people.items():
+        if not await set_password(gateway, hashing, one.email, one.password):
+            await open_staff_account(gateway, one.email, one.password, [ROLES[role]])
     return people

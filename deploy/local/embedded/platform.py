@@ -3,34 +3,40 @@
 import asyncio
 import logging
 import os
+import resource
+import shlex
+import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import httpx
 import uvicorn
 from pydantic import SecretStr
 
-from embedded import journey, people, ports, provider, seed
+from embedded import installation, journey, people, ports, provider, seed
 from embedded.postgres import Postgres
-from embedded.services import NAMES, PROVIDER, Place, build, keep_secrets, versions_of
+from embedded.services import NAMES, PROVIDER, Place, build, has_secrets, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
+from shared.origins import LOOPBACK, listed_origins
 from shared.service import Process, Server, run_loop, settle, stop_on_signals
 from shared.telemetry import log_as_json
 
+Listeners = Mapping[int, Sequence[socket.socket]]
+"""Sockets that listen already, by port."""
 CONTENT = Path(__file__).parents[1] / "content"
 LOADED = "catalogue-loaded"
-"""A file beside the data, from when the whole sample catalogue is there."""
+"""A file beside the data, from when the whole sample catalogue is there; it names the cluster that has it."""
+LOG_BYTES = 10_000_000
+LOGS_KEPT = 3
+DESCRIPTORS = 512
+"""Files and connections the platform may have open; at rest it has some 120."""
 
 log = logging.getLogger(__name__)
-
-
-def here() -> Path:
-    """The folder of this installation's data; MC_DATA moves it."""
-    return Path(os.environ.get("MC_DATA") or Path(__file__).parents[3] / ".local").absolute()
 
 
 @asynccontextmanager
@@ -44,15 +50,15 @@ async def databases(folder: Path) -> AsyncGenerator[tuple[Postgres, dict[str, st
 
 
 @asynccontextmanager
-async def running(place: Place, bus: InProcessBus) -> AsyncGenerator[dict[str, Process]]:
+async def running(place: Place, bus: InProcessBus, listeners: Listeners) -> AsyncGenerator[dict[str, Process]]:
     """Every service and the sandbox payment provider, until the block ends; raises if one of them dies."""
     stop = asyncio.Event()
-    processes = {name: Process(build(name, place), bus=bus) for name in NAMES}
+    processes = {name: Process(build(name, place), bus=bus, sockets=listeners) for name in NAMES}
     started = [asyncio.Event() for _ in processes]
     async with asyncio.TaskGroup() as group:
         for process, event in zip(processes.values(), started, strict=True):
             group.create_task(process.run(stop, started=event), name=process.service.name)
-        sandbox = group.create_task(serve_provider(place, stop), name=PROVIDER)
+        sandbox = group.create_task(serve_provider(place, stop, listeners), name=PROVIDER)
         for event in started:
             await event.wait()
         try:
@@ -62,17 +68,16 @@ async def running(place: Place, bus: InProcessBus) -> AsyncGenerator[dict[str, P
             await sandbox
 
 
-async def serve_provider(place: Place, stop: asyncio.Event) -> None:
+async def serve_provider(place: Place, stop: asyncio.Event, listeners: Listeners | None = None) -> None:
+    port = place.ports[PROVIDER]
     settings = provider.Settings(
         url=place.url(PROVIDER),
         api_key=SecretStr(place.secrets["provider api"]),
         shared_secret=SecretStr(place.secrets["provider callbacks"]),
         file=place.folder / "provider.sqlite",
     )
-    server = Server(
-        uvicorn.Config(provider.build(settings), host="127.0.0.1", port=place.ports[PROVIDER], log_config=None)
-    )
-    serving = asyncio.create_task(server.serve())
+    server = Server(uvicorn.Config(provider.build(settings), host="127.0.0.1", port=port, log_config=None))
+    serving = asyncio.create_task(server.serve([*listeners[port]] if listeners else None))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
@@ -81,35 +86,49 @@ async def serve_provider(place: Place, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def up(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[tuple[Place, people.People]]:
+async def up(
+    folder: Path, assigned: dict[str, int], origins: tuple[str, ...] = LOOPBACK
+) -> AsyncGenerator[tuple[Place, people.People, Listeners]]:
     """The platform in this folder on these ports, with sample accounts and the sample catalogue."""
-    ports.check(assigned)
     async with AsyncExitStack() as stack:
-        _, urls = await stack.enter_async_context(databases(folder))
-        place = Place(folder, assigned, urls, secrets=keep_secrets(folder))
-        processes = await stack.enter_async_context(running(place, InProcessBus()))
+        stack.enter_context(installation.running_at(folder, f"http://127.0.0.1:{assigned['gateway']}"))
+        listeners = stack.enter_context(ports.listening(assigned, public=("gateway", PROVIDER)))
+        if (folder / "postgres" / "cluster").exists() and not has_secrets(folder):
+            raise installation.Unusable(
+                f"{folder / 'secrets.json'} is missing or damaged; what it sealed in the databases beside it cannot be "
+                f"opened without: bring the file back from a copy, or move {folder} away to begin anew"
+            )
+        made = keep_secrets(folder)
+        postgres, urls = await stack.enter_async_context(databases(folder))
+        place = Place(folder, assigned, urls, secrets=made, origins=origins)
+        processes = await stack.enter_async_context(running(place, InProcessBus(), listeners))
         accounts = await people.open_accounts(processes["gateway"].database, folder)
-        await load_catalogue(place, accounts)
-        yield place, accounts
+        await load_catalogue(place, accounts, await postgres.cluster_id())
+        yield place, accounts, listeners
 
 
-async def load_catalogue(place: Place, accounts: people.People) -> None:
-    """Once: whatever staff make of the sample courses afterwards is theirs."""
+async def load_catalogue(place: Place, accounts: people.People, cluster: str) -> None:
+    """Once into these databases: whatever staff make of the sample courses afterwards is theirs."""
     loaded = place.folder / LOADED
-    if await asyncio.to_thread(loaded.exists):
+    # Earlier releases left the file empty.
+    if await asyncio.to_thread(loaded.exists) and await asyncio.to_thread(loaded.read_text) in {"", cluster}:
         return
     async with AsyncExitStack() as stack:
         clients: list[httpx.AsyncClient] = []
         for role in ("catalogue_editor", "examiner"):
-            client = await stack.enter_async_context(journey.connected(place.url("gateway")))
+            client = await stack.enter_async_context(journey.connected(place.address("gateway")))
             await journey.Person(client).sign_in(accounts[role].email, accounts[role].password, keep=True)
             clients.append(client)
         await seed.load_catalogue(clients[0], clients[1], CONTENT)
-    await asyncio.to_thread(loaded.touch)
+    await asyncio.to_thread(loaded.write_text, cluster)
 
 
-def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str:
-    gateway = place.url("gateway")
+def _where_to_look(place: Place, accounts: people.People, listeners: Listeners, seconds: float) -> str:
+    public = (place.ports["gateway"], place.ports[PROVIDER])
+    strangers = [port for port in public if ports.strangers_beside(listeners, port)]
+    url = place.address if strangers else place.url
+    gateway = url("gateway")
+    moved = f"MC_DATA={shlex.quote(str(place.folder))} " if os.environ.get("MC_DATA") else ""
     lines = [
         "",
         f"The platform is up after {seconds:.1f} s.",
@@ -117,7 +136,7 @@ def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str
         f"  API and documentation   {gateway}/docs",
         f"  OpenAPI document        {gateway}/openapi.json",
         f"  Courses                 {gateway}/v1/courses",
-        f"  Payment provider        {place.url(PROVIDER)} (sandbox)",
+        f"  Payment provider        {url(PROVIDER)} (sandbox)",
         f"  Letters                 {place.folder / 'mail'}",
         f"  Database                {place.folder / 'postgres'}",
         "",
@@ -125,29 +144,64 @@ def _where_to_look(place: Place, accounts: people.People, seconds: float) -> str
         "",
         *(f"  {one.role:<18}{one.email:<36}{one.password}" for one in accounts.values()),
         "",
-        "Next: in another shell, `make demo` walks one learner the whole way. Ctrl-C stops everything.",
+        *(
+            f"Another program listens on [::1]:{port}, where `localhost:{port}` may lead: write 127.0.0.1 instead.\n"
+            for port in strangers
+        ),
+        f"Next: in another shell, `{moved}make demo` walks one learner the whole way. Ctrl-C stops everything.",
         "",
     ]
     return "\n".join(lines)
 
 
-def main() -> None:
-    async def go() -> None:
-        began = time.monotonic()
-        async with stop_on_signals() as stop, up(here(), ports.assign(os.environ)) as (place, accounts):
-            print(_where_to_look(place, accounts, time.monotonic() - began), flush=True)
-            settle()
-            await stop.wait()
-            print("Stopping …", flush=True)
+async def _serve(folder: Path, stop: asyncio.Event, is_up: asyncio.Event) -> None:
+    began = time.monotonic()
+    origins = (*LOOPBACK, *listed_origins(os.environ.get("MC_ORIGINS", "")))
+    async with up(folder, ports.assign(os.environ), origins) as (place, accounts, listeners):
+        print(_where_to_look(place, accounts, listeners, time.monotonic() - began), flush=True)
+        is_up.set()
+        settle()
+        await stop.wait()
 
-    here().mkdir(parents=True, exist_ok=True)
-    log_as_json("platform", handler=logging.FileHandler(here() / "platform.log"))
+
+async def _run(folder: Path) -> None:
+    """Until a signal comes; during the start it breaks the start off."""
+    async with stop_on_signals() as stop:
+        is_up = asyncio.Event()
+        serving = asyncio.create_task(_serve(folder, stop, is_up))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            print("Stopping …", flush=True)
+            if not is_up.is_set():
+                serving.cancel()
+        stopping.cancel()
+        await asyncio.wait({serving})
+        if not serving.cancelled():
+            serving.result()
+
+
+def _allow_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
+        raise installation.Unusable(f"the platform needs {DESCRIPTORS} open files, {hard} are allowed: see `ulimit -n`")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> None:
+    folder = installation.here()
+    logged = ""
     try:
-        run_loop(go())
+        installation.make_private(folder)
+        file = folder / "platform.log"
+        log_as_json("platform", handler=RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT))
+        logged = f"(more in {file})"
+        _allow_descriptors()
+        run_loop(_run(folder))
     except* Exception as failures:
         log.exception("the platform ended", exc_info=failures)
         told = [str(failure) or repr(failure) for failure in flat(failures)]
-        sys.exit("\n".join([*told, f"(more in {here() / 'platform.log'})"]))
+        sys.exit("\n".join([*told, *filter(None, [logged])]))
 
 
 def flat(group: BaseExceptionGroup[Exception]) -> list[Exception]:

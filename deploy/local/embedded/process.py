@@ -9,14 +9,16 @@ from pathlib import Path
 
 from embedded import leash
 
+LOG_BYTES = 10_000_000
 TICK = 0.01  # seconds between two looks at a process; reads one small file, so it may be short
 
 
 class Process:
-    """A running program on a leash (see leash.py), its output appended to `log`.
+    """A running program on a leash (see leash.py), its output appended to `log`; a log grown long begins anew.
 
     Starting is synchronous on purpose: there is no moment at which a cancellation could lose the process.
-    `inherit` names file descriptors the program keeps open, such as a lock.
+    `inherit` names file descriptors the program keeps open, such as a lock. The folder `leaves` is removed after it,
+    if it is empty, whatever became of us.
 
     Raises OSError when the program cannot be executed.
     """
@@ -30,12 +32,15 @@ class Process:
         ending: signal.Signals,
         cwd: Path | None = None,
         inherit: tuple[int, ...] = (),
+        leaves: Path | None = None,
     ) -> None:
         self._log, self._name = log, Path(command[0]).name
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_name(f"{log.name}.1"))
         with log.open("ab") as output:
             self._log_start = output.tell()
             self._leash = subprocess.Popen(
-                [sys.executable, "-IS", leash.__file__, str(int(ending)), *map(str, command)],
+                [sys.executable, "-IS", leash.__file__, str(int(ending)), str(leaves or ""), *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -8,9 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
-from embedded import ports
+from embedded import installation, ports
 from gateway.edge.routes import load
 from gateway.openapi import merge
+from shared.origins import LOOPBACK
 from shared.service import Process, Service
 
 NAMES: Final = ("catalogue", "enrolment", "assessment", "credentials", "payments", "gateway")
@@ -28,10 +29,22 @@ class Place:
     ports: dict[str, int]
     databases: dict[str, str]
     amqp_url: str | None = None
+    origins: tuple[str, ...] = LOOPBACK
+    """Pages of these may call, and payers may be sent back to them."""
     secrets: dict[str, str] = field(default_factory=dict[str, str])
 
     def url(self, name: str) -> str:
+        """Its address as people see it."""
         return f"http://localhost:{self.ports[name]}"
+
+    def address(self, name: str) -> str:
+        """Where our own programs reach it: `localhost` may lead to [::1], where a stranger may listen."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    @property
+    def feeds(self) -> dict[str, str]:
+        """Where each service shows its event log."""
+        return {source: self.address(source) for source in BEHIND_THE_GATEWAY} | {"gateway": self.address(INTERNALS)}
 
     def settings(self, name: str) -> dict[str, Any]:  # Any: each setting's own type
         """The settings of one service, as its Settings class takes them."""
@@ -40,9 +53,10 @@ class Place:
             "amqp_url": self.amqp_url,
             "public_url": self.url("gateway"),
             "issuer": self.url("gateway"),
-            "jwks_url": f"{self.url('gateway')}/.well-known/jwks.json",
+            "jwks_url": f"{self.address('gateway')}/.well-known/jwks.json",
             "feed_secret": self.secrets["feed"],
-            "feeds": {source: self.url(source) for source in BEHIND_THE_GATEWAY} | {"gateway": self.url(INTERNALS)},
+            "feeds": self.feeds,
+            "origins": [*self.origins],
             "host": "127.0.0.1",
             "port": self.ports[name],
             "mail_folder": str(self.folder / "mail"),
@@ -54,7 +68,7 @@ class Place:
         match name:
             case "gateway":
                 return {
-                    "services": {service: self.url(service) for service in BEHIND_THE_GATEWAY},
+                    "services": {service: self.address(service) for service in BEHIND_THE_GATEWAY},
                     "wrapping_key": self.secrets["gateway keys"],
                     "internal_port": self.ports[INTERNALS],
                     # On one's own machine one person is all the callers: a demo or a replay is no abuse.
@@ -65,7 +79,8 @@ class Place:
                 }
             case "payments":
                 return {
-                    "provider_url": self.url(PROVIDER),
+                    "provider_url": self.address(PROVIDER),
+                    "notifications_url": f"{self.address('gateway')}/v1/payment-notifications",
                     "provider_api_key": self.secrets["provider api"],
                     "provider_secrets": [self.secrets["provider callbacks"]],
                 }
@@ -92,14 +107,22 @@ class Place:
 SECRETS: Final = ("feed", "gateway keys", "credentials keys", "provider api", "provider callbacks")
 
 
+def has_secrets(folder: Path) -> bool:
+    """Whether they can be read; an earlier release could be stopped between making the file and filling it."""
+    try:
+        installation.read_object(folder / "secrets.json")
+    except (FileNotFoundError, installation.Unusable):
+        return False
+    return True
+
+
 def keep_secrets(folder: Path) -> dict[str, str]:
     """This installation's own secrets, made at its first start; readable by its owner alone."""
     path = folder / "secrets.json"
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    known = installation.read_object(path) if has_secrets(folder) else {}
     made = {name: known.get(name) or base64.b64encode(secrets.token_bytes(32)).decode() for name in SECRETS}
     if made != known:
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(made, indent=2))
+        installation.write_whole(path, made)
     return made
 
 
@@ -114,11 +137,11 @@ def versions_of(name: str) -> Path:
     return Path(str(import_module(name).__file__)).parents[1] / "migrations" / "versions"
 
 
-def nowhere() -> Place:
+def nowhere(assigned: dict[str, int] | None = None) -> Place:
     """A place nothing runs in, for looking at what the services would offer."""
     made: dict[str, str] = dict.fromkeys(SECRETS, base64.b64encode(bytes(32)).decode())
     databases = {name: f"postgresql+asyncpg://nobody@localhost/{name}" for name in NAMES}
-    return Place(Path(".local"), ports.assign({}), databases, secrets=made)
+    return Place(Path(".local"), assigned or ports.assign({}), databases, secrets=made)
 
 
 def merged_openapi() -> dict[str, Any]:  # Any: JSON

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import asyncpg
@@ -83,13 +84,33 @@ async def test_a_socket_folder_of_somebody_else_is_refused(postgres):
         postgres.socket_dir.rmdir()
 
 
-def test_the_runtime_folder_is_preferred_where_it_can_be_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: True)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
-    assert Postgres(tmp_path).socket_dir.parent == Path("/run/user/1000")
-    for unusable in ("", "/run/it's quoted", "/run/" + "long" * 30):
+@pytest.fixture
+def runtime_folder(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="run-", dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
+def test_the_runtime_folder_is_preferred_where_it_can_be_used(tmp_path, runtime_folder, monkeypatch):
+    assert Postgres(tmp_path).socket_dir.parent == runtime_folder
+    for unusable in ("", "/run/it's quoted", "/run/" + "long" * 30, str(runtime_folder / "none")):
         monkeypatch.setenv("XDG_RUNTIME_DIR", unusable)
         assert len(Postgres(tmp_path).socket_dir.parts) == 3  # right below the temporary folder
+
+
+def test_the_runtime_folder_of_another_user_is_left_alone(tmp_path, runtime_folder, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: runtime_folder.stat().st_uid + 1)
+    monkeypatch.setattr(os, "access", lambda *_: True)  # as root is told
+    assert Postgres(tmp_path).socket_dir.parent != runtime_folder
+
+
+@pytest.mark.parametrize("torn", ["", "\n", "4"])
+async def test_a_process_id_of_which_a_power_cut_left_half_does_not_bar_the_start(postgres, torn):
+    await postgres.start()
+    await postgres.kill()
+    (postgres.data_dir / "cluster" / "postmaster.pid").write_text(torn)
+    async with postgres:
+        assert await fetch(postgres, "SELECT 1") == 1
 
 
 async def test_settings_reach_the_server(running):
@@ -316,4 +337,4 @@ def test_only_those_whom_postgresql_refuses_get_a_user_namespace(monkeypatch, tm
     (tmp_path / "unshare").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    assert _unprivileged(tmp_path) == (["unshare", "--user", "--"] if apart else [])
+    assert _unprivileged(tmp_path, tmp_path) == (["unshare", "--user", "--"] if apart else [])

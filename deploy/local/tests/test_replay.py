@@ -90,7 +90,8 @@ async def platform(tmp_path_factory):
     async with AsyncExitStack() as stack:
         _, urls = await stack.enter_async_context(databases(folder))
         place = Place(folder, assigned, urls, secrets=keep_secrets(folder))
-        processes = await stack.enter_async_context(running(place, InProcessBus()))
+        listeners = stack.enter_context(ports.listening(assigned, public=()))
+        processes = await stack.enter_async_context(running(place, InProcessBus(), listeners))
         await people.open_accounts(processes["gateway"].database, folder)
         yield place
     logging.disable(logging.NOTSET)

@@ -41,15 +41,15 @@ class Identity:
 
 
 class OutsideIssuer:
-    """`audience` is the client id this platform has at the issuer."""
+    """`audience` is the client id this platform has at the issuer; `http` may go through the environment's proxy."""
 
-    def __init__(self, issuer: str, jwks_url: str, audience: str) -> None:
-        self.issuer, self._jwks_url, self._audience = issuer, jwks_url, audience
+    def __init__(self, issuer: str, jwks_url: str, audience: str, http: httpx.AsyncClient) -> None:
+        self.issuer, self._jwks_url, self._audience, self.http = issuer, jwks_url, audience, http
         self._keys: dict[str, Any] = {}  # Any: PyJWT's key objects
         self._fetched = float("-inf")
         self._turn = asyncio.Lock()
 
-    async def identify(self, id_token: str, http: httpx.AsyncClient) -> Identity:
+    async def identify(self, id_token: str) -> Identity:
         """Whom the token is about.
 
         :raises InvalidIdToken: 401
@@ -62,7 +62,7 @@ class OutsideIssuer:
             header = jwt.get_unverified_header(id_token)
             if header.get("alg") not in _ALGORITHMS or "crit" in header or header.get("typ", "JWT") != "JWT":
                 raise InvalidIdToken("not an ID token of the trusted issuer")
-            key = await self._key(str(header.get("kid", "")), http)
+            key = await self._key(str(header.get("kid", "")))
             claims: Mapping[str, Any] = jwt.decode(
                 id_token,
                 key.key,
@@ -79,18 +79,18 @@ class OutsideIssuer:
             raise EmailNotVerified("the issuer has not verified your e-mail address")
         return Identity(self.issuer, str(claims["sub"]), email)
 
-    async def _key(self, kid: str, http: httpx.AsyncClient) -> Any:  # Any: PyJWT's key object
+    async def _key(self, kid: str) -> Any:  # Any: PyJWT's key object
         async with self._turn:
             age = time.monotonic() - self._fetched
             if (kid not in self._keys and age > _COOL_DOWN) or age > _MAX_AGE:
-                await self._fetch(http)
+                await self._fetch()
         if kid not in self._keys:
             raise InvalidIdToken("signed by a key the issuer does not publish")
         return self._keys[kid]
 
-    async def _fetch(self, http: httpx.AsyncClient) -> None:
+    async def _fetch(self) -> None:
         try:
-            answer = await http.get(self._jwks_url)
+            answer = await self.http.get(self._jwks_url)
             answer.raise_for_status()
             keys = jwt.PyJWKSet.from_dict(answer.json()).keys
         except (httpx.HTTPError, jwt.PyJWTError, ValueError) as error:

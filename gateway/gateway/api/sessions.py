@@ -127,11 +127,11 @@ async def refresh_sign_in(
     ),
 )
 async def sign_in_from_outside(
-    presented: OutsideToken, response: Response, session: Session, desk: AtDesk, process: OfProcess
+    presented: OutsideToken, response: Response, session: Session, desk: AtDesk
 ) -> TokensView:
     """Sign in with an ID token of the institution this platform trusts; the first time opens an account."""
     _not_stored(response)
-    identity = await desk.must_trust().identify(presented.id_token, process.http)
+    identity = await desk.must_trust().identify(presented.id_token)
     return _view(await commands.sign_in_from_outside(session, identity, desk.minter, desk.stay))
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.edge.answers import Header
 from gateway.edge.refusals import OriginNotAllowed
+from shared.origins import AllowedOrigins
 
 _PREFLIGHT_SECONDS: Final = b"7200"
 _EXPOSED: Final = b"etag, location, ratelimit, ratelimit-policy, retry-after, x-request-id"
@@ -13,16 +14,14 @@ _VARY: Final = (b"vary", b"Origin")
 
 
 class Origins:
-    """:raises ValueError: for `*` and `null`, which would let every page in"""
+    """:raises ValueError: as AllowedOrigins does"""
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        self._allowed = frozenset(origin.rstrip("/").encode() for origin in allowed)
-        if wild := self._allowed & {b"*", b"null"}:
-            raise ValueError(f"origins must be named one by one, not {sorted(wild)}")
+        self._allowed = AllowedOrigins(allowed)
 
     def headers(self, origin: bytes) -> list[Header]:
         """What an answer to a page of `origin` carries."""
-        if origin not in self._allowed:
+        if origin.decode("latin-1") not in self._allowed:
             return [_VARY]
         return [
             (b"access-control-allow-origin", origin),
@@ -35,7 +34,7 @@ class Origins:
 
         :raises OriginNotAllowed: 403, without any Access-Control header
         """
-        if origin not in self._allowed:
+        if origin.decode("latin-1") not in self._allowed:
             raise OriginNotAllowed("this origin is not on the allow-list", headers={"vary": "Origin"})
         return [
             (b"access-control-allow-origin", origin),

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +83,10 @@ class Service:
 
 
 class Process:
-    """A service at run time. In embedded mode (`bus` given) its relay and inbox meet the others in process."""
+    """A service at run time. In embedded mode (`bus` given) its relay and inbox meet the others in process.
+
+    `sockets` listen already, by port; a port that is not among them is opened at the start.
+    """
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class Process:
         clock: Clock = system_clock,
         policy: RetryPolicy | None = None,
         mailer: Mailer | None = None,
+        sockets: Mapping[int, Sequence[socket.socket]] | None = None,
     ) -> None:
         settings = service.settings
         self.service, self.bus = service, bus
@@ -104,7 +109,10 @@ class Process:
             pool_size=settings.pool_size,
             pool_timeout_seconds=settings.pool_timeout_seconds,
         )
-        self.http = httpx.AsyncClient(timeout=10)
+        self._sockets = sockets or {}
+        # For the other services: what the environment says of proxies is meant for the world outside, and the secret
+        # that opens the feeds is none of a proxy's business.
+        self.http = httpx.AsyncClient(timeout=10, trust_env=False)
         self.receiver = Receiver(service.inbox, self.database, policy)
         self.draining = asyncio.Event()
         self.relay: Relay | None = None
@@ -137,6 +145,11 @@ class Process:
             message = "MC_AMQP_URL is not set, and this is not the embedded platform"
             raise RuntimeError(message)
         return transport
+
+    def sockets_of(self, port: int | None) -> list[socket.socket] | None:
+        """The sockets that listen on this port already, as uvicorn takes them."""
+        found = None if port is None else self._sockets.get(port)
+        return None if found is None else [*found]
 
     def feeds(self) -> dict[str, feed.Feed]:
         secret = self.service.settings.feed_secret.get_secret_value()
@@ -193,7 +206,7 @@ class Process:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_ending_when_cancelled(part)) for part in background]
-                serving = group.create_task(server.serve())
+                serving = group.create_task(server.serve(self.sockets_of(settings.port)))
                 while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has a flag, no event
                     await asyncio.sleep(0.01)
                 if started is not None:

@@ -1,12 +1,21 @@
 """Settings every service has. A service subclasses this, builds it once in app.py, imports it nowhere else."""
 
 import os
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.origins import listed_origins
 
 PREFIX = "MC_"
+
+
+def _origins(given: object) -> object:
+    return listed_origins(given) if isinstance(given, str) else given
+
+
+OriginList = Annotated[list[str], NoDecode, BeforeValidator(_origins)]
 
 
 class ServiceSettings(BaseSettings):
@@ -32,6 +41,10 @@ class ServiceSettings(BaseSettings):
     feeds: dict[str, str] = Field(
         default_factory=dict,
         description='Base URL of each service\'s feed and registers, as JSON: {"payments": "http://payments:8000"}',
+    )
+    origins: OriginList = Field(
+        default_factory=list,
+        description="Web origins of front ends: their pages may call, and payers may be sent back to them",
     )
     host: str = "0.0.0.0"  # noqa: S104 - a container listens on its own network
     port: int = 8000

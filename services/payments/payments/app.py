@@ -37,5 +37,8 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
-        resources={PaymentProvider: provider, Addresses: Addresses(settings.public_url, settings.return_origins)},
+        resources={
+            PaymentProvider: provider,
+            Addresses: Addresses(settings.public_url, [*settings.origins, *settings.return_origins]),
+        },
     )

@@ -2,7 +2,7 @@
 
 from pydantic import Field, SecretStr
 
-from shared.settings import ServiceSettings
+from shared.settings import OriginList, ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -24,9 +24,9 @@ class Settings(ServiceSettings):
     notifications_url: str | None = Field(
         default=None, description="Where the provider sends callbacks; by default under public_url"
     )
-    return_origins: list[str] = Field(
+    return_origins: OriginList = Field(
         default_factory=list,
-        description="Origins of front ends a payer may be sent back to, as JSON, besides public_url's own",
+        description="Origins a payer may be sent back to besides public_url's own and those whose pages may call",
     )
 
     @property

@@ -20,10 +20,10 @@ from shared.clock import Clock, system_clock
 def build(settings: Settings, *, http: httpx.AsyncClient | None = None, clock: Clock = system_clock) -> Starlette:
     """The provider's API under /payments/v1, its pay pages under /pay, the control API under /control.
 
-    `http` sends the callbacks; tests give one that reaches the application under test. `app.state.sandbox` is
-    what the control API drives.
+    `http` sends the callbacks, past any proxy: they go to this machine; tests give one that reaches the application
+    under test. `app.state.sandbox` is what the control API drives.
     """
-    sandbox = Sandbox(settings, http or httpx.AsyncClient(), clock)
+    sandbox = Sandbox(settings, http or httpx.AsyncClient(trust_env=False), clock)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import httpx
 
+from embedded.installation import Unusable, here, where_it_runs
 from embedded.journey import Refused, connected
-from embedded.platform import flat, here
+from embedded.platform import flat
 from embedded.replay import reconcile
 from embedded.replay.journal import Journal
 from embedded.replay.learners import Mismatch, Student
@@ -20,7 +21,7 @@ from embedded.replay.progress import Progress
 from embedded.replay.run import Replay, presentations_of
 from embedded.replay.staff import OtherPlatform, Staff
 
-EXPECTED = (DataSetError, Mismatch, OtherPlatform, Refused, TimeoutError, FileNotFoundError, httpx.HTTPError)
+EXPECTED = (DataSetError, Mismatch, OtherPlatform, Refused, Unusable, TimeoutError, FileNotFoundError, httpx.HTTPError)
 """What can go wrong without a fault of the replay; told without a trace."""
 
 
@@ -63,7 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m embedded.replay", description=__doc__)
     parser.add_argument("folder", type=Path, help="the data set (OULAD)")
     parser.add_argument("--learners", type=int, default=500)
-    parser.add_argument("--base-url", default="http://localhost:8000")
+    parser.add_argument("--base-url", help="the platform, unless it is the one that runs on the folder")
     parser.add_argument("--data", type=Path, default=here(), help="the platform's folder: staff accounts, journal")
     parser.add_argument("--concurrency", type=int, default=8, help="learners at a time")
     parser.add_argument("--run", help="a name for this run; the number of learners unless given")
@@ -74,11 +75,14 @@ def main() -> int:
         parser.error("a run's name is small letters and digits, at most 12")
     held = False
     try:
+        base_url = arguments.base_url or where_it_runs(arguments.data)
+        if base_url is None:
+            raise Unusable(f"no platform runs on {arguments.data}")
         held = asyncio.run(
             replay(
                 arguments.folder,
                 learners=arguments.learners,
-                base_url=arguments.base_url,
+                base_url=base_url,
                 platform=arguments.data,
                 at_once=arguments.concurrency,
                 run=arguments.run,

@@ -152,6 +152,8 @@ class Flywire:
             headers={KEY_HEADER: account.api_key},
             timeout=account.timeout_seconds,
             transport=transport() if transport else None,
+            # The provider may lie behind a company's proxy; the sandbox on this machine does not.
+            trust_env=httpx.URL(account.url).host not in {"localhost", "127.0.0.1", "::1"},
         )
 
     async def aclose(self) -> None:

@@ -119,6 +119,7 @@ class Workbench:
             stdin=PIPE,
             stdout=PIPE,
             limit=1 << 24,
+            start_new_session=True,  # a Ctrl-C in the terminal is for us; it ends when its standard input does
             # Of our settings it gets none: among them are the keys.
             env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
         )
