@@ -1,4 +1,5 @@
-"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, see to its parked messages."""
+"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, see to its parked messages and
+to the feeds it reads."""
 
 import argparse
 import asyncio
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from shared import due_rows
 from shared.database import Database
-from shared.messaging import parked
+from shared.messaging import missing, parked
 from shared.migrate import migrate
 from shared.service import Process, Service, run_loop, settle, stop_on_signals
 from shared.settings import ServiceSettings
@@ -55,6 +56,12 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
     action = actions.add_parser("retry", help="let the job look at it again now")
     action.add_argument("job")
     action.add_argument("row_key")
+    table = commands.add_parser("feed", help="the event logs of the other services, as far as this one has read them")
+    actions = table.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="how far each was read, and when")
+    actions.add_parser("missing", help="read them from the beginning and list what never arrived here; changes nothing")
+    action = actions.add_parser("reset", help="have them read from the beginning by the service that runs")
+    action.add_argument("source", nargs="*", help="the service whose log it is; all, where none is named")
     for command in own:
         command.arguments(commands.add_parser(command.name, help=command.help))
     arguments = parser.parse_args()
@@ -72,6 +79,8 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
         asyncio.run(_parked(service, arguments))
     elif arguments.command == "set-aside":
         asyncio.run(_set_aside(service, arguments))
+    elif arguments.command == "feed":
+        sys.exit(asyncio.run(_feed(service, arguments)))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
         run_loop(_run(service))
@@ -96,7 +105,7 @@ async def _print_openapi(service: Service) -> None:
     json.dump(Process(service).api.openapi(), sys.stdout, indent=2)
 
 
-async def _parked(service: Service, arguments: argparse.Namespace) -> None:
+async def _parked(service: Service, arguments: argparse.Namespace) -> int:
     database = Process(service).database
     out = sys.stdout
     try:
@@ -139,3 +148,28 @@ async def _set_aside(service: Service, arguments: argparse.Namespace) -> None:
                 out.write(f"{row.job}  {row.row_key}  since {since}  {row.failures} times  {row.last_error}\n")
     finally:
         await database.dispose()
+    return 0
+
+
+async def _feed(service: Service, arguments: argparse.Namespace) -> int:
+    """The exit status: 1 where something is missing."""
+    process, out, found = Process(service), sys.stdout, 0
+    try:
+        if arguments.action == "list":
+            async with process.database.transaction() as session:
+                for row in await missing.positions(session):
+                    out.write(f"{row.source}  {row.cursor}  {len(row.types)} types  {row.read_at:%Y-%m-%d %H:%M:%SZ}\n")
+        elif arguments.action == "reset":
+            async with process.database.transaction() as session:
+                count = await missing.read_anew(session, arguments.source)
+            out.write(f"{count} to be read from the beginning\n")
+        else:
+            async for one in missing.missing(process.database, service.inbox, process.feeds()):
+                found += 1
+                note = "  (older than the keys that are kept)" if one.forgotten else ""
+                out.write(f"{one.type}  {one.id}{note}\n")
+            out.write(f"{found} missing\n")
+    finally:
+        await process.http.aclose()
+        await process.database.dispose()
+    return 1 if found else 0

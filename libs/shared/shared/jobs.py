@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from shared import telemetry
 from shared.batches import delete_in_batches, in_batches
 from shared.database import Database, driver_of, is_being_cancelled, is_database_down, lock_number
+from shared.messaging.claim import KEPT_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ async def forget_old_records(work: Work) -> None:
     database = work.database
     old = "created_at < now() - interval '24 hours'"
     await delete_in_batches(database, "idempotency_keys", old, by="created_at")
-    await delete_in_batches(database, "inbox", "handled_at < now() - interval '90 days'", by="handled_at")
+    await delete_in_batches(database, "inbox", f"handled_at < now() - interval '{KEPT_DAYS} days'", by="handled_at")
     await in_batches(database, _BLANK_LETTERS)
 
 

@@ -17,6 +17,8 @@ from shared.database import Database
 
 SHARED_VERSIONS = Path(__file__).parent / "migrations" / "versions"
 LOCK = 7_251_001  # any number, the same for every migrator of a database
+PATIENCE_SECONDS = 1800.0
+"""For another migrator: an index of a large table takes its time."""
 
 
 def configuration(versions: Path) -> Config:
@@ -33,11 +35,15 @@ async def migrate(url: str, versions: Path) -> None:
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            # Held by the session, so that it outlives the migrations' own transactions.
-            await connection.execute(text("set lock_timeout to '60s'"))
             await connection.execute(text("set statement_timeout to '60s'"))
-            await connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
             await connection.execute(text("set lock_timeout to '4s'"))
+            await connection.commit()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                # Held by the session, so that it outlives the migrations' own transactions. Asked for again and again:
+                # one that waits in a statement would be waited for, by an index that is built concurrently.
+                while not await connection.scalar(text("select pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+                    await connection.commit()
+                    await asyncio.sleep(0.2)
             await connection.commit()
             await connection.run_sync(_upgrade, versions)
             await connection.commit()

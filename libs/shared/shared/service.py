@@ -32,6 +32,7 @@ from shared.events import registry
 from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import feed
+from shared.messaging.epochs import keep_epoch
 from shared.messaging.inbox import Inbox, Receiver, RetryPolicy
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import Wakeup
@@ -285,6 +286,11 @@ class Server(uvicorn.Server):
 def _housekeeping() -> Jobs:
     jobs = Jobs()
     jobs.every(3600, first_after=FIRST_HOUR)(forget_old_records)
+
+    @jobs.every(60)
+    async def keep_event_log(work: Work) -> None:
+        await keep_epoch(work.database)
+
     return jobs
 
 

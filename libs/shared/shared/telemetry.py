@@ -22,6 +22,11 @@ requests_total = Counter("http_requests_total", "Requests by route template", ["
 request_seconds = Histogram("http_request_seconds", "Seconds from request to response", ["service", "method", "route"])
 outbox_unsent = Gauge("outbox_unsent", "Events committed and not yet confirmed by the broker", ["service"])
 outbox_oldest_seconds = Gauge("outbox_oldest_seconds", "Age of the oldest unsent event", ["service"])
+outbox_hidden = Gauge(
+    "outbox_hidden",
+    "Events committed that no feed shows yet, for an older transaction still runs or their id is of the future",
+    ["service"],
+)
 events_sent = Counter("events_sent_total", "Events confirmed by the transport", ["service", "type"])
 events_handled = Counter("events_handled_total", "Events by what became of them", ["service", "type", "outcome"])
 parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])

@@ -456,3 +456,32 @@ def test_every_message_there_can_be_is_documented() -> None:
     """What each says is compared wherever one is received."""
     named = {name for name, _ in (*webhooks._OF_AWARDS.values(), *webhooks._OF_TRANSFERS.values())}
     assert set(DOCUMENTED) == named | {"consent.withdrawn", "credit.revoked", "credit.reinstated", "webhook.ping"}
+
+
+async def test_a_log_that_is_read_anew_tells_what_was_missed_and_nothing_of_before_an_address_was_known(
+    live, partner
+) -> None:
+    """As after a release whose feed skipped events, or on a restored database."""
+    live.clock.at = datetime.now(UTC)
+    learner = new_id()
+    async with live.process.database.transaction() as session:
+        await hear(session, registered(learner))
+        await hold_credit(session, learner, DS=2)
+        await know(session, P)
+    await register(live, partner.url)
+    work = Work(live.process.database, live.service.resources)
+    for missed in (False, True):
+        granted = await consent(live, learner, "DS01")
+        async with live.client("learner", id=learner) as client:
+            await client.post(f"/v1/shares/{granted['share_id']}/withdrawal")
+        if not missed:
+            await clockwork.tell_partners(work)
+    live.clock.advance(hours=2)
+    async with partner_server() as late:
+        await register(live, late.url)
+        async with live.process.database.transaction() as session:
+            await webhooks.move_on(session, "7.7")
+        await clockwork.tell_partners(work)
+        await clockwork.send_webhooks(work)
+        assert partner.types() == ["consent.withdrawn"] * 2
+        assert late.got == []

@@ -15,6 +15,8 @@ from shared.messaging.message import Message
 
 Key = tuple[str, UUID]
 """Of an event: its source and its id."""
+KEPT_DAYS: Final = 90
+"""The keys of what was handled. An older event that comes once more is handled once more, which its handlers stand."""
 RowOf = Callable[[Any, datetime], TableBase]  # Any: each takes its own event classes
 """The row an event is kept as; the instant is when."""
 

@@ -7,60 +7,87 @@ ordered by (transaction id, position) and ends before the oldest transaction sti
 import asyncio
 import hmac
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import text, update
+from sqlalchemy.dialects.postgresql import insert
 
-from shared.database import Database, is_database_down
-from shared.errors import Malformed, Unauthenticated
+from shared.database import Database, fetch, is_database_down
+from shared.errors import Unauthenticated
+from shared.messaging.epochs import START, Cursor, resume
 from shared.messaging.inbox import Receiver
 from shared.messaging.tables import FeedPosition
 
 log = logging.getLogger(__name__)
 
-START = "0.0"
-_CURSOR = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}")
-PAGE = 500
-MOST_ATTEMPTS = 3
+PAGE: Final = 500
+PAGE_BYTES: Final = 4_000_000
+"""Of bodies in one page; the event that reaches it is the last one."""
+MOST_ATTEMPTS: Final = 3
 """At one page; after that an event in it must be what ends the process each time."""
 
 
 class FeedPage(BaseModel):
     bodies: list[str]
     cursor: str
-    """Where the next page begins; the same as asked where there is nothing new."""
-
-
-class BadFeedCursor(Malformed):
-    """A feed cursor is two numbers, `transaction.position`."""
+    """Where the next page begins."""
 
 
 async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
-    """The events of these types after the cursor, oldest first, none that a late commit could still precede."""
-    if not _CURSOR.fullmatch(after):
-        raise BadFeedCursor(after)
-    xid, _, position = after.partition(".")
+    """The events of these types after the cursor, oldest first, none that a late commit could still precede.
+
+    Where there are no more the cursor stands at the fence. Raises BadFeedCursor; one that does not fit this database's
+    history is sent back to where it does (`shared.messaging.epochs`).
+    """
+    begin = await resume(database, after)
+    values = {
+        "types": list(types),
+        "xid": str(begin.xid),
+        "position": begin.position,
+        "limit": limit,
+        "bytes": PAGE_BYTES,
+    }
     async with database.messaging.connect() as connection:
-        rows = (
-            await connection.execute(
-                text(
-                    "select xid::text as xid, position, body from outbox "
-                    "where type = any(:types) "
-                    "and (xid, position) > (cast(cast(:xid as text) as xid8), :position) "
-                    "and xid < pg_snapshot_xmin(pg_current_snapshot()) "
-                    "order by xid, position limit :limit"
-                ),
-                {"types": list(types), "xid": xid, "position": int(position), "limit": limit},
-            )
-        ).all()
-    cursor = f"{rows[-1].xid}.{rows[-1].position}" if rows else after
-    return FeedPage(bodies=[row.body for row in rows], cursor=cursor)
+        rows = (await connection.execute(_PAGE, values)).all()
+    first = rows[0]
+    if first.position is None:
+        return FeedPage(bodies=[], cursor=str(Cursor(begin.epoch, max(first.fence, begin.xid), 0)))
+    ended = len(rows) == first.found < limit
+    last = Cursor(begin.epoch, first.fence, 0) if ended else Cursor(begin.epoch, rows[-1].xid_, rows[-1].position)
+    return FeedPage(bodies=[row.body for row in rows], cursor=str(last))
+
+
+_PAGE: Final = text("""
+    with fence as materialized (select pg_snapshot_xmin(pg_current_snapshot()) as xid),
+    found as materialized (
+        select one.xid, one.position, one.created_at
+        from unnest(cast(:types as text[])) as asked (type), lateral (
+            select outbox.xid, outbox.position, outbox.created_at from outbox
+            where outbox.type = asked.type and outbox.xid < (select fence.xid from fence)
+            and (outbox.xid, outbox.position) > (cast(cast(:xid as text) as xid8), cast(:position as bigint))
+            order by outbox.xid, outbox.position limit :limit
+        ) as one
+        order by one.xid, one.position limit :limit
+    ),
+    sized as (
+        select found.xid, found.position, whole.body,
+            sum(octet_length(whole.body)) over (order by found.xid, found.position) - octet_length(whole.body) as before
+        from found, lateral (
+            select outbox.body from outbox
+            where outbox.position = found.position and outbox.created_at = found.created_at limit 1
+        ) as whole
+    )
+    select cast(cast(fence.xid as text) as bigint) as fence, (select count(*) from found) as found,
+        cast(cast(sized.xid as text) as bigint) as xid_, sized.position, sized.body
+    from fence left join sized on sized.before < :bytes
+    order by sized.xid, sized.position
+""")
+"""Of each type the next ones, by its index; of these the next of all; and of these as many as are not too long."""
 
 
 router = APIRouter(include_in_schema=False)
@@ -134,37 +161,39 @@ class Reconciler:
         if not types:
             return 0
         async with self.database.transaction() as session:
-            position = await session.get(FeedPosition, source)
-            if position is None:
-                position = FeedPosition(source=source, cursor=START, types=sorted(types), attempts=0)
-                session.add(position)
+            first = insert(FeedPosition).values(source=source, cursor=START, types=sorted(types), attempts=0)
+            await session.execute(first.on_conflict_do_nothing())  # another replica starts too
+            position = await fetch(session, FeedPosition, source)
         seen = 0
-        if missed := types - set(position.types):  # a release hears more than the one before it
-            seen += await self._read(position, missed, START)
+        if types != set(position.types):
+            if missed := types - set(position.types):  # a release hears more than the one before it
+                seen += await self._read(position, missed, ahead=True)
+            # What a release does not hear is passed over now: one that hears it again is to read it from the beginning.
             position.types = sorted(types)
             await self._keep(position)
-        return seen + await self._read(position, types, position.cursor)
+        return seen + await self._read(position, types)
 
-    async def _read(self, position: FeedPosition, types: AbstractSet[str], cursor: str) -> int:
-        """From the cursor to the end. The position moves along, unless it is ahead."""
-        ahead = cursor != position.cursor
+    async def _read(self, position: FeedPosition, types: AbstractSet[str], *, ahead: bool = False) -> int:
+        """From the position, which moves along, to the end; or else, to be ahead of it, from the beginning."""
+        cursor = START if ahead else position.cursor
         seen = 0
         while True:
             page = await self.feeds[position.source].read(sorted(types), cursor)
-            if not page.bodies:
-                return seen
-            bodies = [body.encode() for body in page.bodies]
-            position.attempts += 1
-            await self._keep(position)  # counted before the try
-            if position.attempts <= MOST_ATTEMPTS:
-                await self.receiver.take(bodies)
-            else:
-                await self.receiver.suspect(bodies, "a page of the feed with this event was never finished")
-            seen += len(bodies)
+            if page.bodies:
+                bodies = [body.encode() for body in page.bodies]
+                position.attempts += 1
+                await self._keep(position)  # counted before the try
+                if position.attempts <= MOST_ATTEMPTS:
+                    await self.receiver.take(bodies)
+                else:
+                    await self.receiver.suspect(bodies, "a page of the feed with this event was never finished")
+                seen += len(bodies)
             cursor, position.attempts = page.cursor, 0
             if not ahead:
                 position.cursor = cursor
             await self._keep(position)
+            if not page.bodies:
+                return seen
 
     async def _keep(self, position: FeedPosition) -> None:
         async with self.database.transaction() as session:

@@ -244,7 +244,7 @@ class Receiver:
         duplicates = [
             message for message in messages if message.key not in claimed or message is not first[message.key]
         ]
-        known = await _known(session, [message.key for message in duplicates])
+        known = await digests_of(session, [message.key for message in duplicates])
         for message in duplicates:
             telemetry.events_handled.labels(self.service, message.type, "duplicate").inc()
             # With another body it is no duplicate: somebody reused an id, and a person must know.
@@ -285,7 +285,7 @@ class Receiver:
         each is tried alone, and counted first."""
         messages = await self._readable(bodies)
         async with self.database.transaction() as session:
-            known = await _known(session, [message.key for message in messages])
+            known = await digests_of(session, [message.key for message in messages])
             for message in messages:
                 if message.key in known:
                     continue
@@ -402,7 +402,7 @@ _TAKE_UP = text("""
 """)
 
 
-async def _known(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
+async def digests_of(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
     """The digest of the body under which each of these keys has been seen, wherever it stands."""
     seen = await session.execute(
         text("""

@@ -98,6 +98,25 @@ class FeedPosition(MessagingBase):
     read_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class FeedEpoch(MessagingBase):
+    """One history of this database, as long as its server runs (see `shared.messaging.epochs`)."""
+
+    __tablename__ = "feed_epochs"
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    epoch: Mapped[str] = mapped_column(Text)
+    """Stands in the cursors that were given in it."""
+    system: Mapped[str] = mapped_column(Text)
+    """The cluster: its transaction ids are one order."""
+    server: Mapped[str] = mapped_column(Text)
+    """The cluster, its timeline, and when the server was started."""
+    since: Mapped[int] = mapped_column(BigInteger)
+    """Events of transactions before this one stand in the epoch before it just so."""
+    mark: Mapped[int] = mapped_column(BigInteger)
+    """The fence as it stood lately: what was committed before it is in every later history, too."""
+    began_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Idempotency(MessagingBase):
     """The reply to a request that had an effect, stored with that effect, so that a repeat gets the same reply."""
 

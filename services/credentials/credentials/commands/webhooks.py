@@ -36,10 +36,10 @@ from shared.events.credentials import (
     TransferWithdrawn,
     WebhookDisabled,
 )
-from shared.ids import new_id
+from shared.ids import made_at, new_id
 from shared.mail import write_letter
 from shared.messaging import publish
-from shared.messaging.feed import START
+from shared.messaging.epochs import START
 
 _OF_AWARDS: Final = {
     AwardConferred: ("award.conferred", "conferred_at"),
@@ -62,6 +62,8 @@ TOLD: Final = (BadgeIssued, BadgeRevoked, RecognitionRevoked, ShareRevoked, *_OF
 TOLD_TYPES: Final = tuple(kind.type for kind in TOLD)
 
 _LOG = "events"
+_SKEW = timedelta(hours=1)
+"""Between two clocks, at the very most."""
 _LEASE = timedelta(minutes=1)
 """How long a delivery is one sender's; after that it must have died."""
 
@@ -188,32 +190,39 @@ def _new_secret(session: AsyncSession, endpoint_id: UUID, sealer: Sealer) -> str
 
 
 async def tell_partners(session: AsyncSession, event_id: UUID, event: Event) -> None:
-    """Order the deliveries an event of ours calls for; a second time orders nothing."""
+    """Order the deliveries an event of ours calls for; a second time orders nothing.
+
+    The event log may be read anew from its beginning: nobody is told of what was announced before the address was
+    registered, or the consent given.
+    """
+    by = made_at(event_id) + _SKEW
     match event:
         case ShareRevoked(client_id=str(client_id)):
             data: Document = {"share_id": str(event.share_id)}
-            await _tell(session, [client_id], event_id, "consent.withdrawn", event.revoked_at, data)
+            await _tell(session, [client_id], event_id, by, "consent.withdrawn", event.revoked_at, data)
         case BadgeRevoked(credit_id=UUID() as credit_id):
             if await queries.is_revoked(session, credit_id):
                 await _tell_of_credit(
-                    session, event_id, event.learner_id, credit_id, "credit.revoked", event.revoked_at
+                    session, event_id, by, event.learner_id, credit_id, "credit.revoked", event.revoked_at
                 )
         case BadgeIssued(credit_id=UUID() as credit_id):
             if await queries.is_reinstated(session, credit_id, event.issued_at):
                 await _tell_of_credit(
-                    session, event_id, event.learner_id, credit_id, "credit.reinstated", event.issued_at
+                    session, event_id, by, event.learner_id, credit_id, "credit.reinstated", event.issued_at
                 )
         case RecognitionRevoked():
             for credit_id in event.credit_ids:  # each a message of its own
                 about = uuid5(event_id, str(credit_id))
-                await _tell_of_credit(session, about, event.learner_id, credit_id, "credit.revoked", event.revoked_at)
+                await _tell_of_credit(
+                    session, about, by, event.learner_id, credit_id, "credit.revoked", event.revoked_at
+                )
         case AwardConferred() | AwardSuperseded() | AwardRescinded() | AwardRestored():
             type_, instant = _OF_AWARDS[type(event)]
-            await _tell_of_award(session, event_id, event, type_, getattr(event, instant))
+            await _tell_of_award(session, event_id, by, event, type_, getattr(event, instant))
         case TransferRequested() | TransferDecided() | TransferCompleted() | TransferReturned() | TransferWithdrawn():
             type_, instant = _OF_TRANSFERS[type(event)]
             data = {"transfer_id": str(event.transfer_id), "programme_id": str(event.programme_id)}
-            await _tell(session, [event.client_id], event_id, type_, getattr(event, instant), data)
+            await _tell(session, [event.client_id], event_id, by, type_, getattr(event, instant), data)
         case _:
             pass
 
@@ -232,40 +241,47 @@ async def move_on(session: AsyncSession, cursor: str) -> None:
 
 
 async def _tell_of_credit(
-    session: AsyncSession, event_id: UUID, learner_id: UUID, credit_id: UUID, type_: str, at: datetime
+    session: AsyncSession, event_id: UUID, by: datetime, learner_id: UUID, credit_id: UUID, type_: str, at: datetime
 ) -> None:
-    """Whoever has a live consent for it, or holds it for a degree."""
+    """Whoever has a live consent for it, given by then, or holds it for a degree."""
     holders: dict[str, list[str]] = {}
     transfers = await queries.transfers_holding(session, credit_id)
     for transfer in transfers:
         holders.setdefault(transfer.client_id, [])
-    for share in await queries.live_shares_with_partners(session, learner_id, now_of(session)):
+    for share in await queries.live_shares_with_partners(session, learner_id, now_of(session), by):
         if share.client_id is not None and sharing.scope_of(share.scope).covers_credit(credit_id):
             holders.setdefault(share.client_id, []).append(str(share.share_id))
     for client_id, share_ids in holders.items():
         held_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
         data = {"credit_id": str(credit_id), "share_ids": share_ids, "transfer_ids": held_by}
-        await _tell(session, [client_id], event_id, type_, at, data)
+        await _tell(session, [client_id], event_id, by, type_, at, data)
 
 
 async def _tell_of_award(
     session: AsyncSession,
     event_id: UUID,
+    by: datetime,
     event: AwardConferred | AwardSuperseded | AwardRescinded | AwardRestored,
     type_: str,
     at: datetime,
 ) -> None:
-    for share in await queries.live_shares_with_partners(session, event.learner_id, now_of(session)):
+    for share in await queries.live_shares_with_partners(session, event.learner_id, now_of(session), by):
         if share.client_id is not None and sharing.scope_of(share.scope).covers_award(event.award_id):
             data = {"award_id": str(event.award_id), "share_id": str(share.share_id)}
-            await _tell(session, [share.client_id], event_id, type_, at, data)
+            await _tell(session, [share.client_id], event_id, by, type_, at, data)
 
 
 async def _tell(
-    session: AsyncSession, client_ids: Iterable[str], event_id: UUID, type_: str, at: datetime, data: Document
+    session: AsyncSession,
+    client_ids: Iterable[str],
+    event_id: UUID,
+    by: datetime,
+    type_: str,
+    at: datetime,
+    data: Document,
 ) -> None:
     for client_id in client_ids:
-        for endpoint in (await session.scalars(queries.endpoints_of(client_id))).all():
+        for endpoint in (await session.scalars(queries.endpoints_of(client_id, by))).all():
             await _order(session, endpoint, event_id, type_, at, data)
 
 

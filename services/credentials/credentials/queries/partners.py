@@ -22,9 +22,10 @@ class Due:
     url: str
 
 
-def endpoints_of(client_id: str) -> Select[tables.WebhookEndpoint]:
+def endpoints_of(client_id: str, registered_by: datetime | None = None) -> Select[tables.WebhookEndpoint]:
     endpoint = tables.WebhookEndpoint
-    return select(endpoint).where(endpoint.client_id == client_id, endpoint.removed_at.is_(None))
+    statement = select(endpoint).where(endpoint.client_id == client_id, endpoint.removed_at.is_(None))
+    return statement if registered_by is None else statement.where(endpoint.created_at <= registered_by)
 
 
 async def count_endpoints(session: AsyncSession, client_id: str) -> int:

@@ -45,12 +45,15 @@ def recipients() -> Select[tables.Partner]:
     return select(partner).where(partner.closed_at.is_(None), partner.scopes.contains([READING]))
 
 
-async def live_shares_with_partners(session: AsyncSession, learner_id: UUID, now: datetime) -> Sequence[tables.Share]:
+async def live_shares_with_partners(
+    session: AsyncSession, learner_id: UUID, now: datetime, granted_by: datetime
+) -> Sequence[tables.Share]:
     share = tables.Share
     statement = select(share).where(
         share.learner_id == learner_id,
         share.client_id.is_not(None),
         share.withdrawn_at.is_(None),
+        share.granted_at <= granted_by,
         share.expires_at > now,
     )
     return (await session.scalars(statement)).all()

@@ -1,0 +1,79 @@
+"""PostgreSQL servers of a test's own: transaction ids from their beginning, dumps, snapshots of the disk."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import delivery
+from stations import Station
+
+from embedded.postgres import Postgres, _bin_dir
+from shared.migrate import migrate
+
+
+def cluster(folder: Path, settings: dict[str, str | int] | None = None) -> Postgres:
+    """To be started."""
+    return Postgres(folder, {"fsync": "off", **(settings or {})})
+
+
+async def producer(server: Postgres, name: str = "payments") -> Station:
+    """A service of the delivery suite on this server, migrated."""
+    url = await server.create_role_and_database(name)
+    await migrate(url, delivery.VERSIONS)
+    return Station(name, url)
+
+
+async def next_xid(server: Postgres) -> int:
+    connection = await server.connect()
+    try:
+        return int(await connection.fetchval("select pg_snapshot_xmax(pg_current_snapshot())::text"))
+    finally:
+        await connection.close()
+
+
+async def spend_xids(server: Postgres, until: int) -> None:
+    """Use up transaction ids until the next one is that, or already higher."""
+    connection = await server.connect()
+    try:
+        while int(await connection.fetchval("select pg_current_xact_id()::text")) < until - 1:
+            pass
+    finally:
+        await connection.close()
+
+
+async def dump(server: Postgres, database: str, into: Path) -> None:
+    await _run(
+        "pg_dump", "--format=custom", f"--file={into}", f"--host={server.socket_dir}", "--username=postgres", database
+    )
+
+
+async def restore(server: Postgres, database: str, dumped: Path) -> Station:
+    url = await server.create_role_and_database(database)
+    await _run(
+        "pg_restore",
+        "--exit-on-error",
+        f"--host={server.socket_dir}",
+        "--username=postgres",
+        f"--dbname={database}",
+        str(dumped),
+    )
+    return Station(database, url)
+
+
+def snapshot(server: Postgres, into: Path) -> None:
+    """The disk as it is at one instant, as a storage system would copy it."""
+    server.freeze()
+    try:
+        into.mkdir(mode=0o700)
+        shutil.copytree(server.data_dir / "cluster", into / "cluster")
+    finally:
+        server.thaw()
+
+
+async def _run(program: str, *arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        _bin_dir() / program, *arguments, env={**os.environ, "PGPORT": "5432"}, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()

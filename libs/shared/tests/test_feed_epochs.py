@@ -1,0 +1,186 @@
+"""The feed of a database that was restored: from a dump, from a copy of its disk, to a moment; none skips an event."""
+
+import clusters
+import pytest
+from clusters import next_xid, spend_xids
+from delivery import refund_of
+from stations import Station, eventually
+
+from shared import telemetry
+from shared.messaging import publish
+from shared.messaging.epochs import START, keep_epoch
+from shared.messaging.feed import FeedPage, Reconciler, read_page
+from shared.messaging.outbox import write_announced
+from shared.messaging.relay import Relay
+
+REFUNDS = ["payments.refund.requested.v1"]
+
+
+class Producer:
+    """A feed of whichever database stands behind it; what it has given out."""
+
+    def __init__(self, station):
+        self.station, self.given = station, 0
+
+    async def read(self, types, after) -> FeedPage:
+        page = await read_page(self.station.database, types, after)
+        self.given += len(page.bodies)
+        return page
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with clusters.cluster(tmp_path / "original") as running:
+        yield running
+
+
+@pytest.fixture
+async def original(server):
+    made = await clusters.producer(server)
+    yield made
+    await made.database.dispose()
+
+
+@pytest.fixture
+async def other(tmp_path):
+    async with clusters.cluster(tmp_path / "other") as running:
+        yield running
+
+
+async def effects_of(enrolment, events) -> list[int]:
+    return [await enrolment.effects(event) for event in events]
+
+
+async def test_a_dump_restored_in_a_fresh_cluster_shows_everything(server, original, other, enrolment, tmp_path):
+    """Its transaction ids are of the fresh cluster's future; what is committed there is of the consumers' past."""
+    await spend_xids(server, await next_xid(other) + 500)
+    events = [refund_of() for _ in range(40)]
+    await original.announce(*events[:20])
+    behind = Producer(original)
+    consumer = Reconciler(enrolment.receiver, enrolment.database, {"payments": behind})
+    await consumer.catch_up("payments")
+    for event in events[20:]:
+        await original.announce(event)
+    await clusters.dump(server, "payments", tmp_path / "dump")
+    lost = refund_of()
+    await original.announce(lost)
+    await consumer.catch_up("payments")  # the original lived on after the dump, and so did its readers
+
+    restored = await clusters.restore(other, "payments", tmp_path / "dump")
+    behind.station, behind.given = restored, 0
+    new = refund_of()
+    await restored.announce(new)
+    relay = Relay("payments", restored.database, None)
+    await relay._measure()
+    assert telemetry.outbox_hidden.labels("payments")._value.get() == 40
+    assert await keep_epoch(restored.database) == 40
+    await relay._measure()
+    assert telemetry.outbox_hidden.labels("payments")._value.get() == 0
+    await consumer.catch_up("payments")
+    assert behind.given == 41, "it began anew"
+    assert await effects_of(enrolment, [*events, lost, new]) == [1] * 42
+    assert await enrolment.parked() == []
+    whole = await read_page(restored.database, REFUNDS, START)
+    assert len(whole.bodies) == 41
+    assert await keep_epoch(restored.database) == 0
+    await consumer.catch_up("payments")
+    assert behind.given == 41, "and is read on from there"
+    await restored.database.dispose()
+
+
+async def test_the_transaction_ids_of_the_future_are_mended_by_a_service_that_runs(server, original, other, tmp_path):
+    """In batches, while commands write; nothing is given out twice to a reader that follows."""
+    await spend_xids(server, await next_xid(other) + 3000)
+    async with original.database.transaction() as session:
+        for _ in range(2500):
+            publish(session, refund_of())
+    await clusters.dump(server, "payments", tmp_path / "dump")
+    restored = await clusters.restore(other, "payments", tmp_path / "dump")
+    cursor, seen = START, []
+
+    async def read() -> bool:
+        nonlocal cursor
+        page = await read_page(restored.database, REFUNDS, cursor)
+        cursor = page.cursor
+        seen.extend(page.bodies)
+        return len(seen) >= 2502
+
+    async with restored.database.transaction() as open_one:
+        publish(open_one, refund_of())
+        await open_one.run_sync(write_announced)
+        await restored.announce(refund_of())
+        assert not await read()
+        assert await keep_epoch(restored.database) == 2500
+    await eventually(read)
+    assert len(seen) == len(set(seen)) == 2502
+    transactions = await restored.one("select count(distinct cast(xid as text)) from outbox")
+    assert transactions >= 2502 / 1000, "each batch is a transaction of its own"
+    await restored.database.dispose()
+
+
+@pytest.mark.parametrize("how", ["a copy of its disk", "to a moment"])
+async def test_a_database_set_back_gives_its_ids_out_again_and_skips_nothing(
+    server, original, enrolment, tmp_path, how
+):
+    behind = Producer(original)
+    consumer = Reconciler(enrolment.receiver, enrolment.database, {"payments": behind})
+    early = [refund_of() for _ in range(30)]
+    await original.announce(*early)
+    await keep_epoch(original.database)
+    just_before = refund_of()
+    await original.announce(just_before)
+    await consumer.catch_up("payments")
+    clusters.snapshot(server, tmp_path / "copy")
+    lost = [refund_of() for _ in range(5)]
+    for event in lost:
+        await original.announce(event)
+    await consumer.catch_up("payments")  # its cursor stands after what will never have been
+    ahead = await next_xid(server)
+
+    settings = {}
+    if how == "to a moment":
+        (tmp_path / "copy" / "cluster" / "recovery.signal").touch()
+        settings = {"restore_command": "false", "hot_standby": "off"}
+    async with clusters.cluster(tmp_path / "copy", settings) as copy:
+        back = Station("payments", copy.url("payments", "payments"))
+        timeline = await back.one("select left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)")
+        assert (timeline == "00000002") == (how == "to a moment")
+        assert await next_xid(copy) < ahead
+        new = [refund_of() for _ in range(3)]
+        for event in new:
+            await back.announce(event)
+        await spend_xids(copy, ahead + 10)  # the counter passes the cursor before the feed is asked
+        behind.station, behind.given = back, 0
+        await consumer.catch_up("payments")
+        assert await effects_of(enrolment, [*early, just_before, *lost, *new]) == [1] * 39
+        assert behind.given == 4, "what came after the mark, and no more"
+        await consumer.catch_up("payments")
+        assert behind.given == 4
+        await back.database.dispose()
+
+
+async def test_a_server_that_started_again_sends_its_readers_back_a_minute_and_no_more(server, original):
+    await original.announce(*(refund_of() for _ in range(30)))
+    await keep_epoch(original.database)
+    page = await read_page(original.database, REFUNDS, START)
+    await original.announce(refund_of())
+    last = await read_page(original.database, REFUNDS, page.cursor)
+    await original.database.dispose()
+    await server.stop()
+    await server.start()
+    again = await read_page(original.database, REFUNDS, last.cursor)
+    assert again.bodies == last.bodies
+    assert (await read_page(original.database, REFUNDS, again.cursor)).bodies == []
+    assert (await read_page(original.database, REFUNDS, page.cursor)).bodies == last.bodies
+
+
+@pytest.mark.parametrize("foreign", ["5.5", "0123456789ab.0.1", "{epoch}.99999999.0"], ids=["old", "unknown", "future"])
+async def test_a_cursor_that_is_not_of_this_history_begins_anew(payments, foreign):
+    """Of a release whose order skipped events; of another history; of the future."""
+    await payments.announce(*(refund_of() for _ in range(3)))
+    page = await read_page(payments.database, REFUNDS, START)
+    assert (await read_page(payments.database, REFUNDS, page.cursor)).bodies == []
+    epoch = page.cursor.partition(".")[0]
+    again = await read_page(payments.database, REFUNDS, foreign.format(epoch=epoch))
+    assert again.bodies == page.bodies
+    assert (await read_page(payments.database, REFUNDS, again.cursor)).bodies == []
