@@ -34,7 +34,25 @@ class Command:
 
 def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequence[Command] = ()) -> None:
     """The command line of one service; its settings class, called without arguments, reads the environment."""
-    parser = argparse.ArgumentParser(description=build.__doc__)
+    arguments = _parser(build.__doc__, own).parse_args()
+    service = build(settings())
+    if arguments.command == "migrate":
+        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
+        asyncio.run(migrate(service.settings.database_url, service.versions))
+    elif arguments.command == "openapi":
+        asyncio.run(_print_openapi(service))
+    elif chosen := next((command for command in own if command.name == arguments.command), None):
+        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
+        sys.exit(asyncio.run(_on_database(service, chosen, arguments)))
+    elif ask := {"parked": _parked, "set-aside": _set_aside, "feed": _feed}.get(arguments.command or "run"):
+        sys.exit(asyncio.run(ask(service, arguments)))
+    else:
+        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
+        run_loop(_run(service))
+
+
+def _parser(description: str | None, own: Sequence[Command]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("run", help="serve (the default)")
     commands.add_parser("migrate", help="bring the database to this release's schema")
@@ -64,26 +82,7 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
     action.add_argument("source", nargs="*", help="the service whose log it is; all, where none is named")
     for command in own:
         command.arguments(commands.add_parser(command.name, help=command.help))
-    arguments = parser.parse_args()
-
-    service = build(settings())
-    if arguments.command == "migrate":
-        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        asyncio.run(migrate(service.settings.database_url, service.versions))
-    elif arguments.command == "openapi":
-        asyncio.run(_print_openapi(service))
-    elif chosen := next((command for command in own if command.name == arguments.command), None):
-        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        sys.exit(asyncio.run(_on_database(service, chosen, arguments)))
-    elif arguments.command == "parked":
-        asyncio.run(_parked(service, arguments))
-    elif arguments.command == "set-aside":
-        asyncio.run(_set_aside(service, arguments))
-    elif arguments.command == "feed":
-        sys.exit(asyncio.run(_feed(service, arguments)))
-    else:
-        log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        run_loop(_run(service))
+    return parser
 
 
 async def _run(service: Service) -> None:
@@ -132,9 +131,10 @@ async def _parked(service: Service, arguments: argparse.Namespace) -> int:
                         out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
     finally:
         await database.dispose()
+    return 0
 
 
-async def _set_aside(service: Service, arguments: argparse.Namespace) -> None:
+async def _set_aside(service: Service, arguments: argparse.Namespace) -> int:
     database = Process(service).database
     out = sys.stdout
     try:
@@ -142,7 +142,7 @@ async def _set_aside(service: Service, arguments: argparse.Namespace) -> None:
             if arguments.action == "retry":
                 await due_rows.retry(session, arguments.job, arguments.row_key)
                 out.write("due\n")
-                return
+                return 0
             for row in await due_rows.list_set_aside(session):
                 since = f"{row.first_failed_at:%Y-%m-%d %H:%M:%SZ}"
                 out.write(f"{row.job}  {row.row_key}  since {since}  {row.failures} times  {row.last_error}\n")

@@ -6,6 +6,7 @@ import delivery
 import httpx
 import pytest
 from delivery import HASTY, refund_of, reversed_
+from feeds import Local, reconciler
 from processes import service_of
 from stations import eventually
 
@@ -19,21 +20,6 @@ from shared.messaging.outbox import write_announced
 from shared.service import Process
 
 REFUNDS = [RefundRequested.type]
-
-
-class Local:
-    """A feed read without HTTP, which remembers what it was asked."""
-
-    def __init__(self, station):
-        self.station, self.asked = station, []
-
-    async def read(self, types, after):
-        self.asked.append((tuple(types), after))
-        return await read_page(self.station.database, types, after, 3)
-
-
-def reconciler(enrolment, payments, receiver=None):
-    return Reconciler(receiver or enrolment.receiver, enrolment.database, {"payments": Local(payments)})
 
 
 async def test_pages_follow_one_another_to_the_end(payments):
