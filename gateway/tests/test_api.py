@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import dataclasses
+import hashlib
 import time
 from uuid import UUID
 
@@ -257,6 +258,35 @@ async def test_signing_out_ends_the_session_and_may_be_repeated(service, session
             assert (await client.post("/v1/sign-outs", json={"refresh_token": token})).status_code == 204
         assert code(await refresh(client, token)) == (401, "invalid_refresh_token")
         assert (await client.post("/v1/sign-outs", json={"refresh_token": "unknown"})).status_code == 204
+
+
+async def test_nothing_is_stored_of_the_password_but_argon2id(service, session):
+    async with service.client() as client:
+        body = {"email": "ada@example.org", "password": PASSWORD}
+        asked = [
+            await client.post("/v1/accounts", json=one, headers={"Idempotency-Key": "one"})
+            for one in (body, body | {"password": "ten brass engines humming"}, body | {"email": "b@example.org"})
+        ]
+    assert [answer.status_code for answer in asked] == [201, 201, 422]
+    assert asked[1].headers["idempotency-replayed"] == "true"
+    assert code(asked[2]) == (422, "idempotency_key_reused")
+    [(plain, digest)] = await session.execute(text("select request_sha256, request_digest from idempotency_keys"))
+    assert (plain, len(digest)) == (b"", 32)
+
+
+async def test_a_repeat_is_known_that_the_previous_release_answered(service, session):
+    async with service.client() as client:
+        body = b'{"email":"ada@example.org","password":"nine brass engines humming"}'
+        headers = {"Idempotency-Key": "one", "Content-Type": "application/json"}
+        first = await client.post("/v1/accounts", content=body, headers=headers)
+        former = hashlib.sha256(b"POST /v1/accounts?\n" + body).digest()
+        await session.execute(
+            text("update idempotency_keys set request_digest = null, request_sha256 = :former"), {"former": former}
+        )
+        again = await client.post("/v1/accounts", content=body, headers=headers)
+        other = await client.post("/v1/accounts", content=body + b" ", headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert code(other) == (422, "idempotency_key_reused")
 
 
 # Roles

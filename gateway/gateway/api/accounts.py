@@ -23,6 +23,7 @@ from shared.web import (
     Page,
     Paging,
     Router,
+    Secret,
     Session,
     View,
     paginate,
@@ -35,7 +36,7 @@ router = Router(tags=["accounts"])
 
 class NewAccount(Content):
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
-    password: str = Field(
+    password: Secret = Field(
         description=f"At least {rules.PASSWORD_SHORTEST} characters, and none of the usual ones",
         examples=["nine brass engines humming"],
     )

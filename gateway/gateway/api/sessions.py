@@ -19,7 +19,7 @@ from gateway.tables import Account
 from gateway.tokens import key_set
 from shared.database import fetch, now
 from shared.service import Process
-from shared.web import Content, Instant, KeySetResponse, Router, Session, View, conditional, refusals, resource
+from shared.web import Content, Instant, KeySetResponse, Router, Secret, Session, View, conditional, refusals, resource
 from shared.web.problems import problem
 
 router = Router(tags=["sign-in"])
@@ -30,7 +30,7 @@ OfProcess = Annotated[Process, resource(Process)]
 
 class Credentials(Content):
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
-    password: str = Field(max_length=rules.PASSWORD_LONGEST, examples=["nine brass engines humming"])
+    password: Secret = Field(max_length=rules.PASSWORD_LONGEST, examples=["nine brass engines humming"])
 
 
 class Refreshing(Content):

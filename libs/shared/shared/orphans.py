@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import literal, select, text
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
@@ -21,6 +21,7 @@ from shared.cli import Command
 from shared.database import Database
 from shared.due_rows import for_each
 from shared.jobs import Work
+from shared.messaging.tables import Installation
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 
@@ -152,7 +153,7 @@ async def _ask(work: Work, named: Named, keys: Sequence[str]) -> Collection[str]
 async def installation_id(database: Database) -> str:
     """This database's own id, made with it; a restored copy has it too."""
     async with database.transaction() as session:
-        return str((await session.execute(text("select installation_id from installation"))).scalar_one())
+        return str((await session.scalars(select(Installation.installation_id))).one())
 
 
 def files_command(resources: Callable[[], Mapping[type, Any]], named: Named) -> Command:  # Any: each is its own type

@@ -27,6 +27,7 @@ from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock, system_clock
 from shared.database import Database, is_database_down
+from shared.digests import Digests
 from shared.due_rows import count_set_aside
 from shared.events import registry
 from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
@@ -110,6 +111,7 @@ class Process:
             pool_size=settings.pool_size,
             pool_timeout_seconds=settings.pool_timeout_seconds,
         )
+        self.digests = Digests(settings.feed_secret.get_secret_value(), service.name)
         self._sockets = sockets or {}
         # For the other services: what the environment says of proxies is meant for the world outside, and the secret
         # that opens the feeds is none of a proxy's business.
@@ -164,7 +166,7 @@ class Process:
         """What routes and jobs may ask for: the service's own, and the registers of the others."""
         settings = self.service.settings
         registers = HttpRegisters(settings.feeds, settings.feed_secret.get_secret_value(), self.http)
-        return {Registers: registers, **self.service.resources, Process: self}
+        return {Registers: registers, Digests: self.digests, **self.service.resources, Process: self}
 
     async def run(self, stop: asyncio.Event, *, started: asyncio.Event | None = None) -> None:
         """Run until `stop`, then finish what is under way. Raises if any part dies."""
@@ -309,6 +311,7 @@ def build_api(process: Process) -> FastAPI:
     app.state.database = process.database
     app.state.access = service.access
     app.state.verifier = process.verifier
+    app.state.digests = process.digests
     app.state.resources = process.resources()
     app.state.registers = service.registers
     app.state.feed_secret = service.settings.feed_secret.get_secret_value()

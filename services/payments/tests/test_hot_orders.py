@@ -57,7 +57,7 @@ async def state(shop, learner_id, courses):
         "basket": "select to_jsonb(b) from basket_items b where learner_id = :id order by course_id",
         "outbox": "select body::jsonb - 'time' - 'traceparent' from outbox "
         "where type = 'payments.order.placed.v1' and body::jsonb->'data'->>'learner_id' = :id::text order by position",
-        "replies": "select status, headers, encode(request_sha256, 'hex'), convert_from(body, 'utf8')::jsonb "
+        "replies": "select status, headers, encode(request_digest, 'hex'), convert_from(body, 'utf8')::jsonb "
         "from idempotency_keys where caller = :id::text order by key",
     }
     found = {}

@@ -28,7 +28,8 @@ class Asked:
     caller: str
     operation: str
     key: str
-    sha256: bytes
+    digest: bytes
+    """Keyed, of the request but for its secrets (`shared.digests`)."""
 
     @property
     def lock(self) -> int:
@@ -50,7 +51,7 @@ class StoredReply:
             "caller": self.asked.caller,
             "operation": self.asked.operation,
             "key": self.asked.key,
-            "request_digest": self.asked.sha256,
+            "request_digest": self.asked.digest,
             "status": self.status,
             "headers": to_json(self.headers).decode(),
             "body": self.body,
@@ -63,9 +64,9 @@ async def store_reply(session: AsyncSession, reply: StoredReply) -> None:
 
 
 _REPLY: Final = """
-    insert into idempotency_keys (caller, operation, key, request_sha256, status, headers, body)
-    select :caller::text, :operation::text, :key::text, :request_digest::bytea, :status::int, :headers::jsonb,
-        :body::bytea
+    insert into idempotency_keys (caller, operation, key, request_sha256, request_digest, status, headers, body)
+    select :caller::text, :operation::text, :key::text, ''::bytea, :request_digest::bytea, :status::int,
+        :headers::jsonb, :body::bytea
 """
 _STORE: Final = HotStatement(_REPLY)
 

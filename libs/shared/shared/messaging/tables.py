@@ -126,10 +126,21 @@ class Idempotency(MessagingBase):
     operation: Mapped[str] = mapped_column(Text, primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     request_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    """Of the request as it came, written by the previous release; now empty."""
+    request_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     status: Mapped[int]
     headers: Mapped[dict[str, str]] = mapped_column(JSONB)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Installation(MessagingBase):
+    """Which installation this database is: one row, made by its migration; a restored copy has the same."""
+
+    __tablename__ = "installation"
+
+    only_one: Mapped[bool] = mapped_column(primary_key=True)
+    installation_id: Mapped[UUID]
 
 
 class Letter(MessagingBase):

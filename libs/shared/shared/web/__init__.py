@@ -1,6 +1,6 @@
 """The HTTP door: routes that are guarded, one transaction a request, problem documents, paging, ETags."""
 
-from shared.web.content import LARGEST, Content, Instant, Money, View
+from shared.web.content import LARGEST, Content, Instant, Money, Secret, View
 from shared.web.paging import Cursor, Page, Paging, paginate
 from shared.web.problems import refusals, refusals_as_pages
 from shared.web.reading import KeySetResponse, conditional
@@ -20,6 +20,7 @@ __all__ = [
     "Page",
     "Paging",
     "Router",
+    "Secret",
     "Session",
     "View",
     "conditional",

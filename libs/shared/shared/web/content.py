@@ -1,7 +1,7 @@
 """What goes in and out: requests refuse what they do not know, views are read from rows."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -18,6 +18,12 @@ def _no_control_characters(value: Any) -> Any:  # Any: whatever was sent, not ye
 
 Text = Annotated[str, BeforeValidator(_no_control_characters)]
 """A string a person typed. Control characters are refused: they sign differently in different languages."""
+
+
+IS_SECRET: Final = object()
+
+Secret = Annotated[str, IS_SECRET, Field(json_schema_extra={"format": "password", "writeOnly": True})]
+"""A secret a person typed, as a member of a request's body: nothing made of it is stored with the request."""
 
 
 LARGEST = 2**31 - 1
@@ -41,4 +47,4 @@ class Money(View):
     currency: str = Field(description="ISO 4217", examples=["GBP"])
 
 
-__all__ = ["LARGEST", "Content", "Instant", "Money", "Text", "View"]
+__all__ = ["LARGEST", "Content", "Instant", "Money", "Secret", "Text", "View"]

@@ -6,6 +6,7 @@ the operation takes an Idempotency-Key. So a repeat of a request whose reply was
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, cast
@@ -19,9 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
 from shared.database import Database, HotStatement, unit_of_work
+from shared.digests import Digests
 from shared.errors import Conflict, Invalid, Malformed, Refusal
 from shared.messaging.hot import Asked, LongWay, StoredReply, store_reply
 from shared.web import storable
+from shared.web.content import IS_SECRET
 from shared.web.problems import RESPONSE
 
 KEY_HEADER: Final = "Idempotency-Key"
@@ -107,6 +110,7 @@ class Operation(APIRoute):
         in_transaction = idempotent or _depends(self.dependant, _session)
         reads_json = self.body_field is not None
         name = self.operation_id or self.name
+        secrets = secret_fields(self.body_field.field_info.annotation) if self.body_field else frozenset[str]()
 
         async def answer(call: Call) -> Response:
             request, caller, asked = call.request, call.caller, call.asked
@@ -142,7 +146,7 @@ class Operation(APIRoute):
             storable.check_address(request)
             if reads_json:
                 storable.check_json(await request.body())
-            asked = await _asked(request, caller, name) if idempotent else None
+            asked = await _asked(request, caller, name, secrets) if idempotent else None
             call = Call(request, caller, database, asked)
             response = await answer_hot(self.hot, call) if self.hot else None
             if response is None:
@@ -162,14 +166,45 @@ def _depends(dependant: Dependant, on: Callable[..., Any]) -> bool:  # Any: what
     return any(one.call is on or _depends(one, on) for one in dependant.dependencies)
 
 
-async def _asked(request: Request, caller: Caller, operation: str) -> Asked:
+def secret_fields(content: object) -> frozenset[str]:
+    """The members of a request's body that are secrets, by their type (`shared.web.content.Secret`)."""
+    if not (isinstance(content, type) and issubclass(content, BaseModel)):
+        return frozenset()
+    return frozenset(name for name, field in content.model_fields.items() if IS_SECRET in field.metadata)
+
+
+async def _asked(request: Request, caller: Caller, operation: str, secrets: frozenset[str]) -> Asked:
     """Raises IdempotencyKeyMissing."""
     key = request.headers.get(KEY_HEADER)
     if not key or len(key) > LONGEST_KEY:
         raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
-    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-    digest.update(await request.body())
-    return Asked(caller.name, operation, key, digest.digest())
+    digests: Digests = request.app.state.digests
+    return Asked(caller.name, operation, key, digests.of(_head(request), _but(secrets, await request.body())))
+
+
+def _head(request: Request) -> bytes:
+    return f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+
+
+def _but(secrets: frozenset[str], body: bytes) -> bytes:
+    """The body without its secrets: of these not even a keyed digest is stored."""
+    if not secrets:
+        return body
+    try:
+        content = json.loads(body)
+    except ValueError:  # it will be refused, and nothing stored
+        return b""
+    if not isinstance(content, dict):
+        return b""
+    members = cast("dict[str, object]", content)
+    return json.dumps({name: value for name, value in sorted(members.items()) if name not in secrets}).encode()
+
+
+async def _is_same(asked: Asked, stored: Any, request: Request) -> bool:  # Any: a row
+    if stored.request_digest is not None:
+        return stored.request_digest == asked.digest
+    former = hashlib.sha256(_head(request) + await request.body()).digest()
+    return stored.request_sha256 == former  # written by the previous release, a day ago at most
 
 
 def _reply(asked: Asked, response: Response) -> StoredReply:
@@ -189,7 +224,7 @@ async def _once(
     found = await _STORED.within(session, caller=asked.caller, operation=asked.operation, key=asked.key)
     stored = found.one_or_none()
     if stored is not None:
-        if stored.request_sha256 != asked.sha256:
+        if not await _is_same(asked, stored, request):
             raise IdempotencyKeyReused("this key came with another request before")
         caller.proven = True  # the reply was given to this same caller
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
@@ -200,7 +235,7 @@ async def _once(
 
 _TRY_LOCK: Final = HotStatement("select pg_try_advisory_xact_lock(:number)")
 _STORED: Final = HotStatement("""
-    select request_sha256, status, headers, body from idempotency_keys
+    select request_sha256, request_digest, status, headers, body from idempotency_keys
     where caller = :caller and operation = :operation and key = :key
 """)
 """A statement of its own: one that also took the lock would not see what was stored while it waited for its turn."""

@@ -52,6 +52,7 @@ from payments.domain.policy import policy_of
 from payments.domain.refunds import CoolingOffEnded, RefundAlreadyRequested, RefundNotFailed, cooling_off_ends
 from payments.tables import Order, OrderLine, Refund
 from shared.database import Unknown, fetch, now
+from shared.digests import Digests
 from shared.errors import TooLarge
 from shared.web import Call, CallerOf, Idempotent, Money, Page, Paging, Router, Session, refusals, resource
 from shared.web.problems import problem
@@ -62,6 +63,7 @@ LARGEST_NOTIFICATION = 64 * 1024
 
 Provider = Annotated[PaymentProvider, resource(PaymentProvider)]
 Places = Annotated[Addresses, resource(Addresses)]
+Keyed = Annotated[Digests, resource(Digests)]
 
 
 class NotificationTooLarge(TooLarge):
@@ -306,7 +308,7 @@ async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> Re
     responses=refusals(BadSignature, NotificationTooLarge),
 )
 async def receive_payment_notification(
-    request: Request, session: Session, provider: Provider, places: Places
+    request: Request, session: Session, provider: Provider, places: Places, digests: Keyed
 ) -> NotificationReceipt | Response:
     """The payment provider's signed callback. Its signature is checked over the raw bytes before any is read."""
     body = await _read_capped(request)
@@ -314,9 +316,9 @@ async def receive_payment_notification(
         fact = provider.parse_notification(request.headers, body)
     except BadSignature as refusal:
         # Answered, not raised: the record of the rejection must be kept.
-        await notifications.reject_notification(session, body)
+        await notifications.reject_notification(session, body, digests)
         return problem(refusal.status, refusal.code, refusal.title, refusal.detail)
-    outcome = await notifications.receive_notification(session, provider.name, body, fact, places)
+    outcome = await notifications.receive_notification(session, provider.name, body, fact, places, digests)
     return NotificationReceipt(outcome=outcome)
 
 

@@ -1,6 +1,5 @@
 """Taking in the provider's callbacks: stored raw, applied once."""
 
-import hashlib
 import logging
 
 from sqlalchemy import update
@@ -15,20 +14,26 @@ from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
 from payments.tables import Notification, RejectedNotification, UnmatchedPayment
 from shared.database import now
+from shared.digests import Digests
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
 
 
 async def receive_notification(
-    session: AsyncSession, provider: str, body: bytes, fact: PaymentFact | RefundFact | Unreadable, places: Addresses
+    session: AsyncSession,
+    provider: str,
+    body: bytes,
+    fact: PaymentFact | RefundFact | Unreadable,
+    places: Addresses,
+    digests: Digests,
 ) -> str:
     """Store a signed callback and apply it, in one transaction; what it came to, in a word.
 
     The same bytes, or the same event of the same subject, have an effect once: of two at once the second waits
     for the first and then finds it. Where the provider must be asked, a job asks it after the commit.
     """
-    digest = hashlib.sha256(body).digest()
+    digest = digests.of(body)
     subject, event_type, event_date = _event_key(fact)
     stored = await session.scalar(
         insert(Notification)
@@ -71,12 +76,12 @@ def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, obj
             return None, None, None
 
 
-async def reject_notification(session: AsyncSession, body: bytes) -> None:
+async def reject_notification(session: AsyncSession, body: bytes, digests: Digests) -> None:
     """Record that something unsigned or wrongly signed came; of what it said nothing is kept."""
     at = now(session)
     log.warning("notification rejected", extra={"size": len(body)})
     statement = insert(RejectedNotification).values(
-        body_sha256=hashlib.sha256(body).digest(), size=len(body), times=1, first_at=at, last_at=at
+        body_sha256=digests.of(body), size=len(body), times=1, first_at=at, last_at=at
     )
     await session.execute(
         statement.on_conflict_do_update(
