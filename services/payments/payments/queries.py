@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.domain.ledger import Account
+from payments.domain.disputes import Outcome
+from payments.domain.ledger import Account, Standing
 from payments.domain.orders import Offer, OrderStatus
-from payments.domain.refunds import RefundStatus
+from payments.domain.payments import FUNDED, State, Use
+from payments.domain.refunds import IN_FLIGHT, OWED, ProviderRefundStatus, RefundStatus
 from payments.tables import (
     BasketItem,
     CheckoutAttempt,
@@ -24,6 +26,7 @@ from payments.tables import (
     Payment,
     Posting,
     Price,
+    ProviderRefund,
     Refund,
     UnmatchedPayment,
 )
@@ -71,6 +74,17 @@ async def bought_courses(session: AsyncSession, learner_id: UUID) -> frozenset[U
             .where(Order.learner_id == learner_id, Order.status == OrderStatus.PAID, ~given_back, ~ended)
         )
     )
+
+
+async def open_orders(session: AsyncSession, learner_id: UUID, at: datetime) -> dict[UUID, UUID]:
+    """Course -> the learner's order it is in that can still be paid."""
+    open_ = or_(and_(Order.status == OrderStatus.PLACED, Order.expires_at > at), Order.status == OrderStatus.UNDERPAID)
+    rows = await session.execute(
+        select(OrderLine.course_id, Order.order_id)
+        .join(Order, Order.order_id == OrderLine.order_id)
+        .where(Order.learner_id == learner_id, open_)
+    )
+    return {row.course_id: row.order_id for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +160,31 @@ async def payments_of(session: AsyncSession, order_id: UUID) -> Sequence[Payment
     return (await session.scalars(select(Payment).where(Payment.order_id == order_id).order_by(Payment.seen_at))).all()
 
 
+async def payments_of_orders(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, list[Payment]]:
+    """Payments by order, the oldest first."""
+    found: dict[UUID, list[Payment]] = {order_id: [] for order_id in order_ids}
+    statement = select(Payment).where(Payment.order_id.in_(found)).order_by(Payment.seen_at, Payment.payment_id)
+    for payment in await session.scalars(statement):
+        found[payment.order_id].append(payment)
+    return found
+
+
+def unreturned() -> ColumnElement[bool]:
+    """Payments that were too little, are there, and do not go back yet."""
+    going_back = exists().where(
+        Refund.payment_id == Payment.payment_id,
+        Refund.order_line_id.is_(None),
+        Refund.status != RefundStatus.CANCELLED,
+    )
+    return and_(Payment.use == Use.UNDERPAID, Payment.state.in_(FUNDED), ~going_back)
+
+
+async def held_payments(session: AsyncSession, order_id: UUID) -> Sequence[Payment]:
+    """What of this order's money pays for nothing and does not go back yet."""
+    statement = select(Payment).where(Payment.order_id == order_id, unreturned()).order_by(Payment.seen_at)
+    return (await session.scalars(statement)).all()
+
+
 async def confirming_payment(session: AsyncSession, order_id: UUID) -> Payment | None:
     """The payment that paid the order."""
     return await session.scalar(
@@ -155,12 +194,28 @@ async def confirming_payment(session: AsyncSession, order_id: UUID) -> Payment |
     )
 
 
-def disputed_payments() -> Select[UUID]:
-    return select(Dispute.payment_id).where(Dispute.closed_at.is_(None))
+def disputed_orders() -> Select[UUID]:
+    return select(Dispute.order_id).where(Dispute.closed_at.is_(None))
+
+
+async def is_lost_to_the_bank(session: AsyncSession, payment_id: UUID) -> bool:
+    """Whether a dispute about this payment was lost: of that the provider tells nothing."""
+    lost = exists().where(Dispute.payment_id == payment_id, Dispute.outcome == Outcome.LOST)
+    return bool(await session.scalar(select(lost)))
+
+
+async def provider_refunds_of(session: AsyncSession, refund_id: UUID) -> Sequence[ProviderRefund]:
+    """What the provider made for this refund, the first it told of first."""
+    statement = (
+        select(ProviderRefund)
+        .where(ProviderRefund.refund_id == refund_id)
+        .order_by(ProviderRefund.heard_at, ProviderRefund.provider_refund_id)
+    )
+    return (await session.scalars(statement)).all()
 
 
 async def is_disputed(session: AsyncSession, order_id: UUID) -> bool:
-    return bool(await session.scalar(select(disputed_payments().where(Dispute.order_id == order_id).exists())))
+    return bool(await session.scalar(select(disputed_orders().where(Dispute.order_id == order_id).exists())))
 
 
 async def disputes_page(
@@ -183,13 +238,34 @@ async def balances(session: AsyncSession, payment_id: UUID) -> Mapping[Account, 
     return {Account(account): int(total) for account, total in rows}
 
 
-async def last_posting(session: AsyncSession, payment_id: UUID, kind: str) -> Mapping[Account, int]:
-    """The entries of the newest posting of that kind; nothing where there is none."""
-    newest = select(func.max(Posting.posting_no)).where(and_(Posting.payment_id == payment_id, Posting.kind == kind))
-    rows = await session.execute(
-        select(Entry.account, Entry.amount_minor).where(Entry.posting_no == newest.scalar_subquery())
+async def standing(session: AsyncSession, payment: Payment) -> Standing:
+    """What is true of a payment, from its row, its lines and its refunds; everything must be flushed."""
+    funded = payment.state in FUNDED and payment.use is not None
+    owed_of = OWED if funded else IN_FLIGHT
+    refunds = (await session.scalars(select(Refund).where(Refund.payment_id == payment.payment_id))).all()
+    paid_out: dict[UUID, int] = {}
+    for refund_id, amount in await session.execute(
+        select(ProviderRefund.refund_id, func.sum(ProviderRefund.amount_minor))
+        .join(Refund, Refund.refund_id == ProviderRefund.refund_id)
+        .where(Refund.payment_id == payment.payment_id, ProviderRefund.status == ProviderRefundStatus.FINISHED)
+        .group_by(ProviderRefund.refund_id)
+    ):
+        paid_out[refund_id] = int(amount)
+    completed = {one.refund_id: one.amount_minor for one in refunds if one.status == RefundStatus.COMPLETED}
+    sold = 0
+    if funded and payment.use == Use.ORDER:
+        given_back = {one.order_line_id for one in refunds if one.status != RefundStatus.CANCELLED}
+        lines = (await lines_of(session, [payment.order_id]))[payment.order_id]
+        sold = sum(line.due_minor for line in lines if line.order_line_id not in given_back)
+    return Standing(
+        received=payment.amount_minor if funded else 0,
+        settled=payment.state == State.SETTLED,
+        sold=sold,
+        owed=sum(one.amount_minor for one in refunds if one.status in owed_of),
+        given_back=sum(completed.values()),
+        # An older release, at work beside this one, keeps no record of what the provider made.
+        paid_out=sum((completed | paid_out).values()),
     )
-    return {Account(account): amount for account, amount in rows}
 
 
 async def orders_page(session: AsyncSession, learner_id: UUID, paging: Cursor) -> tuple[list[Order], str | None]:

@@ -152,6 +152,7 @@ class Payment(Base):
         Unique("provider", "reference"),
         Index(None, "order_id"),
         Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
+        Index(None, "funded_at", postgresql_where=text("use = 'underpaid'")),
     )
 
     payment_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -225,12 +226,17 @@ class UnmatchedPayment(Base):
     provider_status: Mapped[str | None] = mapped_column(Text)
     amount_minor: Mapped[int | None] = mapped_column(BigInteger)
     currency: Mapped[str | None] = mapped_column(Text)
+    order_id: Mapped[UUID | None]
+    payment_id: Mapped[UUID | None]
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
 
 
 class Refund(Base):
-    """Money that goes back, for a line once, or for a payment that pays for nothing once."""
+    """Money that goes back, for a line once, or for a payment that pays for nothing once.
+
+    `revision` counts what changed it; `provider_refund_id` is the last of those the provider made for it.
+    """
 
     __tablename__ = "refunds"
     __table_args__ = (
@@ -265,6 +271,23 @@ class Refund(Base):
     ask_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     failure_code: Mapped[str | None] = mapped_column(Text)
+    revision: Mapped[int] = mapped_column(server_default="0", default=0)
+
+
+class ProviderRefund(Base):
+    """What the provider says of one refund it made for one of ours. There is another only where one came to nothing."""
+
+    __tablename__ = "provider_refunds"
+    __table_args__ = (Index(None, "refund_id"),)
+
+    provider_refund_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    refund_id: Mapped[UUID] = mapped_column(ForeignKey(Refund.refund_id))
+    status: Mapped[str] = mapped_column(Text)
+    status_at: Mapped[datetime]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    heard_at: Mapped[datetime]
+    revived_at: Mapped[datetime | None]
+    """It had ended, or was sent back, and was taken up again."""
 
 
 class Dispute(Base):

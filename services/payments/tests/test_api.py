@@ -8,12 +8,15 @@ import pytest
 from sqlalchemy import func, select, update
 
 from payments.adapters.flywire import KEY_HEADER
-from payments.jobs import close_checkouts
+from payments.jobs import close_checkouts, submit_refunds
 from payments.tables import CheckoutAttempt, Order, Price
 from shared.events.payments import OrderPlaced, RefundRequested
 from shared.ids import new_id
+from shared.messaging.hot import LongWay
 from shared.messaging.tables import Letter
 from shared.testing import published
+
+FAR = "2027-01-01T00:00:00Z"
 
 
 def said(answer) -> tuple[int, str]:
@@ -137,9 +140,77 @@ async def test_what_was_bought_is_not_sold_again(shop):
 
 async def test_an_order_placed_before_cannot_buy_the_course_a_second_time(shop):
     course_id = await shop.sell()
-    first, second = await shop.order(course_id), await shop.order(course_id)
-    await shop.pay(await shop.open_session(first))
+    first = await shop.order(course_id)
+    late = await shop.open_session(first)
+    shop.clock.advance(hours=24)
+    second = await shop.order(course_id)
+    shop.sandbox.books.put("session", late, {**shop.sandbox.session(late), "status": "open", "expires_at": FAR})
+    await shop.pay(late)
+    assert (await shop.read(first))["status"] == "paid"
     assert said(await shop.checkout(second)) == (409, "already_bought")
+
+
+@pytest.mark.parametrize("way", ["hot", "long"])
+async def test_a_course_in_an_order_that_can_still_be_paid_is_not_ordered_again(shop, way, monkeypatch):
+    if way == "long":
+        monkeypatch.setattr("payments.commands.hot_orders.draw_up_order", refuse_the_hot_way)
+    course_id, other = await shop.sell(), await shop.sell()
+    first = await shop.order(course_id)
+    async with shop.learner() as client:
+        for one in (course_id, other):
+            await client.put(f"/v1/basket/items/{one}")
+        refused = await client.post("/v1/orders")
+        assert said(refused) == (409, "already_ordered")
+        assert (refused.json()["course_ids"], refused.json()["order_ids"]) == ([str(course_id)], [first["order_id"]])
+        assert (await client.post("/v1/orders", json={"course_ids": [str(other)]})).status_code == 201
+        await shop.pay(await shop.open_session(first), amount=1)
+        assert said(await client.post("/v1/orders")) == (409, "already_ordered")  # underpaid is open as well
+        assert (await shop.cancel(first)).status_code == 200
+        assert (await client.post("/v1/orders")).status_code == 201
+
+
+async def refuse_the_hot_way(*_):
+    raise LongWay
+
+
+async def test_an_order_says_that_a_card_was_declined_and_can_be_paid_again(shop):
+    order = await shop.order(await shop.sell())
+    await shop.pay(await shop.open_session(order), first_name="SANDBOX_TO_CANCEL_STATUS")
+    [under_way] = (await shop.read(order))["payments"]
+    assert (under_way["status"], under_way["use"]) == ("under_way", None)
+    await shop.later(seconds=1)
+    [declined] = (await shop.read(order))["payments"]
+    assert (declined["status"], declined["amount"]["amount_minor"]) == ("declined", 49500)
+    await shop.pay(await shop.open_session(order))
+    order = await shop.read(order)
+    assert (order["status"], [one["status"] for one in order["payments"]]) == ("paid", ["declined", "received"])
+
+
+async def test_a_bank_transfer_under_way_is_shown_and_the_order_is_not_sold_twice(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), method="bank_transfer")
+    refused = await shop.checkout(order, payer={"email": "charles@example.org"})
+    assert said(refused) == (409, "payment_under_way")
+    assert (refused.json()["payment_reference"], refused.json()["method"]) == (payment["payment_id"], "bank_transfer")
+    assert len(list(shop.sandbox.books.all("session"))) == 1
+    for _ in range(2):
+        await shop.later(seconds=1)
+    assert (await shop.read(order))["status"] == "paid"
+
+
+async def test_an_underpaid_order_is_paid_as_the_letter_says(shop):
+    """By the same person, from the same page."""
+    order = await shop.order(await shop.sell())
+    first = await shop.open_session(order)
+    await shop.pay(first, amount=100)
+    again = await shop.checkout(order)
+    assert (again.status_code, again.json()["amount"]["amount_minor"]) == (201, 49500)
+    second = again.json()["pay_url"].rpartition("/")[2]
+    assert shop.sandbox.session(second)["status"] == "open"
+    await shop.pay(second)
+    order = await shop.read(order)
+    assert (order["status"], [one["use"] for one in order["payments"]]) == ("paid", ["underpaid", "order"])
+    assert [one["reason_code"] for one in order["returned"]] == ["underpaid"]
 
 
 async def test_m16_an_idempotency_key_belongs_to_one_request(shop):
@@ -288,7 +359,7 @@ async def test_a_provider_that_does_not_accept_our_key(shop, monkeypatch):
     order = await shop.order(await shop.sell())
     with monkeypatch.context() as patch:
         patch.setitem(shop.provider._http.headers, KEY_HEADER, "another")
-        assert said(await shop.checkout(order)) == (502, "provider_refused")
+        assert said(await shop.checkout(order)) == (503, "provider_unavailable")
     assert (await shop.checkout(order)).json()["attempt_no"] == 2
 
 
@@ -334,12 +405,36 @@ async def test_a_receipt_says_what_was_paid_and_what_went_back(shop):
         assert said(await client.get(f"/v1/orders/{order['order_id']}/receipt")) == (409, "order_not_paid")
         payment = await shop.pay(await shop.open_session(order))
         await shop.refund(order, line=1)
+        asked = (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()
+        assert (asked["status"], asked["refunded"]["amount_minor"], asked["lines"][1]["refunded"]) == ("paid", 0, None)
+        for _ in range(2):
+            await shop.later(seconds=1)
+        await shop.run(submit_refunds)
+        for _ in range(2):
+            await shop.later(seconds=1)
         receipt = (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()
+        assert (await shop.read(order))["status"] == "partly_refunded"
+        await shop.refund(order, line=0)
+        await shop.run(submit_refunds)
+        for _ in range(2):
+            await shop.later(seconds=1)
+        assert (await shop.read(order))["status"] == "refunded"
+        assert (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()["status"] == "refunded"
     assert receipt["receipt_number"].startswith("MC-2026-")
+    assert (receipt["status"], receipt["lines"][1]["refunded"]["amount_minor"]) == ("partly_refunded", 59500)
     assert (receipt["total"]["amount_minor"], receipt["refunded"]["amount_minor"]) == (109000, 59500)
     assert [line["title"] for line in receipt["lines"]] == ["Inference", "Strategy"]
     assert (receipt["method"], receipt["payment_reference"]) == ("card", payment["payment_id"])
     assert receipt["vat_treatment"] == "exempt"
+
+
+async def test_the_receipt_of_a_payment_that_was_taken_back_says_so(shop):
+    order, reference = await shop.buy(await shop.sell())
+    shop.clock.advance(hours=1)
+    await shop.status(reference, "cancelled")
+    assert (await shop.read(order))["status"] == "reversed"
+    async with shop.learner() as client:
+        assert (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()["status"] == "reversed"
 
 
 async def test_the_confirmation_letter_goes_to_the_payer_once(shop):

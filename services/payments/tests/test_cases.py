@@ -358,6 +358,7 @@ async def test_an_expired_orders_page_is_closed_even_when_the_provider_is_away_f
         patch.setattr(shop.provider, "app", broken)
         await shop.run(expire_orders, close_checkouts)
     assert shop.sandbox.session(session_id)["status"] == "open"
+    shop.clock.advance(minutes=1)
     await shop.run(close_checkouts)
     assert shop.sandbox.session(session_id)["status"] == "expired"
 

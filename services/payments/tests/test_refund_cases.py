@@ -169,7 +169,7 @@ async def test_a_refund_the_provider_refuses_waits_for_a_person_who_sends_it_aga
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
 
 
-async def test_a_refund_the_bank_sends_back_is_failed_and_owed_again(shop):
+async def test_a_refund_the_bank_sends_back_is_open_again_and_the_learner_is_told(shop):
     order, reference = await delivered(shop)
     await shop.run(submit_refunds)
     for _ in range(2):
@@ -178,9 +178,22 @@ async def test_a_refund_the_bank_sends_back_is_failed_and_owed_again(shop):
     shop.clock.advance(days=2)
     await shop.control.post(f"/control/refunds/{refund['refund_id']}/status", json={"status": "returned"})
     await shop.sandbox.run_due()
-    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "failed"
+    line = (await shop.read(order))["lines"][0]
+    assert line["refund"]["status"] == "returned"
     kinds = (await shop.session.scalars(select(Posting.kind).order_by(Posting.posting_no))).all()
     assert kinds == ["sold", "refund_requested", "settled", "refunded", "refund_returned"]
+    letters = (await shop.session.scalars(select(Letter).where(Letter.kind == "refund_delayed"))).all()
+    assert len(letters) == 1
+    # While the provider may still pay it, it is not sent a second time.
+    async with shop.service.client("finance") as client:
+        refused = await client.post(f"/v1/orders/{order['order_id']}/refunds/{line['refund']['refund_id']}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "refund_not_failed")
+    await shop.control.post(f"/control/refunds/{refund['refund_id']}/status", json={"status": "received"})
+    shop.clock.advance(days=1)
+    await shop.control.post(f"/control/refunds/{refund['refund_id']}/status", json={"status": "finished"})
+    await shop.sandbox.run_due()
+    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
+    assert len(shop.sandbox.refunds(reference)) == 1
 
 
 async def test_a_refund_not_yet_paid_out_is_dropped_when_the_payment_is_lost(shop):

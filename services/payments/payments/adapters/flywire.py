@@ -8,38 +8,76 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
+import logging
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from time import monotonic
 from typing import Annotated, Any, Final, TypeVar
 
 import httpx
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
 
-from payments.adapters.provider import Checkout, CheckoutOrder, ProviderRefused, ProviderUnavailable, Unreadable
+from payments.adapters.provider import (
+    Checkout,
+    CheckoutOrder,
+    ProviderRefused,
+    ProviderUnavailable,
+    ProviderUnclear,
+    Unreadable,
+)
 from payments.domain.payments import BadSignature, PaymentFact, ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus, RefundFact
 from shared.clock import Clock, system_clock
 from shared.crashes import crash_point
+from shared.messaging.parking import printable
+
+log = logging.getLogger(__name__)
 
 DIGEST_HEADER: Final = "X-Flywire-Digest"
-_DEAD: Final = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED}
 KEY_HEADER: Final = "X-Authentication-Key"
 MINUTE: Final = 60.0
 AT_ONCE: Final = 8
 """Calls under way: enough for the 500 a minute Flywire allows. httpx looks through all it has under way for each."""
+KEPT_FOR_PEOPLE: Final = 4
+"""One call in so many is kept for payers at the till: what is asked in the background must not make them wait."""
+URGENT: Final = frozenset({"create_checkout"})
 PER_PAGE: Final = 100  # the most Flywire gives
+NOT_NOW: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,  # our key is being replaced, or wrong: that is no answer to what was asked
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
 REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
 
+
+LONGEST: Final = 100
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+def _text(value: object) -> object:
+    """A word that may be missing: null is as good as none."""
+    return "" if value is None else value
+
+
+_Word = Annotated[str, BeforeValidator(_text)]
+
+
 class _Method(BaseModel):
-    type: str = "unknown"
+    type: _Word = ""
+
+
+def _method(value: object) -> object:
+    return {} if value is None else value
 
 
 def _whole(value: object) -> object:
@@ -55,41 +93,49 @@ _MinorUnits = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 
 class _Payment(BaseModel):
     payment_id: str = Field(pattern=REFERENCE)
-    status: ProviderStatus
+    status: _Word = ""
     amount_to: _MinorUnits
     currency_to: str = Field(min_length=3, max_length=3)
-    external_reference: str = ""
-    payment_method: _Method = _Method()
-    reason_code: str = ""
+    external_reference: _Word = ""
+    payment_method: Annotated[_Method, BeforeValidator(_method)] = _Method()
+    reason_code: _Word = ""
 
     def fact(self, at: datetime) -> PaymentFact:
         return PaymentFact(
             self.payment_id,
-            self.status,
+            ProviderStatus(self.status),
             at,
             self.amount_to,
             self.currency_to,
             self.external_reference,
-            self.payment_method.type,
+            self.payment_method.type or "unknown",
             self.reason_code,
+            self.status,
         )
 
 
 class _Refund(BaseModel):
     refund_id: str = Field(pattern=REFERENCE)
-    payment_id: str
-    status: ProviderRefundStatus
+    payment_id: _Word = ""
+    status: _Word = ""
     amount: _MinorUnits
-    external_reference: str = ""
+    external_reference: _Word = ""
 
     def fact(self, at: datetime) -> RefundFact:
-        return RefundFact(self.refund_id, self.payment_id, self.status, at, self.amount, self.external_reference)
+        return RefundFact(
+            self.refund_id,
+            self.payment_id,
+            ProviderRefundStatus(self.status),
+            at,
+            self.amount,
+            self.external_reference,
+            self.status,
+        )
 
 
 class _Callback(BaseModel):
-    event_type: str
     event_date: AwareDatetime
-    event_resource: str
+    event_resource: _Word = ""
     data: dict[str, Any]  # Any: JSON, read by resource
 
 
@@ -108,7 +154,7 @@ class _Confirmed(BaseModel):
 
 
 class _Payments(BaseModel):
-    payments: list[_Payment]
+    payments: list[Any]  # Any: JSON; one that cannot be read must not hide the others
 
 
 class _Refunds(BaseModel):
@@ -181,7 +227,7 @@ class Flywire:
             "notifications_url": self._account.notifications_url,
             "external_reference": order.reference,
         }
-        session = _read(_Session, await self._ask("create_checkout", "POST", "/checkout/sessions", json=body))
+        session = _read(_Session, await self._ask("create_checkout", "POST", "/checkout/sessions", content=body))
         return Checkout(session.id, session.hosted_form.url, now + timedelta(seconds=session.expires_in_seconds))
 
     async def confirm_checkout(self, provider_session: str) -> str | None:
@@ -205,7 +251,8 @@ class Flywire:
                 return _Refund.model_validate(callback.data).fact(callback.event_date)
             return _Payment.model_validate(callback.data).fact(callback.event_date)
         except ValidationError as error:
-            return Unreadable("; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()))
+            why = "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
+            return Unreadable(why, *_references(raw_body))
 
     async def fetch_payment(self, reference: str) -> PaymentFact:
         asked_at = self._clock()
@@ -216,7 +263,13 @@ class Flywire:
         while True:
             parameters = {"created_from": since.astimezone(UTC).isoformat(), "page": page, "per_page": PER_PAGE}
             some = _read(_Payments, await self._ask("list_payments", "GET", "/payments", params=parameters)).payments
-            found += [payment.fact(asked_at) for payment in some]
+            for one in some:
+                try:
+                    found.append(_Payment.model_validate(one).fact(asked_at))
+                except ValidationError as error:  # told without its values, which name the payer
+                    log.error(  # noqa: TRY400
+                        "a payment in the list cannot be read", extra={"errors": error.error_count()}
+                    )
             if len(some) < PER_PAGE:
                 return found
             page += 1
@@ -228,14 +281,13 @@ class Flywire:
             "external_reference": our_refund_id,
             "notifications_url": self._account.notifications_url,
         }
-        answer = await self._ask("create_refund", "POST", f"/payments/{reference}/refunds", json=body)
+        answer = await self._ask("create_refund", "POST", f"/payments/{reference}/refunds", content=body)
         return _read(_Refund, answer).fact(asked_at)
 
-    async def find_refund(self, reference: str, our_refund_id: str) -> RefundFact | None:
+    async def refunds_of(self, reference: str) -> Sequence[RefundFact]:
         asked_at = self._clock()
-        refunds = _read(_Refunds, await self._ask("find_refund", "GET", f"/payments/{reference}/refunds")).refunds
-        alive = [one for one in refunds if one.status not in _DEAD and one.external_reference == our_refund_id]
-        return alive[0].fact(asked_at) if alive else None
+        answer = await self._ask("find_refund", "GET", f"/payments/{reference}/refunds")
+        return [one.fact(asked_at) for one in _read(_Refunds, answer).refunds]
 
     async def fetch_refund(self, provider_refund_id: str) -> RefundFact:
         asked_at = self._clock()
@@ -244,17 +296,20 @@ class Flywire:
     async def cancel_refund(self, provider_refund_id: str) -> None:
         await self._ask("cancel_refund", "POST", f"/refunds/{provider_refund_id}/cancel")
 
-    async def _take_turn(self) -> None:
-        """Wait until a call fits into the last minute's allowance."""
+    async def _take_turn(self, *, urgent: bool) -> None:
+        """Wait until a call fits into the last minute's allowance, of which a part is kept for people who wait."""
         most = self._account.calls_per_minute
         if not most:
             return
-        loop = asyncio.get_running_loop()
-        while self._called and self._called[0] <= loop.time() - MINUTE:
-            self._called.popleft()
-        turn = max(loop.time(), self._called[-most] + MINUTE) if len(self._called) >= most else loop.time()
-        self._called.append(turn)  # taken before the wait, so that those who come meanwhile queue up behind
-        await asyncio.sleep(turn - loop.time())
+        if not urgent:
+            most = max(1, most - most // KEPT_FOR_PEOPLE)
+        while True:
+            while self._called and self._called[0] <= monotonic() - MINUTE:
+                self._called.popleft()
+            if len(self._called) < most:
+                self._called.append(monotonic())
+                return
+            await asyncio.sleep(max(0.001, self._called[-most] + MINUTE - monotonic()))
 
     async def _ask(
         self,
@@ -262,15 +317,15 @@ class Flywire:
         method: str,
         path: str,
         *,
-        json: object = None,
+        content: object = None,
         params: Mapping[str, str | int] | None = None,
         allowed: Sequence[int] = (),
     ) -> httpx.Response:
-        await self._take_turn()
+        await self._take_turn(urgent=operation in URGENT)
         crash_point(f"{operation}_asking")
         try:
             async with self._under_way:
-                answer = await self._http.request(method, path, json=json, params=params)
+                answer = await self._http.request(method, path, json=content, params=params)
         except httpx.HTTPError as error:
             raise ProviderUnavailable(
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
@@ -278,7 +333,7 @@ class Flywire:
         crash_point(f"{operation}_answered")
         if answer.is_success or answer.status_code in allowed:
             return answer
-        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+        if answer.status_code in NOT_NOW or answer.is_server_error:
             raise ProviderUnavailable(
                 f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"}
             )
@@ -294,4 +349,21 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
     try:
         return shape.model_validate_json(answer.content)
     except ValidationError as error:
-        raise ProviderRefused("the payment provider answered something we do not understand") from error
+        raise ProviderUnclear(
+            "the payment provider answered something we do not understand; it is asked again",
+            headers={"Retry-After": "60"},
+        ) from error
+
+
+def _references(raw_body: bytes) -> tuple[str, str]:
+    """What a body that cannot be read names: the payment, or refund, and our reference; empty where it names none."""
+    try:
+        body: Any = json.loads(raw_body)  # Any: JSON
+    except ValueError:
+        return "", ""
+    try:
+        found = [body["data"].get(name) for name in ("payment_id", "external_reference")]
+    except (KeyError, TypeError, AttributeError):  # another shape altogether
+        return "", ""
+    reference, external = (value if isinstance(value, str) and len(value) <= LONGEST else "" for value in found)
+    return printable(reference), printable(external)

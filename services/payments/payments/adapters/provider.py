@@ -14,8 +14,15 @@ class ProviderUnavailable(Unavailable):
     """The payment provider did not answer; what was asked of it may or may not have happened."""
 
 
+class ProviderUnclear(ProviderUnavailable):
+    """The payment provider answered something we do not understand: what was asked of it may or may not have happened,
+    and is not known yet."""
+
+    code = "provider_unavailable"
+
+
 class ProviderRefused(BadUpstream):
-    """The payment provider answered, and refused or answered something we do not understand."""
+    """The payment provider answered, and the answer is no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +65,18 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A signed notification that this release does not understand."""
+    """A signed notification that this release does not understand, and of whom it seems to tell."""
 
     why: str
+    reference: str = ""
+    external_reference: str = ""
 
 
 class PaymentProvider(Protocol):
     """Every call but `parse_notification` asks the outside world: never inside a transaction.
 
-    They raise ProviderUnavailable (the outcome is unknown) and ProviderRefused (the answer is no).
+    They raise ProviderUnavailable (the outcome is unknown; ProviderUnclear where there was an answer that cannot be
+    read) and ProviderRefused (the answer is no). A status we do not know is told as such, with its reference.
     """
 
     @property
@@ -92,8 +102,8 @@ class PaymentProvider(Protocol):
 
     async def create_refund(self, reference: str, amount_minor: int, our_refund_id: str) -> RefundFact: ...
 
-    async def find_refund(self, reference: str, our_refund_id: str) -> RefundFact | None:
-        """The refund that a timed-out create may have made."""
+    async def refunds_of(self, reference: str) -> Sequence[RefundFact]:
+        """All refunds of a payment, dead or alive, among them those that a timed-out create may have made."""
         ...
 
     async def fetch_refund(self, provider_refund_id: str) -> RefundFact: ...

@@ -19,6 +19,7 @@ from payments.api.views import (
     DisputeWish,
     NotificationReceipt,
     OrderLineView,
+    OrderPaymentView,
     OrderView,
     OrderWish,
     PostingView,
@@ -33,24 +34,35 @@ from payments.domain.addresses import Addresses
 from payments.domain.disputes import DisputeAlreadyClosed, DisputeAlreadyOpen, OrderInDispute, UnknownDisputeReason
 from payments.domain.orders import (
     AlreadyBought,
+    AlreadyOrdered,
     BasketEmpty,
     BasketFull,
     CheckoutRunning,
     CourseNotOnSale,
     CourseUnknown,
     CurrenciesDiffer,
+    GivenBack,
     NotInBasket,
     OrderExpired,
     OrderNotPaid,
     OrderNotPayable,
+    OrderStatus,
+    PaymentUnderWay,
     PriceChanged,
     RegistrationNeeded,
     ReturnUrlNotAllowed,
+    given_back,
 )
 from payments.domain.payments import BadSignature
 from payments.domain.policy import policy_of
-from payments.domain.refunds import CoolingOffEnded, RefundAlreadyRequested, RefundNotFailed, cooling_off_ends
-from payments.tables import Order, OrderLine, Refund
+from payments.domain.refunds import (
+    CoolingOffEnded,
+    RefundAlreadyRequested,
+    RefundNotFailed,
+    RefundStatus,
+    cooling_off_ends,
+)
+from payments.tables import Order, OrderLine, Payment, Refund
 from shared.database import Unknown, fetch, now
 from shared.digests import Digests
 from shared.errors import TooLarge
@@ -122,7 +134,9 @@ async def _basket(session: AsyncSession, learner_id: UUID) -> BasketView:
     operation_id="place_order",
     status_code=status.HTTP_201_CREATED,
     dependencies=[Idempotent],
-    responses=refusals(RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer),
+    responses=refusals(
+        RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, AlreadyOrdered, CurrenciesDiffer
+    ),
 )
 async def place_order(
     session: Session, caller: CallerOf, response: Response, wish: OrderWish | None = None
@@ -138,7 +152,7 @@ async def place_order_hot(call: Call) -> Response:
     wish = await call.content(OrderWish)
     order, lines = await hot_orders.draw_up_order(call.database, call.caller.own_id, wish.course_ids if wish else None)
     response = Response(
-        _order_view(order, lines, []).model_dump_json(),
+        _order_view(order, lines, [], []).model_dump_json(),
         status.HTTP_201_CREATED,
         {"Location": f"/v1/orders/{order.order_id}"},
         "application/json",
@@ -165,10 +179,13 @@ async def read_order(order_id: UUID, session: Session, caller: CallerOf) -> Orde
 async def _orders(session: AsyncSession, found: Sequence[Order]) -> list[OrderView]:
     ids = [order.order_id for order in found]
     lines, returns = await queries.lines_of(session, ids), await queries.refunds_of(session, ids)
-    return [_order_view(order, lines[order.order_id], returns[order.order_id]) for order in found]
+    paid = await queries.payments_of_orders(session, ids)
+    return [_order_view(order, lines[order.order_id], returns[order.order_id], paid[order.order_id]) for order in found]
 
 
-def _order_view(order: Order, lines: Sequence[OrderLine], returns: Sequence[Refund]) -> OrderView:
+def _order_view(
+    order: Order, lines: Sequence[OrderLine], returns: Sequence[Refund], paid: Sequence[Payment]
+) -> OrderView:
     by_line = {refund.order_line_id: RefundView.of(refund) for refund in returns if refund.order_line_id}
     policy = policy_of(order.regulations_version)
 
@@ -178,6 +195,7 @@ def _order_view(order: Order, lines: Sequence[OrderLine], returns: Sequence[Refu
     return OrderView.model_validate(
         {
             **{name: getattr(order, name) for name in OrderView.model_fields if hasattr(order, name)},
+            "status": _given_back(lines, returns) if order.status == OrderStatus.PAID else order.status,
             "total": money(sum(line.due_minor for line in lines)),
             "lines": [
                 OrderLineView.model_validate(
@@ -195,7 +213,15 @@ def _order_view(order: Order, lines: Sequence[OrderLine], returns: Sequence[Refu
                 for line in lines
             ],
             "returned": [RefundView.of(refund) for refund in returns if refund.order_line_id is None],
+            "payments": [OrderPaymentView.of(payment) for payment in paid],
         }
+    )
+
+
+def _given_back(lines: Sequence[OrderLine], returns: Sequence[Refund]) -> GivenBack:
+    return given_back(
+        {line.order_line_id: line.due_minor for line in lines},
+        [one.order_line_id for one in returns if one.status == RefundStatus.COMPLETED],
     )
 
 
@@ -223,6 +249,7 @@ async def cancel_order(order_id: UUID, session: Session, caller: CallerOf) -> Or
         CourseNotOnSale,
         AlreadyBought,
         PriceChanged,
+        PaymentUnderWay,
         CheckoutRunning,
         ProviderUnavailable,
         ProviderRefused,
@@ -231,7 +258,11 @@ async def cancel_order(order_id: UUID, session: Session, caller: CallerOf) -> Or
 async def start_checkout(
     *, order_id: UUID, wish: CheckoutRequest, session: Session, caller: CallerOf, provider: Provider, places: Places
 ) -> CheckoutView:
-    """A pay page for the order. If the quote is over and a price changed: 409 price_changed with both totals."""
+    """A pay page for the order, or for the whole of one that was underpaid.
+
+    If the quote is over and a price changed: 409 price_changed with both totals. While a payment is on its way, such as
+    a bank transfer: 409 payment_under_way with its reference.
+    """
     caller.must_own((await fetch(session, Order, order_id)).learner_id)
     payer = Payer(wish.payer.email, wish.payer.given_name, wish.payer.family_name, wish.payer.country)
     back = places.return_url(wish.return_url, order_id)
@@ -273,29 +304,38 @@ async def retry_refund(order_id: UUID, refund_id: UUID, session: Session) -> Ref
 
 @router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=refusals(OrderNotPaid))
 async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> ReceiptView:
-    """What was paid, how, for what, and what of it went back."""
+    """What was paid, how, for what, and what of it has gone back. Of a payment that was taken back it says so."""
     order = await fetch(session, Order, order_id)
     caller.must_own(order.learner_id)
     payment = await queries.confirming_payment(session, order_id)
     if payment is None or order.receipt_number is None or order.paid_at is None:
         raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
-    view = (await _orders(session, [order]))[0]
+    lines = (await queries.lines_of(session, [order_id]))[order_id]
+    returns = (await queries.refunds_of(session, [order_id]))[order_id]
     policy = policy_of(order.regulations_version)
-    returned = [line.refund.amount.amount_minor for line in view.lines if line.refund]
+    gone_back = {one.order_line_id: one.amount_minor for one in returns if one.status == RefundStatus.COMPLETED}
+
+    def money(amount_minor: int) -> Money:
+        return Money(amount_minor=amount_minor, currency=order.currency)
+
     return ReceiptView(
         receipt_number=order.receipt_number,
         order_id=order_id,
+        status="reversed" if order.status == OrderStatus.REVERSED else _given_back(lines, returns),
         paid_at=order.paid_at,
         method=payment.method,
         payment_reference=payment.reference,
         lines=[
             ReceiptLine(
-                code=line.code, title=line.title, paid=line.due, refunded=line.refund.amount if line.refund else None
+                code=line.code,
+                title=line.title,
+                paid=money(line.due_minor),
+                refunded=money(gone_back[line.order_line_id]) if line.order_line_id in gone_back else None,
             )
-            for line in view.lines
+            for line in lines
         ],
-        total=view.total,
-        refunded=Money(amount_minor=sum(returned), currency=order.currency),
+        total=money(sum(line.due_minor for line in lines)),
+        refunded=money(sum(gone_back.get(line.order_line_id, 0) for line in lines)),
         vat_treatment=policy.vat_treatment,
         vat_reason=policy.vat_reason,
     )

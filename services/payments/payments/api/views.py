@@ -1,12 +1,13 @@
 """What people and partners send to payments, and what it answers."""
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from payments.domain.disputes import Outcome
-from payments.tables import Refund
+from payments.domain.payments import State
+from payments.tables import Payment, Refund
 from shared.web import LARGEST, Content, Instant, Money, View
 from shared.web.content import Text
 
@@ -43,8 +44,9 @@ class RefundView(View):
     order_line_id: UUID | None = Field(description="Null where a whole payment, or too much of it, goes back")
     amount: Money
     reason_code: str = Field(examples=["cooling_off"])
-    status: Literal["requested", "submitting", "submitted", "completed", "failed", "cancelled"] = Field(
-        examples=["requested"]
+    status: Literal["requested", "submitting", "submitted", "completed", "returned", "failed", "cancelled"] = Field(
+        description="returned: the bank sent it back, and the provider tries again; failed: finance sees to it",
+        examples=["requested"],
     )
     requested_at: Instant
     completed_at: Instant | None
@@ -74,9 +76,52 @@ class OrderLineView(View):
     refund: RefundView | None
 
 
+class OrderPaymentView(View):
+    reference: str = Field(description="The provider's", examples=["FWU744586810"])
+    method: str = Field(examples=["card"])
+    amount: Money
+    status: Literal["under_way", "declined", "received", "paid_out", "lost"] = Field(
+        description="under_way: a bank transfer, or a card being looked at; declined: nothing was charged, pay again; "
+        "received and paid_out: the money is there; lost: it was there and was taken back",
+        examples=["received"],
+    )
+    use: Literal["order", "duplicate", "underpaid", "late"] | None = Field(
+        description="What became of the money: it paid the order, or goes back (at once, or for too little after a "
+        "while). Null while there is none"
+    )
+    reason_code: str = Field(description="Why it was declined or lost, where the provider says so")
+    seen_at: Instant
+
+    @classmethod
+    def of(cls, payment: Payment) -> "OrderPaymentView":
+        return cls.model_validate(
+            {
+                **{name: getattr(payment, name) for name in cls.model_fields if name not in {"amount", "status"}},
+                "amount": Money(amount_minor=payment.amount_minor, currency=payment.currency),
+                "status": _PAYMENT_STATUS[State(payment.state)],
+            }
+        )
+
+
+_PAYMENT_STATUS: Final = {
+    State.AWAITING_FUNDS: "under_way",
+    State.CAPTURING: "under_way",
+    State.CONFIRMED: "received",
+    State.SETTLED: "paid_out",
+    State.FAILED_ATTEMPT: "declined",
+    State.LOST: "lost",
+}
+
+
 class OrderView(View):
     order_id: UUID = Field(examples=[ID])
-    status: Literal["placed", "underpaid", "paid", "expired", "cancelled", "reversed"] = Field(examples=["placed"])
+    status: Literal[
+        "placed", "underpaid", "paid", "partly_refunded", "refunded", "expired", "cancelled", "reversed"
+    ] = Field(
+        description="refunded: all that was paid has gone back; reversed: the payment was taken back from us. What was "
+        "tried and did not succeed stands in `payments`",
+        examples=["placed"],
+    )
     total: Money
     placed_at: Instant
     quote_ends_at: Instant = Field(description="Until then the prices hold whatever the catalogue says")
@@ -85,6 +130,7 @@ class OrderView(View):
     receipt_number: str | None = Field(examples=["MC-2026-000123"])
     lines: list[OrderLineView]
     returned: list[RefundView] = Field(description="Money that went back without a line: duplicates, overpayment")
+    payments: list[OrderPaymentView] = Field(description="What was paid or tried, the oldest first")
 
 
 class PayerWish(Content):
@@ -128,25 +174,29 @@ class ReceiptLine(View):
     code: str = Field(examples=["DS01"])
     title: str = Field(examples=["Statistical Inference"])
     paid: Money
-    refunded: Money | None
+    refunded: Money | None = Field(description="What has gone back; null where nothing has")
 
 
 class ReceiptView(View):
     receipt_number: str = Field(examples=["MC-2026-000123"])
     order_id: UUID
+    status: Literal["paid", "partly_refunded", "refunded", "reversed"] = Field(
+        description="reversed: the payment was taken back, and this receipt proves none", examples=["paid"]
+    )
     paid_at: Instant
     method: str = Field(examples=["card"])
     payment_reference: str = Field(examples=["FWU744586810"])
     lines: list[ReceiptLine]
     total: Money
-    refunded: Money
+    refunded: Money = Field(description="What has gone back of it; not what is asked for, or failed")
     vat_treatment: str = Field(examples=["exempt"])
     vat_reason: str
 
 
 class NotificationReceipt(View):
     outcome: str = Field(
-        description="applied, known, ignored, asking, duplicate, unmatched or not_understood", examples=["applied"]
+        description="applied, known, ignored, asking, not_known_yet, duplicate, unmatched or not_understood",
+        examples=["applied"],
     )
 
 
@@ -158,6 +208,8 @@ class UnmatchedPaymentView(View):
     external_reference: str | None
     provider_status: str | None = Field(examples=["guaranteed"])
     amount: Money | None
+    order_id: UUID | None
+    payment_id: UUID | None
     first_at: Instant
     last_at: Instant
 

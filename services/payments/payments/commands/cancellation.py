@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.orders import close_checkouts
-from payments.commands.settlement import return_underpaid
+from payments.commands.underpayment import return_underpaid
 from payments.domain import orders
 from payments.domain.orders import OrderStatus
 from payments.tables import Order

@@ -21,7 +21,8 @@ from payments.adapters.provider import (
 from payments.commands.orders import close_checkouts
 from payments.domain import orders
 from payments.domain.orders import Quoted
-from payments.domain.policy import policy_of
+from payments.domain.payments import UNDER_WAY
+from payments.domain.policy import in_utc, policy_of
 from payments.tables import CheckoutAttempt, Order, OrderLine
 from shared.database import fetch, now
 from shared.events.payments import CheckoutStarted
@@ -46,8 +47,10 @@ async def start_checkout(
 ) -> CheckoutAttempt:
     """The payer's way to pay: a session at the provider, or the one still open for the same payer and amount.
 
-    Raises OrderExpired, OrderNotPayable, CourseNotOnSale, AlreadyBought, PriceChanged, CheckoutRunning,
-    ProviderUnavailable, ProviderRefused.
+    One that was paid in serves no more, whatever came of that.
+
+    Raises OrderExpired, OrderNotPayable, CourseNotOnSale, AlreadyBought, PriceChanged, PaymentUnderWay,
+    CheckoutRunning, ProviderUnavailable, ProviderRefused.
     """
     attempt, lines = await _open_attempt(session, order_id, wish)
     if attempt.status == "open":
@@ -89,13 +92,24 @@ async def _open_attempt(
         order.quote_ends_at = at + policy.quote
     due = sum(line.due_minor for line in lines)
 
+    payments = await queries.payments_of(session, order_id)
+    for payment in payments:
+        if payment.state in UNDER_WAY:
+            raise orders.PaymentUnderWay(
+                "a payment of this order is on its way; wait for it, or leave the order and what arrives goes back",
+                payment_reference=payment.reference,
+                method=payment.method,
+                amount={"amount_minor": payment.amount_minor, "currency": payment.currency},
+                since=in_utc(payment.seen_at),
+            )
+    used = {payment.attempt_id for payment in payments}
     attempts = await queries.attempts_of(session, order_id)
     for attempt in attempts:
         if attempt.status == "opening":
             if at - attempt.started_at < LONGEST_OPENING:
                 raise orders.CheckoutRunning("a checkout is being opened", headers={"Retry-After": "2"})
             attempt.status = "unknown"
-        elif _serves(attempt, due, wish, at):
+        elif attempt.attempt_id not in used and _serves(attempt, due, wish, at):
             return attempt, lines
     await close_checkouts(session, order_id)
     attempt_id = new_id()

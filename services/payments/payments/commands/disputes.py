@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
-from payments.commands.settlement import lose_payment
+from payments.commands.losses import lose_to_the_bank
 from payments.domain.disputes import (
     CHARGEBACK,
     DisputeAlreadyClosed,
@@ -94,5 +94,5 @@ async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Outcom
     payment = await fetch(session, Payment, dispute.payment_id, lock=True)
     # The provider may have taken it back by itself meanwhile.
     if outcome is Outcome.LOST and State(payment.state) in FUNDED:
-        await lose_payment(session, payment, order, CHARGEBACK)
+        await lose_to_the_bank(session, payment, order, CHARGEBACK)
     return dispute

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, delete, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.orders import let_expire
-from payments.commands.settlement import return_underpaid
+from payments.commands.underpayment import return_underpaid
 from payments.domain.orders import PAYABLE
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Notification, Order, Payment, Refund
 from shared.database import take_turns

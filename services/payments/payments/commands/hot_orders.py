@@ -22,7 +22,12 @@ _BASKET: Final = HotStatement("""
                 select from refunds where refunds.order_line_id = line.order_line_id and refunds.status <> 'cancelled'
             )
             and not exists (select from ended_enrolments ended where ended.enrolment_id = line.enrolment_id)
-        ) as bought
+        ) as bought,
+        exists (
+            select from orders open_ join order_lines line using (order_id)
+            where open_.learner_id = item.learner_id and line.course_id = item.course_id
+            and (open_.status = 'placed' and open_.expires_at > :at or open_.status = 'underpaid')
+        ) as ordered
     from learners learner
     join basket_items item using (learner_id)
     left join offered_courses course on course.course_id = item.course_id
@@ -46,7 +51,13 @@ _PLACE: Final = HotWrite(
             order by course_id for update
         )"""
     ],
-    condition="(select count(*) from held) = cardinality(:course_ids::uuid[]) and pg_try_advisory_xact_lock(:turn)",
+    condition="""(select count(*) from held) = cardinality(:course_ids::uuid[])
+        and not exists (
+            select from orders open_ join order_lines line using (order_id)
+            where open_.learner_id = :learner_id and line.course_id = any(:course_ids::uuid[])
+            and (open_.status = 'placed' and open_.expires_at > :at or open_.status = 'underpaid')
+        )
+        and pg_try_advisory_xact_lock(:turn)""",
     changes=[
         """emptied as (
             delete from basket_items using go
@@ -54,7 +65,7 @@ _PLACE: Final = HotWrite(
         )"""
     ],
 )
-"""Everything is still in the basket, and nobody else is at it."""
+"""Everything is still in the basket, none of it in an open order, and nobody else is at it."""
 
 
 async def draw_up_order(
@@ -65,7 +76,7 @@ async def draw_up_order(
     rows = await _BASKET.rows(database, learner_id=learner_id, at=at)
     in_basket = {row["course_id"]: row for row in rows}
     wanted = list(in_basket) if course_ids is None else list(dict.fromkeys(course_ids))
-    if not in_basket.keys() >= set(wanted):
+    if not in_basket.keys() >= set(wanted) or any(in_basket[course_id]["ordered"] for course_id in wanted):
         raise LongWay
     offers = {
         course_id: Offer(
@@ -88,5 +99,6 @@ async def place_order(database: Database, order: Order, lines: Sequence[OrderLin
         reply=reply,
         learner_id=order.learner_id,
         course_ids=[line.course_id for line in lines],
+        at=order.placed_at,
         turn=lock_number("basket", order.learner_id),
     )

@@ -2,41 +2,43 @@
 
 from uuid import UUID
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.domain.ledger import Entries
+from payments import queries
+from payments.domain import ledger
+from payments.domain.ledger import Account
 from payments.tables import Entry, Payment, Posting
 from shared.database import now
 
 
-async def post(
-    session: AsyncSession,
-    kind: str,
-    payment: Payment,
-    entries: Entries,
-    *,
-    refund_id: UUID | None = None,
-    revision: object = None,
-) -> None:
-    """Post what happened to a payment, or to a refund of it, once per applied fact; entries of nothing are left out.
+async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id: UUID | None = None) -> int:
+    """Post what is different now of a payment, under the name of what happened; the loss it has brought in all.
 
-    `revision` tells apart what may happen to the same refund again.
+    What stands in the books is compared with what is true, so that facts may come in any order and twice. Where nothing
+    is different nothing is posted. The order must be locked.
     """
-    cause = f"{kind} {refund_id or payment.payment_id} {revision or payment.revision}"
-    posting = Posting(
-        cause=cause,
-        kind=kind,
-        order_id=payment.order_id,
-        payment_id=payment.payment_id,
-        refund_id=refund_id,
-        currency=payment.currency,
-        posted_at=now(session),
-    )
-    session.add(posting)
     await session.flush()
-    session.add_all(
-        Entry(posting_no=posting.posting_no, account=account, amount_minor=amount)
-        for account, amount in entries.items()
-        if amount
-    )
-    await session.flush()
+    wanted = ledger.books(await queries.standing(session, payment))
+    entries = ledger.difference(wanted, await queries.balances(session, payment.payment_id))
+    if entries:
+        before = await session.scalar(
+            select(func.count()).select_from(Posting).where(Posting.payment_id == payment.payment_id)
+        )
+        posting = Posting(
+            cause=f"{kind} {refund_id or payment.payment_id} #{before}",
+            kind=kind,
+            order_id=payment.order_id,
+            payment_id=payment.payment_id,
+            refund_id=refund_id,
+            currency=payment.currency,
+            posted_at=now(session),
+        )
+        session.add(posting)
+        await session.flush()
+        session.add_all(
+            Entry(posting_no=posting.posting_no, account=account, amount_minor=amount)
+            for account, amount in entries.items()
+        )
+        await session.flush()
+    return wanted.get(Account.LOSSES, 0)

@@ -20,7 +20,7 @@ async def confirm_purchase(session: AsyncSession, order: Order, lines: Sequence[
         to=order.payer_email,
         subject="Your payment is confirmed",
         body=(
-            f"Thank you. Your payment of {total} is confirmed, and access to the following is open:\n\n"
+            f"Thank you. Your payment of {total} is confirmed. Access to the following opens within minutes:\n\n"
             f"{bought}\n\n"
             f"Total paid: {total} (exempt from VAT)\n"
             f"Receipt {order.receipt_number}: {places.receipt(order.order_id)}\n"
@@ -34,7 +34,9 @@ async def tell_underpaid(session: AsyncSession, payment: Payment, attempt: Check
         kind="payment_underpaid",
         about=payment.payment_id,
         to=attempt.payer_email,
-        subject="Your payment is less than the price",
+        subject="Your payment is less than the price"
+        if payment.currency == attempt.currency
+        else "Your payment came in another currency",
         body=(
             f"We received {money(payment.amount_minor, payment.currency)} where "
             f"{money(attempt.amount_minor, attempt.currency)} was due, so access could not be opened.\n\n"
@@ -76,6 +78,22 @@ async def tell_of_refund(session: AsyncSession, refund: Refund, to: str, step: s
         to=to,
         subject=subject,
         body=f"{body}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
+    )
+
+
+async def tell_of_delay(session: AsyncSession, refund: Refund, to: str) -> None:
+    await _write(
+        session,
+        kind="refund_delayed",
+        about=f"{refund.refund_id} {refund.revision}",
+        to=to,
+        subject="Your refund is delayed",
+        body=(
+            f"The refund of {money(refund.amount_minor, refund.currency)} could not be paid to where you paid from, so "
+            "it takes longer than usual. The money is yours all the same: we see to it, and tell you when it is paid. "
+            "There is nothing you need to do.\n\n"
+            f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
+        ),
     )
 
 

@@ -6,16 +6,17 @@ from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments import queries
 from payments.adapters.provider import Unreadable
-from payments.commands.refunds import apply_refund_fact
-from payments.commands.settlement import apply_payment_fact
+from payments.commands import unmatched
+from payments.commands.refund_facts import apply_refund_fact
+from payments.commands.settlement import apply_payment_fact, ask_again
 from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
-from payments.tables import Notification, RejectedNotification, UnmatchedPayment
+from payments.tables import Notification, RejectedNotification
 from shared.database import now
 from shared.digests import Digests
-from shared.ids import new_id
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +56,21 @@ async def receive_notification(
         case PaymentFact():
             outcome = await apply_payment_fact(session, provider, fact, places)
         case RefundFact():
-            outcome = await apply_refund_fact(session, fact)
-            if outcome == "unmatched":
-                await _park(session, provider, fact.provider_refund_id, "unknown_refund")
+            outcome = await apply_refund_fact(session, provider, fact)
         case Unreadable():
             log.error("notification not understood", extra={"why": fact.why})
-            await _park(session, provider, digest.hex(), "not_understood")
-            outcome = "not_understood"
+            known = bool(fact.reference) and await ask_again(session, provider, fact.reference, fact.external_reference)
+            payment = await queries.payment_by_reference(session, provider, fact.reference) if known else None
+            await unmatched.park(
+                session,
+                provider,
+                fact.reference or digest.hex(),
+                "not_understood",
+                external_reference=fact.external_reference or None,
+                order_id=payment.order_id if payment else None,
+                payment_id=payment.payment_id if payment else None,
+            )
+            outcome = "asking" if known else "not_understood"
     await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(outcome=outcome))
     return outcome
 
@@ -69,9 +78,9 @@ async def receive_notification(
 def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, object, object]:
     match fact:
         case PaymentFact():
-            return fact.reference, f"payment_{fact.status}", fact.at
+            return fact.reference, f"payment_{fact.word or fact.status}", fact.at
         case RefundFact():
-            return fact.provider_refund_id, f"refund_{fact.status}", fact.at
+            return fact.provider_refund_id, f"refund_{fact.word or fact.status}", fact.at
         case Unreadable():
             return None, None, None
 
@@ -87,13 +96,4 @@ async def reject_notification(session: AsyncSession, body: bytes, digests: Diges
         statement.on_conflict_do_update(
             index_elements=["body_sha256"], set_={"times": RejectedNotification.times + 1, "last_at": at}
         )
-    )
-
-
-async def _park(session: AsyncSession, provider: str, reference: str, reason: str) -> None:
-    at = now(session)
-    await session.execute(
-        insert(UnmatchedPayment)
-        .values(unmatched_id=new_id(), provider=provider, reference=reference, reason=reason, first_at=at, last_at=at)
-        .on_conflict_do_update(index_elements=["provider", "reference", "reason"], set_={"last_at": at})
     )

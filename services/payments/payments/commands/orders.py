@@ -12,7 +12,7 @@ from payments.domain import orders
 from payments.domain.orders import Offer, OrderStatus
 from payments.domain.policy import policy_at
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Order, OrderLine
-from shared.database import now, take_turns
+from shared.database import fetch, now, take_turns
 from shared.events.payments import Line, OrderExpired, OrderPlaced
 from shared.ids import new_id
 from shared.messaging import publish
@@ -21,7 +21,7 @@ from shared.messaging import publish
 async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Sequence[UUID] | None) -> Order:
     """Order the basket, or those courses of it, at the present prices, which hold for the quote's time.
 
-    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, CurrenciesDiffer.
+    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, AlreadyOrdered, CurrenciesDiffer.
     """
     at = now(session)
     await take_turns(session, "basket", learner_id)
@@ -41,6 +41,7 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
         raise orders.NotInBasket("put the course into the basket first", course_ids=absent)
     offers = await queries.offers(session, wanted, at)
     orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id))
+    orders.check_not_ordered(wanted, await queries.open_orders(session, learner_id, at))
 
     order, lines = draw_up(learner_id, [offers[course_id] for course_id in wanted], at)
     session.add(order)
@@ -95,21 +96,11 @@ def placed(order: Order, lines: Sequence[OrderLine]) -> OrderPlaced:
     )
 
 
-async def expire_orders(session: AsyncSession, limit: int) -> int:
-    """Let orders expire that nobody paid in time; their sessions at the provider are then closed."""
-    at = now(session)
-    due = (
-        await session.scalars(
-            select(Order)
-            .where(Order.status == OrderStatus.PLACED, Order.expires_at <= at)
-            .order_by(Order.expires_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-    ).all()
-    for order in due:
+async def expire_order(session: AsyncSession, order_id: UUID) -> None:
+    """Let an order expire that nobody paid in time; its sessions at the provider are then closed."""
+    order = await fetch(session, Order, order_id, lock=True)
+    if order.status == OrderStatus.PLACED and order.expires_at <= now(session):
         await let_expire(session, order)
-    return len(due)
 
 
 async def let_expire(session: AsyncSession, order: Order) -> None:

@@ -1,34 +1,30 @@
-"""Giving money back: asked by the learner, owed because nothing was sold, and what the provider makes of it."""
+"""Giving money back: asked by the learner, owed because nothing was sold, sent again by finance."""
 
 import logging
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.commands import letters
 from payments.commands.ledger import post
-from payments.domain import ledger
 from payments.domain.disputes import OrderInDispute
-from payments.domain.ledger import Account
 from payments.domain.orders import OrderNotPaid, OrderStatus
+from payments.domain.payments import State
 from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
     CoolingOffEnded,
     ProviderRefundStatus,
     Reason,
     RefundAlreadyRequested,
-    RefundFact,
     RefundNotFailed,
     RefundStatus,
     cooling_off_ends,
-    status_of,
 )
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.database import Unknown, fetch, now
-from shared.events.payments import RefundCompleted, RefundFailed, RefundRequested, RefundSubmitted
+from shared.events.payments import RefundFailed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -58,23 +54,23 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
 
 
 async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str) -> Refund | None:
-    """Owe the payer what was paid for this line; None where that was done before. The order must be locked."""
+    """Owe the payer what was paid for this line; None where that was done before. The order must be locked.
+
+    Where the money is gone again nothing goes back, unless it returns.
+    """
     payment = await queries.confirming_payment(session, order.order_id)
     if payment is None:
         raise OrderNotPaid("nothing was paid for this order", order_status=order.status)
     if line.due_minor == 0:
         return None
-    return await _request(
-        session, payment, line.due_minor, order, reason=reason, by=by, line=line, source=Account.SALES
-    )
+    return await _request(session, payment, line.due_minor, order, reason=reason, by=by, line=line)
 
 
 async def return_money(
     session: AsyncSession, order: Order, payment: Payment, amount_minor: int, reason: Reason
-) -> None:
-    """Owe the payer money that pays for nothing. Its posting is the caller's, unless it was held until now."""
-    source = Account.UNAPPLIED if reason is Reason.UNDERPAID else None
-    await _request(session, payment, amount_minor, order, reason=reason, by="policy", line=None, source=source)
+) -> Refund | None:
+    """Owe the payer money that pays for nothing; None where that was done before. The order must be locked."""
+    return await _request(session, payment, amount_minor, order, reason=reason, by="policy", line=None)
 
 
 async def _request(
@@ -86,9 +82,8 @@ async def _request(
     reason: Reason,
     by: str,
     line: OrderLine | None,
-    source: Account | None,
 ) -> Refund | None:
-    at = now(session)
+    lost = payment.state == State.LOST
     # One refund a line, one a payment beyond its lines: the unique indexes decide, whoever comes twice.
     refund_id = await session.scalar(
         insert(Refund)
@@ -102,8 +97,8 @@ async def _request(
             currency=payment.currency,
             reason_code=reason,
             requested_by=by,
-            requested_at=at,
-            status=RefundStatus.REQUESTED,
+            requested_at=now(session),
+            status=RefundStatus.CANCELLED if lost else RefundStatus.REQUESTED,
         )
         .on_conflict_do_nothing()
         .returning(Refund.refund_id)
@@ -111,122 +106,36 @@ async def _request(
     if refund_id is None:
         return None
     refund = await fetch(session, Refund, refund_id)
-    if source is not None:
-        await post(
-            session,
-            "refund_requested",
-            payment,
-            ledger.refund_requested(amount_minor, source),
-            refund_id=refund_id,
-        )
-    publish(
-        session,
-        RefundRequested(
-            refund_id=refund_id,
-            order_id=order.order_id,
-            order_line_id=refund.order_line_id,
-            course_id=line.course_id if line else None,
-            learner_id=order.learner_id,
-            amount_minor=amount_minor,
-            currency=payment.currency,
-            reason_code=reason,
-            requested_at=at,
-        ),
-    )
-    await letters.tell_of_refund(session, refund, await _payer(session, payment), "requested")
+    if not lost:
+        await announce_request(session, refund, payment)
     return refund
 
 
-async def apply_refund_fact(session: AsyncSession, fact: RefundFact, *, fetched: bool = False) -> str:
-    """Take in what the provider says of a refund of ours; what it came to, in a word.
-
-    A fact older than the last one, or as old, is not trusted: the provider is asked.
-    """
-    refund = await _find(session, fact)
-    if refund is None:
-        return "unmatched"
-    await fetch(session, Order, refund.order_id, lock=True)
-    refund = await fetch(session, Refund, refund.refund_id, lock=True)
-    if refund.provider_refund_id is None:
-        _note_submission(session, refund, fact)
-    if refund.provider_status == fact.status:
-        refund.status_at = max(fact.at, refund.status_at or fact.at)
-        return "known"
-    if not fetched and refund.status_at is not None and fact.at <= refund.status_at:
-        refund.ask_at = now(session)
-        return "asking"
-    before = RefundStatus(refund.status)
-    refund.provider_status, refund.status_at = fact.status, fact.at
-    await _advance(session, refund, before, status_of(fact.status, before), fact)
-    return "applied"
-
-
-def _note_submission(session: AsyncSession, refund: Refund, fact: RefundFact) -> None:
-    at = now(session)
-    refund.provider_refund_id, refund.submitted_at = fact.provider_refund_id, at
+async def announce_request(session: AsyncSession, refund: Refund, payment: Payment) -> None:
+    """From now on the money is owed to the payer, in the books too."""
+    await post(session, "refund_requested", payment, refund_id=refund.refund_id)
+    line = await session.get(OrderLine, refund.order_line_id) if refund.order_line_id else None
     publish(
         session,
-        RefundSubmitted(
+        RefundRequested(
             refund_id=refund.refund_id,
             order_id=refund.order_id,
             order_line_id=refund.order_line_id,
+            course_id=line.course_id if line else None,
             learner_id=refund.learner_id,
             amount_minor=refund.amount_minor,
             currency=refund.currency,
-            submitted_at=at,
+            reason_code=refund.reason_code,
+            requested_at=refund.requested_at,
         ),
     )
-
-
-async def _find(session: AsyncSession, fact: RefundFact) -> Refund | None:
-    known = await session.scalar(select(Refund).where(Refund.provider_refund_id == fact.provider_refund_id))
-    if known is not None:
-        return known
-    try:
-        ours = UUID(fact.external_reference)
-    except ValueError:
-        return None
-    return await session.scalar(select(Refund).where(Refund.refund_id == ours, Refund.provider_refund_id.is_(None)))
-
-
-async def _advance(
-    session: AsyncSession, refund: Refund, before: RefundStatus, status: RefundStatus, fact: RefundFact
-) -> None:
-    at = now(session)
-    payment = await fetch(session, Payment, refund.payment_id)
-    refund.status = status
-    entries = ledger.refunded(refund.amount_minor)
-    if status is RefundStatus.SUBMITTED:
-        if fact.status is ProviderRefundStatus.RECEIVED:
-            await letters.tell_of_refund(session, refund, await _payer(session, payment), "received")
-        return
-    refund.ask_at = None
-    if status is RefundStatus.COMPLETED and before is not RefundStatus.COMPLETED:
-        refund.completed_at = at
-        await post(session, "refunded", payment, entries, refund_id=refund.refund_id, revision=fact.at)
-        publish(
-            session,
-            RefundCompleted(
-                refund_id=refund.refund_id,
-                order_id=refund.order_id,
-                order_line_id=refund.order_line_id,
-                learner_id=refund.learner_id,
-                amount_minor=refund.amount_minor,
-                currency=refund.currency,
-                completed_at=at,
-            ),
-        )
-        await letters.tell_of_refund(session, refund, await _payer(session, payment), "finished")
-    if status is RefundStatus.FAILED and before is not RefundStatus.FAILED:
-        if before is RefundStatus.COMPLETED:
-            opposite = ledger.opposite(entries)
-            await post(session, "refund_returned", payment, opposite, refund_id=refund.refund_id, revision=fact.at)
-        await fail_refund(session, refund, f"provider_{fact.status}")
+    await letters.tell_of_refund(session, refund, await payer_of(session, payment), "requested")
 
 
 async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -> None:
-    """The provider will not pay it; a person in finance sees to it. Access stays ended."""
+    """The provider will not pay it; a person in finance sees to it. Access stays ended. The order must be locked."""
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.FAILED, reason_code, None
+    refund.revision += 1
     log.error("refund failed", extra={"refund": str(refund.refund_id), "reason": reason_code})
     publish(
         session,
@@ -239,20 +148,29 @@ async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -
             failed_at=now(session),
         ),
     )
+    payment = await fetch(session, Payment, refund.payment_id)
+    await letters.tell_of_delay(session, refund, await payer_of(session, payment))
 
 
 async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID) -> Refund:
-    """Finance sends a refused refund again. Raises Unknown, RefundNotFailed."""
+    """Finance sends a refund again that the provider will not pay; what it may still pay is not sent beside it.
+
+    Raises Unknown, RefundNotFailed.
+    """
     await fetch(session, Order, order_id, lock=True)
     refund = await fetch(session, Refund, refund_id, lock=True)
     if refund.order_id != order_id:
         raise Unknown(f"no refund {refund_id} of this order")
     if refund.status != RefundStatus.FAILED:
         raise RefundNotFailed(f"the refund is {refund.status}", refund_status=refund.status)
-    refund.status, refund.failure_code = RefundStatus.REQUESTED, None
-    refund.provider_refund_id = refund.provider_status = refund.status_at = refund.submitted_at = None
+    made = await queries.provider_refunds_of(session, refund_id)
+    if any(one.status != ProviderRefundStatus.CANCELLED for one in made):
+        refund.ask_at = now(session)
+        raise RefundNotFailed("the provider may still pay it; it is asked", refund_status=refund.status)
+    refund.status, refund.failure_code, refund.ask_at = RefundStatus.REQUESTED, None, None
+    refund.revision += 1
     return refund
 
 
-async def _payer(session: AsyncSession, payment: Payment) -> str:
+async def payer_of(session: AsyncSession, payment: Payment) -> str:
     return (await fetch(session, CheckoutAttempt, payment.attempt_id)).payer_email

@@ -3,7 +3,7 @@
 import logging
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,11 +11,12 @@ from payments import queries
 from payments.commands import letters
 from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
-from payments.commands.orders import announced, close_checkouts, let_expire
+from payments.commands.losses import lose, restore
+from payments.commands.orders import announced, close_checkouts
 from payments.commands.refunds import return_money
-from payments.domain import ledger
+from payments.commands.underpayment import reconsider, return_underpaid
+from payments.commands.unmatched import park_payment
 from payments.domain.addresses import Addresses
-from payments.domain.ledger import Account
 from payments.domain.orders import ENDED_UNPAID, OrderStatus, receipt_number
 from payments.domain.payments import (
     FUNDED,
@@ -31,25 +32,15 @@ from payments.domain.payments import (
     use_of,
 )
 from payments.domain.policy import Policy, policy_of
-from payments.domain.refunds import Reason, RefundStatus
-from payments.tables import (
-    CheckoutAttempt,
-    Confirmation,
-    Learner,
-    Order,
-    OrderLine,
-    Payment,
-    Refund,
-    UnmatchedPayment,
-)
+from payments.domain.refunds import Reason
+from payments.queries import is_lost_to_the_bank
+from payments.tables import CheckoutAttempt, Confirmation, Learner, Order, OrderLine, Payment
 from shared.database import fetch, now
 from shared.events.payments import (
     AmountMismatch,
     DuplicateDetected,
     PaymentConfirmed,
     PaymentFailed,
-    PaymentRestored,
-    PaymentReversed,
     PaymentSettled,
     ReceiptIssued,
 )
@@ -71,7 +62,7 @@ async def apply_payment_fact(
     """
     attempt = await queries.attempt_for(session, provider, fact.reference, fact.external_reference)
     if attempt is None:
-        await park_unmatched(session, provider, fact, "unknown_reference")
+        await park_payment(session, provider, fact, "unknown_reference")
         return "unmatched"
     order = await fetch(session, Order, attempt.order_id, lock=True)
     policy = policy_of(order.regulations_version)
@@ -81,31 +72,74 @@ async def apply_payment_fact(
         payment.ask_at = now(session)
         return "asking"
 
-    last = Standing(ProviderStatus(payment.provider_status), payment.status_at) if payment else None
-    verdict = judge(last, fact, fetched=fetched)
+    if fact.status is ProviderStatus.UNKNOWN:
+        await park_payment(session, provider, fact, "unknown_status", payment)
     if payment is None:
         payment = _first_seen(session, provider, fact, attempt)
-    elif verdict is Verdict.ASK:
-        payment.ask_at = now(session)
-        return "asking"
-    elif verdict is Verdict.KNOWN:
-        payment.status_at = max(payment.status_at, fact.at)
-        _plan_question(session, payment, order, policy)
-        return "known"
-    elif verdict is Verdict.IGNORE:
-        payment.ask_at = None
-        return "ignored"
-
+    elif (outcome := _without_effect(session, payment, fact, order, policy, fetched=fetched)) is not None:
+        return outcome
     before = State(payment.state) if payment.revision else None
+    await _note(session, payment, fact, order, before, policy)
+    await _follow(session, before, payment, order, attempt, places=places)
+    return "applied"
+
+
+def _without_effect(
+    session: AsyncSession, payment: Payment, fact: PaymentFact, order: Order, policy: Policy, *, fetched: bool
+) -> str | None:
+    """What a fact comes to that changes nothing, in a word; None where it is to be applied."""
+    last = Standing(ProviderStatus(payment.provider_status), payment.status_at)
+    match judge(last, fact, fetched=fetched):
+        case Verdict.ASK:
+            payment.ask_at = now(session)
+            return "asking"
+        case Verdict.UNCLEAR:
+            payment.ask_at = policy.next_question(payment.seen_at, now(session))
+            return "not_known_yet"
+        case Verdict.KNOWN:
+            payment.status_at = max(payment.status_at, fact.at)
+            _plan_question(session, payment, order, policy)
+            return "known"
+        case Verdict.IGNORE:
+            payment.ask_at = None
+            return "ignored"
+        case Verdict.APPLY:
+            return None
+
+
+async def _note(
+    session: AsyncSession, payment: Payment, fact: PaymentFact, order: Order, before: State | None, policy: Policy
+) -> None:
+    """Take the fact over into the payment's row."""
     payment.state = state_of(fact.status, fact.method, before, policy)
+    if before is State.LOST and payment.state in FUNDED and await is_lost_to_the_bank(session, payment.payment_id):
+        # The provider tells nothing of disputes: what the bank took is not back because the provider goes on.
+        payment.state = State.LOST
+        await park_payment(session, payment.provider, fact, "paid_after_lost_dispute", payment)
     payment.provider_status, payment.status_at = fact.status, fact.at
-    payment.amount_minor, payment.currency = fact.amount_minor, fact.currency
+    if payment.use is None:
+        payment.amount_minor, payment.currency = fact.amount_minor, fact.currency
+    elif (payment.amount_minor, payment.currency) != (fact.amount_minor, fact.currency):
+        # The money was used as it was; that it is another sum now is for finance to see to.
+        await park_payment(session, payment.provider, fact, "amount_changed", payment)
+        received = fact.amount_minor, fact.currency
+        _announce_mismatch(session, payment, order, expected=payment.amount_minor, received=received)
     payment.method, payment.reason_code = fact.method, fact.reason_code
     payment.revision += 1
     _plan_question(session, payment, order, policy)
     await session.flush()
-    await _follow(session, before, payment, order, attempt, places=places)
-    return "applied"
+
+
+async def ask_again(session: AsyncSession, provider: str, reference: str, external: str) -> bool:
+    """Something came about this payment that could not be read: ask the provider. Whether it is known here."""
+    payment = await queries.payment_by_reference(session, provider, reference)
+    if payment is not None:
+        payment.ask_at = now(session)
+        return True
+    attempt = await queries.attempt_for(session, provider, reference, external)
+    if attempt is not None:
+        attempt.ask_at = now(session)
+    return attempt is not None
 
 
 def _first_seen(session: AsyncSession, provider: str, fact: PaymentFact, attempt: CheckoutAttempt) -> Payment:
@@ -150,14 +184,12 @@ async def _follow(
 ) -> None:
     """Draw the conclusions of a payment's new state."""
     state = State(payment.state)
-    if state in FUNDED and before not in FUNDED:
-        if payment.use is None:
-            await _take(session, payment, order, attempt, places)
-        else:
-            await _restore(session, payment, order)
-    if state is State.SETTLED:
-        outstanding = (await queries.balances(session, payment.payment_id)).get(Account.PROVIDER, 0)
-        await post(session, "settled", payment, ledger.settled(outstanding))
+    if state in FUNDED and payment.use is None:
+        await _take(session, payment, order, attempt, places)
+    elif state in FUNDED and before not in FUNDED:
+        await restore(session, payment, order)
+    if state is State.SETTLED and before is not State.SETTLED:
+        await post(session, "settled", payment)
         if payment.use == Use.ORDER:
             publish(
                 session,
@@ -181,7 +213,7 @@ async def _follow(
             ),
         )
     if state is State.LOST and before in FUNDED:
-        await _lose(session, payment, order, paid_out=before is State.SETTLED)
+        await lose(session, payment, order)
 
 
 async def _take(
@@ -189,6 +221,9 @@ async def _take(
 ) -> None:
     """Money arrived: it pays the order, or it goes back."""
     at = now(session)
+    if payment.amount_minor == 0:  # nothing arrived; another fact may say more
+        await park_payment(session, payment.provider, _fact_of(payment), "nothing_paid", payment)
+        return
     payment.funded_at = at
     lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
     late = order.status in ENDED_UNPAID
@@ -205,13 +240,22 @@ async def _take(
         case Use.ORDER:
             await _confirm(session, payment, order, attempt, lines=lines, places=places)
         case Use.UNDERPAID:
-            order.status = OrderStatus.UNDERPAID
-            await post(session, "held", payment, ledger.held(payment.amount_minor))
-            _announce_mismatch(session, payment, order, attempt)
-            days = policy_of(order.regulations_version).underpaid_refund_after.days
-            await letters.tell_underpaid(session, payment, attempt, days)
+            await post(session, "held", payment)
+            await reconsider(session, order)
+            _announce_mismatch(
+                session,
+                payment,
+                order,
+                expected=attempt.amount_minor,
+                received=(payment.amount_minor, payment.currency),
+            )
+            if order.status == OrderStatus.UNDERPAID:
+                days = policy_of(order.regulations_version).underpaid_refund_after.days
+                await letters.tell_underpaid(session, payment, attempt, days)
+            else:
+                await return_underpaid(session, order)
         case Use.DUPLICATE | Use.LATE:
-            await post(session, "owed_back", payment, ledger.owed_back(payment.amount_minor))
+            await post(session, "owed_back", payment)
             if use is Use.DUPLICATE:
                 publish(
                     session,
@@ -259,7 +303,7 @@ async def _confirm(
     order.status, order.paid_at, order.payer_email = OrderStatus.PAID, at, attempt.payer_email
     order.receipt_number = number
     attempt.status = "paid"
-    await post(session, "sold", payment, ledger.sold(payment.amount_minor, attempt.amount_minor))
+    await post(session, "sold", payment)
     publish(
         session,
         PaymentConfirmed(
@@ -288,118 +332,39 @@ async def _confirm(
     await letters.confirm_purchase(session, order, lines, places)
     await close_checkouts(session, order.order_id, but=attempt.attempt_id)
     if payment.amount_minor > attempt.amount_minor:
-        _announce_mismatch(session, payment, order, attempt)
+        _announce_mismatch(
+            session,
+            payment,
+            order,
+            expected=attempt.amount_minor,
+            received=(payment.amount_minor, payment.currency),
+        )
         await return_money(session, order, payment, payment.amount_minor - attempt.amount_minor, Reason.OVERPAID)
     await return_underpaid(session, order)
 
 
-async def return_underpaid(session: AsyncSession, order: Order) -> None:
-    """What was too little goes back whole. The order must be locked."""
-    for payment in await queries.payments_of(session, order.order_id):
-        if payment.use == Use.UNDERPAID and payment.state in FUNDED:
-            await return_money(session, order, payment, payment.amount_minor, Reason.UNDERPAID)
-
-
-async def give_up_underpaid(session: AsyncSession, limit: int) -> None:
-    """Orders that were underpaid and not paid in full in time expire, and the money goes back."""
-    at = now(session)
-    waiting = (
-        await session.scalars(
-            select(Order)
-            .where(Order.status == OrderStatus.UNDERPAID)
-            .order_by(Order.placed_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-    ).all()
-    for order in waiting:
-        grace = policy_of(order.regulations_version).underpaid_refund_after
-        held = [p for p in await queries.payments_of(session, order.order_id) if p.use == Use.UNDERPAID]
-        if all(p.funded_at is not None and p.funded_at + grace <= at for p in held):
-            await let_expire(session, order)
-            await return_underpaid(session, order)
-
-
-def _announce_mismatch(session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt) -> None:
+def _announce_mismatch(
+    session: AsyncSession, payment: Payment, order: Order, *, expected: int, received: tuple[int, str]
+) -> None:
     log.warning("amount mismatch", extra={"order": str(order.order_id), "payment": str(payment.payment_id)})
+    amount, currency = received
     publish(
         session,
         AmountMismatch(
             order_id=order.order_id,
             payment_id=payment.payment_id,
             learner_id=order.learner_id,
-            expected_minor=attempt.amount_minor,
-            received_minor=payment.amount_minor,
-            currency=payment.currency,
+            expected_minor=expected,
+            received_minor=amount,
+            currency=currency,
+            expected_currency=order.currency,
             detected_at=now(session),
         ),
     )
 
 
-async def _lose(session: AsyncSession, payment: Payment, order: Order, *, paid_out: bool) -> None:
-    """Money we had counted on is gone: nothing of it is left to give back, and what it bought is suspended."""
-    balances = await queries.balances(session, payment.payment_id)
-    await post(session, "lost", payment, ledger.lost(balances, payment.amount_minor, paid_out=paid_out))
-    gone_back = set(await session.scalars(select(Refund.order_line_id).where(Refund.order_id == order.order_id)))
-    await session.execute(
-        update(Refund)
-        .where(Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.REQUESTED)
-        .values(status=RefundStatus.CANCELLED)
-    )
-    if payment.use == Use.UNDERPAID and order.status == OrderStatus.UNDERPAID:
-        order.status = OrderStatus.PLACED  # payable again, until it expires
-    if payment.use != Use.ORDER:
-        return
-    order.status = OrderStatus.REVERSED
-    lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
-    publish(
-        session,
-        PaymentReversed(
-            order_id=order.order_id,
-            payment_id=payment.payment_id,
-            learner_id=order.learner_id,
-            reason_code=payment.reason_code or payment.provider_status,
-            lines=tuple(announced(line) for line in lines if line.order_line_id not in gone_back),
-            reversed_at=now(session),
-        ),
-    )
-    await letters.tell_reversed(session, payment, order)
-
-
-async def lose_payment(session: AsyncSession, payment: Payment, order: Order, reason_code: str) -> None:
-    """Money is gone of which the provider tells nothing. The order must be locked."""
-    paid_out = payment.state == State.SETTLED
-    payment.state, payment.reason_code = State.LOST, reason_code
-    payment.revision += 1
-    await session.flush()
-    await _lose(session, payment, order, paid_out=paid_out)
-
-
-async def _restore(session: AsyncSession, payment: Payment, order: Order) -> None:
-    """Money that was lost is back (documented: a cancelled payment may be processed after all).
-
-    The books are as before the loss, refunds go on and the enrolments are reinstated. PaymentConfirmed was said
-    once and is not said again. Finance is shown it besides: an enrolment may have ended for want of the money.
-    """
-    lost = await queries.last_posting(session, payment.payment_id, "lost")
-    await post(session, "restored", payment, ledger.opposite(lost))
-    await session.execute(
-        update(Refund)
-        .where(Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED)
-        .values(status=RefundStatus.REQUESTED)
-    )
-    if payment.use == Use.ORDER:
-        order.status = OrderStatus.PAID
-        publish(
-            session,
-            PaymentRestored(
-                order_id=order.order_id,
-                payment_id=payment.payment_id,
-                learner_id=order.learner_id,
-                restored_at=now(session),
-            ),
-        )
-    fact = PaymentFact(
+def _fact_of(payment: Payment) -> PaymentFact:
+    return PaymentFact(
         payment.reference,
         ProviderStatus(payment.provider_status),
         payment.status_at,
@@ -407,26 +372,5 @@ async def _restore(session: AsyncSession, payment: Payment, order: Order) -> Non
         payment.currency,
         "",
         payment.method,
-        "",
-    )
-    await park_unmatched(session, payment.provider, fact, "restored_after_loss")
-
-
-async def park_unmatched(session: AsyncSession, provider: str, fact: PaymentFact, reason: str) -> None:
-    """Put money we cannot place where finance sees it."""
-    at = now(session)
-    values = {
-        "external_reference": fact.external_reference,
-        "provider_status": fact.status,
-        "amount_minor": fact.amount_minor,
-        "currency": fact.currency,
-        "last_at": at,
-    }
-    log.error("unmatched payment", extra={"reference": fact.reference, "reason": reason})
-    await session.execute(
-        insert(UnmatchedPayment)
-        .values(
-            unmatched_id=new_id(), provider=provider, reference=fact.reference, reason=reason, first_at=at, **values
-        )
-        .on_conflict_do_update(index_elements=["provider", "reference", "reason"], set_=values)
+        payment.reason_code,
     )

@@ -1,6 +1,7 @@
 """Double entry: every posting adds up to nothing. Debits are positive, credits negative, in minor units."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -19,42 +20,40 @@ class Account(StrEnum):
 Entries = Mapping[Account, int]
 
 
-def sold(received: int, due: int) -> Entries:
-    """A confirmed payment; what exceeds the price is owed back."""
-    return {Account.PROVIDER: received, Account.SALES: -due, Account.REFUNDS: due - received}
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is true of one payment at this moment, in minor units of its currency."""
+
+    received: int
+    """What it brought; nothing before it is certain, and nothing once it is lost."""
+    settled: bool
+    """Paid out to us: no longer at the provider."""
+    sold: int
+    """The price of what it paid for and what was not given back."""
+    owed: int
+    """Refunds that were not paid yet; of a lost payment those that the provider may still pay."""
+    given_back: int
+    """Refunds that were paid, each counted once."""
+    paid_out: int
+    """What the provider has paid to the payer, all told."""
 
 
-def held(received: int) -> Entries:
-    return {Account.PROVIDER: received, Account.UNAPPLIED: -received}
+def books(of: Standing) -> Entries:
+    """What has to stand in each account because of this payment.
+
+    What the provider paid out beyond what was owed, or after the money was gone, is a loss; money that pays for nothing
+    and is not owed back yet is unapplied.
+    """
+    asset = Account.CASH if of.settled else Account.PROVIDER
+    known = {Account.CASH: -of.paid_out, Account.SALES: -of.sold, Account.REFUNDS: -of.owed}
+    known[asset] = known.get(asset, 0) + of.received
+    if not of.received:
+        return {**known, Account.LOSSES: -sum(known.values())}
+    known[Account.LOSSES] = of.paid_out - of.given_back
+    return {**known, Account.UNAPPLIED: -sum(known.values())}
 
 
-def owed_back(received: int) -> Entries:
-    """Money that pays for nothing and goes back at once."""
-    return {Account.PROVIDER: received, Account.REFUNDS: -received}
-
-
-def settled(amount: int) -> Entries:
-    return {Account.CASH: amount, Account.PROVIDER: -amount}
-
-
-def refund_requested(amount: int, source: Account) -> Entries:
-    return {source: amount, Account.REFUNDS: -amount}
-
-
-def refunded(amount: int) -> Entries:
-    return {Account.REFUNDS: amount, Account.CASH: -amount}
-
-
-def opposite(entries: Entries) -> Entries:
-    return {account: -amount for account, amount in entries.items()}
-
-
-def lost(balances: Entries, amount: int, *, paid_out: bool) -> Entries:
-    """The provider takes the whole payment back: what it paid for is undone, what was refunded already is a loss."""
-    asset = Account.CASH if paid_out else Account.PROVIDER
-    undone = {
-        account: -balance
-        for account, balance in balances.items()
-        if account in {Account.SALES, Account.REFUNDS, Account.UNAPPLIED}
-    }
-    return {asset: -amount, **undone, Account.LOSSES: amount - sum(undone.values())}
+def difference(wanted: Entries, held: Entries) -> Entries:
+    """What to post so that the accounts stand as wanted; entries of nothing are left out."""
+    moved = {account: wanted.get(account, 0) - held.get(account, 0) for account in Account}
+    return {account: amount for account, amount in moved.items() if amount}

@@ -1,9 +1,10 @@
 """Baskets and orders: what may be bought, at which price, for how long."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 from payments.domain.policy import Policy, in_utc
@@ -21,6 +22,9 @@ class OrderStatus(StrEnum):
     REVERSED = "reversed"
     """It was paid, and the money is gone again."""
 
+
+GivenBack = Literal["paid", "partly_refunded", "refunded"]
+"""What people are told of a paid order."""
 
 PAYABLE = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
 ENDED_UNPAID = frozenset({OrderStatus.EXPIRED, OrderStatus.CANCELLED})
@@ -52,6 +56,14 @@ class RegistrationNeeded(Conflict):
 
 class AlreadyBought(Conflict):
     """The learner has paid for this course, and that enrolment has neither ended nor failed."""
+
+
+class AlreadyOrdered(Conflict):
+    """The course is in another order that can still be paid: pay that one, or leave it first."""
+
+
+class PaymentUnderWay(Conflict):
+    """A payment of this order is on its way, such as a bank transfer; a second one would pay twice."""
 
 
 class CurrenciesDiffer(Conflict):
@@ -128,6 +140,39 @@ def check_payable(status: str, expires_at: datetime, now: datetime) -> None:
         raise OrderExpired("this order can no longer be paid", expired_at=in_utc(expires_at))
     if status not in PAYABLE:
         raise OrderNotPayable(f"the order is {status}", order_status=status)
+
+
+def check_not_ordered(wanted: Sequence[UUID], open_orders: Mapping[UUID, UUID]) -> None:
+    """Raises AlreadyOrdered. `open_orders`: course -> the order it is in that can still be paid."""
+    again = {str(course_id): str(open_orders[course_id]) for course_id in wanted if course_id in open_orders}
+    if again:
+        raise AlreadyOrdered(
+            "a course here is in an order that can still be paid",
+            course_ids=list(again),
+            order_ids=sorted(set(again.values())),
+        )
+
+
+def status_after(current: OrderStatus, *, confirming_funded: bool | None, underpaid: bool) -> OrderStatus:
+    """The state of a purchase, from its payments.
+
+    `confirming_funded`: whether the money that paid it is there; None where nothing did. `underpaid`: whether money is
+    held that was too little.
+    """
+    if confirming_funded is not None:
+        return OrderStatus.PAID if confirming_funded else OrderStatus.REVERSED
+    if current in ENDED_UNPAID:
+        return current
+    return OrderStatus.UNDERPAID if underpaid else OrderStatus.PLACED
+
+
+def given_back(due: Mapping[UUID, int], gone_back: Collection[UUID | None]) -> GivenBack:
+    """How much of a paid order has gone back. `due`: the price by line; `gone_back`: the lines that were refunded."""
+    paid_for = {line_id for line_id, price in due.items() if price}
+    back = paid_for & set(gone_back)
+    if not back:
+        return "paid"
+    return "refunded" if back == paid_for else "partly_refunded"
 
 
 def requote(

@@ -1,6 +1,6 @@
 """From the provider's word to our states. A provider's facts come late, twice, in any order, and change their mind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Final
@@ -25,6 +25,12 @@ class ProviderStatus(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     REVERSED = "reversed"
+    UNKNOWN = "unknown"
+    """A word we do not know, or none: not known yet."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "ProviderStatus":  # noqa: ARG003 - the enum's own signature
+        return cls.UNKNOWN
 
 
 RANK: Final = {status: rank for rank, status in enumerate(ProviderStatus)}
@@ -44,6 +50,7 @@ FOLLOWS: Final = {
     _P.CANCELLED: frozenset({_P.INITIATED, _P.PROCESSED}),
     _P.FAILED: frozenset[ProviderStatus](),
     _P.REVERSED: frozenset[ProviderStatus](),
+    _P.UNKNOWN: frozenset(_P),
 }
 """What may follow what without asking. Anything else contradicts what we know, and the provider is asked."""
 
@@ -58,6 +65,8 @@ class State(StrEnum):
 
 
 FUNDED: Final = frozenset({State.CONFIRMED, State.SETTLED})
+UNDER_WAY: Final = frozenset({State.AWAITING_FUNDS, State.CAPTURING})
+"""Money may still come of it: a bank transfer, a card that is being looked at."""
 
 
 class Use(StrEnum):
@@ -81,6 +90,8 @@ class PaymentFact:
     external_reference: str
     method: str
     reason_code: str
+    word: str = field(default="", compare=False)
+    """The status as the provider wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +110,22 @@ class Verdict(Enum):
     """Paid out; nothing but a reversal changes that."""
     ASK = auto()
     """Older than, as old as, or against what we know: the provider is asked, nothing is guessed."""
+    UNCLEAR = auto()
+    """It says what we do not understand: not known yet, and asked again after a while."""
 
 
-def judge(last: Standing | None, fact: PaymentFact, *, fetched: bool) -> Verdict:
+def judge(  # noqa: PLR0911 - a table of cases, read from above
+    last: Standing | None, fact: PaymentFact, *, fetched: bool
+) -> Verdict:
     """What to do with a fact. A fetched one is the provider's present word and needs no order."""
     if last is None:
         return Verdict.APPLY
+    if fact.status is ProviderStatus.UNKNOWN:
+        return Verdict.UNCLEAR
     if fact.status == last.status:
         return Verdict.KNOWN
+    if last.status is ProviderStatus.UNKNOWN:
+        return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if last.status is ProviderStatus.DELIVERED and fact.status is not ProviderStatus.REVERSED:
         return Verdict.IGNORE
     if fetched:
@@ -129,7 +148,7 @@ def state_of(status: ProviderStatus, method: str, before: State | None, policy: 
             return State.LOST
         case ProviderStatus.CANCELLED | ProviderStatus.FAILED:
             return State.LOST if before in FUNDED or before is State.LOST else State.FAILED_ATTEMPT
-        case ProviderStatus.INITIATED | ProviderStatus.AUTHORIZED | ProviderStatus.ADJUSTED:
+        case ProviderStatus.INITIATED | ProviderStatus.AUTHORIZED | ProviderStatus.ADJUSTED | ProviderStatus.UNKNOWN:
             return State.LOST if before in FUNDED else State.AWAITING_FUNDS
 
 

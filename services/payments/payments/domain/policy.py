@@ -73,6 +73,11 @@ _versions = Versions("payments", parse)
 policy_at, policy_of = _versions.in_force, _versions.find
 
 
+def shortest_grace() -> timedelta:
+    """No version returns money that was too little any sooner after it came."""
+    return min(version.underpaid_refund_after for version in _versions.all.values())
+
+
 def in_utc(at: datetime) -> str:
     """An RFC 3339 instant, as in every answer of the API."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,8 +1,10 @@
 """Money that goes back: when a learner may ask for it, and what the provider makes of it."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from typing import Final
 
 from payments.domain.policy import Policy
 from shared.errors import Conflict
@@ -17,7 +19,7 @@ class RefundAlreadyRequested(Conflict):
 
 
 class RefundNotFailed(Conflict):
-    """Only a refund the provider refused is sent again."""
+    """Only a refund that the provider will not pay any more is sent again."""
 
 
 class RefundStatus(StrEnum):
@@ -26,13 +28,19 @@ class RefundStatus(StrEnum):
     """The provider is being asked; a crash here is resolved by looking for the refund there."""
     SUBMITTED = "submitted"
     COMPLETED = "completed"
+    RETURNED = "returned"
+    """Open again: the bank sent it back, or the provider took up what had ended. It may still be paid."""
     FAILED = "failed"
+    """The provider will not pay it; finance sends it again."""
     CANCELLED = "cancelled"
     """The money it would have returned was reversed."""
 
 
 ACTIVE = frozenset({RefundStatus.SUBMITTING, RefundStatus.SUBMITTED})
 """The provider takes one at a time for a payment."""
+IN_FLIGHT = ACTIVE | {RefundStatus.RETURNED}
+"""The provider may still pay these, whatever becomes of the payment."""
+OWED = IN_FLIGHT | {RefundStatus.REQUESTED, RefundStatus.FAILED}
 
 
 class Reason(StrEnum):
@@ -52,6 +60,26 @@ class ProviderRefundStatus(StrEnum):
     FINISHED = "finished"
     CANCELLED = "cancelled"
     RETURNED = "returned"
+    UNKNOWN = "unknown"
+    """A word we do not know, or none: not known yet."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "ProviderRefundStatus":  # noqa: ARG003 - the enum's own signature
+        return cls.UNKNOWN
+
+
+_R = ProviderRefundStatus
+UNDER_WAY: Final = frozenset({_R.INITIATED, _R.RECEIVED, _R.UNKNOWN})
+_ANY: Final = frozenset(_R)
+FOLLOWS: Final = {
+    _R.INITIATED: _ANY,
+    _R.RECEIVED: _ANY - {_R.INITIATED},
+    _R.FINISHED: frozenset({_R.RETURNED}),
+    _R.RETURNED: _ANY,  # documented: the bank sent it back, and the provider tries again
+    _R.CANCELLED: frozenset[ProviderRefundStatus](),
+    _R.UNKNOWN: _ANY,
+}
+"""What may follow what. An answer that says anything else may come from a copy that lags behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +92,38 @@ class RefundFact:
     at: datetime
     amount_minor: int
     external_reference: str
+    word: str = field(default="", compare=False)
+    """The status as the provider wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the provider said last of one of its refunds."""
+
+    status: ProviderRefundStatus
+    at: datetime
+
+
+class Verdict(Enum):
+    APPLY = auto()
+    KNOWN = auto()
+    ASK = auto()
+    """It is older than what we know, or as old: the provider is asked at once."""
+    DOUBT = auto()
+    """It cannot follow what we know: the provider is asked again after a while."""
+
+
+def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: timedelta) -> Verdict:
+    """What to do with a fact. An answer that contradicts what was heard is believed when it is later by `patience`:
+    no copy of the provider's lags behind for so long."""
+    if last is None:
+        return Verdict.APPLY
+    if fact.status == last.status:
+        return Verdict.KNOWN
+    if fetched:
+        believed = fact.status in FOLLOWS[last.status] or fact.at > last.at + patience
+        return Verdict.APPLY if believed else Verdict.DOUBT
+    return Verdict.APPLY if fact.at > last.at and FOLLOWS[last.status] else Verdict.ASK
 
 
 def cooling_off_ends(contract_at: datetime, access_at: datetime | None, policy: Policy) -> datetime:
@@ -77,12 +137,15 @@ def cooling_off_ends(contract_at: datetime, access_at: datetime | None, policy: 
     return datetime.combine(last_day + timedelta(days=1), time(), policy.time_zone)
 
 
-def status_of(status: ProviderRefundStatus, before: RefundStatus) -> RefundStatus:
-    """Our status. What the bank refused after it was finished is failed, and a person sees to it."""
-    match status:
-        case ProviderRefundStatus.FINISHED:
-            return RefundStatus.COMPLETED
-        case ProviderRefundStatus.CANCELLED | ProviderRefundStatus.RETURNED:
-            return RefundStatus.FAILED
-        case ProviderRefundStatus.INITIATED | ProviderRefundStatus.RECEIVED:
-            return RefundStatus.FAILED if before is RefundStatus.COMPLETED else RefundStatus.SUBMITTED
+def status_of(
+    statuses: Collection[ProviderRefundStatus], before: RefundStatus, *, taken_up_again: bool
+) -> RefundStatus:
+    """Our status, from what became of every refund the provider made for it.
+
+    `taken_up_again`: one of them had ended, or was sent back, and is not dead after all.
+    """
+    if _R.FINISHED in statuses:
+        return RefundStatus.COMPLETED
+    if any(status is not _R.CANCELLED for status in statuses):
+        return RefundStatus.RETURNED if taken_up_again or _R.RETURNED in statuses else RefundStatus.SUBMITTED
+    return RefundStatus.FAILED if before in IN_FLIGHT | {RefundStatus.COMPLETED} else before

@@ -1,0 +1,200 @@
+"""What the provider says of a refund, applied: facts come late, twice, in any order, and change their mind.
+
+Every refund the provider made for one of ours is kept, and what became of ours follows from all of them.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments import queries
+from payments.commands import letters, unmatched
+from payments.commands.ledger import post
+from payments.commands.refunds import fail_refund, payer_of
+from payments.domain.payments import State
+from payments.domain.policy import Policy, policy_of
+from payments.domain.refunds import (
+    UNDER_WAY,
+    Heard,
+    ProviderRefundStatus,
+    RefundFact,
+    RefundStatus,
+    Verdict,
+    judge,
+    status_of,
+)
+from payments.tables import Order, Payment, ProviderRefund, Refund
+from shared.database import fetch, now
+from shared.events.payments import RefundCompleted, RefundSubmitted
+from shared.messaging import publish
+
+
+async def apply_refund_fact(
+    session: AsyncSession, provider: str, fact: RefundFact, *, asked_at_revision: int | None = None
+) -> str:
+    """Take in one fact of one refund; what it came to, in a word.
+
+    `asked_at_revision`: the fact was fetched when our refund stood at this revision; if anything was applied meanwhile
+    it may be older than that, and the provider is asked once more. Of what was never heard of it is the first word.
+    """
+    refund_id = await _find(session, fact)
+    if refund_id is None:
+        payment = await queries.payment_by_reference(session, provider, fact.payment_reference)
+        await unmatched.park_refund(session, provider, fact, "unknown_refund", payment)
+        return "unmatched"
+    order = await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
+    refund = await fetch(session, Refund, refund_id, lock=True)
+    payment = await fetch(session, Payment, refund.payment_id, lock=True)
+    policy = policy_of(order.regulations_version)
+    fetched = asked_at_revision is not None
+    made = await session.get(ProviderRefund, fact.provider_refund_id, with_for_update=True, populate_existing=True)
+    if made is not None and fetched and refund.revision != asked_at_revision:
+        refund.ask_at = now(session)
+        return "asking"
+
+    last = Heard(ProviderRefundStatus(made.status), made.status_at) if made else None
+    match judge(last, fact, fetched=fetched, patience=policy.ask_every):
+        case Verdict.ASK:
+            refund.ask_at = now(session)
+            return "asking"
+        case Verdict.DOUBT:
+            refund.ask_at = now(session) + policy.ask_every
+            return "asking"
+        case Verdict.KNOWN if made is not None:
+            made.status_at = max(made.status_at, fact.at)
+            _plan_question(session, refund, policy, again=fetched)
+            return "known"
+        case _:
+            pass
+
+    refund.revision += 1
+    if fact.status is ProviderRefundStatus.UNKNOWN:
+        await unmatched.park_refund(session, provider, fact, "unknown_status", payment, refund)
+    await _note(session, refund, made, fact)
+    all_made = await queries.provider_refunds_of(session, refund_id)
+    await _advance(session, refund, payment, all_made, fact)
+    loss = await post(
+        session,
+        "refunded" if fact.status is ProviderRefundStatus.FINISHED else "refund_returned",
+        payment,
+        refund_id=refund_id,
+    )
+    if loss > 0 and fact.status is ProviderRefundStatus.FINISHED:
+        await unmatched.park_loss(session, payment, order, loss)
+    if len([one for one in all_made if one.status != ProviderRefundStatus.CANCELLED]) > 1:
+        await unmatched.park_refund(session, provider, fact, "refunded_twice", payment, refund)
+    _plan_question(session, refund, policy, again=fetched and made is not None)
+    return "applied"
+
+
+async def _find(session: AsyncSession, fact: RefundFact) -> UUID | None:
+    """Our refund: by the provider's name for it where we have heard that, else by the reference we gave."""
+    known = await session.scalar(
+        select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == fact.provider_refund_id)
+    )
+    if known is not None:
+        return known
+    known = await session.scalar(select(Refund.refund_id).where(Refund.provider_refund_id == fact.provider_refund_id))
+    if known is not None:
+        return known
+    try:
+        ours = UUID(fact.external_reference)
+    except ValueError:
+        return None
+    return await session.scalar(select(Refund.refund_id).where(Refund.refund_id == ours))
+
+
+async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | None, fact: RefundFact) -> None:
+    at = now(session)
+    dead = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED, ProviderRefundStatus.FINISHED}
+    if made is None:
+        session.add(
+            ProviderRefund(
+                provider_refund_id=fact.provider_refund_id,
+                refund_id=refund.refund_id,
+                status=fact.status,
+                status_at=fact.at,
+                amount_minor=fact.amount_minor,
+                heard_at=at,
+                # Heard of when ours was not being sent: it was forgotten, or given up.
+                revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
+            )
+        )
+        refund.submitted_at = at
+        publish(
+            session,
+            RefundSubmitted(
+                refund_id=refund.refund_id,
+                order_id=refund.order_id,
+                order_line_id=refund.order_line_id,
+                learner_id=refund.learner_id,
+                amount_minor=refund.amount_minor,
+                currency=refund.currency,
+                submitted_at=at,
+            ),
+        )
+    else:
+        if made.status in dead and fact.status in UNDER_WAY:
+            made.revived_at = at
+        made.status, made.status_at, made.amount_minor = fact.status, fact.at, fact.amount_minor
+    if made is None or fact.status is not ProviderRefundStatus.CANCELLED:
+        refund.provider_refund_id = fact.provider_refund_id
+    refund.provider_status, refund.status_at = fact.status, fact.at
+    await session.flush()
+
+
+async def _advance(
+    session: AsyncSession, refund: Refund, payment: Payment, made: Sequence[ProviderRefund], fact: RefundFact
+) -> None:
+    before = RefundStatus(refund.status)
+    alive = [one for one in made if one.status in UNDER_WAY]
+    status = status_of(
+        [ProviderRefundStatus(one.status) for one in made],
+        before,
+        taken_up_again=any(one.revived_at is not None for one in alive),
+    )
+    if status is before:
+        if status is RefundStatus.SUBMITTED and fact.status is ProviderRefundStatus.RECEIVED:
+            await letters.tell_of_refund(session, refund, await payer_of(session, payment), "received")
+        return
+    if status is RefundStatus.FAILED:
+        if payment.state == State.LOST:  # and so nothing is owed any more
+            refund.status = RefundStatus.CANCELLED
+        else:
+            await fail_refund(session, refund, f"provider_{fact.status}")
+        return
+    refund.status, refund.failure_code = status, None
+    refund.completed_at = now(session) if status is RefundStatus.COMPLETED else None
+    await session.flush()
+    payer = await payer_of(session, payment)
+    if status is RefundStatus.COMPLETED:
+        publish(
+            session,
+            RefundCompleted(
+                refund_id=refund.refund_id,
+                order_id=refund.order_id,
+                order_line_id=refund.order_line_id,
+                learner_id=refund.learner_id,
+                amount_minor=refund.amount_minor,
+                currency=refund.currency,
+                completed_at=now(session),
+            ),
+        )
+        await letters.tell_of_refund(session, refund, payer, "finished")
+    elif status is RefundStatus.RETURNED:
+        await letters.tell_of_delay(session, refund, payer)
+    elif fact.status is ProviderRefundStatus.RECEIVED:
+        await letters.tell_of_refund(session, refund, payer, "received")
+
+
+def _plan_question(session: AsyncSession, refund: Refund, policy: Policy, *, again: bool) -> None:
+    """When to ask the provider if it says nothing more by itself."""
+    pause: timedelta | None = None
+    if refund.status == RefundStatus.SUBMITTED:
+        pause = policy.ask_every if again else policy.ask_after[0]
+    elif refund.status == RefundStatus.RETURNED:
+        pause = policy.ask_every if refund.provider_status in UNDER_WAY else policy.ask_unsettled_every
+    refund.ask_at = now(session) + pause if pause else None

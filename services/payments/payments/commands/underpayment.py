@@ -1,0 +1,47 @@
+"""Money that was too little: held for a while, so that the whole can be paid, and then returned."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments import queries
+from payments.commands.orders import let_expire
+from payments.commands.refunds import return_money
+from payments.domain.orders import OrderStatus, status_after
+from payments.domain.payments import FUNDED
+from payments.domain.policy import policy_of
+from payments.domain.refunds import Reason
+from payments.tables import Order
+from shared.database import fetch, now
+
+
+async def reconsider(session: AsyncSession, order: Order) -> None:
+    """The order's status as its payments have it now. The order must be locked."""
+    await session.flush()
+    confirming = await queries.confirming_payment(session, order.order_id)
+    order.status = status_after(
+        OrderStatus(order.status),
+        confirming_funded=None if confirming is None else confirming.state in FUNDED,
+        underpaid=bool(await queries.held_payments(session, order.order_id)),
+    )
+
+
+async def return_underpaid(session: AsyncSession, order: Order) -> None:
+    """What was too little goes back whole. The order must be locked."""
+    await session.flush()
+    for payment in await queries.held_payments(session, order.order_id):
+        await return_money(session, order, payment, payment.amount_minor, Reason.UNDERPAID)
+
+
+async def give_up_underpaid(session: AsyncSession, order_id: UUID) -> None:
+    """Return money that was too little as soon as nothing can be bought with it any more: the order is paid or ended,
+    or it was not paid in full in time and expires now."""
+    order = await fetch(session, Order, order_id, lock=True)
+    await reconsider(session, order)
+    if order.status == OrderStatus.UNDERPAID:
+        grace = policy_of(order.regulations_version).underpaid_refund_after
+        held = await queries.held_payments(session, order_id)
+        if any(payment.funded_at is None or payment.funded_at + grace > now(session) for payment in held):
+            return
+        await let_expire(session, order)
+    await return_underpaid(session, order)

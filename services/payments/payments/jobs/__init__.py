@@ -1,0 +1,78 @@
+"""What payments does by itself. The provider is asked between transactions, never inside one; every due row is handled
+by itself, and a bad one is set aside."""
+
+from sqlalchemy import delete, or_, select, update
+
+from payments import queries
+from payments.commands import erasure, orders, underpayment
+from payments.domain.orders import OrderStatus
+from payments.domain.policy import policy_at, shortest_grace
+from payments.jobs import asking, refunding
+from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
+from payments.jobs.refunding import follow_refunds, submit_refunds
+from payments.tables import Notification, Order, Payment, RejectedNotification
+from shared.due_rows import for_each_in_transaction
+from shared.jobs import Jobs, Work
+
+jobs = Jobs()
+for seconds, job in (*asking.EVERY, *refunding.EVERY):
+    jobs.every(seconds)(job)
+
+
+@jobs.every(15)
+async def expire_orders(work: Work) -> None:
+    """Orders nobody paid in time."""
+    due = (
+        select(Order.order_id)
+        .where(Order.status == OrderStatus.PLACED, Order.expires_at <= work.now())
+        .order_by(Order.expires_at)
+    )
+    await for_each_in_transaction(work, "expire_orders", due, orders.expire_order)
+
+
+@jobs.every(3600)
+async def return_underpaid(work: Work) -> None:
+    """What was too little goes back, once nothing can be bought with it: found by the money, not by the order."""
+    waiting = Order.status.in_((OrderStatus.PLACED, OrderStatus.UNDERPAID))
+    due = (
+        select(Order.order_id)
+        .join(Payment, Payment.order_id == Order.order_id)
+        .where(queries.unreturned(), or_(~waiting, Payment.funded_at <= work.now() - shortest_grace()))
+        .group_by(Order.order_id)
+        .order_by(Order.order_id)
+    )
+    await for_each_in_transaction(work, "return_underpaid", due, underpayment.give_up_underpaid)
+
+
+@jobs.every(86400)
+async def forget_bodies(work: Work) -> None:
+    """Raw callbacks hold payers' data; they and the record of rejected ones are kept only so long.
+
+    What came about somebody after they were anonymised goes at once.
+    """
+    policy = policy_at(work.now())
+    async with work.database.transaction() as session:
+        await erasure.erase_callbacks(session)
+        await session.execute(
+            update(Notification)
+            .where(
+                Notification.received_at < work.now() - policy.keep_notification_bodies, Notification.body.is_not(None)
+            )
+            .values(body=None)
+        )
+        await session.execute(
+            delete(RejectedNotification).where(RejectedNotification.last_at < work.now() - policy.keep_rejections)
+        )
+
+
+__all__ = [
+    "ask_about_payments",
+    "close_checkouts",
+    "expire_orders",
+    "find_payments",
+    "follow_refunds",
+    "forget_bodies",
+    "jobs",
+    "return_underpaid",
+    "submit_refunds",
+]

@@ -1,0 +1,121 @@
+"""What the provider is asked, and told, about checkouts and payments when it says nothing by itself."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments.adapters.provider import PaymentProvider, ProviderRefused
+from payments.commands.settlement import apply_payment_fact
+from payments.domain.addresses import Addresses
+from payments.domain.payments import PaymentFact
+from payments.domain.policy import policy_of
+from payments.tables import CheckoutAttempt, Order, Payment
+from shared.due_rows import for_each
+from shared.jobs import JobFunction, Work
+
+log = logging.getLogger(__name__)
+
+
+async def close_checkouts(work: Work) -> None:
+    """Sessions that must not be paid any more: of expired or paid orders, or replaced by a newer one."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    due = (
+        select(CheckoutAttempt.attempt_id)
+        .where(CheckoutAttempt.close_at <= work.now(), CheckoutAttempt.provider_session.is_not(None))
+        .order_by(CheckoutAttempt.close_at)
+    )
+
+    async def close(attempt_id: UUID) -> None:
+        async with work.database.transaction() as session:
+            attempt = await session.get_one(CheckoutAttempt, attempt_id)
+        try:
+            await provider.expire_checkout(attempt.provider_session or "")
+        except ProviderRefused as refusal:
+            log.exception("checkout not closed", extra={"attempt": str(attempt_id), "error": refusal.detail})
+        async with work.database.transaction() as session:
+            attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update=True)
+            attempt.close_at = None
+            if attempt.status == "open":
+                attempt.status = "closed"
+
+    await for_each(work, "close_checkouts", due, close)
+
+
+async def ask_about_payments(work: Work) -> None:
+    """Payments whose facts came in an odd order, or of which nothing more was heard."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    due = select(Payment.payment_id).where(Payment.ask_at <= work.now()).order_by(Payment.ask_at)
+
+    async def ask(payment_id: UUID) -> None:
+        async with work.database.transaction() as session:
+            seen = await session.get_one(Payment, payment_id)
+        fact = await provider.fetch_payment(seen.reference)
+        async with work.database.transaction() as session:
+            # Plan the next question; the answer, applied next, may plan another.
+            order = await session.get_one(Order, seen.order_id, with_for_update=True)
+            payment = await session.get_one(Payment, payment_id, with_for_update=True)
+            payment.ask_at = policy_of(order.regulations_version).next_question(payment.seen_at, work.now())
+            await _apply(session, work, fact, seen.revision)
+
+    await for_each(work, "ask_about_payments", due, ask)
+
+
+async def find_payments(work: Work) -> None:
+    """Checkouts of which nothing was heard at all: their callbacks may be lost."""
+    due = (
+        select(CheckoutAttempt.attempt_id).where(CheckoutAttempt.ask_at <= work.now()).order_by(CheckoutAttempt.ask_at)
+    )
+    listing = _Listing(work)
+
+    async def find(attempt_id: UUID) -> None:
+        async with work.database.transaction() as session:
+            seen = await session.get_one(CheckoutAttempt, attempt_id)
+        fact = await listing.find(seen)
+        async with work.database.transaction() as session:
+            order = await session.get_one(Order, seen.order_id, with_for_update=True)
+            attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update=True)
+            policy = policy_of(order.regulations_version)
+            following = policy.next_question(attempt.started_at, work.now())
+            attempt.ask_at = following if following < order.expires_at + policy.ask_until_after_expiry else None
+            if fact is not None:
+                await _apply(session, work, fact, 0)
+
+    await for_each(work, "find_payments", due, find)
+
+
+class _Listing:
+    """Finds the payment of a checkout: by its session, or, where its creation timed out, by our reference in the
+    provider's list, which is then asked for once."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._provider: PaymentProvider = work.resource(PaymentProvider)
+        self._listed: Mapping[str, PaymentFact] | None = None
+
+    async def find(self, attempt: CheckoutAttempt) -> PaymentFact | None:
+        if attempt.provider_session is not None:
+            reference = await self._provider.confirm_checkout(attempt.provider_session)
+            return await self._provider.fetch_payment(reference) if reference else None
+        if self._listed is None:
+            async with self._work.database.transaction() as session:
+                unknown = CheckoutAttempt.ask_at <= self._work.now(), CheckoutAttempt.provider_session.is_(None)
+                since = await session.scalar(select(func.min(CheckoutAttempt.started_at)).where(*unknown))
+            payments = await self._provider.list_payments(since or attempt.started_at)
+            self._listed = {fact.external_reference: fact for fact in payments}
+        return self._listed.get(attempt.reference)
+
+
+async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision: int) -> None:
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    await apply_payment_fact(session, provider.name, fact, work.resource(Addresses), asked_at_revision=revision)
+
+
+EVERY: Final[tuple[tuple[float, JobFunction], ...]] = (
+    (10, close_checkouts),
+    (5, ask_about_payments),
+    (15, find_payments),
+)

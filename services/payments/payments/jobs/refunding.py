@@ -1,0 +1,168 @@
+"""Refunds at the provider: asked for, and asked about. Two replicas at the same do nothing twice: a refund is claimed
+in its row, and an answer is applied only to the row it was asked for."""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.orm import aliased
+
+from payments import queries
+from payments.adapters.provider import PaymentProvider, ProviderRefused
+from payments.commands import refunds
+from payments.commands.ledger import post
+from payments.commands.refund_facts import apply_refund_fact
+from payments.commands.settlement import apply_payment_fact
+from payments.domain.addresses import Addresses
+from payments.domain.payments import PaymentFact, ProviderStatus, State
+from payments.domain.refunds import ACTIVE, UNDER_WAY, ProviderRefundStatus, RefundFact, RefundStatus
+from payments.tables import Order, Payment, Refund
+from shared.due_rows import for_each
+from shared.jobs import JobFunction, Work
+
+log = logging.getLogger(__name__)
+
+SETTLING: Final = timedelta(minutes=1)
+"""How long a refund whose creation timed out is left alone, before it is looked for at the provider."""
+
+
+async def submit_refunds(work: Work) -> None:
+    """Ask the provider to pay back what is requested: after the payment is delivered, one at a time a payment."""
+    other = aliased(Refund)
+    busy = exists().where(other.payment_id == Refund.payment_id, other.status.in_(ACTIVE))
+    to_send = and_(
+        Refund.status == RefundStatus.REQUESTED,
+        ~busy,
+        Refund.order_id.not_in(queries.disputed_orders()),  # the bank may take it; then nothing is left to give back
+        or_(Refund.ask_at.is_(None), Refund.ask_at <= work.now()),
+        Payment.state == State.SETTLED,
+    )
+    begun = and_(Refund.status == RefundStatus.SUBMITTING, Refund.ask_at <= work.now())
+    due = (
+        select(Refund.refund_id)
+        .join(Payment, Payment.payment_id == Refund.payment_id)
+        .where(or_(to_send, begun))
+        .order_by(Refund.requested_at, Refund.refund_id)
+    )
+
+    async def submit(refund_id: UUID) -> None:
+        claim = await _claim(work, refund_id)
+        if claim is not None:
+            await _submit(work, claim)
+
+    await for_each(work, "submit_refunds", due, submit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A refund that is ours to send until `ask_at`; `revision` tells whether anything has happened to it since."""
+
+    refund: Refund
+    payment: Payment
+    revision: int
+
+
+async def _claim(work: Work, refund_id: UUID) -> _Claim | None:
+    """None where it is another replica's, or cannot be sent now."""
+    async with work.database.transaction() as session:
+        refund = await session.get_one(Refund, refund_id)
+        await session.get_one(Order, refund.order_id, with_for_update=True)
+        refund = await session.get_one(Refund, refund_id, with_for_update=True, populate_existing=True)
+        payment = await session.get_one(Payment, refund.payment_id, populate_existing=True)
+        if refund.ask_at is not None and refund.ask_at > work.now():
+            return None
+        if refund.status == RefundStatus.REQUESTED:
+            busy = exists().where(Refund.payment_id == payment.payment_id, Refund.status.in_(ACTIVE))
+            disputed = await queries.is_disputed(session, refund.order_id)
+            if payment.state != State.SETTLED or disputed or await session.scalar(select(busy)):
+                return None
+        elif refund.status != RefundStatus.SUBMITTING:
+            return None
+        refund.status, refund.ask_at = RefundStatus.SUBMITTING, work.now() + SETTLING
+        refund.revision += 1
+        return _Claim(refund, payment, refund.revision)
+
+
+async def _submit(work: Work, claim: _Claim) -> None:
+    """What the provider has made already is looked at before money moves: it may be this one."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    refund, payment = claim.refund, claim.payment
+    made = await provider.refunds_of(payment.reference)
+    ours = [one for one in made if one.external_reference == str(refund.refund_id)]
+    if any(one.status is not ProviderRefundStatus.CANCELLED for one in ours):
+        await _apply(work, claim, *ours)
+        return
+    said = await provider.fetch_payment(payment.reference)
+    if said.status is not ProviderStatus.DELIVERED or any(one.status in UNDER_WAY for one in made):
+        await _put_back(work, claim, said)
+        return
+    try:
+        fact = await provider.create_refund(payment.reference, refund.amount_minor, str(refund.refund_id))
+    except ProviderRefused as refusal:
+        log.exception("refund refused", extra={"refund": str(refund.refund_id), "error": refusal.detail})
+        async with work.database.transaction() as session:
+            await session.get_one(Order, refund.order_id, with_for_update=True)
+            row = await session.get_one(Refund, refund.refund_id, with_for_update=True)
+            if row.revision == claim.revision:  # else the provider has said meanwhile what became of it
+                await refunds.fail_refund(session, row, "provider_refused")
+        return
+    await _apply(work, claim, fact)
+
+
+async def _apply(work: Work, claim: _Claim, *facts: RefundFact) -> None:
+    """An answer that was overtaken is not applied; the provider is asked again."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    revision = claim.revision
+    for fact in facts:
+        async with work.database.transaction() as session:
+            if await apply_refund_fact(session, provider.name, fact, asked_at_revision=revision) == "applied":
+                revision += 1
+
+
+async def _put_back(work: Work, claim: _Claim, said: PaymentFact) -> None:
+    """It cannot be sent now: the payment is not delivered after all, or another refund of it is under way."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    async with work.database.transaction() as session:
+        await session.get_one(Order, claim.refund.order_id, with_for_update=True)
+        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update=True)
+        payment = await session.get_one(Payment, claim.payment.payment_id, with_for_update=True)
+        if row.revision != claim.revision:
+            return
+        lost = payment.state == State.LOST
+        row.status = RefundStatus.CANCELLED if lost else RefundStatus.REQUESTED
+        row.ask_at = None if lost else work.now() + SETTLING
+        row.revision += 1
+        await post(session, "refund_not_sent", payment, refund_id=row.refund_id)
+        await apply_payment_fact(
+            session, provider.name, said, work.resource(Addresses), asked_at_revision=claim.payment.revision
+        )
+
+
+async def follow_refunds(work: Work) -> None:
+    """Refunds of which nothing more was heard."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    due = (
+        select(Refund.refund_id)
+        .where(Refund.ask_at <= work.now(), Refund.provider_refund_id.is_not(None))
+        .order_by(Refund.ask_at)
+    )
+
+    async def follow(refund_id: UUID) -> None:
+        async with work.database.transaction() as session:
+            made = [one.provider_refund_id for one in await queries.provider_refunds_of(session, refund_id)]
+            refund = await session.get_one(Refund, refund_id)
+            made = made or [refund.provider_refund_id or ""]
+        for provider_refund_id in made:
+            async with work.database.transaction() as session:
+                revision = (await session.get_one(Refund, refund_id)).revision
+            fact = await provider.fetch_refund(provider_refund_id)
+            async with work.database.transaction() as session:
+                await apply_refund_fact(session, provider.name, fact, asked_at_revision=revision)
+
+    await for_each(work, "follow_refunds", due, follow)
+
+
+EVERY: Final[tuple[tuple[float, JobFunction], ...]] = ((5, submit_refunds), (15, follow_refunds))
