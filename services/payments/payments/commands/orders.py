@@ -21,7 +21,8 @@ from shared.messaging import publish
 async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Sequence[UUID] | None) -> Order:
     """Order the basket, or those courses of it, at the present prices, which hold for the quote's time.
 
-    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, AlreadyOrdered, CurrenciesDiffer.
+    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, AlreadyOrdered,
+    CurrenciesDiffer.
     """
     at = now(session)
     await take_turns(session, "basket", learner_id)
