@@ -192,7 +192,7 @@ class Learner(Person):
 
         async def settled() -> list[JSON] | None:
             order = await self.ask("GET", f"/v1/orders/{order_id}")
-            if order["status"] == "paid" and all(line["enrolment_id"] or line["refund"] for line in order["lines"]):
+            if order["paid_at"] and all(line["enrolment_id"] or line["refund"] for line in order["lines"]):
                 ids = {line["enrolment_id"] for line in order["lines"] if line["enrolment_id"]}
                 return [await self.ask("GET", f"/v1/enrolments/{one}") for one in sorted(ids)]
             return None

@@ -103,7 +103,7 @@ async def gather(whole: Replay) -> Facts:
 async def _payments(finance: Person, orders: Iterable[str], facts: Facts) -> None:
     for order_id in orders:
         order = await finance.ask("GET", f"/v1/orders/{order_id}")
-        if order["status"] != "paid":
+        if order["status"] not in {"paid", "partly_refunded", "refunded"}:
             facts.unpaid_orders.append(order_id)
             continue
         for line in order["lines"]:

@@ -183,7 +183,7 @@ class Student(Learner):
     async def _settled_lines(self, order_id: str) -> list[JSON]:
         async def settled() -> list[JSON] | None:
             order = await self.ask("GET", f"/v1/orders/{order_id}")
-            done = order["status"] == "paid" and all(one["enrolment_id"] or one["refund"] for one in order["lines"])
+            done = order["paid_at"] and all(one["enrolment_id"] or one["refund"] for one in order["lines"])
             return order["lines"] if done else None
 
         what = f"every line of order {order_id} is an enrolment or is refunded"
