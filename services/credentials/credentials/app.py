@@ -61,5 +61,5 @@ def build(settings: Settings) -> Service:
             Paper: Paper(fonts),
         },
         wrap=lambda process, app: Front(app, recent, process.service.name),
-        also=lambda _: [verifier.workbench.run],
+        also=lambda _: [verifier.run],
     )

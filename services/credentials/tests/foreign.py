@@ -13,6 +13,7 @@ from jwt.algorithms import get_default_algorithms
 from credentials.adapters import keys, proofs
 from credentials.adapters.verification import Limits, Outside, Report, Unreachable, Verifier
 from credentials.domain import dids, status_lists
+from shared.ids import new_id
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ROOT = "https://other.example"
@@ -151,9 +152,11 @@ class Elsewhere:
 _VERIFIER = Verifier(Limits(), Outside(Limits()))
 
 
-async def verify(given: object, web: Elsewhere | None = None, *, now: datetime = NOW, verifier=_VERIFIER) -> Report:
+async def verify(
+    given: object, web: Elsewhere | None = None, *, now: datetime = NOW, verifier=_VERIFIER, client: str | None = None
+) -> Report:
     raw = given if isinstance(given, bytes) else (given if isinstance(given, str) else json.dumps(given)).encode()
-    return await verifier.verify(raw, web or Elsewhere(), now)
+    return await verifier.verify(raw, web or Elsewhere(), now, client=client or str(new_id()))
 
 
 def failures(report: Report) -> dict[str, str | None]:

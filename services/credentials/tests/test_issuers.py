@@ -168,7 +168,7 @@ async def test_whoever_makes_the_issuers_host_redirect_is_not_the_issuer(where) 
         issuer = f"{university}/issuer"
         kid = f"{university}/{where}?next={evil}/keys.json#k"
         token = as_jwt(badge(issuer=issuer), kid=kid, claims={"iss": issuer})
-        got = await verifier.verify(token.encode(), verifier.outside, NOW)
+        got = await verifier.verify(token.encode(), verifier.outside, NOW, client="a")
     assert not got.proven
     assert set(failures(got)) == {"issuer"}
 

@@ -1,5 +1,6 @@
 """Whether a credential is genuine and still stands: for programs, and for people, without an account."""
 
+import ipaddress
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -11,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from credentials import queries
 from credentials.adapters.facts import facts_of
+from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS, verdict_of
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outcome, Question, Report, Verifier
@@ -171,7 +173,7 @@ async def verify_credential(
 ) -> VerificationView:
     """Check a credential of ours or of others: JSON-LD, JWT, or a PNG or SVG with either baked in. Nothing is kept."""
     raw = await _read(request, verifier.limits.image_bytes)
-    verdict = await verify_given(raw, process.database.reads, notary, verifier, process.database.clock())
+    verdict = await _verify(raw, request, process, notary, verifier)
     return VerificationView.of(verdict.report, verdict.status, ours=verdict.ours)
 
 
@@ -211,7 +213,7 @@ async def check_upload(
         raw = await _handed_in(request, verifier.limits.image_bytes)
         if documents.is_pdf(raw):
             return await _own_paper(raw, process, pages)
-        verdict = await verify_given(raw, process.database.reads, notary, verifier, process.database.clock())
+        verdict = await _verify(raw, request, process, notary, verifier)
     except Refusal as refusal:
         return _page(pages.upload(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}."), refusal.status)
     return _page(pages.verification(verdict.report, verdict.status, ours=verdict.ours, downloads={}), 200)
@@ -276,6 +278,22 @@ def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, address: str) 
         "picture": f"/achievements/{verdict.achievement_id}/image.svg",
     }
     return pages.verification(verdict.report, verdict.status, ours=True, downloads=downloads).encode()
+
+
+async def _verify(raw: bytes, request: Request, process: Process, notary: Notary, verifier: Verifier) -> Verdict:
+    database = process.database
+    return await verify_given(raw, database.reads, notary, verifier, database.clock(), client=client_of(request))
+
+
+def client_of(request: Request) -> str:
+    """Whom to share places with: the address the gateway tells, of IPv6 the network one household has."""
+    told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    told = told or (request.client.host if request.client else "")
+    try:
+        address = ipaddress.ip_address(told)
+    except ValueError:
+        return told
+    return str(ipaddress.ip_network(f"{address}/64", strict=False) if address.version == 6 else address)  # noqa: PLR2004 - IPv6
 
 
 async def _own_paper(file: bytes, process: Running, pages: Rendering) -> Response:

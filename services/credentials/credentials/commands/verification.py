@@ -62,9 +62,11 @@ class OwnPages:
             raise Unreachable("unreachable", "There is no such page here.") from error
 
 
-async def verify_given(raw: bytes, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Verdict:
+async def verify_given(
+    raw: bytes, reads: Reads, notary: Notary, verifier: Verifier, now: datetime, *, client: str
+) -> Verdict:
     """Check what somebody handed in; nothing is kept. Raises what `Verifier.verify` raises."""
-    report = await verifier.verify(raw, OwnPages(reads, notary, verifier.outside), now)
+    report = await verifier.verify(raw, OwnPages(reads, notary, verifier.outside), now, client=client)
     ours = report.proven and id_of(report.document.get("issuer")) == notary.issuer.did
     superseded = False
     if ours and report.verified:
@@ -79,7 +81,7 @@ async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: V
         badge = await fetch(session, tables.Badge, badge_id)
         credential = orjson.dumps(_signed(badge))
         superseded = await _award_is_superseded(session, badge)
-    report = await verifier.verify(credential, OwnPages(reads, notary, verifier.outside), now, ours=True)
+    report = await verifier.verify_own(credential, OwnPages(reads, notary, verifier.outside), now)
     return Verdict(report, ours=True, superseded=superseded and report.verified, achievement_id=badge.achievement_id)
 
 

@@ -17,14 +17,20 @@ class Limits:
     """Objects, lists and scalars together; a badge has some 150. Bounds what JSON-LD makes of each byte."""
     inner_credentials: int = 100
     """In a transcript, at all depths; a Master's is 12 courses."""
-    seconds: float = 10.0
-    """Computing for one document; a badge takes 0.02, a transcript of 12 badges 0.5."""
+    seconds: float = 8.0
+    """Of a processor, for one document, however long it waits for one; a badge takes 0.02, a transcript of 12 0.5."""
+    patience: float = 60.0
+    """Seconds on the clock after which a process is given up: with that it stands still, or the machine does."""
     memory_bytes: int = 1_500_000_000
     """Address space of the process that computes; it takes a tenth of that."""
     workers: int = 2
-    """Such processes at once."""
+    """Such processes at once, for strangers' documents; our own records have one to themselves."""
+    niceness: int = 10
+    """How far strangers' documents stand back where processors are short."""
     waiting: int = 32
     """Documents that wait for one; further ones are told to come again."""
+    waiting_of_one: int = 4
+    """Of those, one client's: they are examined one after another, so a client holds one place at a time."""
 
     answer_bytes: int = 262_144
     """Of a DID document or key; a few kilobytes are usual. A status list is a credential, and bounded like one."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from credentials.adapters.members import Members, listed, members
@@ -13,7 +14,7 @@ from credentials.adapters.verification.outside import Unreachable, Web
 from credentials.adapters.verification.period import check_period, has_ended, instant
 from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question, Report, Status
 from credentials.adapters.verification.standing import ask_lists
-from credentials.adapters.verification.workbench import Workbench
+from credentials.adapters.verification.workbench import Turns, Workbench
 from shared.errors import Refusal
 
 _LATER = (Question.ISSUER, Question.PROOF, Question.PERIOD, Question.REVOCATION_LIST, Question.REVOCATION)
@@ -28,63 +29,82 @@ class Verifier:
         self.limits = limits
         self.outside = outside
         self.workbench = Workbench(limits)
+        # Our own pages wait in no line with strangers' documents.
+        self._records = Workbench(replace(limits, workers=1, niceness=0))
+        self._turns = Turns(limits.waiting_of_one)
 
-    async def verify(self, raw: bytes, web: Web, now: datetime, *, ours: bool = False) -> Report:
-        """The answers to every question about a credential as it was handed in.
+    async def run(self) -> None:
+        """Ends the processes when it is cancelled."""
+        await asyncio.gather(self.workbench.run(), self._records.run())
 
-        `ours`: from our own records, so the newest version there is, and looked at often. Raises what
-        `Workbench.examine` raises for what is no credential at all.
+    async def verify(self, raw: bytes, web: Web, now: datetime, *, client: str) -> Report:
+        """The answers to every question about a credential as `client` (an address) handed it in.
+
+        Raises VerifierBusy, and what `Workbench.examine` raises for what is no credential at all.
         """
-        examined = await self.workbench.examine(raw, keep=ours)
-        sources = _Sources(web, self.limits)
-        report = await self._report(examined, sources, now)
-        if not ours and report.proven:
-            report = await self._refreshed(report, sources, now)
-        return report
+        async with self._turns.of(client):
+            examined = await self.workbench.examine(raw)
+            asking = _Asking(self.workbench, _Sources(web, self.limits), now)
+            report = await asking.report(examined)
+            return await asking.refreshed(report) if report.proven else report
 
-    async def _report(self, examined: Examined, web: Web, now: datetime) -> Report:
+    async def verify_own(self, raw: bytes, web: Web, now: datetime) -> Report:
+        """The same about one in our own records, so the newest version there is, and looked at often."""
+        examined = await self._records.examine(raw, keep=True)
+        return await _Asking(self._records, _Sources(web, self.limits), now).report(examined)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One verification: where documents are examined, where answers come from, and the instant they are for."""
+
+    workbench: Workbench
+    web: Web
+    now: datetime
+
+    async def report(self, examined: Examined) -> Report:
+        now = self.now
         document, checks = examined.document, list(examined.checks)
         if not examined.readable:
             checks += [_skipped(name) for name in _LATER]
             return Report(Status.UNCONFIRMED, tuple(checks), now, examined.kind, document)
-        checks += await self._ask_issuer(examined, web, now)
+        checks += await self._ask_issuer(examined)
         checks.append(ask(Question.PERIOD, lambda: _within_period(examined, now)))
         if _is_proven(checks):  # else whoever made it up would have us ask addresses of their choice
-            checks += await ask_lists(document, issuer_of(document), web, self.workbench, now)
+            checks += await ask_lists(document, issuer_of(document), self.web, self.workbench, now)
         else:
             checks += [_skipped(Question.REVOCATION_LIST), _skipped(Question.REVOCATION)]
         parts: list[Report] = []
         if examined.kind is Kind.TRANSCRIPT:
-            parts = [await self._report(part, web, now) for part in examined.parts]
+            parts = [await self.report(part) for part in examined.parts]
             checks.append(ask(Question.PARTS, lambda: _all_stand(parts)))
         status = _status(checks)
         return Report(status, tuple(checks), now, examined.kind, document, tuple(parts))
 
-    async def _ask_issuer(self, examined: Examined, web: Web, now: datetime) -> list[Check]:
+    async def _ask_issuer(self, examined: Examined) -> list[Check]:
         signed = examined.signed
         if signed is None:
             assert examined.unsigned is not None, "what is not signed says why"
             return [_skipped(Question.ISSUER), examined.unsigned]
         try:
             issuer = issuer_of(examined.document)
-            key = await key_of(issuer, signed, web, self.limits, now)
+            key = await key_of(issuer, signed, self.web, self.workbench.limits, self.now)
         except Broken as broken:
             return [Check(Question.ISSUER, Outcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
         except (KeyError, TypeError, ValueError, AttributeError):
             detail = "What was found at the issuer's address cannot be read."
             return [Check(Question.ISSUER, Outcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
         vouched = Check(Question.ISSUER, Outcome.PASSED, f"{issuer} names the signing key as its own.")
-        return [vouched, ask(Question.PROOF, lambda: _holds(signed, key, now))]
+        return [vouched, ask(Question.PROOF, lambda: _holds(signed, key, self.now))]
 
-    async def _refreshed(self, report: Report, web: Web, now: datetime) -> Report:
+    async def refreshed(self, report: Report) -> Report:
         """Ask once whether the issuer has given out a newer version; without an answer, go on with what is there."""
         url = _refresh_address(report.document)
         if url is None:
             return report
         try:
-            newest = await self._report(
-                await self.workbench.examine(await web.get(url, self.limits.document_bytes)), web, now
-            )
+            found = await self.web.get(url, self.workbench.limits.document_bytes)
+            newest = await self.report(await self.workbench.examine(found))
             newer = _is_newer(newest.document, report.document)
         except (Unreachable, Refusal, KeyError, TypeError, ValueError):
             asked = Check(Question.VERSION, Outcome.NOT_CHECKED, "The issuer could not be asked for a newer version.")

@@ -5,8 +5,9 @@ import logging
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections import OrderedDict
-from contextlib import suppress
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 
 from credentials.adapters.verification.examination import Examined, TooCostly
@@ -97,14 +98,14 @@ class Workbench:
 
     async def _ask(self, document: bytes) -> bytes:
         if self._waiting >= self.limits.waiting:
-            raise VerifierBusy("many documents are being checked; try again shortly", headers={"Retry-After": "5"})
+            raise _busy()
         self._waiting += 1
         try:
             async with self._room:
                 worker = self._idle.pop() if self._idle else await self._start()
                 if worker.process.returncode is not None:
                     worker = await self._start()
-                answer = await worker.ask(document, self.limits.seconds + 1)
+                answer = await worker.ask(document, self.limits.patience)
                 self._idle.append(worker)
                 return answer
         finally:
@@ -124,3 +125,30 @@ class Workbench:
             env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
         )
         return _Worker(process)
+
+
+class Turns:
+    """Lets each client have one document examined at a time, so that nobody takes the places of all."""
+
+    def __init__(self, waiting: int) -> None:
+        self._waiting = waiting
+        self._present = Counter[str]()
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def of(self, client: str) -> AsyncGenerator[None]:
+        """Waits for the client's turn. Raises VerifierBusy where too many of theirs are in line already."""
+        if self._present[client] > self._waiting:
+            raise _busy()
+        self._present[client] += 1
+        try:
+            async with self._locks.setdefault(client, asyncio.Lock()):
+                yield
+        finally:
+            self._present[client] -= 1
+            if not self._present[client]:
+                del self._present[client], self._locks[client]
+
+
+def _busy() -> VerifierBusy:
+    return VerifierBusy("many documents are being checked; try again shortly", headers={"Retry-After": "5"})

@@ -1,9 +1,11 @@
 """`python -m credentials.adapters.verification.worker <limits>`: examines one document after another.
 
-A document that takes too long or too much ends this process and nothing else: the alarm and the limit on memory are
-the operating system's. It ends by itself when whoever started it is gone. It holds no secret and opens no connection.
+A document that takes too much computing or memory ends this process and nothing else: the alarm and the limit on
+memory are the operating system's. What is counted is the time of a processor: on a busy machine honest documents wait.
+It ends by itself when whoever started it is gone. It holds no secret and opens no connection.
 """
 
+import os
 import resource
 import signal
 import sys
@@ -17,13 +19,14 @@ from shared.errors import Refusal
 
 def main() -> None:
     limits = LIMITS.validate_json(sys.argv[1])
+    os.nice(limits.niceness)
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while head := sys.stdin.buffer.read(HEAD):
         document = sys.stdin.buffer.read(int.from_bytes(head, "big"))
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+        signal.setitimer(signal.ITIMER_PROF, limits.seconds)
         answer = _examine(document, limits)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.buffer.write(pack(ANSWERS.dump_json(answer)))
         sys.stdout.buffer.flush()
 
