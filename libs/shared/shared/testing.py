@@ -105,7 +105,7 @@ class ServiceUnderTest:
     async def rolled_back(self) -> AsyncGenerator[AsyncSession]:
         """Everything the test and the service write is undone at its end; commits become savepoints."""
         database = self.process.database
-        before = database.requests, database.reads, database.messages, database.driver
+        before = database.requests, database.reads, database.messages, database.driver, database.finds
         async with database.web.connect() as connection:
             outer = await connection.begin()
             # What a test does between two statements, a browser or an outside verifier, may take its time.
@@ -124,12 +124,17 @@ class ServiceUnderTest:
                     yield raw
 
             database.requests = database.reads = database.messages = maker
-            database.driver = driver
+
+            async def finds(statement: str) -> bool:
+                async with driver() as raw:
+                    return await raw.fetchrow(statement) is not None
+
+            database.driver, database.finds = driver, finds
             try:
                 async with maker() as session:
                     yield session
             finally:
-                database.requests, database.reads, database.messages, database.driver = before
+                database.requests, database.reads, database.messages, database.driver, database.finds = before
                 await outer.rollback()
 
     def client(

@@ -6,6 +6,7 @@ from catalogue import api
 from catalogue.access import ACCESS
 from catalogue.adapters.shelf import Shelf
 from catalogue.api.front import Front
+from catalogue.jobs import jobs
 from catalogue.settings import Settings
 from shared.messaging.inbox import Inbox
 from shared.service import Service
@@ -23,6 +24,7 @@ def build(settings: Settings) -> Service:
         routers=api.routers,
         access=ACCESS,
         inbox=Inbox("catalogue"),  # it hears nothing
+        jobs=jobs,
         resources={Shelf: shelf},
         wrap=lambda process, app: Front(app, shelf, process.database, process.service.name),
         also=lambda process: [lambda: shelf.run(process.database.url)],

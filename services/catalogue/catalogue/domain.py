@@ -1,9 +1,10 @@
 """What may be published, under which name and at what price. Pure functions: the instant is an argument."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from shared.errors import Conflict, Invalid, PreconditionFailed, Refusal
@@ -315,3 +316,56 @@ def check_text(written: CourseText, regulations: Regulations) -> None:
     if written.hours_min > written.hours_max:
         raise HoursOutOfOrder("the least weekly hours are more than the most")
     check_contents([unit.position for unit in written.units], [o["code"] for o in written.outcomes])
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to; nothing given is everything."""
+
+    subjects: Sequence[str] = ()
+    institutions: Sequence[str] = ()
+    level: int | None = None
+
+
+class Group(NamedTuple):
+    """So many courses on sale that are alike in all that a list can be narrowed by."""
+
+    subject: str
+    institution: str
+    level: int
+    courses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How many courses there are, whole or of those that match words: by what a list can be narrowed by."""
+
+    groups: Sequence[Group]
+    names: Mapping[str, str]
+    """Of subjects and institutions, by `subject/slug` and `institution/slug`."""
+
+    def matching(self, filters: Filters) -> Sequence[Group]:
+        return [
+            group
+            for group in self.groups
+            if (not filters.subjects or group.subject in filters.subjects)
+            and (not filters.institutions or group.institution in filters.institutions)
+            and filters.level in (None, group.level)
+        ]
+
+    def by_subject(self, filters: Filters) -> list[dict[str, object]]:
+        """Whatever the subjects asked for, so that a person sees what choosing another one would give."""
+        wanted = replace(filters, subjects=())
+        return self._counted("subject", {group: group.subject for group in self.matching(wanted)})
+
+    def by_institution(self, filters: Filters) -> list[dict[str, object]]:
+        wanted = replace(filters, institutions=())
+        return self._counted("institution", {group: group.institution for group in self.matching(wanted)})
+
+    def _counted(self, facet: str, slugs: Mapping[Group, str]) -> list[dict[str, object]]:
+        counts: Counter[str] = Counter()
+        for group, slug in slugs.items():
+            counts[slug] += group.courses
+        named = [(slug, self.names[f"{facet}/{slug}"], count) for slug, count in counts.items()]
+        named.sort(key=lambda one: (-one[2], one[1]))
+        return [{"slug": slug, "name": name, "count": count} for slug, name, count in named]

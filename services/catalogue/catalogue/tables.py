@@ -37,6 +37,8 @@ class Subject(Base):
     """What stands in a title such as "PGCert in …"."""
     description: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
+    renewed_up_to: Mapped[UUID | None]
+    """After a renaming: the last course whose listing has the new name. None where all have."""
 
 
 class Course(Base):

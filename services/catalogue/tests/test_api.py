@@ -9,8 +9,10 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from catalogue import domain
+from catalogue.jobs import renew_listings
 from catalogue.tables import CourseVersion, Price, Unit
 from shared.ids import new_id
+from shared.jobs import Work
 from shared.testing import published
 
 from .writing import course, draft, publish
@@ -296,7 +298,7 @@ async def test_subjects_and_institutions_have_names_and_addresses_of_their_own(e
     ]
 
 
-async def test_renaming_a_subject_is_announced_and_shown(session, editor, anyone) -> None:
+async def test_renaming_a_subject_is_announced_and_shown(service, session, editor, anyone) -> None:
     made = await publish(editor)
     page = (await anyone.get("/v1/courses/causal-inference")).json()
     path = f"/v1/subjects/{page['subject']['subject_id']}/names"
@@ -308,6 +310,7 @@ async def test_renaming_a_subject_is_announced_and_shown(session, editor, anyone
 
     (event,) = (await published(session))[before:]
     assert (type(event).__name__, event.award_name) == ("SubjectRenamed", "Data Studies")
+    await renew_listings(Work(service.process.database, {}))
     page = (await anyone.get("/v1/courses/causal-inference")).json()
     assert page["subject"]["award_name"] == "Data Studies"
     assert page["course_version_id"] == made["course_version_id"]

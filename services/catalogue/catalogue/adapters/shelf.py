@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from catalogue.domain import Facets
 from shared.database import connect_driver, is_database_down
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Shelf:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._kept: OrderedDict[Asked, Answer] = OrderedDict()
+        self._counted: OrderedDict[str | None, Facets] = OrderedDict()
         self.listening = asyncio.Event()
         """Set while changes are heard of."""
         self._changes = 0
@@ -67,9 +69,24 @@ class Shelf:
                 self._kept.popitem(last=False)
         return answer.body
 
+    async def count(self, words: str | None, read: Callable[[], Awaitable[Facets]]) -> Facets:
+        """The facets of these words (None: of everything), the same for every page and filter."""
+        kept = self._counted.get(words)
+        if kept is not None:
+            self._counted.move_to_end(words)
+            return kept
+        changes = self._changes
+        facets = await read()
+        if self.listening.is_set() and changes == self._changes:
+            self._counted[words] = facets
+            if len(self._counted) > self._most:
+                self._counted.popitem(last=False)
+        return facets
+
     def forget(self) -> None:
         self._changes += 1
         self._kept.clear()
+        self._counted.clear()
 
     async def run(self, url: str) -> None:
         """Listen for changes, for ever."""

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from catalogue import queries
 from catalogue.adapters.shelf import Answer, Asked, Shelf
 from catalogue.api.shapes import SLUG
+from catalogue.domain import Filters
 from shared.database import Database, Unknown, is_database_down
 from shared.web import conditional
 from shared.web.middleware import Telemetry
@@ -63,7 +64,9 @@ class Front:
 
         async def read() -> Answer:
             if limit is not None:
-                return await queries.find_courses(self._database, queries.Search(), at, limit=limit, after=None)
+                return await queries.find_courses(
+                    self._database, self._shelf, None, Filters(), at, limit=limit, after=None
+                )
             assert page is not None, "one of both is asked for"
             return await queries.find_page(self._database, page[1], at)
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from catalogue import queries
 from catalogue.adapters.shelf import Asked, Shelf
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, SubjectView
+from catalogue.domain import Filters
 from catalogue.tables import Institution, Subject
 from shared.web import Cursor, DatabaseOf, Page, Paging, Router, Session, conditional, paginate, resource
 from shared.web.content import Text
@@ -34,7 +35,8 @@ async def list_courses(
         Words | None,
         Query(
             description='Words to search for: "exact phrase", or, -not. The best match comes first: '
-            "title, then summary, then outcomes, then study text",
+            "title, then summary, then outcomes, then study text. Words that very many courses have find all of them, "
+            "and the pages hold the best few hundred",
             examples=["causal inference"],
         ),
     ] = None,
@@ -43,12 +45,12 @@ async def list_courses(
     level: Annotated[int | None, Query(ge=1, le=8)] = None,
 ) -> Response:
     """Courses on sale, with facets: by relevance where there are words to search for, else by title."""
-    search = queries.Search(q or None, tuple(subject), tuple(institution), level)
-    after = _position(paging, by_rank=search.words is not None)
+    filters = Filters(tuple(subject), tuple(institution), level)
+    after = _position(paging, by_rank=bool(q))
     at = database.clock()
     page = await shelf.fill(
         Asked(request.scope["path"], request.scope["query_string"]),
-        lambda: queries.find_courses(database, search, at, limit=paging.limit, after=after),
+        lambda: queries.find_courses(database, shelf, q or None, filters, at, limit=paging.limit, after=after),
     )
     return conditional(request, page)
 

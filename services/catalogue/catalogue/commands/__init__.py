@@ -9,7 +9,7 @@ from catalogue.commands.courses import (
     withdraw_course,
 )
 from catalogue.commands.programmes import create_programme, publish_programme
-from catalogue.commands.reference import create_institution, create_subject, rename_subject
+from catalogue.commands.reference import create_institution, create_subject, rename_subject, renew_some_listings
 
 __all__ = [
     "create_course",
@@ -19,6 +19,7 @@ __all__ = [
     "publish_course",
     "publish_programme",
     "rename_subject",
+    "renew_some_listings",
     "revise_draft",
     "set_price",
     "start_version",

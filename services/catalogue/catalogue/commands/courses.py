@@ -90,6 +90,10 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
     draft = await queries.draft_of(session, course_id)
     if draft is None:
         raise domain.NoDraft("there is no draft to publish")
+    if (
+        draft.subject_id is not None
+    ):  # nobody renames it until this is committed, and the renaming then sees this course
+        await session.get(Subject, draft.subject_id, with_for_update={"read": True}, populate_existing=True)
     at = now(session)
     units = await queries.units_of(session, draft.course_version_id)
     prices = await queries.prices_of(session, course_id)

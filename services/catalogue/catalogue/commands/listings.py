@@ -65,7 +65,19 @@ _RENEW = text("""
 """)
 
 
+_LOCK = text("select from courses where course_id = any(:course_ids) order by course_id for update")
+
+
+async def lock_courses(session: AsyncSession, course_ids: Sequence[UUID]) -> None:
+    await session.execute(_LOCK, {"course_ids": list(course_ids)})
+
+
 async def renew_listings(session: AsyncSession, course_ids: Sequence[UUID]) -> None:
-    """Make these courses' listings anew; a course that was never published has none."""
+    """Make these courses' listings anew; a course that was never published has none.
+
+    The courses are locked first, in one order everywhere: what is written is what stands when our turn has come. Else
+    what another transaction published or withdrew meanwhile would be overwritten by what it had been before.
+    """
     await session.flush()
+    await lock_courses(session, course_ids)
     await session.execute(_RENEW, {"course_ids": list(course_ids), "indexed": INDEXED_CHARACTERS})

@@ -1,6 +1,6 @@
 """Reads: editors' rows, and the public's ready-made bytes."""
 
-from catalogue.queries.listings import Search, find_courses, find_page
+from catalogue.queries.listings import find_courses, find_page
 from catalogue.queries.programmes import map_in_use, module_text, modules_of, present_map, published_programmes
 from catalogue.queries.rows import (
     course_by_slug,
@@ -8,13 +8,13 @@ from catalogue.queries.rows import (
     draft_of,
     drafts,
     prices_of,
+    renamed_subjects,
     text_of,
     units_of,
     version_of,
 )
 
 __all__ = [
-    "Search",
     "course_by_slug",
     "course_ids_of_subject",
     "draft_of",
@@ -27,6 +27,7 @@ __all__ = [
     "present_map",
     "prices_of",
     "published_programmes",
+    "renamed_subjects",
     "text_of",
     "units_of",
     "version_of",

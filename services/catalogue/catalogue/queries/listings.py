@@ -4,14 +4,14 @@ A listing's `card` and `page` are JSON objects that lack only the prices; these 
 are put in before the closing brace here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
 from datetime import datetime
 from functools import cache
 from typing import Final
 from uuid import UUID
 
-from catalogue.adapters.shelf import Answer
+from catalogue.adapters.shelf import Answer, Shelf
+from catalogue.domain import Facets, Filters, Group
 from shared.database import Database, HotStatement, Unknown
 from shared.web.paging import encode
 
@@ -46,89 +46,141 @@ async def find_page(database: Database, slug: str, at: datetime) -> Answer:
     return Answer(row["body"].encode(), at, row["until"])
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Words in the manner of search engines ("exact phrase", or, -not), and filters. Nothing given: everything."""
-
-    words: str | None = None
-    subjects: Sequence[str] = ()
-    institutions: Sequence[str] = ()
-    level: int | None = None
+RANKED: Final = 500
+"""Of more matches only so many, those with the words in the title first, are put in order and shown: ranking reads
+every word of a course."""
 
 
 async def find_courses(
-    database: Database, search: Search, at: datetime, *, limit: int, after: tuple[float | str, UUID] | None
+    database: Database,
+    shelf: Shelf,
+    words: str | None,
+    filters: Filters,
+    at: datetime,
+    *,
+    limit: int,
+    after: tuple[float | str, UUID] | None,
 ) -> Answer:
-    """One page of courses on sale, as JSON.
+    """One page of courses on sale, as JSON, by an index: none of the others are read.
 
-    With words the best match comes first, otherwise the alphabet decides. Each facet counts what the other
-    filters leave, so that a person sees what choosing another subject would give.
+    Words are in the manner of search engines ("exact phrase", or, -not): with them the best match comes first,
+    otherwise the alphabet decides. Each facet counts what the other filters leave; they are counted apart, once for
+    all pages.
     """
-    values = {
-        "words": search.words,
-        "subjects": list(search.subjects),
-        "institutions": list(search.institutions),
-        "level": search.level,
-        "at": at,
-        "limit": limit,
-    }
+    facets = await shelf.count(words, lambda: _count(database, words))
+    wanted = facets.matching(filters)
+    total = sum(group.courses for group in wanted)
+    tail = json.dumps(
+        {
+            "total": total,
+            "facets": {"subjects": facets.by_subject(filters), "institutions": facets.by_institution(filters)},
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )[1:-1]
+    if total == 0:
+        return Answer(f'{{"items":[],{tail},"next_cursor":null}}'.encode(), at, None)
+    values: dict[str, object] = {"words": words, "at": at, "limit": limit, "ranked": RANKED}
     if after is not None:
         values |= {"key": after[0], "id": after[1]}
-    statement = _courses(
-        words=search.words is not None,
-        subjects=bool(search.subjects),
-        institutions=bool(search.institutions),
-        level=search.level is not None,
-        after=after is not None,
-    )
+    if words is not None:
+        values |= {"subjects": [*filters.subjects], "institutions": [*filters.institutions], "level": filters.level}
+        statement = _ranked(
+            subjects=bool(filters.subjects),
+            institutions=bool(filters.institutions),
+            level=filters.level is not None,
+            many=total > RANKED,
+            after=after is not None,
+        )
+    elif len(wanted) == len(facets.groups):
+        statement = _all(after=after is not None)
+    else:
+        subjects, institutions, levels, _ = zip(*wanted, strict=True)
+        values |= {"subjects": subjects, "institutions": institutions, "levels": levels}
+        statement = _grouped(after=after is not None)
     row = await statement.row(database, **values)
     cursor = f'"{encode([row["last_key"], row["last_id"]])}"' if row["more"] else "null"
-    return Answer(f'{row["body"]},"next_cursor":{cursor}}}'.encode(), at, row["until"])
+    return Answer(f'{{"items":[{row["items"]}],{tail},"next_cursor":{cursor}}}'.encode(), at, row["until"])
+
+
+async def _count(database: Database, words: str | None) -> Facets:
+    rows = await (_COUNT if words is None else _COUNT_MATCHES).rows(database, words=words)
+    names = {f"subject/{row['subject']}": row["subject_name"] for row in rows}
+    names |= {f"institution/{row['institution']}": row["institution_name"] for row in rows}
+    groups = [Group(row["subject"], row["institution"], row["level"], row["count"]) for row in rows]
+    return Facets(groups, names)
+
+
+def _counted(matching: str) -> HotStatement:
+    return HotStatement(f"""
+        select counted.*, s.name as subject_name, i.name as institution_name from (
+            select subject, institution, level, count(*) from listings l {matching}
+            group by subject, institution, level
+        ) counted
+        join subjects s on s.slug = counted.subject join institutions i on i.slug = counted.institution
+    """)  # noqa: S608 - put together from constants of this module; values are bound
+
+
+_MATCHING: Final = "cross join websearch_to_tsquery('english', :words) query where l.on_sale and l.search @@ query"
+_COUNT: Final = _counted("where l.on_sale")
+_COUNT_MATCHES: Final = _counted(_MATCHING)
+
+_AFTER: Final = "(l.sort_title, l.course_id) > (:key, :id)"
+_BY_TITLE: Final = "select l.sort_title as key, l.course_id, l.card from listings l where l.on_sale"
 
 
 @cache
-def _courses(*, words: bool, subjects: bool, institutions: bool, level: bool, after: bool) -> HotStatement:
-    """The statement for those filters that are set; the planner meets no `or :filter is null`."""
-    of_subject = "subject = any(:subjects)" if subjects else "true"
-    of_institution = "institution = any(:institutions)" if institutions else "true"
+def _all(*, after: bool) -> HotStatement:
+    return _page(f"{_BY_TITLE} {f'and {_AFTER}' if after else ''} order by l.sort_title, l.course_id")
+
+
+@cache
+def _grouped(*, after: bool) -> HotStatement:
+    """The first of each group that matches, by the index of groups; of these the first."""
+    return _page(f"""
+        select one.* from unnest(:subjects::text[], :institutions::text[], :levels::integer[])
+            as wanted (subject, institution, level)
+        cross join lateral (
+            {_BY_TITLE} and l.subject = wanted.subject and l.institution = wanted.institution
+                and l.level = wanted.level {f"and {_AFTER}" if after else ""}
+            order by l.sort_title, l.course_id limit :limit + 1
+        ) one order by one.key, one.course_id
+    """)  # noqa: S608 - constants of this module
+
+
+@cache
+def _ranked(*, subjects: bool, institutions: bool, level: bool, many: bool, after: bool) -> HotStatement:
+    filtered = f"""
+        {"and l.subject = any(:subjects)" if subjects else ""}
+        {"and l.institution = any(:institutions)" if institutions else ""}
+        {"and l.level = :level" if level else ""}
+    """
+    in_title = _MATCHING.replace("l.search", "to_tsvector('english', l.sort_title)")
+    best = f"""
+        (select l.course_id from listings l {in_title} {filtered} limit :ranked)
+        union (select l.course_id from listings l {_MATCHING} {filtered} limit :ranked)
+    """  # noqa: S608 - constants of this module
+    return _page(f"""
+        select * from (
+            select -ts_rank_cd('{_WEIGHTS}', l.search, query)::float8 as key, l.course_id, l.card from listings l
+            {_MATCHING} {filtered} {f"and l.course_id in ({best})" if many else ""}
+        ) ranked {"where (key, course_id) > (:key, :id)" if after else ""} order by key, course_id
+    """)  # noqa: S608 - constants of this module
+
+
+def _page(ordered: str) -> HotStatement:
+    """`ordered` gives key, course_id and card in their order."""
     return HotStatement(f"""
-        with found as materialized (
-            select l.course_id, l.subject, l.institution,
-                {f"-ts_rank_cd('{_WEIGHTS}', l.search, query)::float8" if words else "l.sort_title"} as key
-            from listings l {"cross join websearch_to_tsquery('english', :words) query" if words else ""}
-            where l.on_sale
-            {"and l.search @@ query" if words else ""}
-            {"and l.level = :level" if level else ""}
-        ),
-        matching as (select * from found where {of_subject} and {of_institution}),
-        page as (
-            select key, course_id, row_number() over (order by key, course_id) as place from matching
-            {"where (key, course_id) > (:key, :id)" if after else ""}
-            order by key, course_id limit :limit + 1
-        ),
+        with found as materialized ({ordered} limit :limit + 1),
+        page as (select *, row_number() over (order by key, course_id) as place from found),
         last as (select key, course_id from page where place = :limit)
         select
-            '{{"items":[' || coalesce((
-                select string_agg(left(l.card, -1) || {_PRICES}, ',' order by page.place)
-                from page join listings l using (course_id) where page.place <= :limit
-            ), '')
-            || '],"total":' || (select count(*) from matching)
-            || ',"facets":{{"subjects":' || {_facet("subjects", "subject", of_institution)}
-            || ',"institutions":' || {_facet("institutions", "institution", of_subject)}
-            || '}}' as body,
+            (
+                select string_agg(left(l.card, -1) || {_PRICES}, ',' order by l.place) from page l
+                where l.place <= :limit
+            ) as items,
             (select count(*) from page) > :limit as more,
             (select key from last) as last_key,
             (select course_id from last) as last_id,
             {_UNTIL}
     """)  # noqa: S608 - put together from constants of this module; values are bound
-
-
-def _facet(table: str, column: str, other_filter: str) -> str:
-    return f"""
-        coalesce((
-            select json_agg(row_to_json(value))::text from (
-                select t.slug, t.name, count(*) from found join {table} t on t.slug = found.{column}
-                where {other_filter} group by t.slug, t.name order by count(*) desc, t.name
-            ) value
-        ), '[]')
-    """  # noqa: S608 - constants of this module

@@ -20,11 +20,24 @@ async def course_by_slug(session: AsyncSession, slug: str) -> Course:
     return course
 
 
-async def course_ids_of_subject(session: AsyncSession, subject_id: UUID) -> Sequence[UUID]:
-    """Courses whose version on sale is of that subject."""
-    current = CourseVersion.course_version_id == Course.current_version_id
-    statement = select(Course.course_id).join(CourseVersion, current)
-    return (await session.scalars(statement.where(CourseVersion.subject_id == subject_id))).all()
+async def course_ids_of_subject(session: AsyncSession, subject_id: UUID, after: UUID, *, limit: int) -> Sequence[UUID]:
+    """Courses whose version on sale is of that subject, in the order of their ids."""
+    current = (CourseVersion.course_id == Course.course_id) & (
+        CourseVersion.course_version_id == Course.current_version_id
+    )
+    statement = (
+        select(CourseVersion.course_id)
+        .join(Course, current)
+        .where(CourseVersion.subject_id == subject_id, CourseVersion.course_id > after)
+        .order_by(CourseVersion.course_id)
+        .limit(limit)
+    )
+    return (await session.scalars(statement)).all()
+
+
+def renamed_subjects() -> Select[UUID]:
+    """Subjects some of whose courses have the old name in their listings."""
+    return select(Subject.subject_id).where(Subject.renewed_up_to.is_not(None)).order_by(Subject.subject_id)
 
 
 def drafts() -> Select[Any]:  # Any: rows of CourseVersion

@@ -1,0 +1,27 @@
+"""What the catalogue does by itself."""
+
+from functools import partial
+from uuid import UUID
+
+from catalogue import queries
+from catalogue.commands import renew_some_listings
+from shared.due_rows import for_each
+from shared.jobs import Jobs, Work
+
+jobs = Jobs()
+
+_RENAMED = "select from subjects where renewed_up_to is not null limit 1"
+
+
+@jobs.every(1)
+async def renew_listings(work: Work) -> None:
+    """Listings of renamed subjects, some at a time: each batch is committed, and editors wait for none of them long."""
+    if await work.database.finds(_RENAMED):
+        await for_each(work, "renew_listings", queries.renamed_subjects(), partial(_renew, work))
+
+
+async def _renew(work: Work, subject_id: UUID) -> None:
+    more = True
+    while more:
+        async with work.database.transaction() as session:
+            more = await renew_some_listings(session, subject_id)
