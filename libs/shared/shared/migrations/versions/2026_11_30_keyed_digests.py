@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "messaging_6"
-down_revision = "messaging_5"
+revision = "messaging_7"
+down_revision = "messaging_6"
 branch_labels = None
 depends_on = None
 
