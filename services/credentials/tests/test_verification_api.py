@@ -93,6 +93,40 @@ async def test_nobody_is_asked_over_the_network_for_what_we_say(service, session
     assert (answer["verified"], asked) == (False, [])
 
 
+async def test_an_old_token_of_ours_leads_to_the_new_one_as_the_old_document_does(
+    *, service, session, clock, learner
+) -> None:
+    badge_id, _ = await issued(service, session, learner)
+    async with service.client() as anyone:
+        old = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
+        clock.advance(days=1)
+        await issuing.correct_badge(session, await session.get(tables.Badge, UUID(badge_id)))
+        await session.flush()
+        await let_time_work(service)
+        new = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
+        answer = (await anyone.post("/v1/verifications", content=old)).json()
+        page = await anyone.post("/verify", files={"file": ("badge", old)})
+        newest = (await anyone.post("/v1/verifications", content=new)).json()
+    assert (answer["status"], answer["newer"]["status"]) == ("replaced", "valid")
+    assert "must not be relied on" not in page.text
+    assert newest["status"] == "valid"
+    assert {check["outcome"] for check in newest["checks"]} == {"passed"}
+
+
+async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, session, clock, learner) -> None:
+    badge_id, document = await issued(service, session, learner)
+    await issuing.revoke_badge(session, await session.get(tables.Badge, UUID(badge_id)), "misconduct", clock())
+    await session.flush()
+    async with service.client() as anyone:
+        token = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
+        page = await anyone.get(f"/verify/{badge_id}")
+        answers = [(await anyone.post("/v1/verifications", content=body)).json() for body in (document, token)]
+    assert "<strong>Revoked</strong>" in page.text
+    assert [(answer["status"], answer["verified"]) for answer in answers] == [("revoked", False)] * 2
+    (revocation,) = [check for check in answers[0]["checks"] if check["name"] == "revocation"]
+    assert (revocation["outcome"], revocation["code"]) == ("failed", "revoked")
+
+
 async def test_a_forgery_in_our_name_is_not_ours(service, session, clock, learner) -> None:
     _, document = await issued(service, session, learner)
     forged = json.loads(document) | {"name": "Doctor of Everything"}

@@ -12,9 +12,9 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.members import id_of
+from credentials.adapters.members import id_of, listed, members
 from credentials.adapters.notary import Notary
-from credentials.adapters.verification import Report, Unreachable, Verifier, Web
+from credentials.adapters.verification import Report, Unreachable, Verifier, Web, revoked
 from credentials.adapters.verification.outside import origin
 from credentials.domain.awards import State
 from shared.database import Unknown, fetch
@@ -23,7 +23,8 @@ from shared.errors import NotFound
 Reads = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 _STATUS_LIST = re.compile(r"/status/revocation/([1-9][0-9]{0,5})(\.jwt)?")
-_REFRESH = re.compile(r"/credentials/([0-9a-f-]{36})/refresh")
+_MOST_DIGITS = 9
+_REFRESH = re.compile(r"/credentials/([0-9a-f-]{36})/refresh(\.jwt)?")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ async def verify_given(
     superseded = False
     if ours and report.verified:
         async with reads() as session:
-            superseded = await _is_superseded(session, notary, str(report.document.get("id")))
+            report = await _as_recorded(session, notary, report)
+            superseded = report.verified and await _is_superseded(session, notary, str(report.document.get("id")))
     return Verdict(report, ours, superseded)
 
 
@@ -82,7 +84,20 @@ async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: V
         credential = orjson.dumps(_signed(badge))
         superseded = await _award_is_superseded(session, badge)
     report = await verifier.verify_own(credential, OwnPages(reads, notary, verifier.outside), now)
+    async with reads() as session:
+        report = await _as_recorded(session, notary, report)
     return Verdict(report, ours=True, superseded=superseded and report.verified, achievement_id=badge.achievement_id)
+
+
+async def _as_recorded(session: AsyncSession, notary: Notary, report: Report) -> Report:
+    """The records know of a revocation before the next list is signed."""
+    for entry in map(members, listed(report.document.get("credentialStatus"))):
+        found = _STATUS_LIST.fullmatch(str(entry.get("statusListCredential")).removeprefix(notary.url))
+        index = str(entry.get("statusListIndex"))
+        known = found is not None and index.isdecimal() and len(index) <= _MOST_DIGITS
+        if known and await queries.is_taken_back(session, int(found[1]), int(index)):
+            return revoked(report)
+    return report
 
 
 def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
@@ -106,7 +121,11 @@ async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:
         if not found[2] and row.document is not None:
             return row.document
     if found := _REFRESH.fullmatch(path):
-        return orjson.dumps(_signed(await fetch(session, tables.Badge, UUID(found[1]))))
+        badge = await fetch(session, tables.Badge, UUID(found[1]))
+        if not found[2]:
+            return orjson.dumps(_signed(badge))
+        if badge.token is not None:
+            return badge.token.encode()
     raise Unreachable("unreachable", "There is no such page here.")
 
 

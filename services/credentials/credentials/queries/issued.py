@@ -136,6 +136,17 @@ async def revoked_counts(session: AsyncSession) -> dict[int, int]:
     return {row[0]: row[1] for row in rows}
 
 
+async def is_taken_back(session: AsyncSession, list_number: int, index: int) -> bool:
+    """Whether the bit of this place is set, or will be in the next list that is signed."""
+    badge, place = tables.Badge, tables.BadgePlace
+    statement = (
+        select(or_(place.retired_at.is_not(None), badge.revoked_at.is_not(None)))
+        .outerjoin(badge, badge.badge_id == place.badge_id)
+        .where(place.list_number == list_number, place.list_index == index)
+    )
+    return bool(await session.scalar(statement))
+
+
 async def live_place_of_record(session: AsyncSession, edition_id: UUID, record_id: UUID) -> tables.BadgePlace | None:
     """Of a learner record that stands."""
     place = tables.BadgePlace

@@ -1,7 +1,7 @@
 """What came of it: each question with its own answer, and what they add up to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -79,6 +79,15 @@ class Report:
     def proven(self) -> bool:
         """Whether it is the word of the issuer it names, be it still true or not."""
         return any(check.name is Question.PROOF and check.outcome is Outcome.PASSED for check in self.checks)
+
+
+def revoked(report: Report) -> Report:
+    """The same, of a credential that its issuer has taken back and whose list does not say so yet."""
+    told = Check(
+        Question.REVOCATION, Outcome.FAILED, "The issuer has revoked it; its list will say so soon.", "revoked"
+    )
+    checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
+    return replace(report, status=Status.REVOKED, checks=checks)
 
 
 class Broken(Exception):
