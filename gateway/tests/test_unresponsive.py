@@ -99,10 +99,20 @@ async def test_informational_answers_are_skipped():
 
 
 @pytest.mark.parametrize(
-    ("method", "key", "status"),
-    [("GET", (), 200), ("PUT", (), 200), ("POST", (), 502), ("POST", ("Idempotency-Key: k",), 200)],
+    ("method", "headers", "keyed", "status"),
+    [
+        ("GET", (), (), 200),
+        ("PUT", (), (), 200),
+        ("PUT", ("If-Match: 1",), (), 502),  # the second would find the first's change
+        ("DELETE", (), (), 502),  # the second would find nothing
+        ("POST", (), (b"/v1/courses",), 502),
+        ("POST", ("Idempotency-Key: k",), (b"/v1/courses",), 200),
+        ("POST", ("Idempotency-Key: k",), (), 502),  # a key that nobody keeps
+    ],
 )
-async def test_only_what_may_be_repeated_is_repeated_when_a_kept_connection_turns_out_dead(method, key, status):
+async def test_only_what_may_be_repeated_is_repeated_when_a_kept_connection_turns_out_dead(
+    method, headers, keyed, status
+):
     async def once_a_connection(seen, reader, writer):
         if len(service.seen) == 2:
             return False  # closes without an answer: as a restart does to a kept connection
@@ -110,9 +120,9 @@ async def test_only_what_may_be_repeated_is_repeated_when_a_kept_connection_turn
         return True
 
     service = ScriptedService(once_a_connection)
-    async with front_door(service) as door:
+    async with front_door(service, keyed=keyed) as door:
         assert (await door.get("/v1/courses")).status == 200
-        assert (await door.get("/v1/courses", *key, method=method)).status == status
+        assert (await door.get("/v1/courses", *headers, method=method)).status == status
     assert len(service.seen) == (3 if status == 200 else 2)
 
 

@@ -15,6 +15,7 @@ import httptools
 
 _READ_AHEAD: Final = 262_144  # bytes of a response held for a slow caller before the service is paused
 _INFORMATIONAL: Final = range(100, 200)
+_FINAL: Final = range(200, 600)
 
 
 class ConnectionBroken(Exception):
@@ -98,10 +99,14 @@ class Connection(asyncio.Protocol):
             await self._more
         data = self._chunks.popleft()
         self._held -= len(data)
-        if self._paused and self._held < _READ_AHEAD // 2 and self._transport is not None:
+        if self._held < _READ_AHEAD // 2:
+            self._resume_reading()
+        return data
+
+    def _resume_reading(self) -> None:
+        if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        return data
 
     def give_up(self, error: Exception) -> None:
         """End the exchange with `error` (a deadline, a caller who left) and drop the connection."""
@@ -112,7 +117,10 @@ class Connection(asyncio.Protocol):
         """End the exchange; True where the connection can serve another."""
         self._parser = None
         self.fresh = False
-        return self.open and request_sent and self.complete and self._reusable and self._error is None
+        reusable = self.open and request_sent and self.complete and self._reusable and self._error is None
+        if reusable:  # of an answer that came whole nobody may have read a piece
+            self._resume_reading()
+        return reusable
 
     def close(self) -> None:
         self.open = False
@@ -181,6 +189,10 @@ class Connection(asyncio.Protocol):
             self.headers.clear()
             return
         if self.complete:
+            return
+        if status not in _FINAL:
+            self._fail(ConnectionBroken(f"the service answered with the status {status}", answered=True))
+            self.close()
             return
         self.status = status
         if self._head_only:

@@ -13,7 +13,6 @@ Message = MutableMapping[str, Any]  # ASGI's own type
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_SAFE_TO_REPEAT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _CHUNK_END: Final = b"0\r\n\r\n"
 
 
@@ -31,12 +30,8 @@ class Request:
     chunked: bool
     max_body: int
     deadline: float
-    repeatable: bool
-    """Whether sending it twice has the effect of once: by its method, or by its Idempotency-Key."""
-
-    @staticmethod
-    def safe(method: str, *, keyed: bool) -> bool:
-        return keyed or method in _SAFE_TO_REPEAT
+    repeatable: Callable[[], bool]
+    """Whether, sent twice, it has the effect and the answer of once; asked only where the service broke off."""
 
 
 class Exchange:
@@ -70,7 +65,7 @@ class Exchange:
         while True:
             connection = None if retried else self._upstream.idle()
             if connection is None:
-                connection = await self._upstream.acquire(fresh=retried)
+                connection = await self._upstream.acquire(fresh=retried, deadline=self.deadline)
             self._connection = connection
             fresh = connection.fresh
             self._upstream.deadlines.add(self)
@@ -83,8 +78,8 @@ class Exchange:
             except ConnectionBroken as error:
                 await self.stop_pump()
                 self.end()
-                replayable = self._pump is None and request.repeatable
-                if not fresh and not retried and not error.answered and replayable and self._upstream.may_retry():
+                final = fresh or retried or error.answered or self._pump is not None
+                if not final and request.repeatable() and self._upstream.may_retry():
                     retried = True
                     continue
                 raise ServiceFailed(
@@ -99,6 +94,18 @@ class Exchange:
     def pumping(self) -> bool:
         """Whether the caller's body is still being sent."""
         return self._pump is not None and not self._pump.done()
+
+    async def watch(self) -> None:
+        """Wait until the caller leaves, and then end the exchange: an endless answer would never end otherwise.
+
+        What the caller still sends is the request's body, which the pump alone receives.
+        """
+        if self._pump is not None:
+            await asyncio.wait([self._pump])
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._connection is not None:
+            self._connection.give_up(CallerLeft())
 
     async def stop_pump(self) -> None:
         """Nothing may be written once the connection serves somebody else."""

@@ -31,7 +31,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Verify = Callable[[str], Awaitable[Mapping[str, Any]]]
 """Gives an access token's claims (Any: JSON) or raises InvalidToken; remembers what it has verified."""
 
+TakesKey = Callable[[str, bytes], bool]
+"""Whether the operation of that method and path declares an Idempotency-Key."""
+
 _BEARER: Final = b"bearer "
+_SAFE: Final = frozenset({"GET", "HEAD"})
 _CALLER_LEFT: Final = 499  # what the log shows where nobody waited for an answer
 _random = random.Random()  # noqa: S311 - ids tell requests apart; they protect nothing
 
@@ -52,6 +56,7 @@ class Proxy:
     """An ASGI application; `own` answers what is routed to the gateway itself.
 
     `policies` must hold "anonymous", "person" and "partner" and every limit the routing table names.
+    A key that the operation does not declare is kept by nobody, so it makes nothing repeatable.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Proxy:
         policies: Mapping[str, Policy],
         journal: Journal,
         manners: Manners,
+        takes_key: TakesKey = lambda _method, _path: False,
     ) -> None:
         missing = routes.services() - set(upstreams)
         missing |= ({r.limit for r in routes.table if r.limit} | {"anonymous", "person", "partner"}) - set(policies)
@@ -78,6 +84,7 @@ class Proxy:
         self._buckets = {name: Buckets(policy) for name, policy in policies.items()}
         self._journal = journal
         self._manners = manners
+        self._takes_key = takes_key
         self._scheme = manners.scheme.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,7 +148,7 @@ class Proxy:
         request = Request(
             method=method,
             head=b"%b %b HTTP/1.1\r\nhost: %b\r\nx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n"
-            b"x-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nx-request-timeout-ms: %d\r\n%b\r\n\r\n"
+            b"x-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nx-request-timeout-ms: %d\r\n%b\r\n"
             % (
                 method.encode(),
                 raw_path + b"?" + query if query else raw_path,
@@ -152,22 +159,28 @@ class Proxy:
                 head.host,
                 self._scheme,
                 int(timeout * 1000),
-                b"\r\n".join(head.lines),
+                b"".join([line + b"\r\n" for line in head.lines]),
             ),
             length=head.length,
             chunked=head.chunked,
             max_body=max_body,
             deadline=visit.tick + timeout,
-            repeatable=Request.safe(method, keyed=head.idempotency_key is not None),
+            repeatable=lambda: self._repeatable(method, raw_path, head),
         )
         exchange = Exchange(upstream, request, receive)
         try:
             connection = await exchange.begin()
-            return await self._pass_on(visit, connection, upstream, receive, private=authorization is not None)
+            return await self._pass_on(visit, exchange, connection, upstream, private=authorization is not None)
         finally:
             if exchange.pumping:
                 await exchange.stop_pump()
             exchange.end()
+
+    def _repeatable(self, method: str, path: bytes, head: Head) -> bool:
+        """Whether a service that broke off may be asked again: the effect and the answer are those of one request."""
+        if method == "PUT":  # where it is bound to a revision, the first one has made another
+            return not any(line.startswith(b"if-match: ") for line in head.lines)
+        return method in _SAFE or (head.idempotency_key is not None and self._takes_key(method, path))
 
     async def _recognise(self, visit: "_Visit", token: bytes, address: str) -> Mapping[str, Any]:  # Any: JSON
         """The claims of a good token. A bad one is charged to its address: guessing costs the guesser."""
@@ -205,7 +218,7 @@ class Proxy:
         return peer
 
     async def _pass_on(
-        self, visit: "_Visit", connection: Connection, upstream: Upstream, receive: Receive, *, private: bool
+        self, visit: "_Visit", exchange: Exchange, connection: Connection, upstream: Upstream, *, private: bool
     ) -> int:
         status = connection.status
         whole = connection.body()
@@ -222,7 +235,7 @@ class Proxy:
         if whole is not None:
             await visit.send({"type": "http.response.body", "body": whole})
             return status
-        watch = asyncio.create_task(_watch(receive, connection))
+        watch = asyncio.create_task(exchange.watch())
         try:
             while True:
                 async with asyncio.timeout(self._manners.stream_idle):
@@ -388,10 +401,3 @@ class _Visit:
             self.traceparent,
             self.caller,
         )
-
-
-async def _watch(receive: Receive, connection: Connection) -> None:
-    """While an answer streams, notice a caller who leaves; otherwise an endless stream would never end."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    connection.give_up(ConnectionBroken("the caller left", answered=True))

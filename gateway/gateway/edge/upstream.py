@@ -1,6 +1,8 @@
 """The connections to one service: kept alive, bounded, each idle for less time than the service keeps it."""
 
 import asyncio
+import contextlib
+import math
 import time
 from collections import deque
 from typing import Final, Protocol
@@ -71,7 +73,7 @@ class Upstream:
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._opening = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._retries = 10.0
         self.deadlines = Deadlines()
 
@@ -85,29 +87,32 @@ class Upstream:
             connection.close()
         return None
 
-    async def acquire(self, *, fresh: bool = False) -> Connection:
-        """A connection with no exchange on it; a new one where `fresh`.
+    async def acquire(self, *, fresh: bool = False, deadline: float = math.inf) -> Connection:
+        """A connection with no exchange on it; a new one where `fresh`. First come, first served.
 
         :raises ServiceUnreachable: 503, none could be made
-        :raises ServiceBusy: 503, all are in use for longer than a connect may take
+        :raises ServiceBusy: 503, all are in use for longer than a connect may take, or until the deadline
         """
-        loop = asyncio.get_running_loop()
-        while True:
+        if not self._waiting:
             if not fresh and (kept := self.idle()) is not None:
                 return kept
-            if len(self._connections) + self._opening < self._max:
-                return await self._open(loop)
-            if self._idle:
-                self._idle.pop(0).close()
-            await self._wait_for_room(loop)
+            if self._idle and not self._has_room():
+                self._drop(self._idle.pop(0))
+            if self._has_room():
+                self._opening += 1
+                return await self._open(deadline)
+        kept = await self._wait_for_turn(deadline)
+        if kept is not None:
+            if kept.open and not fresh:
+                return kept
+            self._drop(kept)
+            self._opening += 1
+        return await self._open(deadline)
 
     def release(self, connection: Connection, *, request_sent: bool) -> None:
         """Give a connection back; it is kept where both sides ended their message properly."""
         if connection.finished(request_sent=request_sent):
-            connection.idle_since = time.monotonic()
-            self._idle.append(connection)
-            if self._waiting:
-                self._let_in()
+            self._hand_on(connection)
         else:
             connection.close()
 
@@ -127,10 +132,11 @@ class Upstream:
             connection.close()
         self._idle.clear()
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> Connection:
-        self._opening += 1
+    async def _open(self, deadline: float) -> Connection:
+        """Its place is counted in `_opening` already."""
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with asyncio.timeout_at(min(time.monotonic() + self._connect_seconds, deadline)):
                 _, connection = await loop.create_connection(lambda: Connection(loop, self._lost), self.host, self.port)
         except OSError as error:  # TimeoutError is one
             raise ServiceUnreachable(f"{self.name} cannot be reached", headers={"retry-after": "1"}) from error
@@ -142,21 +148,52 @@ class Upstream:
             self._opening -= 1
             self._let_in()
 
-    async def _wait_for_room(self, loop: asyncio.AbstractEventLoop) -> None:
-        room = loop.create_future()
-        self._waiting.append(room)
+    async def _wait_for_turn(self, deadline: float) -> Connection | None:
+        """A kept connection, or None where there is room for another, which is counted in `_opening`."""
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
-            async with asyncio.timeout(self._connect_seconds):
-                await room
-        except TimeoutError as error:
-            raise ServiceBusy(f"{self.name} is busy", headers={"retry-after": "1"}) from error
+            async with asyncio.timeout_at(min(time.monotonic() + self._connect_seconds, deadline)):
+                return await turn
+        except BaseException as error:
+            if turn.cancelled():
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(turn)
+            elif (kept := turn.result()) is not None:  # it came in the very moment, and is for the next
+                self._hand_on(kept)
+            else:
+                self._opening -= 1
+                self._let_in()
+            if isinstance(error, TimeoutError):
+                raise ServiceBusy(f"{self.name} is busy", headers={"retry-after": "1"}) from error
+            raise
+
+    def _hand_on(self, connection: Connection) -> None:
+        turn = self._next()
+        if turn is not None:
+            turn.set_result(connection)
+        else:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+
+    def _has_room(self) -> bool:
+        return len(self._connections) + self._opening < self._max
+
+    def _next(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                return turn
+        return None
 
     def _let_in(self) -> None:
-        while self._waiting:
-            room = self._waiting.popleft()
-            if not room.done():
-                room.set_result(None)
-                return
+        while self._has_room() and (turn := self._next()) is not None:
+            self._opening += 1
+            turn.set_result(None)
+
+    def _drop(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        connection.close()
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
