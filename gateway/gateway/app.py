@@ -129,6 +129,7 @@ class _Door:
             policies=settings.policies(),
             journal=self.journal,
             manners=settings.manners(),
+            takes_key=self.library.takes_key,
         )
         return cast("ASGIApp", proxy)
 

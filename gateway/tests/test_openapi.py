@@ -1,6 +1,7 @@
 """One document of all services, and its page."""
 
 import copy
+import threading
 
 import httpx
 import orjson
@@ -169,6 +170,67 @@ async def test_a_service_that_is_away_is_named_and_its_last_known_document_used(
         third = orjson.loads(library.merged)
         assert third["paths"] == second["paths"]
         assert "catalogue" in third["info"]["description"]
+
+
+def _library(http, addresses):
+    own = document("/v1/accounts", operation_id="read_account")
+    return Library(lambda: own, addresses, ROUTES, http, public_url="https://api.example", release="1")
+
+
+async def test_it_is_merged_anew_only_where_something_changed_and_never_in_the_loop(monkeypatch):
+    served = document("/v1/courses", operation_id="list_courses")
+    merges = []
+
+    def note(*given, **more):
+        merges.append(threading.current_thread())
+        return merge(*given, **more)
+
+    monkeypatch.setattr("gateway.openapi.merge", note)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=orjson.dumps(served)))
+    async with httpx.AsyncClient(transport=transport) as http:
+        library = _library(http, {"catalogue": "http://catalogue:8000"})
+        for _ in range(3):
+            await library.refresh()
+            assert "/v1/courses" in orjson.loads(library.merged)["paths"]
+        assert len(merges) == 1
+        served["paths"]["/v1/courses"]["get"]["operationId"] = "find_courses"
+        await library.refresh()
+        assert b"find_courses" in library.merged
+    assert len(merges) == 2
+    assert threading.main_thread() not in merges
+
+
+async def test_what_is_no_document_leaves_the_last_known_one():
+    body = orjson.dumps(document("/v1/courses", operation_id="list_courses"))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body))) as http:
+        library = _library(http, {"catalogue": "http://catalogue:8000"})
+        await library.refresh()
+        for body in (b"<html>", b"[]", b"{}"):  # noqa: B007 - the transport answers with it
+            await library.refresh()
+            whole = orjson.loads(library.merged)
+            assert "/v1/courses" in whole["paths"]
+            assert "Not reachable" in whole["info"]["description"]
+
+
+async def test_which_operation_takes_a_key_is_read_from_its_declaration():
+    told = document("/v1/courses/{course_id}/versions", "post", operation_id="publish_course")
+    key = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string"}}
+    told["paths"]["/v1/courses/{course_id}/versions"]["post"]["parameters"] = [key]
+    told["paths"]["/v1/courses"] = {"post": {"operationId": "create_course", "responses": {}}}
+    told["paths"]["/v1/courses/latest/versions"] = {"post": {"operationId": "other", "responses": {}}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=told))
+    async with httpx.AsyncClient(transport=transport) as http:
+        library = _library(http, {"catalogue": "http://catalogue:8000"})
+        assert not library.takes_key("POST", b"/v1/courses/1/versions")  # never heard of
+        await library.refresh()
+    assert library.takes_key("POST", b"/v1/courses/1/versions")
+    for method, path in (
+        ("GET", b"/v1/courses/1/versions"),
+        ("POST", b"/v1/courses"),
+        ("POST", b"/v1/courses/1/2/versions"),
+        ("POST", b"/v1/courses/latest/versions"),  # two declare it, and not alike
+    ):
+        assert not library.takes_key(method, path), path
 
 
 async def test_the_gateways_own_part_validates_and_has_examples(service, session):
