@@ -1,6 +1,5 @@
 """What every test may ask for: a real PostgreSQL, a real RabbitMQ and tools of Node, started once for the run."""
 
-import asyncio
 import fcntl
 import os
 import shutil
@@ -11,16 +10,10 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, async_playwright
-from uvicorn.loops.auto import auto_loop_factory
 
 import gateway  # noqa: F401 - else pytest takes the folder of that name for the package
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Tests run on the loop that `run_loop` gives the product: others read, and end, in another way."""
-    return {"shipped": auto_loop_factory()}
 
 
 @pytest.fixture(scope="session")

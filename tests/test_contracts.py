@@ -5,6 +5,7 @@ from collections import defaultdict
 from importlib import import_module
 from pkgutil import walk_packages
 
+import httpx
 import pytest
 
 from assessment.domain import regulations as assessment_regulations
@@ -16,6 +17,10 @@ from gateway.openapi import rules_of
 from shared import errors
 from shared.errors import Refusal
 from shared.events import registry
+from shared.ids import new_id
+from shared.service import Process
+from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.web.openapi import refusals_of, takes_key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,6 +55,35 @@ def test_what_is_internal_is_not_reached_from_outside(path):
     except NoSuchOperation:
         return
     assert route.service == "gateway"
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_an_operation_that_keeps_no_reply_refuses_a_key(name):
+    """Else whoever retries with it, a client's library or a proxy, believes in what nobody promised."""
+    process, issuer = Process(build(name, nowhere())), Issuer()
+    process.verifier._fetch_keys, process.verifier.issuer, process.verifier.audience = issuer.keys, ISSUER, AUDIENCE
+    roles, scopes = set(), set()
+    for rule in process.service.access.values():
+        roles |= rule.owners | rule.staff
+        scopes |= rule.scopes
+    tokens = [issuer.token(*roles), issuer.token(client_id="partner", scopes=tuple(scopes))]
+    transport = httpx.ASGITransport(process.api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        for path, item in process.api.openapi()["paths"].items():
+            for method, operation in item.items():
+                concrete, told = re.sub(r"\{[^}]+\}", str(new_id()), path), f"{method} {path}"
+                answers = [
+                    await client.request(
+                        method, concrete, headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "k"}
+                    )
+                    for token in tokens
+                ]
+                codes = {answer.json().get("code") for answer in answers if answer.status_code == 400}
+                refuses = "idempotency_key_not_taken" in codes
+                assert refuses == (method != "get" and not takes_key(operation)), told
+                assert refuses == ("idempotency_key_not_taken" in refusals_of(operation)), told
+    await process.http.aclose()
+    await process.database.dispose()
 
 
 def test_operation_ids_are_unique_across_the_platform():

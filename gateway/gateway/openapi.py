@@ -19,7 +19,7 @@ from gateway.edge import refusals
 from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
 from gateway.edge.routes import OWN, Routes
 from shared.web import problems
-from shared.web.routing import KEY_HEADER
+from shared.web.openapi import takes_key
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ def takes_keys(document: Document) -> list[tuple[str, re.Pattern[bytes], bool]]:
         (
             method.upper(),
             re.compile(_PARAMETER.sub("[^/]+", re.escape(path)).encode()),
-            any(one.get("in") == "header" and one.get("name") == KEY_HEADER for one in operation.get("parameters", ())),
+            takes_key(operation),
         )
         for path, item in document["paths"].items()
         for method, operation in item.items()

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.app import build
 from shared.ids import new_id
@@ -13,6 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's imp
 from frontdoor import gateway_settings
 
 globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_answer_told=True))
+
+
+def pytest_asyncio_loop_factories():
+    """These tests run on the loop that `run_loop` gives the product: it reads several times in one turn."""
+    return {"shipped": auto_loop_factory()}
 
 
 def _renew(tested) -> None:

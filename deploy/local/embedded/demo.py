@@ -281,7 +281,7 @@ async def _record(learner: Learner, award_id: str) -> JSON | None:
 async def verify(story: Story, cast: Cast, badge: JSON, expected: str = "valid") -> None:
     """Fetch the credential as anybody may, and have it checked."""
     credential = (await cast.learner.client.get(badge["credential_url"])).raise_for_status().json()
-    verdict: JSON = await cast.learner.ask("POST", "/v1/verifications", credential)
+    verdict: JSON = await cast.learner.ask("POST", "/v1/verifications", credential, keyed=False)
     assert verdict["status"] == expected, verdict
     passed = ", ".join(str(check["name"]) for check in verdict["checks"] if check["outcome"] == "passed")
     story.tell(f"{badge['name']}: {verdict['status']} ({passed})")

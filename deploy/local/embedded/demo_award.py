@@ -167,7 +167,7 @@ async def _of_the_minor(cast: Cast, diploma: JSON) -> JSON:
 
 async def _is_revoked(cast: Cast, badge: JSON) -> bool | None:
     credential = (await cast.learner.client.get(badge["credential_url"])).raise_for_status().json()
-    verdict = await cast.learner.ask("POST", "/v1/verifications", credential, key=secrets.token_hex(4))
+    verdict = await cast.learner.ask("POST", "/v1/verifications", credential, keyed=False)
     return True if verdict["status"] == "revoked" else None
 
 

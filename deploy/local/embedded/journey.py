@@ -36,8 +36,9 @@ class Refused(Exception):
 class Person:
     """Somebody who calls the API, signed in or not.
 
-    Every POST carries an Idempotency-Key made from `seed` and what is asked for, so that a broken-off run may be
-    taken up again without doing anything twice. What is temporarily unavailable is tried again, within bounds.
+    Every POST, unless it is not `keyed`, carries an Idempotency-Key made from `seed` and what is asked for, so that a
+    broken-off run may be taken up again without doing anything twice. What is temporarily unavailable is tried again,
+    within bounds.
     """
 
     patience_seconds = PATIENCE_SECONDS
@@ -57,6 +58,7 @@ class Person:
         *,
         content: bytes | None = None,
         key: str | None = None,
+        keyed: bool = True,
         **parameters: object,
     ) -> Any:  # Any: JSON
         """The answer's JSON (None where it has no body); raises Refused."""
@@ -65,7 +67,7 @@ class Person:
                 if time.monotonic() > self._until:
                     await self._sign_in()
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        if method == "POST":
+        if method == "POST" and keyed:
             headers["Idempotency-Key"] = str(uuid5(NAMESPACE, f"{self.seed} {path} {key or body}"))
         if content is not None:
             headers["Content-Type"] = "application/octet-stream"

@@ -284,6 +284,16 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         yield
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Also where it is cancelled, nothing is left open."""
+        try:
+            await super().serve(sockets)
+        finally:
+            for listening in getattr(self, "servers", ()):
+                listening.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+
 
 def _housekeeping() -> Jobs:
     jobs = Jobs()

@@ -28,7 +28,8 @@ from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
 from shared.service import Process, Service, operations
 from shared.web import problems
-from shared.web.openapi import refusals_of
+from shared.web.openapi import refusals_of, takes_key
+from shared.web.routing import KEY_HEADER
 
 ISSUER, AUDIENCE = "http://localhost:8000", "microcredentials"
 MakeDatabase = Callable[[str], Awaitable[str]]
@@ -146,7 +147,7 @@ class ServiceUnderTest:
     ) -> httpx.AsyncClient:
         """A client with these roles (or a partner's scopes); without any it is anonymous.
 
-        It sends a fresh Idempotency-Key with every POST that has none of its own.
+        It sends a fresh Idempotency-Key with every POST that has none of its own, where the operation takes one.
         """
         headers: dict[str, str] = {}
         if roles or id or client_id:
@@ -154,8 +155,9 @@ class ServiceUnderTest:
             headers["Authorization"] = f"Bearer {token}"
 
         async def add_key(request: httpx.Request) -> None:
-            if request.method == "POST" and "idempotency-key" not in request.headers:
-                request.headers["Idempotency-Key"] = str(new_id())
+            told = self._told(request.method, request.url.path).values()
+            if KEY_HEADER not in request.headers and any(takes_key(operation) for operation in told):
+                request.headers[KEY_HEADER] = str(new_id())
 
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app=cast("Any", self.process.app)),  # Any: two spellings of one protocol
@@ -164,13 +166,17 @@ class ServiceUnderTest:
             event_hooks={"request": [add_key], "response": [self._check_told] if self.every_answer_told else []},
         )
 
-    async def _check_told(self, response: httpx.Response) -> None:
-        method, path = response.request.method, response.request.url.path
-        told = {
+    def _told(self, method: str, path: str) -> dict[str, dict[str, Any]]:  # Any: OpenAPI
+        """By path, the operations that the OpenAPI document has for a request."""
+        return {
             one: item[method.lower()]
             for one, item in self.process.api.openapi()["paths"].items()
             if method.lower() in item and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)
         }
+
+    async def _check_told(self, response: httpx.Response) -> None:
+        method = response.request.method
+        told = self._told(method, response.request.url.path)
         if not told:
             return
         kind = response.headers.get("content-type", "").partition(";")[0]

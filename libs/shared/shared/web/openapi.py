@@ -15,7 +15,13 @@ from shared.database import Unknown
 from shared.errors import Refusal
 from shared.web.paging import BadCursor
 from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, refusals
-from shared.web.routing import KEY_HEADER, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyKeyRunning
+from shared.web.routing import (
+    KEY_HEADER,
+    IdempotencyKeyMissing,
+    IdempotencyKeyNotTaken,
+    IdempotencyKeyReused,
+    IdempotencyKeyRunning,
+)
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -43,7 +49,7 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
     components = document.setdefault("components", {})
     components.setdefault("securitySchemes", {})["bearer"] = _BEARER
     for item in document["paths"].values():
-        for operation in item.values():
+        for method, operation in item.items():
             rule = access.get(operation.get("operationId", ""))
             if rule is not None and not rule.public:
                 operation["security"] = [{"bearer": sorted(rule.scopes)}]
@@ -51,7 +57,7 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
             content = operation["responses"]["default"]["content"]
             content[MEDIA_TYPE] = content.pop(next(iter(content)))  # told as of the kind of the route's own answer
             _require_key(operation)
-            _add_refusals(operation, rule)
+            _add_refusals(method, operation, rule)
             _tell_once(operation, components.setdefault("examples", {}))
     app.openapi_schema = document
     return document
@@ -64,6 +70,11 @@ def refusals_of(operation: Document) -> frozenset[str]:
         for response in operation["responses"].values()
         for code in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
     )
+
+
+def takes_key(operation: Document) -> bool:
+    """Whether the operation declares an Idempotency-Key."""
+    return any((place, name) == ("header", KEY_HEADER) for place, name, _ in _parameters(operation))
 
 
 def _parameters(operation: Document) -> Iterator[tuple[str, str, Document]]:
@@ -80,9 +91,9 @@ def _require_key(operation: Document) -> None:
             schema |= next(one for one in schema.pop("anyOf") if one["type"] != "null")
 
 
-def _add_refusals(operation: Document, rule: Rule | None) -> None:
+def _add_refusals(method: str, operation: Document, rule: Rule | None) -> None:
     responses = operation["responses"]
-    for status, response in refusals(*_implied(operation, rule)).items():
+    for status, response in refusals(*_implied(method, operation, rule)).items():
         known = responses.setdefault(str(status), response)
         if known is not response:
             told = known["content"].setdefault(MEDIA_TYPE, {"schema": response["content"][MEDIA_TYPE]["schema"]})
@@ -91,7 +102,7 @@ def _add_refusals(operation: Document, rule: Rule | None) -> None:
             known["description"] += "".join(f", `{code}`" for code in examples if code not in before)
 
 
-def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
+def _implied(method: str, operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
     yield TemporarilyUnavailable
     if rule is not None:
         yield from (InvalidToken, IssuerUnreachable)  # a token is checked where none is needed, too
@@ -103,8 +114,10 @@ def _implied(operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
         yield Unknown
     if ("query", "cursor") in named:
         yield BadCursor
-    if ("header", KEY_HEADER) in named:
+    if takes_key(operation):
         yield from (IdempotencyKeyMissing, IdempotencyKeyRunning, IdempotencyKeyReused)
+    elif method != "get":
+        yield IdempotencyKeyNotTaken
 
 
 def _tell_once(operation: Document, told: Document) -> None:

@@ -35,6 +35,10 @@ class IdempotencyKeyMissing(Malformed):
     """Operations that create or move money need the header Idempotency-Key."""
 
 
+class IdempotencyKeyNotTaken(Malformed):
+    """No reply to this operation is kept, so a repeat with the same key would be done again: send it without one."""
+
+
 class IdempotencyKeyRunning(Conflict):
     """A request with this key is being worked on; ask again shortly."""
 
@@ -143,6 +147,8 @@ class Operation(APIRoute):
             database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
+            if not idempotent and KEY_HEADER in request.headers and request.method not in _SAFE:
+                raise IdempotencyKeyNotTaken(f"this operation takes no {KEY_HEADER}")
             storable.check_address(request)
             if reads_json:
                 storable.check_json(await request.body())
