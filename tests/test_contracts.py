@@ -61,7 +61,7 @@ def test_what_is_internal_is_not_reached_from_outside(path):
 async def test_an_operation_that_keeps_no_reply_refuses_a_key(name):
     """Else whoever retries with it, a client's library or a proxy, believes in what nobody promised."""
     process, issuer = Process(build(name, nowhere())), Issuer()
-    process.verifier._fetch_keys, process.verifier.issuer, process.verifier.audience = issuer.keys, ISSUER, AUDIENCE
+    process.verifier.fetch_keys, process.verifier.issuer, process.verifier.audience = issuer.keys, ISSUER, AUDIENCE
     roles, scopes = set(), set()
     for rule in process.service.access.values():
         roles |= rule.owners | rule.staff

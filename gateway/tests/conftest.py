@@ -24,9 +24,7 @@ def pytest_asyncio_loop_factories():
 def _renew(tested) -> None:
     """Tokens are verified by the real time, so the standing clock stands there; keys of a test undone are forgotten."""
     tested.clock.at = datetime.now(UTC)
-    verifier = tested.process.verifier
-    verifier._keys, verifier._fetched = {}, float("-inf")
-    verifier._verified.clear()
+    tested.process.verifier.forget()
 
 
 @pytest.fixture

@@ -336,7 +336,7 @@ async def test_our_own_failures_are_problem_documents_too(error, status, code):
         raise error
 
     async with front_door() as door:
-        door.verifier._fetch_keys = fail
+        door.verifier.fetch_keys = fail
         answer = await door.get("/v1/courses", f"Authorization: Bearer {door.issuer.token('learner')}")
         assert (answer.status, answer.code) == (status, code)
         assert (await door.get("/v1/courses")).status == 200

@@ -1,10 +1,12 @@
 """Forged tokens are refused at the door; no service ever sees one."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import time
+from collections import Counter
 
 import jwt
 import pytest
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from frontdoor import front_door
 
-from shared.access import COOL_DOWN_SECONDS
+from shared.issuer_keys import COOL_DOWN_SECONDS, MOST_WAITING
 from shared.testing import AUDIENCE, ISSUER
 
 
@@ -145,20 +147,47 @@ async def test_a_remembered_token_still_expires():
 async def test_any_number_of_unknown_keys_cost_the_issuer_next_to_nothing():
     async with front_door() as door:
         fetched = 0
-        fetch = door.verifier._fetch_keys
+        fetch = door.verifier.fetch_keys
 
         async def counted():
             nonlocal fetched
             fetched += 1
             return await fetch()
 
-        door.verifier._fetch_keys = counted
+        door.verifier.fetch_keys = counted
         started = time.monotonic()
-        for n in range(300):
-            token = signed(door.issuer, {"kid": f"unknown-{n}"})
-            assert (await door.get("/v1/courses", f"Authorization: Bearer {token}")).status == 401
+        tokens = (signed(door.issuer, {"kid": f"unknown-{n}"}) for n in range(300))
+        answers = await asyncio.gather(*(door.get("/v1/courses", f"Authorization: Bearer {one}") for one in tokens))
         cool_downs = (time.monotonic() - started) / COOL_DOWN_SECONDS
+    codes = Counter((answer.status, answer.code) for answer in answers)
+    assert set(codes) <= {(401, "invalid_token"), (503, "issuer_unreachable")}
+    assert codes[401, "invalid_token"] >= MOST_WAITING  # the rest was not held up: nobody could look for them
     assert fetched <= 1 + cool_downs
+
+
+async def test_a_good_token_of_a_new_key_is_never_refused_whoever_else_asks_for_unknown_ones():
+    """Two rotations between two looks, and a stranger who sends names that do not exist."""
+    async with front_door() as door:
+        assert (await door.get("/v1/courses", f"Authorization: Bearer {signed(door.issuer)}")).status == 200
+        stop = asyncio.Event()
+
+        async def stranger():
+            number = 0
+            while not stop.is_set():
+                number += 1
+                await door.get("/v1/courses", f"Authorization: Bearer {signed(door.issuer, {'kid': f'no-{number}'})}")
+                await asyncio.sleep(0.05)
+
+        strangers = [asyncio.create_task(stranger()) for _ in range(3)]
+        statuses = Counter()
+        for rotation in range(3):
+            await asyncio.sleep(0.3)
+            door.issuer.kid = f"rotated-{rotation}"
+            token = f"Authorization: Bearer {signed(door.issuer, {'kid': door.issuer.kid})}"
+            statuses.update([(await door.get("/v1/courses", token)).status for _ in range(5)])
+        stop.set()
+        await asyncio.gather(*strangers)
+    assert statuses == {200: 15}
 
 
 async def test_guessing_tokens_is_charged_to_the_guesser():

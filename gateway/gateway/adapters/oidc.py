@@ -3,8 +3,6 @@
 Services go on trusting our tokens alone, so an account's id does not depend on who vouched for it.
 """
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,9 +11,9 @@ import httpx
 import jwt
 
 from shared.errors import Unauthenticated, Unavailable
+from shared.issuer_keys import IssuerKeys
 
-_COOL_DOWN: Final = 10.0  # seconds between two fetches of its keys
-_MAX_AGE: Final = 3600.0
+_MAX_AGE: Final = 3600.0  # seconds
 _LONGEST: Final = 8192
 _LEEWAY: Final = 30
 _ALGORITHMS: Final = ("EdDSA", "ES256", "PS256", "RS256")
@@ -45,9 +43,7 @@ class OutsideIssuer:
 
     def __init__(self, issuer: str, jwks_url: str, audience: str, http: httpx.AsyncClient) -> None:
         self.issuer, self._jwks_url, self._audience, self.http = issuer, jwks_url, audience, http
-        self._keys: dict[str, Any] = {}  # Any: PyJWT's key objects
-        self._fetched = float("-inf")
-        self._turn = asyncio.Lock()
+        self._keys = IssuerKeys(IssuerAway, max_age_seconds=_MAX_AGE)
 
     async def identify(self, id_token: str) -> Identity:
         """Whom the token is about.
@@ -62,7 +58,9 @@ class OutsideIssuer:
             header = jwt.get_unverified_header(id_token)
             if header.get("alg") not in _ALGORITHMS or "crit" in header or header.get("typ", "JWT") != "JWT":
                 raise InvalidIdToken("not an ID token of the trusted issuer")
-            key = await self._key(str(header.get("kid", "")))
+            key = await self._keys.find(str(header.get("kid", "")), self._fetch)
+            if key is None:
+                raise InvalidIdToken("signed by a key the issuer does not publish")
             claims: Mapping[str, Any] = jwt.decode(
                 id_token,
                 key.key,
@@ -79,23 +77,10 @@ class OutsideIssuer:
             raise EmailNotVerified("the issuer has not verified your e-mail address")
         return Identity(self.issuer, str(claims["sub"]), email)
 
-    async def _key(self, kid: str) -> Any:  # Any: PyJWT's key object
-        async with self._turn:
-            age = time.monotonic() - self._fetched
-            if (kid not in self._keys and age > _COOL_DOWN) or age > _MAX_AGE:
-                await self._fetch()
-        if kid not in self._keys:
-            raise InvalidIdToken("signed by a key the issuer does not publish")
-        return self._keys[kid]
-
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> Mapping[str, Any]:  # Any: JSON
         try:
             answer = await self.http.get(self._jwks_url)
             answer.raise_for_status()
-            keys = jwt.PyJWKSet.from_dict(answer.json()).keys
-        except (httpx.HTTPError, jwt.PyJWTError, ValueError) as error:
-            if not self._keys:
-                raise IssuerAway("your issuer cannot be reached", headers={"Retry-After": "5"}) from error
-        else:
-            self._keys = {str(key.key_id): key for key in keys}
-        self._fetched = time.monotonic()
+            return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise IssuerAway("your issuer cannot be reached", headers={"Retry-After": "1"}) from error

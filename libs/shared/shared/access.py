@@ -5,11 +5,9 @@ without a row cannot be served. Ownership is proven in the handler (`caller.must
 operation that returns without having proven it fails loudly, and nothing it did is kept.
 """
 
-import asyncio
-import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -18,8 +16,7 @@ import jwt
 
 from shared.database import Unknown
 from shared.errors import Forbidden, Unauthenticated, Unavailable
-
-log = logging.getLogger(__name__)
+from shared.issuer_keys import FetchKeys, IssuerKeys
 
 
 class InvalidToken(Unauthenticated):
@@ -120,41 +117,38 @@ LEEWAY_SECONDS: Final = 30
 LONGEST_LIFE_SECONDS: Final = 600
 LONGEST_TOKEN: Final = 8192
 CACHED_TOKENS: Final = 10_000
-COOL_DOWN_SECONDS: Final = 5.0
 KEYS_MAX_AGE_SECONDS: Final = 300.0
-
-FetchKeys = Callable[[], Awaitable[Mapping[str, Any]]]
-"""Fetches a JWK set (RFC 7517). Any: JSON."""
 
 
 class TokenVerifier:
     """Checks access tokens: EdDSA only, `typ: at+jwt`, exact issuer and audience, expiry.
 
-    Verified tokens are kept, keyed by the whole token, and their expiry is looked at on every hit. Keys are
-    fetched when an unknown `kid` appears, at most once per cool-down; while the issuer is away the known keys
-    go on working.
+    Verified tokens are kept, keyed by the whole token, and their expiry is looked at on every hit. What is known of the
+    issuer's keys, and when they are fetched, is for :class:`IssuerKeys`.
     """
 
     def __init__(self, issuer: str, audience: str, fetch_keys: FetchKeys) -> None:
-        self.issuer, self.audience, self._fetch_keys = issuer, audience, fetch_keys
-        self._keys: dict[str, Any] = {}  # Any: PyJWT's key objects
-        self._fetched = float("-inf")
-        self._failure: Exception | None = None
-        self._fetching = asyncio.Lock()
+        self.issuer, self.audience, self.fetch_keys = issuer, audience, fetch_keys
         self._verified: OrderedDict[str, dict[str, Any]] = OrderedDict()  # Any: JWT claims
+        self.forget()
+
+    def forget(self) -> None:
+        """All keys, and what they have verified."""
+        self._keys = IssuerKeys(IssuerUnreachable, max_age_seconds=KEYS_MAX_AGE_SECONDS)
+        self._verified_by = self._keys.known
+        self._verified.clear()
 
     async def verify(self, token: str) -> dict[str, Any]:  # Any: JWT claims
-        """The token's claims; raises InvalidToken."""
+        """The token's claims; raises InvalidToken, or IssuerUnreachable where it cannot be told."""
         claims = self._verified.get(token)
-        if (
-            claims is not None
-            and claims["kid"] in self._keys
-            and time.monotonic() - self._fetched < KEYS_MAX_AGE_SECONDS
-        ):
+        if claims is not None and self._verified_by is self._keys.known and self._keys.is_fresh():
             if claims["exp"] + LEEWAY_SECONDS <= time.time():
                 raise InvalidToken("the access token has expired")
             return claims
         claims = await self._check(token)
+        if self._verified_by is not self._keys.known:  # other keys, or fewer
+            self._verified_by = self._keys.known
+            self._verified.clear()
         self._verified[token] = claims
         if len(self._verified) > CACHED_TOKENS:
             self._verified.popitem(last=False)
@@ -170,11 +164,13 @@ class TokenVerifier:
         if header.get("alg") != "EdDSA" or header.get("typ") != "at+jwt" or "crit" in header:
             raise InvalidToken("not an access token of this platform")
         kid = str(header.get("kid", ""))
-        key = await self._key(kid)
+        key = await self._keys.find(kid, self.fetch_keys)
+        if key is None:
+            raise InvalidToken("the access token is signed by an unknown key")
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
-                key,
+                key.key,
                 algorithms=["EdDSA"],
                 audience=self.audience,
                 issuer=self.issuer,
@@ -186,31 +182,6 @@ class TokenVerifier:
         if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
             raise InvalidToken("the access token is valid for too long")
         return {**claims, "kid": kid}
-
-    async def _key(self, kid: str) -> Any:  # Any: PyJWT's key object
-        age = time.monotonic() - self._fetched
-        if (kid not in self._keys and age > COOL_DOWN_SECONDS) or age > KEYS_MAX_AGE_SECONDS:
-            async with self._fetching:
-                if time.monotonic() - self._fetched > COOL_DOWN_SECONDS:
-                    await self._refresh()
-        if not self._keys and self._failure is not None:
-            raise self._failure  # nobody can be told from anybody
-        if kid not in self._keys:
-            raise InvalidToken("the access token is signed by an unknown key")
-        return self._keys[kid]
-
-    async def _refresh(self) -> None:
-        try:
-            document = await self._fetch_keys()
-            keys = jwt.PyJWKSet.from_dict(dict(document)).keys
-        except Exception as error:  # the issuer may fail in any way; the keys we know go on working
-            log.warning("the issuer's keys could not be fetched", exc_info=True)
-            self._failure = error
-        else:
-            self._failure = None
-            self._keys = {str(key.key_id): key.key for key in keys}
-            self._verified.clear()
-        self._fetched = time.monotonic()
 
     async def admit(self, rule: Rule, authorization: str | None) -> Caller:
         """The caller, if the rule lets them in; raises InvalidToken (401) or NotPermitted (403)."""

@@ -138,7 +138,9 @@ class Process:
             answer = await self.http.get(self.service.settings.jwks_url)
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            raise IssuerUnreachable("who you are cannot be checked at the moment") from error
+            raise IssuerUnreachable(
+                "who you are cannot be checked at the moment", headers={"Retry-After": "1"}
+            ) from error
         return answer.json()
 
     @property
