@@ -147,12 +147,10 @@ class Operation(APIRoute):
             database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
-            if not idempotent and KEY_HEADER in request.headers and request.method not in _SAFE:
-                raise IdempotencyKeyNotTaken(f"this operation takes no {KEY_HEADER}")
             storable.check_address(request)
             if reads_json:
                 storable.check_json(await request.body())
-            asked = await _asked(request, caller, name, secrets) if idempotent else None
+            asked = await (_asked(request, caller, name, secrets) if idempotent else _not_asked(request))
             call = Call(request, caller, database, asked)
             response = await answer_hot(self.hot, call) if self.hot else None
             if response is None:
@@ -177,6 +175,12 @@ def secret_fields(content: object) -> frozenset[str]:
     if not (isinstance(content, type) and issubclass(content, BaseModel)):
         return frozenset()
     return frozenset(name for name, field in content.model_fields.items() if IS_SECRET in field.metadata)
+
+
+async def _not_asked(request: Request) -> None:
+    """Raises IdempotencyKeyNotTaken: who asks again with a key would believe in what nobody promised."""
+    if KEY_HEADER in request.headers and request.method not in _SAFE:
+        raise IdempotencyKeyNotTaken(f"this operation takes no {KEY_HEADER}")
 
 
 async def _asked(request: Request, caller: Caller, operation: str, secrets: frozenset[str]) -> Asked:
