@@ -1,11 +1,11 @@
-"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, see to its parked messages and
-to the feeds it reads."""
+"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, see to its parked messages,
+the feeds it reads and its event log."""
 
 import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from shared import due_rows
 from shared.database import Database
-from shared.messaging import missing, parked
+from shared.messaging import event_log, missing, parked
 from shared.migrate import migrate
 from shared.service import Process, Service, run_loop, settle, stop_on_signals
 from shared.settings import ServiceSettings
@@ -29,7 +29,7 @@ class Command:
     name: str
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Database, argparse.Namespace], Awaitable[int]]
+    run: Callable[[Database, argparse.Namespace], Coroutine[None, None, int]]
 
 
 def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequence[Command] = ()) -> None:
@@ -44,7 +44,9 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
     elif chosen := next((command for command in own if command.name == arguments.command), None):
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
         sys.exit(asyncio.run(_on_database(service, chosen, arguments)))
-    elif ask := {"parked": _parked, "set-aside": _set_aside, "feed": _feed}.get(arguments.command or "run"):
+    elif ask := {"parked": _parked, "set-aside": _set_aside, "feed": _feed, "outbox": _outbox}.get(
+        arguments.command or "run"
+    ):
         sys.exit(asyncio.run(ask(service, arguments)))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
@@ -80,6 +82,13 @@ def _parser(description: str | None, own: Sequence[Command]) -> argparse.Argumen
     actions.add_parser("missing", help="read them from the beginning and list what never arrived here; changes nothing")
     action = actions.add_parser("reset", help="have them read from the beginning by the service that runs")
     action.add_argument("source", nargs="*", help="the service whose log it is; all, where none is named")
+    table = commands.add_parser("outbox", help="the event log, a part a year")
+    actions = table.add_subparsers(dest="action", required=True)
+    actions.add_parser("list")
+    action = actions.add_parser(
+        "detach", help="take away a part that is past the years it is kept; it stays as a table"
+    )
+    action.add_argument("part")
     for command in own:
         command.arguments(commands.add_parser(command.name, help=command.help))
     return parser
@@ -173,3 +182,28 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
         await process.http.aclose()
         await process.database.dispose()
     return 1 if found else 0
+
+
+async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
+    database, out = Process(service).database, sys.stdout
+    try:
+        async with database.transaction() as session:
+            if arguments.action == "detach":
+                years = service.settings.event_log_years
+                part = await event_log.detach(session, arguments.part, kept_years=years)
+                out.write(f"{part.name} is a table of its own now; dump it, then drop it\n")
+            else:
+                for part in await event_log.parts(session):
+                    size = f"{part.events} events  {part.bytes / 1e6:.1f} MB"
+                    out.write(f"{part.name}  to {part.ends_at.year - 1}  {size}\n")
+    finally:
+        await database.dispose()
+    return 0
+
+
+_ASKED: Mapping[str | None, Callable[[Service, argparse.Namespace], Coroutine[None, None, int]]] = {
+    "parked": _parked,
+    "set-aside": _set_aside,
+    "feed": _feed,
+    "outbox": _outbox,
+}

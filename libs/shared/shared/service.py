@@ -32,8 +32,7 @@ from shared.due_rows import count_set_aside
 from shared.events import registry
 from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
-from shared.messaging import feed
-from shared.messaging.epochs import keep_epoch
+from shared.messaging import event_log, feed
 from shared.messaging.inbox import Inbox, Receiver, RetryPolicy
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import Wakeup
@@ -303,7 +302,7 @@ def _housekeeping() -> Jobs:
 
     @jobs.every(60)
     async def keep_event_log(work: Work) -> None:
-        await keep_epoch(work.database)
+        await event_log.keep_event_log(work.database)
 
     return jobs
 

@@ -55,6 +55,9 @@ class ServiceSettings(BaseSettings):
         default=0.0,
         description="How long readiness says 503 before the door closes (endpoint removal is asynchronous)",
     )
+    event_log_years: int = Field(
+        default=10, ge=1, description="A part of the event log that ended longer ago may be detached: `outbox detach`"
+    )
     log_level: str = "INFO"
     smtp_url: str | None = Field(default=None, description="smtp://host:port; otherwise letters go to mail_folder")
     mail_folder: str = ".local/mail"

@@ -1,0 +1,74 @@
+"""The outbox as the service's event log: a part a year, which is kept, and may be taken away when it is old enough."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.database import Database, Unknown
+from shared.errors import Conflict
+from shared.messaging.epochs import keep_epoch
+
+YEARS_AHEAD: Final = 2
+"""For which there are parts: long before one is missing, some replica has added it."""
+
+
+class StillKept(Conflict):
+    """A part of the event log stays until its last year is past the years it is kept."""
+
+
+class NotSent(Conflict):
+    """A part of the event log stays while an event in it is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    name: str
+    ends_at: datetime
+    """Its events were written before."""
+    events: int
+    """As the database estimates."""
+    bytes: int
+
+
+async def keep_event_log(database: Database) -> None:
+    """Have a part for every year to come soon, and the feed whole on a restored database (`keep_epoch`)."""
+    async with database.transaction() as session:
+        await session.execute(text(_ADD), {"ahead": YEARS_AHEAD})
+    await keep_epoch(database)
+
+
+async def parts(session: AsyncSession) -> Sequence[Part]:
+    """Oldest first."""
+    return [Part(*row) for row in await session.execute(text(_PARTS))]
+
+
+async def detach(session: AsyncSession, name: str, *, kept_years: int) -> Part:
+    """Take a part out of the event log. It stays in the database as a table of its own, to be dumped and dropped.
+
+    Raises Unknown, StillKept, NotSent.
+    """
+    part = next((part for part in await parts(session) if part.name == name), None)
+    if part is None:
+        raise Unknown(f"{name} is no part of the event log")
+    past = text("select cast(:ends_at as timestamptz) < now() - make_interval(years => :years)")
+    if not await session.scalar(past, {"ends_at": part.ends_at, "years": kept_years}):
+        raise StillKept(f"{name} ends in {part.ends_at.year - 1}, and {kept_years} years are kept")
+    if await session.scalar(text(f"select true from {name} where sent_at is null limit 1")):  # noqa: S608 - a part's name
+        raise NotSent(f"an event in {name} is not sent")
+    await session.execute(text(f"alter table outbox detach partition {name}"))
+    return part
+
+
+_ADD = "select add_outbox_parts(extract(year from now() at time zone 'UTC')::integer + :ahead)"
+_PARTS = """
+    select parts.relname, bound.ends_at, greatest(parts.reltuples, 0)::bigint, pg_total_relation_size(parts.oid)
+    from pg_inherits join pg_class parts on parts.oid = inhrelid,
+    lateral (
+        select substring(pg_get_expr(parts.relpartbound, parts.oid) from 'TO \\(''([^'']+)''')::timestamptz as ends_at
+    ) as bound
+    where inhparent = 'outbox'::regclass order by bound.ends_at
+"""
