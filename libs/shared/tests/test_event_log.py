@@ -64,7 +64,7 @@ async def upgrade_to(url: str, revision: str) -> None:
 async def test_the_release_before_works_on_while_the_outbox_is_parted(make_database):
     """It writes, sends, takes back and reads without one failure, on the connections and statements it has."""
     url = await make_database(f"parted_{new_id().hex[-12:]}")
-    await upgrade_to(url, "messaging_6")
+    await upgrade_to(url, "messaging_7")
     stop, written, claimed, failures = asyncio.Event(), [], [], []
 
     async def work(part):

@@ -6,8 +6,8 @@ itself holds them for a moment.
 
 from alembic import op
 
-revision = "messaging_7"
-down_revision = "messaging_6"
+revision = "messaging_8"
+down_revision = "messaging_7"
 branch_labels = None
 depends_on = None
 
