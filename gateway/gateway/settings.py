@@ -18,6 +18,7 @@ _RATES = {
     "credentials": (60, 60),
     "callbacks": (1200, 60),
     "verifications": (60, 60),
+    "searches": (60, 60),
 }
 
 

@@ -218,7 +218,12 @@ async def front_door(
     proxy = Proxy(
         routes=Routes(
             [
-                Route("/v1/courses", "catalogue", ("GET", "POST", "PUT", "DELETE")),
+                Route(
+                    "/v1/courses",
+                    "catalogue",
+                    ("GET", "POST", "PUT", "DELETE"),
+                    parameter_limits=(("q", "searches"),),
+                ),
                 Route("/v1/files", "catalogue", ("PUT",), max_body=4_000_000),
                 Route("/v1/dead", "dead", ("GET", "POST")),
                 Route("/v1/accounts", "gateway", ("GET", "POST"), limit="credentials"),
@@ -230,7 +235,7 @@ async def front_door(
         origins=Origins(origins),
         policies={
             name: Policy(name, *(rates or {}).get(name, (100_000, 60)))
-            for name in ("anonymous", "person", "partner", "credentials")
+            for name in ("anonymous", "person", "partner", "credentials", "searches")
         },
         journal=Journal(lambda text: lines.extend(map(json.loads, text.splitlines())), release="test"),
         manners=manners or Manners(limits=Limits(body=1000), timeout=1.0),

@@ -224,6 +224,17 @@ async def test_the_allowance_is_told_and_kept():
     assert len(door.service.seen) == 3
 
 
+async def test_searching_has_a_limit_of_its_own_beside_that_of_all_requests():
+    async with front_door(rates={"anonymous": (6, 60), "searches": (2, 60)}) as door:
+        ada = f"Authorization: Bearer {door.issuer.token('learner')}"
+        searches = [await door.get("/v1/courses?limit=3&%71=law") for _ in range(3)]
+        assert [answer.status for answer in searches] == [200, 200, 429]
+        assert searches[0].headers["ratelimit"].startswith('"searches";r=1')
+        assert (await door.get("/v1/courses?limit=3&quota=1")).headers["ratelimit"].startswith('"anonymous";r=2')
+        assert (await door.get("/v1/courses?q=law", ada)).status == 200
+        assert [(await door.get("/v1/courses")).status for _ in range(3)] == [200, 200, 429]
+
+
 async def test_callers_do_not_share_an_allowance_and_sign_in_has_its_own():
     async with front_door(rates={"anonymous": (1, 60), "person": (2, 60), "credentials": (1, 60)}) as door:
         ada, grace = (f"Authorization: Bearer {door.issuer.token('learner')}" for _ in range(2))

@@ -74,7 +74,7 @@ class Place:
                     # On one's own machine one person is all the callers: a demo or a replay is no abuse.
                     "rates": {
                         policy: [1_000_000, 60]
-                        for policy in ("anonymous", "person", "credentials", "callbacks", "verifications")
+                        for policy in ("anonymous", "person", "credentials", "callbacks", "verifications", "searches")
                     },
                 }
             case "payments":

@@ -17,7 +17,7 @@ from gateway.edge.exchange import CallerLeft, Exchange, Message, Receive, Reques
 from gateway.edge.guard import Head, Limits
 from gateway.edge.journal import Entry, Journal
 from gateway.edge.refusals import BodyTooLarge, CallersUnrecognisable, InternalError, RateLimited, RequestTimeout
-from gateway.edge.routes import OWN, Routes
+from gateway.edge.routes import OWN, Route, Routes
 from gateway.edge.upstream import Upstream
 from shared.access import InvalidToken
 from shared.database import is_database_down
@@ -73,7 +73,7 @@ class Proxy:
         takes_key: TakesKey = lambda _method, _path: False,
     ) -> None:
         missing = routes.services() - set(upstreams)
-        missing |= ({r.limit for r in routes.table if r.limit} | {"anonymous", "person", "partner"}) - set(policies)
+        missing |= (routes.policies() | {"anonymous", "person", "partner"}) - set(policies)
         if missing:
             raise ValueError(f"no address or policy for: {', '.join(sorted(missing))}")
         self._routes = routes
@@ -128,12 +128,8 @@ class Proxy:
         claims: Mapping[str, Any] | None = None
         if authorization is not None and authorization[:7].lower() == _BEARER:
             claims = await self._recognise(visit, authorization[7:].strip(), address)
-        if route.limit is not None:
-            self._spend(visit, route.limit, address)
-        elif claims is None:
-            self._spend(visit, "anonymous", address)
-        else:
-            self._spend(visit, "partner" if "client_id" in claims else "person", visit.caller)
+        kind = route.limit or ("anonymous" if claims is None else "partner" if "client_id" in claims else "person")
+        self._allow(visit, route, kind, address if route.limit or claims is None else visit.caller)
 
         max_body = route.max_body or manners.limits.body
         if route.service == OWN:
@@ -197,6 +193,12 @@ class Proxy:
             ) from error
         visit.caller = str(claims["sub"])
         return claims
+
+    def _allow(self, visit: "_Visit", route: Route, kind: str, key: str) -> None:
+        """Spend what a request costs its caller; raises RateLimited."""
+        self._spend(visit, kind, key)
+        for policy in route.limits_of(visit.scope["query_string"]):
+            self._spend(visit, policy, key)
 
     def _spend(self, visit: "_Visit", policy: str, key: str) -> None:
         buckets = self._buckets[policy]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NotRequired, TypedDict
+from urllib.parse import parse_qsl
 
 from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
 
@@ -19,6 +20,7 @@ class _Row(TypedDict):
     max_body: NotRequired[int]
     timeout_seconds: NotRequired[float]
     limit: NotRequired[str]
+    parameter_limits: NotRequired[dict[str, str]]
     secret: NotRequired[bool]
 
 
@@ -26,6 +28,7 @@ class _Row(TypedDict):
 class Route:
     """`max_body` in bytes and `timeout` in seconds where this path differs from the rest; `limit` names a policy.
 
+    `parameter_limits` names further ones, for requests with such a parameter in their query (a search).
     `secret`: what follows the prefix opens something, so it is written to no log.
     """
 
@@ -35,7 +38,15 @@ class Route:
     max_body: int | None = None
     timeout: float | None = None
     limit: str | None = None
+    parameter_limits: tuple[tuple[str, str], ...] = ()
     secret: bool = False
+
+    def limits_of(self, query: bytes) -> list[str]:
+        """The policies of the parameters in this query."""
+        if not query or not self.parameter_limits:
+            return []
+        given = {name for name, _ in parse_qsl(query.decode("latin-1"))}
+        return [policy for parameter, policy in self.parameter_limits if parameter in given]
 
 
 class Routes:
@@ -50,6 +61,11 @@ class Routes:
                 if method in methods:
                     raise ValueError(f"{method} {route.prefix} is routed twice")
                 methods[method] = route
+
+    def policies(self) -> set[str]:
+        """Every limit named in the table."""
+        named = {route.limit for route in self.table if route.limit}
+        return named | {policy for route in self.table for _, policy in route.parameter_limits}
 
     def services(self) -> set[str]:
         """Every service named in the table but the gateway itself."""
@@ -102,6 +118,7 @@ def load(path: Path | None = None) -> Routes:
             max_body=row.get("max_body"),
             timeout=row.get("timeout_seconds"),
             limit=row.get("limit"),
+            parameter_limits=tuple(row.get("parameter_limits", {}).items()),
             secret=row.get("secret", False),
         )
         for row in rows["routes"]

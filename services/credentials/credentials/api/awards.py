@@ -1,5 +1,6 @@
 """Award options, claims and conferrals."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 from uuid import UUID
@@ -164,7 +165,7 @@ async def list_awards(
         caller.must_own(caller.own_id)
     statement = queries.awards_query(whose, state)
     rows, next_cursor = await paginate(session, statement, paging, by=(tables.Award.award_id,))
-    return Page(items=[await _award(session, award) for award in rows], next_cursor=next_cursor)
+    return Page(items=await _views(session, rows), next_cursor=next_cursor)
 
 
 @router.get("/v1/awards/{award_id}", operation_id="read_award")
@@ -213,9 +214,19 @@ async def refuse_award_claim(award_id: UUID, refusal: ClaimRefusal, session: Ses
 
 
 async def _award(session: Session, award: tables.Award) -> AwardView:
-    stands_on = await queries.allocations_of(session, [award.award_id])
-    fields = {name: getattr(award, name) for name in AwardView.model_fields if name not in ("credit_ids", "mean")}
-    return AwardView(**fields, credit_ids=sorted(stands_on[award.award_id]), mean=_decimal(award.mean))
+    return (await _views(session, [award]))[0]
+
+
+async def _views(session: Session, awards: Sequence[tables.Award]) -> list[AwardView]:
+    stands_on = await queries.allocations_of(session, [award.award_id for award in awards])
+    return [
+        AwardView(
+            **{name: getattr(award, name) for name in AwardView.model_fields if name not in ("credit_ids", "mean")},
+            credit_ids=sorted(stands_on.get(award.award_id, ())),
+            mean=_decimal(award.mean),
+        )
+        for award in awards
+    ]
 
 
 def option_view(option: Option) -> OptionView:

@@ -1,5 +1,6 @@
 """Awards under review: what is proposed, and the decision."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -86,7 +87,7 @@ async def list_award_reviews(
         caller.must_own(caller.own_id)
     statement = queries.reviews_query(whose, waiting=waiting)
     rows, cursor = await paginate(session, statement, paging, by=(tables.AwardReview.review_id,))
-    return Page(items=[await _view(session, row) for row in rows], next_cursor=cursor)
+    return Page(items=await _views(session, rows), next_cursor=cursor)
 
 
 @router.get("/v1/award-reviews/{review_id}", operation_id="read_award_review")
@@ -119,19 +120,27 @@ async def decide_award_review(
 
 
 async def _view(session: Session, review: tables.AwardReview) -> ReviewView:
-    award = await fetch(session, tables.Award, review.award_id)
-    proposal: Proposal | None = None
-    if review.decided_at is None:
-        now = now_of(session)
-        proposal = reviews.propose(award, await queries.record_of(session, review.learner_id, now), now)
+    return (await _views(session, [review]))[0]
+
+
+async def _views(session: Session, rows: Sequence[tables.AwardReview]) -> list[ReviewView]:
+    now = now_of(session)
+    reviewed = await queries.awards_by_id(session, [row.award_id for row in rows])
+    records = await queries.records_of(session, {row.learner_id for row in rows if row.decided_at is None}, now)
     fields = ("review_id", "award_id", "learner_id", "opened_at", "decision", "reason_code", "decided_at", "outcome")
-    return ReviewView(
-        **{name: getattr(review, name) for name in fields},
-        level=award.level,
-        title=award.title,
-        state=award.state,
-        proposal=None if proposal is None else _proposal(proposal),
-    )
+    views: list[ReviewView] = []
+    for row in rows:
+        award, record = reviewed[row.award_id], records.get(row.learner_id)
+        views.append(
+            ReviewView(
+                **{name: getattr(row, name) for name in fields},
+                level=award.level,
+                title=award.title,
+                state=award.state,
+                proposal=_proposal(reviews.propose(award, record, now)) if record and row.decided_at is None else None,
+            )
+        )
+    return views
 
 
 def _proposal(proposal: Proposal) -> ProposalView:

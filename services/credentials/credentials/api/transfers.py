@@ -253,9 +253,11 @@ _UNSEEN = (State.WITHDRAWN, State.LAPSED)
 
 async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partner: bool) -> list[TransferView]:
     lines = await queries.lines_of(session, [row.transfer_id for row in rows])
+    programmes = await queries.programmes_by_id(session, [row.programme_id for row in rows])
+    held = await queries.held_by(session, [(row.learner_id, row.programme_id) for row in rows])
     views: list[TransferView] = []
     for row in rows:
-        programme = await fetch(session, tables.Programme, row.programme_id)
+        programme = programmes[row.programme_id]
         shown = [] if by_partner and row.state in _UNSEEN else lines[row.transfer_id]
         views.append(
             TransferView(
@@ -264,7 +266,7 @@ async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partne
                 state=State(row.state),
                 share_id=row.share_id,
                 holder=pairwise_subject(row.learner_id, row.client_id),
-                held_credits=await queries.held_in(session, row.learner_id, row.programme_id),
+                held_credits=held[row.learner_id, row.programme_id],
                 lines=[_line(line, credit, programme, row) for line, credit in shown],
                 requested_at=row.requested_at,
                 decide_by=row.decide_by,

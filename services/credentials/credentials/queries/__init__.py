@@ -1,6 +1,7 @@
 """Reads longer than a primary-key look-up."""
 
 from credentials.queries.awards import (
+    awards_by_id,
     live_badge_of_award,
     open_reviews,
     reviews_query,
@@ -73,6 +74,7 @@ from credentials.queries.records import (
     is_on_hold,
     pending_of,
     record_of,
+    records_of,
 )
 from credentials.queries.reports import (
     count_credited_learners,
@@ -91,10 +93,12 @@ from credentials.queries.sharing import (
 )
 from credentials.queries.transfers import (
     allocated,
+    held_by,
     held_in,
     lines_of,
     open_transfer_of_share,
     overdue_transfer,
+    programmes_by_id,
     transfers_holding,
     transfers_query,
 )
@@ -116,6 +120,7 @@ __all__ = [
     "allocations_of",
     "attempts_of",
     "award_states",
+    "awards_by_id",
     "awards_query",
     "badge_names",
     "badges_of",
@@ -135,6 +140,7 @@ __all__ = [
     "endpoints_of",
     "evidence_of",
     "external_credits",
+    "held_by",
     "held_in",
     "history_of",
     "holds_credit",
@@ -161,10 +167,12 @@ __all__ = [
     "pending_of",
     "places_taken",
     "places_taught",
+    "programmes_by_id",
     "published_keys",
     "recipients",
     "recognitions_query",
     "record_of",
+    "records_of",
     "reviews_query",
     "revoked_counts",
     "revoked_places",

@@ -1,6 +1,6 @@
 """Awards under review, and what was issued on them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -14,6 +14,11 @@ async def live_badge_of_award(session: AsyncSession, award_id: UUID) -> tables.B
     return await session.scalar(
         select(tables.Badge).where(tables.Badge.award_id == award_id, tables.Badge.revoked_at.is_(None))
     )
+
+
+async def awards_by_id(session: AsyncSession, award_ids: Collection[UUID]) -> dict[UUID, tables.Award]:
+    rows = await session.scalars(select(tables.Award).where(tables.Award.award_id.in_(award_ids)))
+    return {row.award_id: row for row in rows}
 
 
 async def open_reviews(session: AsyncSession, learner_id: UUID) -> dict[UUID, tables.AwardReview]:

@@ -1,6 +1,6 @@
 """A learner's record: credit, awards, money, what is pending."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeVar
@@ -90,17 +90,40 @@ class Record:
 
 
 async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> Record:
-    """Four statements, for this is asked with every fact and every look at one's options."""
-    awards = await _awards_of(session, learner_id)
-    pins = select(tables.Pin.regulations_version).where(tables.Pin.learner_id == learner_id).distinct()
-    return Record(
-        learner_id=learner_id,
-        lines=await _ledger_of(session, learner_id, now),
-        awards=[award for award, _ in awards],
-        allocations={award.award_id: credit_ids for award, credit_ids in awards},
-        pinned=frozenset((await session.scalars(pins)).all()),
-        transferred=await _transferred(session, learner_id),
-    )
+    return (await records_of(session, [learner_id], now))[learner_id]
+
+
+async def records_of(session: AsyncSession, learner_ids: Collection[UUID], now: datetime) -> dict[UUID, Record]:
+    """Four statements, however many learners: this is asked with every fact and every look at one's options."""
+    if not learner_ids:
+        return {}
+    wanted = list(learner_ids)
+    lines, awards = await _ledger_of(session, wanted, now), await _awards_of(session, wanted)
+    pins, transferred = await _pins_of(session, wanted), await _transferred(session, wanted)
+    return {
+        learner_id: Record(
+            learner_id=learner_id,
+            lines=lines.get(learner_id, []),
+            awards=[award for award, _ in awards.get(learner_id, [])],
+            allocations={award.award_id: credit_ids for award, credit_ids in awards.get(learner_id, [])},
+            pinned=frozenset(pins.get(learner_id, [])),
+            transferred=dict(transferred.get(learner_id, [])),
+        )
+        for learner_id in wanted
+    }
+
+
+def _by_learner(rows: Iterable[tuple[UUID, T]]) -> dict[UUID, list[T]]:
+    found: dict[UUID, list[T]] = {}
+    for learner_id, row in rows:
+        found.setdefault(learner_id, []).append(row)
+    return found
+
+
+async def _pins_of(session: AsyncSession, learner_ids: list[UUID]) -> dict[UUID, list[str]]:
+    pin = tables.Pin
+    statement = select(pin.learner_id, pin.regulations_version).where(pin.learner_id.in_(learner_ids)).distinct()
+    return _by_learner((row[0], row[1]) for row in await session.execute(statement))
 
 
 def is_in_force() -> ColumnElement[bool]:
@@ -112,7 +135,7 @@ def is_in_force() -> ColumnElement[bool]:
     )
 
 
-async def _ledger_of(session: AsyncSession, learner_id: UUID, now: datetime) -> list[Line]:
+async def _ledger_of(session: AsyncSession, learner_ids: list[UUID], now: datetime) -> dict[UUID, list[Line]]:
     credit, renamed = tables.Credit, tables.SubjectName
     present_name = (
         select(renamed.award_name)
@@ -126,33 +149,39 @@ async def _ledger_of(session: AsyncSession, learner_id: UUID, now: datetime) -> 
         .select_from(credit)
         .outerjoin(tables.Revocation, and_(tables.Revocation.credit_id == credit.credit_id, is_in_force()))
         .outerjoin(tables.Badge, and_(tables.Badge.credit_id == credit.credit_id, tables.Badge.revoked_at.is_(None)))
-        .where(credit.learner_id == learner_id)
+        .where(credit.learner_id.in_(learner_ids))
     )
-    return [Line(row[0], row[1], row[2], row[3]) for row in await session.execute(statement)]
+    rows = await session.execute(statement)
+    return _by_learner((row[0].learner_id, Line(row[0], row[1], row[2], row[3])) for row in rows)
 
 
-async def _awards_of(session: AsyncSession, learner_id: UUID) -> list[tuple[tables.Award, frozenset[UUID]]]:
+async def _awards_of(
+    session: AsyncSession, learner_ids: list[UUID]
+) -> dict[UUID, list[tuple[tables.Award, frozenset[UUID]]]]:
     statement = (
         select(
             tables.Award,
             func.array_agg(tables.Allocation.credit_id).filter(tables.Allocation.credit_id.is_not(None)),
         )
         .outerjoin(tables.Allocation, tables.Allocation.award_id == tables.Award.award_id)
-        .where(tables.Award.learner_id == learner_id)
+        .where(tables.Award.learner_id.in_(learner_ids))
         .group_by(tables.Award.award_id)
         .order_by(tables.Award.claimed_at)
     )
-    return [(row[0], frozenset(row[1] or ())) for row in await session.execute(statement)]
+    rows = await session.execute(statement)
+    return _by_learner((row[0].learner_id, (row[0], frozenset(row[1] or ()))) for row in rows)
 
 
-async def _transferred(session: AsyncSession, learner_id: UUID) -> dict[UUID, Transferred]:
+async def _transferred(session: AsyncSession, learner_ids: list[UUID]) -> dict[UUID, list[tuple[UUID, Transferred]]]:
     line, transfer = tables.TransferLine, tables.Transfer
     rows = await session.execute(
-        select(line.credit_id, line.state)
+        select(transfer.learner_id, line.credit_id, line.state)
         .join(transfer, transfer.transfer_id == line.transfer_id)
-        .where(transfer.learner_id == learner_id, line.state.in_((Status.COMMITTED, Status.CONSUMED)))
+        .where(transfer.learner_id.in_(learner_ids), line.state.in_((Status.COMMITTED, Status.CONSUMED)))
     )
-    return {row.credit_id: Status.CONSUMED if row.state == Status.CONSUMED else Status.COMMITTED for row in rows}
+    return _by_learner(
+        (row[0], (row[1], Status.CONSUMED if row[2] == Status.CONSUMED else Status.COMMITTED)) for row in rows
+    )
 
 
 async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> dict[UUID, frozenset[UUID]]:

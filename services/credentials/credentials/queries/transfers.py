@@ -1,10 +1,11 @@
 """Transfers, their lines, and which credit they hold."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -38,15 +39,28 @@ async def lines_of(
     return found
 
 
+async def programmes_by_id(session: AsyncSession, programme_ids: Collection[UUID]) -> dict[UUID, tables.Programme]:
+    programme = tables.Programme
+    rows = await session.scalars(select(programme).where(programme.programme_id.in_(set(programme_ids))))
+    return {row.programme_id: row for row in rows}
+
+
 async def held_in(session: AsyncSession, learner_id: UUID, programme_id: UUID) -> int:
     """Credits of the learner's that the programme holds or has used up."""
+    held = await held_by(session, [(learner_id, programme_id)])
+    return held[learner_id, programme_id]
+
+
+async def held_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> Counter[tuple[UUID, UUID]]:
+    """The same of many learners and programmes, in one statement."""
     line, transfer = tables.TransferLine, tables.Transfer
-    total = await session.scalar(
-        select(func.sum(line.credits_recognised))
+    rows = await session.execute(
+        select(transfer.learner_id, transfer.programme_id, func.sum(line.credits_recognised))
         .join(transfer, transfer.transfer_id == line.transfer_id)
-        .where(transfer.learner_id == learner_id, transfer.programme_id == programme_id, line.state.in_(HELD))
+        .where(tuple_(transfer.learner_id, transfer.programme_id).in_(pairs), line.state.in_(HELD))
+        .group_by(transfer.learner_id, transfer.programme_id)
     )
-    return total or 0
+    return Counter({(row[0], row[1]): row[2] or 0 for row in rows})
 
 
 async def allocated(session: AsyncSession, credit_ids: Sequence[UUID]) -> set[UUID]:
