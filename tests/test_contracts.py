@@ -102,6 +102,36 @@ def test_a_forecast_fails_whom_assessment_would_fail():
     }
 
 
+def test_one_path_is_one_thing():
+    """Two templates that differ in the names of their parameters alone are one address with two meanings."""
+    templates: defaultdict[str, set[str]] = defaultdict(set)
+    for name in NAMES:
+        for path in openapi_of(name)["paths"]:
+            templates[re.sub(r"\{[^}]+\}", "{}", path)].add(path)
+    assert not [paths for paths in templates.values() if len(paths) > 1]
+
+
+VAGUE = {"Code", "Kind", "Name", "Outcome", "Reason", "State", "Status", "Type"}
+
+
+def test_the_names_of_schemas_are_their_own():
+    """Clients' types are called by them: no module or type parameter shows in one, and none is any service's word."""
+    schemas = merged_openapi()["components"]["schemas"]
+    assert not {name for name in schemas if not re.fullmatch(r"(?:[A-Z][a-z0-9]+)+", name)}
+    assert not {name for name in schemas if name in VAGUE or name.endswith(("Input", "Output"))}
+    assert not {name: schema.get("title") for name, schema in schemas.items() if schema.get("title") != name}
+
+
+def test_what_two_services_name_alike_is_the_same():
+    """Else the merged document names them apart, and one service's new class changes another's type."""
+    found: defaultdict[tuple[str, str], list[object]] = defaultdict(list)
+    for name in NAMES:
+        for kind, entries in openapi_of(name)["components"].items():
+            for component, value in entries.items():
+                found[kind, component].append(value)
+    assert not [name for name, values in found.items() if any(value != values[0] for value in values)]
+
+
 def test_a_refusal_code_is_one_rule():
     """Documented or not: a front end branches on the code, so it means one thing, with one status."""
     found: defaultdict[str, set[type[Refusal]]] = defaultdict(set)

@@ -19,7 +19,7 @@ from gateway.edge import refusals
 from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
 from gateway.edge.routes import OWN, Routes
 from shared.web import problems
-from shared.web.openapi import takes_key
+from shared.web.openapi import takes_key, with_references
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ by webhook stands under `webhooks`."""
 def merge(
     own: Document, found: Mapping[str, Document], routes: Routes, *, away: list[str], public_url: str, release: str
 ) -> Document:
-    """The union of the services' documents. A component that two services define differently gets the service's
-    name before its own in the later one; an operationId likewise."""
+    """The union of the services' documents. Names are unique across one release; where they are not, a component
+    that services define differently gets the service's name before its own in each, an operationId in the later."""
     description = _INTRODUCTION
     if away:
         names = ", ".join(sorted(away))
@@ -55,8 +55,9 @@ def merge(
         "components": {"schemas": {}, "securitySchemes": _security(public_url)},
     }
     operation_ids: set[str] = set()
-    for service, document in [(OWN, own), *sorted(found.items())]:
-        _add(merged, service, _shown(document, service, routes), operation_ids)
+    shown = {name: _shown(document, name, routes) for name, document in [(OWN, own), *sorted(found.items())]}
+    for service, document in _kept_apart(shown).items():
+        _add(merged, service, document, operation_ids)
     merged["tags"] = [{"name": name} for name in sorted(_tags(merged))]
     return merged
 
@@ -101,14 +102,9 @@ def _is_routed(routes: Routes, service: str, method: str, path: str) -> bool:
 
 
 def _add(merged: Document, service: str, document: Document, operation_ids: set[str]) -> None:
-    renamed = _renamed(merged["components"], service, document)
-    document = _with_references(document, renamed)
     for kind, entries in document.get("components", {}).items():
-        if kind == "securitySchemes":
-            continue
-        for name, value in entries.items():
-            target = renamed.get(f"#/components/{kind}/{name}", f"/{name}").rpartition("/")[2]
-            merged["components"].setdefault(kind, {})[target] = value
+        if kind != "securitySchemes":
+            merged["components"].setdefault(kind, {}).update(entries)
     for path, item in document["paths"].items():
         merged["paths"].setdefault(path, {}).update(item)
         for method in set(item) & set(_METHODS):
@@ -123,29 +119,56 @@ def _add(merged: Document, service: str, document: Document, operation_ids: set[
         merged.setdefault("webhooks", {}).update(document["webhooks"])
 
 
-def _renamed(present: Document, service: str, document: Document) -> dict[str, str]:
-    """Old to new reference of each component that differs from one already there, or leads to one that does."""
-    components: dict[str, Document] = {
-        kind: entries for kind, entries in document.get("components", {}).items() if kind != "securitySchemes"
+def _kept_apart(documents: Mapping[str, Document]) -> dict[str, Document]:
+    """The documents with their components named apart where two services mean different things by one name, as
+    during an upgrade: then each of them has the service's name before its own, whichever comes first."""
+    several: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)  # Any: JSON
+    for document in documents.values():
+        for kind, entries in document.get("components", {}).items():
+            for name, value in entries.items():
+                several[kind, name].append(value)
+    shared = {
+        name: _references(values[0])
+        for name, values in several.items()
+        if len(values) > 1 and name[0] != "securitySchemes"
     }
-    renamed: dict[str, str] = {}
-    while True:
-        found = {
-            f"#/components/{kind}/{name}": f"#/components/{kind}/{_free_name(service, name, entries, present[kind])}"
-            for kind, entries in components.items()
-            for name, value in entries.items()
-            if name in present.get(kind, {}) and _with_references(value, renamed) != present[kind][name]
-        }
-        if found.keys() <= renamed.keys():
-            return renamed
-        renamed |= found
+    differing = {name for name in shared if any(value != several[name][0] for value in several[name])}
+    while leading := {
+        name
+        for name in shared.keys() - differing
+        if shared[name] & {f"#/components/{kind}/{one}" for kind, one in differing}
+    }:
+        differing |= leading
+    return {
+        service: _renamed(document, {(kind, name): service.capitalize() + name for kind, name in differing})
+        for service, document in documents.items()
+    }
 
 
-def _free_name(service: str, name: str, *taken: Document) -> str:
-    wanted = service.capitalize() + name
-    while any(wanted in names for names in taken):
-        wanted += "_"
-    return wanted
+def _references(value: Any) -> set[str]:  # Any: JSON
+    if isinstance(value, dict):
+        inner = [_references(one) for one in cast("Document", value).values()]
+        own = cast("Document", value).get("$ref")
+        return set[str]().union(*inner) | ({own} if isinstance(own, str) else set())
+    if isinstance(value, list):
+        return set[str]().union(*(_references(one) for one in cast("list[Any]", value)))  # Any: JSON
+    return set()
+
+
+def _renamed(document: Document, names: Mapping[tuple[str, str], str]) -> Document:
+    if not names:
+        return document
+    components = document.get("components", {})
+    own = {(kind, name): new for (kind, name), new in names.items() if name in components.get(kind, {})}
+    addresses = {f"#/components/{kind}/{name}": f"#/components/{kind}/{new}" for (kind, name), new in own.items()}
+    document = with_references(document, addresses)
+    for kind, entries in document["components"].items():
+        for name in [one for one in entries if (kind, one) in own]:
+            new = own[kind, name]
+            entries[new] = entries.pop(name)
+            if kind == "schemas":
+                entries[new] = {**entries[new], "title": new}
+    return document
 
 
 def _name_scopes(merged: Document, operation: Document) -> None:
@@ -161,22 +184,6 @@ def _name_scopes(merged: Document, operation: Document) -> None:
             known.update({scope: scope.replace(":", ", ") for scope in scopes})
     if ways:
         operation["security"] = ways
-
-
-def _with_references(value: Any, renamed: Mapping[str, str]) -> Any:  # Any: JSON
-    if not renamed:
-        return value
-    if isinstance(value, dict):
-        items = cast("Document", value).items()
-        return {
-            key: renamed.get(inner, inner)
-            if key == "$ref" and isinstance(inner, str)
-            else _with_references(inner, renamed)
-            for key, inner in items
-        }
-    if isinstance(value, list):
-        return [_with_references(inner, renamed) for inner in cast("list[Any]", value)]  # Any: JSON
-    return renamed.get(value, value) if isinstance(value, str) else value
 
 
 def _tags(merged: Document) -> set[str]:

@@ -87,28 +87,23 @@ def test_what_a_service_posts_to_others_is_told():
     assert whole["webhooks"] == {"m": message}
 
 
-def test_components_that_differ_keep_apart_and_references_follow():
+@pytest.mark.parametrize("first", [True, False])
+def test_components_that_differ_keep_apart_in_both_whichever_comes_first(first):
     other = {"type": "object", "properties": {"price": {"type": "integer"}}}
-    whole = merged(
-        document("/v1/accounts", operation_id="read_account"),
-        {"payments": document("/v1/orders", operation_id="list_orders", schema=other)},
-    )
+    plain = document("/v1/courses", operation_id="list_courses", schema=None if first else other)
+    priced = document("/v1/orders", operation_id="list_orders", schema=other if first else None)
+    whole = merged({**plain, "paths": {}, "components": {}}, {"catalogue": plain, "payments": priced})
     schemas = whole["components"]["schemas"]
-    assert schemas["PaymentsThing"] == other
-    assert schemas["Thing"] != other
-    content = whole["paths"]["/v1/orders"]["get"]["responses"]["200"]["content"]["application/json"]
-    assert content["schema"] == {"$ref": "#/components/schemas/PaymentsThing"}
-
-
-def test_a_component_that_only_leads_to_a_differing_one_keeps_apart_too():
-    other = {"type": "object", "properties": {"price": {"type": "integer"}}}
-    whole = merged(
-        document("/v1/accounts", operation_id="read_account"),
-        {"payments": document("/v1/orders", operation_id="list_orders", schema=other)},
-    )
-    schemas = whole["components"]["schemas"]
-    assert schemas["Box"]["items"] == {"$ref": "#/components/schemas/Thing"}
+    assert set(schemas) == {"CatalogueThing", "CatalogueBox", "PaymentsThing", "PaymentsBox"}
+    assert schemas["PaymentsThing" if first else "CatalogueThing"] == {
+        **other,
+        "title": "PaymentsThing" if first else "CatalogueThing",
+    }
     assert schemas["PaymentsBox"]["items"] == {"$ref": "#/components/schemas/PaymentsThing"}
+    assert schemas["CatalogueBox"]["items"] == {"$ref": "#/components/schemas/CatalogueThing"}
+    for path, name in (("/v1/orders", "PaymentsThing"), ("/v1/courses", "CatalogueThing")):
+        content = whole["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+        assert content["schema"] == {"$ref": f"#/components/schemas/{name}"}
 
 
 def test_operations_are_named_once():

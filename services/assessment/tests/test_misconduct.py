@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from assessment.domain import misconduct
 from assessment.domain.attempts import AttemptState
-from assessment.domain.misconduct import Outcome
+from assessment.domain.misconduct import MisconductOutcome
 from assessment.tables import Decision
 from shared.events.assessment import (
     AssessmentFailed,
@@ -63,11 +63,11 @@ async def credited(story):
 @pytest.mark.parametrize("has_credit", [True, False])
 def test_a_case_can_always_be_dropped_and_what_is_ratified_loses_its_credit_at_most(state, latest, has_credit):
     allowed = misconduct.possible(state, latest=latest, has_credit=has_credit)
-    assert Outcome.NO_CASE in allowed
+    assert MisconductOutcome.NO_CASE in allowed
     ratified = state in {AttemptState.RATIFIED, AttemptState.VOIDED}
-    assert (Outcome.MARK_ZERO in allowed) == (not ratified)
-    assert (Outcome.RESUBMIT in allowed) == (not ratified and latest)
-    assert (Outcome.CREDIT_REVOKED in allowed) == (ratified and has_credit)
+    assert (MisconductOutcome.MARK_ZERO in allowed) == (not ratified)
+    assert (MisconductOutcome.RESUBMIT in allowed) == (not ratified and latest)
+    assert (MisconductOutcome.CREDIT_REVOKED in allowed) == (ratified and has_credit)
 
 
 async def test_while_a_case_is_open_the_result_stands_still(story):

@@ -7,7 +7,7 @@ from playwright.async_api import Browser, Page
 
 from credentials.adapters.fonts import Fonts
 from credentials.adapters.paper import Paper
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentKind
 
 from .accessible import keeps_nobody_out
 from .test_documents_paper import ADDRESS, LATER, NAMES, NUMBER, face
@@ -30,11 +30,11 @@ CHECK = {
     "sha256": "0" * 64,
 }
 PAGES = {
-    "transcript": PAPER.page(face(Kind.TRANSCRIPT)),
-    "certificate": PAPER.page(face(Kind.CERTIFICATE, NAMES["Arabic"])),
-    "parchment": PAPER.page(face(Kind.PARCHMENT, **LATER)),
-    "long": PAPER.page(face(Kind.PARCHMENT, "Wolfeschlegelsteinhausenbergerdorff" * 4)),
-    "earlier": PAPER.page(face(Kind.TRANSCRIPT, is_newest=False)),
+    "transcript": PAPER.page(face(DocumentKind.TRANSCRIPT)),
+    "certificate": PAPER.page(face(DocumentKind.CERTIFICATE, NAMES["Arabic"])),
+    "parchment": PAPER.page(face(DocumentKind.PARCHMENT, **LATER)),
+    "long": PAPER.page(face(DocumentKind.PARCHMENT, "Wolfeschlegelsteinhausenbergerdorff" * 4)),
+    "earlier": PAPER.page(face(DocumentKind.TRANSCRIPT, is_newest=False)),
     "check": PAPER.check_page(CHECK),
 }
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credentials.domain import regulations as regs
-from credentials.domain.credit import Credit, Source, Status, countable
+from credentials.domain.credit import Credit, CreditStatus, Source, countable
 from credentials.domain.options import (
     Award,
     DifferentTitle,
@@ -81,7 +81,7 @@ def case_credits(case: dict) -> list[Credit]:
                 level=module["level"],
                 mark=Decimal(module["mark"]) if "mark" in module else None,
                 passed_at=DAY,
-                status=Status(module["status"]),
+                status=CreditStatus(module["status"]),
                 source=Source(module["source"]),
             )
         )
@@ -232,9 +232,9 @@ def test_a_family_counts_once_with_its_best_mark() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"status": Status.PROVISIONAL}, "provisional"),
-        ({"status": Status.REVOKED}, "revoked"),
-        ({"status": Status.CONSUMED}, "consumed"),
+        ({"status": CreditStatus.PROVISIONAL}, "provisional"),
+        ({"status": CreditStatus.REVOKED}, "revoked"),
+        ({"status": CreditStatus.CONSUMED}, "consumed"),
         ({"level": 6}, "level"),
         ({"subject": None}, "no_subject"),
         ({"credits": 30}, "size"),

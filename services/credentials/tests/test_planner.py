@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credentials.domain import regulations as regs
-from credentials.domain.credit import Credit, Source, Status
+from credentials.domain.credit import Credit, CreditStatus, Source
 from credentials.domain.options import Award
 from credentials.domain.outlook import left_out, outlook
 from credentials.domain.planner import Course, cheapest, fewest, naming, plans, quickest
@@ -60,7 +60,7 @@ def test_a_module_is_not_bought_twice() -> None:
 
 
 def test_revoked_credit_can_be_earned_again() -> None:
-    held = hold(DS, 3) + hold(DS, 1, id="gone", family="gone", status=Status.REVOKED)
+    held = hold(DS, 3) + hold(DS, 1, id="gone", family="gone", status=CreditStatus.REVOKED)
     plan = way(f"PGCert in {DS}", held, sell(DS, 1, family="gone"))
     assert plan.price_minor == 49500
 
@@ -199,9 +199,9 @@ def test_each_credit_that_does_not_count_says_why() -> None:
     held = [
         *hold(DS, 1, (55,)),
         *hold(DS, 1, (70,), id="again"),
-        *hold(LAW, 1, status=Status.REVOKED),
-        *hold("Art", 1, status=Status.COMMITTED),
-        *hold("Bee", 1, status=Status.CONSUMED),
+        *hold(LAW, 1, status=CreditStatus.REVOKED),
+        *hold("Art", 1, status=CreditStatus.COMMITTED),
+        *hold("Bee", 1, status=CreditStatus.CONSUMED),
         *hold("Cat", 1, level=6),
         replace(hold("Dog", 1)[0], subject=None),
     ]

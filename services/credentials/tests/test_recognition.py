@@ -49,7 +49,7 @@ async def apply(service, learner, **changes) -> str:
         assert opened.status_code == 201, opened.text
         address = opened.json()["recognition_id"]
         stored = await client.put(
-            f"/v1/recognition-files/{address}", params={"filename": "transcript.pdf"}, content=PDF
+            f"/v1/recognition-uploads/{address}", params={"filename": "transcript.pdf"}, content=PDF
         )
         assert stored.status_code == 201, stored.text
         handed_in = await client.post(f"/v1/recognitions/{address}/submission")
@@ -148,7 +148,7 @@ async def test_evidence_is_what_it_says_and_bounded(service, session, clock, lea
         assert (await client.post(f"/v1/recognitions/{address}/submission")).json()["code"] == "evidence_missing"
 
         async def put(name: str, content: bytes):
-            return await client.put(f"/v1/recognition-files/{address}", params={"filename": name}, content=content)
+            return await client.put(f"/v1/recognition-uploads/{address}", params={"filename": name}, content=content)
 
         for name, content, code in (
             ("a.exe", PDF, "file_type_not_allowed"),
@@ -175,7 +175,7 @@ async def test_files_no_application_names_are_removed(service, session, clock, l
     async with service.client("learner", id=learner) as client:
         address = (await client.post("/v1/recognitions", json=CLAIM)).json()["recognition_id"]
         for _ in range(2):
-            await client.put(f"/v1/recognition-files/{address}", params={"filename": "a.pdf"}, content=PDF)
+            await client.put(f"/v1/recognition-uploads/{address}", params={"filename": "a.pdf"}, content=PDF)
     storage = service.service.resources[ObjectStorage]
     before = [stored.key async for page in storage.pages() for stored in page]
     kept = await session.scalar(tables.Evidence.__table__.select().with_only_columns(tables.Evidence.storage_key))
@@ -198,7 +198,7 @@ async def test_an_application_is_its_learners_and_a_draft_nobody_elses(service, 
         for path in (f"/v1/recognitions/{address}", f"/v1/recognition-files/{evidence}"):
             assert (await other.get(path)).status_code == 404
         assert (
-            await other.put(f"/v1/recognition-files/{draft}", params={"filename": "a.pdf"}, content=PDF)
+            await other.put(f"/v1/recognition-uploads/{draft}", params={"filename": "a.pdf"}, content=PDF)
         ).status_code == 404
         for what in ("submission", "withdrawal"):
             assert (await other.post(f"/v1/recognitions/{address}/{what}")).status_code == 404

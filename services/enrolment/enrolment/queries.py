@@ -162,7 +162,7 @@ async def suspended_since(
     ids = await session.scalars(
         select(Enrolment.enrolment_id)
         .where(
-            Enrolment.status == enrolments.Status.SUSPENDED,
+            Enrolment.status == enrolments.EnrolmentStatus.SUSPENDED,
             Enrolment.reason_code != enrolments.DISPUTED,
             Enrolment.changed_at <= until,
             Enrolment.regulations_version == regulations_version,
@@ -228,7 +228,9 @@ class Known:
 
     def record(self) -> study.StudyRecord:
         """As it stands: each enrolment with the status it was given."""
-        return self._record([enrolments.Standing(enrolments.Status(row.status), row.reason_code) for row in self.rows])
+        return self._record(
+            [enrolments.Standing(enrolments.EnrolmentStatus(row.status), row.reason_code) for row in self.rows]
+        )
 
     def rebuilt(self) -> study.StudyRecord:
         """With every status derived anew from the facts."""

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from enrolment.domain import declarations, learners, regulations
 from enrolment.domain.enrolments import (
     Decision,
+    EnrolmentStatus,
     MaterialsClosed,
     PaidLine,
     Situation,
-    Status,
     decide,
     is_refunded,
     must_open,
@@ -51,39 +51,39 @@ REGULATIONS = regulations.in_force(T0)
 @pytest.mark.parametrize(
     ("facts", "status", "reason"),
     [
-        ([], Status.ACTIVE, None),
-        ([CREDIT], Status.COMPLETED, None),
-        ([CREDIT, REVOKED], Status.COMPLETED, None),
-        ([EXHAUSTED], Status.FAILED, "attempts_exhausted"),
-        ([reversed_()], Status.SUSPENDED, "dispute"),
-        ([reversed_(), CREDIT], Status.SUSPENDED, "dispute"),
-        ([reversed_(), settled(3)], Status.ACTIVE, None),
-        ([reversed_(), settled(1)], Status.SUSPENDED, "dispute"),
-        ([reversed_(), settled(2)], Status.SUSPENDED, "dispute"),
-        ([reversed_(), settled(3), reversed_(4)], Status.SUSPENDED, "dispute"),
-        ([reversed_(), fact(Kind.REINSTATEMENT, hours=2)], Status.ACTIVE, None),
-        ([reversed_(), fact(Kind.REINSTATEMENT, hours=3), reversed_(4)], Status.SUSPENDED, "dispute"),
-        ([reversed_(), settled(3), CREDIT], Status.COMPLETED, None),
-        ([reversed_(), restored(3)], Status.ACTIVE, None),
-        ([reversed_(), restored(3), reversed_(4)], Status.SUSPENDED, "dispute"),
-        ([reversed_(4), restored(3)], Status.SUSPENDED, "dispute"),
-        ([disputed()], Status.SUSPENDED, "payment_disputed"),
-        ([disputed(), CREDIT], Status.SUSPENDED, "payment_disputed"),
-        ([disputed(), settled(3)], Status.SUSPENDED, "payment_disputed"),
-        ([disputed(), closed("won", 3)], Status.ACTIVE, None),
-        ([disputed(), closed("withdrawn", 3), CREDIT], Status.COMPLETED, None),
-        ([disputed(), closed("won", 3), disputed(4, case=21)], Status.SUSPENDED, "payment_disputed"),
-        ([disputed(), closed("lost", 3)], Status.SUSPENDED, "chargeback"),
-        ([closed("lost", 3)], Status.SUSPENDED, "chargeback"),
-        ([disputed(), closed("lost", 3), reversed_(4)], Status.SUSPENDED, "dispute"),
-        ([disputed(), closed("lost", 3), reversed_(3), restored(5)], Status.ACTIVE, None),
-        ([disputed(), fact(Kind.REINSTATEMENT, hours=3)], Status.ACTIVE, None),
-        ([REFUND], Status.CANCELLED, "refunded"),
-        ([REFUND, CREDIT], Status.CANCELLED, "refunded"),
-        ([WITHDRAWAL], Status.CANCELLED, "withdrawn"),
-        ([WITHDRAWAL, REFUND], Status.CANCELLED, "withdrawn"),
-        ([reversed_(), LOST], Status.CANCELLED, "payment_lost"),
-        ([reversed_(), LOST, settled(400)], Status.CANCELLED, "payment_lost"),
+        ([], EnrolmentStatus.ACTIVE, None),
+        ([CREDIT], EnrolmentStatus.COMPLETED, None),
+        ([CREDIT, REVOKED], EnrolmentStatus.COMPLETED, None),
+        ([EXHAUSTED], EnrolmentStatus.FAILED, "attempts_exhausted"),
+        ([reversed_()], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), CREDIT], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), settled(3)], EnrolmentStatus.ACTIVE, None),
+        ([reversed_(), settled(1)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), settled(2)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), settled(3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), fact(Kind.REINSTATEMENT, hours=2)], EnrolmentStatus.ACTIVE, None),
+        ([reversed_(), fact(Kind.REINSTATEMENT, hours=3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), settled(3), CREDIT], EnrolmentStatus.COMPLETED, None),
+        ([reversed_(), restored(3)], EnrolmentStatus.ACTIVE, None),
+        ([reversed_(), restored(3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(4), restored(3)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([disputed()], EnrolmentStatus.SUSPENDED, "payment_disputed"),
+        ([disputed(), CREDIT], EnrolmentStatus.SUSPENDED, "payment_disputed"),
+        ([disputed(), settled(3)], EnrolmentStatus.SUSPENDED, "payment_disputed"),
+        ([disputed(), closed("won", 3)], EnrolmentStatus.ACTIVE, None),
+        ([disputed(), closed("withdrawn", 3), CREDIT], EnrolmentStatus.COMPLETED, None),
+        ([disputed(), closed("won", 3), disputed(4, case=21)], EnrolmentStatus.SUSPENDED, "payment_disputed"),
+        ([disputed(), closed("lost", 3)], EnrolmentStatus.SUSPENDED, "chargeback"),
+        ([closed("lost", 3)], EnrolmentStatus.SUSPENDED, "chargeback"),
+        ([disputed(), closed("lost", 3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([disputed(), closed("lost", 3), reversed_(3), restored(5)], EnrolmentStatus.ACTIVE, None),
+        ([disputed(), fact(Kind.REINSTATEMENT, hours=3)], EnrolmentStatus.ACTIVE, None),
+        ([REFUND], EnrolmentStatus.CANCELLED, "refunded"),
+        ([REFUND, CREDIT], EnrolmentStatus.CANCELLED, "refunded"),
+        ([WITHDRAWAL], EnrolmentStatus.CANCELLED, "withdrawn"),
+        ([WITHDRAWAL, REFUND], EnrolmentStatus.CANCELLED, "withdrawn"),
+        ([reversed_(), LOST], EnrolmentStatus.CANCELLED, "payment_lost"),
+        ([reversed_(), LOST, settled(400)], EnrolmentStatus.CANCELLED, "payment_lost"),
     ],
 )
 def test_the_facts_give_the_status(facts, status, reason):
@@ -100,9 +100,9 @@ def test_facts_of_other_orders_and_enrolments_are_of_no_account():
         fact(Kind.ATTEMPTS_EXHAUSTED, subject=uid(8), enrolment_id=uid(8)),
         fact(Kind.CREDIT_AWARDED, subject=uid(5), credit_id=uid(5), enrolment_id=uid(8), module_family="F"),
     ]
-    assert standing(GROUND, others).status is Status.ACTIVE
+    assert standing(GROUND, others).status is EnrolmentStatus.ACTIVE
     reinstated_other = [reversed_(), fact(Kind.REINSTATEMENT, hours=9, subject=uid(8)), settled(1)]
-    assert standing(GROUND, reinstated_other).status is Status.SUSPENDED
+    assert standing(GROUND, reinstated_other).status is EnrolmentStatus.SUSPENDED
 
 
 HISTORY = [
@@ -207,9 +207,9 @@ def test_the_regulations_in_force_are_those_of_the_instant():
         regulations.find("mc-regs-1999.1")
 
 
-@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("status", EnrolmentStatus)
 def test_only_an_active_or_completed_enrolment_opens_the_materials(status):
-    if status in {Status.ACTIVE, Status.COMPLETED}:
+    if status in {EnrolmentStatus.ACTIVE, EnrolmentStatus.COMPLETED}:
         must_open("materials", status, REGULATIONS)
     else:
         with pytest.raises(MaterialsClosed) as refusal:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.domain.disputes import Outcome
+from payments.domain.disputes import DisputeOutcome
 from payments.domain.ledger import Account, Standing
 from payments.domain.orders import Offer, OrderStatus
 from payments.domain.payments import FUNDED, State, Use
@@ -200,7 +200,7 @@ def disputed_orders() -> Select[UUID]:
 
 async def is_lost_to_the_bank(session: AsyncSession, payment_id: UUID) -> bool:
     """Whether a dispute about this payment was lost: of that the provider tells nothing."""
-    lost = exists().where(Dispute.payment_id == payment_id, Dispute.outcome == Outcome.LOST)
+    lost = exists().where(Dispute.payment_id == payment_id, Dispute.outcome == DisputeOutcome.LOST)
     return bool(await session.scalar(select(lost)))
 
 

@@ -3,9 +3,9 @@
 Refusals of its own an operation names by `responses=refusals(…)`; each is told once, under `components`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -59,7 +59,39 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
             _require_key(operation)
             _add_refusals(method, operation, rule)
             _tell_once(operation, components.setdefault("examples", {}))
+    document = _named_by_title(document)
     app.openapi_schema = document
+    return document
+
+
+def with_references(value: Any, renamed: Mapping[str, str]) -> Any:  # Any: JSON
+    """A copy in which each reference to an old address is one to the new."""
+    if isinstance(value, dict):
+        items = cast("Document", value).items()
+        return {
+            key: renamed.get(inner, inner)
+            if key == "$ref" and isinstance(inner, str)
+            else with_references(inner, renamed)
+            for key, inner in items
+        }
+    if isinstance(value, list):
+        return [with_references(inner, renamed) for inner in cast("list[Any]", value)]  # Any: JSON
+    return renamed.get(value, value) if isinstance(value, str) else value
+
+
+def _named_by_title(document: Document) -> Document:
+    """Each schema under the name of its class. pydantic would build names from modules and type parameters.
+
+    Raises ValueError where two classes have one name: clients' types are called by it, so one must be renamed.
+    """
+    schemas: Document = document["components"].get("schemas", {})
+    titles = {name: str(schema["title"]) for name, schema in schemas.items()}
+    if twice := sorted({title for title in titles.values() if list(titles.values()).count(title) > 1}):
+        raise ValueError(f"two schemas have one name, so one class needs another: {', '.join(twice)}")
+    renamed = {f"#/components/schemas/{name}": f"#/components/schemas/{title}" for name, title in titles.items()}
+    document = with_references(document, {old: new for old, new in renamed.items() if old != new})
+    named = {titles[name]: schema for name, schema in document["components"].get("schemas", {}).items()}
+    document["components"]["schemas"] = dict(sorted(named.items()))
     return document
 
 

@@ -29,6 +29,11 @@ class Page(BaseModel, Generic[T]):
     items: Sequence[T]
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page; null at the end")
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:  # Any: pydantic's own TypeForm
+        """Its name in the OpenAPI document, from what it is a page of: `OrderView` gives `OrderPage`."""
+        return f"{params[0].__name__.removesuffix('View')}Page"
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 from assessment import queries
 from assessment.api.shapes import (
     AssessmentView,
-    ReceiptView,
+    SubmissionReceiptView,
     WindowView,
     assessment_view,
     receipt_view,
@@ -61,9 +61,9 @@ async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf
     "/v1/assessments/{enrolment_id}/submission",
     operation_id="submit_work",
     status_code=201,
-    response_model=ReceiptView,
+    response_model=SubmissionReceiptView,
     openapi_extra=file_body("pdf, docx, zip, txt or md"),
-    responses={200: {"model": ReceiptView, "description": "These very bytes are your submission already"}}
+    responses={200: {"model": SubmissionReceiptView, "description": "These very bytes are your submission already"}}
     | refusals(
         EnrolmentSuspended,
         EnrolmentEnded,
@@ -86,7 +86,7 @@ async def submit_work(
     storage: Annotated[ObjectStorage, resource(ObjectStorage)],
     policy: Annotated[UploadPolicy, resource(UploadPolicy)],
     window_id: Annotated[UUID | None, Query(description="The open window that closes first unless given")] = None,
-) -> ReceiptView | Response:
+) -> SubmissionReceiptView | Response:
     """Hand in a file, or replace the one handed in while its window is open. Counted is when its last byte came.
 
     A file complete too late is refused with `window_closed` and kept as a draft, which counts for nothing.
@@ -106,12 +106,14 @@ async def submit_work(
 
 
 @router.get("/v1/assessments/{enrolment_id}/submissions", operation_id="list_submissions")
-async def list_submissions(enrolment_id: UUID, session: Session, caller: CallerOf, paging: Paging) -> Page[ReceiptView]:
+async def list_submissions(
+    enrolment_id: UUID, session: Session, caller: CallerOf, paging: Paging
+) -> Page[SubmissionReceiptView]:
     """The receipt of every file you handed in, newest first; those replaced or too late are kept too."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
     rows, cursor = await queries.list_submissions(session, enrolment_id, paging)
-    return Page[ReceiptView](items=[receipt_view(row) for row in rows], next_cursor=cursor)
+    return Page[SubmissionReceiptView](items=[receipt_view(row) for row in rows], next_cursor=cursor)
 
 
 @router.get(

@@ -10,7 +10,7 @@ from pydantic import Field
 from assessment.domain import windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
-from assessment.domain.misconduct import Outcome
+from assessment.domain.misconduct import MisconductOutcome
 from assessment.domain.windows import WindowState
 from assessment.queries import Overview, seen
 from assessment.tables import Attempt, Brief, Submission, Window
@@ -90,7 +90,7 @@ class BriefView(View):
     updated_at: At
 
 
-class ReceiptView(View):
+class SubmissionReceiptView(View):
     """Proof of what was received and when. Compare the SHA-256 with that of your file."""
 
     submission_id: Identifier
@@ -105,8 +105,8 @@ class ReceiptView(View):
     received_at: Annotated[Instant, Field(description="When its last byte had come", examples=[AT])]
 
 
-def receipt_view(submission: Submission) -> ReceiptView:
-    return ReceiptView(
+def receipt_view(submission: Submission) -> SubmissionReceiptView:
+    return SubmissionReceiptView(
         submission_id=submission.submission_id,
         enrolment_id=submission.enrolment_id,
         attempt_no=submission.attempt.attempt_no if submission.attempt else None,
@@ -147,7 +147,7 @@ class AttemptView(View):
     result: ResultView | None
 
 
-class CourseView(View):
+class AssessedCourseView(View):
     course_id: Identifier
     course_version_id: Identifier
     code: Annotated[str, Field(examples=["7DS501"])]
@@ -166,7 +166,7 @@ class PermissionView(View):
 class AssessmentView(View):
     enrolment_id: Identifier
     enrolment_status: Annotated[str, Field(description="active, suspended or cancelled", examples=["active"])]
-    course: CourseView
+    course: AssessedCourseView
     regulations_version: Annotated[str, Field(examples=["mc-regs-2026.2"])]
     brief: Annotated[BriefView | None, Field(description="None until the examiners have written it")]
     attempts: list[AttemptView]
@@ -181,7 +181,7 @@ def assessment_view(overview: Overview) -> AssessmentView:
     return AssessmentView(
         enrolment_id=enrolment.enrolment_id,
         enrolment_status=overview.status,
-        course=CourseView.model_validate(course),
+        course=AssessedCourseView.model_validate(course),
         regulations_version=enrolment.regulations_version,
         brief=_brief(overview.brief),
         attempts=[_attempt(attempt, submission, overview.now) for attempt, submission in overview.attempts],
@@ -293,7 +293,7 @@ class CaseWish(Content):
 
 class CaseDecision(Content):
     outcome: Annotated[
-        Outcome,
+        MisconductOutcome,
         Field(description="resubmit: the attempt does not count; mark_zero: it is used up", examples=["no_case"]),
     ]
     minutes_reference: Reference
@@ -309,12 +309,12 @@ class CaseView(View):
     attempt_no: Annotated[int, Field(examples=[1])]
     reason_code: Annotated[str, Field(examples=["plagiarism"])]
     opened_at: At
-    outcome: Annotated[Outcome | None, Field(description="None while it is open", examples=["no_case"])]
+    outcome: Annotated[MisconductOutcome | None, Field(description="None while it is open", examples=["no_case"])]
     minutes_reference: Annotated[str | None, Field(examples=["AP/26/3"])]
     decided_at: Annotated[Instant | None, Field(examples=[AT])]
 
 
-class CreditView(View):
+class AssessedCreditView(View):
     credit_id: Identifier
     learner_id: Identifier
     module_family: Annotated[str, Field(examples=["7DS501"])]

@@ -5,12 +5,12 @@ from fastapi import Query, Response
 
 from assessment import queries
 from assessment.api.shapes import (
+    AssessedCreditView,
     BriefContent,
     BriefView,
     CaseDecision,
     CaseView,
     CaseWish,
-    CreditView,
     Marks,
     MarkView,
     QueuedView,
@@ -125,10 +125,12 @@ async def mark_submission(submission_id: UUID, given: Marks, session: Session, c
     dependencies=[Idempotent],
     responses=refusals(OwnWork, SamePerson, UnknownReason, CreditAlreadyRevoked),
 )
-async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session, caller: CallerOf) -> CreditView:
+async def revoke_credit(
+    credit_id: UUID, wish: RevocationWish, session: Session, caller: CallerOf
+) -> AssessedCreditView:
     """Take a credit away by a later decision of the board. The badge and every award that used it follow."""
     credit = await boards.revoke_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
-    return CreditView.model_validate(credit)
+    return AssessedCreditView.model_validate(credit)
 
 
 @router.post(
@@ -137,10 +139,12 @@ async def revoke_credit(credit_id: UUID, wish: RevocationWish, session: Session,
     dependencies=[Idempotent],
     responses=refusals(OwnWork, SamePerson, UnknownReason, CreditNotRevoked),
 )
-async def reinstate_credit(credit_id: UUID, wish: ReinstatementWish, session: Session, caller: CallerOf) -> CreditView:
+async def reinstate_credit(
+    credit_id: UUID, wish: ReinstatementWish, session: Session, caller: CallerOf
+) -> AssessedCreditView:
     """Give a revoked credit back: a new badge is issued, the old one stays revoked."""
     credit = await boards.reinstate_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
-    return CreditView.model_validate(credit)
+    return AssessedCreditView.model_validate(credit)
 
 
 @router.post(

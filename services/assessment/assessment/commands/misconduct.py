@@ -14,7 +14,7 @@ from assessment.commands.enrolments import void_attempt
 from assessment.commands.marking import attempt_of, result_event
 from assessment.domain import attempts, marks, misconduct, regulations
 from assessment.domain.attempts import AttemptState
-from assessment.domain.misconduct import Outcome
+from assessment.domain.misconduct import MisconductOutcome
 from assessment.tables import Attempt, Credit, Enrolment, MisconductCase
 from shared.database import fetch, now
 from shared.events.assessment import MisconductDecided, MisconductOpened
@@ -63,7 +63,7 @@ async def open_case(session: AsyncSession, actor_id: UUID, submission_id: UUID, 
 
 
 async def decide_case(
-    session: AsyncSession, actor_id: UUID, case_id: UUID, outcome: Outcome, minutes_reference: str
+    session: AsyncSession, actor_id: UUID, case_id: UUID, outcome: MisconductOutcome, minutes_reference: str
 ) -> MisconductCase:
     """The panel's word: the result is free again, or what the outcome makes of it.
 
@@ -106,11 +106,11 @@ async def decide_case(
             decided_at=at,
         ),
     )
-    if outcome is Outcome.RESUBMIT:
+    if outcome is MisconductOutcome.RESUBMIT:
         await void_attempt(session, attempt, actor, "misconduct", at)
-    elif outcome is Outcome.MARK_ZERO:
+    elif outcome is MisconductOutcome.MARK_ZERO:
         await _take_mark(session, attempt, case.submission_id, at)
-    elif outcome is Outcome.CREDIT_REVOKED and credit is not None and credit.revoked_at is None:
+    elif outcome is MisconductOutcome.CREDIT_REVOKED and credit is not None and credit.revoked_at is None:
         reason = regulations.in_force(at).misconduct.revocation_reason
         await revoke_credit(session, actor, credit.credit_id, reason, minutes_reference)
     return case

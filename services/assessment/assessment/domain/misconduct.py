@@ -18,7 +18,7 @@ class OutcomeNotPossible(Conflict):
     """What has become of the work meanwhile leaves other outcomes only."""
 
 
-class Outcome(StrEnum):
+class MisconductOutcome(StrEnum):
     NO_CASE = "no_case"
     RESUBMIT = "resubmit"
     """The attempt does not count and may be made again."""
@@ -27,20 +27,20 @@ class Outcome(StrEnum):
     CREDIT_REVOKED = "credit_revoked"
 
 
-def possible(state: AttemptState, *, latest: bool, has_credit: bool) -> frozenset[Outcome]:
+def possible(state: AttemptState, *, latest: bool, has_credit: bool) -> frozenset[MisconductOutcome]:
     """What a panel may decide about work in that state.
 
     `latest`: no further attempt was begun after it. `has_credit`: it brought credit that stands. What a board has
     ratified stays as recorded, and only its credit can be taken.
     """
     if state in UNRATIFIED:
-        proven = {Outcome.MARK_ZERO, Outcome.RESUBMIT} if latest else {Outcome.MARK_ZERO}
+        proven = {MisconductOutcome.MARK_ZERO, MisconductOutcome.RESUBMIT} if latest else {MisconductOutcome.MARK_ZERO}
     else:
-        proven = {Outcome.CREDIT_REVOKED} if has_credit else set[Outcome]()
-    return frozenset({Outcome.NO_CASE} | proven)
+        proven = {MisconductOutcome.CREDIT_REVOKED} if has_credit else set[MisconductOutcome]()
+    return frozenset({MisconductOutcome.NO_CASE} | proven)
 
 
-def check_outcome(outcome: Outcome, allowed: frozenset[Outcome]) -> None:
+def check_outcome(outcome: MisconductOutcome, allowed: frozenset[MisconductOutcome]) -> None:
     """Raises OutcomeNotPossible."""
     if outcome not in allowed:
         raise OutcomeNotPossible(f"possible here: {', '.join(sorted(allowed))}", outcomes=sorted(allowed))

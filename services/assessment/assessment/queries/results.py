@@ -8,7 +8,7 @@ from sqlalchemy.orm import joinedload
 
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.marks import Stage
-from assessment.domain.misconduct import Outcome
+from assessment.domain.misconduct import MisconductOutcome
 from assessment.tables import Attempt, Board, EnrolmentState, Mark, MisconductCase, Release, Submission, Window
 from shared.database import fetch
 from shared.web.paging import Cursor, paginate
@@ -25,7 +25,7 @@ def was_judged_by(actor: str) -> ColumnElement[bool]:
     zeroed = select(MisconductCase.case_id).where(
         MisconductCase.attempt_id == Attempt.attempt_id,
         MisconductCase.decided_by == actor,
-        MisconductCase.outcome == Outcome.MARK_ZERO,
+        MisconductCase.outcome == MisconductOutcome.MARK_ZERO,
     )
     return marked.correlate(Attempt).exists() | zeroed.correlate(Attempt).exists()
 

@@ -9,16 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalogue import commands, domain, queries
 from catalogue.api.shapes import (
-    BadgeView,
+    CourseBadgeView,
     CourseContent,
     CourseState,
     HoursView,
     InstitutionView,
+    LearningOutcomeView,
     NewCourse,
     NewInstitution,
     NewPrice,
     NewSubject,
-    OutcomeView,
     PriceView,
     SkillView,
     SubjectNames,
@@ -236,8 +236,8 @@ async def _view(session: AsyncSession, version: CourseVersion) -> VersionView:
         weeks=written.weeks,
         hours_per_week=HoursView(min=written.hours_min, max=written.hours_max),
         prerequisites=written.prerequisites,
-        badge=BadgeView(criteria=written.criteria),
-        outcomes=[OutcomeView.model_validate(outcome) for outcome in written.outcomes],
+        badge=CourseBadgeView(criteria=written.criteria),
+        outcomes=[LearningOutcomeView.model_validate(outcome) for outcome in written.outcomes],
         skills=[SkillView.model_validate(skill) for skill in written.skills],
         units=[UnitView.model_validate(unit) for unit in units],
     )

@@ -231,7 +231,7 @@ class CoursePage(Page[CourseCard]):
     facets: Facets
 
 
-class OutcomeView(View):
+class LearningOutcomeView(View):
     code: str = Field(examples=["LO1"])
     text: str
 
@@ -250,7 +250,7 @@ class UnitOutline(View):
     objectives: Sequence[str]
 
 
-class BadgeView(View):
+class CourseBadgeView(View):
     criteria: str
 
 
@@ -274,8 +274,8 @@ class CourseView(Prices):
     hours_per_week: HoursView
     module_family: str = Field(examples=["7DS505"])
     prerequisites: str | None
-    badge: BadgeView
-    outcomes: Sequence[OutcomeView]
+    badge: CourseBadgeView
+    outcomes: Sequence[LearningOutcomeView]
     skills: Sequence[SkillView]
     units: Sequence[UnitOutline]
     published_at: Instant
@@ -307,8 +307,8 @@ class VersionView(VersionSummary):
     weeks: int
     hours_per_week: HoursView
     prerequisites: str | None
-    badge: BadgeView
-    outcomes: Sequence[OutcomeView]
+    badge: CourseBadgeView
+    outcomes: Sequence[LearningOutcomeView]
     skills: Sequence[SkillView]
     units: Sequence[UnitView]
 

@@ -23,13 +23,13 @@ from markupsafe import Markup
 
 from credentials.adapters import ornaments
 from credentials.adapters.fonts import STANDARDS, Fonts, NotPrintable, undrawn
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentKind
 from shared.errors import Unavailable
 
 Face = Mapping[str, Any]  # Any: JSON
 
 _INK: Final = "#1d2440"
-_FRAMES: Final = {Kind.PARCHMENT: (297.0, 210.0), Kind.CERTIFICATE: (210.0, 297.0)}
+_FRAMES: Final = {DocumentKind.PARCHMENT: (297.0, 210.0), DocumentKind.CERTIFICATE: (210.0, 297.0)}
 
 
 class PressBusy(Unavailable):
@@ -76,7 +76,7 @@ class Paper:
             self._room += 1
 
     def _set(self, face: Face, at: datetime) -> bytes:
-        kind = Kind(face["kind"])
+        kind = DocumentKind(face["kind"])
         given = {
             "face": json.dumps({**face, "qr": qr_code(face["address"])}),
             "families": self._fonts.as_json,
@@ -92,9 +92,9 @@ class Paper:
             raise NotPrintable(undrawn(error)) from error
         return cast("bytes", file)
 
-    def _compiler(self, kind: Kind) -> typst.Compiler:
+    def _compiler(self, kind: DocumentKind) -> typst.Compiler:
         """One a thread and kind: a compiler serves one call at a time, and remembers what it has laid out before."""
-        compilers: dict[Kind, typst.Compiler] = vars(self._own).setdefault("compilers", {})
+        compilers: dict[DocumentKind, typst.Compiler] = vars(self._own).setdefault("compilers", {})
         if kind not in compilers:
             layouts = Path(str(files("credentials") / "paper"))
             compilers[kind] = typst.Compiler(

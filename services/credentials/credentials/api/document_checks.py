@@ -13,7 +13,7 @@ from credentials.api.records import Rendering
 from credentials.api.verification import Accept, missing_page
 from credentials.commands import documents as printing
 from credentials.domain import documents, faces
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentKind
 from credentials.queries import Shelved
 from shared.database import Unknown
 from shared.errors import TooLarge, Unsupported
@@ -25,15 +25,15 @@ _MOST_BYTES = 5 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _VERDICTS = {
-    documents.Status.VALID: ("Valid", "A document with this number was issued, and what it certifies stands."),
-    documents.Status.SUPERSEDED: (
+    documents.DocumentStatus.VALID: ("Valid", "A document with this number was issued, and what it certifies stands."),
+    documents.DocumentStatus.SUPERSEDED: (
         "Superseded",
         (
             "A document with this number was issued. Its holder has since been given a higher award that builds on "
             "the same credit."
         ),
     ),
-    documents.Status.REVOKED: (
+    documents.DocumentStatus.REVOKED: (
         "Revoked",
         "A document with this number was issued, and what it certified was taken back since. It must not be relied on.",
     ),
@@ -52,13 +52,16 @@ class DocumentCheckView(View):
     """Whether it is ours, which edition it is, and what became of what it certifies. It names nobody."""
 
     genuine: bool = Field(description="It is a document of ours, byte for byte")
-    status: documents.Status | Literal["unknown"]
+    status: documents.DocumentStatus | Literal["unknown"]
     number: str | None = Field(default=None, examples=["MC-2026-7KQ2M4X9PAT"])
-    kind: Kind | None = None
+    kind: DocumentKind | None = None
     version: int | None = Field(default=None, description="The edition that was asked about")
     as_at: Instant | None = None
     newest_version: int | None = Field(default=None, description="If higher, a newer edition has taken its place")
     verification_url: str | None = None
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get("/v1/document-checks/{reference}", operation_id="read_document_check")
@@ -87,7 +90,11 @@ async def read_document_check(
     operation_id="check_document",
     status_code=200,
     openapi_extra={
-        "requestBody": {"required": True, "content": {PDF: {"schema": {"type": "string", "format": "binary"}}}}
+        "requestBody": {
+            "required": True,
+            "description": "The PDF's bytes as they are, under either type",
+            "content": {PDF: _BINARY, "application/octet-stream": _BINARY},
+        }
     },
     responses=refusals(NoPdf, DocumentTooLarge),
 )

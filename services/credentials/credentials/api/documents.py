@@ -17,9 +17,9 @@ from credentials.commands import learner_records
 from credentials.domain import documents, faces
 from credentials.domain.documents import (
     DocumentErased,
+    DocumentKind,
     DocumentRevoked,
     EarlierName,
-    Kind,
     NothingSigned,
     RecordChanging,
 )
@@ -83,11 +83,13 @@ class DocumentView(View):
     """The newest edition of a document, and where its forms are."""
 
     number: str = Field(examples=["MC-2026-7KQ2M4X9PAT"])
-    kind: Kind
+    kind: DocumentKind
     title: str = Field(description="What it certifies", examples=["Applied Machine Learning"])
     credit_id: UUID | None
     award_id: UUID | None
-    status: documents.Status = Field(description="Of what it certifies; a revoked document is no longer handed out")
+    status: documents.DocumentStatus = Field(
+        description="Of what it certifies; a revoked document is no longer handed out"
+    )
     version: int = Field(examples=[3])
     as_at: Instant
     sha256: str = Field(
@@ -112,7 +114,7 @@ class DocumentView(View):
 
 class EditionView(View):
     number: str = Field(examples=["MC-2026-7KQ2M4X9PAT"])
-    kind: Kind
+    kind: DocumentKind
     issuer: str = Field(examples=["University of Example"])
     version: int = Field(examples=[2])
     newest_version: int = Field(examples=[2])
@@ -200,7 +202,7 @@ async def read_learner_record(
 
     async def find(session: AsyncSession) -> Shelved:
         shelved = await _handed_out(session, caller, number, None)
-        if shelved.document.kind != Kind.TRANSCRIPT:
+        if shelved.document.kind != DocumentKind.TRANSCRIPT:
             raise Unknown("only a transcript is a learner record")
         return shelved
 
@@ -235,7 +237,11 @@ async def read_transcript(
     accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
 ) -> TranscriptView | Response:
     """One's own transcript, with its hash and the instant it tells of."""
-    found = [one for one in await queries.documents_of(session, caller.own_id) if one.document.kind == Kind.TRANSCRIPT]
+    found = [
+        one
+        for one in await queries.documents_of(session, caller.own_id)
+        if one.document.kind == DocumentKind.TRANSCRIPT
+    ]
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")
     if "text/html" in accept:
@@ -288,7 +294,7 @@ def _view(shelved: Shelved, notary: Notary, paper: Paper) -> DocumentView:
         html_url=f"{at}.html",
         pdf_url=f"{at}.pdf",
         unprintable=paper.lacked(face_of(shelved, notary)) if edition.content else [],
-        clr_url=f"{at}.clr" if document.kind == Kind.TRANSCRIPT else None,
+        clr_url=f"{at}.clr" if document.kind == DocumentKind.TRANSCRIPT else None,
         verification_url=notary.document_url(document.number),
     )
 

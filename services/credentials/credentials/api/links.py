@@ -12,7 +12,7 @@ from credentials.api.shared_views import OpenedRecordView
 from credentials.api.sharing import Issuing, Pin, Sealing
 from credentials.api.verification import missing_page
 from credentials.commands import sharing
-from credentials.domain.sharing import LinkEnded, PinNeeded, State, WrongPin, sha256_of
+from credentials.domain.sharing import LinkEnded, PinNeeded, ShareState, WrongPin, sha256_of
 from shared.database import Unknown
 from shared.errors import Malformed
 from shared.web import Content, Instant, Router, Session, View, refusals, refusals_as_pages, resource
@@ -52,7 +52,7 @@ async def read_share_gate(
         share, state = await sharing.find_link(session, token)
     except Unknown as unknown:
         return missing_page(unknown, pages.missing("link"), accept)
-    if state is not State.LIVE:
+    if state is not ShareState.LIVE:
         return _ended(pages, accept)
     asks_pin = share.pin_hash is not None
     if "text/html" in accept:
@@ -94,7 +94,7 @@ async def open_shared_record(
     """What the learner chose to show, as it stands now; they see that it was opened."""
     pin = _pin(await request.body(), request.headers.get("content-type", ""))
     share, state = await sharing.find_link(session, token)
-    if state is not State.LIVE:
+    if state is not ShareState.LIVE:
         return _ended(pages, accept)
     try:
         opened = await sharing.open_link(session, token, pin, sealer.key_for("share pins"), notary.issuer)

@@ -1,6 +1,6 @@
 """What partners are told by webhook, for the OpenAPI document: nothing here is served."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
@@ -32,12 +32,20 @@ async def _signature(
     """Standard Webhooks."""
 
 
+_Parameters = tuple[Any, ...]  # Any: pydantic's own TypeForm
+
+
 class Message(BaseModel, Generic[T]):
     """Ids and never a person: fetch what you may see. Further members may be added."""
 
     type: str = Field(description="What happened", examples=["credit.revoked"])
     timestamp: Instant = Field(description="When it happened")
     data: T
+
+    @classmethod
+    def model_parametrized_name(cls, params: _Parameters) -> str:
+        """Its name in the OpenAPI document: `CreditNews` gives `CreditMessage`."""
+        return f"{params[0].__name__.removesuffix('News')}Message"
 
 
 class ConsentNews(BaseModel):
@@ -60,7 +68,7 @@ class TransferNews(BaseModel):
     programme_id: UUID = Field(examples=[_EXAMPLE])
 
 
-class Nothing(BaseModel):
+class PingNews(BaseModel):
     pass
 
 
@@ -137,5 +145,5 @@ async def transfer_withdrawn(message: Message[TransferNews]) -> None:
 
 
 @router.post("webhook.ping")
-async def webhook_ping(message: Message[Nothing]) -> None:
+async def webhook_ping(message: Message[PingNews]) -> None:
     """You asked for it, to try the address and the signature with."""

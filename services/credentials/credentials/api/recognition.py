@@ -20,7 +20,7 @@ from credentials.domain.recognition import (
     NotSubmitted,
     NotYetCompleted,
     OwnApplication,
-    State,
+    RecognitionState,
     SubjectNotInCatalogue,
     TooMuchEvidence,
     Unit,
@@ -102,7 +102,7 @@ class RecognitionView(View):
     level_claimed: int = Field(examples=[7])
     completed_on: date
     statement: str
-    state: State
+    state: RecognitionState
     created_at: Instant
     submitted_at: Instant | None
     decided_at: Instant | None
@@ -134,14 +134,16 @@ async def list_recognitions(
     session: Session,
     caller: CallerOf,
     paging: Paging,
-    state: Annotated[State | None, Query(description="For registrars, e.g. `submitted`: those to decide")] = None,
+    state: Annotated[
+        RecognitionState | None, Query(description="For registrars, e.g. `submitted`: those to decide")
+    ] = None,
 ) -> Page[RecognitionView]:
     """One's own applications; for a registrar everybody's."""
     learner_id = None if caller.is_staff else caller.own_id
     caller.must_own(caller.own_id)
     statement = queries.recognitions_query(learner_id, state)
     if caller.is_staff:
-        statement = statement.where(tables.Recognition.state != State.DRAFT)
+        statement = statement.where(tables.Recognition.state != RecognitionState.DRAFT)
     rows, cursor = await paginate(session, statement, paging, by=[tables.Recognition.recognition_id])
     return Page(items=[RecognitionView.model_validate(row) for row in rows], next_cursor=cursor)
 
@@ -152,7 +154,7 @@ async def read_recognition(recognition_id: UUID, session: Session, caller: Calle
 
 
 @router.put(
-    "/v1/recognition-files/{recognition_id}",
+    "/v1/recognition-uploads/{recognition_id}",
     operation_id="add_recognition_file",
     status_code=201,
     openapi_extra=file_body("pdf, png or jpeg"),
@@ -168,7 +170,7 @@ async def add_recognition_file(
     storage: Storing,
     policy: Uploading,
 ) -> EvidenceView:
-    """Add a file to a draft; the same bytes again are the same file."""
+    """Add a file to a draft, to be read at `/v1/recognition-files`; the same bytes again are the same file."""
     application = await _own(session, caller, recognition_id)
     upload = upload_of(request, filename)
     return EvidenceView.model_validate(await recognition.add_evidence(session, storage, application, upload, policy))
@@ -258,7 +260,7 @@ async def revoke_recognition(
 async def _own(session: Session, caller: Caller, recognition_id: UUID, *, lock: bool = False) -> tables.Recognition:
     application = await fetch(session, tables.Recognition, recognition_id, lock=lock)
     caller.must_own(application.learner_id)
-    if application.state == State.DRAFT and application.learner_id != caller.id:
+    if application.state == RecognitionState.DRAFT and application.learner_id != caller.id:
         raise Unknown(f"no application {recognition_id}")  # a draft is its author's
     return application
 

@@ -63,7 +63,7 @@ class BadgeView(View):
     )
 
 
-class ComparisonView(View):
+class CreditComparisonView(View):
     compared: int = Field(description="Learners whose record was derived anew", examples=[100])
     differing: list[UUID] = Field(description="Learners whose record differs; there should be none", examples=[[]])
     next_cursor: str | None = Field(
@@ -72,12 +72,12 @@ class ComparisonView(View):
 
 
 @router.get("/v1/credits/comparison", operation_id="compare_credit_records")
-async def compare_credit_records(session: Session, paging: Paging) -> ComparisonView:
+async def compare_credit_records(session: Session, paging: Paging) -> CreditComparisonView:
     """Operators: derive badges, titles and documents of the next learners anew from the ledger; name what differs."""
     learner = tables.Learner.learner_id
     learners, cursor = await paginate(session, select(tables.Learner), paging, by=[learner])
     ids = [row.learner_id for row in learners]
-    return ComparisonView(compared=len(ids), differing=await standing.differing(session, ids), next_cursor=cursor)
+    return CreditComparisonView(compared=len(ids), differing=await standing.differing(session, ids), next_cursor=cursor)
 
 
 @router.get("/v1/credits", operation_id="list_credits")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from credentials.domain.credit import Status
+from credentials.domain.credit import CreditStatus
 from shared.web import Instant, View
 
 _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
@@ -56,7 +56,7 @@ class RecordCredit(View):
     credits: int = Field(examples=[15])
     level: RecordLevel
     source: Literal["internal", "rpl_external"] = Field(description="Earned here, or recognised from elsewhere")
-    status: Status = Field(description="Now", examples=["ratified"])
+    status: CreditStatus = Field(description="Now", examples=["ratified"])
     ratified_at: Instant
     revoked_at: Instant | None
     module: RecordModule | None = Field(description="Null for credit recognised from elsewhere")

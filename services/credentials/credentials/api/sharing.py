@@ -23,8 +23,8 @@ from credentials.domain.sharing import (
     NothingShared,
     Scope,
     ShareExpired,
+    ShareState,
     ShareWithdrawn,
-    State,
     UnknownCredit,
     UnknownRecipient,
     packed,
@@ -113,7 +113,7 @@ class ShareView(View):
     recipient: str = Field(examples=["Acme Ltd"])
     purpose: str = Field(examples=["Application for a data post"])
     scope: ScopeView
-    state: State
+    state: ShareState
     has_pin: bool
     views: int = Field(examples=[3])
     most_views: int | None
@@ -141,7 +141,7 @@ class RecipientView(View):
     name: str = Field(examples=["Example University"])
 
 
-class Code(Content):
+class ShareCode(Content):
     code: str = Field(min_length=16, max_length=40, examples=["7QKD-93MX-T4HA-N0VB"])
 
 
@@ -150,7 +150,7 @@ class ConsentView(View):
 
     share_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     purpose: str = Field(examples=["Admission to MSc Data Science"])
-    state: State
+    state: ShareState
     granted_at: Instant
     expires_at: Instant
     withdrawn_at: Instant | None
@@ -239,7 +239,7 @@ async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> 
     status_code=200,
     responses=refusals(NoSuchCode, ShareWithdrawn, ShareExpired),
 )
-async def redeem_share_code(handed: Code, session: Session, caller: CallerOf) -> ConsentView:
+async def redeem_share_code(handed: ShareCode, session: Session, caller: CallerOf) -> ConsentView:
     """Turn the code a learner gave you into the consent it stands for; a repeat gives the same."""
     return _consent(session, await sharing.redeem_code(session, partner_of(caller), handed.code))
 

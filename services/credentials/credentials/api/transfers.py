@@ -21,9 +21,9 @@ from credentials.domain.transfers import (
     DecisionIncomplete,
     LineState,
     NotAccepted,
-    Outcome,
-    State,
     TransferDecided,
+    TransferOutcome,
+    TransferState,
     suggestion,
 )
 from shared.access import Caller
@@ -73,7 +73,7 @@ class TransferWish(Content):
 
 class LineDecision(Content):
     credit_id: UUID = Field(examples=[_EXAMPLE])
-    outcome: Outcome = Field(examples=["accept"])
+    outcome: TransferOutcome = Field(examples=["accept"])
     credits_recognised: int | None = Field(
         default=None, ge=0, le=LARGEST, description="Needed for `partial`; `accept` takes all of it", examples=[15]
     )
@@ -118,7 +118,7 @@ class TransferLineView(View):
     credits: int = Field(examples=[15])
     state: LineState
     suggestion: SuggestionView | None = Field(description="What the programme's map has for it")
-    outcome: Outcome | None
+    outcome: TransferOutcome | None
     credits_recognised: int | None
     module_code: str | None
     reason_code: str | None
@@ -128,7 +128,7 @@ class TransferLineView(View):
 class TransferView(View):
     transfer_id: UUID = Field(examples=[_EXAMPLE])
     programme: ProgrammeSummary
-    state: State
+    state: TransferState
     share_id: UUID = Field(description="The consent it came with")
     holder: str = Field(description="The learner, as this partner knows them", examples=[f"urn:uuid:{_EXAMPLE}"])
     held_credits: int = Field(description="Of this learner's, in this programme already", examples=[15])
@@ -248,7 +248,7 @@ async def _seen(session: Session, caller: Caller, transfer_id: UUID) -> tables.T
     return transfer
 
 
-_UNSEEN = (State.WITHDRAWN, State.LAPSED)
+_UNSEEN = (TransferState.WITHDRAWN, TransferState.LAPSED)
 
 
 async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partner: bool) -> list[TransferView]:
@@ -263,7 +263,7 @@ async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partne
             TransferView(
                 transfer_id=row.transfer_id,
                 programme=ProgrammeSummary.model_validate(programme),
-                state=State(row.state),
+                state=TransferState(row.state),
                 share_id=row.share_id,
                 holder=pairwise_subject(row.learner_id, row.client_id),
                 held_credits=held[row.learner_id, row.programme_id],
@@ -290,7 +290,7 @@ def _line(
         credits=credit.credits,
         state=LineState(line.state),
         suggestion=None if suggested is None else SuggestionView.model_validate(suggested),
-        outcome=None if line.outcome is None else Outcome(line.outcome),
+        outcome=None if line.outcome is None else TransferOutcome(line.outcome),
         credits_recognised=line.credits_recognised,
         module_code=line.module_code,
         reason_code=line.reason_code,

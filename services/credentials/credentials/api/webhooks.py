@@ -92,7 +92,7 @@ class DeliveryView(View):
     settled_at: Instant | None
 
 
-class AttemptView(View):
+class DeliveryAttemptView(View):
     attempted_at: Instant
     milliseconds: int = Field(examples=[120])
     status: int | None = Field(description="HTTP status; null where there was no answer", examples=[200])
@@ -101,7 +101,7 @@ class AttemptView(View):
 
 
 class DeliveryWithAttempts(DeliveryView):
-    attempts: Sequence[AttemptView]
+    attempts: Sequence[DeliveryAttemptView]
 
 
 @router.post(
@@ -195,7 +195,7 @@ async def read_webhook_delivery(delivery_id: UUID, session: Session, caller: Cal
     attempts = await queries.attempts_of(session, delivery_id)
     return DeliveryWithAttempts(
         **DeliveryView.model_validate(delivery).model_dump(),
-        attempts=[AttemptView.model_validate(row) for row in attempts],
+        attempts=[DeliveryAttemptView.model_validate(row) for row in attempts],
     )
 
 

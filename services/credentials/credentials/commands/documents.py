@@ -15,7 +15,7 @@ from credentials.commands import places
 from credentials.domain import documents, transcripts
 from credentials.domain.awards import State, certificate_number
 from credentials.domain.badges import instant
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentKind
 from credentials.queries import Newest, Record
 from shared.database import fetch
 from shared.database import now as now_of
@@ -29,7 +29,7 @@ _AWARDED = (State.CONFERRED, State.SUPERSEDED)
 class _Said(NamedTuple):
     """What a document says now. Credit and award are None on a transcript; `number` where it has one already."""
 
-    kind: Kind
+    kind: DocumentKind
     about: UUID | None
     number: str | None
     content: documents.Content
@@ -48,7 +48,7 @@ async def issue(session: AsyncSession, record: Record, now: datetime) -> None:
     taught = await _places(session, [line.credit for line in record.lines])
     for said, last in news:
         _add(session, record.learner_id, said, last, taught, now)
-    if any(said.kind is Kind.TRANSCRIPT and last is not None for said, last in news):
+    if any(said.kind is DocumentKind.TRANSCRIPT and last is not None for said, last in news):
         await places.retire_records(session, record.learner_id, now)
 
 
@@ -116,18 +116,18 @@ def _all_said(record: Record, name: str) -> Iterator[_Said]:
         [_credit_entry(credit) for credit in standing],
         [_award_entry(award, record, titles) for award in awarded],
     )
-    yield _Said(Kind.TRANSCRIPT, None, None, transcript)
+    yield _Said(DocumentKind.TRANSCRIPT, None, None, transcript)
     for credit in standing:
         if credit.course_version_id is not None:
-            yield _Said(Kind.CERTIFICATE, credit.credit_id, None, {"name": name, **_certified(credit)})
+            yield _Said(DocumentKind.CERTIFICATE, credit.credit_id, None, {"name": name, **_certified(credit)})
     for award in awarded:
         said = {"name": name, **_award_entry(award, record, titles)}
-        yield _Said(Kind.PARCHMENT, award.award_id, award.certificate_number, said)
+        yield _Said(DocumentKind.PARCHMENT, award.award_id, award.certificate_number, said)
 
 
 def _is_news(said: _Said, last: Newest | None) -> bool:
     if last is None:
-        return said.kind is not Kind.TRANSCRIPT or not transcripts.is_empty(said.content)
+        return said.kind is not DocumentKind.TRANSCRIPT or not transcripts.is_empty(said.content)
     return last.content_sha256 != documents.hash_of(said.content)
 
 
@@ -147,8 +147,8 @@ def _add(
                 number=said.number or certificate_number(now, secrets.randbits(50)),
                 kind=said.kind,
                 learner_id=learner_id,
-                credit_id=said.about if said.kind is Kind.CERTIFICATE else None,
-                award_id=said.about if said.kind is Kind.PARCHMENT else None,
+                credit_id=said.about if said.kind is DocumentKind.CERTIFICATE else None,
+                award_id=said.about if said.kind is DocumentKind.PARCHMENT else None,
             )
         )
     else:
@@ -164,7 +164,7 @@ def _add(
         sha256=documents.hash_of(content),
     )
     session.add(edition)
-    if said.kind is Kind.TRANSCRIPT:
+    if said.kind is DocumentKind.TRANSCRIPT:
         publish(
             session,
             TranscriptIssued(

@@ -12,7 +12,7 @@ from credentials.commands import facts, letters
 from credentials.commands.standing import derive
 from credentials.domain import policies, recognition
 from credentials.domain.credit import Source
-from credentials.domain.recognition import State, Unit
+from credentials.domain.recognition import RecognitionState, Unit
 from shared.database import Unknown, fetch, take_turns
 from shared.database import now as now_of
 from shared.events.credentials import CreditRecognised, RecognitionDecided, RecognitionRevoked
@@ -48,7 +48,7 @@ async def open_application(session: AsyncSession, learner_id: UUID, claim: Claim
         level_claimed=claim.level,
         completed_on=claim.completed_on,
         statement=claim.statement,
-        state=State.DRAFT,
+        state=RecognitionState.DRAFT,
         created_at=now,
     )
     session.add(application)
@@ -109,14 +109,14 @@ async def submit_application(session: AsyncSession, application: tables.Recognit
     _must_be_draft(application)
     if not await queries.evidence_of(session, application.recognition_id):
         raise recognition.EvidenceMissing("add evidence first: a transcript or certificate, for instance")
-    application.state, application.submitted_at = State.SUBMITTED, now_of(session)
+    application.state, application.submitted_at = RecognitionState.SUBMITTED, now_of(session)
 
 
 def withdraw_application(application: tables.Recognition) -> None:
     """Raises NotSubmitted."""
-    if application.state not in (State.DRAFT, State.SUBMITTED):
+    if application.state not in (RecognitionState.DRAFT, RecognitionState.SUBMITTED):
         raise recognition.NotSubmitted(f"this application is {application.state}")
-    application.state = State.WITHDRAWN
+    application.state = RecognitionState.WITHDRAWN
 
 
 async def recognise(
@@ -165,7 +165,7 @@ async def recognise(
                 recognised_at=now,
             ),
         )
-    await _decide(session, application, State.RECOGNISED, reason_code, reason, by, entered)
+    await _decide(session, application, RecognitionState.RECOGNISED, reason_code, reason, by, entered)
     await derive(session, application.learner_id)
     return application
 
@@ -175,7 +175,7 @@ async def refuse(
 ) -> tables.Recognition:
     """Raises Unknown, OwnApplication, NotSubmitted."""
     application = await _turn_on(session, recognition_id, by)
-    await _decide(session, application, State.REFUSED, reason_code, reason, by, [])
+    await _decide(session, application, RecognitionState.REFUSED, reason_code, reason, by, [])
     return application
 
 
@@ -188,10 +188,10 @@ async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: st
     _must_be_anothers(application, by)
     await take_turns(session, "learner", application.learner_id)
     application = await fetch(session, tables.Recognition, recognition_id, lock=True)
-    if application.state != State.RECOGNISED:
+    if application.state != RecognitionState.RECOGNISED:
         raise recognition.NotRecognised(f"this application is {application.state}")
     now = now_of(session)
-    application.state, application.revoked_at = State.REVOKED, now
+    application.state, application.revoked_at = RecognitionState.REVOKED, now
     credits_ = await queries.credit_of_recognition(session, recognition_id)
     for credit in credits_:
         await facts.keep(
@@ -231,7 +231,7 @@ async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: st
 
 def _must_be_draft(application: tables.Recognition) -> None:
     """Raises NotDraft."""
-    if application.state != State.DRAFT:
+    if application.state != RecognitionState.DRAFT:
         raise recognition.NotDraft(f"this application is {application.state}")
 
 
@@ -244,12 +244,12 @@ def _must_be_anothers(application: tables.Recognition, by: UUID) -> None:
 async def _turn_on(session: AsyncSession, recognition_id: UUID, by: UUID) -> tables.Recognition:
     """The submitted application, with the turn on its learner. Raises Unknown, OwnApplication, NotSubmitted."""
     application = await fetch(session, tables.Recognition, recognition_id)
-    if application.state == State.DRAFT:
+    if application.state == RecognitionState.DRAFT:
         raise Unknown(f"no application {recognition_id}")
     _must_be_anothers(application, by)
     await take_turns(session, "learner", application.learner_id)
     application = await fetch(session, tables.Recognition, recognition_id, lock=True)
-    if application.state != State.SUBMITTED:
+    if application.state != RecognitionState.SUBMITTED:
         raise recognition.NotSubmitted(f"this application is {application.state}")
     return application
 
@@ -257,7 +257,7 @@ async def _turn_on(session: AsyncSession, recognition_id: UUID, by: UUID) -> tab
 async def _decide(
     session: AsyncSession,
     application: tables.Recognition,
-    state: State,
+    state: RecognitionState,
     reason_code: str,
     reason: str,
     by: UUID,

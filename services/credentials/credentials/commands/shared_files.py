@@ -8,7 +8,7 @@ from credentials import queries, tables
 from credentials.adapters.notary import Notary
 from credentials.commands import documents, learner_records, sharing
 from credentials.commands.learner_records import Draft, Transactions
-from credentials.domain.documents import Kind, hash_of
+from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.learner_records import Cover
 from credentials.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
 from credentials.queries import Shelved
@@ -80,6 +80,6 @@ async def hand_out_paper(
 
 async def _transcript(session: AsyncSession, share: tables.Share) -> Shelved:
     for shelved in await queries.documents_of(session, share.learner_id):
-        if shelved.document.kind == Kind.TRANSCRIPT and shelved.edition.content is not None:
+        if shelved.document.kind == DocumentKind.TRANSCRIPT and shelved.edition.content is not None:
             return shelved
     raise Unknown("there is no transcript yet")

@@ -13,7 +13,7 @@ from credentials.adapters.notary import Notary
 from credentials.commands import keys
 from credentials.domain import policies, sharing
 from credentials.domain.badges import Issuer, instant
-from credentials.domain.sharing import Document, Scope, State
+from credentials.domain.sharing import Document, Scope, ShareState
 from shared.database import Unknown, fetch, take_turns
 from shared.database import now as now_of
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
@@ -123,7 +123,7 @@ async def log_signature(session: AsyncSession, share_id: UUID, jws: str, signer:
     await keys.log_signatures(session, [made], now_of(session))
 
 
-async def find_link(session: AsyncSession, token: str) -> tuple[tables.Share, State]:
+async def find_link(session: AsyncSession, token: str) -> tuple[tables.Share, ShareState]:
     """The share behind a link, and whether it can be opened. Raises Unknown."""
     share = await queries.share_by_secret(session, sharing.fingerprint(token))
     if share is None or share.client_id is not None:
@@ -142,7 +142,7 @@ async def open_link(
     if share is None or share.client_id is not None:
         raise Unknown("no such link")
     now = now_of(session)
-    if state_of(share, now) is not State.LIVE:
+    if state_of(share, now) is not ShareState.LIVE:
         raise sharing.LinkEnded("this link has ended; ask whoever sent it for a new one")
     if share.pin_hash is not None:
         if pin is None:
@@ -180,7 +180,7 @@ def end_share(session: AsyncSession, share: tables.Share, now: datetime) -> None
     )
 
 
-def state_of(share: tables.Share, now: datetime) -> State:
+def state_of(share: tables.Share, now: datetime) -> ShareState:
     return sharing.state_of(
         now=now,
         expires_at=share.expires_at,

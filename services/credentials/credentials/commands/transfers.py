@@ -13,9 +13,9 @@ from credentials.commands import letters, sharing
 from credentials.commands.standing import derive
 from credentials.domain import policies, transfers
 from credentials.domain.awards import OnHold
-from credentials.domain.credit import Status
+from credentials.domain.credit import CreditStatus
 from credentials.domain.sharing import Scope, UnknownCredit
-from credentials.domain.transfers import Decision, LineState, State
+from credentials.domain.transfers import Decision, LineState, TransferState
 from shared.database import Unknown, fetch, take_turns
 from shared.database import now as now_of
 from shared.events.catalogue import ProgrammePublished
@@ -66,7 +66,7 @@ async def request_transfer(
         raise OnHold("a payment came back; nothing is transferred until it is settled")
     await _check_free(session, learner_id, sorted(credit_ids))
     open_ones = queries.transfers_query(learner_id=learner_id).where(
-        tables.Transfer.programme_id == programme_id, tables.Transfer.state == State.REQUESTED
+        tables.Transfer.programme_id == programme_id, tables.Transfer.state == TransferState.REQUESTED
     )
     if (await session.scalars(open_ones)).first() is not None:
         raise transfers.AlreadyRequested("a request to this programme waits for its decision")
@@ -93,7 +93,7 @@ async def request_transfer(
         client_id=partner.client_id,
         programme_id=programme_id,
         share_id=share.share_id,
-        state=State.REQUESTED,
+        state=TransferState.REQUESTED,
         requested_at=now,
         decide_by=decide_by,
     )
@@ -130,7 +130,7 @@ async def decide_transfer(
     """
     transfer = await _turn_on(session, client_id, transfer_id)
     now = now_of(session)
-    if transfer.state != State.REQUESTED or transfer.decide_by <= now:
+    if transfer.state != TransferState.REQUESTED or transfer.decide_by <= now:
         raise transfers.TransferDecided(f"this request is {transfer.state}")
     lines = (await queries.lines_of(session, [transfer_id]))[transfer_id]
     programme = await fetch(session, tables.Programme, transfer.programme_id)
@@ -150,7 +150,7 @@ async def decide_transfer(
         line.outcome, line.credits_recognised = decision.outcome, recognised[decision.credit_id]
         line.module_code, line.reason_code, line.reason = decision.module_code, decision.reason_code, decision.reason
     await _commit(session, transfer_id, taken)
-    transfer.state = State.ACCEPTED if taken else State.REFUSED
+    transfer.state = TransferState.ACCEPTED if taken else TransferState.REFUSED
     transfer.decided_at, transfer.decided_by = now, client_id
     transfer.accepted_until = accepted_until if taken else None
     share = await fetch(session, tables.Share, transfer.share_id, lock=True)
@@ -193,7 +193,7 @@ async def decide_transfer(
 async def complete_transfer(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:
     """The degree was conferred: what was committed is used up. Raises Unknown, NotAccepted."""
     transfer = await _turn_on(session, client_id, transfer_id)
-    credit_ids = await _settle(session, transfer, State.COMPLETED, LineState.CONSUMED)
+    credit_ids = await _settle(session, transfer, TransferState.COMPLETED, LineState.CONSUMED)
     publish(
         session,
         TransferCompleted(
@@ -225,12 +225,12 @@ async def withdraw_transfer(session: AsyncSession, learner_id: UUID, transfer_id
     transfer = await fetch(session, tables.Transfer, transfer_id, lock=True)
     if transfer.learner_id != learner_id:
         raise Unknown(f"no transfer {transfer_id}")
-    if transfer.state != State.REQUESTED:
+    if transfer.state != TransferState.REQUESTED:
         raise transfers.TransferDecided(f"this request is {transfer.state}")
     share = await fetch(session, tables.Share, transfer.share_id, lock=True)
     if share.withdrawn_at is None:
         sharing.end_share(session, share, now_of(session))
-    await _end(session, transfer, State.WITHDRAWN, "withdrawn")
+    await _end(session, transfer, TransferState.WITHDRAWN, "withdrawn")
     return transfer
 
 
@@ -238,7 +238,7 @@ async def end_with_share(session: AsyncSession, share: tables.Share) -> None:
     """A consent that is withdrawn takes its undecided request with it. The caller has its turn on the learner."""
     transfer = await queries.open_transfer_of_share(session, share.share_id)
     if transfer is not None:
-        await _end(session, transfer, State.WITHDRAWN, "consent_withdrawn")
+        await _end(session, transfer, TransferState.WITHDRAWN, "consent_withdrawn")
 
 
 async def end_overdue(session: AsyncSession) -> bool:
@@ -249,10 +249,14 @@ async def end_overdue(session: AsyncSession) -> bool:
     await take_turns(session, "learner", found.learner_id)
     transfer = await fetch(session, tables.Transfer, found.transfer_id, lock=True)
     now = now_of(session)
-    if transfer.state == State.REQUESTED and transfer.decide_by <= now:
-        await _end(session, transfer, State.LAPSED, "not_decided_in_time")
+    if transfer.state == TransferState.REQUESTED and transfer.decide_by <= now:
+        await _end(session, transfer, TransferState.LAPSED, "not_decided_in_time")
         await _tell_end(session, transfer, "Your transfer was not decided in time", "You may ask again.")
-    elif transfer.state == State.ACCEPTED and transfer.accepted_until is not None and transfer.accepted_until <= now:
+    elif (
+        transfer.state == TransferState.ACCEPTED
+        and transfer.accepted_until is not None
+        and transfer.accepted_until <= now
+    ):
         await _return(session, transfer, "acceptance_expired")
     return True
 
@@ -273,7 +277,7 @@ async def _check_free(session: AsyncSession, learner_id: UUID, credit_ids: Seque
     if foreign := [str(one) for one in credit_ids if one not in status]:
         raise UnknownCredit("some of these are not on your record", ids=foreign)
     used = await queries.allocated(session, credit_ids)
-    taken = [str(one) for one in credit_ids if status[one] is not Status.RATIFIED or one in used]
+    taken = [str(one) for one in credit_ids if status[one] is not CreditStatus.RATIFIED or one in used]
     if taken:
         raise transfers.CreditNotFree(
             "some of this credit is revoked, in an award, or accepted elsewhere", credit_ids=taken
@@ -289,10 +293,10 @@ async def _commit(session: AsyncSession, transfer_id: UUID, credit_ids: Iterable
 
 
 async def _settle(
-    session: AsyncSession, transfer: tables.Transfer, state: State, line_state: LineState
+    session: AsyncSession, transfer: tables.Transfer, state: TransferState, line_state: LineState
 ) -> tuple[UUID, ...]:
     """End an acceptance; the credit that was committed. Raises NotAccepted."""
-    if transfer.state != State.ACCEPTED:
+    if transfer.state != TransferState.ACCEPTED:
         raise transfers.NotAccepted(f"this request is {transfer.state}")
     lines = (await queries.lines_of(session, [transfer.transfer_id]))[transfer.transfer_id]
     committed = [line for line, _ in lines if line.state == LineState.COMMITTED]
@@ -304,7 +308,7 @@ async def _settle(
 
 
 async def _return(session: AsyncSession, transfer: tables.Transfer, reason_code: str) -> None:
-    credit_ids = await _settle(session, transfer, State.RETURNED, LineState.RETURNED)
+    credit_ids = await _settle(session, transfer, TransferState.RETURNED, LineState.RETURNED)
     transfer.closed_reason = reason_code
     await session.execute(
         update(tables.Allocation).where(tables.Allocation.transfer_id == transfer.transfer_id).values(live=False)
@@ -328,7 +332,7 @@ async def _return(session: AsyncSession, transfer: tables.Transfer, reason_code:
     await derive(session, transfer.learner_id)
 
 
-async def _end(session: AsyncSession, transfer: tables.Transfer, state: State, reason_code: str) -> None:
+async def _end(session: AsyncSession, transfer: tables.Transfer, state: TransferState, reason_code: str) -> None:
     """A request that ends without a decision; no credit was held."""
     now = now_of(session)
     transfer.state, transfer.closed_at, transfer.closed_reason = state, now, reason_code

@@ -9,7 +9,7 @@ from enum import StrEnum
 from credentials.domain.regulations import Regulations
 
 
-class Status(StrEnum):
+class CreditStatus(StrEnum):
     PROVISIONAL = "provisional"
     """Released to the learner, not yet ratified by the board: no credit yet."""
     RATIFIED = "ratified"
@@ -37,7 +37,7 @@ class Credit:
     level: int
     mark: Decimal | None
     passed_at: datetime
-    status: Status = Status.RATIFIED
+    status: CreditStatus = CreditStatus.RATIFIED
     source: Source = Source.INTERNAL
 
     @property
@@ -68,7 +68,7 @@ def countable(held: Iterable[Credit], regulations: Regulations) -> Countable:
     chosen: dict[str, Credit] = {}
     left_out: dict[str, str] = {}
     for credit in sorted(held, key=preference):
-        if credit.status is not Status.RATIFIED:
+        if credit.status is not CreditStatus.RATIFIED:
             left_out[credit.id] = credit.status.value
         elif credit.level != regulations.framework_level:
             left_out[credit.id] = "level"

@@ -19,7 +19,7 @@ NUMBER: Final = r"^MC-\d{4}-[0-9A-Z]{11}$"
 _BYTES_OF_PDF = b"%PDF-"
 
 
-class Kind(StrEnum):
+class DocumentKind(StrEnum):
     TRANSCRIPT = "transcript"
     CERTIFICATE = "certificate"
     """Of the credit for one course."""
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     """Of an award."""
 
 
-class Status(StrEnum):
+class DocumentStatus(StrEnum):
     """What became of what a document certifies; whether an edition is the newest is another question."""
 
     VALID = "valid"
@@ -77,9 +77,9 @@ def taught(said: Mapping[str, Any], places: Mapping[str, str]) -> Content:  # An
     return content
 
 
-def check_status(status: Status) -> None:
+def check_status(status: DocumentStatus) -> None:
     """Raises DocumentRevoked. What is merely superseded is handed out, and says so."""
-    if status is Status.REVOKED:
+    if status is DocumentStatus.REVOKED:
         raise DocumentRevoked("what this document certified was taken back")
 
 

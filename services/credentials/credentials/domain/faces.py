@@ -9,22 +9,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from credentials.domain.badges import ects
-from credentials.domain.documents import Kind
+from credentials.domain.documents import DocumentKind
 
 Face = dict[str, Any]  # Any: JSON
 JSON = Mapping[str, Any]  # Any: JSON
 
 _HEADINGS = {
-    Kind.TRANSCRIPT: "Transcript",
-    Kind.CERTIFICATE: "Certificate of credit",
-    Kind.PARCHMENT: "Award",
+    DocumentKind.TRANSCRIPT: "Transcript",
+    DocumentKind.CERTIFICATE: "Certificate of credit",
+    DocumentKind.PARCHMENT: "Award",
 }
 _REPLACED = "A later version has taken the place of this one. The address below tells of it."
 # Han characters have another form in each of these languages; a name in them is set in the likelier one.
 _LANGUAGES = (("HIRAGANA", "ja"), ("KATAKANA", "ja"), ("HANGUL", "ko"), ("CJK UNIFIED", "zh"))
 
 
-def face(kind: Kind, content: JSON, *, issuer: str, number: str, address: str, sha256: str, is_newest: bool) -> Face:
+def face(
+    kind: DocumentKind, content: JSON, *, issuer: str, number: str, address: str, sha256: str, is_newest: bool
+) -> Face:
     """Everything a layout needs, in words. `content` is an edition as it was hashed."""
     return {
         "kind": kind.value,
@@ -45,13 +47,13 @@ def face(kind: Kind, content: JSON, *, issuer: str, number: str, address: str, s
     }
 
 
-def heading(kind: Kind) -> str:
+def heading(kind: DocumentKind) -> str:
     return _HEADINGS[kind]
 
 
-def public_facts(kind: Kind, certified: JSON) -> list[tuple[str, str]]:
+def public_facts(kind: DocumentKind, certified: JSON) -> list[tuple[str, str]]:
     """What the page of a document tells anybody who has its number."""
-    if kind is Kind.CERTIFICATE:
+    if kind is DocumentKind.CERTIFICATE:
         facts = [
             ("Course", certified["course_title"]),
             ("Credit", _credit(certified["credits"], certified["level"])),
@@ -59,7 +61,7 @@ def public_facts(kind: Kind, certified: JSON) -> list[tuple[str, str]]:
             ("Taught by", certified.get("institution")),
             ("Ratified on", day(certified["ratified_at"])),
         ]
-    elif kind is Kind.PARCHMENT:
+    elif kind is DocumentKind.PARCHMENT:
         facts = [
             ("Award", certified["title"]),
             ("Credit", f"{certified['credits']} credits"),
@@ -70,11 +72,11 @@ def public_facts(kind: Kind, certified: JSON) -> list[tuple[str, str]]:
     return [(label, value) for label, value in facts if value]
 
 
-def headline(kind: Kind, content: JSON) -> str:
+def headline(kind: DocumentKind, content: JSON) -> str:
     """What it certifies, in a line."""
-    if kind is Kind.TRANSCRIPT:
+    if kind is DocumentKind.TRANSCRIPT:
         return _summary(content)
-    return content["course_title"] if kind is Kind.CERTIFICATE else content["title"]
+    return content["course_title"] if kind is DocumentKind.CERTIFICATE else content["title"]
 
 
 def day(value: str) -> str:
@@ -141,7 +143,11 @@ def _parchment(content: JSON) -> Face:
     }
 
 
-_OWN = {Kind.TRANSCRIPT: _transcript, Kind.CERTIFICATE: _certificate, Kind.PARCHMENT: _parchment}
+_OWN = {
+    DocumentKind.TRANSCRIPT: _transcript,
+    DocumentKind.CERTIFICATE: _certificate,
+    DocumentKind.PARCHMENT: _parchment,
+}
 
 
 def _summary(content: JSON) -> str:

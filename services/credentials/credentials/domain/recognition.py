@@ -54,7 +54,7 @@ class OwnApplication(Forbidden):
     """Nobody decides on their own application."""
 
 
-class State(StrEnum):
+class RecognitionState(StrEnum):
     DRAFT = "draft"
     SUBMITTED = "submitted"
     RECOGNISED = "recognised"

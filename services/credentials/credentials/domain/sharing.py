@@ -70,7 +70,7 @@ class NoKeyYet(Unavailable):
     """Nothing was ever signed here; the first badge brings the key."""
 
 
-class State(StrEnum):
+class ShareState(StrEnum):
     LIVE = "live"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
@@ -147,24 +147,24 @@ def state_of(
     withdrawn_at: datetime | None,
     locked_at: datetime | None,
     views_left: int | None,
-) -> State:
+) -> ShareState:
     """Withdrawal is told before expiry: it was the learner's word. The expiry instant itself is outside."""
     if withdrawn_at is not None:
-        return State.WITHDRAWN
+        return ShareState.WITHDRAWN
     if expires_at <= now:
-        return State.EXPIRED
+        return ShareState.EXPIRED
     if locked_at is not None:
-        return State.LOCKED
+        return ShareState.LOCKED
     if views_left is not None and views_left <= 0:
-        return State.USED_UP
-    return State.LIVE
+        return ShareState.USED_UP
+    return ShareState.LIVE
 
 
-def check_consent(state: State) -> None:
+def check_consent(state: ShareState) -> None:
     """For partners, who are told why. Raises ShareWithdrawn, ShareExpired."""
-    if state is State.WITHDRAWN:
+    if state is ShareState.WITHDRAWN:
         raise ShareWithdrawn("the learner withdrew their consent")
-    if state is not State.LIVE:
+    if state is not ShareState.LIVE:
         raise ShareExpired("the learner's consent has ended")
 
 

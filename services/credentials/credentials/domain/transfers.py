@@ -45,7 +45,7 @@ class AcceptanceOutOfBounds(Invalid):
     """An acceptance ends after today, and not later than the regulations allow."""
 
 
-class State(StrEnum):
+class TransferState(StrEnum):
     REQUESTED = "requested"
     ACCEPTED = "accepted"
     """At least some of the credit is committed to the programme."""
@@ -68,7 +68,7 @@ class LineState(StrEnum):
     """The request ended without a decision."""
 
 
-class Outcome(StrEnum):
+class TransferOutcome(StrEnum):
     ACCEPT = "accept"
     PARTIAL = "partial"
     REFUSE = "refuse"
@@ -79,7 +79,7 @@ class Decision:
     """On one credit. Whatever is not taken in whole needs a reason, which the learner sees."""
 
     credit_id: UUID
-    outcome: Outcome
+    outcome: TransferOutcome
     credits_recognised: int | None
     module_code: str | None
     reason_code: str
@@ -87,7 +87,7 @@ class Decision:
 
     @property
     def taken(self) -> bool:
-        return self.outcome is not Outcome.REFUSE
+        return self.outcome is not TransferOutcome.REFUSE
 
 
 def check_decisions(
@@ -115,11 +115,11 @@ def _recognised(decision: Decision, size: int) -> int:
     """Raises CreditsOutOfBounds."""
     given = decision.credits_recognised
     match decision.outcome:
-        case Outcome.ACCEPT if given in (None, size):
+        case TransferOutcome.ACCEPT if given in (None, size):
             return size
-        case Outcome.PARTIAL if given is not None and 0 < given < size:
+        case TransferOutcome.PARTIAL if given is not None and 0 < given < size:
             return given
-        case Outcome.REFUSE if not given:
+        case TransferOutcome.REFUSE if not given:
             return 0
         case _:
             raise CreditsOutOfBounds(f"{decision.outcome} does not go with {given} of {size} credits")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from credentials import tables
 from credentials.domain.awards import State
-from credentials.domain.documents import Kind, Status
+from credentials.domain.documents import DocumentKind, DocumentStatus
 from credentials.queries.records import is_in_force
 
 
@@ -20,7 +20,7 @@ class Newest(NamedTuple):
     """A document of a learner's, and its newest edition as far as one looks at it to tell whether it is news."""
 
     document_id: UUID
-    kind: Kind
+    kind: DocumentKind
     number: str
     about: UUID | None
     """The credit or the award."""
@@ -34,12 +34,12 @@ class Shelved:
 
     document: tables.Document
     edition: tables.Edition
-    status: Status
+    status: DocumentStatus
     newest: int
 
     @property
-    def kind(self) -> Kind:
-        return Kind(self.document.kind)
+    def kind(self) -> DocumentKind:
+        return DocumentKind(self.document.kind)
 
     @property
     def is_newest(self) -> bool:
@@ -62,14 +62,14 @@ async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newes
         .ext(distinct_on(document.document_id))
         .order_by(document.document_id, edition.version.desc())
     )
-    return [Newest(row[0], Kind(row[1]), *row[2:]) for row in await session.execute(statement)]
+    return [Newest(row[0], DocumentKind(row[1]), *row[2:]) for row in await session.execute(statement)]
 
 
 async def documents_of(session: AsyncSession, learner_id: UUID) -> list[Shelved]:
     """The newest edition of each of a learner's documents, the transcript first, then by what they certify."""
     statement = _shelf().where(tables.Document.learner_id == learner_id, _is_newest())
     found = [_shelved(row) for row in await session.execute(statement)]
-    order = list(Kind)
+    order = list(DocumentKind)
     return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
 
 
@@ -93,7 +93,7 @@ async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.E
     return await session.scalar(
         select(edition)
         .join(document, document.document_id == edition.document_id)
-        .where(document.learner_id == learner_id, document.kind == Kind.TRANSCRIPT)
+        .where(document.learner_id == learner_id, document.kind == DocumentKind.TRANSCRIPT)
         .order_by(edition.version.desc())
         .limit(1)
     )
@@ -130,9 +130,9 @@ def _shelf() -> Select[tables.Document, tables.Edition, str, int]:
     newest = select(func.max(other.version)).where(other.document_id == document.document_id).scalar_subquery()
     revoked = exists().where(tables.Revocation.credit_id == document.credit_id, is_in_force())
     status: ColumnElement[str] = case(
-        (or_(revoked, tables.Award.state == State.RESCINDED), literal(Status.REVOKED.value)),
-        (tables.Award.state == State.SUPERSEDED, literal(Status.SUPERSEDED.value)),
-        else_=literal(Status.VALID.value),
+        (or_(revoked, tables.Award.state == State.RESCINDED), literal(DocumentStatus.REVOKED.value)),
+        (tables.Award.state == State.SUPERSEDED, literal(DocumentStatus.SUPERSEDED.value)),
+        else_=literal(DocumentStatus.VALID.value),
     )
     return (
         select(document, edition, status, newest)
@@ -149,4 +149,4 @@ def _is_newest() -> ColumnElement[bool]:
 
 
 def _shelved(row: Row[tables.Document, tables.Edition, str, int]) -> Shelved:
-    return Shelved(row[0], row[1], Status(row[2]), row[3])
+    return Shelved(row[0], row[1], DocumentStatus(row[2]), row[3])

@@ -13,10 +13,10 @@ from sqlalchemy.orm import aliased
 from credentials import tables
 from credentials.domain import options, regulations
 from credentials.domain.awards import STANDING
-from credentials.domain.credit import Credit, Source, Status
+from credentials.domain.credit import Credit, CreditStatus, Source
 
 T = TypeVar("T")
-Transferred = Literal[Status.COMMITTED, Status.CONSUMED]
+Transferred = Literal[CreditStatus.COMMITTED, CreditStatus.CONSUMED]
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Record:
             for line in self.lines
         ]
 
-    def _status(self, line: Line) -> Status:
+    def _status(self, line: Line) -> CreditStatus:
         if line.revocation is not None:
-            return Status.REVOKED
-        return self.transferred.get(line.credit.credit_id, Status.RATIFIED)
+            return CreditStatus.REVOKED
+        return self.transferred.get(line.credit.credit_id, CreditStatus.RATIFIED)
 
     def standing_awards(self) -> list[options.Award]:
         return [
@@ -177,10 +177,11 @@ async def _transferred(session: AsyncSession, learner_ids: list[UUID]) -> dict[U
     rows = await session.execute(
         select(transfer.learner_id, line.credit_id, line.state)
         .join(transfer, transfer.transfer_id == line.transfer_id)
-        .where(transfer.learner_id.in_(learner_ids), line.state.in_((Status.COMMITTED, Status.CONSUMED)))
+        .where(transfer.learner_id.in_(learner_ids), line.state.in_((CreditStatus.COMMITTED, CreditStatus.CONSUMED)))
     )
     return _by_learner(
-        (row[0], (row[1], Status.CONSUMED if row[2] == Status.CONSUMED else Status.COMMITTED)) for row in rows
+        (row[0], (row[1], CreditStatus.CONSUMED if row[2] == CreditStatus.CONSUMED else CreditStatus.COMMITTED))
+        for row in rows
     )
 
 

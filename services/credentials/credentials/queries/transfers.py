@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from credentials.domain.transfers import LineState, State
+from credentials.domain.transfers import LineState, TransferState
 
 HELD = (LineState.COMMITTED, LineState.CONSUMED)
 
@@ -85,7 +85,7 @@ async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[
 async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> tables.Transfer | None:
     transfer = tables.Transfer
     return await session.scalar(
-        select(transfer).where(transfer.share_id == share_id, transfer.state == State.REQUESTED)
+        select(transfer).where(transfer.share_id == share_id, transfer.state == TransferState.REQUESTED)
     )
 
 
@@ -96,8 +96,8 @@ async def overdue_transfer(session: AsyncSession, now: datetime) -> tables.Trans
         select(transfer)
         .where(
             or_(
-                and_(transfer.state == State.REQUESTED, transfer.decide_by <= now),
-                and_(transfer.state == State.ACCEPTED, transfer.accepted_until <= now),
+                and_(transfer.state == TransferState.REQUESTED, transfer.decide_by <= now),
+                and_(transfer.state == TransferState.ACCEPTED, transfer.accepted_until <= now),
             )
         )
         .limit(1)

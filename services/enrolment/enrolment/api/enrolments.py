@@ -20,7 +20,7 @@ from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Rou
 router = Router()
 
 
-class CourseView(View):
+class EnrolledCourseView(View):
     """The frozen version that was bought."""
 
     course_id: UUID
@@ -49,8 +49,8 @@ class EnrolmentView(View):
     learner_id: UUID
     order_id: UUID
     order_line_id: UUID
-    course: CourseView
-    status: rules.Status = Field(examples=["active"])
+    course: EnrolledCourseView
+    status: rules.EnrolmentStatus = Field(examples=["active"])
     reason_code: str | None = Field(description="Why it is suspended, cancelled or failed", examples=[None])
     sequence: int = Field(description="Counts the states it went through", examples=[1])
     regulations_version: str = Field(description="In force at payment; pinned", examples=["mc-regs-2026.2"])
@@ -62,7 +62,7 @@ class EnrolmentView(View):
 
 class StateView(View):
     sequence: int = Field(examples=[1])
-    status: rules.Status = Field(examples=["active"])
+    status: rules.EnrolmentStatus = Field(examples=["active"])
     reason_code: str | None = Field(examples=[None])
     at: Instant
 
@@ -88,15 +88,15 @@ class UnitSummary(View):
     finished_at: Instant | None
 
 
-class UnitView(UnitSummary):
+class StudyUnitView(UnitSummary):
     text: str = Field(description="Study text, Markdown", examples=["## What a pipeline promises\n…"])
 
 
-class Step(Content):
+class ProgressStep(Content):
     status: Literal["started", "finished"] = Field(examples=["finished"])
 
 
-class Reason(Content):
+class EnrolmentReason(Content):
     reason_code: str = Field(description="Why, in a stable word", pattern=r"^[a-z_]{3,40}$", examples=["repaid"])
 
 
@@ -112,8 +112,8 @@ def _view(row: Enrolment, course: study.Course, progressed: study.Progress) -> E
         learner_id=row.learner_id,
         order_id=row.order_id,
         order_line_id=row.order_line_id,
-        course=CourseView.model_validate(course),
-        status=rules.Status(row.status),
+        course=EnrolledCourseView.model_validate(course),
+        status=rules.EnrolmentStatus(row.status),
         reason_code=row.reason_code,
         sequence=row.sequence,
         regulations_version=row.regulations_version,
@@ -193,7 +193,9 @@ async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: Calle
     dependencies=[Idempotent],
     responses=refusals(EnrolmentNotSuspended),
 )
-async def reinstate_enrolment(enrolment_id: UUID, reason: Reason, session: Session, caller: CallerOf) -> EnrolmentView:
+async def reinstate_enrolment(
+    enrolment_id: UUID, reason: EnrolmentReason, session: Session, caller: CallerOf
+) -> EnrolmentView:
     """Staff: the missing money is there."""
     row = await commands.reinstate_enrolment(session, enrolment_id, by=caller.name, reason_code=reason.reason_code)
     [view] = await _views(session, [row])
@@ -217,14 +219,14 @@ async def list_units(enrolment_id: UUID, session: Session, caller: CallerOf, pag
     operation_id="read_unit",
     responses=refusals(MaterialsClosed),
 )
-async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller: CallerOf) -> UnitView:
+async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller: CallerOf) -> StudyUnitView:
     """The study text of one unit."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
     rules.must_open("materials", row.status, regulations.find(row.regulations_version))
     unit = await fetch(session, Unit, (row.course_version_id, unit_id))
     done = await session.get(UnitProgress, (enrolment_id, unit_id))
-    return UnitView(**dict(_summary(unit, done)), text=unit.text)
+    return StudyUnitView(**dict(_summary(unit, done)), text=unit.text)
 
 
 @router.put(
@@ -233,7 +235,7 @@ async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller:
     responses=refusals(MaterialsClosed),
 )
 async def record_progress(
-    enrolment_id: UUID, unit_id: UUID, step: Step, session: Session, caller: CallerOf
+    enrolment_id: UUID, unit_id: UUID, step: ProgressStep, session: Session, caller: CallerOf
 ) -> EnrolmentView:
     """Note that a unit is begun or finished; neither is undone by a later call. Answers with the new progress."""
     row = await fetch(session, Enrolment, enrolment_id, lock=True)

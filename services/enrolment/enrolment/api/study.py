@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import Field
 
 from enrolment import queries
-from enrolment.api.enrolments import CourseView, ProgressView
-from enrolment.domain.enrolments import Status
+from enrolment.api.enrolments import EnrolledCourseView, ProgressView
+from enrolment.domain.enrolments import EnrolmentStatus
 from enrolment.domain.learners import NotRegistered
 from enrolment.tables import Learner
 from shared.web import CallerOf, Instant, Paging, Router, Session, View, paginate, refusals
@@ -24,7 +24,7 @@ class SubmissionView(View):
     status: str = Field(description="received, superseded or voided", examples=["received"])
 
 
-class ResultView(View):
+class StudyResultView(View):
     submission_id: UUID
     attempt_no: int = Field(examples=[1])
     outcome: str = Field(description="passed or failed", examples=["passed"])
@@ -39,14 +39,14 @@ class ResultView(View):
 
 class StudyView(View):
     enrolment_id: UUID
-    course: CourseView
-    status: Status = Field(examples=["active"])
+    course: EnrolledCourseView
+    status: EnrolmentStatus = Field(examples=["active"])
     reason_code: str | None = Field(examples=[None])
     regulations_version: str = Field(examples=["mc-regs-2026.2"])
     activated_at: Instant
     progress: ProgressView
     submissions: list[SubmissionView]
-    results: list[ResultView]
+    results: list[StudyResultView]
 
 
 class NotActivatedView(View):
@@ -59,7 +59,7 @@ class NotActivatedView(View):
     decided_at: Instant
 
 
-class CreditView(View):
+class StudyCreditView(View):
     credit_id: UUID
     enrolment_id: UUID
     course_code: str = Field(examples=["7DS505"])
@@ -74,7 +74,7 @@ class CreditView(View):
     reason_code: str | None = Field(examples=[None])
 
 
-class BadgeView(View):
+class StudyBadgeView(View):
     badge_id: UUID
     credit_id: UUID | None
     award_id: UUID | None
@@ -83,7 +83,7 @@ class BadgeView(View):
     status: str = Field(description="issued or revoked", examples=["issued"])
 
 
-class AwardView(View):
+class StudyAwardView(View):
     award_id: UUID
     level: str = Field(examples=["pgcert"])
     title: str = Field(examples=["PGCert in Data Science"])
@@ -99,7 +99,7 @@ class AwardView(View):
     superseded_by: UUID | None
 
 
-class TransferView(View):
+class StudyTransferView(View):
     """Credit on its way into a degree elsewhere."""
 
     transfer_id: UUID
@@ -127,15 +127,15 @@ class StudyRecordView(View):
     registered_at: Instant
     enrolments: list[StudyView]
     not_activated: list[NotActivatedView]
-    credits: list[CreditView]
+    credits: list[StudyCreditView]
     credits_total: int = Field(description="Credits awarded and not revoked", examples=[60])
-    badges: list[BadgeView]
-    awards: list[AwardView]
-    transfers: list[TransferView]
+    badges: list[StudyBadgeView]
+    awards: list[StudyAwardView]
+    transfers: list[StudyTransferView]
     award_eligibility: list[EligibilityView]
 
 
-class ComparisonView(View):
+class StudyRecordComparisonView(View):
     compared: int = Field(description="Study records compared with their rebuild", examples=[100])
     differing: list[UUID] = Field(description="Learners whose record differs; there should be none")
     next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")
@@ -161,8 +161,8 @@ async def read_study_record(learner_id: UUID, session: Session) -> StudyRecordVi
 
 
 @router.get("/v1/study-record-comparison", operation_id="compare_study_records")
-async def compare_study_records(session: Session, paging: Paging) -> ComparisonView:
+async def compare_study_records(session: Session, paging: Paging) -> StudyRecordComparisonView:
     """Operators: rebuild the study records of the next learners from the facts and name those that differ."""
     learners, cursor = await paginate(session, queries.learners_page(), paging, by=[Learner.learner_id])
     compared = await queries.compare_study_records(session, [learner.learner_id for learner in learners])
-    return ComparisonView(compared=compared.compared, differing=compared.differing, next_cursor=cursor)
+    return StudyRecordComparisonView(compared=compared.compared, differing=compared.differing, next_cursor=cursor)

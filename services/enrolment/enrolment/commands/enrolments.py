@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment import queries
 from enrolment.domain import enrolments, regulations
-from enrolment.domain.enrolments import Decision, Standing, Status
+from enrolment.domain.enrolments import Decision, EnrolmentStatus, Standing
 from enrolment.domain.facts import Fact, Kind
 from enrolment.tables import CourseVersion, Enrolment, EnrolmentState, KeptFact, OrderLine, WithdrawnCourse
 from shared.database import HotStatement, fetch, now, record_of, take_turns
@@ -92,7 +92,7 @@ async def withdraw_enrolment(session: AsyncSession, enrolment_id: UUID) -> Enrol
 async def reinstate_enrolment(session: AsyncSession, enrolment_id: UUID, *, by: str, reason_code: str) -> Enrolment:
     """Staff saw that the money is there. Raises EnrolmentNotSuspended."""
     enrolment = await _take(session, enrolment_id)
-    if enrolment.status != Status.SUSPENDED:
+    if enrolment.status != EnrolmentStatus.SUSPENDED:
         raise enrolments.EnrolmentNotSuspended(f"this enrolment is {enrolment.status}")
     await _decide_on(session, enrolment, Kind.REINSTATEMENT, by=by, reason_code=reason_code)
     return enrolment
@@ -104,7 +104,7 @@ async def end_unpaid_enrolment(session: AsyncSession, enrolment_id: UUID) -> Non
     repayment = regulations.find(enrolment.regulations_version).repayment
     facts = await queries.facts_of(session, enrolment.learner_id)
     lost_at = enrolments.lost_since(queries.ground_of(enrolment), facts)
-    if enrolment.status != Status.SUSPENDED or lost_at is None:
+    if enrolment.status != EnrolmentStatus.SUSPENDED or lost_at is None:
         return
     # The loss may be heard of late, or follow a dispute for which the enrolment was suspended long before.
     if max(lost_at, enrolment.changed_at) + repayment <= now(session):
@@ -161,7 +161,7 @@ async def settle(session: AsyncSession, learner_id: UUID) -> None:
             enrolment = await _activate(session, line, course, at)
             rows.append(enrolment)
             target = enrolments.standing(queries.ground_of(enrolment), facts)
-            if target.status is Status.ACTIVE:
+            if target.status is EnrolmentStatus.ACTIVE:
                 _announce_access(session, enrolment, before=(), reason_code="activated", at=at)
             await _move(session, enrolment, target, granted=False)
         else:
@@ -179,7 +179,7 @@ async def _activate(session: AsyncSession, line: OrderLine, course: CourseVersio
         order_id=line.order_id,
         order_line_id=line.order_line_id,
         regulations_version=regulations.in_force(line.confirmed_at).version,
-        status=Status.ACTIVE.value,
+        status=EnrolmentStatus.ACTIVE.value,
         reason_code=None,
         sequence=1,
         activated_at=at,
@@ -238,7 +238,7 @@ async def _move(session: AsyncSession, enrolment: Enrolment, target: Standing, *
     enrolment.changed_at = at
     await session.flush()
     _note_state(session, enrolment)
-    if before == Status.SUSPENDED and target.status is not Status.CANCELLED:
+    if before == EnrolmentStatus.SUSPENDED and target.status is not EnrolmentStatus.CANCELLED:
         publish(
             session,
             EnrolmentReinstated(
@@ -263,18 +263,18 @@ def _announcement(enrolment: Enrolment, at: datetime) -> Event | None:
         "learner_id": enrolment.learner_id,
     }
     course_id, sequence, reason_code = enrolment.course_id, enrolment.sequence, enrolment.reason_code or ""
-    match Status(enrolment.status):
-        case Status.SUSPENDED:
+    match EnrolmentStatus(enrolment.status):
+        case EnrolmentStatus.SUSPENDED:
             return EnrolmentSuspended(**who, reason_code=reason_code, sequence=sequence, suspended_at=at)
-        case Status.CANCELLED:
+        case EnrolmentStatus.CANCELLED:
             return EnrolmentCancelled(
                 **who, course_id=course_id, reason_code=reason_code, sequence=sequence, cancelled_at=at
             )
-        case Status.COMPLETED:
+        case EnrolmentStatus.COMPLETED:
             return EnrolmentCompleted(**who, course_id=course_id, completed_at=at)
-        case Status.FAILED:
+        case EnrolmentStatus.FAILED:
             return EnrolmentFailed(**who, course_id=course_id, failed_at=at)
-        case Status.ACTIVE:
+        case EnrolmentStatus.ACTIVE:
             return None
 
 

@@ -23,7 +23,7 @@ class EnrolmentNotSuspended(Conflict):
     """Only a suspended enrolment can be reinstated."""
 
 
-class Status(StrEnum):
+class EnrolmentStatus(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CANCELLED = "cancelled"
@@ -31,7 +31,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-OPEN = frozenset({Status.ACTIVE, Status.SUSPENDED})
+OPEN = frozenset({EnrolmentStatus.ACTIVE, EnrolmentStatus.SUSPENDED})
 """Under way: no second enrolment in the course or its module family is given beside it."""
 
 
@@ -43,7 +43,7 @@ LOST = "lost"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    status: Status
+    status: EnrolmentStatus
     reason_code: str | None = None
 
 
@@ -65,18 +65,18 @@ def standing(ground: Ground, facts: Collection[Fact]) -> Standing:
     """
     ended = _first_end(ground, facts)
     if ended is not None:
-        return Standing(Status.CANCELLED, ended)
+        return Standing(EnrolmentStatus.CANCELLED, ended)
     lost = _lost_money(ground, facts)
     if lost is not None:
-        return Standing(Status.SUSPENDED, str(lost.data.get("reason_code", CHARGEBACK)))
+        return Standing(EnrolmentStatus.SUSPENDED, str(lost.data.get("reason_code", CHARGEBACK)))
     if _is_disputed(ground, facts):
-        return Standing(Status.SUSPENDED, DISPUTED)
+        return Standing(EnrolmentStatus.SUSPENDED, DISPUTED)
     mine = [fact for fact in facts if fact.id("enrolment_id") == ground.enrolment_id]
     if of_kind(mine, Kind.CREDIT_AWARDED):
-        return Standing(Status.COMPLETED)
+        return Standing(EnrolmentStatus.COMPLETED)
     if of_kind(mine, Kind.ATTEMPTS_EXHAUSTED):
-        return Standing(Status.FAILED, "attempts_exhausted")
-    return Standing(Status.ACTIVE)
+        return Standing(EnrolmentStatus.FAILED, "attempts_exhausted")
+    return Standing(EnrolmentStatus.ACTIVE)
 
 
 def _first_end(ground: Ground, facts: Iterable[Fact]) -> str | None:

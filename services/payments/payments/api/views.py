@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from payments.domain.disputes import Outcome
+from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import State
 from payments.tables import Payment, Refund
 from shared.web import LARGEST, Content, Instant, Money, View
@@ -223,7 +223,7 @@ class DisputeWish(Content):
 
 
 class DisputeClosing(Content):
-    outcome: Outcome = Field(description="Lost: the bank took the money back", examples=["won"])
+    outcome: DisputeOutcome = Field(description="Lost: the bank took the money back", examples=["won"])
 
 
 class DisputeView(View):
@@ -233,7 +233,7 @@ class DisputeView(View):
     reason_code: str = Field(examples=["not_recognised"])
     case_reference: str = Field(examples=["CB-2026-00017"])
     opened_at: Instant
-    outcome: Outcome | None = Field(description="Null while it is open", examples=["won"])
+    outcome: DisputeOutcome | None = Field(description="Null while it is open", examples=["won"])
     closed_at: Instant | None
 
 

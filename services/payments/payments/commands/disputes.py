@@ -11,7 +11,7 @@ from payments.domain.disputes import (
     CHARGEBACK,
     DisputeAlreadyClosed,
     DisputeAlreadyOpen,
-    Outcome,
+    DisputeOutcome,
     check_reason,
 )
 from payments.domain.orders import OrderNotPaid, OrderStatus
@@ -68,7 +68,7 @@ async def open_dispute(
     return dispute
 
 
-async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Outcome, by: str) -> Dispute:
+async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: DisputeOutcome, by: str) -> Dispute:
     """The bank has decided: lost money is gone as if the provider had taken it back.
 
     Raises Unknown, DisputeAlreadyClosed.
@@ -93,6 +93,6 @@ async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Outcom
     )
     payment = await fetch(session, Payment, dispute.payment_id, lock=True)
     # The provider may have taken it back by itself meanwhile.
-    if outcome is Outcome.LOST and State(payment.state) in FUNDED:
+    if outcome is DisputeOutcome.LOST and State(payment.state) in FUNDED:
         await lose_to_the_bank(session, payment, order, CHARGEBACK)
     return dispute

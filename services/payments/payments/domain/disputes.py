@@ -22,7 +22,7 @@ class OrderInDispute(Conflict):
     """While the bank decides about the money, none of it is given back."""
 
 
-class Outcome(StrEnum):
+class DisputeOutcome(StrEnum):
     WON = "won"
     LOST = "lost"
     """The bank took the money back."""

@@ -9,11 +9,14 @@ from typing import Any
 Document = Mapping[str, Any]  # Any: JSON
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_CHECKED = "not_checked"
     """An earlier answer leaves nothing to ask, or there was no way to ask."""
+
+
+Outcome = CheckOutcome
 
 
 class Question(StrEnum):
