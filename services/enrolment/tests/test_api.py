@@ -447,6 +447,6 @@ async def test_every_operation_is_described_with_examples(service):
     for item in document["paths"].values():
         for operation in item.values():
             assert operation["description"]
-    for name in ("ShortForm", "Particulars", "Step", "EnrolmentView", "StudyRecordView", "LearnerView"):
+    for name in ("ShortForm", "Particulars", "ProgressStep", "EnrolmentView", "StudyRecordView", "LearnerView"):
         properties = document["components"]["schemas"][name]["properties"].values()
         assert any("examples" in one for one in properties), name
