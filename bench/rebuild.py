@@ -46,7 +46,7 @@ STATEMENT = """
     ), counted as (
         select distinct on (learner_id, family) learner_id, credit_id, subject_id, subject_name from credits
         where level = 7 and credits = 15 and subject_name <> '' and credit_id not in (select credit_id from gone)
-        order by learner_id, family, mark * credits desc, ratified_at, credit_id::text
+        order by learner_id, family, mark * credits desc, ratified_at, credit_id
     ), levels (level, label, n, rank) as (
         values ('pgcert', 'PGCert', 4, 1), ('pgdip', 'PGDip', 8, 2), ('masters', 'Master''s degree', 12, 3)
     ), summed as (

@@ -404,18 +404,19 @@ _TAKE_UP = text("""
 
 async def digests_of(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
     """The digest of the body under which each of these keys has been seen, wherever it stands."""
-    seen = await session.execute(
-        text("""
-            with given as (
-                select source, id from unnest(cast(:sources as text[]), cast(:ids as uuid[])) as given (source, id)
-            )
-            select source, id, sha256(body) as sum from parked_messages join given using (source, id)
-            where resolved_at is null and reason not in ('malformed', 'same_id_other_body')
-            union all
-            select source, id, sha256(body) from inbox_retry join given using (source, id)
-            union all
-            select source, id, body_sha256 from inbox join given using (source, id)
-        """),
-        {"sources": [source for source, _ in keys], "ids": [id_ for _, id_ in keys]},
-    )
+    sources, ids = [source for source, _ in keys], [id_ for _, id_ in keys]
+    seen = await session.execute(_KNOWN, {"sources": sources, "ids": ids})
     return {(row.source, row.id): row.sum for row in seen}
+
+
+_KNOWN = text("""
+    with given as (
+        select source, id from unnest(cast(:sources as text[]), cast(:ids as uuid[])) as given (source, id)
+    )
+    select source, id, sha256(body) as sum from parked_messages join given using (source, id)
+    where resolved_at is null and reason not in ('malformed', 'same_id_other_body')
+    union all
+    select source, id, sha256(body) from inbox_retry join given using (source, id)
+    union all
+    select source, id, body_sha256 from inbox join given using (source, id)
+""")

@@ -41,10 +41,15 @@ _UNSENT = """
 """
 _SENT = """
     with hurry as (select set_config('synchronous_commit', 'off', true))
-    update outbox set sent_at = now(), attempts = attempts + 1 from hurry where id = any($1::uuid[]) and sent_at is null
+    update outbox set sent_at = now(), attempts = attempts + 1 from hurry
+    where id = any($1::uuid[]) and sent_at is null and created_at > now() - interval '1 day'
 """
-"""One that is lost in a crash only means that the event is sent twice, so its commit waits for no disk."""
-_RELEASE = "update outbox set next_attempt_at = now() where id = any($1::uuid[]) and sent_at is null"
+"""One that is lost in a crash only means that the event is sent twice, so its commit waits for no disk. What was handed
+over was written a moment ago: the parts of other years are passed over."""
+_RELEASE = """
+    update outbox set next_attempt_at = now()
+    where id = any($1::uuid[]) and sent_at is null and created_at > now() - interval '1 day'
+"""
 """To be claimed: that way it is told what is the matter, and tried again with patience."""
 
 MOST_COUNTED: Final = 10_000

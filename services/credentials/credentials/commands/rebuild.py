@@ -49,7 +49,7 @@ _SUMS = """
         select distinct on (learner_id, family) learner_id, credit_id, subject_id, subject_name, source from credits
         where level = $4 and credits = $5 and subject_name <> '' and credit_id not in (select credit_id from gone)
         order by learner_id, family, case when source = 'internal' then coalesce(mark * credits, 0) else 0 end desc,
-            source <> 'internal', ratified_at, credit_id::text
+            source <> 'internal', ratified_at, credit_id
     ), summed as (
         select learner_id, coalesce(award_name, subject_name) as subject, coalesce(rank, -1) as rank,
             count(*) filter (where source = 'internal') as own, count(*) filter (where source <> 'internal') as external

@@ -203,11 +203,10 @@ def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:
 
     The better of two: a change of the rules takes nothing from whoever enrolled before it.
     """
-    current = in_force(now)
-    older = [find(version) for version in pinned if version != current.version]
-    return current, *sorted(older, key=lambda regulations: regulations.effective_from, reverse=True)
+    return claimable_from(in_force(now), pinned)
 
 
 def claimable_from(candidate: Regulations, pinned: frozenset[str]) -> tuple[Regulations, ...]:
     """The versions the same learner may claim under once the candidate is in force."""
-    return candidate, *(find(version) for version in sorted(pinned) if version != candidate.version)
+    older = [find(version) for version in pinned if version != candidate.version]
+    return candidate, *sorted(older, key=lambda regulations: regulations.effective_from, reverse=True)

@@ -1,0 +1,201 @@
+"""What feed, relay and inbox read of large tables: by the page and not by the table. Rows and buffers, not seconds."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+import delivery
+import pytest
+from clusters import cluster
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
+
+from shared.batches import BATCH
+from shared.database import connect_driver
+from shared.ids import new_id
+from shared.messaging import claim, epochs, feed, inbox, relay
+from shared.migrate import migrate
+
+EVENTS, KEYS = 240_000, 200_000
+YEARS = (2023, 2024, 2025, 2026)
+TYPES = [f"payments.thing{number}.done.v1" for number in range(30)]
+RARE = "payments.rarity.seen.v1"
+SENT = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+numbers = itertools.count()
+
+
+class Explained:
+    """A statement as it was run by PostgreSQL."""
+
+    def __init__(self, plan):
+        self.plan = plan["Plan"]
+        self.buffers = self.plan["Shared Hit Blocks"] + self.plan["Shared Read Blocks"]
+        self.nodes = list(self._all(self.plan))
+        self.rows = sum(
+            (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            for node in self.nodes
+            if "Relation Name" in node
+        )
+        self.seq_scans = {
+            node["Relation Name"]
+            for node in self.nodes
+            if node["Node Type"] == "Seq Scan" and node["Shared Hit Blocks"] + node["Shared Read Blocks"] > 0
+        }
+        """Of tables that hold anything: of a part for a year to come there is nothing to read."""
+
+    def _all(self, node):
+        yield node
+        for inner in node.get("Plans", ()):
+            yield from self._all(inner)
+
+
+@pytest.fixture(scope="module")
+async def large(tmp_path_factory):
+    """An event log of four years and an inbox, loaded by COPY: all sent but the last ten."""
+    async with cluster(tmp_path_factory.mktemp("plans") / "postgres") as server:
+        url = await server.create_role_and_database("payments")
+        await migrate(url, delivery.VERSIONS)
+        driver = await connect_driver(url, statement_timeout="0", timezone="UTC")
+        await _part_by(driver, YEARS)
+        base = int(await driver.fetchval("select pg_current_xact_id()::text")) - 700
+        each = EVENTS // len(YEARS)
+        rows = []
+        for number in range(EVENTS):
+            year = YEARS[min(number // each, len(YEARS) - 1)]
+            at = datetime(year, 1, 1, tzinfo=UTC) + timedelta(minutes=(number % each) * 2)
+            kind = RARE if number % 40_000 == 7 else TYPES[number % len(TYPES)]
+            waits = number >= EVENTS - 10
+            rows.append((new_id(), kind, "k", "b" * 400, at, None if waits else SENT, number))
+        await driver.execute(
+            "create table loaded (id uuid, type text, key text, body text, at timestamptz, sent timestamptz, n int)"
+        )
+        await driver.copy_records_to_table("loaded", records=rows)
+        await driver.execute(
+            "insert into outbox (id, type, partition_key, body, created_at, sent_at, next_attempt_at, xid) "
+            "select id, type, key, body, at, sent, at, cast(cast($1 + n / $2 as text) as xid8) from loaded order by n",
+            base,
+            EVENTS // 600,
+        )
+        keys = [
+            ("/services/payments", new_id(), TYPES[0], b"x" * 32, SENT - timedelta(days=200) + timedelta(minutes=n))
+            for n in range(KEYS)
+        ]
+        await driver.copy_records_to_table("inbox", records=keys)
+        for table in ("outbox", "inbox"):
+            await driver.execute(f"vacuum (analyze) {table}")
+        yield driver, base, keys
+        await driver.close()
+
+
+async def _part_by(driver, years):
+    for (name,) in await driver.fetch(
+        "select cast(inhrelid::regclass as text) from pg_inherits where inhparent = 'outbox'::regclass"
+    ):
+        await driver.execute(f"drop table {name}")
+    await driver.execute("create table outbox_to_2022 (like outbox including defaults)")
+    await driver.execute(
+        f"alter table outbox attach partition outbox_to_2022 for values from (minvalue) to ('{years[0]}-01-01 00:00Z')"
+    )
+    assert await driver.fetch("select add_outbox_parts(2028)")
+
+
+def compiled(statement):
+    """As SQLAlchemy hands it to the driver, and the order of its parameters."""
+    done = statement.compile(dialect=dialect.dialect())
+    return str(done), lambda **values: [values[name] for name in done.positiontup]
+
+
+async def explain(driver, statement, *arguments, generic=False):
+    literals = []
+    for argument in arguments:
+        if isinstance(argument, list):
+            literals.append(
+                "'{"
+                + ",".join(f'"{one}"' if not isinstance(one, bytes) else f'"\\\\x{one.hex()}"' for one in argument)
+                + "}'"
+            )
+        else:
+            literals.append(str(argument) if isinstance(argument, int | float) else f"'{argument}'")
+    await driver.execute(f"set plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
+    undone = driver.transaction()
+    await undone.start()
+    try:
+        name = f"asked_{next(numbers)}"
+        await driver.execute(f"prepare {name} as {statement}")
+        call = f"execute {name}({', '.join(literals)})" if literals else f"execute {name}"
+        found = json.loads(await driver.fetchval(f"explain (analyze, buffers, timing off, format json) {call}"))
+    finally:
+        await undone.rollback()
+    return Explained(found[0])
+
+
+both_plans = pytest.mark.parametrize("generic", [False, True], ids=["custom", "generic"])
+
+
+@both_plans
+@pytest.mark.parametrize(
+    "where", ["at the beginning", "in the middle", "at the end", "rare, from the beginning", "rare, at the end"]
+)
+async def test_a_page_of_the_feed(large, where, generic):
+    driver, base, _ = large
+    statement, order = compiled(feed._PAGE)
+    xid = {"in the middle": base + 300, "at the end": base + 605, "rare, at the end": base + 605}.get(where, 0)
+    types = [RARE] if where.startswith("rare") else TYPES
+    values = order(types=types, xid=str(xid), position=0, limit=feed.PAGE, bytes=feed.PAGE_BYTES)
+    found = await explain(driver, statement, *values, generic=generic)
+    given = found.plan["Actual Rows"]
+    assert given == {"rare, from the beginning": 6, "rare, at the end": 1, "at the end": 1}.get(where, feed.PAGE)
+    assert found.seq_scans == set()
+    # Of each type so many index entries as a page may hold, at the most; of the page itself its rows.
+    assert found.rows <= len(types) * feed.PAGE * 1.1 + 3 * feed.PAGE
+    assert found.buffers <= (4 * len(types) * len(YEARS) * 2 if given < feed.PAGE else 6000)
+
+
+@both_plans
+async def test_what_the_relay_looks_for_and_claims(large, generic):
+    driver, _, _ = large
+    some = [row["id"] for row in await driver.fetch("select id from outbox order by position desc limit 100")]
+    for statement, arguments in (
+        (relay._WAITING, ()),
+        (relay._CLAIM, (500, [])),
+        (str(relay._MEASURE), ()),
+        (relay._SENT, (some,)),
+        (relay._RELEASE, (some,)),
+        (relay._UNSENT, ("refused", 5)),
+    ):
+        found = await explain(driver, statement, *arguments, generic=generic)
+        assert found.seq_scans == set(), statement
+        assert found.rows <= 200, statement
+        assert found.buffers <= 1000, statement
+
+
+@both_plans
+async def test_what_the_feed_keeps_in_order(large, generic):
+    driver, _, _ = large
+    statement, order = compiled(text(epochs._TO_THE_PRESENT))
+    found = await explain(driver, statement, *order(most=BATCH), generic=generic)
+    assert found.seq_scans == set()
+    assert found.rows == 0
+    assert found.buffers <= 100
+
+
+@both_plans
+async def test_what_the_inbox_claims_and_knows_and_forgets(large, generic):
+    driver, _, keys = large
+    taken = keys[1000:1400]
+    some = [list(column) for column in zip(*((*key[:4],) for key in taken), strict=True)]
+    known, order = compiled(inbox._KNOWN)
+    forget = f"select ctid from inbox where handled_at < now() - interval '{claim.KEPT_DAYS} days' order by handled_at limit {BATCH}"
+    for statement, arguments in (
+        (claim.CLAIM_FREE._statement, some),
+        (claim._CLAIM_ANY._statement, some),
+        (claim._GIVE_BACK._statement, some[:2]),
+        (known, order(sources=some[0], ids=some[1])),
+        (f"delete from inbox where ctid = any(array({forget}))", ()),
+    ):
+        found = await explain(driver, statement, *arguments, generic=generic)
+        assert "inbox" not in found.seq_scans, statement
+        assert found.rows <= 4 * BATCH, statement
+        assert found.buffers <= 20 * BATCH, statement
