@@ -16,6 +16,7 @@ ACCESS: Access = {
     "check_document": anyone(),
     "read_document_check": anyone(),
     "read_document_check_page": anyone(),
+    "compare_document": anyone(),
     "list_award_options": owner("learner"),
     "read_award_outlook": owner("learner"),
     "suppose_award_options": owner("learner"),

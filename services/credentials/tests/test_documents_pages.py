@@ -28,6 +28,10 @@ CHECK = {
     "newest": 2,
     "as_at": "23 November 2026, 17:00 UTC",
     "sha256": "0" * 64,
+    "comparable": True,
+    "asks_class": True,
+    "same": False,
+    "problem": None,
 }
 PAGES = {
     "transcript": PAPER.page(face(DocumentKind.TRANSCRIPT)),

@@ -1,27 +1,37 @@
 """Whether a document is ours, by its number, its hash or its file, and what became of what it certifies."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs
 
 from fastapi import Path, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries
 from credentials.adapters.notary import Notary
+from credentials.adapters.paper import Paper
 from credentials.api.documents import HTML, PDF, Issuing, Printing, safe
 from credentials.api.records import Rendering
 from credentials.api.verification import Accept, missing_page
 from credentials.commands import documents as printing
 from credentials.domain import documents, faces
-from credentials.domain.documents import DocumentKind
+from credentials.domain.documents import DocumentErased, DocumentKind, DocumentRevoked, TooManyComparisons
 from credentials.queries import Shelved
 from shared.database import Unknown
-from shared.errors import TooLarge, Unsupported
-from shared.web import LARGEST, Instant, Router, Session, View, conditional, refusals, refusals_as_pages
+from shared.errors import Malformed, Refusal, TooLarge, Unsupported
+from shared.web import LARGEST, Content, Instant, Router, Session, View, conditional, refusals, refusals_as_pages
 
 router = Router()
 
+Typed = Annotated[
+    str, Path(max_length=100, description="As it was typed from the paper", examples=["MC-2026-7KQ2M4X9PAT"])
+]
+
 _MOST_BYTES = 5 * 1024 * 1024
+_PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
+_MOST_TYPED = 8192
+_UNKEPT = {"Cache-Control": "no-store", "Vary": "Accept"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _VERDICTS = {
@@ -62,6 +72,30 @@ class DocumentCheckView(View):
 
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class BadComparison(Malformed):
+    """Send `name` and `class` as they are printed on the document."""
+
+
+class ComparisonView(View):
+    same: bool = Field(description="Name and class are both those on the newest version")
+    version: int = Field(description="The version it was compared with, the newest", examples=[1])
+
+
+class _Compared(Content):
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+    honours: Annotated[str, StringConstraints(max_length=200)] = Field(default="", alias="class")
+
+
+_COMPARED: dict[str, Any] = {  # Any: OpenAPI
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "maxLength": 500, "description": "As printed"},
+        "class": {"type": "string", "maxLength": 200, "description": "As printed; nothing where none is printed"},
+    },
+}
 
 
 @router.get("/v1/document-checks/{reference}", operation_id="read_document_check")
@@ -114,13 +148,11 @@ async def check_document(request: Request, session: Session, notary: Issuing) ->
     "/documents/{number}",
     operation_id="read_document_check_page",
     response_class=Response,
-    responses={200: {"content": {"text/html": {}}, "description": "A page for people"}} | refusals_as_pages(Unknown),
+    responses={200: _PAGE} | refusals_as_pages(Unknown),
 )
 async def read_document_check_page(
     *,
-    number: Annotated[
-        str, Path(max_length=100, description="As it was typed from the paper", examples=["MC-2026-7KQ2M4X9PAT"])
-    ],
+    number: Typed,
     request: Request,
     session: Session,
     notary: Issuing,
@@ -130,14 +162,105 @@ async def read_document_check_page(
     accept: Accept = "application/json",
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
-    known = documents.number_of(number)
-    shelved = None if known is None else await queries.document_by_number(session, known)
+    shelved = await _shelved(session, number)
     if shelved is None or (version is not None and version > shelved.newest):
-        unknown = Unknown("there is no document with this number")
-        return missing_page(unknown, pages.missing("document"), accept)
+        return missing_page(_unknown(), pages.missing("document"), accept)
+    page = await _check_page(session, shelved, notary, paper, version=version)
+    return safe(conditional(request, page.encode(), max_age_seconds=30, media_type=HTML))
+
+
+@router.post(
+    "/documents/{number}",
+    operation_id="compare_document",
+    response_model=ComparisonView,
+    responses={200: _PAGE}
+    | refusals(BadComparison)
+    | refusals_as_pages(Unknown, TooManyComparisons, DocumentRevoked, DocumentErased),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _COMPARED, "example": {"name": "Ada Lovelace", "class": "Merit"}},
+                "application/x-www-form-urlencoded": {"schema": _COMPARED},
+            },
+        }
+    },
+)
+async def compare_document(
+    *,
+    number: Typed,
+    request: Request,
+    session: Session,
+    notary: Issuing,
+    paper: Printing,
+    pages: Rendering,
+    accept: Accept = "application/json",
+) -> Response:
+    """Whether the name and class on a paper are those the newest version was made out with; only same or not the same.
+
+    What is not the same is counted: a few times an hour, then no more.
+    """
+    typed = _typed(await _form(request), request.headers.get("content-type", ""))
+    shelved = await _shelved(session, number)
+    if shelved is None:
+        return missing_page(_unknown(), pages.missing("document"), accept)
+    try:
+        is_same = await printing.compare(session, shelved, typed.name, typed.honours)
+    except Refusal as refusal:
+        if "text/html" not in accept:
+            raise
+        page = await _check_page(session, shelved, notary, paper, problem=refusal.detail)
+        return safe(Response(page, refusal.status, media_type=HTML, headers=_UNKEPT | refusal.headers))
+    if "text/html" in accept:
+        return safe(
+            Response(await _check_page(session, shelved, notary, paper, same=is_same), media_type=HTML, headers=_UNKEPT)
+        )
+    view = ComparisonView(same=is_same, version=shelved.newest)
+    return Response(view.model_dump_json(), media_type="application/json", headers=_UNKEPT)
+
+
+async def _form(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_TYPED:
+            raise BadComparison("send the name and the class as they are printed")
+    return bytes(body)
+
+
+def _typed(body: bytes, content_type: str) -> _Compared:
+    try:
+        if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+            fields = parse_qs(body.decode("ascii"), max_num_fields=4, errors="strict")
+            return _Compared.model_validate({name: values[-1] for name, values in fields.items()})
+        return _Compared.model_validate_json(body)
+    except ValueError as error:
+        raise BadComparison("send the name and the class as they are printed, as a form or as JSON") from error
+
+
+async def _shelved(session: AsyncSession, number: str) -> Shelved | None:
+    known = documents.number_of(number)
+    return None if known is None else await queries.document_by_number(session, known)
+
+
+def _unknown() -> Unknown:
+    return Unknown("there is no document with this number")
+
+
+async def _check_page(
+    session: AsyncSession,
+    shelved: Shelved,
+    notary: Notary,
+    paper: Paper,
+    *,
+    version: int | None = None,
+    same: bool | None = None,
+    problem: str | None = None,
+) -> str:
     certified = await printing.certified(session, shelved.document, shelved.edition)
     verdict, meaning = _VERDICTS[shelved.status]
-    page = paper.check_page(
+    is_revoked = shelved.status is documents.DocumentStatus.REVOKED
+    return paper.check_page(
         {
             "verdict": verdict,
             "meaning": meaning,
@@ -150,9 +273,12 @@ async def read_document_check_page(
             "newest": shelved.newest,
             "as_at": faces.minute(shelved.edition.as_at.isoformat()),
             "sha256": shelved.edition.sha256,
+            "comparable": not is_revoked and shelved.edition.content is not None,
+            "asks_class": shelved.kind is not DocumentKind.TRANSCRIPT,
+            "same": same,
+            "problem": problem,
         }
     )
-    return safe(conditional(request, page.encode(), max_age_seconds=30, media_type=HTML))
 
 
 def _checked(shelved: Shelved | None, notary: Notary) -> DocumentCheckView:

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import places
-from credentials.domain import documents, transcripts
+from credentials.domain import documents, faces, policies, transcripts
 from credentials.domain.awards import State, certificate_number
 from credentials.domain.badges import instant
 from credentials.domain.documents import DocumentKind
-from credentials.queries import Newest, Record
+from credentials.queries import Newest, Record, Shelved
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.events.credentials import TranscriptIssued
@@ -104,6 +104,32 @@ async def certified(session: AsyncSession, document: tables.Document, edition: t
         "courses": [entry["course_title"] for entry in (edition.content or {}).get("credits", ())],
         "awards": [entry["title"] for entry in (edition.content or {}).get("awards", ())],
     }
+
+
+async def compare(session: AsyncSession, shelved: Shelved, name: str, honours: str) -> bool:
+    """Whether the newest edition is made out to this name, with this class or none.
+
+    One answer for both, so that nobody learns the class who does not know the name; what is not the same is counted.
+    Raises DocumentRevoked, DocumentErased, TooManyComparisons.
+    """
+    documents.check_status(shelved.status)
+    content = shelved.edition.content
+    if content is None:
+        raise documents.DocumentErased("its holder was anonymised; what it said is not kept")
+    document, now = await fetch(session, tables.Document, shelved.document.document_id, lock=True), now_of(session)
+    limits = policies.in_force(now).documents
+    if document.compared_since is None or document.compared_since + limits.pause <= now:
+        document.wrong_comparisons, document.compared_since = 0, now
+    if document.wrong_comparisons >= limits.wrong_comparisons:
+        again = document.compared_since + limits.pause - now
+        raise documents.TooManyComparisons(
+            "this document was compared too often; try again later, or upload its file",
+            headers={"Retry-After": str(int(again.total_seconds()) + 1)},
+        )
+    is_same = faces.is_printed(shelved.kind, content, name, honours)
+    if not is_same:
+        document.wrong_comparisons += 1
+    return is_same
 
 
 def _all_said(record: Record, name: str) -> Iterator[_Said]:

@@ -94,8 +94,9 @@ async def _as_recorded(session: AsyncSession, notary: Notary, report: Report) ->
     for entry in map(members, listed(report.document.get("credentialStatus"))):
         found = _STATUS_LIST.fullmatch(str(entry.get("statusListCredential")).removeprefix(notary.url))
         index = str(entry.get("statusListIndex"))
-        known = found is not None and index.isdecimal() and len(index) <= _MOST_DIGITS
-        if known and await queries.is_taken_back(session, int(found[1]), int(index)):
+        if found is None or not index.isdecimal() or len(index) > _MOST_DIGITS:
+            continue
+        if await queries.is_taken_back(session, int(found[1]), int(index)):
             return revoked(report)
     return report
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from credentials.domain.badges import instant
-from shared.errors import Conflict, Gone
+from shared.errors import Conflict, Gone, TooMany
 
 Content = dict[str, Any]  # Any: JSON
 
@@ -46,6 +46,10 @@ class DocumentErased(Gone):
 
 class EarlierName(Gone):
     """That edition was made out to a name no longer in use. The newest edition takes its place."""
+
+
+class TooManyComparisons(TooMany):
+    """Name or class were not the same too often; after a pause they can be compared again."""
 
 
 class NothingSigned(Conflict):

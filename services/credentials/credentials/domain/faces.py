@@ -79,6 +79,27 @@ def headline(kind: DocumentKind, content: JSON) -> str:
     return content["course_title"] if kind is DocumentKind.CERTIFICATE else content["title"]
 
 
+def honours(kind: DocumentKind, content: JSON) -> str | None:
+    """The class, where it is printed."""
+    if kind is not DocumentKind.PARCHMENT or content["mark"] is None:
+        return None
+    return content["classification"]
+
+
+def is_printed(kind: DocumentKind, content: JSON, name: str, honours_: str) -> bool:
+    """Whether just this name and class, or no class, stand on the document, however they were typed."""
+    printed = (content["name"], honours(kind, content) or "")
+    return [_as_typed(text) for text in printed] == [_as_typed(text) for text in (name, honours_)]
+
+
+def _as_typed(text: str) -> list[str]:
+    """Words without regard to capitals, punctuation and ways to write one letter (Unicode NFKC)."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    kinds = ((letter, unicodedata.category(letter)) for letter in folded)
+    letters = (letter if kind[0] in "LMN" else " " for letter, kind in kinds if kind != "Cf")
+    return [word for word in "".join(letters).split() if word != "with"]
+
+
 def day(value: str) -> str:
     at = datetime.fromisoformat(value)
     return f"{at.day} {at:%B %Y}"
@@ -137,7 +158,7 @@ def _certificate(content: JSON) -> Face:
 def _parchment(content: JSON) -> Face:
     return {
         "award": content["title"],
-        "honours": None if content["mark"] is None else content["classification"],
+        "honours": honours(DocumentKind.PARCHMENT, content),
         "credit": f"{content['credits']} credits",
         "conferred": day(content["conferred_at"]),
     }

@@ -1,4 +1,4 @@
-"""What the regulations say of sharing, transfer and recognition."""
+"""What the regulations say of sharing, of checking documents, of transfer and recognition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +17,14 @@ class Sharing:
     longest: timedelta
     wrong_pins: int
     code_life: timedelta
+
+
+@dataclass(frozen=True)
+class Documents:
+    """After `wrong_comparisons` with a name or class that is not on it, a document is compared no more for `pause`."""
+
+    wrong_comparisons: int
+    pause: timedelta
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Policies:
     version: str
     effective_from: datetime
     sharing: Sharing
+    documents: Documents
     transfers: Transfers
     recognition: Recognition
     levels: tuple[str, ...]
@@ -64,6 +73,10 @@ def _parse(document: Mapping[str, Any]) -> Policies:  # Any: JSON
             longest=timedelta(days=sharing["longest_days"]),
             wrong_pins=sharing["wrong_pins"],
             code_life=timedelta(days=sharing["code_days"]),
+        ),
+        documents=Documents(
+            wrong_comparisons=document["documents"]["wrong_comparisons"],
+            pause=timedelta(minutes=document["documents"]["comparison_minutes"]),
         ),
         transfers=Transfers(
             decide_within=timedelta(days=transfers["decide_within_days"]),

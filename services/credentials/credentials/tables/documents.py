@@ -25,6 +25,9 @@ class Document(Base):
     learner_id: Mapped[UUID]
     credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"))
     award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
+    wrong_comparisons: Mapped[int] = mapped_column(server_default="0", default=0)
+    """Of a name or class that is not on it, since `compared_since`."""
+    compared_since: Mapped[datetime | None]
 
 
 class Edition(Base):

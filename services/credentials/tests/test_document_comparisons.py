@@ -1,0 +1,150 @@
+"""A paper with our number on it is ours only with our name and class on it: anybody may compare, nobody may guess."""
+
+import pytest
+
+from credentials import tables
+from credentials.commands.people import forget_person
+from credentials.domain import faces
+from credentials.domain.documents import DocumentKind
+from credentials.domain.policies import in_force
+from shared.ids import new_id
+
+from .telling import hear, let_time_work, revoked
+from .test_documents import conferred, documents_of, hold_credit, rename
+
+
+@pytest.fixture
+async def papers(service, session, clock) -> dict[str, str]:
+    """Kind -> number, of a learner with an award."""
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await conferred(service, learner)
+    async with service.client("learner", id=learner) as client:
+        found = {kind: documents[0]["number"] for kind, documents in (await documents_of(client)).items()}
+    return found | {"learner": learner}
+
+
+async def compare(service, number: str, name: str, class_: str | None = None) -> dict:
+    typed = {"name": name} | ({} if class_ is None else {"class": class_})
+    async with service.client() as anyone:
+        answer = await anyone.post(f"/documents/{number}", json=typed)
+    return answer.json() | {"status_code": answer.status_code}
+
+
+async def printed_class(session, number: str) -> str:
+    edition = await session.scalar(
+        tables.Edition.__table__.select()
+        .with_only_columns(tables.Edition.content)
+        .join(tables.Document, tables.Document.document_id == tables.Edition.document_id)
+        .where(tables.Document.number == number)
+    )
+    return faces.honours(DocumentKind.PARCHMENT, edition) or ""
+
+
+async def test_another_name_or_class_on_the_paper_is_found_out(service, session, papers) -> None:
+    number, honours = papers["parchment"], await printed_class(session, papers["parchment"])
+    assert honours, "this award has a class"
+    other = "Distinction" if honours != "Distinction" else "Merit"
+    for name, class_, same in (
+        ("Ada Lovelace", honours, True),
+        ("  ada  LOVELACE ", honours.upper(), True),
+        ("Ada Lovelace", f"with {honours}", True),
+        ("Mallory Evil", honours, False),
+        ("Ada Lovelace", other, False),
+        ("Ada Lovelace", None, False),
+        ("Ada", honours, False),
+    ):
+        answer = await compare(service, number, name, class_)
+        assert (answer["same"], answer["version"]) == (same, 1), (name, class_)
+    assert (await compare(service, papers["certificate"], "Ada Lovelace"))["same"]
+    assert (await compare(service, papers["transcript"], "Ada Lovelace"))["same"]
+    assert not (await compare(service, papers["certificate"], "Ada Lovelace", "Distinction"))["same"]
+
+
+async def test_the_page_asks_and_tells_in_words(service, session, papers) -> None:
+    number = papers["certificate"]
+    html = {"Accept": "text/html"}
+    async with service.client() as anyone:
+        asked = await anyone.get(f"/documents/{number}", headers=html)
+        same = await anyone.post(f"/documents/{number}", data={"name": "Ada Lovelace", "class": ""}, headers=html)
+        other = await anyone.post(f"/documents/{number}", data={"name": "Mallory"}, headers=html)
+        missing = await anyone.post("/documents/MC-2026-00000000000", data={"name": "Ada"}, headers=html)
+    assert 'name="name"' in asked.text
+    assert "a name or class can be changed on paper" in asked.text
+    assert "Same: the newest version says just this" in same.text
+    assert "Not the same" in other.text
+    assert "Lovelace" not in asked.text + same.text + other.text
+    assert other.headers["cache-control"] == "no-store"
+    assert missing.status_code == 404
+
+
+async def test_nobody_guesses(service, session, clock, papers) -> None:
+    limits = in_force(clock()).documents
+    number = papers["certificate"]
+    for guess in range(limits.wrong_comparisons):
+        assert (await compare(service, number, f"Guess {guess}"))["same"] is False
+    refused = await compare(service, number, "Ada Lovelace")
+    assert (refused["status_code"], refused["code"]) == (429, "too_many_comparisons")
+    async with service.client() as anyone:
+        page = await anyone.post(f"/documents/{number}", data={"name": "Ada"}, headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["retry-after"]) == (429, str(int(limits.pause.total_seconds()) + 1))
+    assert "compared too often" in page.text
+    assert (await compare(service, papers["transcript"], "Ada Lovelace"))["same"], "another document is compared"
+    clock.advance(seconds=limits.pause.total_seconds())
+    assert (await compare(service, number, "Ada Lovelace"))["same"]
+
+
+async def test_an_earlier_name_is_no_longer_the_same(service, session, clock, papers) -> None:
+    """That there was another is told to nobody."""
+    await rename(session, papers["learner"], 2, family_name="King", display_name="Ada King")
+    assert not (await compare(service, papers["certificate"], "Ada Lovelace"))["same"]
+    assert (await compare(service, papers["certificate"], "Ada King"))["same"]
+
+
+async def test_what_is_gone_is_not_compared(service, session, clock, papers) -> None:
+    async with service.client("learner", id=papers["learner"]) as client:
+        found = {one["title"]: one["number"] for one in (await documents_of(client))["certificate"]}
+    await hear(session, revoked(papers["learner"], "DS01"))
+    await let_time_work(service)
+    taken_back = await compare(service, found["Course DS01"], "Ada Lovelace")
+    await forget_person(session, papers["learner"], clock())
+    await session.flush()
+    session.expire_all()
+    erased = await compare(service, found["Course DS02"], "Ada Lovelace")
+    assert (taken_back["status_code"], taken_back["code"]) == (410, "document_revoked")
+    assert (erased["status_code"], erased["code"]) == (410, "document_erased")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "application/json"),
+        (b"{}", "application/json"),
+        (b'{"name": " "}', "application/json"),
+        (b'{"name": "' + b"x" * 9000 + b'"}', "application/json"),
+        (b"name=%FF", "application/x-www-form-urlencoded"),
+        (b"\xff", "application/x-www-form-urlencoded"),
+        (b"class=x", "application/x-www-form-urlencoded"),
+    ],
+)
+async def test_what_says_no_name_is_refused(*, service, session, papers, body, kind) -> None:
+    async with service.client() as anyone:
+        path = f"/documents/{papers['certificate']}"
+        answer = await anyone.post(path, content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_comparison")
+
+
+@pytest.mark.parametrize(
+    ("printed", "typed", "same"),
+    [
+        ("Zoë O\u2019Brien", "ZOË o'brien", True),
+        ("Zoë", "Zoë", True),
+        ("Anne-Marie", "Anne Marie", True),
+        ("Strauß", "STRAUSS", True),
+        ("Zoë", "Zoe", False),
+        ("Ada", "Ad\u0430", False),  # a Cyrillic letter
+        ("محمد", "محمد", True),
+    ],
+)
+def test_how_a_name_is_typed_does_not_matter_and_which_does(printed: str, typed: str, same: bool) -> None:
+    assert faces.is_printed(DocumentKind.CERTIFICATE, {"name": printed}, typed, "") is same
