@@ -14,6 +14,7 @@ from playwright.async_api import Browser, async_playwright
 import gateway  # noqa: F401 - else pytest takes the folder of that name for the package
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
+from shared.plans import SETTINGS
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,14 @@ async def postgres() -> AsyncIterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="mc-tests-") as folder:
         # The tests kill and freeze it themselves where durability is the question; elsewhere fsync only costs time.
         async with Postgres(Path(folder) / "postgres", {"fsync": "off", "max_connections": 300}) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+async def planned_server() -> AsyncIterator[Postgres]:
+    """A PostgreSQL that can write down the plan of every statement (see shared.plans)."""
+    with tempfile.TemporaryDirectory(prefix="mc-tests-") as folder:
+        async with Postgres(Path(folder) / "postgres", {"fsync": "off", **SETTINGS}) as server:
             yield server
 
 

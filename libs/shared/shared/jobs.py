@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -51,6 +51,9 @@ class Jobs:
             return job
 
         return register
+
+    def __iter__(self) -> Iterator[JobFunction]:
+        return (job for _, _, job in self._jobs.values())
 
     async def run(self, work: Work) -> None:
         async with asyncio.TaskGroup() as group:

@@ -200,7 +200,7 @@ class Process:
             feed.Reconciler(self.receiver, self.database, self.feeds()).run,
             Postman(self.database, self.mailer, settings.mail_from, self.service.name).run,
             lambda: self.service.jobs.run(work),
-            lambda: _housekeeping().run(work),
+            lambda: housekeeping().run(work),
             self._measure,
         ]
         if self._rabbitmq is not None and settings.amqp_url:
@@ -296,7 +296,8 @@ class Server(uvicorn.Server):
                 connection.shutdown()
 
 
-def _housekeeping() -> Jobs:
+def housekeeping() -> Jobs:
+    """What every service does by itself."""
     jobs = Jobs()
     jobs.every(3600, first_after=FIRST_HOUR)(forget_old_records)
 

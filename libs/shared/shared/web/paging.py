@@ -58,14 +58,14 @@ MOST: Final = 100
 """Items of one page."""
 
 
-async def _paging(
+async def paging_of(
     limit: Annotated[int, Query(ge=1, le=MOST, description="How many items at most")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")] = None,
 ) -> Cursor:
     return Cursor(limit, cursor)
 
 
-Paging = Annotated[Cursor, Depends(_paging)]
+Paging = Annotated[Cursor, Depends(paging_of)]
 
 
 _DATA_EXCEPTION = "22"  # SQLSTATE class of values that do not fit their column

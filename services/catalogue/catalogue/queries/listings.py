@@ -83,17 +83,17 @@ async def find_courses(
     values: dict[str, object] = {"words": words, "at": at, "limit": limit, "ranked": RANKED}
     if after is not None:
         values |= {"key": after[0], "id": after[1]}
+    values |= {"subjects": [*filters.subjects], "institutions": [*filters.institutions], "level": filters.level}
+    given = {
+        "subjects": bool(filters.subjects),
+        "institutions": bool(filters.institutions),
+        "level": filters.level is not None,
+        "after": after is not None,
+    }
     if words is not None:
-        values |= {"subjects": [*filters.subjects], "institutions": [*filters.institutions], "level": filters.level}
-        statement = _ranked(
-            subjects=bool(filters.subjects),
-            institutions=bool(filters.institutions),
-            level=filters.level is not None,
-            many=total > RANKED,
-            after=after is not None,
-        )
-    elif len(wanted) == len(facets.groups):
-        statement = _all(after=after is not None)
+        statement = _ranked(**given, many=total > RANKED)
+    elif _pass_by(facets, total, limit) <= sum(min(group.courses, limit + 1) for group in wanted):
+        statement = _by_title(**given)
     else:
         subjects, institutions, levels, _ = zip(*wanted, strict=True)
         values |= {"subjects": subjects, "institutions": institutions, "levels": levels}
@@ -101,6 +101,11 @@ async def find_courses(
     row = await statement.row(database, **values)
     cursor = f'"{encode([row["last_key"], row["last_id"]])}"' if row["more"] else "null"
     return Answer(f'{{"items":[{row["items"]}],{tail},"next_cursor":{cursor}}}'.encode(), at, row["until"])
+
+
+def _pass_by(facets: Facets, total: int, limit: int) -> float:
+    """How many courses lie between the first of all and the last of a page, where so many match in all."""
+    return (limit + 1) * sum(group.courses for group in facets.groups) / total
 
 
 async def _count(database: Database, words: str | None) -> Facets:
@@ -129,9 +134,20 @@ _AFTER: Final = "(l.sort_title, l.course_id) > (:key, :id)"
 _BY_TITLE: Final = "select l.sort_title as key, l.course_id, l.card from listings l where l.on_sale"
 
 
+def _filtered(*, subjects: bool, institutions: bool, level: bool) -> str:
+    """The filters that are set; the planner meets no `or :filter is null`."""
+    return f"""
+        {"and l.subject = any(:subjects)" if subjects else ""}
+        {"and l.institution = any(:institutions)" if institutions else ""}
+        {"and l.level = :level" if level else ""}
+    """
+
+
 @cache
-def _all(*, after: bool) -> HotStatement:
-    return _page(f"{_BY_TITLE} {f'and {_AFTER}' if after else ''} order by l.sort_title, l.course_id")
+def _by_title(*, after: bool, **filters: bool) -> HotStatement:
+    """By the alphabet, passing by what does not match."""
+    after_it = f"and {_AFTER}" if after else ""
+    return _page(f"{_BY_TITLE} {_filtered(**filters)} {after_it} order by l.sort_title, l.course_id")
 
 
 @cache
@@ -149,12 +165,8 @@ def _grouped(*, after: bool) -> HotStatement:
 
 
 @cache
-def _ranked(*, subjects: bool, institutions: bool, level: bool, many: bool, after: bool) -> HotStatement:
-    filtered = f"""
-        {"and l.subject = any(:subjects)" if subjects else ""}
-        {"and l.institution = any(:institutions)" if institutions else ""}
-        {"and l.level = :level" if level else ""}
-    """
+def _ranked(*, many: bool, after: bool, **filters: bool) -> HotStatement:
+    filtered = _filtered(**filters)
     in_title = _MATCHING.replace("l.search", "to_tsvector('english', l.sort_title)")
     best = f"""
         (select l.course_id from listings l {in_title} {filtered} limit :ranked)
