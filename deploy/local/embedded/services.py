@@ -90,6 +90,8 @@ class Place:
                     "webhooks_reach_loopback": True,
                     "evidence_url": (self.folder / "evidence").absolute().as_uri(),
                 }
+            case "enrolment":
+                return {"evidence_url": (self.folder / "name-evidence").absolute().as_uri()}
             case "assessment":
                 return {"storage_url": (self.folder / "submissions").absolute().as_uri()}
             case _:

@@ -49,6 +49,10 @@ class PersonEntry(Entry):
     """Somebody with a single name has it here."""
     given_name: str | None = None
     display_name: str
+    certificate_name: str | None = None
+    """How the name is written on certificates, where it is not given name and family name in this order."""
+    name_decided: bool = False
+    """A registrar decided on evidence that this is the name. Documents that bear another one change to no other."""
     contact_email: str
 
     @property

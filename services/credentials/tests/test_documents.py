@@ -44,7 +44,7 @@ async def rename(session, learner, version: int, **names: str) -> None:
     row = await session.get(tables.Learner, learner)
     row.name_version = version
     await session.flush()
-    await store_person(session, person(learner, name_version=version, **names))
+    await store_person(session, person(learner, name_version=version, name_decided=True, **names))
     await session.flush()
     session.expire_all()
 

@@ -10,7 +10,7 @@ from shared.ids import new_id
 from shared.messaging import NotYet
 from shared.registers import LocalRegisters, RegisterUnreachable
 
-from .telling import BEFORE, hear, person, registered, work_of
+from .telling import BEFORE, course, credit, hear, person, registered, work_of
 
 
 def renamed(learner, version=2):
@@ -137,3 +137,39 @@ async def test_while_enrolment_is_away_nothing_is_lost(service, session, clock):
     await read_people(work_of(service, LocalRegisters(person(learner))))
     assert await held(session, learner) is not None
     await session.execute(delete(tables.Person))
+
+
+async def test_a_name_may_be_written_in_any_order_and_script(service, session, clock):
+    learner = new_id()
+    await hear(session, registered(learner))
+    entry = person(learner, family_name="王", given_name="小明", certificate_name="王小明")
+    await read_people(work_of(service, LocalRegisters(entry)))
+    assert (await held(session, learner)).legal_name == "王小明"
+
+
+async def test_documents_change_to_no_name_that_no_registrar_decided_on(service, session, clock):
+    learner = new_id()
+    register = LocalRegisters(person(learner))
+    await hear(session, course("DS01", "Data Science"), registered(learner), credit(learner, "DS01", "Data Science"))
+    await read_people(work_of(service, register))
+
+    async def printed():
+        editions = select(tables.Edition.content).join(
+            tables.Document, tables.Document.document_id == tables.Edition.document_id
+        )
+        rows = await session.scalars(editions.where(tables.Document.learner_id == learner))
+        return {content["name"] for content in rows}
+
+    assert await printed() == {"Ada Lovelace"}
+    for version, changes in enumerate(({"family_name": "Smith"}, {"certificate_name": "Dr Smith"}), start=2):
+        register.write(person(learner, name_version=version, display_name="Smith", **changes))
+        await hear(session, renamed(learner, version))
+        await read_people(work_of(service, register))
+        row = await held(session, learner)
+        assert (row.legal_name, row.display_name, row.name_version) == ("Ada Lovelace", "Smith", version)
+        assert await printed() == {"Ada Lovelace"}
+    register.write(person(learner, name_version=4, family_name="King", name_decided=True))
+    await hear(session, renamed(learner, 4))
+    await read_people(work_of(service, register))
+    assert (await held(session, learner)).legal_name == "Ada King"
+    assert await printed() == {"Ada Lovelace", "Ada King"}

@@ -1,5 +1,6 @@
 """The composition root."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from enrolment import queries
@@ -10,6 +11,8 @@ from enrolment.jobs import jobs
 from enrolment.settings import Settings
 from shared.registers import PersonEntry
 from shared.service import Service
+from shared.storage import ObjectStorage, open_storage
+from shared.uploads import UploadPolicy
 
 
 def build(settings: Settings) -> Service:
@@ -24,5 +27,14 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
+        resources={
+            ObjectStorage: open_storage(settings.evidence_url),
+            UploadPolicy: UploadPolicy(
+                store="name evidence",
+                longest=timedelta(seconds=settings.evidence_seconds),
+                orphan_age=timedelta(hours=settings.evidence_orphan_hours),
+                orphans_at_once=settings.evidence_orphans_at_once,
+            ),
+        },
         registers={PersonEntry: queries.people},
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from enrolment.commands import courses, enrolments
+from enrolment.commands import courses, enrolments, learners
 from enrolment.domain.facts import Fact, Kind
 from enrolment.tables import KeptFact
 from shared.events import Event
@@ -39,6 +39,7 @@ from shared.events.credentials import (
     AwardWithdrawn,
     BadgeIssued,
     BadgeRevoked,
+    TranscriptIssued,
     TransferCompleted,
     TransferDecided,
     TransferRequested,
@@ -128,6 +129,11 @@ async def activate_enrolments(session: AsyncSession, confirmed: PaymentConfirmed
 async def settle_enrolments(session: AsyncSession, event: Event) -> None:
     learner_id = await keep(session, event, getattr(event, DECIDING[type(event)]))
     await enrolments.settle(session, learner_id)
+
+
+@inbox.on(TranscriptIssued)
+async def note_document(session: AsyncSession, issued: TranscriptIssued) -> None:
+    await learners.note_document(session, issued.learner_id, issued.as_at)
 
 
 @inbox.keeps(KeptFact, *RECORDED)

@@ -3,7 +3,8 @@
 from enrolment import queries
 from enrolment.commands import enrolments
 from enrolment.domain import regulations
-from shared.jobs import Jobs, Work
+from shared import orphans
+from shared.jobs import FIRST_HOUR, Jobs, Work
 
 jobs = Jobs()
 
@@ -33,3 +34,14 @@ async def end_unpaid_enrolments(work: Work) -> None:
         for enrolment_id in overdue:
             async with work.database.transaction() as session:
                 await enrolments.end_unpaid_enrolment(session, enrolment_id)
+
+
+@jobs.every(3600)
+async def claim_store(work: Work) -> None:
+    await orphans.claim_store(work, queries.known_files)
+
+
+@jobs.every(3600, first_after=FIRST_HOUR)
+async def remove_orphans(work: Work) -> None:
+    """Stored evidence that no request names: uploads refused at their end, repeated, or cut off."""
+    await orphans.remove_orphans(work, queries.known_files)

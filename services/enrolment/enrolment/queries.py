@@ -12,7 +12,10 @@ from sqlalchemy.orm import InstrumentedAttribute
 from enrolment.domain import enrolments, study
 from enrolment.domain.facts import Fact, Kind
 from enrolment.domain.learners import NotRegistered
+from enrolment.domain.particulars import OPEN as OPEN_NAMES
+from enrolment.domain.particulars import NameRequestState
 from enrolment.tables import (
+    ContactChange,
     CourseVersion,
     Declaration,
     Enrolment,
@@ -20,6 +23,8 @@ from enrolment.tables import (
     KeptFact,
     Learner,
     Name,
+    NameEvidence,
+    NameRequest,
     OrderLine,
     Unit,
     UnitProgress,
@@ -34,15 +39,18 @@ class Registered:
     learner: Learner
     name: Name
     declaration: Declaration
+    unconfirmed_email: str | None
+    """Waits for its code."""
 
 
 async def registered(session: AsyncSession, learner_id: UUID) -> Registered:
     """Raises NotRegistered."""
     row = (
         await session.execute(
-            select(Learner, Name, Declaration)
+            select(Learner, Name, Declaration, ContactChange.contact_email)
             .join(Name, and_(Name.learner_id == Learner.learner_id, Name.version == Learner.name_version))
             .join(Declaration, Declaration.learner_id == Learner.learner_id)
+            .outerjoin(ContactChange, ContactChange.learner_id == Learner.learner_id)
             .where(Learner.learner_id == learner_id)
             .order_by(Declaration.declared_at.desc(), Declaration.version.desc())
             .limit(1)
@@ -51,6 +59,40 @@ async def registered(session: AsyncSession, learner_id: UUID) -> Registered:
     if row is None:
         raise NotRegistered("this account has not registered as a learner")
     return Registered(*row)
+
+
+async def is_documented(session: AsyncSession, learner: Learner) -> bool:
+    """Whether documents bear their name, or are about to: credit was awarded."""
+    if learner.documented_at is not None:
+        return True
+    credit = select(KeptFact.fact_id).where(
+        KeptFact.learner_id == learner.learner_id, KeptFact.type == Kind.CREDIT_AWARDED
+    )
+    return await session.scalar(credit.limit(1)) is not None
+
+
+def open_name_requests(learner_id: UUID) -> Select[UUID]:
+    return select(NameRequest.request_id).where(NameRequest.learner_id == learner_id, NameRequest.state.in_(OPEN_NAMES))
+
+
+def name_requests(learner_id: UUID | None, state: NameRequestState | None) -> Select[NameRequest]:
+    """Of one learner; without one of everybody, but for what was never handed in."""
+    statement = select(NameRequest)
+    if learner_id is not None:
+        statement = statement.where(NameRequest.learner_id == learner_id)
+    else:
+        statement = statement.where(NameRequest.submitted_at.is_not(None))
+    return statement if state is None else statement.where(NameRequest.state == state)
+
+
+async def name_evidence_of(session: AsyncSession, request_id: UUID) -> Sequence[NameEvidence]:
+    evidence = select(NameEvidence).where(NameEvidence.request_id == request_id)
+    return (await session.scalars(evidence.order_by(NameEvidence.evidence_id))).all()
+
+
+async def known_files(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Which of these stored files a request for another name has."""
+    return set(await session.scalars(select(NameEvidence.storage_key).where(NameEvidence.storage_key.in_(keys))))
 
 
 async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[PersonEntry]:
@@ -68,6 +110,8 @@ async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[Per
             family_name=name.family_name,
             given_name=name.given_name,
             display_name=name.display_name,
+            certificate_name=name.certificate_name,
+            name_decided=name.decided_in is not None,
             contact_email=learner.contact_email,
         )
         for learner, name in rows

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import MetaData, Text
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, MetaData, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import TableBase, new_metadata
@@ -28,6 +28,8 @@ class Learner(Base):
     contact_version: Mapped[int] = mapped_column(server_default="1")
     """Counts the addresses; only the last is kept."""
     registered_at: Mapped[datetime]
+    documented_at: Mapped[datetime | None]
+    """Since when a transcript bears a name of theirs."""
     anonymised_at: Mapped[datetime | None]
     anonymised_by: Mapped[str | None] = mapped_column(Text)
 
@@ -40,7 +42,59 @@ class Name(Base):
     given_name: Mapped[str | None] = mapped_column(Text)
     family_name: Mapped[str] = mapped_column(Text)
     display_name: Mapped[str] = mapped_column(Text)
+    certificate_name: Mapped[str | None] = mapped_column(Text)
+    """How it is written on certificates; None: given name, family name."""
+    decided_in: Mapped[UUID | None]
+    """The request in which a registrar decided that this is the name; later versions that keep the name keep it."""
     valid_from: Mapped[datetime]
+
+
+class NameRequest(Base):
+    """A learner asks to bear another name. What it says is empty once the learner is anonymised."""
+
+    __tablename__ = "name_requests"
+
+    request_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    family_name: Mapped[str] = mapped_column(Text)
+    given_name: Mapped[str | None] = mapped_column(Text)
+    certificate_name: Mapped[str | None] = mapped_column(Text)
+    statement: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    submitted_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
+class NameEvidence(Base):
+    __tablename__ = "name_evidence"
+
+    evidence_id: Mapped[UUID] = mapped_column(primary_key=True)
+    request_id: Mapped[UUID] = mapped_column(ForeignKey("name_requests.request_id"))
+    learner_id: Mapped[UUID]
+    filename: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Text)
+    storage_key: Mapped[str] = mapped_column(Text)
+    received_at: Mapped[datetime]
+
+
+class ContactChange(Base):
+    """A new contact address that waits for its code, of which only a keyed digest is kept."""
+
+    __tablename__ = "contact_changes"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    contact_email: Mapped[str | None] = mapped_column(Text)
+    """None: it was confirmed, or given up; the row counts what was sent."""
+    code_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    asked_at: Mapped[datetime]
+    letters: Mapped[int]
+    counted_since: Mapped[datetime]
+    """`letters` were sent since then."""
 
 
 class Declaration(Base):

@@ -36,11 +36,13 @@ from shared.events.payments import (
     RefundRequested,
 )
 from shared.ids import new_id
+from shared.messaging.tables import Letter
 from shared.testing import ServiceUnderTest, published, service_fixtures
 
 globals().update(
     service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_answer_told=True
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), evidence_url="memory:///")),
+        every_answer_told=True,
     )
 )
 
@@ -98,6 +100,13 @@ class Story:
 
     async def register(self) -> None:
         await register_learner(self.session, self.learner_id, FORM)
+
+    async def code(self) -> str:
+        """Of the last letter that asks to confirm an address."""
+        letters = select(Letter.text).where(Letter.kind == "confirm_contact").order_by(Letter.letter_id.desc())
+        text = await self.session.scalar(letters.limit(1))
+        assert text is not None
+        return text.partition("address: ")[2].split()[0]
 
     async def offer(self, *, units: int = 0, **changes) -> CoursePublished:
         offered = course(**changes)

@@ -37,7 +37,9 @@ class BadgeSuperseded(Event, type="credentials.badge.superseded.v1", subject="ba
     superseded_at: Instant
 
 
-class TranscriptIssued(Event, type="credentials.transcript.issued.v1", subject="transcript_id"):
+class TranscriptIssued(
+    Event, type="credentials.transcript.issued.v1", subject="transcript_id", heard_by=("enrolment",)
+):
     transcript_id: UUID
     learner_id: UUID
     version: int

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
+from credentials import queries, tables
 from credentials.commands import documents, issuing
 from shared.database import fetch, take_turns
 from shared.database import now as now_of
@@ -27,7 +27,10 @@ async def note_versions(
 
 
 async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
-    """Take over what the register says. An answer that is older than what is held changes nothing."""
+    """Take over what the register says. An answer that is older than what is held changes nothing.
+
+    Once documents are made out to a learner, their name changes to one a registrar decided on, and to no other.
+    """
     await take_turns(session, "learner", entry.learner_id)
     learner = await fetch(session, tables.Learner, entry.learner_id, lock=True)
     if learner.anonymised_at is not None:  # since the register answered
@@ -36,10 +39,13 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     if held is not None and (held.name_version > entry.name_version or held.contact_version > entry.contact_version):
         return
     learner.unread = entry.name_version < learner.name_version or entry.contact_version < learner.contact_version
+    name = entry.certificate_name or " ".join(filter(None, (entry.given_name, entry.family_name)))
+    if held is not None and not entry.name_decided and await queries.has_documents(session, entry.learner_id):
+        name = held.legal_name
     values = {
         "name_version": entry.name_version,
         "contact_version": entry.contact_version,
-        "legal_name": " ".join(filter(None, (entry.given_name, entry.family_name))),
+        "legal_name": name,
         "display_name": entry.display_name,
         "email": entry.contact_email,
         "read_at": now_of(session),
@@ -48,7 +54,7 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     await session.execute(statement.on_conflict_do_update(index_elements=[tables.Person.learner_id], set_=values))
     if held is not None and held.email.strip().lower() != entry.contact_email.strip().lower():
         await issuing.correct_badges_of(session, entry.learner_id)
-    if held is None or held.legal_name != values["legal_name"]:
+    if held is None or held.legal_name != name:
         await documents.issue_to(session, entry.learner_id)
 
 

@@ -73,6 +73,11 @@ async def documents_of(session: AsyncSession, learner_id: UUID) -> list[Shelved]
     return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
 
 
+async def has_documents(session: AsyncSession, learner_id: UUID) -> bool:
+    document = select(tables.Document.document_id).where(tables.Document.learner_id == learner_id)
+    return await session.scalar(document.limit(1)) is not None
+
+
 async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> Shelved | None:
     """An edition of the document with this number: the newest, unless a version is named."""
     which = _is_newest() if version is None else tables.Edition.version == version

@@ -32,7 +32,7 @@ class Person(Base):
     name_version: Mapped[int]
     contact_version: Mapped[int]
     legal_name: Mapped[str] = mapped_column(Text)
-    """Given and family name as the person writes them, in any script."""
+    """As documents bear it: given and family name, or as the person wants it written, in any script and order."""
     display_name: Mapped[str] = mapped_column(Text)
     email: Mapped[str] = mapped_column(Text)
     read_at: Mapped[datetime]

@@ -1,5 +1,5 @@
 """Door 1: HTTP in and out."""
 
-from enrolment.api import enrolments, learners, study
+from enrolment.api import enrolments, learners, names, study
 
-routers = [learners.router, enrolments.router, study.router]
+routers = [learners.router, names.router, enrolments.router, study.router]

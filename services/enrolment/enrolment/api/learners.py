@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from pydantic import Field, StringConstraints
 
 from enrolment import queries
+from enrolment.commands import contacts
 from enrolment.commands import learners as commands
 from enrolment.domain import declarations
 from enrolment.domain.declarations import CriteriaNotAffirmed, DeclarationOutdated
@@ -15,17 +16,23 @@ from enrolment.domain.learners import (
     AlreadyRegistered,
     EmptyName,
     ImplausibleDateOfBirth,
+    NameOnDocuments,
     NotRegistered,
     StillEnrolled,
     UnknownCountry,
 )
+from enrolment.domain.particulars import NoAddressToConfirm, TooManyConfirmations, WrongConfirmationCode
 from shared.database import now
-from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional, refusals
+from shared.digests import Digests
+from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional, refusals, resource
 from shared.web.content import Text
 
 router = Router()
 
+Keyed = Annotated[Digests, resource(Digests)]
+
 PersonName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+CertificateName = Annotated[Text, StringConstraints(min_length=1, max_length=400), Field(examples=["Okonkwo Adaeze"])]
 Email = Annotated[Text, StringConstraints(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+\.[^@\s<>,;:\"]+$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
@@ -63,6 +70,9 @@ class ShortForm(Content):
     display_name: PersonName | None = Field(
         default=None, description="How to address the person; else given and family name", examples=["Ada Okonkwo"]
     )
+    certificate_name: CertificateName | None = Field(
+        default=None, description="How certificates write the name, in any script and order; else given and family name"
+    )
     date_of_birth: date | None = Field(default=None, examples=["1993-05-17"])
     country: Country = Field(description="ISO 3166-1 alpha-2", examples=["GB"])
     contact_email: Email = Field(examples=["ada@example.org"])
@@ -70,16 +80,25 @@ class ShortForm(Content):
 
 
 class Particulars(Content):
-    """What is to change; what is left out stays."""
+    """What is to change; what is left out stays. A name that stands on documents changes by `/v1/name-requests`."""
 
     family_name: PersonName | None = Field(default=None, examples=["Okonkwo-Reid"])
     given_name: PersonName | None = Field(default=None, description="null: none", examples=["Adaeze"])
     display_name: PersonName | None = Field(
         default=None, description="null: made of the other names", examples=["Ada Okonkwo-Reid"]
     )
+    certificate_name: CertificateName | None = Field(default=None, description="null: given name, family name")
     date_of_birth: date | None = Field(default=None, description="null: not told", examples=["1993-05-17"])
     country: Country | None = Field(default=None, description="ISO 3166-1 alpha-2", examples=["NG"])
-    contact_email: Email | None = Field(default=None, examples=["ada.reid@example.org"])
+    contact_email: Email | None = Field(
+        default=None,
+        description="Used once the code that is sent there has come back",
+        examples=["ada.reid@example.org"],
+    )
+
+
+class ConfirmationCode(Content):
+    code: str = Field(max_length=40, description="As it was sent to the new address", examples=["7HK2M-9QXPA"])
 
 
 class Certified(View):
@@ -92,10 +111,12 @@ class LearnerView(View):
     family_name: str = Field(examples=["Okonkwo"])
     given_name: str | None = Field(examples=["Adaeze"])
     display_name: str = Field(examples=["Ada Okonkwo"])
+    certificate_name: str | None = Field(description="How certificates write the name; null: given name, family name")
     name_version: int = Field(description="Counts the names; earlier ones are kept", examples=[1])
     date_of_birth: date | None = Field(examples=["1993-05-17"])
     country: str = Field(examples=["GB"])
     contact_email: str = Field(examples=["ada@example.org"])
+    unconfirmed_contact_email: str | None = Field(description="Waits for the code that was sent there", examples=[None])
     registered_at: Instant
     declaration: Certified
 
@@ -112,10 +133,12 @@ def _view(registered: queries.Registered) -> LearnerView:
         family_name=name.family_name,
         given_name=name.given_name,
         display_name=name.display_name,
+        certificate_name=name.certificate_name,
         name_version=name.version,
         date_of_birth=learner.date_of_birth,
         country=learner.country,
         contact_email=learner.contact_email,
+        unconfirmed_contact_email=registered.unconfirmed_email,
         registered_at=learner.registered_at,
         declaration=Certified.model_validate(registered.declaration),
     )
@@ -142,6 +165,7 @@ async def register_learner(form: ShortForm, session: Session, caller: CallerOf) 
         family_name=form.family_name,
         given_name=form.given_name,
         display_name=form.display_name,
+        certificate_name=form.certificate_name,
         date_of_birth=form.date_of_birth,
         country=form.country,
         contact_email=form.contact_email,
@@ -160,12 +184,33 @@ async def read_own_learner(session: Session, caller: CallerOf) -> LearnerView:
 @router.patch(
     "/v1/learners/me",
     operation_id="update_own_learner",
-    responses=refusals(NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName),
+    responses=refusals(
+        NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName, NameOnDocuments, TooManyConfirmations
+    ),
 )
-async def update_own_learner(particulars: Particulars, session: Session, caller: CallerOf) -> LearnerView:
-    """Change one's own particulars. A changed name is a new version; earlier ones are kept."""
+async def update_own_learner(
+    particulars: Particulars, session: Session, caller: CallerOf, digests: Keyed
+) -> LearnerView:
+    """Change one's own particulars. A changed name is a new version; earlier ones are kept.
+
+    Another contact address is used once it is confirmed.
+    """
     changes = particulars.model_dump(exclude_unset=True)
-    return _view(await commands.update_learner(session, caller.own_id, changes))
+    return _view(await commands.update_learner(session, caller.own_id, changes, digests))
+
+
+@router.put(
+    "/v1/learners/me/contact-email",
+    operation_id="confirm_contact_email",
+    responses=refusals(NotRegistered, NoAddressToConfirm, WrongConfirmationCode),
+)
+async def confirm_contact_email(
+    typed: ConfirmationCode, session: Session, caller: CallerOf, digests: Keyed
+) -> LearnerView:
+    """Use the new contact address, with the code that was sent there. Badges are then made out to it."""
+    await contacts.confirm_contact(session, caller.own_id, typed.code, digests)
+    await session.flush()
+    return _view(await queries.registered(session, caller.own_id))
 
 
 @router.put(

@@ -5,24 +5,27 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment import queries
+from enrolment.commands import contacts
 from enrolment.commands.enrolments import settle
 from enrolment.domain import declarations, learners
-from enrolment.domain.enrolments import OPEN
-from enrolment.tables import Declaration, Learner, Name
+from enrolment.domain.enrolments import OPEN as OPEN_ENROLMENTS
+from enrolment.domain.particulars import OPEN, NameRequestState
+from enrolment.tables import ContactChange, Declaration, Learner, Name, NameEvidence, NameRequest
 from shared.database import now, take_turns
+from shared.digests import Digests
 from shared.events.enrolment import (
     EligibilityDeclared,
     LearnerAnonymised,
-    LearnerContactChanged,
     LearnerNameChanged,
     LearnerRegistered,
 )
-from shared.messaging import publish
+from shared.messaging import NotYet, publish
+from shared.messaging.tables import Letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Form:
     contact_email: str
     declaration_version: str
     answers: dict[str, bool]
+    certificate_name: str | None = None
 
 
 async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) -> queries.Registered:
@@ -47,7 +51,7 @@ async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) 
     """
     at = now(session)
     certificate = declarations.certify(form.declaration_version, form.answers, at)
-    name = learners.person_name(form.family_name, form.given_name, form.display_name)
+    name = learners.person_name(form.family_name, form.given_name, form.display_name, form.certificate_name)
     learners.must_be_country(form.country)
     if form.date_of_birth is not None:
         learners.must_be_plausible(form.date_of_birth, at.date())
@@ -68,7 +72,7 @@ async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) 
     )
     if inserted is None:
         raise learners.AlreadyRegistered("this account is registered as a learner")
-    session.add(_name_row(learner_id, 1, name, at))
+    session.add(name_row(learner_id, 1, name, at))
     session.add(
         Declaration(
             learner_id=learner_id,
@@ -97,10 +101,11 @@ async def update_learner(
     session: AsyncSession,
     learner_id: UUID,
     changes: dict[str, Any],  # Any: the fields that were sent, already validated, by name
+    digests: Digests,
 ) -> queries.Registered:
-    """Change what was sent. Another name is a new version; earlier ones stay.
+    """Change what was sent. Another name is a new version; earlier ones stay. Another address waits for its code.
 
-    Raises NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName.
+    Raises NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName, NameOnDocuments, TooManyConfirmations.
     """
     at = now(session)
     learner = await session.get(Learner, learner_id, with_for_update=True)
@@ -113,23 +118,41 @@ async def update_learner(
         if changes["date_of_birth"] is not None:
             learners.must_be_plausible(changes["date_of_birth"], at.date())
         learner.date_of_birth = changes["date_of_birth"]
-    if changes.get("contact_email", learner.contact_email) not in (None, learner.contact_email):
-        learner.contact_email = changes["contact_email"]
-        learner.contact_version += 1
-        publish(
-            session,
-            LearnerContactChanged(learner_id=learner_id, contact_version=learner.contact_version, changed_at=at),
-        )
-
     row = (await queries.registered(session, learner_id)).name
-    used = learners.PersonName(row.family_name, row.given_name, row.display_name)
+    used = name_of(row)
     name = learners.rename(used, changes)
     if name != used:
-        learner.name_version += 1
-        session.add(_name_row(learner_id, learner.name_version, name, at))
-        publish(session, LearnerNameChanged(learner_id=learner_id, name_version=learner.name_version, changed_at=at))
+        stays = name.stands_as(used)
+        if not stays and await queries.is_documented(session, learner):
+            raise learners.NameOnDocuments("documents bear your name: a registrar decides about another one")
+        use_name(session, learner, name, row.decided_in if stays else None)
+    if email := changes.get("contact_email"):
+        await contacts.ask_to_confirm(session, learner, email, digests)
     await session.flush()
     return await queries.registered(session, learner_id)
+
+
+def use_name(session: AsyncSession, learner: Learner, name: learners.PersonName, decided_in: UUID | None) -> None:
+    """Let the learner bear this name from now on; `decided_in` is the request a registrar has approved."""
+    at = now(session)
+    learner.name_version += 1
+    session.add(name_row(learner.learner_id, learner.name_version, name, at, decided_in))
+    publish(
+        session,
+        LearnerNameChanged(learner_id=learner.learner_id, name_version=learner.name_version, changed_at=at),
+    )
+
+
+async def note_document(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
+    """A document bears their name from now on. Raises NotYet for an unknown learner."""
+    found = await session.scalar(
+        update(Learner)
+        .where(Learner.learner_id == learner_id)
+        .values(documented_at=func.coalesce(Learner.documented_at, at))
+        .returning(Learner.learner_id)
+    )
+    if found is None:
+        raise NotYet(f"the learner {learner_id} is not known here")
 
 
 async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str) -> datetime:
@@ -143,22 +166,40 @@ async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str)
         raise learners.NotRegistered("this account has not registered as a learner")
     if learner.anonymised_at is not None:
         return learner.anonymised_at
-    if any(row.status in OPEN for row in await queries.enrolments_of(session, learner_id)):
+    if any(row.status in OPEN_ENROLMENTS for row in await queries.enrolments_of(session, learner_id)):
         raise learners.StillEnrolled("an enrolment is still open")
     at = now(session)
     await session.execute(delete(Name).where(Name.learner_id == learner_id))
+    change = await session.get(ContactChange, learner_id)
+    addresses = [learner.contact_email, *([change.contact_email] if change and change.contact_email else ())]
+    await session.execute(delete(Letter).where(Letter.recipient.in_(addresses)))
+    await session.execute(delete(ContactChange).where(ContactChange.learner_id == learner_id))
+    await session.execute(delete(NameEvidence).where(NameEvidence.learner_id == learner_id))
+    asked = update(NameRequest).where(NameRequest.learner_id == learner_id)
+    await session.execute(asked.where(NameRequest.state.in_(OPEN)).values(state=NameRequestState.WITHDRAWN))
+    await session.execute(
+        asked.values(family_name="", given_name=None, certificate_name=None, statement="", reason=None)
+    )
     learner.contact_email, learner.date_of_birth = "", None
     learner.anonymised_at, learner.anonymised_by = at, by
     publish(session, LearnerAnonymised(learner_id=learner_id, anonymised_at=at))
     return at
 
 
-def _name_row(learner_id: UUID, version: int, name: learners.PersonName, at: datetime) -> Name:
+def name_of(row: Name) -> learners.PersonName:
+    return learners.PersonName(row.family_name, row.given_name, row.display_name, row.certificate_name)
+
+
+def name_row(
+    learner_id: UUID, version: int, name: learners.PersonName, at: datetime, decided_in: UUID | None = None
+) -> Name:
     return Name(
         learner_id=learner_id,
         version=version,
         given_name=name.given_name,
         family_name=name.family_name,
         display_name=name.display_name,
+        certificate_name=name.certificate_name,
+        decided_in=decided_in,
         valid_from=at,
     )

@@ -31,6 +31,10 @@ class EmptyName(Invalid):
     """A name needs at least one letter."""
 
 
+class NameOnDocuments(Conflict):
+    """A name that stands on documents changes by a registrar's decision alone: POST /v1/name-requests."""
+
+
 class StillEnrolled(Conflict):
     """Somebody who studies with us, or may again, is not anonymised: the enrolments end first."""
 
@@ -40,19 +44,33 @@ OLDEST_YEARS = 120
 
 @dataclass(frozen=True, slots=True)
 class PersonName:
-    """The legal name as the person writes it; somebody with a single name gives it as the family name."""
+    """The legal name as the person writes it; somebody with a single name gives it as the family name.
+
+    `certificate_name` is how it is written on certificates, in any script and order; None: given name, family name.
+    """
 
     family_name: str
     given_name: str | None
     display_name: str
+    certificate_name: str | None = None
+
+    def stands_as(self, other: "PersonName") -> bool:
+        """Whether documents would bear the same name."""
+        return (self.family_name, self.given_name, self.certificate_name) == (
+            other.family_name,
+            other.given_name,
+            other.certificate_name,
+        )
 
 
-def person_name(family_name: str, given_name: str | None, display_name: str | None) -> PersonName:
+def person_name(
+    family_name: str, given_name: str | None, display_name: str | None, certificate_name: str | None = None
+) -> PersonName:
     """Names in one Unicode form, so that the same name is the same bytes. Raises EmptyName."""
-    family, given, display = (_normal(part) for part in (family_name, given_name, display_name))
-    if not _has_letter(family) or (given and not _has_letter(given)) or (display and not _has_letter(display)):
+    family, given, display, certificate = map(_normal, (family_name, given_name, display_name, certificate_name))
+    if not _has_letter(family) or not all(map(_has_letter, filter(None, (given, display, certificate)))):
         raise EmptyName("a name needs at least one letter")
-    return PersonName(family, given or None, display or f"{given} {family}".strip())
+    return PersonName(family, given or None, display or f"{given} {family}".strip(), certificate or None)
 
 
 def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
@@ -62,6 +80,7 @@ def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
         changes.get("family_name") or used.family_name,
         changes.get("given_name", used.given_name),
         changes.get("display_name", None if used.display_name == made else used.display_name),
+        changes.get("certificate_name", used.certificate_name),
     )
 
 

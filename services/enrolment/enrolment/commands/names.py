@@ -1,0 +1,151 @@
+"""Requests for another name: asked with evidence, decided by a registrar. Documents bear a decided name only."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from enrolment import queries
+from enrolment.commands.learners import name_of, use_name
+from enrolment.domain import learners, particulars
+from enrolment.domain.particulars import NameRequestState
+from enrolment.tables import Learner, NameEvidence, NameRequest
+from shared.database import Unknown, fetch, now, take_turns
+from shared.files import plan_check
+from shared.ids import new_id
+from shared.mail import write_letter
+from shared.storage import Storage
+from shared.uploads import Upload, UploadPolicy, receive
+
+
+@dataclass(frozen=True, slots=True)
+class NameWish:
+    """The whole name as it is to be."""
+
+    family_name: str
+    given_name: str | None
+    certificate_name: str | None
+    statement: str
+
+
+async def open_request(session: AsyncSession, learner_id: UUID, wish: NameWish) -> NameRequest:
+    """A draft, to which evidence is added. Raises NotRegistered, EmptyName, NameRequestOpen."""
+    await take_turns(session, "learner", learner_id)
+    await queries.registered(session, learner_id)
+    name = learners.person_name(wish.family_name, wish.given_name, None, wish.certificate_name)
+    if await session.scalar(queries.open_name_requests(learner_id)) is not None:
+        raise particulars.NameRequestOpen("withdraw the request that is open first")
+    request = NameRequest(
+        request_id=new_id(),
+        learner_id=learner_id,
+        family_name=name.family_name,
+        given_name=name.given_name,
+        certificate_name=name.certificate_name,
+        statement=wish.statement,
+        state=NameRequestState.DRAFT,
+        created_at=now(session),
+    )
+    session.add(request)
+    await session.flush()
+    return request
+
+
+async def add_evidence(
+    session: AsyncSession, storage: Storage, request: NameRequest, upload: Upload, times: UploadPolicy
+) -> NameEvidence:
+    """Check and store a file; the same bytes again are the same file.
+
+    Raises NameRequestNotDraft, TooMuchNameEvidence, and the refusals of `shared.files`.
+    """
+    policy, request_id, learner_id = particulars.policy(), request.request_id, request.learner_id
+    _must_be_draft(request)
+    name, kind = plan_check(upload.filename, upload.declared_size, policy.file_kinds, policy.longest_file_bytes)
+    await session.rollback()  # nothing was written; no connection is held while the file streams
+    received = await receive(
+        storage,
+        upload.chunks,
+        kind,
+        policy.longest_file_bytes,
+        within=times.longest,
+        now=lambda: now(session),
+    )
+    _must_be_draft(await fetch(session, NameRequest, request_id, lock=True))
+    held = await queries.name_evidence_of(session, request_id)
+    for known in held:
+        if known.sha256 == received.content.sha256:
+            return known
+    if len(held) >= policy.most_files:
+        raise particulars.TooMuchNameEvidence(f"a request has {policy.most_files} files at most")
+    evidence = NameEvidence(
+        evidence_id=new_id(),
+        request_id=request_id,
+        learner_id=learner_id,
+        filename=name,
+        media_type=kind.media_type,
+        size=received.content.size,
+        sha256=received.content.sha256,
+        storage_key=received.key,
+        received_at=received.at,
+    )
+    session.add(evidence)
+    await session.flush()
+    return evidence
+
+
+async def submit_request(session: AsyncSession, request: NameRequest) -> None:
+    """Raises NameRequestNotDraft, NameEvidenceMissing."""
+    _must_be_draft(request)
+    if not await queries.name_evidence_of(session, request.request_id):
+        raise particulars.NameEvidenceMissing("add evidence first: a deed, a passport, a marriage certificate")
+    request.state, request.submitted_at = NameRequestState.SUBMITTED, now(session)
+
+
+def withdraw_request(request: NameRequest) -> None:
+    """Raises NameRequestClosed."""
+    if request.state not in particulars.OPEN:
+        raise particulars.NameRequestClosed(f"this request is {request.state}")
+    request.state = NameRequestState.WITHDRAWN
+
+
+async def decide_request(
+    session: AsyncSession, request_id: UUID, *, approved: bool, reason: str, by: UUID
+) -> NameRequest:
+    """The registrar's word; an approved name is borne, and stands on every document, from now on.
+
+    Raises Unknown, OwnNameRequest, NameRequestNotSubmitted.
+    """
+    request = await fetch(session, NameRequest, request_id)
+    if request.submitted_at is None:
+        raise Unknown(f"no request {request_id}")
+    if request.learner_id == by:
+        raise particulars.OwnNameRequest("somebody else decides about your own name")
+    await take_turns(session, "learner", request.learner_id)
+    learner = await fetch(session, Learner, request.learner_id, lock=True)
+    request = await fetch(session, NameRequest, request_id, lock=True)
+    if request.state != NameRequestState.SUBMITTED:
+        raise particulars.NameRequestNotSubmitted(f"this request is {request.state}")
+    request.state = NameRequestState.APPROVED if approved else NameRequestState.REFUSED
+    request.decided_at, request.decided_by, request.reason = now(session), str(by), reason
+    if approved:
+        used = name_of((await queries.registered(session, learner.learner_id)).name)
+        changes = {
+            "family_name": request.family_name,
+            "given_name": request.given_name,
+            "certificate_name": request.certificate_name,
+        }
+        use_name(session, learner, learners.rename(used, changes), request_id)
+    await write_letter(
+        session,
+        kind="name_request_decided",
+        about=request_id,
+        to=learner.contact_email,
+        subject="Your request for another name was decided",
+        body=f"It was {request.state}.\n\n{reason}\n",
+    )
+    await session.flush()
+    return request
+
+
+def _must_be_draft(request: NameRequest) -> None:
+    if request.state != NameRequestState.DRAFT:
+        raise particulars.NameRequestNotDraft("what was handed in does not change")

@@ -1,0 +1,100 @@
+"""How a learner's name and address change once something hangs on them: a registrar's decision, a code by e-mail."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+
+from shared.errors import Conflict, Forbidden, TooMany
+from shared.files import FileKind, file_kind
+
+
+class NameRequestOpen(Conflict):
+    """One request for another name at a time."""
+
+
+class NameRequestNotDraft(Conflict):
+    """A request for another name that was handed in does not change."""
+
+
+class NameRequestNotSubmitted(Conflict):
+    """Only a request for another name that waits for its decision is decided."""
+
+
+class NameRequestClosed(Conflict):
+    """A request for another name is withdrawn before it is decided."""
+
+
+class NameEvidenceMissing(Conflict):
+    """A registrar decides about a name on evidence: a deed, a passport, a marriage certificate."""
+
+
+class TooMuchNameEvidence(Conflict):
+    """A request for another name has a limited number of files."""
+
+
+class OwnNameRequest(Forbidden):
+    """Nobody decides about their own name."""
+
+
+class NoAddressToConfirm(Conflict):
+    """No new contact address waits for its code, or its time has run out."""
+
+
+class WrongConfirmationCode(Forbidden):
+    """Not the code that was sent to the new contact address."""
+
+
+class TooManyConfirmations(TooMany):
+    """So many codes were sent today; go on tomorrow."""
+
+
+class NameRequestState(StrEnum):
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+OPEN = frozenset({NameRequestState.DRAFT, NameRequestState.SUBMITTED})
+
+
+@dataclass(frozen=True)
+class Policy:
+    confirmation_holds: timedelta
+    letters_a_day: int
+    most_files: int
+    longest_file_bytes: int
+    file_kinds: tuple[FileKind, ...]
+
+
+@cache
+def policy() -> Policy:
+    document = json.loads((files("enrolment") / "particulars.json").read_text("utf-8"))
+    confirmation, evidence = document["confirmation"], document["name_evidence"]
+    return Policy(
+        confirmation_holds=timedelta(hours=confirmation["hours"]),
+        letters_a_day=confirmation["letters_a_day"],
+        most_files=evidence["files_at_most"],
+        longest_file_bytes=evidence["file_bytes_at_most"],
+        file_kinds=tuple(map(file_kind, evidence["file_kinds"])),
+    )
+
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # no letters that are read as digits
+_LENGTH = 10
+
+
+def new_code() -> str:
+    """Fifty random bits, to be typed."""
+    code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+    return f"{code[: _LENGTH // 2]}-{code[_LENGTH // 2 :]}"
+
+
+def as_typed(code: str) -> bytes:
+    """The same bytes however it was typed."""
+    return "".join(filter(str.isalnum, code)).upper().translate(str.maketrans("OIL", "011")).encode()

@@ -1,0 +1,204 @@
+"""No document appears in a new name before a registrar has decided on evidence."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from shared.events.credentials import TranscriptIssued
+from shared.events.enrolment import LearnerNameChanged
+from shared.ids import new_id
+from shared.messaging import NotYet
+from shared.messaging.tables import Letter
+from shared.registers import PersonEntry
+
+from .test_api import FORM
+from .test_contact import refused
+from .test_register import anonymise, registers
+
+PDF = b"%PDF-1.7 a deed"
+WISH = {"family_name": "Okonkwo-Reid", "given_name": "Adaeze", "statement": "I married."}
+
+
+@pytest.fixture
+async def learner(service, story):
+    async with service.client("learner", id=story.learner_id) as client:
+        await client.post("/v1/learners", json=FORM)
+        yield client
+
+
+@pytest.fixture
+async def registrar(service):
+    async with service.client("registrar") as client:
+        yield client
+
+
+def transcript(story):
+    return TranscriptIssued(
+        transcript_id=new_id(),
+        learner_id=story.learner_id,
+        version=1,
+        sha256="0" * 64,
+        as_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )
+
+
+async def rename(learner, **changes):
+    return await learner.patch("/v1/learners/me", json=changes)
+
+
+async def entry_of(service, story):
+    [entry] = await registers(service).read(PersonEntry, [story.learner_id])
+    return entry
+
+
+async def open_request(learner, **changes):
+    answer = await learner.post("/v1/name-requests", json={**WISH, **changes})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["request_id"]
+
+
+async def add(learner, request_id, content=PDF, filename="deed.pdf"):
+    path = f"/v1/name-requests/{request_id}/evidence"
+    return await learner.put(path, params={"filename": filename}, content=content)
+
+
+async def submitted(learner, **changes):
+    request_id = await open_request(learner, **changes)
+    assert (await add(learner, request_id)).status_code == 201
+    answer = await learner.post(f"/v1/name-requests/{request_id}/submission")
+    assert (answer.status_code, answer.json()["state"]) == (200, "submitted")
+    return request_id
+
+
+async def decide(client, request_id, *, approved=True):
+    wish = {"approved": approved, "reason": "The deed shows it."}
+    return await client.post(f"/v1/name-requests/{request_id}/decision", json=wish)
+
+
+async def test_a_name_on_no_document_is_corrected_freely(service, story, learner):
+    assert (await rename(learner, family_name="Okonkwo-Reid")).json()["name_version"] == 2
+    entry = await entry_of(service, story)
+    assert (entry.family_name, entry.name_decided) == ("Okonkwo-Reid", False)
+
+
+@pytest.mark.parametrize("change", [{"family_name": "Smith"}, {"given_name": None}, {"certificate_name": "Smith, A."}])
+@pytest.mark.parametrize("documented", ["credit", "transcript"])
+async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, story, learner, change, documented):
+    [enrolment] = await story.buy(await story.offer())
+    await story.hear(story.credit(enrolment) if documented == "credit" else transcript(story))
+    refused(await rename(learner, **change), 409, "name_on_documents")
+    assert await story.announced(LearnerNameChanged) == []
+    shown = (await rename(learner, display_name="Ada")).json()  # how to address somebody stands on no document
+    assert (shown["display_name"], shown["family_name"]) == ("Ada", "Okonkwo")
+    assert (await entry_of(service, story)).name_decided is False
+
+
+async def test_a_registrar_decides_on_evidence(service, story, learner, registrar):
+    await story.hear(transcript(story), transcript(story))
+    request_id = await submitted(learner, certificate_name="Okonkwo-Reid Adaeze")
+    assert await story.announced(LearnerNameChanged) == []
+    [waiting] = (await registrar.get("/v1/name-requests", params={"state": "submitted"})).json()["items"]
+    assert waiting["request_id"] == request_id
+    [evidence] = (await registrar.get(f"/v1/name-requests/{request_id}")).json()["evidence"]
+    assert (await registrar.get(f"/v1/name-evidence/{evidence['evidence_id']}")).content == PDF
+    decided = (await decide(registrar, request_id)).json()
+    assert (decided["state"], decided["reason"]) == ("approved", "The deed shows it.")
+    entry = await entry_of(service, story)
+    assert (entry.family_name, entry.certificate_name, entry.display_name, entry.name_decided, entry.name_version) == (
+        "Okonkwo-Reid",
+        "Okonkwo-Reid Adaeze",
+        "Adaeze Okonkwo-Reid",
+        True,
+        2,
+    )
+    assert len(await story.announced(LearnerNameChanged)) == 1
+    [letter] = await story.session.scalars(select(Letter).where(Letter.kind == "name_request_decided"))
+    assert (letter.recipient, "approved" in letter.text) == (FORM["contact_email"], True)
+    refused(await decide(registrar, request_id, approved=False), 409, "name_request_not_submitted")
+    await rename(learner, display_name="Ada")
+    assert (await entry_of(service, story)).name_decided is True  # the name is the same
+    refused(await rename(learner, family_name="Smith"), 409, "name_on_documents")
+
+
+async def test_a_refused_name_changes_nothing(service, story, learner, registrar):
+    request_id = await submitted(learner)
+    assert (await decide(registrar, request_id, approved=False)).json()["state"] == "refused"
+    assert (await entry_of(service, story)).family_name == "Okonkwo"
+    assert await story.announced(LearnerNameChanged) == []
+    await open_request(learner)  # and may be asked again
+
+
+async def test_the_steps_of_a_request(learner, registrar):
+    request_id = await open_request(learner)
+    refused(await learner.post("/v1/name-requests", json=WISH), 409, "name_request_open")
+    refused(await learner.post(f"/v1/name-requests/{request_id}/submission"), 409, "name_evidence_missing")
+    first = (await add(learner, request_id)).json()
+    assert (await add(learner, request_id, filename="again.pdf")).json()["evidence_id"] == first["evidence_id"]
+    assert (await add(learner, request_id, b"MZ", "deed.exe")).status_code == 415
+    for n in range(9):
+        assert (await add(learner, request_id, PDF + bytes([n]))).status_code == 201
+    refused(await add(learner, request_id, PDF + b"more"), 409, "too_much_name_evidence")
+    await learner.post(f"/v1/name-requests/{request_id}/submission")
+    refused(await learner.post(f"/v1/name-requests/{request_id}/submission"), 409, "name_request_not_draft")
+    refused(await add(learner, request_id, PDF + b"late"), 409, "name_request_not_draft")
+    assert (await learner.post(f"/v1/name-requests/{request_id}/withdrawal")).json()["state"] == "withdrawn"
+    refused(await learner.post(f"/v1/name-requests/{request_id}/withdrawal"), 409, "name_request_closed")
+    refused(await decide(registrar, request_id), 409, "name_request_not_submitted")
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"), [({"family_name": "1"}, "empty_name"), ({"certificate_name": "-"}, "empty_name")]
+)
+async def test_a_name_needs_a_letter(learner, wish, code):
+    refused(await learner.post("/v1/name-requests", json={**WISH, **wish}), 422, code)
+
+
+async def test_nobody_decides_about_their_own_name(service, story, learner, session):
+    request_id = await submitted(learner)
+    async with service.client("learner", "registrar", id=story.learner_id) as both:
+        refused(await decide(both, request_id), 403, "own_name_request")
+    with pytest.raises(IntegrityError, match="ck_name_requests_own"):
+        async with session.begin_nested():
+            await session.execute(
+                text("update name_requests set state = 'approved', decided_at = now(), decided_by = learner_id::text")
+            )
+
+
+async def test_what_was_never_handed_in_is_nobody_elses(service, learner, registrar):
+    request_id = await open_request(learner)
+    evidence_id = (await add(learner, request_id)).json()["evidence_id"]
+    await learner.post(f"/v1/name-requests/{request_id}/withdrawal")
+    async with service.client("learner", id=new_id()) as other:
+        for client in (other, registrar):
+            for path in (f"/v1/name-requests/{request_id}", f"/v1/name-evidence/{evidence_id}"):
+                assert (await client.get(path)).status_code == 404
+            assert (await client.get("/v1/name-requests")).json()["items"] == []
+        assert (await add(other, request_id)).status_code == 404
+        assert (await other.post(f"/v1/name-requests/{request_id}/submission")).status_code == 404
+    refused(await decide(registrar, request_id), 404, "not_found")
+
+
+async def test_who_is_anonymised_has_no_request_left(service, story, learner, session):
+    await submitted(learner, certificate_name="Reid Adaeze")
+    await anonymise(service, story.learner_id)
+    kept = str((await session.execute(text("select to_jsonb(r) from name_requests r"))).all())
+    assert "Reid" not in kept
+    assert "married" not in kept
+    assert "withdrawn" in kept
+    assert await session.scalar(text("select count(*) from name_evidence")) == 0
+
+
+async def test_a_document_of_somebody_unknown_waits(story):
+    with pytest.raises(NotYet):
+        await story.hear(transcript(story))
+
+
+async def test_how_a_name_is_written_on_certificates_is_the_learners_to_say(service, story):
+    async with service.client("learner", id=story.learner_id) as client:
+        answer = await client.post("/v1/learners", json=FORM | {"certificate_name": "  王   小明 "})
+        assert answer.json()["certificate_name"] == "王 小明"
+        assert (await entry_of(service, story)).certificate_name == "王 小明"
+        assert (await rename(client, certificate_name=None)).json()["certificate_name"] is None
+        refused(await rename(client, certificate_name="?"), 422, "empty_name")
