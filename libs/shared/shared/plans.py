@@ -44,6 +44,7 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "log_filename": "plans.log",
     "log_rotation_size": 0,
     "log_rotation_age": 0,
+    "random_page_cost": "1.1",  # all is in memory, as what is asked for often is
 }
 """Of the server: in the databases where `watch` is on, every statement's plan is logged as JSON."""
 
@@ -156,6 +157,7 @@ class _Column:
             return learner_of(n)
         if self.choices:
             return self.choices[0]
+        counted: Callable[[int], object] = lambda n: n + 1 if self.is_key else 1  # noqa: E731 - as those below
         makers: Mapping[str, Callable[[int], object]] = {
             "uuid": lambda n: uuid_of(self.name, n),
             "text": lambda n: f"{self.name}-{n}",
@@ -165,7 +167,7 @@ class _Column:
             "bytea": lambda n: n.to_bytes(32),
             "text[]": lambda _: "{}",
         }
-        return makers.get(self.type, lambda n: n + 1 if self.is_key else 1)(n)
+        return makers.get(self.type, counted)(n)
 
 
 BUSY: Final = 300

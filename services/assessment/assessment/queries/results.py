@@ -111,12 +111,14 @@ async def list_results(
 ) -> tuple[list[Submission], str | None]:
     """The work of a window with what became of it, for the examiners."""
     await fetch(session, Window, window_id)
-    statement = (
-        select(Submission)
-        .join(Submission.attempt)
-        .where(Attempt.window_id == window_id, Submission.state == "current")
-        .options(joinedload(Submission.attempt), joinedload(Submission.course_version))
-    )
+    statement = select(Attempt).where(Attempt.window_id == window_id, Attempt.state != AttemptState.VOIDED)
     if state is not None:
         statement = statement.where(Attempt.state == state)
-    return await paginate(session, statement, paging, by=[Attempt.attempt_id])
+    attempts, cursor = await paginate(session, statement, paging, by=[Attempt.attempt_id])
+    work = (  # apart: joined with the page it may be looked for from the first that was ever handed in
+        select(Submission)
+        .where(Submission.attempt_id.in_([one.attempt_id for one in attempts]), Submission.state == "current")
+        .options(joinedload(Submission.attempt), joinedload(Submission.course_version))
+        .order_by(Submission.attempt_id)
+    )
+    return list(await session.scalars(work)), cursor

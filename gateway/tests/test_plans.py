@@ -1,0 +1,54 @@
+"""What lists and jobs read depends on the page, not on how many have an account."""
+
+from frontdoor import gateway_settings
+
+from gateway.app import build
+from shared.plans import Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+
+ACCOUNTS, ENDED = 30_000, 500
+
+globals().update(
+    plan_fixtures(
+        lambda url: build(gateway_settings(url)),
+        "gateway",
+        {
+            "account_roles": Table({"role": lambda n: "examiner" if n % 100 == 0 else "learner"}),
+            "sign_ins": Table(
+                {
+                    "expires_at": at(days=365),
+                    "ended_at": lambda n: at(days=-30) if n < ENDED else None,
+                    "end_reason": lambda n: "signed_out" if n < ENDED else None,
+                }
+            ),
+            "partners": Table({"scopes": []}, rows=50),
+            "partner_secrets": Table(rows=50),
+            "signing_keys": Table(rows=0),
+        },
+        rows=ACCOUNTS,
+    )
+)
+
+OPERATOR = someone("operator", id=uuid_of("operat", 1))
+
+LISTS = {
+    "list_accounts": [
+        Ask("/v1/accounts", OPERATOR),
+        Ask("/v1/accounts?role=examiner", OPERATOR),
+        Ask("/v1/accounts?email=email_key-70", OPERATOR, full=False),
+    ],
+    "list_partners": [Ask("/v1/partners", OPERATOR, full=False)],
+    "read_own_account": [Ask("/v1/accounts/me", someone("learner", id=uuid_of("account_id", 7)), full=False)],
+}
+
+JOBS = {"forget_ended_sign_ins": 10, "keep_signing_keys": 1, "forget_old_records": 3, "keep_event_log": 1}
+
+
+async def test_a_list_reads_its_page(planned: Planned) -> None:
+    planned.tested.clock.at = at()
+    wrong = await planned.lists(LISTS)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_a_job_reads_its_batches(planned: Planned) -> None:
+    wrong = await planned.jobs({}, JOBS)
+    assert not wrong, "\n".join(wrong)
