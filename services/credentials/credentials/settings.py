@@ -3,6 +3,7 @@
 import base64
 import binascii
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import DirectoryPath, Field, SecretStr, field_validator
 
@@ -57,6 +58,13 @@ class Settings(ServiceSettings):
         default=False,
         description="Webhooks may go to this machine, by http and to any port: for tests and platforms on one machine",
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_a_path(cls, value: str) -> str:
+        if urlsplit(value).path not in {"", "/"}:
+            raise ValueError("must have no path: the issuer's keys are at /.well-known/did.json of its host")
+        return value
 
     @field_validator("wrapping_key")
     @classmethod

@@ -243,6 +243,14 @@ def test_a_skill_without_an_absolute_address_is_refused() -> None:
         badges.achievement_document(course, ISSUER)
 
 
+@pytest.mark.parametrize("address", ["https://x\u2009y", "https://x\u00a0", "https://x y", "https://x|y", "x", "_:a"])
+def test_what_the_verifier_takes_for_no_address_is_not_signed_as_one(address: str) -> None:
+    with pytest.raises(badges.NotSignable):
+        badges.iri(address)
+    with pytest.raises(json_ld.UndefinedTerms):
+        json_ld.check_terms({"@context": [badges.CONTEXTS[0]], "id": address, "type": ["VerifiableCredential"]})
+
+
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 
 

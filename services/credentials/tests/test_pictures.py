@@ -1,11 +1,14 @@
 """Pictures: readable, the same everywhere, and with the credential baked in."""
 
+import json
 import zlib
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 from openbadgeslib import baking as another
 
+from credentials.adapters.baking import into_svg
 from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.pictures import SIZE, Motif, fit, render, svg
 from shared.ids import new_id
@@ -51,6 +54,15 @@ def test_every_title_fits(title) -> None:
     assert size * len(lines) * 1.22 < 210
     whole = "".join("".join(lines).split())
     assert "".join(title.split()) == whole or whole.endswith("…")
+
+
+def test_a_title_with_what_xml_has_no_room_for_still_makes_a_drawing() -> None:
+    title = "Welding\ufffe and \uffff more"
+    drawing = svg(replace(COURSE, title=title))
+    assert ET.fromstring(drawing).find(f"{SVG}title").text == "Welding and  more"  # noqa: S314 - our own
+    signed = json.dumps({"name": title}, ensure_ascii=False)
+    (node,) = ET.fromstring(into_svg(drawing, signed)).iter("{https://purl.imsglobal.org/ob/v3p0}credential")  # noqa: S314 - our own
+    assert json.loads(node.text) == {"name": title}
 
 
 def test_marks_stay_with_their_letters() -> None:

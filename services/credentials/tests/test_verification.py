@@ -1,5 +1,6 @@
 """Ours and others': every form a credential comes in, and every way in which one does not hold."""
 
+import gzip
 import json
 import zlib
 from base64 import urlsafe_b64encode
@@ -9,6 +10,7 @@ from hashlib import sha256
 import pytest
 
 from credentials.adapters import baking, json_ld, keys, proofs
+from credentials.adapters.pages import Pages
 from credentials.adapters.verification import Question, Status
 
 from . import foreign
@@ -116,6 +118,57 @@ async def test_a_transcript_of_jwts() -> None:
     tampered = tampered[:-8] + ("A" * 8)
     report = await verify(as_jwt(transcript([tampered])))
     assert (report.status, failures(report.parts[0])) == (Status.PARTLY_VALID, {"proof": "signature_mismatch"})
+
+
+def self_made(parts: list, **members: object) -> dict:
+    """A transcript that anybody makes with a key of their own, under the name of a university."""
+    did = f"did:key:{foreign.MULTIKEY}"
+    issuer = {"id": did, "type": ["Profile"], "name": "Other University"}
+    document = transcript(parts, id="urn:uuid:1", issuer=issuer)
+    document["credentialSubject"] |= {
+        "identifier": [
+            {"type": "IdentityObject", "hashed": False, "identityType": "name", "identityHash": "Mallory Evil"}
+        ],
+    } | members
+    return sign(document, keys.LocalSigner(foreign.ED, f"{did}#{foreign.MULTIKEY}"))
+
+
+async def test_other_peoples_badges_make_no_transcript() -> None:
+    badges = [sign(badge(number)) for number in (1, 2, 3)]
+    got = await verify(self_made(badges))
+    assert (got.status, failures(got)) == (Status.PARTLY_VALID, {"parts": "another_holder"})
+    one_of_them = await verify(self_made(badges, id=badges[0]["credentialSubject"]["id"]))
+    assert failures(one_of_them) == {"parts": "another_holder"}
+    own = await verify(self_made(badges[:1], id=badges[0]["credentialSubject"]["id"]))
+    (about,) = [check.detail for check in own.checks if check.name is Question.PARTS]
+    assert own.status is Status.VALID
+    assert "its issuer's word" in about
+    page = Pages().verification(got, got.status.value, ours=False, downloads={})
+    assert page.count(f'<code dir="ltr">{DID}</code>') == 3, "each part says who signed it, not only under which name"
+
+
+async def test_what_a_page_has_no_room_for_is_told() -> None:
+    document = badge()
+    document["credentialSubject"]["result"] = [
+        {"id": f"urn:result:{number}", "type": ["Result"], "value": "Failed" if number == 50 else "100"}
+        for number in range(53)
+    ]
+    got = await verify(sign(document))
+    page = Pages().verification(got, got.status.value, ours=False, downloads={})
+    assert "It says more than is shown here: 3 further entries" in page
+    assert "It says more" not in Pages().verification(await verify(sign(badge())), "valid", ours=False, downloads={})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"typ": "vc+ld+jwt"}, {"x5c": ["MIIB"]}, {"x5t#S256": "x"}, {"iss": DID}],
+)
+async def test_headers_that_others_write(header) -> None:
+    assert (await verify(as_jwt(badge(), **header))).status is Status.VALID
+
+
+async def test_a_header_that_names_another_issuer() -> None:
+    assert failures(await verify(as_jwt(badge(), iss="did:web:else.example"))) == {"proof": "claims_differ"}
 
 
 # Signatures
@@ -328,6 +381,18 @@ async def test_a_list_that_unpacks_to_gigabytes_or_to_nothing() -> None:
         subject = foreign.status_list()["credentialSubject"] | {"encodedList": packed}
         web = Elsewhere(**{LIST: foreign.status_list(credentialSubject=subject)})
         assert failures(await verify(sign(badge(**listed(7))), web)) == expected
+
+
+async def test_large_lists_and_lists_packed_in_pieces() -> None:
+    bits = bytearray(2_000_000)
+    bits[7 >> 3] |= 0x80 >> 7
+    pieces = [gzip.compress(bytes(bits[start : start + 500_000])) for start in range(0, len(bits), 500_000)]
+    for packed in (gzip.compress(bytes(bits)), b"".join(pieces)):
+        encoded = "u" + urlsafe_b64encode(packed).decode().rstrip("=")
+        subject = foreign.status_list()["credentialSubject"] | {"encodedList": encoded}
+        web = Elsewhere(**{LIST: foreign.status_list(credentialSubject=subject)})
+        for index, status in ((7, Status.REVOKED), (15_999_999, Status.VALID)):
+            assert (await verify(sign(badge(**listed(index))), web)).status is status
 
 
 @pytest.mark.parametrize("index", ["999999999", "-1", "1e3", "\u0667", ""])

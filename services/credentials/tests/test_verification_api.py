@@ -4,14 +4,17 @@ import json
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 
 from credentials import tables
 from credentials.adapters import baking
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outside
 from credentials.commands import issuing
+from credentials.settings import Settings
 from shared.ids import new_id
 
+from .conftest import settings
 from .foreign import OB, VC_2, as_jwt, badge, jwk, sign
 from .telling import hear, hold_credit, let_time_work, revoked
 from .test_verification import one_pixel
@@ -125,6 +128,15 @@ async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, 
     assert [(answer["status"], answer["verified"]) for answer in answers] == [("revoked", False)] * 2
     (revocation,) = [check for check in answers[0]["checks"] if check["name"] == "revocation"]
     assert (revocation["outcome"], revocation["code"]) == ("failed", "revoked")
+
+
+def test_an_issuer_whose_keys_nobody_would_find_does_not_start() -> None:
+    """did:web of an address with a path is looked for in that path, where nothing is served."""
+    known = settings("postgresql://nowhere").model_dump()
+    for url in ("https://example.org", "https://example.org/", "http://localhost:8000"):
+        Settings(**known | {"public_url": url})
+    with pytest.raises(ValidationError, match="must have no path"):
+        Settings(**known | {"public_url": "https://example.org/badges"})
 
 
 async def test_a_forgery_in_our_name_is_not_ours(service, session, clock, learner) -> None:

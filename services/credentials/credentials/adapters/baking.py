@@ -3,11 +3,16 @@
 Source: 1EdTech Open Badges 3.0, section 5.3. The picture differs for each holder: baked when asked for, never stored.
 """
 
+import re
 import zlib
+from typing import Final
 from xml.sax.saxutils import quoteattr
 
 KEYWORD = b"openbadgecredential"
 SVG_NAMESPACE = "https://purl.imsglobal.org/ob/v3p0"
+
+NOT_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that no XML document may hold."""
 
 _IHDR_END = 8 + 25
 """The signature, then IHDR: length, name, 13 bytes, CRC."""
@@ -24,7 +29,8 @@ def into_svg(picture: str, credential: str) -> str:
     """The first child of `<svg>`: a JWT as its attribute, JSON as its text."""
     start, end, rest = picture.partition(">")
     if credential.startswith("{"):
-        text = credential.replace("]]>", "]]]]><![CDATA[>")
+        # In JSON such characters stand within strings alone, where they may as well be escaped.
+        text = NOT_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", credential).replace("]]>", "]]]]><![CDATA[>")
         element = f"<openbadges:credential><![CDATA[{text}]]></openbadges:credential>"
     else:
         element = f"<openbadges:credential verify={quoteattr(credential)}/>"

@@ -13,14 +13,13 @@ from itertools import count
 from typing import Any, Final, cast
 
 from credentials.adapters.members import id_of, listed, members
+from credentials.domain.badges import IRI
 from shared.errors import Invalid
 
 Document = Mapping[str, Any]  # Any: JSON
 
 MOST_DEPTH: Final = 24
 
-_IRI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|^`\\]+""")
-"""RFC 3987, as strictly as N-Quads writes it: a name that PyLD, jsonld.js and a browser all take for the same one."""
 _NODE, _LITERAL = {"@id", "@type", "@graph"}, {"@value", "@type", "@language"}
 _NUMERIC = {"boolean", "integer", "nonNegativeInteger", "positiveInteger", "decimal", "double", "float", "int", "long"}
 _KNOWN_BY_ID = ("Profile", "Image")
@@ -158,7 +157,7 @@ class Statements:
         return ("literal", json.dumps(value, sort_keys=True), str(datatype), str(item.get("@language")))
 
     def _iri(self, name: object) -> str:
-        if not isinstance(name, str) or not _IRI.fullmatch(name):
+        if not isinstance(name, str) or not IRI.fullmatch(name):
             self.uncovered.append(str(name))
         return str(name)
 

@@ -32,6 +32,8 @@ class Facts:
     results: list[tuple[str, str]]
     image: str | None
     partial: bool
+    left_out: int
+    """Entries beyond those a page has room for."""
 
 
 def facts_of(document: Members, kind: Kind) -> Facts:
@@ -60,6 +62,10 @@ def facts_of(document: Members, kind: Kind) -> Facts:
         results=list(_results(subject, achievement)),
         image=_text(id_of(_one(achievement.get("image")))),
         partial=_one(subject.get("partial")) is True or _one(document.get("partial")) is True,
+        left_out=sum(
+            max(0, len(listed(entries)) - _MOST)
+            for entries in (achievement.get("alignment"), subject.get("identifier"), subject.get("result"))
+        ),
     )
 
 
@@ -77,7 +83,7 @@ def _names(subject: Members) -> Iterator[str]:
 def _results(subject: Members, achievement: Members) -> Iterator[tuple[str, str]]:
     described = {
         _text(one.get("id")): _text(one.get("name"))
-        for one in map(members, listed(achievement.get("resultDescription"))[:_MOST])
+        for one in map(members, listed(achievement.get("resultDescription")))
     }
     for result in map(members, listed(subject.get("result"))[:_MOST]):
         value = _text(result.get("value")) or _text(result.get("status"))

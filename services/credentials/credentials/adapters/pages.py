@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from credentials.adapters.facts import Facts, facts_of
+from credentials.adapters.members import id_of
 from credentials.adapters.verification import Check, Kind, Question, Report, Status
 
 Document = Mapping[str, Any]  # Any: JSON
@@ -97,6 +98,7 @@ class _Answer:
 @dataclass(frozen=True)
 class _Part:
     facts: Facts
+    ours: bool
     status: str
     verdict: str
     failed: list[_Answer]
@@ -124,7 +126,7 @@ class Pages:
             verdict=verdict,
             meaning=meaning,
             answers=_answers(report.checks),
-            parts=[_part(part) for part in shown.parts],
+            parts=[_part(part, ours=ours and _issuer_of(part) == _issuer_of(shown)) for part in shown.parts],
             ours=ours,
             proven=report.proven,
             downloads=downloads,
@@ -156,11 +158,16 @@ def _answers(checks: Sequence[Check]) -> list[_Answer]:
     ]
 
 
-def _part(report: Report) -> _Part:
+def _issuer_of(report: Report) -> object:
+    return id_of(report.document.get("issuer"))
+
+
+def _part(report: Report, *, ours: bool) -> _Part:
     answers = _answers(report.checks)
     verdict, _ = _VERDICTS[report.status.value]
     return _Part(
         facts_of(report.document, report.kind),
+        ours,
         report.status.value,
         verdict,
         [answer for answer in answers if answer.outcome == "failed"],

@@ -12,10 +12,11 @@ from importlib.resources import files
 from math import cos, radians, sin
 from pathlib import Path
 from typing import cast
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape as escaped
 
 import typst
 
+from credentials.adapters.baking import NOT_XML
 from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.lettering import length, wrap
 from credentials.domain.faces import is_rtl
@@ -162,6 +163,11 @@ def _as_svg(line: _Line) -> str:
         f'<text x="300" y="{line.y}" text-anchor="middle" font-family="{_FAMILY}" font-size="{line.size}"{weight}'
         f'{direction}{limit} fill="{line.colour}">{escape(line.text)}</text>'
     )
+
+
+def escape(text: str) -> str:
+    """For XML, without what XML has no room for."""
+    return escaped(NOT_XML.sub("", text))
 
 
 def fit(title: str) -> tuple[int, list[str]]:

@@ -32,7 +32,8 @@ CONTEXTS = (
 SCHEMA_URL = "https://purl.imsglobal.org/spec/ob/v3p0/schema/json/ob_v3p0_achievementcredential_schema.json"
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]+")
+IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20<>\"{}|^`\\]+")
+"""An absolute IRI (RFC 3987), as strictly as N-Quads writes it: what is none vanishes from what is signed."""
 
 
 class NotSignable(Invalid):
@@ -90,7 +91,7 @@ def text(value: str) -> str:
 
 def iri(value: str) -> str:
     """Raises NotSignable for what is no absolute IRI: it would vanish from the signed statement."""
-    if not _IRI.fullmatch(value):
+    if not IRI.fullmatch(value):
         raise NotSignable(f"{value!r} is not an absolute address")
     return value
 

@@ -23,7 +23,8 @@ RENEW_BEFORE = timedelta(hours=24)
 TTL_SECONDS = 30
 """How long others may keep a copy."""
 
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 1 << 22
+"""33 million places."""
 
 
 class BadStatusList(Invalid):
@@ -51,12 +52,21 @@ def _decode(encoded: str) -> bytes:
         raise BadStatusList("the list is not in base64url")
     try:
         packed = urlsafe_b64decode(encoded[1:] + "=" * (-(len(encoded) - 1) % 4))
-        # Bounded: a few kilobytes can unpack to gigabytes.
-        bits = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, _MOST_BYTES)
+        bits = _unpack(packed)
     except (ValueError, zlib.error) as error:
         raise BadStatusList("the list cannot be unpacked") from error
     if len(bits) * 8 < LENGTH:
         raise BadStatusList(f"the list has fewer than {LENGTH} positions")
+    return bits
+
+
+def _unpack(packed: bytes) -> bytes:
+    """Of all members of the gzip file (RFC 1952), bounded: a few kilobytes can unpack to gigabytes."""
+    bits = b""
+    while packed and len(bits) < _MOST_BYTES:
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        bits += unpacking.decompress(packed, _MOST_BYTES - len(bits))
+        packed = unpacking.unused_data
     return bits
 
 

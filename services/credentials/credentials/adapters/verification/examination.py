@@ -110,7 +110,7 @@ def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
 
     def signed() -> Signed:
         jose.check_header(parsed.header)
-        jose.check_claims(parsed.claims, document)
+        jose.check_claims(parsed.header, parsed.claims, document)
         if document.get("proof"):
             raise Broken("several_proofs", "It carries a second proof within; which of them counts is not told.")
         header = parsed.header

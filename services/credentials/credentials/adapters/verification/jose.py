@@ -17,8 +17,9 @@ from credentials.adapters.verification.public_keys import ALGORITHMS
 from credentials.adapters.verification.report import Broken
 from shared.errors import Invalid
 
-_HEADER = {"alg", "kid", "jwk", "typ", "cty"}
-_TYPES = {"jwt", "vc+jwt", "vc+ld+json+jwt", "vc-ld+jwt"}
+_HEADER = {"alg", "kid", "jwk", "typ", "cty", "iss", "x5c", "x5t", "x5t#S256"}
+"""Certificates say whose key it may be, not whose it is: they are passed over, for the issuer says that."""
+_TYPES = {"jwt", "vc+jwt", "vc+ld+jwt", "vc+ld+json+jwt", "vc-ld+jwt"}
 _LONGEST_HEADER = 8192
 
 
@@ -63,14 +64,16 @@ def check_header(header: Members) -> None:
         raise Broken("header_refused", "Its header holds no key that can be read.")
 
 
-def check_claims(claims: Members, credential: Members) -> None:
-    """Raises Broken where the claims and the credential differ."""
+def check_claims(header: Members, claims: Members, credential: Members) -> None:
+    """Raises Broken where the header or the claims and the credential differ."""
     subject = credential.get("credentialSubject")
     stated = {
         "iss": id_of(credential.get("issuer")),
         "jti": credential.get("id"),
         "sub": members(subject).get("id"),
     }
+    if "iss" in header and header["iss"] != stated["iss"]:
+        raise Broken("claims_differ", "Its header names another issuer than the credential.")
     for claim, value in stated.items():
         if claim in claims and value is not None and claims[claim] != value:
             raise Broken("claims_differ", f"The claim {claim} says another thing than the credential.")

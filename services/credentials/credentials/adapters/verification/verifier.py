@@ -77,7 +77,7 @@ class _Asking:
         parts: list[Report] = []
         if examined.kind is Kind.TRANSCRIPT:
             parts = [await self.report(part) for part in examined.parts]
-            checks.append(ask(Question.PARTS, lambda: _all_stand(parts)))
+            checks.append(ask(Question.PARTS, lambda: _all_stand(document, parts)))
         status = _status(checks)
         return Report(status, tuple(checks), now, examined.kind, document, tuple(parts))
 
@@ -163,11 +163,29 @@ def _within_period(examined: Examined, now: datetime) -> str:
     return "It is within its period of validity."
 
 
-def _all_stand(parts: list[Report]) -> str:
+def _all_stand(record: Members, parts: list[Report]) -> str:
     fallen = [part for part in parts if not part.verified]
     if fallen:
         raise Broken("part_not_valid", f"Of the {len(parts)} credentials it holds, {len(fallen)} did not stand up.")
-    return f"Each of the {len(parts)} credentials it holds was checked by itself, and stands."
+    whole = f"Each of the {len(parts)} credentials it holds was checked by itself, and stands."
+    foreign = [part for part in parts if issuer_of(part.document) != issuer_of(record)]
+    others = [part for part in foreign if not _names_of_holder(record) & _names_of_holder(part.document)]
+    if others:
+        detail = (
+            f"Of the {len(parts)} credentials it holds, {len(others)} were made out by others and to another holder."
+        )
+        raise Broken("another_holder", detail)
+    if foreign:
+        return f"{whole} {len(foreign)} of them others issued; that they are this holder's is its issuer's word."
+    return whole
+
+
+def _names_of_holder(document: Members) -> set[str]:
+    """By which a credential says to whom it was made out: an issuer vouches for those in its own."""
+    subjects = list(map(members, listed(document.get("credentialSubject"))))
+    identities = [members(entry) for subject in subjects for entry in listed(subject.get("identifier"))]
+    told = [str(entry.get("identityHash")) for entry in identities if entry.get("identityType") != "name"]
+    return {*(subject["id"] for subject in subjects if isinstance(subject.get("id"), str)), *told}
 
 
 def _status(checks: list[Check]) -> Status:
