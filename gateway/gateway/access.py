@@ -18,5 +18,5 @@ ACCESS: Access = {
     "close_partner": staff("operator"),
     "add_partner_secret": staff("operator"),
     "withdraw_partner_secret": staff("operator"),
-    "read_signing_keys": anyone(),
+    "read_signing_keys": anyone(any_origin=True),
 }

@@ -130,6 +130,7 @@ class _Door:
             journal=self.journal,
             manners=settings.manners(),
             takes_key=self.library.takes_key,
+            any_origin=self.library.any_origin,
         )
         return cast("ASGIApp", proxy)
 

@@ -19,7 +19,7 @@ from gateway.edge import refusals
 from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
 from gateway.edge.routes import OWN, Routes
 from shared.web import problems
-from shared.web.openapi import takes_key, with_references
+from shared.web.openapi import ANY_ORIGIN, takes_key, with_references
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,9 @@ _INTRODUCTION: Final = """One address for the whole platform. `/v1` throughout; 
 and UTC; money in integer minor units. Lists give `items` and `next_cursor`; send that as `cursor` for the next page.
 Every refusal is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them, and
 `type` leads to a page about each. Operations that create something or move money take an `Idempotency-Key`. Public
-reads have an ETag. Allowances are in `RateLimit`; after 429 wait as long as `Retry-After` says. What partners are told
-by webhook stands under `webhooks`."""
+reads have an ETag. Pages of every web origin may read what is marked `x-any-origin`, without a token; everything else
+answers pages of the origins this installation names. Allowances are in `RateLimit`; after 429 wait as long as
+`Retry-After` says. What partners are told by webhook stands under `webhooks`."""
 
 
 def merge(
@@ -231,18 +232,25 @@ def _rule(example: Document) -> Rule:
     return Rule(example["status"], example["title"], example["detail"])
 
 
-def takes_keys(document: Document) -> list[tuple[str, re.Pattern[bytes], bool]]:
-    """Of every operation its method, its paths and whether it declares an Idempotency-Key."""
-    return [
-        (
-            method.upper(),
-            re.compile(_PARAMETER.sub("[^/]+", re.escape(path)).encode()),
-            takes_key(operation),
-        )
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-        if method in _METHODS
-    ]
+class _Declared(NamedTuple):
+    """What an operation says of itself that the front door acts on."""
+
+    method: str
+    paths: re.Pattern[bytes]
+    takes_key: bool
+    any_origin: bool
+
+
+def declared(document: Document, routes: Routes) -> Mapping[str, list[_Declared]]:
+    """Every operation, by the prefix it is routed by."""
+    found: defaultdict[str, list[_Declared]] = defaultdict(list)
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method in _METHODS:
+                paths = re.compile(_PARAMETER.sub("[^/]+", re.escape(path)).encode())
+                one = _Declared(method.upper(), paths, takes_key(operation), operation.get(ANY_ORIGIN, False))
+                found[routes.find(method.upper(), path.encode()).prefix].append(one)
+    return found
 
 
 _PARAMETER: Final = re.compile(r"\\\{[^}]+\\\}")
@@ -251,7 +259,7 @@ _PARAMETER: Final = re.compile(r"\\\{[^}]+\\\}")
 class _Made(NamedTuple):
     json: bytes
     rules: Rules
-    keys: list[tuple[str, re.Pattern[bytes], bool]]
+    operations: Mapping[str, list[_Declared]]
 
 
 class Library:
@@ -287,12 +295,22 @@ class Library:
     def rules(self) -> Rules:
         return self._present().rules
 
-    def takes_key(self, method: str, path: bytes) -> bool:
+    def takes_key(self, method: str, path: bytes, prefix: str) -> bool:
         """Whether that operation declares an Idempotency-Key; of one that was never heard of nobody can say so."""
-        declared = [
-            keyed for name, paths, keyed in self._present().keys if name == method and paths.fullmatch(path) is not None
+        found = self._declared(method, path, prefix)
+        return bool(found) and all(one.takes_key for one in found)
+
+    def any_origin(self, method: str, path: bytes, prefix: str) -> bool:
+        """Whether pages of every origin may read that operation's answers; not so of one that was never heard of."""
+        found = self._declared("GET" if method == "HEAD" else method, path, prefix)
+        return bool(found) and all(one.any_origin for one in found)
+
+    def _declared(self, method: str, path: bytes, prefix: str) -> list[_Declared]:
+        return [
+            one
+            for one in self._present().operations.get(prefix, ())
+            if one.method == method and one.paths.fullmatch(path) is not None
         ]
-        return bool(declared) and all(declared)
 
     def _present(self) -> _Made:
         if self._made is None:
@@ -303,7 +321,9 @@ class Library:
         document = merge(
             self._own(), self._found, self._routes, away=self._away, public_url=self._public_url, release=self._release
         )
-        return _Made(orjson.dumps(document, option=orjson.OPT_INDENT_2), rules_of(document), takes_keys(document))
+        return _Made(
+            orjson.dumps(document, option=orjson.OPT_INDENT_2), rules_of(document), declared(document, self._routes)
+        )
 
     async def refresh(self) -> None:
         """Ask every service for its document; where one is new all are merged anew, beside the loop: it takes 0.1 s."""

@@ -199,9 +199,9 @@ class QuickProtocol(GuardedProtocol):
 
 @asynccontextmanager
 async def front_door(
-    service=None, *, rates=None, manners=None, origins=(), idle_seconds=4.0, max_connections=256, keyed=()
+    service=None, *, rates=None, manners=None, origins=(), idle_seconds=4.0, max_connections=256, keyed=(), public=()
 ):
-    """`keyed` are the paths whose POST takes an Idempotency-Key."""
+    """`keyed` are the paths whose POST takes an Idempotency-Key, `public` the methods and paths for any origin."""
     service = service or ScriptedService()
     listening = await asyncio.start_server(service.handle, "127.0.0.1", 0, limit=2**20)
     service.port = listening.sockets[0].getsockname()[1]
@@ -239,7 +239,8 @@ async def front_door(
         },
         journal=Journal(lambda text: lines.extend(map(json.loads, text.splitlines())), release="test"),
         manners=manners or Manners(limits=Limits(body=1000), timeout=1.0),
-        takes_key=lambda method, path: method == "POST" and path in keyed,
+        takes_key=lambda method, path, _: method == "POST" and path in keyed,
+        any_origin=lambda method, path, _: (method, path) in public,
     )
     server = Server(
         uvicorn.Config(

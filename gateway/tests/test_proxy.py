@@ -314,6 +314,44 @@ async def test_only_named_origins_may_call():
         assert (told.status, told.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST, PUT")
 
 
+async def test_every_page_may_read_what_an_operation_opens_to_every_origin():
+    public = {("GET", b"/v1/courses"), ("POST", b"/v1/dead")}
+    rates = {"anonymous": (4, 60)}
+    async with front_door(origins=["https://app.example"], public=public, rates=rates) as door:
+        for origin in ((), ("Origin: https://anybody.example",), ("Origin: https://app.example",)):
+            open_to_all = await door.get("/v1/courses", *origin)
+            assert open_to_all.headers["access-control-allow-origin"] == "*"
+            assert "vary" not in open_to_all.headers
+        failed = await door.get("/v1/dead", "Origin: https://anybody.example", method="POST")
+        assert (failed.status, failed.headers["access-control-allow-origin"]) == (503, "*")
+        limited = await door.get("/v1/courses", "Origin: https://anybody.example")
+        assert (limited.status, limited.headers["access-control-allow-origin"]) == (429, "*")
+
+
+async def test_a_browser_is_told_what_a_page_of_any_origin_may_ask():
+    async with front_door(origins=["https://app.example"], public={("GET", b"/v1/courses")}) as door:
+        ask = "Access-Control-Request-Method: "
+        anybody, ours = "Origin: https://anybody.example", "Origin: https://app.example"
+        reading = await door.get("/v1/courses", anybody, f"{ask}GET", method="OPTIONS")
+        assert (reading.status, reading.headers["access-control-allow-origin"]) == (204, "*")
+        assert "authorization" not in reading.headers["access-control-allow-headers"]
+        assert (reading.headers["vary"]) == "Origin"
+        writing = await door.get("/v1/courses", anybody, f"{ask}POST", method="OPTIONS")
+        assert (writing.status, writing.code, writing.headers["vary"]) == (403, "origin_not_allowed", "Origin")
+        odd = await door.get("/v1/courses", anybody, f"{ask}PATCH", method="OPTIONS")
+        assert (odd.status, odd.code) == (403, "origin_not_allowed")
+        own = await door.get("/v1/courses", ours, f"{ask}GET", method="OPTIONS")
+        assert own.headers["access-control-allow-origin"] == "https://app.example"
+        assert "authorization" in own.headers["access-control-allow-headers"]
+
+
+async def test_caches_are_told_where_an_answer_differs_by_origin_whoever_asks():
+    async with front_door(origins=["https://app.example"]) as door:
+        for origin in ((), ("Origin: https://anybody.example",), ("Origin: https://app.example",)):
+            for path in ("/v1/courses", "/v1/accounts", "/v1/dead", "/nowhere"):
+                assert (await door.get(path, *origin)).headers["vary"] == "Origin", path
+
+
 @pytest.mark.parametrize("origin", ["*", "null"])
 def test_wild_origins_cannot_be_configured(origin):
     from gateway.edge.cors import Origins

@@ -3,26 +3,24 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.edge import answers, guard
-from gateway.edge.answers import Header
+from gateway.edge import answers, cors, guard
 from gateway.edge.buckets import Buckets, Policy
 from gateway.edge.connection import Connection, ConnectionBroken
 from gateway.edge.cors import Origins
 from gateway.edge.exchange import CallerLeft, Exchange, Message, Receive, Request, Send
 from gateway.edge.guard import Head, Limits
-from gateway.edge.journal import Entry, Journal
+from gateway.edge.journal import Journal
 from gateway.edge.refusals import BodyTooLarge, CallersUnrecognisable, InternalError, RateLimited, RequestTimeout
 from gateway.edge.routes import OWN, Route, Routes
 from gateway.edge.upstream import Upstream
+from gateway.edge.visit import Visit
 from shared.access import InvalidToken
 from shared.database import is_database_down
 from shared.errors import Refusal
-from shared.telemetry import REQUEST_ID, TRACEPARENT
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +29,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Verify = Callable[[str], Awaitable[Mapping[str, Any]]]
 """Gives an access token's claims (Any: JSON) or raises InvalidToken; remembers what it has verified."""
 
-TakesKey = Callable[[str, bytes], bool]
-"""Whether the operation of that method and path declares an Idempotency-Key."""
+Declares = Callable[[str, bytes, str], bool]
+"""Whether the operation of that method and path, routed by that prefix, declares something of itself."""
 
+_ASKED: Final = b"access-control-request-method: "
 _BEARER: Final = b"bearer "
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _CALLER_LEFT: Final = 499  # what the log shows where nobody waited for an answer
@@ -70,7 +69,8 @@ class Proxy:
         policies: Mapping[str, Policy],
         journal: Journal,
         manners: Manners,
-        takes_key: TakesKey = lambda _method, _path: False,
+        takes_key: Declares = lambda _method, _path, _prefix: False,
+        any_origin: Declares = lambda _method, _path, _prefix: False,
     ) -> None:
         missing = routes.services() - set(upstreams)
         missing |= (routes.policies() | {"anonymous", "person", "partner"}) - set(policies)
@@ -85,13 +85,14 @@ class Proxy:
         self._journal = journal
         self._manners = manners
         self._takes_key = takes_key
+        self._any_origin = any_origin
         self._scheme = manners.scheme.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._own(scope, receive, send)
             return
-        visit = _Visit(scope, send)
+        visit = Visit(scope, send)
         status = _CALLER_LEFT
         try:
             status = await self._answer(visit, receive)
@@ -108,7 +109,7 @@ class Proxy:
             if not visit.kept_elsewhere:
                 self._journal.record(visit.entry(status))
 
-    async def _answer(self, visit: "_Visit", receive: Receive) -> int:
+    async def _answer(self, visit: Visit, receive: Receive) -> int:
         scope, manners = visit.scope, self._manners
         method: str = scope["method"]
         raw_path: bytes = scope["raw_path"]
@@ -116,13 +117,14 @@ class Proxy:
         guard.check_target(raw_path, query, manners.limits)
         head = guard.sort_headers(scope["headers"], manners.limits)
         visit.identify(head)
-        if head.origin is not None:
-            visit.own += self._origins.headers(head.origin)
+        visit.own = self._origins.headers(head.origin)
         if method == "OPTIONS":
             return await self._tell_options(visit, head, raw_path)
 
         route = self._routes.find(method, raw_path)
         visit.route = route.prefix
+        if self._any_origin(method, raw_path, route.prefix):
+            visit.own = cors.ANY
         address = self._address(scope, head)
         authorization = head.authorization
         claims: Mapping[str, Any] | None = None
@@ -161,7 +163,7 @@ class Proxy:
             chunked=head.chunked,
             max_body=max_body,
             deadline=visit.tick + timeout,
-            repeatable=lambda: self._repeatable(method, raw_path, head),
+            repeatable=lambda: self._repeatable(method, raw_path, route.prefix, head),
         )
         exchange = Exchange(upstream, request, receive)
         try:
@@ -172,13 +174,13 @@ class Proxy:
                 await exchange.stop_pump()
             exchange.end()
 
-    def _repeatable(self, method: str, path: bytes, head: Head) -> bool:
+    def _repeatable(self, method: str, path: bytes, prefix: str, head: Head) -> bool:
         """Whether a service that broke off may be asked again: the effect and the answer are those of one request."""
         if method == "PUT":  # where it is bound to a revision, the first one has made another
             return not any(line.startswith(b"if-match: ") for line in head.lines)
-        return method in _SAFE or (head.idempotency_key is not None and self._takes_key(method, path))
+        return method in _SAFE or (head.idempotency_key is not None and self._takes_key(method, path, prefix))
 
-    async def _recognise(self, visit: "_Visit", token: bytes, address: str) -> Mapping[str, Any]:  # Any: JSON
+    async def _recognise(self, visit: Visit, token: bytes, address: str) -> Mapping[str, Any]:  # Any: JSON
         """The claims of a good token. A bad one is charged to its address: guessing costs the guesser."""
         try:
             claims = await self._verify(token.decode("latin-1"))
@@ -194,13 +196,13 @@ class Proxy:
         visit.caller = str(claims["sub"])
         return claims
 
-    def _allow(self, visit: "_Visit", route: Route, kind: str, key: str) -> None:
+    def _allow(self, visit: Visit, route: Route, kind: str, key: str) -> None:
         """Spend what a request costs its caller; raises RateLimited."""
         self._spend(visit, kind, key)
         for policy in route.limits_of(visit.scope["query_string"]):
             self._spend(visit, policy, key)
 
-    def _spend(self, visit: "_Visit", policy: str, key: str) -> None:
+    def _spend(self, visit: Visit, policy: str, key: str) -> None:
         buckets = self._buckets[policy]
         spent = buckets.take(key, visit.tick)
         visit.allowance = buckets.headers(spent)
@@ -220,7 +222,7 @@ class Proxy:
         return peer
 
     async def _pass_on(
-        self, visit: "_Visit", exchange: Exchange, connection: Connection, upstream: Upstream, *, private: bool
+        self, visit: Visit, exchange: Exchange, connection: Connection, upstream: Upstream, *, private: bool
     ) -> int:
         status = connection.status
         whole = connection.body()
@@ -252,7 +254,7 @@ class Proxy:
             watch.cancel()
         return status
 
-    async def _answer_here(self, visit: "_Visit", head: Head, address: str, max_body: int, receive: Receive) -> int:
+    async def _answer_here(self, visit: Visit, head: Head, address: str, max_body: int, receive: Receive) -> int:
         """The gateway's own endpoints get the same cleaned request as a service would."""
         body = await self._read_whole(receive, head, max_body)
 
@@ -313,93 +315,31 @@ class Proxy:
             raise RequestTimeout("the request did not arrive in time", headers={"connection": "close"}) from error
         raise BodyTooLarge(f"at most {max_body} bytes are taken here", headers={"connection": "close"})
 
-    async def _tell_options(self, visit: "_Visit", head: Head, raw_path: bytes) -> int:
+    async def _tell_options(self, visit: Visit, head: Head, raw_path: bytes) -> int:
         methods = sorted({*self._routes.methods(raw_path), "OPTIONS"})
-        asked = any(line.startswith(b"access-control-request-method: ") for line in head.lines)
-        if head.origin is not None and asked:
-            headers = [*self._origins.preflight(head.origin, methods), *visit.headers(cors=False)]
+        asked = next((line[len(_ASKED) :].decode() for line in head.lines if line.startswith(_ASKED)), None)
+        if head.origin is not None and asked is not None:
+            any_origin = self._may_be_any(asked, raw_path)
+            headers = [
+                *self._origins.preflight(head.origin, methods, any_origin=any_origin),
+                *visit.headers(cors=False),
+            ]
         else:
             headers = [(b"allow", ", ".join(methods).encode()), *visit.headers()]
         await visit.reply({"type": "http.response.start", "status": 204, "headers": headers})
         await visit.reply({"type": "http.response.body", "body": b""})
         return 204
 
-    async def _refuse(self, visit: "_Visit", refusal: Refusal) -> int:
+    def _may_be_any(self, method: str, raw_path: bytes) -> bool:
+        """Whether the request that a browser asks about may come from every origin."""
+        if method not in self._routes.methods(raw_path):
+            return False
+        return self._any_origin(method, raw_path, self._routes.find(method, raw_path).prefix)
+
+    async def _refuse(self, visit: Visit, refusal: Refusal) -> int:
         status, headers, body = answers.problem(refusal, visit.request_id)
         if visit.started:
             return status
         await visit.reply({"type": "http.response.start", "status": status, "headers": headers + visit.headers()})
         await visit.reply({"type": "http.response.body", "body": body})
         return status
-
-
-class _Visit:
-    """What is known of one request while it is here; `arrived` is POSIX time, `tick` the loop's clock."""
-
-    __slots__ = (
-        "allowance",
-        "arrived",
-        "caller",
-        "kept_elsewhere",
-        "own",
-        "request_id",
-        "route",
-        "scope",
-        "send",
-        "started",
-        "tick",
-        "traceparent",
-    )
-
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self.scope = scope
-        self.send = send
-        self.arrived = time.time()
-        self.tick = time.monotonic()
-        digits = f"{_random.getrandbits(320):080x}"
-        self.request_id = digits[:32]
-        self.traceparent = f"00-{digits[32:64]}-{digits[64:]}-01"
-        self.route = "unrouted"
-        self.caller = "anonymous"
-        self.allowance: tuple[Header, ...] = ()
-        self.own: list[Header] = []
-        self.started = False
-        self.kept_elsewhere = False
-
-    def identify(self, head: Head) -> None:
-        """Take the caller's request id and trace where they are well-formed."""
-        if head.request_id is not None:
-            given = head.request_id.decode("latin-1")
-            if REQUEST_ID.match(given):
-                self.request_id = given
-        if head.traceparent is not None:
-            given = head.traceparent.decode("latin-1")
-            if TRACEPARENT.match(given):
-                self.traceparent = f"{given[:36]}{self.traceparent[36:52]}{given[52:]}"
-
-    async def reply(self, message: Message) -> None:
-        self.started = True
-        await self.send(message)
-
-    def headers(self, *, cors: bool = True) -> list[Header]:
-        """The front door's own headers on every answer."""
-        own = [
-            answers.date(self.arrived),
-            (b"x-request-id", self.request_id.encode()),
-            answers.NOSNIFF,
-            *self.allowance,
-        ]
-        return own + self.own if cors else own
-
-    def entry(self, status: int) -> Entry:
-        return Entry(
-            self.arrived,
-            self.scope["method"],
-            self.scope["raw_path"],
-            self.route,
-            status,
-            time.monotonic() - self.tick,
-            self.request_id,
-            self.traceparent,
-            self.caller,
-        )

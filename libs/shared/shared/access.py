@@ -40,6 +40,8 @@ class Rule:
     """Who may call one operation."""
 
     public: bool = False
+    any_origin: bool = False
+    """Pages of every web origin may call it: it is public and nobody's alone."""
     owners: frozenset[str] = frozenset()
     """Roles that may call it for what is their own."""
     staff: frozenset[str] = frozenset()
@@ -48,8 +50,9 @@ class Rule:
     """Partner scopes of which one is enough; what a partner may see of whom is the service's rule (consent)."""
 
 
-def anyone() -> Rule:
-    return Rule(public=True)
+def anyone(*, any_origin: bool = False) -> Rule:
+    """Callers without a token; `any_origin` where every web page may read the answer, too."""
+    return Rule(public=True, any_origin=any_origin)
 
 
 def owner(*roles: str, staff: tuple[str, ...] = (), scopes: tuple[str, ...] = ()) -> Rule:

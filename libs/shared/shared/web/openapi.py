@@ -25,6 +25,9 @@ from shared.web.routing import (
 
 Document = dict[str, Any]  # Any: JSON
 
+ANY_ORIGIN: Final = "x-any-origin"
+"""Marks an operation whose answers pages of every web origin may read."""
+
 _BEARER: Final = {
     "type": "http",
     "scheme": "bearer",
@@ -51,6 +54,8 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
     for item in document["paths"].values():
         for method, operation in item.items():
             rule = access.get(operation.get("operationId", ""))
+            if rule is not None and rule.any_origin:
+                operation[ANY_ORIGIN] = True
             if rule is not None and not rule.public:
                 operation["security"] = [{"bearer": sorted(rule.scopes)}]
             operation.setdefault("tags", [name])
