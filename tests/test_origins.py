@@ -1,5 +1,6 @@
 """Which web pages may read what, asked of every operation through the front door and from a page in Chromium."""
 
+import asyncio
 import re
 
 import httpx
@@ -58,14 +59,23 @@ FETCH = """async ([url, options]) => {
 }"""
 
 
+async def _show_page(reader, writer):
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 8\r\nconnection: close\r\n\r\nVerifier"
+    )
+    await writer.drain()
+    writer.close()
+
+
 @pytest.mark.slow
 async def test_a_verifier_in_a_browser_reads_all_it_needs(embedded_platform, browser):
     """From a page of an origin nobody here has heard of, with what such verifiers send besides."""
     award = await demo.tell(embedded_platform.url, embedded_platform.place.folder, {})
     base = embedded_platform.url
     page = await browser.new_page()
-    await page.route(f"{STRANGER}/*", lambda route: route.fulfill(body="<p>Verifier</p>", content_type="text/html"))
-    await page.goto(f"{STRANGER}/")
+    stranger = await asyncio.start_server(_show_page, "127.0.0.1", 0)
+    await page.goto(f"http://verifier.localhost:{stranger.sockets[0].getsockname()[1]}/")
 
     async def fetched(url, **options):
         return await page.evaluate(FETCH, [url, options])
@@ -84,3 +94,4 @@ async def test_a_verifier_in_a_browser_reads_all_it_needs(embedded_platform, bro
     status, text = await fetched(f"{base}/v1/basket", headers={"Authorization": "Bearer none"})
     assert (status, "Failed to fetch" in text) == (0, True)
     await page.close()
+    stranger.close()
