@@ -396,6 +396,56 @@ async def test_a_person_pays_and_is_led_back(desk):
     assert len(list(desk.sandbox.books.all("payment"))) == 1
 
 
+async def test_a_card_that_is_declined_is_declined_before_the_payers_eyes(desk):
+    session_id = await desk.open()
+    page = await desk.browser.post(f"/pay/{session_id}", data=FILLED | {"outcome": "SANDBOX_TO_CANCEL_STATUS"})
+    assert "The payment was declined" in page.text
+    assert "Payment received" not in page.text
+    assert 'href="https://learn.example/back?order=1&amp;payment=declined"' in page.text
+    await desk.sandbox.run_due()
+    assert desk.told() == ["initiated", "cancelled"]
+
+
+async def test_a_card_may_be_declined_and_charged_after_all(desk):
+    session_id = await desk.open()
+    outcome = {"outcome": "SANDBOX_CANCELLED_BACK_TO_PROCESS_STATUS"}
+    page = await desk.browser.post(f"/pay/{session_id}", data=FILLED | outcome)
+    assert "payment=declined" in page.text
+    for _ in range(4):
+        await desk.later(1)
+    assert desk.told() == ["initiated", "cancelled", "initiated", "processed", "guaranteed", "delivered"]
+
+
+async def test_a_bank_transfer_is_on_its_way_until_the_money_is_there(desk):
+    session_id = await desk.open()
+    await desk.pay(session_id, method="bank_transfer")
+    page = await desk.browser.get(f"/pay/{session_id}/done")
+    assert "Your payment is on its way" in page.text
+    assert "payment=pending" in page.text
+    await desk.later(1)
+    assert "payment=paid" in (await desk.browser.get(f"/pay/{session_id}/done")).text
+
+
+async def test_what_has_ended_of_a_refund_goes_on_only_as_the_provider_may(desk):
+    reference = await desk.pay(await desk.open())
+    for _ in range(2):
+        await desk.later(1)
+    wish = {"amount": 100, "external_reference": "r1", "notifications_url": WISH["notifications_url"]}
+    refund = (await desk.client.post(f"/payments/v1/payments/{reference}/refunds", json=wish)).json()
+    path = f"/control/refunds/{refund['refund_id']}/status"
+    for status, code in (
+        ("finished", 200),
+        ("received", 422),
+        ("returned", 200),
+        ("finished", 422),
+        ("received", 200),
+        ("a word of tomorrow", 200),
+        ("cancelled", 200),
+        ("received", 422),
+    ):
+        assert (await desk.client.post(path, json={"status": status})).status_code == code, status
+
+
 async def test_a_person_cancels_and_may_still_pay(desk):
     session_id = await desk.open()
     page = await desk.browser.post(f"/pay/{session_id}", data={"action": "cancel"})

@@ -9,15 +9,16 @@ from uuid import UUID
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from embedded import provider as sandbox_provider
 from embedded.provider.sandbox import Sandbox
-from payments.adapters.flywire import Flywire, FlywireAccount
+from payments.adapters.flywire import Flywire, FlywireAccount, sign
 from payments.app import build
 from payments.handlers import inbox
 from payments.settings import Settings
+from payments.tables import UnmatchedPayment
 from shared.events import Event
 from shared.events.catalogue import CoursePublished, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import LearnerRegistered
@@ -210,6 +211,33 @@ class Shop:
             bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
             events = [read(body.encode()).event for body in bodies]
         return [event for event in events if isinstance(event, kinds)]
+
+    async def callback(self, body: bytes) -> httpx.Response:
+        """A callback of the provider's, signed."""
+        headers = {"X-Flywire-Digest": sign(body, SECRET.encode()).decode()}
+        async with self.service.client() as client:
+            return await client.post("/v1/payment-notifications", content=body, headers=headers)
+
+    async def deliver(self, reference: str) -> None:
+        """The provider guarantees the payment and pays it out."""
+        for status in ("guaranteed", "delivered"):
+            self.clock.advance(seconds=1)
+            await self.status(reference, status)
+
+    async def balances(self) -> dict[str, int]:
+        """What stands in each account of our books, in one currency."""
+        rows = await self.session.execute(
+            text(
+                "select account, sum(amount_minor)::bigint from ledger_entries "
+                "group by account having sum(amount_minor) <> 0"
+            )
+        )
+        return dict(rows.all())
+
+    async def parked(self) -> dict[str, UnmatchedPayment]:
+        """Reason -> what finance sees of it."""
+        rows = await self.session.scalars(select(UnmatchedPayment).execution_options(populate_existing=True))
+        return {row.reason: row for row in rows}
 
     async def run(self, *jobs: JobFunction) -> None:
         work = Work(self.service.process.database, self.service.service.resources)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from embedded.provider.api import sandbox_of
 from embedded.provider.books import Record
-from embedded.provider.shapes import NotPossible
+from embedded.provider.shapes import CHARGED, DECLINED, NotPossible
 
 FOLDER = Path(__file__).parent / "templates"
 LARGEST_FORM = 16 * 1024
@@ -90,12 +90,13 @@ async def submit(request: Request) -> Response:
     errors = _errors(filled)
     if errors:
         return _form(session, filled, errors, 422)
-    sandbox.pay(
+    payment = sandbox.pay(
         session["id"],
         first_name=filled["outcome"] or filled["first_name"],
         last_name=filled["last_name"],
         method="card",
     )
+    sandbox.decline(payment)
     return RedirectResponse(f"/pay/{session['id']}/done", HTTPStatus.SEE_OTHER, HEADERS)
 
 
@@ -124,9 +125,8 @@ async def done(request: Request) -> Response:
     if session["payment_id"] is None:
         return RedirectResponse(f"/pay/{session['id']}", HTTPStatus.SEE_OTHER, HEADERS)
     payment = sandbox.payment(session["payment_id"])
-    failed = payment["status"] in {"cancelled", "failed", "reversed"}
-    outcome = "failed" if failed else "paid"
-    return _page("done.html", session=_with_return(session, payment=outcome), payment=payment, failed=failed)
+    outcome = "declined" if payment["status"] in DECLINED else "paid" if payment["status"] in CHARGED else "pending"
+    return _page("done.html", session=_with_return(session, payment=outcome), payment=payment, outcome=outcome)
 
 
 def _with_return(session: Record, **result: str) -> Record:

@@ -17,9 +17,12 @@ from embedded.provider.settings import Settings
 from embedded.provider.shapes import (
     ACTIVE_REFUND,
     AT_ONCE,
+    DECLINED,
     FINAL_REFUND,
     LIVES,
     MAGIC,
+    PENDING,
+    REFUND_ENDS,
     TOLD_OF_PAYMENT,
     TOLD_OF_REFUND,
     CallbackMode,
@@ -155,6 +158,13 @@ class Sandbox:
         self._plan_payment(payment)
         self.books.put("payment", payment["payment_id"], payment)
 
+    def decline(self, payment: Record) -> None:
+        """A card is declined while the payer looks on, not later."""
+        while payment["status"] in PENDING and payment["plan"][:1] and payment["plan"][0] in DECLINED:
+            self.set_status(payment, payment["plan"].pop(0))
+        self._plan_payment(payment)
+        self.books.put("payment", payment["payment_id"], payment)
+
     def _plan_payment(self, payment: Record) -> None:
         if payment["plan"]:
             later = payment["plan"][0] == "delivered"
@@ -206,6 +216,12 @@ class Sandbox:
             raise NotPossible(422, "invalid_status", f"The refund is {refund['status']}")
         self.set_refund_status(refund, "cancelled")
         return refund
+
+    def move_refund(self, refund: Record, status: str) -> None:
+        """What a test decides of a refund, within what the provider may do."""
+        if status not in REFUND_ENDS.get(refund["status"], {status}):
+            raise NotPossible(422, "invalid_status", f"A refund that is {refund['status']} cannot become {status}")
+        self.set_refund_status(refund, status)
 
     def set_refund_status(self, refund: Record, status: str) -> None:
         refund["status"] = status
