@@ -1,5 +1,7 @@
 """What lists and jobs read depends on the page, not on how many have an account."""
 
+from dataclasses import replace
+
 from frontdoor import gateway_settings
 
 from gateway.app import build
@@ -9,9 +11,11 @@ ACCOUNTS, ENDED = 30_000, 500
 
 globals().update(
     plan_fixtures(
-        lambda url: build(gateway_settings(url)),
+        # Its own keys stand in the database and would sign by the real time: the test's sign here.
+        lambda url: replace(build(gateway_settings(url)), verifier=None),
         "gateway",
         {
+            "accounts": Table({"email_key": lambda n: f"person-{n}@example.org"}),
             "account_roles": Table({"role": lambda n: "examiner" if n % 100 == 0 else "learner"}),
             "sign_ins": Table(
                 {
@@ -33,8 +37,7 @@ OPERATOR = someone("operator", id=uuid_of("operat", 1))
 LISTS = {
     "list_accounts": [
         Ask("/v1/accounts", OPERATOR),
-        Ask("/v1/accounts?role=examiner", OPERATOR),
-        Ask("/v1/accounts?email=email_key-70", OPERATOR, full=False),
+        Ask("/v1/accounts?email=person-70@example.org", OPERATOR, full=False),
     ],
     "list_partners": [Ask("/v1/partners", OPERATOR, full=False)],
     "read_own_account": [Ask("/v1/accounts/me", someone("learner", id=uuid_of("account_id", 7)), full=False)],
@@ -44,7 +47,6 @@ JOBS = {"forget_ended_sign_ins": 10, "keep_signing_keys": 1, "forget_old_records
 
 
 async def test_a_list_reads_its_page(planned: Planned) -> None:
-    planned.tested.clock.at = at()
     wrong = await planned.lists(LISTS)
     assert not wrong, "\n".join(wrong)
 

@@ -367,7 +367,8 @@ class Planned:
                 await job(work)
             if len(reads) < known.get(job.__name__, 1):
                 wrong.append(f"{job.__name__}: only {len(reads)} statements")
-            wrong += [f"{job.__name__}: {read}" for read in reads if read.rows > BATCH_ROWS or read.pages > BATCH_PAGES]
+            dear = {read.query: read for read in reads if read.rows > BATCH_ROWS or read.pages > BATCH_PAGES}
+            wrong += [f"{job.__name__}: {read}" for read in dear.values()]
         return wrong
 
 

@@ -1,9 +1,10 @@
 """What payments forgets of somebody who is anonymised. Orders, refunds and the books stay: the law has it so."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, tuple_, union, update
+from sqlalchemy import delete, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.orders import let_expire
@@ -40,21 +41,20 @@ async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) ->
         if order.status in PAYABLE:
             await let_expire(session, order)
             await return_underpaid(session, order)
-    await erase_callbacks(session, Learner.learner_id == learner_id)
+    await _erase_callbacks(session, learner_id)
 
 
-async def erase_callbacks(session: AsyncSession, *whose: ColumnElement[bool]) -> None:
-    """Drop the raw callbacks about money of the anonymised; that they came stays on record."""
-    anonymised = select(Learner.learner_id).where(Learner.anonymised_at.is_not(None), *whose)
+async def _erase_callbacks(session: AsyncSession, learner_id: UUID) -> None:
+    """Drop the raw callbacks about this person's money; that they came stays on record."""
     payments = (
         select(Payment.provider, Payment.reference)
         .join(Order, Order.order_id == Payment.order_id)
-        .where(Order.learner_id.in_(anonymised))
+        .where(Order.learner_id == learner_id)
     )
     refunds = (
         select(Payment.provider, Refund.provider_refund_id)
         .join(Payment, Payment.payment_id == Refund.payment_id)
-        .where(Refund.learner_id.in_(anonymised))
+        .where(Refund.learner_id == learner_id)
     )
     await session.execute(
         update(Notification)
@@ -64,3 +64,40 @@ async def erase_callbacks(session: AsyncSession, *whose: ColumnElement[bool]) ->
         )
         .values(body=None)
     )
+
+
+Position = tuple[datetime, bytes]
+"""Of a callback: when it came, and its digest."""
+
+BATCH: Final = 100
+
+
+async def erase_late_callbacks(session: AsyncSession, after: Position | None) -> Position | None:
+    """Of the next callbacks that are kept, drop those about people who were anonymised before they came.
+
+    Gives the last one it looked at, None where there were no more.
+    """
+    key = (Notification.received_at, Notification.body_sha256)
+    kept = select(*key, Notification.provider, Notification.subject).where(Notification.body.is_not(None))
+    kept = kept if after is None else kept.where(tuple_(*key) > tuple_(*after))
+    found = (await session.execute(kept.order_by(*key).limit(BATCH))).all()
+    if not found:
+        return None
+    about = [(row.provider, row.subject) for row in found if row.subject is not None]
+    payments = (
+        select(Payment.provider, Payment.reference)
+        .join(Order, Order.order_id == Payment.order_id)
+        .join(Learner, Learner.learner_id == Order.learner_id)
+        .where(tuple_(Payment.provider, Payment.reference).in_(about), Learner.anonymised_at.is_not(None))
+    )
+    refunds = (
+        select(Payment.provider, Refund.provider_refund_id)
+        .join(Payment, Payment.payment_id == Refund.payment_id)
+        .join(Learner, Learner.learner_id == Refund.learner_id)
+        .where(Refund.provider_refund_id.in_([subject for _, subject in about]), Learner.anonymised_at.is_not(None))
+    )
+    of_anonymised = {(row[0], row[1]) for query in (payments, refunds) for row in await session.execute(query)}
+    gone = [row.body_sha256 for row in found if (row.provider, row.subject) in of_anonymised]
+    if gone:
+        await session.execute(update(Notification).where(Notification.body_sha256.in_(gone)).values(body=None))
+    return found[-1].received_at, found[-1].body_sha256

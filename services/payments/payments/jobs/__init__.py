@@ -1,7 +1,7 @@
 """What payments does by itself. The provider is asked between transactions, never inside one; every due row is handled
 by itself, and a bad one is set aside."""
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import or_, select
 
 from payments import queries
 from payments.commands import erasure, orders, underpayment
@@ -10,7 +10,8 @@ from payments.domain.policy import policy_at, shortest_grace
 from payments.jobs import asking, refunding
 from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
 from payments.jobs.refunding import follow_refunds, submit_refunds
-from payments.tables import Notification, Order, Payment, RejectedNotification
+from payments.tables import Order, Payment
+from shared.batches import delete_in_batches, in_batches
 from shared.due_rows import for_each_in_transaction
 from shared.jobs import Jobs, Work
 
@@ -50,19 +51,23 @@ async def forget_bodies(work: Work) -> None:
 
     What came about somebody after they were anonymised goes at once.
     """
-    policy = policy_at(work.now())
-    async with work.database.transaction() as session:
-        await erasure.erase_callbacks(session)
-        await session.execute(
-            update(Notification)
-            .where(
-                Notification.received_at < work.now() - policy.keep_notification_bodies, Notification.body.is_not(None)
-            )
-            .values(body=None)
-        )
-        await session.execute(
-            delete(RejectedNotification).where(RejectedNotification.last_at < work.now() - policy.keep_rejections)
-        )
+    policy, last = policy_at(work.now()), None
+    while True:
+        async with work.database.transaction() as session:
+            last = await erasure.erase_late_callbacks(session, last)
+        if last is None:
+            break
+    await in_batches(work.database, _FORGET_BODIES, before=work.now() - policy.keep_notification_bodies)
+    before = work.now() - policy.keep_rejections
+    await delete_in_batches(work.database, "rejected_notifications", "last_at < :before", by="last_at", before=before)
+
+
+_FORGET_BODIES = """
+    update notifications set body = null where body_sha256 = any(array(
+        select body_sha256 from notifications where body is not null and received_at < :before
+        order by received_at, body_sha256 limit :most
+    ))
+"""
 
 
 __all__ = [
