@@ -188,7 +188,10 @@ class Notification(Base):
     """A signed callback, raw. The provider gives no event id: the same bytes, or the same event, are a repeat."""
 
     __tablename__ = "notifications"
-    __table_args__ = (Unique("provider", "subject", "event_type", "event_date"),)
+    __table_args__ = (
+        Unique("provider", "subject", "event_type", "event_date"),
+        Index("ix_notifications_kept", "received_at", "body_sha256", postgresql_where=text("body is not null")),
+    )
 
     body_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     provider: Mapped[str] = mapped_column(Text)
@@ -204,6 +207,7 @@ class RejectedNotification(Base):
     """A callback whose signature is none of ours. Its body is neither read nor kept."""
 
     __tablename__ = "rejected_notifications"
+    __table_args__ = (Index(None, "last_at"),)
 
     body_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     size: Mapped[int]
@@ -216,7 +220,7 @@ class UnmatchedPayment(Base):
     """What the provider says and we cannot place; a person in finance looks at it."""
 
     __tablename__ = "unmatched_payments"
-    __table_args__ = (Unique("provider", "reference", "reason"),)
+    __table_args__ = (Unique("provider", "reference", "reason"), Index(None, "first_at", "unmatched_id"))
 
     unmatched_id: Mapped[UUID] = mapped_column(primary_key=True)
     provider: Mapped[str] = mapped_column(Text)
@@ -251,6 +255,8 @@ class Refund(Base):
         ),
         Index(None, "status", "requested_at"),
         Index(None, "order_id"),
+        Index(None, "learner_id"),
+        Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
     )
 
     refund_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -298,6 +304,7 @@ class Dispute(Base):
         CheckConstraint("(closed_at is null) = (outcome is null)", name="closed"),
         Index("uq_disputes_open", "payment_id", unique=True, postgresql_where=text("closed_at is null")),
         Index(None, "opened_at", "dispute_id"),
+        Index("ix_disputes_waiting", "opened_at", "dispute_id", postgresql_where=text("closed_at is null")),
     )
 
     dispute_id: Mapped[UUID] = mapped_column(primary_key=True)
