@@ -1,6 +1,7 @@
 """The whole platform for the tests that come in through its front door, in one process and each service in its own."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from embedded import ports
 from embedded.apart import Apart, apart
 from embedded.platform import up
 from embedded.services import Place
+
+sys.path.insert(0, str(Path(__file__).parent))  # for newcomer.py: pytest's importlib mode leaves the path alone
 
 
 @dataclass(frozen=True)
