@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,8 @@ from shared.messaging.tables import Letter
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 8
+LONGEST_WAIT = timedelta(seconds=5 * 2**MOST_ATTEMPTS)
+"""Before the last try."""
 
 
 async def write_letter(session: AsyncSession, *, kind: str, about: object, to: str, subject: str, body: str) -> None:

@@ -29,6 +29,7 @@ from shared.clock import Clock, system_clock
 from shared.database import Database, is_database_down
 from shared.digests import Digests
 from shared.due_rows import count_set_aside
+from shared.due_times import EVERYWHERE, DueTime, bring_forward
 from shared.events import registry
 from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
@@ -67,6 +68,8 @@ class Service:
     access: Access
     inbox: Inbox
     jobs: Jobs = field(default_factory=Jobs)
+    due_times: Sequence[DueTime] = ()
+    """Columns of its own by which rows wait."""
     resources: Mapping[type, Any] = field(default_factory=dict[type, Any])
     """What routes and jobs need beyond the database, by type. Any: each is its own type."""
     registers: Mapping[type[Entry], Reader] = field(default_factory=dict[type[Entry], Reader])
@@ -200,7 +203,7 @@ class Process:
             feed.Reconciler(self.receiver, self.database, self.feeds()).run,
             Postman(self.database, self.mailer, settings.mail_from, self.service.name).run,
             lambda: self.service.jobs.run(work),
-            lambda: housekeeping().run(work),
+            lambda: housekeeping(self.service.due_times).run(work),
             self._measure,
         ]
         if self._rabbitmq is not None and settings.amqp_url:
@@ -296,7 +299,7 @@ class Server(uvicorn.Server):
                 connection.shutdown()
 
 
-def housekeeping() -> Jobs:
+def housekeeping(due_times: Sequence[DueTime] = ()) -> Jobs:
     """What every service does by itself."""
     jobs = Jobs()
     jobs.every(3600, first_after=FIRST_HOUR)(forget_old_records)
@@ -304,6 +307,10 @@ def housekeeping() -> Jobs:
     @jobs.every(60)
     async def keep_event_log(work: Work) -> None:
         await event_log.keep_event_log(work.database)
+
+    @jobs.every(60)
+    async def bring_due_times_forward(work: Work) -> None:
+        await bring_forward(work.database, [*EVERYWHERE, *due_times])
 
     return jobs
 

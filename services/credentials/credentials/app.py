@@ -16,9 +16,11 @@ from credentials.adapters.shared_pages import SharedPages
 from credentials.adapters.verification import Outside, Verifier
 from credentials.adapters.webhooks import Courier
 from credentials.api.front import Front
+from credentials.domain.webhooks import LONGEST_WAIT
 from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.settings import Settings
+from shared.due_times import DueTime
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
 from shared.uploads import UploadPolicy
@@ -42,6 +44,7 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
+        due_times=[DueTime("webhook_deliveries", "due_at", LONGEST_WAIT, "state = 'pending'")],
         resources={
             ObjectStorage: open_storage(settings.evidence_url),
             UploadPolicy: UploadPolicy(

@@ -63,11 +63,15 @@ async def sign_badges(work: Work) -> None:
 
 @jobs.every(10)
 async def sign_anew(work: Work) -> None:
-    """After a key was struck out: have everything signed anew that still carries its signature."""
+    """After a key was struck out, or a clock put right: have signed anew what carries its signature, or its time."""
     more = True
     while more:
         async with work.database.transaction() as session:
             more = await keys.order_signing_anew(session, work.resource(Notary)) > 0
+    more = True
+    while more:
+        async with work.database.transaction() as session:
+            more = await issuing.order_what_was_signed_ahead(session) > 0
 
 
 @jobs.every(15)

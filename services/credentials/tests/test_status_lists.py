@@ -1,7 +1,7 @@
 """Status lists: what is revoked shows in both forms, within a minute, and no place is given twice."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -26,7 +26,7 @@ async def test_a_revocation_is_visible_within_a_minute(issuer, session):
     await jobs.publish_status_lists(work_of(issuer.service))
     assert await issuer.is_set(index)
     answer = await issuer.get("/status/revocation/1")
-    every, _ = jobs.jobs._jobs["publish_status_lists"]
+    every, *_ = jobs.jobs._jobs["publish_status_lists"]
     max_age = int(answer.headers["cache-control"].rpartition("=")[2])
     assert every + max_age <= 60
     assert answer.json()["credentialSubject"]["ttl"] <= 30_000
@@ -108,6 +108,36 @@ async def test_a_list_without_its_token_gets_one(issuer, session):
     assert (await issuer.get("/status/revocation/1.jwt")).status_code == 404
     await jobs.publish_status_lists(work_of(issuer.service))
     await verified(issuer, (await issuer.get("/status/revocation/1.jwt")).text)
+
+
+async def test_a_list_that_a_clock_signed_which_stood_ahead_is_signed_anew_once_it_is_right(issuer, clock):
+    right = clock.at
+    clock.at = right + timedelta(days=1)
+    async with issuer.service.process.database.transaction() as session:
+        await session.execute(text("update status_lists set revoked = -1"))  # as if a bit had changed
+    await jobs.publish_status_lists(work_of(issuer.service))
+    assert instant((await issuer.get("/status/revocation/1")).json()["validFrom"]) > right
+    clock.at = right
+    await jobs.publish_status_lists(work_of(issuer.service))
+    assert instant((await issuer.get("/status/revocation/1")).json()["validFrom"]) <= right
+    await verified(issuer, (await issuer.get("/status/revocation/1.jwt")).text)
+
+
+async def test_a_badge_that_a_clock_signed_which_stood_ahead_is_signed_anew_once_it_is_right(issuer, session, clock):
+    right = clock.at
+    clock.at = right + timedelta(days=1)
+    await session.execute(text("update badges set due = 'issue'"))
+    await let_time_work(issuer.service)
+    ahead = select(func.count()).select_from(tables.Badge).where(tables.Badge.signed_at > right)
+    assert await session.scalar(ahead)
+    assert instant((await issuer.document())["validFrom"]) > right
+    clock.at = right
+    await let_time_work(issuer.service)
+    assert not await session.scalar(ahead)
+    assert instant((await issuer.document())["validFrom"]) <= right
+    assert (
+        await session.scalar(select(func.count()).select_from(tables.Badge).where(tables.Badge.due.is_not(None))) == 0
+    )
 
 
 @pytest.mark.parametrize("tamper", ["bit", "period", "key"])

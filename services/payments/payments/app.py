@@ -1,5 +1,6 @@
 """The payments service, put together."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from payments import api
@@ -7,9 +8,11 @@ from payments.access import ACCESS
 from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
 from payments.domain.addresses import Addresses
+from payments.domain.policy import longest_silence
 from payments.handlers import inbox
 from payments.jobs import jobs
 from payments.settings import Settings
+from shared.due_times import DueTime
 from shared.service import Service
 
 
@@ -37,6 +40,10 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
+        due_times=[
+            *(DueTime(t, "ask_at", longest_silence()) for t in ("checkout_attempts", "payments", "refunds")),
+            DueTime("checkout_attempts", "close_at", timedelta()),
+        ],
         resources={
             PaymentProvider: provider,
             Addresses: Addresses(settings.public_url, [*settings.origins, *settings.return_origins]),

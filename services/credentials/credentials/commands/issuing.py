@@ -15,9 +15,13 @@ from credentials.commands import keys, places
 from credentials.domain import badges
 from credentials.domain.badges import Due
 from credentials.queries import DueBadge
+from shared.clock import CLOCKS_APART
+from shared.database import now as now_of
 from shared.events.credentials import BadgeIssued, BadgeRevoked, BadgeSuperseded
 from shared.ids import new_id
 from shared.messaging import publish
+
+_BATCH = 200
 
 
 async def record_achievement(session: AsyncSession, row: tables.Achievement) -> None:
@@ -108,6 +112,21 @@ async def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: 
     )
 
 
+async def order_what_was_signed_ahead(session: AsyncSession) -> int:
+    """Mark the next badges that a clock signed which stood ahead; how many. Until it is 0 there are more."""
+    badge = tables.Badge
+    ahead = (
+        select(badge.badge_id)
+        .where(badge.signed_at > now_of(session) + CLOCKS_APART, badge.due.is_(None), badge.revoked_at.is_(None))
+        .order_by(badge.signed_at)
+        .limit(_BATCH)
+    )
+    marked = await session.scalars(
+        update(badge).where(badge.badge_id.in_(ahead)).values(due=Due.CLOCK).returning(badge.badge_id)
+    )
+    return len(marked.all())
+
+
 @dataclass(frozen=True)
 class SignedBadge:
     """A version of a badge as it was signed, not stored yet."""
@@ -128,8 +147,9 @@ def sign_badges(waiting: Sequence[DueBadge], notary: Notary, signers: keys.Signe
 def _sign(one: DueBadge, notary: Notary, signers: keys.Signers, now: datetime) -> SignedBadge:
     badge, row = one.badge, one.achievement
     before = badge.signed_at or badge.issued_at
-    # The newer of two versions is told by whole seconds.
-    valid_from = now if before is None else max(now, before + timedelta(seconds=1))
+    # The newer of two versions is told by whole seconds, unless a clock that stood ahead signed the older.
+    follows = before is not None and before <= now + CLOCKS_APART
+    valid_from = max(now, before + timedelta(seconds=1)) if before is not None and follows else now
     document = notary.sign_badge(
         queries.achievement_of(row, notary.achievement_url(row.achievement_id)),
         signers.proof,

@@ -50,6 +50,8 @@ class Due(StrEnum):
     """The holder was anonymised: the hash of the address goes; copies that are out there stand."""
     COMPROMISE = "compromise"
     """The key is struck out, and with it whatever still carries its signature."""
+    CLOCK = "clock"
+    """A clock that stood ahead signed it, so it would not be valid yet; copies that are out there will be."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ RETRY_AFTER: Final = tuple(
 JITTER: Final = 0.2
 """By up to so much of it a wait is longer, so that a partner who comes back is not run over."""
 
+LONGEST_WAIT: Final = max(RETRY_AFTER) * (1 + JITTER)
+
 PATIENCE: Final = timedelta(hours=24)
 """An address at which nothing succeeded for so long is disabled when a delivery is given up."""
 

@@ -41,6 +41,7 @@ class Policy:
 
     def next_question(self, began_at: datetime, now: datetime) -> datetime:
         """When the provider is next asked about what began then, if it says nothing by itself."""
+        began_at = min(began_at, now)  # else it was seen by a clock that stood ahead
         planned = (began_at + delay for delay in self.ask_after)
         return next((at for at in planned if at > now), now + self.ask_every)
 
@@ -76,6 +77,11 @@ policy_at, policy_of = _versions.in_force, _versions.find
 def shortest_grace() -> timedelta:
     """No version returns money that was too little any sooner after it came."""
     return min(version.underpaid_refund_after for version in _versions.all.values())
+
+
+def longest_silence() -> timedelta:
+    """No question to the provider is ever planned further ahead."""
+    return max(max(*one.ask_after, one.ask_every, one.ask_unsettled_every) for one in _versions.all.values())
 
 
 def in_utc(at: datetime) -> str:
