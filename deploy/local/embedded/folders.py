@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from embedded.process import TICK, exists
 
 SOCKET_PATH_LIMIT = 100  # bytes; sun_path holds 104 to 108, by system
-OWNED_PATIENCE = 1.0  # seconds; the owner may be ending just now
+OWNED_PATIENCE = 3.0  # seconds; the owner may be ending just now
 ORPHAN_PATIENCE = 20.0  # seconds; what a server whose owner died may need to end in good order
 
 
@@ -50,19 +51,26 @@ def make_private(folder: Path, error: type[Exception]) -> None:
         left_over.unlink()
 
 
-async def lock(data_dir: Path, what: str, error: type[Exception]) -> int:
+async def lock(
+    data_dir: Path, what: str, error: type[Exception], *, end_orphan: Callable[[], None] = lambda: None
+) -> int:
     """Take the data for one server, and return the descriptor that holds them while any process has it open.
 
-    A server whose owner is gone is given time to end. Raises `error` when another one keeps the data.
+    A server whose owner is gone is given time to end; where its leash was killed as well, `end_orphan` asks it to.
+    Raises `error` when another one keeps the data.
     """
     path = data_dir / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        began = asyncio.get_running_loop().time()
+        began, asked = asyncio.get_running_loop().time(), False
         while not _locked(descriptor):
             owner = path.read_text().strip()
             owned = owner.isdigit() and int(owner) != os.getpid() and exists(int(owner))
-            if asyncio.get_running_loop().time() > began + (OWNED_PATIENCE if owned else ORPHAN_PATIENCE):
+            waited = asyncio.get_running_loop().time() - began
+            if not owned and not asked and waited > OWNED_PATIENCE:
+                end_orphan()
+                asked = True
+            if waited > (OWNED_PATIENCE if owned else ORPHAN_PATIENCE):
                 raise error(  # noqa: TRY301 - what follows is only the closing
                     f"{what} is already running on {data_dir} (started by process {owner or 'unknown'}): "
                     "use that one, stop it, or choose another folder"

@@ -54,8 +54,6 @@ def send(pid: int, number: int) -> None:
 
 def main(number: int, command: list[str]) -> int:
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, close_fds=False)
-    sys.stdout.write(f"{program.pid}\n")
-    sys.stdout.flush()
 
     def let_go() -> None:
         os.read(0, 1)
@@ -67,6 +65,8 @@ def main(number: int, command: list[str]) -> int:
             signal_tree(program.pid, signal.SIGKILL)
 
     threading.Thread(target=let_go, daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):  # who asked for it is gone already; the leash tells so too
+        os.write(1, f"{program.pid}\n".encode())
     return program.wait()
 
 

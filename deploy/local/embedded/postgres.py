@@ -8,6 +8,7 @@ adds a system user and opens every folder above the data to the world.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -83,7 +84,7 @@ class Postgres:
                 )
         prefix = _unprivileged(bin_dir, self.data_dir)
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = await folders.lock(self.data_dir, "PostgreSQL", PostgresError)
+        lock = await folders.lock(self.data_dir, "PostgreSQL", PostgresError, end_orphan=self._end_orphan)
         try:
             await self._create_cluster([*prefix, bin_dir / "initdb"])
             self._forget_dead_postmaster()
@@ -221,6 +222,13 @@ class Postgres:
         if failed:
             raise PostgresError(f"PostgreSQL could not create its data in {self.data_dir}:\n{creating.output()}")
         unfinished.rename(self._cluster)
+
+    def _end_orphan(self) -> None:
+        """Ask a server of these data to shut down whose owner and leash are both gone; others are left alone."""
+        pid = _read(self._cluster / "postmaster.pid").partition("\n")[0]
+        if pid.isdigit() and _working_folder(pid) == self._cluster:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGINT)
 
     def _forget_dead_postmaster(self) -> None:
         """After a crash the old process id may by now be another program's, or still be that of the dead, whom

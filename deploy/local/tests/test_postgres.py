@@ -1,6 +1,7 @@
 import asyncio
 import os
 import pwd
+import re
 import signal
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from embedded import leash
 from embedded.postgres import Postgres, PostgresError, _unprivileged
 
 
@@ -126,6 +128,27 @@ async def test_a_second_start_finds_the_data(postgres):
         assert await fetch(again, "SELECT number FROM kept") == 7
 
 
+@pytest.mark.parametrize("sign", ['"', "$", "`"])
+async def test_a_path_that_a_shell_would_read_is_told_by_its_sign(tmp_path, sign):
+    with pytest.raises(PostgresError, match=f"holds {re.escape(sign)}, which a shell would read"):
+        await Postgres(tmp_path / f"da{sign}ta").start()
+
+
+async def test_where_shared_memory_has_no_room_files_do(postgres, monkeypatch):
+    monkeypatch.setattr("embedded.postgres.SHARED_MEMORY", 1 << 62)
+    async with postgres:
+        assert await fetch(postgres, "SHOW dynamic_shared_memory_type") == "mmap"
+
+
+async def test_a_log_grown_long_begins_anew(postgres, monkeypatch):
+    monkeypatch.setattr("embedded.process.LOG_BYTES", 10)
+    async with postgres:
+        pass
+    async with postgres:
+        assert postgres.log.read_text().count("starting PostgreSQL") == 1
+    assert postgres.log.with_name("postgres.log.1").exists()
+
+
 async def test_what_was_committed_survives_kill_9(tmp_path):
     server = await Postgres(tmp_path / "data").start()
     address = server.url()
@@ -231,6 +254,44 @@ async def test_a_frozen_server_ends_with_its_parent_too(another_process, tmp_pat
     parent.kill()
     async with Postgres(tmp_path / "data", {"fsync": "off"}):
         assert not alive(pid)
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_a_server_whose_leash_was_killed_as_well_bars_no_start(another_process, tmp_path, alive):
+    parent, pid = another_process
+    os.kill(parent_of(pid), signal.SIGKILL)
+    parent.kill()
+    async with Postgres(tmp_path / "data", {"fsync": "off"}) as server:
+        assert not alive(pid)
+        assert await fetch(server, "SELECT 1") == 1
+    assert "not properly shut down" not in server.log.read_text()
+
+
+def test_a_program_ends_whose_owner_is_killed_before_it_hears_of_it():
+    """Else a server is left that nobody holds, and it bars every later start."""
+    for _ in range(5):
+        told, tell = os.pipe()
+        os.close(told)
+        command = [sys.executable, "-IS", leash.__file__, str(int(signal.SIGTERM)), "", "sleep", "60"]
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=tell, timeout=20, check=False)
+        os.close(tell)
+        assert ended.returncode == signal.SIGTERM
+
+
+async def test_the_private_folder_goes_with_the_server_whatever_becomes_of_its_owner(another_process, tmp_path, alive):
+    parent, pid = another_process
+    folder = Postgres(tmp_path / "data").socket_dir
+    assert folder.exists()
+    parent.kill()
+    for _ in range(1000):
+        if not folder.exists():
+            break
+        await asyncio.sleep(0.02)
+    assert not folder.exists()
+    assert not alive(pid)
 
 
 async def test_ctrl_c_ends_both(another_process, alive):
