@@ -17,7 +17,7 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
-from embedded import installation, journey, people, ports, provider, seed
+from embedded import installation, journey, people, ports, provider, seed, windows
 from embedded.postgres import Postgres
 from embedded.services import NAMES, PROVIDER, Place, build, has_secrets, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
@@ -104,6 +104,9 @@ async def up(
         processes = await stack.enter_async_context(running(place, InProcessBus(), listeners))
         accounts = await people.open_accounts(processes["gateway"].database, folder)
         await load_catalogue(place, accounts, await postgres.cluster_id())
+        await windows.open_one(processes["assessment"].database)
+        keeping = asyncio.create_task(windows.keep_one_open(processes["assessment"].database))
+        stack.callback(keeping.cancel)
         yield place, accounts, listeners
 
 

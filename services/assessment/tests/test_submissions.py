@@ -69,6 +69,25 @@ async def test_w2_a_file_complete_at_the_close_is_refused_and_kept_as_a_draft(st
     story.refused(await story.mark(draft["submission_id"], 60), 409, "submission_void")
 
 
+async def test_whoever_comes_too_late_is_told_which_window_is_next(story):
+    enrolment = await story.enrol()
+    assert story.refused(await story.submit(enrolment), 409, "window_closed")["next_window"] is None
+    first = await story.window(story.clock(), story.closes)
+    opens, closes = story.closes + timedelta(days=3), story.closes + timedelta(days=10)
+    following = await story.window(opens, closes)
+    late = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"))
+    for answer in (late, await story.submit(enrolment), await story.submit(enrolment, window_id=first)):
+        refusal = story.refused(answer, 409, "window_closed")
+        named = refusal["next_window"]
+        assert named["window_id"] == str(following)
+        assert datetime.fromisoformat(named["opens_at"]) == opens
+        assert datetime.fromisoformat(named["closes_at"]) == closes
+        assert named["opens_at"] in refusal["detail"]
+    story.clock.at = opens
+    refusal = story.refused(await story.submit(enrolment, window_id=first), 409, "window_closed")
+    assert refusal["next_window"]["window_id"] == str(following), "it is open by now"
+
+
 @pytest.mark.parametrize(("grace_seconds", "status"), [(0, 409), (60, 201)])
 async def test_w3_a_file_complete_after_the_close_needs_grace(story, grace_seconds, status):
     enrolment = await story.enrol()

@@ -21,7 +21,7 @@ from assessment.domain.attempts import (
     EnrolmentSuspended,
     PendingResult,
 )
-from assessment.domain.windows import WindowClosed, WindowNotOpen, WindowState
+from assessment.domain.windows import WindowClosed, WindowNotOpen, WindowState, closed
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
 from shared.storage import ObjectStorage
@@ -99,8 +99,9 @@ async def submit_work(
     receipt = receipt_view(submission)
     if submission.state == "late":  # a refusal that keeps what it refused, so it is not raised
         detail = "the window had closed before the last byte came; the file is kept as a draft and counts for nothing"
+        late = closed(detail, await queries.coming_window(session, now(session)))
         draft = receipt.model_dump(mode="json")
-        return problem(WindowClosed.status, WindowClosed.code, WindowClosed.title, detail, draft=draft)
+        return problem(late.status, late.code, late.title, late.detail, headers=None, **late.extras, draft=draft)
     response.status_code = 201 if is_new else 200
     return receipt
 

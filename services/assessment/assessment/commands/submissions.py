@@ -71,6 +71,7 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
         await queries.accepting_windows(session, at),
         at,
         wanted=None if window_id is None else queries.seen(await fetch(session, Window, window_id)),
+        coming=await queries.coming_window(session, at),
     )
     filename, kind = plan_check(upload.filename, upload.declared_size, rules.file_kinds, rules.longest_file_bytes)
     return _Plan(

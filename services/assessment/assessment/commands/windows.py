@@ -65,9 +65,10 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
     """Close an open window now. Its grace, if it has one, still holds. Raises WindowNotOpen or WindowClosed."""
     window = await fetch(session, Window, window_id, lock=True)
     at = now(session)
-    windows.must_be_open(queries.seen(window), at)
+    coming = await queries.coming_window(session, at)
+    windows.must_be_open(queries.seen(window), at, coming)
     if window.closes_at <= at:
-        raise windows.WindowClosed("this window is closed; it lives by its grace alone")
+        raise windows.closed("this window is closed and lives by its grace alone", coming)
     decisions.record(session, "window_closed_early", window_id, actor, planned=window.closes_at.isoformat())
     # Half-open, and never empty: a window closed in the instant it opened was still a window.
     window.closes_at = max(at, window.opens_at + window.opens_at.resolution)

@@ -122,23 +122,24 @@ def admit(
     now: datetime,
     *,
     wanted: Window | None = None,
+    coming: Window | None = None,
 ) -> Window:
     """The window in which this learner may hand in at that instant: the wanted one, else the open one.
 
     Work that may still be replaced goes to its own window; otherwise a further attempt must be free.
     Raises what says why not: EnrolmentSuspended, EnrolmentEnded, PendingResult, AlreadyPassed,
-    AttemptsExhausted, WindowNotOpen, WindowClosed.
+    AttemptsExhausted, WindowNotOpen, WindowClosed (which names the `coming` window).
     """
     may_study(status)
     pending = replaceable(history)
     if wanted is not None:
         if pending is None or pending.window_id != wanted.window_id:
             must_be_free(history, allowed)
-        must_be_open(wanted, now)
+        must_be_open(wanted, now, coming)
         return wanted
     open_again = pending is not None and any(
         window.window_id == pending.window_id and accepts(window, now) for window in windows
     )
     if not open_again:
         must_be_free(history, allowed)
-    return choose(windows, now, preferred=pending.window_id if pending else None)
+    return choose(windows, now, preferred=pending.window_id if pending else None, coming=coming)

@@ -59,8 +59,19 @@ def state(window: Window, now: datetime) -> WindowState:
     return WindowState.OPEN if now < accepts_until(window) else WindowState.CLOSED
 
 
-def choose(windows: Sequence[Window], now: datetime, *, preferred: UUID | None = None) -> Window:
-    """The window that work of this instant belongs to; raises WindowClosed where none is open.
+def closed(detail: str, coming: Window | None) -> WindowClosed:
+    """The refusal, which names the window that takes work now or next, if one is published."""
+    if coming is None:
+        return WindowClosed(f"{detail}; the next one is not published yet", next_window=None)
+    opens_at, closes_at = coming.opens_at.isoformat(), coming.closes_at.isoformat()
+    named = {"window_id": str(coming.window_id), "opens_at": opens_at, "closes_at": closes_at}
+    return WindowClosed(f"{detail}; the next one is open from {opens_at} to {closes_at}", next_window=named)
+
+
+def choose(
+    windows: Sequence[Window], now: datetime, *, preferred: UUID | None = None, coming: Window | None = None
+) -> Window:
+    """The window that work of this instant belongs to; raises WindowClosed, which names `coming`, where none is open.
 
     `preferred` is where the learner's present attempt lies, so that a replacement replaces. Else it is the
     one that closes first; one that only lives by its grace comes last.
@@ -70,16 +81,16 @@ def choose(windows: Sequence[Window], now: datetime, *, preferred: UUID | None =
         if window.window_id == preferred:
             return window
     if not accepting:
-        raise WindowClosed("no window is open at the moment")
+        raise closed("no window is open at the moment", coming)
     return min(accepting, key=lambda window: (window.closes_at <= now, window.closes_at, window.window_id))
 
 
-def must_be_open(window: Window, now: datetime) -> None:
-    """Raises WindowNotOpen or WindowClosed."""
+def must_be_open(window: Window, now: datetime, coming: Window | None = None) -> None:
+    """Raises WindowNotOpen, or WindowClosed, which names `coming`."""
     if now < window.opens_at:
         raise WindowNotOpen(f"this window opens at {window.opens_at.isoformat()}", opens_at=window.opens_at.isoformat())
     if not accepts(window, now):
-        raise WindowClosed(f"this window closed at {window.closes_at.isoformat()}")
+        raise closed(f"this window closed at {window.closes_at.isoformat()}", coming)
 
 
 def must_be_closed(window: Window, now: datetime) -> None:

@@ -33,6 +33,7 @@ from assessment.queries.results import (
 )
 from assessment.queries.windows import (
     accepting_windows,
+    coming_window,
     list_windows,
     next_window,
     seen,
@@ -47,6 +48,7 @@ __all__ = [
     "accepting_windows",
     "attempts_of",
     "boards_under_way",
+    "coming_window",
     "current_submission",
     "enrolment_status",
     "gave_first_mark",

@@ -50,6 +50,15 @@ async def accepting_windows(session: AsyncSession, at: datetime) -> list[windows
     return [seen(row) for row in await session.scalars(statement)]
 
 
+async def coming_window(session: AsyncSession, at: datetime) -> windows.Window | None:
+    """The window that takes work at that instant or, where none does, the one that opens next."""
+    accepting = await accepting_windows(session, at)
+    if accepting:
+        return windows.choose(accepting, at)
+    following = await next_window(session, at)
+    return None if following is None else seen(following)
+
+
 async def next_window(session: AsyncSession, at: datetime) -> Window | None:
     """The window that opens next."""
     statement = select(Window).where(Window.opens_at > at).order_by(Window.opens_at, Window.closes_at).limit(1)
