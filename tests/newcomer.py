@@ -105,3 +105,9 @@ def sign_in_all(port: int, told: str) -> None:
     assert len(printed) >= 8
     for email, password in printed.values():
         assert call(port, "/v1/sign-ins", {"email": email, "password": password})["access_token"]
+
+
+def demo(clone: Path, env: Mapping[str, str]) -> str:
+    """What `make demo` says."""
+    done = subprocess.run(["make", "demo"], cwd=clone, env=env, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr

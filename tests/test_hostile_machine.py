@@ -6,12 +6,14 @@ import socket
 import subprocess
 import tempfile
 import threading
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from newcomer import clone_into, environment, make_run, sign_in_all
+from newcomer import call, clone_into, demo, environment, make_run, sign_in_all
 
 from embedded import ports
 
@@ -71,11 +73,6 @@ def _foreign(folder: Path) -> Path:
     return folder
 
 
-def _demo(clone: Path, env: dict[str, str], goal: str = "demo") -> str:
-    done = subprocess.run(["make", goal], cwd=clone, env=env, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
-
-
 def test_the_platform_comes_up_and_keeps_to_itself(tmp_path):
     clone = clone_into(tmp_path / "platform")
     port = ports.suggest(len(ports.NAMES))
@@ -113,7 +110,7 @@ def test_the_platform_comes_up_and_keeps_to_itself(tmp_path):
             assert f"Another program listens on [::1]:{port}" in told
             assert f"http://127.0.0.1:{port}/docs" in told
             sign_in_all(port, told)
-            assert "Ada Lovelace holds a PGCert" in _demo(clone, env)
+            assert "Ada Lovelace holds a PGCert" in demo(clone, env)
             start.ctrl_c()
         assert not proxy.heard
         assert not stranger.heard
@@ -129,14 +126,22 @@ def test_a_clock_that_stood_a_day_ahead_leaves_no_trace_once_it_is_right(tmp_pat
     ahead = {**env, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with make_run(clone, ahead) as start:
         start.until_up()
-        told = _demo(clone, ahead)
-        assert "Ada Lovelace holds a PGCert" in told, told
+        start.until(lambda: _signed(port) > datetime.now(UTC), "a list signed ahead")
         start.ctrl_c()
     with make_run(clone, env) as start:
         start.until_up()
-        told = _demo(clone, env)
+        start.until(lambda: _signed(port) <= datetime.now(UTC), "the list signed anew")
+        told = demo(clone, env)
         assert "Ada Lovelace holds a PGCert" in told, told
         start.ctrl_c()
+
+
+def _signed(port: int) -> datetime:
+    """From when the first status list holds; long ago while there is none."""
+    try:
+        return datetime.fromisoformat(call(port, "/status/revocation/1")["validFrom"])
+    except urllib.error.HTTPError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

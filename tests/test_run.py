@@ -1,13 +1,16 @@
 """`make run` as a newcomer meets it: a clean clone in a folder with a space and an accent, under a foreign locale."""
 
+import http.server
 import os
+import re
 import socket
 import subprocess
+import threading
 import urllib.error
 from pathlib import Path
 
 import pytest
-from newcomer import accounts, call, clone_into, environment, make_run
+from newcomer import accounts, call, clone_into, demo, environment, make_run
 
 from embedded import people, ports
 
@@ -50,22 +53,17 @@ def test_the_demo_finds_the_platform_that_runs_on_its_data_and_no_other(clone):
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         at = f"http://127.0.0.1:{stranger.getsockname()[1]}"
         (clone / ".local" / "running").write_text(at)  # as a kill leaves it; the port is another's by now
-        assert "no platform runs on" in _demo(clone, environment(port))
+        assert "no platform runs on" in demo(clone, environment(port))
         stranger.settimeout(0)
         with pytest.raises(BlockingIOError):
             stranger.accept()
     with make_run(clone, environment(port)) as start:
         told = start.until_up()
         assert "`make demo`" in told
-        assert "Ada Lovelace holds a PGCert" in _demo(clone, environment(8000))
+        assert "Ada Lovelace holds a PGCert" in demo(clone, environment(8000))
         with make_run(clone, environment(ports.suggest(len(ports.NAMES)))) as second:
             assert f"is running on {clone / '.local'} already, at http://127.0.0.1:{port}" in second.until_refused()
         start.ctrl_c()
-
-
-def _demo(clone: Path, env: dict[str, str]) -> str:
-    done = subprocess.run(["make", "demo"], cwd=clone, env=env, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
 
 
 def test_a_busy_port_is_named_with_the_variable_that_moves_it(clone):
@@ -96,3 +94,79 @@ def test_a_folder_of_another_user_is_refused_in_one_line(clone, tmp_path):
     with make_run(clone, env) as start:
         assert f"{tmp_path} is not yours (it belongs to user 4242)" in start.until_refused()
     assert not [*tmp_path.iterdir()]
+
+
+ASK = """
+async ({platform, email, password, badge, paths}) => {
+  const read = async (path, options) => {
+    try {
+      const answer = await fetch(path.startsWith("http") ? path : platform + path, options);
+      return {status: answer.status, body: await answer.json(), id: answer.headers.get("x-request-id")};
+    } catch (blocked) { return {status: 0}; }
+  };
+  const signedIn = await read("/v1/sign-ins", {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({email, password}),
+  });
+  const bearer = {headers: {Authorization: `Bearer ${signedIn.body?.access_token}`}};
+  const credential = await read(badge);
+  const list = await read(credential.body?.credentialStatus?.statusListCredential ?? "/nowhere");
+  return {signedIn, basket: await read("/v1/basket", bearer), credential, list};
+}
+"""
+
+
+@pytest.fixture
+def page_of_another_origin():
+    """The addresses of one empty page under two origins: this machine's own, and one nobody named."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>A front end</title>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Page) as server:  # noqa: S104 - two loopback addresses
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        yield f"http://localhost:{port}", f"http://127.0.0.2:{port}"
+        server.shutdown()
+
+
+async def test_a_page_of_another_origin_signs_in_reads_the_basket_and_fetches_a_badge(
+    clone, browser, page_of_another_origin
+):
+    port = ports.suggest(len(ports.NAMES))
+    own, stranger = page_of_another_origin
+
+    async def ask(origin: str, told: str, badge: str) -> dict:
+        email, password = accounts(told)["learner"]
+        page = await browser.new_page()
+        await page.goto(origin)
+        wish = {"platform": f"http://localhost:{port}", "email": email, "password": password, "badge": badge}
+        answers = await page.evaluate(ASK, wish)
+        await page.close()
+        return answers
+
+    with make_run(clone, environment(port)) as start:
+        told = start.until_up()
+        badge_id = re.findall(rf"http://localhost:{port}/verify/(\S+)", demo(clone, environment(port)))[-1]
+        badge = f"http://localhost:{port}/credentials/{badge_id}"
+        answers = await ask(own, told, badge)
+        assert {name: answer["status"] for name, answer in answers.items()} == {
+            "signedIn": 201,
+            "basket": 200,
+            "credential": 200,
+            "list": 200,
+        }
+        assert answers["basket"]["id"], "a header of ours that the page may read"
+        assert "BitstringStatusListCredential" in answers["list"]["body"]["type"]
+        assert (await ask(stranger, told, badge))["signedIn"]["status"] == 0, "nobody named it"
+        start.ctrl_c()
+    with make_run(clone, environment(port, MC_ORIGINS=f"https://learn.example, {stranger}")) as start:
+        answers = await ask(stranger, start.until_up(), badge)
+        assert answers["basket"]["status"] == 200
+        start.ctrl_c()

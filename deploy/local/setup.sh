@@ -84,7 +84,9 @@ install() {
     export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
     # A home that cannot be written (a container's user without a name) or is another's has no room for a cache.
     cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/uv}
-    if ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ] || [ "$(stat -c %u "$cache")" != "$(id -u)" ]; then
+    above=$cache
+    while [ ! -e "$above" ]; do above=$(dirname "$above"); done
+    if [ "$(stat -c %u "$above")" != "$(id -u)" ] || ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
         export UV_NO_CACHE=1
     fi
     uv pip install --quiet --require-hashes -r requirements/run.txt

@@ -148,7 +148,7 @@ def _where_to_look(place: Place, accounts: people.People, listeners: Listeners, 
         *(f"  {one.role:<18}{one.email:<36}{one.password}" for one in accounts.values()),
         "",
         *(
-            f"Another program listens on [::1]:{port}, where `localhost:{port}` may lead: write 127.0.0.1 instead.\n"
+            f"Another program listens on [::1]:{port}, where localhost may lead: write 127.0.0.1 instead."
             for port in strangers
         ),
         f"Next: in another shell, `{moved}make demo` walks one learner the whole way. Ctrl-C stops everything.",

@@ -115,6 +115,12 @@ class made:  # noqa: N801 - reads as a phrase
         await self.sandbox.close()
 
 
+async def test_the_address_that_is_printed_has_a_page(desk):
+    answer = await desk.browser.get("/")
+    assert answer.status_code == 200
+    assert "sandbox payment provider" in answer.text
+
+
 async def test_the_api_needs_its_key(desk):
     for key in ("", "another"):
         answer = await desk.browser.get("/payments/v1/payments", headers={"X-Authentication-Key": key})

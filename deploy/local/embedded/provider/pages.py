@@ -50,6 +50,10 @@ def _form(session: Record, filled: dict[str, str], errors: dict[str, str], statu
     return _page("pay.html", status, session=session, filled=filled, errors=errors, outcomes=OUTCOMES)
 
 
+async def about(_: Request) -> Response:
+    return _page("about.html")
+
+
 async def show(request: Request) -> Response:
     try:
         session = sandbox_of(request).session(request.path_params["id"])
@@ -147,6 +151,7 @@ async def style(_: Request) -> Response:
 
 
 routes = [
+    Route("/", about),
     Route("/pay/style.css", style),
     Route("/pay/{id}", show),
     Route("/pay/{id}", submit, methods=["POST"]),
