@@ -27,12 +27,14 @@ class DueTime:
     """No later than this is it ever written, seen from the instant of writing."""
     waiting: str = "true"
     """Which rows are still looked at; as the index on the column says it, where it is partial."""
+    key: str = "ctid"
+    """What tells its rows apart; `ctid` does not in a table of parts."""
 
 
 EVERYWHERE: Final = (
     DueTime("letters", "due_at", LONGEST_WAIT_OF_LETTERS, "sent_at is null and failed_at is null"),
     DueTime("inbox_retry", "due_at", timedelta(days=1)),
-    DueTime("outbox", "next_attempt_at", timedelta(minutes=1), "sent_at is null"),
+    DueTime("outbox", "next_attempt_at", timedelta(minutes=1), "sent_at is null", key="position"),
     DueTime("set_aside_rows", "due_at", timedelta(hours=1)),
 )
 
@@ -43,10 +45,10 @@ async def bring_forward(database: Database, columns: Sequence[DueTime]) -> int:
     now = database.clock()
     for one in columns:
         found = f"""
-            select ctid from {one.table} where {one.waiting} and {one.column} > cast(:latest as timestamptz)
+            select {one.key} from {one.table} where {one.waiting} and {one.column} > cast(:latest as timestamptz)
             order by {one.column} limit :most for update skip locked
         """  # noqa: S608 - our own names
-        moved = f"update {one.table} set {one.column} = :now where ctid = any(array({found}))"  # noqa: S608
+        moved = f"update {one.table} set {one.column} = :now where {one.waiting} and {one.key} = any(array({found}))"  # noqa: S608
         total += await in_batches(database, moved, now=now, latest=now + one.longest + CLOCKS_APART)
     if total:
         log.warning("due times written by a clock that stood ahead were brought forward", extra={"rows": total})

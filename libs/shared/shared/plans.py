@@ -358,7 +358,7 @@ class Planned:
         """
         process = self.tested.process
         work = Work(process.database, {**process.resources(), **resources})
-        jobs = [*self.tested.service.jobs, *housekeeping()]
+        jobs = [*self.tested.service.jobs, *housekeeping(self.tested.service.due_times)]
         wrong = [
             f"{name}: a job whose plans nothing holds" for name in sorted({job.__name__ for job in jobs} - known.keys())
         ]

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "credentials_17"
-down_revision = "credentials_16"
+revision = "credentials_19"
+down_revision = "credentials_18"
 branch_labels = None
 depends_on = None
 

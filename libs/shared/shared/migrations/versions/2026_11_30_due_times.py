@@ -1,0 +1,12 @@
+"""Rows set aside that a wrong clock put off are found by an index."""
+
+from alembic import op
+
+revision = "messaging_9"
+down_revision = "messaging_8"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("create index ix_set_aside_rows_due_at on set_aside_rows (due_at)")
