@@ -9,6 +9,7 @@ import delivery
 from stations import Station
 
 from embedded.postgres import Postgres, _bin_dir
+from shared.messaging.event_log import YEARS_AHEAD
 from shared.migrate import migrate
 
 
@@ -77,3 +78,19 @@ async def _run(program: str, *arguments: str) -> None:
     )
     _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
+
+
+async def part_from(driver, first_year: int) -> None:
+    """Begin an event log, which is empty, anew: a part a year from this one to the years to come."""
+    for (name,) in await driver.fetch(
+        "select cast(inhrelid::regclass as text) from pg_inherits where inhparent = 'outbox'::regclass"
+    ):
+        await driver.execute(f"drop table {name}")
+    before = f"outbox_to_{first_year - 1}"
+    await driver.execute(f"create table {before} (like outbox including defaults)")
+    await driver.execute(
+        f"alter table outbox attach partition {before} for values from (minvalue) to ('{first_year}-01-01 00:00Z')"
+    )
+    last = await driver.fetchval("select cast(extract(year from now()) as integer)") + YEARS_AHEAD
+    for year in range(first_year, last + 1):
+        await driver.execute("select add_outbox_parts($1)", year)

@@ -1,11 +1,12 @@
 """The event log in a part a year: the release before works on beside it, and it is whole for whoever reads it."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import delivery
 import pytest
 from alembic import command
-from clusters import cluster
+from clusters import cluster, part_from
 from delivery import refund_of
 from feeds import reconciler
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -128,34 +129,46 @@ async def test_there_is_a_part_for_the_years_to_come(payments):
     assert years == list(range(years[0], years[-1] + 1))
 
 
+async def test_years_that_nobody_served_are_one_part(payments):
+    """A clock that stood far ahead once leaves no hundred parts that each statement looks into from then on."""
+    undone = await connect_driver(payments.url)
+    async with _rolled_back(undone):
+        made = await undone.fetch("select add_outbox_parts(2999)")
+        assert len(made) == 3
+        await undone.execute(WRITE, [new_id()], REFUNDS, ["k"], ["{}"], 0.0)
+        await undone.execute("update outbox set created_at = '2500-07-01'")
+        assert await undone.fetchval("select tableoid::regclass::text from outbox") == made[0][0]
+    await undone.close()
+
+
+@asynccontextmanager
+async def _rolled_back(driver):
+    transaction = driver.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+
+
 @pytest.fixture
 async def years(tmp_path):
-    """A service whose log goes back some years, on a server of its own: three events a year, all sent."""
+    """A service whose log is of fourteen years, this one the last, on a server of its own: three events a year, all sent."""
     async with cluster(tmp_path / "postgres") as server:
         url = await server.create_role_and_database("payments")
         await migrate(url, delivery.VERSIONS)
         station = Station("payments", url)
-        async with station.database.messaging.begin() as connection:
-            await connection.exec_driver_sql("alter table outbox detach partition outbox_2027")
-            await connection.exec_driver_sql("alter table outbox detach partition outbox_2028")
-            await connection.exec_driver_sql("drop table outbox_2027, outbox_2028")
-            first = await connection.exec_driver_sql(
-                "select relname from pg_class where relname like 'outbox\\_to\\_%%'"
-            )
-            name = first.scalar_one()
-            await connection.exec_driver_sql(f"alter table outbox detach partition {name}")
-            await connection.exec_driver_sql(
-                f"alter table outbox attach partition {name} for values from (minvalue) to ('2014-01-01 00:00Z')"
-            )
+        driver = await connect_driver(url)
+        this = await driver.fetchval("select cast(extract(year from now()) as integer)")
+        await part_from(driver, this - 13)
         await event_log.keep_event_log(station.database)
-        for year in range(2013, 2027):
-            events = [refund_of() for _ in range(3)]
-            await station.announce(*events)
-            async with station.database.messaging.begin() as connection:
-                await connection.exec_driver_sql(
-                    "update outbox set sent_at = now(), created_at = created_at - make_interval(years => "
-                    f"cast(extract(year from created_at) as integer) - {year}) where sent_at is null"
-                )
+        for ago in range(13, -1, -1):
+            await station.announce(*(refund_of() for _ in range(3)))
+            await driver.execute(
+                "update outbox set sent_at = now(), created_at = created_at - make_interval(years => $1) where sent_at is null",
+                ago,
+            )
+        await driver.close()
         yield station
         await station.database.dispose()
 
@@ -173,26 +186,27 @@ async def test_a_part_is_taken_away_when_it_is_old_enough_and_sent_and_can_be_pu
         async with years.database.transaction() as session:
             return await event_log.detach(session, name, kept_years=10)
 
-    async with years.database.transaction() as session:
-        parts = {part.ends_at.year - 1: part.name for part in await event_log.parts(session)}
+    this = await years.one("select cast(extract(year from now()) as integer)")
+    oldest, older, kept = f"outbox_{this - 13}", f"outbox_{this - 12}", f"outbox_{this - 10}"
     for foreign in ("inbox", "pg_class", "outbox", 'outbox"; drop table inbox; --'):
         with pytest.raises(Unknown):
             await detach(foreign)
     with pytest.raises(StillKept):
-        await detach(parts[2016])
+        await detach(kept)
     async with years.database.messaging.begin() as connection:
         await connection.exec_driver_sql(
-            f"update {parts[2014]} set sent_at = null where position = (select min(position) from {parts[2014]})"
+            f"update {older} set sent_at = null where position = (select min(position) from {older})"
         )
     with pytest.raises(NotSent):
-        await detach(parts[2014])
-    assert (await detach(parts[2013])).name == parts[2013]
+        await detach(older)
+    assert (await detach(oldest)).name == oldest
     assert await years.one("select count(*) from outbox") == 39
-    assert await years.one(f"select count(*) from {parts[2013]}") == 3
+    assert await years.one(f"select count(*) from {oldest}") == 3
     assert await reconciler(enrolment, years).catch_up("payments") == 39
     async with years.database.messaging.begin() as connection:
         await connection.exec_driver_sql(
-            f"alter table outbox attach partition {parts[2013]} for values from (minvalue) to ('2014-01-01 00:00Z')"
+            f"alter table outbox attach partition {oldest} "
+            f"for values from ('{this - 13}-01-01 00:00Z') to ('{this - 12}-01-01 00:00Z')"
         )
     async with enrolment.database.transaction() as session:
         assert await read_anew(session, ["payments"]) == 1

@@ -15,12 +15,14 @@ ADD_PARTS = """
     create function add_outbox_parts(until_year integer) returns setof text language plpgsql set timezone to 'UTC' as $$
     declare
         year integer;
+        next_year integer;
         part text;
     begin
         select max(substring(pg_get_expr(parts.relpartbound, parts.oid) from 'TO \\(''(\\d{4})')::integer) into year
         from pg_inherits join pg_class parts on parts.oid = inhrelid where inhparent = 'outbox'::regclass;
         while year <= until_year loop
-            part := 'outbox_' || year;
+            next_year := greatest(year + 1, until_year - 1);
+            part := 'outbox_' || year || case when next_year > year + 1 then '_to_' || next_year - 1 else '' end;
             execute format('create table %I (like outbox including defaults)', part);
             execute format('alter table %I add constraint %I primary key (position)', part, 'pk_' || part);
             execute format('alter table %I add constraint %I unique (id)', part, 'uq_' || part || '_id');
@@ -31,14 +33,16 @@ ADD_PARTS = """
             );
             execute format(
                 'alter table outbox attach partition %I for values from (%L) to (%L)',
-                part, make_timestamptz(year, 1, 1, 0, 0, 0), make_timestamptz(year + 1, 1, 1, 0, 0, 0)
+                part, make_timestamptz(year, 1, 1, 0, 0, 0), make_timestamptz(next_year, 1, 1, 0, 0, 0)
             );
             return next part;
-            year := year + 1;
+            year := next_year;
         end loop;
     end $$
 """
-"""From the end of the newest part to the end of that year; the parts it made. A part is whole before it is attached."""
+"""From the end of the newest part to the end of that year; the parts it made, each whole before it is attached. The last
+two years have parts of their own. What lies between is one: a clock that stood far ahead must not leave one for each year.
+"""
 
 BOUND = """
     do $$
