@@ -165,6 +165,7 @@ class _Column:
             "boolean": lambda _: False,
             "jsonb": lambda _: {},
             "bytea": lambda n: n.to_bytes(32),
+            "date": lambda _: BASE.date(),
             "text[]": lambda _: "{}",
         }
         return makers.get(self.type, counted)(n)
@@ -302,6 +303,8 @@ class Ask:
     who: Mapping[str, Any] = field(default_factory=dict[str, Any])  # Any: what ServiceUnderTest.client takes
     full: bool = True
     rows: int = ROWS
+    pages: int = PAGES
+    statements: int = STATEMENTS
 
 
 def someone(*roles: str, id: UUID | None = None, client_id: str | None = None, scopes: tuple[str, ...] = ()) -> Any:
@@ -346,9 +349,9 @@ class Planned:
                         wrong.append(f"{len(found['items'])} items, next {cursor}")
                 if not reads:
                     wrong.append("nothing was read")
-                if len(reads) > STATEMENTS:
+                if len(reads) > ask.statements:
                     wrong.append(f"{len(reads)} statements, such as {reads[-1]}")
-                wrong += [str(read) for read in reads if read.rows > ask.rows or read.pages > PAGES]
+                wrong += [str(read) for read in reads if read.rows > ask.rows or read.pages > ask.pages]
         return wrong
 
     async def jobs(self, resources: Mapping[type, Any], known: Mapping[str, int]) -> list[str]:
