@@ -6,7 +6,7 @@ go on. The gauge `rows_set_aside` counts them, `python -m <service> set-aside li
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
 from sqlalchemy import Select, Text, cast, delete, exists, func, select, update
@@ -98,19 +98,21 @@ class _Round(Generic[K]):
                 if away == AWAY_AT_MOST:
                     log.warning("the outside world is away; what is left waits", extra={"job": self._job})
                     return
-        await self._forget()
+        # All that is due was looked at.
+        await forget(self._work, self._job, self._began)
 
     async def walk_batches(self, handle: Callable[[Sequence[K]], Awaitable[object]]) -> None:
         while keys := await self._take():
             try:
                 await handle(keys)
             except Exception as error:
-                if isinstance(error, Unavailable) or not _is_the_row(error):
+                if isinstance(error, Unavailable) or not is_the_row(error):
                     raise
                 log.warning("a batch failed; each row alone", extra={"job": self._job}, exc_info=error)
                 for key in keys:
                     await self._try(handle, [key], key)
-        await self._forget()
+        # All that is due was looked at.
+        await forget(self._work, self._job, self._began)
 
     async def _take(self) -> list[K]:
         """The next rows that were not handled in this round; none when all were."""
@@ -128,60 +130,48 @@ class _Round(Generic[K]):
         try:
             await handle(argument)
         except Exception as error:
-            if not _is_the_row(error):
+            if not is_the_row(error):
                 raise
-            await self._set_aside(key, error)
+            await set_aside(self._work, self._job, key, error)
             return error
         return None
 
-    async def _set_aside(self, key: K, error: Exception) -> None:
-        away = isinstance(error, Unavailable)
-        log.log(
-            logging.WARNING if away or is_contention(error) else logging.ERROR,
-            "row set aside",
-            extra={"job": self._job, "row": str(key)},
-            exc_info=error,
+
+async def set_aside(work: Work, job: str, key: object, error: Exception) -> None:
+    """Record that a row failed, for jobs that find their rows in another way than `for_each`: it stands there until
+    `forget` finds its pause over. Who is away may be back in a minute; a bad row seldom mends itself, so that its pause
+    grows."""
+    away = isinstance(error, Unavailable)
+    log.log(
+        logging.WARNING if away or is_contention(error) else logging.ERROR,
+        "row set aside",
+        extra={"job": job, "row": str(key)},
+        exc_info=error,
+    )
+    telemetry.rows_failed.labels(job).inc()
+    at = work.now()
+    told = {"failed_at": at, "due_at": at + FIRST_PAUSE, "last_error": printable(repr(error))}
+    async with work.database.transaction() as session:
+        failures = await session.scalar(
+            insert(SetAside)
+            .values(job=job, row_key=str(key), failures=1, first_failed_at=at, **told)
+            .on_conflict_do_update(index_elements=["job", "row_key"], set_={"failures": SetAside.failures + 1, **told})
+            .returning(SetAside.failures)
         )
-        telemetry.rows_failed.labels(self._job).inc()
-        at = self._work.now()
-        async with self._work.database.transaction() as session:
-            failures = await session.scalar(
-                insert(SetAside)
-                .values(
-                    job=self._job,
-                    row_key=str(key),
-                    failures=1,
-                    first_failed_at=at,
-                    failed_at=at,
-                    due_at=at + FIRST_PAUSE,
-                    last_error=printable(repr(error)),
-                )
-                .on_conflict_do_update(
-                    index_elements=["job", "row_key"],
-                    set_={
-                        "failures": SetAside.failures + 1,
-                        "failed_at": at,
-                        "due_at": at + FIRST_PAUSE,
-                        "last_error": printable(repr(error)),
-                    },
-                )
-                .returning(SetAside.failures)
+        if not away:
+            pause = min(FIRST_PAUSE * 2 ** min((failures or 1) - 1, 16), LONGEST_PAUSE)
+            await session.execute(
+                update(SetAside).where(SetAside.job == job, SetAside.row_key == str(key)).values(due_at=at + pause)
             )
-            if not away:  # who is away may be back in a minute; a bad row seldom mends itself
-                pause = min(FIRST_PAUSE * 2 ** min((failures or 1) - 1, 16), LONGEST_PAUSE)
-                await session.execute(
-                    update(SetAside)
-                    .where(SetAside.job == self._job, SetAside.row_key == str(key))
-                    .values(due_at=at + pause)
-                )
-
-    async def _forget(self) -> None:
-        """All that is due was looked at: whoever was set aside until now and not set aside again is well, or gone."""
-        async with self._work.database.transaction() as session:
-            await session.execute(delete(SetAside).where(SetAside.job == self._job, SetAside.due_at <= self._began))
 
 
-def _is_the_row(error: Exception) -> bool:
+async def forget(work: Work, job: str, until: datetime) -> None:
+    """Drop what was set aside until then and not set aside again: it is well, or due no more."""
+    async with work.database.transaction() as session:
+        await session.execute(delete(SetAside).where(SetAside.job == job, SetAside.due_at <= until))
+
+
+def is_the_row(error: Exception) -> bool:
     """Whether the trouble is with this row rather than with us, who are being stopped or have lost the database."""
     return not is_being_cancelled() and (is_contention(error) or not is_database_down(error))
 

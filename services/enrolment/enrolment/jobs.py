@@ -4,11 +4,10 @@ from enrolment import queries
 from enrolment.commands import enrolments
 from enrolment.domain import regulations
 from shared import orphans
+from shared.due_rows import for_each_in_transaction
 from shared.jobs import FIRST_HOUR, Jobs, Work
 
 jobs = Jobs()
-
-BATCH = 500
 
 
 @jobs.every(15)
@@ -16,24 +15,17 @@ async def settle_waiting_lines(work: Work) -> None:
     """Paid lines whose course or learner has arrived meanwhile, or that waited long enough to be refused."""
     now = work.now()
     heard_until = now - regulations.in_force(now).activation_wait
-    async with work.database.transaction() as session:
-        learners = await queries.learners_to_settle(session, heard_until, limit=BATCH)
-    for learner_id in learners:
-        async with work.database.transaction() as session:
-            await enrolments.settle(session, learner_id)
+    due = queries.learners_to_settle(heard_until)
+    await for_each_in_transaction(work, "settle_waiting_lines", due, enrolments.settle)
 
 
 @jobs.every(60)
 async def end_unpaid_enrolments(work: Work) -> None:
     """Suspended enrolments whose money did not come back in the time that their regulations give."""
     for version in regulations.versions.all.values():
-        async with work.database.transaction() as session:
-            overdue = await queries.suspended_since(
-                session, work.now() - version.repayment, version.version, limit=BATCH
-            )
-        for enrolment_id in overdue:
-            async with work.database.transaction() as session:
-                await enrolments.end_unpaid_enrolment(session, enrolment_id)
+        due = queries.suspended_since(work.now() - version.repayment, version.version)
+        name = f"end_unpaid_enrolments {version.version}"
+        await for_each_in_transaction(work, name, due, enrolments.end_unpaid_enrolment)
 
 
 @jobs.every(3600)

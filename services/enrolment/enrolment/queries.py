@@ -185,25 +185,22 @@ async def learners_waiting_for(session: AsyncSession, course_id: UUID) -> Sequen
     return learners.all()
 
 
-async def learners_to_settle(session: AsyncSession, heard_until: datetime, *, limit: int) -> Sequence[UUID]:
+def learners_to_settle(heard_until: datetime) -> Select[UUID]:
     """Learners with an undecided line that can be decided: what it waited for is there, or it waited long enough."""
     arrived = and_(
         _eligible(OrderLine.learner_id),
         exists().where(CourseVersion.course_version_id == OrderLine.course_version_id),
     )
-    learners = await session.scalars(
+    return (
         select(OrderLine.learner_id)
         .where(OrderLine.outcome.is_(None), or_(arrived, OrderLine.heard_at <= heard_until))
         .distinct()
-        .limit(limit)
     )
-    return learners.all()
 
 
-async def suspended_since(
-    session: AsyncSession, until: datetime, regulations_version: str, *, limit: int
-) -> Sequence[UUID]:
-    ids = await session.scalars(
+def suspended_since(until: datetime, regulations_version: str) -> Select[UUID]:
+    """Enrolments that wait for their money since then or longer."""
+    return (
         select(Enrolment.enrolment_id)
         .where(
             Enrolment.status == enrolments.EnrolmentStatus.SUSPENDED,
@@ -212,9 +209,7 @@ async def suspended_since(
             Enrolment.regulations_version == regulations_version,
         )
         .order_by(Enrolment.changed_at)
-        .limit(limit)
     )
-    return ids.all()
 
 
 async def courses_of(session: AsyncSession, versions: Iterable[UUID]) -> dict[UUID, study.Course]:

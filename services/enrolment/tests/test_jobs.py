@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select, text
 
 from enrolment.commands.learners import anonymise_learner
 from enrolment.domain import regulations
@@ -17,6 +17,7 @@ from shared.events.enrolment import (
 )
 from shared.ids import new_id
 from shared.jobs import Work
+from shared.messaging.tables import SetAside
 
 
 @pytest.fixture
@@ -140,21 +141,20 @@ async def test_money_that_came_back_in_time_is_left_alone(story, work, clock):
 
 
 async def test_an_enrolment_reinstated_while_the_job_ran_is_left_alone(story, work, clock, monkeypatch):
-    from enrolment import queries
+    from enrolment.commands import enrolments
 
     await story.register()
     paid = story.payment(await story.offer())
     lost = story.reversal(paid)
     await story.hear(paid, lost)
     clock.advance(days=60)
-    found = queries.suspended_since
+    end = enrolments.end_unpaid_enrolment
 
-    async def and_then_it_is_repaid(session, *args, **options):
-        ids = await found(session, *args, **options)
+    async def after_it_is_repaid(session, enrolment_id):
         await story.hear(story.settlement(paid, lost.reversed_at + timedelta(days=1)))
-        return ids
+        await end(session, enrolment_id)
 
-    monkeypatch.setattr(queries, "suspended_since", and_then_it_is_repaid)
+    monkeypatch.setattr(enrolments, "end_unpaid_enrolment", after_it_is_repaid)
     await end_unpaid_enrolments(work)
     assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
 
@@ -166,3 +166,47 @@ async def test_registering_and_the_job_do_not_activate_twice(story, work):
     await settle_waiting_lines(work)
     assert len(await story.announced(EnrolmentActivated)) == 1
     assert isinstance(await story.enrolment(paid.lines[0].order_line_id), Enrolment)
+
+
+async def test_a_learner_who_cannot_be_settled_holds_up_nobody(story, work, clock, monkeypatch):
+    from enrolment.commands import enrolments
+
+    bad, good = story.learner_id, new_id()
+    for learner_id in (bad, good):
+        story.learner_id = learner_id
+        await story.hear(story.payment(await story.offer()))
+    clock.advance(days=60)
+    settle = enrolments.settle
+
+    async def but_not_that_one(session, learner_id):
+        await settle(session, learner_id)
+        if learner_id == bad:
+            await session.execute(text("select 1 / 0"))
+
+    monkeypatch.setattr(enrolments, "settle", but_not_that_one)
+    await settle_waiting_lines(work)
+    assert await story.session.scalar(select(SetAside.row_key)) == str(bad)
+    assert [event.learner_id for event in await story.announced(ActivationRefused)] == [good]
+
+
+async def test_an_enrolment_that_cannot_be_ended_holds_up_no_other(story, work, clock, monkeypatch):
+    from enrolment.commands import enrolments
+
+    await story.register()
+    rows = []
+    for _ in range(2):
+        paid = story.payment(await story.offer())
+        await story.hear(paid, story.reversal(paid))
+        rows.append((await story.enrolment(paid.lines[0].order_line_id)).enrolment_id)
+    clock.advance(days=60)
+    end = enrolments.end_unpaid_enrolment
+
+    async def but_not_the_first(session, enrolment_id):
+        await end(session, enrolment_id)
+        if enrolment_id == rows[0]:
+            await session.execute(text("select 1 / 0"))
+
+    monkeypatch.setattr(enrolments, "end_unpaid_enrolment", but_not_the_first)
+    await end_unpaid_enrolments(work)
+    assert await story.session.scalar(select(SetAside.row_key)) == str(rows[0])
+    assert [event.enrolment_id for event in await story.announced(EnrolmentCancelled)] == [rows[1]]
