@@ -146,6 +146,7 @@ JOBS = {
     "remove_orphans": 0,
     "forget_old_records": 3,
     "keep_event_log": 1,
+    "bring_due_times_forward": 1,
 }
 
 

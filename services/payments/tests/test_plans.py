@@ -150,6 +150,7 @@ JOBS = {
     "forget_bodies": 3,
     "forget_old_records": 3,
     "keep_event_log": 1,
+    "bring_due_times_forward": 1,
 }
 
 

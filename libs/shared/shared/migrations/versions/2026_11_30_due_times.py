@@ -8,7 +8,11 @@ branch_labels = None
 depends_on = None
 
 
+STATEMENT = """
+-- squawk-ignore require-concurrent-index-creation
+create index ix_set_aside_rows_due_at on set_aside_rows (due_at)
+"""
+
+
 def upgrade() -> None:
-    op.execute(
-        "-- squawk-ignore require-concurrent-index-creation\ncreate index ix_set_aside_rows_due_at on set_aside_rows (due_at)"
-    )
+    op.execute(STATEMENT)
