@@ -49,6 +49,8 @@ class Typed:
         return made
 
 
+BYTES = "\\\\x"
+"""What stands before bytes in JSON, and would hide a digest."""
 BASES = (base64.b64encode, base64.urlsafe_b64encode)
 
 
@@ -61,7 +63,7 @@ async def rows(url):
         )
         for table in tables.all():
             for row in await connection.scalars(text(f"select to_jsonb(t)::text from {table} t")):
-                yield table, row
+                yield table, row.replace(BYTES, " ")
     await engine.dispose()
 
 
@@ -81,7 +83,7 @@ async def test_no_plain_digest_of_what_was_typed_is_stored(embedded_platform, mo
     payments = embedded_platform.place.databases["payments"]
     async for table, row in rows(payments):
         if table == "notifications":
-            typed.bodies.add(bytes.fromhex(json.loads(row)["body"].removeprefix("\\x")))
+            typed.bodies.add(bytes.fromhex(json.loads(row)["body"].strip()))
 
     known, found, seen = typed.digests(), set(), 0
     for name, url in embedded_platform.place.databases.items():
