@@ -87,7 +87,13 @@ async def part_from(driver, first_year: int) -> None:
     ):
         await driver.execute(f"drop table {name}")
     before = f"outbox_to_{first_year - 1}"
-    await driver.execute(f"create table {before} (like outbox including defaults)")
+    await driver.execute(f"create table {before} (like outbox including defaults, primary key (position), unique (id))")
+    for index in (
+        "(position) where sent_at is null",
+        "(xid, position)",
+        "(type, xid, position) include (created_at)",
+    ):
+        await driver.execute(f"create index on {before} {index}")
     await driver.execute(
         f"alter table outbox attach partition {before} for values from (minvalue) to ('{first_year}-01-01 00:00Z')"
     )

@@ -11,9 +11,10 @@ import logging
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.batches import in_batches
 from shared.database import Database
@@ -61,25 +62,25 @@ def same_epoch(one: str, other: str) -> bool:
     return Cursor.parse(one).epoch == Cursor.parse(other).epoch
 
 
-async def resume(database: Database, after: str) -> Cursor:
-    """The cursor as it is to be read in the present epoch; raises BadFeedCursor.
+async def resume(connection: AsyncConnection, asked: Cursor) -> Cursor | None:
+    """The cursor as it is to be read in the present epoch; None while that has not begun (`begin_epoch`).
 
     One of an epoch that is not in this database's history, or from its future, begins anew. One of an earlier epoch
-    goes back to where that history is certain to have been this one.
+    goes back to where that history is certain to have been this one. For the rest of the transaction statements find
+    their rows by an index.
     """
-    asked = Cursor.parse(after)
-    row = await _look(database, asked)
+    row = (await connection.execute(text(_LOOK), {"epoch": asked.epoch})).one()
     if row.epoch is None:
-        await begin_epoch(database)
-        row = await _look(database, asked)
+        return None
     if asked.epoch == row.epoch:
         xid, position = (asked.xid, asked.position) if asked.xid <= row.next_xid else (0, 0)
     else:
         since = row.since or 0
         xid, position = (asked.xid, asked.position) if asked.xid < since else (since, 0)
+    begin = Cursor(row.epoch, xid, position)
     if (xid, position) != (asked.xid, asked.position):
-        log.warning("a feed's reader is sent back", extra={"from": after, "to": f"{row.epoch}.{xid}.{position}"})
-    return Cursor(row.epoch, xid, position)
+        log.warning("a feed's reader is sent back", extra={"from": str(asked), "to": str(begin)})
+    return begin
 
 
 async def begin_epoch(database: Database) -> None:
@@ -102,16 +103,13 @@ async def keep_epoch(database: Database) -> int:
     return count
 
 
-async def _look(database: Database, asked: Cursor) -> Row[Any]:  # Any: what _LOOK selects
-    async with database.messaging.connect() as connection:
-        return (await connection.execute(text(_LOOK), {"epoch": asked.epoch})).one()
-
-
+BY_INDEX: Final = "set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+"""Else a log that was just restored, of which there are no statistics yet, is sorted whole for every page."""
 _LOOK = f"""
     select (select epoch from feed_epochs where server = {_SERVER}) as epoch,
         pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next_xid,
         (select min(later.since) from feed_epochs asked join feed_epochs later on later.number > asked.number
-            where asked.epoch = :epoch) as since
+            where asked.epoch = :epoch) as since, {BY_INDEX}
 """  # noqa: S608 - constants of this module
 _BEGIN = f"""
     insert into feed_epochs (epoch, system, server, since, mark)

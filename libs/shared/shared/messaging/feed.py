@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from shared.database import Database, fetch, is_database_down
 from shared.errors import Unauthenticated
-from shared.messaging.epochs import START, Cursor, resume
+from shared.messaging.epochs import START, Cursor, begin_epoch, resume
 from shared.messaging.inbox import Receiver
 from shared.messaging.tables import FeedPosition
 
@@ -44,16 +44,21 @@ async def read_page(database: Database, types: Sequence[str], after: str, limit:
     Where there are no more the cursor stands at the fence. Raises BadFeedCursor; one that does not fit this database's
     history is sent back to where it does (`shared.messaging.epochs`).
     """
-    begin = await resume(database, after)
-    values = {
-        "types": list(types),
-        "xid": str(begin.xid),
-        "position": begin.position,
-        "limit": limit,
-        "bytes": PAGE_BYTES,
-    }
-    async with database.messaging.connect() as connection:
-        rows = (await connection.execute(_PAGE, values)).all()
+    asked = Cursor.parse(after)
+    while True:
+        async with database.messaging.connect() as connection:
+            begin = await resume(connection, asked)
+            if begin is not None:
+                values = {
+                    "types": list(types),
+                    "xid": str(begin.xid),
+                    "position": begin.position,
+                    "limit": limit,
+                    "bytes": PAGE_BYTES,
+                }
+                rows = (await connection.execute(_PAGE, values)).all()
+                break
+        await begin_epoch(database)
     first = rows[0]
     if first.position is None:
         return FeedPage(bodies=[], cursor=str(Cursor(begin.epoch, max(first.fence, begin.xid), 0)))

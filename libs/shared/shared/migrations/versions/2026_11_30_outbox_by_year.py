@@ -40,8 +40,10 @@ ADD_PARTS = """
         end loop;
     end $$
 """
-"""From the end of the newest part to the end of that year; the parts it made, each whole before it is attached. The last
-two years have parts of their own. What lies between is one: a clock that stood far ahead must not leave one for each year.
+"""From the end of the newest part to the end of that year; the parts it made, each whole before it is attached.
+
+The last two years have parts of their own. What lies between is one: a clock that stood far ahead must not leave one
+for each year.
 """
 
 BOUND = """
