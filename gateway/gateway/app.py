@@ -123,7 +123,12 @@ class _Door:
         proxy = Proxy(
             routes=self.routes,
             upstreams=self.upstreams,
-            own=with_pages(cast("App", own), self.library),
+            own=with_pages(
+                cast("App", own),
+                self.library,
+                release=settings.release,
+                sample_accounts=settings.sample_accounts,
+            ),
             verify=process.verifier.verify,
             origins=Origins(settings.origins),
             policies=settings.policies(),

@@ -198,28 +198,30 @@ def _tags(merged: Document) -> set[str]:
 
 
 class Rule(NamedTuple):
-    """What a code stands for; two services may mean different things by one."""
+    """What a code stands for; while services of two releases run, it may be told in two ways."""
 
     status: int
     title: str
     meaning: str
 
 
-Rules = Mapping[str, Mapping[Rule, frozenset[str]]]
-"""By code, the rules of that name, each with the operations that name it; none where it may refuse any."""
+Rules = Mapping[str, Mapping[Rule, Mapping[str, str]]]
+"""By code, the rules of that name, each with the operations that name it and their tags; none where it may refuse
+any."""
 
 
 def rules_of(document: Document) -> Rules:
     """Every refusal that the merged document tells of, and the front door's own."""
-    found: defaultdict[str, defaultdict[Rule, set[str]]] = defaultdict(lambda: defaultdict(set))
+    found: defaultdict[str, defaultdict[Rule, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for example in _examples(problems.refusals(*refusals.kinds())):
-        found[example["code"]][_rule(example)] = set()
+        found[example["code"]][_rule(example)] = {}
     known = document["components"].get("examples", {})
     for item in document["paths"].values():
         for method in set(item) & set(_METHODS):
             for example in _examples(item[method]["responses"], known):
-                found[example["code"]][_rule(example)].add(item[method]["operationId"])
-    return {code: {rule: frozenset(names) for rule, names in rules.items()} for code, rules in found.items()}
+                operation = item[method]
+                found[example["code"]][_rule(example)][operation["operationId"]] = operation["tags"][0]
+    return found
 
 
 def _examples(responses: Mapping[Any, Document], known: Mapping[str, Document] | None = None) -> Iterator[Document]:

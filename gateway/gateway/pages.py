@@ -1,14 +1,17 @@
-"""The pages beside the API: the merged OpenAPI document, a place to read and try it, and what each refusal means.
+"""The pages beside the API: the front page, the merged OpenAPI document, a place to read and try it, and what each
+refusal means.
 
 None needs an outside host."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from html import escape
 from importlib import resources
 from typing import Any, Final
 
-from gateway.openapi import Library, Rule
+from gateway.front_page import front_document, front_page
+from gateway.openapi import Library
+from gateway.problem_pages import INDEX, index_page, problem_page
+from shared.web.pages import CSP
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
 Message = MutableMapping[str, Any]  # ASGI's own type
@@ -33,24 +36,6 @@ _HTML: Final = b"""<!doctype html>
 </body>
 </html>
 """
-_PROBLEMS: Final = "/problems/"
-_PROBLEM: Final = """<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>{code}</title>
-  <link rel="icon" href="data:,">
-</head>
-<body>
-  <main>
-    <h1><code>{code}</code></h1>
-    {rules}
-    <p><a href="/docs">All operations</a></p>
-  </main>
-</body>
-</html>
-"""
 _START: Final = b"""SwaggerUIBundle({
   url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, filter: true,
   displayRequestDuration: true, persistAuthorization: false, tryItOutEnabled: true,
@@ -61,14 +46,15 @@ _CSP: Final = (
     b"content-security-policy",
     b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
 )
+_NO_SCRIPT: Final = (b"content-security-policy", CSP.encode())
 _JSON: Final = b"application/json"
 _PAGE: Final = b"text/html; charset=utf-8"
 _DAY: Final = b"public, max-age=86400"
 _MINUTE: Final = b"public, max-age=60"
 
 
-def with_pages(api: App, library: Library) -> App:
-    """`api` with /openapi.json (merged), /docs and /problems before it."""
+def with_pages(api: App, library: Library, *, release: str, sample_accounts: Mapping[str, str]) -> App:
+    """`api` with the front page, /openapi.json (merged), /docs and /problems before it."""
     assets = resources.files("fastapi_swagger") / "resources"
     pages: dict[str, tuple[bytes, bytes, bytes]] = {
         "/docs": (_PAGE, _HTML, _MINUTE),
@@ -76,16 +62,27 @@ def with_pages(api: App, library: Library) -> App:
         "/docs/swagger-ui.css": (b"text/css", (assets / "swagger-ui.css").read_bytes(), _DAY),
         "/docs/swagger-ui-bundle.js": (b"text/javascript", (assets / "swagger-ui-bundle.js").read_bytes(), _DAY),
     }
+    document = front_document(release, sample_accounts)
+
+    def find(scope: Scope) -> tuple[bytes, bytes, bytes] | None:
+        path: str = scope.get("path", "")
+        if path == "/":
+            if not _wants_page(scope):
+                return _JSON, document, _MINUTE
+            from_payment = b"payment=" in scope["query_string"] or b"order_id=" in scope["query_string"]
+            return _PAGE, front_page(sample_accounts, from_payment=from_payment).encode(), _MINUTE
+        if path == "/openapi.json":
+            return _JSON, library.merged, _MINUTE
+        if path == INDEX:
+            return _PAGE, index_page(library.rules).encode(), _MINUTE
+        code = path.removeprefix(f"{INDEX}/")
+        if code != path and code in library.rules:
+            return _PAGE, problem_page(code, library.rules[code]).encode(), _MINUTE
+        return pages.get(path)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope.get("path", "")
-        code = path.removeprefix(_PROBLEMS)
-        page = pages.get(path)
-        if path == "/openapi.json":
-            page = _JSON, library.merged, _MINUTE
-        elif code != path and code in library.rules:
-            page = _PAGE, problem_page(code, library.rules[code]), _MINUTE
-        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or page is None:
+        page = find(scope) if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} else None
+        if page is None:
             await api(scope, receive, send)
             return
         await _send(scope, send, *page)
@@ -93,22 +90,17 @@ def with_pages(api: App, library: Library) -> App:
     return serve
 
 
-def problem_page(code: str, rules: Mapping[Rule, frozenset[str]]) -> bytes:
-    """What RFC 9457 (§3.1.1) wants at the address in `type`: documentation for people."""
-    told: list[str] = []
-    for rule, operations in sorted(rules.items()):
-        names = ", ".join(f"<code>{escape(name)}</code>" for name in sorted(operations)) or "any operation"
-        told += [
-            f"<h2>{rule.status} {escape(rule.title)}</h2>",
-            f"<p>{escape(rule.meaning)}</p>",
-            f"<p>From {names}</p>",
-        ]
-    return _PROBLEM.format(code=escape(code), rules="\n    ".join(told)).encode()
+def _wants_page(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 async def _send(scope: Scope, send: Send, media_type: bytes, body: bytes, freshness: bytes) -> None:
     etag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
-    headers = [(b"etag", etag), (b"cache-control", freshness), _CSP]
+    path: str = scope["path"]
+    policy = _CSP if path.startswith("/docs") else _NO_SCRIPT
+    headers = [(b"etag", etag), (b"cache-control", freshness), policy]
+    if path == "/":
+        headers.append((b"vary", b"Accept"))
     asked = b",".join(value for name, value in scope["headers"] if name == b"if-none-match")
     if etag in {tag.strip().removeprefix(b"W/") for tag in asked.split(b",")}:
         await send({"type": "http.response.start", "status": 304, "headers": headers})

@@ -40,6 +40,9 @@ class Settings(ServiceSettings):
     body_bytes: int = Field(default=1_048_576, description="Largest body where the route names none")
     timeout_seconds: float = Field(default=30.0, description="For an answer, where the route names none")
 
+    sample_accounts: dict[str, str] = Field(
+        default_factory=dict, description="A sandbox's, as JSON: role and e-mail address, shown on its front page"
+    )
     access_minutes: float = Field(default=10, gt=0, le=10)
     partner_minutes: float = Field(default=5, gt=0, le=10)
     session_days: float = Field(default=30, gt=0)

@@ -1,6 +1,7 @@
 """One document of all services, and its page."""
 
 import copy
+import re
 import threading
 
 import httpx
@@ -12,8 +13,9 @@ from pydantic import ValidationError
 
 from gateway.app import build
 from gateway.edge.routes import OWN, Route, Routes, load
+from gateway.front_page import front_document, front_page
 from gateway.openapi import Library, Rule, merge, rules_of
-from gateway.pages import problem_page
+from gateway.problem_pages import index_page, problem_page
 from gateway.settings import Settings
 from shared.access import InvalidToken
 from shared.errors import Conflict, NotFound
@@ -278,19 +280,64 @@ async def test_the_type_of_a_refusal_leads_to_its_page(service, session):
         refused = await client.get("/v1/accounts/me")
         page = await client.get(refused.json()["type"])
         again = await client.get(refused.json()["type"], headers={"If-None-Match": page.headers["etag"]})
-    assert "<h2>401 Authentication required</h2>" in page.text
+    assert "401 Authentication required</p>" in page.text
+    assert "POST /v1/sign-ins" in page.text  # what to do
     assert f"<p>{InvalidToken.__doc__}</p>" in page.text
     assert "<code>read_own_account</code>" in page.text
     assert again.status_code == 304
 
 
-@pytest.mark.parametrize("path", ["/problems", "/problems/nothing", "/problems/rate_limited/more"])
+@pytest.mark.parametrize("path", ["/problems/nothing", "/problems/rate_limited/more"])
 async def test_what_nobody_refuses_with_has_no_page(service, session, path):
     async with service.client() as client:
         answer = await client.get(path)
         written = await client.post("/problems/rate_limited")
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_operation")
     assert (written.status_code, written.json()["code"]) == (405, "method_not_allowed")
+
+
+async def test_the_index_of_refusals_leads_to_each_of_them(service, session):
+    async with service.client() as client:
+        index = await client.get("/problems")
+        codes = set(re.findall(r'href="/problems/(\w+)"', index.text))
+        assert {"wrong_credentials", "rate_limited", "invalid_request"} <= codes
+        for code in codes:
+            assert (await client.get(f"/problems/{code}")).status_code == 200
+    assert "<script" not in index.text
+    assert "default-src 'none'" in index.headers["content-security-policy"]
+
+
+def test_names_in_a_refusals_words_are_shown_as_code_and_markup_as_text():
+    told = {Rule(409, "Conflict", "Call `place_order` <b>first</b>."): {f"do_{n}": "orders" for n in range(20)}}
+    page = problem_page("a_code", told)
+    assert "Call <code>place_order</code> &lt;b&gt;first&lt;/b&gt;." in page
+    assert "What to do" in page
+    assert '<a href="/docs#/orders/do_7"><code>do_7</code></a>' in page
+    assert "<summary>20 operations</summary>" in page
+    assert "a_code" in index_page({"a_code": told})
+
+
+async def test_the_front_page_tells_a_person_and_a_program_where_to_go(service, session):
+    async with service.client() as client:
+        page = await client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        document = await client.get("/")
+        back = await client.get("/?order_id=1&payment=paid", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Accept" in page.headers["vary"]
+    assert "Sample accounts" not in page.text
+    assert document.headers["content-type"] == "application/json"
+    assert document.json()["openapi"] == "/openapi.json"
+    assert "sample_accounts" not in document.json()
+    for address in document.json().values():
+        assert address not in {"/docs", "/problems"} or f'href="{address}"' in page.text
+    assert "You are back from paying" in back.text
+    assert "You are back from paying" not in page.text
+
+
+def test_a_sandbox_shows_its_sample_accounts():
+    accounts = {"marker": "marker@platform.example"}
+    assert "marker@platform.example" in front_page(accounts, from_payment=False)
+    assert orjson.loads(front_document("1", accounts))["sample_accounts"] == accounts
 
 
 class _NotRegistered(Conflict):
@@ -305,7 +352,7 @@ class _UnknownLearner(NotFound):
     code = "not_registered"
 
 
-def test_one_code_may_be_a_rule_of_two_services():
+def test_a_code_that_two_releases_tell_in_two_ways_has_both_on_its_page():
     orders, courses = document("/v1/orders", operation_id="list_orders"), document("/v1/courses")
     for found, kind in ((orders, _NotRegistered), (courses, _UnknownLearner)):
         [[operation]] = [item.values() for item in found["paths"].values()]
@@ -313,10 +360,10 @@ def test_one_code_may_be_a_rule_of_two_services():
         found["components"]["schemas"]["Problem"] = {"type": "object"}
     told = rules_of(merged(document("/v1/accounts", operation_id="a"), {"payments": orders, "catalogue": courses}))
     assert told["not_registered"] == {
-        Rule(404, "Not found", "Nobody here by that name."): {"list_things"},
-        Rule(409, "Conflict with the present state", "Register <b>first</b>."): {"list_orders"},
+        Rule(404, "Not found", "Nobody here by that name."): {"list_things": "catalogue"},
+        Rule(409, "Conflict with the present state", "Register <b>first</b>."): {"list_orders": "payments"},
     }
-    page = problem_page("not_registered", told["not_registered"]).decode()
+    page = problem_page("not_registered", told["not_registered"])
     assert "<p>Nobody here by that name.</p>" in page
     assert "<p>Register &lt;b&gt;first&lt;/b&gt;.</p>" in page
 

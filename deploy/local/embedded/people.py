@@ -30,6 +30,11 @@ class Person:
     password: str
 
 
+def address_of(name: str) -> str:
+    """The e-mail address of a sample account."""
+    return f"{name.replace('_', '-')}@platform.example"
+
+
 People = dict[str, Person]
 
 
@@ -50,7 +55,7 @@ async def open_accounts(gateway: Database, folder: Path) -> People:
         people = {}
     missing = [role for role in ROLES if role not in people]
     for role in missing:
-        people[role] = Person(role, f"{role.replace('_', '-')}@platform.example", secrets.token_urlsafe(12))
+        people[role] = Person(role, address_of(role), secrets.token_urlsafe(12))
     if missing:
         installation.write_whole(folder / "people.json", {role: asdict(one) for role, one in people.items()})
     hashing = Hashing(threads=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from embedded import installation, ports
+from embedded.people import ROLES, address_of
 from gateway.edge.routes import load
 from gateway.openapi import merge
 from shared.origins import LOOPBACK
@@ -70,6 +71,7 @@ class Place:
                 return {
                     "services": {service: self.address(service) for service in BEHIND_THE_GATEWAY},
                     "wrapping_key": self.secrets["gateway keys"],
+                    "sample_accounts": {name: address_of(name) for name in ROLES},
                     "internal_port": self.ports[INTERNALS],
                     # On one's own machine one person is all the callers: a demo or a replay is no abuse.
                     "rates": {

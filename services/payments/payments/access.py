@@ -14,6 +14,7 @@ ACCESS: Access = {
     "request_refund": owner("learner"),
     "retry_refund": staff("finance"),
     "read_receipt": owner("learner", staff=("finance",)),
+    "read_receipt_page": anyone(),  # its address is the proof
     "receive_payment_notification": anyone(),  # its signature says who it is from
     "open_dispute": staff("finance"),
     "close_dispute": staff("finance"),

@@ -7,11 +7,13 @@ from payments import api
 from payments.access import ACCESS
 from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
+from payments.api import receipts
 from payments.domain.addresses import Addresses
 from payments.domain.policy import longest_silence
 from payments.handlers import inbox
 from payments.jobs import jobs
 from payments.settings import Settings
+from shared.digests import Digests
 from shared.due_times import DueTime
 from shared.service import Service
 
@@ -36,7 +38,7 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         description=build.__doc__ or "",
         settings=settings,
         versions=Path(__file__).parents[1] / "migrations" / "versions",
-        routers=[api.router],
+        routers=[api.router, receipts.router],
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
@@ -46,6 +48,10 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         ],
         resources={
             PaymentProvider: provider,
-            Addresses: Addresses(settings.public_url, [*settings.origins, *settings.return_origins]),
+            Addresses: Addresses(
+                settings.public_url,
+                Digests(settings.feed_secret.get_secret_value(), "payments"),
+                [*settings.origins, *settings.return_origins],
+            ),
         },
     )

@@ -37,6 +37,7 @@ from payments.domain.refunds import Heard, ProviderRefundStatus, RefundFact, Ref
 from payments.domain.refunds import ProviderRefundStatus as R
 from payments.domain.refunds import Verdict as RefundVerdict
 from payments.domain.refunds import judge as judge_refund
+from shared.digests import Digests
 from shared.ids import new_id
 from shared.regulations import UnknownRegulations
 
@@ -428,7 +429,7 @@ def test_the_provider_is_asked_at_2_5_15_and_60_minutes_and_then_hourly():
     ],
 )
 def test_a_payer_is_sent_back_only_where_it_is_allowed(url):
-    places = Addresses("http://localhost:8000", ["https://learn.example"])
+    places = Addresses("http://localhost:8000", Digests("secret", "payments"), ["https://learn.example"])
     assert places.return_url("https://learn.example/done?x=1", new_id()) == "https://learn.example/done?x=1"
     assert places.return_url("http://localhost:8000/done", new_id()) == "http://localhost:8000/done"
     with pytest.raises(orders.ReturnUrlNotAllowed):

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.adapters.provider import Payer, PaymentProvider, ProviderRefused, ProviderUnavailable
+from payments.api.receipts import given_back_of
 from payments.api.views import (
     BasketItemView,
     BasketView,
@@ -23,8 +24,6 @@ from payments.api.views import (
     OrderView,
     OrderWish,
     PostingView,
-    ReceiptLine,
-    ReceiptView,
     RefundView,
     UnmatchedPaymentView,
 )
@@ -41,7 +40,6 @@ from payments.domain.orders import (
     CourseNotOnSale,
     CourseUnknown,
     CurrenciesDiffer,
-    GivenBack,
     NotInBasket,
     OrderExpired,
     OrderNotPaid,
@@ -51,7 +49,6 @@ from payments.domain.orders import (
     PriceChanged,
     RegistrationNeeded,
     ReturnUrlNotAllowed,
-    given_back,
 )
 from payments.domain.payments import BadSignature
 from payments.domain.policy import policy_of
@@ -59,7 +56,6 @@ from payments.domain.refunds import (
     CoolingOffEnded,
     RefundAlreadyRequested,
     RefundNotFailed,
-    RefundStatus,
     cooling_off_ends,
 )
 from payments.tables import Order, OrderLine, Payment, Refund
@@ -195,7 +191,7 @@ def _order_view(
     return OrderView.model_validate(
         {
             **{name: getattr(order, name) for name in OrderView.model_fields if hasattr(order, name)},
-            "status": _given_back(lines, returns) if order.status == OrderStatus.PAID else order.status,
+            "status": given_back_of(lines, returns) if order.status == OrderStatus.PAID else order.status,
             "total": money(sum(line.due_minor for line in lines)),
             "lines": [
                 OrderLineView.model_validate(
@@ -215,13 +211,6 @@ def _order_view(
             "returned": [RefundView.of(refund) for refund in returns if refund.order_line_id is None],
             "payments": [OrderPaymentView.of(payment) for payment in paid],
         }
-    )
-
-
-def _given_back(lines: Sequence[OrderLine], returns: Sequence[Refund]) -> GivenBack:
-    return given_back(
-        {line.order_line_id: line.due_minor for line in lines},
-        [one.order_line_id for one in returns if one.status == RefundStatus.COMPLETED],
     )
 
 
@@ -300,45 +289,6 @@ async def request_refund(order_id: UUID, line_id: UUID, session: Session, caller
 async def retry_refund(order_id: UUID, refund_id: UUID, session: Session) -> RefundView:
     """Finance sends a refund again that the provider refused."""
     return RefundView.of(await refunds.retry_refund(session, order_id, refund_id))
-
-
-@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=refusals(OrderNotPaid))
-async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> ReceiptView:
-    """What was paid, how, for what, and what of it has gone back. Of a payment that was taken back it says so."""
-    order = await fetch(session, Order, order_id)
-    caller.must_own(order.learner_id)
-    payment = await queries.confirming_payment(session, order_id)
-    if payment is None or order.receipt_number is None or order.paid_at is None:
-        raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
-    lines = (await queries.lines_of(session, [order_id]))[order_id]
-    returns = (await queries.refunds_of(session, [order_id]))[order_id]
-    policy = policy_of(order.regulations_version)
-    gone_back = {one.order_line_id: one.amount_minor for one in returns if one.status == RefundStatus.COMPLETED}
-
-    def money(amount_minor: int) -> Money:
-        return Money(amount_minor=amount_minor, currency=order.currency)
-
-    return ReceiptView(
-        receipt_number=order.receipt_number,
-        order_id=order_id,
-        status="reversed" if order.status == OrderStatus.REVERSED else _given_back(lines, returns),
-        paid_at=order.paid_at,
-        method=payment.method,
-        payment_reference=payment.reference,
-        lines=[
-            ReceiptLine(
-                code=line.code,
-                title=line.title,
-                paid=money(line.due_minor),
-                refunded=money(gone_back[line.order_line_id]) if line.order_line_id in gone_back else None,
-            )
-            for line in lines
-        ],
-        total=money(sum(line.due_minor for line in lines)),
-        refunded=money(sum(gone_back.get(line.order_line_id, 0) for line in lines)),
-        vat_treatment=policy.vat_treatment,
-        vat_reason=policy.vat_reason,
-    )
 
 
 @router.post(

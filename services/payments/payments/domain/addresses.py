@@ -1,24 +1,36 @@
 """Where people are sent: the receipt's address, and which places a payer may return to."""
 
 from collections.abc import Sequence
+from hmac import compare_digest
 from uuid import UUID
 
 from payments.domain.orders import ReturnUrlNotAllowed
+from shared.digests import Digests
 from shared.origins import AllowedOrigins, origin_of
 
 
 class Addresses:
     """`public_url` is the platform as people see it; `front_ends` are further origins a payer may be sent back to.
 
+    `digests` seal the address of a receipt: who was sent it reads it, without signing in.
+
     :raises ValueError: one of them is no origin
     """
 
-    def __init__(self, public_url: str, front_ends: Sequence[str] = ()) -> None:
+    def __init__(self, public_url: str, digests: Digests, front_ends: Sequence[str] = ()) -> None:
         self.public_url = public_url
+        self._digests = digests
         self._allowed = AllowedOrigins([*filter(None, [origin_of(public_url)]), *front_ends])
 
     def receipt(self, order_id: UUID) -> str:
-        return f"{self.public_url.rstrip('/')}/v1/orders/{order_id}/receipt"
+        return f"{self.public_url.rstrip('/')}/receipts/{order_id}/{self._seal(order_id)}"
+
+    def opens_receipt(self, order_id: UUID, seal: str) -> bool:
+        """Whether this is what the address of that receipt ends in."""
+        return compare_digest(seal.encode(), self._seal(order_id).encode())
+
+    def _seal(self, order_id: UUID) -> str:
+        return self._digests.of(b"receipt", order_id.bytes)[:16].hex()
 
     def return_url(self, wanted: str | None, order_id: UUID) -> str:
         """Where the pay page sends the payer back to; raises ReturnUrlNotAllowed (an open redirect otherwise)."""

@@ -1,0 +1,56 @@
+"""What this place is and where to go from here: a page for a person, the same as a document for a program."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+import orjson
+
+from shared.web.pages import page
+
+_PLACES: Final = {
+    "documentation": ("/docs", "All operations, to read and to try"),
+    "openapi": ("/openapi.json", "The same as an OpenAPI 3.1 document, to generate a client from"),
+    "problems": ("/problems", "What each refusal means, and what to do"),
+    "courses": ("/v1/courses", "What is on offer (JSON)"),
+    "verify": ("/verify", "Check a credential or a document"),
+    "issuer": ("/.well-known/did.json", "The issuer of our credentials (DID document)"),
+    "keys": ("/.well-known/jwks.json", "The keys that verify access tokens"),
+}
+
+
+def front_document(release: str, accounts: Mapping[str, str]) -> bytes:
+    """`accounts` are the sample accounts of a sandbox, by role; everywhere else there are none."""
+    told: dict[str, object] = {"title": "Microcredentials platform", "release": release}
+    told |= {name: address for name, (address, _) in _PLACES.items()}
+    if accounts:
+        told["sample_accounts"] = dict(accounts)
+    return orjson.dumps(told)
+
+
+def front_page(accounts: Mapping[str, str], *, from_payment: bool) -> str:
+    """The same for people; somebody who comes back from paying is told first what happens now."""
+    cards: list[str] = []
+    level = "h2" if from_payment else "h1"
+    if from_payment:
+        cards.append(
+            "<h1>You are back from paying</h1>\n<p>What came of it is written to you by e-mail within minutes; once "
+            "the payment is confirmed, your courses open by themselves. You can close this page.</p>"
+        )
+    links = "\n".join(
+        f'<dt><a href="{address}">{address}</a></dt><dd>{escape(what)}</dd>' for address, what in _PLACES.values()
+    )
+    cards.append(
+        f"<{level}>Microcredentials platform</{level}>\n"
+        "<p>Short postgraduate courses that are taught, assessed and certified here, and stack into a PGCert, a PGDip "
+        "or a Master's degree. This is its API: learners meet it through a front end.</p>\n"
+        f"<dl>\n{links}\n</dl>"
+    )
+    if accounts:
+        rows = "\n".join(f"<dt>{escape(role)}</dt><dd>{escape(email)}</dd>" for role, email in accounts.items())
+        cards.append(
+            "<h2>Sample accounts</h2>\n<p>This is a sandbox. Sign in at <code>POST /v1/sign-ins</code>; the passwords "
+            "were made for this installation and are shown where it was started, and in <code>people.json</code> "
+            f"beside its data.</p>\n<dl>\n{rows}\n</dl>"
+        )
+    return page("Microcredentials platform", *cards)

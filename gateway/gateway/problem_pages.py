@@ -1,0 +1,86 @@
+"""What each refusal means and what to do about it, for people: RFC 9457 (§3.1.1) wants it at the address in `type`."""
+
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+from gateway.openapi import Rule, Rules
+from shared.web.pages import page
+
+INDEX: Final = "/problems"
+
+_REMEDIES: Final = {
+    400: "Mend the request as `detail` says: sent again unchanged, it is refused again.",
+    401: "Sign in anew at `POST /v1/sign-ins` (partners: `POST /oauth/token`) and send the fresh access token.",
+    403: "Ask whoever runs this installation for the role or scope the operation names, if it is yours to do.",
+    404: "Check the address and its ids. What belongs to somebody else is answered in the same way.",
+    405: "Use one of the methods that the header `Allow` names.",
+    408: "Send the request again, without pauses in it.",
+    409: "Read the thing anew: its state has changed, or does not allow this. Then decide whether to ask again.",
+    410: "It is over, and asking again does not help. Begin anew where that is offered.",
+    412: "Read the thing anew, then change that version of it.",
+    413: "Send less at once: `detail` names the bound.",
+    414: "Shorten the address: `detail` names the bound.",
+    415: "Send one of the kinds of content that the operation names.",
+    422: "Mend what `detail` and, where there are, `errors` point at. Sent again unchanged, it is refused again.",
+    429: "Wait as many seconds as the header `Retry-After` says, then go on.",
+    431: "Send fewer or shorter headers.",
+    500: "Nothing you can mend: name the `request_id` when you ask for help. It has been recorded.",
+    502: "Read whether it took effect before you ask again; with the same `Idempotency-Key` it happens once.",
+    503: "Wait as many seconds as the header `Retry-After` says and ask again; nothing is lost.",
+    504: "Read whether it took effect before you ask again; with the same `Idempotency-Key` it happens once.",
+}
+_FEW: Final = 12
+"""Operations that are shown at once; more are folded away."""
+
+
+def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]]) -> str:
+    """One refusal: what it means, what to do, and which operations say it."""
+    cards = [
+        f'<p class="soft">{rule.status} {escape(rule.title)}</p>\n<h1><code>{escape(code)}</code></h1>\n'
+        f"<p>{_with_code(rule.meaning)}</p>\n<h2>What to do</h2>\n<p>{_with_code(_remedy(rule.status))}</p>"
+        f"\n<h2>Who says so</h2>\n{_operations(operations)}"
+        for rule, operations in sorted(rules.items(), key=lambda one: one[0])
+    ]
+    return page(code, *cards, f'<p><a href="{INDEX}">All refusals</a> · <a href="/docs">All operations</a></p>')
+
+
+def index_page(rules: Rules) -> str:
+    """Every refusal there is, by status."""
+    by_status: dict[tuple[int, str], list[str]] = {}
+    for code, meanings in sorted(rules.items()):
+        for rule in meanings:
+            told = (
+                f'<li><a href="{INDEX}/{escape(code)}"><code>{escape(code)}</code></a>: {_with_code(rule.meaning)}</li>'
+            )
+            by_status.setdefault((rule.status, _remedy(rule.status)), []).append(told)
+    cards = [
+        f"<h2>{status}</h2>\n<p>{_with_code(remedy)}</p>\n<ul>\n{''.join(told)}\n</ul>"
+        for (status, remedy), told in sorted(by_status.items())
+    ]
+    head = (
+        "<h1>Refusals</h1>\n<p>Every refusal is a problem document (RFC 9457). Its <code>code</code> never changes and "
+        "has one meaning and one status; its <code>detail</code> is for people.</p>\n"
+        '<p><a href="/">This platform</a> · <a href="/docs">All operations</a></p>'
+    )
+    return page("Refusals", head, *cards)
+
+
+def _operations(operations: Mapping[str, str]) -> str:
+    if not operations:
+        return "<p>Any operation.</p>"
+    told = [
+        f'<li><a href="/docs#/{escape(tag)}/{escape(name)}"><code>{escape(name)}</code></a></li>'
+        for name, tag in sorted(operations.items())
+    ]
+    listed = f"<ul>\n{''.join(told)}\n</ul>"
+    return listed if len(told) <= _FEW else f"<details><summary>{len(told)} operations</summary>\n{listed}</details>"
+
+
+def _remedy(status: int) -> str:
+    return _REMEDIES.get(status, _REMEDIES[400 if status < 500 else 500])  # noqa: PLR2004
+
+
+def _with_code(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))

@@ -1,0 +1,145 @@
+"""Receipts: for programs with a token, and as a page behind the address that the payer was sent."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments import queries
+from payments.api.views import ReceiptLine, ReceiptView
+from payments.commands.letters import money as in_words
+from payments.domain.addresses import Addresses
+from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
+from payments.domain.policy import policy_of
+from payments.domain.refunds import RefundStatus
+from payments.tables import Order, OrderLine, Refund
+from shared.database import Unknown, fetch
+from shared.web import CallerOf, Money, Router, Session, refusals, refusals_as_pages, resource
+from shared.web.pages import CSP, page
+
+router = Router()
+
+_HTML = "text/html; charset=utf-8"
+_PAGE: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
+    200: {"content": {"text/html": {}}, "description": "The receipt for people, to read and to print"}
+}
+_STATES = {
+    "paid": "Paid",
+    "partly_refunded": "Paid, and in part paid back",
+    "refunded": "Paid back",
+    "reversed": "The payment was taken back: this proves none",
+}
+
+
+@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=refusals(OrderNotPaid))
+async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> ReceiptView:
+    """What was paid, how, for what, and what of it has gone back. Of a payment that was taken back it says so."""
+    order = await fetch(session, Order, order_id)
+    caller.must_own(order.learner_id)
+    return await _receipt(session, order)
+
+
+@router.get(
+    "/receipts/{order_id}/{seal}",
+    operation_id="read_receipt_page",
+    response_class=Response,
+    responses=_PAGE | refusals_as_pages(Unknown),
+)
+async def read_receipt_page(
+    order_id: UUID,
+    seal: Annotated[str, Path(max_length=64, description="From the letter: it opens this one receipt")],
+    session: Session,
+    places: Annotated[Addresses, resource(Addresses)],
+) -> Response:
+    """The receipt behind the address in the letter, which alone knows it. It names nobody."""
+    order = await session.get(Order, order_id) if places.opens_receipt(order_id, seal) else None
+    if order is None or order.receipt_number is None:
+        return _page("No such receipt", _MISSING, status=404)
+    receipt = await _receipt(session, order)
+    return _page(f"Receipt {receipt.receipt_number}", *_cards(receipt))
+
+
+_MISSING = (
+    "<h1>No such receipt</h1>\n<p>There is no receipt at this address. Copy the address whole from the letter it was "
+    "sent to you in.</p>"
+)
+
+
+def _page(title: str, *cards: str, status: int = 200) -> Response:
+    headers = {"Content-Security-Policy": CSP, "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+    return Response(page(title, *cards), status, headers=headers, media_type=_HTML)
+
+
+def _cards(receipt: ReceiptView) -> list[str]:
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(line.title)} <span class="soft">{escape(line.code)}</span></th>'
+        f'<td class="number">{_shown(line.paid)}</td>'
+        f'<td class="number">{_shown(line.refunded) if line.refunded else ""}</td></tr>'
+        for line in receipt.lines
+    )
+    head = (
+        f'<p class="soft">Receipt</p>\n<h1>{escape(receipt.receipt_number)}</h1>\n<p>{_STATES[receipt.status]}</p>\n'
+        f"<dl>\n<dt>Paid on</dt><dd>{receipt.paid_at:%-d %B %Y}</dd>\n"
+        f"<dt>Paid by</dt><dd>{escape(receipt.method.replace('_', ' '))}</dd>\n"
+        f"<dt>Payment</dt><dd>{escape(receipt.payment_reference)}</dd>\n"
+        f"<dt>Order</dt><dd>{receipt.order_id}</dd>\n</dl>"
+    )
+    table = (
+        f'<table>\n<thead><tr><th>For</th><th class="number">Paid</th><th class="number">Gone back</th></tr></thead>\n'
+        f'<tbody>\n{rows}\n<tr><th scope="row"><strong>Total</strong></th>'
+        f'<td class="number"><strong>{_shown(receipt.total)}</strong></td>'
+        f'<td class="number">{_shown(receipt.refunded) if receipt.refunded.amount_minor else ""}</td></tr>\n'
+        f"</tbody>\n</table>\n<p>VAT: {escape(receipt.vat_treatment)}. {escape(receipt.vat_reason)}</p>"
+    )
+    return [head, table]
+
+
+def _shown(amount: Money) -> str:
+    return in_words(amount.amount_minor, amount.currency)
+
+
+async def _receipt(session: AsyncSession, order: Order) -> ReceiptView:
+    """Raises OrderNotPaid."""
+    payment = await queries.confirming_payment(session, order.order_id)
+    if payment is None or order.receipt_number is None or order.paid_at is None:
+        raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
+    lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
+    returns = (await queries.refunds_of(session, [order.order_id]))[order.order_id]
+    policy = policy_of(order.regulations_version)
+    gone_back = {one.order_line_id: one.amount_minor for one in returns if one.status == RefundStatus.COMPLETED}
+
+    def money(amount_minor: int) -> Money:
+        return Money(amount_minor=amount_minor, currency=order.currency)
+
+    return ReceiptView(
+        receipt_number=order.receipt_number,
+        order_id=order.order_id,
+        status="reversed" if order.status == OrderStatus.REVERSED else given_back_of(lines, returns),
+        paid_at=order.paid_at,
+        method=payment.method,
+        payment_reference=payment.reference,
+        lines=[
+            ReceiptLine(
+                code=line.code,
+                title=line.title,
+                paid=money(line.due_minor),
+                refunded=money(gone_back[line.order_line_id]) if line.order_line_id in gone_back else None,
+            )
+            for line in lines
+        ],
+        total=money(sum(line.due_minor for line in lines)),
+        refunded=money(sum(gone_back.get(line.order_line_id, 0) for line in lines)),
+        vat_treatment=policy.vat_treatment,
+        vat_reason=policy.vat_reason,
+    )
+
+
+def given_back_of(lines: Sequence[OrderLine], returns: Sequence[Refund]) -> GivenBack:
+    """How much of an order has gone back: nothing, part, or all."""
+    return given_back(
+        {line.order_line_id: line.due_minor for line in lines},
+        [one.order_line_id for one in returns if one.status == RefundStatus.COMPLETED],
+    )
