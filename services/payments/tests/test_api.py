@@ -1,6 +1,7 @@
 """Baskets, orders, checkout and refunds as the front end meets them; each refusal by its code."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -446,9 +447,30 @@ async def test_the_confirmation_letter_goes_to_the_payer_once(shop):
         "Strategy (DS01)  £595.00",
         "Total paid: £1,090.00",
         order["receipt_number"],
-        f"http://localhost:8000/v1/orders/{order['order_id']}/receipt",
+        f"http://localhost:8000/receipts/{order['order_id']}/",
     ):
         assert part in letter.text
+
+
+async def test_the_receipt_in_the_letter_is_a_page_that_only_its_address_opens(shop):
+    order, _ = await shop.buy(await shop.sell(title="Inference & more"), await shop.sell(59500, title="Strategy"))
+    unpaid = await shop.order(await shop.sell())
+    (letter,) = await shop.session.scalars(select(Letter).where(Letter.kind == "payment_confirmed"))
+    address = re.search(r"http://localhost:8000(/receipts/\S+)", letter.text)[1]
+    async with shop.service.client() as anybody:
+        page = await anybody.get(address)
+        wrong = [
+            await anybody.get(address[:-1] + ("1" if address[-1] == "0" else "0")),
+            await anybody.get(address.replace(order["order_id"], unpaid["order_id"])),
+            await anybody.get(address + "\u00e9"),
+        ]
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.headers["cache-control"] == "no-store"
+    for part in (order["receipt_number"], "Inference &amp; more", "£495.00", "£1,090.00", "VAT: exempt"):
+        assert part in page.text, part
+    assert "Ada" not in page.text
+    for answer in wrong:
+        assert (answer.status_code, "No such receipt" in answer.text) == (404, True)
 
 
 async def test_lists_have_cursors(shop):

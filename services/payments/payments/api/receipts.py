@@ -55,10 +55,13 @@ async def read_receipt_page(
     places: Annotated[Addresses, resource(Addresses)],
 ) -> Response:
     """The receipt behind the address in the letter, which alone knows it. It names nobody."""
-    order = await session.get(Order, order_id) if places.opens_receipt(order_id, seal) else None
-    if order is None or order.receipt_number is None:
+    try:
+        order = await session.get(Order, order_id) if places.opens_receipt(order_id, seal) else None
+        receipt = await _receipt(session, order) if order else None
+    except OrderNotPaid:
+        receipt = None
+    if receipt is None:
         return _page("No such receipt", _MISSING, status=404)
-    receipt = await _receipt(session, order)
     return _page(f"Receipt {receipt.receipt_number}", *_cards(receipt))
 
 
