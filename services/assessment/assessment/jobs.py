@@ -7,7 +7,7 @@ from assessment.commands import boards, releases, windows
 from assessment.tables import Board, Release
 from shared import orphans
 from shared.database import fetch
-from shared.due_rows import for_batches, for_each
+from shared.due_rows import for_batches, for_each, for_each_in_transaction
 from shared.jobs import FIRST_HOUR, Jobs, Work
 
 jobs = Jobs()
@@ -21,8 +21,10 @@ async def publish_windows(work: Work) -> None:
 
 @jobs.every(5)
 async def announce_windows(work: Work) -> None:
-    async with work.database.transaction() as session:
-        await windows.announce_windows(session)
+    """The windows that have opened since, then those that have closed."""
+    opened, closed = queries.windows_opened_since(work.now()), queries.windows_closed_since(work.now())
+    await for_each_in_transaction(work, "announce_openings", opened, windows.announce_opening)
+    await for_each_in_transaction(work, "announce_closings", closed, windows.announce_closing)
 
 
 @jobs.every(1)

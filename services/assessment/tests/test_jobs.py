@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from assessment import jobs
 from assessment.tables import Decision, Submission, Window
@@ -98,6 +98,21 @@ async def test_a_window_that_passed_while_nobody_looked_is_told_whole_and_in_ord
     await jobs.announce_windows(work)
     told = await story.announced(WindowOpened, WindowClosed)
     assert [type(one) for one in told] == [WindowOpened, WindowClosed]
+
+
+async def test_a_window_that_cannot_be_announced_holds_up_no_other(story, work, session, monkeypatch):
+    bad, good = await story.window(), await story.window()
+    announce = jobs.windows.announce_opening
+
+    async def but_not_that_one(session, window_id):
+        await announce(session, window_id)
+        if window_id == bad:
+            await session.execute(text("select 1 / 0"))
+
+    monkeypatch.setattr(jobs.windows, "announce_opening", but_not_that_one)
+    await jobs.announce_windows(work)
+    assert [one.window_id for one in await story.announced(WindowOpened)] == [good]
+    assert [(row.job, row.row_key) for row in await list_set_aside(session)] == [("announce_openings", str(bad))]
 
 
 async def test_a_window_closed_before_its_opening_was_told_is_told_whole(story, work):

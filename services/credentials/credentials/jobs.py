@@ -2,22 +2,36 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from prometheus_client import Gauge
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries
 from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
 from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
+from credentials.domain.webhooks import Answer
+from credentials.tables import StatusList
 from shared import orphans
 from shared.crashes import crash_point
+from shared.due_rows import (
+    for_batches,
+    for_each,
+    for_each_in_transaction,
+    forget,
+    is_the_row,
+    set_aside,
+)
 from shared.jobs import FIRST_HOUR, Jobs, Work
 from shared.messaging import feed
 from shared.messaging.epochs import same_epoch
-from shared.messaging.message import read
+from shared.messaging.message import attributes_of, read
+from shared.messaging.tables import Outgoing, SetAside
 from shared.registers import MOST_KEYS, PersonEntry, Registers
 
 jobs = Jobs()
@@ -27,6 +41,7 @@ log = logging.getLogger(__name__)
 badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
 
 _BATCH = 200
+_TOLD, _SENT = "tell_partners", "send_webhooks"
 _WEBHOOKS_AT_ONCE = 20
 _LONG_WAIT = timedelta(minutes=15)
 
@@ -34,31 +49,30 @@ _LONG_WAIT = timedelta(minutes=15)
 @jobs.every(2)
 async def read_people(work: Work) -> None:
     """Names and addresses that changed, from enrolment's register. Nothing is held open while enrolment is asked."""
-    last: UUID | None = None
-    while True:
-        async with work.database.transaction() as session:
-            wanted = await queries.outdated_people(session, last, MOST_KEYS)
-        if not wanted:
-            return
-        for entry in await work.resource(Registers).read(PersonEntry, wanted):
+    registers = work.resource(Registers)
+
+    async def read_some(learner_ids: Sequence[UUID]) -> None:
+        for entry in await registers.read(PersonEntry, learner_ids):
             async with work.database.transaction() as session:  # one learner's turn at a time, as lapse_claims
                 await people.store_person(session, entry)
-        last = wanted[-1]
+
+    await for_batches(work, "read_people", queries.outdated_people(), read_some, batch=MOST_KEYS)
 
 
 @jobs.every(1)
 async def sign_badges(work: Work) -> None:
     """Badges are signed apart from the ledger: in batches, and by the one part that can open the signing keys."""
     notary = work.resource(Notary)
-    while True:
+
+    async def sign(badge_ids: Sequence[UUID]) -> None:
         async with work.database.transaction() as session:
-            waiting = await queries.due_badges(session, _BATCH)
-            signers = await keys.signers(session, notary) if waiting else None
-        if signers is None:
-            return
+            waiting = await queries.badges_to_sign(session, badge_ids)
+            signers = await keys.signers(session, notary)
         signed = await asyncio.to_thread(issuing.sign_badges, waiting, notary, signers, work.now())
         async with work.database.transaction() as session:
             await issuing.store_badges(session, signed, notary, signers, work.now())
+
+    await for_batches(work, "sign_badges", queries.due_badges(), sign, batch=_BATCH)
 
 
 @jobs.every(10)
@@ -83,9 +97,15 @@ async def publish_status_lists(work: Work) -> None:
         signers = await keys.signers(session, notary) if outdated else None
     if signers is None:
         return
-    signed = await asyncio.to_thread(status_lists.sign_lists, outdated, notary, signers, now)
-    async with work.database.transaction() as session:
-        await status_lists.publish_lists(session, signed, now)
+
+    async def publish(number: int) -> None:
+        mine = [one for one in outdated if one.number == number]
+        signed = await asyncio.to_thread(status_lists.sign_lists, mine, notary, signers, now)
+        async with work.database.transaction() as session:
+            await status_lists.publish_lists(session, signed, now)
+
+    lists = select(StatusList.number).where(StatusList.number.in_([one.number for one in outdated]))
+    await for_each(work, "publish_status_lists", lists.order_by(StatusList.number), publish)
 
 
 @jobs.every(60)
@@ -104,21 +124,21 @@ async def watch_waiting_badges(work: Work) -> None:
 
 @jobs.every(2)
 async def post_notices(work: Work) -> None:
-    """Letters go out once the register has told the learner's address."""
-    while True:
+    """Letters go out once the register has told the learner's address; those to learners who were erased never do."""
+    async with work.database.transaction() as session:
+        await letters.drop_notices_of_the_erased(session)
+
+    async def post(notice_ids: Sequence[UUID]) -> None:
         async with work.database.transaction() as session:
-            posted = await letters.post_notices(session, limit=_BATCH)
-        if posted < _BATCH:
-            return
+            await letters.post_notices(session, notice_ids)
+
+    await for_batches(work, "post_notices", letters.due_notices(), post, batch=_BATCH)
 
 
 @jobs.every(30)
 async def lapse_claims(work: Work) -> None:
     """One learner a transaction: holding turns on several at once could lock up with a message about them."""
-    while True:
-        async with work.database.transaction() as session:
-            if not await awards.lapse_claims(session):
-                return
+    await for_each_in_transaction(work, "lapse_claims", queries.lapsing_learners(work.now()), awards.lapse_claims)
 
 
 @jobs.every(1)
@@ -131,48 +151,101 @@ async def tell_partners(work: Work) -> None:
         # That there is nothing to tell is found out at once, from wherever: it need not be written down each second.
         if not page.bodies and same_epoch(page.cursor, position):
             return
-        async with work.database.transaction() as session:
-            for body in page.bodies:
-                message = read(body.encode())
-                await webhooks.tell_partners(session, message.id, message.event)
-            await webhooks.move_on(session, page.cursor)
+        try:
+            async with work.database.transaction() as session:
+                for body in page.bodies:
+                    await _tell(session, body)
+                await webhooks.move_on(session, page.cursor)
+        except Exception as error:
+            if not is_the_row(error):
+                raise
+            await _tell_one_by_one(work, page)
         if not page.bodies:
             return
+
+
+async def _tell(session: AsyncSession, body: str) -> None:
+    message = read(body.encode())
+    await webhooks.tell_partners(session, message.id, message.event)
+
+
+async def _tell_one_by_one(work: Work, page: feed.FeedPage) -> None:
+    """Go past an event that cannot be told; `tell_partners_again` comes back to it."""
+    for body in page.bodies:
+        try:
+            async with work.database.transaction() as session:
+                await _tell(session, body)
+        except Exception as error:
+            if not is_the_row(error):
+                raise
+            await set_aside(work, _TOLD, attributes_of(body.encode())["id"], error)
+    async with work.database.transaction() as session:
+        await webhooks.move_on(session, page.cursor)
+
+
+@jobs.every(30)
+async def tell_partners_again(work: Work) -> None:
+    """Events that could not be told when they were read."""
+
+    async def tell(session: AsyncSession, row_key: str) -> None:
+        body = await session.scalar(select(Outgoing.body).where(Outgoing.id == UUID(row_key)))
+        if body is not None:  # else its part of the log was taken away
+            await _tell(session, body)
+
+    failed = select(SetAside.row_key).where(SetAside.job == _TOLD).order_by(SetAside.first_failed_at)
+    await for_each_in_transaction(work, _TOLD, failed, tell)
 
 
 @jobs.every(1)
 async def send_webhooks(work: Work) -> None:
     """Nothing is held open while partners are asked."""
-    courier = work.resource(Courier)
+    courier, began = work.resource(Courier), work.now()
     while True:
         async with work.database.transaction() as session:
-            parcels = await webhooks.take_due(session, work.resource(Sealer), limit=_WEBHOOKS_AT_ONCE)
-        if not parcels:
-            return
+            taken = await webhooks.take_due(session, work.resource(Sealer), limit=_WEBHOOKS_AT_ONCE)
+        if not taken:
+            break
+        for one in taken:
+            if isinstance(one, webhooks.Unsendable):
+                await set_aside(work, _SENT, one.delivery_id, one.error)
+        parcels = [one for one in taken if isinstance(one, webhooks.Parcel)]
         crash_point("webhooks_taken")
         answers = await asyncio.gather(*(courier.post(one.url, one.headers, one.body) for one in parcels))
         crash_point("webhooks_posted")
         for parcel, answer in zip(parcels, answers, strict=True):
-            async with work.database.transaction() as session:
-                await webhooks.note_answer(session, parcel.delivery_id, answer)
+            await _note(work, parcel, answer)
+    if await work.database.finds(f"select from set_aside_rows where job = '{_SENT}' limit 1"):
+        await forget(work, _SENT, began)
+
+
+async def _note(work: Work, parcel: webhooks.Parcel, answer: Answer) -> None:
+    try:
+        async with work.database.transaction() as session:
+            await webhooks.note_answer(session, parcel.delivery_id, answer)
+    except Exception as error:
+        if not is_the_row(error):
+            raise
+        await set_aside(work, _SENT, parcel.delivery_id, error)
 
 
 @jobs.every(2)
 async def report_on_regulations(work: Work) -> None:
     """Some learners a transaction: a report that is broken off goes on where it was."""
-    while True:
-        async with work.database.transaction() as session:
-            if not await reports.go_on_with_report(session, limit=_BATCH):
-                return
+
+    async def go_on(report_id: UUID) -> None:
+        more = True
+        while more:
+            async with work.database.transaction() as session:
+                more = await reports.go_on_with_report(session, report_id, limit=_BATCH)
+
+    await for_each(work, "report_on_regulations", queries.unfinished_reports(), go_on)
 
 
 @jobs.every(60)
 async def end_overdue_transfers(work: Work) -> None:
     """Requests nobody decided, and acceptances that have run out: one learner a transaction."""
-    while True:
-        async with work.database.transaction() as session:
-            if not await transfers.end_overdue(session):
-                return
+    due = queries.overdue_transfers(work.now())
+    await for_each_in_transaction(work, "end_overdue_transfers", due, transfers.end_overdue)
 
 
 @jobs.every(3600)

@@ -77,11 +77,17 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
     return window
 
 
-async def announce_windows(session: AsyncSession) -> None:
-    """Announce the windows that have opened since, then those that have closed: once each, however late."""
-    for window in await session.scalars(queries.windows_opened_since(now(session)).with_for_update(skip_locked=True)):
+async def announce_opening(session: AsyncSession, window_id: UUID) -> None:
+    """Announce that a window has opened: once, however late."""
+    window = await fetch(session, Window, window_id, lock=True)
+    if window.closed_at is None and window.opens_at <= now(session):
         _announce_opening(session, window)
-    for window in await session.scalars(queries.windows_closed_since(now(session)).with_for_update(skip_locked=True)):
+
+
+async def announce_closing(session: AsyncSession, window_id: UUID) -> None:
+    """Announce that a window has closed: once, however late."""
+    window = await fetch(session, Window, window_id, lock=True)
+    if window.closed_at is None:
         _announce_if_closed(session, window)
 
 

@@ -1,7 +1,7 @@
 """Windows: which are open, come next, or are to be announced."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -31,13 +31,13 @@ async def list_windows(
     return await paginate(session, select(Window).where(wanted), paging, by=[Window.closes_at, Window.window_id])
 
 
-def windows_opened_since(at: datetime) -> Select[Any]:  # Any: a mapped row
+def windows_opened_since(at: datetime) -> Select[UUID]:
     unannounced = Window.opened_at.is_(None) & Window.closed_at.is_(None)
-    return select(Window).where(unannounced, Window.opens_at <= at).order_by(Window.opens_at)
+    return select(Window.window_id).where(unannounced, Window.opens_at <= at).order_by(Window.opens_at)
 
 
-def windows_closed_since(at: datetime) -> Select[Any]:  # Any: a mapped row
-    return select(Window).where(Window.closed_at.is_(None), _accepts_until <= at).order_by(Window.closes_at)
+def windows_closed_since(at: datetime) -> Select[UUID]:
+    return select(Window.window_id).where(Window.closed_at.is_(None), _accepts_until <= at).order_by(Window.closes_at)
 
 
 def seen(row: Window) -> windows.Window:

@@ -178,20 +178,11 @@ async def decide_award_review(
     return review
 
 
-async def lapse_claims(session: AsyncSession) -> bool:
-    """End the reservations of one learner that have run out, so that their credit is free; False where none has."""
-    now = now_of(session)
-    learner_id = await session.scalar(
-        select(tables.Award.learner_id)
-        .where(tables.Award.state == State.CLAIMED, tables.Award.reserved_until <= now)
-        .limit(1)
-    )
-    if learner_id is None:
-        return False
+async def lapse_claims(session: AsyncSession, learner_id: UUID) -> None:
+    """End the reservations of a learner that have run out, so that their credit is free."""
     await take_turns(session, "learner", learner_id)
-    await _lapse(session, now, learner_id)
+    await _lapse(session, now_of(session), learner_id)
     await derive(session, learner_id)
-    return True
 
 
 def _option(record: Record, level: str, title: str, credit_ids: Sequence[UUID] | None, now: datetime) -> Option:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -193,26 +193,30 @@ def _listed(titles: Sequence[str]) -> str:
     return "; ".join(titles)
 
 
-async def post_notices(session: AsyncSession, *, limit: int) -> int:
-    """Hand on letters whose addressee is known, oldest first; drop those to learners who were erased. How many."""
-    await session.execute(
-        delete(tables.Notice).where(
-            tables.Notice.learner_id.in_(
-                select(tables.Learner.learner_id).where(tables.Learner.anonymised_at.is_not(None))
-            )
-        )
+async def drop_notices_of_the_erased(session: AsyncSession) -> None:
+    erased = select(tables.Learner.learner_id).where(tables.Learner.anonymised_at.is_not(None))
+    await session.execute(delete(tables.Notice).where(tables.Notice.learner_id.in_(erased)))
+
+
+def due_notices() -> Select[UUID]:
+    """Letters whose addressee is known, the oldest first."""
+    return (
+        select(tables.Notice.notice_id)
+        .join(tables.Person, tables.Person.learner_id == tables.Notice.learner_id)
+        .order_by(tables.Notice.notice_id)
     )
+
+
+async def post_notices(session: AsyncSession, notice_ids: Sequence[UUID]) -> None:
+    """Hand on these letters."""
     rows = await session.execute(
         select(tables.Notice, tables.Person.email, tables.Person.display_name)
         .join(tables.Person, tables.Person.learner_id == tables.Notice.learner_id)
+        .where(tables.Notice.notice_id.in_(notice_ids))
         .order_by(tables.Notice.notice_id)
-        .limit(limit)
         .with_for_update(of=tables.Notice, skip_locked=True)
     )
-    posted = 0
     for notice, email, name in rows:
         body = f"Dear {name},\n\n{notice.text}"
         await write_letter(session, kind=notice.kind, about=notice.about, to=email, subject=notice.subject, body=body)
         await session.delete(notice)
-        posted += 1
-    return posted

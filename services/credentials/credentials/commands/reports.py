@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials import queries, tables
 from credentials.domain import impact, regulations
 from credentials.domain.regulations import Regulations
+from shared.database import fetch
 from shared.database import now as now_of
 from shared.ids import new_id
 
@@ -43,10 +44,10 @@ async def request_report(
     return report
 
 
-async def go_on_with_report(session: AsyncSession, *, limit: int) -> bool:
-    """Compare the next learners of the oldest report under way; False where there is none."""
-    report = await queries.unfinished_report(session)
-    if report is None:
+async def go_on_with_report(session: AsyncSession, report_id: UUID, *, limit: int) -> bool:
+    """Compare the next learners of a report; False once it is finished."""
+    report = await fetch(session, tables.RegulationReport, report_id, lock=True)
+    if report.finished_at is not None:
         return False
     now = now_of(session)
     candidate = _candidate(report.version, report.document)

@@ -241,13 +241,10 @@ async def end_with_share(session: AsyncSession, share: tables.Share) -> None:
         await _end(session, transfer, TransferState.WITHDRAWN, "consent_withdrawn")
 
 
-async def end_overdue(session: AsyncSession) -> bool:
-    """End one request or acceptance whose time is over; False where there is none."""
-    found = await queries.overdue_transfer(session, now_of(session))
-    if found is None:
-        return False
-    await take_turns(session, "learner", found.learner_id)
-    transfer = await fetch(session, tables.Transfer, found.transfer_id, lock=True)
+async def end_overdue(session: AsyncSession, transfer_id: UUID) -> None:
+    """End a request or acceptance if its time is over."""
+    await take_turns(session, "learner", (await fetch(session, tables.Transfer, transfer_id)).learner_id)
+    transfer = await fetch(session, tables.Transfer, transfer_id, lock=True)
     now = now_of(session)
     if transfer.state == TransferState.REQUESTED and transfer.decide_by <= now:
         await _end(session, transfer, TransferState.LAPSED, "not_decided_in_time")
@@ -258,7 +255,6 @@ async def end_overdue(session: AsyncSession) -> bool:
         and transfer.accepted_until <= now
     ):
         await _return(session, transfer, "acceptance_expired")
-    return True
 
 
 async def _turn_on(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:

@@ -305,16 +305,28 @@ async def _order(
 # Sending
 
 
-async def take_due(session: AsyncSession, sealer: Sealer, limit: int) -> list[Parcel]:
+@dataclass(frozen=True)
+class Unsendable:
+    """A delivery that cannot be made ready; it is tried again when its lease is over."""
+
+    delivery_id: UUID
+    error: Exception
+
+
+async def take_due(session: AsyncSession, sealer: Sealer, limit: int) -> list[Parcel | Unsendable]:
     """What is to be posted now, signed. Each is counted as tried before it is: a crash in between posts it again."""
     now = now_of(session)
-    parcels: list[Parcel] = []
+    parcels: list[Parcel | Unsendable] = []
     for due in await queries.due_deliveries(session, now, limit):
         delivery = due.delivery
         delivery.tries += 1
         delivery.due_at = now + _LEASE
         live = await queries.live_secrets(session, delivery.endpoint_id, now)
-        opened = [sealer.open(secret.wrapped, f"webhook secret {secret.secret_id}") for secret in live]
+        try:
+            opened = [sealer.open(secret.wrapped, f"webhook secret {secret.secret_id}") for secret in live]
+        except Exception as error:  # noqa: BLE001 - its neighbours go out; the job sets it aside
+            parcels.append(Unsendable(delivery.delivery_id, error))
+            continue
         name = f"msg_{delivery.delivery_id.hex}"
         headers = {
             "webhook-id": name,

@@ -2,6 +2,7 @@
 
 from credentials.queries.awards import (
     awards_by_id,
+    lapsing_learners,
     live_badge_of_award,
     open_reviews,
     reviews_query,
@@ -28,6 +29,7 @@ from credentials.queries.issued import (
     award_states,
     badge_names,
     badges_of,
+    badges_to_sign,
     courses_of_badges,
     due_badges,
     is_taken_back,
@@ -80,7 +82,7 @@ from credentials.queries.records import (
 from credentials.queries.reports import (
     count_credited_learners,
     credited_learners,
-    unfinished_report,
+    unfinished_reports,
 )
 from credentials.queries.sharing import (
     READING,
@@ -98,7 +100,7 @@ from credentials.queries.transfers import (
     held_in,
     lines_of,
     open_transfer_of_share,
-    overdue_transfer,
+    overdue_transfers,
     programmes_by_id,
     transfers_holding,
     transfers_query,
@@ -125,6 +127,7 @@ __all__ = [
     "awards_query",
     "badge_names",
     "badges_of",
+    "badges_to_sign",
     "carriers_of",
     "count_credited_learners",
     "count_endpoints",
@@ -154,6 +157,7 @@ __all__ = [
     "key_in_state",
     "keys_query",
     "known_evidence",
+    "lapsing_learners",
     "latest_transcript",
     "lines_of",
     "live_badge_of_award",
@@ -165,7 +169,7 @@ __all__ = [
     "open_reviews",
     "open_transfer_of_share",
     "outdated_people",
-    "overdue_transfer",
+    "overdue_transfers",
     "pending_of",
     "places_taken",
     "places_taught",
@@ -189,7 +193,7 @@ __all__ = [
     "superseded_by",
     "transfers_holding",
     "transfers_query",
-    "unfinished_report",
+    "unfinished_reports",
     "viewings_of",
     "waiting_badges",
 ]

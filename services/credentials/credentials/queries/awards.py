@@ -1,6 +1,7 @@
 """Awards under review, and what was issued on them."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -14,6 +15,13 @@ async def live_badge_of_award(session: AsyncSession, award_id: UUID) -> tables.B
     return await session.scalar(
         select(tables.Badge).where(tables.Badge.award_id == award_id, tables.Badge.revoked_at.is_(None))
     )
+
+
+def lapsing_learners(now: datetime) -> Select[UUID]:
+    """Learners with a reservation that has run out."""
+    award = tables.Award
+    due = award.state == State.CLAIMED, award.reserved_until <= now
+    return select(award.learner_id).where(*due).group_by(award.learner_id).order_by(award.learner_id)
 
 
 async def awards_by_id(session: AsyncSession, award_ids: Collection[UUID]) -> dict[UUID, tables.Award]:

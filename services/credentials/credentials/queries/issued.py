@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CompoundSelect, and_, func, or_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -56,20 +56,28 @@ async def award_states(session: AsyncSession, badges: Sequence[tables.Badge]) ->
     return {row.award_id: row.state for row in rows}
 
 
-async def due_badges(session: AsyncSession, limit: int) -> list[DueBadge]:
+def due_badges() -> Select[UUID]:
     """Badges to sign, oldest first. Those whose course or holder is not known here yet wait; they hold up nobody."""
     badge, learner, person = tables.Badge, tables.Learner, tables.Person
-    rows = await session.execute(
-        select(badge, tables.Achievement, person.email)
+    return (
+        select(badge.badge_id)
         .join(tables.Achievement, tables.Achievement.achievement_id == badge.achievement_id)
         .join(learner, learner.learner_id == badge.learner_id)
         .outerjoin(person, person.learner_id == badge.learner_id)
-        .where(
-            is_due(),
-            or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)),
-        )
+        .where(is_due(), or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)))
         .order_by(badge.badge_id)
-        .limit(limit)
+    )
+
+
+async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> list[DueBadge]:
+    """Those of these that are due."""
+    badge = tables.Badge
+    rows = await session.execute(
+        select(badge, tables.Achievement, tables.Person.email)
+        .join(tables.Achievement, tables.Achievement.achievement_id == badge.achievement_id)
+        .outerjoin(tables.Person, tables.Person.learner_id == badge.learner_id)
+        .where(badge.badge_id.in_(badge_ids), badge.badge_id.in_(due_badges()))
+        .order_by(badge.badge_id)
     )
     return [DueBadge(row[0], row[1], row[2]) for row in rows]
 

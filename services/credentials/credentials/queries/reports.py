@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
 
 
-async def unfinished_report(session: AsyncSession) -> tables.RegulationReport | None:
+def unfinished_reports() -> Select[UUID]:
+    """Reports under way, the oldest first."""
     report = tables.RegulationReport
-    statement = select(report).where(report.finished_at.is_(None)).order_by(report.report_id).limit(1)
-    return await session.scalar(statement.with_for_update(skip_locked=True))
+    return select(report.report_id).where(report.finished_at.is_(None)).order_by(report.report_id)
 
 
 async def credited_learners(session: AsyncSession, after: UUID | None, limit: int) -> Sequence[UUID]:

@@ -89,16 +89,12 @@ async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> table
     )
 
 
-async def overdue_transfer(session: AsyncSession, now: datetime) -> tables.Transfer | None:
-    """One that was not decided in time, or whose acceptance has ended."""
+def overdue_transfers(now: datetime) -> Select[UUID]:
+    """Those that were not decided in time, or whose acceptance has ended."""
     transfer = tables.Transfer
-    return await session.scalar(
-        select(transfer)
-        .where(
-            or_(
-                and_(transfer.state == TransferState.REQUESTED, transfer.decide_by <= now),
-                and_(transfer.state == TransferState.ACCEPTED, transfer.accepted_until <= now),
-            )
+    return select(transfer.transfer_id).where(
+        or_(
+            and_(transfer.state == TransferState.REQUESTED, transfer.decide_by <= now),
+            and_(transfer.state == TransferState.ACCEPTED, transfer.accepted_until <= now),
         )
-        .limit(1)
     )

@@ -1,0 +1,213 @@
+"""Jobs whose work fails for one row: the others go on, and a person sees that one."""
+
+import asyncio
+from datetime import timedelta
+
+from sqlalchemy import select, text, update
+
+from credentials import jobs, tables
+from credentials.adapters.sealing import Sealer
+from credentials.commands import awards, issuing, letters, people, reports, status_lists, transfers, webhooks
+from credentials.commands.status_lists import open_next_list
+from credentials.domain import status_lists as list_rules
+from shared.events.credentials import AwardLapsed
+from shared.ids import new_id
+from shared.jobs import Work
+from shared.messaging.tables import Letter, SetAside
+from shared.testing import published
+
+from .receiving import partner_server
+from .telling import hear, hold_credit, let_time_work, work_of
+from .test_reports import candidate
+from .test_sharing import P, Q, know
+from .test_transfers import programme, request
+from .test_webhooks import MANAGES, register
+
+
+def failing(real, bad):
+    """The command as it is, which fails in the database where `bad` says so."""
+
+    async def command(session, *arguments, **options):
+        result = await real(session, *arguments, **options)
+        if bad(*arguments, **options):
+            await session.flush()
+            await session.execute(text("select 1 / 0"))
+        return result
+
+    return command
+
+
+async def aside(session):
+    return [(row.job, row.row_key) for row in await session.scalars(select(SetAside))]
+
+
+async def two_learners(session, count=4):
+    learners = sorted((new_id(), new_id()))
+    for learner in learners:
+        await hold_credit(session, learner, DS=count)
+    return learners
+
+
+async def test_a_person_who_cannot_be_stored(service, session, clock, monkeypatch) -> None:
+    bad, good = await two_learners(session, 1)
+    real = people.store_person
+    monkeypatch.setattr(people, "store_person", failing(real, lambda entry: entry.learner_id == bad))
+    await jobs.read_people(work_of(service))
+    assert (await session.scalars(select(tables.Person.learner_id))).all() == [good]
+    assert await aside(session) == [("read_people", str(bad))]
+
+
+async def test_a_badge_that_cannot_be_signed(service, session, clock, monkeypatch) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=3)
+    await jobs.read_people(work_of(service))
+    bad, *good = (await session.scalars(select(tables.Badge.badge_id).order_by(tables.Badge.badge_id))).all()
+    real = issuing._sign
+
+    def sign(one, *rest):
+        if one.badge.badge_id == bad:
+            raise ZeroDivisionError
+        return real(one, *rest)
+
+    monkeypatch.setattr(issuing, "_sign", sign)
+    await jobs.sign_badges(work_of(service))
+    signed = select(tables.Badge.badge_id).where(tables.Badge.document.is_not(None)).order_by(tables.Badge.badge_id)
+    assert (await session.scalars(signed)).all() == good
+    assert await aside(session) == [("sign_badges", str(bad))]
+
+
+async def test_a_status_list_that_cannot_be_signed(service, session, clock, monkeypatch) -> None:
+    await hold_credit(session, new_id(), DS=2)
+    monkeypatch.setattr(list_rules, "LENGTH", 4)
+    await open_next_list(session)
+    await session.commit()
+    monkeypatch.undo()
+    real = status_lists._sign
+
+    def sign(one, *rest):
+        if one.number == 1:
+            raise ZeroDivisionError
+        return real(one, *rest)
+
+    monkeypatch.setattr(status_lists, "_sign", sign)
+    await jobs.publish_status_lists(work_of(service))
+    session.expire_all()
+    signed = select(tables.StatusList.number).where(tables.StatusList.token.is_not(None))
+    assert (await session.scalars(signed)).all() == [2]
+    assert await aside(session) == [("publish_status_lists", "1")]
+
+
+async def test_a_letter_that_cannot_be_handed_on(service, session, clock, monkeypatch) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    await let_time_work(service)
+    for about in ("bad", "good"):
+        await letters.tell(session, learner, kind="k", about=about, subject="s", paragraphs=["p"])
+    await session.flush()
+    real = letters.write_letter
+    monkeypatch.setattr(letters, "write_letter", failing(real, lambda **told: told["about"] == "bad"))
+    await jobs.post_notices(work_of(service))
+    assert (await session.scalars(select(Letter.about).where(Letter.kind == "k"))).all() == ["good"]
+    [(job, _)] = await aside(session)
+    assert job == "post_notices"
+
+
+async def test_a_claim_that_cannot_lapse(service, session, clock, monkeypatch) -> None:
+    bad, good = await two_learners(session)
+    for learner in (bad, good):
+        await awards.claim_award(session, learner, "pgcert", "PGCert in Data Science", None)
+    clock.advance(minutes=30)
+    monkeypatch.setattr(awards, "lapse_claims", failing(awards.lapse_claims, lambda learner_id: learner_id == bad))
+    await jobs.lapse_claims(work_of(service))
+    assert [one.learner_id for one in await published(session) if isinstance(one, AwardLapsed)] == [good]
+    assert await aside(session) == [("lapse_claims", str(bad))]
+
+
+async def test_a_transfer_that_cannot_end(service, session, clock, monkeypatch) -> None:
+    learners = await two_learners(session, 1)
+    await let_time_work(service)
+    await know(session, P, Q)
+    await hear(session, programme())
+    bad, good = [(await request(service, learner, "DS01")).json()["transfer_id"] for learner in learners]
+    clock.advance(days=60)
+    real = transfers.end_overdue
+    monkeypatch.setattr(transfers, "end_overdue", failing(real, lambda transfer_id: str(transfer_id) == bad))
+    await jobs.end_overdue_transfers(work_of(service))
+    session.expire_all()
+    lapsed = select(tables.Transfer.transfer_id).where(tables.Transfer.state == "lapsed")
+    assert [str(one) for one in await session.scalars(lapsed)] == [good]
+    assert await aside(session) == [("end_overdue_transfers", bad)]
+
+
+async def test_a_report_that_cannot_go_on(service, session, clock, monkeypatch) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    wanted = [await reports.request_report(session, None, candidate(), by=new_id()) for _ in range(2)]
+    await session.flush()
+    bad = min(one.report_id for one in wanted)
+    real = reports.go_on_with_report
+    monkeypatch.setattr(reports, "go_on_with_report", failing(real, lambda report_id, **_: report_id == bad))
+    await jobs.report_on_regulations(work_of(service))
+    session.expire_all()
+    unfinished = select(tables.RegulationReport.report_id).where(tables.RegulationReport.finished_at.is_(None))
+    assert (await session.scalars(unfinished)).all() == [bad]
+    assert await aside(session) == [("report_on_regulations", str(bad))]
+
+
+async def test_an_event_that_cannot_be_told_to_partners(live, clock, monkeypatch) -> None:
+    """It is gone past, and come back to."""
+    database = live.process.database
+    async with database.transaction() as session:
+        await know(session, P)
+    learners = sorted((new_id(), new_id()))
+    for learner in learners:
+        async with database.transaction() as session:
+            await hold_credit(session, learner, DS=1)
+    work = work_of(live)
+    await jobs.read_people(work)
+    await jobs.sign_badges(work)
+    told, real, broken = [], webhooks.tell_partners, True
+
+    async def tell(session, event_id, event):
+        if event.learner_id == learners[0] and broken:
+            await session.execute(text("select 1 / 0"))
+        told.append(event.learner_id)
+        await real(session, event_id, event)
+
+    monkeypatch.setattr(webhooks, "tell_partners", tell)
+    for _ in range(50):  # an event is told once no earlier commit can be under way
+        await jobs.tell_partners(work)
+        if told:
+            break
+        await asyncio.sleep(0.1)
+    await jobs.tell_partners(work)
+    assert set(told) == {learners[1]}
+    async with database.transaction() as session:
+        assert [job for job, _ in await aside(session)] == ["tell_partners"]
+    broken = False
+    live.clock.at += timedelta(minutes=1)
+    await jobs.tell_partners_again(work)
+    assert set(told) == set(learners)
+    async with database.transaction() as session:
+        assert await aside(session) == []
+
+
+async def test_a_delivery_whose_secret_cannot_be_read(service, session, clock) -> None:
+    await know(session, P, Q)
+    async with partner_server() as bad, partner_server() as good:
+        for client_id, partner in ((P, bad), (Q, good)):
+            endpoint = await register(service, partner.url, client_id)
+            if client_id == P:
+                await session.execute(
+                    update(tables.WebhookSecret)
+                    .where(tables.WebhookSecret.endpoint_id == endpoint["endpoint_id"])
+                    .values(wrapped=b"x" * 40)
+                )
+            async with service.client(client_id=client_id, scopes=MANAGES) as client:
+                await client.post(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}/pings")
+        work = Work(service.process.database, service.service.resources)
+        assert isinstance(work.resource(Sealer), Sealer)
+        await jobs.send_webhooks(work)
+        assert (len(bad.got), len(good.got)) == (0, 1)
+        [(job, _)] = await aside(session)
+        assert job == "send_webhooks"
