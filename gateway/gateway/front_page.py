@@ -34,8 +34,8 @@ def front_page(accounts: Mapping[str, str], *, from_payment: bool) -> str:
     level = "h2" if from_payment else "h1"
     if from_payment:
         cards.append(
-            "<h1>You are back from paying</h1>\n<p>What came of it is written to you by e-mail within minutes; once "
-            "the payment is confirmed, your courses open by themselves. You can close this page.</p>"
+            "<h1>You are back from paying</h1>\n<p>Once the payment is confirmed, your courses open by themselves and "
+            "the receipt comes by e-mail. You can close this page.</p>"
         )
     links = "\n".join(
         f'<dt><a href="{address}">{address}</a></dt><dd>{escape(what)}</dd>' for address, what in _PLACES.values()

@@ -18,10 +18,11 @@ _STYLE: Final = """
   .card { background: var(--paper); border: 1px solid var(--line); border-radius: .75rem; padding: 1.5rem;
           margin: 0 0 1.25rem; }
   h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .35rem; }
-  h2 { font-size: 1.15rem; margin: 0 0 .75rem; }
+  h2 { font-size: 1.15rem; margin: 0 0 .75rem; } p + h2 { margin-top: 1.5rem; }
   p { margin: 0 0 .75rem; } p:last-child { margin-bottom: 0; }
   .soft { color: var(--soft); }
   code { font: .875rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
+  h1 code { font-size: 1.4rem; font-weight: 700; }
   dl { display: grid; grid-template-columns: minmax(8rem, auto) 1fr; gap: .4rem 1.25rem; margin: 0; }
   dt { color: var(--soft); } dd { margin: 0; }
   ul { margin: 0 0 1rem; padding: 0 0 0 1.25rem; } li { padding: .2rem 0; }

@@ -15,7 +15,7 @@ from credentials.adapters.facts import facts_of
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS, verdict_of
 from credentials.adapters.recent import Recent
-from credentials.adapters.verification import Outcome, Question, Report, Verifier
+from credentials.adapters.verification import CheckOutcome, Question, Report, Verifier
 from credentials.adapters.verification.examination import TooCostly, TooManyParts, Unreadable
 from credentials.adapters.verification.jose import NotToken
 from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
@@ -87,7 +87,7 @@ class NotForm(Unsupported):
 
 class CheckView(View):
     name: Question
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str = Field(examples=["The issuer has not revoked it."])
     code: str | None = Field(description="Why it did not pass, stably", examples=[None])
 

@@ -8,14 +8,14 @@ signed, `workbench` does both in a bounded process of its own, `outside` fetches
 
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Outside, Unreachable, Web
-from credentials.adapters.verification.report import Check, Kind, Outcome, Question, Report, Status, revoked
+from credentials.adapters.verification.report import Check, CheckOutcome, Kind, Question, Report, Status, revoked
 from credentials.adapters.verification.verifier import Verifier
 
 __all__ = [
     "Check",
+    "CheckOutcome",
     "Kind",
     "Limits",
-    "Outcome",
     "Outside",
     "Question",
     "Report",

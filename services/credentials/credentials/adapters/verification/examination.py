@@ -19,7 +19,7 @@ from credentials.adapters.members import listed, members
 from credentials.adapters.verification import jose, reading
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.plain_json import read_object
-from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question
+from credentials.adapters.verification.report import Broken, Check, CheckOutcome, Kind, Question
 from credentials.domain.dids import unbase58
 from shared.errors import Invalid, Refusal
 
@@ -76,7 +76,7 @@ class Examined:
 
     @property
     def readable(self) -> bool:
-        return all(check.outcome is Outcome.PASSED for check in self.checks)
+        return all(check.outcome is CheckOutcome.PASSED for check in self.checks)
 
 
 def examine(raw: bytes, limits: Limits) -> Examined:
@@ -132,7 +132,7 @@ def _examine_json(document: Document, limits: Limits, count: _Count) -> Examined
 def _examined(
     kind: Kind, document: Document, checks: list[Check], sign: Callable[[], Signed], limits: Limits, count: _Count
 ) -> Examined:
-    if any(check.outcome is Outcome.FAILED for check in checks):
+    if any(check.outcome is CheckOutcome.FAILED for check in checks):
         return Examined(kind, document, checks)
     signed: list[Signed] = []
 
@@ -238,14 +238,14 @@ def _signature(value: object) -> bytes:
 def ask(name: Question, question: Callable[[], str]) -> Check:
     """Put a question; its answer is a sentence, or why there is none."""
     try:
-        return Check(name, Outcome.PASSED, question())
+        return Check(name, CheckOutcome.PASSED, question())
     except Broken as broken:
-        return Check(name, Outcome.FAILED, broken.detail, broken.code)
+        return Check(name, CheckOutcome.FAILED, broken.detail, broken.code)
     except Refusal as refusal:
-        return Check(name, Outcome.FAILED, refusal.detail, refusal.code)
+        return Check(name, CheckOutcome.FAILED, refusal.detail, refusal.code)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         # A foreign document may lack anything; what cannot be read has not been shown to hold.
-        return Check(name, Outcome.FAILED, "It cannot be read.", "unreadable")
+        return Check(name, CheckOutcome.FAILED, "It cannot be read.", "unreadable")
 
 
 @cache

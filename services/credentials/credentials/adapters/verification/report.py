@@ -16,9 +16,6 @@ class CheckOutcome(StrEnum):
     """An earlier answer leaves nothing to ask, or there was no way to ask."""
 
 
-Outcome = CheckOutcome
-
-
 class Question(StrEnum):
     SCHEMA = "schema"
     TERMS = "terms"
@@ -58,7 +55,7 @@ class Check:
     """`code` names why it did not pass, stably; `detail` says it to people."""
 
     name: Question
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str
     code: str | None = None
 
@@ -81,13 +78,13 @@ class Report:
     @property
     def proven(self) -> bool:
         """Whether it is the word of the issuer it names, be it still true or not."""
-        return any(check.name is Question.PROOF and check.outcome is Outcome.PASSED for check in self.checks)
+        return any(check.name is Question.PROOF and check.outcome is CheckOutcome.PASSED for check in self.checks)
 
 
 def revoked(report: Report) -> Report:
     """The same, of a credential that its issuer has taken back and whose list does not say so yet."""
     told = Check(
-        Question.REVOCATION, Outcome.FAILED, "The issuer has revoked it; its list will say so soon.", "revoked"
+        Question.REVOCATION, CheckOutcome.FAILED, "The issuer has revoked it; its list will say so soon.", "revoked"
     )
     checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
     return replace(report, status=Status.REVOKED, checks=checks)

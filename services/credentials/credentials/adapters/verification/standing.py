@@ -15,7 +15,7 @@ from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.outside import Web
 from credentials.adapters.verification.period import ENDS, has_ended, instant
 from credentials.adapters.verification.plain_json import read_object
-from credentials.adapters.verification.report import Broken, Check, Outcome, Question
+from credentials.adapters.verification.report import Broken, Check, CheckOutcome, Question
 from credentials.adapters.verification.workbench import Workbench
 from credentials.domain.status_lists import is_set
 from shared.errors import Refusal
@@ -53,15 +53,15 @@ async def ask_lists(credential: Members, issuer: str, web: Web, workbench: Workb
     about = [answer.about_list for answer in answers if answer.about_list]
     if not about:
         return [
-            Check(Question.REVOCATION_LIST, Outcome.PASSED, "The issuer publishes no revocation for it."),
-            Check(Question.REVOCATION, Outcome.PASSED, "It cannot be revoked."),
+            Check(Question.REVOCATION_LIST, CheckOutcome.PASSED, "The issuer publishes no revocation for it."),
+            Check(Question.REVOCATION, CheckOutcome.PASSED, "It cannot be revoked."),
         ]
-    genuine = Check(Question.REVOCATION_LIST, Outcome.PASSED, about[0])
+    genuine = Check(Question.REVOCATION_LIST, CheckOutcome.PASSED, about[0])
     found = sorted({answer.taken_back for answer in answers if answer.taken_back})
     if not found:
-        return [genuine, Check(Question.REVOCATION, Outcome.PASSED, "The issuer has not revoked it.")]
+        return [genuine, Check(Question.REVOCATION, CheckOutcome.PASSED, "The issuer has not revoked it.")]
     words = "The issuer has revoked it." if found[0] == "revoked" else "The issuer has suspended it for the time being."
-    return [genuine, Check(Question.REVOCATION, Outcome.FAILED, words, found[0])]
+    return [genuine, Check(Question.REVOCATION, CheckOutcome.FAILED, words, found[0])]
 
 
 async def _ask(
@@ -142,8 +142,8 @@ def _subject(found: Examined) -> Members:
 
 
 def _failed(detail: str, code: str) -> Check:
-    return Check(Question.REVOCATION_LIST, Outcome.FAILED, detail, code)
+    return Check(Question.REVOCATION_LIST, CheckOutcome.FAILED, detail, code)
 
 
 def _skipped() -> Check:
-    return Check(Question.REVOCATION, Outcome.NOT_CHECKED, "Not asked, since an earlier check failed.")
+    return Check(Question.REVOCATION, CheckOutcome.NOT_CHECKED, "Not asked, since an earlier check failed.")

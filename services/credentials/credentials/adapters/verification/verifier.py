@@ -12,7 +12,7 @@ from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Unreachable, Web
 from credentials.adapters.verification.period import check_period, has_ended, instant
-from credentials.adapters.verification.report import Broken, Check, Kind, Outcome, Question, Report, Status
+from credentials.adapters.verification.report import Broken, Check, CheckOutcome, Kind, Question, Report, Status
 from credentials.adapters.verification.standing import ask_lists
 from credentials.adapters.verification.workbench import Turns, Workbench
 from shared.errors import Refusal
@@ -90,11 +90,11 @@ class _Asking:
             issuer = issuer_of(examined.document)
             key = await key_of(issuer, signed, self.web, self.workbench.limits, self.now)
         except Broken as broken:
-            return [Check(Question.ISSUER, Outcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
+            return [Check(Question.ISSUER, CheckOutcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
         except (KeyError, TypeError, ValueError, AttributeError):
             detail = "What was found at the issuer's address cannot be read."
-            return [Check(Question.ISSUER, Outcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
-        vouched = Check(Question.ISSUER, Outcome.PASSED, f"{issuer} names the signing key as its own.")
+            return [Check(Question.ISSUER, CheckOutcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
+        vouched = Check(Question.ISSUER, CheckOutcome.PASSED, f"{issuer} names the signing key as its own.")
         return [vouched, ask(Question.PROOF, lambda: _holds(signed, key, self.now))]
 
     async def refreshed(self, report: Report) -> Report:
@@ -107,11 +107,15 @@ class _Asking:
             newest = await self.report(await self.workbench.examine(found))
             newer = _is_newer(newest.document, report.document)
         except (Unreachable, Refusal, KeyError, TypeError, ValueError):
-            asked = Check(Question.VERSION, Outcome.NOT_CHECKED, "The issuer could not be asked for a newer version.")
+            asked = Check(
+                Question.VERSION, CheckOutcome.NOT_CHECKED, "The issuer could not be asked for a newer version."
+            )
             return _with(report, asked, report.status)
         if not newer or not newest.proven:
-            return _with(report, Check(Question.VERSION, Outcome.PASSED, "It is the newest version."), report.status)
-        asked = Check(Question.VERSION, Outcome.FAILED, "The issuer has given out a newer version.", "replaced")
+            return _with(
+                report, Check(Question.VERSION, CheckOutcome.PASSED, "It is the newest version."), report.status
+            )
+        asked = Check(Question.VERSION, CheckOutcome.FAILED, "The issuer has given out a newer version.", "replaced")
         return _with(report, asked, Status.REPLACED if newest.verified else newest.status, newest)
 
 
@@ -189,8 +193,8 @@ def _names_of_holder(document: Members) -> set[str]:
 
 
 def _status(checks: list[Check]) -> Status:
-    failed = {check.name: check.code or "" for check in checks if check.outcome is Outcome.FAILED}
-    if not failed and all(check.outcome is Outcome.PASSED for check in checks):
+    failed = {check.name: check.code or "" for check in checks if check.outcome is CheckOutcome.FAILED}
+    if not failed and all(check.outcome is CheckOutcome.PASSED for check in checks):
         return Status.VALID
     if Question.REVOCATION in failed and set(failed) <= {Question.REVOCATION, Question.PERIOD, Question.PARTS}:
         return _ENDINGS[failed[Question.REVOCATION]]
@@ -201,7 +205,7 @@ def _status(checks: list[Check]) -> Status:
 
 def _is_proven(checks: Iterable[Check]) -> bool:
     """Whether it is the issuer's own word, be it still true or not."""
-    return {check.name for check in checks if check.outcome is Outcome.PASSED} >= _PROVEN
+    return {check.name for check in checks if check.outcome is CheckOutcome.PASSED} >= _PROVEN
 
 
 def _refresh_address(document: Members) -> str | None:
@@ -221,4 +225,4 @@ def _with(report: Report, check: Check, status: Status, newer: Report | None = N
 
 
 def _skipped(name: Question) -> Check:
-    return Check(name, Outcome.NOT_CHECKED, "Not asked, since an earlier check failed.")
+    return Check(name, CheckOutcome.NOT_CHECKED, "Not asked, since an earlier check failed.")
