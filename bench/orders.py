@@ -29,7 +29,7 @@ async def measure(bench: Bench) -> list[Result]:
         tie(server, LOAD_CORE)
         url = await server.create_role_and_database("payments")
         await migrate(url, versions_of("payments"))
-        till = Till(Database(url, "payments", wakeup=Wakeup(url), pool_size=CLIENTS), bench.size(1000))
+        till = Till(Database(url, "payments", wakeup=Wakeup(), pool_size=2 * CLIENTS), bench.size(1000))
         try:
             await till.offer()
             rates = await alternate(bench.rounds, {"hot": till.hot, "session": till.session})

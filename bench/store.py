@@ -47,7 +47,7 @@ async def make_store(server: Postgres, folder: Path, name: str, pool_size: int =
     versions = folder / "versions"
     versions.mkdir(exist_ok=True)
     await migrate(url, versions)
-    store = Database(url, name, wakeup=Wakeup(url), pool_size=pool_size)
+    store = Database(url, name, wakeup=Wakeup(), pool_size=2 * pool_size, messaging_pool_size=2 * pool_size)
     async with store.messaging.begin() as connection:
         await connection.execute(text(TABLE))
         await connection.execute(text(EFFECTS))

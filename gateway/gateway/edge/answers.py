@@ -6,7 +6,8 @@ from typing import Final
 
 import orjson
 
-from shared.errors import Refusal
+from shared.errors import Refusal, Unavailable
+from shared.web.problems import RETRY_AFTER
 
 Header = tuple[bytes, bytes]
 
@@ -53,6 +54,8 @@ def problem(refusal: Refusal, request_id: str) -> tuple[int, list[Header], bytes
         _NO_STORE,
         *((name.encode(), value.encode()) for name, value in refusal.headers.items()),
     ]
+    if refusal.status == Unavailable.status and not any(name.lower() == b"retry-after" for name, _ in headers):
+        headers.append((b"retry-after", RETRY_AFTER.encode()))
     if refusal.status == 401:  # noqa: PLR2004
         headers.append((b"www-authenticate", b'Bearer error="invalid_token"'))
     return refusal.status, headers, body

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -23,6 +24,7 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -43,7 +45,8 @@ NAMES = {
 
 
 def is_database_down(error: BaseException) -> bool:
-    """Whether the database is away or too busy (then a loop waits and goes on), rather than our statement at fault.
+    """Whether the database is away, too busy or does not take us (503: the same may work later), rather than our
+    statement at fault.
 
     Never for a task that is being cancelled: its error may be the cancellation in disguise, and it must end.
     """
@@ -53,8 +56,23 @@ def is_database_down(error: BaseException) -> bool:
         return error.connection_invalidated or is_database_down(error.orig or OSError())
     state: object = getattr(error, "sqlstate", None)
     if isinstance(state, str) and state:
-        return (state[:2] in _AWAY and state != _STATEMENT_TIMEOUT) or state == _LOCK_TIMEOUT
-    return isinstance(error, _UNUSABLE)
+        return (state[:2] in _AWAY and state != _STATEMENT_TIMEOUT) or state in _NOT_NOW
+    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):  # the pool's words for one of the driver's
+        return error.__cause__ is not None and is_database_down(error.__cause__)
+    return isinstance(error, DATABASE_ERRORS) and not isinstance(error, ValueError)  # asyncpg's word for bad parameters
+
+
+def note_outage(log: logging.Logger, error: Exception, **extra: object) -> None:
+    """For a loop, which then waits and goes on: what the database refused, or the way to it, ends no process.
+
+    Raises the error of a task that is being cancelled.
+    """
+    if is_being_cancelled():
+        raise error
+    if is_database_down(error):
+        log.warning("the database is down", extra={"error": repr(error), **extra})
+    else:
+        log.error("the database refused a statement", extra=extra, exc_info=error)
 
 
 def is_contention(error: BaseException) -> bool:
@@ -68,18 +86,29 @@ def is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-_UNUSABLE = (
-    OSError,
-    TimeoutError,
+DATABASE_ERRORS: Final = (
+    OSError,  # TimeoutError is one
     PoolTimeout,
+    DBAPIError,
+    AsyncAdapt_asyncpg_dbapi.Error,  # where the pool connects for the driver alone
     asyncpg.InterfaceError,
     asyncpg.PostgresError,
     asyncpg.InternalClientError,  # the server has said that it ends, and has not cut the connection yet
 )
+"""All that the way to the database may raise."""
 _ROLLED_BACK = "40"  # serialization failure, deadlock
-_AWAY = {"08", _ROLLED_BACK, "53", "57"}  # connection exception, insufficient resources, operator intervention
+_AWAY = {"08", "28", _ROLLED_BACK, "53", "57", "58", "XX"}
+"""Connection exception, invalid authorization, insufficient resources, operator intervention, system error, internal
+error."""
 _STATEMENT_TIMEOUT = "57014"
 _LOCK_TIMEOUT = "55P03"
+_NOT_NOW = {
+    _LOCK_TIMEOUT,
+    "25006",  # it only reads: a standby, or its disk is guarded
+    "25P03",  # this transaction rested for too long
+    "3D000",  # there is no such database: it is being restored
+    "55000",  # it takes no connections: likewise
+}
 
 
 class TableBase(DeclarativeBase):
@@ -151,6 +180,9 @@ def lock_number(*subject: object) -> int:
 class Told(Protocol):
     """Is told of the events that are committed (`shared.messaging.outbox.Wakeup`)."""
 
+    side: "SideConnection | None"
+    """Set by the Database it is given to."""
+
     def lease(self, count: int) -> float: ...
 
     def hand(self, leased: Sequence[tuple[UUID, str, str, str]]) -> None: ...
@@ -158,11 +190,40 @@ class Told(Protocol):
     def poke(self) -> None: ...
 
 
-class Database:
-    """The engines of one process: `web` for requests, `messaging` for relay, inbox and jobs.
+class SideConnection:
+    """One connection of the process, for short statements that need one session of the server, whoever asks (advisory
+    locks), or no pool's patience (NOTIFY). Opened when it is first used, and anew where it was lost."""
 
-    They are separate so that a flood of requests cannot starve the events. Both wait at most
-    `pool_timeout_seconds` for a connection (sqlalchemy.exc.TimeoutError, answered with 503).
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._driver: Any = None  # Any: asyncpg ships no types
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+        """In autocommit, for one at a time."""
+        async with self._turn:
+            if self._driver is None or self._driver.is_closed():
+                self._driver = await connect_driver(self._url, application_name=self._name)
+            try:
+                yield self._driver
+            except asyncpg.PostgresError:  # the server has answered, and listens
+                raise
+            except BaseException:
+                self._driver.terminate()  # a statement that was broken off may still be on its way
+                raise
+
+    async def close(self) -> None:
+        if self._driver is not None:
+            await self._driver.close(timeout=1)
+
+
+class Database:
+    """The engines of one process: `web` for requests, `messaging` for inbox, feed and jobs, and a connection beside.
+
+    They are separate so that a flood of requests cannot starve the events. Requests wait at most
+    `pool_timeout_seconds` for a connection (sqlalchemy.exc.TimeoutError, answered with 503). The sizes are numbers of
+    connections; what they add up to for a replica says `shared.service.Process.connections`.
     """
 
     def __init__(
@@ -172,12 +233,14 @@ class Database:
         *,
         wakeup: Told,
         clock: Clock = system_clock,
-        pool_size: int = 5,
+        pool_size: int = 3,
+        messaging_pool_size: int = 2,
         pool_timeout_seconds: float = 2.0,
     ) -> None:
         self.url, self.clock, self.wakeup = url, clock, wakeup
+        self.side = wakeup.side = SideConnection(url, f"{service}/side")
         self.web = _engine(url, f"{service}/web", pool_size, pool_timeout_seconds)
-        self.messaging = _engine(url, f"{service}/messaging", pool_size, 30.0)
+        self.messaging = _engine(url, f"{service}/messaging", messaging_pool_size, 30.0)
         info = {"clock": clock, "wakeup": wakeup}
         self.requests = async_sessionmaker(self.web, expire_on_commit=False, info=info)
         self.reads = async_sessionmaker(
@@ -187,9 +250,8 @@ class Database:
             info=info,
         )
         self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
-        self.turns = asyncio.Semaphore(pool_size)
-        """Jobs at work at once: each holds a connection for its turn and works on another, so were all connections
-        held for turns, none could work."""
+        self.turns: set[int] = set()
+        """Numbers of the locks that jobs of this process hold on the connection beside."""
 
     def driver(self) -> AbstractAsyncContextManager[Any]:  # Any: asyncpg ships no types
         """A connection of the `web` engine as the driver has it, in autocommit."""
@@ -207,6 +269,7 @@ class Database:
     async def dispose(self) -> None:
         await self.web.dispose()
         await self.messaging.dispose()
+        await self.side.close()
 
 
 @asynccontextmanager
@@ -288,7 +351,7 @@ class CommitRefused(RuntimeError):
 def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        pool_size=2 * size,
+        pool_size=size,
         max_overflow=0,  # what overflows is opened and closed for every use
         pool_use_lifo=True,  # the connection used last has its statements prepared
         pool_timeout=timeout,
@@ -335,14 +398,12 @@ def _refuse_failed_commits(engine: Engine) -> None:
 
 
 async def connect_driver(url: str, **settings: str) -> Any:  # Any: asyncpg ships no types
-    """A bare asyncpg connection to the same database (LISTEN, NOTIFY, COPY), with these settings of the server's."""
+    """A bare asyncpg connection to the same database, by all that its address says, with these settings of the
+    server's: for LISTEN, NOTIFY and COPY."""
     parsed = make_url(url)
+    options: dict[str, Any] = parsed.get_dialect()().create_connect_args(parsed)[1]
     return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
-        host=parsed.query.get("host", parsed.host),
-        port=parsed.port,
-        user=parsed.username,
-        password=parsed.password,
-        database=parsed.database,
+        **{name: value for name, value in options.items() if not name.startswith("prepared_statement_")},
         server_settings=settings,
         timeout=5,
     )

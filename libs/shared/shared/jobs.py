@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from shared import telemetry
 from shared.batches import delete_in_batches, in_batches
-from shared.database import Database, driver_of, is_being_cancelled, is_database_down, lock_number
+from shared.database import Database, is_being_cancelled, is_database_down, lock_number
 from shared.messaging.claim import KEPT_DAYS
 
 log = logging.getLogger(__name__)
@@ -82,15 +82,22 @@ async def _repeat(name: str, seconds: float, first_after: float, job: JobFunctio
 
 
 async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
-    """Do the job unless another replica is at it; whether it was done."""
-    lock = lock_number("job", name)
-    async with work.database.turns, driver_of(work.database.messaging) as driver:
-        if not await driver.fetchval("select pg_try_advisory_lock($1)", lock):
-            return False
+    """Do the job unless another replica, or this one, is at it; whether it was done."""
+    lock, turns, side = lock_number("job", name), work.database.turns, work.database.side
+    if lock in turns:  # for its own session the server would count it twice
+        return False
+    turns.add(lock)
+    try:
+        async with side.driver() as driver:
+            if not await driver.fetchval("select pg_try_advisory_lock($1)", lock):
+                return False
         try:
             await job(work)
         finally:
-            await driver.execute("select pg_advisory_unlock($1)", lock)
+            async with side.driver() as driver:
+                await driver.execute("select pg_advisory_unlock($1)", lock)
+    finally:
+        turns.discard(lock)
     return True
 
 

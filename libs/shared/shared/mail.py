@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import Database, is_database_down
+from shared.database import DATABASE_ERRORS, Database, note_outage
 from shared.ids import new_id
 from shared.messaging.tables import Letter
 
@@ -87,10 +87,8 @@ class Postman:
                 if await self.database.finds(_DUE):
                     while await self.send_one():
                         pass
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("the database is down", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
             await asyncio.sleep(every_seconds)
 
     async def send_one(self) -> bool:

@@ -26,7 +26,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock, system_clock
-from shared.database import Database, is_database_down
+from shared.database import DATABASE_ERRORS, Database, is_database_down, note_outage
 from shared.digests import Digests
 from shared.due_rows import count_set_aside
 from shared.due_times import EVERYWHERE, DueTime, bring_forward
@@ -80,6 +80,8 @@ class Service:
     """Puts another ASGI application around the API (the gateway's proxy)."""
     also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
     """Further coroutines to run under the same TaskGroup."""
+    further_connections: int = 0
+    """To the database, which those keep open."""
     protocol: type[asyncio.Protocol] | Literal["httptools"] = "httptools"
     """Reads HTTP from the socket (the gateway's bounds a request's head in bytes and in time)."""
     verifier: Callable[["Process"], TokenVerifier] | None = None
@@ -104,13 +106,14 @@ class Process:
     ) -> None:
         settings = service.settings
         self.service, self.bus = service, bus
-        self.wakeup = Wakeup(settings.database_url)
+        self.wakeup = Wakeup()
         self.database = Database(
             settings.database_url,
             service.name,
             wakeup=self.wakeup,
             clock=clock,
             pool_size=settings.pool_size,
+            messaging_pool_size=settings.messaging_pool_size,
             pool_timeout_seconds=settings.pool_timeout_seconds,
         )
         self.digests = Digests(settings.feed_secret.get_secret_value(), service.name)
@@ -172,6 +175,13 @@ class Process:
         registers = HttpRegisters(settings.feeds, settings.feed_secret.get_secret_value(), self.http)
         return {Registers: registers, Digests: self.digests, **self.service.resources, Process: self}
 
+    @property
+    def connections(self) -> int:
+        """How many connections to the database one replica opens at most: the two pools', the relay's, the one beside,
+        and what the service keeps open besides."""
+        settings = self.service.settings
+        return settings.pool_size + settings.messaging_pool_size + 2 + self.service.further_connections
+
     async def run(self, stop: asyncio.Event, *, started: asyncio.Event | None = None) -> None:
         """Run until `stop`, then finish what is under way. Raises if any part dies."""
         settings = self.service.settings
@@ -218,7 +228,7 @@ class Process:
                     await asyncio.sleep(0.01)
                 if started is not None:
                     started.set()
-                log.info("started", extra={"port": settings.port})
+                log.info("started", extra={"port": settings.port, "database_connections": self.connections})
                 stopping = group.create_task(stop.wait())
                 await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
@@ -241,10 +251,8 @@ class Process:
                 async with self.database.transaction() as session:
                     telemetry.parked_messages.labels(self.service.name).set(await count_parked(session))
                     telemetry.rows_set_aside.labels(self.service.name).set(await count_set_aside(session))
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("the database is down", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
             await asyncio.sleep(30)
 
 
@@ -392,6 +400,7 @@ def _health(process: Process) -> APIRouter:
             if not is_database_down(error):
                 raise
             response.status_code = 503
+            response.headers["Retry-After"] = "2"
             return {"status": "the database is away"}
         return {"status": "ready"}
 

@@ -48,7 +48,8 @@ class ServiceSettings(BaseSettings):
     )
     host: str = "0.0.0.0"  # noqa: S104 - a container listens on its own network
     port: int = 8000
-    pool_size: int = Field(default=5, description="Connections for requests; as many again for messaging")
+    pool_size: int = Field(default=3, ge=1, description="Connections to the database for requests")
+    messaging_pool_size: int = Field(default=2, ge=1, description="Connections for inbox, feed, e-mail and jobs")
     pool_timeout_seconds: float = 2.0
     drain_seconds: float = Field(default=25.0, description="How long SIGTERM waits for requests under way")
     unready_seconds: float = Field(

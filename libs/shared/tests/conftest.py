@@ -98,7 +98,7 @@ async def api(payments, tmp_path):
         payments.url,
         verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
         mail_folder=str(tmp_path),
-        pool_size=2,
+        pool_size=4,
         pool_timeout_seconds=0.3,
     )
     service = dataclasses.replace(

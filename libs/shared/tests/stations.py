@@ -22,7 +22,7 @@ class Station:
 
     def __init__(self, name: str, url: str, policy: RetryPolicy = HASTY) -> None:
         self.name, self.url = name, url
-        self.wakeup = Wakeup(url)
+        self.wakeup = Wakeup()
         self.database = Database(url, name, wakeup=self.wakeup)
         self.receiver = Receiver(INBOXES[name], self.database, policy)
 

@@ -13,6 +13,7 @@ from stations import eventually
 
 from embedded import ports
 from shared import telemetry
+from shared.database import Database
 from shared.messaging import publish
 from shared.messaging.message import read
 from shared.messaging.outbox import Wakeup, write_announced
@@ -125,7 +126,8 @@ async def test_a_commit_of_the_same_process_wakes_the_relay_without_a_notice(pay
 
 
 async def test_a_notice_of_another_process_wakes_a_relay_too_and_ones_own_does_not(payments, parts):
-    transport, other = Recorder(), Wakeup(payments.url)
+    transport, other = Recorder(), Wakeup()
+    beside = Database(payments.url, "payments", wakeup=other)
     relay = Crowded("payments", payments.database, transport, wakeup=payments.wakeup, poll_seconds=60)
     parts(relay.run())
     parts(payments.wakeup.run())
@@ -140,6 +142,7 @@ async def test_a_notice_of_another_process_wakes_a_relay_too_and_ones_own_does_n
     payments.database.messages.configure(info={**payments.database.messages.kw["info"], "wakeup": other})
     await payments.announce(refund_of())
     await eventually(lambda: is_sent(transport, 3), 5)
+    await beside.dispose()
 
 
 @pytest.fixture

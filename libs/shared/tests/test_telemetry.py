@@ -43,7 +43,7 @@ FAILING = [
 @pytest.mark.parametrize(("statement", "it"), FAILING)
 async def test_what_an_error_of_the_database_quotes_is_not_written_down(make_database, statement, it):
     url = await make_database(f"log_{new_id().hex[-12:]}")
-    database = Database(url, "tests", wakeup=Wakeup(url))
+    database = Database(url, "tests", wakeup=Wakeup())
     try:
         async with database.transaction() as session:
             await session.execute(text("create table people (email text primary key, age int check (age > 0))"))

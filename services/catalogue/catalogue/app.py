@@ -28,4 +28,5 @@ def build(settings: Settings) -> Service:
         resources={Shelf: shelf},
         wrap=lambda process, app: Front(app, shelf, process.database, process.service.name),
         also=lambda process: [lambda: shelf.run(process.database.url)],
+        further_connections=1,  # on which the shelf hears of changes
     )

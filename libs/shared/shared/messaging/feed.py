@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from shared.database import Database, fetch, is_database_down
+from shared.database import DATABASE_ERRORS, Database, fetch, note_outage
 from shared.errors import Unauthenticated
 from shared.messaging.epochs import START, Cursor, begin_epoch, resume
 from shared.messaging.inbox import Receiver
@@ -147,16 +147,14 @@ class Reconciler:
             try:
                 if count := await self.receiver.take_up_heard():
                     log.info("taken up what the release before did not hear", extra={"count": count})
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("the database is down", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
             for source in self.feeds:
                 try:
                     await self.catch_up(source)
-                except Exception as error:
-                    if not (isinstance(error, httpx.HTTPError | ValidationError) or is_database_down(error)):
-                        raise
+                except DATABASE_ERRORS as error:
+                    note_outage(log, error, source=source)
+                except (httpx.HTTPError, ValidationError) as error:
                     log.warning("feed not read", extra={"source": source, "error": repr(error)})
             await asyncio.sleep(every_seconds)
 

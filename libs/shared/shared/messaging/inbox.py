@@ -18,7 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, TableBase, is_contention, is_database_down, now, record_of
+from shared.database import (
+    DATABASE_ERRORS,
+    Database,
+    TableBase,
+    is_contention,
+    is_database_down,
+    note_outage,
+    now,
+    record_of,
+)
 from shared.events import Event
 from shared.messaging.claim import CLAIM_FREE, InHand, Keeping, Key, RowOf, claim, give_back
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
@@ -319,10 +328,8 @@ class Receiver:
                 if await self.database.finds("select from inbox_retry where due_at <= now() limit 1"):
                     while await self.retry_one():
                         pass
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("the database is down", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
             await asyncio.sleep(every_seconds)
 
     async def retry_one(self) -> bool:

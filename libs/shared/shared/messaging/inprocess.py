@@ -4,12 +4,15 @@ An envelope counts as sent when every subscriber has it in its own database (han
 a crash in between only means that it is handed over again.
 """
 
+import logging
 from collections.abc import Sequence
 
 from shared.crashes import crash_point
-from shared.database import is_database_down
+from shared.database import DATABASE_ERRORS, note_outage
 from shared.messaging.inbox import Receiver
 from shared.messaging.relay import Envelope, TransportDown
+
+log = logging.getLogger(__name__)
 
 
 class InProcessBus:
@@ -34,9 +37,8 @@ class InProcessBus:
                 continue
             try:
                 await receiver.take(bodies)
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
                 raise TransportDown(f"{receiver.service}: {error!r}") from error
         crash_point("relay_published")
         return ["nobody takes it" if envelope.heard and envelope.type not in heard else None for envelope in envelopes]

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import SessionTransaction
 
 from shared import telemetry
-from shared.database import connect_driver, is_database_down
+from shared.database import DATABASE_ERRORS, SideConnection, note_outage
 from shared.events import Event
 from shared.ids import new_id
 from shared.messaging.message import envelope
@@ -132,8 +132,8 @@ class Wakeup:
     within 50 where a relay of this process is at it already. One that is lost in a crash only waits for their poll.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self) -> None:
+        self.side: SideConnection | None = None
         self._pending = asyncio.Event()
         self.relay: Sender | None = None
         """Of this process, until it ends."""
@@ -157,21 +157,16 @@ class Wakeup:
             self.relay.wake()
 
     async def run(self) -> None:
+        assert self.side is not None, "a Database was given it"
         while True:
+            await self._pending.wait()
+            self._pending.clear()
             try:
-                connection = await connect_driver(self._url)
-                self.pid = connection.get_server_pid()
-                try:
-                    while True:
-                        await self._pending.wait()
-                        self._pending.clear()
-                        await connection.execute(f"notify {CHANNEL}")
-                        await asyncio.sleep(0.002 if self.relay is None else 0.05)
-                finally:
-                    await connection.close(timeout=1)
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("outbox notifier lost its connection", extra={"error": repr(error)})
+                async with self.side.driver() as driver:
+                    self.pid = driver.get_server_pid()
+                    await driver.execute(f"notify {CHANNEL}")
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
                 self._pending.set()
                 await asyncio.sleep(1)
+            await asyncio.sleep(0.002 if self.relay is None else 0.05)

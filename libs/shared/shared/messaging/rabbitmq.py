@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
 from shared.crashes import crash_point
-from shared.database import is_being_cancelled, is_database_down
+from shared.database import DATABASE_ERRORS, is_being_cancelled, note_outage
 from shared.messaging.inbox import Inbox, Receiver
 from shared.messaging.relay import Envelope, TransportDown
 
@@ -281,10 +281,8 @@ class Consumer:
         while True:
             try:
                 await take(bodies)
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("the database is down", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5)
             else:

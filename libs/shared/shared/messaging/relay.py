@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import Database, connect_driver, driver_of, is_being_cancelled, is_database_down
+from shared.database import DATABASE_ERRORS, Database, connect_driver, driver_of, is_being_cancelled, note_outage
 from shared.events import registry
 from shared.messaging.outbox import CHANNEL, Row, Wakeup
 
@@ -178,9 +178,8 @@ class Relay:
             if is_being_cancelled():
                 raise
             outcomes = [repr(down)] * len(rows)
-        except Exception as error:
-            if not is_database_down(error):
-                raise
+        except DATABASE_ERRORS as error:
+            note_outage(log, error)
             outcomes = [repr(error)] * len(rows)
         for (id_, type_, *_), error in zip(rows, outcomes, strict=True):
             if error is None:
@@ -212,10 +211,8 @@ class Relay:
                 await driver.execute(_SENT, self._sent[:sent])
                 if refused:
                     await driver.execute(_RELEASE, self._refused[:refused])
-        except Exception as error:
-            if not is_database_down(error):
-                raise
-            log.warning("the database is down", extra={"error": repr(error), "not_marked": sent})
+        except DATABASE_ERRORS as error:
+            note_outage(log, error, not_marked=sent)
             return False
         self._in_hand.difference_update(self._sent[:sent], self._refused[:refused])
         del self._sent[:sent]
@@ -240,20 +237,16 @@ class Relay:
                 log.warning("the transport is down", extra={"error": repr(down)})
                 await self._rest(wait)
                 wait = min(wait * 2, self.longest_wait_seconds)
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("the database is down", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, self.longest_wait_seconds)
 
     async def _rest(self, seconds: float) -> None:
         try:
             await self._measure()  # how much waits is of most interest while nothing can be sent
-        except Exception as error:
-            if not is_database_down(error):
-                raise
-            log.warning("the database is down", extra={"error": repr(error)})
+        except DATABASE_ERRORS as error:
+            note_outage(log, error)
         await asyncio.sleep(seconds)
 
     async def _woken(self) -> bool:

@@ -4,22 +4,21 @@ import inspect
 import logging
 from typing import Any, Final
 
-from asyncpg import InterfaceError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from shared import telemetry
-from shared.database import is_database_down
+from shared.database import DATABASE_ERRORS, is_database_down
 from shared.errors import Invalid, NotFound, Refusal, Unavailable
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER: Final = "2"
+"""Seconds, with every 503 that says no other."""
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -126,6 +125,9 @@ def problem(
         "request_id": telemetry.request_id.get(),
         **extras,
     }
+    headers = dict(headers or {})
+    if status == Unavailable.status:
+        headers.setdefault("Retry-After", RETRY_AFTER)
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -159,17 +161,15 @@ def install(app: FastAPI) -> None:
             return _unexpected(error)
         return problem(kind.status, kind.code, kind.title, str(error.detail), headers=dict(error.headers or {}))
 
-    @app.exception_handler(PoolTimeout)
-    @app.exception_handler(DBAPIError)
-    @app.exception_handler(PostgresError)
-    @app.exception_handler(InterfaceError)
-    @app.exception_handler(OSError)
     async def database(_: Request, error: Exception) -> JSONResponse:
         if not is_database_down(error):
             return _unexpected(error)
         log.error("the database is away", extra={"error": repr(error)})
         kind = TemporarilyUnavailable
-        return problem(kind.status, kind.code, kind.title, "try again shortly", headers={"Retry-After": "2"})
+        return problem(kind.status, kind.code, kind.title, "try again shortly")
+
+    for kind in DATABASE_ERRORS:
+        app.add_exception_handler(kind, database)
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from catalogue.domain import Facets
-from shared.database import connect_driver, is_database_down
+from shared.database import DATABASE_ERRORS, connect_driver, note_outage
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +93,8 @@ class Shelf:
         while True:
             try:
                 await self._listen(url)
-            except Exception as error:
-                if not is_database_down(error):
-                    raise
-                log.warning("changes cannot be heard of", extra={"error": repr(error)})
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
             await asyncio.sleep(1)
 
     async def _listen(self, url: str) -> None:

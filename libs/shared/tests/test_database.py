@@ -1,0 +1,197 @@
+"""What counts as the database being away, and that both ways to it read its address alike."""
+
+import asyncio
+import struct
+
+import asyncpg
+import pytest
+from delivery import refund_of
+from door import client
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from stations import Station, eventually
+
+from shared.database import DATABASE_ERRORS, Database, HotStatement, connect_driver, is_database_down
+from shared.jobs import Work, take_turn
+from shared.messaging.outbox import Wakeup
+from shared.messaging.relay import Relay
+from shared.service import Process
+
+
+class Refusing:
+    """A server that refuses every connection with one SQLSTATE, as PostgreSQL does."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+    async def __aenter__(self):
+        self._listening = await asyncio.start_server(self._refuse, "127.0.0.1", 0)
+        port = self._listening.sockets[0].getsockname()[1]
+        return f"postgresql+asyncpg://nobody:x@127.0.0.1:{port}/none"
+
+    async def __aexit__(self, *_):
+        self._listening.close()
+
+    async def _refuse(self, reader, writer):
+        while True:
+            (length,) = struct.unpack("!i", await reader.readexactly(4))
+            (code,) = struct.unpack("!i", (await reader.readexactly(length - 4))[:4])
+            if code != 80877103:  # no request for TLS
+                break
+            writer.write(b"N")
+        fields = {b"S": b"FATAL", b"V": b"FATAL", b"C": self.sqlstate.encode(), b"M": b"not now"}
+        body = b"".join(name + value + b"\0" for name, value in fields.items()) + b"\0"
+        writer.write(b"E" + struct.pack("!i", len(body) + 4) + body)
+        await writer.drain()
+        writer.close()
+
+
+NOT_NOW = ["53300", "57P03", "57P01", "57P02", "28P01", "28000", "58030", "53200", "53100", "08006", "3D000", "55000"]
+ONE = HotStatement("select 1")
+
+
+@pytest.mark.parametrize("sqlstate", NOT_NOW)
+async def test_whichever_way_a_refused_connection_was_asked_for_the_database_is_away(sqlstate):
+    async def session(database):
+        async with database.transaction() as session:
+            await session.execute(text("select 1"))
+
+    async def driver(database):
+        await ONE.row(database)
+
+    async def beside(database):
+        async with database.side.driver():
+            pass
+
+    async with Refusing(sqlstate) as url:
+        database = Database(url, "tests", wakeup=Wakeup())
+        for way in (session, driver, beside, lambda one: one.finds("select 1")):
+            with pytest.raises(DATABASE_ERRORS) as refused:
+                await way(database)
+            assert is_database_down(refused.value), refused.value
+        await database.dispose()
+
+
+async def test_a_statement_of_ours_at_fault_is_no_outage(payments):
+    with pytest.raises(DATABASE_ERRORS) as wrong:
+        await HotStatement("select :number::int").row(payments.database, number="one")
+    assert not is_database_down(wrong.value)
+    async with payments.database.transaction() as session:
+        with pytest.raises(DBAPIError, match="invalid input") as wrong:
+            await session.run_sync(lambda s: s.connection().exec_driver_sql("select $1::int", ("one",)))
+        assert not is_database_down(wrong.value)
+        await session.rollback()
+
+
+async def test_a_database_that_only_reads_is_503_for_what_writes_and_ends_nothing(api, payments):
+    relay = Relay("payments", payments.database, sink := Sink())
+    loops = (relay.run, payments.wakeup.run, lambda: payments.receiver.run_retries(every_seconds=0.05))
+    running = [asyncio.create_task(loop()) for loop in loops]
+    async with client(api) as caller:
+        await only_read(payments, "on")
+        try:
+            read = await caller.get("/v1/terms")
+            answers = [await caller.post(path) for path in ("/v1/savepoints", "/v1/mistakes")]
+            await asyncio.sleep(1)
+        finally:
+            await only_read(payments, "off")
+        assert read.status_code == 200
+        for answer in answers:
+            assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
+            assert answer.headers["retry-after"]
+        assert not any(one.done() for one in running)
+        await payments.announce(refund_of())
+
+        async def sent():
+            return len(sink.sent) == 1
+
+        await eventually(sent)
+    for one in running:
+        one.cancel()
+    await asyncio.wait(running)
+
+
+class Sink:
+    at_once, batch = 1, 100
+
+    def __init__(self) -> None:
+        self.sent = []
+
+    async def send(self, envelopes):
+        self.sent += envelopes
+        return [None] * len(envelopes)
+
+
+async def only_read(station: Station, word: str) -> None:
+    """As after a failover to a standby: for all connections, those that are open too."""
+    admin = await connect_driver(station.url)
+    await admin.execute(f"alter role current_user set default_transaction_read_only = {word}")
+    await admin.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
+    )
+    await admin.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["host=/run/one&port=6543", "host=one:1&host=two:2&target_session_attrs=primary", "host=one&ssl=verify-full"],
+)
+async def test_both_ways_to_the_database_read_all_of_its_address(query, monkeypatch):
+    asked = []
+
+    async def note(**options):
+        asked.append({name: value for name, value in options.items() if name not in {"server_settings", "timeout"}})
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncpg, "connect", note)
+    url = f"postgresql+asyncpg://ada:secret@/registry?{query}"
+    database = Database(url, "tests", wakeup=Wakeup())
+    with pytest.raises(OSError):  # noqa: PT011 - the connection that is refused
+        await ONE.row(database)
+    with pytest.raises(ConnectionRefusedError):
+        await connect_driver(url)
+    through_the_pool, alone = ({n: v for n, v in one.items() if v is not None} for one in asked)
+    assert alone == {name: through_the_pool[name] for name in alone}
+    assert {"host", "user", "password", "database"} <= set(alone)
+
+
+async def test_a_replica_opens_no_more_connections_than_it_says(api: Process, payments):
+    settings = api.service.settings
+    database = api.database
+
+    async def use(engine):
+        async with engine.connect() as connection:
+            await connection.execute(text("select pg_sleep(0.2)"))
+
+    async def job(work):
+        await asyncio.sleep(0.2)
+
+    most, counting = 0, True
+
+    async def count():
+        nonlocal most
+        watching = await connect_driver(payments.url)
+        while counting:
+            found = await watching.fetchval(
+                "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            most = max(most, found)
+            await asyncio.sleep(0.01)
+        await watching.close()
+
+    await payments.database.dispose()
+    watch = asyncio.create_task(count())
+    relay = asyncio.create_task(Relay("payments", database, Sink()).run())
+    api.wakeup.poke()
+    telling = asyncio.create_task(api.wakeup.run())
+    await asyncio.gather(
+        *(use(database.web) for _ in range(settings.pool_size)),
+        *(use(database.messaging) for _ in range(30)),
+        *(take_turn(f"job {number}", job, Work(database, {})) for number in range(10)),
+    )
+    counting = False
+    await watch
+    for task in (relay, telling):
+        task.cancel()
+    await asyncio.wait([relay, telling])
+    assert most == api.connections == settings.pool_size + settings.messaging_pool_size + 2
