@@ -15,7 +15,7 @@ import aio_pika
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.database import connect_driver
+from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.service import run_loop
 

@@ -13,7 +13,7 @@ from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, ourselves_on, run
 from embedded import ports, seed
 from embedded.platform import CONTENT
 from embedded.services import Place, build
-from shared.database import connect_driver
+from shared.driver import connect_driver
 from shared.testing import ServiceUnderTest, StandingClock
 
 LIST = "/v1/courses?limit=50"

@@ -9,7 +9,7 @@ from credentials.commands.rebuild import fill_shadow
 from credentials.domain import regulations
 from embedded.postgres import Postgres
 from embedded.services import versions_of
-from shared.database import connect_driver
+from shared.driver import connect_driver
 from shared.migrate import migrate
 
 EACH = 10

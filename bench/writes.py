@@ -18,7 +18,8 @@ from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import LOAD_CORE, SERVER_CORE, on_core, ourselves_on, tie
 from bench.store import ask_for_refund_hot, make_store, refund, row_of
 from embedded.postgres import Postgres
-from shared.database import Database, connect_driver
+from shared.database import Database
+from shared.driver import connect_driver
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import publish

@@ -33,6 +33,8 @@ class Place:
     origins: tuple[str, ...] = LOOPBACK
     """Pages of these may call, and payers may be sent back to them."""
     secrets: dict[str, str] = field(default_factory=dict[str, str])
+    ample: bool = True
+    """Its PostgreSQL has 200 connections for one replica of everything."""
 
     def url(self, name: str) -> str:
         """Its address as people see it."""
@@ -62,6 +64,7 @@ class Place:
             "port": self.ports[name],
             "mail_folder": str(self.folder / "mail"),
             "log_level": "INFO",
+            **({"pool_size": 10, "messaging_pool_size": 6} if self.ample else {}),
         }
         return values | self._own(name)
 

@@ -25,7 +25,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -33,6 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.clock import Clock, system_clock
+from shared.driver import SideConnection
 from shared.errors import NotFound
 
 NAMES = {
@@ -190,34 +190,6 @@ class Told(Protocol):
     def poke(self) -> None: ...
 
 
-class SideConnection:
-    """One connection of the process, for short statements that need one session of the server, whoever asks (advisory
-    locks), or no pool's patience (NOTIFY). Opened when it is first used, and anew where it was lost."""
-
-    def __init__(self, url: str, name: str) -> None:
-        self._url, self._name = url, name
-        self._driver: Any = None  # Any: asyncpg ships no types
-        self._turn = asyncio.Lock()
-
-    @asynccontextmanager
-    async def driver(self) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
-        """In autocommit, for one at a time."""
-        async with self._turn:
-            if self._driver is None or self._driver.is_closed():
-                self._driver = await connect_driver(self._url, application_name=self._name)
-            try:
-                yield self._driver
-            except asyncpg.PostgresError:  # the server has answered, and listens
-                raise
-            except BaseException:
-                self._driver.terminate()  # a statement that was broken off may still be on its way
-                raise
-
-    async def close(self) -> None:
-        if self._driver is not None:
-            await self._driver.close(timeout=1)
-
-
 class Database:
     """The engines of one process: `web` for requests, `messaging` for inbox, feed and jobs, and a connection beside.
 
@@ -235,7 +207,7 @@ class Database:
         clock: Clock = system_clock,
         pool_size: int = 3,
         messaging_pool_size: int = 2,
-        pool_timeout_seconds: float = 2.0,
+        pool_timeout_seconds: float = 5.0,
     ) -> None:
         self.url, self.clock, self.wakeup = url, clock, wakeup
         self.side = wakeup.side = SideConnection(url, f"{service}/side")
@@ -395,15 +367,3 @@ def _refuse_failed_commits(engine: Engine) -> None:
         if connection in failed:
             connection.connection.rollback()  # SQLAlchemy takes a transaction for ended whose commit was begun
             raise CommitRefused("a statement of this transaction failed and its error was swallowed")
-
-
-async def connect_driver(url: str, **settings: str) -> Any:  # Any: asyncpg ships no types
-    """A bare asyncpg connection to the same database, by all that its address says, with these settings of the
-    server's: for LISTEN, NOTIFY and COPY."""
-    parsed = make_url(url)
-    options: dict[str, Any] = parsed.get_dialect()().create_connect_args(parsed)[1]
-    return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
-        **{name: value for name, value in options.items() if not name.startswith("prepared_statement_")},
-        server_settings=settings,
-        timeout=5,
-    )

@@ -50,7 +50,7 @@ class ServiceSettings(BaseSettings):
     port: int = 8000
     pool_size: int = Field(default=3, ge=1, description="Connections to the database for requests")
     messaging_pool_size: int = Field(default=2, ge=1, description="Connections for inbox, feed, e-mail and jobs")
-    pool_timeout_seconds: float = 2.0
+    pool_timeout_seconds: float = Field(default=5.0, description="How long a request waits for one, before a 503")
     drain_seconds: float = Field(default=25.0, description="How long SIGTERM waits for requests under way")
     unready_seconds: float = Field(
         default=0.0,

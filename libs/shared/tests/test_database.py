@@ -1,50 +1,22 @@
 """What counts as the database being away, and that both ways to it read its address alike."""
 
 import asyncio
-import struct
 
 import asyncpg
 import pytest
 from delivery import refund_of
-from door import client
+from door import PATHS, client
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from stations import Station, eventually
 
-from shared.database import DATABASE_ERRORS, Database, HotStatement, connect_driver, is_database_down
+from shared.database import DATABASE_ERRORS, Database, HotStatement, is_database_down
+from shared.driver import connect_driver
 from shared.jobs import Work, take_turn
 from shared.messaging.outbox import Wakeup
 from shared.messaging.relay import Relay
 from shared.service import Process
-
-
-class Refusing:
-    """A server that refuses every connection with one SQLSTATE, as PostgreSQL does."""
-
-    def __init__(self, sqlstate: str) -> None:
-        self.sqlstate = sqlstate
-
-    async def __aenter__(self):
-        self._listening = await asyncio.start_server(self._refuse, "127.0.0.1", 0)
-        port = self._listening.sockets[0].getsockname()[1]
-        return f"postgresql+asyncpg://nobody:x@127.0.0.1:{port}/none"
-
-    async def __aexit__(self, *_):
-        self._listening.close()
-
-    async def _refuse(self, reader, writer):
-        while True:
-            (length,) = struct.unpack("!i", await reader.readexactly(4))
-            (code,) = struct.unpack("!i", (await reader.readexactly(length - 4))[:4])
-            if code != 80877103:  # no request for TLS
-                break
-            writer.write(b"N")
-        fields = {b"S": b"FATAL", b"V": b"FATAL", b"C": self.sqlstate.encode(), b"M": b"not now"}
-        body = b"".join(name + value + b"\0" for name, value in fields.items()) + b"\0"
-        writer.write(b"E" + struct.pack("!i", len(body) + 4) + body)
-        await writer.drain()
-        writer.close()
-
+from shared.testing import refusing_database
 
 NOT_NOW = ["53300", "57P03", "57P01", "57P02", "28P01", "28000", "58030", "53200", "53100", "08006", "3D000", "55000"]
 ONE = HotStatement("select 1")
@@ -63,7 +35,7 @@ async def test_whichever_way_a_refused_connection_was_asked_for_the_database_is_
         async with database.side.driver():
             pass
 
-    async with Refusing(sqlstate) as url:
+    async with refusing_database(sqlstate) as url:
         database = Database(url, "tests", wakeup=Wakeup())
         for way in (session, driver, beside, lambda one: one.finds("select 1")):
             with pytest.raises(DATABASE_ERRORS) as refused:
@@ -91,7 +63,10 @@ async def test_a_database_that_only_reads_is_503_for_what_writes_and_ends_nothin
         await only_read(payments, "on")
         try:
             read = await caller.get("/v1/terms")
-            answers = [await caller.post(path) for path in ("/v1/savepoints", "/v1/mistakes")]
+            answers = [
+                await caller.post(path, json={"amount_minor": 2}, headers={"Idempotency-Key": path})
+                for path in (PATHS["session"], PATHS["hot"])
+            ]
             await asyncio.sleep(1)
         finally:
             await only_read(payments, "off")
@@ -124,7 +99,7 @@ class Sink:
 
 async def only_read(station: Station, word: str) -> None:
     """As after a failover to a standby: for all connections, those that are open too."""
-    admin = await connect_driver(station.url)
+    admin = await connect_driver(station.url, default_transaction_read_only="off")
     await admin.execute(f"alter role current_user set default_transaction_read_only = {word}")
     await admin.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"

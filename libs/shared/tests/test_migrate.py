@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from processes import service_of
 
-from shared.database import Database, connect_driver
+from shared.database import Database
+from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.migrate import LOCK, is_migrated, migrate
 from shared.service import Process

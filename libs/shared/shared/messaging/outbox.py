@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import SessionTransaction
 
 from shared import telemetry
-from shared.database import DATABASE_ERRORS, SideConnection, note_outage
+from shared.database import DATABASE_ERRORS, note_outage
+from shared.driver import SideConnection
 from shared.events import Event
 from shared.ids import new_id
 from shared.messaging.message import envelope

@@ -13,7 +13,8 @@ from sqlalchemy import text
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import DATABASE_ERRORS, Database, connect_driver, driver_of, is_being_cancelled, note_outage
+from shared.database import DATABASE_ERRORS, Database, driver_of, is_being_cancelled, note_outage
+from shared.driver import connect_driver
 from shared.events import registry
 from shared.messaging.outbox import CHANNEL, Row, Wakeup
 

@@ -23,7 +23,8 @@ from credentials.domain.awards import STANDING
 from credentials.domain.eligibility import Totals
 from credentials.domain.regulations import Regulations
 from credentials.domain.transfers import LineState
-from shared.database import Database, connect_driver, take_turns
+from shared.database import Database, take_turns
+from shared.driver import connect_driver
 from shared.ids import new_id
 
 _AT_ONCE = 10_000

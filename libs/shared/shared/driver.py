@@ -1,0 +1,49 @@
+"""Connections to PostgreSQL without SQLAlchemy, for what belongs to a session of the server."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+
+async def connect_driver(url: str, **settings: str) -> Any:  # Any: asyncpg ships no types
+    """A bare asyncpg connection to the same database, by all that its address says, with these settings of the
+    server's: for LISTEN, NOTIFY and COPY."""
+    parsed = make_url(url)
+    options: dict[str, Any] = parsed.get_dialect()().create_connect_args(parsed)[1]
+    return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
+        **{name: value for name, value in options.items() if not name.startswith("prepared_statement_")},
+        server_settings=settings,
+        timeout=5,
+    )
+
+
+class SideConnection:
+    """One connection of the process, for short statements that need one session of the server, whoever asks (advisory
+    locks), or no pool's patience (NOTIFY). Opened when it is first used, and anew where it was lost."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._driver: Any = None  # Any: asyncpg ships no types
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
+        """In autocommit, for one at a time."""
+        async with self._turn:
+            if self._driver is None or self._driver.is_closed():
+                self._driver = await connect_driver(self._url, application_name=self._name)
+            try:
+                yield self._driver
+            except asyncpg.PostgresError:  # the server has answered, and listens
+                raise
+            except BaseException:
+                self._driver.terminate()  # a statement that was broken off may still be on its way
+                raise
+
+    async def close(self) -> None:
+        if self._driver is not None:
+            await self._driver.close(timeout=1)

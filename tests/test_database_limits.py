@@ -1,0 +1,206 @@
+"""PostgreSQL as it comes, with a hundred connections: two replicas of everything fit in, and what it refuses is 503."""
+
+import asyncio
+import contextlib
+import re
+from collections import Counter
+
+import httpx
+import pytest
+
+from embedded import ports
+from embedded.postgres import Postgres
+from embedded.services import NAMES, Place, build, keep_secrets, nowhere, versions_of
+from shared.ids import new_id
+from shared.messaging.inprocess import InProcessBus
+from shared.migrate import migrate
+from shared.service import Process
+from shared.testing import AUDIENCE, ISSUER, Issuer, refusing_database
+
+MOST = 100
+RESERVED = 3  # for its superuser, by PostgreSQL's own default
+
+
+# Every route
+
+
+@pytest.mark.parametrize("sqlstate", ["53300", "57P03", "57P01", "28P01"])
+@pytest.mark.parametrize("name", NAMES)
+async def test_where_the_database_refuses_every_route_says_when_to_come_back(name, sqlstate):
+    """Too many connections, starting up, shutting down, wrong password."""
+    async with refusing_database(sqlstate) as url:
+        place, issuer = nowhere(), Issuer()
+        place.databases[name] = url
+        process = Process(build(name, place))
+        process.verifier.fetch_keys, process.verifier.issuer, process.verifier.audience = issuer.keys, ISSUER, AUDIENCE
+        statuses = Counter()
+        transport = httpx.ASGITransport(process.api, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            for method, path, token in _asked(process, issuer):
+                answer = await client.request(
+                    method,
+                    re.sub(r"\{[^}]+\}", str(new_id()), path),
+                    headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "k"} if method == "POST" else
+                    {"Authorization": f"Bearer {token}"},
+                )  # fmt: skip
+                statuses[answer.status_code] += 1
+                if answer.status_code >= 500:
+                    assert answer.status_code == 503, f"{method} {path}: {answer.text}"
+                    assert answer.headers["retry-after"].isdigit(), f"{method} {path}"
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.headers["retry-after"]) == (503, "2")
+            assert (await client.get("/health/live")).status_code == 200
+        await process.http.aclose()
+        await process.database.dispose()
+    assert statuses[503] > sum(statuses.values()) / 3, statuses  # the others were refused before it was asked
+
+
+def _asked(process, issuer):
+    """Every operation, by somebody who may."""
+    for path, item in process.api.openapi()["paths"].items():
+        for method, operation in item.items():
+            rule = process.service.access[operation["operationId"]]
+            if rule.owners or rule.staff or not rule.scopes:
+                yield method.upper(), path, issuer.token(*(rule.owners | rule.staff))
+            else:
+                yield method.upper(), path, issuer.token(client_id="partner", scopes=tuple(rule.scopes))
+
+
+# Two replicas
+
+
+@pytest.fixture(scope="module")
+async def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("limits")
+    async with Postgres(folder / "postgres", {"fsync": "off", "max_connections": MOST}) as server:
+        urls = {name: await server.create_role_and_database(f"mc_{name}") for name in NAMES}
+        for name, url in urls.items():
+            await migrate(url, versions_of(name))
+        yield folder, server, urls
+
+
+@contextlib.asynccontextmanager
+async def replicas(stores, number):
+    """So many of each service, as they run, with a gateway each for address."""
+    folder, _, urls = stores
+    stop, secrets = asyncio.Event(), keep_secrets(folder)
+    processes, gateways = [], []
+    for _ in range(number):
+        place = Place(
+            folder, ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))}), urls, secrets=secrets, ample=False
+        )
+        bus = InProcessBus()
+        processes += [Process(build(name, place), bus=bus) for name in NAMES]
+        gateways.append(f"http://127.0.0.1:{place.ports['gateway']}")
+        started = [asyncio.Event() for _ in NAMES]
+        tasks = [
+            asyncio.create_task(process.run(stop, started=event))
+            for process, event in zip(processes[-len(NAMES) :], started, strict=True)
+        ]
+        running = asyncio.gather(*tasks)
+        waiting = asyncio.gather(*(event.wait() for event in started))
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        assert waiting.done(), running
+        processes_running.append(running)
+    try:
+        yield processes, gateways
+    finally:
+        stop.set()
+        for running in processes_running:
+            await running
+        processes_running.clear()
+
+
+processes_running: list[asyncio.Future] = []
+
+
+async def _burst(gateways, requests=240):
+    """What many people do at once, at all services; the answers."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=one, timeout=30, trust_env=False))
+            for one in gateways
+        ]
+        person = {"email": f"{new_id()}@example.org", "password": "nine brass engines humming"}
+        opened = await clients[0].post("/v1/accounts", json=person, headers={"Idempotency-Key": str(new_id())})
+        assert opened.status_code == 201, opened.text
+        token = (await clients[0].post("/v1/sign-ins", json=person)).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        paths = (
+            "/v1/courses?q=data", "/v1/subjects", "/v1/orders", "/v1/basket", "/v1/learners/me", "/v1/enrolments",
+            "/v1/assessments", "/v1/badges", "/v1/credits", "/v1/transcript", "/v1/accounts/me",
+        )  # fmt: skip
+        asked = [
+            clients[n % len(clients)].get(paths[n % len(paths)], headers=headers) for n in range(requests)
+        ] + [
+            clients[n % len(clients)].put(f"/v1/basket/items/{new_id()}", headers=headers) for n in range(2)
+        ]  # fmt: skip
+        return await asyncio.gather(*asked)
+
+
+async def test_two_replicas_of_all_services_fit_under_a_burst(stores):
+    _, server, _ = stores
+    most, refused = Counter(), []
+    async with replicas(stores, 2) as (processes, gateways):
+        assert sum(process.connections for process in processes) <= MOST - RESERVED
+        watching = await server.connect()
+
+        async def watch():
+            while True:
+                found = await watching.fetch(
+                    "select datname, count(*) from pg_stat_activity where datname like 'mc_%' group by datname"
+                )
+                for row in found:
+                    most[row["datname"]] = max(most[row["datname"]], row["count"])
+                await asyncio.sleep(0.02)
+
+        looking = asyncio.create_task(watch())
+        for _ in range(3):
+            refused += [answer for answer in await _burst(gateways) if answer.status_code >= 500]
+        looking.cancel()
+        await asyncio.wait([looking])
+        await watching.close()
+        for process in processes:
+            assert most[f"mc_{process.service.name}"] <= 2 * process.connections
+    assert not [answer for answer in refused if answer.status_code != 503], refused
+    assert all(answer.headers["retry-after"] for answer in refused)
+    assert "53300" not in server.log.read_text()
+    assert not re.search("too many|slots are reserved", server.log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("fault", "cure"),
+    [("nologin", "login"), ("connection limit 0", "connection limit -1")],
+    ids=["may not log in", "too many"],
+)
+async def test_a_database_that_refuses_is_waited_for(stores, fault, cure):
+    _, server, _ = stores
+    async with replicas(stores, 1) as (_, gateways):
+        sound = await _burst(gateways, 20)
+        assert not [(answer.url.path, answer.text) for answer in sound if answer.status_code >= 500]
+        admin = await server.connect()
+        try:
+            for name in NAMES:
+                await admin.execute(f"alter role mc_{name} {fault}")
+                await admin.execute(
+                    f"select pg_terminate_backend(pid) from pg_stat_activity where usename = 'mc_{name}'"
+                )
+            async with httpx.AsyncClient(base_url=gateways[0], timeout=10, trust_env=False) as client:
+                for _ in range(20):
+                    for path in ("/v1/courses?q=data", "/v1/subjects", "/.well-known/jwks.json"):
+                        answer = await client.get(path)
+                        assert answer.status_code in {200, 503}, answer.text
+                        assert answer.status_code == 200 or answer.headers["retry-after"]
+                    refused = await client.post("/v1/sign-ins", json={"email": "a@example.org", "password": "b" * 12})
+                    assert (refused.status_code, "retry-after" in refused.headers) == (503, True), refused.text
+                    await asyncio.sleep(0.1)
+        finally:
+            for name in NAMES:
+                await admin.execute(f"alter role mc_{name} {cure}")
+            await admin.close()
+        assert not any(running.done() for running in processes_running)
+        async with asyncio.timeout(20):
+            while {  # noqa: ASYNC110 - asked again until it is well
+                answer.status_code for answer in await _burst(gateways, 20)
+            } & {500, 502, 503}:
+                await asyncio.sleep(0.5)
