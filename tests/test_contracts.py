@@ -86,6 +86,26 @@ async def test_an_operation_that_keeps_no_reply_refuses_a_key(name):
     await process.database.dispose()
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_head_is_answered_where_get_is_and_no_path_leads_to_another_host(name):
+    process, issuer = Process(build(name, nowhere())), Issuer()
+    process.verifier.fetch_keys = issuer.keys
+    transport = httpx.ASGITransport(process.api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        for path, item in process.api.openapi()["paths"].items():
+            concrete = re.sub(r"\{[^}]+\}", str(new_id()), path)
+            if "get" in item:
+                head, get = await client.head(concrete), await client.get(concrete)
+                assert (head.status_code, head.content) == (get.status_code, b""), path
+                assert head.headers.keys() == get.headers.keys(), path
+            else:
+                assert (await client.head(concrete)).status_code == 405, path
+            slashed = await client.get(f"{concrete}/", headers={"Host": "evil.example"})
+            assert (slashed.status_code, slashed.json()["code"]) == (404, "no_such_operation"), path
+    await process.http.aclose()
+    await process.database.dispose()
+
+
 def test_operation_ids_are_unique_across_the_platform():
     seen: dict[str, str] = {}
     for name in NAMES:

@@ -87,7 +87,11 @@ async def replicas(stores, number):
     processes, gateways = [], []
     for _ in range(number):
         place = Place(
-            folder, ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))}), urls, secrets=secrets, ample=False
+            folder,
+            ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))}),
+            urls,
+            secrets=secrets,
+            ample=False,
         )
         bus = InProcessBus()
         processes += [Process(build(name, place), bus=bus) for name in NAMES]

@@ -225,6 +225,7 @@ async def front_door(
                     parameter_limits=(("q", "searches"),),
                 ),
                 Route("/v1/files", "catalogue", ("PUT",), max_body=4_000_000),
+                Route("/health/live", "gateway", ("GET",), free=True),
                 Route("/v1/dead", "dead", ("GET", "POST")),
                 Route("/v1/accounts", "gateway", ("GET", "POST"), limit="credentials"),
             ]

@@ -8,6 +8,7 @@ import pytest
 from frontdoor import OK, ScriptedService, front_door
 
 from gateway.edge.proxy import Manners
+from gateway.edge.routes import load
 
 # Services that do not answer
 
@@ -246,3 +247,16 @@ async def test_callers_do_not_share_an_allowance_and_sign_in_has_its_own():
         assert (await door.get("/v1/courses", partner)).headers["ratelimit"].startswith('"partner"')
         assert (await door.get("/v1/accounts", method="POST")).status == 200
         assert (await door.get("/v1/accounts", ada, method="POST")).status == 429
+
+
+async def test_probes_spend_nobodys_allowance():
+    async with front_door(rates={"anonymous": (2, 60)}) as door:
+        for _ in range(10):
+            probe = await door.get("/health/live")
+            assert (probe.status, probe.headers.get("ratelimit")) == (200, None)
+        assert [(await door.get("/v1/courses")).status for _ in range(3)] == [200, 200, 429]
+        assert (await door.get("/health/live")).status == 200
+
+
+def test_of_the_routing_table_the_probes_alone_are_free():
+    assert [route.prefix for route in load().table if route.free] == ["/health/live", "/health/ready"]

@@ -130,8 +130,8 @@ class Proxy:
         claims: Mapping[str, Any] | None = None
         if authorization is not None and authorization[:7].lower() == _BEARER:
             claims = await self._recognise(visit, authorization[7:].strip(), address)
-        kind = route.limit or ("anonymous" if claims is None else "partner" if "client_id" in claims else "person")
-        self._allow(visit, route, kind, address if route.limit or claims is None else visit.caller)
+        if not route.free:
+            self._allow(visit, route, claims, address)
 
         max_body = route.max_body or manners.limits.body
         if route.service == OWN:
@@ -196,8 +196,10 @@ class Proxy:
         visit.caller = str(claims["sub"])
         return claims
 
-    def _allow(self, visit: Visit, route: Route, kind: str, key: str) -> None:
+    def _allow(self, visit: Visit, route: Route, claims: Mapping[str, Any] | None, address: str) -> None:  # Any: JSON
         """Spend what a request costs its caller; raises RateLimited."""
+        kind = route.limit or ("anonymous" if claims is None else "partner" if "client_id" in claims else "person")
+        key = address if route.limit or claims is None else visit.caller
         self._spend(visit, kind, key)
         for policy in route.limits_of(visit.scope["query_string"]):
             self._spend(visit, policy, key)

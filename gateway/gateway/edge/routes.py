@@ -22,6 +22,7 @@ class _Row(TypedDict):
     limit: NotRequired[str]
     parameter_limits: NotRequired[dict[str, str]]
     secret: NotRequired[bool]
+    free: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Route:
 
     `parameter_limits` names further ones, for requests with such a parameter in their query (a search).
     `secret`: what follows the prefix opens something, so it is written to no log.
+    `free`: it costs its caller nothing of what they may ask for (the probes of an orchestrator, from one address).
     """
 
     prefix: str
@@ -40,6 +42,7 @@ class Route:
     limit: str | None = None
     parameter_limits: tuple[tuple[str, str], ...] = ()
     secret: bool = False
+    free: bool = False
 
     def limits_of(self, query: bytes) -> list[str]:
         """The policies of the parameters in this query."""
@@ -120,6 +123,7 @@ def load(path: Path | None = None) -> Routes:
             limit=row.get("limit"),
             parameter_limits=tuple(row.get("parameter_limits", {}).items()),
             secret=row.get("secret", False),
+            free=row.get("free", False),
         )
         for row in rows["routes"]
     )

@@ -45,7 +45,7 @@ from shared.registers import Entry, HttpRegisters, Reader, Registers
 from shared.registers import router as registers_router
 from shared.settings import ServiceSettings
 from shared.web import openapi, problems
-from shared.web.middleware import Telemetry
+from shared.web.middleware import HeadAsGet, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -331,6 +331,7 @@ def build_api(process: Process) -> FastAPI:
         description=service.description,
         version=service.settings.release,
         openapi_url="/openapi.json",
+        redirect_slashes=False,  # to whatever host the request names
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
@@ -348,6 +349,7 @@ def build_api(process: Process) -> FastAPI:
         app.router.routes.extend(router.routes)
     for router in service.webhooks:
         app.webhooks.routes.extend(router.routes)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Telemetry, service=service.name)
     app.openapi = lambda: openapi.describe(app, service.name, service.access)
     _check_access(app, service)
