@@ -8,6 +8,7 @@ from processes import service_of
 from shared.database import Database
 from shared.driver import connect_driver
 from shared.ids import new_id
+from shared.messaging.outbox import Wakeup
 from shared.migrate import LOCK, is_migrated, migrate
 from shared.service import Process
 
@@ -41,7 +42,7 @@ def write_versions(folder, count, name="t"):
 
 @pytest.fixture
 async def database(make_database):
-    made = Database(await make_database(f"migrate_{new_id().hex[-12:]}"), "t", wakeup=None)
+    made = Database(await make_database(f"migrate_{new_id().hex[-12:]}"), "t", wakeup=Wakeup())
     yield made
     await made.dispose()
 
