@@ -49,11 +49,11 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.message_event.set()
         super().connection_lost(exc)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - asyncio's own type
         """A caller who has said all it has to say still wants its answers."""
         self._stop_timer()
-        asked = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-        if self._in_head or not asked:
+        cycle = self.cycle
+        if self._in_head or not cycle or cycle.response_complete or cycle.more_body:
             return False
         self._answer_and_close()
         return True

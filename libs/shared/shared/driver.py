@@ -13,7 +13,7 @@ async def connect_driver(url: str, **settings: str) -> Any:  # Any: asyncpg ship
     """A bare asyncpg connection to the same database, by all that its address says, with these settings of the
     server's: for LISTEN, NOTIFY and COPY."""
     parsed = make_url(url)
-    options: dict[str, Any] = parsed.get_dialect()().create_connect_args(parsed)[1]
+    options = parsed.get_dialect()().create_connect_args(parsed)[1]
     return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
         **{name: value for name, value in options.items() if not name.startswith("prepared_statement_")},
         server_settings=settings,
