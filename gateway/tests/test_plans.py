@@ -43,13 +43,7 @@ LISTS = {
     "read_own_account": [Ask("/v1/accounts/me", someone("learner", id=uuid_of("account_id", 7)), full=False)],
 }
 
-JOBS = {
-    "forget_ended_sign_ins": 10,
-    "keep_signing_keys": 1,
-    "forget_old_records": 3,
-    "keep_event_log": 1,
-    "bring_due_times_forward": 1,
-}
+JOBS = {"forget_ended_sign_ins": 10, "keep_signing_keys": 1}
 
 
 async def test_a_list_reads_its_page(planned: Planned) -> None:

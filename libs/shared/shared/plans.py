@@ -295,6 +295,10 @@ BATCH_ROWS, BATCH_PAGES = 4_000, 40_000
 """What one statement of a job may read and write: its batches have up to a thousand rows, in several indexes each."""
 
 
+HOUSEKEEPING: Final = {"forget_old_records": 3, "keep_event_log": 1, "bring_due_times_forward": 1}
+"""The jobs of every service, and how many statements each needs at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A GET whose cost is held. `full`: it is a list that fills its page and has a next one."""
@@ -339,7 +343,10 @@ class Planned:
             for _ in range(2 if ask.full else 1):
                 async with self.plans.reads() as reads:
                     more = f"{'&' if '?' in ask.path else '?'}cursor={cursor}" if cursor else ""
-                    answer = await client.get(ask.path + more)
+                    try:
+                        answer = await client.get(ask.path + more)
+                    except Exception as error:  # noqa: BLE001 - told with all else that is wrong
+                        return [repr(error)]
                 if answer.status_code != HTTPStatus.OK:
                     return [f"{answer.status_code} {answer.text[:200]}"]
                 if ask.full:
@@ -362,6 +369,7 @@ class Planned:
         process = self.tested.process
         work = Work(process.database, {**process.resources(), **resources})
         jobs = [*self.tested.service.jobs, *housekeeping(self.tested.service.due_times)]
+        known = {**HOUSEKEEPING, **known}
         wrong = [
             f"{name}: a job whose plans nothing holds" for name in sorted({job.__name__ for job in jobs} - known.keys())
         ]

@@ -144,9 +144,6 @@ JOBS = {
     "ratify_results": 10,
     "claim_store": 0,
     "remove_orphans": 0,
-    "forget_old_records": 3,
-    "keep_event_log": 1,
-    "bring_due_times_forward": 1,
 }
 
 

@@ -104,7 +104,7 @@ LISTS = {
     "read_course": [Ask("/v1/courses/slug-500", full=False)],
 }
 
-JOBS = {"renew_listings": 10, "forget_old_records": 3, "keep_event_log": 1, "bring_due_times_forward": 1}
+JOBS = {"renew_listings": 10}
 
 
 async def test_a_list_reads_its_page(planned: Planned) -> None:

@@ -125,8 +125,6 @@ async def watch_waiting_badges(work: Work) -> None:
 @jobs.every(2)
 async def post_notices(work: Work) -> None:
     """Letters go out once the register has told the learner's address; those to learners who were erased never do."""
-    async with work.database.transaction() as session:
-        await letters.drop_notices_of_the_erased(session)
 
     async def post(notice_ids: Sequence[UUID]) -> None:
         async with work.database.transaction() as session:

@@ -95,8 +95,6 @@ JOBS = {
     "end_unpaid_enrolments": len(UNPAID),
     "claim_store": 0,
     "remove_orphans": 0,
-    "forget_old_records": 3,
-    "keep_event_log": 1,
 }
 
 

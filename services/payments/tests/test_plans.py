@@ -148,9 +148,6 @@ JOBS = {
     "expire_orders": LATE,
     "return_underpaid": 1,
     "forget_bodies": 3,
-    "forget_old_records": 3,
-    "keep_event_log": 1,
-    "bring_due_times_forward": 1,
 }
 
 

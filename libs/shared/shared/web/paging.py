@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -95,6 +95,25 @@ async def paginate(
             raise BadCursor("this cursor is of another query") from error
         raise
     if len(rows) <= paging.limit:
+        return rows, None
+    rows = rows[: paging.limit]
+    return rows, encode([getattr(rows[-1], column.key) for column in by])
+
+
+async def paginate_each(
+    session: AsyncSession,
+    statements: Iterable[Select[Any]],  # Any: rows of whatever is selected
+    paging: Cursor,
+    *,
+    by: Sequence[InstrumentedAttribute[Any]],
+    descending: bool = False,
+) -> tuple[list[Any], str | None]:
+    """One page of what several statements select together, in one order: each is read by its own index, and none
+    further than the page."""
+    pages = [await paginate(session, one, paging, by=by, descending=descending) for one in statements]
+    rows = [row for page, _ in pages for row in page]
+    rows.sort(key=lambda row: [getattr(row, column.key) for column in by], reverse=descending)
+    if len(rows) <= paging.limit and not any(cursor for _, cursor in pages):
         return rows, None
     rows = rows[: paging.limit]
     return rows, encode([getattr(rows[-1], column.key) for column in by])

@@ -14,7 +14,7 @@ from assessment.tables import (
     Submission,
 )
 from shared.database import now
-from shared.web.paging import Cursor, encode, paginate
+from shared.web.paging import Cursor, paginate_each
 
 
 async def marking_queue(
@@ -27,18 +27,19 @@ async def marking_queue(
         .where(Submission.awaits_mark, Submission.learner_id != marker_id)
         .options(joinedload(Submission.course_version), joinedload(Submission.window))
     )
-    by = (Submission.received_at, Submission.submission_id)
     # Window by window, each by its index: what waits in windows that are open still is not walked through.
-    pages = [
-        await paginate(session, statement.where(Submission.window_id == closed), paging, by=by)
-        for closed in await _windows_to_mark(session, at)
-        if window_id in (None, closed)
-    ]
-    rows = sorted((row for page, _ in pages for row in page), key=lambda row: (row.received_at, row.submission_id))
-    page, more = rows[: paging.limit], len(rows) > paging.limit or any(cursor for _, cursor in pages)
+    rows, cursor = await paginate_each(
+        session,
+        [
+            statement.where(Submission.window_id == closed)
+            for closed in await _windows_to_mark(session, at)
+            if window_id in (None, closed)
+        ],
+        paging,
+        by=[Submission.received_at, Submission.submission_id],
+    )
     rules = regulations.in_force(at)
-    queued = [_queued(row, rules) for row in page]
-    return queued, encode([page[-1].received_at, page[-1].submission_id]) if more else None
+    return [_queued(row, rules) for row in rows], cursor
 
 
 _WINDOWS_TO_MARK = text("""

@@ -32,6 +32,7 @@ from shared.web import (
     Session,
     View,
     paginate,
+    paginate_each,
     refusals,
     resource,
 )
@@ -183,8 +184,9 @@ async def list_webhook_deliveries(
     state: Annotated[DeliveryState | None, Query()] = None,
 ) -> Page[DeliveryView]:
     """What was sent or is to be, newest first. Messages may arrive in any order, and more than once."""
-    statement = queries.deliveries_of(partner_of(caller), endpoint_id, state)
-    rows, cursor = await paginate(session, statement, paging, by=[tables.WebhookDelivery.delivery_id], descending=True)
+    statements = await queries.deliveries_of(session, partner_of(caller), endpoint_id, state)
+    by = [tables.WebhookDelivery.delivery_id]
+    rows, cursor = await paginate_each(session, statements, paging, by=by, descending=True)
     return Page(items=[DeliveryView.model_validate(row) for row in rows], next_cursor=cursor)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -193,30 +193,31 @@ def _listed(titles: Sequence[str]) -> str:
     return "; ".join(titles)
 
 
-async def drop_notices_of_the_erased(session: AsyncSession) -> None:
-    erased = select(tables.Learner.learner_id).where(tables.Learner.anonymised_at.is_not(None))
-    await session.execute(delete(tables.Notice).where(tables.Notice.learner_id.in_(erased)))
-
-
 def due_notices() -> Select[UUID]:
-    """Letters whose addressee is known, the oldest first."""
+    """Letters whose addressee is known, or was erased; the oldest first."""
+    notice, person, learner = tables.Notice, tables.Person, tables.Learner
     return (
-        select(tables.Notice.notice_id)
-        .join(tables.Person, tables.Person.learner_id == tables.Notice.learner_id)
-        .order_by(tables.Notice.notice_id)
+        select(notice.notice_id)
+        .outerjoin(person, person.learner_id == notice.learner_id)
+        .outerjoin(learner, learner.learner_id == notice.learner_id)
+        .where(or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)))
+        .order_by(notice.notice_id)
     )
 
 
 async def post_notices(session: AsyncSession, notice_ids: Sequence[UUID]) -> None:
-    """Hand on these letters."""
+    """Hand on these letters; drop those to learners who were erased."""
+    notice, person, learner = tables.Notice, tables.Person, tables.Learner
     rows = await session.execute(
-        select(tables.Notice, tables.Person.email, tables.Person.display_name)
-        .join(tables.Person, tables.Person.learner_id == tables.Notice.learner_id)
-        .where(tables.Notice.notice_id.in_(notice_ids))
-        .order_by(tables.Notice.notice_id)
-        .with_for_update(of=tables.Notice, skip_locked=True)
+        select(notice, person.email, person.display_name, learner.anonymised_at)
+        .outerjoin(person, person.learner_id == notice.learner_id)
+        .outerjoin(learner, learner.learner_id == notice.learner_id)
+        .where(notice.notice_id.in_(notice_ids))
+        .order_by(notice.notice_id)
+        .with_for_update(of=notice, skip_locked=True)
     )
-    for notice, email, name in rows:
-        body = f"Dear {name},\n\n{notice.text}"
-        await write_letter(session, kind=notice.kind, about=notice.about, to=email, subject=notice.subject, body=body)
-        await session.delete(notice)
+    for row, email, name, anonymised_at in rows:
+        if anonymised_at is None:
+            body = f"Dear {name},\n\n{row.text}"
+            await write_letter(session, kind=row.kind, about=row.about, to=email, subject=row.subject, body=body)
+        await session.delete(row)

@@ -41,18 +41,16 @@ async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) 
     return (await session.scalars(statement.order_by(secret.created_at.desc(), secret.secret_id.desc()))).all()
 
 
-def deliveries_of(client_id: str, endpoint_id: UUID | None, state: str | None) -> Select[tables.WebhookDelivery]:
+async def deliveries_of(
+    session: AsyncSession, client_id: str, endpoint_id: UUID | None, state: str | None
+) -> list[Select[tables.WebhookDelivery]]:
+    """A partner's, one statement for each of its addresses."""
     delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
-    statement = (
-        select(delivery)
-        .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
-        .where(endpoint.client_id == client_id)
-    )
+    own = select(endpoint.endpoint_id).where(endpoint.client_id == client_id)
     if endpoint_id is not None:
-        statement = statement.where(delivery.endpoint_id == endpoint_id)
-    if state is not None:
-        statement = statement.where(delivery.state == state)
-    return statement
+        own = own.where(endpoint.endpoint_id == endpoint_id)
+    statements = [select(delivery).where(delivery.endpoint_id == one) for one in await session.scalars(own)]
+    return [one if state is None else one.where(delivery.state == state) for one in statements]
 
 
 async def attempts_of(session: AsyncSession, delivery_id: UUID) -> Sequence[tables.WebhookAttempt]:

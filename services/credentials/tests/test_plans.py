@@ -1,0 +1,256 @@
+"""What lists, records and jobs read depends on the page, not on how much was ever awarded."""
+
+from collections.abc import Callable
+from unittest.mock import AsyncMock
+from uuid import UUID
+
+from credentials.app import build
+from shared.plans import BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from shared.registers import Registers
+
+from .conftest import settings
+
+LEARNERS, WAITING = 8_000, 60
+PARTNER = "partner-of-many"
+SCOPE = {
+    "credit_ids": [],
+    "award_ids": [],
+    "whole_record": True,
+    "with_marks": True,
+    "with_attempts": False,
+    "with_name": True,
+}
+
+
+def last(value: object, otherwise: object = None) -> Callable[[int], object]:
+    return lambda n: value if n >= LEARNERS - WAITING else otherwise
+
+
+def own(kind: str) -> Callable[[int], UUID]:
+    return lambda n: uuid_of(kind, n)
+
+
+def partner(n: int) -> str:
+    return PARTNER if n < BUSY else f"client_id-{n}"
+
+
+globals().update(
+    plan_fixtures(
+        lambda url: build(settings(url)),
+        "credentials",
+        {
+            "learners": Table({"name_version": 1, "unread": lambda n: n >= LEARNERS - WAITING}),
+            "people": Table({"display_name": "Ada Lovelace", "email": lambda n: f"person-{n}@example.org"}),
+            "achievements": Table({"kind": "course", "skills": {"items": []}, "course_id": own("course_id")}),
+            "credits": Table(
+                {
+                    "source": "internal",
+                    "enrolment_id": own("enrolment_id"),
+                    "submission_id": own("submission_id"),
+                    "course_id": own("course_id"),
+                    "course_version_id": own("achievement_id"),
+                    "credits": 15,
+                    "level": 7,
+                    "mark": 60,
+                    "attempt_no": 1,
+                    "regulations_version": "mc-regs-2026.2",
+                    "learner_id": lambda n: uuid_of("learner_id", n // 3),
+                }
+            ),
+            "badges": Table(
+                {
+                    "credit_id": own("credit_id"),
+                    "list_number": lambda n: n // 1_000 + 1,
+                    "list_index": lambda n: n % 1_000,
+                    "document": {},
+                    "due": None,
+                    "issued_at": at(days=-10),
+                    "learner_id": lambda n: uuid_of("learner_id", n // 3),
+                }
+            ),
+            "badge_places": Table(
+                {
+                    "list_number": lambda n: n // 1_000 + 1,
+                    "list_index": lambda n: n % 1_000,
+                    "badge_id": own("badge_id"),
+                    "version": 1,
+                }
+            ),
+            "status_lists": Table(
+                {"number": lambda n: n + 2, "document": b"list", "signed_at": at(), "valid_until": at(days=30)}, rows=8
+            ),
+            "awards": Table(
+                {
+                    "state": last("claimed", "conferred"),
+                    "conferred_at": last(None, at(days=-10)),
+                    "certificate_number": last(None, None),
+                    "reserved_until": last(at(days=20), at(days=-20)),
+                    "level": "pgcert",
+                    "regulations_version": "mc-regs-2026.2",
+                    "credits": 60,
+                    "mean": "60",
+                }
+                | {"certificate_number": lambda n: None if n >= LEARNERS - WAITING else f"MC-{n}"}
+            ),
+            "allocations": Table(
+                {"award_id": own("award_id"), "credit_id": own("credit_id"), "level": "pgcert", "live": True}
+            ),
+            "award_reviews": Table(
+                {
+                    "award_id": own("award_id"),
+                    "decided_at": last(None, at(days=-1)),
+                    "decision": last(None, "rescind"),
+                    "reason_code": last(None, "misconduct"),
+                    "decided_by": last(None, uuid_of("regist", 1)),
+                    "outcome": last(None, {}),
+                }
+            ),
+            "revocations": Table(rows=0),
+            "reinstatements": Table(rows=0),
+            "recognitions": Table(
+                {
+                    "state": last("submitted", "recognised"),
+                    "credits_claimed": 15,
+                    "level_claimed": 7,
+                    "submitted_at": at(days=-9),
+                    "decided_at": last(None, at(days=-1)),
+                    "decided_by": last(None, "registrar"),
+                    "reason_code": last(None, "equivalent"),
+                }
+            ),
+            "disputes": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
+            "misconduct_cases": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
+            "payments": Table({"settled_at": at(days=-9)}),
+            "pins": Table({"regulations_version": "mc-regs-2026.2"}),
+            "documents": Table(
+                {
+                    "learner_id": lambda n: uuid_of("learner_id", n // 3),
+                    "kind": "certificate",
+                    "credit_id": own("credit_id"),
+                    "number": lambda n: f"D-{n}",
+                }
+            ),
+            "editions": Table({"content": {}, "clr": {}, "signed_at": at(days=-1)}),
+            "partners": Table({"scopes": lambda n: ["transcripts:read"] if n % 2 else []}, rows=200),
+            "programmes": Table({"client_id": partner, "modules": {"items": []}, "ceiling_credits": 90}),
+            "shares": Table(
+                {"client_id": partner, "scope": SCOPE, "expires_at": at(days=90), "redeemed_at": at(days=-1)}
+            ),
+            "viewings": Table({"share_id": lambda n: uuid_of("share_id", 0 if n < BUSY else n)}),
+            "transfers": Table(
+                {
+                    "client_id": partner,
+                    "state": last("requested", "refused"),
+                    "decide_by": last(at(days=-1), at(days=-90)),
+                    "learner_id": lambda n: uuid_of("learner_id", 0 if n < BUSY else n),
+                }
+            ),
+            "transfer_lines": Table({"state": "refused", "outcome": "refuse", "reason_code": "no_room"}),
+            "webhook_endpoints": Table(
+                {"client_id": lambda n: PARTNER if n < 10 else f"client_id-{n}", "url": "https://partner.example/hook"}
+            ),
+            "webhook_deliveries": Table(
+                {
+                    "endpoint_id": lambda n: uuid_of("endpoint_id", 0 if n < BUSY else n),
+                    "state": "delivered",
+                    "settled_at": at(days=-1),
+                    "payload": "{}",
+                }
+            ),
+            "webhook_positions": Table(rows=0),
+            "signing_keys": Table(rows=0),
+            "key_events": Table(rows=200),
+            "regulation_reports": Table({"finished_at": at(days=-1)}, rows=200),
+            "regulation_report_lines": Table(
+                {
+                    "report_id": uuid_of("report_id", 0),
+                    "learner_id": own("learner_id"),
+                    "level": "pgcert",
+                    "gained": [],
+                    "lost": [],
+                }
+            ),
+            "rebuilds": Table(rows=10),
+            "notices": Table(rows=300),
+            "transcripts": Table({"learner_id": own("learner_id")}),
+            "offered_courses": Table(),
+        },
+        rows=LEARNERS,
+    )
+)
+
+BUSIEST = uuid_of("learner_id", 0)
+LEARNER, REGISTRAR, OPERATOR = (
+    someone("learner", id=BUSIEST),
+    someone("registrar", id=uuid_of("regist", 1)),
+    someone("operator"),
+)
+READING = someone(client_id=PARTNER, scopes=("transcripts:read", "transfers:decide", "webhooks:manage"))
+
+LISTS: dict[str, list[Ask]] = {
+    "list_awards": [
+        Ask("/v1/awards", REGISTRAR),
+        Ask("/v1/awards?state=claimed", REGISTRAR),
+        Ask("/v1/awards", LEARNER),
+    ],
+    "list_award_reviews": [
+        Ask("/v1/award-reviews", REGISTRAR),
+        Ask("/v1/award-reviews?waiting=true", REGISTRAR),
+        Ask("/v1/award-reviews", LEARNER),
+    ],
+    "list_recognitions": [
+        Ask("/v1/recognitions", REGISTRAR),
+        Ask("/v1/recognitions?state=submitted", REGISTRAR),
+        Ask("/v1/recognitions", LEARNER),
+    ],
+    "list_recipients": [Ask("/v1/recipients", LEARNER)],
+    "list_shares": [Ask("/v1/shares", LEARNER)],
+    "list_share_views": [Ask(f"/v1/shares/{uuid_of('share_id', 0)}/views", LEARNER)],
+    "list_shared_records": [Ask("/v1/shared-records", READING)],
+    "list_transfers": [Ask("/v1/transfers", LEARNER), Ask("/v1/transfers", READING)],
+    "list_webhook_endpoints": [Ask("/v1/webhook-endpoints", READING, full=False)],
+    "list_webhook_deliveries": [
+        Ask("/v1/webhook-deliveries", READING),
+        Ask(f"/v1/webhook-deliveries?endpoint_id={uuid_of('endpoint_id', 0)}", READING),
+        Ask("/v1/webhook-deliveries?state=failed", READING, full=False),
+    ],
+    "list_affected_learners": [
+        Ask(f"/v1/regulation-reports/{uuid_of('report_id', 0)}/learners", REGISTRAR),
+        Ask(f"/v1/regulation-reports/{uuid_of('report_id', 0)}/learners?level=pgdip", REGISTRAR, full=False),
+    ],
+    "list_signing_keys": [Ask("/v1/signing-keys", OPERATOR, full=False)],
+    # Each record is derived anew from its facts, a page of learners at a time: an operator's check, run by a script.
+    "compare_credit_records": [Ask("/v1/credits/comparison", OPERATOR, full=False, statements=12 * 20)],
+    "list_credits": [Ask("/v1/credits", LEARNER, full=False)],
+    "list_badges": [Ask("/v1/badges", LEARNER, full=False)],
+    "list_documents": [Ask("/v1/documents", LEARNER, full=False)],
+    "list_award_options": [Ask("/v1/award-options", LEARNER, full=False)],
+}
+
+JOBS = {
+    "read_people": 1,
+    "sign_badges": 1,
+    "sign_anew": 1,
+    "publish_status_lists": 1,
+    "watch_waiting_badges": 1,
+    "post_notices": 1,
+    "lapse_claims": 1,
+    "tell_partners": 1,
+    "send_webhooks": 1,
+    "report_on_regulations": 1,
+    "end_overdue_transfers": 1,
+    "claim_store": 0,
+    "remove_orphans": 0,
+}
+
+
+async def test_a_list_reads_its_page(planned: Planned) -> None:
+    wrong = await planned.lists(LISTS)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_a_job_reads_its_batches(planned: Planned) -> None:
+    registers = AsyncMock()
+    registers.read.return_value = []
+    wrong = await planned.jobs({Registers: registers}, JOBS)
+    assert not wrong, "\n".join(wrong)
