@@ -24,6 +24,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from shared.ids import new_id
 from shared.jobs import Work
 from shared.service import Service, housekeeping
 from shared.testing import ServiceUnderTest, under_test
@@ -253,7 +254,6 @@ class Plans:
 
     def __init__(self, server_log: Path, connection: Any) -> None:  # Any: a superuser's connection to that database
         self._log, self._connection = server_log, connection
-        self._marks = 0
 
     @asynccontextmanager
     async def reads(self) -> AsyncGenerator[list[Read]]:
@@ -270,8 +270,7 @@ class Plans:
 
     async def _mark(self) -> int:
         """Where the log is, once all that was said before has been written."""
-        self._marks += 1
-        mark = f"mark {self._marks}"
+        mark = f"mark {new_id()}"
         await self._connection.execute(f"do $$ begin raise log '{mark}'; end $$")
         async with asyncio.timeout(10):
             while True:

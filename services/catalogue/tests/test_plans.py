@@ -83,6 +83,8 @@ EDITOR = someone("catalogue_editor")
 FIRST = uuid_of("course_id", 0)
 COUNTED = COURSES + 200
 """Facets count what matches, by an index that holds nothing else, and once for all pages until something changes."""
+RANKING = 2_500
+"""However many match, only so many pages are read to put the best in order."""
 
 LISTS = {
     "list_courses": [
@@ -92,8 +94,8 @@ LISTS = {
         Ask("/v1/courses?level=7", rows=COUNTED),
         Ask("/v1/courses?q=rare", full=False),
         Ask("/v1/courses?q=group7", rows=2_000),
-        Ask("/v1/courses?q=common", rows=3 * COUNTED),
-        Ask("/v1/courses?q=common&subject=slug-3", rows=3 * COUNTED),
+        Ask("/v1/courses?q=common", rows=3 * COUNTED, pages=RANKING),
+        Ask("/v1/courses?q=common&subject=slug-3", rows=3 * COUNTED, pages=RANKING),
     ],
     "list_drafts": [Ask("/v1/courses/drafts", EDITOR)],
     "list_versions": [Ask(f"/v1/courses/{FIRST}/versions", EDITOR)],
