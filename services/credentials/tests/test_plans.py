@@ -236,6 +236,7 @@ JOBS = {
     "post_notices": 1,
     "lapse_claims": 1,
     "tell_partners": 1,
+    "tell_partners_again": 1,
     "send_webhooks": 1,
     "report_on_regulations": 1,
     "end_overdue_transfers": 1,
