@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -46,10 +46,17 @@ class Cursor:
         try:
             packed = base64.urlsafe_b64decode(self.cursor.encode() + b"==")
             position = list(json.loads(packed, object_hook=_revive)["after"])
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise BadCursor("this cursor is none of ours") from error
         if not all(is_storable(value) for value in position if isinstance(value, str)):
             raise BadCursor("this cursor is none of ours")
+        return position
+
+    def position_by(self, by: Sequence[InstrumentedAttribute[Any]]) -> list[Any] | None:  # Any: the columns' values
+        """The position in a list ordered by these columns; raises BadCursor where the cursor is of another."""
+        position = self.position()
+        if position is not None and [type(value) for value in position] != [one.type.python_type for one in by]:
+            raise BadCursor("this cursor is of another query")
         return position
 
 
@@ -80,11 +87,9 @@ async def paginate(
     descending: bool = False,
 ) -> tuple[list[Any], str | None]:
     """One page of mapped rows and the next cursor. `by` must be unique together; the last one usually is the key."""
-    position = paging.position()
+    position = paging.position_by(by)
     key = tuple_(*by)
     if position is not None:
-        if [type(value) for value in position] != [column.type.python_type for column in by]:
-            raise BadCursor("this cursor is of another query")
         after = tuple_(*position)
         statement = statement.where(key < after if descending else key > after)
     order = [column.desc() if descending else column.asc() for column in by]
@@ -110,6 +115,7 @@ async def paginate_each(
 ) -> tuple[list[Any], str | None]:
     """One page of what several statements select together, in one order: each is read by its own index, and none
     further than the page."""
+    paging.position_by(by)  # a bad cursor is refused where there is nothing to select from, too
     pages = [await paginate(session, one, paging, by=by, descending=descending) for one in statements]
     rows = [row for page, _ in pages for row in page]
     rows.sort(key=lambda row: [getattr(row, column.key) for column in by], reverse=descending)
@@ -136,7 +142,10 @@ def _pack(value: object) -> dict[str, str]:
 
 def _revive(value: dict[str, Any]) -> Any:  # Any: JSON
     if set(value) == {"at"}:
-        return datetime.fromisoformat(value["at"])
+        at = datetime.fromisoformat(value["at"])
+        if at.tzinfo is None:
+            raise ValueError("an instant has an offset")
+        return at.astimezone(UTC)
     if set(value) == {"id"}:
         return UUID(str(value["id"]))
     return value

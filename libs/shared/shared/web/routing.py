@@ -202,7 +202,7 @@ def _but(secrets: frozenset[str], body: bytes) -> bytes:
         return body
     try:
         content = json.loads(body)
-    except ValueError:  # it will be refused, and nothing stored
+    except (ValueError, RecursionError):  # it will be refused, and nothing stored
         return b""
     if not isinstance(content, dict):
         return b""
