@@ -253,7 +253,7 @@ class Plans:
     """What is read in one database, from its server's log."""
 
     def __init__(self, server_log: Path, connection: Any) -> None:  # Any: a superuser's connection to that database
-        self._log, self._connection = server_log, connection
+        self._log, self.connection = server_log, connection
 
     @asynccontextmanager
     async def reads(self) -> AsyncGenerator[list[Read]]:
@@ -271,7 +271,7 @@ class Plans:
     async def _mark(self) -> int:
         """Where the log is, once all that was said before has been written."""
         mark = f"mark {new_id()}"
-        await self._connection.execute(f"do $$ begin raise log '{mark}'; end $$")
+        await self.connection.execute(f"do $$ begin raise log '{mark}'; end $$")
         async with asyncio.timeout(10):
             while True:
                 content = await asyncio.to_thread(self._log.read_bytes)

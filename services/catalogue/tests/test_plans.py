@@ -117,3 +117,14 @@ async def test_a_list_reads_its_page(planned: Planned) -> None:
 async def test_a_job_reads_its_batches(planned: Planned) -> None:
     wrong = await planned.jobs({}, JOBS)
     assert not wrong, "\n".join(wrong)
+
+
+async def test_a_list_without_an_index_or_without_a_row_here_is_found(planned: Planned) -> None:
+    drafts = {"list_drafts": LISTS["list_drafts"]}
+    await planned.plans.connection.execute("drop index uq_course_versions_draft")
+    wrong = await planned.lists(drafts)
+    await planned.plans.connection.execute(
+        "create unique index uq_course_versions_draft on course_versions (course_id) where published_at is null"
+    )
+    assert "list_courses: a list whose plans nothing holds" in wrong
+    assert [one for one in wrong if one.startswith("list_drafts") and " rows, " in one], wrong
