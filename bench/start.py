@@ -13,6 +13,7 @@ from embedded import ports
 from embedded.process import Process
 
 _ROOT = Path(__file__).parents[1]
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 async def measure(bench: Bench) -> list[Result]:
@@ -46,7 +47,7 @@ async def _start(clone: Path, port: int) -> float:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - http on loopback
+        with _DIRECT.open(url, timeout=5) as answer:
             return answer.status == 200 and b'"slug"' in answer.read()
     except (urllib.error.URLError, OSError):
         return False
