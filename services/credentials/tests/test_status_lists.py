@@ -123,6 +123,15 @@ async def test_a_list_that_a_clock_signed_which_stood_ahead_is_signed_anew_once_
     await verified(issuer, (await issuer.get("/status/revocation/1.jwt")).text)
 
 
+@pytest.mark.parametrize("column", ["signed_with", "token_signed_with"])
+async def test_a_list_signed_at_another_address_is_signed_anew(issuer, session, column):
+    """The platform was moved, say to another port: the list it published there is another issuer's here."""
+    await session.execute(text(f"update status_lists set {column} = 'did:web:moved.example#key', document = '{{}}'"))
+    await jobs.publish_status_lists(work_of(issuer.service))
+    document = await issuer.document()
+    assert (await issuer.get("/status/revocation/1")).json()["issuer"] == document["issuer"]["id"]
+
+
 async def test_a_badge_that_a_clock_signed_which_stood_ahead_is_signed_anew_once_it_is_right(issuer, session, clock):
     right = clock.at
     clock.at = right + timedelta(days=1)

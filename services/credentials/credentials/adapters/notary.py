@@ -87,6 +87,10 @@ class Notary:
     def verification_method(self, name: str) -> str:
         return f"{self.issuer.did}#{name}"
 
+    def is_own_method(self, method: str | None) -> bool:
+        """Whether this verification method is one of the issuer as it is addressed now."""
+        return method is not None and method.startswith(f"{self.issuer.did}#")
+
     def signer(
         self, verification_method: str, wrapped_key: bytes, suite: Suite | str = Suite.EDDSA_RDFC_2022
     ) -> Signer:

@@ -26,8 +26,8 @@ class Outdated:
 
 
 async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -> list[Outdated]:
-    """Lists whose bits changed, that near their end or that a clock signed which stood ahead, or whose key was struck
-    out; opens the next list in time.
+    """Lists whose bits changed, that near their end, that a clock signed which stood ahead, that were signed at another
+    address of the platform, or whose key was struck out; opens the next list in time.
 
     Compared by count, not by time: a revocation may commit after a list that is younger than it.
     """
@@ -40,7 +40,8 @@ async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -
     for row in rows:
         in_force = row.signed_at is not None and row.signed_at <= now
         fresh = in_force and row.valid_until is not None and row.valid_until - now > status_lists.RENEW_BEFORE
-        signed = row.token is not None and lost.isdisjoint({row.signed_with, row.token_signed_with})
+        methods = {row.signed_with, row.token_signed_with}
+        signed = row.token is not None and lost.isdisjoint(methods) and all(map(notary.is_own_method, methods))
         if fresh and signed and row.revoked == revoked.get(row.number, 0):
             continue
         places = await queries.revoked_places(session, row.number)
