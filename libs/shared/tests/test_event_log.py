@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from stations import Station, eventually
 
-from shared.database import Unknown, connect_driver
+from shared.database import Unknown
+from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.messaging import event_log
 from shared.messaging.epochs import START

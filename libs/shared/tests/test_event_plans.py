@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from shared.batches import BATCH
-from shared.database import connect_driver
+from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.messaging import claim, epochs, feed, inbox, relay
 from shared.migrate import migrate
