@@ -4,7 +4,11 @@ from collections.abc import Callable
 from unittest.mock import AsyncMock
 from uuid import UUID
 
+from sqlalchemy import text, update
+
+from credentials import queries
 from credentials.app import build
+from credentials.tables import WebhookDelivery
 from shared.plans import BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
 from shared.registers import Registers
 
@@ -64,6 +68,7 @@ globals().update(
                     "list_index": lambda n: n % 1_000,
                     "document": {},
                     "due": None,
+                    "revoked_at": lambda n: at(days=-9) if n % 100 == 99 else None,
                     "issued_at": at(days=-10),
                     "learner_id": lambda n: uuid_of("learner_id", n // 3),
                 }
@@ -255,3 +260,17 @@ async def test_a_job_reads_its_batches(planned: Planned) -> None:
     registers.read.return_value = []
     wrong = await planned.jobs({Registers: registers}, JOBS)
     assert not wrong, "\n".join(wrong)
+
+
+async def test_what_is_due_at_an_address_costs_no_more_when_much_waits_there(planned: Planned) -> None:
+    database = planned.tested.process.database
+    async with planned.plans.reads() as reads, database.transaction() as session:
+        one = uuid_of("endpoint_id", 0)
+        await session.execute(
+            update(WebhookDelivery).values(endpoint_id=one, state="pending", settled_at=None, due_at=database.clock())
+        )
+        await session.execute(text("analyze webhook_deliveries"))
+        assert len(await queries.due_deliveries(session, database.clock(), 20)) == 4
+        await session.rollback()
+    dear = [str(read) for read in reads if not read.query.lower().startswith("update") and read.rows > LEARNERS // 10]
+    assert not dear, "\n".join(dear)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy import Select, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -59,29 +59,37 @@ async def attempts_of(session: AsyncSession, delivery_id: UUID) -> Sequence[tabl
     return (await session.scalars(statement)).all()
 
 
+_FIRST_DUE = text("""
+    with recursive busy as (
+        (select endpoint_id from webhook_deliveries where state = 'pending' order by endpoint_id limit 1)
+        union all
+        select next.endpoint_id from busy, lateral (
+            select endpoint_id from webhook_deliveries
+            where state = 'pending' and endpoint_id > busy.endpoint_id order by endpoint_id limit 1
+        ) next
+    )
+    select first.delivery_id
+    from busy join webhook_endpoints endpoint using (endpoint_id), lateral (
+        select delivery_id, due_at from webhook_deliveries
+        where state = 'pending' and endpoint_id = busy.endpoint_id and due_at <= :now
+        order by endpoint_id, due_at, delivery_id limit :at_once
+    ) first
+    where endpoint.disabled_at is null and endpoint.removed_at is null
+    order by first.due_at, first.delivery_id limit :most
+""")
+"""From one address where something waits to the next, by the index: what waits behind the first few costs nothing."""
+
+
 async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> list[Due]:
     """What is to be sent now, locked; a few for each address, and what another sender holds is left to it."""
     delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
-    turn = func.row_number().over(partition_by=delivery.endpoint_id, order_by=(delivery.due_at, delivery.delivery_id))
-    waiting = (
-        select(delivery.delivery_id, turn.label("turn"))
-        .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
-        .where(
-            delivery.state == DeliveryState.PENDING,
-            delivery.due_at <= now,
-            endpoint.disabled_at.is_(None),
-            endpoint.removed_at.is_(None),
-        )
-        .subquery()
-    )
+    first = await session.scalars(_FIRST_DUE, {"now": now, "at_once": _AT_ONCE, "most": limit})
     statement = (
         select(delivery, endpoint.url)
-        .join(waiting, waiting.c.delivery_id == delivery.delivery_id)
         .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
         # Looked at once more with the lock: another sender may have taken it meanwhile.
-        .where(waiting.c.turn <= _AT_ONCE, delivery.state == DeliveryState.PENDING, delivery.due_at <= now)
+        .where(delivery.delivery_id.in_(first.all()), delivery.state == DeliveryState.PENDING, delivery.due_at <= now)
         .order_by(delivery.due_at, delivery.delivery_id)
-        .limit(limit)
         .with_for_update(of=delivery, skip_locked=True)
     )
     return [Due(row[0], row[1]) for row in await session.execute(statement)]
