@@ -117,7 +117,8 @@ async def test_courses_in_another_currency_are_planned_apart(service, session, c
     assert pounds[0]["cheapest"]["price"] == {"amount_minor": 198000, "currency": "GBP"}
     assert euros["items"] == []
     (pgcert, *_) = euros["unreachable"]
-    assert (pgcert["level"], pgcert["reason"]) == ("pgcert", "not_on_sale")
+    assert (pgcert["level"], pgcert["reason"]) == ("pgcert", "other_currency")
+    assert pgcert["words"] == f"PGCert in {DS} takes courses that are sold in GBP."
 
 
 async def test_what_these_courses_would_open(service, session, clock) -> None:

@@ -169,6 +169,32 @@ async def test_credit_given_back_is_told_and_a_later_revocation_too(service, ses
     assert "gave back" in letter.text
 
 
+async def test_nothing_is_given_back_in_words_that_was_never_taken(service, session, clock) -> None:
+    """The reinstatement overtakes the revocation it undoes: the learner's credit stood all the while."""
+    learner = new_id()
+    await introduce(session, learner)
+    back = reinstated(learner, "DS01").model_copy(update={"reinstated_at": clock() + timedelta(seconds=1)})
+    await hear(session, course("DS01", DS), credit(learner, "DS01", DS), back, lost_today(learner, "DS01", clock))
+    await let_time_work(service)
+    assert await letters_about(session, "credit_reinstated") == await letters_about(session, "credit_revoked") == []
+
+
+async def test_an_award_given_back_that_is_under_review_itself_is_called_so(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await hold_award(session, learner)
+    await hold_credit(session, learner, DS=8)
+    higher = await hold_award(session, learner, "pgdip", "PGDip in Data Science")
+    await hear(session, revoked(learner, "DS04"))
+    async with service.client("registrar") as office:
+        waiting = (await office.get("/v1/award-reviews", params={"waiting": True})).json()["items"]
+        (review,) = [one for one in waiting if one["award_id"] == str(higher.award_id)]
+        await decide(office, review, "rescind")
+    await let_time_work(service)
+    (letter,) = await letters_about(session, "award_review_closed")
+    assert f"Under review itself, because it lost credit too: {TITLE}." in letter.text
+
+
 async def test_a_service_that_hears_old_facts_anew_writes_no_letters_about_them(service, session, clock) -> None:
     learner = new_id()
     await introduce(session, learner)

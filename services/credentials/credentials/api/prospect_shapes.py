@@ -1,6 +1,6 @@
 """What is said of the future: outlooks, suppositions and plans."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from uuid import UUID
 
@@ -156,7 +156,8 @@ class UnreachableLevel(View):
 
     level: str = Field(examples=["pgdip"])
     reason: str = Field(
-        description="not_on_sale (too few courses are sold), held (you hold it) or no_such_title",
+        description="other_currency (plan in that one), not_on_sale (too few courses are sold), held (you hold it) or "
+        "no_such_title",
         examples=["not_on_sale"],
     )
     missing: dict[str, int] = Field(
@@ -178,9 +179,13 @@ class Ways(View):
 class Market:
     """What can be studied, in one currency."""
 
-    def __init__(self, on_file: Sequence[CourseOnFile], currency: str | None) -> None:
+    def __init__(
+        self, on_file: Sequence[CourseOnFile], currency: str | None, elsewhere: Mapping[str, tuple[Course, str]]
+    ) -> None:
         self.on_file = {one.course.id: one for one in on_file}
         self.currency = currency
+        self.elsewhere = elsewhere
+        """What is sold in other currencies: course id -> course and currency."""
 
     @property
     def courses(self) -> list[Course]:

@@ -153,7 +153,8 @@ async def _market(session: Session, now: datetime, currency: str | None, learner
     counted = Counter(one.currency for one in on_sale)
     sold_in = currency or max(counted, key=lambda one: (counted[one], str(one)), default=None)
     studied = [] if learner_id is None else await queries.studied_by(session, learner_id, now)
-    return Market([*(one for one in on_sale if one.currency == sold_in), *studied], sold_in)
+    elsewhere = {one.course.id: (one.course, str(one.currency)) for one in on_sale if one.currency != sold_in}
+    return Market([*(one for one in on_sale if one.currency == sold_in), *studied], sold_in, elsewhere)
 
 
 async def _subjects(session: Session, held: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
@@ -184,7 +185,7 @@ def _ways(
     )
     reached = {level for level, _ in cheapest}
     lacking = [
-        shortfalls.unreachable(one, wish, held, awards, market.courses, subjects, versions)
+        shortfalls.unreachable(one, wish, held, awards, market.courses, market.elsewhere, subjects, versions)
         for one in levels
         if one.code not in reached
     ]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -82,8 +82,8 @@ async def tell_credit_revoked(session: AsyncSession, record: Record, credit_id: 
                         f"Reason of the decision: {_words(revocation.reason_code)}."
                     ),
                     (
-                        "Its digital badge was revoked, and whoever checks it sees that. The credit no longer counts "
-                        "towards an award. You may appeal against this decision."
+                        "Any digital badge of it is revoked, and whoever checks it sees that. The credit no longer "
+                        "counts towards an award. You may appeal against this decision."
                     ),
                 ],
             )
@@ -92,6 +92,10 @@ async def tell_credit_revoked(session: AsyncSession, record: Record, credit_id: 
 async def tell_credit_reinstated(
     session: AsyncSession, record: Record, credit_id: UUID, reinstated_at: datetime
 ) -> None:
+    """Only where the revocation it undoes was heard before, and so told: else nothing was ever taken."""
+    known = exists().where(tables.Revocation.credit_id == credit_id, tables.Revocation.revoked_at <= reinstated_at)
+    if not await session.scalar(select(known)):
+        return
     for line in record.lines:
         if line.credit.credit_id == credit_id and line.revocation is None and _is_news(session, reinstated_at):
             await tell(
@@ -102,7 +106,7 @@ async def tell_credit_reinstated(
                 subject=f"Your credit for {line.credit.course_title} counts again",
                 paragraphs=[
                     f"The board of examiners gave back your credit for {line.credit.course_title}.",
-                    "A new digital badge takes the place of the one that was revoked; it follows within minutes.",
+                    "It counts towards awards again. A digital badge for it follows within minutes.",
                 ],
             )
 
@@ -164,14 +168,16 @@ async def tell_rescinded(
     review: tables.AwardReview,
     award: tables.Award,
     offer: Sequence[str],
-    restored: Sequence[str],
+    restored: Sequence[tables.Award],
 ) -> None:
     paragraphs = [
         f"Your {award.title}, certificate {award.certificate_number}, was rescinded and must not be used any more.",
         f"Reason of the decision: {_words(review.reason_code)}.",
     ]
     if restored:
-        paragraphs.append(f"You hold {_listed(restored)} again, as before it was superseded.")
+        paragraphs.append(f"You hold {_listed([one.title for one in restored])} again, as before it was superseded.")
+    if reviewed := [one.title for one in restored if one.under_review_since is not None]:
+        paragraphs.append(f"Under review itself, because it lost credit too: {_listed(reviewed)}.")
     if offer:
         paragraphs.append(f"With the credit you still have you may claim: {_listed(offer)}.")
     paragraphs.append("You may appeal against this decision.")

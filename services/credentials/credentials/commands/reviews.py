@@ -171,7 +171,7 @@ async def _rescind(
     restored = await _give_back(session, award, now)
     outcome = {"offer": list(offer), "restored": [str(lower.award_id) for lower in restored]}
     _close(session, review, award, (), now, decision, reason, outcome)
-    await letters.tell_rescinded(session, review, award, offer, [lower.title for lower in restored])
+    await letters.tell_rescinded(session, review, award, offer, restored)
 
 
 async def _give_back(session: AsyncSession, award: tables.Award, now: datetime) -> Sequence[tables.Award]:

@@ -15,7 +15,7 @@ from credentials.domain.regulations import Level, Regulations
 class Unreachable:
     """A level at which no plan gives what is wished; `missing` is credits by subject.
 
-    `reason` is not_on_sale, held (the wished title is, at this level) or no_such_title.
+    `reason` is other_currency, not_on_sale, held (the wished title is, at this level) or no_such_title.
     """
 
     level: str
@@ -47,17 +47,26 @@ def unreachable(
     held: Iterable[Credit],
     awards: Sequence[Award],
     courses: Collection[Course],
+    elsewhere: Mapping[str, tuple[Course, str]],
     subjects: Collection[str],
     versions: Sequence[Regulations],
 ) -> Unreachable:
-    """Why plans() finds nothing at this level that the wish admits. `subjects` are all those there are."""
-    facts = list(held)
-    known = [*courses, *not_on_sale(subjects, level, versions[0])]
+    """Why plans() finds nothing at this level that the wish admits.
 
-    def nearest(standing: Sequence[Award]) -> Plan | None:
-        found = plans(facts, standing, known, [level.code], versions, fewest, wish.admits)
+    `elsewhere` are the courses sold in other currencies (id -> course, currency), `subjects` all those there are.
+    """
+    facts = list(held)
+    all_sold = [*courses, *(course for course, _ in elsewhere.values())]
+    known = [*all_sold, *not_on_sale(subjects, level, versions[0])]
+
+    def nearest(standing: Sequence[Award], offered: Collection[Course] = known) -> Plan | None:
+        found = plans(facts, standing, offered, [level.code], versions, fewest, wish.admits)
         return found[0] if found else None
 
+    if elsewhere and (plan := nearest(awards, all_sold)) is not None:
+        currencies = sorted({elsewhere[course.id][1] for course in plan.to_buy if course.id in elsewhere})
+        told = f"{plan.title} takes courses that are sold in {listed(currencies)}."
+        return Unreachable(level.code, "other_currency", {}, told)
     plan = nearest(awards)
     if plan is not None:
         missing: dict[str, int] = {}
