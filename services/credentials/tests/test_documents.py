@@ -1,16 +1,20 @@
 """Documents through the door: whose they are, what follows a new fact or name, and telling ours from others."""
 
 import hashlib
+import io
 import json
 from urllib.parse import quote
 
 import pytest
+from pypdf import PdfReader
 from sqlalchemy import func, select
 
-from credentials import tables
+from credentials import queries, tables
 from credentials.adapters.notary import Notary
+from credentials.commands import documents as commands
 from credentials.commands.keys import report_compromise
 from credentials.commands.people import forget_person, store_person
+from credentials.domain.documents import hash_of
 from shared.events.credentials import TranscriptIssued
 from shared.ids import new_id
 from shared.testing import published
@@ -239,6 +243,67 @@ async def test_after_erasure_a_paper_can_still_be_checked_and_names_nobody(servi
     assert {(edition.content, edition.clr) for edition in kept} == {(None, None)}
 
 
+def guesses(content: dict) -> set[str]:
+    """Hashes of what somebody might guess who knows all but the nonce."""
+    return {hash_of(one) for one in (without(content, "nonce"), said_in(content))}
+
+
+def said_in(content: dict) -> dict:
+    """As it is compared for news: apart from version, instant and where it was taught."""
+    said = without(content, "nonce", "version", "as_at", "institution")
+    if "awards" in said:
+        said["credits"] = [without(one, "institution") for one in said["credits"]]
+    return said
+
+
+def without(content: dict, *names: str) -> dict:
+    return {name: value for name, value in content.items() if name not in names}
+
+
+async def test_no_hash_of_a_document_can_be_guessed(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    await conferred(service, learner)
+    editions = (await session.scalars(select(tables.Edition))).all()
+    guessed = set().union(*(guesses(edition.content) for edition in editions))
+    nonces = {edition.content["nonce"] for edition in editions}
+    assert len(nonces) == len(editions)
+    assert all(len(bytes.fromhex(nonce)) == 16 for nonce in nonces)
+    assert not guessed & {kept for edition in editions for kept in (edition.sha256, edition.content_sha256)}
+    await forget_person(session, learner, BEFORE)
+    await session.flush()
+    session.expire_all()
+    kept = await session.scalars(select(tables.Edition))
+    assert {(edition.content, edition.content_sha256) for edition in kept} == {(None, "")}
+
+
+async def test_the_nonce_is_in_the_file_and_makes_no_news(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    now = clock()
+    record = await queries.record_of(session, learner, now)
+    assert not await commands.are_stale(session, record)
+    await commands.issue(session, record, now)
+    await session.flush()
+    async with service.client("learner", id=learner) as client:
+        (certificate,) = (await documents_of(client))["certificate"]
+        nonce = (await client.get(certificate["json_url"])).json()["document"]["nonce"]
+        file = (await client.get(certificate["pdf_url"])).content
+        page = (await client.get(certificate["html_url"])).text
+    assert certificate["version"] == 1
+    assert nonce in PdfReader(io.BytesIO(file)).metadata["/Keywords"]
+    assert nonce not in page
+
+
+async def test_an_edition_of_before_there_were_nonces_stands_until_there_is_news(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    for edition in (await session.scalars(select(tables.Edition))).all():
+        edition.content, edition.content_sha256 = without(edition.content, "nonce"), hash_of(said_in(edition.content))
+    await session.flush()
+    assert not await commands.are_stale(session, await queries.record_of(session, learner, clock()))
+
+
 async def test_the_public_page_names_nobody_and_shows_no_mark(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
@@ -250,7 +315,7 @@ async def test_the_public_page_names_nobody_and_shows_no_mark(service, session, 
             assert "Valid" in page.text
             for told in ("Ada", "Lovelace", "Merit", ">60<", str(learner)):
                 assert told not in page.text
-            assert documents[0]["sha256"] in page.text
+            assert documents[0]["sha256"] not in page.text
             tag = page.headers["etag"]
             assert (await anyone.get(page.url.path, headers={"If-None-Match": tag})).status_code == 304
         assert (await anyone.get("/documents/MC-2026-00000000000")).status_code == 404

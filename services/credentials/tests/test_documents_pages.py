@@ -27,7 +27,6 @@ CHECK = {
     "version": 1,
     "newest": 2,
     "as_at": "23 November 2026, 17:00 UTC",
-    "sha256": "0" * 64,
     "comparable": True,
     "asks_class": True,
     "same": False,

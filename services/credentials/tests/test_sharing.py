@@ -178,6 +178,9 @@ async def test_the_record_is_signed_and_tells_the_status_of_the_moment(service, 
     assert signed["header"]["kid"] == key.verification_method
     assert json.loads(signed["payload"]) == answer["record"]
     assert hashlib.sha256(signed["payload"]).hexdigest() == answer["sha256"]
+    again = (await fetch(service, granted["share_id"])).json()
+    assert len({one["record"]["nonce"] for one in (answer, again)}) == 2
+    assert all(len(bytes.fromhex(one["record"]["nonce"])) == 16 for one in (answer, again))
 
 
 async def test_the_whole_record_takes_in_what_comes_later(service, session, clock, learner) -> None:

@@ -272,7 +272,6 @@ async def _check_page(
             "version": version,
             "newest": shelved.newest,
             "as_at": faces.minute(shelved.edition.as_at.isoformat()),
-            "sha256": shelved.edition.sha256,
             "comparable": not is_revoked and shelved.edition.content is not None,
             "asks_class": shelved.kind is not DocumentKind.TRANSCRIPT,
             "same": same,

@@ -67,6 +67,7 @@ _HASH = "5f2b0c4e8d1a7f3690c2b4e6d8fa1c3e5b7d9f0a2c4e6f8b1d3f5a7c9e0b2d4f"
 _CERTIFICATE = {
     "version": 2,
     "as_at": "2026-11-23T17:00:00Z",
+    "nonce": "8f14e45fceea167a5a36dedd4bea2543",
     "name": "Ada Lovelace",
     "credit_id": "0192f0c1-7a2b-7c3d-8e4f-5a6b7c8d9e0f",
     "course_code": "7DS501",

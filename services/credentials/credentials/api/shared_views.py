@@ -88,6 +88,10 @@ class SharedRecord(View):
 
     share_id: UUID = Field(examples=[_EXAMPLE])
     as_at: Instant
+    nonce: str = Field(
+        description="Random, another each time: the kept `sha256` cannot be guessed",
+        examples=["8f14e45fceea167a5a36dedd4bea2543"],
+    )
     expires_at: Instant
     purpose: str = Field(examples=["Admission to MSc Data Science"])
     recipient: str = Field(examples=["Example University"])

@@ -69,10 +69,12 @@ async def are_stale(session: AsyncSession, record: Record) -> bool:
 
 
 async def erase(session: AsyncSession, learner_id: UUID) -> None:
-    """What named the learner goes. Number, version, instant and hash stay, so that a paper can still be checked."""
+    """What named the learner goes, and the nonce with it. Number, version, instant and hash stay for papers."""
     theirs = select(tables.Document.document_id).where(tables.Document.learner_id == learner_id)
     await session.execute(
-        update(tables.Edition).where(tables.Edition.document_id.in_(theirs)).values(content=None, clr=None)
+        update(tables.Edition)
+        .where(tables.Edition.document_id.in_(theirs))
+        .values(content=None, clr=None, content_sha256="")
     )
 
 
@@ -154,7 +156,7 @@ def _all_said(record: Record, name: str) -> Iterator[_Said]:
 def _is_news(said: _Said, last: Newest | None) -> bool:
     if last is None:
         return said.kind is not DocumentKind.TRANSCRIPT or not transcripts.is_empty(said.content)
-    return last.content_sha256 != documents.hash_of(said.content)
+    return last.content_sha256 != documents.said_hash(said.content, last.nonce)
 
 
 def _add(
@@ -179,14 +181,15 @@ def _add(
         )
     else:
         document_id, version = last.document_id, last.version + 1
-    content = documents.edition(documents.taught(said.content, taught), version, now)
+    nonce = documents.new_nonce()
+    content = documents.edition(documents.taught(said.content, taught), version, now, nonce)
     edition = tables.Edition(
         edition_id=new_id(),
         document_id=document_id,
         version=version,
         as_at=now,
         content=content,
-        content_sha256=documents.hash_of(said.content),
+        content_sha256=documents.said_hash(said.content, nonce),
         sha256=documents.hash_of(content),
     )
     session.add(edition)

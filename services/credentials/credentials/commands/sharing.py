@@ -13,6 +13,7 @@ from credentials.adapters.notary import Notary
 from credentials.commands import keys
 from credentials.domain import policies, sharing
 from credentials.domain.badges import Issuer, instant
+from credentials.domain.documents import new_nonce
 from credentials.domain.sharing import Document, Scope, ShareState
 from shared.database import Unknown, fetch, take_turns
 from shared.database import now as now_of
@@ -233,6 +234,7 @@ async def _document(session: AsyncSession, share: tables.Share, issuer: Issuer, 
     document: Document = {
         "share_id": str(share.share_id),
         "as_at": instant(now),
+        "nonce": new_nonce(),
         "expires_at": instant(share.expires_at),
         "purpose": share.purpose,
         "recipient": share.recipient,

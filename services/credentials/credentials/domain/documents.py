@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -60,9 +61,19 @@ class RecordChanging(Conflict):
     """The transcript changed again and again while its learner record was being signed."""
 
 
-def edition(said: Mapping[str, Any], version: int, as_at: datetime) -> Content:  # Any: JSON
+def new_nonce() -> str:
+    """128 random bits in hex: whoever has the hash of an edition, and guesses what it says, learns nothing."""
+    return secrets.token_hex(16)
+
+
+def edition(said: Mapping[str, Any], version: int, as_at: datetime, nonce: str) -> Content:  # Any: JSON
     """The document as it is hashed: what it says, in which version, as at which instant."""
-    return {"version": version, "as_at": instant(as_at), **said}
+    return {"version": version, "as_at": instant(as_at), "nonce": nonce, **said}
+
+
+def said_hash(said: Mapping[str, Any], nonce: str | None) -> str:  # Any: JSON
+    """Of what it says alone. Editions of before there were nonces have none."""
+    return hash_of(said if nonce is None else {"nonce": nonce, **said})
 
 
 def hash_of(document: Mapping[str, Any]) -> str:  # Any: JSON

@@ -42,6 +42,7 @@ def face(
         "as_at": minute(content["as_at"]),
         "address": address,
         "sha256": sha256,
+        "nonce": content.get("nonce"),
         "superseded": _superseded(content) if is_newest else _REPLACED,
         **_OWN[kind](content),
     }

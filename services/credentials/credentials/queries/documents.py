@@ -26,6 +26,7 @@ class Newest(NamedTuple):
     """The credit or the award."""
     version: int
     content_sha256: str
+    nonce: str | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newes
             func.coalesce(document.credit_id, document.award_id),
             edition.version,
             edition.content_sha256,
+            edition.content["nonce"].astext,
         )
         .join(edition, edition.document_id == document.document_id)
         .where(document.learner_id == learner_id)

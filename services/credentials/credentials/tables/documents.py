@@ -34,7 +34,8 @@ class Edition(Base):
     """What a document said from `as_at` until the next edition. Only the newest one stands.
 
     `content` is None once the learner is anonymised: it names them. `sha256` pins the content together with its
-    version and instant; `content_sha256` tells whether there is anything new to say.
+    version and instant; `content_sha256` tells whether there is anything new to say. Both take in the nonce inside the
+    content, which goes with it.
     """
 
     __tablename__ = "editions"
