@@ -9,8 +9,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # The block below commits it before the revision is written: a try that was broken off has left it.
     op.execute("""
-        create table feed_epochs (
+        create table if not exists feed_epochs (
             number bigint generated always as identity constraint pk_feed_epochs primary key,
             epoch text not null constraint uq_feed_epochs_epoch unique,
             system text not null,
