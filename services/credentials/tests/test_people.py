@@ -1,7 +1,7 @@
 """Who the learners are: read from enrolment's register, never told in events, erased when enrolment says so."""
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from credentials import tables
 from credentials.jobs import read_people
@@ -160,6 +160,12 @@ async def test_documents_change_to_no_name_that_no_registrar_decided_on(service,
         rows = await session.scalars(editions.where(tables.Document.learner_id == learner))
         return {content["name"] for content in rows}
 
+    assert await printed() == {"Ada Lovelace"}
+    await session.execute(delete(tables.Person))  # the copy is read again from nothing
+    register.write(person(learner, family_name="Mallory"))
+    await session.execute(update(tables.Learner).values(unread=True))
+    await read_people(work_of(service, register))
+    assert (await held(session, learner)).legal_name == "Ada Lovelace"
     assert await printed() == {"Ada Lovelace"}
     for version, changes in enumerate(({"family_name": "Smith"}, {"certificate_name": "Dr Smith"}), start=2):
         register.write(person(learner, name_version=version, display_name="Smith", **changes))

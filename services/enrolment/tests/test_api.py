@@ -95,6 +95,8 @@ async def test_registering_needs_an_idempotency_key(learner):
         ({"country": "XX"}, 422, "unknown_country"),
         ({"date_of_birth": "2030-01-01"}, 422, "implausible_date_of_birth"),
         ({"family_name": "?!"}, 422, "empty_name"),
+        ({"family_name": "A\u202eB"}, 422, "unfit_character"),
+        ({"certificate_name": "Okonkwo Adaeze, Distinction"}, 422, "other_certificate_name"),
         ({"family_name": ""}, 422, "invalid_request"),
         ({"family_name": "A\u0000B"}, 422, "invalid_request"),
         ({"contact_email": "nobody"}, 422, "invalid_request"),
@@ -139,6 +141,8 @@ async def test_particulars_are_changed_one_by_one(learner):
         ({"country": "XX"}, "unknown_country"),
         ({"date_of_birth": "2030-01-01"}, "implausible_date_of_birth"),
         ({"given_name": "1"}, "empty_name"),
+        ({"display_name": "Ada 1"}, "unfit_character"),
+        ({"certificate_name": "Dr Okonkwo Adaeze"}, "other_certificate_name"),
         ({"name_version": 7}, "invalid_request"),
     ],
 )

@@ -301,3 +301,77 @@ def test_a_date_of_birth_lies_within_a_life(born):
     learners.must_be_plausible(date(1990, 2, 28), T0.date())
     with pytest.raises(learners.ImplausibleDateOfBirth):
         learners.must_be_plausible(born, T0.date())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ada \u202elevaL\u202c",
+        "A\u2066da",
+        "A\u200bda",
+        "A\u200dda",
+        "A\u00adda",
+        "A\u200fda",
+        "\ufeffAda",
+        "A\u3164da",
+        "A\ufe0fda",
+        "Ada\ue000",
+        "Ada 95",
+        "Ada \u0669\u0665",
+        "Ada\u00b2",
+    ],
+)
+@pytest.mark.parametrize("part", range(4))
+def test_a_name_has_no_digits_and_nothing_that_cannot_be_seen(name, part):
+    parts = [name if at == part else "Ada" for at in range(4)]
+    with pytest.raises(learners.UnfitCharacter):
+        learners.person_name(*parts)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+        "ක්\u200dරිස්ටි",
+        "क्\u200dष",
+        "O\u2019Brien-Smith",
+        "Nuñez, Jr.",
+        "〇三郎",
+        "Zoe\u0308",
+    ],
+)
+def test_a_name_has_what_its_script_needs(name):
+    assert learners.person_name(name, None, None, name).certificate_name
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "certificate"),
+    [
+        ("Okonkwo", "Adaeze", "Okonkwo Adaeze"),
+        ("Okonkwo", "Adaeze", "OKONKWO, Adaeze"),
+        ("Okonkwo", "Adaeze", "王小明"),
+        ("王", "小明", "王小明"),
+        ("Wang", "Xiaoming", "王小明 (Wang Xiaoming)"),
+        ("O'Brien", None, "O\u2019Brien"),
+        ("Okonkwo", "Adaeze", None),
+    ],
+)
+def test_a_certificate_writes_the_name_in_any_order_or_script(family, given, certificate):
+    learners.must_write_the_name(learners.person_name(family, given, None, certificate))
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "certificate"),
+    [
+        ("Okonkwo", "Adaeze", "Prof Adaeze Okonkwo"),
+        ("Okonkwo", "Adaeze", "Adaeze Okonkwo with Distinction"),
+        ("Okonkwo", "Adaeze", "Ada Lovelace"),
+        ("Okonkwo", "Adaeze", "Adaeze"),
+        ("Okonkwo", "Adaeze", "\uff25\uff56\uff45 \uff2d\uff41\uff4c"),
+        ("Okonkwo", "Adaeze", "王小明 (Eve Mallory)"),
+        ("王", "小明", "李小明"),
+    ],
+)
+def test_about_other_words_a_registrar_decides(family, given, certificate):
+    with pytest.raises(learners.OtherCertificateName):
+        learners.must_write_the_name(learners.person_name(family, given, None, certificate))

@@ -122,6 +122,27 @@ async def test_a_registrar_decides_on_evidence(service, story, learner, registra
     refused(await rename(learner, family_name="Smith"), 409, "name_on_documents")
 
 
+async def test_who_changed_it_a_moment_too_late_asks_a_registrar(service, story, learner, registrar):
+    """Credit was awarded, and enrolment had not heard of it: documents bear the earlier name."""
+    await rename(learner, family_name="Reid")
+    await story.hear(transcript(story))
+    answer = await rename(learner, family_name="Okonkwo")
+    refused(answer, 409, "name_on_documents")
+    assert "/v1/name-requests" in answer.json()["detail"]
+    await decide(registrar, await submitted(learner, family_name="Reid"))
+    entry = await entry_of(service, story)
+    assert (entry.family_name, entry.name_decided, entry.name_version) == ("Reid", True, 3)
+
+
+async def test_a_certificate_name_of_other_words_is_decided(service, story, learner, registrar):
+    refused(await rename(learner, certificate_name="Prof Adaeze Okonkwo"), 422, "other_certificate_name")
+    wish = {"family_name": "Okonkwo", "certificate_name": "Prof Adaeze Okonkwo"}
+    await decide(registrar, await submitted(learner, **wish))
+    assert (await entry_of(service, story)).certificate_name == "Prof Adaeze Okonkwo"
+    assert (await rename(learner, display_name="Ada")).status_code == 200
+    assert (await rename(learner, certificate_name="Okonkwo Adaeze")).status_code == 200
+
+
 async def test_a_refused_name_changes_nothing(service, story, learner, registrar):
     request_id = await submitted(learner)
     assert (await decide(registrar, request_id, approved=False)).json()["state"] == "refused"
@@ -149,7 +170,12 @@ async def test_the_steps_of_a_request(learner, registrar):
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"), [({"family_name": "1"}, "empty_name"), ({"certificate_name": "-"}, "empty_name")]
+    ("wish", "code"),
+    [
+        ({"family_name": "1"}, "empty_name"),
+        ({"certificate_name": "-"}, "empty_name"),
+        ({"certificate_name": "A\u200bB"}, "unfit_character"),
+    ],
 )
 async def test_a_name_needs_a_letter(learner, wish, code):
     refused(await learner.post("/v1/name-requests", json={**WISH, **wish}), 422, code)

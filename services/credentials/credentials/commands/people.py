@@ -29,7 +29,8 @@ async def note_versions(
 async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     """Take over what the register says. An answer that is older than what is held changes nothing.
 
-    Once documents are made out to a learner, their name changes to one a registrar decided on, and to no other.
+    Once documents are made out to a learner, their name changes to one a registrar decided on, and to no other:
+    what they bear decides, for the copy of the register may be read again from nothing.
     """
     await take_turns(session, "learner", entry.learner_id)
     learner = await fetch(session, tables.Learner, entry.learner_id, lock=True)
@@ -40,8 +41,8 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
         return
     learner.unread = entry.name_version < learner.name_version or entry.contact_version < learner.contact_version
     name = entry.certificate_name or " ".join(filter(None, (entry.given_name, entry.family_name)))
-    if held is not None and not entry.name_decided and await queries.has_documents(session, entry.learner_id):
-        name = held.legal_name
+    if not entry.name_decided:
+        name = await queries.name_on_documents(session, entry.learner_id) or name
     values = {
         "name_version": entry.name_version,
         "contact_version": entry.contact_version,

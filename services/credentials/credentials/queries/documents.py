@@ -75,9 +75,15 @@ async def documents_of(session: AsyncSession, learner_id: UUID) -> list[Shelved]
     return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
 
 
-async def has_documents(session: AsyncSession, learner_id: UUID) -> bool:
-    document = select(tables.Document.document_id).where(tables.Document.learner_id == learner_id)
-    return await session.scalar(document.limit(1)) is not None
+async def name_on_documents(session: AsyncSession, learner_id: UUID) -> str | None:
+    """To which the newest edition is made out; None where nothing is, or its holder was anonymised."""
+    edition = tables.Edition
+    names = (
+        select(edition.content["name"].astext)
+        .join(tables.Document, tables.Document.document_id == edition.document_id)
+        .where(tables.Document.learner_id == learner_id, edition.content.is_not(None))
+    )
+    return await session.scalar(names.order_by(edition.as_at.desc(), edition.edition_id.desc()).limit(1))
 
 
 async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> Shelved | None:

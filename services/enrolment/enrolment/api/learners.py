@@ -18,7 +18,9 @@ from enrolment.domain.learners import (
     ImplausibleDateOfBirth,
     NameOnDocuments,
     NotRegistered,
+    OtherCertificateName,
     StillEnrolled,
+    UnfitCharacter,
     UnknownCountry,
 )
 from enrolment.domain.particulars import NoAddressToConfirm, TooManyConfirmations, WrongConfirmationCode
@@ -63,7 +65,7 @@ class Affirmation(Content):
 
 
 class ShortForm(Content):
-    """What we need to know of a learner. Names are taken in any script."""
+    """What we need to know of a learner. Names are taken in any script, without digits and what cannot be seen."""
 
     family_name: PersonName = Field(description="Somebody with a single name gives it here", examples=["Okonkwo"])
     given_name: PersonName | None = Field(default=None, examples=["Adaeze"])
@@ -71,7 +73,9 @@ class ShortForm(Content):
         default=None, description="How to address the person; else given and family name", examples=["Ada Okonkwo"]
     )
     certificate_name: CertificateName | None = Field(
-        default=None, description="How certificates write the name, in any script and order; else given and family name"
+        default=None,
+        description="How certificates write the name: its words in another order, or in another script; else given and "
+        "family name. About other words a registrar decides: `/v1/name-requests`",
     )
     date_of_birth: date | None = Field(default=None, examples=["1993-05-17"])
     country: Country = Field(description="ISO 3166-1 alpha-2", examples=["GB"])
@@ -87,7 +91,10 @@ class Particulars(Content):
     display_name: PersonName | None = Field(
         default=None, description="null: made of the other names", examples=["Ada Okonkwo-Reid"]
     )
-    certificate_name: CertificateName | None = Field(default=None, description="null: given name, family name")
+    certificate_name: CertificateName | None = Field(
+        default=None,
+        description="null: given name, family name. Its words in another order, or in another script",
+    )
     date_of_birth: date | None = Field(default=None, description="null: not told", examples=["1993-05-17"])
     country: Country | None = Field(default=None, description="ISO 3166-1 alpha-2", examples=["NG"])
     contact_email: Email | None = Field(
@@ -156,7 +163,14 @@ async def read_current_declaration(request: Request, session: Session) -> Respon
     status_code=201,
     dependencies=[Idempotent],
     responses=refusals(
-        AlreadyRegistered, DeclarationOutdated, CriteriaNotAffirmed, UnknownCountry, ImplausibleDateOfBirth, EmptyName
+        AlreadyRegistered,
+        DeclarationOutdated,
+        CriteriaNotAffirmed,
+        UnknownCountry,
+        ImplausibleDateOfBirth,
+        EmptyName,
+        UnfitCharacter,
+        OtherCertificateName,
     ),
 )
 async def register_learner(form: ShortForm, session: Session, caller: CallerOf) -> LearnerView:
@@ -185,7 +199,14 @@ async def read_own_learner(session: Session, caller: CallerOf) -> LearnerView:
     "/v1/learners/me",
     operation_id="update_own_learner",
     responses=refusals(
-        NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName, NameOnDocuments, TooManyConfirmations
+        NotRegistered,
+        UnknownCountry,
+        ImplausibleDateOfBirth,
+        EmptyName,
+        UnfitCharacter,
+        OtherCertificateName,
+        NameOnDocuments,
+        TooManyConfirmations,
     ),
 )
 async def update_own_learner(

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from enrolment import queries
 from enrolment.api.learners import CertificateName, PersonName
 from enrolment.commands import names
-from enrolment.domain.learners import EmptyName, NotRegistered
+from enrolment.domain.learners import EmptyName, NotRegistered, UnfitCharacter
 from enrolment.domain.particulars import (
     NameEvidenceMissing,
     NameRequestClosed,
@@ -57,7 +57,8 @@ class NameRequestContent(Content):
     family_name: PersonName = Field(examples=["Okonkwo-Reid"])
     given_name: PersonName | None = Field(default=None, examples=["Adaeze"])
     certificate_name: CertificateName | None = Field(
-        default=None, description="How certificates write the name, in any script and order; else given and family name"
+        default=None,
+        description="How certificates write the name, in any script, order and words; else given and family name",
     )
     statement: LongText = Field(description="Why, and what the evidence shows", examples=["I married on 3 October."])
 
@@ -99,7 +100,7 @@ class NameRequestWithEvidence(NameRequestView):
     operation_id="open_name_request",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(NotRegistered, EmptyName, NameRequestOpen),
+    responses=refusals(NotRegistered, EmptyName, UnfitCharacter, NameRequestOpen),
 )
 async def open_name_request(content: NameRequestContent, session: Session, caller: CallerOf) -> NameRequestWithEvidence:
     """Begin a request for another name; add evidence, then submit it."""

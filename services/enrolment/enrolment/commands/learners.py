@@ -27,6 +27,11 @@ from shared.events.enrolment import (
 from shared.messaging import NotYet, publish
 from shared.messaging.tables import Letter
 
+_NAMED = (
+    "documents bear your name, or will in a moment: ask a registrar for the name that they should bear "
+    "(POST /v1/name-requests), also where they bear another than you see here"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -46,12 +51,13 @@ class Form:
 async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) -> queries.Registered:
     """Admit a person by their own certification, and settle what they had paid for already.
 
-    Raises AlreadyRegistered, DeclarationOutdated, CriteriaNotAffirmed, UnknownCountry, ImplausibleDateOfBirth and
-    EmptyName.
+    Raises AlreadyRegistered, DeclarationOutdated, CriteriaNotAffirmed, UnknownCountry, ImplausibleDateOfBirth,
+    EmptyName, UnfitCharacter and OtherCertificateName.
     """
     at = now(session)
     certificate = declarations.certify(form.declaration_version, form.answers, at)
     name = learners.person_name(form.family_name, form.given_name, form.display_name, form.certificate_name)
+    learners.must_write_the_name(name)
     learners.must_be_country(form.country)
     if form.date_of_birth is not None:
         learners.must_be_plausible(form.date_of_birth, at.date())
@@ -105,7 +111,8 @@ async def update_learner(
 ) -> queries.Registered:
     """Change what was sent. Another name is a new version; earlier ones stay. Another address waits for its code.
 
-    Raises NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName, NameOnDocuments, TooManyConfirmations.
+    Raises NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName, UnfitCharacter, OtherCertificateName,
+    NameOnDocuments, TooManyConfirmations.
     """
     at = now(session)
     learner = await session.get(Learner, learner_id, with_for_update=True)
@@ -123,8 +130,10 @@ async def update_learner(
     name = learners.rename(used, changes)
     if name != used:
         stays = name.stands_as(used)
-        if not stays and await queries.is_documented(session, learner):
-            raise learners.NameOnDocuments("documents bear your name: a registrar decides about another one")
+        if not stays:
+            if await queries.is_documented(session, learner):
+                raise learners.NameOnDocuments(_NAMED)
+            learners.must_write_the_name(name)
         use_name(session, learner, name, row.decided_in if stays else None)
     if email := changes.get("contact_email"):
         await contacts.ask_to_confirm(session, learner, email, digests)

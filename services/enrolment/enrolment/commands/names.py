@@ -29,7 +29,7 @@ class NameWish:
 
 
 async def open_request(session: AsyncSession, learner_id: UUID, wish: NameWish) -> NameRequest:
-    """A draft, to which evidence is added. Raises NotRegistered, EmptyName, NameRequestOpen."""
+    """A draft, to which evidence is added. Raises NotRegistered, EmptyName, UnfitCharacter, NameRequestOpen."""
     await take_turns(session, "learner", learner_id)
     await queries.registered(session, learner_id)
     name = learners.person_name(wish.family_name, wish.given_name, None, wish.certificate_name)

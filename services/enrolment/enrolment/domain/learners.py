@@ -31,6 +31,15 @@ class EmptyName(Invalid):
     """A name needs at least one letter."""
 
 
+class UnfitCharacter(Invalid):
+    """A name has no digits, and nothing that cannot be seen or turns the direction of what is read."""
+
+
+class OtherCertificateName(Invalid):
+    """Certificates write the name's words, in any order, or another script. A registrar decides about other words:
+    register without, then POST /v1/name-requests."""
+
+
 class NameOnDocuments(Conflict):
     """A name that stands on documents changes by a registrar's decision alone: POST /v1/name-requests."""
 
@@ -66,15 +75,20 @@ class PersonName:
 def person_name(
     family_name: str, given_name: str | None, display_name: str | None, certificate_name: str | None = None
 ) -> PersonName:
-    """Names in one Unicode form, so that the same name is the same bytes. Raises EmptyName."""
+    """Names in one Unicode form, so that the same name is the same bytes. Raises EmptyName, UnfitCharacter."""
     family, given, display, certificate = map(_normal, (family_name, given_name, display_name, certificate_name))
     if not _has_letter(family) or not all(map(_has_letter, filter(None, (given, display, certificate)))):
         raise EmptyName("a name needs at least one letter")
+    for name in (family, given, display, certificate):
+        _must_be_seen(name)
     return PersonName(family, given or None, display or f"{given} {family}".strip(), certificate or None)
 
 
 def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
-    """The name with the parts that were sent. A display name made of the others follows them. Raises EmptyName."""
+    """The name with the parts that were sent. A display name made of the others follows them.
+
+    Raises EmptyName, UnfitCharacter.
+    """
     made = person_name(used.family_name, used.given_name, None).display_name
     return person_name(
         changes.get("family_name") or used.family_name,
@@ -82,6 +96,73 @@ def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
         changes.get("display_name", None if used.display_name == made else used.display_name),
         changes.get("certificate_name", used.certificate_name),
     )
+
+
+def must_write_the_name(name: PersonName) -> None:
+    """That the certificate name is the name in another order or script. Raises OtherCertificateName."""
+    if name.certificate_name is None:
+        return
+    given, family = _words(name.given_name or ""), _words(name.family_name)
+    own, scripts = [*given, *family], _scripts(f"{name.given_name or ''} {name.family_name}")
+    # What is written in another script beside or instead of the name says it again.
+    written = [word for word in _words(name.certificate_name) if _scripts(word) & scripts or not _scripts(word)]
+    is_joined = "".join(written) in {"".join(own), "".join([*family, *given])}  # as Chinese names are
+    if written and sorted(written) != sorted(own) and not is_joined:
+        raise OtherCertificateName(
+            "a certificate name of other words is decided by a registrar: POST /v1/name-requests"
+        )
+
+
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+# Of scripts in which a joiner changes how the letters beside it are written (Unicode core specification, 23.2).
+_JOINED = frozenset(
+    {
+        "ARABIC",
+        "SYRIAC",
+        "MONGOLIAN",
+        "NKO",
+        "DEVANAGARI",
+        "BENGALI",
+        "GURMUKHI",
+        "GUJARATI",
+        "ORIYA",
+        "TAMIL",
+        "TELUGU",
+        "KANNADA",
+        "MALAYALAM",
+        "SINHALA",
+        "KHMER",
+        "MYANMAR",
+        "TIBETAN",
+    }
+)
+# Letters and marks that show nothing (Unicode's Default_Ignorable_Code_Point beside category Cf), and an empty symbol.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_SELECTORS = ("VARIATION SELECTOR", "MONGOLIAN FREE VARIATION SELECTOR")
+
+
+def _must_be_seen(name: str) -> None:
+    for before, character in zip(" " + name, name, strict=False):
+        kind = unicodedata.category(character)
+        if character in _JOINERS and _script(before) in _JOINED:
+            continue
+        is_hidden = kind[0] == "C" or character in _BLANK or unicodedata.name(character, "").startswith(_SELECTORS)
+        if is_hidden or kind in {"Nd", "No"}:
+            raise UnfitCharacter(f"a name has no U+{ord(character):04X}: no digits, and nothing that cannot be seen")
+
+
+def _script(character: str) -> str:
+    """The first word of the character's name is its script: LATIN, CJK, ARABIC."""
+    return unicodedata.name(character, "").split(" ")[0]
+
+
+def _scripts(text: str) -> set[str]:
+    return {_script(letter) for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter)[0] == "L"}
+
+
+def _words(name: str) -> list[str]:
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(one if unicodedata.category(one)[0] in "LMC" else " " for one in folded).split()
 
 
 def _normal(name: str | None) -> str:
