@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from embedded import installation, journey, people, ports, provider, seed, windows
 from embedded.postgres import Postgres
 from embedded.services import NAMES, PROVIDER, Place, build, has_secrets, keep_secrets, versions_of
+from embedded.strangers import tell_of_strangers
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.origins import LOOPBACK, listed_origins
@@ -107,6 +108,8 @@ async def up(
         await windows.open_one(processes["assessment"].database)
         keeping = asyncio.create_task(windows.keep_one_open(processes["assessment"].database))
         stack.callback(keeping.cancel)
+        telling = asyncio.create_task(tell_of_strangers(processes))
+        stack.callback(telling.cancel)
         yield place, accounts, listeners
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from shared import telemetry
@@ -41,33 +42,39 @@ class Jobs:
     """The table of what one service does by itself, and how often."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, tuple[float, float, JobFunction]] = {}
+        self._jobs: dict[str, tuple[float, float, bool, JobFunction]] = {}
 
-    def every(self, seconds: float, *, first_after: float = 0.0) -> Callable[[JobFunction], JobFunction]:
-        """`first_after`: how long after the start it is done for the first time, in seconds."""
+    def every(
+        self, seconds: float, *, first_after: float = 0.0, in_each_process: bool = False
+    ) -> Callable[[JobFunction], JobFunction]:
+        """`first_after`: how long after the start it is done for the first time, in seconds. `in_each_process`: it is
+        about the process, and each does it."""
 
         def register(job: JobFunction) -> JobFunction:
-            self._jobs[job.__name__] = (seconds, first_after, job)
+            self._jobs[job.__name__] = (seconds, first_after, in_each_process, job)
             return job
 
         return register
 
     def __iter__(self) -> Iterator[JobFunction]:
-        return (job for _, _, job in self._jobs.values())
+        return (job for _, _, _, job in self._jobs.values())
 
     async def run(self, work: Work) -> None:
         async with asyncio.TaskGroup() as group:
-            for name, (seconds, first_after, job) in self._jobs.items():
-                group.create_task(_repeat(name, seconds, first_after, job, work), name=f"job {name}")
+            for name, (seconds, first_after, in_each_process, job) in self._jobs.items():
+                turn = job if in_each_process else partial(take_turn, name, job)
+                group.create_task(_repeat(name, seconds, first_after, turn, work), name=f"job {name}")
 
 
-async def _repeat(name: str, seconds: float, first_after: float, job: JobFunction, work: Work) -> None:
+async def _repeat(
+    name: str, seconds: float, first_after: float, turn: Callable[[Work], Awaitable[object]], work: Work
+) -> None:
     await asyncio.sleep(first_after)
     while True:
         telemetry.traceparent.set(telemetry.new_traceparent())
         telemetry.request_id.set(telemetry.accept_request_id(None))
         try:
-            await take_turn(name, job, work)
+            await turn(work)
         except Exception as error:  # a job is tried again at its next time; what fails is told, and counted
             if is_being_cancelled():
                 raise

@@ -44,6 +44,8 @@ from shared.migrate import is_migrated
 from shared.registers import Entry, HttpRegisters, Reader, Registers
 from shared.registers import router as registers_router
 from shared.settings import ServiceSettings
+from shared.storage import ObjectStorage
+from shared.store_owner import guard_store
 from shared.web import openapi, problems
 from shared.web.middleware import HeadAsGet, Telemetry
 
@@ -135,6 +137,8 @@ class Process:
         self.mailer = mailer or (
             SmtpMailer(settings.smtp_url) if settings.smtp_url else FolderMailer(Path(settings.mail_folder))
         )
+        if ObjectStorage in service.resources:
+            guard_store(Work(self.database, service.resources))
         self.api = build_api(self)
         self.app: ASGIApp = service.wrap(self, self.api) if service.wrap else self.api
 

@@ -4,7 +4,7 @@ Beside the files a store holds the id of the installation it belongs to, and a t
 something was put there.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property, partial
@@ -77,8 +77,10 @@ class ObjectStorage:
 
     def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
         self._open_store = open_store
-        self.stranger = False
-        """It belongs to another installation, as far as we know: nothing is put there."""
+        self.stranger: str | None = None
+        """Why nothing is put there (`shared.store_owner`)."""
+        self.look: Callable[[], Awaitable[None]] | None = None
+        """Finds out anew whether it is a stranger's."""
 
     @cached_property
     def _store(self) -> ObjectStore:
@@ -88,6 +90,8 @@ class ObjectStorage:
             raise StorageUnavailable("the file store cannot be opened") from error
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        if self.stranger and self.look:
+            await self.look()
         if self.stranger:
             raise StorageUnavailable("the file store belongs to another installation")
         try:

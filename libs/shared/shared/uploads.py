@@ -1,9 +1,11 @@
 """Taking a file: checked as it streams into the store under a key of ours; `orphans` sees to what no row names."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.clock import Clock
 from shared.files import Checked, FileCheck, FileKind, UploadTooSlow
@@ -14,9 +16,11 @@ from shared.storage import Storage
 @dataclass(frozen=True, slots=True)
 class UploadPolicy:
     """How long one upload may take, how old a stored file that no row names must be to go into the trash, and how
-    many may go there at once without a person's word. `store` is what the files are called in metrics."""
+    many may go there at once without a person's word. `store` is what the files are called in metrics, `named` tells
+    which of some keys a row names."""
 
     store: str
+    named: Callable[[AsyncSession, Sequence[str]], Awaitable[Collection[str]]]
     longest: timedelta
     orphan_age: timedelta
     orphans_at_once: int = 20

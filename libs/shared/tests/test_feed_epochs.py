@@ -1,5 +1,10 @@
 """The feed of a database that was restored: from a dump, from a copy of its disk, to a moment; none skips an event."""
 
+import asyncio
+import os
+import signal
+
+import asyncpg
 import clusters
 import pytest
 from clusters import next_xid, spend_xids
@@ -45,6 +50,12 @@ async def original(server):
 async def other(tmp_path):
     async with clusters.cluster(tmp_path / "other") as running:
         yield running
+
+
+async def drop(server) -> None:
+    connection = await server.connect()
+    await connection.execute("drop database payments with (force)")
+    await connection.close()
 
 
 async def effects_of(enrolment, events) -> list[int]:
@@ -157,6 +168,124 @@ async def test_a_database_set_back_gives_its_ids_out_again_and_skips_nothing(
         await consumer.catch_up("payments")
         assert behind.given == 4
         await back.database.dispose()
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["at once", "later"])
+async def test_a_dump_restored_in_a_copy_of_its_cluster_that_is_behind_skips_nothing(
+    server, original, enrolment, tmp_path, counted
+):
+    """The same system identifier (a base backup, an old standby), and a counter that stands below the mark."""
+    behind = Producer(original)
+    consumer = Reconciler(enrolment.receiver, enrolment.database, {"payments": behind})
+    await keep_epoch(original.database)
+    clusters.snapshot(server, tmp_path / "copy")
+    early = [refund_of() for _ in range(60)]
+    for event in early[:30]:
+        await original.announce(event)
+    await spend_xids(server, await next_xid(server) + 400)
+    for event in early[30:]:
+        await original.announce(event)
+    await keep_epoch(original.database)
+    await consumer.catch_up("payments")
+    await original.database.dispose()
+    await clusters.dump(server, "payments", tmp_path / "dump")
+    ahead = await next_xid(server)
+    async with clusters.cluster(tmp_path / "copy") as copy:
+        await drop(copy)
+        back = await clusters.restore(copy, "payments", tmp_path / "dump")
+        new = [refund_of() for _ in range(5)]
+        for event in new:
+            await back.announce(event)
+        assert await next_xid(copy) < ahead
+        await keep_epoch(back.database)
+        behind.station = back
+        await consumer.catch_up("payments")
+        if counted:
+            more = [refund_of() for _ in range(20)]
+            for event in more:
+                await back.announce(event)
+            new += more
+        await spend_xids(copy, ahead + 100)
+        await consumer.catch_up("payments")
+        assert await effects_of(enrolment, [*early, *new]) == [1] * (60 + len(new))
+        assert len((await read_page(back.database, REFUNDS, START)).bodies) == 60 + len(new)
+        await back.database.dispose()
+
+
+async def test_a_database_moved_to_another_server_and_back_skips_nothing(server, original, other, enrolment, tmp_path):
+    """The first server ran all the while, and the reader was away meanwhile."""
+    await spend_xids(server, await next_xid(other) + 1000)
+    behind = Producer(original)
+    consumer = Reconciler(enrolment.receiver, enrolment.database, {"payments": behind})
+    early = [refund_of() for _ in range(10)]
+    await original.announce(*early)
+    await keep_epoch(original.database)
+    await consumer.catch_up("payments")
+    await original.database.dispose()
+    await clusters.dump(server, "payments", tmp_path / "there")
+    moved = await clusters.restore(other, "payments", tmp_path / "there")
+    await keep_epoch(moved.database)
+    there = [refund_of() for _ in range(20)]
+    for event in there:
+        await moved.announce(event)
+    await keep_epoch(moved.database)
+    await moved.database.dispose()
+    await clusters.dump(other, "payments", tmp_path / "back")
+    await drop(server)
+    back = await clusters.restore(server, "payments", tmp_path / "back")
+    await asyncio.gather(*(keep_epoch(back.database) for _ in range(3)))
+    assert await back.one("select count(*) from feed_epochs") == 3
+    new = [refund_of() for _ in range(5)]
+    for event in new:
+        await back.announce(event)
+    behind.station, behind.given = back, 0
+    await consumer.catch_up("payments")
+    assert await effects_of(enrolment, [*early, *there, *new]) == [1] * 35
+    assert behind.given == 35, "it began anew"
+    await keep_epoch(back.database)
+    await consumer.catch_up("payments")
+    assert behind.given == 35, "and is read on from there"
+    await back.database.dispose()
+
+
+async def test_a_backend_that_was_killed_loses_ids_that_no_cursor_stands_after(server, original, enrolment):
+    """PostgreSQL starts its parts anew by itself, with the time of its start as before; commits that waited for no disk
+    are gone, and their ids given out again."""
+    behind = Producer(original)
+    consumer = Reconciler(enrolment.receiver, enrolment.database, {"payments": behind})
+    await original.announce(*(refund_of() for _ in range(10)))
+    await keep_epoch(original.database)
+    await consumer.catch_up("payments")
+    relay, victim = await server.connect("payments", "payments"), await server.connect()
+    started, pid = await victim.fetchrow("select pg_postmaster_start_time(), pg_backend_pid()")
+    await relay.execute("set synchronous_commit to off")
+    for _ in range(40):
+        await relay.execute("update outbox set sent_at = now()")
+    await consumer.catch_up("payments")
+    before = await next_xid(server)
+    os.kill(pid, signal.SIGKILL)
+
+    async def answers() -> bool:
+        try:
+            connection = await server.connect()
+        except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
+            return False
+        assert await connection.fetchval("select pg_postmaster_start_time()") == started
+        await connection.close()
+        return True
+
+    await asyncio.sleep(0.5)
+    await eventually(answers)
+    await original.database.dispose()
+    assert await next_xid(server) < before, "ids are given out again"
+    new = [refund_of() for _ in range(5)]
+    for event in new:
+        await original.announce(event)
+    await spend_xids(server, before + 5)
+    behind.given = 0
+    await consumer.catch_up("payments")
+    assert await effects_of(enrolment, new) == [1] * 5
+    assert behind.given == 5, "and nothing besides"
 
 
 async def test_a_server_that_started_again_sends_its_readers_back_a_minute_and_no_more(server, original):

@@ -1,6 +1,7 @@
 """Stored files no row names: nothing is deleted because one of two stores says so."""
 
 import argparse
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -8,10 +9,11 @@ from sqlalchemy import select, text
 
 from shared import telemetry
 from shared.database import Database
-from shared.jobs import Work
+from shared.jobs import Jobs, Work
 from shared.messaging.tables import SetAside
-from shared.orphans import TRASH_KEPT, claim_store, files_command, installation_id, remove_orphans
-from shared.storage import ObjectStorage, StorageUnavailable
+from shared.orphans import TRASH_KEPT, files_command, remove_orphans
+from shared.storage import ObjectStorage, StorageUnavailable, open_storage
+from shared.store_owner import claim_store, guard_store, installation_id
 from shared.testing import StandingClock
 from shared.uploads import UploadPolicy
 
@@ -23,7 +25,7 @@ class Shelf:
     """One database, one store, and the rows that name files."""
 
     def __init__(self, database: Database, storage: ObjectStorage, clock: StandingClock) -> None:
-        policy = UploadPolicy(store="test", longest=AGE, orphan_age=AGE, orphans_at_once=HANDFUL)
+        policy = UploadPolicy(store="test", named=self.named, longest=AGE, orphan_age=AGE, orphans_at_once=HANDFUL)
         self.work = Work(database, {ObjectStorage: storage, UploadPolicy: policy})
         self.storage, self.clock = storage, clock
         self.rows: set[str] = set()
@@ -39,10 +41,10 @@ class Shelf:
             self.rows.update(keys)
 
     async def claim(self):
-        await claim_store(self.work, self.named)
+        await claim_store(self.work)
 
     async def remove(self):
-        await remove_orphans(self.work, self.named)
+        await remove_orphans(self.work)
 
     async def files(self):
         return {one.key async for page in self.storage.pages() for one in page}
@@ -57,7 +59,7 @@ class Shelf:
 
     async def command(self, action):
         chosen = argparse.Namespace(action=action, by="Ada", reason="the database is the right one")
-        return await files_command(lambda: self.work.resources, self.named).run(self.work.database, chosen)
+        return await files_command(lambda: self.work.resources).run(self.work.database, chosen)
 
 
 async def pieces(content):
@@ -148,7 +150,6 @@ async def test_nothing_goes_from_the_store_of_another_installation(shelf, capsys
         await shelf.put("b")
     assert await shelf.command("trash") == 1
     assert await shelf.command("claim") == 0  # a person knows better
-    shelf.clock.at += timedelta(hours=1)
     await shelf.claim()
     await shelf.put("b")
     assert await shelf.set_aside() == [("remove_orphans", "test", "ForeignStore")]
@@ -168,6 +169,53 @@ async def test_a_store_nobody_claimed_is_ours_only_where_our_rows_name_what_it_h
     assert await shelf.storage.owner() == await installation_id(shelf.work.database)
     await shelf.remove()
     assert (await shelf.files(), await shelf.trash()) == ({"a", "b"}, {"c"})
+
+
+async def test_a_process_that_starts_while_the_store_is_set_aside_puts_nothing_into_it(shelf, folder_of_another):
+    """Nor does one that another replica was quicker than: each looks for itself."""
+    first, second = (folder_of_another(shelf) for _ in range(2))
+    await claim_store(first)
+    assert await shelf.set_aside() == [("claim_store", "test", "ForeignStore")]
+    for one in (first, second):
+        guard_store(one)  # as a process does at its start
+        with pytest.raises(StorageUnavailable, match="another installation"):
+            await one.resource(ObjectStorage).put("work", pieces(b"x"))
+    async with asyncio.TaskGroup() as group:
+        jobs = Jobs()
+        jobs.every(60, in_each_process=True)(claim_store)
+        running = [group.create_task(jobs.run(one)) for one in (first, second)]
+        await asyncio.sleep(0.5)
+        for task in running:
+            task.cancel()
+    assert await first.resource(ObjectStorage).owner() == "another"
+    assert [one async for page in first.resource(ObjectStorage).pages() for one in page] == []
+
+    ours = await installation_id(shelf.work.database)
+    await first.resource(ObjectStorage).claim(ours, anew=True)
+    await second.resource(ObjectStorage).put("work", pieces(b"x"))  # at once, without waiting for the next minute
+    await claim_store(first)
+    assert await shelf.set_aside() == []
+    assert first.resource(ObjectStorage).stranger is None
+
+
+async def test_a_store_that_becomes_another_ones_is_left_within_a_minute(shelf, folder_of_another):
+    work = folder_of_another(shelf)
+    storage = work.resource(ObjectStorage)
+    await storage.claim(await installation_id(shelf.work.database), anew=True)
+    guard_store(work)
+    await storage.put("work", pieces(b"x"))
+    await storage.claim("another", anew=True)
+    await claim_store(work)
+    with pytest.raises(StorageUnavailable, match="another installation"):
+        await storage.put("more", pieces(b"x"))
+
+
+@pytest.fixture
+async def folder_of_another(tmp_path):
+    """What a process works with whose file store is another installation's folder."""
+    url = f"file://{tmp_path}/another"
+    await open_storage(url).claim("another")
+    return lambda shelf: Work(shelf.work.database, {**shelf.work.resources, ObjectStorage: open_storage(url)})
 
 
 async def test_a_store_is_claimed_once(shelf):

@@ -1,7 +1,6 @@
-from assessment import queries
 from assessment.app import build
 from assessment.settings import Settings
 from shared.cli import main
 from shared.orphans import files_command
 
-main(Settings, build, [files_command(lambda: build(Settings()).resources, queries.known_keys)])  # pyright: ignore[reportCallIssue] - read from the environment
+main(Settings, build, [files_command(lambda: build(Settings()).resources)])  # pyright: ignore[reportCallIssue] - read from the environment

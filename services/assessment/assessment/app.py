@@ -1,7 +1,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from assessment import api
+from assessment import api, queries
 from assessment.access import ACCESS
 from assessment.handlers import inbox
 from assessment.jobs import jobs
@@ -27,6 +27,7 @@ def build(settings: Settings) -> Service:
             ObjectStorage: open_storage(settings.storage_url),
             UploadPolicy: UploadPolicy(
                 store="submissions",
+                named=queries.known_keys,
                 longest=timedelta(seconds=settings.upload_seconds),
                 orphan_age=timedelta(hours=settings.orphan_hours),
                 orphans_at_once=settings.orphans_at_once,

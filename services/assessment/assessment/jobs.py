@@ -5,7 +5,7 @@ from uuid import UUID
 from assessment import queries
 from assessment.commands import boards, releases, windows
 from assessment.tables import Board, Release
-from shared import orphans
+from shared import orphans, store_owner
 from shared.database import fetch
 from shared.due_rows import for_batches, for_each, for_each_in_transaction
 from shared.jobs import FIRST_HOUR, Jobs, Work
@@ -71,12 +71,12 @@ async def _ratify(work: Work, board_id: UUID) -> None:
         await boards.finish_board(session, board_id)
 
 
-@jobs.every(3600)
+@jobs.every(60, in_each_process=True)
 async def claim_store(work: Work) -> None:
-    await orphans.claim_store(work, queries.known_keys)
+    await store_owner.claim_store(work)
 
 
 @jobs.every(3600, first_after=FIRST_HOUR)
 async def remove_orphans(work: Work) -> None:
     """Stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
-    await orphans.remove_orphans(work, queries.known_keys)
+    await orphans.remove_orphans(work)

@@ -10,8 +10,8 @@ from assessment import jobs
 from assessment.tables import Attempt, Credit, Mark, MisconductCase, Submission
 from shared.events.enrolment import LearnerAnonymised
 from shared.jobs import Work
-from shared.orphans import installation_id
 from shared.storage import ObjectStorage
+from shared.store_owner import installation_id
 from shared.uploads import UploadPolicy
 
 NAMED = "Ada Lovelace project.pdf"

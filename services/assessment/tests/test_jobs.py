@@ -15,8 +15,8 @@ from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
 from shared.files import FileTooLarge
 from shared.jobs import Work
 from shared.messaging.tables import Outgoing
-from shared.orphans import installation_id
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
+from shared.store_owner import installation_id
 from shared.uploads import UploadPolicy
 
 

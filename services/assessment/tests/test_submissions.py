@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -173,7 +174,7 @@ async def test_a_file_larger_than_announced_or_allowed_is_refused(story):
 
 
 async def test_an_upload_that_stalls_is_given_up(story, service, session, monkeypatch):
-    brief = UploadPolicy(store="submissions", longest=timedelta(seconds=0.2), orphan_age=timedelta(hours=6))
+    brief = replace(service.service.resources[UploadPolicy], longest=timedelta(seconds=0.2))
     monkeypatch.setitem(service.process.api.state.resources, UploadPolicy, brief)
     enrolment = await story.enrol()
     await story.window()

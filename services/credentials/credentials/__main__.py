@@ -2,7 +2,6 @@ import argparse
 import sys
 from uuid import UUID
 
-from credentials import queries
 from credentials.app import build
 from credentials.commands import rebuild
 from credentials.settings import Settings
@@ -37,7 +36,7 @@ async def _rebuild(database: Database, arguments: argparse.Namespace) -> int:
 
 REBUILD = Command("rebuild", "derive everything anew from the facts and compare", _arguments, _rebuild)
 
-FILES = files_command(lambda: build(Settings()).resources, queries.known_evidence)  # pyright: ignore[reportCallIssue] - read from the environment
+FILES = files_command(lambda: build(Settings()).resources)  # pyright: ignore[reportCallIssue] - read from the environment
 
 if __name__ == "__main__":
     main(Settings, build, [REBUILD, FILES])

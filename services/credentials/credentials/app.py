@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from credentials import api
+from credentials import api, queries
 from credentials.access import ACCESS
 from credentials.adapters.fonts import Fonts
 from credentials.adapters.notary import Notary
@@ -49,6 +49,7 @@ def build(settings: Settings) -> Service:
             ObjectStorage: open_storage(settings.evidence_url),
             UploadPolicy: UploadPolicy(
                 store="evidence",
+                named=queries.known_evidence,
                 longest=timedelta(seconds=settings.evidence_seconds),
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
                 orphans_at_once=settings.evidence_orphans_at_once,

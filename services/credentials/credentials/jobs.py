@@ -17,7 +17,7 @@ from credentials.adapters.webhooks import Courier
 from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
 from credentials.domain.webhooks import Answer
 from credentials.tables import StatusList
-from shared import orphans
+from shared import orphans, store_owner
 from shared.crashes import crash_point
 from shared.due_rows import (
     for_batches,
@@ -246,12 +246,12 @@ async def end_overdue_transfers(work: Work) -> None:
     await for_each_in_transaction(work, "end_overdue_transfers", due, transfers.end_overdue)
 
 
-@jobs.every(3600)
+@jobs.every(60, in_each_process=True)
 async def claim_store(work: Work) -> None:
-    await orphans.claim_store(work, queries.known_evidence)
+    await store_owner.claim_store(work)
 
 
 @jobs.every(3600, first_after=FIRST_HOUR)
 async def remove_orphans(work: Work) -> None:
     """Stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
-    await orphans.remove_orphans(work, queries.known_evidence)
+    await orphans.remove_orphans(work)

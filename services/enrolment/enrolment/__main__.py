@@ -1,7 +1,6 @@
-from enrolment import queries
 from enrolment.app import build
 from enrolment.settings import Settings
 from shared.cli import main
 from shared.orphans import files_command
 
-main(Settings, build, [files_command(lambda: build(Settings()).resources, queries.known_files)])  # pyright: ignore[reportCallIssue] - read from the environment
+main(Settings, build, [files_command(lambda: build(Settings()).resources)])  # pyright: ignore[reportCallIssue] - read from the environment

@@ -31,6 +31,7 @@ def build(settings: Settings) -> Service:
             ObjectStorage: open_storage(settings.evidence_url),
             UploadPolicy: UploadPolicy(
                 store="name evidence",
+                named=queries.known_files,
                 longest=timedelta(seconds=settings.evidence_seconds),
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
                 orphans_at_once=settings.evidence_orphans_at_once,

@@ -3,7 +3,7 @@
 from enrolment import queries
 from enrolment.commands import enrolments
 from enrolment.domain import regulations
-from shared import orphans
+from shared import orphans, store_owner
 from shared.due_rows import for_each_in_transaction
 from shared.jobs import FIRST_HOUR, Jobs, Work
 
@@ -28,12 +28,12 @@ async def end_unpaid_enrolments(work: Work) -> None:
         await for_each_in_transaction(work, name, due, enrolments.end_unpaid_enrolment)
 
 
-@jobs.every(3600)
+@jobs.every(60, in_each_process=True)
 async def claim_store(work: Work) -> None:
-    await orphans.claim_store(work, queries.known_files)
+    await store_owner.claim_store(work)
 
 
 @jobs.every(3600, first_after=FIRST_HOUR)
 async def remove_orphans(work: Work) -> None:
     """Stored evidence that no request names: uploads refused at their end, repeated, or cut off."""
-    await orphans.remove_orphans(work, queries.known_files)
+    await orphans.remove_orphans(work)

@@ -2,9 +2,15 @@
 
 Transaction ids order the event log, and they are not for ever: a dump that is restored in another cluster brings ids of
 that cluster's future; a database set back to an earlier moment (from a base backup, a snapshot, a replica that was
-promoted) gives ids out a second time. So each start of a database server, and each timeline, begins an epoch. It goes
-on from its predecessor's *mark*, the fence as it stood a minute ago at most: whatever was committed before that is in
-both histories. In another cluster nothing of the predecessor's order holds, and cursors begin anew.
+promoted) gives ids out a second time. So each start of a database server, and each timeline, begins an epoch, and so
+does a server that finds another's epoch to be the last one. It goes on from its predecessor's *mark*, the fence as it
+stood a minute ago at most: whatever was committed before that is in both histories. In another cluster, and in a copy
+of the same one that has not counted so far as the mark, nothing of the predecessor's order holds, and cursors begin
+anew.
+
+Where one backend is killed PostgreSQL starts its parts anew within the same epoch, and commits that waited for no disk
+are lost with their transaction ids. So no cursor is given that stands after both the last row and the mark: these are
+on the disk, and no id before them is given out again.
 """
 
 import logging
@@ -62,8 +68,9 @@ def same_epoch(one: str, other: str) -> bool:
     return Cursor.parse(one).epoch == Cursor.parse(other).epoch
 
 
-async def resume(connection: AsyncConnection, asked: Cursor) -> Cursor | None:
-    """The cursor as it is to be read in the present epoch; None while that has not begun (`begin_epoch`).
+async def resume(connection: AsyncConnection, asked: Cursor) -> tuple[Cursor, int] | None:
+    """The cursor as it is to be read in the present epoch, and that epoch's mark; None while it has not begun
+    (`begin_epoch`).
 
     One of an epoch that is not in this database's history, or from its future, begins anew. One of an earlier epoch
     goes back to where that history is certain to have been this one. For the rest of the transaction statements find
@@ -72,20 +79,21 @@ async def resume(connection: AsyncConnection, asked: Cursor) -> Cursor | None:
     row = (await connection.execute(text(_LOOK), {"epoch": asked.epoch})).one()
     if row.epoch is None:
         return None
-    if asked.epoch == row.epoch:
-        xid, position = (asked.xid, asked.position) if asked.xid <= row.next_xid else (0, 0)
-    else:
-        since = row.since or 0
-        xid, position = (asked.xid, asked.position) if asked.xid < since else (since, 0)
+    xid, position = asked.xid, asked.position
+    if asked.epoch != row.epoch and xid >= (since := row.since or 0):
+        xid, position = since, 0
+    if max(asked.xid, xid) > row.next_xid:
+        xid, position = 0, 0
     begin = Cursor(row.epoch, xid, position)
     if (xid, position) != (asked.xid, asked.position):
         log.warning("a feed's reader is sent back", extra={"from": str(asked), "to": str(begin)})
-    return begin
+    return begin, row.mark
 
 
 async def begin_epoch(database: Database) -> None:
     """Begin the present epoch, unless that has been done."""
     async with database.messaging.begin() as connection:
+        await connection.execute(text(_ONE_AT_A_TIME))
         begun = await connection.execute(text(_BEGIN), {"epoch": secrets.token_hex(6)})
     for row in begun:
         log.info("the event log begins an epoch", extra={"epoch": row.epoch, "since": row.since})
@@ -105,24 +113,28 @@ async def keep_epoch(database: Database) -> int:
 
 BY_INDEX: Final = "set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)"
 """Else a log that was just restored, of which there are no statistics yet, is sorted whole for every page."""
+_NEXT_XID: Final = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+_LAST: Final = "(select system, server, epoch, mark from feed_epochs order by number desc limit 1)"
 _LOOK = f"""
-    select (select epoch from feed_epochs where server = {_SERVER}) as epoch,
-        pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next_xid,
+    select present.epoch, present.mark, {_NEXT_XID} as next_xid,
         (select min(later.since) from feed_epochs asked join feed_epochs later on later.number > asked.number
             where asked.epoch = :epoch) as since, {BY_INDEX}
+    from (select {_SERVER} as server) here left join {_LAST} present using (server)
 """  # noqa: S608 - constants of this module
+_ONE_AT_A_TIME = "lock table feed_epochs in share row exclusive mode"
 _BEGIN = f"""
     insert into feed_epochs (epoch, system, server, since, mark)
-    select :epoch, here.system, here.server, coalesce(before.mark, 0), coalesce(before.mark, 0)
-    from (select {_SYSTEM} as system, {_SERVER} as server) here
-    left join (select system, mark from feed_epochs order by number desc limit 1) before using (system)
-    where not exists (select from feed_epochs where feed_epochs.server = here.server)
-    on conflict (server) do nothing
+    select :epoch, here.system, here.server, good.mark, good.mark
+    from (select {_SYSTEM} as system, {_SERVER} as server) here left join {_LAST} last on true, lateral (
+        select case when last.system = here.system and last.mark <= {_NEXT_XID} then last.mark else 0 end as mark
+    ) good
+    where last.server is distinct from here.server
     returning epoch, since
 """  # noqa: S608 - constants of this module
 _MARK = f"""
-    update feed_epochs set mark = greatest(mark, pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
-    where server = {_SERVER}
+    with durably as materialized (select set_config('synchronous_commit', 'on', true))
+    update feed_epochs set mark = greatest(mark, pg_snapshot_xmin(pg_current_snapshot())::text::bigint) from durably
+    where number = (select max(number) from feed_epochs) and server = {_SERVER}
 """  # noqa: S608 - constants of this module
 _TO_THE_PRESENT = """
     update outbox set xid = pg_current_xact_id()

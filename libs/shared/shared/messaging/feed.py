@@ -41,14 +41,16 @@ class FeedPage(BaseModel):
 async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
     """The events of these types after the cursor, oldest first, none that a late commit could still precede.
 
-    Where there are no more the cursor stands at the fence. Raises BadFeedCursor; one that does not fit this database's
-    history is sent back to where it does (`shared.messaging.epochs`).
+    Where there are no more the cursor stands at the mark, which follows the fence each minute, or after the last event
+    if that is later. Raises BadFeedCursor; one that does not fit this database's history is sent back to where it does
+    (`shared.messaging.epochs`).
     """
     asked = Cursor.parse(after)
     while True:
         async with database.messaging.connect() as connection:
-            begin = await resume(connection, asked)
-            if begin is not None:
+            resumed = await resume(connection, asked)
+            if resumed is not None:
+                begin, mark = resumed
                 values = {
                     "types": list(types),
                     "xid": str(begin.xid),
@@ -60,11 +62,11 @@ async def read_page(database: Database, types: Sequence[str], after: str, limit:
                 break
         await begin_epoch(database)
     first = rows[0]
-    if first.position is None:
-        return FeedPage(bodies=[], cursor=str(Cursor(begin.epoch, max(first.fence, begin.xid), 0)))
-    ended = len(rows) == first.found < limit
-    last = Cursor(begin.epoch, first.fence, 0) if ended else Cursor(begin.epoch, rows[-1].xid_, rows[-1].position)
-    return FeedPage(bodies=[row.body for row in rows], cursor=str(last))
+    bodies = [row.body for row in rows if row.position is not None]
+    last = (rows[-1].xid_, rows[-1].position) if bodies else (begin.xid, begin.position)
+    if len(bodies) == first.found < limit:
+        last = max(last, (min(mark, first.fence), 0))
+    return FeedPage(bodies=bodies, cursor=str(Cursor(begin.epoch, *last)))
 
 
 _PAGE: Final = text("""

@@ -99,7 +99,8 @@ class FeedPosition(MessagingBase):
 
 
 class FeedEpoch(MessagingBase):
-    """One history of this database, as long as its server runs (see `shared.messaging.epochs`)."""
+    """One history of this database, as long as its server runs and it is moved to no other; the last one is the present
+    (see `shared.messaging.epochs`)."""
 
     __tablename__ = "feed_epochs"
 
