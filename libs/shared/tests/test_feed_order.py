@@ -7,6 +7,7 @@ import clusters
 import pytest
 from delivery import refund_of, reversed_
 
+from shared.database import Database
 from shared.events.payments import PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import feed, publish
@@ -27,6 +28,7 @@ async def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 async def station(server):
     made = await clusters.producer(server)
+    made.database = Database(made.url, "payments", wakeup=made.wakeup, messaging_pool_size=8)  # for all that is open
     yield made
     await made.database.dispose()
 
