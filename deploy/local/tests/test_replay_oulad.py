@@ -171,7 +171,7 @@ def test_what_was_passed_cannot_be_bought_again():
     assert (again.ending, again.rounds) == (Ending.REFUSED, 0)
 
 
-def test_who_registers_after_the_beginning_buys_in_two_tabs():
+def test_who_registers_after_the_beginning_orders_in_two_tabs():
     assert [only(registered_on=day).in_two_tabs for day in (None, -1, 0, 1)] == [False, False, False, True]
 
 

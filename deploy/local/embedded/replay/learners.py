@@ -80,7 +80,7 @@ class Student(Learner):
         if known is None:
             orders: list[str] = []
             if not await self._may_resit(self.studying(plan)):
-                orders = await self._order_and_pay(step, courses, tabs=2 if twice else 1)
+                orders = [await self._order_and_pay(step, courses, twice=twice)]
             known = self.journal.note(f"{step}/paid", {"orders": orders})
         self.orders += known["orders"]
 
@@ -92,12 +92,28 @@ class Student(Learner):
         view = await self.ask("GET", f"/v1/assessments/{next(iter(study.enrolments.values()))}")
         return view["attempts_left"] > 0
 
-    async def _order_and_pay(self, step: str, courses: Sequence[Course], *, tabs: int) -> list[str]:
-        orders = [await self._place(f"{step}/{tab}", courses) for tab in range(tabs)]
-        checkouts = [await self.check_out(order, self.name, self.email) for order in orders]
-        for checkout in checkouts:
-            await self._pay(checkout["pay_url"])
-        return [str(order["order_id"]) for order in orders]
+    async def _order_and_pay(self, step: str, courses: Sequence[Course], *, twice: bool) -> str:
+        order = await self._place(f"{step}/0", courses)
+        if twice:
+            await self._be_refused_a_second_order(f"{step}/1", courses)
+        checkout = await self.check_out(order, self.name, self.email)
+        await self._pay(checkout["pay_url"])
+        return str(order["order_id"])
+
+    async def _be_refused_a_second_order(self, purpose: str, courses: Sequence[Course]) -> None:
+        """What stands in an order that can be paid, or was, is not sold in another tab. Raises Mismatch if it is."""
+        course_ids = sorted(course.course_id for course in courses)
+        try:
+            for course_id in course_ids:
+                await self.ask("PUT", f"/v1/basket/items/{course_id}")
+            await self.ask("POST", "/v1/orders", {"course_ids": course_ids}, key=purpose)
+        except Refused as refused:
+            if refused.code not in {"already_ordered", NOTHING_LEFT}:
+                raise
+        else:
+            raise Mismatch(f"learner {self.number} could order the same courses in two tabs")
+        for course_id in course_ids:
+            await self.ask("DELETE", f"/v1/basket/items/{course_id}")
 
     async def _pay(self, pay_url: str) -> None:
         """Pay once. Where an answer may have been lost, now or before we were broken off, it may be paid already."""
@@ -116,7 +132,7 @@ class Student(Learner):
     async def _place(self, purpose: str, courses: Sequence[Course]) -> JSON:
         """An order for the version of this presentation.
 
-        One that still names the version before (payments has not heard of the new one) is left to expire.
+        One that still names the version before (payments has not heard of the new one) is cancelled: it bars others.
         """
         wanted = {course.course_id: course.course_version_id for course in courses}
         tries = 0
@@ -126,7 +142,10 @@ class Student(Learner):
             tries += 1
             order = await self._order(f"{purpose}/{tries}", sorted(wanted))
             got = {line["course_id"]: line["course_version_id"] for line in order["lines"]}
-            return order if got == wanted else None
+            if got == wanted:
+                return order
+            await self.ask("POST", f"/v1/orders/{order['order_id']}/cancellation")
+            return None
 
         return await until(order_of_version, "payments sells this version", seconds=self.patience_seconds)
 

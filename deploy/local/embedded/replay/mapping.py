@@ -37,7 +37,7 @@ class Plan:
     """Attempts that fail before the last one."""
     ending: Ending
     in_two_tabs: bool
-    """Buys twice at the same moment; the platform must give one of both back."""
+    """Orders in two tabs at the same moment; the platform must refuse the second order."""
 
     @property
     def rounds(self) -> int:
