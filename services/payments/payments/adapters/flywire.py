@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -46,6 +46,8 @@ AT_ONCE: Final = 8
 KEPT_FOR_PEOPLE: Final = 4
 """One call in so many is kept for payers at the till: what is asked in the background must not make them wait."""
 URGENT: Final = frozenset({"create_checkout"})
+TIMES: Final = 2
+"""The time-out is of each step (connect, write, each read); all of a call takes at most so many of it."""
 PER_PAGE: Final = 100  # the most Flywire gives
 NOT_NOW: Final = frozenset(
     {
@@ -151,6 +153,10 @@ class _Session(BaseModel):
 
 class _Confirmed(BaseModel):
     payment_reference: str
+
+
+class _NotSent(Exception):
+    """When its turn came it was not to be sent any more."""
 
 
 class _Payments(BaseModel):
@@ -274,14 +280,20 @@ class Flywire:
                 return found
             page += 1
 
-    async def create_refund(self, reference: str, amount_minor: int, our_refund_id: str) -> RefundFact:
+    async def create_refund(
+        self, reference: str, amount_minor: int, our_refund_id: str, still_ours: Callable[[], Awaitable[bool]]
+    ) -> RefundFact | None:
         asked_at = self._clock()
         body = {
             "amount": amount_minor,
             "external_reference": our_refund_id,
             "notifications_url": self._account.notifications_url,
         }
-        answer = await self._ask("create_refund", "POST", f"/payments/{reference}/refunds", content=body)
+        path = f"/payments/{reference}/refunds"
+        try:
+            answer = await self._ask("create_refund", "POST", path, content=body, while_true=still_ours)
+        except _NotSent:
+            return None
         return _read(_Refund, answer).fact(asked_at)
 
     async def refunds_of(self, reference: str) -> Sequence[RefundFact]:
@@ -320,13 +332,17 @@ class Flywire:
         content: object = None,
         params: Mapping[str, str | int] | None = None,
         allowed: Sequence[int] = (),
+        while_true: Callable[[], Awaitable[bool]] | None = None,
     ) -> httpx.Response:
         await self._take_turn(urgent=operation in URGENT)
         crash_point(f"{operation}_asking")
         try:
             async with self._under_way:
-                answer = await self._http.request(method, path, json=content, params=params)
-        except httpx.HTTPError as error:
+                if while_true is not None and not await while_true():
+                    raise _NotSent
+                async with asyncio.timeout(TIMES * self._account.timeout_seconds):
+                    answer = await self._http.request(method, path, json=content, params=params)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise ProviderUnavailable(
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
             ) from error

@@ -1,6 +1,6 @@
 """The payment provider as we need it; `flywire.py` speaks to the real one, the sandbox speaks Flywire's shapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -100,7 +100,11 @@ class PaymentProvider(Protocol):
 
     async def list_payments(self, since: datetime) -> Sequence[PaymentFact]: ...
 
-    async def create_refund(self, reference: str, amount_minor: int, our_refund_id: str) -> RefundFact: ...
+    async def create_refund(
+        self, reference: str, amount_minor: int, our_refund_id: str, still_ours: Callable[[], Awaitable[bool]]
+    ) -> RefundFact | None:
+        """None, and nothing is sent, where `still_ours` says no: it is asked last, after all waiting for a turn."""
+        ...
 
     async def refunds_of(self, reference: str) -> Sequence[RefundFact]:
         """All refunds of a payment, dead or alive, among them those that a timed-out create may have made."""

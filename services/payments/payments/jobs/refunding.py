@@ -26,7 +26,8 @@ from shared.jobs import JobFunction, Work
 log = logging.getLogger(__name__)
 
 SETTLING: Final = timedelta(minutes=1)
-"""How long a refund whose creation timed out is left alone, before it is looked for at the provider."""
+"""How long a claim lasts from just before the refund is sent: longer than the whole call may take. One whose creation
+timed out is left alone for as long, before it is looked for at the provider."""
 
 
 async def submit_refunds(work: Work) -> None:
@@ -100,7 +101,9 @@ async def _submit(work: Work, claim: _Claim) -> None:
         await _put_back(work, claim, said)
         return
     try:
-        fact = await provider.create_refund(payment.reference, refund.amount_minor, str(refund.refund_id))
+        fact = await provider.create_refund(
+            payment.reference, refund.amount_minor, str(refund.refund_id), lambda: _renew(work, claim)
+        )
     except ProviderRefused as refusal:
         log.exception("refund refused", extra={"refund": str(refund.refund_id), "error": refusal.detail})
         async with work.database.transaction() as session:
@@ -109,7 +112,25 @@ async def _submit(work: Work, claim: _Claim) -> None:
             if row.revision == claim.revision:  # else the provider has said meanwhile what became of it
                 await refunds.fail_refund(session, row, "provider_refused")
         return
+    if fact is None:
+        await _put_back(work, claim, said)
+        return
     await _apply(work, claim, fact)
+
+
+async def _renew(work: Work, claim: _Claim) -> bool:
+    """Whether it may still be sent, and is ours from now on for a whole SETTLING: much may have happened since it was
+    claimed, for this process may have stood still. Money that the bank has, or may get, is not paid back."""
+    async with work.database.transaction() as session:
+        await session.get_one(Order, claim.refund.order_id, with_for_update=True)
+        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update=True, populate_existing=True)
+        payment = await session.get_one(Payment, row.payment_id, populate_existing=True)
+        if row.revision != claim.revision or payment.state != State.SETTLED:
+            return False
+        if await queries.is_disputed(session, row.order_id):
+            return False
+        row.ask_at = work.now() + SETTLING
+        return True
 
 
 async def _apply(work: Work, claim: _Claim, *facts: RefundFact) -> None:
@@ -123,7 +144,8 @@ async def _apply(work: Work, claim: _Claim, *facts: RefundFact) -> None:
 
 
 async def _put_back(work: Work, claim: _Claim, said: PaymentFact) -> None:
-    """It cannot be sent now: the payment is not delivered after all, or another refund of it is under way."""
+    """It cannot be sent now, and nothing of it exists at the provider: the payment is not delivered after all, is
+    disputed or lost, or another refund of it is under way."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
         await session.get_one(Order, claim.refund.order_id, with_for_update=True)
