@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Uuid,
     event,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
@@ -242,6 +243,12 @@ class Database:
         await self.web.dispose()
         await self.messaging.dispose()
         await self.side.close()
+
+
+async def takes_writes(engine: AsyncEngine) -> bool:
+    """Whether the database, which answers, does more than read: it is no standby, and nobody has made it read only."""
+    async with engine.connect() as connection:
+        return await connection.scalar(text("select current_setting('transaction_read_only') = 'off'")) or False
 
 
 @asynccontextmanager

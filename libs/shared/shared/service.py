@@ -19,14 +19,13 @@ import httpx
 import uvicorn
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
 from starlette.types import ASGIApp
 from uvicorn.loops.auto import auto_loop_factory
 
 from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock, system_clock
-from shared.database import DATABASE_ERRORS, Database, is_database_down, note_outage
+from shared.database import DATABASE_ERRORS, Database, is_database_down, note_outage, takes_writes
 from shared.digests import Digests
 from shared.due_rows import count_set_aside
 from shared.due_times import EVERYWHERE, DueTime, bring_forward
@@ -400,14 +399,18 @@ def _health(process: Process) -> APIRouter:
             response.status_code = 503
             return {"status": "draining"}
         try:
-            async with asyncio.timeout(2), process.database.web.connect() as connection:
-                await connection.execute(text("select 1"))
+            async with asyncio.timeout(2):
+                writes = await takes_writes(process.database.web)
         except Exception as error:
             if not is_database_down(error):
                 raise
             response.status_code = 503
             response.headers["Retry-After"] = "2"
             return {"status": "the database is away"}
+        if not writes:
+            response.status_code = 503
+            response.headers["Retry-After"] = "2"
+            return {"status": "the database only reads"}
         return {"status": "ready"}
 
     @router.get("/metrics")

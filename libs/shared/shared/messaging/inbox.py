@@ -27,6 +27,7 @@ from shared.database import (
     note_outage,
     now,
     record_of,
+    takes_writes,
 )
 from shared.events import Event
 from shared.messaging.claim import CLAIM_FREE, InHand, Keeping, Key, RowOf, claim, give_back
@@ -184,13 +185,11 @@ class Receiver:
         if not is_database_down(error):
             return False
         try:
-            async with self.database.messaging.connect() as connection:
-                await connection.execute(text("select 1"))
+            return not await takes_writes(self.database.messaging)
         except Exception as outage:
             if not is_database_down(outage):
                 raise
             return True
-        return False
 
     async def _handle(self, messages: Sequence[Message]) -> list[Message]:
         """As many as there is time for in one transaction; the others."""
