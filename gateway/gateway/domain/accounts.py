@@ -1,10 +1,10 @@
 """Accounts: one per e-mail address, whatever its case; a password nobody guesses first."""
 
-import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from shared.addresses import address_of
 from shared.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 ROLES: Final = (
@@ -19,8 +19,6 @@ ROLES: Final = (
 )
 FIRST_ROLE: Final = "learner"
 
-_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]+\.[^@\s.\x00-\x1f\x7f]{2,}")
-_EMAIL_LONGEST: Final = 254  # RFC 5321 §4.5.3.1
 PASSWORD_SHORTEST: Final = 12
 PASSWORD_LONGEST: Final = 256
 _VARIETY: Final = 5
@@ -72,8 +70,10 @@ def email_key(email: str) -> str:
     :raises EmailMalformed:
     """
     text = unicodedata.normalize("NFC", email.strip())
-    if len(text) > _EMAIL_LONGEST or _EMAIL.fullmatch(text) is None:
-        raise EmailMalformed("this is not an e-mail address")
+    try:
+        address_of(text)
+    except ValueError as error:
+        raise EmailMalformed(str(error)) from error
     return text.casefold()
 
 

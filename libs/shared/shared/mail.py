@@ -14,6 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.addresses import address_of
 from shared.database import DATABASE_ERRORS, Database, note_outage
 from shared.ids import new_id
 from shared.messaging.tables import Letter
@@ -115,7 +116,7 @@ class Postman:
             )
         try:
             await self.mailer.send(self._message(letter))
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # ValueError: not fit for a header
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this letter's: all others go on
             log.warning("letter not sent", extra={"letter": str(letter.letter_id), "error": repr(error)})
             await self._failed(letter, error)
             return True
@@ -128,7 +129,7 @@ class Postman:
 
     def _message(self, letter: Letter) -> EmailMessage:
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self.sender, letter.recipient, letter.subject
+        message["From"], message["To"], message["Subject"] = self.sender, address_of(letter.recipient), letter.subject
         message["Message-ID"] = f"<{letter.letter_id}@{self.service}.microcredentials>"
         message.set_content(letter.text)
         return message

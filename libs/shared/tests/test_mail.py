@@ -122,6 +122,30 @@ async def test_a_line_break_in_a_header_fails_that_letter_alone(payments, bad):
     assert await payments.one("select last_error from letters where about = 'order 1'")
 
 
+@pytest.mark.parametrize(
+    "to", ["ada@[example.org", ".:@example.com", "=?utf-8?q??=@example.com", "me@example.org,boss"]
+)
+async def test_an_address_that_is_none_fails_its_letter_and_the_postman_goes_on(payments, to):
+    """Written by a release that took it at the door. It once ended the process, and each one after it."""
+    await write(payments, "order 1", to=to)
+    await write(payments, "order 2")
+    mailer = Mailer()
+    while await postman(payments, mailer).send_one():
+        pass
+    (sent,) = mailer.sent
+    assert sent["To"] == "ann@example.org"
+
+
+@pytest.mark.parametrize("failure", [AttributeError("no"), TypeError("no"), RuntimeError("no"), KeyError("no")])
+async def test_no_failure_of_one_letter_ends_the_postman(payments, failure):
+    await write(payments, "order 1")
+    await write(payments, "order 2")
+    mailer = Mailer(failure)
+    while await postman(payments, mailer).send_one():
+        pass
+    assert len(mailer.sent) == 1
+
+
 async def test_a_postman_who_dies_with_the_letter_leaves_it_to_the_next(payments):
     await write(payments)
 
@@ -138,7 +162,7 @@ async def test_a_postman_who_dies_with_the_letter_leaves_it_to_the_next(payments
 
 
 async def test_a_folder_holds_letters_a_person_can_open(payments, tmp_path):
-    await write(payments, subject="Thänk you", to="ann/../x@example.org")
+    await write(payments, subject="Thänk you", to="ann/.x/x@example.org")
     assert await postman(payments, FolderMailer(tmp_path / "post")).send_one()
     (letter,) = (tmp_path / "post").iterdir()
     message = email.message_from_bytes(letter.read_bytes(), policy=default)

@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.addresses import LONGEST, address_of
 from shared.events.base import Instant
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -18,6 +19,15 @@ def _no_control_characters(value: Any) -> Any:  # Any: whatever was sent, not ye
 
 Text = Annotated[str, BeforeValidator(_no_control_characters)]
 """A string a person typed. Control characters are refused: they sign differently in different languages."""
+
+
+def _one_address(value: str) -> str:
+    address_of(value)
+    return value
+
+
+Email = Annotated[Text, AfterValidator(_one_address), Field(max_length=LONGEST, json_schema_extra={"format": "email"})]
+"""Exactly one e-mail address, such as a letter can be sent to."""
 
 
 IS_SECRET: Final = object()
@@ -47,4 +57,4 @@ class Money(View):
     currency: str = Field(description="ISO 4217", examples=["GBP"])
 
 
-__all__ = ["LARGEST", "Content", "Instant", "Money", "Secret", "Text", "View"]
+__all__ = ["LARGEST", "Content", "Email", "Instant", "Money", "Secret", "Text", "View"]

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from credentials import queries, tables
 from credentials.adapters.sealing import Sealer
@@ -36,12 +36,12 @@ from shared.web import (
     refusals,
     resource,
 )
+from shared.web.content import Email
 
 router = Router(tags=["webhooks"])
 
 Sending = Annotated[Courier, resource(Courier)]
 Sealing = Annotated[Sealer, resource(Sealer)]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;:\x00-\x1f]+@[^@\s<>,;:\x00-\x1f]+$", max_length=254)]
 
 
 _PAYLOAD = (

@@ -27,7 +27,7 @@ from enrolment.domain.particulars import NoAddressToConfirm, TooManyConfirmation
 from shared.database import now
 from shared.digests import Digests
 from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional, refusals, resource
-from shared.web.content import Text
+from shared.web.content import Email, Text
 
 router = Router()
 
@@ -35,7 +35,6 @@ Keyed = Annotated[Digests, resource(Digests)]
 
 PersonName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 CertificateName = Annotated[Text, StringConstraints(min_length=1, max_length=400), Field(examples=["Okonkwo Adaeze"])]
-Email = Annotated[Text, StringConstraints(max_length=254, pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+\.[^@\s<>,;:\"]+$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 

@@ -9,10 +9,9 @@ from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import State
 from payments.tables import Payment, Refund
 from shared.web import LARGEST, Content, Instant, Money, View
-from shared.web.content import Text
+from shared.web.content import Email, Text
 
 ID = "01936f2e-8f57-7cc1-9f0b-0d7d6a3c1e01"
-EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 
 
 class BasketItemView(View):
@@ -134,12 +133,7 @@ class OrderView(View):
 
 
 class PayerWish(Content):
-    email: Text = Field(
-        pattern=EMAIL,
-        max_length=254,
-        description="The confirmation letter goes there",
-        examples=["ada.lovelace@example.org"],
-    )
+    email: Email = Field(description="The confirmation letter goes there", examples=["ada.lovelace@example.org"])
     given_name: Text = Field(default="", max_length=100, examples=["Ada"])
     family_name: Text = Field(default="", max_length=100, examples=["Lovelace"])
     country: str = Field(default="GB", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["GB"])
