@@ -7,7 +7,16 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.domain.keys import Key, KeyState
-from gateway.tables import Account, AccountRole, ExternalIdentity, Partner, PartnerSecret, RefreshToken, SigningKey
+from gateway.tables import (
+    Account,
+    AccountRole,
+    ExternalIdentity,
+    OperatorGrant,
+    Partner,
+    PartnerSecret,
+    RefreshToken,
+    SigningKey,
+)
 
 
 async def account_by_email(session: AsyncSession, key: str) -> Account | None:
@@ -39,6 +48,24 @@ async def roles_of_all(session: AsyncSession, accounts: Sequence[UUID]) -> dict[
     for account_id, role in rows:
         found[account_id].append(role)
     return found
+
+
+async def granters(session: AsyncSession, name: str) -> set[str]:
+    """Who grants, who ever made them an operator, who made those one, and so on to the command line."""
+    found, new = {name}, {name}
+    while accounts := [UUID(one) for one in new if _is_account(one)]:
+        above = select(OperatorGrant.granted_by).where(OperatorGrant.account_id.in_(accounts))
+        new = set(await session.scalars(above)) - found
+        found |= new
+    return found
+
+
+def _is_account(name: str) -> bool:
+    try:
+        UUID(name)
+    except ValueError:  # the command line, an outside issuer
+        return False
+    return True
 
 
 async def open_operators(session: AsyncSession) -> int:

@@ -35,6 +35,15 @@ class AccountRole(Base):
     granted_by: Mapped[str]
 
 
+class OperatorGrant(Base):
+    """Who made whom an operator, also where the role is gone since."""
+
+    __tablename__ = "operator_grants"
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    granted_by: Mapped[str] = mapped_column(primary_key=True)
+    granted_at: Mapped[datetime]
+
+
 class ExternalIdentity(Base):
     """The same person at an outside OpenID Connect issuer."""
 

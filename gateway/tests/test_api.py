@@ -334,6 +334,28 @@ async def test_who_grants_roles_holds_none_by_their_own_grant(service, session):
             )
 
 
+async def test_nor_by_a_grant_of_whom_they_made_an_operator(service, session):
+    async with service.client() as client:
+        headers, root = await operator(service, session, client)
+        above, made = headers, [root]
+        for email in ("second@example.org", "third@example.org"):
+            made.append((await open_account(client, email)).json())
+            path = f"/v1/accounts/{made[-1]['account_id']}/roles"
+            assert (await client.post(path, json={"roles": ["operator"]}, headers=above)).status_code == 200
+            above = {"Authorization": f"Bearer {(await sign_in(client, email)).json()['access_token']}"}
+        wish = {"roles": ["operator", "examiner"]}
+        for one in made:
+            path = f"/v1/accounts/{one['account_id']}/roles"
+            assert code(await client.post(path, json=wish, headers=above)) == (403, "own_grant")
+        middle = f"/v1/accounts/{made[1]['account_id']}/roles"
+        assert (await client.post(middle, json={"roles": []}, headers=headers)).json()["roles"] == []
+        path = f"/v1/accounts/{root['account_id']}/roles"
+        assert code(await client.post(path, json=wish, headers=above)) == (403, "own_grant")
+        other = (await open_account(client, "fourth@example.org")).json()
+        path = f"/v1/accounts/{other['account_id']}/roles"
+        assert (await client.post(path, json=wish, headers=above)).status_code == 200
+
+
 async def test_the_last_operator_cannot_resign(service, session):
     async with service.client() as client:
         headers, account = await operator(service, session, client)

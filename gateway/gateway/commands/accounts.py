@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import delete, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
 from gateway.domain import accounts as rules
-from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
+from gateway.tables import Account, AccountRole, ExternalIdentity, OperatorGrant, SignIn
 from shared.database import fetch, now, take_turns
 from shared.events.gateway import AccountClosed, AccountOpened
 from shared.ids import new_id
@@ -48,6 +49,8 @@ async def open_account(
         AccountRole(account_id=account.account_id, role=role, granted_at=instant, granted_by=granted_by)
         for role in sorted(wanted)
     )
+    if "operator" in wanted:
+        await _note_operator(session, account.account_id, granted_by)
     publish(session, AccountOpened(account_id=account.account_id, opened_at=instant))
     await session.flush()
     return account
@@ -64,7 +67,7 @@ async def set_roles(session: AsyncSession, account_id: UUID, roles: Iterable[str
     await take_turns(session, "operators")
     await fetch(session, Account, account_id, lock=True)
     present = set(await queries.roles_of(session, account_id))
-    if wanted - present and granted_by == str(account_id):
+    if wanted - present and str(account_id) in await queries.granters(session, granted_by):
         raise rules.OwnGrant("another operator gives you roles")
     if "operator" in present - wanted and await queries.open_operators(session) == 1:
         raise rules.LastOperator("somebody must remain who can grant roles")
@@ -76,8 +79,16 @@ async def set_roles(session: AsyncSession, account_id: UUID, roles: Iterable[str
         AccountRole(account_id=account_id, role=role, granted_at=now(session), granted_by=granted_by)
         for role in sorted(wanted - present)
     )
+    if "operator" in wanted - present:
+        await _note_operator(session, account_id, granted_by)
     await session.flush()
     return sorted(wanted)
+
+
+async def _note_operator(session: AsyncSession, account_id: UUID, granted_by: str) -> None:
+    """For good: a role that is taken away again hides nobody who gave it."""
+    grant = {"account_id": account_id, "granted_by": granted_by, "granted_at": now(session)}
+    await session.execute(insert(OperatorGrant).values(grant).on_conflict_do_nothing())
 
 
 async def erase_account(session: AsyncSession, account_id: UUID) -> None:

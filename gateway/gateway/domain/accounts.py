@@ -53,7 +53,7 @@ class LastOperator(Conflict):
 
 
 class OwnGrant(Forbidden):
-    """Who grants roles does not hold them by their own grant: another operator gives them."""
+    """Nobody holds a role by their own grant, nor by that of an operator whom they made one, in however many steps."""
 
 
 class WrongCredentials(Unauthenticated):

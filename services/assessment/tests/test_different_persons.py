@@ -105,6 +105,34 @@ async def test_whoever_opened_a_case_or_marked_the_work_does_not_decide_the_case
     assert (await third.post(f"/v1/misconduct-cases/{case_id}/decision", json=decision)).status_code == 200
 
 
+async def test_the_panel_of_a_case_does_not_ratify_what_it_cleared(story, service, session):
+    _, window_id, submission_id = await story.frozen()
+    await story.mark(submission_id, 60)
+    await story.release(window_id)
+    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    case_id = (await story.examiner.post("/v1/misconduct-cases", json=wish)).json()["case_id"]
+    decision = {"outcome": "no_case", "minutes_reference": "AP/3"}
+    panel_id = new_id()
+    panel = service.client("examiner", id=panel_id)
+    assert (await panel.post(f"/v1/misconduct-cases/{case_id}/decision", json=decision)).status_code == 200
+    story.refused(await sit(panel, window_id), 403, "same_person")
+    board = Board(
+        board_id=new_id(),
+        window_id=window_id,
+        minutes_reference="EB/1",
+        ratified=1,
+        credits_awarded=1,
+        held=0,
+        decided_by=str(panel_id),
+        decided_at=story.clock(),
+    )
+    session.add(board)
+    await session.flush()
+    ratify = "update attempts set state = 'ratified', ratified_at = now(), board_id = :board"
+    await refuses(session, ratify, board=board.board_id)
+    assert (await sit(service.client("examiner"), window_id)).json()["credits_awarded"] == 1
+
+
 # In the database, whatever the code does
 
 

@@ -212,6 +212,9 @@ async def test_finance_reinstates_a_suspended_enrolment(service, story):
         early = await finance.post(path, json={"reason_code": "repaid"})
         assert (early.status_code, early.json()["code"]) == (409, "enrolment_not_suspended")
         await story.hear(story.reversal(paid, at=service.clock()))
+        async with service.client("learner", "finance", id=story.learner_id) as own:
+            refused = await own.post(path, json={"reason_code": "repaid"})
+            assert (refused.status_code, refused.json()["code"]) == (403, "own_enrolment")
         answer = await finance.post(path, json={"reason_code": "repaid"})
         unknown = await finance.post(f"/v1/enrolments/{new_id()}/reinstatement", json={"reason_code": "repaid"})
     assert (answer.status_code, answer.json()["status"]) == (201, "active")

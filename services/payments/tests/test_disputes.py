@@ -146,3 +146,14 @@ async def test_two_people_at_once_enter_a_dispute_once_and_close_it_once(live_sh
         dispute_id = next(answer.json()["dispute_id"] for answer in answers if answer.status_code == 201)
         answers = await asyncio.gather(*(close(shop, dispute_id, outcome) for outcome in ("won", "withdrawn")))
         assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_finance_decides_nothing_about_an_order_of_their_own(shop):
+    order, _ = await delivered(shop, await shop.sell())
+    async with shop.service.client("learner", "finance", id=shop.learner_id) as own:
+        refused(await own.post("/v1/disputes", json={"order_id": order["order_id"], **CASE}), 403, "own_order")
+        case = (await dispute(shop, order)).json()
+        closing = f"/v1/disputes/{case['dispute_id']}/closing"
+        refused(await own.post(closing, json={"outcome": "won"}), 403, "own_order")
+        refused(await own.post(f"/v1/orders/{order['order_id']}/refunds/{new_id()}/retry"), 403, "own_order")
+    assert (await close(shop, case["dispute_id"], "won")).status_code == 200

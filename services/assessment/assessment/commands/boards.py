@@ -55,7 +55,9 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
 
 async def _nothing_for(session: AsyncSession, board: Board) -> Refusal:
     if await session.scalar(queries.results_before(board).limit(1)):
-        return marks.SamePerson("whoever marked or moderated a result, or earned it, does not ratify it")
+        return marks.SamePerson(
+            "whoever marked, moderated or earned a result, or decided a case about it, does not ratify"
+        )
     held = await count(session, queries.results_held(board))
     return marks.NothingToRatify("no released result of this window waits for the board", held=held)
 
@@ -207,7 +209,7 @@ async def must_be_another(session: AsyncSession, actor: str, attempt_id: UUID) -
         raise marks.OwnWork("somebody else decides about your own work")
     statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt_id, queries.was_judged_by(actor))
     if await session.scalar(statement):
-        raise marks.SamePerson("whoever marked or moderated a result does not decide about it")
+        raise marks.SamePerson("whoever marked or moderated a result, or judged a case about it, does not decide")
 
 
 async def revoke_credit(

@@ -20,14 +20,17 @@ def is_own(actor: str) -> ColumnElement[bool]:
 
 
 def was_judged_by(actor: str) -> ColumnElement[bool]:
-    """Whether the actor gave an attempt a mark: as marker, as moderator, or on the panel that took it to nought."""
+    """Whether the actor judged an attempt: as marker, as moderator, or on the panel of a case about it.
+
+    Not where the panel took the credit: that was the decision of a board.
+    """
     marked = select(Mark.mark_id).where(Mark.attempt_id == Attempt.attempt_id, Mark.marked_by == actor)
-    zeroed = select(MisconductCase.case_id).where(
+    cases = select(MisconductCase.case_id).where(
         MisconductCase.attempt_id == Attempt.attempt_id,
         MisconductCase.decided_by == actor,
-        MisconductCase.outcome == MisconductOutcome.MARK_ZERO,
+        MisconductCase.outcome != MisconductOutcome.CREDIT_REVOKED,
     )
-    return marked.correlate(Attempt).exists() | zeroed.correlate(Attempt).exists()
+    return marked.correlate(Attempt).exists() | cases.correlate(Attempt).exists()
 
 
 async def gave_first_mark(session: AsyncSession, attempt_id: UUID, actor: str) -> bool:

@@ -20,6 +20,7 @@ from credentials.domain.options import (
     TitleAlreadyHeld,
     WrongSelection,
 )
+from credentials.domain.people import HolderAnonymised
 from credentials.domain.prospects import place_of
 from credentials.domain.regulations import UnknownLevel
 from shared.database import fetch
@@ -142,7 +143,14 @@ async def list_award_options(session: Session, caller: CallerOf) -> AwardOptions
     status_code=201,
     dependencies=[Idempotent],
     responses=refusals(
-        OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle, TitleAlreadyHeld
+        HolderAnonymised,
+        OnHold,
+        UnknownLevel,
+        NotEligible,
+        NotAvailable,
+        WrongSelection,
+        DifferentTitle,
+        TitleAlreadyHeld,
     ),
 )
 async def claim_award(claim: AwardClaim, session: Session, caller: CallerOf) -> AwardView:

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from credentials import queries, tables
 from credentials.commands import recognition
+from credentials.domain.people import HolderAnonymised
 from credentials.domain.recognition import (
     EvidenceMissing,
     ExternalCeilingExceeded,
@@ -121,7 +122,7 @@ class RecognitionWithEvidence(RecognitionView):
     operation_id="open_recognition",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(NotYetCompleted, LearnedTooLongAgo),
+    responses=refusals(HolderAnonymised, NotYetCompleted, LearnedTooLongAgo),
 )
 async def open_recognition(wish: RecognitionWish, session: Session, caller: CallerOf) -> RecognitionWithEvidence:
     """Begin an application; add evidence, then submit it."""
@@ -158,7 +159,7 @@ async def read_recognition(recognition_id: UUID, session: Session, caller: Calle
     operation_id="add_recognition_file",
     status_code=201,
     openapi_extra=file_body("pdf, png or jpeg"),
-    responses=refusals(NotDraft, TooMuchEvidence, *UPLOAD_REFUSALS),
+    responses=refusals(HolderAnonymised, NotDraft, TooMuchEvidence, *UPLOAD_REFUSALS),
 )
 async def add_recognition_file(
     *,

@@ -15,6 +15,7 @@ from credentials.adapters.sealing import Sealer
 from credentials.api.shared_views import SharedRecordView
 from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
+from credentials.domain.people import HolderAnonymised
 from credentials.domain.sharing import (
     AlreadyWithdrawn,
     ExpiryOutOfBounds,
@@ -168,7 +169,7 @@ async def list_recipients(session: Session, caller: CallerOf, paging: Paging) ->
     "/v1/shares",
     operation_id="grant_share",
     status_code=201,
-    responses=refusals(UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds),
+    responses=refusals(HolderAnonymised, UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds),
 )
 async def grant_share(
     wish: ShareWish, session: Session, caller: CallerOf, notary: Issuing, sealer: Sealing

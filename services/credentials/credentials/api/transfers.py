@@ -10,6 +10,7 @@ from credentials import queries, tables
 from credentials.api.sharing import partner_of
 from credentials.commands import transfers
 from credentials.domain.awards import OnHold
+from credentials.domain.people import HolderAnonymised
 from credentials.domain.sharing import Scope, UnknownCredit, pairwise_subject
 from credentials.domain.transfers import (
     AcceptanceOutOfBounds,
@@ -146,7 +147,7 @@ class TransferView(View):
     operation_id="request_transfer",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(Unknown, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested),
+    responses=refusals(Unknown, HolderAnonymised, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested),
 )
 async def request_transfer(wish: TransferWish, session: Session, caller: CallerOf) -> TransferView:
     """Ask that credit be taken into a degree elsewhere. Until it is decided the credit stays free."""

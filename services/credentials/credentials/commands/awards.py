@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import issuing, letters, reviews
+from credentials.commands.people import must_be_present
 from credentials.commands.standing import derive
 from credentials.domain import awards, regulations
 from credentials.domain.awards import State
@@ -37,9 +38,10 @@ async def claim_award(
 ) -> tables.Award:
     """Reserve credit for an award: the learner's selection, or ours where they leave it to us.
 
-    Raises OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle, TitleAlreadyHeld.
+    Raises HolderAnonymised, OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle,
+    TitleAlreadyHeld.
     """
-    await take_turns(session, "learner", learner_id)
+    await must_be_present(session, learner_id)
     now = now_of(session)
     await _lapse(session, now, learner_id)
     if await queries.is_on_hold(session, learner_id):

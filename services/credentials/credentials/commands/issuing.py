@@ -137,6 +137,8 @@ class SignedBadge:
     document: Document
     token: str
     valid_from: datetime
+    email: str | None
+    """The holder's address, whose hash is in it."""
 
 
 def sign_badges(waiting: Sequence[DueBadge], notary: Notary, signers: keys.Signers, now: datetime) -> list[SignedBadge]:
@@ -161,13 +163,15 @@ def _sign(one: DueBadge, notary: Notary, signers: keys.Signers, now: datetime) -
         email=one.email,
     )
     token = notary.badge_token(document, signers.token)
-    return SignedBadge(badge.badge_id, badge.version, str(badge.due), document, token, valid_from)
+    return SignedBadge(badge.badge_id, badge.version, str(badge.due), document, token, valid_from, one.email)
 
 
 async def store_badges(
     session: AsyncSession, signed: Sequence[SignedBadge], notary: Notary, signers: keys.Signers, now: datetime
 ) -> None:
-    """Put the new versions in the place of the old ones, unless a badge was changed or revoked meanwhile."""
+    """Put the new versions in the place of the old ones, unless a badge was changed or revoked meanwhile, or its holder
+    erased or moved: then it is signed again."""
+    emails = await queries.holders_of(session, [one.badge_id for one in signed])
     statement = select(tables.Badge).where(tables.Badge.badge_id.in_([one.badge_id for one in signed]))
     rows = await session.scalars(statement.with_for_update().execution_options(populate_existing=True))
     badges_by_id = {badge.badge_id: badge for badge in rows}
@@ -179,7 +183,7 @@ async def store_badges(
             keys.Signed.document(one.document),
             keys.Signed.token(one.document["id"], one.token, signers.token),
         ]
-        if badge.version != one.version or badge.due != one.due:
+        if badge.version != one.version or badge.due != one.due or emails[one.badge_id] != one.email:
             continue
         if badge.revoked_at is not None and badge.due != Due.COMPROMISE:
             continue

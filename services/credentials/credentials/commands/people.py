@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import documents, issuing
+from credentials.domain.people import HolderAnonymised
 from shared.database import fetch, take_turns
 from shared.database import now as now_of
 from shared.messaging import NotYet
@@ -67,6 +68,14 @@ async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -
     await session.execute(delete(tables.Person).where(tables.Person.learner_id == learner_id))
     await issuing.erase_holder(session, learner_id)
     await documents.erase(session, learner_id)
+
+
+async def must_be_present(session: AsyncSession, learner_id: UUID) -> None:
+    """Before a learner's words are stored: in their turn, so that no erasure comes between. Raises HolderAnonymised."""
+    await take_turns(session, "learner", learner_id)
+    learner = await session.get(tables.Learner, learner_id, populate_existing=True)
+    if learner is not None and learner.anonymised_at is not None:
+        raise HolderAnonymised("this learner was anonymised")
 
 
 async def _learner(session: AsyncSession, learner_id: UUID) -> tables.Learner:

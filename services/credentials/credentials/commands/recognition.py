@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import facts, letters
+from credentials.commands.people import must_be_present
 from credentials.commands.standing import derive
 from credentials.domain import policies, recognition
 from credentials.domain.credit import Source
@@ -36,7 +37,8 @@ class Claim:
 
 
 async def open_application(session: AsyncSession, learner_id: UUID, claim: Claim) -> tables.Recognition:
-    """A draft, to which evidence is added. Raises NotYetCompleted, LearnedTooLongAgo."""
+    """A draft, to which evidence is added. Raises HolderAnonymised, NotYetCompleted, LearnedTooLongAgo."""
+    await must_be_present(session, learner_id)
     now = now_of(session)
     recognition.check_age(claim.completed_on, now.date(), policies.in_force(now).recognition)
     application = tables.Recognition(
@@ -65,7 +67,7 @@ async def add_evidence(
 ) -> tables.Evidence:
     """Check and store a file; the same bytes again are the same file.
 
-    Raises NotDraft, TooMuchEvidence, and the refusals of `shared.files`.
+    Raises HolderAnonymised, NotDraft, TooMuchEvidence, and the refusals of `shared.files`.
     """
     policy = policies.in_force(now_of(session)).recognition
     recognition_id, learner_id = application.recognition_id, application.learner_id
@@ -80,6 +82,7 @@ async def add_evidence(
         within=times.longest,
         now=lambda: now_of(session),
     )
+    await must_be_present(session, learner_id)
     application = await fetch(session, tables.Recognition, recognition_id, lock=True)
     _must_be_draft(application)
     held = await queries.evidence_of(session, recognition_id)

@@ -11,6 +11,7 @@ from credentials import queries, tables
 from credentials.adapters.keys import Signer
 from credentials.adapters.notary import Notary
 from credentials.commands import keys
+from credentials.commands.people import must_be_present
 from credentials.domain import policies, sharing
 from credentials.domain.badges import Issuer, instant
 from credentials.domain.documents import new_nonce
@@ -43,7 +44,7 @@ async def grant_link(
 ) -> tuple[tables.Share, str]:
     """A link for whoever is given it, and its token, which is told this once.
 
-    Raises NothingShared, UnknownCredit, ExpiryOutOfBounds.
+    Raises HolderAnonymised, NothingShared, UnknownCredit, ExpiryOutOfBounds.
     """
     share, token = await _new_share(session, learner_id, scope, purpose=purpose, days=days), sharing.new_token()
     share.recipient, share.secret_sha256, share.most_views = recipient, sharing.fingerprint(token), lock.most_views
@@ -58,7 +59,7 @@ async def grant_consent(
 ) -> tuple[tables.Share, str]:
     """Consent for a partner, and the code by which it learns of it; the code is told this once.
 
-    Raises UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds.
+    Raises UnknownRecipient, HolderAnonymised, NothingShared, UnknownCredit, ExpiryOutOfBounds.
     """
     partner = await session.get(tables.Partner, client_id)
     if partner is None or partner.closed_at is not None or queries.READING not in partner.scopes:
@@ -192,6 +193,7 @@ def state_of(share: tables.Share, now: datetime) -> ShareState:
 
 
 async def _new_share(session: AsyncSession, learner_id: UUID, scope: Scope, *, purpose: str, days: int) -> tables.Share:
+    await must_be_present(session, learner_id)
     now = now_of(session)
     lines, awards, _ = await queries.shareable(session, learner_id, now)
     sharing.check_scope(scope, [line.credit_id for line in lines], [award.award_id for award in awards])

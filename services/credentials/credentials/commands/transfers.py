@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import letters, sharing
+from credentials.commands.people import must_be_present
 from credentials.commands.standing import derive
 from credentials.domain import policies, transfers
 from credentials.domain.awards import OnHold
@@ -58,9 +59,10 @@ async def request_transfer(
 ) -> tables.Transfer:
     """Ask the programme's partner to take in these credits, and let it see them until it has decided.
 
-    `sight` says what else it sees of them. Raises Unknown, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested.
+    `sight` says what else it sees of them. Raises HolderAnonymised, Unknown, OnHold, UnknownCredit, CreditNotFree,
+    AlreadyRequested.
     """
-    await take_turns(session, "learner", learner_id)
+    await must_be_present(session, learner_id)
     programme = await fetch(session, tables.Programme, programme_id)
     if await queries.is_on_hold(session, learner_id):
         raise OnHold("a payment came back; nothing is transferred until it is settled")

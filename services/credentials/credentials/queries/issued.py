@@ -82,6 +82,20 @@ async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> li
     return [DueBadge(row[0], row[1], row[2]) for row in rows]
 
 
+async def holders_of(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+    """Badge -> its holder's address as it is now. Until the transaction ends nobody of them is erased or moves."""
+    badge, learner, person = tables.Badge, tables.Learner, tables.Person
+    held = select(badge.learner_id).where(badge.badge_id.in_(badge_ids))
+    lock = select(learner.learner_id).where(learner.learner_id.in_(held)).order_by(learner.learner_id)
+    await session.execute(lock.with_for_update(read=True))
+    rows = await session.execute(
+        select(badge.badge_id, person.email)
+        .outerjoin(person, person.learner_id == badge.learner_id)
+        .where(badge.badge_id.in_(badge_ids))
+    )
+    return {row.badge_id: row.email for row in rows}
+
+
 async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
     """Badge -> the course it recognises; None for an award."""
     rows = await session.execute(

@@ -12,7 +12,7 @@ from enrolment.commands import enrolments as commands
 from enrolment.commands import progress
 from enrolment.domain import enrolments as rules
 from enrolment.domain import regulations, study
-from enrolment.domain.enrolments import EnrolmentNotOpen, EnrolmentNotSuspended, MaterialsClosed
+from enrolment.domain.enrolments import EnrolmentNotOpen, EnrolmentNotSuspended, MaterialsClosed, OwnEnrolment
 from enrolment.tables import Enrolment, Unit, UnitProgress
 from shared.database import Unknown, fetch
 from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
@@ -191,7 +191,7 @@ async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: Calle
     operation_id="reinstate_enrolment",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(EnrolmentNotSuspended),
+    responses=refusals(OwnEnrolment, EnrolmentNotSuspended),
 )
 async def reinstate_enrolment(
     enrolment_id: UUID, reason: EnrolmentReason, session: Session, caller: CallerOf

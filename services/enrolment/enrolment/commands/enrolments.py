@@ -90,8 +90,10 @@ async def withdraw_enrolment(session: AsyncSession, enrolment_id: UUID) -> Enrol
 
 
 async def reinstate_enrolment(session: AsyncSession, enrolment_id: UUID, *, by: str, reason_code: str) -> Enrolment:
-    """Staff saw that the money is there. Raises EnrolmentNotSuspended."""
+    """Staff saw that the money is there. Raises OwnEnrolment, EnrolmentNotSuspended."""
     enrolment = await _take(session, enrolment_id)
+    if str(enrolment.learner_id) == by:
+        raise enrolments.OwnEnrolment("somebody else decides about your own enrolment")
     if enrolment.status != EnrolmentStatus.SUSPENDED:
         raise enrolments.EnrolmentNotSuspended(f"this enrolment is {enrolment.status}")
     await _decide_on(session, enrolment, Kind.REINSTATEMENT, by=by, reason_code=reason_code)

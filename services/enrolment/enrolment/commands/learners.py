@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -183,6 +183,9 @@ async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str)
     addresses = [learner.contact_email, *([change.contact_email] if change and change.contact_email else ())]
     await session.execute(delete(Letter).where(Letter.recipient.in_(addresses)))
     await session.execute(delete(ContactChange).where(ContactChange.learner_id == learner_id))
+    # Evidence may be on its way: whoever adds it holds the request.
+    requests = select(NameRequest.request_id).where(NameRequest.learner_id == learner_id)
+    await session.execute(requests.order_by(NameRequest.request_id).with_for_update())
     await session.execute(delete(NameEvidence).where(NameEvidence.learner_id == learner_id))
     asked = update(NameRequest).where(NameRequest.learner_id == learner_id)
     await session.execute(asked.where(NameRequest.state.in_(OPEN)).values(state=NameRequestState.WITHDRAWN))

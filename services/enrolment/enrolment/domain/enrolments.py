@@ -19,6 +19,10 @@ class EnrolmentNotOpen(Conflict):
     """Only an enrolment that is still under way can be withdrawn from."""
 
 
+class OwnEnrolment(Forbidden):
+    """Finance decides nothing about an enrolment of their own: somebody else does."""
+
+
 class EnrolmentNotSuspended(Conflict):
     """Only a suspended enrolment can be reinstated."""
 

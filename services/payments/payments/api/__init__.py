@@ -45,6 +45,7 @@ from payments.domain.orders import (
     OrderNotPaid,
     OrderNotPayable,
     OrderStatus,
+    OwnOrder,
     PaymentUnderWay,
     PriceChanged,
     RegistrationNeeded,
@@ -284,11 +285,11 @@ async def request_refund(order_id: UUID, line_id: UUID, session: Session, caller
     "/v1/orders/{order_id}/refunds/{refund_id}/retry",
     operation_id="retry_refund",
     dependencies=[Idempotent],
-    responses=refusals(RefundNotFailed),
+    responses=refusals(OwnOrder, RefundNotFailed),
 )
-async def retry_refund(order_id: UUID, refund_id: UUID, session: Session) -> RefundView:
+async def retry_refund(order_id: UUID, refund_id: UUID, session: Session, caller: CallerOf) -> RefundView:
     """Finance sends a refund again that the provider refused."""
-    return RefundView.of(await refunds.retry_refund(session, order_id, refund_id))
+    return RefundView.of(await refunds.retry_refund(session, order_id, refund_id, caller.name))
 
 
 @router.post(
@@ -345,7 +346,7 @@ async def list_unmatched_payments(session: Session, paging: Paging) -> Page[Unma
     operation_id="open_dispute",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(Unknown, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen),
+    responses=refusals(Unknown, OwnOrder, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen),
 )
 async def open_dispute(wish: DisputeWish, session: Session, caller: CallerOf) -> DisputeView:
     """The payer asks their bank for the money back: enrolments are suspended, claims and refunds wait."""
@@ -359,7 +360,7 @@ async def open_dispute(wish: DisputeWish, session: Session, caller: CallerOf) ->
     "/v1/disputes/{dispute_id}/closing",
     operation_id="close_dispute",
     dependencies=[Idempotent],
-    responses=refusals(DisputeAlreadyClosed),
+    responses=refusals(OwnOrder, DisputeAlreadyClosed),
 )
 async def close_dispute(dispute_id: UUID, closing: DisputeClosing, session: Session, caller: CallerOf) -> DisputeView:
     """The bank has decided. Won or withdrawn, all goes on; lost, the order counts as reversed."""

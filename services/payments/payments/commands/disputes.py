@@ -14,7 +14,7 @@ from payments.domain.disputes import (
     DisputeOutcome,
     check_reason,
 )
-from payments.domain.orders import OrderNotPaid, OrderStatus
+from payments.domain.orders import OrderNotPaid, OrderStatus, must_be_anothers
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import policy_at
 from payments.tables import Dispute, Order, Payment
@@ -29,9 +29,10 @@ async def open_dispute(
 ) -> Dispute:
     """The payer of this order asks the money back.
 
-    Raises Unknown, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen.
+    Raises Unknown, OwnOrder, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen.
     """
     order = await fetch(session, Order, order_id, lock=True)
+    must_be_anothers(order.learner_id, by)
     check_reason(reason_code, policy_at(now(session)).dispute_reasons)
     payment = await queries.confirming_payment(session, order_id)
     if payment is None or order.status != OrderStatus.PAID:
@@ -71,10 +72,11 @@ async def open_dispute(
 async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: DisputeOutcome, by: str) -> Dispute:
     """The bank has decided: lost money is gone as if the provider had taken it back.
 
-    Raises Unknown, DisputeAlreadyClosed.
+    Raises Unknown, OwnOrder, DisputeAlreadyClosed.
     """
     dispute = await fetch(session, Dispute, dispute_id)
     order = await fetch(session, Order, dispute.order_id, lock=True)
+    must_be_anothers(order.learner_id, by)
     dispute = await fetch(session, Dispute, dispute_id, lock=True)
     if dispute.closed_at is not None:
         raise DisputeAlreadyClosed(f"this dispute was {dispute.outcome}")

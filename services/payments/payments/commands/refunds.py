@@ -10,7 +10,7 @@ from payments import queries
 from payments.commands import letters
 from payments.commands.ledger import post
 from payments.domain.disputes import OrderInDispute
-from payments.domain.orders import OrderNotPaid, OrderStatus
+from payments.domain.orders import OrderNotPaid, OrderStatus, must_be_anothers
 from payments.domain.payments import State
 from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
@@ -152,12 +152,12 @@ async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -
     await letters.tell_of_delay(session, refund, await payer_of(session, payment))
 
 
-async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID) -> Refund:
+async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, by: str) -> Refund:
     """Finance sends a refund again that the provider will not pay; what it may still pay is not sent beside it.
 
-    Raises Unknown, RefundNotFailed.
+    Raises Unknown, OwnOrder, RefundNotFailed.
     """
-    await fetch(session, Order, order_id, lock=True)
+    must_be_anothers((await fetch(session, Order, order_id, lock=True)).learner_id, by)
     refund = await fetch(session, Refund, refund_id, lock=True)
     if refund.order_id != order_id:
         raise Unknown(f"no refund {refund_id} of this order")

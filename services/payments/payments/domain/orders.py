@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from payments.domain.policy import Policy, in_utc
-from shared.errors import Conflict, Invalid, NotFound
+from shared.errors import Conflict, Forbidden, Invalid, NotFound
 
 
 class OrderStatus(StrEnum):
@@ -80,6 +80,10 @@ class OrderExpired(Conflict):
 
 class OrderNotPayable(Conflict):
     """The order is paid or cancelled, or its payment was reversed."""
+
+
+class OwnOrder(Forbidden):
+    """Finance decides nothing about an order of their own: somebody else does."""
 
 
 class OrderNotPaid(Conflict):
@@ -208,3 +212,9 @@ def requote(
 def receipt_number(number: int, at: datetime, policy: Policy) -> str:
     """The year is the one in the policy's time zone."""
     return f"MC-{at.astimezone(policy.time_zone).year}-{number:06d}"
+
+
+def must_be_anothers(learner_id: UUID, by: str) -> None:
+    """Raises OwnOrder."""
+    if str(learner_id) == by:
+        raise OwnOrder("somebody else decides about your own order")

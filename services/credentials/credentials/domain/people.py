@@ -1,0 +1,7 @@
+"""Who is still somebody to us."""
+
+from shared.errors import Gone
+
+
+class HolderAnonymised(Gone):
+    """Who was anonymised says nothing more here: nothing is shared, claimed or applied for."""

@@ -1,0 +1,166 @@
+"""Who was anonymised says nothing more, and no badge is made out to an address that is gone."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import func, select
+
+from credentials import jobs, queries, tables
+from credentials.adapters.notary import Notary
+from credentials.commands import issuing, keys, people, sharing
+from credentials.domain import badges
+from credentials.domain.people import HolderAnonymised
+from credentials.domain.sharing import Scope
+from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
+from shared.ids import new_id
+from shared.registers import LocalRegisters
+
+from .telling import BEFORE, DS, course, credit, hear, introduce, let_time_work, person, registered, work_of
+
+SHARE = {"recipient": "A Writer", "purpose": "A Writer's", "whole_record": True, "days": 30}
+RECOGNITION = {
+    "institution": "Another University",
+    "title": "Statistics",
+    "credits": 15,
+    "level": 7,
+    "completed_on": "2025-06-30",
+    "statement": "I am a writer.",
+}
+
+
+@pytest.fixture
+async def erased(session, clock):
+    """Anonymised, and still with a token in hand."""
+    learner = new_id()
+    await introduce(session, learner)
+    await hear(session, course("DS01", DS), credit(learner, "DS01", DS))
+    await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+    session.expire_all()
+    return learner
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/shares", SHARE),
+        ("/v1/recognitions", RECOGNITION),
+        ("/v1/award-claims", {"level": "pgcert", "title": "PGCert in Data Science"}),
+        ("/v1/transfers", {"programme_id": str(new_id()), "credit_ids": [str(new_id())]}),
+    ],
+)
+async def test_who_was_anonymised_says_nothing_more(service, session, erased, path, body) -> None:
+    async with service.client("learner", id=erased) as client:
+        answer = await client.post(path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (410, "holder_anonymised"), answer.text
+    for table in (tables.Share, tables.Recognition, tables.Award, tables.Transfer):
+        assert await session.scalar(select(func.count()).select_from(table)) == 0
+
+
+async def test_evidence_that_arrives_after_the_erasure_is_not_kept(service, session, clock) -> None:
+    learner = new_id()
+    await introduce(session, learner)
+    async with service.client("learner", id=learner) as client:
+        opened = (await client.post("/v1/recognitions", json=RECOGNITION)).json()
+        await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+        session.expire_all()
+        path = f"/v1/recognition-uploads/{opened['recognition_id']}"
+        answer = await client.put(path, params={"filename": "passport.pdf"}, content=b"%PDF-1.7 a passport")
+    assert (answer.status_code, answer.json()["code"]) == (410, "holder_anonymised"), answer.text
+    assert await session.scalar(select(func.count()).select_from(tables.Evidence)) == 0
+
+
+async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
+    learner, database = new_id(), live.process.database
+    async with database.transaction() as session:
+        await introduce(session, learner)
+        await hear(session, course("DS01", DS), credit(learner, "DS01", DS))
+    erased, go_on = asyncio.Event(), asyncio.Event()
+
+    async def erase() -> None:
+        async with database.transaction() as session:
+            await people.forget_person(session, learner, BEFORE)
+            erased.set()
+            await go_on.wait()
+
+    async def share() -> None:
+        await erased.wait()
+        async with database.transaction() as session:
+            await sharing.grant_link(
+                session,
+                learner,
+                Scope(whole_record=True),
+                recipient="A Writer",
+                purpose="",
+                days=30,
+                lock=sharing.Lock(),
+                pin_key=b"",
+            )
+
+    erasing, sharing_ = asyncio.create_task(erase()), asyncio.create_task(share())
+    await erased.wait()
+    await asyncio.sleep(0.3)
+    go_on.set()
+    await erasing
+    with pytest.raises(HolderAnonymised):
+        await sharing_
+
+
+async def sign_while(service, session, between) -> None:
+    """The steps of the job, and something that is committed while it signs."""
+    work = work_of(service)
+    notary = work.resource(Notary)
+    waiting = await queries.badges_to_sign(session, list(await session.scalars(queries.due_badges())))
+    assert waiting
+    signers = await keys.signers(session, notary)
+    signed = await asyncio.to_thread(issuing.sign_badges, waiting, notary, signers, work.now())
+    await between()
+    await issuing.store_badges(session, signed, notary, signers, work.now())
+    await session.flush()
+
+
+async def identifiers(session, learner) -> list[dict]:
+    session.expire_all()
+    rows = await session.scalars(select(tables.Badge).where(tables.Badge.learner_id == learner))
+    return [row.document["credentialSubject"].get("identifier", []) for row in rows]
+
+
+async def holder(service, session, **changes: object):
+    learner = new_id()
+    await hear(session, course("DS01", DS), registered(learner), credit(learner, "DS01", DS))
+    await jobs.read_people(work_of(service, LocalRegisters(person(learner, **changes))))
+    return learner
+
+
+async def moved(service, session, clock, learner) -> LocalRegisters:
+    register = LocalRegisters(person(learner, contact_version=2, contact_email="new@x.example"))
+    await hear(session, LearnerContactChanged(learner_id=learner, contact_version=2, changed_at=clock()))
+    await jobs.read_people(work_of(service, register))
+    return register
+
+
+@pytest.mark.parametrize("is_corrected", [False, True])
+async def test_no_badge_is_made_out_to_who_was_erased_while_it_was_signed(service, session, clock, is_corrected):
+    learner = await holder(service, session)
+    if is_corrected:
+        await let_time_work(service)
+        await moved(service, session, clock, learner)
+
+    async def erase() -> None:
+        await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+
+    await sign_while(service, session, erase)
+    await let_time_work(service)
+    assert await identifiers(session, learner) == [[]]
+
+
+async def test_no_badge_is_made_out_to_an_address_that_was_left_while_it_was_signed(service, session, clock) -> None:
+    learner = await holder(service, session)
+    kept: list[LocalRegisters] = []
+
+    async def move() -> None:
+        kept.append(await moved(service, session, clock, learner))
+
+    await sign_while(service, session, move)
+    await jobs.sign_badges(work_of(service, kept[0]))
+    [[identifier]] = await identifiers(session, learner)
+    assert identifier["identityHash"] == badges.identity_hash("new@x.example", identifier["salt"])
