@@ -247,11 +247,19 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
     for refund_id, amount in await session.execute(
         select(ProviderRefund.refund_id, func.sum(ProviderRefund.amount_minor))
         .join(Refund, Refund.refund_id == ProviderRefund.refund_id)
-        .where(Refund.payment_id == payment.payment_id, ProviderRefund.status == ProviderRefundStatus.FINISHED)
+        .where(
+            Refund.payment_id == payment.payment_id,
+            ProviderRefund.status == ProviderRefundStatus.FINISHED,
+            or_(ProviderRefund.currency.is_(None), ProviderRefund.currency == Refund.currency),
+        )
         .group_by(ProviderRefund.refund_id)
     ):
         paid_out[refund_id] = int(amount)
     completed = {one.refund_id: one.amount_minor for one in refunds if one.status == RefundStatus.COMPLETED}
+    # The provider paid less than is owed: the rest is owed still.
+    in_part = {
+        one.refund_id: paid_out[one.refund_id] for one in refunds if one.refund_id in paid_out and one.status in owed_of
+    }
     sold = 0
     if funded and payment.use == Use.ORDER:
         given_back = {one.order_line_id for one in refunds if one.status != RefundStatus.CANCELLED}
@@ -261,8 +269,8 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
         received=payment.amount_minor if funded else 0,
         settled=payment.state == State.SETTLED,
         sold=sold,
-        owed=sum(one.amount_minor for one in refunds if one.status in owed_of),
-        given_back=sum(completed.values()),
+        owed=sum(one.amount_minor - in_part.get(one.refund_id, 0) for one in refunds if one.status in owed_of),
+        given_back=sum((completed | in_part).values()),
         # An older release, at work beside this one, keeps no record of what the provider made.
         paid_out=sum((completed | paid_out).values()),
     )

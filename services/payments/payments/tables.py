@@ -291,6 +291,8 @@ class ProviderRefund(Base):
     status: Mapped[str] = mapped_column(Text)
     status_at: Mapped[datetime]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
+    currency: Mapped[str | None] = mapped_column(Text)
+    """None where the provider named none: that of the payment."""
     heard_at: Mapped[datetime]
     revived_at: Mapped[datetime | None]
     """It had ended, or was sent back, and was taken up again."""

@@ -359,7 +359,7 @@ class TestBooks:
 
 class TestRefunds:
     def heard(self, status, at=AT):
-        return Heard(status, at)
+        return Heard(status, at, 49500, "GBP")
 
     def said(self, status, at=AT):
         return RefundFact("RF1", "P1", status, at, 49500, "")

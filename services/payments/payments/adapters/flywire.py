@@ -121,6 +121,7 @@ class _Refund(BaseModel):
     payment_id: _Word = ""
     status: _Word = ""
     amount: _MinorUnits
+    currency: _Word = ""
     external_reference: _Word = ""
 
     def fact(self, at: datetime) -> RefundFact:
@@ -131,6 +132,7 @@ class _Refund(BaseModel):
             at,
             self.amount,
             self.external_reference,
+            self.currency,
             self.status,
         )
 

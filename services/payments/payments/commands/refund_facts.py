@@ -55,7 +55,11 @@ async def apply_refund_fact(
         refund.ask_at = now(session)
         return "asking"
 
-    last = Heard(ProviderRefundStatus(made.status), made.status_at) if made else None
+    last = (
+        Heard(ProviderRefundStatus(made.status), made.status_at, made.amount_minor, made.currency or "")
+        if made
+        else None
+    )
     match judge(last, fact, fetched=fetched, patience=policy.ask_every):
         case Verdict.ASK:
             refund.ask_at = now(session)
@@ -118,6 +122,7 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
                 status=fact.status,
                 status_at=fact.at,
                 amount_minor=fact.amount_minor,
+                currency=fact.currency or None,
                 heard_at=at,
                 # Heard of when ours was not being sent: it was forgotten, or given up.
                 revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
@@ -139,7 +144,8 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
     else:
         if made.status in dead and fact.status in UNDER_WAY:
             made.revived_at = at
-        made.status, made.status_at, made.amount_minor = fact.status, fact.at, fact.amount_minor
+        made.status, made.status_at = fact.status, fact.at
+        made.amount_minor, made.currency = fact.amount_minor, fact.currency or made.currency
     if made is None or fact.status is not ProviderRefundStatus.CANCELLED:
         refund.provider_refund_id = fact.provider_refund_id
     refund.provider_status, refund.status_at = fact.status, fact.at
@@ -151,11 +157,17 @@ async def _advance(
 ) -> None:
     before = RefundStatus(refund.status)
     alive = [one for one in made if one.status in UNDER_WAY]
+    finished = [one for one in made if one.status == ProviderRefundStatus.FINISHED]
+    paid = sum(one.amount_minor for one in finished if one.currency in {None, refund.currency})
+    in_full = paid >= refund.amount_minor
     status = status_of(
         [ProviderRefundStatus(one.status) for one in made],
         before,
         taken_up_again=any(one.revived_at is not None for one in alive),
+        in_full=in_full,
     )
+    if finished and not in_full:
+        await unmatched.park_refund(session, payment.provider, fact, "refunded_too_little", payment, refund)
     if status is before:
         if status is RefundStatus.SUBMITTED and fact.status is ProviderRefundStatus.RECEIVED:
             await letters.tell_of_refund(session, refund, await payer_of(session, payment), "received")

@@ -80,7 +80,7 @@ async def park_refund(
         external_reference=str(refund.refund_id) if refund else fact.external_reference,
         provider_status=fact.word or fact.status,
         amount_minor=fact.amount_minor,
-        currency=payment.currency if payment else None,
+        currency=fact.currency or (payment.currency if payment else None),
         order_id=payment.order_id if payment else None,
         payment_id=payment.payment_id if payment else None,
     )

@@ -29,7 +29,8 @@ class RefundStatus(StrEnum):
     SUBMITTED = "submitted"
     COMPLETED = "completed"
     RETURNED = "returned"
-    """Open again: the bank sent it back, or the provider took up what had ended. It may still be paid."""
+    """Open again: the bank sent it back, the provider took up what had ended, or paid less than is owed. It may still
+    be paid."""
     FAILED = "failed"
     """The provider will not pay it; finance sends it again."""
     CANCELLED = "cancelled"
@@ -92,6 +93,8 @@ class RefundFact:
     at: datetime
     amount_minor: int
     external_reference: str
+    currency: str = ""
+    """Empty where the provider names none: that of the payment."""
     word: str = field(default="", compare=False)
     """The status as the provider wrote it."""
 
@@ -102,6 +105,8 @@ class Heard:
 
     status: ProviderRefundStatus
     at: datetime
+    amount_minor: int
+    currency: str
 
 
 class Verdict(Enum):
@@ -119,7 +124,10 @@ def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: time
     if last is None:
         return Verdict.APPLY
     if fact.status == last.status:
-        return Verdict.KNOWN
+        other_currency = fact.currency and last.currency and fact.currency != last.currency
+        if fact.amount_minor == last.amount_minor and not other_currency:
+            return Verdict.KNOWN
+        return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if fetched:
         believed = fact.status in FOLLOWS[last.status] or fact.at > last.at + patience
         return Verdict.APPLY if believed else Verdict.DOUBT
@@ -138,14 +146,15 @@ def cooling_off_ends(contract_at: datetime, access_at: datetime | None, policy: 
 
 
 def status_of(
-    statuses: Collection[ProviderRefundStatus], before: RefundStatus, *, taken_up_again: bool
+    statuses: Collection[ProviderRefundStatus], before: RefundStatus, *, taken_up_again: bool, in_full: bool = True
 ) -> RefundStatus:
     """Our status, from what became of every refund the provider made for it.
 
-    `taken_up_again`: one of them had ended, or was sent back, and is not dead after all.
+    `taken_up_again`: one of them had ended, or was sent back, and is not dead after all. `in_full`: what finished is
+    all that is owed, in the currency that is owed; else the rest stays open.
     """
     if _R.FINISHED in statuses:
-        return RefundStatus.COMPLETED
+        return RefundStatus.COMPLETED if in_full else RefundStatus.RETURNED
     if any(status is not _R.CANCELLED for status in statuses):
         return RefundStatus.RETURNED if taken_up_again or _R.RETURNED in statuses else RefundStatus.SUBMITTED
     return RefundStatus.FAILED if before in IN_FLIGHT | {RefundStatus.COMPLETED} else before
