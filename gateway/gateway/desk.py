@@ -12,6 +12,8 @@ from shared.errors import Forbidden, NotFound
 class PasswordsNotOffered(Forbidden):
     """People sign in at their own institution here."""
 
+    remedy = "Sign in with the ID token of your institution."
+
 
 class NoOutsideIssuer(NotFound):
     """This platform trusts no outside issuer."""

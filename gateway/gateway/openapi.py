@@ -203,6 +203,8 @@ class Rule(NamedTuple):
     status: int
     title: str
     meaning: str
+    remedy: str = ""
+    """What to do about it; none where the status says enough."""
 
 
 Rules = Mapping[str, Mapping[Rule, Mapping[str, str]]]
@@ -214,24 +216,25 @@ def rules_of(document: Document) -> Rules:
     """Every refusal that the merged document tells of, and the front door's own."""
     found: defaultdict[str, defaultdict[Rule, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for example in _examples(problems.refusals(*refusals.kinds())):
-        found[example["code"]][_rule(example)] = {}
+        found[example["value"]["code"]][_rule(example)] = {}
     known = document["components"].get("examples", {})
     for item in document["paths"].values():
         for method in set(item) & set(_METHODS):
             for example in _examples(item[method]["responses"], known):
                 operation = item[method]
-                found[example["code"]][_rule(example)][operation["operationId"]] = operation["tags"][0]
+                found[example["value"]["code"]][_rule(example)][operation["operationId"]] = operation["tags"][0]
     return found
 
 
 def _examples(responses: Mapping[Any, Document], known: Mapping[str, Document] | None = None) -> Iterator[Document]:
     for response in responses.values():
         for example in response.get("content", {}).get(problems.MEDIA_TYPE, {}).get("examples", {}).values():
-            yield ((known or {})[example["$ref"].rpartition("/")[2]] if "$ref" in example else example)["value"]
+            yield (known or {})[example["$ref"].rpartition("/")[2]] if "$ref" in example else example
 
 
 def _rule(example: Document) -> Rule:
-    return Rule(example["status"], example["title"], example["detail"])
+    told = example["value"]
+    return Rule(told["status"], told["title"], told["detail"], example.get(problems.REMEDY, ""))
 
 
 class _Declared(NamedTuple):

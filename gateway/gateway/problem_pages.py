@@ -39,7 +39,7 @@ def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]]) -> str:
     """One refusal: what it means, what to do, and which operations say it."""
     cards = [
         f'<p class="soft">{rule.status} {escape(rule.title)}</p>\n<h1><code>{escape(code)}</code></h1>\n'
-        f"<p>{_with_code(rule.meaning)}</p>\n<h2>What to do</h2>\n<p>{_with_code(_remedy(rule.status))}</p>"
+        f"<p>{_with_code(rule.meaning)}</p>\n<h2>What to do</h2>\n<p>{_with_code(rule.remedy or _remedy(rule.status))}</p>"
         f"\n<h2>Who says so</h2>\n{_operations(operations)}"
         for rule, operations in sorted(rules.items(), key=lambda one: one[0])
     ]
@@ -51,12 +51,11 @@ def index_page(rules: Rules) -> str:
     by_status: dict[tuple[int, str], list[str]] = {}
     for code, meanings in sorted(rules.items()):
         for rule in meanings:
-            told = (
-                f'<li><a href="{INDEX}/{escape(code)}"><code>{escape(code)}</code></a>: {_with_code(rule.meaning)}</li>'
-            )
+            words = _with_code(f"{rule.meaning} {rule.remedy}".strip())
+            told = f'<li><a href="{INDEX}/{escape(code)}"><code>{escape(code)}</code></a>: {words}</li>'
             by_status.setdefault((rule.status, _remedy(rule.status)), []).append(told)
     cards = [
-        f"<h2>{status}</h2>\n<p>{_with_code(remedy)}</p>\n<ul>\n{''.join(told)}\n</ul>"
+        f"<h2>{status}</h2>\n<p>Where nothing else is said: {_with_code(remedy)}</p>\n<ul>\n{''.join(told)}\n</ul>"
         for (status, remedy), told in sorted(by_status.items())
     ]
     head = (

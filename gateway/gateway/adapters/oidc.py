@@ -22,6 +22,8 @@ _ALGORITHMS: Final = ("EdDSA", "ES256", "PS256", "RS256")
 class InvalidIdToken(Unauthenticated):
     """Not an ID token of the trusted issuer for this platform."""
 
+    remedy = "Fetch a fresh ID token from your institution and send that."
+
 
 class IssuerAway(Unavailable):
     """The outside issuer's keys cannot be fetched."""
@@ -29,6 +31,8 @@ class IssuerAway(Unavailable):
 
 class EmailNotVerified(Unauthenticated):
     """The issuer has not verified this person's e-mail address, so it proves nothing here."""
+
+    remedy = "Have your institution verify your e-mail address, then sign in anew."
 
 
 @dataclass(frozen=True, slots=True)

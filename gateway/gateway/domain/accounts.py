@@ -55,13 +55,19 @@ class LastOperator(Conflict):
 class OwnGrant(Forbidden):
     """Nobody holds a role by their own grant, nor by that of an operator whom they made one, in however many steps."""
 
+    remedy = "Ask another operator to grant it."
+
 
 class WrongCredentials(Unauthenticated):
     """The same answer whether the account or the password is wrong."""
 
+    remedy = "Type the address and the password again; an operator can set a new password."
+
 
 class AccountClosed(Unauthenticated):
     """The account was closed."""
+
+    remedy = "It stays closed. Open a new account, or ask whoever runs this installation."
 
 
 def email_key(email: str) -> str:

@@ -24,6 +24,8 @@ class UnknownScope(Invalid):
 class InvalidClient(Unauthenticated):
     """RFC 6749 §5.2 `invalid_client`: no such client, or not its secret."""
 
+    remedy = "Check client id and secret; whoever runs this installation can give a new secret."
+
 
 class UnsupportedGrantType(Invalid):
     """Only client_credentials is offered here."""

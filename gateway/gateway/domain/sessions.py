@@ -18,6 +18,8 @@ from shared.errors import Unauthenticated
 class InvalidRefreshToken(Unauthenticated):
     """Unknown, expired, signed out, or used a second time."""
 
+    remedy = "Sign in anew at `POST /v1/sign-ins`."
+
 
 class Refresh(Enum):
     """What presenting a refresh token leads to."""

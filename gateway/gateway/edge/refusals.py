@@ -60,6 +60,7 @@ class OriginNotAllowed(Refusal):
 
     status = 403
     title = "Not allowed"
+    remedy = "Have whoever runs this installation add the page's origin to `MC_ORIGINS`."
 
 
 class ServiceUnreachable(Unavailable):

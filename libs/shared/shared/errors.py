@@ -17,6 +17,8 @@ class Refusal(Exception):
     status: ClassVar[int] = 400
     title: ClassVar[str] = "Refused"
     code: ClassVar[str] = "refused"
+    remedy: ClassVar[str | None] = None
+    """What to do about it, where its status alone does not say so."""
 
     def __init_subclass__(cls) -> None:
         if "code" not in vars(cls):

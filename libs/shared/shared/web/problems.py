@@ -17,6 +17,8 @@ from shared.errors import Invalid, NotFound, Refusal, Unavailable
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+REMEDY: Final = "x-remedy"
+"""Beside the example of a refusal: what to do about it, where its status alone does not say so."""
 RETRY_AFTER: Final = "2"
 """Seconds, with every 503 that says no other."""
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
@@ -95,6 +97,8 @@ def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: 
         response = responses.setdefault(kind.status, {"content": {MEDIA_TYPE: {"schema": _SCHEMA, "examples": {}}}})
         examples = response["content"][MEDIA_TYPE]["examples"]
         examples[kind.code] = {"summary": meaning, "value": body}
+        if kind.remedy:
+            examples[kind.code][REMEDY] = kind.remedy
         response["description"] = f"{kind.title}: {', '.join(f'`{code}`' for code in examples)}"
     return responses
 

@@ -19,11 +19,14 @@ class EnrolmentStatus(StrEnum):
 class EnrolmentSuspended(Forbidden):
     """No work is taken while the enrolment is suspended."""
 
+    remedy = "Wait until the enrolment is reinstated; the learner's messages say why it is suspended."
+
 
 class EnrolmentEnded(Forbidden):
     """The enrolment was cancelled; a new one gives new attempts."""
 
     code = "enrolment_cancelled"
+    remedy = "Enrol anew; the new enrolment has attempts of its own."
 
 
 class AlreadyPassed(Conflict):

@@ -36,9 +36,13 @@ class SubmissionVoid(Conflict):
 class OwnWork(Forbidden):
     """Nobody judges their own work."""
 
+    remedy = "Leave it to a colleague."
+
 
 class SamePerson(Forbidden):
     """Marker, moderator, panel and board of one result are different persons."""
+
+    remedy = "Leave this step to a colleague who has had no part in the result."
 
 
 class StageNotPermitted(Forbidden):

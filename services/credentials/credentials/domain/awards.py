@@ -57,6 +57,8 @@ class UnderReview(Conflict):
 class OwnAward(Forbidden):
     """Nobody confers an award on themselves."""
 
+    remedy = "Let somebody else with the role confer it."
+
 
 def reserved_until(now: datetime, regulations: Regulations) -> datetime:
     return now + timedelta(minutes=regulations.claim_minutes)

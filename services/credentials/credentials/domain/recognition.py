@@ -53,6 +53,8 @@ class SubjectNotInCatalogue(Invalid):
 class OwnApplication(Forbidden):
     """Nobody decides on their own application."""
 
+    remedy = "Let somebody else with the role decide it."
+
 
 class RecognitionState(StrEnum):
     DRAFT = "draft"

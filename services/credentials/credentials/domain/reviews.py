@@ -48,6 +48,8 @@ class NoSubstitute(Conflict):
 class OwnReview(Forbidden):
     """Nobody decides on their own award."""
 
+    remedy = "Let somebody else with the role decide it."
+
 
 class WrongSubstitute(Invalid):
     """Only a substitution names credit, and it must give the award's own title."""

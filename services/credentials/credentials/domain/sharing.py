@@ -37,21 +37,31 @@ class ExpiryOutOfBounds(Invalid):
 class ShareWithdrawn(Forbidden):
     """The learner withdrew their consent."""
 
+    remedy = "Ask the learner to share it with you anew."
+
 
 class ShareExpired(Forbidden):
     """The learner's consent has ended."""
+
+    remedy = "Ask the learner to share it with you anew."
 
 
 class LinkEnded(Gone):
     """The link was withdrawn, has expired, was locked, or was opened as often as it may be."""
 
+    remedy = "Ask whoever sent you the link for a new one."
+
 
 class PinNeeded(Forbidden):
     """This link opens with the PIN its sender gave."""
 
+    remedy = "Send the PIN; whoever sent you the link knows it."
+
 
 class WrongPin(Forbidden):
     """Not the PIN of this link; after a few wrong ones it is locked."""
+
+    remedy = "Ask whoever sent you the link for its PIN before you try again: after a few wrong ones it is locked."
 
 
 class NoSuchCode(NotFound):
@@ -60,6 +70,8 @@ class NoSuchCode(NotFound):
 
 class PaperShowsMore(Forbidden):
     """Paper shows the whole record with name, marks and attempts; the learner consented to less."""
+
+    remedy = "Read the record as data, which shows what was consented to, or ask the learner to share all of it."
 
 
 class AlreadyWithdrawn(Conflict):

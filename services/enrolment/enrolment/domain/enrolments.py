@@ -14,6 +14,8 @@ from shared.errors import Conflict, Forbidden
 class MaterialsClosed(Forbidden):
     """The materials are open to an active enrolment, and to others only where the regulations say so."""
 
+    remedy = "Read the enrolment: its state says whether and when the materials open."
+
 
 class EnrolmentNotOpen(Conflict):
     """Only an enrolment that is still under way can be withdrawn from."""

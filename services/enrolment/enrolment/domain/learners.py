@@ -18,6 +18,8 @@ class AlreadyRegistered(Conflict):
 class NotRegistered(NotFound):
     """The account has not filled in the short form."""
 
+    remedy = "Register first: `POST /v1/learners` takes the short form."
+
 
 class UnknownCountry(Invalid):
     """A country is named by its ISO 3166-1 alpha-2 code."""

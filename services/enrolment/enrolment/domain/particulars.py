@@ -39,6 +39,8 @@ class TooMuchNameEvidence(Conflict):
 class OwnNameRequest(Forbidden):
     """Nobody decides about their own name."""
 
+    remedy = "Leave it to another registrar."
+
 
 class NoAddressToConfirm(Conflict):
     """No new contact address waits for its code, or its time has run out."""
@@ -46,6 +48,8 @@ class NoAddressToConfirm(Conflict):
 
 class WrongConfirmationCode(Forbidden):
     """Not the code that was sent to the new contact address."""
+
+    remedy = "Copy the code whole from the newest letter to the new address, or have a new one sent."
 
 
 class TooManyConfirmations(TooMany):

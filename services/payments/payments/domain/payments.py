@@ -12,6 +12,8 @@ from shared.errors import Unauthenticated
 class BadSignature(Unauthenticated):
     """The notification is not signed with a secret of ours."""
 
+    remedy = "Sign the notification with the secret that this installation shares with the provider."
+
 
 class ProviderStatus(StrEnum):
     """Flywire's payment statuses (developers.flywire.com, notifications-payment-status)."""
