@@ -314,6 +314,22 @@ async def test_only_named_origins_may_call():
         assert (told.status, told.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST, PUT")
 
 
+async def test_a_page_that_may_call_reads_the_refusal_of_a_mistyped_path_or_method():
+    async with front_door(origins=["https://app.example"]) as door:
+        ours, ask = "Origin: https://app.example", "Access-Control-Request-Method: "
+        for path, method, status in (("/v1/coursesx", "POST", 404), ("/v1/courses", "PATCH", 405)):
+            asked = await door.get(path, ours, f"{ask}{method}", method="OPTIONS")
+            assert (asked.status, asked.headers["access-control-allow-origin"]) == (204, "https://app.example")
+            assert method in asked.headers["access-control-allow-methods"].split(", ")
+            refused = await door.get(path, ours, method=method)
+            assert refused.status == status
+            assert refused.headers["access-control-allow-origin"] == "https://app.example"
+            assert "allow" in refused.headers["access-control-expose-headers"].split(", ")
+        stranger = await door.get("/v1/coursesx", "Origin: https://evil.example", f"{ask}POST", method="OPTIONS")
+        assert (stranger.status, stranger.code) == (404, "no_such_operation")
+        assert (await door.get("/v1/coursesx", method="OPTIONS")).status == 404
+
+
 async def test_every_page_may_read_what_an_operation_opens_to_every_origin():
     public = {("GET", b"/v1/courses"), ("POST", b"/v1/dead")}
     rates = {"anonymous": (4, 60)}

@@ -11,7 +11,7 @@ from gateway.edge.refusals import OriginNotAllowed
 from shared.origins import AllowedOrigins
 
 _PREFLIGHT_SECONDS: Final = b"7200"
-_EXPOSED: Final = b"etag, location, ratelimit, ratelimit-policy, retry-after, x-request-id"
+_EXPOSED: Final = b"allow, etag, location, ratelimit, ratelimit-policy, retry-after, x-request-id"
 _ACCEPTED: Final = b"authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, x-request-id"
 _READING: Final = b"content-type, if-none-match, traceparent, x-request-id"
 """What a page of any origin may send: nothing that says who is calling."""
@@ -30,9 +30,12 @@ class Origins:
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = AllowedOrigins(allowed)
 
+    def allows(self, origin: bytes) -> bool:
+        return origin.decode("latin-1") in self._allowed
+
     def headers(self, origin: bytes | None) -> list[Header]:
         """What an answer to a page of `origin` carries; without one, too, it tells caches that origins differ."""
-        if origin is None or origin.decode("latin-1") not in self._allowed:
+        if origin is None or not self.allows(origin):
             return [_VARY]
         return [
             (b"access-control-allow-origin", origin),
@@ -45,7 +48,7 @@ class Origins:
 
         :raises OriginNotAllowed: 403, without any Access-Control header
         """
-        if origin.decode("latin-1") not in self._allowed:
+        if not self.allows(origin):
             if any_origin:
                 return [
                     (b"access-control-allow-origin", b"*"),

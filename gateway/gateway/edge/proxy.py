@@ -14,7 +14,14 @@ from gateway.edge.cors import Origins
 from gateway.edge.exchange import CallerLeft, Exchange, Message, Receive, Request, Send
 from gateway.edge.guard import Head, Limits
 from gateway.edge.journal import Journal
-from gateway.edge.refusals import BodyTooLarge, CallersUnrecognisable, InternalError, RateLimited, RequestTimeout
+from gateway.edge.refusals import (
+    BodyTooLarge,
+    CallersUnrecognisable,
+    InternalError,
+    NoSuchOperation,
+    RateLimited,
+    RequestTimeout,
+)
 from gateway.edge.routes import OWN, Route, Routes
 from gateway.edge.upstream import Upstream
 from gateway.edge.visit import Visit
@@ -318,10 +325,18 @@ class Proxy:
         raise BodyTooLarge(f"at most {max_body} bytes are taken here", headers={"connection": "close"})
 
     async def _tell_options(self, visit: Visit, head: Head, raw_path: bytes) -> int:
-        methods = sorted({*self._routes.methods(raw_path), "OPTIONS"})
         asked = next((line[len(_ASKED) :].decode() for line in head.lines if line.startswith(_ASKED)), None)
+        # A page that may call is let through to whatever refusal, which it can read: a failed preflight tells nothing.
+        let_through = head.origin is not None and asked is not None and self._origins.allows(head.origin)
+        try:
+            offered = self._routes.methods(raw_path)
+        except NoSuchOperation:
+            if not let_through:
+                raise
+            offered = []
+        methods = sorted({*offered, "OPTIONS", *([asked] if asked is not None and let_through else [])})
         if head.origin is not None and asked is not None:
-            any_origin = self._may_be_any(asked, raw_path)
+            any_origin = asked in offered and self._may_be_any(asked, raw_path)
             headers = [
                 *self._origins.preflight(head.origin, methods, any_origin=any_origin),
                 *visit.headers(cors=False),
@@ -334,8 +349,6 @@ class Proxy:
 
     def _may_be_any(self, method: str, raw_path: bytes) -> bool:
         """Whether the request that a browser asks about may come from every origin."""
-        if method not in self._routes.methods(raw_path):
-            return False
         return self._any_origin(method, raw_path, self._routes.find(method, raw_path).prefix)
 
     async def _refuse(self, visit: Visit, refusal: Refusal) -> int:
