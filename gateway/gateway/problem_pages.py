@@ -39,8 +39,9 @@ def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]]) -> str:
     """One refusal: what it means, what to do, and which operations say it."""
     cards = [
         f'<p class="soft">{rule.status} {escape(rule.title)}</p>\n<h1><code>{escape(code)}</code></h1>\n'
-        f"<p>{_with_code(rule.meaning)}</p>\n<h2>What to do</h2>\n<p>{_with_code(rule.remedy or _remedy(rule.status))}</p>"
-        f"\n<h2>Who says so</h2>\n{_operations(operations)}"
+        f"<p>{_with_code(rule.meaning)}</p>\n"
+        f"<h2>What to do</h2>\n<p>{_with_code(rule.remedy or _remedy(rule.status))}</p>\n"
+        f"<h2>Who says so</h2>\n{_operations(operations)}"
         for rule, operations in sorted(rules.items(), key=lambda one: one[0])
     ]
     return page(code, *cards, f'<p><a href="{INDEX}">All refusals</a> · <a href="/docs">All operations</a></p>')

@@ -29,11 +29,13 @@ def make_private(folder: Path) -> None:
     except OSError as error:
         raise Unusable(f"{folder} cannot be made ({error.strerror}): set MC_DATA to a folder of yours") from error
     found = folder.stat()
-    if found.st_uid != os.geteuid() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+    if found.st_uid != os.geteuid():
         raise Unusable(
             f"{folder} is not yours (it belongs to user {found.st_uid}): run this as that user, have it given to you "
             "(chown -R), or set MC_DATA to a folder of yours"
         )
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise Unusable(f"{folder} is yours but closed to you: open it (chmod u+rwx), or set MC_DATA to another folder")
     # An installation of an earlier release; any other folder may be shared for its other contents' sake.
     if found.st_mode & 0o077 and (folder / "secrets.json").exists():
         folder.chmod(0o700)

@@ -1,7 +1,7 @@
 """Sample accounts, one for every role, with passwords made for this installation."""
 
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from embedded import installation
@@ -40,7 +40,14 @@ People = dict[str, Person]
 
 def known(folder: Path) -> People:
     """The sample accounts of the platform whose data are in this folder; raises FileNotFoundError, Unusable."""
-    return {role: Person(**one) for role, one in installation.read_object(folder / "people.json").items()}
+    path = folder / "people.json"
+    try:
+        people = {role: Person(**one) for role, one in installation.read_object(path).items()}
+    except TypeError as error:
+        raise installation.Unusable(f"{path} is damaged ({error})") from error
+    if unfit := [role for role, one in people.items() if not all(isinstance(told, str) for told in astuple(one))]:
+        raise installation.Unusable(f"{path} is damaged ({unfit[0]} is told otherwise than in text)")
+    return people
 
 
 async def open_accounts(gateway: Database, folder: Path) -> People:
@@ -60,6 +67,8 @@ async def open_accounts(gateway: Database, folder: Path) -> People:
         installation.write_whole(folder / "people.json", {role: asdict(one) for role, one in people.items()})
     hashing = Hashing(threads=2)
     for role, one in people.items():
+        if role not in ROLES:  # another release's
+            continue
         if not await set_password(gateway, hashing, one.email, one.password):
             await open_staff_account(gateway, one.email, one.password, [ROLES[role]])
     return people

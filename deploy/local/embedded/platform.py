@@ -197,6 +197,7 @@ def _allow_descriptors() -> None:
 def main() -> None:
     folder = installation.here()
     logged = ""
+    failed: list[Exception] = []
     try:
         installation.make_private(folder)
         file = folder / "platform.log"
@@ -205,9 +206,11 @@ def main() -> None:
         _allow_descriptors()
         run_loop(_run(folder))
     except* Exception as failures:
-        log.exception("the platform ended", exc_info=failures)
-        told = [str(failure) or repr(failure) for failure in flat(failures)]
-        sys.exit("\n".join([*told, *filter(None, [logged])]))
+        failed = flat(failures)
+        if logged:  # before it is open, all would be printed with its trace
+            log.exception("the platform ended", exc_info=failures)
+    if failed:  # raised inside `except*`, SystemExit would become part of a group
+        sys.exit("\n".join([*(str(failure) or repr(failure) for failure in failed), *filter(None, [logged])]))
 
 
 def flat(group: BaseExceptionGroup[Exception]) -> list[Exception]:

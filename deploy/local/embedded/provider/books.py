@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from embedded.installation import Unusable
+
 Record = dict[str, Any]  # Any: JSON
 
 KINDS = ("session", "payment", "refund", "delivery")
@@ -20,6 +22,15 @@ class Books:
     def __init__(self, file: Path | None) -> None:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._open(file)
+        except (sqlite3.Error, KeyError, ValueError) as error:
+            raise Unusable(
+                f"{file} is damaged ({error!r}): bring it back from a copy; moved away, the payments in it are unknown "
+                "to the sandbox"
+            ) from error
+
+    def _open(self, file: Path | None) -> None:
         self._file = sqlite3.connect(str(file) if file else ":memory:", isolation_level=None, check_same_thread=False)
         self._file.execute("pragma journal_mode = wal")
         self._file.execute("pragma synchronous = off")  # it survives the process, which is what a restart needs
