@@ -195,6 +195,7 @@ class Answer:
 
 class QuickProtocol(GuardedProtocol):
     head_seconds = 0.5
+    unread_seconds = 0.5
 
 
 @asynccontextmanager

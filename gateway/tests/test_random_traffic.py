@@ -148,6 +148,8 @@ class Caller:
             sending = b"".join(_chunked(sending, chance))
         elif method in {b"POST", b"PUT"}:
             lines.append(b"Content-Length: %d" % upload)
+        if chance.random() < 0.2:  # Java's client and curl offer HTTP/2 with every request
+            lines += [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAA"]
         if method == b"POST":
             self.sent.add(tag)
             if chance.random() < 0.5:

@@ -1,7 +1,10 @@
 """Raw bytes in, an answer or a refusal out: what two parsers could read in two ways never reaches a service."""
 
+import asyncio
+import itertools
+
 import pytest
-from frontdoor import front_door
+from frontdoor import OK, Answer, front_door
 
 HOST = b"Host: door.example\r\n"
 
@@ -172,3 +175,62 @@ async def test_a_websocket_offer_is_not_taken_up():
         assert answer.status == 200
         assert "upgrade" not in door.service.seen[0].headers
         assert "connection" not in door.service.seen[0].headers
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk"
+WEBSOCKET = b"Upgrade: websocket", b"Connection: keep-alive, Upgrade", b"Sec-WebSocket-Key: x"
+INNER = get(b"/v1/courses/smuggled")
+CHUNKS = b"5\r\nhello\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER)
+BODIES = {
+    "none": ((), b"", b""),
+    "sized": ((b"Content-Length: %d" % len(INNER),), INNER, INNER),
+    "chunked": ((b"Transfer-Encoding: chunked",), CHUNKS, b"hello" + INNER),
+}
+
+
+@pytest.mark.parametrize("offer", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("cut", ["nowhere", "after the head", "in the body", "everywhere"])
+async def test_a_request_that_offers_another_protocol_keeps_its_body_and_what_follows_it(offer, body, cut):
+    framing, sent, wanted = BODIES[body]
+    first = post(*offer, *framing, body=sent)
+    raw = first + post(*framing, *offer, body=sent) + get(b"/v1/courses/last", b"Connection: close")
+    head = first.index(b"\r\n\r\n") + 4
+    cuts = {
+        "nowhere": [],
+        "after the head": [head],
+        "in the body": [head, head + len(sent) // 2],
+        "everywhere": list(range(7, len(raw), 7)),
+    }[cut]
+    async with front_door() as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        for start, end in itertools.pairwise([0, *cuts, len(raw)]):
+            writer.write(raw[start:end])
+            await asyncio.sleep(0.02 if len(cuts) < 3 else 0.001)
+        async with asyncio.timeout(10):
+            answers = await reader.read()
+        writer.close()
+        assert answers.count(b"HTTP/1.1 200 ") == answers.count(OK[-11:]) == 3, answers
+        seen = [(seen.line.split(b" ")[1], seen.body) for seen in door.service.seen]
+        assert seen == [(b"/v1/courses", wanted)] * 2 + [(b"/v1/courses/last", b"")]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        post(b"Content-Length: 3, 5", body=b"abcde"),
+        get(b"/v1/courses;a=b"),
+        b"GET /v1/courses?" + b"a" * 60_000,
+        get(b"/v1/courses?" + b"a" * 9_000),
+        get(b"/v1/courses", b"X-One: " + b"a" * 70_000),
+        b"GET /v1/courses HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+    ],
+    ids=["400", "400, readable", "414", "414, readable", "431", "408"],
+)
+async def test_what_is_refused_before_it_is_a_request_is_answered_like_any_other(door, raw):
+    answer = Answer(await door.send(raw))
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["vary"] == "Origin"
+    assert answer.headers["date"].endswith(" GMT")
+    assert answer.headers["cache-control"] == "no-store"

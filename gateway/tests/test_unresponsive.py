@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import pytest
-from frontdoor import OK, ScriptedService, front_door
+from frontdoor import OK, ScriptedService, answer_ok, front_door
 
 from gateway.edge.proxy import Manners
 from gateway.edge.routes import load
@@ -184,6 +184,46 @@ async def test_a_caller_who_leaves_takes_nobody_with_them():
 
 
 # Slow and many callers
+
+
+async def pour(seen, reader, writer):
+    if not seen.line.endswith(b"/big HTTP/1.1"):
+        return await answer_ok(seen, reader, writer)
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % POURED)
+    for _ in range(POURED // 100_000):
+        writer.write(b"x" * 100_000)
+        await writer.drain()
+    return True
+
+
+POURED = 40_000_000
+ASKED = b"GET /v1/courses/big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+async def test_callers_who_stop_reading_hold_no_connection_of_the_service():
+    async with front_door(ScriptedService(pour), max_connections=4, manners=Manners(timeout=5)) as door:
+        callers = [await asyncio.open_connection("127.0.0.1", door.port, limit=1000) for _ in range(4)]
+        for _, writer in callers:
+            writer.write(ASKED)
+        await asyncio.sleep(3)
+        assert (await door.get("/v1/courses")).json() == {"ok": True}
+        assert len(door.upstream._connections) == len(door.upstream._idle) == 1
+        for _, writer in callers:
+            writer.close()
+
+
+async def test_a_caller_who_reads_slowly_is_waited_for():
+    async with front_door(ScriptedService(pour), manners=Manners(timeout=5)) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(ASKED)
+        started, received = time.perf_counter(), 0
+        while time.perf_counter() - started < 2:  # four times as long as one who does not read at all
+            received += len(await reader.read(300_000))
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(30):
+            received += len(await reader.read())
+        assert received > POURED
+        writer.close()
 
 
 async def test_two_hundred_half_open_sockets_slow_nobody_down():

@@ -30,7 +30,14 @@ def date(now: float) -> Header:
     return b"date", _last_date[1]
 
 
-NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+
+
+def marks(now: float, request_id: str) -> list[Header]:
+    """What every answer carries, whoever gives it; `now` is POSIX time."""
+    return [date(now), (b"x-request-id", request_id.encode()), _NOSNIFF]
+
+
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 

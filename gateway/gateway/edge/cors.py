@@ -15,7 +15,7 @@ _EXPOSED: Final = b"allow, etag, location, ratelimit, ratelimit-policy, retry-af
 _ACCEPTED: Final = b"authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, x-request-id"
 _READING: Final = b"content-type, if-none-match, traceparent, x-request-id"
 """What a page of any origin may send: nothing that says who is calling."""
-_VARY: Final = (b"vary", b"Origin")
+VARY: Final[Header] = (b"vary", b"Origin")
 
 ANY: Final[list[Header]] = [
     (b"access-control-allow-origin", b"*"),
@@ -36,11 +36,11 @@ class Origins:
     def headers(self, origin: bytes | None) -> list[Header]:
         """What an answer to a page of `origin` carries; without one, too, it tells caches that origins differ."""
         if origin is None or not self.allows(origin):
-            return [_VARY]
+            return [VARY]
         return [
             (b"access-control-allow-origin", origin),
             (b"access-control-expose-headers", _EXPOSED),
-            _VARY,
+            VARY,
         ]
 
     def preflight(self, origin: bytes, methods: Iterable[str], *, any_origin: bool) -> list[Header]:
@@ -55,13 +55,13 @@ class Origins:
                     (b"access-control-allow-methods", ", ".join(methods).encode()),
                     (b"access-control-allow-headers", _READING),
                     (b"access-control-max-age", _PREFLIGHT_SECONDS),
-                    _VARY,
+                    VARY,
                 ]
-            raise OriginNotAllowed("this origin is not on the allow-list", headers={"vary": "Origin"})
+            raise OriginNotAllowed("this origin is not on the allow-list")
         return [
             (b"access-control-allow-origin", origin),
             (b"access-control-allow-methods", ", ".join(methods).encode()),
             (b"access-control-allow-headers", _ACCEPTED),
             (b"access-control-max-age", _PREFLIGHT_SECONDS),
-            _VARY,
+            VARY,
         ]

@@ -1,5 +1,6 @@
-"""uvicorn's httptools protocol with what it lacks: a bound on a request's head in bytes and in time, answers to callers
-who have closed their sending side, and answers without length for HTTP/1.0.
+"""uvicorn's httptools protocol with what it lacks: a bound on a request's head in bytes and in time and on how long a
+caller may leave an answer unread, the body of a request that offers another protocol, answers to callers who have
+closed their sending side, and answers without length for HTTP/1.0.
 
 Without the bound one socket may send headers for ever, and two hundred half-open ones wait for ever (measured).
 """
@@ -7,17 +8,22 @@ Without the bound one socket may send headers for ever, and two hundred half-ope
 import asyncio
 import socket
 import struct
+import time
 from typing import Any, Final
 
-import orjson
+import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from gateway.edge import answers
+from gateway.edge.cors import VARY
 from gateway.edge.refusals import HeadersTooLarge, MalformedRequest, RequestTimeout, UrlTooLong
 from shared.errors import Refusal
+from shared.telemetry import accept_request_id
 
 HEAD_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 32_768
+UNREAD_SECONDS: Final = 60.0
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # a lingering time of none: what is closed is reset
 _PIECE: Final = 16_384  # bytes the parser is fed at a time; a head that begins within one is counted from the next
 
@@ -27,12 +33,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     head_seconds: float = HEAD_SECONDS
     head_bytes: int = HEAD_BYTES
+    unread_seconds: float = UNREAD_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: uvicorn's own signature, passed through
         super().__init__(*args, **kwargs)
         self._in_head = False
         self._head_read = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
         self._last_asked = False
         """What still comes on this connection is no request."""
@@ -43,6 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_unread_timer()
         cycle = self._answering
         if cycle is not None and cycle is not self.cycle:  # uvicorn tells the last of several alone
             cycle.disconnected = True
@@ -58,6 +67,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._answer_and_close()
         return True
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reading()
+
+    def resume_writing(self) -> None:
+        self._stop_unread_timer()
+        super().resume_writing()
+
     def data_received(self, data: bytes) -> None:
         if len(data) <= _PIECE:
             self._feed(data)
@@ -69,7 +86,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._last_asked or self.transport.is_closing():
             return
         in_head = self._in_head
-        super().data_received(data)
+        self._parse(data)
         if not self._in_head or self._last_asked or self.transport.is_closing():
             return
         if in_head:
@@ -84,6 +101,39 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
 
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                except httptools.HttpParserUpgrade as offer:
+                    self._decline_upgrade()
+                    data = data[offer.args[0] :]
+                else:
+                    return
+        except httptools.HttpParserError:
+            self._refuse(MalformedRequest("the request is not valid HTTP/1.1"))
+
+    def _decline_upgrade(self) -> None:
+        """An offer to change protocol may be ignored, without a word (RFC 9110 §7.8); what follows is HTTP/1.1 still.
+
+        llhttp takes the offer for accepted and the message for ended with its head. Another parser goes on, which is
+        told how the body is framed.
+        """
+        framing = [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in self.scope["headers"]
+            if name in {b"content-length", b"transfer-encoding"}
+        ]
+        self.parser = httptools.HttpRequestParser(_AfterHead(self))
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
     def on_message_begin(self) -> None:
         self._in_head = True
         self._head_read = 0
@@ -96,14 +146,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.headers = []  # a trailer must not become a header; the request keeps its own list
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
-        self._refuse(MalformedRequest("the request is not valid HTTP/1.1"))
-
     def _should_upgrade(self) -> bool:
         return False
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """An offer to change protocol is not taken up, which needs no word (RFC 9110 §7.8)."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # Any: uvicorn's spelling of ASGI
         self._answering = cycle
@@ -117,6 +161,23 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(RequestTimeout("the request's head did not arrive in time"))
         elif not self.transport.is_closing():
             self.transport.close()
+
+    def _await_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(self.unread_seconds, self._look_for_reading, left)
+
+    def _look_for_reading(self, left_before: int) -> None:
+        """Who takes nothing of an answer loses it: the connection that it comes from is wanted by others."""
+        if self.transport.get_write_buffer_size() < left_before:
+            self._await_reading()
+        else:
+            self._unread_timer = None
+            self.transport.abort()
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
@@ -144,20 +205,39 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # for the application this request's caller has left
             cycle.message_event.set()
-        body = orjson.dumps(
-            {
-                "type": f"/problems/{refusal.code}",
-                "title": refusal.title,
-                "status": refusal.status,
-                "code": refusal.code,
-                "detail": refusal.detail,
-            }
-        )
-        self.transport.write(
-            STATUS_LINE[refusal.status] + b"content-type: application/problem+json\r\ncache-control: no-store\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        request_id = accept_request_id("")
+        status, headers, body = answers.problem(refusal, request_id)
+        headers += answers.marks(time.time(), request_id)
+        lines = [b"%b: %b\r\n" % header for header in (*headers, VARY, (b"connection", b"close"))]
+        self.transport.write(STATUS_LINE[status] + b"".join(lines) + b"\r\n" + body)
         self.transport.close()
+
+
+class _AfterHead:
+    """The callbacks of a parser that begins with a head which the protocol has seen already."""
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self._protocol = protocol
+        self._in_first_head = True
+        self.on_body, self.on_message_complete = protocol.on_body, protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if not self._in_first_head:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._in_first_head:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_first_head:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._in_first_head:
+            self._in_first_head = False
+        else:
+            self._protocol.on_headers_complete()
 
 
 class _Undelimited:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.edge import answers
 from gateway.edge.answers import Header
+from gateway.edge.cors import VARY
 from gateway.edge.exchange import Message, Send
 from gateway.edge.guard import Head
 from gateway.edge.journal import Entry
@@ -45,7 +46,7 @@ class Visit:
         self.route = "unrouted"
         self.caller = "anonymous"
         self.allowance: tuple[Header, ...] = ()
-        self.own: list[Header] = []
+        self.own: list[Header] = [VARY]
         self.started = False
         self.kept_elsewhere = False
 
@@ -66,12 +67,7 @@ class Visit:
 
     def headers(self, *, cors: bool = True) -> list[Header]:
         """The front door's own headers on every answer."""
-        own = [
-            answers.date(self.arrived),
-            (b"x-request-id", self.request_id.encode()),
-            answers.NOSNIFF,
-            *self.allowance,
-        ]
+        own = [*answers.marks(self.arrived, self.request_id), *self.allowance]
         return own + self.own if cors else own
 
     def entry(self, status: int) -> Entry:
