@@ -30,7 +30,7 @@ from shared.due_rows import (
 from shared.jobs import FIRST_HOUR, Jobs, Work
 from shared.messaging import feed
 from shared.messaging.epochs import same_epoch
-from shared.messaging.message import attributes_of, read
+from shared.messaging.message import read
 from shared.messaging.tables import Outgoing, SetAside
 from shared.registers import MOST_KEYS, PersonEntry, Registers
 
@@ -99,12 +99,13 @@ async def publish_status_lists(work: Work) -> None:
         return
 
     async def publish(number: int) -> None:
-        mine = [one for one in outdated if one.number == number]
-        signed = await asyncio.to_thread(status_lists.sign_lists, mine, notary, signers, now)
         async with work.database.transaction() as session:
-            await status_lists.publish_lists(session, signed, now)
+            mine = await status_lists.read_outdated(session, number, notary, now)
+        signed = await asyncio.to_thread(status_lists.sign_list, mine, notary, signers, now)
+        async with work.database.transaction() as session:
+            await status_lists.publish_list(session, signed, now)
 
-    lists = select(StatusList.number).where(StatusList.number.in_([one.number for one in outdated]))
+    lists = select(StatusList.number).where(StatusList.number.in_(outdated))
     await for_each(work, "publish_status_lists", lists.order_by(StatusList.number), publish)
 
 
@@ -169,14 +170,14 @@ async def _tell(session: AsyncSession, body: str) -> None:
 
 async def _tell_one_by_one(work: Work, page: feed.FeedPage) -> None:
     """Go past an event that cannot be told; `tell_partners_again` comes back to it."""
-    for body in page.bodies:
+    for event_id, body in zip(page.ids, page.bodies, strict=True):
         try:
             async with work.database.transaction() as session:
                 await _tell(session, body)
         except Exception as error:
             if not is_the_row(error):
                 raise
-            await set_aside(work, _TOLD, attributes_of(body.encode())["id"], error)
+            await set_aside(work, _TOLD, event_id, error)  # the row's own key: the body may be no event at all
     async with work.database.transaction() as session:
         await webhooks.move_on(session, page.cursor)
 
@@ -208,12 +209,23 @@ async def send_webhooks(work: Work) -> None:
                 await set_aside(work, _SENT, one.delivery_id, one.error)
         parcels = [one for one in taken if isinstance(one, webhooks.Parcel)]
         crash_point("webhooks_taken")
-        answers = await asyncio.gather(*(courier.post(one.url, one.headers, one.body) for one in parcels))
+        answers = await asyncio.gather(*(_post(work, courier, one) for one in parcels))
         crash_point("webhooks_posted")
         for parcel, answer in zip(parcels, answers, strict=True):
             await _note(work, parcel, answer)
     if await work.database.finds(f"select from set_aside_rows where job = '{_SENT}' limit 1"):
         await forget(work, _SENT, began)
+
+
+async def _post(work: Work, courier: Courier, parcel: webhooks.Parcel) -> Answer:
+    """One that cannot even be tried keeps no other from going out, and counts as a try of its own."""
+    try:
+        return await courier.post(parcel.url, parcel.headers, parcel.body)
+    except Exception as error:
+        if not is_the_row(error):
+            raise
+        await set_aside(work, _SENT, parcel.delivery_id, error)
+        return Answer(None, "", f"not sent: {type(error).__name__}", 0)
 
 
 async def _note(work: Work, parcel: webhooks.Parcel, answer: Answer) -> None:

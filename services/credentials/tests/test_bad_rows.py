@@ -13,7 +13,7 @@ from credentials.domain import status_lists as list_rules
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.messaging.tables import Letter, SetAside
+from shared.messaging.tables import Letter, Outgoing, SetAside
 from shared.testing import published
 
 from .receiving import partner_server
@@ -82,19 +82,90 @@ async def test_a_status_list_that_cannot_be_signed(service, session, clock, monk
     await open_next_list(session)
     await session.commit()
     monkeypatch.undo()
-    real = status_lists._sign
+    real = status_lists.sign_list
 
     def sign(one, *rest):
         if one.number == 1:
             raise ZeroDivisionError
         return real(one, *rest)
 
-    monkeypatch.setattr(status_lists, "_sign", sign)
+    monkeypatch.setattr(status_lists, "sign_list", sign)
     await jobs.publish_status_lists(work_of(service))
     session.expire_all()
     signed = select(tables.StatusList.number).where(tables.StatusList.token.is_not(None))
     assert (await session.scalars(signed)).all() == [2]
     assert await aside(session) == [("publish_status_lists", "1")]
+
+
+async def test_a_status_list_with_a_place_outside_it(service, session, clock, monkeypatch) -> None:
+    await hold_credit(session, new_id(), DS=2)
+    monkeypatch.setattr(list_rules, "LENGTH", 4)
+    await open_next_list(session)
+    monkeypatch.undo()
+    await session.execute(
+        text(
+            "insert into badge_places (list_number, list_index, badge_id, version, retired_at) "
+            "values (1, 99999999, :badge, 1, now())"
+        ),
+        {"badge": new_id()},
+    )
+    await session.commit()
+    await jobs.publish_status_lists(work_of(service))
+    session.expire_all()
+    signed = select(tables.StatusList.number).where(tables.StatusList.token.is_not(None))
+    assert (await session.scalars(signed)).all() == [2]
+    assert await aside(session) == [("publish_status_lists", "1")]
+
+
+async def test_an_entry_of_the_log_that_is_no_event(live, clock) -> None:
+    database = live.process.database
+    async with database.transaction() as session:
+        await know(session, P)
+        bad = new_id()
+        session.add(Outgoing(id=bad, type=webhooks.TOLD_TYPES[0], partition_key="x", body='{"a'))
+    work = work_of(live)
+    for _ in range(50):  # an event is read once no earlier commit can be under way
+        await jobs.tell_partners(work)
+        async with database.transaction() as session:
+            if await aside(session):
+                break
+        await asyncio.sleep(0.1)
+    await jobs.tell_partners(work)
+    async with database.transaction() as session:
+        assert await aside(session) == [("tell_partners", str(bad))]
+        moved = await webhooks.position(session)
+    learner = new_id()
+    async with database.transaction() as session:
+        await hold_credit(session, learner, DS=1)
+    await jobs.read_people(work)
+    await jobs.sign_badges(work)
+    for _ in range(50):
+        await jobs.tell_partners(work)
+        async with database.transaction() as session:
+            if await webhooks.position(session) != moved:
+                break
+        await asyncio.sleep(0.1)
+    live.clock.at += timedelta(minutes=1)
+    await jobs.tell_partners_again(work)
+    async with database.transaction() as session:
+        assert await webhooks.position(session) != moved
+        assert await aside(session) == [("tell_partners", str(bad))]
+
+
+async def test_a_delivery_to_what_is_no_address(service, session, clock) -> None:
+    await know(session, P, Q)
+    async with partner_server() as bad, partner_server() as good:
+        for client_id, partner in ((P, bad), (Q, good)):
+            endpoint = await register(service, partner.url, client_id)
+            async with service.client(client_id=client_id, scopes=MANAGES) as client:
+                await client.post(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}/pings")
+            if client_id == P:
+                of_it = tables.WebhookEndpoint.endpoint_id == endpoint["endpoint_id"]
+                await session.execute(update(tables.WebhookEndpoint).where(of_it).values(url="https://[bad/x"))
+        await jobs.send_webhooks(Work(service.process.database, service.service.resources))
+        assert (len(bad.got), len(good.got)) == (0, 1)
+        tries = select(tables.WebhookDelivery.tries).order_by(tables.WebhookDelivery.tries)
+        assert (await session.scalars(tries)).all() == [1, 1]
 
 
 async def test_a_letter_that_cannot_be_handed_on(service, session, clock, monkeypatch) -> None:

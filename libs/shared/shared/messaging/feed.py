@@ -10,10 +10,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Final, Protocol
+from uuid import UUID
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -34,6 +35,8 @@ MOST_ATTEMPTS: Final = 3
 
 class FeedPage(BaseModel):
     bodies: list[str]
+    ids: list[UUID] = Field(default=[], exclude=True)
+    """Of the events in the log, for whoever reads it here; they do not travel."""
     cursor: str
     """Where the next page begins."""
 
@@ -62,11 +65,12 @@ async def read_page(database: Database, types: Sequence[str], after: str, limit:
                 break
         await begin_epoch(database)
     first = rows[0]
-    bodies = [row.body for row in rows if row.position is not None]
+    found = [row for row in rows if row.position is not None]
+    bodies = [row.body for row in found]
     last = (rows[-1].xid_, rows[-1].position) if bodies else (begin.xid, begin.position)
     if len(bodies) == first.found < limit:
         last = max(last, (min(mark, first.fence), 0))
-    return FeedPage(bodies=bodies, cursor=str(Cursor(begin.epoch, *last)))
+    return FeedPage(bodies=bodies, ids=[row.id for row in found], cursor=str(Cursor(begin.epoch, *last)))
 
 
 _PAGE: Final = text("""
@@ -82,15 +86,15 @@ _PAGE: Final = text("""
         order by one.xid, one.position limit :limit
     ),
     sized as (
-        select found.xid, found.position, whole.body,
+        select found.xid, found.position, whole.id, whole.body,
             sum(octet_length(whole.body)) over (order by found.xid, found.position) - octet_length(whole.body) as before
         from found, lateral (
-            select outbox.body from outbox
+            select outbox.id, outbox.body from outbox
             where outbox.position = found.position and outbox.created_at = found.created_at limit 1
         ) as whole
     )
     select cast(cast(fence.xid as text) as bigint) as fence, (select count(*) from found) as found,
-        cast(cast(sized.xid as text) as bigint) as xid_, sized.position, sized.body
+        cast(cast(sized.xid as text) as bigint) as xid_, sized.position, sized.id, sized.body
     from fence left join sized on sized.before < :bytes
     order by sized.xid, sized.position
 """)

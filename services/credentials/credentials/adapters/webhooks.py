@@ -52,7 +52,10 @@ class Courier:
 
     async def check(self, url: str) -> None:
         """Whether we would post there. Raises WebhookAddressRefused."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise WebhookAddressRefused("this is no proper address") from None
         try:
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:

@@ -25,9 +25,9 @@ class Outdated:
     valid_until: datetime
 
 
-async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -> list[Outdated]:
-    """Lists whose bits changed, that near their end, that a clock signed which stood ahead, that were signed at another
-    address of the platform, or whose key was struck out; opens the next list in time.
+async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -> list[int]:
+    """The numbers of lists whose bits changed, that near their end, that a clock signed which stood ahead, that were
+    signed at another address of the platform, or whose key was struck out; opens the next list in time.
 
     Compared by count, not by time: a revocation may commit after a list that is younger than it.
     """
@@ -36,7 +36,7 @@ async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -
     key = tables.SigningKey
     lost = set(await session.scalars(select(key.verification_method).where(key.state == KeyState.COMPROMISED)))
     rows = (await session.scalars(select(tables.StatusList).order_by(tables.StatusList.number))).all()
-    outdated: list[Outdated] = []
+    outdated: list[int] = []
     for row in rows:
         in_force = row.signed_at is not None and row.signed_at <= now
         fresh = in_force and row.valid_until is not None and row.valid_until - now > status_lists.RENEW_BEFORE
@@ -44,18 +44,23 @@ async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -
         signed = row.token is not None and lost.isdisjoint(methods) and all(map(notary.is_own_method, methods))
         if fresh and signed and row.revoked == revoked.get(row.number, 0):
             continue
-        places = await queries.revoked_places(session, row.number)
-        valid_until = now + status_lists.VALID_FOR
-        unsigned = status_lists.status_list_document(
-            notary.status_list_url(row.number),
-            notary.issuer.did,
-            places,
-            valid_from=now - timedelta(seconds=1),  # a verifier's clock may be a little behind ours
-            valid_until=valid_until,
-            ttl_seconds=status_lists.TTL_SECONDS,
-        )
-        outdated.append(Outdated(row.number, unsigned, len(places), valid_until))
+        outdated.append(row.number)
     return outdated
+
+
+async def read_outdated(session: AsyncSession, number: int, notary: Notary, now: datetime) -> Outdated:
+    """One list with the bits it shall have from now on."""
+    places = await queries.revoked_places(session, number)
+    valid_until = now + status_lists.VALID_FOR
+    unsigned = status_lists.status_list_document(
+        notary.status_list_url(number),
+        notary.issuer.did,
+        places,
+        valid_from=now - timedelta(seconds=1),  # a verifier's clock may be a little behind ours
+        valid_until=valid_until,
+        ttl_seconds=status_lists.TTL_SECONDS,
+    )
+    return Outdated(number, unsigned, len(places), valid_until)
 
 
 @dataclass(frozen=True)
@@ -69,26 +74,21 @@ class SignedList:
     """The signatures of the two."""
 
 
-def sign_lists(outdated: list[Outdated], notary: Notary, signers: keys.Signers, now: datetime) -> list[SignedList]:
+def sign_list(one: Outdated, notary: Notary, signers: keys.Signers, now: datetime) -> SignedList:
     """Outside any transaction, off the event loop."""
-    return [_sign(one, notary, signers, now) for one in outdated]
-
-
-def _sign(one: Outdated, notary: Notary, signers: keys.Signers, now: datetime) -> SignedList:
     document = notary.sign(one.unsigned, signers.proof, now)
     token = notary.status_list_token(document, signers.token)
     made = keys.Signed.document(document), keys.Signed.token(document["id"], token, signers.token)
     return SignedList(one, document, token, made)
 
 
-async def publish_lists(session: AsyncSession, signed: list[SignedList], now: datetime) -> None:
-    """Put the new versions in the place of the old ones, each whole and in both forms at once."""
-    for one in signed:
-        row = await session.get_one(tables.StatusList, one.outdated.number, with_for_update=True)
-        row.document, row.token = orjson.dumps(one.document), one.token
-        row.signed_with, row.token_signed_with = (signature.verification_method for signature in one.made)
-        row.revoked, row.signed_at, row.valid_until = one.outdated.revoked, now, one.outdated.valid_until
-    await keys.log_signatures(session, [signature for one in signed for signature in one.made], now)
+async def publish_list(session: AsyncSession, one: SignedList, now: datetime) -> None:
+    """Put the new version in the place of the old one, whole and in both forms at once."""
+    row = await session.get_one(tables.StatusList, one.outdated.number, with_for_update=True)
+    row.document, row.token = orjson.dumps(one.document), one.token
+    row.signed_with, row.token_signed_with = (signature.verification_method for signature in one.made)
+    row.revoked, row.signed_at, row.valid_until = one.outdated.revoked, now, one.outdated.valid_until
+    await keys.log_signatures(session, list(one.made), now)
 
 
 async def open_next_list(session: AsyncSession) -> None:
