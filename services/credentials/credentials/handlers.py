@@ -227,6 +227,7 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
             reason_code=revoked.reason_code,
             board_id=revoked.board_id,
             revoked_at=revoked.revoked_at,
+            decided_by=revoked.decided_by,
         ),
     )
     if record is not None:

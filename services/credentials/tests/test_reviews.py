@@ -540,3 +540,15 @@ async def test_f6_claims_wait_while_a_payment_is_in_dispute(service, session, cl
         assert len((await own.get("/v1/credits")).json()["items"]) == 4
         await hear(session, closed, opened)
         assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201
+
+
+async def test_whoever_took_the_credit_does_not_decide_on_the_award(service, session, clock) -> None:
+    learner, examiner = new_id(), new_id()
+    await hold_credit(session, learner, DS=4)
+    await hold_award(session, learner)
+    await hear(session, revoked(learner, "DS01").model_copy(update={"decided_by": str(examiner)}))
+    async with service.client("registrar", id=examiner) as both, service.client("registrar") as office:
+        review = await review_of(office)
+        refused = await decide(both, review, "rescind")
+        assert (refused.status_code, refused.json()["code"]) == (403, "same_person")
+        assert (await decide(office, review, "rescind")).status_code == 201

@@ -186,6 +186,8 @@ class CreditRevoked(
     reason_code: str
     board_id: UUID
     revoked_at: Instant
+    decided_by: str | None = None
+    """The account that decided for the board: another one decides what becomes of an award."""
 
 
 class CreditReinstated(

@@ -237,6 +237,7 @@ async def revoke_credit(
             reason_code=reason_code,
             board_id=board.board_id,
             revoked_at=board.decided_at,
+            decided_by=board.decided_by,
         ),
     )
     return credit

@@ -16,6 +16,7 @@ from credentials.domain.reviews import (
     Proposal,
     Reason,
     ReviewDecided,
+    SamePerson,
     WrongSubstitute,
 )
 from shared.database import fetch
@@ -102,7 +103,7 @@ async def read_award_review(review_id: UUID, session: Session, caller: CallerOf)
     operation_id="decide_award_review",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnReview, ReviewDecided, NoSubstitute, WrongSubstitute),
+    responses=refusals(OwnReview, SamePerson, ReviewDecided, NoSubstitute, WrongSubstitute),
 )
 async def decide_award_review(
     review_id: UUID, decision: ReviewDecision, session: Session, caller: CallerOf

@@ -205,6 +205,7 @@ async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: st
                 learner_id=credit.learner_id,
                 reason_code=reason_code,
                 board_id=recognition_id,
+                decided_by=str(by),
             ),
         )
     publish(

@@ -76,13 +76,17 @@ async def carry_out(
 ) -> None:
     """What a person decided; the caller has taken its turn on the learner and derives afterwards.
 
-    Raises OwnReview, ReviewDecided, NoSubstitute, WrongSubstitute.
+    Raises OwnReview, SamePerson, ReviewDecided, NoSubstitute, WrongSubstitute.
     """
     now = now_of(session)
     if award.learner_id == by:
         raise reviews.OwnReview("somebody else must decide on this award")
     if review.decided_at is not None:
         raise reviews.ReviewDecided(f"this review was decided: {review.decision}")
+    lost = lost_by(award, record)
+    taken = [line.revocation for line in record.lines if line.credit.credit_id in lost and line.revocation is not None]
+    if any(revocation.decided_by == str(by) for revocation in taken):
+        raise reviews.SamePerson("whoever took the credit away does not decide on the award")
     review.decided_by = by
     if decision == Decision.SUBSTITUTE:
         await _substitute(session, review, award, record, reason, credit_ids, now)

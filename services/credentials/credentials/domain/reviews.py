@@ -51,6 +51,10 @@ class OwnReview(Forbidden):
     remedy = "Let somebody else with the role decide it."
 
 
+class SamePerson(Forbidden):
+    """Whoever took the credit away does not decide on the award that stands on it."""
+
+
 class WrongSubstitute(Invalid):
     """Only a substitution names credit, and it must give the award's own title."""
 

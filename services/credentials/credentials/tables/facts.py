@@ -117,6 +117,7 @@ class Revocation(Base):
     learner_id: Mapped[UUID]
     reason_code: Mapped[str] = mapped_column(Text)
     board_id: Mapped[UUID]
+    decided_by: Mapped[str | None] = mapped_column(Text)
 
 
 class Reinstatement(Base):
