@@ -36,6 +36,14 @@ async def test_a_service_that_hangs_is_given_its_time_and_no_more():
     assert [seen.line.split()[0] for seen in door.service.seen] == [b"GET", b"POST"]  # asked once each
 
 
+@pytest.mark.parametrize(("method", "body"), [("GET", b""), ("POST", b"{}")])
+async def test_the_gateways_own_operations_have_the_same_time(method, body):
+    async with front_door() as door:
+        answer = await door.get("/v1/accounts?silent", method=method, body=body)
+        assert (answer.status, answer.code) == (504, "deadline_exceeded")
+        assert (await door.get("/v1/accounts")).status == 200
+
+
 async def test_a_caller_that_stalls_its_body_is_not_waited_for():
     async with front_door() as door:
         for raw in (

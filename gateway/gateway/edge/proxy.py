@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +18,7 @@ from gateway.edge.journal import Journal
 from gateway.edge.refusals import (
     BodyTooLarge,
     CallersUnrecognisable,
+    DeadlineExceeded,
     InternalError,
     NoSuchOperation,
     RateLimited,
@@ -94,6 +96,7 @@ class Proxy:
         self._takes_key = takes_key
         self._any_origin = any_origin
         self._scheme = manners.scheme.encode()
+        self._given_up: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -140,9 +143,8 @@ class Proxy:
         if not route.free:
             self._allow(visit, route, claims, address)
 
-        max_body = route.max_body or manners.limits.body
         if route.service == OWN:
-            return await self._answer_here(visit, head, address, max_body, receive)
+            return await self._answer_here(visit, head, address, route, receive)
 
         upstream = self._upstreams[route.service]
         timeout = route.timeout or manners.timeout
@@ -168,7 +170,7 @@ class Proxy:
             ),
             length=head.length,
             chunked=head.chunked,
-            max_body=max_body,
+            max_body=route.max_body or manners.limits.body,
             deadline=visit.tick + timeout,
             repeatable=lambda: self._repeatable(method, raw_path, route.prefix, head),
         )
@@ -263,9 +265,9 @@ class Proxy:
             watch.cancel()
         return status
 
-    async def _answer_here(self, visit: Visit, head: Head, address: str, max_body: int, receive: Receive) -> int:
-        """The gateway's own endpoints get the same cleaned request as a service would."""
-        body = await self._read_whole(receive, head, max_body)
+    async def _answer_here(self, visit: Visit, head: Head, address: str, route: Route, receive: Receive) -> int:
+        """The gateway's own endpoints get the same cleaned request and the same time as a service would."""
+        body = await self._read_whole(receive, head, route.max_body or self._manners.limits.body)
 
         async def receive_body() -> Message:
             nonlocal body
@@ -276,10 +278,13 @@ class Proxy:
             return message
 
         status = 500
+        late = False
         private = head.authorization is not None
 
         async def send_marked(message: Message) -> None:
             nonlocal status
+            if late:
+                return
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = answers.passed_on(
@@ -301,8 +306,26 @@ class Proxy:
         if body:
             headers.append((b"content-length", b"%d" % len(body)))
         visit.kept_elsewhere = True  # the API behind keeps its own record of it
-        await self._own({**visit.scope, "headers": headers}, receive_body, send_marked)
+        answering = asyncio.ensure_future(self._own({**visit.scope, "headers": headers}, receive_body, send_marked))
+        left = visit.tick + (route.timeout or self._manners.timeout) - time.monotonic()
+        try:
+            await asyncio.wait([answering], timeout=max(left, 0))
+        finally:
+            late = not answering.done()
+            if late:  # what waits for a database that is silent may not end even now, and nobody waits for it
+                answering.cancel()
+                self._given_up.add(answering)
+                answering.add_done_callback(self._forget)
+        if late:
+            visit.kept_elsewhere = False
+            raise DeadlineExceeded("the front door's own service did not answer in time")
+        await answering
         return status
+
+    def _forget(self, answering: asyncio.Future[None]) -> None:
+        self._given_up.discard(answering)
+        if not answering.cancelled() and (error := answering.exception()) is not None:
+            log.warning("a request that was given up ended", extra={"error": repr(error)})
 
     async def _read_whole(self, receive: Receive, head: Head, max_body: int) -> bytes | None:
         """The body of a request to the gateway itself: small, so read before anything is done about it."""

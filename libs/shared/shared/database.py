@@ -26,14 +26,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.clock import Clock, system_clock
-from shared.driver import SideConnection
+from shared.driver import NotLetIn, SideConnection
 from shared.errors import NotFound
 
 NAMES = {
@@ -337,9 +337,22 @@ def _engine(url: str, name: str, size: int, timeout: float) -> AsyncEngine:
         hide_parameters=True,  # an error's words go to the log, and parameters are people's data
         connect_args={"server_settings": {"application_name": name, "timezone": "UTC"}, "timeout": 5},
     )
+    event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "checkout", _refuse_dead)
     _refuse_failed_commits(engine.sync_engine)
     return engine
+
+
+def _connect(dialect: Dialect, _: object, words: list[Any], options: dict[str, Any]) -> DBAPIConnection:  # Any: its own
+    try:
+        return dialect.connect(*words, **options)
+    except (
+        AsyncAdapt_asyncpg_dbapi.Error,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
+        raise NotLetIn(str(error)) from error
 
 
 def _refuse_dead(connection: DBAPIConnection, *_: object) -> None:

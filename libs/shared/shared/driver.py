@@ -8,17 +8,27 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import make_url
 
+_REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+class NotLetIn(ConnectionError):
+    """The server, or what keeps us from it, refused a connection, for whatever reason: an outage, for no statement of
+    ours was at fault."""
+
 
 async def connect_driver(url: str, **settings: str) -> Any:  # Any: asyncpg ships no types
     """A bare asyncpg connection to the same database, by all that its address says, with these settings of the
     server's: for LISTEN, NOTIFY and COPY."""
     parsed = make_url(url)
     options = parsed.get_dialect()().create_connect_args(parsed)[1]
-    return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
-        **{name: value for name, value in options.items() if not name.startswith("prepared_statement_")},
-        server_settings=settings,
-        timeout=5,
-    )
+    try:
+        return await getattr(asyncpg, "connect")(  # noqa: B009 - reached by name, for it has no types
+            **{name: value for name, value in options.items() if not name.startswith("prepared_statement_")},
+            server_settings=settings,
+            timeout=5,
+        )
+    except _REFUSALS as error:
+        raise NotLetIn(str(error)) from error
 
 
 class SideConnection:

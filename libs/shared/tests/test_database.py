@@ -18,7 +18,22 @@ from shared.messaging.relay import Relay
 from shared.service import Process
 from shared.testing import refusing_database
 
-NOT_NOW = ["53300", "57P03", "57P01", "57P02", "28P01", "28000", "58030", "53200", "53100", "08006", "3D000", "55000"]
+NOT_NOW = [
+    "53300",
+    "57P03",
+    "57P01",
+    "57P02",
+    "28P01",
+    "28000",
+    "58030",
+    "53200",
+    "53100",
+    "08006",
+    "3D000",
+    "55000",
+    "42501",
+    "0A000",
+]
 ONE = HotStatement("select 1")
 
 
