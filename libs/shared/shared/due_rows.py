@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy import Select, Text, cast, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from shared import telemetry
 from shared.database import Unknown, is_being_cancelled, is_contention, is_database_down
@@ -38,6 +39,7 @@ async def for_each(
     """Handle every row whose key `due` selects, in its order, each once. `handle` opens its own transactions and looks
     again whether the row is still due: another replica may be at the same.
 
+    Rows that failed before come last, those whose pause ended first before the others.
     A row whose handling raises is set aside. So is one for which somebody outside is away (Unavailable); after
     AWAY_AT_MOST of these in a row the round ends and what is left stays due. Raises when the database is away.
     """
@@ -81,10 +83,14 @@ class _Round(Generic[K]):
         self._work, self._job, self._batch = work, job, batch
         self._began = work.now()
         self._key = key = due.selected_columns[0]
-        put_off = exists().where(
-            SetAside.job == job, SetAside.row_key == cast(key, Text), SetAside.due_at > self._began
-        )
-        self._due = due.where(~put_off).limit(batch)
+        aside = aliased(SetAside)  # `due` may itself be of rows that were set aside
+        failed = aside.job == job, aside.row_key == cast(key, Text)
+        pause_ends = select(aside.due_at).where(*failed).scalar_subquery()
+        # Those that never failed come first: however many others fail, they do not wait for them.
+        self._passes = [
+            due.where(~exists().where(*failed)).limit(batch),
+            due.where(pause_ends <= self._began).order_by(None).order_by(pause_ends).limit(batch),
+        ]
         self._seen: set[K] = set()
         self._again: set[K] = set()
         """Handled in this round, and due still: looked at again in the next one."""
@@ -94,7 +100,7 @@ class _Round(Generic[K]):
         while keys := await self._take():
             for key in keys:
                 error = await self._try(handle, key, key)
-                away = away + 1 if isinstance(error, Unavailable) else 0
+                away = away + 1 if _is_away(error) else 0
                 if away == AWAY_AT_MOST:
                     log.warning("the outside world is away; what is left waits", extra={"job": self._job})
                     return
@@ -106,7 +112,7 @@ class _Round(Generic[K]):
             try:
                 await handle(keys)
             except Exception as error:
-                if isinstance(error, Unavailable) or not is_the_row(error):
+                if _is_away(error) or not is_the_row(error):
                     raise
                 log.warning("a batch failed; each row alone", extra={"job": self._job}, exc_info=error)
                 for key in keys:
@@ -118,13 +124,17 @@ class _Round(Generic[K]):
         """The next rows that were not handled in this round; none when all were."""
         while True:
             async with self._work.database.transaction() as session:
-                statement = self._due.where(self._key.not_in(self._again)) if self._again else self._due
+                statement = self._passes[0].where(self._key.not_in(self._again)) if self._again else self._passes[0]
                 keys = (await session.scalars(statement)).all()
             fresh = [key for key in dict.fromkeys(keys) if key not in self._seen]
             self._again |= self._seen.intersection(keys)
             self._seen.update(fresh)
-            if fresh or len(keys) < self._batch:
+            if fresh:
                 return fresh
+            if len(keys) < self._batch:
+                if len(self._passes) == 1:
+                    return []
+                del self._passes[0]
 
     async def _try(self, handle: Callable[[A], Awaitable[object]], argument: A, key: K) -> Exception | None:
         try:
@@ -141,7 +151,7 @@ async def set_aside(work: Work, job: str, key: object, error: Exception) -> None
     """Record that a row failed, for jobs that find their rows in another way than `for_each`: it stands there until
     `forget` finds its pause over. Who is away may be back in a minute; a bad row seldom mends itself, so that its pause
     grows."""
-    away = isinstance(error, Unavailable)
+    away = _is_away(error)
     log.log(
         logging.WARNING if away or is_contention(error) else logging.ERROR,
         "row set aside",
@@ -169,6 +179,10 @@ async def forget(work: Work, job: str, until: datetime) -> None:
     """Drop what was set aside until then and not set aside again: it is well, or due no more."""
     async with work.database.transaction() as session:
         await session.execute(delete(SetAside).where(SetAside.job == job, SetAside.due_at <= until))
+
+
+def _is_away(error: Exception | None) -> bool:
+    return isinstance(error, Unavailable) and not error.answered
 
 
 def is_the_row(error: Exception) -> bool:

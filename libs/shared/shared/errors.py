@@ -96,3 +96,5 @@ class BadUpstream(Refusal):
 class Unavailable(Refusal):
     status = 503
     title = "Temporarily unavailable"
+    answered: ClassVar[bool] = False
+    """Whether somebody did answer, and only what was asked about is not known yet: others may be asked about."""

@@ -13,7 +13,7 @@ from shared.due_rows import for_batches, for_each, for_each_in_transaction
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.messaging.tables import Letter
+from shared.messaging.tables import Letter, SetAside
 from shared.testing import StandingClock
 
 DUE = select(Letter.letter_id).where(Letter.sent_at.is_(None)).order_by(Letter.created_at, Letter.letter_id)
@@ -21,6 +21,12 @@ DUE = select(Letter.letter_id).where(Letter.sent_at.is_(None)).order_by(Letter.c
 
 class Away(Unavailable):
     """Somebody outside does not answer."""
+
+
+class Unclear(Unavailable):
+    """Somebody outside answers what we do not understand."""
+
+    answered = True
 
 
 @pytest.fixture
@@ -199,3 +205,44 @@ async def test_the_command_line_lists_them(payments, work, capsys):
     await cli._set_aside(service, argparse.Namespace(action="retry", job="send", row_key=str(bad)))
     await for_each_in_transaction(work, "send", DUE, send)
     assert await unsent(payments) == []
+
+
+async def test_an_answer_that_is_not_understood_keeps_no_other_row_waiting_and_its_pauses_grow(payments, work):
+    ids = await write(payments, 13)
+    handle, tried = refusing(set(ids[:12]), Unclear)
+    await for_each_in_transaction(work, "send", DUE, handle)
+    assert tried == ids
+    for minutes in (1, 1, 1):
+        work.database.clock.advance(minutes=minutes)
+        await for_each_in_transaction(work, "send", DUE, handle)
+    assert len(tried) == 13 + 2 * 12  # after one minute and after three
+
+
+async def test_rows_that_never_failed_come_before_any_number_of_others(payments, work):
+    ids = await write(payments, 12)
+    handle, tried = refusing(set(ids[:11]), Away)
+    for _ in range(4):
+        await for_each_in_transaction(work, "send", DUE.where(Letter.letter_id != ids[11]), handle)
+    work.database.clock.advance(minutes=2)
+    tried.clear()
+    await for_each_in_transaction(work, "send", DUE, handle)
+    assert tried[0] == ids[11]
+    assert set(await unsent(payments)) == set(ids[:11])
+
+
+async def test_rows_found_by_having_been_set_aside_are_tried_each_at_its_own_time(payments, work):
+    due = select(SetAside.row_key).where(SetAside.job == "again")
+    for key in ("a", "b", "b"):
+        await due_rows.set_aside(work, "again", key, ZeroDivisionError())
+    tried = []
+
+    async def handle(key):
+        tried.append(key)
+        raise ZeroDivisionError
+
+    work.database.clock.advance(minutes=1)
+    await for_each(work, "again", due, handle)
+    assert tried == ["a"]
+    work.database.clock.advance(minutes=2)
+    await for_each(work, "again", due, handle)
+    assert tried == ["a", "b", "a"]

@@ -194,7 +194,7 @@ def learners_to_settle(heard_until: datetime) -> Select[UUID]:
     return (
         select(OrderLine.learner_id)
         .where(OrderLine.outcome.is_(None), or_(arrived, OrderLine.heard_at <= heard_until))
-        .distinct()
+        .group_by(OrderLine.learner_id)
     )
 
 

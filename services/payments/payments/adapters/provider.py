@@ -19,6 +19,7 @@ class ProviderUnclear(ProviderUnavailable):
     and is not known yet."""
 
     code = "provider_unavailable"
+    answered = True
 
 
 class ProviderRefused(BadUpstream):
