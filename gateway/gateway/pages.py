@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway.front_page import front_document, front_page
 from gateway.openapi import Library
 from gateway.problem_pages import INDEX, index_page, problem_page
-from shared.web.pages import CSP
+from shared.web.pages import CSP, page
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
 Message = MutableMapping[str, Any]  # ASGI's own type
@@ -50,6 +50,12 @@ _NO_SCRIPT: Final = (b"content-security-policy", CSP.encode())
 _JSON: Final = b"application/json"
 _PAGE: Final = b"text/html; charset=utf-8"
 _DAY: Final = b"public, max-age=86400"
+_FOR_PEOPLE: Final = ("/docs/", f"{INDEX}/")
+"""Where a browser that goes astray is answered with a page."""
+_MISSING: Final = (
+    "<h1>Nothing is here</h1>\n<p>The address is mistyped, or what it named has another name by now.</p>\n"
+    f'<p><a href="/">This platform</a> · <a href="/docs">All operations</a> · <a href="{INDEX}">All refusals</a></p>'
+)
 _MINUTE: Final = b"public, max-age=60"
 
 
@@ -63,9 +69,11 @@ def with_pages(api: App, library: Library, *, release: str, sample_accounts: Map
         "/docs/swagger-ui-bundle.js": (b"text/javascript", (assets / "swagger-ui-bundle.js").read_bytes(), _DAY),
     }
     document = front_document(release, sample_accounts)
+    missing = page("Nothing is here", _MISSING).encode()
 
     def find(scope: Scope) -> tuple[bytes, bytes, bytes] | None:
         path: str = scope.get("path", "")
+        path = path.rstrip("/") or "/"
         if path == "/":
             if not _wants_page(scope):
                 return _JSON, document, _MINUTE
@@ -81,11 +89,14 @@ def with_pages(api: App, library: Library, *, release: str, sample_accounts: Map
         return pages.get(path)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        page = find(scope) if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} else None
-        if page is None:
+        asked = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}
+        found = find(scope) if asked else None
+        if found is not None:
+            await _send(scope, send, *found)
+        elif asked and _wants_page(scope) and scope["path"].startswith(_FOR_PEOPLE):
+            await _send(scope, send, _PAGE, missing, _MINUTE, missing=True)
+        else:
             await api(scope, receive, send)
-            return
-        await _send(scope, send, *page)
 
     return serve
 
@@ -94,18 +105,20 @@ def _wants_page(scope: Scope) -> bool:
     return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
-async def _send(scope: Scope, send: Send, media_type: bytes, body: bytes, freshness: bytes) -> None:
+async def _send(
+    scope: Scope, send: Send, media_type: bytes, body: bytes, freshness: bytes, *, missing: bool = False
+) -> None:
     etag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
     path: str = scope["path"]
     policy = _CSP if path.startswith("/docs") else _NO_SCRIPT
     headers = [(b"etag", etag), (b"cache-control", freshness), policy]
-    if path == "/":
+    if path == "/" or missing:
         headers.append((b"vary", b"Accept"))
     asked = b",".join(value for name, value in scope["headers"] if name == b"if-none-match")
-    if etag in {tag.strip().removeprefix(b"W/") for tag in asked.split(b",")}:
+    if not missing and etag in {tag.strip().removeprefix(b"W/") for tag in asked.split(b",")}:
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
     headers += [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": 404 if missing else 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

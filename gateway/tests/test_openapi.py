@@ -296,6 +296,21 @@ async def test_what_nobody_refuses_with_has_no_page(service, session, path):
     assert (written.status_code, written.json()["code"]) == (405, "method_not_allowed")
 
 
+async def test_a_browser_that_goes_astray_is_answered_with_a_page(service, session):
+    like_a_browser = {"Accept": "text/html,*/*;q=0.8"}
+    async with service.client() as client:
+        for path in ("/problems/nothing", "/docs/nothing"):
+            astray = await client.get(path, headers=like_a_browser)
+            assert (astray.status_code, astray.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
+            assert 'href="/problems"' in astray.text
+            assert "Accept" in astray.headers["vary"]
+            again = await client.get(path, headers={**like_a_browser, "If-None-Match": astray.headers["etag"]})
+            assert again.status_code == 404
+        for path in ("/docs/", "/problems/", "/problems/rate_limited/"):
+            found = await client.get(path, headers=like_a_browser)
+            assert (found.status_code, found.text) == (200, (await client.get(path.rstrip("/"))).text)
+
+
 async def test_the_index_of_refusals_leads_to_each_of_them(service, session):
     async with service.client() as client:
         index = await client.get("/problems")

@@ -8,7 +8,7 @@ from payments.access import ACCESS
 from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
 from payments.api import receipts
-from payments.domain.addresses import Addresses
+from payments.domain.addresses import Addresses, Seller
 from payments.domain.policy import longest_silence
 from payments.handlers import inbox
 from payments.jobs import jobs
@@ -38,7 +38,7 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         description=build.__doc__ or "",
         settings=settings,
         versions=Path(__file__).parents[1] / "migrations" / "versions",
-        routers=[api.router, receipts.router],
+        routers=[api.router, receipts.router, receipts.astray],
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
@@ -48,6 +48,7 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         ],
         resources={
             PaymentProvider: provider,
+            Seller: Seller(settings.seller),
             Addresses: Addresses(
                 settings.public_url,
                 Digests(settings.feed_secret.get_secret_value(), "payments"),

@@ -21,6 +21,9 @@ class Settings(ServiceSettings):
     provider_calls_per_minute: int = Field(
         default=0, ge=0, description="At most so many calls; 0 for no limit. Flywire blocks an address above 500"
     )
+    seller: str = Field(
+        default="Microcredentials platform", min_length=1, description="Who sells, as receipts say it: name, address"
+    )
     notifications_url: str | None = Field(
         default=None, description="Where the provider sends callbacks; by default under public_url"
     )

@@ -463,12 +463,21 @@ async def test_the_receipt_in_the_letter_is_a_page_that_only_its_address_opens(s
             await anybody.get(address[:-1] + ("1" if address[-1] == "0" else "0")),
             await anybody.get(address.replace(order["order_id"], unpaid["order_id"])),
             await anybody.get(address + "\u00e9"),
+            await anybody.get(address + 100 * "0"),
+            await anybody.get(address.rpartition("/")[0]),
+            await anybody.get(address.rpartition("/")[0][:-3] + "/" + 32 * "0"),
+            await anybody.get("/receipts/"),
+            await anybody.get("/receipts"),
         ]
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert page.headers["cache-control"] == "no-store"
     for part in (order["receipt_number"], "Inference &amp; more", "£495.00", "£1,090.00", "VAT: exempt"):
         assert part in page.text, part
     assert "Ada" not in page.text
+    seen = re.sub("<[^>]*>", "", page.text)
+    assert "PaidGone back" not in seen
+    assert "Sold byMicrocredentials platform" in seen
+    assert "Payerada@example.org" in seen
     for answer in wrong:
         assert (answer.status_code, "No such receipt" in answer.text) == (404, True)
 

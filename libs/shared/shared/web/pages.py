@@ -29,7 +29,7 @@ _STYLE: Final = """
   table { width: 100%; border-collapse: collapse; }
   th, td { text-align: left; padding: .45rem .75rem .45rem 0; border-top: 1px solid var(--line); vertical-align: top; }
   th { font-weight: 400; } thead th { border-top: 0; color: var(--soft); }
-  .number { text-align: right; padding-right: 0; white-space: nowrap; }
+  .number { text-align: right; padding: .45rem 0 .45rem 1rem; white-space: nowrap; }
   a { color: #1746a2; } a:focus-visible, summary:focus-visible { outline: 3px solid #1746a2; outline-offset: 2px; }
   @media (max-width: 32rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6rem; }
     .card { padding: 1.1rem; } h1 { font-size: 1.45rem; } }

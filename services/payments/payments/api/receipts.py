@@ -5,13 +5,13 @@ from html import escape
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Path, Response
+from fastapi import APIRouter, Path, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.api.views import ReceiptLine, ReceiptView
 from payments.commands.letters import money as in_words
-from payments.domain.addresses import Addresses
+from payments.domain.addresses import Addresses, Seller
 from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
 from payments.domain.policy import policy_of
 from payments.domain.refunds import RefundStatus
@@ -21,6 +21,8 @@ from shared.web import CallerOf, Money, Router, Session, refusals, refusals_as_p
 from shared.web.pages import CSP, page
 
 router = Router()
+astray = APIRouter(include_in_schema=False)
+"""No operation: where a browser ends up with an address that was copied in part."""
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
@@ -35,34 +37,43 @@ _STATES = {
 
 
 @router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=refusals(OrderNotPaid))
-async def read_receipt(order_id: UUID, session: Session, caller: CallerOf) -> ReceiptView:
+async def read_receipt(
+    order_id: UUID, session: Session, caller: CallerOf, seller: Annotated[Seller, resource(Seller)]
+) -> ReceiptView:
     """What was paid, how, for what, and what of it has gone back. Of a payment that was taken back it says so."""
     order = await fetch(session, Order, order_id)
     caller.must_own(order.learner_id)
-    return await _receipt(session, order)
+    return await _receipt(session, order, seller)
 
 
 @router.get(
-    "/receipts/{order_id}/{seal}",
+    "/receipts/{order_id:uuid}/{seal}",
     operation_id="read_receipt_page",
     response_class=Response,
     responses=_PAGE | refusals_as_pages(Unknown),
 )
 async def read_receipt_page(
     order_id: UUID,
-    seal: Annotated[str, Path(max_length=64, description="From the letter: it opens this one receipt")],
+    seal: Annotated[str, Path(description="From the letter: it opens this one receipt")],
     session: Session,
     places: Annotated[Addresses, resource(Addresses)],
+    seller: Annotated[Seller, resource(Seller)],
 ) -> Response:
-    """The receipt behind the address in the letter, which alone knows it. It names nobody."""
+    """The receipt behind the address in the letter, which alone knows it. Of the payer it tells the e-mail address."""
     try:
         order = await session.get(Order, order_id) if places.opens_receipt(order_id, seal) else None
-        receipt = await _receipt(session, order) if order else None
+        receipt = await _receipt(session, order, seller) if order else None
     except OrderNotPaid:
         receipt = None
     if receipt is None:
-        return _page("No such receipt", _MISSING, status=404)
+        return await read_no_receipt_page()
     return _page(f"Receipt {receipt.receipt_number}", *_cards(receipt))
+
+
+@astray.get("/receipts{rest:path}")  # noqa: FAST003 - the same whatever it is
+async def read_no_receipt_page() -> Response:
+    """The same whatever is missing of the address."""
+    return _page("No such receipt", _MISSING, status=404)
 
 
 _MISSING = (
@@ -85,13 +96,16 @@ def _cards(receipt: ReceiptView) -> list[str]:
     )
     head = (
         f'<p class="soft">Receipt</p>\n<h1>{escape(receipt.receipt_number)}</h1>\n<p>{_STATES[receipt.status]}</p>\n'
-        f"<dl>\n<dt>Paid on</dt><dd>{receipt.paid_at:%-d %B %Y}</dd>\n"
+        f"<dl>\n<dt>Sold by</dt><dd>{escape(receipt.seller)}</dd>\n"
+        f"<dt>Payer</dt><dd>{escape(receipt.payer_email or 'no longer known')}</dd>\n"
+        f"<dt>Paid on</dt><dd>{receipt.paid_at:%-d %B %Y}</dd>\n"
         f"<dt>Paid by</dt><dd>{escape(receipt.method.replace('_', ' '))}</dd>\n"
         f"<dt>Payment</dt><dd>{escape(receipt.payment_reference)}</dd>\n"
         f"<dt>Order</dt><dd>{receipt.order_id}</dd>\n</dl>"
     )
     table = (
-        f'<table>\n<thead><tr><th>For</th><th class="number">Paid</th><th class="number">Gone back</th></tr></thead>\n'
+        f'<table>\n<thead><tr><th>For</th> <th class="number">Paid</th> <th class="number">Gone back</th></tr>'
+        "</thead>\n"
         f'<tbody>\n{rows}\n<tr><th scope="row"><strong>Total</strong></th>'
         f'<td class="number"><strong>{_shown(receipt.total)}</strong></td>'
         f'<td class="number">{_shown(receipt.refunded) if receipt.refunded.amount_minor else ""}</td></tr>\n'
@@ -104,7 +118,7 @@ def _shown(amount: Money) -> str:
     return in_words(amount.amount_minor, amount.currency)
 
 
-async def _receipt(session: AsyncSession, order: Order) -> ReceiptView:
+async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> ReceiptView:
     """Raises OrderNotPaid."""
     payment = await queries.confirming_payment(session, order.order_id)
     if payment is None or order.receipt_number is None or order.paid_at is None:
@@ -121,6 +135,8 @@ async def _receipt(session: AsyncSession, order: Order) -> ReceiptView:
         receipt_number=order.receipt_number,
         order_id=order.order_id,
         status="reversed" if order.status == OrderStatus.REVERSED else given_back_of(lines, returns),
+        seller=seller.name,
+        payer_email=order.payer_email,
         paid_at=order.paid_at,
         method=payment.method,
         payment_reference=payment.reference,

@@ -177,6 +177,10 @@ class ReceiptView(View):
     status: Literal["paid", "partly_refunded", "refunded", "reversed"] = Field(
         description="reversed: the payment was taken back, and this receipt proves none", examples=["paid"]
     )
+    seller: str = Field(description="Who sold it", examples=["Northbridge University, 1 Bridge Road, Northbridge"])
+    payer_email: str | None = Field(
+        description="Whom the receipt was sent to; none once the learner is anonymised", examples=["ada@example.org"]
+    )
     paid_at: Instant
     method: str = Field(examples=["card"])
     payment_reference: str = Field(examples=["FWU744586810"])

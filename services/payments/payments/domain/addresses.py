@@ -1,12 +1,20 @@
 """Where people are sent: the receipt's address, and which places a payer may return to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hmac import compare_digest
 from uuid import UUID
 
 from payments.domain.orders import ReturnUrlNotAllowed
 from shared.digests import Digests
 from shared.origins import AllowedOrigins, origin_of
+
+
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """Who sells here."""
+
+    name: str
 
 
 class Addresses:
