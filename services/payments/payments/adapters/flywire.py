@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Annotated, Any, Final, TypeVar
 
 import httpx
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
 
 from payments.adapters.provider import (
     Checkout,
@@ -46,8 +46,7 @@ AT_ONCE: Final = 8
 KEPT_FOR_PEOPLE: Final = 4
 """One call in so many is kept for payers at the till: what is asked in the background must not make them wait."""
 URGENT: Final = frozenset({"create_checkout"})
-TIMES: Final = 2
-"""The time-out is of each step (connect, write, each read); all of a call takes at most so many of it."""
+TIMES: Final = 2  # the time-out is of each step; all of a call takes at most so many of it
 PER_PAGE: Final = 100  # the most Flywire gives
 NOT_NOW: Final = frozenset(
     {
@@ -59,9 +58,8 @@ NOT_NOW: Final = frozenset(
     }
 )
 REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
-
-
 LONGEST: Final = 100
+YEARS: Final = range(2000, 9000)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -71,7 +69,9 @@ def _text(value: object) -> object:
     return "" if value is None else value
 
 
-_Word = Annotated[str, BeforeValidator(_text)]
+# The database holds no NUL, and an index no text of any length.
+_Word = Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$")]
 
 
 class _Method(BaseModel):
@@ -84,7 +84,7 @@ def _method(value: object) -> object:
 
 def _whole(value: object) -> object:
     """Minor units come as integers or as strings of digits; "495.00" would be another amount, and is refused."""
-    if isinstance(value, bool | float) or (isinstance(value, str) and not _DIGITS.fullmatch(value)):
+    if isinstance(value, bool | float) or (isinstance(value, str | int) and not _DIGITS.fullmatch(str(value))):
         raise ValueError("not an integer of minor units")
     return value
 
@@ -97,7 +97,7 @@ class _Payment(BaseModel):
     payment_id: str = Field(pattern=REFERENCE)
     status: _Word = ""
     amount_to: _MinorUnits
-    currency_to: str = Field(min_length=3, max_length=3)
+    currency_to: _Currency
     external_reference: _Word = ""
     payment_method: Annotated[_Method, BeforeValidator(_method)] = _Method()
     reason_code: _Word = ""
@@ -121,7 +121,7 @@ class _Refund(BaseModel):
     payment_id: _Word = ""
     status: _Word = ""
     amount: _MinorUnits
-    currency: _Word = ""
+    currency: Annotated[str, BeforeValidator(_text), Field(pattern=r"^([A-Za-z]{3})?$")] = ""
     external_reference: _Word = ""
 
     def fact(self, at: datetime) -> RefundFact:
@@ -137,8 +137,15 @@ class _Refund(BaseModel):
         )
 
 
+def _plausible(at: datetime) -> datetime:
+    """In a year that every calendar and every time zone can hold."""
+    if at.year not in YEARS:
+        raise ValueError("no instant of a payment")
+    return at
+
+
 class _Callback(BaseModel):
-    event_date: AwareDatetime
+    event_date: Annotated[AwareDatetime, AfterValidator(_plausible)]
     event_resource: _Word = ""
     data: dict[str, Any]  # Any: JSON, read by resource
 
@@ -355,6 +362,8 @@ class Flywire:
             raise ProviderUnavailable(
                 f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"}
             )
+        if answer.is_redirect or answer.is_informational:
+            raise _unclear()
         raise ProviderRefused(f"the payment provider answered {answer.status_code}", provider_status=answer.status_code)
 
 
@@ -367,10 +376,14 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
     try:
         return shape.model_validate_json(answer.content)
     except ValidationError as error:
-        raise ProviderUnclear(
-            "the payment provider answered something we do not understand; it is asked again",
-            headers={"Retry-After": "60"},
-        ) from error
+        raise _unclear() from error
+
+
+def _unclear() -> ProviderUnclear:
+    return ProviderUnclear(
+        "the payment provider answered something we do not understand; it is asked again",
+        headers={"Retry-After": "60"},
+    )
 
 
 def _references(raw_body: bytes) -> tuple[str, str]:
