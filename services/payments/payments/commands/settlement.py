@@ -19,6 +19,7 @@ from payments.commands.unmatched import park_payment
 from payments.domain.addresses import Addresses
 from payments.domain.orders import ENDED_UNPAID, OrderStatus, receipt_number
 from payments.domain.payments import (
+    DEAD,
     FUNDED,
     PaymentFact,
     ProviderStatus,
@@ -26,7 +27,6 @@ from payments.domain.payments import (
     State,
     Use,
     Verdict,
-    is_dead,
     judge,
     state_of,
     use_of,
@@ -89,9 +89,12 @@ def _without_effect(
 ) -> str | None:
     """What a fact comes to that changes nothing, in a word; None where it is to be applied."""
     last = Standing(ProviderStatus(payment.provider_status), payment.status_at)
-    match judge(last, fact, fetched=fetched):
+    match judge(last, fact, fetched=fetched, patience=policy.ask_every):
         case Verdict.ASK:
             payment.ask_at = now(session)
+            return "asking"
+        case Verdict.DOUBT:
+            payment.ask_at = now(session) + policy.ask_every
             return "asking"
         case Verdict.UNCLEAR:
             payment.ask_at = policy.next_question(payment.seen_at, now(session))
@@ -161,9 +164,9 @@ def _plan_question(session: AsyncSession, payment: Payment, order: Order, policy
     """When to ask the provider if it says nothing more by itself."""
     at = now(session)
     asking_ends = order.expires_at + policy.ask_until_after_expiry
-    if payment.state == State.SETTLED:
+    if payment.provider_status == ProviderStatus.DELIVERED:
         payment.ask_at = None
-    elif is_dead(State(payment.state)):
+    elif payment.provider_status in DEAD:
         # Late money revives a cancelled payment, and the callback that says so may be lost.
         planned = at + policy.ask_unsettled_every
         payment.ask_at = planned if planned < asking_ends else None
@@ -202,6 +205,8 @@ async def _follow(
             )
     if state is State.FAILED_ATTEMPT:
         attempt.status = "failed"
+        # A declined card does not end the payer's session: another payment may follow in it.
+        attempt.ask_at = policy_of(order.regulations_version).next_question(attempt.started_at, now(session))
         publish(
             session,
             PaymentFailed(

@@ -1,7 +1,7 @@
 """From the provider's word to our states. A provider's facts come late, twice, in any order, and change their mind."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from typing import Final
 
@@ -55,6 +55,17 @@ FOLLOWS: Final = {
     _P.UNKNOWN: frozenset(_P),
 }
 """What may follow what without asking. Anything else contradicts what we know, and the provider is asked."""
+
+
+def _ahead(status: ProviderStatus) -> frozenset[ProviderStatus]:
+    """All that may still come of it, in any number of steps."""
+    found = set(FOLLOWS[status])
+    while more := {after for one in found for after in FOLLOWS[one]} - found:
+        found |= more
+    return frozenset(found)
+
+
+AHEAD: Final = {status: _ahead(status) for status in ProviderStatus}
 
 
 class State(StrEnum):
@@ -112,14 +123,18 @@ class Verdict(Enum):
     """Paid out; nothing but a reversal changes that."""
     ASK = auto()
     """Older than, as old as, or against what we know: the provider is asked, nothing is guessed."""
+    DOUBT = auto()
+    """An answer that may be older than what we know: the provider is asked again after a while."""
     UNCLEAR = auto()
     """It says what we do not understand: not known yet, and asked again after a while."""
 
 
 def judge(  # noqa: PLR0911 - a table of cases, read from above
-    last: Standing | None, fact: PaymentFact, *, fetched: bool
+    last: Standing | None, fact: PaymentFact, *, fetched: bool, patience: timedelta
 ) -> Verdict:
-    """What to do with a fact. A fetched one is the provider's present word and needs no order."""
+    """What to do with a fact. A fetched one needs no order; but where it does not follow what was heard, and that may
+    have come of it, it is believed when it is later by `patience`: no copy of the provider's lags behind for so long.
+    """
     if last is None:
         return Verdict.APPLY
     if fact.status is ProviderStatus.UNKNOWN:
@@ -131,17 +146,22 @@ def judge(  # noqa: PLR0911 - a table of cases, read from above
     if last.status is ProviderStatus.DELIVERED and fact.status is not ProviderStatus.REVERSED:
         return Verdict.IGNORE
     if fetched:
-        return Verdict.APPLY
+        older = fact.status not in FOLLOWS[last.status] and last.status in AHEAD[fact.status]
+        believed = not older or fact.at > last.at + patience
+        return Verdict.APPLY if believed else Verdict.DOUBT
     newer = (fact.at, RANK[fact.status]) > (last.at, RANK[last.status])
     return Verdict.APPLY if newer and fact.status in FOLLOWS[last.status] else Verdict.ASK
 
 
 def state_of(status: ProviderStatus, method: str, before: State | None, policy: Policy) -> State:
-    """Our state; a payment that dies after it was confirmed is lost, one that dies before was only an attempt."""
+    """Our state; a payment that dies after it was confirmed is lost, one that dies before was only an attempt. What was
+    lost stays so until the money is there again, whatever is on its way."""
+    gone = before in FUNDED or before is State.LOST
     match status:
         case ProviderStatus.PROCESSED:
             sure = policy.confirming_status(method) == ProviderStatus.PROCESSED
-            return State.CONFIRMED if sure or before in FUNDED else State.CAPTURING
+            waiting = State.LOST if gone else State.CAPTURING
+            return State.CONFIRMED if sure or before in FUNDED else waiting
         case ProviderStatus.GUARANTEED:
             return State.CONFIRMED
         case ProviderStatus.DELIVERED:
@@ -149,14 +169,13 @@ def state_of(status: ProviderStatus, method: str, before: State | None, policy: 
         case ProviderStatus.REVERSED:
             return State.LOST
         case ProviderStatus.CANCELLED | ProviderStatus.FAILED:
-            return State.LOST if before in FUNDED or before is State.LOST else State.FAILED_ATTEMPT
+            return State.LOST if gone else State.FAILED_ATTEMPT
         case ProviderStatus.INITIATED | ProviderStatus.AUTHORIZED | ProviderStatus.ADJUSTED | ProviderStatus.UNKNOWN:
-            return State.LOST if before in FUNDED else State.AWAITING_FUNDS
+            return State.LOST if gone else State.AWAITING_FUNDS
 
 
-def is_dead(state: State) -> bool:
-    """Whether no money is expected of it any more, although it may still come back."""
-    return state in {State.LOST, State.FAILED_ATTEMPT}
+DEAD: Final = frozenset({_P.CANCELLED, _P.FAILED, _P.REVERSED})
+"""No money is expected of it any more, although it may still come back."""
 
 
 def use_of(

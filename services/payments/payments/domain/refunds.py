@@ -76,7 +76,8 @@ FOLLOWS: Final = {
     _R.INITIATED: _ANY,
     _R.RECEIVED: _ANY - {_R.INITIATED},
     _R.FINISHED: frozenset({_R.RETURNED}),
-    _R.RETURNED: _ANY,  # documented: the bank sent it back, and the provider tries again
+    # Documented: the bank sent it back, and the provider tries again; it is not paid before that.
+    _R.RETURNED: _ANY - {_R.FINISHED},
     _R.CANCELLED: frozenset[ProviderRefundStatus](),
     _R.UNKNOWN: _ANY,
 }

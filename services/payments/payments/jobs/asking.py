@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused
 from payments.commands.settlement import apply_payment_fact
 from payments.domain.addresses import Addresses
@@ -65,11 +66,12 @@ async def ask_about_payments(work: Work) -> None:
 
 
 async def find_payments(work: Work) -> None:
-    """Checkouts of which nothing was heard at all: their callbacks may be lost."""
+    """Checkouts of which nothing was heard, or nothing since a card was declined: their callbacks may be lost."""
     due = (
         select(CheckoutAttempt.attempt_id).where(CheckoutAttempt.ask_at <= work.now()).order_by(CheckoutAttempt.ask_at)
     )
     listing = _Listing(work)
+    provider: PaymentProvider = work.resource(PaymentProvider)
 
     async def find(attempt_id: UUID) -> None:
         async with work.database.transaction() as session:
@@ -81,8 +83,12 @@ async def find_payments(work: Work) -> None:
             policy = policy_of(order.regulations_version)
             following = policy.next_question(attempt.started_at, work.now())
             attempt.ask_at = following if following < order.expires_at + policy.ask_until_after_expiry else None
-            if fact is not None:
+            if fact is None:
+                return
+            if await queries.payment_by_reference(session, provider.name, fact.reference) is None:
                 await _apply(session, work, fact, 0)
+            elif attempt.session_expires_at is not None and attempt.session_expires_at <= work.now():
+                attempt.ask_at = None  # nothing follows in it any more; the payment itself is asked about
 
     await for_each(work, "find_payments", due, find)
 
