@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ANY_PORT: Final = ":*"
-LOOPBACK: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
+LOOPBACK: Final = tuple(
+    f"{scheme}://{host}{_ANY_PORT}" for scheme in _DEFAULT_PORTS for host in ("localhost", "127.0.0.1", "[::1]")
+)
 """Pages served on one's own machine, by whatever development server."""
 
 

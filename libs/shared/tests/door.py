@@ -6,6 +6,7 @@ import delivery
 import httpx
 import pytest
 from delivery import Refund
+from fastapi import Request
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import text
 
@@ -26,6 +27,11 @@ async def swallow_error(session: Session) -> dict[str, str]:
     with contextlib.suppress(Exception):  # the mistake under test
         await session.execute(text("insert into refunds values (gen_random_uuid(), gen_random_uuid(), 0)"))
     return {"said": "all is well"}
+
+
+@router.post("/v1/streams", operation_id="read_stream")
+async def read_stream(request: Request) -> dict[str, int]:
+    return {"size": sum([len(piece) async for piece in request.stream()])}
 
 
 @router.post("/v1/savepoints", operation_id="forgive_error")
@@ -93,6 +99,7 @@ OPEN = {
     for name in (
         "swallow_error",
         "forgive_error",
+        "read_stream",
         "refuse_late",
         "hold_connection",
         "read_hot",

@@ -8,6 +8,7 @@ from door import ONE, PATHS, both_ways, client, counts
 from sqlalchemy import text
 
 from shared.ids import new_id
+from shared.origins import LOOPBACK, AllowedOrigins
 from shared.service import Process
 from shared.testing import ServiceUnderTest, StandingClock
 from shared.web.openapi import refusals_of
@@ -82,6 +83,27 @@ async def test_every_refusal_is_a_problem_document(api, method, path, status, co
     assert problem["code"] == code
     assert problem["type"] == f"/problems/{code}"
     assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", [PATHS["session"], "/v1/streams"])
+async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(api, caplog, path):
+    caplog.set_level(logging.INFO)
+    arriving = iter([{"type": "http.request", "body": b'{"amount', "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(arriving)
+
+    async def send(message):
+        pass
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"20")]
+    if path == PATHS["session"]:
+        headers.append((b"idempotency-key", b"left"))
+    headers.append((b"authorization", f"Bearer {api.issuer.token('learner')}".encode()))
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    await api.app(scope, receive, send)
+    assert [one.status for one in caplog.records if one.message == "request"] == [499]
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
 @both_ways
@@ -176,3 +198,11 @@ async def test_an_answer_that_was_never_told_fails_the_test(api):
             await caller.get("/v1/plain")
     await tested.process.http.aclose()
     await tested.process.database.dispose()
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:5173", "https://localhost:8443", "https://127.0.0.1", "https://[::1]:1"]
+)
+def test_pages_of_ones_own_machine_may_call_whatever_serves_them(origin):
+    assert origin in AllowedOrigins(LOOPBACK)
+    assert origin.replace("://", "://evil.") not in AllowedOrigins(LOOPBACK)

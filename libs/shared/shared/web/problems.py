@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from shared import telemetry
 from shared.database import DATABASE_ERRORS, is_database_down
@@ -21,6 +23,7 @@ REMEDY: Final = "x-remedy"
 """Beside the example of a refusal: what to do about it, where its status alone does not say so."""
 RETRY_AFTER: Final = "2"
 """Seconds, with every 503 that says no other."""
+_CALLER_LEFT: Final = 499  # for the log and the counters: nobody is there to read it
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -158,12 +161,8 @@ def install(app: FastAPI) -> None:
         kind = InvalidRequest
         return problem(kind.status, kind.code, kind.title, "the request does not fit its schema", errors=errors)
 
-    @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        kind = _OF_THE_FRAMEWORK.get(error.status_code)
-        if kind is None:
-            return _unexpected(error)
-        return problem(kind.status, kind.code, kind.title, str(error.detail), headers=dict(error.headers or {}))
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _left)
 
     async def database(_: Request, error: Exception) -> JSONResponse:
         if not is_database_down(error):
@@ -178,6 +177,20 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         return _unexpected(error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException), error
+    if isinstance(error.__cause__, ClientDisconnect):  # while FastAPI read the body
+        return await _left(request, error)
+    kind = _OF_THE_FRAMEWORK.get(error.status_code)
+    if kind is None:
+        return _unexpected(error)
+    return problem(kind.status, kind.code, kind.title, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=_CALLER_LEFT)
 
 
 def _unexpected(error: Exception) -> JSONResponse:
