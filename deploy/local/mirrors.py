@@ -7,6 +7,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
+from typing import cast
 
 SOURCES = {
     "allow-insecure-host",
@@ -39,9 +40,15 @@ def files() -> list[Path]:
 def as_toml(value: object) -> str:
     """A value within one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)} = {as_toml(one)}" for name, one in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{json.dumps(name)} = {as_toml(one)}" for name, one in cast("dict[str, object]", value).items()
+            )
+            + "}"
+        )
     if isinstance(value, list):
-        return "[" + ", ".join(map(as_toml, value)) + "]"
+        return "[" + ", ".join(map(as_toml, cast("list[object]", value))) + "]"
     return json.dumps(value)
 
 

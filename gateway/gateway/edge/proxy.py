@@ -356,8 +356,9 @@ class Proxy:
         except NoSuchOperation:
             if not let_through:
                 raise
-            offered = []
-        methods = sorted({*offered, "OPTIONS", *([asked] if asked is not None and let_through else [])})
+            offered = list[str]()
+        named: set[str] = {*offered, "OPTIONS"} | ({asked} if asked is not None and let_through else set[str]())
+        methods = sorted(named)
         if head.origin is not None and asked is not None:
             any_origin = asked in offered and self._may_be_any(asked, raw_path)
             headers = [

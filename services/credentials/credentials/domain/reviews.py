@@ -54,6 +54,8 @@ class OwnReview(Forbidden):
 class SamePerson(Forbidden):
     """Whoever took the credit away does not decide on the award that stands on it."""
 
+    remedy = "Leave it to a colleague."
+
 
 class WrongSubstitute(Invalid):
     """Only a substitution names credit, and it must give the award's own title."""

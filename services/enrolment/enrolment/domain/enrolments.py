@@ -24,6 +24,8 @@ class EnrolmentNotOpen(Conflict):
 class OwnEnrolment(Forbidden):
     """Finance decides nothing about an enrolment of their own: somebody else does."""
 
+    remedy = "Leave it to a colleague."
+
 
 class EnrolmentNotSuspended(Conflict):
     """Only a suspended enrolment can be reinstated."""

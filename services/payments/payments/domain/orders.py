@@ -85,6 +85,8 @@ class OrderNotPayable(Conflict):
 class OwnOrder(Forbidden):
     """Finance decides nothing about an order of their own: somebody else does."""
 
+    remedy = "Leave it to a colleague."
+
 
 class OrderNotPaid(Conflict):
     """There is a receipt, or a refund, only for what was paid."""
