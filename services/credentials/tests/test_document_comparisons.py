@@ -1,6 +1,7 @@
 """A paper with our number on it is ours only with our name and class on it: anybody may compare, nobody may guess."""
 
 import pytest
+from sqlalchemy import select
 
 from credentials import tables
 from credentials.commands.people import forget_person
@@ -24,10 +25,10 @@ async def papers(service, session, clock) -> dict[str, str]:
     return found | {"learner": learner}
 
 
-async def compare(service, number: str, name: str, class_: str | None = None) -> dict:
+async def compare(service, number: str, name: str, class_: str | None = None, *, client: str = "192.0.2.1") -> dict:
     typed = {"name": name} | ({} if class_ is None else {"class": class_})
     async with service.client() as anyone:
-        answer = await anyone.post(f"/documents/{number}", json=typed)
+        answer = await anyone.post(f"/documents/{number}", json=typed, headers={"X-Forwarded-For": client})
     return answer.json() | {"status_code": answer.status_code}
 
 
@@ -71,7 +72,7 @@ async def test_the_page_asks_and_tells_in_words(service, session, papers) -> Non
         missing = await anyone.post("/documents/MC-2026-00000000000", data={"name": "Ada"}, headers=html)
     assert 'name="name"' in asked.text
     assert "a name or class can be changed on paper" in asked.text
-    assert "Same: the newest version says just this" in same.text
+    assert "Same: the newest version is made out to this name" in same.text
     assert "Not the same" in other.text
     assert "Lovelace" not in asked.text + same.text + other.text
     assert other.headers["cache-control"] == "no-store"
@@ -85,13 +86,45 @@ async def test_nobody_guesses(service, session, clock, papers) -> None:
         assert (await compare(service, number, f"Guess {guess}"))["same"] is False
     refused = await compare(service, number, "Ada Lovelace")
     assert (refused["status_code"], refused["code"]) == (429, "too_many_comparisons")
+    html = {"Accept": "text/html", "X-Forwarded-For": "192.0.2.1"}
     async with service.client() as anyone:
-        page = await anyone.post(f"/documents/{number}", data={"name": "Ada"}, headers={"Accept": "text/html"})
+        page = await anyone.post(f"/documents/{number}", data={"name": "Ada"}, headers=html)
     assert (page.status_code, page.headers["retry-after"]) == (429, str(int(limits.pause.total_seconds()) + 1))
-    assert "compared too often" in page.text
+    assert "compared too often, so the paper is not confirmed" in page.text
+    assert (await compare(service, number, "Ada Lovelace", client="198.51.100.7"))["same"], (
+        "a stranger closes it for nobody"
+    )
     assert (await compare(service, papers["transcript"], "Ada Lovelace"))["same"], "another document is compared"
     clock.advance(seconds=limits.pause.total_seconds())
     assert (await compare(service, number, "Ada Lovelace"))["same"]
+
+
+async def test_nor_do_many_together(service, session, clock, papers) -> None:
+    limits = in_force(clock()).documents
+    number = papers["certificate"]
+    for guess in range(limits.wrong_comparisons_of_all):
+        client = f"198.51.100.{guess // limits.wrong_comparisons}"
+        assert (await compare(service, number, f"Guess {guess}", client=client))["same"] is False
+    assert (await compare(service, number, "Ada Lovelace"))["code"] == "too_many_comparisons"
+    counted = await session.scalar(select(tables.Document.wrong_by_client).where(tables.Document.number == number))
+    assert all(len(who) == 4 for who in counted), "nobody's address is kept"
+    clock.advance(seconds=limits.pause.total_seconds())
+    assert (await compare(service, number, "Ada Lovelace"))["same"]
+
+
+async def test_marks_are_said_not_to_be_compared(service, session, papers) -> None:
+    html, path = {"Accept": "text/html"}, f"/documents/{papers['transcript']}"
+    async with service.client() as anyone:
+        asked = await anyone.get(path, headers=html)
+        same = await anyone.post(path, data={"name": "Ada Lovelace"}, headers=html)
+    async with service.client("learner", id=papers["learner"]) as client:
+        (found,) = (await documents_of(client))["transcript"]
+        paper = await client.get(found["html_url"], headers=html)
+    assert "Marks are not compared here" in asked.text
+    assert "courses and marks were not compared" in same.text
+    assert "Only the file proves the courses and marks" in paper.text
+    assert "just this" not in same.text
+    assert "genuine if" not in paper.text
 
 
 async def test_an_earlier_name_is_no_longer_the_same(service, session, clock, papers) -> None:

@@ -13,7 +13,7 @@ from credentials.adapters.notary import Notary
 from credentials.adapters.paper import Paper
 from credentials.api.documents import HTML, PDF, Issuing, Printing, safe
 from credentials.api.records import Rendering
-from credentials.api.verification import Accept, missing_page
+from credentials.api.verification import Accept, client_of, missing_page
 from credentials.commands import documents as printing
 from credentials.domain import documents, faces
 from credentials.domain.documents import DocumentErased, DocumentKind, DocumentRevoked, TooManyComparisons
@@ -79,7 +79,9 @@ class BadComparison(Malformed):
 
 
 class ComparisonView(View):
-    same: bool = Field(description="Name and class are both those on the newest version")
+    same: bool = Field(
+        description="Name and class are both those on the newest version; of anything else it says nothing"
+    )
     version: int = Field(description="The version it was compared with, the newest", examples=[1])
 
 
@@ -198,14 +200,15 @@ async def compare_document(
 ) -> Response:
     """Whether the name and class on a paper are those the newest version was made out with; only same or not the same.
 
-    What is not the same is counted: a few times an hour, then no more.
+    Nothing else on it is compared: the courses and marks of a transcript are proved by its file alone. What is not the
+    same is counted: a client has a few tries an hour.
     """
     typed = _typed(await _form(request), request.headers.get("content-type", ""))
     shelved = await _shelved(session, number)
     if shelved is None:
         return missing_page(_unknown(), pages.missing("document"), accept)
     try:
-        is_same = await printing.compare(session, shelved, typed.name, typed.honours)
+        is_same = await printing.compare(session, shelved, typed.name, typed.honours, client=client_of(request))
     except Refusal as refusal:
         if "text/html" not in accept:
             raise

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -108,10 +109,11 @@ async def certified(session: AsyncSession, document: tables.Document, edition: t
     }
 
 
-async def compare(session: AsyncSession, shelved: Shelved, name: str, honours: str) -> bool:
+async def compare(session: AsyncSession, shelved: Shelved, name: str, honours: str, *, client: str) -> bool:
     """Whether the newest edition is made out to this name, with this class or none.
 
-    One answer for both, so that nobody learns the class who does not know the name; what is not the same is counted.
+    One answer for both, so that nobody learns the class who does not know the name; what is not the same is counted,
+    for each `client` (an address) and for all.
     Raises DocumentRevoked, DocumentErased, TooManyComparisons.
     """
     documents.check_status(shelved.status)
@@ -121,16 +123,19 @@ async def compare(session: AsyncSession, shelved: Shelved, name: str, honours: s
     document, now = await fetch(session, tables.Document, shelved.document.document_id, lock=True), now_of(session)
     limits = policies.in_force(now).documents
     if document.compared_since is None or document.compared_since + limits.pause <= now:
-        document.wrong_comparisons, document.compared_since = 0, now
-    if document.wrong_comparisons >= limits.wrong_comparisons:
+        document.wrong_comparisons, document.wrong_by_client, document.compared_since = 0, {}, now
+    counted = document.wrong_by_client
+    who = sha256(f"{document.document_id} {client}".encode()).hexdigest()[:4]
+    if counted.get(who, 0) >= limits.wrong_comparisons or document.wrong_comparisons >= limits.wrong_comparisons_of_all:
         again = document.compared_since + limits.pause - now
         raise documents.TooManyComparisons(
-            "this document was compared too often; try again later, or upload its file",
+            "this document was compared too often, so the paper is not confirmed; try again later, or upload its file",
             headers={"Retry-After": str(int(again.total_seconds()) + 1)},
         )
     is_same = faces.is_printed(shelved.kind, content, name, honours)
     if not is_same:
         document.wrong_comparisons += 1
+        document.wrong_by_client = counted | {who: counted.get(who, 0) + 1}
     return is_same
 
 

@@ -21,9 +21,13 @@ class Sharing:
 
 @dataclass(frozen=True)
 class Documents:
-    """After `wrong_comparisons` with a name or class that is not on it, a document is compared no more for `pause`."""
+    """How often a document may be compared, in one `pause`, with a name or class that is not on it.
+
+    After `wrong_comparisons` of theirs a client waits, after `wrong_comparisons_of_all` everybody.
+    """
 
     wrong_comparisons: int
+    wrong_comparisons_of_all: int
     pause: timedelta
 
 
@@ -76,6 +80,7 @@ def _parse(document: Mapping[str, Any]) -> Policies:  # Any: JSON
         ),
         documents=Documents(
             wrong_comparisons=document["documents"]["wrong_comparisons"],
+            wrong_comparisons_of_all=document["documents"]["wrong_comparisons_of_all"],
             pause=timedelta(minutes=document["documents"]["comparison_minutes"]),
         ),
         transfers=Transfers(

@@ -27,6 +27,8 @@ class Document(Base):
     award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
     wrong_comparisons: Mapped[int] = mapped_column(server_default="0", default=0)
     """Of a name or class that is not on it, since `compared_since`."""
+    wrong_by_client: Mapped[dict[str, int]] = mapped_column(JSONB, server_default="{}", default=dict)
+    """Of those, by who made them: two bytes of a digest, which tell clients of one document apart and name nobody."""
     compared_since: Mapped[datetime | None]
 
 
