@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
 from pyld import jsonld
 
-from credentials.adapters import json_ld, keys, notary, proofs, templates
+from credentials.adapters import coverage, json_ld, keys, notary, proofs, templates
 from credentials.domain import badges, dids, status_lists
 
 NOW = datetime.now(UTC)
@@ -193,20 +193,20 @@ def test_a_dropped_proof_is_refused(badge: dict) -> None:
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
-        (lambda badge: badge.update(honours="first class"), json_ld.UndefinedTerms),
+        (lambda badge: badge.update(honours="first class"), coverage.UndefinedTerms),
         (
             lambda badge: badge["credentialSubject"].update(type=["AchievementSubject", "Doctor"]),
-            json_ld.UndefinedTerms,
+            coverage.UndefinedTerms,
         ),
         (
             lambda badge: badge["credentialSubject"]["achievement"].update(id="relative"),
-            json_ld.UndefinedTerms,
+            coverage.UndefinedTerms,
         ),
-        (lambda badge: badge.update({"https://schema.org/validUntil": "never"}), json_ld.UndefinedTerms),
-        (lambda badge: badge.update({"@included": []}), json_ld.UndefinedTerms),
+        (lambda badge: badge.update({"https://schema.org/validUntil": "never"}), coverage.UndefinedTerms),
+        (lambda badge: badge.update({"@included": []}), coverage.UndefinedTerms),
         (
             lambda badge: badge.update(evidence=[{"id": badge["id"], "type": ["Evidence"], "name": "again"}]),
-            json_ld.UndefinedTerms,
+            coverage.UndefinedTerms,
         ),
         (lambda badge: badge["@context"].append({"honours": "urn:x:honours"}), json_ld.UnknownContext),
         (lambda badge: badge.update(name="x" * json_ld.MOST_BYTES), json_ld.TooLarge),
@@ -247,7 +247,7 @@ def test_a_skill_without_an_absolute_address_is_refused() -> None:
 def test_what_the_verifier_takes_for_no_address_is_not_signed_as_one(address: str) -> None:
     with pytest.raises(badges.NotSignable):
         badges.iri(address)
-    with pytest.raises(json_ld.UndefinedTerms):
+    with pytest.raises(coverage.UndefinedTerms):
         json_ld.check_terms({"@context": [badges.CONTEXTS[0]], "id": address, "type": ["VerifiableCredential"]})
 
 

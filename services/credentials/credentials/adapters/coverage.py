@@ -8,7 +8,7 @@ and the statements counted in the tree must all be in the data set.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, Final, cast
 
@@ -19,10 +19,15 @@ from shared.errors import Invalid
 Document = Mapping[str, Any]  # Any: JSON
 
 MOST_DEPTH: Final = 24
+UNDEFINED: Final = "urn:undefined-term:"
+"""Where a term falls to that no context defines."""
 
 _NODE, _LITERAL = {"@id", "@type", "@graph"}, {"@value", "@type", "@language"}
 _NUMERIC = {"boolean", "integer", "nonNegativeInteger", "positiveInteger", "decimal", "double", "float", "int", "long"}
-_KNOWN_BY_ID = ("Profile", "Image")
+_KNOWN_BY_ID = {"Profile", "Image"}
+_OF_ONE_KNOWN = {"id", "type", "name", "url", "image", "description", "email", "phone", "official", "caption"}
+_READ = {"credentialSubject", "achievement"}
+_IN_A_LANGUAGE = {"@value", "@language"}
 _ENDORSEMENT = {"id", "type", "endorsementComment"}
 
 
@@ -47,6 +52,11 @@ def check_spelling(document: Document, check_contexts: Callable[[Document], obje
     _Spelling(document, check_contexts).check(document, (), inside=False)
 
 
+def uncovered(names: Iterable[str]) -> UndefinedTerms:
+    named = sorted(name.removeprefix(UNDEFINED)[:200] for name in names)
+    return UndefinedTerms(f"the signature would not cover: {', '.join(map(repr, named[:5]))}", terms=named[:20])
+
+
 class _Spelling:
     def __init__(self, document: Document, check_contexts: Callable[[Document], object]) -> None:
         self._check_contexts = check_contexts
@@ -54,6 +64,7 @@ class _Spelling:
         self._issuer = id_of(document.get("issuer"))
         self._is_record = "ClrCredential" in listed(document.get("type"))
         self._told: dict[str, str] = {}
+        self._named: dict[str, object] = {}
 
     def check(self, value: object, path: tuple[str, ...], *, inside: bool, depth: int = 0) -> None:
         """`path`: the members that lead there; `inside`: within a credential that a learner record holds."""
@@ -66,6 +77,8 @@ class _Spelling:
             _check_entries(entries, path)
             for entry in entries:
                 self.check(entry, path, inside=inside, depth=depth + 1)
+        elif set(members(value)) == _IN_A_LANGUAGE:
+            return  # a text of its own in RDF, unlike the bare one
         elif isinstance(value, Mapping):
             inside = inside or (self._is_record and path == ("credentialSubject", "verifiableCredential"))
             self._check_node(cast("Document", value), path, inside=inside, depth=depth)
@@ -79,24 +92,36 @@ class _Spelling:
         for name, member in node.items():
             if name == "@context" and is_credential:
                 continue
-            if name.startswith("@") or ":" in name:
-                raise UndefinedTerms(f"the signature would not cover: {name[:80]}", terms=[name[:80]])
+            if name.startswith("@") or ":" in name or not IRI.fullmatch(f"term:{name}"):
+                raise uncovered([name])
             self.check(member, (*path, name), inside=inside, depth=depth + 1)
 
     def _check_told_once(self, node: Document, path: tuple[str, ...]) -> None:
-        """A node is described in one place, or everywhere alike; of issuers and images hardly more than id is read."""
+        """A node is described in one place, or everywhere alike; of issuers and images hardly more than id is read.
+
+        What says more of one than an issuer or image has, or is read as subject or achievement, is no such mention.
+        """
         name = node.get("id")
         if not isinstance(name, str) or not path:
             return
         if name == self._top:
             raise UndefinedTerms("the credential is described twice", terms=["id"])
-        if name == self._issuer or any(kind in _KNOWN_BY_ID for kind in listed(node.get("type"))):
+        if path[-1] not in _READ and self._is_known_by_id(node):
+            named = node.get("name")
+            if named is not None and self._named.setdefault(name, named) != named:
+                raise Ambiguous(f"{name[:200]} is named in two places, and not alike")
+            return
+        if path[-1] == "related" and set(node) <= {"id", "type"}:
             return
         if path[-2:] == ("endorsement", "credentialSubject") and set(node) <= _ENDORSEMENT:
             return
         told = json.dumps(node, sort_keys=True)
         if self._told.setdefault(name, told) != told:
             raise Ambiguous(f"{name[:200]} is described in two places, and not alike")
+
+    def _is_known_by_id(self, node: Document) -> bool:
+        kinds = listed(node.get("type")) or (["Profile"] if node["id"] == self._issuer else [""])
+        return set(node) <= _OF_ONE_KNOWN and all(kind in _KNOWN_BY_ID for kind in kinds)
 
 
 def _check_entries(entries: list[object], path: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """What a credential says of itself, in the words of a page. A stranger's may leave anything out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -63,8 +63,14 @@ def facts_of(document: Members, kind: Kind) -> Facts:
         image=_text(id_of(_one(achievement.get("image")))),
         partial=_one(subject.get("partial")) is True or _one(document.get("partial")) is True,
         left_out=sum(
-            max(0, len(listed(entries)) - _MOST)
-            for entries in (achievement.get("alignment"), subject.get("identifier"), subject.get("result"))
+            max(0, len(listed(entries)) - most)
+            for entries, most in (
+                (document.get("credentialSubject"), 1),
+                (subject.get("achievement"), 1),
+                (achievement.get("alignment"), _MOST),
+                (subject.get("identifier"), _MOST),
+                (subject.get("result"), _MOST),
+            )
         ),
     )
 
@@ -99,8 +105,7 @@ def _one(value: object) -> object:
 def _text(value: object) -> str | None:
     """A string, or the first of several in different languages."""
     first = _one(value)
-    if isinstance(first, Mapping):
-        first = members(value).get("@value")
+    first = members(first).get("@value", first)
     return first.strip() or None if isinstance(first, str) else None
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from pyld import jsonld
 from pyld.canon import URDNA2015
 
-from credentials.adapters.coverage import NotCanonical, Statements, UndefinedTerms, check_spelling
+from credentials.adapters.coverage import UNDEFINED, NotCanonical, Statements, check_spelling, uncovered
 from shared.errors import Invalid, TooLarge
 
 Document = Mapping[str, Any]  # Any: JSON
@@ -44,8 +44,7 @@ _MOST_STEPS = 500
 
 # PyLD has no type stubs: what it takes and gives is told here, once.
 _to_rdf = cast("Callable[[object, object], Dataset]", jsonld.to_rdf)
-_expand = cast("Callable[[Document, object], object]", jsonld.expand)
-_UNDEFINED = "urn:undefined-term:"
+_expand = cast("Callable[[Document, object, Callable[[object], None]], object]", jsonld.expand)
 _OPTIONS: dict[str, object] = {"base": None}
 """Without a base a relative address stays one, and is refused; with PyLD's own it would become an absolute one."""
 
@@ -90,18 +89,22 @@ def check_terms(document: Document, *, most_bytes: int = MOST_BYTES) -> None:
         raise TooLarge(f"a credential has at most {most_bytes} bytes")
     check_spelling(document, _contexts)
     # Whatever the contexts leave undefined falls to the vocabulary added here, and is found by its name.
-    expanded = _expanded({**document, "@context": [*_contexts(document), {"@vocab": _UNDEFINED}]})
+    expanded = _expanded({**document, "@context": [*_contexts(document), {"@vocab": UNDEFINED}]})
     found = set(_undefined(expanded)) or set(Statements(expanded).uncovered)
     if found:
-        named = sorted(name[:200] for name in found)
-        raise UndefinedTerms(f"the signature would not cover: {', '.join(named[:5])}", terms=named[:20])
+        raise uncovered(found)
 
 
 def _expanded(document: Document) -> object:
+    """Raises UndefinedTerms for a member that the expansion leaves out, as it does where no context holds."""
+    dropped: list[object] = []
     try:
-        return _expand(document, {"documentLoader": _load, **_OPTIONS})
+        expanded = _expand(document, {"documentLoader": _load, **_OPTIONS}, dropped.append)
     except jsonld.JsonLdError as error:
         raise _refusal(error) from error
+    if dropped:
+        raise uncovered(map(str, dropped))
+    return expanded
 
 
 def _contexts(document: Document) -> list[str]:
@@ -133,7 +136,7 @@ def _undefined(value: object) -> list[str]:
 
 
 def _marked(value: str) -> list[str]:
-    return [value.removeprefix(_UNDEFINED)] if value.startswith(_UNDEFINED) else []
+    return [value.removeprefix(UNDEFINED)] if value.startswith(UNDEFINED) else []
 
 
 @cache

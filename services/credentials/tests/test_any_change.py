@@ -1,0 +1,135 @@
+"""Any change of a signed credential changes what was signed, is refused, or means nothing to any reader of JSON-LD."""
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from credentials.adapters.facts import facts_of
+from credentials.adapters.verification.examination import Examined
+
+from . import test_badges
+from .test_forgery import (
+    THIN,
+    at,
+    examined,
+    foreign_badge,
+    genuine_badge,
+    genuine_record,
+    has_same_signature,
+    presented,
+)
+
+_POOL = [
+    *(f"urn:x:{THIN}y", "_:a", "//badges.example.ac.uk/x", "relative", "urn:x:y", "https://x\n", "", " "),
+    *("2099-01-01T00:00:00Z", "true", "15", "name", "Ada", test_badges.DID, "OpenBadgeCredential"),
+    *(None, True, False, 0, 15, 15.0, 1e40, [], {}, [None], [[]], {"id": "urn:x:y"}, {"id": f"x:{THIN}"}),
+]
+_TERMS = [
+    *("id", "type", "name", "issuer", "validUntil", "validFrom", "credentialSubject", "credentialStatus", "evidence"),
+    *("refreshService", "achievement", "identifier", "identityHash", "result", "value", "partial", "proof", "honours"),
+    *("creditsEarned", "hashed", "identityType", "endorsement", "awardedDate", "description", "https://x/y", "@graph"),
+]
+_MARKS = [" ", THIN, "\t", "\u3000", "\u0085", "\u200b", "2", '"']
+_CHANGES = ["replace", "add", "drop", "wrap", "repeat", "reverse", "copy", "move", "space", "list", "rename"]
+
+
+def places(value: object, path: tuple = ()) -> Iterator[tuple]:
+    yield path
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in entries:
+        yield from places(member, (*path, key))
+
+
+def change(document: dict, how: str, one: int, other: int) -> None:  # noqa: C901, PLR0912 - a list of ways
+    known = list(places(document))[1:]
+    if not known:
+        return
+    path = known[one % len(known)]
+    parent, key, value = at(document, path[:-1]), path[-1], at(document, path)
+    containers = [place for place in ((), *known) if isinstance(at(document, place), dict)]
+    target, term = at(document, containers[other % len(containers)]), _TERMS[other % len(_TERMS)]
+    match how:
+        case "replace":
+            parent[key] = deepcopy(_POOL[other % len(_POOL)])
+        case "add":
+            target[_TERMS[one % len(_TERMS)]] = deepcopy(_POOL[other % len(_POOL)])
+        case "drop":
+            del parent[key]
+        case "wrap":
+            parent[key] = {"id": "urn:x:w", term: value}
+        case "list":
+            parent[key] = [value]
+        case "repeat" if isinstance(parent, list):
+            parent.append(deepcopy(value))
+        case "reverse" if isinstance(value, list):
+            value.reverse()
+        case "rename" if isinstance(key, str):
+            parent[key + _MARKS[other % len(_MARKS)]] = parent.pop(key)
+        case "copy":
+            target[term] = deepcopy(value)
+        case "move":
+            del parent[key]
+            target[key if isinstance(key, str) else term] = value
+        case "space" if isinstance(value, str):
+            cut = other % (len(value) + 1)
+            parent[key] = value[:cut] + THIN + value[cut:]
+        case _:
+            pass
+
+
+def normal(value: object, name: str = "") -> object:
+    """As every reader of JSON-LD takes it: order in a list, a list of one, and the notation of a number mean nothing."""
+    if isinstance(value, dict):
+        members = {key: normal(member, key) for key, member in value.items() if member != [] and key != "@context"}
+        return {"id": members["id"]} if name == "creator" and members.get("id") == test_badges.DID else members
+    if isinstance(value, list):
+        entries = [normal(entry, name) for entry in value]
+        kept = {json.dumps(entry, sort_keys=True): entry for entry in entries}
+        unnamed = [entry for entry in entries if isinstance(entry, dict) and "id" not in entry]
+        if name == "type":
+            kept = {key.replace("AchievementCredential", "OpenBadgeCredential"): None for key in kept}
+        told = sorted([*kept, *(json.dumps(entry, sort_keys=True) for entry in unnamed)])
+        return told if len(told) != 1 else normal(value[0], name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def read(document: dict, found: Examined) -> tuple:
+    """What is shown and judged."""
+    facts = facts_of(found.document, found.kind)
+    shown = {key: sorted(map(str, value)) if isinstance(value, list) else value for key, value in vars(facts).items()}
+    return found.kind, shown, normal({key: member for key, member in document.items() if key != "proof"})
+
+
+@cache
+def presenting_badge() -> dict:
+    known = presented(*test_badges.build(test_badges.values(7))["@context"])
+    return test_badges.proofs.sign(known, test_badges.SIGNER, test_badges.NOW)
+
+
+@pytest.mark.parametrize("genuine", [genuine_badge, foreign_badge, genuine_record, presenting_badge])
+def test_any_change_of_what_is_read_changes_what_is_signed(genuine) -> None:
+    known = genuine()
+    original = examined(known)
+    assert original is not None
+
+    @settings(max_examples=150, deadline=None)
+    @example([("space", 3, 30)])
+    @given(st.lists(st.tuples(st.sampled_from(_CHANGES), st.integers(0, 999), st.integers(0, 999)), min_size=1))
+    def holds(changes: list[tuple[str, int, int]]) -> None:
+        forged = deepcopy(known)
+        for how, one, other in changes[:4]:
+            change(forged, how, one, other)
+        found = examined(forged)
+        if not has_same_signature(found, original):
+            return
+        assert found is not None
+        assert read(forged, found) == read(known, original), (changes, forged)
+
+    holds()
