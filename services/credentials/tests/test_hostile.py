@@ -7,11 +7,12 @@ import resource
 import signal
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from credentials.adapters import baking
+from credentials.adapters import baking, keys
 from credentials.adapters.facts import facts_of
 from credentials.adapters.verification import Limits, Outside, Verifier
 from credentials.adapters.verification.examination import TooCostly, TooManyParts
@@ -25,7 +26,21 @@ from credentials.adapters.verification.reading import (
 )
 from credentials.adapters.verification.workbench import VerifierBusy, Workbench
 
-from .foreign import NOW, Elsewhere, as_jwt, badge, changed, failures, forged_jwt, sign, transcript, verify
+from . import foreign
+from .foreign import (
+    LIST,
+    NOW,
+    Elsewhere,
+    as_jwt,
+    badge,
+    changed,
+    failures,
+    forged_jwt,
+    listed,
+    sign,
+    transcript,
+    verify,
+)
 from .test_verification import one_pixel
 
 SIGNED = sign(badge())
@@ -44,6 +59,31 @@ def baked(text: bytes, flags: bytes = b"\0\0") -> bytes:
     return chunk(b"iTXt", baking.KEYWORD + b"\0" + flags + b"\0\0" + text)
 
 
+# What is kept of strangers' documents
+
+
+async def test_only_lists_that_stand_are_kept_and_few_of_them() -> None:
+    verifier = Verifier(replace(Limits(), kept_document_bytes=12_000, kept_document_seconds=5), Outside(Limits()))
+    kept = verifier.workbench._kept
+    stranger = keys.LocalSigner(foreign.Ed25519PrivateKey.generate(), foreign.METHOD)
+    lying = Elsewhere(**{LIST: foreign.status_list(signer=stranger)})
+    await verify(sign(badge(**listed(4))), lying, verifier=verifier)
+    assert not kept
+    for number in range(20):
+        web = Elsewhere(**{LIST: foreign.status_list(3, name=f"{number}" * 1000)})
+        assert (await verify(sign(badge(**listed(4))), web, verifier=verifier)).verified
+        assert sum(one.size for one in kept.values()) == verifier.workbench._kept_bytes <= 12_000
+    assert len(kept) > 1
+    huge = Elsewhere(**{LIST: foreign.status_list(3, name="x" * 13_000)})
+    known = set(kept)
+    assert (await verify(sign(badge(**listed(4))), huge, verifier=verifier)).verified
+    assert set(kept) == known
+    for digest, one in kept.items():
+        kept[digest] = replace(one, until=0)
+    assert (await verify(sign(badge()), verifier=verifier)).verified
+    assert (len(kept), verifier.workbench._kept_bytes) == (0, 0)
+
+
 # Pictures
 
 
@@ -54,6 +94,8 @@ async def test_two_credentials_in_one_picture() -> None:
     element = '<c:credential xmlns:c="https://purl.imsglobal.org/ob/v3p0" verify="a.b.c"/>'
     with pytest.raises(SeveralCredentialsInImage):
         await verify(f"<svg>{element}<g>{element}</g></svg>")
+    with pytest.raises(SeveralCredentialsInImage):
+        await verify(f"<svg>{element.replace('/>', '>e.f.g</c:credential>')}</svg>")
 
 
 @pytest.mark.parametrize(

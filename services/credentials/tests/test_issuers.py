@@ -216,6 +216,76 @@ async def test_keys_of_other_kinds_beside_the_right_one_are_passed_over() -> Non
     assert (await verify(https, Elsewhere(**{SET: {"keys": [*strange, foreign.jwk("ES256")]}}))).verified
 
 
+ODD = [
+    "x",
+    None,
+    5,
+    [1],
+    {"id": ["a"]},
+    {"id": {"a": 1}},
+    {"type": "Multikey"},
+    {"id": f"{DID}#z", "publicKeyJwk": [1]},
+]
+
+
+@pytest.mark.parametrize("odd", [*ODD, {"id": foreign.METHOD, "publicKeyMultibase": "zzz"}])
+async def test_whatever_stands_beside_the_right_key_is_passed_over(odd) -> None:
+    if isinstance(odd, dict):
+        odd = odd | {"controller": DID}
+    document = foreign.did_document()
+    document["verificationMethod"].insert(0, odd)
+    document["assertionMethod"].insert(0, odd)
+    web = Elsewhere(**{f"{ROOT}/.well-known/did.json": document})
+    assert (await verify(sign(badge()), web)).verified
+    assert (await verify(as_jwt(badge()), web)).verified
+
+
+@pytest.mark.parametrize(
+    "odd", [None, "x", foreign.jwk("ES256", kid=["k"]), {"kty": "oct", "kid": "k"}, foreign.jwk("RS256", kid="k")]
+)
+async def test_whatever_stands_beside_the_right_jwk_is_passed_over(odd) -> None:
+    web = Elsewhere(**{SET: {"keys": [odd, foreign.jwk("ES256", kid="k")]}})
+    for kid in ("k", f"{SET}#k"):
+        assert (await verify(as_jwt(badge(issuer=ROOT), kid=kid, claims={"iss": ROOT}), web)).verified
+
+
+@pytest.mark.parametrize("members", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": []}])
+async def test_a_key_for_something_else_signs_nothing(members) -> None:
+    web = Elsewhere(**{SET: {"keys": [foreign.jwk("ES256", kid="k") | members]}})
+    got = await verify(as_jwt(badge(issuer=ROOT), kid="k", claims={"iss": ROOT}), web)
+    assert failures(got) == {"issuer": "key_unusable"}
+
+
+@pytest.mark.parametrize("said", [{"revoked": None}, {"revoked": False}, {"expires": None}])
+async def test_a_key_of_which_no_end_is_said_holds(said) -> None:
+    document = foreign.did_document()
+    document["verificationMethod"] = [method | said for method in document["verificationMethod"]]
+    assert (await verify(sign(badge()), Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))).verified
+
+
+async def test_a_key_revoked_under_another_name_signs_nothing_more() -> None:
+    document = foreign.did_document()
+    twin = document["verificationMethod"][0] | {"id": f"{DID}#old", "revoked": "2025-01-01T00:00:00Z"}
+    document["verificationMethod"].append(twin)
+    got = await verify(sign(badge()), Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))
+    assert failures(got) == {"issuer": "key_withdrawn"}
+    assert (await verify(as_jwt(badge()), Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))).verified
+    sets = [foreign.jwk("ES256", kid="k"), foreign.jwk("ES256", kid="old", revoked="2025-01-01T00:00:00Z")]
+    https = as_jwt(badge(issuer=ROOT), kid="k", claims={"iss": ROOT})
+    assert failures(await verify(https, Elsewhere(**{SET: {"keys": sets}}))) == {"issuer": "key_withdrawn"}
+
+
+@pytest.mark.parametrize(
+    "name", ["other.example%3Fx", "other.example%23", "other.example%5C", "other.example:..:x", "other.example:%2e%2E",
+             "other.example:a%3Fb", "other.example%3A123456", "other.example?x", "%0a"],
+)  # fmt: skip
+async def test_a_name_that_would_lead_elsewhere_in_an_address_is_none(name) -> None:
+    did = f"did:web:{name}"
+    web = Elsewhere()
+    got = await verify(as_jwt(badge(issuer=did), kid=f"{did}#ES256", claims={"iss": did}), web)
+    assert (failures(got), web.asked) == ({"issuer": "issuer_unknown"}, [])
+
+
 async def test_a_document_that_names_its_methods_relatively() -> None:
     document = foreign.did_document()
     for method in document["verificationMethod"]:

@@ -7,15 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from credentials import tables
-from credentials.adapters import baking
+from credentials.adapters import baking, keys
 from credentials.adapters.recent import Recent
 from credentials.adapters.verification import Outside
 from credentials.commands import issuing
 from credentials.settings import Settings
 from shared.ids import new_id
 
+from . import foreign
 from .conftest import settings
-from .foreign import OB, VC_2, as_jwt, badge, jwk, sign
+from .foreign import OB, ROOT, VC_2, as_jwt, badge, jwk, sign, transcript
 from .telling import hear, hold_credit, let_time_work, revoked
 from .test_verification import one_pixel
 
@@ -26,6 +27,12 @@ async def issued(service, session, learner) -> tuple[str, bytes]:
     async with service.client("learner", id=learner) as client:
         found = (await client.get("/v1/badges")).json()["items"][0]
         return found["badge_id"], (await client.get(f"/credentials/{found['badge_id']}")).content
+
+
+def sign_as_anybody(document: dict) -> dict:
+    did = f"did:key:{foreign.MULTIKEY}"
+    issuer = {"id": did, "type": ["Profile"], "name": "Other University"}
+    return sign(document | {"issuer": issuer}, keys.LocalSigner(foreign.ED, f"{did}#{foreign.MULTIKEY}"))
 
 
 @pytest.fixture
@@ -128,6 +135,35 @@ async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, 
     assert [(answer["status"], answer["verified"]) for answer in answers] == [("revoked", False)] * 2
     (revocation,) = [check for check in answers[0]["checks"] if check["name"] == "revocation"]
     assert (revocation["outcome"], revocation["code"]) == ("failed", "revoked")
+
+
+async def test_what_a_record_holds_is_told_as_it_stands_in_our_records(service, session, clock, learner) -> None:
+    """At any depth, whoever made the record, and of the newer version of what was handed in."""
+    badge_id, document = await issued(service, session, learner)
+    around = sign_as_anybody(transcript([json.loads(document)]))
+    deeper = sign_as_anybody(transcript([around], id=f"{ROOT}/transcripts/2"))
+    await issuing.revoke_badge(session, await session.get(tables.Badge, UUID(badge_id)), "misconduct", clock())
+    await session.flush()
+    async with service.client() as anyone:
+        one, two = [(await anyone.post("/v1/verifications", json=body)).json() for body in (around, deeper)]
+    assert [one["parts"][0]["status"], two["parts"][0]["parts"][0]["status"]] == ["revoked"] * 2
+    for answer in (one, two):
+        (parts,) = [check for check in answer["checks"] if check["name"] == "parts"]
+        assert (answer["status"], answer["verified"], parts["code"]) == ("partly_valid", False, "part_not_valid")
+
+
+async def test_a_newer_version_of_ours_that_was_revoked_is_told_at_once(service, session, clock, learner) -> None:
+    badge_id, old = await issued(service, session, learner)
+    clock.advance(days=1)
+    await issuing.correct_badge(session, await session.get(tables.Badge, UUID(badge_id)))
+    await session.flush()
+    await let_time_work(service)
+    async with service.client() as anyone:
+        assert (await anyone.post("/v1/verifications", content=old)).json()["status"] == "replaced"
+        await issuing.revoke_badge(session, await session.get(tables.Badge, UUID(badge_id)), "misconduct", clock())
+        await session.flush()
+        answer = (await anyone.post("/v1/verifications", content=old)).json()
+    assert (answer["status"], answer["newer"]["status"]) == ("revoked", "revoked")
 
 
 def test_an_issuer_whose_keys_nobody_would_find_does_not_start() -> None:

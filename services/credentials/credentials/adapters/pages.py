@@ -84,6 +84,15 @@ _RECORD_ENDED = (
 )
 """Which of the two it was is nobody's business: a changed name would show."""
 
+_PUT_TOGETHER = (
+    "Valid in part",
+    (
+        "Whoever made this document put it together from credentials that others issued. Each of those stands, as is "
+        "listed below; that they are one person's, and whose, is not shown: it is the word of its maker alone."
+    ),
+)
+_BY_ITS_MAKERS_WORD = {"another_holder", "holder_not_shown"}
+
 _OUTCOMES = {"passed": "Passed", "failed": "Failed", "not_checked": "Not checked"}
 
 
@@ -146,6 +155,8 @@ def verdict_of(report: Report, status: str, *, ours: bool) -> tuple[str, str]:
     """In a word, and what it means."""
     if ours and report.kind is Kind.TRANSCRIPT and status == Status.REVOKED:
         return _RECORD_ENDED
+    if status == Status.PARTLY_VALID and any(check.code in _BY_ITS_MAKERS_WORD for check in report.checks):
+        return _PUT_TOGETHER
     return _VERDICTS[status]
 
 
@@ -164,7 +175,7 @@ def _issuer_of(report: Report) -> object:
 
 def _part(report: Report, *, ours: bool) -> _Part:
     answers = _answers(report.checks)
-    verdict, _ = _VERDICTS[report.status.value]
+    verdict, _ = verdict_of(report, report.status.value, ours=ours)
     return _Part(
         facts_of(report.document, report.kind),
         ours,

@@ -14,7 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials import queries, tables
 from credentials.adapters.members import id_of, listed, members
 from credentials.adapters.notary import Notary
-from credentials.adapters.verification import Report, Unreachable, Verifier, Web, revoked
+from credentials.adapters.verification import (
+    CheckOutcome,
+    Question,
+    Report,
+    Unreachable,
+    Verifier,
+    Web,
+    reconsidered,
+    revoked,
+)
 from credentials.adapters.verification.outside import origin
 from credentials.domain.awards import State
 from shared.database import Unknown, fetch
@@ -70,9 +79,9 @@ async def verify_given(
     report = await verifier.verify(raw, OwnPages(reads, notary, verifier.outside), now, client=client)
     ours = report.proven and id_of(report.document.get("issuer")) == notary.issuer.did
     superseded = False
-    if ours and report.verified:
-        async with reads() as session:
-            report = await _as_recorded(session, notary, report)
+    async with reads() as session:
+        report = await _as_recorded(session, notary, report)
+        if ours and report.verified:
             superseded = report.verified and await _is_superseded(session, notary, str(report.document.get("id")))
     return Verdict(report, ours, superseded)
 
@@ -85,12 +94,18 @@ async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: V
         superseded = await _award_is_superseded(session, badge)
     report = await verifier.verify_own(credential, OwnPages(reads, notary, verifier.outside), now)
     async with reads() as session:
-        report = await _as_recorded(session, notary, report)
+        report = await _as_recorded(session, notary, report, ours=True)
     return Verdict(report, ours=True, superseded=superseded and report.verified, achievement_id=badge.achievement_id)
 
 
-async def _as_recorded(session: AsyncSession, notary: Notary, report: Report) -> Report:
-    """The records know of a revocation before the next list is signed."""
+async def _as_recorded(session: AsyncSession, notary: Notary, report: Report, *, ours: bool = False) -> Report:
+    """The records know of a revocation before the next list is signed, be it of what a credential holds."""
+    parts = tuple([await _as_recorded(session, notary, part) for part in report.parts])
+    newer = None if report.newer is None else await _as_recorded(session, notary, report.newer)
+    report = reconsidered(report, parts, newer)
+    ours = ours or (report.proven and id_of(report.document.get("issuer")) == notary.issuer.did)
+    if not ours or newer is not None or report.says(Question.REVOCATION, CheckOutcome.FAILED):
+        return report
     for entry in map(members, listed(report.document.get("credentialStatus"))):
         found = _STATUS_LIST.fullmatch(str(entry.get("statusListCredential")).removeprefix(notary.url))
         index = str(entry.get("statusListIndex"))

@@ -9,7 +9,7 @@ signed, `workbench` does both in a bounded process of its own, `outside` fetches
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Outside, Unreachable, Web
 from credentials.adapters.verification.report import Check, CheckOutcome, Kind, Question, Report, Status, revoked
-from credentials.adapters.verification.verifier import Verifier
+from credentials.adapters.verification.verifier import Verifier, reconsidered
 
 __all__ = [
     "Check",
@@ -23,5 +23,6 @@ __all__ = [
     "Unreachable",
     "Verifier",
     "Web",
+    "reconsidered",
     "revoked",
 ]

@@ -19,7 +19,7 @@ from credentials.adapters.members import listed, members
 from credentials.adapters.verification import jose, reading
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.plain_json import read_object
-from credentials.adapters.verification.report import Broken, Check, CheckOutcome, Kind, Question
+from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Kind, Question
 from credentials.domain.dids import unbase58
 from shared.errors import Invalid, Refusal
 
@@ -243,8 +243,7 @@ def ask(name: Question, question: Callable[[], str]) -> Check:
         return Check(name, CheckOutcome.FAILED, broken.detail, broken.code)
     except Refusal as refusal:
         return Check(name, CheckOutcome.FAILED, refusal.detail, refusal.code)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
-        # A foreign document may lack anything; what cannot be read has not been shown to hold.
+    except UNREADABLE:
         return Check(name, CheckOutcome.FAILED, "It cannot be read.", "unreadable")
 
 

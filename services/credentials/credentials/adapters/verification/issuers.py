@@ -6,7 +6,8 @@ What lies elsewhere on the host counts for nothing by itself, since others may p
 host says, be it by a redirect.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -23,6 +24,12 @@ from credentials.adapters.verification.report import Broken
 from shared.errors import Refusal
 
 _MOST_METHODS = 100
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_STEP = re.compile(r"([A-Za-z0-9._~-]|%(?!2[Ff35]|3[Ff]|5[Cc]|[01])[0-9A-Fa-f]{2})+")
+"""Of a path; what would lead elsewhere in an address is none."""
+
+
+_LONG_AGO = "1970-01-01T00:00:00Z"
 
 
 def issuer_of(document: Members) -> str:
@@ -56,7 +63,7 @@ def did_url(did: str) -> str:
     """Where a did:web document is. Raises Broken."""
     host, *path = did.removeprefix("did:web:").split(":")
     name = unquote(host)
-    if not name or "/" in name or "@" in name or any("/" in unquote(part) or not part for part in path):
+    if not _HOST.fullmatch(name) or any(not _STEP.fullmatch(part) or unquote(part) in {".", ".."} for part in path):
         raise Broken("issuer_unknown", "Its issuer is named in a way that is not read here.")
     scheme = "http" if name.rpartition(":")[0] in {"localhost", "127.0.0.1"} else "https"
     return f"{scheme}://{name}/{'/'.join([*path, 'did.json']) if path else '.well-known/did.json'}"
@@ -94,11 +101,15 @@ class _Asked:
             if any(public_keys.same(named, key) for key in _readable(filter(self._holds, own))):
                 return named
             raise _not_named()
-        for method in own:
-            kid = members(method.get("publicKeyJwk")).get("kid")
-            if name and (method["id"] == self._absolute(name) or (kid == name and not name.startswith("did:"))):
-                return self._held(method)
-        raise _not_named()
+        wanted = self._absolute(name)
+        by_kid = bool(name) and not name.startswith("did:")
+        return self._held(
+            [
+                method
+                for method in own
+                if method["id"] == wanted or (by_kid and members(method.get("publicKeyJwk")).get("kid") == name)
+            ]
+        )
 
     async def of_address(self) -> PublicKey:
         """An issuer with an https address: its keys are in the set of its origin, or named by its own document."""
@@ -113,11 +124,8 @@ class _Asked:
         if urldefrag(where).url == well_known:
             return await self._of_set(where)
         document = await self._read(urldefrag(self.issuer).url)
-        for method in self._own_methods(document):
-            if method["id"] == where:
-                key = self._held(method)
-                return self._that_came([key]) or key
-        raise _not_named()
+        key = self._held([method for method in self._own_methods(document) if method["id"] == where])
+        return self._that_came([key]) or key
 
     def _own_methods(self, document: Members) -> list[Members]:
         """The verification methods by which the issuer's own document lets it assert something. Raises Broken."""
@@ -126,27 +134,35 @@ class _Asked:
         entries = [*listed(document.get("verificationMethod")), *listed(document.get("assertionMethod"))]
         if len(entries) > _MOST_METHODS:
             raise Broken("issuer_unknown", "The issuer publishes more keys than can be looked through.")
-        vouched = {self._absolute(id_of(entry)) for entry in listed(document.get("assertionMethod"))}
-        methods = [{**method, "id": self._absolute(method.get("id"))} for method in map(members, entries)]
-        return [one for one in methods if one.get("controller") == self.issuer and one["id"] in vouched]
+        # Beside what is meant there may be anything: what has no name is passed over.
+        vouched = {self._absolute(id_of(entry)) for entry in listed(document.get("assertionMethod"))} - {None}
+        methods: list[Members] = [{**one, "id": self._absolute(one.get("id"))} for one in map(members, entries)]
+        held = self._taking_back(methods)
+        return [one for one in held if listed(one.get("controller")) == [self.issuer] and one["id"] in vouched]
 
-    def _absolute(self, name: object) -> object:
-        return self.issuer + name if isinstance(name, str) and name.startswith("#") else name
+    def _taking_back(self, methods: list[Members]) -> list[Members]:
+        """The same, but a key that is revoked under one name is so under every other."""
+        taken_back = list(_readable(one for one in methods if self._is_revoked(one)))
+        return [{**one, "revoked": _LONG_AGO} if _is_among(one, taken_back) else one for one in methods]
+
+    def _absolute(self, name: object) -> str | None:
+        if not isinstance(name, str) or not name:
+            return None
+        return self.issuer + name if name.startswith("#") else name
 
     async def _of_set(self, where: str) -> PublicKey:
         """The one key meant, in a JWK set or as a single JWK; or the one that is the same as came along."""
         url, fragment = urldefrag(where)
         document = await self._read(url)
         entries = [document] if "kty" in document else listed(document.get("keys"))
-        jwks = [members(entry) for entry in entries[:_MOST_METHODS]]
-        names = {name for name in (fragment, self.signed.method) if name}
-        named = [jwk for jwk in jwks if jwk.get("kid") in names] or ([] if fragment else jwks)
-        came = self._that_came(list(_readable({"publicKeyJwk": jwk} for jwk in named if self._holds(jwk))))
+        methods = self._taking_back([{"publicKeyJwk": entry} for entry in map(members, entries[:_MOST_METHODS])])
+        names = [name for name in (fragment, self.signed.method) if name]
+        named = [one for one in methods if one["publicKeyJwk"].get("kid") in names]
+        meant = named or ([] if fragment else methods)
+        came = self._that_came(list(_readable(filter(self._holds, meant))))
         if came is not None:
             return came
-        if len(named) != 1:
-            raise _not_named()
-        return self._held({"publicKeyJwk": named[0]})
+        return self._held(named or (meant if len(meant) == 1 else []))
 
     def _that_came(self, keys: list[PublicKey]) -> PublicKey | None:
         """The key that came along with the JWT, if one did, and it is one of these. Raises Broken."""
@@ -161,10 +177,21 @@ class _Asked:
         """Whether the issuer has not withdrawn this key."""
         return not has_ended(method, self.now) and not has_ended(members(method.get("publicKeyJwk")), self.now)
 
-    def _held(self, method: Members) -> PublicKey:
-        if not self._holds(method):
+    def _is_revoked(self, method: Members) -> bool:
+        said = (method, members(method.get("publicKeyJwk")))
+        return any(has_ended({"revoked": one.get("revoked")}, self.now) for one in said)
+
+    def _held(self, named: list[Members]) -> PublicKey:
+        """Of the keys with the name that is meant the one that made the signature; without one, any of them."""
+        if not named:
+            raise _not_named()
+        held = [method for method in named if self._holds(method)]
+        if not held:
             raise Broken("key_withdrawn", "The issuer has withdrawn the key it was signed with.")
-        return _key(method)
+        known = list(_readable(held)) or [_key(held[0])]
+        signed = self.signed
+        made = (key for key in known if public_keys.verifies(key, signed.algorithm, signed.data, signed.signature))
+        return next(made, known[0])
 
     async def _read(self, url: str) -> Members:
         try:
@@ -173,7 +200,11 @@ class _Asked:
             raise Broken("issuer_unknown", "What was found at the issuer's address cannot be read.") from error
 
 
-def _readable(methods: Iterator[Members]) -> Iterator[PublicKey]:
+def _is_among(method: Members, keys: list[PublicKey]) -> bool:
+    return any(public_keys.same(own, key) for own in _readable([method]) for key in keys)
+
+
+def _readable(methods: Iterable[Members]) -> Iterator[PublicKey]:
     """Beside the right key there may be others, of kinds that are not read here."""
     for method in methods:
         try:

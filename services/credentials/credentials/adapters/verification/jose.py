@@ -56,7 +56,7 @@ def check_header(header: Members) -> None:
     if beyond:
         raise Broken("header_refused", f"Its header has members that are not read: {', '.join(beyond)[:100]}.")
     kind = header.get("typ", "JWT")
-    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise Broken("header_refused", "It is a token of another kind.")
     if "kid" in header and not isinstance(header["kid"], str):
         raise Broken("header_refused", "Its header names no key that can be looked for.")

@@ -40,6 +40,9 @@ class Limits:
     total_seconds: float = 20.0
     """For everything one verification fetches."""
     redirects: int = 3
+    kept_document_bytes: int = 4_000_000
+    """Of lists and records of ours that were examined and are kept; in memory they take some times that."""
+    kept_document_seconds: float = 600.0
     kept_answers: int = 256
     kept_bytes: int = 16_000_000
     kept_seconds: float = 30.0

@@ -14,10 +14,16 @@ ENDS = ("validUntil", "expirationDate", "exp", "expires", "revoked")
 
 def check_period(said: Members, now: datetime) -> None:
     """Raises Broken before it begins and from its end on; TypeError, ValueError where that cannot be read."""
-    if any(_at(said[name]) > now for name in BEGINS if name in said):
+    if any(_at(said[name]) > now for name in BEGINS if is_said(said, name)):
         raise Broken("not_yet_valid", "It is not valid yet.")
-    if any(_at(said[name]) <= now for name in ENDS if name in said):
+    if any(_at(said[name]) <= now for name in ENDS if is_said(said, name)):
         raise Broken("expired", "It has expired.")
+
+
+def is_said(said: Members, name: str) -> bool:
+    """Some write what does not end as null, and what is not revoked as `false`."""
+    value = said.get(name)
+    return value is not None and not (name == "revoked" and value is False)
 
 
 def has_ended(said: Members, now: datetime) -> bool:

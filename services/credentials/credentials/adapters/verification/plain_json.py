@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 from credentials.adapters.verification.limits import Limits
 from shared.errors import Invalid, Malformed
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _OPENING, _CLOSING = b"[{", b"]}"
 
 

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import Algorithm, get_default_algorithms
 
+from credentials.adapters.members import listed
 from credentials.domain.dids import unbase58
 
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -54,6 +55,9 @@ def from_multibase(text: str) -> PublicKey:
 
 def from_jwk(jwk: Mapping[str, Any]) -> PublicKey:  # Any: JSON
     """The public half alone, whatever else the JWK holds. Raises UnusableKey."""
+    uses = {str(use) for use in listed(jwk.get("key_ops", "verify"))}
+    if jwk.get("use", "sig") != "sig" or not {"verify", "sign"} & uses:
+        raise UnusableKey("a JWK that is for something else than signing")
     names = _JWK_MEMBERS.get(str(jwk.get("kty")), ())
     public = {name: jwk.get(name) for name in names}
     if not names or not all(isinstance(value, str) for value in public.values()):

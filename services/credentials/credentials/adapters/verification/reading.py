@@ -125,7 +125,8 @@ def _out_of_svg(raw: bytes) -> bytes:
     except (ParseError, ValueError, LookupError, RecursionError) as error:
         raise DamagedImage("the picture is damaged") from error
     nodes = list(root.iter(f"{{{SVG_NAMESPACE}}}credential"))
-    return _the_one([(node.get("verify") or node.text or "").encode() for node in nodes])
+    said = [{text.strip() for text in (node.get("verify"), node.text) if text and text.strip()} for node in nodes]
+    return _the_one([text.encode() for texts in said for text in texts or {""}])
 
 
 def _the_one(found: list[bytes]) -> bytes:

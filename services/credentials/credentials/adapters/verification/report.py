@@ -78,7 +78,10 @@ class Report:
     @property
     def proven(self) -> bool:
         """Whether it is the word of the issuer it names, be it still true or not."""
-        return any(check.name is Question.PROOF and check.outcome is CheckOutcome.PASSED for check in self.checks)
+        return self.says(Question.PROOF, CheckOutcome.PASSED)
+
+    def says(self, name: Question, outcome: CheckOutcome) -> bool:
+        return any(check.name is name and check.outcome is outcome for check in self.checks)
 
 
 def revoked(report: Report) -> Report:
@@ -88,6 +91,10 @@ def revoked(report: Report) -> Report:
     )
     checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
     return replace(report, status=Status.REVOKED, checks=checks)
+
+
+UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+"""What reading a stranger's document raises where it lacks something, or has it in another shape: it proves nothing."""
 
 
 class Broken(Exception):

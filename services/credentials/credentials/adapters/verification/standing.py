@@ -6,16 +6,16 @@ and its time has not run out: an old list shown again would hide a revocation.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from credentials.adapters.members import Members, listed, members
+from credentials.adapters.members import Members, id_of, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined
 from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.outside import Web
-from credentials.adapters.verification.period import ENDS, has_ended, instant
+from credentials.adapters.verification.period import ENDS, has_ended, instant, is_said
 from credentials.adapters.verification.plain_json import read_object
-from credentials.adapters.verification.report import Broken, Check, CheckOutcome, Question
+from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Question
 from credentials.adapters.verification.workbench import Workbench
 from credentials.domain.status_lists import is_set
 from shared.errors import Refusal
@@ -48,7 +48,7 @@ async def ask_lists(credential: Members, issuer: str, web: Web, workbench: Workb
         return [_failed(broken.detail, broken.code), _skipped()]
     except Refusal as refusal:
         return [_failed(f"The revocation list cannot be read: {refusal.detail}", "list_unreadable"), _skipped()]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except UNREADABLE:
         return [_failed("The revocation list cannot be read.", "list_unreadable"), _skipped()]
     about = [answer.about_list for answer in answers if answer.about_list]
     if not about:
@@ -71,15 +71,17 @@ async def _ask(
     if kind is None:
         raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
     if kind == _PLAIN:
-        return await _ask_plain(entry, credential, web, workbench)
+        return await _ask_plain(entry, credential, issuer, web, workbench)
     purpose = entry["statusPurpose"]
     if purpose in _SAYS_NOTHING:
         return _Answer(None, "")
     if purpose not in _TAKES_BACK or int(entry.get("statusSize", 1)) != 1:
         raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
     url = entry["statusListCredential"]
-    found = await workbench.examine(await web.get(url, workbench.limits.document_bytes), keep=True)
+    raw = await web.get(url, workbench.limits.document_bytes)
+    found = await workbench.examine(raw)
     about = await _list_stands(found, _LISTS[kind], purpose, url, issuer, web, workbench, now)
+    workbench.keep(raw, found)
     encoded = str(_subject(found)["encodedList"])
     if kind == "StatusList2021Entry":  # without the letter that names the encoding
         encoded = "u" + encoded.removeprefix("u").replace("+", "-").replace("/", "_")
@@ -109,25 +111,34 @@ async def _list_stands(
     if not public_keys.verifies(key, found.signed.algorithm, found.signed.data, found.signed.signature):
         raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
     subject = _subject(found)
-    if document.get("id") != url or kinds[0] not in listed(document["type"]):
+    if document.get("id", url) != url or kinds[0] not in listed(document["type"]):
         raise Broken("list_of_another", "What was found at the list's address is another list.")
     if kinds[1] not in listed(subject.get("type")) or purpose not in listed(subject["statusPurpose"]):
         raise Broken("list_of_another", "The revocation list serves another purpose.")
-    begins = instant(document.get("validFrom") or document["issuanceDate"])
+    told = document.get("validFrom") or document.get("issuanceDate")
+    begins = None if told is None else instant(told)
     proof = {} if found.signed.expires is None else {"expires": found.signed.expires}
     if any(has_ended(said, now) for said in (document, found.signed.claims, proof)):
         raise Broken("list_out_of_date", "The revocation list is out of date.")
-    as_of = f"as of {begins.day} {begins:%B %Y, %H:%M} UTC"
-    if not any(name in said for said in (document, found.signed.claims, proof) for name in ENDS):
+    as_of = f"as of {begins.day} {begins:%B %Y, %H:%M} UTC" if begins else "it does not say since when it holds"
+    if not any(is_said(said, name) for said in (document, found.signed.claims, proof) for name in ENDS):
         return f"The issuer's own list is signed ({as_of}); it does not say until when it holds."
     return f"The issuer's own list is signed and current ({as_of})."
 
 
-async def _ask_plain(entry: Members, credential: Members, web: Web, workbench: Workbench) -> _Answer:
+async def _ask_plain(entry: Members, credential: Members, issuer: str, web: Web, workbench: Workbench) -> _Answer:
     """Unsigned: its address stands in the signed credential, and the connection vouches for the rest."""
     limits = workbench.limits
     found = read_object(await web.get(entry["id"], limits.document_bytes, own_word=True), limits)
-    revoked = {members(one).get("id") for one in listed(found["revokedCredential"])}
+    if found.get("id", entry["id"]) != entry["id"] or id_of(found.get("issuer", issuer)) != issuer:
+        raise Broken("list_of_another", "What was found at the list's address is another list.")
+    entries = found["revokedCredential"]
+    if not isinstance(entries, list):
+        raise TypeError("not a list")
+    told = cast("list[object]", entries)
+    revoked = {id_of(one) for one in told if members(one).get("revoked") is not False}
+    if not all(isinstance(name, str) for name in revoked):
+        raise TypeError("an entry names no credential")
     return _Answer("revoked" if credential["id"] in revoked else None, "The issuer's own list was read.")
 
 

@@ -12,7 +12,16 @@ from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Unreachable, Web
 from credentials.adapters.verification.period import check_period, has_ended, instant
-from credentials.adapters.verification.report import Broken, Check, CheckOutcome, Kind, Question, Report, Status
+from credentials.adapters.verification.report import (
+    UNREADABLE,
+    Broken,
+    Check,
+    CheckOutcome,
+    Kind,
+    Question,
+    Report,
+    Status,
+)
 from credentials.adapters.verification.standing import ask_lists
 from credentials.adapters.verification.workbench import Turns, Workbench
 from shared.errors import Refusal
@@ -50,7 +59,8 @@ class Verifier:
 
     async def verify_own(self, raw: bytes, web: Web, now: datetime) -> Report:
         """The same about one in our own records, so the newest version there is, and looked at often."""
-        examined = await self._records.examine(raw, keep=True)
+        examined = await self._records.examine(raw)
+        self._records.keep(raw, examined)
         return await _Asking(self._records, _Sources(web, self.limits), now).report(examined)
 
 
@@ -91,7 +101,7 @@ class _Asking:
             key = await key_of(issuer, signed, self.web, self.workbench.limits, self.now)
         except Broken as broken:
             return [Check(Question.ISSUER, CheckOutcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except UNREADABLE:
             detail = "What was found at the issuer's address cannot be read."
             return [Check(Question.ISSUER, CheckOutcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
         vouched = Check(Question.ISSUER, CheckOutcome.PASSED, f"{issuer} names the signing key as its own.")
@@ -105,13 +115,13 @@ class _Asking:
         try:
             found = await self.web.get(url, self.workbench.limits.document_bytes)
             newest = await self.report(await self.workbench.examine(found))
-            newer = _is_newer(newest.document, report.document)
-        except (Unreachable, Refusal, KeyError, TypeError, ValueError):
+            newer = newest.proven and _is_newer(newest.document, report.document)
+        except (Broken, Refusal, *UNREADABLE):
             asked = Check(
                 Question.VERSION, CheckOutcome.NOT_CHECKED, "The issuer could not be asked for a newer version."
             )
             return _with(report, asked, report.status)
-        if not newer or not newest.proven:
+        if not newer:
             return _with(
                 report, Check(Question.VERSION, CheckOutcome.PASSED, "It is the newest version."), report.status
             )
@@ -172,24 +182,21 @@ def _all_stand(record: Members, parts: list[Report]) -> str:
     if fallen:
         raise Broken("part_not_valid", f"Of the {len(parts)} credentials it holds, {len(fallen)} did not stand up.")
     whole = f"Each of the {len(parts)} credentials it holds was checked by itself, and stands."
-    foreign = [part for part in parts if issuer_of(part.document) != issuer_of(record)]
-    others = [part for part in foreign if not _names_of_holder(record) & _names_of_holder(part.document)]
-    if others:
-        detail = (
-            f"Of the {len(parts)} credentials it holds, {len(others)} were made out by others and to another holder."
-        )
-        raise Broken("another_holder", detail)
-    if foreign:
-        return f"{whole} {len(foreign)} of them others issued; that they are this holder's is its issuer's word."
-    return whole
+    foreign = sum(issuer_of(part.document) != issuer_of(record) for part in parts)
+    if not foreign:
+        return whole
+    others = f"{whole} Others issued {foreign} of them:"
+    if not set[str].intersection(*(_names_of_holder(part.document) for part in parts)):
+        raise Broken("another_holder", f"{others} that all are one holder's is not shown.")
+    raise Broken("holder_not_shown", f"{others} all are made out to one holder; who that is, only its maker says.")
 
 
 def _names_of_holder(document: Members) -> set[str]:
     """By which a credential says to whom it was made out: an issuer vouches for those in its own."""
     subjects = list(map(members, listed(document.get("credentialSubject"))))
     identities = [members(entry) for subject in subjects for entry in listed(subject.get("identifier"))]
-    told = [str(entry.get("identityHash")) for entry in identities if entry.get("identityType") != "name"]
-    return {*(subject["id"] for subject in subjects if isinstance(subject.get("id"), str)), *told}
+    told = [entry.get("identityHash") for entry in identities if entry.get("identityType") != "name"]
+    return {name for name in (*(subject.get("id") for subject in subjects), *told) if isinstance(name, str) and name}
 
 
 def _status(checks: list[Check]) -> Status:
@@ -201,6 +208,21 @@ def _status(checks: list[Check]) -> Status:
     if set(failed) == {Question.PERIOD}:
         return _PERIODS.get(failed[Question.PERIOD], Status.UNCONFIRMED)
     return Status.PARTLY_VALID if set(failed) == {Question.PARTS} else Status.UNCONFIRMED
+
+
+def reconsidered(report: Report, parts: tuple[Report, ...], newer: Report | None) -> Report:
+    """The same, after more became known of the credentials it holds or of its newer version."""
+    if (parts, newer) == (report.parts, report.newer):
+        return report
+    checks = report.checks
+    if parts != report.parts:
+        told = ask(Question.PARTS, lambda: _all_stand(report.document, list(parts)))
+        checks = tuple(told if check.name is Question.PARTS else check for check in checks)
+    if newer is not None:
+        status = Status.REPLACED if newer.verified else newer.status
+    else:
+        status = _status([check for check in checks if check.name is not Question.VERSION])
+    return replace(report, status=status, checks=checks, parts=parts, newer=newer)
 
 
 def _is_proven(checks: Iterable[Check]) -> bool:

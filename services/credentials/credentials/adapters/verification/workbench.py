@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from hashlib import sha256
 
 from credentials.adapters.verification.examination import Examined, TooCostly
@@ -19,8 +21,6 @@ log = logging.getLogger(__name__)
 
 _STARTING = 20.0
 """Seconds a process may take on its first document beyond the document's own."""
-_KEPT = 512
-"""Of our own documents, some 10 KB each."""
 
 
 class VerifierBusy(Unavailable):
@@ -58,6 +58,13 @@ class _Worker:
             self.process.kill()
 
 
+@dataclass(frozen=True)
+class _Kept:
+    examined: Examined
+    size: int
+    until: float
+
+
 class Workbench:
     """Starts its processes when first needed; a killed one is replaced with the next document."""
 
@@ -66,26 +73,35 @@ class Workbench:
         self._idle: list[_Worker] = []
         self._room = asyncio.Semaphore(limits.workers)
         self._waiting = 0
-        self._kept: OrderedDict[bytes, Examined] = OrderedDict()
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()  # the oldest first
+        self._kept_bytes = 0
 
-    async def examine(self, document: bytes, *, keep: bool = False) -> Examined:
-        """What the document says; to be kept is what is public and looked at again and again.
-
-        Raises TooCostly, VerifierBusy, and what `examination.examine` raises.
-        """
-        digest = sha256(document).digest()
-        kept = self._kept.get(digest)
+    async def examine(self, document: bytes) -> Examined:
+        """What the document says. Raises TooCostly, VerifierBusy, and what `examination.examine` raises."""
+        self._forget(more=0)
+        kept = self._kept.get(sha256(document).digest())
         if kept is not None:
-            self._kept.move_to_end(digest)
-            return kept
+            return kept.examined
         answer = ANSWERS.validate_json(await self._ask(document))
         if answer.examined is None:
             raise refusal(answer.code or "", answer.detail)
-        if keep:
-            self._kept[digest] = answer.examined
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
         return answer.examined
+
+    def keep(self, document: bytes, examined: Examined) -> None:
+        """For a while, if there is room for it: what proved genuine, is public, and is looked at again and again."""
+        digest, size = sha256(document).digest(), len(document)
+        if digest in self._kept or size > self.limits.kept_document_bytes:
+            return
+        self._forget(more=size)
+        self._kept[digest] = _Kept(examined, size, time.monotonic() + self.limits.kept_document_seconds)
+        self._kept_bytes += size
+
+    def _forget(self, *, more: int) -> None:
+        """What was kept long enough, and what stands in the way of `more` bytes."""
+        now, most = time.monotonic(), self.limits.kept_document_bytes - more
+        while self._kept and (self._kept_bytes > most or next(iter(self._kept.values())).until <= now):
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= oldest.size
 
     async def run(self) -> None:
         """Ends the processes when it is cancelled."""
