@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from sqlalchemy import select
 
+from payments.commands.letters import WHY
+from payments.domain.refunds import Reason
 from payments.jobs import submit_refunds
 from shared.events.payments import RefundCompleted
+from shared.messaging.tables import Letter
 
 
 @pytest.fixture
@@ -61,3 +65,16 @@ async def test_the_same_word_with_the_whole_amount_completes_it(shop, sent):
     assert len(await shop.told(RefundCompleted)) == 1
     assert await shop.balances() == {}
     assert await say(shop, refund, "finished") == "known"
+
+
+async def test_that_it_was_paid_is_told_again_after_it_was_sent_back(shop, sent):
+    _, refund = sent
+    for status in ("finished", "returned", "received", "finished", "finished"):
+        await say(shop, refund, status)
+    told = (await shop.session.scalars(select(Letter).where(Letter.kind == "refund_finished"))).all()
+    assert len(told) == 2
+    assert all(WHY[Reason.COOLING_OFF] in letter.text for letter in told)
+
+
+def test_every_reason_is_told_in_a_sentence():
+    assert set(WHY) == set(Reason)

@@ -1,10 +1,12 @@
 """Letters to the payer: one for each fact."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.addresses import Addresses
+from payments.domain.refunds import Reason
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.mail import write_letter
 
@@ -60,8 +62,19 @@ async def tell_reversed(session: AsyncSession, payment: Payment, order: Order) -
     )
 
 
+WHY: Final = {
+    Reason.COOLING_OFF: "You cancelled this course within the cooling-off period.",
+    Reason.ACTIVATION_IMPOSSIBLE: "Access to this course could not be opened.",
+    Reason.DUPLICATE: "This order had been paid already, so this payment was not needed.",
+    Reason.OVERPAID: "This is what you paid beyond the price.",
+    Reason.UNDERPAID: "This payment was less than the price, or came in another currency, so it bought nothing.",
+    Reason.LATE_PAYMENT: "This payment came after the order had ended, so it bought nothing.",
+}
+
+
 async def tell_of_refund(session: AsyncSession, refund: Refund, to: str, step: str) -> None:
-    """`step` is requested, received or finished: the payer hears of each once (Flywire asks this of API clients)."""
+    """`step` is requested, received or finished: the payer hears of each once (Flywire asks this of API clients), and
+    of its end each time it is reached: it may be sent back, or fail, in between."""
     amount = money(refund.amount_minor, refund.currency)
     subject, body = {
         "requested": (
@@ -74,10 +87,10 @@ async def tell_of_refund(session: AsyncSession, refund: Refund, to: str, step: s
     await _write(
         session,
         kind=f"refund_{step}",
-        about=refund.refund_id,
+        about=f"{refund.refund_id} {refund.revision}" if step == "finished" else refund.refund_id,
         to=to,
         subject=subject,
-        body=f"{body}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
+        body=f"{body} {WHY[Reason(refund.reason_code)]}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
     )
 
 
@@ -89,8 +102,9 @@ async def tell_of_delay(session: AsyncSession, refund: Refund, to: str) -> None:
         to=to,
         subject="Your refund is delayed",
         body=(
-            f"The refund of {money(refund.amount_minor, refund.currency)} could not be paid to where you paid from, so "
-            "it takes longer than usual. The money is yours all the same: we see to it, and tell you when it is paid. "
+            f"The refund of {money(refund.amount_minor, refund.currency)} has not reached in full where you paid "
+            "from, so it takes longer than usual. The money is yours all the same: we see to it, "
+            "and tell you when it is paid. "
             "There is nothing you need to do.\n\n"
             f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
         ),
