@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "credentials_22"
-down_revision = "credentials_21"
+revision = "credentials_24"
+down_revision = "credentials_23"
 branch_labels = None
 depends_on = None
 
