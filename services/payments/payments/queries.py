@@ -286,6 +286,18 @@ async def orders_page(session: AsyncSession, learner_id: UUID, paging: Cursor) -
     )
 
 
+async def parked_sum(session: AsyncSession, payment: Payment, reason: str) -> tuple[int, str] | None:
+    """The amount and currency that finance was last shown of a payment, for this reason."""
+    row = await session.execute(
+        select(UnmatchedPayment.amount_minor, UnmatchedPayment.currency).where(
+            UnmatchedPayment.provider == payment.provider,
+            UnmatchedPayment.reference == payment.reference,
+            UnmatchedPayment.reason == reason,
+        )
+    )
+    return next(((amount, currency) for amount, currency in row if amount is not None), None)
+
+
 async def unmatched_page(session: AsyncSession, paging: Cursor) -> tuple[list[UnmatchedPayment], str | None]:
     return await paginate(
         session,

@@ -205,7 +205,7 @@ async def test_a_payer_at_the_till_does_not_wait_behind_questions_asked_in_the_b
 
 class TestJudging:
     def last(self, status: P, at: datetime = AT) -> Standing:
-        return Standing(status, at)
+        return Standing(status, at, 49500, "GBP")
 
     def judged(self, last: P, said, *, fetched: bool) -> Verdict:
         return judge(self.last(last), said, fetched=fetched, patience=timedelta(hours=1))

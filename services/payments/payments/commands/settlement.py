@@ -76,7 +76,7 @@ async def apply_payment_fact(
         await park_payment(session, provider, fact, "unknown_status", payment)
     if payment is None:
         payment = _first_seen(session, provider, fact, attempt)
-    elif (outcome := _without_effect(session, payment, fact, order, policy, fetched=fetched)) is not None:
+    elif (outcome := await _without_effect(session, payment, fact, order, policy, fetched=fetched)) is not None:
         return outcome
     before = State(payment.state) if payment.revision else None
     await _note(session, payment, fact, order, before, policy)
@@ -84,11 +84,14 @@ async def apply_payment_fact(
     return "applied"
 
 
-def _without_effect(
+async def _without_effect(
     session: AsyncSession, payment: Payment, fact: PaymentFact, order: Order, policy: Policy, *, fetched: bool
 ) -> str | None:
     """What a fact comes to that changes nothing, in a word; None where it is to be applied."""
-    last = Standing(ProviderStatus(payment.provider_status), payment.status_at)
+    # An amount that changed after the money was used is the last one told, though the books go by the first.
+    changed = await queries.parked_sum(session, payment, "amount_changed")
+    amount, currency = changed or (payment.amount_minor, payment.currency)
+    last = Standing(ProviderStatus(payment.provider_status), payment.status_at, amount, currency)
     match judge(last, fact, fetched=fetched, patience=policy.ask_every):
         case Verdict.ASK:
             payment.ask_at = now(session)

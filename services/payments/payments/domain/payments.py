@@ -113,6 +113,8 @@ class Standing:
 
     status: ProviderStatus
     at: datetime
+    amount_minor: int
+    currency: str
 
 
 class Verdict(Enum):
@@ -140,7 +142,9 @@ def judge(  # noqa: PLR0911 - a table of cases, read from above
     if fact.status is ProviderStatus.UNKNOWN:
         return Verdict.UNCLEAR
     if fact.status == last.status:
-        return Verdict.KNOWN
+        if (fact.amount_minor, fact.currency) == (last.amount_minor, last.currency):
+            return Verdict.KNOWN
+        return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if last.status is ProviderStatus.UNKNOWN:
         return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if last.status is ProviderStatus.DELIVERED and fact.status is not ProviderStatus.REVERSED:

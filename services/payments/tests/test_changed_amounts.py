@@ -1,0 +1,28 @@
+"""The same status word with another amount is news."""
+
+from payments.jobs import ask_about_payments
+from shared.events.payments import AmountMismatch
+
+
+async def test_the_amount_that_comes_after_nothing_pays_the_order(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), amount=0)
+    record = shop.sandbox.payment(payment["payment_id"])
+    record["plan"], record["amount_to"] = [], 49500
+    shop.clock.advance(seconds=5)
+    await shop.status(payment["payment_id"], "processed")
+    assert (await shop.read(order))["status"] == "paid"
+    assert await shop.balances() == {"provider_receivable": 49500, "sales": -49500}
+
+
+async def test_money_that_was_used_and_is_another_sum_now_is_shown_to_finance_once(shop):
+    _, reference = await shop.buy(await shop.sell())
+    record = shop.sandbox.payment(reference)
+    record["plan"], record["amount_to"] = [], 100
+    shop.clock.advance(seconds=5)
+    await shop.status(reference, "processed")
+    for _ in range(3):
+        shop.clock.advance(days=1)
+        await shop.run(ask_about_payments)
+    assert (await shop.parked())["amount_changed"].amount_minor == 100
+    assert [one.received_minor for one in await shop.told(AmountMismatch)] == [100]
