@@ -101,7 +101,9 @@ async def test_head_is_answered_where_get_is_and_no_path_leads_to_another_host(n
             else:
                 assert (await client.head(concrete)).status_code == 405, path
             slashed = await client.get(f"{concrete}/", headers={"Host": "evil.example"})
-            assert (slashed.status_code, slashed.json()["code"]) == (404, "no_such_operation"), path
+            assert slashed.status_code == 404, path
+            for_people = slashed.headers["content-type"].startswith("text/html")  # a receipt's address, cut short
+            assert for_people or slashed.json()["code"] == "no_such_operation", path
     await process.http.aclose()
     await process.database.dispose()
 
