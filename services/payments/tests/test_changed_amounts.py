@@ -1,7 +1,10 @@
 """The same status word with another amount is news."""
 
+from dataclasses import replace
+
+from payments.domain.payments import ProviderStatus
 from payments.jobs import ask_about_payments
-from shared.events.payments import AmountMismatch
+from shared.events.payments import AmountMismatch, PaymentReversed
 
 
 async def test_the_amount_that_comes_after_nothing_pays_the_order(shop):
@@ -26,3 +29,23 @@ async def test_money_that_was_used_and_is_another_sum_now_is_shown_to_finance_on
         await shop.run(ask_about_payments)
     assert (await shop.parked())["amount_changed"].amount_minor == 100
     assert [one.received_minor for one in await shop.told(AmountMismatch)] == [100]
+
+
+async def test_one_answer_that_lags_reverses_nothing_and_the_provider_is_asked_again_within_minutes(shop, monkeypatch):
+    order, reference = await shop.buy(await shop.sell())
+    shop.sandbox.payment(reference)["plan"] = []
+    fetch, asked = shop.provider.fetch_payment, []
+
+    async def lagging(wanted):
+        asked.append(wanted)
+        return replace(await fetch(wanted), status=ProviderStatus.INITIATED)
+
+    monkeypatch.setattr(shop.provider, "fetch_payment", lagging)
+    shop.clock.advance(minutes=3)
+    await shop.run(ask_about_payments)
+    assert len(asked) == 1
+    assert (await shop.read(order))["status"] == "paid"
+    assert await shop.told(PaymentReversed) == []
+    shop.clock.advance(minutes=5)
+    await shop.run(ask_about_payments)
+    assert len(asked) == 2

@@ -97,7 +97,7 @@ async def _without_effect(
             payment.ask_at = now(session)
             return "asking"
         case Verdict.DOUBT:
-            payment.ask_at = now(session) + policy.ask_every
+            payment.ask_at = now(session) + policy.ask_after[0]  # a copy that lags has caught up within minutes
             return "asking"
         case Verdict.UNCLEAR:
             payment.ask_at = policy.next_question(payment.seen_at, now(session))
