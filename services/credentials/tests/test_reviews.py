@@ -550,5 +550,5 @@ async def test_whoever_took_the_credit_does_not_decide_on_the_award(service, ses
     async with service.client("registrar", id=examiner) as both, service.client("registrar") as office:
         review = await review_of(office)
         refused = await decide(both, review, "rescind")
-        assert (refused.status_code, refused.json()["code"]) == (403, "same_person")
+        assert (refused.status_code, refused.json()["code"]) == (403, "own_revocation")
         assert (await decide(office, review, "rescind")).status_code == 201

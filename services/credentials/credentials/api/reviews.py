@@ -13,10 +13,10 @@ from credentials.domain.reviews import (
     Decision,
     NoSubstitute,
     OwnReview,
+    OwnRevocation,
     Proposal,
     Reason,
     ReviewDecided,
-    SamePerson,
     WrongSubstitute,
 )
 from shared.database import fetch
@@ -103,7 +103,7 @@ async def read_award_review(review_id: UUID, session: Session, caller: CallerOf)
     operation_id="decide_award_review",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnReview, SamePerson, ReviewDecided, NoSubstitute, WrongSubstitute),
+    responses=refusals(OwnReview, OwnRevocation, ReviewDecided, NoSubstitute, WrongSubstitute),
 )
 async def decide_award_review(
     review_id: UUID, decision: ReviewDecision, session: Session, caller: CallerOf

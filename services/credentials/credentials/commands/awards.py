@@ -168,7 +168,7 @@ async def decide_award_review(
 ) -> tables.AwardReview:
     """What becomes of an award that lost credit.
 
-    Raises Unknown, OwnReview, SamePerson, ReviewDecided, NoSubstitute, WrongSubstitute.
+    Raises Unknown, OwnReview, OwnRevocation, ReviewDecided, NoSubstitute, WrongSubstitute.
     """
     learner_id = (await fetch(session, tables.AwardReview, review_id)).learner_id
     await take_turns(session, "learner", learner_id)

@@ -76,7 +76,7 @@ async def carry_out(
 ) -> None:
     """What a person decided; the caller has taken its turn on the learner and derives afterwards.
 
-    Raises OwnReview, SamePerson, ReviewDecided, NoSubstitute, WrongSubstitute.
+    Raises OwnReview, OwnRevocation, ReviewDecided, NoSubstitute, WrongSubstitute.
     """
     now = now_of(session)
     if award.learner_id == by:
@@ -86,7 +86,7 @@ async def carry_out(
     lost = lost_by(award, record)
     taken = [line.revocation for line in record.lines if line.credit.credit_id in lost and line.revocation is not None]
     if any(revocation.decided_by == str(by) for revocation in taken):
-        raise reviews.SamePerson("whoever took the credit away does not decide on the award")
+        raise reviews.OwnRevocation("whoever took the credit away does not decide on the award")
     review.decided_by = by
     if decision == Decision.SUBSTITUTE:
         await _substitute(session, review, award, record, reason, credit_ids, now)

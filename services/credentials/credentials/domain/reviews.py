@@ -51,7 +51,7 @@ class OwnReview(Forbidden):
     remedy = "Let somebody else with the role decide it."
 
 
-class SamePerson(Forbidden):
+class OwnRevocation(Forbidden):
     """Whoever took the credit away does not decide on the award that stands on it."""
 
     remedy = "Leave it to a colleague."
