@@ -82,29 +82,60 @@ def change(document: dict, how: str, one: int, other: int) -> None:  # noqa: C90
             pass
 
 
-def normal(value: object, name: str = "") -> object:
-    """As every reader of JSON-LD takes it: order in a list, a list of one, and the notation of a number mean nothing."""
+Nodes = dict[str, dict[str, list[str]]]
+
+
+def normal(value: object, nodes: Nodes, name: str = "") -> object:
+    """As every reader of JSON-LD takes it: order in a list, a list of one, and the notation of a number mean nothing.
+
+    What is told of a node goes to `nodes` under its id, wherever it is told: a second place may repeat less of it.
+    """
     if isinstance(value, dict):
-        members = {key: normal(member, key) for key, member in value.items() if member != [] and key != "@context"}
-        return {"id": members["id"]} if name == "creator" and members.get("id") == test_badges.DID else members
+        members = {
+            key: normal(member, nodes, key) for key, member in value.items() if member != [] and key != "@context"
+        }
+        if not isinstance(members.get("id"), str):
+            return members
+        told = nodes.setdefault(members["id"], {})
+        for key, member in members.items():
+            for entry in member if isinstance(member, list) else [member]:
+                text = json.dumps(entry, sort_keys=True)
+                unnamed = isinstance(entry, dict) and "id" not in entry
+                if unnamed or text not in told.setdefault(key, []):
+                    told.setdefault(key, []).append(text)
+        return {"id": members["id"]}
     if isinstance(value, list):
-        entries = [normal(entry, name) for entry in value]
-        kept = {json.dumps(entry, sort_keys=True): entry for entry in entries}
-        unnamed = [entry for entry in entries if isinstance(entry, dict) and "id" not in entry]
+        entries = [normal(entry, nodes, name) for entry in value]
         if name == "type":
-            kept = {key.replace("AchievementCredential", "OpenBadgeCredential"): None for key in kept}
-        told = sorted([*kept, *(json.dumps(entry, sort_keys=True) for entry in unnamed)])
-        return told if len(told) != 1 else normal(value[0], name)
+            entries = [entry if entry != "AchievementCredential" else "OpenBadgeCredential" for entry in entries]
+        return _told_once(entries)
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def _told_once(entries: list) -> object:
+    """Nodes without a name are each another one; whatever else is repeated is the same."""
+    told: list[str] = []
+    for text, entry in sorted(((json.dumps(one, sort_keys=True), one) for one in entries), key=lambda pair: pair[0]):
+        if text not in told or (isinstance(entry, dict) and "id" not in entry):
+            told.append(text)
+    kept = [json.loads(text) for text in told]
+    return kept if len(kept) != 1 else kept[0]
 
 
 def read(document: dict, found: Examined) -> tuple:
     """What is shown and judged."""
     facts = facts_of(found.document, found.kind)
     shown = {key: sorted(map(str, value)) if isinstance(value, list) else value for key, value in vars(facts).items()}
-    return found.kind, shown, normal({key: member for key, member in document.items() if key != "proof"})
+    nodes: Nodes = {}
+    tree = normal({key: member for key, member in document.items() if key != "proof"}, nodes)
+    return (
+        found.kind,
+        shown,
+        tree,
+        {id_: {key: sorted(told) for key, told in one.items()} for id_, one in nodes.items()},
+    )
 
 
 @cache
@@ -119,8 +150,10 @@ def test_any_change_of_what_is_read_changes_what_is_signed(genuine) -> None:
     original = examined(known)
     assert original is not None
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150, deadline=None, derandomize=True)  # the same changes in every run of the gate
     @example([("space", 3, 30)])
+    @example([("drop", 893, 0)])
+    @example([("repeat", 76, 0)])
     @given(st.lists(st.tuples(st.sampled_from(_CHANGES), st.integers(0, 999), st.integers(0, 999)), min_size=1))
     def holds(changes: list[tuple[str, int, int]]) -> None:
         forged = deepcopy(known)
