@@ -1,12 +1,14 @@
 """A paper with our number on it is ours only with our name and class on it: anybody may compare, nobody may guess."""
 
+from uuid import UUID
+
 import pytest
 from sqlalchemy import select
 
 from credentials import tables
 from credentials.commands.people import forget_person
-from credentials.domain import faces
-from credentials.domain.documents import DocumentKind
+from credentials.domain import documents, faces
+from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.policies import in_force
 from shared.ids import new_id
 
@@ -89,7 +91,7 @@ async def test_nobody_guesses(service, session, clock, papers) -> None:
     html = {"Accept": "text/html", "X-Forwarded-For": "192.0.2.1"}
     async with service.client() as anyone:
         page = await anyone.post(f"/documents/{number}", data={"name": "Ada"}, headers=html)
-    assert (page.status_code, page.headers["retry-after"]) == (429, str(int(limits.pause.total_seconds()) + 1))
+    assert (page.status_code, page.headers["retry-after"]) == (429, str(int(limits.pause.total_seconds())))
     assert "compared too often, so the paper is not confirmed" in page.text
     assert (await compare(service, number, "Ada Lovelace", client="198.51.100.7"))["same"], (
         "a stranger closes it for nobody"
@@ -99,17 +101,92 @@ async def test_nobody_guesses(service, session, clock, papers) -> None:
     assert (await compare(service, number, "Ada Lovelace"))["same"]
 
 
-async def test_nor_do_many_together(service, session, clock, papers) -> None:
+async def test_nor_do_many_together_and_they_close_it_to_nobody(service, session, clock, papers) -> None:
     limits = in_force(clock()).documents
     number = papers["certificate"]
     for guess in range(limits.wrong_comparisons_of_all):
         client = f"198.51.100.{guess // limits.wrong_comparisons}"
         assert (await compare(service, number, f"Guess {guess}", client=client))["same"] is False
     assert (await compare(service, number, "Ada Lovelace"))["code"] == "too_many_comparisons"
+    step = limits.pause / limits.wrong_comparisons_of_all
+    for guess in range(3):  # from now on one in each step
+        clock.advance(seconds=step.total_seconds())
+        assert (await compare(service, number, "Ada Lovelace"))["same"], "an honest employer waits for seconds"
+        assert (await compare(service, number, "Guess", client=f"203.0.113.{guess}"))["same"] is False
+        refused = await compare(service, number, "Guess", client="203.0.113.9")
+        assert refused["code"] == "too_many_comparisons"
+    assert (await compare(service, number, "Guess", client="198.51.100.0"))["code"] == "too_many_comparisons"
     counted = await session.scalar(select(tables.Document.wrong_by_client).where(tables.Document.number == number))
     assert all(len(who) == 4 for who in counted), "nobody's address is kept"
     clock.advance(seconds=limits.pause.total_seconds())
     assert (await compare(service, number, "Ada Lovelace"))["same"]
+
+
+async def test_a_client_waits_for_the_rest_of_the_hour_and_all_for_seconds(clock) -> None:
+    limits = in_force(clock()).documents
+    half, most, step = limits.pause / 2, limits.wrong_comparisons_of_all, limits.pause / limits.wrong_comparisons_of_all
+    assert limits.wait(limits.wrong_comparisons - 1, most - 1, since=half - half) == half - half
+    assert limits.wait(limits.wrong_comparisons, 0, since=half) == half
+    assert limits.wait(0, most, since=step / 2) == step / 2
+    assert limits.wait(0, most + 9, since=half) == half - half
+
+
+async def without_nonce(session, learner: UUID) -> str:
+    """The learner's certificates as they were made before there were nonces; the hash of one, which can be guessed."""
+    editions = await session.scalars(
+        select(tables.Edition)
+        .join(tables.Document, tables.Document.document_id == tables.Edition.document_id)
+        .where(tables.Document.learner_id == learner, tables.Document.kind == DocumentKind.CERTIFICATE)
+        .order_by(tables.Document.number)
+    )
+    for edition in editions:
+        edition.content = {name: value for name, value in edition.content.items() if name != "nonce"}
+        edition.sha256, edition.has_nonce = hash_of(edition.content), False
+    await session.flush()
+    return await session.scalar(
+        select(tables.Edition.sha256).where(~tables.Edition.has_nonce).order_by(tables.Edition.as_at).limit(1)
+    )
+
+
+async def test_a_hash_that_can_be_guessed_confirms_nothing(service, session, clock, papers) -> None:
+    limits = in_force(clock()).documents
+    guessed = await without_nonce(session, papers["learner"])
+    number = await session.scalar(
+        select(tables.Document.number)
+        .join(tables.Edition, tables.Edition.document_id == tables.Document.document_id)
+        .where(tables.Edition.sha256 == guessed)
+    )
+    async with service.client("learner", id=papers["learner"]) as client, service.client() as anyone:
+        (paper,) = [one for one in (await documents_of(client))["certificate"] if one["number"] == number]
+        file = (await client.get(paper["pdf_url"])).content
+
+        async def of_hash(sha256: str, number: str | None = None, client: str = "192.0.2.1") -> dict:
+            answer = await anyone.get(
+                f"/v1/document-checks/{sha256}",
+                params={} if number is None else {"number": number},
+                headers={"X-Forwarded-For": client},
+            )
+            return answer.json()
+
+        for sha256 in (guessed, documents.digest(file)):
+            assert await of_hash(sha256) == await of_hash("0" * 64), "as any other hash"
+            assert (await of_hash(sha256, "MC-2026-00000000000"))["genuine"] is False
+            assert (await of_hash(sha256, number))["genuine"] is True
+        assert (await anyone.post("/v1/document-checks", content=file)).json()["genuine"] is False
+        found = (await anyone.post("/v1/document-checks", content=file, params={"number": number})).json()
+        assert (found["genuine"], found["number"], found["status"]) == (True, number, "valid")
+        uploaded = await anyone.post("/verify", files={"file": ("a.pdf", file, "application/pdf")})
+        assert (uploaded.status_code, "page of its number" in uploaded.text) == (422, True)
+
+        await forget_person(session, papers["learner"], clock())
+        await session.flush()
+        session.expire_all()
+        assert (await of_hash(guessed))["genuine"] is False, "nor when its holder was anonymised"
+        assert (await of_hash(guessed, number))["genuine"] is True
+        for guess in range(limits.wrong_comparisons):
+            assert (await of_hash(f"{guess:064x}", number))["genuine"] is False
+        assert (await of_hash(guessed, number))["code"] == "too_many_comparisons"
+        assert (await of_hash(guessed, number, "198.51.100.7"))["genuine"] is True
 
 
 async def test_marks_are_said_not_to_be_compared(service, session, papers) -> None:

@@ -301,7 +301,13 @@ async def _own_paper(file: bytes, process: Running, pages: Rendering) -> Respons
     async with process.database.reads() as session:
         shelved = await queries.document_by_hash(session, documents.digest(file))
     if shelved is None:
-        return _page(pages.upload("This PDF is not one of our documents, or it was changed since."), 422)
+        return _page(
+            pages.upload(
+                "This PDF is not one of our documents, or it was changed since, or it is older than what a file "
+                "is known by here: look at the page of its number."
+            ),
+            422,
+        )
     address = f"/documents/{shelved.document.number}?version={shelved.edition.version}"
     return Response(status_code=303, headers={**HEADERS, "Location": address, "Cache-Control": "no-store"})
 

@@ -1,5 +1,6 @@
 """Make out documents: a new edition whenever there is something new to say, and files of them."""
 
+import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -112,31 +113,57 @@ async def certified(session: AsyncSession, document: tables.Document, edition: t
 async def compare(session: AsyncSession, shelved: Shelved, name: str, honours: str, *, client: str) -> bool:
     """Whether the newest edition is made out to this name, with this class or none.
 
-    One answer for both, so that nobody learns the class who does not know the name; what is not the same is counted,
-    for each `client` (an address) and for all.
+    One answer for both, so that nobody learns the class who does not know the name.
     Raises DocumentRevoked, DocumentErased, TooManyComparisons.
     """
     documents.check_status(shelved.status)
     content = shelved.edition.content
     if content is None:
         raise documents.DocumentErased("its holder was anonymised; what it said is not kept")
-    document, now = await fetch(session, tables.Document, shelved.document.document_id, lock=True), now_of(session)
+    document, who = await _compared(session, shelved.document.document_id, client)
+    is_same = faces.is_printed(shelved.kind, content, name, honours)
+    if not is_same:
+        _count_wrong(document, who)
+    return is_same
+
+
+async def by_hash(session: AsyncSession, sha256: str, number: str, *, client: str) -> Shelved | None:
+    """The edition with this hash among those of the document with this number; what is none counts as a comparison.
+
+    Raises TooManyComparisons.
+    """
+    shelved = await queries.document_by_number(session, number)
+    if shelved is None:
+        return None
+    document, who = await _compared(session, shelved.document.document_id, client)
+    found = await queries.document_by_hash(session, sha256, number)
+    if found is None:
+        _count_wrong(document, who)
+    return found
+
+
+async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tuple[tables.Document, str]:
+    """The document, locked, and as whom it counts this client (an address). Raises TooManyComparisons."""
+    document, now = await fetch(session, tables.Document, document_id, lock=True), now_of(session)
     limits = policies.in_force(now).documents
     if document.compared_since is None or document.compared_since + limits.pause <= now:
         document.wrong_comparisons, document.wrong_by_client, document.compared_since = 0, {}, now
-    counted = document.wrong_by_client
-    who = sha256(f"{document.document_id} {client}".encode()).hexdigest()[:4]
-    if counted.get(who, 0) >= limits.wrong_comparisons or document.wrong_comparisons >= limits.wrong_comparisons_of_all:
-        again = document.compared_since + limits.pause - now
+    who = sha256(f"{document_id} {client}".encode()).hexdigest()[:4]
+    wait = limits.wait(
+        document.wrong_by_client.get(who, 0), document.wrong_comparisons, since=now - document.compared_since
+    )
+    if wait:
         raise documents.TooManyComparisons(
             "this document was compared too often, so the paper is not confirmed; try again later, or upload its file",
-            headers={"Retry-After": str(int(again.total_seconds()) + 1)},
+            headers={"Retry-After": str(math.ceil(wait.total_seconds()))},
         )
-    is_same = faces.is_printed(shelved.kind, content, name, honours)
-    if not is_same:
-        document.wrong_comparisons += 1
-        document.wrong_by_client = counted | {who: counted.get(who, 0) + 1}
-    return is_same
+    return document, who
+
+
+def _count_wrong(document: tables.Document, who: str) -> None:
+    counted = document.wrong_by_client
+    document.wrong_comparisons += 1
+    document.wrong_by_client = counted | {who: counted.get(who, 0) + 1}
 
 
 def _all_said(record: Record, name: str) -> Iterator[_Said]:

@@ -23,12 +23,22 @@ class Sharing:
 class Documents:
     """How often a document may be compared, in one `pause`, with a name or class that is not on it.
 
-    After `wrong_comparisons` of theirs a client waits, after `wrong_comparisons_of_all` everybody.
+    After `wrong_comparisons` of theirs a client waits until the pause is over. After `wrong_comparisons_of_all` the
+    document slows down for everybody, to as many again spread over the pause: strangers close it to nobody.
     """
 
     wrong_comparisons: int
     wrong_comparisons_of_all: int
     pause: timedelta
+
+    def wait(self, theirs: int, of_all: int, *, since: timedelta) -> timedelta:
+        """How long a client waits who was wrong so often, `since` the first comparison; nothing where it need not."""
+        if theirs >= self.wrong_comparisons:
+            return self.pause - since
+        beyond = of_all + 1 - self.wrong_comparisons_of_all
+        return (
+            max(self.pause * beyond / self.wrong_comparisons_of_all - since, timedelta()) if beyond > 0 else timedelta()
+        )
 
 
 @dataclass(frozen=True)

@@ -93,10 +93,14 @@ async def document_by_number(session: AsyncSession, number: str, version: int | 
     return None if row is None else _shelved(row)
 
 
-async def document_by_hash(session: AsyncSession, sha256: str) -> Shelved | None:
-    """The edition that was handed out as a file with this hash, or whose content has it."""
+async def document_by_hash(session: AsyncSession, sha256: str, number: str | None = None) -> Shelved | None:
+    """The edition that was handed out as a file with this hash, or whose content has it.
+
+    One whose hash can be guessed is found only among those of the document with this `number`.
+    """
     printed = select(tables.Printing.edition_id).where(tables.Printing.sha256 == sha256)
-    statement = _shelf().where(or_(tables.Edition.sha256 == sha256, tables.Edition.edition_id.in_(printed)))
+    which = tables.Edition.has_nonce if number is None else tables.Document.number == number
+    statement = _shelf().where(or_(tables.Edition.sha256 == sha256, tables.Edition.edition_id.in_(printed)), which)
     row = (await session.execute(statement)).first()
     return None if row is None else _shelved(row)
 

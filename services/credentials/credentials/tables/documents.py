@@ -37,7 +37,7 @@ class Edition(Base):
 
     `content` is None once the learner is anonymised: it names them. `sha256` pins the content together with its
     version and instant; `content_sha256` tells whether there is anything new to say. Both take in the nonce inside the
-    content, which goes with it.
+    content, which goes with it; `has_nonce` stays. Without one the hashes can be guessed from what the edition says.
     """
 
     __tablename__ = "editions"
@@ -52,6 +52,7 @@ class Edition(Base):
     clr: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))  # Any: JSON
     """The transcript as a signed Comprehensive Learner Record, once somebody asked for it."""
     signed_at: Mapped[datetime | None]
+    has_nonce: Mapped[bool] = mapped_column(server_default="true", default=True)
 
 
 class Printing(Base):
