@@ -8,7 +8,9 @@ from hashlib import sha256
 import pytest
 
 from credentials.adapters import baking, json_ld, keys, proofs
+from credentials.adapters.coverage import UndefinedTerms
 from credentials.adapters.facts import facts_of
+from credentials.adapters.json_ld import canonicalise, check_terms
 from credentials.adapters.pages import Pages, verdict_of
 from credentials.adapters.verification import Status
 from credentials.adapters.verification.report import Kind
@@ -294,6 +296,17 @@ async def test_a_text_in_a_language() -> None:
     ):
         forged = changed(sign(document), lambda d, lie=lie: d.update(name=lie))
         assert not (await verify(forged)).proven
+
+
+@pytest.mark.parametrize("language", [{}, {"@language": "ar"}])
+async def test_a_direction_of_writing_is_not_signed_and_so_refused(language) -> None:
+    """Whoever turns it round keeps the signature: RDF without `rdfDirection`, which no cryptosuite sets, has none."""
+    text = {"@value": "لحام", **language}
+    rtl, ltr = (badge(name=text | {"@direction": direction}) for direction in ("rtl", "ltr"))
+    assert canonicalise(rtl) == canonicalise(ltr) == canonicalise(badge(name=text))
+    with pytest.raises(UndefinedTerms, match=r"@direction.*no signature covers it") as refused:
+        check_terms(rtl)
+    assert refused.value.extras == {"terms": ["@direction"]}
 
 
 async def test_a_text_with_a_delete_in_it_and_a_type_by_its_full_name() -> None:

@@ -89,6 +89,10 @@ class _Spelling:
             self._check_contexts(node)
         if not inside:
             self._check_told_once(node, path)
+        if "@direction" in node:
+            raise UndefinedTerms(
+                "a direction of writing (@direction) is in no RDF, so no signature covers it", terms=["@direction"]
+            )
         for name, member in node.items():
             if name == "@context" and is_credential:
                 continue
