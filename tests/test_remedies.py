@@ -1,18 +1,52 @@
 """What people are told to do about a refusal fits that refusal, not its status alone."""
 
+import re
+
 import pytest
 
 from embedded.services import merged_openapi
 from gateway.openapi import rules_of
-from gateway.problem_pages import index_page, problem_page
+from gateway.problem_pages import REMEDIES, index_page, problem_page
 
 ABOUT_ROLES = {"not_permitted", "stage_not_permitted"}
 """What a role or a scope would mend."""
 
 
+OF_THE_RULE = {401, 403, 404, 409, 410, 422}
+"""What is to be done depends on the rule; of other statuses it is the same for all."""
+SAID_BY_STATUS = ABOUT_ROLES | {"invalid_token", "not_found", "no_such_operation", "invalid_request"}
+"""For which the words of the status were written."""
+
+
 @pytest.fixture(scope="module")
-def rules():
-    return rules_of(merged_openapi())
+def document():
+    return merged_openapi()
+
+
+@pytest.fixture(scope="module")
+def rules(document):
+    return rules_of(document)
+
+
+def test_every_refusal_says_what_to_do_about_it(rules):
+    every = [(code, rule) for code, told in rules.items() for rule in told]
+    assert {rule.status for _, rule in every} - OF_THE_RULE <= REMEDIES.keys()
+    lacking = {code for code, rule in every if rule.status in OF_THE_RULE and not rule.remedy}
+    assert lacking == SAID_BY_STATUS
+    unlike = {code for code, rule in every if rule.remedy and not re.fullmatch(r"[A-Z].{10,110}\.", rule.remedy)}
+    assert unlike == set()
+
+
+def test_what_a_remedy_sends_people_to_is_there(document, rules):
+    there = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    named = {
+        (code, operation)
+        for code, told in rules.items()
+        for rule in told
+        for operation in re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) [^`]+)`", rule.remedy)
+    }
+    assert named
+    assert {(code, operation) for code, operation in named if operation not in there} == set()
 
 
 def test_only_who_lacks_a_role_is_told_to_ask_for_one(rules):

@@ -18,6 +18,8 @@ class PasswordsNotOffered(Forbidden):
 class NoOutsideIssuer(NotFound):
     """This platform trusts no outside issuer."""
 
+    remedy = "Sign in with e-mail and password: `POST /v1/sign-ins`."
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:

@@ -10,7 +10,7 @@ from shared.web.pages import page
 
 INDEX: Final = "/problems"
 
-_REMEDIES: Final = {
+REMEDIES: Final = {
     400: "Mend the request as `detail` says: sent again unchanged, it is refused again.",
     401: "Sign in anew at `POST /v1/sign-ins` (partners: `POST /oauth/token`) and send the fresh access token.",
     403: "Ask whoever runs this installation for the role or scope the operation names, if it is yours to do.",
@@ -79,7 +79,7 @@ def _operations(operations: Mapping[str, str]) -> str:
 
 
 def _remedy(status: int) -> str:
-    return _REMEDIES.get(status, _REMEDIES[400 if status < 500 else 500])  # noqa: PLR2004
+    return REMEDIES.get(status, REMEDIES[400 if status < 500 else 500])  # noqa: PLR2004
 
 
 def _with_code(text: str) -> str:

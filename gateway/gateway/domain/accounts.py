@@ -27,29 +27,43 @@ _VARIETY: Final = 5
 class EmailMalformed(Invalid):
     """Not an e-mail address."""
 
+    remedy = "Mend the e-mail address."
+
 
 class EmailTaken(Conflict):
     """There is an account with this address; case makes no difference."""
+
+    remedy = "Sign in, or have an operator set a new password."
 
 
 class PasswordTooShort(Invalid):
     """Length is what protects a password (NIST SP 800-63B §3.1.1)."""
 
+    remedy = "Choose a longer one, such as a few words."
+
 
 class PasswordTooLong(Invalid):
     """A bound, so that hashing has one."""
+
+    remedy = "Choose a shorter one."
 
 
 class PasswordTooCommon(Invalid):
     """On the list of those tried first, or made of the e-mail address."""
 
+    remedy = "Choose one that nobody would try, such as a few words that do not belong together."
+
 
 class UnknownRole(Invalid):
     """A role this platform does not have."""
 
+    remedy = "Take one of the roles that `known` lists."
+
 
 class LastOperator(Conflict):
     """Somebody must remain who can grant roles."""
+
+    remedy = "Grant the role to somebody else first."
 
 
 class OwnGrant(Forbidden):

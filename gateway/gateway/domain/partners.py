@@ -20,6 +20,8 @@ SECRET_PREFIX: Final = 8
 class UnknownScope(Invalid):
     """A scope this platform does not have, or this client may not ask for."""
 
+    remedy = "Ask for scopes that this client was given."
+
 
 class InvalidClient(Unauthenticated):
     """RFC 6749 §5.2 `invalid_client`: no such client, or not its secret."""
@@ -36,9 +38,13 @@ class UnsupportedGrantType(Invalid):
 class TooManyClientSecrets(Conflict):
     """Two secrets may live at once, so that one can be changed without a gap; withdraw one first."""
 
+    remedy = "Withdraw one of the secrets first."
+
 
 class SecretAlreadyWithdrawn(Conflict):
     """A secret is withdrawn once."""
+
+    remedy = "Nothing is left to do."
 
 
 def check_scopes(scopes: Iterable[str], among: Iterable[str] = SCOPES) -> tuple[str, ...]:

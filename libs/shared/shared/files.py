@@ -14,6 +14,8 @@ from shared.errors import Invalid, Malformed, Refusal, TooLarge, Unsupported
 class BadFileName(Invalid):
     """A file has a name with an ending, e.g. report.pdf."""
 
+    remedy = "Name the file with its ending, such as report.pdf."
+
 
 class FileTypeNotAllowed(Unsupported):
     """The regulations name the kinds of file that are taken."""
@@ -29,6 +31,8 @@ class FileTooLarge(TooLarge):
 
 class FileEmpty(Invalid):
     """There is nothing in the file."""
+
+    remedy = "Choose the file again: it came without content."
 
 
 class UploadInterrupted(Malformed):

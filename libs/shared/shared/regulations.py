@@ -13,6 +13,8 @@ from shared.errors import Invalid
 class UnknownRegulations(Invalid):
     """No such version is known to this release, or none was in force yet."""
 
+    remedy = "Name a version that is known here."
+
 
 class Dated(Protocol):
     @property

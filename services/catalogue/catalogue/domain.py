@@ -14,81 +14,121 @@ from shared.regulations import Versions
 class SlugTaken(Conflict):
     """A slug is an address; it belongs to one thing for good."""
 
+    remedy = "Choose another slug."
+
 
 class CodeTaken(Conflict):
     """A course code names one course."""
+
+    remedy = "Choose another code."
 
 
 class AwardNameTaken(Conflict):
     """Two subjects of one award name could not be told apart in a title."""
 
+    remedy = "Choose another award name."
+
 
 class AmbiguousAwardName(Invalid):
     """Titles join award names with "and" and "with", so a name may not hold these words itself (write "&")."""
+
+    remedy = 'Write "&" in place of "and" and "with".'
 
 
 class ReservedAwardName(Invalid):
     """The regulations use this name for a title of their own."""
 
+    remedy = "Choose another award name."
+
 
 class ReservedSlug(Invalid):
     """This slug is the address of something else."""
+
+    remedy = "Choose another slug."
 
 
 class UnknownSubject(Invalid):
     """No subject has that slug."""
 
+    remedy = "Take the slug of a subject that `GET /v1/subjects` shows."
+
 
 class UnknownInstitution(Invalid):
     """No institution has that slug."""
+
+    remedy = "Take the slug of an institution that `GET /v1/institutions` shows."
 
 
 class NotOfferedAtThatSize(Invalid):
     """The regulations know no course of so many credits at that level."""
 
+    remedy = "Choose a size that the regulations know at that level."
+
 
 class OtherCurrency(Invalid):
     """The platform sells in one currency: a basket has one total."""
+
+    remedy = "Give the price in the platform's currency."
 
 
 class UnitsOutOfOrder(Invalid):
     """Units are numbered 1, 2, 3, … without a gap."""
 
+    remedy = "Number the units 1, 2, 3, … without a gap."
+
 
 class HoursOutOfOrder(Invalid):
     """The least weekly hours are at most the most."""
+
+    remedy = "Let the least weekly hours be at most the most."
 
 
 class OutcomeCodesRepeated(Invalid):
     """Each learning outcome of a course has a code of its own."""
 
+    remedy = "Give each learning outcome another code."
+
 
 class NoUnits(Conflict):
     """A course is published with something to study."""
+
+    remedy = "Give the draft its units, then publish."
 
 
 class NoOutcomes(Conflict):
     """A course is published with what its learners will be able to do."""
 
+    remedy = "Give the draft its outcomes, then publish."
+
 
 class NoPriceInForce(Conflict):
     """A course is published with a price that holds now."""
+
+    remedy = "Set a price that holds now, then publish."
 
 
 class NoSubject(Conflict):
     """A course is published under a subject: credit stacks by subject."""
 
+    remedy = "Give the draft its subject, then publish."
+
 
 class NoInstitution(Conflict):
     """A course is published by an institution of the federation."""
+
+    remedy = "Give the draft its institution, then publish."
 
 
 class NoDraft(Conflict):
     """There is no draft: what is published does not change; start a new version to change the course."""
 
+    remedy = "Start a new version of the course."
+
 
 class DraftExists(Conflict):
     """A course has one draft at a time."""
+
+    remedy = "Change or publish the draft there is."
 
 
 class DraftChanged(PreconditionFailed):
@@ -98,17 +138,25 @@ class DraftChanged(PreconditionFailed):
 class NotPublished(Conflict):
     """The course has not been published yet."""
 
+    remedy = "Publish the course first."
+
 
 class CourseWithdrawn(Conflict):
     """The course has been withdrawn from sale, which is final."""
+
+    remedy = "Choose another course; whoever is enrolled goes on."
 
 
 class PriceDateTaken(Conflict):
     """The course already has a price from that instant on."""
 
+    remedy = "Choose another instant."
+
 
 class PriceInThePast(Conflict):
     """What a published course cost in the past does not change."""
+
+    remedy = "Let the price begin later than now."
 
 
 RESERVED_SLUGS: Final = frozenset({"drafts"})
@@ -118,17 +166,25 @@ RESERVED_SLUGS: Final = frozenset({"drafts"})
 class ProgrammeCodeTaken(Conflict):
     """A partner's programmes are told apart by their codes."""
 
+    remedy = "Choose another code."
+
 
 class ModuleMappedTwice(Invalid):
     """A course version counts as one module of a programme."""
+
+    remedy = "Change the module that is mapped, or leave one out."
 
 
 class ModuleDatesOutOfOrder(Invalid):
     """A mapping ends after it begins."""
 
+    remedy = "Let the mapping end after it begins."
+
 
 class UnknownCourseVersion(Invalid):
     """Only a published course version can be mapped."""
+
+    remedy = "Map a version that is published."
 
 
 @dataclass(frozen=True, slots=True)

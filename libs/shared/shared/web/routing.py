@@ -42,9 +42,13 @@ class IdempotencyKeyNotTaken(Malformed):
 class IdempotencyKeyRunning(Conflict):
     """A request with this key is being worked on; ask again shortly."""
 
+    remedy = "Ask again with the same key in some seconds."
+
 
 class IdempotencyKeyReused(Invalid):
     """This key came with another request before; a new request needs a new key."""
+
+    remedy = "Make a new key for the new request."
 
 
 async def _declare_key(

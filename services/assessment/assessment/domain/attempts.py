@@ -32,13 +32,19 @@ class EnrolmentEnded(Forbidden):
 class AlreadyPassed(Conflict):
     """A passed course is not taken again."""
 
+    remedy = "Choose another course; the credit for this one is yours."
+
 
 class AttemptsExhausted(Conflict):
     """Every attempt of this enrolment is used; a new enrolment gives new ones."""
 
+    remedy = "Enrol on the course again."
+
 
 class PendingResult(Conflict):
     """The next attempt opens when the result of the last one is released."""
+
+    remedy = "Wait until the result of the last attempt is released."
 
 
 class AttemptState(StrEnum):

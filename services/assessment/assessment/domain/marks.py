@@ -12,25 +12,37 @@ from shared.errors import Conflict, Forbidden, Invalid
 class MarkOutOfRange(Invalid):
     """A mark lies between nought and the most there is, in whole steps."""
 
+    remedy = "Give a mark within the range and steps that `detail` names."
+
 
 class NotMarked(Conflict):
     """Only marked work can be released."""
+
+    remedy = "Have the work marked first."
 
 
 class AlreadyMarked(Conflict):
     """Work is marked once; a second opinion is the examiner's moderation."""
 
+    remedy = "Leave a second opinion to moderation."
+
 
 class AlreadyReleased(Conflict):
     """The learner knows the result; it is the board that changes it now."""
+
+    remedy = "Bring the change before the board."
 
 
 class SubmissionSuperseded(Conflict):
     """A later file took this one's place before the window closed."""
 
+    remedy = "Mark the later file."
+
 
 class SubmissionVoid(Conflict):
     """This work does not count, so it is neither marked nor released."""
+
+    remedy = "Leave this work out."
 
 
 class OwnWork(Forbidden):
@@ -52,21 +64,31 @@ class StageNotPermitted(Forbidden):
 class NothingToRatify(Conflict):
     """No released result of this window waits for the board."""
 
+    remedy = "Release results of this window first."
+
 
 class ResultsBusy(Conflict):
     """Somebody is releasing or ratifying these results at this moment; ask again shortly."""
+
+    remedy = "Ask again in a minute."
 
 
 class CreditAlreadyRevoked(Conflict):
     """This credit was taken away before."""
 
+    remedy = "Nothing is left to do; an error is mended by giving the credit back."
+
 
 class CreditNotRevoked(Conflict):
     """Only credit that was taken away is given back."""
 
+    remedy = "Check which credit is meant: this one stands."
+
 
 class UnknownReason(Invalid):
     """The regulations name the reasons of such a decision."""
+
+    remedy = "Give one of the reasons that the regulations name."
 
 
 def check_reason(reason_code: str, known: Collection[str]) -> None:
@@ -77,6 +99,8 @@ def check_reason(reason_code: str, known: Collection[str]) -> None:
 
 class BriefWeights(Invalid):
     """The weights of a brief's criteria make a whole."""
+
+    remedy = "Let the weights add up to a hundred per cent."
 
 
 class Stage(StrEnum):

@@ -9,13 +9,19 @@ from shared.errors import Conflict
 class CaseOpen(Conflict):
     """The result is frozen until the case about it is decided."""
 
+    remedy = "Wait for the decision on the case."
+
 
 class CaseDecided(Conflict):
     """A case is decided once; what speaks against the decision is an appeal."""
 
+    remedy = "Appeal to whoever runs this installation, who may open another case."
+
 
 class OutcomeNotPossible(Conflict):
     """What has become of the work meanwhile leaves other outcomes only."""
+
+    remedy = "Choose one of the outcomes that are left."
 
 
 class MisconductOutcome(StrEnum):

@@ -14,17 +14,25 @@ from shared.errors import Conflict, Invalid
 class WindowClosed(Conflict):
     """No window is open for this work: what counts is when its last byte reached us."""
 
+    remedy = "Hand in during the next window, which the answer names where there is one."
+
 
 class WindowNotOpen(Conflict):
     """This window opens later."""
+
+    remedy = "Wait until the window opens."
 
 
 class WindowStillOpen(Conflict):
     """Work is marked once its window has closed and nobody can replace it any more."""
 
+    remedy = "Wait until the window has closed."
+
 
 class BadWindow(Invalid):
     """A window opens before it closes, and closes in the future."""
+
+    remedy = "Let the window open before it closes, and close after now."
 
 
 class WindowState(StrEnum):

@@ -49,6 +49,8 @@ _MOST_NAMED: Final = 20
 class NotPrintable(Invalid):
     """No font here has these characters. Nothing is drawn rather than boxes in place of a name."""
 
+    remedy = "Register a name in another script for certificates, or have the operator add a font for this one."
+
     def __init__(self, characters: list[str]) -> None:
         super().__init__("no font here has some of the characters", characters=characters[:_MOST_NAMED])
 

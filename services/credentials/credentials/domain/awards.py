@@ -37,21 +37,31 @@ STANDING = (State.CLAIMED, State.CONFERRED, State.SUPERSEDED)
 class OnHold(Conflict):
     """A payment came back; nothing can be claimed until that is settled."""
 
+    remedy = "Settle the payment, or write to finance."
+
 
 class ClaimLapsed(Conflict):
     """The reservation has run out; the learner can claim again."""
+
+    remedy = "Have the learner claim the award again."
 
 
 class NotClaimed(Conflict):
     """Only a claimed award can be conferred."""
 
+    remedy = "Have the learner claim the award first."
+
 
 class AlreadyConferred(Conflict):
     """A conferred award is not withdrawn; it is superseded or, after a review, rescinded."""
 
+    remedy = "Open a review of the award where credit under it was revoked."
+
 
 class UnderReview(Conflict):
     """Credit this award stands on was revoked; it cannot be conferred."""
+
+    remedy = "Decide the review of the award first."
 
 
 class OwnAward(Forbidden):

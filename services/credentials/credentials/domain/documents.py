@@ -40,13 +40,19 @@ class DocumentStatus(StrEnum):
 class DocumentRevoked(Gone):
     """What it certified was taken back, so it is no longer handed out."""
 
+    remedy = "Do not rely on the document; ask its holder for one that stands."
+
 
 class DocumentErased(Gone):
     """Its holder was anonymised; what it said is not kept."""
 
+    remedy = "Nothing is left here to compare or hand out; the number can still be checked."
+
 
 class EarlierName(Gone):
     """That edition was made out to a name no longer in use. The newest edition takes its place."""
+
+    remedy = "Take the newest edition, which leaves out `version`."
 
 
 class TooManyComparisons(TooMany):
@@ -56,9 +62,13 @@ class TooManyComparisons(TooMany):
 class NothingSigned(Conflict):
     """A learner record holds at least one signed badge; these are still being signed, or there are none."""
 
+    remedy = "Ask again in a minute; before the first badge there is no record."
+
 
 class RecordChanging(Conflict):
     """The transcript changed again and again while its learner record was being signed."""
+
+    remedy = "Ask again in a minute."
 
 
 def new_nonce() -> str:

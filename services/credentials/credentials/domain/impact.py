@@ -13,6 +13,8 @@ from shared.errors import Conflict
 class AlreadyInEffect(Conflict):
     """A version that is in force already affects nobody anew."""
 
+    remedy = "Ask about a version that comes into force later."
+
 
 @dataclass(frozen=True)
 class Change:

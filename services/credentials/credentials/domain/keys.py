@@ -34,13 +34,19 @@ PUBLISHED_AHEAD = timedelta(hours=24)
 class NextKeyExists(Conflict):
     """There is a next key of this suite already."""
 
+    remedy = "Activate the next key there is."
+
 
 class NotNext(Conflict):
     """Only a next key can become the active one."""
 
+    remedy = "Make a next key first."
+
 
 class PublishedTooRecently(Conflict):
     """Whoever holds yesterday's copy of the issuer's document would refuse what this key signs."""
+
+    remedy = "Wait as long as `detail` says, then activate the key."
 
 
 def check_activation(state: str, published_at: datetime, now: datetime) -> None:

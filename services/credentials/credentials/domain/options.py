@@ -20,21 +20,31 @@ from shared.errors import Conflict, Invalid
 class NotAvailable(Conflict):
     """A chosen credit is not there to be counted: revoked, not ratified, or already used at this level."""
 
+    remedy = "Choose other credit, such as `GET /v1/award-options` offers."
+
 
 class TitleAlreadyHeld(Conflict):
     """The same title at the same level is awarded once."""
+
+    remedy = "Claim another title or another level."
 
 
 class NotEligible(Conflict):
     """No selection of the learner's credit gives that title."""
 
+    remedy = "Take a title that `GET /v1/award-options` offers, or see there what is missing."
+
 
 class WrongSelection(Invalid):
     """A selection has exactly the level's credits, each once, within the ceiling on external credit."""
 
+    remedy = "Choose credit that adds up to the level, such as `GET /v1/award-options` shows."
+
 
 class DifferentTitle(Invalid):
     """The chosen credits give another title than the one asked for."""
+
+    remedy = "Ask for the title that `detail` names, or choose other credit."
 
 
 @dataclass(frozen=True)

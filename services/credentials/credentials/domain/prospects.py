@@ -20,13 +20,19 @@ SUPPOSED: Final = "supposed:"
 class UnknownCourse(Invalid):
     """A course that is not in the catalogue's copy here."""
 
+    remedy = "Look for the course with `GET /v1/courses`."
+
 
 class SubjectWithoutCourses(Invalid):
     """No course was ever offered in it."""
 
+    remedy = "Plan with a subject in which courses are offered."
+
 
 class UnknownTitle(NotFound):
     """No selection of credit in the subjects there are has that title."""
+
+    remedy = "Take a title that `GET /v1/award-options` offers."
 
 
 @dataclass(frozen=True)

@@ -13,41 +13,61 @@ from shared.errors import Conflict, Forbidden, Invalid
 class EvidenceMissing(Conflict):
     """Recognition needs evidence, unlike admission, which one certifies oneself."""
 
+    remedy = "Add the evidence, then hand the application in."
+
 
 class TooMuchEvidence(Conflict):
     """An application has a limited number of files."""
+
+    remedy = "Take a file out first, or join several in one."
 
 
 class NotDraft(Conflict):
     """What was handed in does not change."""
 
+    remedy = "Withdraw what was handed in and begin anew."
+
 
 class NotSubmitted(Conflict):
     """Only an application that waits for its decision can be decided or withdrawn."""
+
+    remedy = "Read the application anew: it was decided, withdrawn, or not handed in yet."
 
 
 class NotRecognised(Conflict):
     """Only recognised credit can be taken back."""
 
+    remedy = "Check which application is meant: no credit was recognised on this one."
+
 
 class LearnedTooLongAgo(Invalid):
     """The regulations limit how old what was learned elsewhere may be."""
+
+    remedy = "Apply with something that was completed later."
 
 
 class NotYetCompleted(Invalid):
     """What is recognised has been completed."""
 
+    remedy = "Apply once it has been completed."
+
 
 class UnitsOutOfBounds(Invalid):
     """Credit is recognised in whole modules, at most as much as was claimed, and none when refused."""
+
+    remedy = "Recognise whole modules, at most what was claimed, and none when refused."
 
 
 class ExternalCeilingExceeded(Conflict):
     """More credit from elsewhere could count towards no award."""
 
+    remedy = "Apply for less credit."
+
 
 class SubjectNotInCatalogue(Invalid):
     """No subject of the catalogue has this id."""
+
+    remedy = "Take the id of a subject that `GET /v1/subjects` shows."
 
 
 class OwnApplication(Forbidden):

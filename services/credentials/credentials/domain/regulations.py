@@ -15,9 +15,13 @@ from shared.regulations import Versions
 class UnknownLevel(Invalid):
     """The regulations offer no award at that level."""
 
+    remedy = "Take a level that the regulations offer."
+
 
 class InvalidRegulations(Invalid):
     """This document is no version of the regulations; the detail says what is wrong with it."""
+
+    remedy = "Mend the document as `detail` says."
 
 
 MOST_LEVELS: Final = 8

@@ -40,9 +40,13 @@ class Reason(StrEnum):
 class ReviewDecided(Conflict):
     """A review is decided once; a second opinion is an appeal."""
 
+    remedy = "Read the decision; who objects may appeal."
+
 
 class NoSubstitute(Conflict):
     """The learner's spare credit does not give this title."""
+
+    remedy = "Choose another outcome of the review."
 
 
 class OwnReview(Forbidden):
@@ -59,6 +63,8 @@ class OwnRevocation(Forbidden):
 
 class WrongSubstitute(Invalid):
     """Only a substitution names credit, and it must give the award's own title."""
+
+    remedy = "Name credit with a substitution alone, and such as gives the award's own title."
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,25 @@ Document = dict[str, Any]  # Any: JSON
 class NothingShared(Invalid):
     """A share names credit or awards, or the whole record."""
 
+    remedy = "Name credit or awards, or share the whole record."
+
 
 class UnknownRecipient(Invalid):
     """No partner that may read records has this client id."""
+
+    remedy = "Check the client id with the partner, or share by link."
 
 
 class UnknownCredit(Invalid):
     """Some of these are not on your record."""
 
+    remedy = "Take ids that `GET /v1/credits` shows."
+
 
 class ExpiryOutOfBounds(Invalid):
     """A share ends, and not later than the regulations allow."""
+
+    remedy = "Choose an end within the bounds that `detail` names."
 
 
 class ShareWithdrawn(Forbidden):
@@ -67,6 +75,8 @@ class WrongPin(Forbidden):
 class NoSuchCode(NotFound):
     """No consent for you has this code, or the code is too old to be redeemed for the first time."""
 
+    remedy = "Ask the learner for a new code, made for you."
+
 
 class PaperShowsMore(Forbidden):
     """Paper shows the whole record with name, marks and attempts; the learner consented to less."""
@@ -76,6 +86,8 @@ class PaperShowsMore(Forbidden):
 
 class AlreadyWithdrawn(Conflict):
     """What is withdrawn stays withdrawn; make a new share."""
+
+    remedy = "Share it anew."
 
 
 class NoKeyYet(Unavailable):

@@ -16,33 +16,49 @@ Module = Mapping[str, Any]  # Any: JSON, as in ProgrammePublished
 class CreditNotFree(Conflict):
     """Credit in transfer must be ratified, and neither in an award nor accepted by anybody else."""
 
+    remedy = "Choose other credit, or wait until it is ratified and free."
+
 
 class AlreadyRequested(Conflict):
     """One request to a programme at a time; withdraw it to change it."""
+
+    remedy = "Withdraw the open request first."
 
 
 class TransferDecided(Conflict):
     """A request is decided once, and only while it waits for a decision."""
 
+    remedy = "Read the decision; the learner may ask again."
+
 
 class NotAccepted(Conflict):
     """Nothing of this request is held for the programme."""
+
+    remedy = "Check which request is meant: nothing of this one was accepted."
 
 
 class DecisionIncomplete(Invalid):
     """A decision names every credit of the request, each once."""
 
+    remedy = "Decide on every credit of the request, each once."
+
 
 class CreditsOutOfBounds(Invalid):
     """Accept takes all of a credit, partial takes some of it, refuse takes none."""
+
+    remedy = "Give each credit as many credits as its decision allows."
 
 
 class CeilingExceeded(Conflict):
     """The programme takes in no more credit than its ceiling."""
 
+    remedy = "Accept fewer credits."
+
 
 class AcceptanceOutOfBounds(Invalid):
     """An acceptance ends after today, and not later than the regulations allow."""
+
+    remedy = "Choose a day within the bounds that `detail` names."
 
 
 class TransferState(StrEnum):

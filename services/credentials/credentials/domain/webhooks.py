@@ -14,17 +14,25 @@ Document = dict[str, Any]  # Any: JSON
 class WebhookAddressRefused(Invalid):
     """A webhook goes to a public https address."""
 
+    remedy = "Register an https address that the internet reaches."
+
 
 class TooManyEndpoints(Conflict):
     """A partner has a few addresses at most; remove one first."""
+
+    remedy = "Remove one of the addresses first."
 
 
 class TooManyWebhookSecrets(Conflict):
     """Too many secrets live at once; wait until an older one has ended."""
 
+    remedy = "Wait until an older secret has ended."
+
 
 class EndpointRemoved(Conflict):
     """This address was removed; register it anew."""
+
+    remedy = "Register the address anew."
 
 
 MOST_ENDPOINTS: Final = 5

@@ -15,9 +15,13 @@ from shared.errors import Conflict, Invalid
 class DeclarationOutdated(Conflict):
     """The wording has changed since it was read: it must be read and affirmed again."""
 
+    remedy = "Read the present wording, then affirm that version."
+
 
 class CriteriaNotAffirmed(Invalid):
     """Admission needs every criterion affirmed, and no other answers."""
+
+    remedy = "Read the criteria of the declaration and affirm each of them, and no others."
 
 
 @dataclass(frozen=True)

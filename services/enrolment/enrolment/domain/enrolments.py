@@ -20,6 +20,8 @@ class MaterialsClosed(Forbidden):
 class EnrolmentNotOpen(Conflict):
     """Only an enrolment that is still under way can be withdrawn from."""
 
+    remedy = "Nothing is left to withdraw from."
+
 
 class OwnEnrolment(Forbidden):
     """Finance decides nothing about an enrolment of their own: somebody else does."""
@@ -29,6 +31,8 @@ class OwnEnrolment(Forbidden):
 
 class EnrolmentNotSuspended(Conflict):
     """Only a suspended enrolment can be reinstated."""
+
+    remedy = "Check which enrolment is meant: this one is not suspended."
 
 
 class EnrolmentStatus(StrEnum):

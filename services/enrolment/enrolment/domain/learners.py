@@ -14,6 +14,8 @@ from shared.errors import Conflict, Invalid, NotFound
 class AlreadyRegistered(Conflict):
     """One account is one learner."""
 
+    remedy = "Read and change what you gave with `GET` and `PATCH /v1/learners/me`."
+
 
 class NotRegistered(NotFound):
     """The account has not filled in the short form."""
@@ -24,30 +26,44 @@ class NotRegistered(NotFound):
 class UnknownCountry(Invalid):
     """A country is named by its ISO 3166-1 alpha-2 code."""
 
+    remedy = "Give the two letters of ISO 3166-1, such as GB."
+
 
 class ImplausibleDateOfBirth(Invalid):
     """A date of birth lies in the past, within a human life."""
+
+    remedy = "Mend the date of birth."
 
 
 class EmptyName(Invalid):
     """A name needs at least one letter."""
 
+    remedy = "Give a name with at least one letter."
+
 
 class UnfitCharacter(Invalid):
     """A name has no digits, and nothing that cannot be seen or turns the direction of what is read."""
+
+    remedy = "Write the name with letters, spaces and the signs of names; leave out what `detail` names."
 
 
 class OtherCertificateName(Invalid):
     """Certificates write the name's words, in any order, or another script. A registrar decides about other words:
     register without, then POST /v1/name-requests."""
 
+    remedy = "Use the name's own words; for others register without and `POST /v1/name-requests`."
+
 
 class NameOnDocuments(Conflict):
     """A name that stands on documents changes by a registrar's decision alone: POST /v1/name-requests."""
 
+    remedy = "Ask for the new name with `POST /v1/name-requests`."
+
 
 class StillEnrolled(Conflict):
     """Somebody who studies with us, or may again, is not anonymised: the enrolments end first."""
+
+    remedy = "Withdraw from the enrolments first, or wait until they end."
 
 
 OLDEST_YEARS = 120

@@ -15,25 +15,37 @@ from shared.files import FileKind, file_kind
 class NameRequestOpen(Conflict):
     """One request for another name at a time."""
 
+    remedy = "Withdraw the open request, or wait until it is decided."
+
 
 class NameRequestNotDraft(Conflict):
     """A request for another name that was handed in does not change."""
+
+    remedy = "Withdraw the request and make a new one."
 
 
 class NameRequestNotSubmitted(Conflict):
     """Only a request for another name that waits for its decision is decided."""
 
+    remedy = "Read the request anew: it was decided, withdrawn, or not handed in yet."
+
 
 class NameRequestClosed(Conflict):
     """A request for another name is withdrawn before it is decided."""
+
+    remedy = "Make a new request."
 
 
 class NameEvidenceMissing(Conflict):
     """A registrar decides about a name on evidence: a deed, a passport, a marriage certificate."""
 
+    remedy = "Add the evidence, then hand the request in."
+
 
 class TooMuchNameEvidence(Conflict):
     """A request for another name has a limited number of files."""
+
+    remedy = "Withdraw the request and make one with fewer files."
 
 
 class OwnNameRequest(Forbidden):
@@ -44,6 +56,8 @@ class OwnNameRequest(Forbidden):
 
 class NoAddressToConfirm(Conflict):
     """No new contact address waits for its code, or its time has run out."""
+
+    remedy = "Give the new address again: `PATCH /v1/learners/me` sends a new code."
 
 
 class WrongConfirmationCode(Forbidden):

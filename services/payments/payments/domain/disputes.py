@@ -9,17 +9,25 @@ from shared.errors import Conflict, Invalid
 class UnknownDisputeReason(Invalid):
     """The regulations name the reasons of a dispute."""
 
+    remedy = "Give one of the reasons that the regulations name."
+
 
 class DisputeAlreadyOpen(Conflict):
     """A payment is disputed once at a time."""
+
+    remedy = "Go on with the dispute that is open."
 
 
 class DisputeAlreadyClosed(Conflict):
     """A dispute ends once; if it begins again it is another one."""
 
+    remedy = "Open another dispute if the bank began one."
+
 
 class OrderInDispute(Conflict):
     """While the bank decides about the money, none of it is given back."""
+
+    remedy = "Wait until the dispute is closed."
 
 
 class DisputeOutcome(StrEnum):

@@ -33,53 +33,79 @@ ENDED_UNPAID = frozenset({OrderStatus.EXPIRED, OrderStatus.CANCELLED})
 class CourseUnknown(NotFound):
     """There is no such course."""
 
+    remedy = "Look for the course with `GET /v1/courses`."
+
 
 class CourseNotOnSale(Conflict):
     """The course is withdrawn, or has no price yet."""
+
+    remedy = "Choose another course, or wait until it is on sale."
 
 
 class BasketFull(Conflict):
     """A basket holds only so many courses."""
 
+    remedy = "Order what is in the basket, or take something out."
+
 
 class BasketEmpty(Conflict):
     """An order needs at least one course in the basket."""
+
+    remedy = "Put a course into the basket first."
 
 
 class NotInBasket(Conflict):
     """Only what is in the basket can be ordered."""
 
+    remedy = "Put the course into the basket first."
+
 
 class RegistrationNeeded(Conflict):
     """Only a registered learner orders: the short form and its declaration come first."""
+
+    remedy = "Register first: `POST /v1/learners` takes the short form."
 
 
 class AlreadyBought(Conflict):
     """The learner has paid for this course, and that enrolment has neither ended nor failed."""
 
+    remedy = "Study in the enrolment you have: `GET /v1/enrolments`."
+
 
 class AlreadyOrdered(Conflict):
     """The course is in another order that can still be paid: pay that one, or leave it first."""
+
+    remedy = "Pay the order that the answer names, or cancel it."
 
 
 class PaymentUnderWay(Conflict):
     """A payment of this order is on its way, such as a bank transfer; a second one would pay twice."""
 
+    remedy = "Wait for the payment; the order shows when it has come."
+
 
 class CurrenciesDiffer(Conflict):
     """One order is paid in one currency."""
+
+    remedy = "Order the courses of each currency by themselves."
 
 
 class PriceChanged(Conflict):
     """The quote is over and the price is another now; nothing is charged that was not agreed to."""
 
+    remedy = "Look at the new price in the basket and order at that."
+
 
 class OrderExpired(Conflict):
     """The order can no longer be paid; place a new one."""
 
+    remedy = "Place a new order."
+
 
 class OrderNotPayable(Conflict):
     """The order is paid or cancelled, or its payment was reversed."""
+
+    remedy = "Read the order: if nothing is paid there, place a new one."
 
 
 class OwnOrder(Forbidden):
@@ -91,13 +117,19 @@ class OwnOrder(Forbidden):
 class OrderNotPaid(Conflict):
     """There is a receipt, or a refund, only for what was paid."""
 
+    remedy = "Pay the order first."
+
 
 class CheckoutRunning(Conflict):
     """A checkout for this order is being opened at this moment."""
 
+    remedy = "Ask again in some seconds."
+
 
 class ReturnUrlNotAllowed(Invalid):
     """The payer may be sent back only to this platform or to a configured front end."""
+
+    remedy = "Name an address of this platform, or have the front end's origin added to `MC_ORIGINS`."
 
 
 @dataclass(frozen=True, slots=True)

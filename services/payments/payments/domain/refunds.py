@@ -13,13 +13,19 @@ from shared.errors import Conflict
 class CoolingOffEnded(Conflict):
     """Fees go back within the cooling-off period only."""
 
+    remedy = "Withdraw without a refund, or write to finance about a complaint."
+
 
 class RefundAlreadyRequested(Conflict):
     """A line is refunded once."""
 
+    remedy = "Read the refund there is."
+
 
 class RefundNotFailed(Conflict):
     """Only a refund that the provider will not pay any more is sent again."""
+
+    remedy = "Wait: the refund is under way or paid."
 
 
 class RefundStatus(StrEnum):

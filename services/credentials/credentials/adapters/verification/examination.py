@@ -36,13 +36,19 @@ _LONGEST_SIGNATURE = 200
 class TooManyParts(Invalid):
     """More credentials in one than any transcript holds."""
 
+    remedy = "Send the credentials one by one."
+
 
 class Unreadable(Invalid):
     """Something in it has a form that no credential has."""
 
+    remedy = "Send the credential as its issuer gave it."
+
 
 class TooCostly(Invalid):
     """Understanding this document takes more time or memory than any honest one needs."""
+
+    remedy = "Ask whoever issued the document for a plainer one."
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ _LONGEST_HEADER = 8192
 class NotToken(Invalid):
     """Three parts, but not those of a JWT."""
 
+    remedy = "Copy the token whole, or send the credential's JSON."
+
 
 @dataclass(frozen=True)
 class Jwt:

@@ -20,13 +20,19 @@ class NotJson(Malformed):
 class TooDeep(Invalid):
     """Nested deeper than any credential is."""
 
+    remedy = "Ask whoever issued the document for a plainer one."
+
 
 class TooManyValues(Invalid):
     """More members than any credential has."""
 
+    remedy = "Ask whoever issued the document for a smaller one."
+
 
 class ControlCharacters(Invalid):
     """Canonicalisers differ on control characters and lone surrogates."""
+
+    remedy = "Ask whoever issued the document for one without them."
 
 
 def read_object(raw: bytes, limits: Limits) -> dict[str, Any]:  # Any: JSON

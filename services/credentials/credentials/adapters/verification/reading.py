@@ -32,17 +32,25 @@ class CredentialTooLarge(TooLarge):
 class NotCredential(Invalid):
     """Neither JSON, nor a JWT, nor a picture with a credential in it."""
 
+    remedy = "Send the credential's JSON, its token, or the badge's own picture."
+
 
 class NoCredentialInImage(Invalid):
     """The picture holds no credential."""
+
+    remedy = "Send the badge's own picture as it was downloaded, or its JSON."
 
 
 class SeveralCredentialsInImage(Invalid):
     """The picture holds more than one: which of them counts would be for the reader to guess."""
 
+    remedy = "Send the JSON of the credential that is meant."
+
 
 class DamagedImage(Invalid):
     """The picture cannot be read."""
+
+    remedy = "Send the picture as it was downloaded, not a copy made by another program."
 
 
 @dataclass(frozen=True)
