@@ -104,6 +104,7 @@ async def _run(service: Service) -> None:
 async def _on_database(service: Service, command: Command, arguments: argparse.Namespace) -> int:
     database = Process(service).database
     try:
+        await database.set_clock()
         return await command.run(database, arguments)
     finally:
         await database.dispose()
@@ -118,6 +119,7 @@ async def _parked(service: Service, arguments: argparse.Namespace) -> int:
     out = sys.stdout
     try:
         if arguments.action == "redrive":
+            await database.set_clock()
             body = arguments.body.read_bytes() if arguments.body else None
             handled = await parked.redrive(
                 database,

@@ -32,9 +32,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from shared.clock import Clock, system_clock
+from shared.clock import CLOCKS_APART, Clock, DatabaseClock
 from shared.driver import NotLetIn, SideConnection
 from shared.errors import NotFound
+
+log = logging.getLogger(__name__)
 
 NAMES = {
     "ix": "ix_%(column_0_N_label)s",
@@ -205,16 +207,17 @@ class Database:
         service: str,
         *,
         wakeup: Told,
-        clock: Clock = system_clock,
+        clock: Clock | None = None,
         pool_size: int = 3,
         messaging_pool_size: int = 2,
         pool_timeout_seconds: float = 5.0,
     ) -> None:
-        self.url, self.clock, self.wakeup = url, clock, wakeup
+        self.url, self.wakeup = url, wakeup
+        self.clock: Clock = clock or DatabaseClock()
         self.side = wakeup.side = SideConnection(url, f"{service}/side")
         self.web = _engine(url, f"{service}/web", pool_size, pool_timeout_seconds)
         self.messaging = _engine(url, f"{service}/messaging", messaging_pool_size, 30.0)
-        info = {"clock": clock, "wakeup": wakeup}
+        info = {"clock": self.clock, "wakeup": wakeup}
         self.requests = async_sessionmaker(self.web, expire_on_commit=False, info=info)
         self.reads = async_sessionmaker(
             self.web.execution_options(isolation_level="AUTOCOMMIT"),
@@ -234,6 +237,22 @@ class Database:
         """Whether the statement finds a row: one round trip, for loops that mostly find nothing to do."""
         async with driver_of(self.messaging) as driver:
             return await driver.fetchrow(statement) is not None
+
+    async def set_clock(self) -> None:
+        """Compare this process's clock with the database's, which decides; one that a test brings is left alone."""
+        clock = self.clock
+        if not isinstance(clock, DatabaseClock):
+            return
+        was = clock.ahead
+        async with driver_of(self.messaging) as driver:
+            before = clock.own()
+            theirs = await driver.fetchval("select clock_timestamp()")
+            clock.compare(before, theirs, clock.own())
+        if abs(clock.ahead - was) > CLOCKS_APART:
+            log.warning(
+                "this machine's clock and the database's differ; the database's decides",
+                extra={"ahead_seconds": clock.ahead.total_seconds()},
+            )
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One unit of work outside a request (a job, a message)."""

@@ -24,7 +24,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
-from shared.clock import Clock, system_clock
+from shared.clock import Clock
 from shared.database import DATABASE_ERRORS, Database, is_database_down, note_outage, takes_writes
 from shared.digests import Digests
 from shared.due_rows import count_set_aside
@@ -100,7 +100,7 @@ class Process:
         service: Service,
         *,
         bus: InProcessBus | None = None,
-        clock: Clock = system_clock,
+        clock: Clock | None = None,
         policy: RetryPolicy | None = None,
         mailer: Mailer | None = None,
         sockets: Mapping[int, Sequence[socket.socket]] | None = None,
@@ -191,6 +191,7 @@ class Process:
         if not await is_migrated(self.database, self.service.versions):
             message = f"{self.service.name}: the database is behind this release; run `migrate` first"
             raise RuntimeError(message)
+        await self.database.set_clock()
         registry()  # now, and not while the first event waits: it reads every event there is
         work = Work(self.database, self.resources())
         self.relay = Relay(self.service.name, self.database, self.transport, wakeup=self.wakeup)
@@ -251,6 +252,7 @@ class Process:
     async def _measure(self) -> None:
         while True:
             try:
+                await self.database.set_clock()
                 async with self.database.transaction() as session:
                     telemetry.parked_messages.labels(self.service.name).set(await count_parked(session))
                     telemetry.rows_set_aside.labels(self.service.name).set(await count_set_aside(session))

@@ -16,6 +16,7 @@ from credentials.adapters.shared_pages import SharedPages
 from credentials.adapters.verification import Outside, Verifier
 from credentials.adapters.webhooks import Courier
 from credentials.api.front import Front
+from credentials.domain.regulations import longest_claim
 from credentials.domain.webhooks import LONGEST_WAIT
 from credentials.handlers import inbox
 from credentials.jobs import jobs
@@ -44,7 +45,10 @@ def build(settings: Settings) -> Service:
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,
-        due_times=[DueTime("webhook_deliveries", "due_at", LONGEST_WAIT, "state = 'pending'")],
+        due_times=[
+            DueTime("webhook_deliveries", "due_at", LONGEST_WAIT, "state = 'pending'"),
+            DueTime("awards", "reserved_until", longest_claim(), "state = 'claimed'"),
+        ],
         resources={
             ObjectStorage: open_storage(settings.evidence_url),
             UploadPolicy: UploadPolicy(

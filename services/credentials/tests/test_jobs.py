@@ -13,6 +13,7 @@ from credentials.commands import awards
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists
 from credentials.domain.awards import ClaimLapsed
+from shared.due_times import bring_forward
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
 from shared.testing import published
@@ -39,6 +40,19 @@ async def test_a_reservation_that_runs_out_frees_its_credit(service, session, cl
         await awards.confer_award(session, award.award_id, by=new_id())
     again = await awards.claim_award(session, learner, "pgcert", TITLE, None)
     assert again.award_id != award.award_id
+
+
+async def test_a_reservation_of_a_clock_that_stood_ahead_ends_when_the_clock_is_right(service, session, clock) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=4)
+    clock.advance(days=2)
+    award = await awards.claim_award(session, learner, "pgcert", TITLE, None)
+    await session.flush()
+    clock.advance(days=-2)
+    await bring_forward(service.process.database, service.service.due_times)
+    await let_time_work(service)
+    await session.refresh(award)
+    assert award.state == "lapsed"
 
 
 async def test_a_lapsed_reservation_frees_its_credit_before_the_clock_says_so(service, session, clock) -> None:

@@ -3,7 +3,7 @@
 import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -146,7 +146,7 @@ async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tu
     """The document, locked, and as whom it counts this client (an address). Raises TooManyComparisons."""
     document, now = await fetch(session, tables.Document, document_id, lock=True), now_of(session)
     limits = policies.in_force(now).documents
-    if document.compared_since is None or document.compared_since + limits.pause <= now:
+    if document.compared_since is None or not timedelta() <= now - document.compared_since < limits.pause:
         document.wrong_comparisons, document.wrong_by_client, document.compared_since = 0, {}, now
     who = sha256(f"{document_id} {client}".encode()).hexdigest()[:4]
     wait = limits.wait(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from string import Formatter
@@ -200,6 +200,11 @@ def read_candidate(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
 
 versions = Versions("credentials", parse)
 find, in_force = versions.find, versions.in_force
+
+
+def longest_claim() -> timedelta:
+    """No reservation runs longer, under whatever version."""
+    return timedelta(minutes=max(one.claim_minutes for one in versions.all.values()))
 
 
 def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:

@@ -1,0 +1,41 @@
+"""A replica whose clock stands wrong writes and compares the database's time."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from shared.clock import DatabaseClock, system_clock
+from shared.database import Database, now
+from shared.messaging.outbox import Wakeup
+from shared.service import Process
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=1), -timedelta(hours=3), timedelta(seconds=30)])
+async def test_the_databases_clock_decides(payments, ahead):
+    clock = DatabaseClock(own=lambda: system_clock() + ahead)
+    database = Database(payments.url, "payments", wakeup=Wakeup(), clock=clock)
+    try:
+        await database.set_clock()
+        async with database.transaction() as session:
+            theirs = await session.scalar(text("select clock_timestamp()"))
+            assert abs(now(session) - theirs) < timedelta(seconds=5)
+    finally:
+        await database.dispose()
+
+
+def test_what_the_network_may_be_is_no_difference():
+    clock, at = DatabaseClock(), datetime(2026, 11, 30, tzinfo=UTC)
+    clock.compare(at, at + timedelta(seconds=2.5), at + timedelta(seconds=3))
+    assert clock.ahead == timedelta()
+    clock.compare(at, at - timedelta(minutes=5), at + timedelta(seconds=2))
+    assert clock.ahead == timedelta(minutes=5, seconds=1)
+
+
+async def test_a_process_that_is_given_no_clock_goes_by_the_databases(api):
+    process = Process(api.service)
+    try:
+        assert isinstance(process.database.clock, DatabaseClock)
+    finally:
+        await process.http.aclose()
+        await process.database.dispose()

@@ -1,0 +1,70 @@
+"""No row waits for the day of a clock that once stood ahead: every timestamp that is compared is accounted for."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import DateTime
+
+from embedded.services import NAMES, build, nowhere
+
+GIVEN: Final = {
+    "catalogue": {"valid_from", "valid_until"},
+    "assessment": {"opens_at", "closes_at"},
+    "credentials": {"valid_from", "accepted_until"},
+    "payments": {"valid_from"},
+}
+"""Named by a person, and rightly far ahead."""
+
+BY_ONE_CLOCK: Final = {
+    "catalogue": set[str](),
+    "enrolment": {"heard_at", "changed_at", "counted_since"},
+    "assessment": {"effective_from"},
+    "credentials": {
+        *("expires_at", "failing_since", "published_at", "effective_from", "decide_by", "created_at", "granted_at"),
+        *("compared_since", "signed_at"),  # these two begin anew
+    },
+    "payments": {
+        *("expires_at", "quote_ends_at", "funded_at", "session_expires_at", "started_at", "last_at", "received_at"),
+    },
+    "gateway": {"superseded_at", "retired_at"},
+}
+"""Written and compared by the database's clock (`DatabaseClock`), which no single replica can put ahead."""
+
+AMONG_THEMSELVES: Final = {
+    "enrolment": {"confirmed_at"},
+    "assessment": {"requested_at", "marked_at", "decided_at", "released_at"},
+    "credentials": {"revoked_at", "reinstated_at", "released_at", "reversed_at", "settled_at"},
+}
+"""Compared with other facts, never with the time."""
+
+_ORDER: Final = r"(?:<=|>=|(?<![-=])>|<)"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_timestamp_that_is_compared_is_accounted_for(name):
+    tables = import_module(f"{name}.tables")
+    columns = {
+        column.name
+        for table in tables.Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, DateTime) and column.name != "at"
+    }
+    brought_forward = {one.column for one in build(name, nowhere()).due_times}
+    known = brought_forward.union(*(told.get(name, ()) for told in (GIVEN, BY_ONE_CLOCK, AMONG_THEMSELVES)))
+    found = compared(columns, Path(import_module(name).__file__).parent)
+    assert found - known == set(), "put it into the service's `due_times`, or say here why it waits for nothing"
+    assert known - found == set(), "no longer compared"
+
+
+def compared(columns: set[str], package: Path) -> set[str]:
+    """The columns that stand beside an order in the code of a service."""
+    lines = [line for file in package.rglob("*.py") for line in file.read_text().splitlines()]
+    return {
+        column
+        for column in columns
+        for line in lines
+        if re.search(rf"\b{column}\b(?: \+ [\w.]+)?[^\w=<>]{{0,3}}{_ORDER}|{_ORDER} [\w.( :{{]*\b{column}\b", line)
+    }
