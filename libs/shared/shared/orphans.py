@@ -10,22 +10,25 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import literal, select
+from sqlalchemy import exists, literal, select
 
 from shared import telemetry
 from shared.cli import Command
-from shared.database import Database
-from shared.due_rows import for_each
-from shared.jobs import Work
+from shared.database import Database, Unknown
+from shared.due_rows import for_each, retry
+from shared.jobs import Work, take_turn
+from shared.messaging.tables import SetAside
 from shared.storage import ObjectStorage
 from shared.store_owner import ForeignStore, installation_id, named_of
 from shared.uploads import UploadPolicy
 
 log = logging.getLogger(__name__)
 
+JOB: Final = "remove_orphans"
 TRASH_KEPT: Final = timedelta(days=30)
 
 
@@ -44,7 +47,18 @@ async def remove_orphans(work: Work) -> None:
     async def go(_: str) -> None:
         await _remove(work)
 
-    await for_each(work, "remove_orphans", select(literal(store).label("store")), go)
+    await for_each(work, JOB, select(literal(store).label("store")), go)
+
+
+async def retry_orphans(work: Work) -> None:
+    """A round that was set aside is tried again once its pause is over, or a person has decided (`files`): within a
+    minute, and not when the next round comes."""
+    store = work.resource(UploadPolicy).store
+    over = SetAside.job == JOB, SetAside.row_key == store, SetAside.due_at <= work.now()
+    async with work.database.transaction() as session:
+        due = await session.scalar(select(exists().where(*over)))
+    if due:
+        await take_turn(JOB, remove_orphans, work)
 
 
 async def _remove(work: Work) -> None:
@@ -127,6 +141,9 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
         if chosen.action == "trash":
             await _trash(work, orphans)
         if chosen.action != "show":
+            with suppress(Unknown):
+                async with database.transaction() as session:
+                    await retry(session, JOB, work.resource(UploadPolicy).store)
             log.warning("files: %s", chosen.action, extra={"by": chosen.by, "reason": chosen.reason, "files": count})
         trashed = sum([len(page) async for page in storage.trashed()])
         owner = await storage.owner()

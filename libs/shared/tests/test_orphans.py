@@ -11,7 +11,7 @@ from shared import telemetry
 from shared.database import Database
 from shared.jobs import Jobs, Work
 from shared.messaging.tables import SetAside
-from shared.orphans import TRASH_KEPT, files_command, remove_orphans
+from shared.orphans import TRASH_KEPT, files_command, remove_orphans, retry_orphans
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 from shared.store_owner import claim_store, guard_store, installation_id
 from shared.testing import StandingClock
@@ -129,8 +129,7 @@ async def test_more_than_a_handful_is_refused_counted_and_shown(shelf, caplog):
 
     assert await shelf.command("trash") == 0  # a person has looked
     assert (await shelf.files(), await shelf.trash()) == (set(), names)
-    shelf.clock.at += timedelta(hours=1)
-    await shelf.remove()
+    await retry_orphans(shelf.work)
     assert await shelf.set_aside() == []
     assert telemetry.orphaned_files.labels("test")._value.get() == 0
 
@@ -149,12 +148,19 @@ async def test_nothing_goes_from_the_store_of_another_installation(shelf, capsys
     with pytest.raises(StorageUnavailable, match="another installation"):
         await shelf.put("b")
     assert await shelf.command("trash") == 1
+    await retry_orphans(shelf.work)
+    assert len(await shelf.set_aside()) == 2, "its pause is not over"
     assert await shelf.command("claim") == 0  # a person knows better
     await shelf.claim()
     await shelf.put("b")
-    assert await shelf.set_aside() == [("remove_orphans", "test", "ForeignStore")]
     await shelf.command("show")
     assert "belongs to this installation; 2 files named by no row; 0 in the trash" in capsys.readouterr().out
+    await retry_orphans(shelf.work)  # the next minute, and not the next round after the pause
+    assert await shelf.set_aside() == []
+    assert (await shelf.files(), await shelf.trash()) == (set(), {"a", "b"})
+    await shelf.put("c")
+    await retry_orphans(shelf.work)
+    assert await shelf.files() == {"c"}, "nothing is set aside: the next round sees to it"
 
 
 async def test_a_store_nobody_claimed_is_ours_only_where_our_rows_name_what_it_holds(shelf):

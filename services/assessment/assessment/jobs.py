@@ -80,3 +80,8 @@ async def claim_store(work: Work) -> None:
 async def remove_orphans(work: Work) -> None:
     """Stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
     await orphans.remove_orphans(work)
+
+
+@jobs.every(60, first_after=FIRST_HOUR)
+async def retry_orphans(work: Work) -> None:
+    await orphans.retry_orphans(work)

@@ -144,6 +144,7 @@ JOBS = {
     "ratify_results": 10,
     "claim_store": 0,
     "remove_orphans": 0,
+    "retry_orphans": 1,
 }
 
 

@@ -267,3 +267,8 @@ async def claim_store(work: Work) -> None:
 async def remove_orphans(work: Work) -> None:
     """Stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
     await orphans.remove_orphans(work)
+
+
+@jobs.every(60, first_after=FIRST_HOUR)
+async def retry_orphans(work: Work) -> None:
+    await orphans.retry_orphans(work)

@@ -247,6 +247,7 @@ JOBS = {
     "end_overdue_transfers": 1,
     "claim_store": 0,
     "remove_orphans": 0,
+    "retry_orphans": 1,
 }
 
 

@@ -95,6 +95,7 @@ JOBS = {
     "end_unpaid_enrolments": len(UNPAID),
     "claim_store": 0,
     "remove_orphans": 0,
+    "retry_orphans": 1,
 }
 
 
