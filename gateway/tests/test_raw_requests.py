@@ -115,7 +115,37 @@ async def test_is_refused_and_reaches_nobody(door, name):
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:300]
     assert b"application/problem+json" in answer
     assert b'"code":"' in answer
+    readable = {404: b"vary: Origin", 405: b"vary: Origin"}.get(status, b"access-control-allow-origin: *")
+    assert b"\r\n" + readable + b"\r\n" in answer, "a page sees an opaque error"
     assert door.service.seen == []
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_page_reads_the_refusal(named_origin, name):
+    raw, status = REFUSED[name]
+    line, end, rest = raw.partition(b"\r\n")
+    answer = await named_origin.send(line + end + b"Origin: https://app.example\r\n" + rest if end else raw)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:300]
+    allowed = Answer(answer).headers["access-control-allow-origin"]
+    assert allowed == ("https://app.example" if status in {404, 405} else "*")
+
+
+@pytest.fixture(scope="module")
+async def named_origin():
+    async with front_door(origins=["https://app.example"]) as door:
+        yield door
+
+
+@pytest.mark.parametrize("path", ["//v1/courses", "/v1//courses", "/v1/courses?" + "a" * 9_000])
+async def test_a_page_is_let_through_to_the_refusal_of_a_malformed_address(named_origin, path):
+    asked = "Origin: https://app.example", "Access-Control-Request-Method: GET"
+    preflight = await named_origin.get(path, *asked, method="OPTIONS")
+    assert (preflight.status, preflight.headers["access-control-allow-origin"]) == (204, "https://app.example")
+    refused = await named_origin.get(path, asked[0])
+    assert refused.status in {400, 414}
+    assert refused.headers["access-control-allow-origin"] == "*"
+    stranger = await named_origin.get(path, "Origin: https://evil.example", asked[1], method="OPTIONS")
+    assert stranger.status == refused.status
 
 
 @pytest.mark.parametrize(
@@ -231,6 +261,6 @@ async def test_what_is_refused_before_it_is_a_request_is_answered_like_any_other
     answer = Answer(await door.send(raw))
     assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["vary"] == "Origin"
+    assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["date"].endswith(" GMT")
     assert answer.headers["cache-control"] == "no-store"

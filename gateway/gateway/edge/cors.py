@@ -21,7 +21,8 @@ ANY: Final[list[Header]] = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", _EXPOSED),
 ]
-"""What an answer carries that pages of every origin may read: the same for each, so it varies with none."""
+"""What an answer carries that pages of every origin may read: the same for each, so it varies with none. A refusal from
+before it was read who asks for what is such an answer: it tells of nobody, and unread a page could not mend it."""
 
 
 class Origins:

@@ -20,9 +20,11 @@ from gateway.edge.refusals import (
     CallersUnrecognisable,
     DeadlineExceeded,
     InternalError,
+    MalformedPath,
     NoSuchOperation,
     RateLimited,
     RequestTimeout,
+    UrlTooLong,
 )
 from gateway.edge.routes import OWN, Route, Routes
 from gateway.edge.upstream import Upstream
@@ -124,12 +126,12 @@ class Proxy:
         method: str = scope["method"]
         raw_path: bytes = scope["raw_path"]
         query: bytes = scope["query_string"]
-        guard.check_target(raw_path, query, manners.limits)
         head = guard.sort_headers(scope["headers"], manners.limits)
         visit.identify(head)
-        visit.own = self._origins.headers(head.origin)
         if method == "OPTIONS":
-            return await self._tell_options(visit, head, raw_path)
+            return await self._tell_options(visit, head, raw_path, query)
+        guard.check_target(raw_path, query, manners.limits)
+        visit.own = self._origins.headers(head.origin)
 
         route = self._routes.find(method, raw_path)
         visit.route = route.prefix
@@ -347,13 +349,15 @@ class Proxy:
             raise RequestTimeout("the request did not arrive in time", headers={"connection": "close"}) from error
         raise BodyTooLarge(f"at most {max_body} bytes are taken here", headers={"connection": "close"})
 
-    async def _tell_options(self, visit: Visit, head: Head, raw_path: bytes) -> int:
+    async def _tell_options(self, visit: Visit, head: Head, raw_path: bytes, query: bytes) -> int:
         asked = next((line[len(_ASKED) :].decode() for line in head.lines if line.startswith(_ASKED)), None)
         # A page that may call is let through to whatever refusal, which it can read: a failed preflight tells nothing.
         let_through = head.origin is not None and asked is not None and self._origins.allows(head.origin)
         try:
+            guard.check_target(raw_path, query, self._manners.limits)
+            visit.own = self._origins.headers(head.origin)
             offered = self._routes.methods(raw_path)
-        except NoSuchOperation:
+        except (MalformedPath, UrlTooLong, NoSuchOperation):
             if not let_through:
                 raise
             offered = list[str]()

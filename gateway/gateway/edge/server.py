@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.edge import answers
-from gateway.edge.cors import VARY
+from gateway.edge.cors import ANY
 from gateway.edge.refusals import HeadersTooLarge, MalformedRequest, RequestTimeout, UrlTooLong
 from shared.errors import Refusal
 from shared.telemetry import accept_request_id
@@ -208,7 +208,7 @@ class GuardedProtocol(HttpToolsProtocol):
         request_id = accept_request_id("")
         status, headers, body = answers.problem(refusal, request_id)
         headers += answers.marks(time.time(), request_id)
-        lines = [b"%b: %b\r\n" % header for header in (*headers, VARY, (b"connection", b"close"))]
+        lines = [b"%b: %b\r\n" % header for header in (*headers, *ANY, (b"connection", b"close"))]
         self.transport.write(STATUS_LINE[status] + b"".join(lines) + b"\r\n" + body)
         self.transport.close()
 

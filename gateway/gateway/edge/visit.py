@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.edge import answers
 from gateway.edge.answers import Header
-from gateway.edge.cors import VARY
+from gateway.edge.cors import ANY
 from gateway.edge.exchange import Message, Send
 from gateway.edge.guard import Head
 from gateway.edge.journal import Entry
@@ -46,7 +46,7 @@ class Visit:
         self.route = "unrouted"
         self.caller = "anonymous"
         self.allowance: tuple[Header, ...] = ()
-        self.own: list[Header] = [VARY]
+        self.own: list[Header] = ANY  # until it is read who asks for what
         self.started = False
         self.kept_elsewhere = False
 
