@@ -7,6 +7,7 @@ ACCESS: Access = {
     "register_learner": owner("learner"),
     "read_own_learner": owner("learner"),
     "update_own_learner": owner("learner"),
+    "send_contact_code": owner("learner"),
     "confirm_contact_email": owner("learner"),
     "open_name_request": owner("learner"),
     "list_name_requests": owner("learner", staff=("registrar",)),

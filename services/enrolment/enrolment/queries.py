@@ -113,6 +113,7 @@ async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[Per
             certificate_name=name.certificate_name,
             name_decided=name.decided_in is not None,
             contact_email=learner.contact_email,
+            contact_confirmed=learner.contact_confirmed_at is not None,
         )
         for learner, name in rows
     ]

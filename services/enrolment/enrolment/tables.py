@@ -26,7 +26,9 @@ class Learner(Base):
     name_version: Mapped[int]
     """The name in use; earlier ones stay."""
     contact_version: Mapped[int] = mapped_column(server_default="1")
-    """Counts the addresses; only the last is kept."""
+    """Counts the addresses, and the confirmation of the first; only the last is kept."""
+    contact_confirmed_at: Mapped[datetime | None]
+    """When the code came back that was sent there; None: nobody knows whose address it is."""
     registered_at: Mapped[datetime]
     documented_at: Mapped[datetime | None]
     """Since when a transcript bears a name of theirs."""
@@ -83,7 +85,7 @@ class NameEvidence(Base):
 
 
 class ContactChange(Base):
-    """A new contact address that waits for its code, of which only a keyed digest is kept."""
+    """A contact address that waits for its code, of which only a keyed digest is kept: a new one, or the first."""
 
     __tablename__ = "contact_changes"
 
@@ -91,6 +93,9 @@ class ContactChange(Base):
     contact_email: Mapped[str | None] = mapped_column(Text)
     """None: it was confirmed, or given up; the row counts what was sent."""
     code_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """None: it was used up."""
+    tries: Mapped[int] = mapped_column(server_default="0")
+    """How often another code was entered."""
     asked_at: Mapped[datetime]
     letters: Mapped[int]
     counted_since: Mapped[datetime]

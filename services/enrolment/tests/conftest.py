@@ -99,7 +99,7 @@ class Story:
             await self.service.service.inbox.receive(self.session, event)
 
     async def register(self) -> None:
-        await register_learner(self.session, self.learner_id, FORM)
+        await register_learner(self.session, self.learner_id, FORM, self.service.process.digests)
 
     async def code(self) -> str:
         """Of the last letter that asks to confirm an address."""

@@ -1,10 +1,11 @@
-"""A contact address is used once the code that was sent there has come back."""
+"""A contact address is used once the code that was sent there has come back; the first one at once, unconfirmed."""
 
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text
 
+from enrolment.tables import ContactChange
 from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
 from shared.messaging.tables import Letter
@@ -14,6 +15,8 @@ from .test_api import FORM
 from .test_register import anonymise, registers
 
 NEW = "ada.reid@example.org"
+FIRST = FORM["contact_email"]
+CODES = "/v1/learners/me/contact-email/codes"
 
 
 @pytest.fixture
@@ -49,10 +52,15 @@ async def test_another_address_moves_nothing_before_it_is_confirmed(service, sto
     [changed] = await story.announced(LearnerContactChanged)
     assert changed.contact_version == 2
     letters = await story.session.execute(select(Letter.kind, Letter.recipient).order_by(Letter.letter_id))
-    assert [tuple(row) for row in letters] == [("confirm_contact", NEW), ("contact_changed", FORM["contact_email"])]
+    assert [tuple(row) for row in letters] == [
+        ("confirm_contact", FIRST),
+        ("confirm_contact", NEW),
+        ("contact_changed", FIRST),
+    ]
 
 
 async def test_only_the_code_that_was_sent_confirms_and_only_once(story, learner):
+    assert (await confirm(learner, await story.code())).status_code == 200
     refused(await confirm(learner, "AAAAA-AAAAA"), 409, "no_address_to_confirm")
     await ask(learner, "first@example.org")
     former = await story.code()
@@ -80,16 +88,18 @@ async def test_the_address_in_use_gives_the_other_up(story, learner):
 
 
 async def test_a_stranger_is_not_flooded_with_codes(story, learner, clock):
-    for n in range(5):
+    for n in range(4):  # the first code was sent at registration
         assert (await ask(learner, f"stranger{n}@example.org")).status_code == 200
     answer = await ask(learner, "stranger5@example.org")
     refused(answer, 429, "too_many_confirmations")
+    refused(await learner.post(CODES), 429, "too_many_confirmations")
     assert int(answer.headers["retry-after"]) > 86000
     clock.at += timedelta(days=1)
     assert (await ask(learner, "stranger5@example.org")).status_code == 200
 
 
 async def test_of_the_code_a_keyed_digest_is_kept_and_nothing_after_erasure(service, story, learner):
+    await ask(learner, "given.up@example.org")
     await ask(learner)
     code = (await story.code()).replace("-", "")
     kept = await story.session.scalar(text("select to_jsonb(c)::text from contact_changes c"))
@@ -102,3 +112,93 @@ async def test_of_the_code_a_keyed_digest_is_kept_and_nothing_after_erasure(serv
 async def test_who_is_no_learner_confirms_nothing(service, session):
     async with service.client("learner", id=new_id()) as nobody:
         refused(await confirm(nobody, "AAAAA-AAAAA"), 404, "not_registered")
+        refused(await nobody.post(CODES), 404, "not_registered")
+
+
+# --- the first address
+
+
+async def entry_of(service, learner_id):
+    [entry] = await registers(service).read(PersonEntry, [learner_id])
+    return entry.contact_email, entry.contact_confirmed, entry.contact_version
+
+
+def shown(answer):
+    assert answer.status_code in {200, 201}, answer.text
+    content = answer.json()
+    return content["contact_email"], content["email_confirmed"], content["unconfirmed_contact_email"]
+
+
+async def test_the_first_address_is_unconfirmed_until_its_code_comes_back(service, story, learner):
+    assert shown(await learner.get("/v1/learners/me")) == (FIRST, False, FIRST)
+    assert await entry_of(service, story.learner_id) == (FIRST, False, 1)
+    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+    assert await entry_of(service, story.learner_id) == (FIRST, True, 2)
+    [told] = await story.announced(LearnerContactChanged)
+    assert told.contact_version == 2
+    kinds = await story.session.scalars(select(Letter.kind))
+    assert list(kinds) == ["confirm_contact"]  # nobody moved
+    refused(await learner.post(CODES), 409, "no_address_to_confirm")
+
+
+async def test_another_code_is_sent_and_the_former_one_ends(story, learner, clock):
+    former = await story.code()
+    clock.advance(hours=24)
+    refused(await confirm(learner, former), 409, "no_address_to_confirm")
+    answer = await learner.post(CODES)
+    assert (answer.status_code, answer.content) == (204, b"")
+    refused(await confirm(learner, former), 403, "wrong_confirmation_code")
+    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+
+
+async def test_who_changes_before_confirming_confirms_the_new_address(service, story, learner):
+    first_code = await story.code()
+    assert shown(await ask(learner)) == (FIRST, False, NEW)
+    refused(await confirm(learner, first_code), 403, "wrong_confirmation_code")
+    await learner.post(CODES)  # goes to the one that waits
+    assert await story.session.scalar(select(Letter.recipient).order_by(Letter.letter_id.desc()).limit(1)) == NEW
+    assert shown(await confirm(learner, await story.code())) == (NEW, True, None)
+    assert await entry_of(service, story.learner_id) == (NEW, True, 2)
+
+
+async def test_who_gives_the_new_address_up_confirms_the_first(story, learner):
+    await ask(learner)
+    assert shown(await ask(learner, FIRST)) == (FIRST, False, None)
+    assert shown(await ask(learner, FIRST)) == (FIRST, False, None)  # keeping it sends nothing
+    await learner.post(CODES)
+    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+    recipients = await story.session.scalars(select(Letter.recipient).order_by(Letter.letter_id))
+    assert list(recipients) == [FIRST, NEW, FIRST]
+
+
+async def test_a_code_is_tried_ten_times(story, learner):
+    code = await story.code()
+    for _ in range(10):
+        refused(await confirm(learner, "AAAAA-AAAAA"), 403, "wrong_confirmation_code")
+    refused(await confirm(learner, code), 409, "no_address_to_confirm")
+    await learner.post(CODES)
+    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+
+
+async def test_the_tries_are_kept_though_they_are_refused(live):
+    learner_id = new_id()
+    async with live.client("learner", id=learner_id) as client:
+        await client.post("/v1/learners", json=FORM)
+        for _ in range(2):
+            refused(await confirm(client, "AAAAA-AAAAA"), 403, "wrong_confirmation_code")
+    async with live.process.database.reads() as session:
+        assert await session.scalar(select(ContactChange.tries)) == 2
+
+
+async def test_a_learner_who_registered_with_the_previous_release_has_a_code_sent(story, learner):
+    await story.session.execute(text("delete from contact_changes"))
+    assert shown(await learner.get("/v1/learners/me")) == (FIRST, False, None)
+    assert (await learner.post(CODES)).status_code == 204
+    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+
+
+async def test_the_anonymised_confirm_nothing(service, story, learner):
+    code = await story.code()
+    await anonymise(service, story.learner_id)
+    refused(await confirm(learner, code), 404, "not_registered")
+    refused(await learner.post(CODES), 404, "not_registered")

@@ -41,6 +41,7 @@ async def test_the_register_tells_the_name_and_the_address_in_use(service, story
         given_name="Adaeze",
         display_name="Adaeze Okonkwo-Reid",
         contact_email="ada.reid@example.org",
+        contact_confirmed=True,
     )
     [named] = await story.announced(LearnerNameChanged)
     [contacted] = await story.announced(LearnerContactChanged)

@@ -78,7 +78,10 @@ class ShortForm(Content):
     )
     date_of_birth: date | None = Field(default=None, examples=["1993-05-17"])
     country: Country = Field(description="ISO 3166-1 alpha-2", examples=["GB"])
-    contact_email: Email = Field(examples=["ada@example.org"])
+    contact_email: Email = Field(
+        description="A code is sent there; once it has come back, badges are made out to the address",
+        examples=["ada@example.org"],
+    )
     declaration: Affirmation
 
 
@@ -98,13 +101,14 @@ class Particulars(Content):
     country: Country | None = Field(default=None, description="ISO 3166-1 alpha-2", examples=["NG"])
     contact_email: Email | None = Field(
         default=None,
-        description="Used once the code that is sent there has come back",
+        description="Used once the code that is sent there has come back. The address in use gives up another that "
+        "waits",
         examples=["ada.reid@example.org"],
     )
 
 
 class ConfirmationCode(Content):
-    code: str = Field(max_length=40, description="As it was sent to the new address", examples=["7HK2M-9QXPA"])
+    code: str = Field(max_length=40, description="As it was sent to the address", examples=["7HK2M-9QXPA"])
 
 
 class Certified(View):
@@ -121,8 +125,13 @@ class LearnerView(View):
     name_version: int = Field(description="Counts the names; earlier ones are kept", examples=[1])
     date_of_birth: date | None = Field(examples=["1993-05-17"])
     country: str = Field(examples=["GB"])
-    contact_email: str = Field(examples=["ada@example.org"])
-    unconfirmed_contact_email: str | None = Field(description="Waits for the code that was sent there", examples=[None])
+    contact_email: str = Field(description="We write there", examples=["ada@example.org"])
+    email_confirmed: bool = Field(
+        description="Whether the code sent to `contact_email` came back; badges are made out to a confirmed address only"
+    )
+    unconfirmed_contact_email: str | None = Field(
+        description="Waits for the code that was sent there: another address, or `contact_email` itself", examples=[None]
+    )
     registered_at: Instant
     declaration: Certified
 
@@ -144,6 +153,7 @@ def _view(registered: queries.Registered) -> LearnerView:
         date_of_birth=learner.date_of_birth,
         country=learner.country,
         contact_email=learner.contact_email,
+        email_confirmed=learner.contact_confirmed_at is not None,
         unconfirmed_contact_email=registered.unconfirmed_email,
         registered_at=learner.registered_at,
         declaration=Certified.model_validate(registered.declaration),
@@ -172,8 +182,11 @@ async def read_current_declaration(request: Request, session: Session) -> Respon
         OtherCertificateName,
     ),
 )
-async def register_learner(form: ShortForm, session: Session, caller: CallerOf) -> LearnerView:
-    """Register the signed-in account as a learner, with the self-certification of both admission criteria."""
+async def register_learner(form: ShortForm, session: Session, caller: CallerOf, digests: Keyed) -> LearnerView:
+    """Register the signed-in account as a learner, with the self-certification of both admission criteria.
+
+    A code is sent to the contact address: `PUT /v1/learners/me/contact-email`.
+    """
     wish = commands.Form(
         family_name=form.family_name,
         given_name=form.given_name,
@@ -185,7 +198,7 @@ async def register_learner(form: ShortForm, session: Session, caller: CallerOf) 
         declaration_version=form.declaration.version,
         answers=form.declaration.answers,
     )
-    return _view(await commands.register_learner(session, caller.own_id, wish))
+    return _view(await commands.register_learner(session, caller.own_id, wish, digests))
 
 
 @router.get("/v1/learners/me", operation_id="read_own_learner", responses=refusals(NotRegistered))
@@ -219,6 +232,22 @@ async def update_own_learner(
     return _view(await commands.update_learner(session, caller.own_id, changes, digests))
 
 
+@router.post(
+    "/v1/learners/me/contact-email/codes",
+    operation_id="send_contact_code",
+    status_code=204,
+    dependencies=[Idempotent],
+    responses=refusals(NotRegistered, NoAddressToConfirm, TooManyConfirmations),
+)
+async def send_contact_code(session: Session, caller: CallerOf, digests: Keyed) -> Response:
+    """Send another code to the contact address that waits to be confirmed; the former code ends.
+
+    So many a day are sent.
+    """
+    await contacts.send_code_again(session, caller.own_id, digests)
+    return Response(status_code=204)
+
+
 @router.put(
     "/v1/learners/me/contact-email",
     operation_id="confirm_contact_email",
@@ -227,7 +256,7 @@ async def update_own_learner(
 async def confirm_contact_email(
     typed: ConfirmationCode, session: Session, caller: CallerOf, digests: Keyed
 ) -> LearnerView:
-    """Use the new contact address, with the code that was sent there. Badges are then made out to it."""
+    """Confirm the contact address with the code that was sent there. It is then used, and badges are made out to it."""
     await contacts.confirm_contact(session, caller.own_id, typed.code, digests)
     await session.flush()
     return _view(await queries.registered(session, caller.own_id))

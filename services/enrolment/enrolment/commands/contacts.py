@@ -1,9 +1,10 @@
-"""Another contact address: it is used once its code has come back, for badges are made out to it."""
+"""Contact addresses: badges are made out to one once its code has come back, and so long another is not used."""
 
 from datetime import timedelta
 from hmac import compare_digest
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, and_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment.domain import learners, particulars
@@ -14,20 +15,105 @@ from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
 from shared.mail import write_letter
 from shared.messaging import publish
+from shared.messaging.tables import Letter
 
 _DAY = timedelta(days=1)
+_ASKED, _CHANGED = "confirm_contact", "contact_changed"
+
+
+async def send_first_code(session: AsyncSession, learner_id: UUID, email: str, digests: Digests) -> None:
+    """To the address that was given at registration."""
+    await _send_code(session, learner_id, None, email, digests, until_then=_NOT_NAMED)
 
 
 async def ask_to_confirm(session: AsyncSession, learner: Learner, email: str, digests: Digests) -> None:
     """Send a code to the new address; the address in use gives up another that waits. Raises TooManyConfirmations."""
-    at, policy = now(session), particulars.policy()
     change = await session.get(ContactChange, learner.learner_id, with_for_update=True)
-    if email == learner.contact_email:
-        if change is not None:
-            change.contact_email = change.code_digest = None
+    if email != learner.contact_email:
+        await _send_code(session, learner.learner_id, change, email, digests, until_then=_OLD_IS_USED)
+    elif change is not None and change.contact_email not in {None, email}:
+        change.contact_email = change.code_digest = None
+
+
+async def send_code_again(session: AsyncSession, learner_id: UUID, digests: Digests) -> None:
+    """To the address that waits. Raises NotRegistered, NoAddressToConfirm, TooManyConfirmations."""
+    learner = await _present(session, learner_id)
+    change = await session.get(ContactChange, learner_id, with_for_update=True)
+    waits = None if change is None else change.contact_email
+    if waits is not None and waits != learner.contact_email:
+        await _send_code(session, learner_id, change, waits, digests, until_then=_OLD_IS_USED)
+    elif learner.contact_confirmed_at is None:
+        await _send_code(session, learner_id, change, learner.contact_email, digests, until_then=_NOT_NAMED)
+    else:
+        raise particulars.NoAddressToConfirm("your contact address is confirmed")
+
+
+async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, digests: Digests) -> None:
+    """The address that waits is the learner's from now on. Raises NotRegistered, NoAddressToConfirm,
+    WrongConfirmationCode."""
+    at, policy = now(session), particulars.policy()
+    learner = await _present(session, learner_id)
+    change = await session.get(ContactChange, learner_id, with_for_update=True)
+    if (
+        change is None
+        or change.contact_email is None
+        or change.code_digest is None
+        or change.asked_at + policy.confirmation_holds <= at
+    ):
+        raise particulars.NoAddressToConfirm("no address waits for its code")
+    if not compare_digest(change.code_digest, _digest(digests, learner_id, change.contact_email, code)):
+        change.tries += 1
+        if change.tries >= policy.tries_a_code:
+            change.code_digest = None
+        await session.commit()  # the refusal must not undo that it was tried
+        raise particulars.WrongConfirmationCode("this is not the code that was sent to the address")
+    former, learner.contact_email = learner.contact_email, change.contact_email
+    learner.contact_confirmed_at = at
+    change.contact_email = change.code_digest = None
+    learner.contact_version += 1
+    publish(
+        session, LearnerContactChanged(learner_id=learner_id, contact_version=learner.contact_version, changed_at=at)
+    )
+    if former == learner.contact_email:
         return
+    await write_letter(
+        session,
+        kind=_CHANGED,
+        about=f"{learner_id} {learner.contact_version}",
+        to=former,
+        subject="Your contact address was changed",
+        body="From now on we write to another address. If this was not you, write to the registrar's office at once.\n",
+    )
+
+
+def letters_about(learner_id: UUID) -> ColumnElement[bool]:
+    """Those written here, also to addresses that were given up or left."""
+    return and_(Letter.kind.in_((_ASKED, _CHANGED)), Letter.about.startswith(f"{learner_id} "))
+
+
+_OLD_IS_USED = "your old address is used"
+_NOT_NAMED = "badges do not name this address"
+
+
+async def _present(session: AsyncSession, learner_id: UUID) -> Learner:
+    learner = await session.get(Learner, learner_id, with_for_update=True, populate_existing=True)
+    if learner is None or learner.anonymised_at is not None:
+        raise learners.NotRegistered("this account has not registered as a learner")
+    return learner
+
+
+async def _send_code(
+    session: AsyncSession,
+    learner_id: UUID,
+    change: ContactChange | None,
+    email: str,
+    digests: Digests,
+    *,
+    until_then: str,
+) -> None:
+    at, policy = now(session), particulars.policy()
     if change is None:
-        change = ContactChange(learner_id=learner.learner_id, letters=0, counted_since=at)
+        change = ContactChange(learner_id=learner_id, letters=0, counted_since=at)
         session.add(change)
     elif change.counted_since + _DAY <= at:
         change.letters, change.counted_since = 0, at
@@ -37,51 +123,20 @@ async def ask_to_confirm(session: AsyncSession, learner: Learner, email: str, di
             "so many codes were sent today; go on tomorrow", headers={"Retry-After": str(int(wait.total_seconds()) + 1)}
         )
     code = particulars.new_code()
-    change.contact_email, change.asked_at, change.letters = email, at, change.letters + 1
-    change.code_digest = _digest(digests, learner.learner_id, email, code)
+    change.contact_email, change.asked_at = email, at
+    change.letters, change.tries = change.letters + 1, 0
+    change.code_digest = _digest(digests, learner_id, email, code)
     await write_letter(
         session,
-        kind="confirm_contact",
-        about=new_id(),
+        kind=_ASKED,
+        about=f"{learner_id} {new_id()}",
         to=email,
-        subject="Confirm your new address",
+        subject="Confirm your address",
         body=(
-            f"Enter this code where you changed your address: {code}\n\n"
-            f"It holds for {int(policy.confirmation_holds.total_seconds() // 3600)} hours. Until then your old address "
-            "is used. If you did not ask for this, do nothing.\n"
+            f"Enter this code to confirm your address: {code}\n\n"
+            f"It holds for {int(policy.confirmation_holds.total_seconds() // 3600)} hours. Until it is entered, "
+            f"{until_then}. If you did not ask for this, do nothing.\n"
         ),
-    )
-
-
-async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, digests: Digests) -> None:
-    """Use the new address from now on. Raises NotRegistered, NoAddressToConfirm, WrongConfirmationCode."""
-    at = now(session)
-    learner = await session.get(Learner, learner_id, with_for_update=True)
-    if learner is None:
-        raise learners.NotRegistered("this account has not registered as a learner")
-    change = await session.get(ContactChange, learner_id, with_for_update=True)
-    if (
-        change is None
-        or change.contact_email is None
-        or change.code_digest is None
-        or change.asked_at + particulars.policy().confirmation_holds <= at
-    ):
-        raise particulars.NoAddressToConfirm("no new address waits for its code")
-    if not compare_digest(change.code_digest, _digest(digests, learner_id, change.contact_email, code)):
-        raise particulars.WrongConfirmationCode("this is not the code that was sent to the new address")
-    former, learner.contact_email = learner.contact_email, change.contact_email
-    change.contact_email = change.code_digest = None
-    learner.contact_version += 1
-    publish(
-        session, LearnerContactChanged(learner_id=learner_id, contact_version=learner.contact_version, changed_at=at)
-    )
-    await write_letter(
-        session,
-        kind="contact_changed",
-        about=f"{learner_id} {learner.contact_version}",
-        to=former,
-        subject="Your contact address was changed",
-        body="From now on we write to another address. If this was not you, write to the registrar's office at once.\n",
     )
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,8 +48,12 @@ class Form:
     certificate_name: str | None = None
 
 
-async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) -> queries.Registered:
+async def register_learner(
+    session: AsyncSession, learner_id: UUID, form: Form, digests: Digests
+) -> queries.Registered:
     """Admit a person by their own certification, and settle what they had paid for already.
+
+    Their address is used from now on, and unconfirmed until the code that is sent there comes back.
 
     Raises AlreadyRegistered, DeclarationOutdated, CriteriaNotAffirmed, UnknownCountry, ImplausibleDateOfBirth,
     EmptyName, UnfitCharacter and OtherCertificateName.
@@ -99,6 +103,7 @@ async def register_learner(session: AsyncSession, learner_id: UUID, form: Form) 
         ),
     )
     await session.flush()
+    await contacts.send_first_code(session, learner_id, form.contact_email, digests)
     await settle(session, learner_id)
     return await queries.registered(session, learner_id)
 
@@ -181,7 +186,9 @@ async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str)
     await session.execute(delete(Name).where(Name.learner_id == learner_id))
     change = await session.get(ContactChange, learner_id)
     addresses = [learner.contact_email, *([change.contact_email] if change and change.contact_email else ())]
-    await session.execute(delete(Letter).where(Letter.recipient.in_(addresses)))
+    await session.execute(
+        delete(Letter).where(or_(Letter.recipient.in_(addresses), contacts.letters_about(learner_id)))
+    )
     await session.execute(delete(ContactChange).where(ContactChange.learner_id == learner_id))
     # Evidence may be on its way: whoever adds it holds the request.
     requests = select(NameRequest.request_id).where(NameRequest.learner_id == learner_id)
@@ -192,7 +199,7 @@ async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str)
     await session.execute(
         asked.values(family_name="", given_name=None, certificate_name=None, statement="", reason=None)
     )
-    learner.contact_email, learner.date_of_birth = "", None
+    learner.contact_email, learner.contact_confirmed_at, learner.date_of_birth = "", None, None
     learner.anonymised_at, learner.anonymised_by = at, by
     publish(session, LearnerAnonymised(learner_id=learner_id, anonymised_at=at))
     return at

@@ -55,15 +55,17 @@ class OwnNameRequest(Forbidden):
 
 
 class NoAddressToConfirm(Conflict):
-    """No new contact address waits for its code, or its time has run out."""
+    """No contact address waits for its code: it is confirmed, or the code's time or tries have run out."""
+
+    remedy = "Where an address is still to be confirmed, have a code sent: `POST /v1/learners/me/contact-email/codes`."
 
     remedy = "Give the new address again: `PATCH /v1/learners/me` sends a new code."
 
 
 class WrongConfirmationCode(Forbidden):
-    """Not the code that was sent to the new contact address."""
+    """Not the code that was sent to the contact address."""
 
-    remedy = "Copy the code whole from the newest letter to the new address, or have a new one sent."
+    remedy = "Copy the code whole from the newest letter to that address, or have a new one sent."
 
 
 class TooManyConfirmations(TooMany):
@@ -85,6 +87,7 @@ OPEN = frozenset({NameRequestState.DRAFT, NameRequestState.SUBMITTED})
 class Policy:
     confirmation_holds: timedelta
     letters_a_day: int
+    tries_a_code: int
     most_files: int
     longest_file_bytes: int
     file_kinds: tuple[FileKind, ...]
@@ -97,6 +100,7 @@ def policy() -> Policy:
     return Policy(
         confirmation_holds=timedelta(hours=confirmation["hours"]),
         letters_a_day=confirmation["letters_a_day"],
+        tries_a_code=confirmation["tries_a_code"],
         most_files=evidence["files_at_most"],
         longest_file_bytes=evidence["file_bytes_at_most"],
         file_kinds=tuple(map(file_kind, evidence["file_kinds"])),
