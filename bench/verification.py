@@ -113,7 +113,8 @@ async def _order(place: Place, count: int) -> list[UUID]:
             learner = new_id()
             names = {"legal_name": "Ada Lovelace", "display_name": "Ada", "email": f"{number}@learner.example"}
             session.add(tables.Learner(learner_id=learner, name_version=1, registered_at=now))
-            session.add(tables.Person(learner_id=learner, name_version=1, contact_version=1, read_at=now, **names))
+            told = {"contact_version": 1, "told_version": 1, "email_confirmed": True}
+            session.add(tables.Person(learner_id=learner, name_version=1, read_at=now, **told, **names))
             await inbox.receive(session, _pass(course, learner, now))
         badges = list(await session.scalars(select(tables.Badge.badge_id)))
     await credentials.process.http.aclose()

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 
 import httpx
@@ -145,6 +147,10 @@ async def register(story: Story, cast: Cast) -> None:
     registered = await cast.learner.register(NAME, cast.email)
     story.tell(f"account {cast.learner_id}, registered as {registered['display_name']}; both criteria self-certified")
     await story.events(cast.learner_id, "gateway.account.opened.v1", "enrolment.learner.registered.v1")
+    sent = await _letter(story, cast, "Confirm your address")
+    await cast.learner.confirm_address(sent.partition("address: ")[2].split()[0])
+    story.tell(f"{cast.email} confirmed with the code that was sent there")
+    await story.events(cast.learner_id, "enrolment.learner.contact-changed.v1")
 
 
 async def buy(story: Story, cast: Cast, courses: list[JSON]) -> list[JSON]:
@@ -160,8 +166,7 @@ async def buy(story: Story, cast: Cast, courses: list[JSON]) -> list[JSON]:
     story.tell(f"paid; {len(enrolments)} enrolments are {enrolments[0]['status']}")
     receipt = await cast.learner.ask("GET", f"/v1/orders/{order['order_id']}/receipt")
     story.tell(f"receipt {receipt['receipt_number']} for {money(receipt['total'])}")
-    letter = await until(lambda: _letter_to(story.folder, cast.email), f"the confirmation letter to {cast.email}")
-    story.tell(f"confirmation letter {letter}")
+    await _letter(story, cast, "Your payment is confirmed")
     await story.events(
         cast.learner_id,
         "payments.payment.confirmed.v1",
@@ -257,9 +262,19 @@ def short(hashed: JSON) -> str:
     return f"{hashed['sha256'][:16]}…"
 
 
-async def _letter_to(folder: Path, email: str) -> str | None:
-    letters = await asyncio.to_thread(lambda: [*(folder / "mail").glob(f"*{email}*.eml")])
-    return str(letters[0]) if letters else None
+async def _letter(story: Story, cast: Cast, subject: str) -> str:
+    """What it says."""
+
+    def find() -> tuple[Path, str] | None:
+        for path in (story.folder / "mail").glob(f"*{cast.email}*.eml"):
+            letter = message_from_bytes(path.read_bytes(), policy=default)
+            if letter["Subject"] == subject:
+                return path, letter.get_content()
+        return None
+
+    path, said = await until(lambda: asyncio.to_thread(find), f"the letter “{subject}” to {cast.email}")
+    story.tell(f"letter “{subject}”: {path}")
+    return said
 
 
 async def badges(learner: Learner, count: int) -> list[JSON] | None:
@@ -283,9 +298,17 @@ async def verify(story: Story, cast: Cast, badge: JSON, expected: str = "valid")
     credential = (await cast.learner.client.get(badge["credential_url"])).raise_for_status().json()
     verdict: JSON = await cast.learner.ask("POST", "/v1/verifications", credential, keyed=False)
     assert verdict["status"] == expected, verdict
+    assert is_made_out_to(credential, cast.email), "the badge does not name the address that was confirmed"
     passed = ", ".join(str(check["name"]) for check in verdict["checks"] if check["outcome"] == "passed")
     story.tell(f"{badge['name']}: {verdict['status']} ({passed})")
     story.tell(f"  {badge['verification_url']}")
+
+
+def is_made_out_to(badge: JSON, email: str) -> bool:
+    """Whether a badge bears the salted hash of this address, as anybody can tell who knows it."""
+    (identity,) = badge["credentialSubject"]["identifier"]
+    hashed = hashlib.sha256((email.lower() + identity["salt"]).encode()).hexdigest()
+    return identity["identityHash"] == f"sha256${hashed}"
 
 
 Tale = Callable[[str, Path, dict[str, str]], Awaitable[object]]

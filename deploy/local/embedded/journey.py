@@ -174,6 +174,10 @@ class Learner(Person):
                 raise
             return await self.ask("GET", "/v1/learners/me")
 
+    async def confirm_address(self, code: str) -> JSON:
+        """With the code that was sent to the contact address."""
+        return await self.ask("PUT", "/v1/learners/me/contact-email", {"code": code})
+
     async def order(self, course_ids: Iterable[str], *, purpose: str = "order") -> JSON:
         """Put the courses into the basket and place the order."""
         wanted = sorted(course_ids)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from prometheus_client import Gauge
@@ -46,17 +47,22 @@ _WEBHOOKS_AT_ONCE = 20
 _LONG_WAIT = timedelta(minutes=15)
 
 
+async def _read_some(work: Work, learner_ids: Sequence[UUID]) -> None:
+    for entry in await work.resource(Registers).read(PersonEntry, learner_ids):
+        async with work.database.transaction() as session:  # one learner's turn at a time, as lapse_claims
+            await people.store_person(session, entry)
+
+
 @jobs.every(2)
 async def read_people(work: Work) -> None:
     """Names and addresses that changed, from enrolment's register. Nothing is held open while enrolment is asked."""
-    registers = work.resource(Registers)
+    await for_batches(work, "read_people", queries.outdated_people(), partial(_read_some, work), batch=MOST_KEYS)
 
-    async def read_some(learner_ids: Sequence[UUID]) -> None:
-        for entry in await registers.read(PersonEntry, learner_ids):
-            async with work.database.transaction() as session:  # one learner's turn at a time, as lapse_claims
-                await people.store_person(session, entry)
 
-    await for_batches(work, "read_people", queries.outdated_people(), read_some, batch=MOST_KEYS)
+@jobs.every(60)
+async def read_confirmations(work: Work) -> None:
+    """Whether an address is confirmed, where that was not told with it."""
+    await for_batches(work, "read_confirmations", queries.untold_people(), partial(_read_some, work), batch=MOST_KEYS)
 
 
 @jobs.every(1)

@@ -154,6 +154,7 @@ def person(learner: UUID, **changes: object) -> PersonEntry:
         "given_name": "Ada",
         "display_name": "Ada Lovelace",
         "contact_email": f"{learner.hex}@learner.example",
+        "contact_confirmed": True,
     }
     return PersonEntry(**(fields | changes))
 

@@ -44,7 +44,15 @@ globals().update(
         "credentials",
         {
             "learners": Table({"name_version": 1, "unread": lambda n: n >= LEARNERS - WAITING}),
-            "people": Table({"display_name": "Ada Lovelace", "email": lambda n: f"person-{n}@example.org"}),
+            "people": Table(
+                {
+                    "display_name": "Ada Lovelace",
+                    "email": lambda n: f"person-{n}@example.org",
+                    "email_confirmed": True,
+                    "contact_version": 1,
+                    "told_version": last(None, 1),
+                }
+            ),
             "achievements": Table({"kind": "course", "skills": {"items": []}, "course_id": own("course_id")}),
             "credits": Table(
                 {
@@ -234,6 +242,7 @@ LISTS: dict[str, list[Ask]] = {
 
 JOBS = {
     "read_people": 1,
+    "read_confirmations": 1,
     "sign_badges": 1,
     "sign_anew": 1,
     "publish_status_lists": 1,

@@ -28,7 +28,7 @@ class LearnerNameChanged(
 class LearnerContactChanged(
     Event, type="enrolment.learner.contact-changed.v1", subject="learner_id", heard_by=("credentials",)
 ):
-    """Another address is in use. Which one, the register of people tells."""
+    """Another address is in use, or the first one was confirmed. Which one, the register of people tells."""
 
     learner_id: UUID
     contact_version: int

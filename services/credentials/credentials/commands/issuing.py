@@ -80,10 +80,11 @@ async def correct_badge(session: AsyncSession, badge: tables.Badge) -> None:
         badge.due = Due.CORRECTION
 
 
-async def correct_badges_of(session: AsyncSession, learner_id: UUID) -> None:
-    """All of somebody's, since their address changed."""
+async def make_badges_out_to(session: AsyncSession, learner_id: UUID, email: str) -> None:
+    """Have those of somebody's corrected that do not bear this confirmed address."""
     for badge in await queries.badges_of(session, learner_id):
-        await correct_badge(session, badge)
+        if badge.document is not None and not badges.is_made_out_to(badge.document, email):
+            await correct_badge(session, badge)
 
 
 async def erase_holder(session: AsyncSession, learner_id: UUID) -> None:

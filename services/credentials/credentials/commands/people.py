@@ -31,7 +31,8 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     """Take over what the register says. An answer that is older than what is held changes nothing.
 
     Once documents are made out to a learner, their name changes to one a registrar decided on, and to no other:
-    what they bear decides, for the copy of the register may be read again from nothing.
+    what they bear decides, for the copy of the register may be read again from nothing. Badges are made out to an
+    address that is confirmed; one that is not takes none off them.
     """
     await take_turns(session, "learner", entry.learner_id)
     learner = await fetch(session, tables.Learner, entry.learner_id, lock=True)
@@ -52,10 +53,12 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
         "email": entry.contact_email,
         "read_at": now_of(session),
     }
+    if entry.contact_confirmed is not None:
+        values |= {"email_confirmed": entry.contact_confirmed, "told_version": entry.contact_version}
     statement = insert(tables.Person).values(learner_id=entry.learner_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=[tables.Person.learner_id], set_=values))
-    if held is not None and held.email.strip().lower() != entry.contact_email.strip().lower():
-        await issuing.correct_badges_of(session, entry.learner_id)
+    if entry.contact_confirmed:
+        await issuing.make_badges_out_to(session, entry.learner_id, entry.contact_email)
     if held is None or held.legal_name != name:
         await documents.issue_to(session, entry.learner_id)
 

@@ -108,6 +108,12 @@ def identity_hash(email: str, salt: str) -> str:
     return "sha256$" + sha256((email.strip().lower() + salt).encode()).hexdigest()
 
 
+def is_made_out_to(badge: Mapping[str, Any], email: str) -> bool:  # Any: JSON
+    """Whether a badge of ours bears the hash of this address."""
+    identities = badge["credentialSubject"].get("identifier", ())
+    return any(one["identityHash"] == identity_hash(email, one["salt"]) for one in identities)
+
+
 def ects(credits_: int) -> str:
     value = Fraction(_frameworks()["ects_per_credit"]) * credits_
     return f"{float(value):g}"

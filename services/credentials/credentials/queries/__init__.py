@@ -60,7 +60,7 @@ from credentials.queries.partners import (
     is_revoked,
     live_secrets,
 )
-from credentials.queries.people import outdated_people
+from credentials.queries.people import confirmed_email, outdated_people, untold_people
 from credentials.queries.recognition import (
     credit_of_recognition,
     evidence_of,
@@ -130,6 +130,7 @@ __all__ = [
     "badges_of",
     "badges_to_sign",
     "carriers_of",
+    "confirmed_email",
     "count_credited_learners",
     "count_endpoints",
     "courses_by_id",
@@ -196,6 +197,7 @@ __all__ = [
     "transfers_holding",
     "transfers_query",
     "unfinished_reports",
+    "untold_people",
     "viewings_of",
     "waiting_badges",
 ]

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
 from credentials.domain.badges import Achievement, Due, skills
+from credentials.queries.people import confirmed_email
 
 
 @dataclass(frozen=True)
 class DueBadge:
-    """A badge to sign, what it recognises, and its holder's address; None for somebody who was anonymised."""
+    """A badge to sign, what it recognises, and its holder's confirmed address; None where there is none."""
 
     badge: tables.Badge
     achievement: tables.Achievement
@@ -73,7 +74,7 @@ async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> li
     """Those of these that are due."""
     badge = tables.Badge
     rows = await session.execute(
-        select(badge, tables.Achievement, tables.Person.email)
+        select(badge, tables.Achievement, confirmed_email())
         .join(tables.Achievement, tables.Achievement.achievement_id == badge.achievement_id)
         .outerjoin(tables.Person, tables.Person.learner_id == badge.learner_id)
         .where(badge.badge_id.in_(badge_ids), badge.badge_id.in_(due_badges()))
@@ -83,17 +84,17 @@ async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> li
 
 
 async def holders_of(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, str | None]:
-    """Badge -> its holder's address as it is now. Until the transaction ends nobody of them is erased or moves."""
+    """Badge -> its holder's confirmed address as it is now. Until the transaction ends nobody of them moves."""
     badge, learner, person = tables.Badge, tables.Learner, tables.Person
     held = select(badge.learner_id).where(badge.badge_id.in_(badge_ids))
     lock = select(learner.learner_id).where(learner.learner_id.in_(held)).order_by(learner.learner_id)
     await session.execute(lock.with_for_update(read=True))
     rows = await session.execute(
-        select(badge.badge_id, person.email)
+        select(badge.badge_id, confirmed_email())
         .outerjoin(person, person.learner_id == badge.learner_id)
         .where(badge.badge_id.in_(badge_ids))
     )
-    return {row.badge_id: row.email for row in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, UUID | None]:

@@ -35,4 +35,7 @@ class Person(Base):
     """As documents bear it: given and family name, or as the person wants it written, in any script and order."""
     display_name: Mapped[str] = mapped_column(Text)
     email: Mapped[str] = mapped_column(Text)
+    email_confirmed: Mapped[bool] = mapped_column(server_default="false")
+    told_version: Mapped[int | None]
+    """The contact version of which `email_confirmed` was told; of another one it says nothing."""
     read_at: Mapped[datetime]

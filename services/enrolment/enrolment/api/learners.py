@@ -127,10 +127,11 @@ class LearnerView(View):
     country: str = Field(examples=["GB"])
     contact_email: str = Field(description="We write there", examples=["ada@example.org"])
     email_confirmed: bool = Field(
-        description="Whether the code sent to `contact_email` came back; badges are made out to a confirmed address only"
+        description="Whether the code sent to `contact_email` came back; badges are made out to confirmed ones only"
     )
     unconfirmed_contact_email: str | None = Field(
-        description="Waits for the code that was sent there: another address, or `contact_email` itself", examples=[None]
+        description="Waits for the code that was sent there: another address, or `contact_email` itself",
+        examples=[None],
     )
     registered_at: Instant
     declaration: Certified

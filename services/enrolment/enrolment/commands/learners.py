@@ -48,9 +48,7 @@ class Form:
     certificate_name: str | None = None
 
 
-async def register_learner(
-    session: AsyncSession, learner_id: UUID, form: Form, digests: Digests
-) -> queries.Registered:
+async def register_learner(session: AsyncSession, learner_id: UUID, form: Form, digests: Digests) -> queries.Registered:
     """Admit a person by their own certification, and settle what they had paid for already.
 
     Their address is used from now on, and unconfirmed until the code that is sent there comes back.
