@@ -13,6 +13,7 @@ from enrolment.app import build
 from enrolment.commands.learners import Form, register_learner
 from enrolment.settings import Settings
 from enrolment.tables import Enrolment
+from shared.digests import Digests
 from shared.events import Event
 from shared.events.assessment import (
     AssessmentFailed,
@@ -46,6 +47,7 @@ globals().update(
     )
 )
 
+DIGESTS = Digests("test", "enrolment")
 T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 FORM = Form(
@@ -99,7 +101,7 @@ class Story:
             await self.service.service.inbox.receive(self.session, event)
 
     async def register(self) -> None:
-        await register_learner(self.session, self.learner_id, FORM, self.service.process.digests)
+        await register_learner(self.session, self.learner_id, FORM, DIGESTS)
 
     async def code(self) -> str:
         """Of the last letter that asks to confirm an address."""
