@@ -20,7 +20,7 @@ GIVEN: Final = {
 
 BY_ONE_CLOCK: Final = {
     "catalogue": set[str](),
-    "enrolment": {"heard_at", "changed_at", "counted_since"},
+    "enrolment": {"heard_at", "changed_at", "counted_since", "asked_at"},
     "assessment": {"effective_from"},
     "credentials": {
         *("expires_at", "failing_since", "published_at", "effective_from", "decide_by", "created_at", "granted_at"),

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "credentials_25"
-down_revision = "credentials_24"
+revision = "credentials_26"
+down_revision = "credentials_25"
 branch_labels = None
 depends_on = None
 
