@@ -57,9 +57,7 @@ class OwnNameRequest(Forbidden):
 class NoAddressToConfirm(Conflict):
     """No contact address waits for its code: it is confirmed, or the code's time or tries have run out."""
 
-    remedy = "Where an address is still to be confirmed, have a code sent: `POST /v1/learners/me/contact-email/codes`."
-
-    remedy = "Give the new address again: `PATCH /v1/learners/me` sends a new code."
+    remedy = "Have a code sent to the address that waits: `POST /v1/learners/me/contact-email/codes`."
 
 
 class WrongConfirmationCode(Forbidden):
