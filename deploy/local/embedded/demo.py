@@ -1,5 +1,10 @@
 """One learner's whole way, told step by step: find, register, pay, study, submit, pass, badge, PGCert."""
 
+from embedded.interrupts import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c("The demo was stopped; the next one begins anew.")  # while the rest is read, too
+
 import argparse
 import asyncio
 import hashlib

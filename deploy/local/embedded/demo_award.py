@@ -1,5 +1,10 @@
 """From credit to awards and through a revocation: two options, a claim, a higher award, misconduct, a review."""
 
+from embedded.interrupts import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c("The demo was stopped; the next one begins anew.")  # while the rest is read, too
+
 import secrets
 import sys
 from collections import Counter

@@ -1,5 +1,10 @@
 """Replay real registrations through the public API and reconcile what came of them."""
 
+from embedded.interrupts import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c("The replay was stopped. (Run it again to go on.)")  # while the rest is read, too
+
 import argparse
 import asyncio
 import re
