@@ -107,7 +107,7 @@ class _Door:
                 await tokens.active_key(session, self.vault, now)
                 return await tokens.key_set(session, now)
 
-        return TokenVerifier(self.settings.issuer, self.settings.audience, own_keys)
+        return TokenVerifier(self.settings.issuer, self.settings.audience, own_keys, process.database.clock)
 
     def around(self, process: Process, own: FastAPI) -> ASGIApp:
         settings = self.settings

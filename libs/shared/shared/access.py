@@ -5,7 +5,7 @@ without a row cannot be served. Ownership is proven in the handler (`caller.must
 operation that returns without having proven it fails loudly, and nothing it did is kept.
 """
 
-import time
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from uuid import UUID
 
 import jwt
 
+from shared.clock import Clock, system_clock
 from shared.database import Unknown
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.issuer_keys import FetchKeys, IssuerKeys
@@ -130,8 +131,8 @@ class TokenVerifier:
     issuer's keys, and when they are fetched, is for :class:`IssuerKeys`.
     """
 
-    def __init__(self, issuer: str, audience: str, fetch_keys: FetchKeys) -> None:
-        self.issuer, self.audience, self.fetch_keys = issuer, audience, fetch_keys
+    def __init__(self, issuer: str, audience: str, fetch_keys: FetchKeys, clock: Clock = system_clock) -> None:
+        self.issuer, self.audience, self.fetch_keys, self.clock = issuer, audience, fetch_keys, clock
         self._verified: OrderedDict[str, dict[str, Any]] = OrderedDict()  # Any: JWT claims
         self.forget()
 
@@ -145,7 +146,7 @@ class TokenVerifier:
         """The token's claims; raises InvalidToken, or IssuerUnreachable where it cannot be told."""
         claims = self._verified.get(token)
         if claims is not None and self._verified_by is self._keys.known and self._keys.is_fresh():
-            if claims["exp"] + LEEWAY_SECONDS <= time.time():
+            if claims["exp"] + LEEWAY_SECONDS <= self.clock().timestamp():
                 raise InvalidToken("the access token has expired")
             return claims
         claims = await self._check(token)
@@ -177,11 +178,22 @@ class TokenVerifier:
                 algorithms=["EdDSA"],
                 audience=self.audience,
                 issuer=self.issuer,
-                leeway=LEEWAY_SECONDS,
-                options={"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": True},
+                options={
+                    "require": ["exp", "iat", "iss", "aud", "sub"],
+                    "strict_aud": True,
+                    **dict.fromkeys(("verify_exp", "verify_iat", "verify_nbf"), False),  # by our clock, below
+                },
             )
         except jwt.InvalidTokenError as error:
             raise InvalidToken(f"the access token is not valid: {error}") from error
+        times = [claims[name] for name in ("exp", "iat", "nbf") if name in claims]
+        if not all(isinstance(time, int) or (isinstance(time, float) and math.isfinite(time)) for time in times):
+            raise InvalidToken("the access token's times are no numbers")
+        now = self.clock().timestamp()
+        if claims["exp"] + LEEWAY_SECONDS <= now:
+            raise InvalidToken("the access token has expired")
+        if max(claims["iat"], claims.get("nbf", 0)) > now + LEEWAY_SECONDS:
+            raise InvalidToken("the access token is not valid yet")
         if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
             raise InvalidToken("the access token is valid for too long")
         return {**claims, "kid": kid}

@@ -131,7 +131,7 @@ class Process:
         self.verifier = (
             service.verifier(self)
             if service.verifier
-            else TokenVerifier(settings.issuer, settings.audience, self._fetch_keys)
+            else TokenVerifier(settings.issuer, settings.audience, self._fetch_keys, self.database.clock)
         )
         self.mailer = mailer or (
             SmtpMailer(settings.smtp_url) if settings.smtp_url else FolderMailer(Path(settings.mail_folder))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 from collections import Counter
+from datetime import timedelta
 
 import delivery
 import httpx
@@ -18,6 +19,7 @@ from processes import service_of
 
 from shared import access, issuer_keys
 from shared.access import InvalidToken, IssuerUnreachable, TokenVerifier
+from shared.clock import system_clock
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.service import Process
@@ -185,6 +187,8 @@ def forged_tokens(issuer):
         "claims that are a list": sign([1]),
         "claims that are no JSON": sign(b"{"),
         "an expiry that is no number": sign(good(exp="tomorrow")),
+        "an expiry that is not a number": sign(good(exp=float("nan"))),
+        "an endless life": sign(good(exp=float("inf"))),
         "an endless expiry": sign(b'{"exp":Infinity,"iat":1,"sub":"x","iss":"i","aud":"a"}'),
         "not a token": "hello",
         "dots": "...",
@@ -239,8 +243,8 @@ async def test_a_verified_token_is_looked_at_again_when_it_has_expired(tested, m
     async with tested.client() as caller:
         caller.headers["Authorization"] = f"Bearer {token}"
         assert (await caller.get("/v1/refunds")).status_code == 200
-        later = time.time() + 631
-        monkeypatch.setattr(access.time, "time", lambda: later)
+        later = system_clock() + timedelta(seconds=631)
+        monkeypatch.setattr(tested.process.verifier, "clock", lambda: later)
         assert (await caller.get("/v1/refunds")).status_code == 401
 
 
