@@ -3,10 +3,8 @@
 import itertools
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import select
 
-from credentials import jobs as clockwork
 from credentials import tables
 from credentials.commands import awards
 from credentials.domain.reviews import Decision, Reason
@@ -34,12 +32,9 @@ from .telling import (
     credit,
     hear,
     hold_credit,
-    introduce,
     let_time_work,
     named,
-    person,
     revoked,
-    work_of,
 )
 
 TITLE = "PGCert in Data Science"
@@ -118,105 +113,8 @@ async def test_a12_without_spare_credit_credit_badge_and_award_go_in_that_order(
     assert (award.state, award.ended_by, award.end_reason) == ("rescinded", registrar, "misconduct")
 
 
-async def test_a12_one_letter_tells_of_the_decision(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    await hold_award(session, learner)
-    await let_time_work(service)
-    before = (await session.scalars(select(Letter.kind))).all()
-    await hear(session, lost_today(learner, "DS04", clock))
-    async with service.client("registrar") as office:
-        await decide(office, await review_of(office), "rescind")
-    await let_time_work(service)
-    await let_time_work(service)
-    after = (await session.scalars(select(Letter.kind))).all()
-    assert sorted(after) == sorted([*before, "credit_revoked", "award_review_opened", "award_review_closed"])
-    (letter,) = await letters_about(session, "award_review_closed")
-    assert letter.recipient == person(learner).contact_email
-    assert "was rescinded" in letter.text
-    assert "appeal" in letter.text
-
-
 def lost_today(learner, code: str, clock):
     return revoked(learner, code).model_copy(update={"revoked_at": clock()})
-
-
-@pytest.mark.parametrize("first", ["credit", "revocation"])
-async def test_a_revocation_is_told_once_whichever_is_heard_first(service, session, clock, first) -> None:
-    learner = new_id()
-    await introduce(session, learner)
-    facts = [credit(learner, "DS01", DS), lost_today(learner, "DS01", clock)]
-    await hear(session, course("DS01", DS), *(facts if first == "credit" else reversed(facts)))
-    await hear(session, credit(learner, "DS02", DS))  # whatever comes after derives anew, and tells nothing again
-    await let_time_work(service)
-    await let_time_work(service)
-    (letter,) = await letters_about(session, "credit_revoked")
-    assert letter.recipient == person(learner).contact_email
-    assert "misconduct" in letter.text
-    assert "appeal" in letter.text
-
-
-async def test_credit_given_back_is_told_and_a_later_revocation_too(service, session, clock) -> None:
-    learner = new_id()
-    await introduce(session, learner)
-    await hear(session, course("DS01", DS), credit(learner, "DS01", DS), lost_today(learner, "DS01", clock))
-    back = reinstated(learner, "DS01").model_copy(update={"reinstated_at": clock() + timedelta(seconds=1)})
-    again = revoked(learner, "DS01").model_copy(update={"revoked_at": clock() + timedelta(seconds=2)})
-    await hear(session, back, again)
-    await let_time_work(service)
-    assert len(await letters_about(session, "credit_revoked")) == 2
-    (letter,) = await letters_about(session, "credit_reinstated")
-    assert "gave back" in letter.text
-
-
-async def test_nothing_is_given_back_in_words_that_was_never_taken(service, session, clock) -> None:
-    """The reinstatement overtakes the revocation it undoes: the learner's credit stood all the while."""
-    learner = new_id()
-    await introduce(session, learner)
-    back = reinstated(learner, "DS01").model_copy(update={"reinstated_at": clock() + timedelta(seconds=1)})
-    await hear(session, course("DS01", DS), credit(learner, "DS01", DS), back, lost_today(learner, "DS01", clock))
-    await let_time_work(service)
-    assert await letters_about(session, "credit_reinstated") == await letters_about(session, "credit_revoked") == []
-
-
-async def test_an_award_given_back_that_is_under_review_itself_is_called_so(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    await hold_award(session, learner)
-    await hold_credit(session, learner, DS=8)
-    higher = await hold_award(session, learner, "pgdip", "PGDip in Data Science")
-    await hear(session, revoked(learner, "DS04"))
-    async with service.client("registrar") as office:
-        waiting = (await office.get("/v1/award-reviews", params={"waiting": True})).json()["items"]
-        (review,) = [one for one in waiting if one["award_id"] == str(higher.award_id)]
-        await decide(office, review, "rescind")
-    await let_time_work(service)
-    (letter,) = await letters_about(session, "award_review_closed")
-    assert f"Under review itself, because it lost credit too: {TITLE}." in letter.text
-
-
-async def test_a_service_that_hears_old_facts_anew_writes_no_letters_about_them(service, session, clock) -> None:
-    learner = new_id()
-    await introduce(session, learner)
-    long_ago = revoked(learner, "DS01").model_copy(update={"revoked_at": clock() - timedelta(days=40)})
-    await hear(session, course("DS01", DS), credit(learner, "DS01", DS), long_ago)
-    await let_time_work(service)
-    assert await letters_about(session, "credit_revoked") == []
-
-
-async def test_a_review_is_told_when_it_opens_and_when_the_credit_comes_back(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    award = await hold_award(session, learner)
-    await let_time_work(service)
-    await hear(session, revoked(learner, "DS04"))
-    await let_time_work(service)
-    (letter,) = await letters_about(session, "award_review_opened")
-    assert award.certificate_number in letter.text
-    await hear(session, reinstated(learner, "DS04"))
-    await let_time_work(service)
-    (letter,) = await letters_about(session, "award_review_closed")
-    assert letter.subject == f"Your {TITLE} stands"
 
 
 async def test_what_lower_levels_open_is_offered_too(service, session, clock) -> None:
@@ -249,34 +147,6 @@ async def test_nothing_is_offered_that_a_higher_award_holds(service, session, cl
         reviews = (await own.get("/v1/award-reviews", params={"waiting": True})).json()["items"]
     offers = {review["award_id"]: review["proposal"]["offer"] for review in reviews}
     assert offers == {str(lower.award_id): [], str(higher.award_id): []}
-
-
-async def test_letters_wait_for_the_address_and_go_once(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    await hold_award(session, learner)
-    await clockwork.post_notices(work_of(service))
-    assert await letters_about(session, "award_conferred") == []
-    await let_time_work(service)
-    await let_time_work(service)
-    (letter,) = await letters_about(session, "award_conferred")
-    assert (letter.recipient, letter.about) == (person(learner).contact_email, str((await one_award(session)).award_id))
-    assert letter.text.startswith(f"Dear {person(learner).display_name},\n\n")
-
-
-async def one_award(session) -> tables.Award:
-    return (await session.scalars(select(tables.Award))).one()
-
-
-async def test_nobody_writes_to_a_learner_who_was_erased(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    await hold_award(session, learner)
-    (await session.get(tables.Learner, learner)).anonymised_at = clock()
-    await session.flush()
-    await let_time_work(service)
-    assert await letters_about(session, "award_conferred") == []
-    assert (await session.scalars(select(tables.Notice))).all() == []
 
 
 async def test_what_remains_may_give_another_title_which_is_offered(service, session, clock) -> None:
