@@ -11,9 +11,11 @@ import pytest
 from assessment.domain import regulations as assessment_regulations
 from credentials.domain import regulations as credentials_regulations
 from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, merged_openapi, nowhere, openapi_of
+from enrolment.domain import regulations as enrolment_regulations
 from gateway.edge.refusals import NoSuchOperation
 from gateway.edge.routes import load
 from gateway.openapi import rules_of
+from payments.domain import policy as payments_policy
 from shared import errors
 from shared.errors import Refusal
 from shared.events import registry
@@ -121,6 +123,12 @@ def test_a_forecast_fails_whom_assessment_would_fail():
     """Each service ships its own part of a version of the regulations; what two of them say is one rule."""
     assert {name: one.pass_mark for name, one in credentials_regulations.versions.all.items()} == {
         name: one.marks.pass_mark for name, one in assessment_regulations.versions.all.items()
+    }
+
+
+def test_an_order_can_be_paid_again_for_as_long_as_its_enrolment_waits():
+    assert {name: one.repayment for name, one in payments_policy.versions.all.items()} == {
+        name: one.repayment for name, one in enrolment_regulations.versions.all.items()
     }
 
 

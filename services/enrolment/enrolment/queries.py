@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from enrolment.domain import enrolments, study
+from enrolment.domain.enrolments import Decision
 from enrolment.domain.facts import Fact, Kind
 from enrolment.domain.learners import NotRegistered
 from enrolment.domain.particulars import OPEN as OPEN_NAMES
@@ -307,7 +308,11 @@ async def known(session: AsyncSession, learner_id: UUID) -> Known:
     person = await registered(session, learner_id)
     rows = await enrolments_of(session, learner_id)
     refused = await session.scalars(
-        select(OrderLine).where(OrderLine.learner_id == learner_id, OrderLine.outcome == "refused")
+        select(OrderLine).where(
+            OrderLine.learner_id == learner_id,
+            OrderLine.outcome == "refused",
+            OrderLine.reason_code != Decision.ENROLMENT_ENDED,  # it stands among the enrolments
+        )
     )
     return Known(
         person=study.Person(learner_id, person.name.display_name, person.learner.registered_at),

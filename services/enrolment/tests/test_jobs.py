@@ -140,6 +140,60 @@ async def test_money_that_came_back_in_time_is_left_alone(story, work, clock):
     assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
 
 
+async def ended_for_want_of_money(story, work, clock):
+    """A paid order whose enrolment ended because the money did not come back."""
+    await story.register()
+    paid = story.payment(await story.offer())
+    await story.hear(paid, story.reversal(paid, clock()))
+    clock.at += regulations.in_force(paid.confirmed_at).repayment
+    await end_unpaid_enrolments(work)
+    assert len(await story.announced(EnrolmentCancelled)) == 1
+    clock.advance(seconds=5)
+    return paid
+
+
+async def test_money_that_comes_back_too_late_is_given_back_once(story, work, clock):
+    paid = await ended_for_want_of_money(story, work, clock)
+    restored = story.restoration(paid, clock())
+    await story.hear(restored, restored, story.settlement(paid, clock() + timedelta(days=1)))
+    [refused] = await story.announced(ActivationRefused)
+    assert (refused.order_line_id, refused.reason_code) == (paid.lines[0].order_line_id, "enrolment_ended")
+    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "cancelled"
+    await story.assert_record_stands()
+
+
+async def test_it_is_kept_where_the_course_was_passed(story, work, clock):
+    await story.register()
+    paid = story.payment(await story.offer())
+    await story.hear(paid)
+    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    submission = story.submission(enrolment)
+    await story.hear(submission, story.credit(enrolment, submission.submission_id, "70"), story.reversal(paid, clock()))
+    clock.advance(days=60)
+    await end_unpaid_enrolments(work)
+    clock.advance(seconds=5)
+    await story.hear(story.restoration(paid, clock()))
+    assert await story.announced(ActivationRefused) == []
+
+
+async def test_nor_where_it_goes_back_already(story, work, clock):
+    paid = await ended_for_want_of_money(story, work, clock)
+    await story.hear(story.refund(paid, at=clock()), story.restoration(paid, clock() + timedelta(seconds=1)))
+    assert await story.announced(ActivationRefused) == []
+
+
+async def test_who_failed_may_begin_anew_though_the_money_of_then_is_gone(story, work):
+    await story.register()
+    offered = await story.offer()
+    paid = story.payment(offered)
+    await story.hear(paid)
+    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    await story.hear(story.exhausted(enrolment), story.reversal(paid))
+    again = story.payment(offered)
+    await story.hear(again)
+    assert (await story.enrolment(again.lines[0].order_line_id)).status == "active"
+
+
 async def test_an_enrolment_reinstated_while_the_job_ran_is_left_alone(story, work, clock, monkeypatch):
     from enrolment.commands import enrolments
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
@@ -61,24 +62,41 @@ async def offers(session: AsyncSession, course_ids: Iterable[UUID], at: datetime
     return {row.course_id: Offer(*row) for row in rows}
 
 
-async def bought_courses(session: AsyncSession, learner_id: UUID) -> frozenset[UUID]:
-    """Courses of paid lines that were not given back and whose enrolment has not ended."""
-    given_back = exists().where(
-        Refund.order_line_id == OrderLine.order_line_id, Refund.status != RefundStatus.CANCELLED
+_HAS_ENDED: Final = exists().where(EndedEnrolment.enrolment_id == OrderLine.enrolment_id)
+_WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_line_id)
+"""Or was to be, before the money that paid for it was gone."""
+
+
+async def bought_courses(session: AsyncSession, learner_id: UUID, at: datetime) -> frozenset[UUID]:
+    """Courses of paid lines that were not given back and whose enrolment has not ended. Where the money is gone the
+    enrolment ends by itself once it is too late to pay again."""
+    goes_back = exists().where(
+        Refund.order_line_id == OrderLine.order_line_id,
+        or_(Refund.status != RefundStatus.CANCELLED, Refund.payment_id != Confirmation.payment_id),
     )
-    ended = exists().where(EndedEnrolment.enrolment_id == OrderLine.enrolment_id)
+    paid = and_(Order.status == OrderStatus.PAID, ~goes_back)
+    ending = and_(
+        Order.status == OrderStatus.REVERSED,
+        Order.expires_at <= at,
+        OrderLine.enrolment_id.is_not(None),
+        ~_WAS_GIVEN_BACK,
+    )
     return frozenset(
         await session.scalars(
             select(OrderLine.course_id)
             .join(Order, Order.order_id == OrderLine.order_id)
-            .where(Order.learner_id == learner_id, Order.status == OrderStatus.PAID, ~given_back, ~ended)
+            .join(Confirmation, Confirmation.order_id == Order.order_id)
+            .where(Order.learner_id == learner_id, or_(paid, ending), ~_HAS_ENDED)
         )
     )
 
 
 async def open_orders(session: AsyncSession, learner_id: UUID, at: datetime) -> dict[UUID, UUID]:
-    """Course -> the learner's order it is in that can still be paid."""
-    open_ = or_(and_(Order.status == OrderStatus.PLACED, Order.expires_at > at), Order.status == OrderStatus.UNDERPAID)
+    """Course -> the learner's order it is in that can still be paid, or be paid again."""
+    again = and_(Order.status == OrderStatus.REVERSED, Order.expires_at > at, ~_WAS_GIVEN_BACK, ~_HAS_ENDED)
+    open_ = or_(
+        and_(Order.status == OrderStatus.PLACED, Order.expires_at > at), Order.status == OrderStatus.UNDERPAID, again
+    )
     rows = await session.execute(
         select(OrderLine.course_id, Order.order_id)
         .join(Order, Order.order_id == OrderLine.order_id)
@@ -118,6 +136,12 @@ async def lines_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUI
     for line in await session.scalars(statement):
         found[line.order_id].append(line)
     return found
+
+
+async def lines_not_given_back(session: AsyncSession, order_id: UUID) -> list[OrderLine]:
+    """What is still to be paid for where the money is gone again, in its order."""
+    statement = select(OrderLine).where(OrderLine.order_id == order_id, ~_WAS_GIVEN_BACK)
+    return list(await session.scalars(statement.order_by(OrderLine.position)))
 
 
 async def refunds_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, list[Refund]]:
@@ -171,18 +195,33 @@ async def payments_of_orders(session: AsyncSession, order_ids: Iterable[UUID]) -
 
 def unreturned() -> ColumnElement[bool]:
     """Payments that were too little, are there, and do not go back yet."""
-    going_back = exists().where(
-        Refund.payment_id == Payment.payment_id,
-        Refund.order_line_id.is_(None),
-        Refund.status != RefundStatus.CANCELLED,
-    )
+    going_back = exists().where(_goes_back_whole(), Refund.payment_id == Payment.payment_id)
     return and_(Payment.use == Use.UNDERPAID, Payment.state.in_(FUNDED), ~going_back)
+
+
+def _goes_back_whole() -> ColumnElement[bool]:
+    return and_(Refund.order_line_id.is_(None), Refund.status != RefundStatus.CANCELLED)
 
 
 async def held_payments(session: AsyncSession, order_id: UUID) -> Sequence[Payment]:
     """What of this order's money pays for nothing and does not go back yet."""
     statement = select(Payment).where(Payment.order_id == order_id, unreturned()).order_by(Payment.seen_at)
     return (await session.scalars(statement)).all()
+
+
+async def is_not_used_yet(session: AsyncSession, payment: Payment) -> bool:
+    """Whether it is held for being too little, and nothing of it goes back yet."""
+    if payment.use != Use.UNDERPAID:
+        return False
+    going_back = exists().where(_goes_back_whole(), Refund.payment_id == payment.payment_id)
+    return not await session.scalar(select(going_back))
+
+
+async def sum_going_back(session: AsyncSession, payment_id: UUID) -> int:
+    """What of a payment goes back, or went, in minor units."""
+    statement = select(func.coalesce(func.sum(Refund.amount_minor), 0))
+    goes_back = Refund.payment_id == payment_id, Refund.status != RefundStatus.CANCELLED
+    return int(await session.scalar(statement.where(*goes_back)) or 0)
 
 
 async def confirming_payment(session: AsyncSession, order_id: UUID) -> Payment | None:
@@ -262,8 +301,8 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
     }
     sold = 0
     if funded and payment.use == Use.ORDER:
+        lines = await lines_paid_by(session, payment)
         given_back = {one.order_line_id for one in refunds if one.status != RefundStatus.CANCELLED}
-        lines = (await lines_of(session, [payment.order_id]))[payment.order_id]
         sold = sum(line.due_minor for line in lines if line.order_line_id not in given_back)
     return Standing(
         received=payment.amount_minor if funded else 0,
@@ -274,6 +313,14 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
         # An older release, at work beside this one, keeps no record of what the provider made.
         paid_out=sum((completed | paid_out).values()),
     )
+
+
+async def lines_paid_by(session: AsyncSession, payment: Payment) -> list[OrderLine]:
+    """The lines that the payment which confirmed their order paid for: all, unless another one did so before, and some
+    were given back of that."""
+    others = exists().where(Refund.order_line_id == OrderLine.order_line_id, Refund.payment_id != payment.payment_id)
+    statement = select(OrderLine).where(OrderLine.order_id == payment.order_id, ~others)
+    return list(await session.scalars(statement.order_by(OrderLine.position)))
 
 
 async def orders_page(session: AsyncSession, learner_id: UUID, paging: Cursor) -> tuple[list[Order], str | None]:

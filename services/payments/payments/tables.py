@@ -175,7 +175,8 @@ class Payment(Base):
 
 
 class Confirmation(Base):
-    """The payment that paid an order. One row an order, ever: this is what makes PaymentConfirmed unique."""
+    """The payment that pays an order: another one after the first was taken back. One row an order, ever: this is what
+    makes PaymentConfirmed unique."""
 
     __tablename__ = "order_confirmations"
 
@@ -237,7 +238,7 @@ class UnmatchedPayment(Base):
 
 
 class Refund(Base):
-    """Money that goes back, for a line once, or for a payment that pays for nothing once.
+    """Money that goes back, for a line once, or for a payment that pays for nothing once for a reason.
 
     `revision` counts what changed it; `provider_refund_id` is the last of those the provider made for it.
     """
@@ -246,7 +247,13 @@ class Refund(Base):
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount"),
         Index("uq_refunds_line", "order_line_id", unique=True, postgresql_where=text("order_line_id is not null")),
-        Index("uq_refunds_payment", "payment_id", unique=True, postgresql_where=text("order_line_id is null")),
+        Index(
+            "uq_refunds_payment_reason",
+            "payment_id",
+            "reason_code",
+            unique=True,
+            postgresql_where=text("order_line_id is null"),
+        ),
         Index(
             "uq_refunds_active",
             "payment_id",

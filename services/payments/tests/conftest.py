@@ -1,6 +1,7 @@
 """A service of payments at a sandbox provider of its own, whose callbacks are sent when a test says so."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -266,6 +267,18 @@ async def shop(service: ServiceUnderTest, session: AsyncSession) -> AsyncIterato
     """In the transaction that is rolled back."""
     async for shop in _shop(service, session):
         yield shop
+
+
+@pytest.fixture
+def open_shop(service: ServiceUnderTest) -> Callable[[], AbstractAsyncContextManager[Shop]]:
+    """One shop after the other, each rolled back at its end."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Shop]:
+        async with service.rolled_back() as session, asynccontextmanager(_shop)(service, session) as shop:
+            yield shop
+
+    return opened
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from payments.domain.payments import ProviderStatus
-from payments.jobs import ask_about_payments
-from shared.events.payments import AmountMismatch, PaymentReversed
+from payments.jobs import ask_about_payments, return_underpaid
+from shared.events.payments import AmountMismatch, PaymentConfirmed, PaymentReversed, RefundRequested
 
 
 async def test_the_amount_that_comes_after_nothing_pays_the_order(shop):
@@ -49,3 +49,45 @@ async def test_one_answer_that_lags_reverses_nothing_and_the_provider_is_asked_a
     shop.clock.advance(minutes=5)
     await shop.run(ask_about_payments)
     assert len(asked) == 2
+
+
+async def grow(shop, reference, amount):
+    record = shop.sandbox.payment(reference)
+    record["plan"], record["amount_to"] = [], amount
+    shop.clock.advance(seconds=5)
+    await shop.status(reference, "processed")
+
+
+async def test_too_little_that_grows_to_the_price_pays_the_order(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), amount=10000)
+    assert (await shop.read(order))["status"] == "underpaid"
+    await grow(shop, payment["payment_id"], 20000)
+    assert (await shop.read(order))["status"] == "underpaid"
+    assert await shop.balances() == {"provider_receivable": 20000, "unapplied": -20000}
+    await grow(shop, payment["payment_id"], 49500)
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await shop.told(PaymentConfirmed)) == 1
+    assert await shop.balances() == {"provider_receivable": 49500, "sales": -49500}
+    await shop.later(days=20)
+    await shop.run(return_underpaid)
+    assert await shop.told(RefundRequested) == []
+    assert "amount_changed" not in await shop.parked()
+
+
+async def test_too_little_that_grows_past_the_price_returns_what_is_too_much(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), amount=10000)
+    await grow(shop, payment["payment_id"], 50000)
+    assert (await shop.read(order))["status"] == "paid"
+    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [500]
+
+
+async def test_too_little_that_goes_back_already_buys_nothing_when_it_grows(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), amount=10000)
+    await shop.cancel(order)
+    await grow(shop, payment["payment_id"], 49500)
+    assert (await shop.read(order))["status"] == "cancelled"
+    assert await shop.told(PaymentConfirmed) == []
+    assert (await shop.parked())["amount_changed"].amount_minor == 49500

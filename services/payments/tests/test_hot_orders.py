@@ -12,7 +12,7 @@ from sqlalchemy import delete, text, update
 
 from payments.api import place_order_hot, router
 from payments.commands import hot_orders
-from payments.tables import BasketItem, EndedEnrolment, Learner, OrderLine, Price
+from payments.tables import BasketItem, EndedEnrolment, Learner, Order, OrderLine, Price
 from shared.database import take_turns
 from shared.ids import new_id
 from shared.messaging.hot import Asked, LongWay, StoredReply
@@ -70,8 +70,14 @@ async def state(shop, learner_id, courses):
     return json.loads(without_ids(json.dumps(found, default=str, sort_keys=True), keep=courses))
 
 
-async def already_bought(shop, course_id, *, given_back, ended):
-    order, _ = await shop.buy(course_id)
+async def already_bought(shop, course_id, *, given_back, ended, lost):
+    """`lost`: the money is gone again: not at all, so that it can be paid again, or too long ago for that."""
+    order, reference = await shop.buy(course_id)
+    if lost != "no" and not given_back:
+        await shop.status(reference, "cancelled")
+    if lost == "long ago":
+        this = Order.order_id == UUID(order["order_id"])
+        await shop.session.execute(update(Order).where(this).values(expires_at=shop.clock() - timedelta(days=1)))
     if given_back:
         assert (await shop.refund(order)).status_code == 201
     if ended:
@@ -105,6 +111,7 @@ async def furnish(shop, chance):
     return courses
 
 
+LOST = ["no", "no", "lately", "long ago"]
 KINDS = [*["plain"] * 12, "dearer", "dearer soon", "dearer", "free", "unpriced", "dollars", "withdrawn", "unheard"]
 
 
@@ -115,7 +122,12 @@ async def test_both_ways_leave_and_answer_the_same(shop, ways, seed):
     ids = [course_id for _, course_id in courses]
     standing = chance.choices(["registered", "unregistered", "anonymised"], [14, 1, 1])[0]
     past = [
-        {"course_id": course_id, "given_back": chance.random() < 0.5, "ended": chance.random() < 0.7}
+        {
+            "course_id": course_id,
+            "given_back": chance.random() < 0.5,
+            "ended": chance.random() < 0.7,
+            "lost": chance.choice(LOST),
+        }
         for kind, course_id in courses
         if kind in {"plain", "dearer"} and standing == "registered" and chance.random() < 0.4
     ]

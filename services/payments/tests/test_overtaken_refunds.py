@@ -1,10 +1,12 @@
 """Refunds whose answers are overtaken, whose words change, or that two replicas send at once: a line goes back once."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text
 
+from payments.domain.refunds import ProviderRefundStatus
 from payments.jobs import follow_refunds, submit_refunds
 from payments.tables import Refund
 from shared.events.payments import RefundCompleted, RefundFailed
@@ -48,6 +50,31 @@ def overtaken(shop, monkeypatch, method, *statuses):
         return answer
 
     monkeypatch.setattr(shop.provider, method, slowly)
+
+
+async def test_where_an_answer_contradicts_what_was_told_it_is_asked_for_again_within_minutes(
+    shop, bought, monkeypatch
+):
+    """And then less and less often, until it is believed."""
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(bought[1])
+    refund["plan"] = []
+    await move(shop, refund, "finished")
+    fetch, asked = shop.provider.fetch_refund, []
+
+    async def behind(wanted):
+        asked.append(shop.clock())
+        return replace(await fetch(wanted), status=ProviderRefundStatus.RECEIVED)
+
+    monkeypatch.setattr(shop.provider, "fetch_refund", behind)
+    told = shop.clock()
+    shop.sandbox.set_refund_status({**refund}, "received")  # a callback of the same second has it asked about
+    await shop.sandbox.run_due()
+    for _ in range(50):
+        await shop.run(follow_refunds)
+        shop.clock.advance(minutes=1)
+    pauses = [round((at - told).total_seconds() / 60) for at in asked]
+    assert pauses == [0, 2, 5, 15], pauses
 
 
 @pytest.mark.parametrize("method", ["create_refund", "fetch_refund"])

@@ -146,6 +146,7 @@ JOBS = {
     "submit_refunds": 1,
     "follow_refunds": 3,
     "expire_orders": LATE,
+    "end_repayments": 1,
     "return_underpaid": 1,
     "forget_bodies": 3,
 }

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from payments.commands.letters import WHY
 from payments.domain.refunds import Reason
-from payments.jobs import submit_refunds
+from payments.jobs import follow_refunds, submit_refunds
 from shared.events.payments import RefundCompleted
 from shared.messaging.tables import Letter
 
@@ -78,3 +78,83 @@ async def test_that_it_was_paid_is_told_again_after_it_was_sent_back(shop, sent)
 
 def test_every_reason_is_told_in_a_sentence():
     assert set(WHY) == set(Reason)
+
+
+async def send_again(shop, order, **who):
+    refund = (await shop.read(order))["lines"][0]["refund"]
+    async with shop.service.client("finance", **who) as finance:
+        return await finance.post(f"/v1/orders/{order['order_id']}/refunds/{refund['refund_id']}/retry")
+
+
+async def pay_in_part(shop, refund, amount):
+    """It ends at the provider with less than was asked for."""
+    refund["plan"], refund["amount"] = [], amount
+    shop.clock.advance(seconds=1)
+    shop.sandbox.set_refund_status(refund, "finished")
+    await shop.sandbox.run_due()
+
+
+async def test_finance_has_the_rest_of_a_refund_sent_and_no_more(shop, sent):
+    order, refund = sent
+    await pay_in_part(shop, refund, 40000)
+    assert (await send_again(shop, order)).status_code == 200
+    for _ in range(2):
+        await shop.run(submit_refunds, follow_refunds)
+        await shop.later(minutes=3)
+    made = shop.sandbox.refunds(refund["payment_id"])
+    assert [(one["status"], one["amount"]) for one in made] == [("finished", 40000), ("finished", 9500)]
+    assert await status_of(shop, order) == "completed"
+    assert len(await shop.told(RefundCompleted)) == 1
+    assert await shop.balances() == {}
+    assert "refunded_twice" not in await shop.parked()
+    assert (await send_again(shop, order)).status_code == 409
+
+
+async def test_a_rest_that_is_paid_in_part_again_is_sent_again(shop, sent):
+    order, refund = sent
+    await pay_in_part(shop, refund, 40000)
+    await send_again(shop, order)
+    await shop.run(submit_refunds)
+    assert await status_of(shop, order) == "submitted"
+    assert (await send_again(shop, order)).status_code == 409  # it is under way
+    [_, rest] = shop.sandbox.refunds(refund["payment_id"])
+    await pay_in_part(shop, rest, 500)
+    assert await status_of(shop, order) == "returned"
+    await send_again(shop, order)
+    await shop.run(submit_refunds)
+    assert [one["amount"] for one in shop.sandbox.refunds(refund["payment_id"])] == [40000, 500, 9000]
+
+
+async def test_what_the_provider_may_still_pay_is_not_sent_beside(shop, sent):
+    order, refund = sent
+    await say(shop, refund, "finished")
+    await say(shop, refund, "returned")
+    refused = await send_again(shop, order)
+    assert (refused.status_code, refused.json()["code"]) == (409, "refund_not_failed")
+
+
+async def test_a_rest_of_which_a_part_was_paid_in_another_currency_is_not_sent(shop, sent):
+    order, refund = sent
+    await say(shop, refund, "finished", currency="EUR")
+    assert (await send_again(shop, order)).status_code == 409
+
+
+async def test_nobody_sends_the_rest_of_their_own_refund(shop, sent):
+    order, refund = sent
+    await pay_in_part(shop, refund, 40000)
+    refused = await send_again(shop, order, id=shop.learner_id)
+    assert (refused.status_code, refused.json()["code"]) == (403, "own_order")
+
+
+async def test_a_rest_whose_answer_was_lost_is_sent_once(shop, sent):
+    order, refund = sent
+    await pay_in_part(shop, refund, 40000)
+    await send_again(shop, order)
+    await shop.control.post(
+        "/control/failures", json={"operation": "create_refund", "seconds": 0, "takes_effect": True}
+    )
+    for _ in range(4):
+        await shop.run(submit_refunds, follow_refunds)
+        await shop.later(minutes=3)
+    assert [one["amount"] for one in shop.sandbox.refunds(refund["payment_id"])] == [40000, 9500]
+    assert await status_of(shop, order) == "completed"

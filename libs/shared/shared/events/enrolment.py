@@ -75,9 +75,10 @@ class EnrolmentActivated(
 
 
 class ActivationRefused(Event, type="enrolment.activation.refused.v1", subject="order_line_id", heard_by=("payments",)):
-    """A paid line could not become an enrolment; payments gives the money back.
+    """A paid line could not become an enrolment, or has none any more; payments gives the money back.
 
-    reason_code: course_withdrawn, already_enrolled, already_passed, not_registered, unknown_course.
+    reason_code: course_withdrawn, already_enrolled, already_passed, not_registered, unknown_course; enrolment_ended: it
+    ended for want of the money, which came back too late.
     """
 
     order_id: UUID

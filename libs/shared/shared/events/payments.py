@@ -110,7 +110,8 @@ class PaymentReversed(
 class PaymentRestored(
     Event, type="payments.payment.restored.v1", subject="order_id", heard_by=("enrolment", "credentials")
 ):
-    """Money that was reversed is there again; its confirmation is not said a second time."""
+    """Money that was reversed is there again, or another payment came in its place, which this then names. The
+    confirmation is not said a second time."""
 
     order_id: UUID
     payment_id: UUID

@@ -1,6 +1,7 @@
 """The life of an enrolment: every fact is kept, then everything about its learner is decided anew."""
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -136,6 +137,8 @@ async def settle(session: AsyncSession, learner_id: UUID) -> None:
     rows = await queries.enrolments_of(session, learner_id)
     for enrolment in rows:
         await _move(session, enrolment, enrolments.standing(queries.ground_of(enrolment), facts))
+        if enrolments.ended_without_need(queries.ground_of(enrolment), enrolment.module_family, facts):
+            await _give_back(session, enrolment, facts)
     lines = await queries.undecided_lines(session, learner_id)
     if not lines:
         return
@@ -145,7 +148,11 @@ async def settle(session: AsyncSession, learner_id: UUID) -> None:
         course = await session.get(CourseVersion, line.course_version_id)
         withdrawn = await session.get(WithdrawnCourse, line.course_id)
         known = course is not None and course.course_id == line.course_id
-        under_way = [row for row in rows if row.status in enrolments.OPEN]
+        under_way = [
+            row
+            for row in rows
+            if row.status in enrolments.OPEN and not enrolments.has_failed(queries.ground_of(row), facts)
+        ]
         situation = enrolments.Situation(
             eligible=eligible,
             module_family=course.module_family if course is not None and known else None,
@@ -225,6 +232,14 @@ def _refuse(session: AsyncSession, line: OrderLine, decision: Decision, at: date
             refused_at=at,
         ),
     )
+
+
+async def _give_back(session: AsyncSession, enrolment: Enrolment, facts: Collection[Fact]) -> None:
+    """What was paid again too late goes back, once."""
+    line = await session.get(OrderLine, enrolment.order_line_id, with_for_update=True)
+    if line is not None and line.outcome == "activated":
+        refunded = enrolments.is_refunded(line.order_line_id, facts)
+        _refuse(session, line, Decision.ENROLMENT_ENDED, now(session), refunded=refunded)
 
 
 async def _move(session: AsyncSession, enrolment: Enrolment, target: Standing, *, granted: bool = True) -> None:

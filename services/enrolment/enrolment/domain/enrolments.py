@@ -108,6 +108,21 @@ def lost_since(ground: Ground, facts: Collection[Fact]) -> datetime | None:
     return lost.at if lost is not None else None
 
 
+def ended_without_need(ground: Ground, family: str, facts: Collection[Fact]) -> bool:
+    """Whether the enrolment ended because its money was gone, and the money is there after all. Where the course was
+    passed it was given."""
+    return (
+        _first_end(ground, facts) == "payment_lost"
+        and _lost_money(ground, facts) is None
+        and family not in passed_families(facts)
+    )
+
+
+def has_failed(ground: Ground, facts: Collection[Fact]) -> bool:
+    """Whether the last attempt was used up, whatever has become of the money since."""
+    return any(fact.id("enrolment_id") == ground.enrolment_id for fact in of_kind(facts, Kind.ATTEMPTS_EXHAUSTED))
+
+
 def _lost_money(ground: Ground, facts: Collection[Fact]) -> Fact | None:
     """The last loss of the order's money, unless it came back afterwards or staff let it pass."""
     of_order = [fact for fact in facts if fact.id("order_id") == ground.order_id]
@@ -170,6 +185,8 @@ class Decision(StrEnum):
     COURSE_WITHDRAWN = "course_withdrawn"
     ALREADY_ENROLLED = "already_enrolled"
     ALREADY_PASSED = "already_passed"
+    ENROLMENT_ENDED = "enrolment_ended"
+    """The money came back after the enrolment had ended for want of it."""
 
 
 def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: datetime) -> Decision:

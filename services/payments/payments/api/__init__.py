@@ -248,7 +248,8 @@ async def cancel_order(order_id: UUID, session: Session, caller: CallerOf) -> Or
 async def start_checkout(
     *, order_id: UUID, wish: CheckoutRequest, session: Session, caller: CallerOf, provider: Provider, places: Places
 ) -> CheckoutView:
-    """A pay page for the order, or for the whole of one that was underpaid.
+    """A pay page for the order, for the whole of one that was underpaid, or for what is to be paid again of one whose
+    payment was taken back.
 
     If the quote is over and a price changed: 409 price_changed with both totals. While a payment is on its way, such as
     a bank transfer: 409 payment_under_way with its reference.
@@ -288,7 +289,7 @@ async def request_refund(order_id: UUID, line_id: UUID, session: Session, caller
     responses=refusals(OwnOrder, RefundNotFailed),
 )
 async def retry_refund(order_id: UUID, refund_id: UUID, session: Session, caller: CallerOf) -> RefundView:
-    """Finance sends a refund again that the provider refused."""
+    """Finance sends a refund again that the provider will not pay, or the rest of one of which it paid a part."""
     return RefundView.of(await refunds.retry_refund(session, order_id, refund_id, caller.name))
 
 

@@ -123,7 +123,7 @@ async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> Recei
     payment = await queries.confirming_payment(session, order.order_id)
     if payment is None or order.receipt_number is None or order.paid_at is None:
         raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
-    lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
+    lines = await queries.lines_paid_by(session, payment)
     returns = (await queries.refunds_of(session, [order.order_id]))[order.order_id]
     policy = policy_of(order.regulations_version)
     gone_back = {one.order_line_id: one.amount_minor for one in returns if one.status == RefundStatus.COMPLETED}

@@ -124,7 +124,9 @@ class OrderView(View):
     total: Money
     placed_at: Instant
     quote_ends_at: Instant = Field(description="Until then the prices hold whatever the catalogue says")
-    expires_at: Instant = Field(description="Until then the order can be paid")
+    expires_at: Instant = Field(
+        description="Until then the order can be paid, or be paid again where its payment was taken back"
+    )
     paid_at: Instant | None
     receipt_number: str | None = Field(examples=["MC-2026-000123"])
     lines: list[OrderLineView]

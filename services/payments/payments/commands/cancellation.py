@@ -21,7 +21,7 @@ async def cancel_order(session: AsyncSession, order_id: UUID) -> Order:
     """
     order = await fetch(session, Order, order_id, lock=True)
     at = now(session)
-    orders.check_payable(order.status, order.expires_at, at)
+    orders.check_unpaid(order.status, order.expires_at, at)
     order.status = OrderStatus.CANCELLED
     publish(session, OrderCancelled(order_id=order_id, learner_id=order.learner_id, cancelled_at=at))
     await close_checkouts(session, order_id)

@@ -20,10 +20,11 @@ from payments.adapters.provider import (
 )
 from payments.commands.orders import close_checkouts
 from payments.domain import orders
-from payments.domain.orders import Quoted
+from payments.domain.orders import OrderStatus, Quoted
 from payments.domain.payments import UNDER_WAY
-from payments.domain.policy import in_utc, policy_of
+from payments.domain.policy import Policy, in_utc, policy_of
 from payments.tables import CheckoutAttempt, Order, OrderLine
+from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
 from shared.events.payments import CheckoutStarted
 from shared.ids import new_id
@@ -81,15 +82,12 @@ async def _open_attempt(
     order = await fetch(session, Order, order_id, lock=True)
     policy = policy_of(order.regulations_version)
     orders.check_payable(order.status, order.expires_at, at)
-    lines = (await queries.lines_of(session, [order_id]))[order_id]
-    offers = await queries.offers(session, [line.course_id for line in lines], at)
-    orders.check_offers(
-        [line.course_id for line in lines], offers, await queries.bought_courses(session, order.learner_id)
-    )
-    if at >= order.quote_ends_at:
-        quoted = [Quoted(line.order_line_id, line.course_id, line.list_minor, line.discount_minor) for line in lines]
-        apply_quote(lines, orders.requote(quoted, offers, wish.accepted_total_minor, order.currency))
-        order.quote_ends_at = at + policy.quote
+    if order.status == OrderStatus.REVERSED:  # bought already, at the price of then
+        lines = await queries.lines_not_given_back(session, order_id)
+        if not lines:
+            raise orders.OrderNotPayable("all of this order was given back", order_status=order.status)
+    else:
+        lines = await _offered(session, order, wish, at, policy)
     due = sum(line.due_minor for line in lines)
 
     payments = await queries.payments_of(session, order_id)
@@ -132,6 +130,22 @@ async def _open_attempt(
     return attempt, lines
 
 
+async def _offered(
+    session: AsyncSession, order: Order, wish: CheckoutWish, at: datetime, policy: Policy
+) -> Sequence[OrderLine]:
+    """The lines at the prices that hold now."""
+    lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
+    offers = await queries.offers(session, [line.course_id for line in lines], at)
+    bought = await queries.bought_courses(session, order.learner_id, at)
+    orders.check_offers([line.course_id for line in lines], offers, bought)
+    # A quote that ends later than one made now would was written by a clock that stood ahead: it holds no more.
+    if not at < order.quote_ends_at <= at + policy.quote + CLOCKS_APART:
+        quoted = [Quoted(line.order_line_id, line.course_id, line.list_minor, line.discount_minor) for line in lines]
+        apply_quote(lines, orders.requote(quoted, offers, wish.accepted_total_minor, order.currency))
+        order.quote_ends_at = at + policy.quote
+    return lines
+
+
 def _serves(attempt: CheckoutAttempt, due: int, wish: CheckoutWish, at: datetime) -> bool:
     return (
         attempt.status == "open"
@@ -168,7 +182,9 @@ async def _opened(
     attempt.status = "open"
     attempt.provider_session, attempt.pay_url = checkout.provider_session, checkout.url
     attempt.session_expires_at = checkout.expires_at
-    if order.status not in orders.PAYABLE:  # paid, cancelled or expired while the provider thought about it
+    try:
+        orders.check_payable(order.status, order.expires_at, now(session))
+    except (orders.OrderExpired, orders.OrderNotPayable):  # meanwhile, while the provider thought about it
         attempt.close_at = now(session)
     publish(
         session,

@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy import delete, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.commands.orders import let_expire
+from payments.commands.orders import close_checkouts, let_expire
 from payments.commands.underpayment import return_underpaid
-from payments.domain.orders import PAYABLE
+from payments.domain.orders import UNPAID, OrderStatus
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Notification, Order, Payment, Refund
-from shared.database import take_turns
+from shared.database import now, take_turns
 from shared.messaging import NotYet
 
 
@@ -38,9 +38,12 @@ async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) ->
         await session.execute(
             update(CheckoutAttempt).where(CheckoutAttempt.order_id == order.order_id).values(payer_email="")
         )
-        if order.status in PAYABLE:
+        if order.status in UNPAID:
             await let_expire(session, order)
             await return_underpaid(session, order)
+        elif order.status == OrderStatus.REVERSED:
+            order.expires_at = min(order.expires_at, now(session))
+            await close_checkouts(session, order.order_id)
     await _erase_callbacks(session, learner_id)
 
 

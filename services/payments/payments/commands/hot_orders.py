@@ -16,17 +16,21 @@ from shared.messaging.hot import HotWrite, LongWay, StoredReply
 _BASKET: Final = HotStatement("""
     select item.course_id, course.course_version_id, course.title, course.code, price.amount_minor, price.currency,
         exists (
-            select from orders paid join order_lines line using (order_id)
-            where paid.learner_id = item.learner_id and paid.status = 'paid' and line.course_id = item.course_id
+            select from orders paid join order_lines line using (order_id) join order_confirmations using (order_id)
+            where paid.learner_id = item.learner_id and line.course_id = item.course_id
+            and (paid.status = 'paid'
+                or paid.status = 'reversed' and paid.expires_at <= :at and line.enrolment_id is not null)
             and not exists (
-                select from refunds where refunds.order_line_id = line.order_line_id and refunds.status <> 'cancelled'
+                select from refunds where refunds.order_line_id = line.order_line_id
+                and (paid.status = 'reversed' or refunds.status <> 'cancelled'
+                    or refunds.payment_id <> order_confirmations.payment_id)
             )
             and not exists (select from ended_enrolments ended where ended.enrolment_id = line.enrolment_id)
         ) as bought,
         exists (
             select from orders open_ join order_lines line using (order_id)
             where open_.learner_id = item.learner_id and line.course_id = item.course_id
-            and (open_.status = 'placed' and open_.expires_at > :at or open_.status = 'underpaid')
+            and (open_.status in ('placed', 'reversed') and open_.expires_at > :at or open_.status = 'underpaid')
         ) as ordered
     from learners learner
     join basket_items item using (learner_id)
@@ -55,7 +59,7 @@ _PLACE: Final = HotWrite(
         and not exists (
             select from orders open_ join order_lines line using (order_id)
             where open_.learner_id = :learner_id and line.course_id = any(:course_ids::uuid[])
-            and (open_.status = 'placed' and open_.expires_at > :at or open_.status = 'underpaid')
+            and (open_.status in ('placed', 'reversed') and open_.expires_at > :at or open_.status = 'underpaid')
         )
         and pg_try_advisory_xact_lock(:turn)""",
     changes=[

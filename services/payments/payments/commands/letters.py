@@ -1,11 +1,13 @@
 """Letters to the payer: one for each fact."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.addresses import Addresses
+from payments.domain.policy import policy_of
 from payments.domain.refunds import Reason
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.mail import write_letter
@@ -48,7 +50,15 @@ async def tell_underpaid(session: AsyncSession, payment: Payment, attempt: Check
     )
 
 
-async def tell_reversed(session: AsyncSession, payment: Payment, order: Order) -> None:
+async def tell_reversed(session: AsyncSession, payment: Payment, order: Order, until: datetime | None) -> None:
+    """`until`: when it is too late to pay again; None where nothing of the order is left to pay."""
+    again = ""
+    if until is not None:
+        ends = until.astimezone(policy_of(order.regulations_version).time_zone)
+        again = (
+            f"\n\nOpen the order and pay it again until {ends:%-d %B %Y, %H:%M}, and access is as before. After that "
+            "the order and its enrolments end; the courses can then be bought anew."
+        )
     await _write(
         session,
         kind="payment_reversed",
@@ -57,7 +67,21 @@ async def tell_reversed(session: AsyncSession, payment: Payment, order: Order) -
         subject="Your payment was withdrawn",
         body=(
             f"The payment of {money(payment.amount_minor, payment.currency)} for order {order.order_id} was withdrawn "
-            "by the payment provider. Access is suspended until this is resolved.\n"
+            f"by the payment provider. Access is suspended until this is resolved.{again}\n"
+        ),
+    )
+
+
+async def tell_paid_again(session: AsyncSession, payment: Payment, order: Order, due: int) -> None:
+    await _write(
+        session,
+        kind="payment_repaid",
+        about=payment.payment_id,
+        to=order.payer_email,
+        subject="Your order is paid again",
+        body=(
+            f"Thank you. Your payment of {money(due, payment.currency)} for order {order.order_id} has come, and "
+            "access is as before within minutes.\n"
         ),
     )
 

@@ -6,19 +6,27 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments import queries
 from payments.commands import letters
 from payments.commands.ledger import post
-from payments.commands.orders import announced
-from payments.commands.refunds import announce_request
+from payments.commands.orders import announced, close_checkouts
+from payments.commands.refunds import announce_request, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import park, park_loss
 from payments.domain.orders import OrderStatus
-from payments.domain.payments import State, Use
-from payments.domain.refunds import RefundStatus
-from payments.tables import Order, Payment, Refund
+from payments.domain.payments import FUNDED, State, Use
+from payments.domain.policy import policy_of
+from payments.domain.refunds import Reason, RefundStatus
+from payments.tables import Confirmation, Order, Payment, Refund
 from shared.database import now
-from shared.events.payments import PaymentRestored, PaymentReversed
+from shared.events.payments import DuplicateDetected, PaymentRestored, PaymentReversed
 from shared.messaging import publish
 
 NOT_SENT = (RefundStatus.REQUESTED, RefundStatus.FAILED)
+
+
+async def confirm_with(session: AsyncSession, order: Order, payment: Payment) -> None:
+    """From now on this is the payment that pays the order. The order must be locked."""
+    await session.execute(
+        update(Confirmation).where(Confirmation.order_id == order.order_id).values(payment_id=payment.payment_id)
+    )
 
 
 async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
@@ -38,6 +46,7 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
     await reconsider(session, order)
     if payment.use != Use.ORDER:
         return
+    order.expires_at = now(session) + policy_of(order.regulations_version).repayment
     lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
     publish(
         session,
@@ -50,7 +59,8 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
             reversed_at=now(session),
         ),
     )
-    await letters.tell_reversed(session, payment, order)
+    owed = any(line.order_line_id not in gone_back for line in lines)
+    await letters.tell_reversed(session, payment, order, until=order.expires_at if owed else None)
 
 
 async def lose_to_the_bank(session: AsyncSession, payment: Payment, order: Order, reason_code: str) -> None:
@@ -61,12 +71,36 @@ async def lose_to_the_bank(session: AsyncSession, payment: Payment, order: Order
     await lose(session, payment, order)
 
 
+async def return_duplicate(session: AsyncSession, order: Order, payment: Payment, amount_minor: int) -> None:
+    """Another payment pays the order: what is left of this one goes back. The order must be locked."""
+    publish(
+        session,
+        DuplicateDetected(
+            order_id=order.order_id,
+            payment_id=payment.payment_id,
+            learner_id=order.learner_id,
+            amount_minor=amount_minor,
+            currency=payment.currency,
+            detected_at=now(session),
+        ),
+    )
+    await return_money(session, order, payment, amount_minor, Reason.DUPLICATE)
+
+
 async def restore(session: AsyncSession, payment: Payment, order: Order) -> None:
     """Money that was lost is back (documented: a cancelled payment may be processed after all).
 
     The books are as before the loss, refunds go on and the enrolments are reinstated. PaymentConfirmed was said once
-    and is not said again. Finance is shown it besides: an enrolment may have ended for want of the money.
+    and is not said again. Where the order was paid again meanwhile, it is a duplicate and goes back. Finance is shown
+    it besides: an enrolment may have ended for want of the money.
     """
+    if payment.use == Use.ORDER:
+        confirming = await queries.confirming_payment(session, order.order_id)
+        if confirming is not None and confirming is not payment and confirming.state in FUNDED:
+            payment.use = Use.DUPLICATE
+        else:
+            await confirm_with(session, order, payment)
+            await close_checkouts(session, order.order_id)
     refunds = (
         await session.scalars(
             select(Refund).where(Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED)
@@ -78,6 +112,10 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
     await post(session, "restored", payment)
     for refund in refunds:
         await announce_request(session, refund, payment)
+    if payment.use == Use.DUPLICATE:
+        rest = payment.amount_minor - await queries.sum_going_back(session, payment.payment_id)
+        if rest > 0:
+            await return_duplicate(session, order, payment, rest)
     await reconsider(session, order)
     if order.status not in {OrderStatus.UNDERPAID, OrderStatus.PLACED}:
         await return_underpaid(session, order)

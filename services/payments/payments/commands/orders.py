@@ -41,7 +41,7 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     if absent:
         raise orders.NotInBasket("put the course into the basket first", course_ids=absent)
     offers = await queries.offers(session, wanted, at)
-    orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id))
+    orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id, at))
     orders.check_not_ordered(wanted, await queries.open_orders(session, learner_id, at))
 
     order, lines = draw_up(learner_id, [offers[course_id] for course_id in wanted], at)
@@ -109,6 +109,13 @@ async def let_expire(session: AsyncSession, order: Order) -> None:
     order.status = OrderStatus.EXPIRED
     publish(session, OrderExpired(order_id=order.order_id, learner_id=order.learner_id, expired_at=now(session)))
     await close_checkouts(session, order.order_id)
+
+
+async def end_repayment(session: AsyncSession, order_id: UUID) -> None:
+    """It was not paid again in time: nobody is to pay any more where they would pay for nothing."""
+    order = await fetch(session, Order, order_id, lock=True)
+    if order.status == OrderStatus.REVERSED and order.expires_at <= now(session):
+        await close_checkouts(session, order_id)
 
 
 async def close_checkouts(session: AsyncSession, order_id: UUID, *, but: UUID | None = None) -> None:

@@ -65,11 +65,11 @@ async def apply_refund_fact(
             refund.ask_at = now(session)
             return "asking"
         case Verdict.DOUBT:
-            refund.ask_at = now(session) + policy.ask_every
+            refund.ask_at = policy.next_question(last.at if last else now(session), now(session))
             return "asking"
         case Verdict.KNOWN if made is not None:
             made.status_at = max(made.status_at, fact.at)
-            _plan_question(session, refund, policy, again=fetched)
+            _plan_question(session, refund, policy, fetched=fetched, again=fetched)
             return "known"
         case _:
             pass
@@ -88,9 +88,9 @@ async def apply_refund_fact(
     )
     if loss > 0 and fact.status is ProviderRefundStatus.FINISHED:
         await unmatched.park_loss(session, payment, order, loss)
-    if len([one for one in all_made if one.status != ProviderRefundStatus.CANCELLED]) > 1:
+    if sum(one.amount_minor for one in all_made if one.status != ProviderRefundStatus.CANCELLED) > refund.amount_minor:
         await unmatched.park_refund(session, provider, fact, "refunded_twice", payment, refund)
-    _plan_question(session, refund, policy, again=fetched and made is not None)
+    _plan_question(session, refund, policy, fetched=fetched, again=fetched and made is not None)
     return "applied"
 
 
@@ -202,8 +202,10 @@ async def _advance(
         await letters.tell_of_refund(session, refund, payer, "received")
 
 
-def _plan_question(session: AsyncSession, refund: Refund, policy: Policy, *, again: bool) -> None:
+def _plan_question(session: AsyncSession, refund: Refund, policy: Policy, *, fetched: bool, again: bool) -> None:
     """When to ask the provider if it says nothing more by itself."""
+    if not fetched and refund.ask_at is not None and refund.ask_at <= now(session):
+        return  # what was odd is settled by an answer, and not by another callback
     pause: timedelta | None = None
     if refund.status == RefundStatus.SUBMITTED:
         pause = policy.ask_every if again else policy.ask_after[0]

@@ -14,13 +14,14 @@ from payments.domain.orders import OrderNotPaid, OrderStatus, must_be_anothers
 from payments.domain.payments import State
 from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
+    ENDED,
     CoolingOffEnded,
-    ProviderRefundStatus,
     Reason,
     RefundAlreadyRequested,
     RefundNotFailed,
     RefundStatus,
     cooling_off_ends,
+    paid_of,
 )
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.database import Unknown, fetch, now
@@ -153,7 +154,8 @@ async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -
 
 
 async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, by: str) -> Refund:
-    """Finance sends a refund again that the provider will not pay; what it may still pay is not sent beside it.
+    """Finance sends a refund again that the provider will not pay, or the rest of one of which it paid a part; what it
+    may still pay is not sent beside it.
 
     Raises Unknown, OwnOrder, RefundNotFailed.
     """
@@ -161,10 +163,14 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
     refund = await fetch(session, Refund, refund_id, lock=True)
     if refund.order_id != order_id:
         raise Unknown(f"no refund {refund_id} of this order")
-    if refund.status != RefundStatus.FAILED:
+    if refund.status not in {RefundStatus.FAILED, RefundStatus.RETURNED}:
         raise RefundNotFailed(f"the refund is {refund.status}", refund_status=refund.status)
     made = await queries.provider_refunds_of(session, refund_id)
-    if any(one.status != ProviderRefundStatus.CANCELLED for one in made):
+    paid = paid_of(made, refund.currency)
+    if paid is None:
+        told = "a part was paid in another currency; settle the rest by hand"
+        raise RefundNotFailed(told, refund_status=refund.status)
+    if any(one.status not in ENDED for one in made):
         refund.ask_at = now(session)
         raise RefundNotFailed("the provider may still pay it; it is asked", refund_status=refund.status)
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.REQUESTED, None, None

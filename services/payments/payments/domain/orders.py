@@ -20,13 +20,14 @@ class OrderStatus(StrEnum):
     CANCELLED = "cancelled"
     """The learner left it; money that still arrives goes back."""
     REVERSED = "reversed"
-    """It was paid, and the money is gone again."""
+    """It was paid, and the money is gone again; for a while it can be paid again."""
 
 
 GivenBack = Literal["paid", "partly_refunded", "refunded"]
 """What people are told of a paid order."""
 
-PAYABLE = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
+UNPAID = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
+"""Not paid yet: the learner may leave it."""
 ENDED_UNPAID = frozenset({OrderStatus.EXPIRED, OrderStatus.CANCELLED})
 
 
@@ -73,7 +74,8 @@ class AlreadyBought(Conflict):
 
 
 class AlreadyOrdered(Conflict):
-    """The course is in another order that can still be paid: pay that one, or leave it first."""
+    """The course is in another order that can still be paid: pay that one, or leave it first. One whose payment was
+    taken back can be paid again, and ends by itself."""
 
     remedy = "Pay the order that the answer names, or cancel it."
 
@@ -103,7 +105,7 @@ class OrderExpired(Conflict):
 
 
 class OrderNotPayable(Conflict):
-    """The order is paid or cancelled, or its payment was reversed."""
+    """The order is paid or cancelled, or nothing of it is left to pay."""
 
     remedy = "Read the order: if nothing is paid there, place a new one."
 
@@ -173,11 +175,19 @@ def check_offers(wanted: Sequence[UUID], offers: Mapping[UUID, Offer], bought: f
 
 
 def check_payable(status: str, expires_at: datetime, now: datetime) -> None:
-    """Raises OrderExpired or OrderNotPayable."""
-    if status == OrderStatus.EXPIRED or (status == OrderStatus.PLACED and now >= expires_at):
+    """Whether money can pay it, for the first time or again. Raises OrderExpired or OrderNotPayable."""
+    ends = status in {OrderStatus.PLACED, OrderStatus.REVERSED}
+    if status == OrderStatus.EXPIRED or (ends and now >= expires_at):
         raise OrderExpired("this order can no longer be paid", expired_at=in_utc(expires_at))
-    if status not in PAYABLE:
+    if status not in UNPAID and status != OrderStatus.REVERSED:
         raise OrderNotPayable(f"the order is {status}", order_status=status)
+
+
+def check_unpaid(status: str, expires_at: datetime, now: datetime) -> None:
+    """Whether it waits for its first payment. Raises OrderExpired or OrderNotPayable."""
+    if status == OrderStatus.REVERSED:
+        raise OrderNotPayable(f"the order is {status}", order_status=status)
+    check_payable(status, expires_at, now)
 
 
 def check_not_ordered(wanted: Sequence[UUID], open_orders: Mapping[UUID, UUID]) -> None:

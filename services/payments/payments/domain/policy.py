@@ -23,6 +23,8 @@ class Policy:
     confirm_at: Mapping[str, str]
     """Payment method -> provider status at which the money is certain enough; `otherwise` for the others."""
     underpaid_refund_after: timedelta
+    repayment: timedelta
+    """How long an order can be paid again whose payment was taken back."""
     cooling_off_days: int
     time_zone: ZoneInfo
     dispute_reasons: frozenset[str]
@@ -56,6 +58,7 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
         order=timedelta(minutes=document["order_minutes"]),
         confirm_at=document["confirm_at"],
         underpaid_refund_after=timedelta(days=document["underpaid"]["refund_after_days"]),
+        repayment=timedelta(days=document["repayment"]["days"]),
         cooling_off_days=document["cooling_off"]["days"],
         time_zone=ZoneInfo(document["cooling_off"]["time_zone"]),
         dispute_reasons=frozenset(document["disputes"]["reason_codes"]),
@@ -70,18 +73,18 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
     )
 
 
-_versions = Versions("payments", parse)
-policy_at, policy_of = _versions.in_force, _versions.find
+versions = Versions("payments", parse)
+policy_at, policy_of = versions.in_force, versions.find
 
 
 def shortest_grace() -> timedelta:
     """No version returns money that was too little any sooner after it came."""
-    return min(version.underpaid_refund_after for version in _versions.all.values())
+    return min(version.underpaid_refund_after for version in versions.all.values())
 
 
 def longest_silence() -> timedelta:
     """No question to the provider is ever planned further ahead."""
-    return max(max(*one.ask_after, one.ask_every, one.ask_unsettled_every) for one in _versions.all.values())
+    return max(max(*one.ask_after, one.ask_every, one.ask_unsettled_every) for one in versions.all.values())
 
 
 def in_utc(at: datetime) -> str:

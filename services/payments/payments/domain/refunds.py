@@ -1,10 +1,10 @@
 """Money that goes back: when a learner may ask for it, and what the provider makes of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import Enum, StrEnum, auto
-from typing import Final
+from typing import Final, Protocol
 
 from payments.domain.policy import Policy
 from shared.errors import Conflict
@@ -23,7 +23,7 @@ class RefundAlreadyRequested(Conflict):
 
 
 class RefundNotFailed(Conflict):
-    """Only a refund that the provider will not pay any more is sent again."""
+    """Only a refund that the provider will not pay any more is sent again, or what is left of one it paid in part."""
 
     remedy = "Wait: the refund is under way or paid."
 
@@ -35,8 +35,8 @@ class RefundStatus(StrEnum):
     SUBMITTED = "submitted"
     COMPLETED = "completed"
     RETURNED = "returned"
-    """Open again: the bank sent it back, the provider took up what had ended, or paid less than is owed. It may still
-    be paid."""
+    """Open again: the bank sent it back, or the provider took up what had ended: it may still be paid. Or less was paid
+    than is owed: finance has the rest sent."""
     FAILED = "failed"
     """The provider will not pay it; finance sends it again."""
     CANCELLED = "cancelled"
@@ -59,6 +59,26 @@ class Reason(StrEnum):
     LATE_PAYMENT = "late_payment"
 
 
+class Made(Protocol):
+    """What the provider says of a refund that it made for one of ours."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def amount_minor(self) -> int: ...
+    @property
+    def currency(self) -> str | None: ...
+
+
+def paid_of(made: Iterable[Made], currency: str) -> int | None:
+    """How much of what is owed in that currency was paid, in minor units; None where some was paid in another one,
+    so that nobody can say."""
+    finished = [one for one in made if one.status == ProviderRefundStatus.FINISHED]
+    if any(one.currency and one.currency != currency for one in finished):
+        return None
+    return sum(one.amount_minor for one in finished)
+
+
 class ProviderRefundStatus(StrEnum):
     """Flywire's refund statuses (developers.flywire.com, use-case_refunds)."""
 
@@ -77,6 +97,7 @@ class ProviderRefundStatus(StrEnum):
 
 _R = ProviderRefundStatus
 UNDER_WAY: Final = frozenset({_R.INITIATED, _R.RECEIVED, _R.UNKNOWN})
+ENDED: Final = frozenset({_R.FINISHED, _R.CANCELLED})
 _ANY: Final = frozenset(_R)
 FOLLOWS: Final = {
     _R.INITIATED: _ANY,
@@ -160,8 +181,9 @@ def status_of(
     `taken_up_again`: one of them had ended, or was sent back, and is not dead after all. `in_full`: what finished is
     all that is owed, in the currency that is owed; else the rest stays open.
     """
-    if _R.FINISHED in statuses:
-        return RefundStatus.COMPLETED if in_full else RefundStatus.RETURNED
+    if _R.FINISHED in statuses and in_full:
+        return RefundStatus.COMPLETED
     if any(status is not _R.CANCELLED for status in statuses):
-        return RefundStatus.RETURNED if taken_up_again or _R.RETURNED in statuses else RefundStatus.SUBMITTED
+        under_way = not taken_up_again and not UNDER_WAY.isdisjoint(statuses)
+        return RefundStatus.SUBMITTED if under_way and _R.RETURNED not in statuses else RefundStatus.RETURNED
     return RefundStatus.FAILED if before in IN_FLIGHT | {RefundStatus.COMPLETED} else before

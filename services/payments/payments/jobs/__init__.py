@@ -1,7 +1,10 @@
 """What payments does by itself. The provider is asked between transactions, never inside one; every due row is handled
 by itself, and a bad one is set aside."""
 
-from sqlalchemy import or_, select
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import exists, or_, select
 
 from payments import queries
 from payments.commands import erasure, orders, underpayment
@@ -10,10 +13,13 @@ from payments.domain.policy import policy_at, shortest_grace
 from payments.jobs import asking, refunding
 from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
 from payments.jobs.refunding import follow_refunds, submit_refunds
-from payments.tables import Order, Payment
+from payments.tables import CheckoutAttempt, Order, Payment
 from shared.batches import delete_in_batches, in_batches
 from shared.due_rows import for_each_in_transaction
 from shared.jobs import Jobs, Work
+
+LONGEST_SESSION: Final = timedelta(days=2)
+"""No session at the provider stays open for so long."""
 
 jobs = Jobs()
 for seconds, job in (*asking.EVERY, *refunding.EVERY):
@@ -29,6 +35,19 @@ async def expire_orders(work: Work) -> None:
         .order_by(Order.expires_at)
     )
     await for_each_in_transaction(work, "expire_orders", due, orders.expire_order)
+
+
+@jobs.every(60)
+async def end_repayments(work: Work) -> None:
+    """Pay pages that are still open of orders that were not paid again in time."""
+    open_ = exists().where(
+        CheckoutAttempt.order_id == Order.order_id,
+        CheckoutAttempt.status == "open",
+        CheckoutAttempt.close_at.is_(None),
+    )
+    lately = Order.expires_at > work.now() - LONGEST_SESSION, Order.expires_at <= work.now()
+    due = select(Order.order_id).where(Order.status == OrderStatus.REVERSED, *lately, open_).order_by(Order.expires_at)
+    await for_each_in_transaction(work, "end_repayments", due, orders.end_repayment)
 
 
 @jobs.every(3600)
@@ -73,6 +92,7 @@ _FORGET_BODIES = """
 __all__ = [
     "ask_about_payments",
     "close_checkouts",
+    "end_repayments",
     "expire_orders",
     "find_payments",
     "follow_refunds",

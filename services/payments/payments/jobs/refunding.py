@@ -18,7 +18,7 @@ from payments.commands.refund_facts import apply_refund_fact
 from payments.commands.settlement import apply_payment_fact
 from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact, ProviderStatus, State
-from payments.domain.refunds import ACTIVE, UNDER_WAY, ProviderRefundStatus, RefundFact, RefundStatus
+from payments.domain.refunds import ACTIVE, ENDED, UNDER_WAY, RefundFact, RefundStatus, paid_of
 from payments.tables import Order, Payment, Refund
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
@@ -93,7 +93,9 @@ async def _submit(work: Work, claim: _Claim) -> None:
     refund, payment = claim.refund, claim.payment
     made = await provider.refunds_of(payment.reference)
     ours = [one for one in made if one.external_reference == str(refund.refund_id)]
-    if any(one.status is not ProviderRefundStatus.CANCELLED for one in ours):
+    paid = paid_of(ours, refund.currency)
+    rest = 0 if paid is None else refund.amount_minor - paid
+    if rest <= 0 or any(one.status not in ENDED for one in ours):
         await _apply(work, claim, *ours)
         return
     said = await provider.fetch_payment(payment.reference)
@@ -101,9 +103,7 @@ async def _submit(work: Work, claim: _Claim) -> None:
         await _put_back(work, claim, said)
         return
     try:
-        fact = await provider.create_refund(
-            payment.reference, refund.amount_minor, str(refund.refund_id), lambda: _renew(work, claim)
-        )
+        fact = await provider.create_refund(payment.reference, rest, str(refund.refund_id), lambda: _renew(work, claim))
     except ProviderRefused as refusal:
         log.exception("refund refused", extra={"refund": str(refund.refund_id), "error": refusal.detail})
         async with work.database.transaction() as session:

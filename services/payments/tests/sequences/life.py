@@ -1,0 +1,417 @@
+"""Random lives of an order, weighted towards what hurts: payments that are lost and revived, part payments, refunds that
+come back, facts that overtake one another, copies of the provider that lag behind, callbacks that are lost, doubled or
+late, retries, disputes, sums that change, words nobody knows, and a process that dies at any moment.
+
+Each life leaves some of these out at random, so that what needs a quiet life is met too.
+"""
+
+import json
+import random
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from payments import jobs
+from payments.adapters import flywire
+from payments.domain.refunds import RefundStatus
+from payments.handlers import inbox
+from sequences.books import FUNDED, Violation, must
+from sequences.provider import TILL, UNSAID, Provider
+from shared.events.enrolment import ActivationRefused
+from shared.jobs import Work
+
+JOBS = (
+    "close_checkouts",
+    "expire_orders",
+    "find_payments",
+    "ask_about_payments",
+    "submit_refunds",
+    "follow_refunds",
+    "return_underpaid",
+)
+PRICE = 49500
+MOST_TRANSACTIONS = 400
+"""A job that needs more for the few rows of one order does not come to an end."""
+TROUBLES = (
+    "bank",
+    "changed",
+    "crash",
+    "lag",
+    "leave",
+    "lost_callbacks",
+    "narrow",
+    "odd_sums",
+    "overtake",
+    "refuse",
+    "return",
+    "reverse",
+    "sick",
+    "word",
+)
+OPENINGS = (
+    "new",
+    "underpaid",
+    "parts",
+    "paid",
+    "bank",
+    "declined",
+    "revived",
+    "delivered",
+    "refunding",
+    "refunding",
+    "refunded",
+    "refunded",
+)
+
+
+class Died(BaseException):
+    """The process was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient(Work):
+    """Counts what a job does: one that never ends must not keep the test waiting."""
+
+    left: list[int]
+
+    def now(self):
+        self.left[0] -= 1
+        must(self.left[0] > 0, "stuck: a job does not come to an end")
+        return super(Patient, self).now()
+
+
+class Life:
+    """One order, and everybody who has to do with it."""
+
+    def __init__(self, shop, monkeypatch, seed):
+        self.shop, self.monkeypatch, self.chance = shop, monkeypatch, random.Random(seed)  # noqa: S311
+        self.troubles = {one for one in TROUBLES if self.chance.random() < 0.5}
+        self.opening = self.chance.choice(OPENINGS)
+        self.order, self.total = None, 0
+        self.heard: list[bytes] = []
+        self.did: list[str] = []
+        self.provider = Provider(shop, self.chance, self.troubles)
+        self.agreed: dict[str, int] = {}
+        """Payment -> what it was when we used it, where it is another sum now."""
+        self.calls: list[Any] = []
+        self.narrow = "narrow" in self.troubles
+
+    @classmethod
+    def of(cls, seed):
+        """How this life begins, and what troubles it."""
+        life = cls(None, None, seed)
+        return life.troubles | {life.opening}
+
+    async def begin(self):
+        lines = self.chance.choice([1, 2, 3])
+        self.order = await self.shop.order(*[await self.shop.sell(PRICE) for _ in range(lines)])
+        self.total = PRICE * lines
+        # Most lives begin where it becomes interesting.
+        opening = self.opening
+        paid = opening not in {"new", "parts", "declined", "revived", "underpaid"}
+        if paid or opening == "underpaid":
+            amount = self.total if paid else self.total - 500
+            body = {"first_name": "SANDBOX_TO_GUARANTEED_STATUS", "amount": amount}
+            payment = await self.shop.pay(await self.shop.open_session(self.order), **body)
+            self.shop.sandbox.payment(payment["payment_id"])["plan"] = []
+            if opening == "bank":  # which takes the money before the provider has paid it out
+                self.shop.clock.advance(seconds=1)
+                await self.shop.status(payment["payment_id"], "guaranteed")
+                await self.dispute()
+                await self.dispute("lost")
+            elif opening != "paid" and paid:
+                await self.shop.deliver(payment["payment_id"])
+                await self.shop.refund(self.order, self.chance.randrange(lines))
+            if opening in {"refunding", "refunded"} and paid:
+                await self.shop.run(jobs.submit_refunds)
+                for _ in range(2 if opening == "refunded" else 0):
+                    await self.shop.later(seconds=0.5)
+        if opening == "parts":
+            await self.pay_in_parts()
+        if opening == "declined":
+            await self.pay_after_a_refusal()
+        if opening == "revived":
+            await self.pay_lose_and_begin_anew()
+        await self.shop.control.put("/control/callbacks", json={"mode": "hold"})
+        if opening == "paid" and {"lost_callbacks", "reverse"} <= self.troubles and "lag" not in self.troubles:
+            await self.pay_out_and_take_back(payment["payment_id"])
+
+    async def pay_out_and_take_back(self, reference):
+        """Of which we hear late, after we have asked, and by a clock that is behind ours."""
+        payment, sandbox = self.shop.sandbox.payment(reference), self.shop.sandbox
+        sandbox.set_status(payment, "delivered")
+        self.shop.clock.advance(minutes=3)
+        await self.run("ask_about_payments")
+        sandbox.set_status(payment, "reversed", at=self.shop.clock() - timedelta(minutes=1))
+        self.heard = self.provider.take()
+
+    async def pay_in_parts(self):
+        """Too little, once or twice; some of it is lost and may come back."""
+        count = self.chance.choice([1, 1, 2])
+        references = []
+        for n in range(count):
+            session_id = await self.shop.open_session(self.order, payer={"email": f"{n}@example.org"})
+            payment = await self.shop.pay(session_id, first_name="SANDBOX_TO_GUARANTEED_STATUS", amount=10000 * (n + 1))
+            self.shop.sandbox.payment(payment["payment_id"])["plan"] = []
+            references.append(payment["payment_id"])
+        self.shop.clock.advance(seconds=1)
+        await self.shop.status(references[0], "cancelled")
+        if count == 1:
+            if self.chance.random() < 0.5:
+                await self.leave()
+            if self.chance.random() < 0.7:
+                self.shop.clock.advance(seconds=1)
+                await self.shop.status(references[0], "processed")
+
+    async def pay_after_a_refusal(self):
+        """A declined card does not end the payer's session: another payment follows in it."""
+        session_id = await self.shop.open_session(self.order)
+        first = await self.shop.pay(session_id, first_name="SANDBOX_TO_CANCEL_STATUS")
+        self.shop.clock.advance(seconds=1)
+        await self.shop.status(first["payment_id"], "failed")
+        await self.shop.control.put("/control/callbacks", json={"mode": self.chance.choice(["drop", "hold"])})
+        self.shop.sandbox.session(session_id)["status"] = "open"
+        self.shop.clock.advance(minutes=self.chance.choice([1, 20]))
+        second = await self.shop.pay(session_id, first_name="SANDBOX_TO_GUARANTEED_STATUS")
+        self.shop.sandbox.payment(second["payment_id"])["plan"] = []
+
+    async def pay_lose_and_begin_anew(self):
+        """Money that was there, is gone, and is on its way again."""
+        payment = await self.shop.pay(await self.shop.open_session(self.order))
+        for status in ("cancelled", "initiated"):
+            self.shop.clock.advance(seconds=1)
+            await self.shop.status(payment["payment_id"], status)
+
+    # the learner
+
+    async def pay(self):
+        if self.narrow:  # others are asked about in the background
+            for _ in range(TILL):
+                await self.shop.provider.list_payments(self.shop.clock())
+        before = self.shop.clock()
+        answer = await self.shop.checkout(self.order, payer={"email": f"{self.chance.random()}@example.org"})
+        if self.narrow and answer.status_code == 201:
+            self.calls = [at for at in self.calls if at > before - timedelta(minutes=1)]
+            must(self.calls or self.shop.clock() == before, "a payer waits for what is asked in the background")
+            self.calls.append(self.shop.clock())
+        if answer.status_code != 201:
+            assert answer.status_code in {409, 503}, answer.text
+            return
+        odd = [self.total + 500, self.total - 500, 100, 0] if "odd_sums" in self.troubles else []
+        amount = self.chance.choice([answer.json()["amount"]["amount_minor"]] * 6 + odd)
+        session_id = answer.json()["pay_url"].rpartition("/")[2]
+        body = {"first_name": "SANDBOX_TO_CANCEL_STATUS", "amount": amount}
+        payment = (await self.shop.control.post(f"/control/pay/{session_id}", json=body)).json()
+        record = self.shop.sandbox.payment(payment["payment_id"])
+        record["plan"] = []
+        record["payment_method"] = {"type": self.chance.choice(["card", "card", "bank_transfer"])}
+        if odd and self.chance.random() < 0.1:
+            record["currency_to"] = "EUR"
+
+    async def leave(self):
+        assert (await self.shop.cancel(self.order, key=str(self.chance.random()))).status_code in {200, 409}
+
+    async def ask_back(self):
+        line = self.chance.randrange(len(self.order["lines"]))
+        assert (await self.shop.refund(self.order, line)).status_code in {201, 409}
+
+    # the provider
+
+    async def change_sum(self):
+        """A payment that we have used is of another sum from now on; the next callback tells so."""
+        shown = {one["reference"]: one for one in (await self.shop.read(self.order))["payments"]}
+        for reference, one in shown.items():
+            record = self.shop.sandbox.payment(reference)
+            if one["use"] and record["status"] in FUNDED - {"delivered"} and reference not in self.agreed:
+                self.agreed[reference] = one["amount"]["amount_minor"]
+                record["amount_to"] += 700
+                self.shop.clock.advance(seconds=1)
+                self.shop.sandbox.set_status(record, "delivered")
+                self.heard += [body for body in self.provider.take() if b'"delivered"' in body]
+                return
+
+    async def deliver(self):
+        """Some of what was told arrives, in any order, once or twice; some never does."""
+        lost = 0.3 if "lost_callbacks" in self.troubles else 0.05
+        self.heard += [
+            body for body in self.provider.take() if self.is_told_again(body) or self.chance.random() >= lost
+        ]
+        if self.chance.random() < (0.8 if "lag" in self.troubles else 0.5):  # the newest first
+            self.heard.reverse()
+        else:
+            self.chance.shuffle(self.heard)
+        count = self.chance.randint(0, len(self.heard))
+        now, self.heard = self.heard[:count], self.heard[count:]
+        for body in now:
+            for _ in range(self.chance.choice([1, 1, 2])):
+                await self.call_back(body)
+        if "lag" in self.troubles:
+            await self.run("ask_about_payments", "follow_refunds")
+
+    def is_told_again(self, body):
+        return json.loads(body)["event_type"] in UNSAID or json.loads(body)["data"]["payment_id"] in self.agreed
+
+    async def call_back(self, body):
+        answer = await self.shop.callback(body)
+        must(answer.status_code == 200, "a callback is not taken in", answer.text)
+
+    async def fall_ill(self):
+        """What the provider answers about one of its records cannot be read for a while."""
+        references = [*self.provider.history]
+        self.provider.sick = {self.chance.choice(references)} if references and not self.provider.sick else set()
+
+    # those who work here
+
+    async def retry(self, statuses=frozenset(RefundStatus), chance=0.7):
+        order = await self.shop.read(self.order)
+        async with self.shop.service.client("finance") as finance:
+            for refund in [line["refund"] for line in order["lines"]] + order["returned"]:
+                if refund and refund["status"] in statuses and self.chance.random() < chance:
+                    path = f"/v1/orders/{self.order['order_id']}/refunds/{refund['refund_id']}/retry"
+                    assert (await finance.post(path)).status_code in {200, 409}
+
+    async def dispute(self, outcome=None):
+        async with self.shop.service.client("finance") as finance:
+            open_ = (await finance.get("/v1/disputes", params={"open": True})).json()["items"]
+            mine = [one for one in open_ if one["order_id"] == self.order["order_id"]]
+            if mine:
+                outcome = outcome or self.chance.choice(["won", "lost", "withdrawn"])
+                await finance.post(f"/v1/disputes/{mine[0]['dispute_id']}/closing", json={"outcome": outcome})
+            else:
+                wish = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
+                assert (await finance.post("/v1/disputes", json=wish)).status_code in {201, 409}
+
+    async def refuse_activation(self):
+        order = await self.shop.read(self.order)
+        if order["paid_at"] is None:
+            return
+        line = self.chance.choice(order["lines"])
+        refused = ActivationRefused(
+            order_id=UUID(order["order_id"]),
+            order_line_id=UUID(line["order_line_id"]),
+            course_id=UUID(line["course_id"]),
+            learner_id=self.shop.learner_id,
+            reason_code="already_enrolled",
+            refused_at=self.shop.clock(),
+        )
+        async with self.shop.service.process.database.transaction() as session:  # not the test's, which remembers
+            await inbox.receive(session, refused)
+
+    # time
+
+    async def wait(self):
+        pauses = {"seconds": 1}, {"minutes": 3}, {"hours": 2}, {"days": 3}
+        [pause] = self.chance.choices(pauses, [4, 3, 2, 0.4])
+        self.shop.clock.advance(**pause)
+
+    async def work(self):
+        """A job; while it asks the provider that goes on, or the process dies."""
+        [job], at = self.chance.choices(JOBS, [1, 1, 1, 3, 5, 6, 1]), self.chance.randint(1, 6)
+        what = self.chance.choice(["on", *sorted({"crash", "overtake"} & self.troubles)])
+        if self.chance.random() < 0.5:  # until something is due
+            self.shop.clock.advance(minutes=3)
+
+        def point(_):
+            nonlocal at
+            at -= 1
+            if at == 0 and what == "crash":
+                raise Died
+
+        with self.monkeypatch.context() as patch:
+            patch.setattr(flywire, "crash_point", point)
+            if what == "overtake":
+                self.overtake(patch)
+            await self.run(job)
+
+    async def run(self, *names):
+        for name in names:
+            work = Patient(self.shop.service.process.database, self.shop.service.service.resources, [MOST_TRANSACTIONS])
+            try:
+                with suppress(Died):
+                    await getattr(jobs, name)(work)
+            except Exception as error:
+                if isinstance(error, Violation):
+                    raise
+                raise Violation(f"stuck: one row stops the job {name}: {error!r}") from error
+
+    def overtake(self, patch):
+        """Answers travel slowly: what they tell of moves on meanwhile, and callbacks tell of that first."""
+        provider, twice = self.shop.provider, self.chance.random() < 0.5
+        for name in ("fetch_payment", "fetch_refund", "create_refund", "refunds_of"):
+            patch.setattr(provider, name, self.slowly(getattr(provider, name)))
+        if twice:  # the second of two replicas is refused, when the first one's is told already
+            patch.setattr(provider, "create_refund", self.late(provider.create_refund))
+
+    def late(self, ask):
+        async def answer(*arguments):
+            await ask(*arguments)
+            await self.provider.move_refund()
+            for body in self.provider.take():
+                await self.call_back(body)
+            return await ask(*arguments)
+
+        return answer
+
+    def slowly(self, ask):
+        async def answer(reference, *more):
+            said = await ask(reference, *more)
+            for _ in range(self.chance.choice([1, 2, 3])):
+                await self.chance.choice(
+                    [self.provider.move_refund, self.provider.move_refund, self.provider.move_payment]
+                )()
+            if self.chance.random() < 0.7:  # all that is under way, in its order
+                for body in self.provider.take():
+                    await self.call_back(body)
+            else:
+                await self.deliver()
+            return said
+
+        return answer
+
+    async def live(self):
+        weights = {
+            self.pay: 4,
+            self.leave: 0.4 * ("leave" in self.troubles),
+            self.ask_back: 3,
+            self.provider.move_payment: 8,
+            self.provider.move_refund: 9,
+            self.deliver: 9,
+            self.retry: 2,
+            self.dispute: 1.5 * ("bank" in self.troubles),
+            self.refuse_activation: 1.5 * ("refuse" in self.troubles),
+            self.change_sum: 2 * ("changed" in self.troubles),
+            self.fall_ill: 2 * ("sick" in self.troubles),
+            self.wait: 4,
+            self.work: 12,
+        }
+        for _ in range(self.chance.randint(15, 40)):
+            [step] = self.chance.choices(list(weights), list(weights.values()))
+            self.did.append(step.__name__)
+            await step()
+
+    async def come_to_rest(self):
+        """The provider ends what it began, and no more callback comes: our jobs find it all out."""
+        self.did.append("rest")
+        self.provider.sick, self.narrow = set(), False
+        self.troubles -= {"lag", "narrow"}
+        self.heard += [body for body in self.provider.take() if self.is_told_again(body)]
+        for body in self.heard:
+            await self.call_back(body)
+        await self.shop.control.put("/control/callbacks", json={"mode": "drop"})
+        async with self.shop.service.client("finance") as finance:
+            for one in (await finance.get("/v1/disputes", params={"open": True})).json()["items"]:
+                await finance.post(f"/v1/disputes/{one['dispute_id']}/closing", json={"outcome": "won"})
+        quiet = 0
+        for pause in ({"minutes": 5}, {"hours": 2}, {"days": 15}, *([{"days": 2}] * 16)):
+            before = len(self.provider.history), sum(map(len, self.provider.history.values()))
+            self.provider.end()
+            self.shop.clock.advance(**pause)
+            await self.run(*JOBS)
+            await self.retry({"failed"}, 1)
+            after = len(self.provider.history), sum(map(len, self.provider.history.values()))
+            quiet = quiet + 1 if before == after and pause == {"days": 2} else 0
+            if quiet == 2:
+                break
+        await self.run(*JOBS)

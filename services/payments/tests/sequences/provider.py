@@ -1,0 +1,187 @@
+"""The provider of one life: what becomes of payments and refunds there, and how badly it answers."""
+
+import asyncio
+from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+
+import httpx
+
+from embedded.provider.shapes import NotPossible
+from payments.adapters import flywire
+from payments.domain.payments import ProviderStatus
+from payments.domain.refunds import ProviderRefundStatus
+
+MOVES = {
+    "initiated": {"processed": 3, "guaranteed": 3, "cancelled": 2, "failed": 1, "word": 2},
+    "word": {"processed": 2, "guaranteed": 2, "cancelled": 1},
+    "processed": {"guaranteed": 3, "delivered": 2, "cancelled": 3, "word": 2},
+    "guaranteed": {"delivered": 4, "reversed": 2, "word": 2},
+    "delivered": {"reversed": 1},
+    "cancelled": {"initiated": 2, "processed": 3},  # documented: late money revives it
+    "reversed": {},
+    "failed": {},
+}
+"""What a payment may become at the provider, and how likely."""
+REFUND_MOVES = {
+    "initiated": {"received": 4, "cancelled": 2, "word": 4},
+    "word": {"received": 2, "cancelled": 1},
+    "received": {"finished": 4, "returned": 2},
+    "finished": {"returned": 2},
+    "returned": {"received": 4},
+    "cancelled": {},
+}
+WORDS = ("charged", "on hold", "pending")
+UNSAID = frozenset({"reversed", "returned"})
+"""What undoes an end nobody would ask about: the provider tells it again until it is answered."""
+LAG = timedelta(minutes=40)
+"""No copy of the provider's lags behind for longer."""
+TILL = 4
+"""So many calls a minute to the provider, where they are counted."""
+
+
+def garbled():
+    """An answer in another shape."""
+    return flywire._read(flywire._Payment, httpx.Response(200, content=b'{"payment_id": null}'))
+
+
+def since_revival(told):
+    """From the last time on that it was cancelled: what a copy tells of before nothing tells from what comes after."""
+    cancelled = [n for n, (status, _) in enumerate(told) if status == "cancelled"]
+    return told[cancelled[-1] :] if cancelled else told
+
+
+class Provider:
+    """As bad as this life has it."""
+
+    def __init__(self, shop, chance, troubles):
+        self.shop, self.chance, self.troubles = shop, chance, troubles
+        self.history = defaultdict(list)
+        """Reference -> status and instant, the oldest first."""
+        self.refused = Counter()
+        """Our reference -> how often this refund was refused."""
+        self.sick: set[str] = set()
+        """Of these nothing that can be read is answered."""
+
+    def attend(self, patch):
+        """Write down what happens at the provider, and let it answer as badly as this life has it."""
+        sandbox, provider = self.shop.sandbox, self.shop.provider
+        set_status, set_refund, create = sandbox.set_status, sandbox.set_refund_status, sandbox.create_refund
+
+        def payment_moves(payment, status, **more):
+            set_status(payment, status, **more)
+            self.history[payment["payment_id"]].append((status, self.shop.clock()))
+
+        def refund_moves(refund, status):
+            set_refund(refund, status)
+            self.history[refund["refund_id"]].append((status, self.shop.clock()))
+
+        def refund_is_made(reference, amount, external, url):
+            try:
+                return create(reference, amount, external, url)
+            except NotPossible:
+                alive = [one["status"] for one in sandbox.refunds(reference) if one["external_reference"] == external]
+                self.refused[external] += not set(alive) - {"cancelled"}
+                raise
+
+        patch.setattr(sandbox, "set_status", payment_moves)
+        patch.setattr(sandbox, "set_refund_status", refund_moves)
+        patch.setattr(sandbox, "create_refund", refund_is_made)
+        patch.setattr(provider, "fetch_payment", self.answering(provider.fetch_payment))
+        patch.setattr(provider, "fetch_refund", self.answering(provider.fetch_refund))
+        if "sick" in self.troubles:
+            patch.setattr(provider, "create_refund", self.garbling(provider.create_refund))
+        if "narrow" in self.troubles:
+            self.count_calls(patch)
+
+    def garbling(self, ask):
+        async def answer(*arguments):
+            said = await ask(*arguments)
+            return garbled() if self.chance.random() < 0.3 else said
+
+        return answer
+
+    def answering(self, ask):
+        async def answer(reference):
+            if reference in self.sick:
+                return garbled()
+            fact = await ask(reference)
+            if "lag" not in self.troubles or self.chance.random() < 0.2:
+                return fact
+            told, oldest = since_revival(self.history[reference]), self.shop.clock() - LAG
+            replaced = [status for (status, _), (_, at) in pairwise(told) if at > oldest]  # less than that ago
+            word = self.chance.choice([*replaced, told[-1][0]])
+            kind = ProviderStatus if isinstance(fact.status, ProviderStatus) else ProviderRefundStatus
+            return replace(fact, status=kind(word), word=word)
+
+        return answer
+
+    def count_calls(self, patch):
+        """So many calls a minute; who waits for a turn waits by our clock."""
+        clock = self.shop.clock
+
+        def monotonic():
+            return clock.at.timestamp()
+
+        async def sleep(seconds):
+            clock.advance(seconds=max(seconds, 0.001))
+
+        account = replace(self.shop.provider._account, calls_per_minute=TILL)
+        patch.setattr(self.shop.provider, "_account", account)
+        patch.setattr(flywire, "monotonic", monotonic)
+        patch.setattr(flywire, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
+        self.shop.provider._called.clear()
+
+    async def move_payment(self):
+        payments = [one for one in self.shop.sandbox.books.all("payment") if self.moves_of(one, MOVES)]
+        if payments:
+            payment = self.chance.choice(payments)
+            status = self.next_of(payment, MOVES)
+            back = payment["status"] == "cancelled"  # in one instant there are steps forward alone
+            self.shop.clock.advance(seconds=self.chance.choice([0, 0, 1, 30]) + back)
+            self.shop.sandbox.set_status(payment, status)
+
+    async def move_refund(self):
+        for _ in range(self.chance.choice([1, 1, 2])):
+            refunds = [one for one in self.shop.sandbox.books.all("refund") if self.moves_of(one, REFUND_MOVES)]
+            if not refunds:
+                return
+            refund = self.chance.choice(refunds)
+            refund["plan"] = []
+            self.shop.clock.advance(seconds=self.chance.choice([0, 0, 1, 30]))
+            self.shop.sandbox.set_refund_status(refund, self.next_of(refund, REFUND_MOVES))
+
+    def moves_of(self, record, moves):
+        without = {"word", "reverse", "return"} - self.troubles
+        barred = {{"reverse": "reversed", "return": "returned"}.get(one, one) for one in without}
+        if "reverse" in without:
+            barred |= {"cancelled"} if record["status"] == "processed" else set()
+        options = moves.get(record["status"], moves["word"])
+        return {status: weight for status, weight in options.items() if status not in barred}
+
+    def next_of(self, record, moves):
+        options = self.moves_of(record, moves)
+        chosen = self.chance.choices(list(options), list(options.values()))[0]
+        return self.chance.choice(WORDS) if chosen == "word" else chosen
+
+    def take(self):
+        held = list(self.shop.sandbox.books.all("delivery"))
+        for one in held:
+            self.shop.sandbox.books.remove("delivery", one["id"])
+        return [one["body"].encode() for one in held]
+
+    def end(self):
+        sandbox = self.shop.sandbox
+        for payment in sandbox.books.all("payment"):
+            if payment["status"] in {"processed", "guaranteed", *WORDS}:
+                sandbox.set_status(payment, "delivered")
+            elif payment["status"] == "initiated":
+                sandbox.set_status(payment, "cancelled")
+        for refund in sandbox.books.all("refund"):
+            refund["plan"] = []
+            if refund["status"] == "returned":
+                sandbox.set_refund_status(refund, "received")
+            elif refund["status"] not in {"finished", "cancelled"}:
+                sandbox.set_refund_status(refund, "finished")
