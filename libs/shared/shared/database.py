@@ -226,8 +226,6 @@ class Database:
             info=info,
         )
         self.messages = async_sessionmaker(self.messaging, expire_on_commit=False, info=info)
-        self.turns: set[int] = set()
-        """Numbers of the locks that jobs of this process hold on the connection beside."""
 
     def driver(self) -> AbstractAsyncContextManager[Any]:  # Any: asyncpg ships no types
         """A connection of the `web` engine as the driver has it, in autocommit."""

@@ -39,6 +39,8 @@ class SideConnection:
         self._url, self._name = url, name
         self._driver: Any = None  # Any: asyncpg ships no types
         self._turn = asyncio.Lock()
+        self._held: set[int] = set()
+        """Numbers of the advisory locks that this process holds on it."""
 
     @asynccontextmanager
     async def driver(self) -> AsyncGenerator[Any]:  # Any: asyncpg ships no types
@@ -53,6 +55,27 @@ class SideConnection:
             except BaseException:
                 self._driver.terminate()  # a statement that was broken off may still be on its way
                 raise
+
+    @asynccontextmanager
+    async def hold(self, lock: int) -> AsyncGenerator[bool]:
+        """Hold an advisory lock meanwhile; False where another process, or this one, has it."""
+        if lock in self._held:  # for its own session the server would count it twice
+            yield False
+            return
+        self._held.add(lock)
+        try:
+            async with self.driver() as driver:
+                taken = await driver.fetchval("select pg_try_advisory_lock($1)", lock)
+            if not taken:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                async with self.driver() as driver:
+                    await driver.execute("select pg_advisory_unlock($1)", lock)
+        finally:
+            self._held.discard(lock)
 
     async def close(self) -> None:
         if self._driver is not None:

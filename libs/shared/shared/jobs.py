@@ -90,22 +90,10 @@ async def _repeat(
 
 async def take_turn(name: str, job: JobFunction, work: Work) -> bool:
     """Do the job unless another replica, or this one, is at it; whether it was done."""
-    lock, turns, side = lock_number("job", name), work.database.turns, work.database.side
-    if lock in turns:  # for its own session the server would count it twice
-        return False
-    turns.add(lock)
-    try:
-        async with side.driver() as driver:
-            if not await driver.fetchval("select pg_try_advisory_lock($1)", lock):
-                return False
-        try:
+    async with work.database.side.hold(lock_number("job", name)) as ours:
+        if ours:
             await job(work)
-        finally:
-            async with side.driver() as driver:
-                await driver.execute("select pg_advisory_unlock($1)", lock)
-    finally:
-        turns.discard(lock)
-    return True
+        return ours
 
 
 async def forget_old_records(work: Work) -> None:

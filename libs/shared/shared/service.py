@@ -33,12 +33,13 @@ from shared.events import registry
 from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import event_log, feed
-from shared.messaging.inbox import Inbox, Receiver, RetryPolicy
+from shared.messaging.inbox import Inbox, Receiver
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import Wakeup
 from shared.messaging.parked import count_parked
 from shared.messaging.rabbitmq import Consumer, RabbitMQ
 from shared.messaging.relay import Relay, Transport
+from shared.messaging.retrying import RetryPolicy
 from shared.migrate import is_migrated
 from shared.registers import Entry, HttpRegisters, Reader, Registers
 from shared.registers import router as registers_router

@@ -25,9 +25,9 @@ from shared.events.payments import Line, PaymentConfirmed, PaymentReversed, Refu
 from shared.ids import new_id
 from shared.messaging import Inbox, NotYet, publish
 from shared.messaging.hot import HotWrite, LongWay
-from shared.messaging.inbox import RetryPolicy
 from shared.messaging.message import envelope
 from shared.messaging.relay import Envelope
+from shared.messaging.retrying import RetryPolicy
 from shared.web import Call, CallerOf, Content, Idempotent, Router, Session, View
 
 VERSIONS = Path(__file__).parent / "versions"

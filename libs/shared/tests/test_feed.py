@@ -2,13 +2,14 @@
 
 import asyncio
 
+import asyncpg
 import delivery
 import httpx
 import pytest
 from delivery import HASTY, refund_of, reversed_
 from feeds import Local, reconciler
 from processes import service_of
-from stations import eventually
+from stations import Station, eventually
 
 from shared.events.payments import PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
@@ -188,6 +189,60 @@ async def test_a_page_that_was_never_finished_is_taken_one_by_one(payments, enro
     assert await enrolment.all("select attempts from feed_positions") == [(0,)]
     while await enrolment.receiver.retry_one():
         pass
+    assert await enrolment.effects() == 2
+
+
+@pytest.mark.parametrize("way", ["refused", "away for longer", "stopped"])
+async def test_a_page_is_not_suspected_for_an_outage_or_a_stop(payments, enrolment, monkeypatch, way):
+    await payments.announce(refund_of(), refund_of())
+    reconciling = reconciler(enrolment, payments)
+    began = asyncio.Event()
+
+    async def fail(bodies):
+        assert await enrolment.all("select attempts from feed_positions") == [(1,)]
+        began.set()
+        if way == "stopped":
+            await asyncio.sleep(3600)
+        if way == "away for longer":
+            patched.setattr(reconciling, "_take_back", away)
+        raise asyncpg.TooManyConnectionsError
+
+    async def away(position):
+        raise OSError
+
+    for _ in range(2 * feed.MOST_ATTEMPTS):
+        with monkeypatch.context() as patched:
+            patched.setattr(enrolment.receiver, "take", fail)
+            task = asyncio.create_task(reconciling.catch_up("payments"))
+            await began.wait()
+            if way == "stopped":
+                task.cancel()
+                reconciling = reconciler(enrolment, payments)  # another process
+            with pytest.raises((asyncio.CancelledError, asyncpg.PostgresError)):
+                await task
+    assert await reconciling.catch_up("payments") == 2
+    assert await enrolment.effects() == 2
+    assert await enrolment.one("select count(*) from inbox_retry") == 0
+
+
+async def test_a_slow_page_is_read_by_one_replica_at_a_time(payments, enrolment, monkeypatch):
+    await payments.announce(refund_of(), refund_of())
+    take, pages = enrolment.receiver.take, 0
+
+    async def slow(bodies):
+        nonlocal pages
+        pages += 1
+        await asyncio.sleep(0.5)
+        await take(bodies)
+
+    replicas = [Station("enrolment", enrolment.url) for _ in range(2 * feed.MOST_ATTEMPTS)]
+    for replica in replicas:
+        monkeypatch.setattr(replica.receiver, "take", slow)
+    read = await asyncio.gather(*(reconciler(replica, payments).catch_up("payments") for replica in replicas))
+    for replica in replicas:
+        await replica.database.dispose()
+    assert sorted(read, key=bool) == [None] * (len(replicas) - 1) + [2]
+    assert pages == 1
     assert await enrolment.effects() == 2
 
 

@@ -15,7 +15,8 @@ from shared.database import take_turns
 from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, NotYet, inbox, publish
-from shared.messaging.inbox import Receiver, RetryPolicy
+from shared.messaging.inbox import Receiver
+from shared.messaging.retrying import RetryPolicy
 
 
 def hearing(handler, station, policy=HASTY):
@@ -134,7 +135,7 @@ async def test_a_retry_that_finds_another_at_it_is_not_counted(enrolment):
         await inbox.claim(other, [message])
         await asyncio.sleep(HASTY.delays_seconds[0])
         assert await receiver.retry_one()
-        assert await enrolment.all("select attempt, waiting from inbox_retry") == [(1, False)]
+        assert await enrolment.all("select attempt, waits from inbox_retry") == [(1, 1)]
         await other.rollback()
 
 
@@ -147,7 +148,7 @@ async def test_a_lock_held_by_others_is_no_fault_of_the_handler(enrolment, caplo
     async with enrolment.database.transaction() as other:
         await take_turns(other, "learner")
         await receiver.take([body_of(event)])
-    assert await enrolment.all("select attempt, waiting from inbox_retry") == [(1, False)]
+    assert await enrolment.all("select attempt, waits from inbox_retry") == [(0, 1)]
     await settle(enrolment, receiver)
     assert await enrolment.effects(event) == 1
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -5,7 +5,8 @@ A command calls `publish(session, event)`; a service declares `@inbox.on(Event)`
 whatever order, whatever dies meanwhile.
 """
 
-from shared.messaging.inbox import Inbox, NotYet
+from shared.messaging.inbox import Inbox
 from shared.messaging.outbox import publish
+from shared.messaging.retrying import NotYet
 
 __all__ = ["Inbox", "NotYet", "publish"]

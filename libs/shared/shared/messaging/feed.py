@@ -5,6 +5,7 @@ ordered by (transaction id, position) and ends before the oldest transaction sti
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,10 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from shared.database import DATABASE_ERRORS, Database, fetch, note_outage
+from shared.database import DATABASE_ERRORS, Database, fetch, lock_number, note_outage
 from shared.errors import Unauthenticated
 from shared.messaging.epochs import START, Cursor, begin_epoch, resume
-from shared.messaging.inbox import Receiver
+from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition
 
 log = logging.getLogger(__name__)
@@ -143,10 +144,12 @@ class HttpFeed:
 
 
 class Reconciler:
-    """Pulls from every producer what this service's inbox lacks."""
+    """Pulls from every producer what this service's inbox lacks; one replica at a time reads a feed."""
 
     def __init__(self, receiver: Receiver, database: Database, feeds: Mapping[str, Feed]) -> None:
         self.receiver, self.database, self.feeds = receiver, database, feeds
+        self._begun: set[str] = set()
+        """Feeds of which a page was counted as begun and the database then went away, before that was taken back."""
 
     async def run(self, *, every_seconds: float = 60.0) -> None:
         while True:
@@ -164,15 +167,21 @@ class Reconciler:
                     log.warning("feed not read", extra={"source": source, "error": repr(error)})
             await asyncio.sleep(every_seconds)
 
-    async def catch_up(self, source: str) -> int:
-        """Read one producer's feed to its end; how many events were looked at."""
+    async def catch_up(self, source: str) -> int | None:
+        """Read one producer's feed to its end; how many events were looked at. None where another replica is at it."""
         types = {name for name in self.receiver.inbox.types if name.partition(".")[0] == source}
         if not types:
             return 0
+        async with self.database.side.hold(lock_number("feed", source)) as ours:
+            return await self._catch_up(source, types) if ours else None
+
+    async def _catch_up(self, source: str, types: AbstractSet[str]) -> int:
         async with self.database.transaction() as session:
             first = insert(FeedPosition).values(source=source, cursor=START, types=sorted(types), attempts=0)
-            await session.execute(first.on_conflict_do_nothing())  # another replica starts too
+            await session.execute(first.on_conflict_do_nothing())  # a release before this one reads beside it
             position = await fetch(session, FeedPosition, source)
+        if source in self._begun:
+            await self._take_back(position)
         seen = 0
         if types != set(position.types):
             if missed := types - set(position.types):  # a release hears more than the one before it
@@ -189,20 +198,35 @@ class Reconciler:
         while True:
             page = await self.feeds[position.source].read(sorted(types), cursor)
             if page.bodies:
-                bodies = [body.encode() for body in page.bodies]
-                position.attempts += 1
-                await self._keep(position)  # counted before the try
-                if position.attempts <= MOST_ATTEMPTS:
-                    await self.receiver.take(bodies)
-                else:
-                    await self.receiver.suspect(bodies, "a page of the feed with this event was never finished")
-                seen += len(bodies)
+                await self._take(position, [body.encode() for body in page.bodies])
+                seen += len(page.bodies)
             cursor, position.attempts = page.cursor, 0
             if not ahead:
                 position.cursor = cursor
             await self._keep(position)
             if not page.bodies:
                 return seen
+
+    async def _take(self, position: FeedPosition, bodies: list[bytes]) -> None:
+        """Counted before it is tried, for it may end the process; an outage, or being stopped, does not count."""
+        position.attempts += 1
+        await self._keep(position)
+        try:
+            if position.attempts <= MOST_ATTEMPTS:
+                await self.receiver.take(bodies)
+            else:
+                await self.receiver.suspect(bodies, "a page of the feed with this event was never finished")
+        except (*DATABASE_ERRORS, asyncio.CancelledError):
+            self._begun.add(position.source)
+            with contextlib.suppress(*DATABASE_ERRORS):  # else when it is read next
+                async with asyncio.timeout(TAKEN_BACK_SECONDS):
+                    await self._take_back(position)
+            raise
+
+    async def _take_back(self, position: FeedPosition) -> None:
+        position.attempts = max(position.attempts - 1, 0)
+        await self._keep(position)
+        self._begun.discard(position.source)
 
     async def _keep(self, position: FeedPosition) -> None:
         async with self.database.transaction() as session:

@@ -6,14 +6,14 @@ of duplicates.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import TextClause, Update, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
@@ -22,18 +22,19 @@ from shared.database import (
     DATABASE_ERRORS,
     Database,
     TableBase,
-    is_contention,
     is_database_down,
     note_outage,
     now,
     record_of,
     takes_writes,
 )
+from shared.driver import NotLetIn
 from shared.events import Event
-from shared.messaging.claim import CLAIM_FREE, InHand, Keeping, Key, RowOf, claim, give_back
+from shared.messaging.claim import CLAIM_FREE, Keeping, Key, RowOf, claim, give_back
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
 from shared.messaging.parking import park, printable
+from shared.messaging.retrying import Counts, Outcome, RetryPolicy, outcome_of
 from shared.messaging.tables import Retry
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,8 @@ LONGEST_SECONDS: Final = 8.0
 HELD_SECONDS: Final = 0.4
 """After so long a transaction takes up no other event of its batch: for what it has locked requests wait, and other
 deliveries of the batch, and PostgreSQL lets them wait for a second."""
-
-
-class NotYet(Exception):
-    """The handler cannot go on until another event arrives; it is tried again later, patiently."""
+TAKEN_BACK_SECONDS: Final = 2.0
+"""For taking back that a try was counted, where it was broken off."""
 
 
 class Inbox:
@@ -129,23 +128,14 @@ class Inbox:
             telemetry.request_id.reset(request)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long we go on trying before a person must look."""
-
-    delays_seconds: tuple[float, ...] = (1, 2, 5, 15, 60)
-    """After a failed try; one more failure than there are delays parks the message."""
-    waiting_seconds: float = 5
-    """Between tries of an event that waits for another (NotYet)."""
-    patience: timedelta = timedelta(hours=24)
-    """How long it may wait before it is parked."""
-
-
 class Receiver:
     """Takes deliveries for one service into its database. Once `take` returns, the transport may forget them."""
 
     def __init__(self, inbox: Inbox, database: Database, policy: RetryPolicy | None = None) -> None:
         self.inbox, self.database, self.policy = inbox, database, policy or RetryPolicy()
+        self._begun: set[Key] = set()
+        """Tries that were counted and told nothing about their event; the database was away when that was to be taken
+        back."""
 
     @property
     def service(self) -> str:
@@ -179,9 +169,11 @@ class Receiver:
                     await self._take_readable([message])
                 return
 
-    async def _is_outage(self, error: Exception) -> bool:
+    async def _is_outage(self, error: BaseException) -> bool:
         """Whether the database is away. Where it answers, a message that made its connection fail is at fault:
-        tried without end, it would hold the queue."""
+        tried without end, it would hold the queue. No message is at fault where a connection was not to be had."""
+        if isinstance(error, NotLetIn | PoolTimeout):
+            return True
         if not is_database_down(error):
             return False
         try:
@@ -262,31 +254,38 @@ class Receiver:
 
     async def _put_off(self, message: Message, error: Exception) -> None:
         """Keep the message in the database until it is due again, so that the queue flows on."""
-        waiting = isinstance(error, NotYet | InHand)
-        fault = not waiting and not is_contention(error)
+        outcome = outcome_of(error, outage=False)
+        fault = outcome is Outcome.FAILED
         log.log(
             logging.ERROR if fault else logging.INFO,
             "event put off",
             extra={"event": str(message.id), "type": message.type, "error": repr(error)},
             exc_info=error if fault else None,
         )
-        delay = self.policy.waiting_seconds if isinstance(error, NotYet) else self.policy.delays_seconds[0]
-        async with self.database.transaction() as session:
-            await session.execute(
-                insert(Retry)
-                .values(
-                    source=message.source,
-                    id=message.id,
-                    type=message.type,
-                    body=message.body,
-                    attempt=0 if waiting else 1,
-                    waiting=waiting,
-                    due_at=text(f"now() + interval '{delay} seconds'"),
-                    last_error=printable(repr(error)),
-                )
-                .on_conflict_do_nothing()
-            )
+        counts = Counts(0, 0).begun().after(outcome)
+        delay = self.policy.delay(counts, outcome)
+        await self._keep_for_retry([message], counts, delay, repr(error), waiting=not fault)
         telemetry.events_handled.labels(self.service, message.type, "put_off").inc()
+
+    async def _keep_for_retry(
+        self, messages: Sequence[Message], counts: Counts, delay: float, error: str, *, waiting: bool = False
+    ) -> None:
+        rows = [
+            {
+                "source": message.source,
+                "id": message.id,
+                "type": message.type,
+                "body": message.body,
+                "attempt": counts.failures,
+                "waits": counts.waits,
+                "waiting": waiting,
+                "due_at": _in(delay),
+                "last_error": printable(error),
+            }
+            for message in messages
+        ]
+        async with self.database.transaction() as session:
+            await session.execute(insert(Retry).values(rows).on_conflict_do_nothing())
 
     async def suspect(self, bodies: Sequence[bytes], why: str) -> None:
         """Messages that may kill the process (the broker gave them up, or a page of the feed never got through):
@@ -294,22 +293,9 @@ class Receiver:
         messages = await self._readable(bodies)
         async with self.database.transaction() as session:
             known = await digests_of(session, [message.key for message in messages])
-            for message in messages:
-                if message.key in known:
-                    continue
-                await session.execute(
-                    insert(Retry)
-                    .values(
-                        source=message.source,
-                        id=message.id,
-                        type=message.type,
-                        body=message.body,
-                        attempt=1,
-                        due_at=text("now()"),
-                        last_error=printable(why),
-                    )
-                    .on_conflict_do_nothing()
-                )
+        unknown = [message for message in messages if message.key not in known]
+        if unknown:
+            await self._keep_for_retry(unknown, Counts(1, 0), 0, why)
 
     async def take_up_heard(self) -> int:
         """Have another try at what was parked because the release before did not hear it (for a while both run, on
@@ -333,6 +319,8 @@ class Receiver:
 
     async def retry_one(self) -> bool:
         """Try the message that is due longest; False where none is due."""
+        for key in list(self._begun):
+            await self._note(key, Outcome.BROKEN_OFF)
         async with self.database.transaction() as session:
             due = (
                 await session.execute(
@@ -345,32 +333,18 @@ class Receiver:
             ).scalar_one_or_none()
             if due is None:
                 return False
-            exhausted = due.attempt > len(self.policy.delays_seconds)
-            impatient = await session.scalar(
-                select(text(f"now() > first_failed_at + interval '{self.policy.patience.total_seconds()} seconds'"))
-                .select_from(Retry)
-                .where(Retry.source == due.source, Retry.id == due.id)
-            )
-            if exhausted or (due.waiting and impatient):
+            counts = Counts(due.attempt, due.waits)
+            if reason := self.policy.reason_to_park(counts):
                 await session.delete(due)
-                await park(session, due.body, "waited_too_long" if due.waiting else "handler_failed", due.last_error)
+                await park(session, due.body, reason, due.last_error)
                 return True
-            # Counted before the try: a message that kills the process must not do so for ever.
-            if not due.waiting:
-                due.attempt += 1
-            step = min(max(due.attempt - 1, 0), len(self.policy.delays_seconds) - 1)
-            delay = self.policy.waiting_seconds if due.waiting else self.policy.delays_seconds[step]
-            await session.execute(
-                text(
-                    f"update inbox_retry set due_at = now() + interval '{delay} seconds' "  # noqa: S608 - a number of ours
-                    "where source = :source and id = :id"
-                ),
-                {"source": due.source, "id": due.id},
-            )
+            begun = counts.begun()
+            await session.execute(_of(due).values(attempt=begun.failures, due_at=_in(self.policy.delay(begun))))
         await self._retry(due)
         return True
 
     async def _retry(self, due: Retry) -> None:
+        key = (due.source, due.id)
         try:
             message = self.inbox.read(due.body)
             async with self.database.transaction() as session:
@@ -378,20 +352,45 @@ class Receiver:
                 if claimed:
                     await self.inbox.handle(session, message)
                 await session.execute(delete(Retry).where(Retry.source == due.source, Retry.id == due.id))
-        except Exception as error:
-            if await self._is_outage(error):
+        except (Exception, asyncio.CancelledError) as error:
+            outage = isinstance(error, asyncio.CancelledError) or await self._is_outage(error)
+            outcome = outcome_of(error, outage=outage)
+            if outcome is Outcome.BROKEN_OFF:
+                self._begun.add(key)
+                with contextlib.suppress(*DATABASE_ERRORS):  # else before the next try
+                    async with asyncio.timeout(TAKEN_BACK_SECONDS):
+                        await self._note(key, outcome)
                 raise
-            async with self.database.transaction() as session:
-                row = await session.get(Retry, (due.source, due.id), with_for_update=True)
-                if row is not None:
-                    row.last_error = printable(repr(error))
-                    if isinstance(error, InHand):
-                        row.attempt -= not row.waiting  # it was not tried
-                    elif row.waiting and not isinstance(error, NotYet):
-                        row.waiting, row.attempt = False, 1
+            await self._note(key, outcome, error)
             return
         if claimed:
             self._tell_handled(message)
+
+    async def _note(self, key: Key, outcome: Outcome, error: BaseException | None = None) -> None:
+        """How a try that was begun has ended."""
+        async with self.database.transaction() as session:
+            row = await session.get(Retry, key, with_for_update=True)
+            if row is not None:
+                counts = Counts(row.attempt, row.waits).after(outcome)
+                row.attempt, row.waits = max(counts.failures, 0), counts.waits
+                if error is not None:
+                    row.last_error, row.waiting = printable(repr(error)), outcome is not Outcome.FAILED
+                if outcome in _SOON:
+                    await session.execute(_of(row).values(due_at=_in(self.policy.delay(counts, outcome))))
+        self._begun.discard(key)
+
+
+_SOON: Final = {Outcome.WAITS, Outcome.IN_THE_WAY}
+"""After these the next try comes by another measure than was written when the one before was begun."""
+
+
+def _of(row: Retry) -> Update:
+    one = update(Retry).where(Retry.source == row.source, Retry.id == row.id)
+    return one.execution_options(synchronize_session=False)
+
+
+def _in(seconds: float) -> TextClause:
+    return text(f"now() + interval '{seconds} seconds'")  # the database's clock
 
 
 _TAKE_UP = text("""

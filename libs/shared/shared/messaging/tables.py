@@ -59,9 +59,13 @@ class Retry(MessagingBase):
     type: Mapped[str] = mapped_column(Text)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     attempt: Mapped[int]
+    """How often it has failed, and one more while it is tried."""
+    waits: Mapped[int] = mapped_column(server_default="0")
+    """How often it could not go on yet."""
     first_failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime]
     waiting: Mapped[bool] = mapped_column(server_default="false")
+    """Whether it could not go on yet when it was tried last."""
     last_error: Mapped[str] = mapped_column(Text)
 
 
