@@ -25,8 +25,13 @@ async def forget_ended_sign_ins(work: Work) -> None:
         )
 
 
-@jobs.every(3600)
+@jobs.every(600)
 async def keep_signing_keys(work: Work) -> None:
-    """Nobody can verify anything before there is a key, so the first ones are made at the first start."""
+    """Nobody can verify anything before there is a key, so the first ones are made at the first start.
+
+    :raises SigningKeyUnreadable: the database comes from where another wrapping key is in use
+    """
+    vault = work.resource(Vault)
     async with work.database.transaction() as session:
-        await active_key(session, work.resource(Vault), work.now())
+        key = await active_key(session, vault, work.now())
+    vault.open_key(key.kid, key.sealed_private)

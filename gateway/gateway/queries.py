@@ -38,6 +38,12 @@ async def roles_of(session: AsyncSession, account_id: UUID) -> list[str]:
     return list(found)
 
 
+async def lost_role(session: AsyncSession, account_id: UUID, role: str) -> bool:
+    """Whether the account lacks a role that its token may still show, or is closed."""
+    account = await session.get(Account, account_id)
+    return account is not None and (account.closed_at is not None or role not in await roles_of(session, account_id))
+
+
 async def roles_of_all(session: AsyncSession, accounts: Sequence[UUID]) -> dict[UUID, list[str]]:
     found: dict[UUID, list[str]] = {account: [] for account in accounts}
     rows = await session.execute(

@@ -416,7 +416,8 @@ async def test_a_withdrawn_key_leaves_the_key_set_at_once(service, session, cloc
 
 
 async def test_private_keys_are_sealed_at_rest(service, session):
-    from gateway.adapters.vault import Vault, WrongWrappingKey
+    from gateway.adapters.vault import Vault
+    from gateway.domain.keys import SigningKeyUnreadable
     from gateway.tables import SigningKey
 
     vault = service.service.resources[type_of_vault(service)]
@@ -426,9 +427,9 @@ async def test_private_keys_are_sealed_at_rest(service, session):
     key = (await session.scalars(select(SigningKey))).first()
     raw = vault.open_key(key.kid, key.sealed_private).private_bytes_raw()
     assert raw not in key.sealed_private
-    with pytest.raises(WrongWrappingKey):
+    with pytest.raises(SigningKeyUnreadable):
         Vault("another secret of sufficient length").open_key(key.kid, key.sealed_private)
-    with pytest.raises(WrongWrappingKey):
+    with pytest.raises(SigningKeyUnreadable):
         vault.open_key("another key", key.sealed_private)
 
 

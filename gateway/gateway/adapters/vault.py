@@ -1,5 +1,6 @@
 """The gateway's secrets: private keys sealed at rest, and what is derived from the one wrapping secret."""
 
+import logging
 import os
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -11,12 +12,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gateway.domain.keys import SigningKeyUnreadable
+
+log = logging.getLogger(__name__)
+
 _NONCE: Final = 12
 SHORTEST_SECRET: Final = 32
-
-
-class WrongWrappingKey(Exception):
-    """The signing keys in the database were sealed with another MC_WRAPPING_KEY."""
 
 
 class Vault:
@@ -44,11 +45,17 @@ class Vault:
         return kid, jwk, nonce + self._seal.encrypt(nonce, key.private_bytes_raw(), kid.encode())
 
     def open_key(self, kid: str, sealed: bytes) -> Ed25519PrivateKey:
-        """:raises WrongWrappingKey: sealed with another secret, or for another key"""
+        """:raises SigningKeyUnreadable: sealed with another secret, or for another key"""
         try:
             raw = self._seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], kid.encode())
         except InvalidTag as error:
-            raise WrongWrappingKey(kid) from error
+            log.error(  # noqa: TRY400 - the trace says nothing more
+                "the wrapping key does not open the signing key: set the one that sealed it, "
+                "or run `python -m gateway.staff rotate-keys`",
+                extra={"kid": kid},
+            )
+            message = "nobody can sign in at the moment: the signing key cannot be read"
+            raise SigningKeyUnreadable(message, headers={"Retry-After": "60"}) from error
         return Ed25519PrivateKey.from_private_bytes(raw)
 
 

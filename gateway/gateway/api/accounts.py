@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from gateway import queries
 from gateway.adapters.hashing import SignInBusy
+from gateway.api.operators import OperatorNow
 from gateway.commands import accounts as commands
 from gateway.desk import Desk, PasswordsNotOffered
 from gateway.domain import accounts as rules
@@ -116,6 +117,7 @@ async def list_accounts(
 @router.post(
     "/v1/accounts/{account_id}/roles",
     operation_id="set_roles",
+    dependencies=[OperatorNow],
     responses=refusals(rules.UnknownRole, rules.OwnGrant, rules.LastOperator),
 )
 async def set_roles(account_id: UUID, wish: Roles, session: Session, caller: CallerOf) -> AccountView:

@@ -9,9 +9,11 @@ from fastapi import Request, Response
 from pydantic import Field
 
 from gateway import queries
+from gateway.api.operators import OperatorNow
 from gateway.commands import partners as commands
 from gateway.desk import Desk
 from gateway.domain import partners as rules
+from gateway.domain.keys import SigningKeyUnreadable
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
 from shared.web import Content, Instant, Page, Router, Session, View, refusals, resource
@@ -96,7 +98,13 @@ _FORM = {
     "/oauth/token",
     operation_id="issue_partner_token",
     openapi_extra=_FORM,
-    responses=refusals(InvalidTokenRequest, rules.UnsupportedGrantType, rules.InvalidClient, rules.UnknownScope),
+    responses=refusals(
+        InvalidTokenRequest,
+        rules.UnsupportedGrantType,
+        rules.InvalidClient,
+        rules.UnknownScope,
+        SigningKeyUnreadable,
+    ),
 )
 async def issue_partner_token(
     request: Request, response: Response, session: Session, desk: Annotated[Desk, resource(Desk)]
@@ -116,7 +124,13 @@ async def issue_partner_token(
     return PartnerTokenView(access_token=token.access_token, expires_in=token.expires_in, scope=" ".join(token.scopes))
 
 
-@router.post("/v1/partners", operation_id="register_partner", status_code=201, responses=refusals(rules.UnknownScope))
+@router.post(
+    "/v1/partners",
+    operation_id="register_partner",
+    status_code=201,
+    dependencies=[OperatorNow],
+    responses=refusals(rules.UnknownScope),
+)
 async def register_partner(wish: NewPartner, response: Response, session: Session) -> NewSecret:
     """Register a partner (operators). The reply holds a secret, so it is not kept for a repeat: it takes no
     Idempotency-Key, and a partner registered twice by mistake is closed."""
@@ -133,7 +147,7 @@ async def list_partners(session: Session) -> Page[PartnerView]:
     return Page(items=[_view(partner, secrets) for partner in found])
 
 
-@router.delete("/v1/partners/{client_id}", operation_id="close_partner", status_code=204)
+@router.delete("/v1/partners/{client_id}", operation_id="close_partner", status_code=204, dependencies=[OperatorNow])
 async def close_partner(client_id: str, session: Session) -> None:
     """No more tokens for this partner (operators); those given end within minutes."""
     await commands.close_partner(session, client_id)
@@ -143,6 +157,7 @@ async def close_partner(client_id: str, session: Session) -> None:
     "/v1/partners/{client_id}/secrets",
     operation_id="add_partner_secret",
     status_code=201,
+    dependencies=[OperatorNow],
     responses=refusals(rules.TooManyClientSecrets),
 )
 async def add_partner_secret(client_id: str, response: Response, session: Session) -> NewSecret:
@@ -156,6 +171,7 @@ async def add_partner_secret(client_id: str, response: Response, session: Sessio
     "/v1/partners/{client_id}/secrets/{prefix}",
     operation_id="withdraw_partner_secret",
     status_code=204,
+    dependencies=[OperatorNow],
     responses=refusals(rules.SecretAlreadyWithdrawn),
 )
 async def withdraw_partner_secret(client_id: str, prefix: str, session: Session) -> None:

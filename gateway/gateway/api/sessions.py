@@ -14,6 +14,7 @@ from gateway.commands import sessions as commands
 from gateway.commands.sessions import Reused, Tokens
 from gateway.desk import Desk, NoOutsideIssuer, PasswordsNotOffered
 from gateway.domain import accounts as rules
+from gateway.domain.keys import SigningKeyUnreadable
 from gateway.domain.sessions import InvalidRefreshToken
 from gateway.tables import Account
 from gateway.tokens import key_set
@@ -69,7 +70,12 @@ def _not_stored(response: Response) -> None:
     operation_id="sign_in",
     status_code=201,
     responses=refusals(
-        PasswordsNotOffered, rules.EmailMalformed, rules.WrongCredentials, rules.AccountClosed, SignInBusy
+        PasswordsNotOffered,
+        rules.EmailMalformed,
+        rules.WrongCredentials,
+        rules.AccountClosed,
+        SignInBusy,
+        SigningKeyUnreadable,
     ),
 )
 async def sign_in(
@@ -97,7 +103,7 @@ async def sign_in(
     "/v1/sign-ins/refresh",
     operation_id="refresh_sign_in",
     response_model=TokensView,
-    responses=refusals(InvalidRefreshToken, rules.AccountClosed),
+    responses=refusals(InvalidRefreshToken, rules.AccountClosed, SigningKeyUnreadable),
 )
 async def refresh_sign_in(
     presented: Refreshing, response: Response, session: Session, desk: AtDesk
@@ -124,6 +130,7 @@ async def refresh_sign_in(
         rules.EmailTaken,
         rules.AccountClosed,
         IssuerAway,
+        SigningKeyUnreadable,
     ),
 )
 async def sign_in_from_outside(

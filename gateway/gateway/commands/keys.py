@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
 from gateway.adapters.vault import Vault
-from gateway.domain.keys import KeyInUse, KeyState
+from gateway.domain.keys import KeyInUse, KeyState, SigningKeyUnreadable
 from gateway.tables import SigningKey
 from gateway.tokens import active_key, add_key
 from shared.database import fetch, now, take_turns
@@ -20,6 +20,9 @@ async def rotate_keys(session: AsyncSession, vault: Vault) -> SigningKey:
     active = await active_key(session, vault, instant)
     following = await queries.signing_key(session, KeyState.NEXT)
     active.state, active.retired_at = KeyState.RETIRED.value, instant
+    if following is not None and not _opens(vault, following):
+        following.state, following.retired_at = KeyState.RETIRED.value, instant
+        following = None
     await session.flush()
     if following is None:
         following = add_key(session, vault, KeyState.ACTIVE, instant)
@@ -29,6 +32,15 @@ async def rotate_keys(session: AsyncSession, vault: Vault) -> SigningKey:
     add_key(session, vault, KeyState.NEXT, instant)
     await session.flush()
     return following
+
+
+def _opens(vault: Vault, key: SigningKey) -> bool:
+    """Whether the wrapping key in use opens it; it does not after a change of the wrapping key."""
+    try:
+        vault.open_key(key.kid, key.sealed_private)
+    except SigningKeyUnreadable:
+        return False
+    return True
 
 
 async def withdraw_key(session: AsyncSession, kid: str) -> SigningKey:

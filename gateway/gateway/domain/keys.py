@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.errors import Conflict
+from shared.errors import Conflict, Unavailable
 
 
 class KeyState(StrEnum):
@@ -15,6 +15,10 @@ class KeyState(StrEnum):
 
 class KeyInUse(Conflict):
     """The signing key is withdrawn by rotating first."""
+
+
+class SigningKeyUnreadable(Unavailable):
+    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the keys be rotated."""
 
 
 @dataclass(frozen=True, slots=True)
