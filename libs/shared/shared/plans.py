@@ -8,6 +8,7 @@ no statement can be forgotten. What counts are the rows and the pages (8 kB) it 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import asyncio
+import dataclasses
 import io
 import json
 import re
@@ -322,16 +323,37 @@ class Planned:
     plans: Plans
 
     async def lists(self, asks: Mapping[str, Sequence[Ask]]) -> list[str]:
-        """What is wrong, in words: lists nobody asks for, and what reads more than its page."""
+        """What is wrong, in words: lists nobody asks for, and what reads more than its page.
+
+        Each list is asked for once more with every value of each of its filters: most find little or nothing, and must
+        not walk the table for it.
+        """
         paged = {
             route.operation_id or route.name
             for route in self.tested.process.api.routes
             if isinstance(route, APIRoute) and is_paged(route)
         }
         wrong = [f"{name}: a list whose plans nothing holds" for name in sorted(paged - asks.keys())]
-        for name, one in ((name, one) for name, several in asks.items() for one in several):
-            wrong += [f"{name}, {one.path}: {what}" for what in await self._ask(one)]
+        filters = self._filters()
+        for name, several in asks.items():
+            for one in [*several, *_filtered(several, filters.get(name, ()))]:
+                wrong += [f"{name}, {one.path}: {what}" for what in await self._ask(one)]
         return wrong
+
+    def _filters(self) -> dict[str, list[str]]:
+        """By operation, `name=value` for every value of each query parameter that has a few."""
+        document = self.tested.process.api.openapi()
+        schemas = document["components"]["schemas"]
+        return {
+            item["get"]["operationId"]: [
+                f"{parameter['name']}={value}"
+                for parameter in item["get"].get("parameters", ())
+                if parameter["in"] == "query"
+                for value in _values(parameter["schema"], schemas)
+            ]
+            for item in document["paths"].values()
+            if "get" in item
+        }
 
     async def _ask(self, ask: Ask) -> list[str]:
         roles = ask.who.get("roles", ())
@@ -380,6 +402,26 @@ class Planned:
             dear = {read.query: read for read in reads if read.rows > BATCH_ROWS or read.pages > BATCH_PAGES}
             wrong += [f"{job.__name__}: {read}" for read in dear.values()]
         return wrong
+
+
+def _values(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[str]:  # Any: OpenAPI
+    if "$ref" in schema:
+        return _values(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    if schema.get("type") == "boolean":
+        return ["true", "false"]
+    inner = [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())]
+    return [*map(str, schema.get("enum", ())), *(value for one in inner for value in _values(one, schemas))]
+
+
+def _filtered(asks: Sequence[Ask], filters: Sequence[str]) -> list[Ask]:
+    """For each who asks, with each of the filters that no path has yet."""
+    bare = {one.path.partition("?")[0] + repr(one.who): one for one in reversed(asks)}
+    return [
+        dataclasses.replace(one, path=path, full=False)
+        for one in bare.values()
+        for path in (f"{one.path.partition('?')[0]}?{each}" for each in filters)
+        if path not in {ask.path for ask in asks if ask.who == one.who}
+    ]
 
 
 def is_paged(route: APIRoute) -> bool:

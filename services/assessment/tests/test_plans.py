@@ -125,6 +125,8 @@ LISTS = {
         Ask(f"/v1/windows/{CLOSED}/results", EXAMINING),
         Ask(f"/v1/windows/{CLOSED}/results?state=submitted", EXAMINING),
         Ask(f"/v1/windows/{CLOSED}/results?state=voided", EXAMINING, full=False),
+        # A state that most work has, and none of this window: the work of the window is read, and no more.
+        Ask(f"/v1/windows/{CLOSED}/results?state=ratified", EXAMINING, full=False, rows=2_000),
     ],
     "list_misconduct_cases": [
         Ask("/v1/misconduct-cases", EXAMINING),
