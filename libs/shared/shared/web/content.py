@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from shared.addresses import LONGEST, address_of
 from shared.events.base import Instant
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
 def _no_control_characters(value: Any) -> Any:  # Any: whatever was sent, not yet validated
@@ -18,7 +18,9 @@ def _no_control_characters(value: Any) -> Any:  # Any: whatever was sent, not ye
 
 
 Text = Annotated[str, BeforeValidator(_no_control_characters)]
-"""A string a person typed. Control characters are refused: they sign differently in different languages."""
+"""A string a person typed. Control characters are refused: they sign differently in different languages; those that
+turn the direction of writing (Unicode Standard Annex 9, §2) make a page or a letter read as something else. Marks of
+direction, and letters that are written from the right, are as good as any."""
 
 
 def _one_address(value: str) -> str:
