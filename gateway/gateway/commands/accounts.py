@@ -15,6 +15,7 @@ from shared.database import fetch, now, take_turns
 from shared.events.gateway import AccountClosed, AccountOpened
 from shared.ids import new_id
 from shared.messaging import publish
+from shared.messaging.replies import erase_replies
 
 
 async def open_account(
@@ -100,6 +101,7 @@ async def erase_account(session: AsyncSession, account_id: UUID) -> None:
     if account is None:
         return
     instant = now(session)
+    await erase_replies(session, account_id, account.email)
     account.email, account.password_hash = "", None
     account.email_key = f"erased {account_id}"  # as unique as an address, and none
     await session.execute(delete(ExternalIdentity).where(ExternalIdentity.account_id == account_id))

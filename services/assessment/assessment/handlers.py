@@ -13,6 +13,7 @@ from shared.events.enrolment import (
     LearnerAnonymised,
 )
 from shared.messaging import Inbox, NotYet
+from shared.messaging.replies import erase_replies
 
 inbox = Inbox("assessment")
 
@@ -57,3 +58,4 @@ async def void_attempts(session: AsyncSession, cancelled: EnrolmentCancelled) ->
 async def forget_author(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Who wrote it is forgotten; that it was handed in, and what it earned, is not."""
     await submissions.forget_author(session, anonymised.learner_id)
+    await erase_replies(session, anonymised.learner_id)

@@ -21,6 +21,7 @@ from shared.web.routing import (
     IdempotencyKeyNotTaken,
     IdempotencyKeyReused,
     IdempotencyKeyRunning,
+    ReplyErased,
 )
 
 Document = dict[str, Any]  # Any: JSON
@@ -152,7 +153,7 @@ def _implied(method: str, operation: Document, rule: Rule | None) -> Iterator[ty
     if ("query", "cursor") in named:
         yield BadCursor
     if takes_key(operation):
-        yield from (IdempotencyKeyMissing, IdempotencyKeyRunning, IdempotencyKeyReused)
+        yield from (IdempotencyKeyMissing, IdempotencyKeyRunning, IdempotencyKeyReused, ReplyErased)
     elif method != "get":
         yield IdempotencyKeyNotTaken
 

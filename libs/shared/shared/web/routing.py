@@ -21,8 +21,9 @@ from shared.access import Access, Caller, TokenVerifier
 from shared.crashes import crash_point
 from shared.database import Database, HotStatement, unit_of_work
 from shared.digests import Digests
-from shared.errors import Conflict, Invalid, Malformed, Refusal
+from shared.errors import Conflict, Gone, Invalid, Malformed, Refusal
 from shared.messaging.hot import Asked, LongWay, StoredReply, store_reply
+from shared.messaging.replies import ERASED
 from shared.web import storable
 from shared.web.content import IS_SECRET
 from shared.web.problems import RESPONSE
@@ -43,6 +44,12 @@ class IdempotencyKeyRunning(Conflict):
     """A request with this key is being worked on; ask again shortly."""
 
     remedy = "Ask again with the same key in some seconds."
+
+
+class ReplyErased(Gone):
+    """The request was done; what was answered was erased with the person of whom it told."""
+
+    remedy = "Do not send it again: it was done. Read what there is now."
 
 
 class IdempotencyKeyReused(Invalid):
@@ -241,6 +248,8 @@ async def _once(
         if not await _is_same(asked, stored, request):
             raise IdempotencyKeyReused("this key came with another request before")
         caller.proven = True  # the reply was given to this same caller
+        if stored.status == ERASED:
+            raise ReplyErased("this was done, and what was answered is erased")
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     response = await handle(request)
     await store_reply(session, _reply(asked, response))

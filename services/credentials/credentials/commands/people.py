@@ -13,6 +13,7 @@ from credentials.domain.people import HolderAnonymised
 from shared.database import fetch, take_turns
 from shared.database import now as now_of
 from shared.messaging import NotYet
+from shared.messaging.replies import erase_replies
 from shared.registers import PersonEntry
 
 
@@ -68,6 +69,9 @@ async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -
     await take_turns(session, "learner", learner_id)
     learner = await _learner(session, learner_id)
     learner.anonymised_at = at
+    person = await session.get(tables.Person, learner_id)
+    words = (person.legal_name, person.display_name, person.email) if person is not None else ()
+    await erase_replies(session, learner_id, *words)
     await session.execute(delete(tables.Person).where(tables.Person.learner_id == learner_id))
     await issuing.erase_holder(session, learner_id)
     await documents.erase(session, learner_id)

@@ -25,6 +25,7 @@ from shared.events.enrolment import (
     LearnerRegistered,
 )
 from shared.messaging import NotYet, publish
+from shared.messaging.replies import erase_replies
 from shared.messaging.tables import Letter
 
 _NAMED = (
@@ -181,9 +182,11 @@ async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str)
     if any(row.status in OPEN_ENROLMENTS for row in await queries.enrolments_of(session, learner_id)):
         raise learners.StillEnrolled("an enrolment is still open")
     at = now(session)
-    await session.execute(delete(Name).where(Name.learner_id == learner_id))
+    names = list(await session.scalars(delete(Name).where(Name.learner_id == learner_id).returning(Name)))
     change = await session.get(ContactChange, learner_id)
     addresses = [learner.contact_email, *([change.contact_email] if change and change.contact_email else ())]
+    shown = [word for name in names for word in (name.display_name, name.certificate_name)]
+    await erase_replies(session, learner_id, *addresses, *shown)
     await session.execute(
         delete(Letter).where(or_(Letter.recipient.in_(addresses), contacts.letters_about(learner_id)))
     )

@@ -13,6 +13,7 @@ from payments.domain.orders import UNPAID, OrderStatus
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Notification, Order, Payment, Refund
 from shared.database import now, take_turns
 from shared.messaging import NotYet
+from shared.messaging.replies import erase_replies
 
 
 async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
@@ -44,6 +45,7 @@ async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) ->
         elif order.status == OrderStatus.REVERSED:
             order.expires_at = min(order.expires_at, now(session))
             await close_checkouts(session, order.order_id)
+    await erase_replies(session, learner_id)
     await _erase_callbacks(session, learner_id)
 
 
