@@ -1,6 +1,7 @@
 """Due times that a clock wrote which stood ahead: nothing may wait until that clock's day has come.
 
-Such a time is known by lying further ahead than the column is ever written; what it is about is due now.
+Such a time is known by lying further ahead than the column is ever written; what it is about is due now, or has all its
+time anew.
 """
 
 import logging
@@ -27,6 +28,8 @@ class DueTime:
     """No later than this is it ever written, seen from the instant of writing."""
     waiting: str = "true"
     """Which rows are still looked at; as the index on the column says it, where it is partial."""
+    again: timedelta = timedelta()
+    """What a wrong one is set to, seen from now."""
     key: str = "ctid"
     """What tells its rows apart; `ctid` does not in a table of parts."""
 
@@ -48,8 +51,8 @@ async def bring_forward(database: Database, columns: Sequence[DueTime]) -> int:
             select {one.key} from {one.table} where {one.waiting} and {one.column} > cast(:latest as timestamptz)
             order by {one.column} limit :most for update skip locked
         """  # noqa: S608 - our own names
-        moved = f"update {one.table} set {one.column} = :now where {one.waiting} and {one.key} = any(array({found}))"  # noqa: S608
-        total += await in_batches(database, moved, now=now, latest=now + one.longest + CLOCKS_APART)
+        moved = f"update {one.table} set {one.column} = :due where {one.waiting} and {one.key} = any(array({found}))"  # noqa: S608
+        total += await in_batches(database, moved, due=now + one.again, latest=now + one.longest + CLOCKS_APART)
     if total:
         log.warning("due times written by a clock that stood ahead were brought forward", extra={"rows": total})
     return total

@@ -34,6 +34,12 @@ jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
 orphaned_files = Gauge(
     "orphaned_files", "Stored files no row names, too many to be put into the trash unseen", ["store"]
 )
+provider_differences = Counter(
+    "provider_differences_total", "What the payment provider's list had otherwise than our books", ["kind"]
+)
+provider_compared = Gauge(
+    "provider_compared_timestamp_seconds", "When the payment provider's list was last compared to its end", ["provider"]
+)
 rows_failed = Counter("job_rows_failed_total", "Rows on which a job failed", ["job"])
 rows_set_aside = Gauge(
     "rows_set_aside", "Rows on which a job failed and which it leaves alone for a while", ["service"]

@@ -9,9 +9,10 @@ from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
 from payments.api import receipts
 from payments.domain.addresses import Addresses, Seller
-from payments.domain.policy import longest_silence
+from payments.domain.policy import longest_of, longest_silence
 from payments.handlers import inbox
 from payments.jobs import jobs
+from payments.jobs.comparing import Rhythm
 from payments.settings import Settings
 from shared.digests import Digests
 from shared.due_times import DueTime
@@ -45,10 +46,17 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         due_times=[
             *(DueTime(t, "ask_at", longest_silence()) for t in ("checkout_attempts", "payments", "refunds")),
             DueTime("checkout_attempts", "close_at", timedelta()),
+            DueTime("payments", "funded_at", timedelta(), "use = 'underpaid'"),
+            # What ends by a clock that stood ahead is given its whole time anew.
+            *(
+                DueTime("orders", "expires_at", longest_of(span), f"status = '{status}'", again=longest_of(span))
+                for status, span in (("placed", "order"), ("reversed", "repayment"))
+            ),
         ],
         resources={
             PaymentProvider: provider,
             Seller: Seller(settings.seller),
+            Rhythm: Rhythm(timedelta(hours=settings.comparison_hours), timedelta(days=settings.comparison_days)),
             Addresses: Addresses(
                 settings.public_url,
                 Digests(settings.feed_secret.get_secret_value(), "payments"),

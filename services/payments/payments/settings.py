@@ -21,6 +21,10 @@ class Settings(ServiceSettings):
     provider_calls_per_minute: int = Field(
         default=0, ge=0, description="At most so many calls; 0 for no limit. Flywire blocks an address above 500"
     )
+    comparison_hours: float = Field(
+        default=24, gt=0, description="How often the provider's list is held against the books"
+    )
+    comparison_days: int = Field(default=35, ge=1, description="What was created in so many days is compared")
     seller: str = Field(
         default="Microcredentials platform", min_length=1, description="Who sells, as receipts say it: name, address"
     )

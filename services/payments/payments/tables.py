@@ -153,6 +153,7 @@ class Payment(Base):
         Index(None, "order_id"),
         Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
         Index(None, "funded_at", postgresql_where=text("use = 'underpaid'")),
+        Index(None, "seen_at", "payment_id"),
     )
 
     payment_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -172,6 +173,8 @@ class Payment(Base):
     seen_at: Mapped[datetime]
     funded_at: Mapped[datetime | None]
     ask_at: Mapped[datetime | None]
+    compared_at: Mapped[datetime | None]
+    """The beginning of the last comparison in which the provider's list told of it."""
 
 
 class Confirmation(Base):
@@ -352,3 +355,17 @@ class Entry(Base):
     posting_no: Mapped[int] = mapped_column(ForeignKey(Posting.posting_no), primary_key=True)
     account: Mapped[str] = mapped_column(Text, primary_key=True)
     amount_minor: Mapped[int] = mapped_column(BigInteger)
+
+
+class Comparison(Base):
+    """How far the provider's list was held against the books: one that was broken off goes on where it stood."""
+
+    __tablename__ = "comparisons"
+
+    provider: Mapped[str] = mapped_column(Text, primary_key=True)
+    began_at: Mapped[datetime]
+    since: Mapped[datetime]
+    """Of what was created since then."""
+    stage: Mapped[str] = mapped_column(Text)
+    page: Mapped[int]
+    finished_at: Mapped[datetime | None]

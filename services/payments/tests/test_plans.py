@@ -1,7 +1,7 @@
 """What lists, the basket and jobs read depends on the page, not on how much was ever sold."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from payments.adapters.provider import PaymentProvider, ProviderUnavailable
 from payments.app import build
+from payments.jobs.comparing import Rhythm
 from payments.settings import Settings
 from shared.plans import BASE, BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
 
@@ -142,6 +143,7 @@ LISTS = {
 JOBS = {
     "close_checkouts": 3,
     "ask_about_payments": 3,
+    "compare_with_provider": 1,
     "find_payments": 3,
     "submit_refunds": 1,
     "follow_refunds": 3,
@@ -158,5 +160,5 @@ async def test_a_list_reads_its_page(planned: Planned) -> None:
 
 
 async def test_a_job_reads_its_batches(planned: Planned) -> None:
-    wrong = await planned.jobs({PaymentProvider: PROVIDER}, JOBS)
+    wrong = await planned.jobs({PaymentProvider: PROVIDER, Rhythm: Rhythm(timedelta(days=1), timedelta(days=35))}, JOBS)
     assert not wrong, "\n".join(wrong)

@@ -149,7 +149,8 @@ async def read_payment(request: Request) -> JSONResponse:
     )
 
 
-async def list_payments(request: Request) -> JSONResponse:
+def _page(request: Request) -> tuple[datetime | None, slice]:
+    """From when on, and which part of the list; raises NotPossible."""
     query = request.query_params
     try:
         page, per_page = int(query.get("page", 1)), int(query.get("per_page", 10))
@@ -158,9 +159,19 @@ async def list_payments(request: Request) -> JSONResponse:
         raise NotPossible(400, "invalid_params", str(error)) from error
     if page < 1 or not 1 <= per_page <= MOST_PER_PAGE:
         raise NotPossible(400, "invalid_params", f"page from 1, per_page from 1 to {MOST_PER_PAGE}")
-    found = sandbox_of(request).payments(since.astimezone(UTC) if since else None)
-    some = found[(page - 1) * per_page : page * per_page]
-    return JSONResponse({"payments": [public(one) for one in some], "total_entries": len(found)})
+    return since.astimezone(UTC) if since else None, slice((page - 1) * per_page, page * per_page)
+
+
+async def list_payments(request: Request) -> JSONResponse:
+    since, part = _page(request)
+    found = sandbox_of(request).payments(since)
+    return JSONResponse({"payments": [public(one) for one in found[part]], "total_entries": len(found)})
+
+
+async def list_all_refunds(request: Request) -> JSONResponse:
+    since, part = _page(request)
+    found = sandbox_of(request).all_refunds(since)
+    return JSONResponse({"refunds": [public(one) for one in found[part]], "total_entries": len(found)})
 
 
 async def create_refund(request: Request) -> JSONResponse:
@@ -204,6 +215,7 @@ routes = [
     _route("GET", "/payments/{reference}", read_payment),
     _route("POST", "/payments/{reference}/refunds", create_refund),
     _route("GET", "/payments/{reference}/refunds", list_refunds),
+    _route("GET", "/refunds", list_all_refunds),
     _route("GET", "/refunds/{id}", read_refund),
     _route("POST", "/refunds/{id}/cancel", cancel_refund),
 ]

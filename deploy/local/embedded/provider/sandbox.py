@@ -137,8 +137,11 @@ class Sandbox:
         return payment
 
     def payments(self, created_from: datetime | None) -> list[Record]:
-        found = sorted(self.books.all("payment"), key=lambda one: (one["created_at"], one["payment_id"]))
-        return [one for one in found if created_from is None or instant(one["created_at"]) >= created_from]
+        return self._created("payment", created_from)
+
+    def _created(self, kind: str, since: datetime | None) -> list[Record]:
+        found = sorted(self.books.all(kind), key=lambda one: (one["created_at"], one[f"{kind}_id"]))
+        return [one for one in found if since is None or instant(one["created_at"]) >= since]
 
     def set_status(self, payment: Record, status: str, *, at: datetime | None = None, reason_code: str = "") -> None:
         """What happened to a payment; the callback tells of it."""
@@ -205,6 +208,9 @@ class Sandbox:
         if refund is None:
             raise NotPossible(404, "not_found", "There is no such refund")
         return refund
+
+    def all_refunds(self, created_from: datetime | None) -> list[Record]:
+        return self._created("refund", created_from)
 
     def refunds(self, reference: str) -> list[Record]:
         found = [refund for refund in self.books.all("refund") if refund["payment_id"] == reference]

@@ -8,33 +8,42 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import json
 import logging
-import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from time import monotonic
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from payments.adapters.flywire_shapes import (
+    Callback,
+    Confirmed,
+    Payment,
+    Payments,
+    Refund,
+    Refunds,
+    RefundsOfPayment,
+    Session,
+    references_in,
+)
 from payments.adapters.provider import (
     Checkout,
     CheckoutOrder,
+    Listed,
     ProviderRefused,
     ProviderUnavailable,
     ProviderUnclear,
     Unreadable,
 )
-from payments.domain.payments import BadSignature, PaymentFact, ProviderStatus
-from payments.domain.refunds import ProviderRefundStatus, RefundFact
+from payments.domain.payments import BadSignature, PaymentFact
+from payments.domain.refunds import RefundFact
 from shared.clock import Clock, system_clock
 from shared.crashes import crash_point
-from shared.messaging.parking import printable
 
 log = logging.getLogger(__name__)
 
@@ -57,123 +66,11 @@ NOT_NOW: Final = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
-REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
-LONGEST: Final = 100
-YEARS: Final = range(2000, 9000)
-
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _text(value: object) -> object:
-    """A word that may be missing: null is as good as none."""
-    return "" if value is None else value
-
-
-# The database holds no NUL, and an index no text of any length.
-_Word = Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-_Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$")]
-
-
-class _Method(BaseModel):
-    type: _Word = ""
-
-
-def _method(value: object) -> object:
-    return {} if value is None else value
-
-
-def _whole(value: object) -> object:
-    """Minor units come as integers or as strings of digits; "495.00" would be another amount, and is refused."""
-    if isinstance(value, bool | float) or (isinstance(value, str | int) and not _DIGITS.fullmatch(str(value))):
-        raise ValueError("not an integer of minor units")
-    return value
-
-
-_DIGITS = re.compile(r"[0-9]{1,15}")
-_MinorUnits = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
-
-
-class _Payment(BaseModel):
-    payment_id: str = Field(pattern=REFERENCE)
-    status: _Word = ""
-    amount_to: _MinorUnits
-    currency_to: _Currency
-    external_reference: _Word = ""
-    payment_method: Annotated[_Method, BeforeValidator(_method)] = _Method()
-    reason_code: _Word = ""
-
-    def fact(self, at: datetime) -> PaymentFact:
-        return PaymentFact(
-            self.payment_id,
-            ProviderStatus(self.status),
-            at,
-            self.amount_to,
-            self.currency_to,
-            self.external_reference,
-            self.payment_method.type or "unknown",
-            self.reason_code,
-            self.status,
-        )
-
-
-class _Refund(BaseModel):
-    refund_id: str = Field(pattern=REFERENCE)
-    payment_id: _Word = ""
-    status: _Word = ""
-    amount: _MinorUnits
-    currency: Annotated[str, BeforeValidator(_text), Field(pattern=r"^([A-Za-z]{3})?$")] = ""
-    external_reference: _Word = ""
-
-    def fact(self, at: datetime) -> RefundFact:
-        return RefundFact(
-            self.refund_id,
-            self.payment_id,
-            ProviderRefundStatus(self.status),
-            at,
-            self.amount,
-            self.external_reference,
-            self.currency,
-            self.status,
-        )
-
-
-def _plausible(at: datetime) -> datetime:
-    """In a year that every calendar and every time zone can hold."""
-    if at.year not in YEARS:
-        raise ValueError("no instant of a payment")
-    return at
-
-
-class _Callback(BaseModel):
-    event_date: Annotated[AwareDatetime, AfterValidator(_plausible)]
-    event_resource: _Word = ""
-    data: dict[str, Any]  # Any: JSON, read by resource
-
-
-class _Form(BaseModel):
-    url: str
-
-
-class _Session(BaseModel):
-    id: str
-    hosted_form: _Form
-    expires_in_seconds: int
-
-
-class _Confirmed(BaseModel):
-    payment_reference: str
 
 
 class _NotSent(Exception):
     """When its turn came it was not to be sent any more."""
-
-
-class _Payments(BaseModel):
-    payments: list[Any]  # Any: JSON; one that cannot be read must not hide the others
-
-
-class _Refunds(BaseModel):
-    refunds: list[_Refund]
 
 
 @dataclass(frozen=True)
@@ -242,13 +139,13 @@ class Flywire:
             "notifications_url": self._account.notifications_url,
             "external_reference": order.reference,
         }
-        session = _read(_Session, await self._ask("create_checkout", "POST", "/checkout/sessions", content=body))
+        session = _read(Session, await self._ask("create_checkout", "POST", "/checkout/sessions", content=body))
         return Checkout(session.id, session.hosted_form.url, now + timedelta(seconds=session.expires_in_seconds))
 
     async def confirm_checkout(self, provider_session: str) -> str | None:
         path = f"/checkout/sessions/{provider_session}/confirm"
         answer = await self._ask("confirm_checkout", "POST", path, allowed=(404, 409, 410, 422))
-        return _read(_Confirmed, answer).payment_reference if answer.is_success else None
+        return _read(Confirmed, answer).payment_reference if answer.is_success else None
 
     async def expire_checkout(self, provider_session: str) -> None:
         # What is paid, expired or forgotten there already cannot be paid any more, which is all we want.
@@ -261,33 +158,31 @@ class Flywire:
         if not sum(hmac.compare_digest(sign(raw_body, secret), given) for secret in self._secrets):
             raise BadSignature("the notification is not signed by the payment provider")
         try:
-            callback = _Callback.model_validate_json(raw_body)
+            callback = Callback.model_validate_json(raw_body)
             if callback.event_resource.startswith("refund"):
-                return _Refund.model_validate(callback.data).fact(callback.event_date)
-            return _Payment.model_validate(callback.data).fact(callback.event_date)
+                return Refund.model_validate(callback.data).fact(callback.event_date)
+            return Payment.model_validate(callback.data).fact(callback.event_date)
         except ValidationError as error:
             why = "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
-            return Unreadable(why, *_references(raw_body))
+            return Unreadable(why, *references_in(raw_body))
 
     async def fetch_payment(self, reference: str) -> PaymentFact:
         asked_at = self._clock()
-        return _read(_Payment, await self._ask("fetch_payment", "GET", f"/payments/{reference}")).fact(asked_at)
+        return _read(Payment, await self._ask("fetch_payment", "GET", f"/payments/{reference}")).fact(asked_at)
 
-    async def list_payments(self, since: datetime) -> Sequence[PaymentFact]:
-        asked_at, found, page = self._clock(), list[PaymentFact](), 1
-        while True:
-            parameters = {"created_from": since.astimezone(UTC).isoformat(), "page": page, "per_page": PER_PAGE}
-            some = _read(_Payments, await self._ask("list_payments", "GET", "/payments", params=parameters)).payments
-            for one in some:
-                try:
-                    found.append(_Payment.model_validate(one).fact(asked_at))
-                except ValidationError as error:  # told without its values, which name the payer
-                    log.error(  # noqa: TRY400
-                        "a payment in the list cannot be read", extra={"errors": error.error_count()}
-                    )
-            if len(some) < PER_PAGE:
-                return found
-            page += 1
+    async def list_payments(self, since: datetime, page: int) -> Listed[PaymentFact]:
+        asked_at = self._clock()
+        some = _read(Payments, await self._list("list_payments", "/payments", since, page)).payments
+        return Listed([one.fact(asked_at) for one in _readable(Payment, some)], more=len(some) == PER_PAGE)
+
+    async def list_refunds(self, since: datetime, page: int) -> Listed[RefundFact]:
+        asked_at = self._clock()
+        some = _read(Refunds, await self._list("list_refunds", "/refunds", since, page)).refunds
+        return Listed([one.fact(asked_at) for one in _readable(Refund, some)], more=len(some) == PER_PAGE)
+
+    async def _list(self, operation: str, path: str, since: datetime, page: int) -> httpx.Response:
+        parameters = {"created_from": since.astimezone(UTC).isoformat(), "page": page, "per_page": PER_PAGE}
+        return await self._ask(operation, "GET", path, params=parameters)
 
     async def create_refund(
         self, reference: str, amount_minor: int, our_refund_id: str, still_ours: Callable[[], Awaitable[bool]]
@@ -303,16 +198,16 @@ class Flywire:
             answer = await self._ask("create_refund", "POST", path, content=body, while_true=still_ours)
         except _NotSent:
             return None
-        return _read(_Refund, answer).fact(asked_at)
+        return _read(Refund, answer).fact(asked_at)
 
     async def refunds_of(self, reference: str) -> Sequence[RefundFact]:
         asked_at = self._clock()
         answer = await self._ask("find_refund", "GET", f"/payments/{reference}/refunds")
-        return [one.fact(asked_at) for one in _read(_Refunds, answer).refunds]
+        return [one.fact(asked_at) for one in _read(RefundsOfPayment, answer).refunds]
 
     async def fetch_refund(self, provider_refund_id: str) -> RefundFact:
         asked_at = self._clock()
-        return _read(_Refund, await self._ask("fetch_refund", "GET", f"/refunds/{provider_refund_id}")).fact(asked_at)
+        return _read(Refund, await self._ask("fetch_refund", "GET", f"/refunds/{provider_refund_id}")).fact(asked_at)
 
     async def cancel_refund(self, provider_refund_id: str) -> None:
         await self._ask("cancel_refund", "POST", f"/refunds/{provider_refund_id}/cancel")
@@ -379,22 +274,17 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
         raise _unclear() from error
 
 
+def _readable(shape: type[_Model], found: Sequence[Any]) -> Iterator[_Model]:  # Any: JSON
+    """One of a list that cannot be read must not hide the others."""
+    for one in found:
+        try:
+            yield shape.model_validate(one)
+        except ValidationError as error:  # told without its values, which name the payer
+            log.error("one of the provider's list cannot be read", extra={"errors": error.error_count()})  # noqa: TRY400
+
+
 def _unclear() -> ProviderUnclear:
     return ProviderUnclear(
         "the payment provider answered something we do not understand; it is asked again",
         headers={"Retry-After": "60"},
     )
-
-
-def _references(raw_body: bytes) -> tuple[str, str]:
-    """What a body that cannot be read names: the payment, or refund, and our reference; empty where it names none."""
-    try:
-        body: Any = json.loads(raw_body)  # Any: JSON
-    except ValueError:
-        return "", ""
-    try:
-        found = [body["data"].get(name) for name in ("payment_id", "external_reference")]
-    except (KeyError, TypeError, AttributeError):  # another shape altogether
-        return "", ""
-    reference, external = (value if isinstance(value, str) and len(value) <= LONGEST else "" for value in found)
-    return printable(reference), printable(external)

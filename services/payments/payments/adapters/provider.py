@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
@@ -73,6 +73,17 @@ class Unreadable:
     external_reference: str = ""
 
 
+F = TypeVar("F")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[F]):
+    """A page of what the provider has. `more`: whether another page may follow."""
+
+    facts: Sequence[F]
+    more: bool
+
+
 class PaymentProvider(Protocol):
     """Every call but `parse_notification` asks the outside world: never inside a transaction.
 
@@ -99,7 +110,13 @@ class PaymentProvider(Protocol):
         """What the provider says of it now; `at` is the instant of asking."""
         ...
 
-    async def list_payments(self, since: datetime) -> Sequence[PaymentFact]: ...
+    async def list_payments(self, since: datetime, page: int) -> Listed[PaymentFact]:
+        """Of what was created since then, page by page from 1 on; one that cannot be read is left out."""
+        ...
+
+    async def list_refunds(self, since: datetime, page: int) -> Listed[RefundFact]:
+        """As `list_payments`."""
+        ...
 
     async def create_refund(
         self, reference: str, amount_minor: int, our_refund_id: str, still_ours: Callable[[], Awaitable[bool]]

@@ -64,6 +64,21 @@ async def park_payment(
     )
 
 
+async def park_own(session: AsyncSession, payment: Payment, reason: str) -> None:
+    """As `park`, of what stands in our books."""
+    await park(
+        session,
+        payment.provider,
+        payment.reference,
+        reason,
+        provider_status=payment.provider_status,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        order_id=payment.order_id,
+        payment_id=payment.payment_id,
+    )
+
+
 async def park_refund(
     session: AsyncSession,
     provider: str,

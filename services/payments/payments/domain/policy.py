@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from shared.regulations import Versions
@@ -85,6 +85,11 @@ def shortest_grace() -> timedelta:
 def longest_silence() -> timedelta:
     """No question to the provider is ever planned further ahead."""
     return max(max(*one.ask_after, one.ask_every, one.ask_unsettled_every) for one in versions.all.values())
+
+
+def longest_of(span: Literal["order", "repayment"]) -> timedelta:
+    """The longest time that any version gives for it."""
+    return max(getattr(one, span) for one in versions.all.values())
 
 
 def in_utc(at: datetime) -> str:

@@ -10,8 +10,9 @@ from payments import queries
 from payments.commands import erasure, orders, underpayment
 from payments.domain.orders import OrderStatus
 from payments.domain.policy import policy_at, shortest_grace
-from payments.jobs import asking, refunding
+from payments.jobs import asking, comparing, refunding
 from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
+from payments.jobs.comparing import compare_with_provider
 from payments.jobs.refunding import follow_refunds, submit_refunds
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.batches import delete_in_batches, in_batches
@@ -22,7 +23,7 @@ LONGEST_SESSION: Final = timedelta(days=2)
 """No session at the provider stays open for so long."""
 
 jobs = Jobs()
-for seconds, job in (*asking.EVERY, *refunding.EVERY):
+for seconds, job in (*asking.EVERY, *refunding.EVERY, *comparing.EVERY):
     jobs.every(seconds)(job)
 
 
@@ -92,6 +93,7 @@ _FORGET_BODIES = """
 __all__ = [
     "ask_about_payments",
     "close_checkouts",
+    "compare_with_provider",
     "end_repayments",
     "expire_orders",
     "find_payments",

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
@@ -48,21 +50,32 @@ async def close_checkouts(work: Work) -> None:
 
 async def ask_about_payments(work: Work) -> None:
     """Payments whose facts came in an odd order, or of which nothing more was heard."""
-    provider: PaymentProvider = work.resource(PaymentProvider)
     due = select(Payment.payment_id).where(Payment.ask_at <= work.now()).order_by(Payment.ask_at)
 
-    async def ask(payment_id: UUID) -> None:
-        async with work.database.transaction() as session:
-            seen = await session.get_one(Payment, payment_id)
-        fact = await provider.fetch_payment(seen.reference)
-        async with work.database.transaction() as session:
-            # Plan the next question; the answer, applied next, may plan another.
-            order = await session.get_one(Order, seen.order_id, with_for_update=True)
-            payment = await session.get_one(Payment, payment_id, with_for_update=True)
-            payment.ask_at = policy_of(order.regulations_version).next_question(payment.seen_at, work.now())
-            await _apply(session, work, fact, seen.revision)
+    await for_each(work, "ask_about_payments", due, partial(ask_about_payment, work))
 
-    await for_each(work, "ask_about_payments", due, ask)
+
+async def ask_about_payment(work: Work, payment_id: UUID) -> PaymentFact:
+    """What the provider says of it now, which is applied."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    async with work.database.transaction() as session:
+        seen = await session.get_one(Payment, payment_id)
+    fact = await provider.fetch_payment(seen.reference)
+    async with work.database.transaction() as session:
+        # Plan the next question; the answer, applied next, may plan another.
+        order = await session.get_one(Order, seen.order_id, with_for_update=True)
+        payment = await session.get_one(Payment, payment_id, with_for_update=True)
+        payment.ask_at = policy_of(order.regulations_version).next_question(payment.seen_at, work.now())
+        await _apply(session, work, fact, seen.revision)
+    return fact
+
+
+async def take_in_payment(work: Work, reference: str) -> None:
+    """Apply what the provider says now of a payment that was never heard of."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    fact = await provider.fetch_payment(reference)
+    async with work.database.transaction() as session:
+        await _apply(session, work, fact, 0)
 
 
 async def find_payments(work: Work) -> None:
@@ -107,12 +120,22 @@ class _Listing:
             reference = await self._provider.confirm_checkout(attempt.provider_session)
             return await self._provider.fetch_payment(reference) if reference else None
         if self._listed is None:
-            async with self._work.database.transaction() as session:
-                unknown = CheckoutAttempt.ask_at <= self._work.now(), CheckoutAttempt.provider_session.is_(None)
-                since = await session.scalar(select(func.min(CheckoutAttempt.started_at)).where(*unknown))
-            payments = await self._provider.list_payments(since or attempt.started_at)
-            self._listed = {fact.external_reference: fact for fact in payments}
+            self._listed = await self._list(attempt.started_at)
         return self._listed.get(attempt.reference)
+
+    async def _list(self, since: datetime) -> Mapping[str, PaymentFact]:
+        """The payments of all checkouts that have no session, by our reference."""
+        async with self._work.database.transaction() as session:
+            unknown = CheckoutAttempt.ask_at <= self._work.now(), CheckoutAttempt.provider_session.is_(None)
+            rows = await session.execute(select(CheckoutAttempt.reference, CheckoutAttempt.started_at).where(*unknown))
+            begun = {row.reference: row.started_at for row in rows}
+        since, page, found = min([since, *begun.values()]), 1, dict[str, PaymentFact]()
+        while True:
+            listed = await self._provider.list_payments(since, page)
+            found |= {one.external_reference: one for one in listed.facts if one.external_reference in begun}
+            if not listed.more:
+                return found
+            page += 1
 
 
 async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision: int) -> None:

@@ -4,6 +4,7 @@ in its row, and an answer is applied only to the row it was asked for."""
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -165,26 +166,28 @@ async def _put_back(work: Work, claim: _Claim, said: PaymentFact) -> None:
 
 async def follow_refunds(work: Work) -> None:
     """Refunds of which nothing more was heard."""
-    provider: PaymentProvider = work.resource(PaymentProvider)
     due = (
         select(Refund.refund_id)
         .where(Refund.ask_at <= work.now(), Refund.provider_refund_id.is_not(None))
         .order_by(Refund.ask_at)
     )
 
-    async def follow(refund_id: UUID) -> None:
-        async with work.database.transaction() as session:
-            made = [one.provider_refund_id for one in await queries.provider_refunds_of(session, refund_id)]
-            refund = await session.get_one(Refund, refund_id)
-            made = made or [refund.provider_refund_id or ""]
-        for provider_refund_id in made:
-            async with work.database.transaction() as session:
-                revision = (await session.get_one(Refund, refund_id)).revision
-            fact = await provider.fetch_refund(provider_refund_id)
-            async with work.database.transaction() as session:
-                await apply_refund_fact(session, provider.name, fact, asked_at_revision=revision)
+    await for_each(work, "follow_refunds", due, partial(ask_about_refund, work))
 
-    await for_each(work, "follow_refunds", due, follow)
+
+async def ask_about_refund(work: Work, refund_id: UUID) -> None:
+    """What the provider says now of all that it made for this refund is applied."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    async with work.database.transaction() as session:
+        made = [one.provider_refund_id for one in await queries.provider_refunds_of(session, refund_id)]
+        refund = await session.get_one(Refund, refund_id)
+        made = made or [refund.provider_refund_id or ""]
+    for provider_refund_id in made:
+        async with work.database.transaction() as session:
+            revision = (await session.get_one(Refund, refund_id)).revision
+        fact = await provider.fetch_refund(provider_refund_id)
+        async with work.database.transaction() as session:
+            await apply_refund_fact(session, provider.name, fact, asked_at_revision=revision)
 
 
 EVERY: Final[tuple[tuple[float, JobFunction], ...]] = ((5, submit_refunds), (15, follow_refunds))

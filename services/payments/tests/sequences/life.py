@@ -189,7 +189,7 @@ class Life:
     async def pay(self):
         if self.narrow:  # others are asked about in the background
             for _ in range(TILL):
-                await self.shop.provider.list_payments(self.shop.clock())
+                await self.shop.provider.list_payments(self.shop.clock(), 1)
         before = self.shop.clock()
         answer = await self.shop.checkout(self.order, payer={"email": f"{self.chance.random()}@example.org"})
         if self.narrow and answer.status_code == 201:

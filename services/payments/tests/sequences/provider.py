@@ -44,7 +44,7 @@ TILL = 4
 
 def garbled():
     """An answer in another shape."""
-    return flywire._read(flywire._Payment, httpx.Response(200, content=b'{"payment_id": null}'))
+    return flywire._read(flywire.Payment, httpx.Response(200, content=b'{"payment_id": null}'))
 
 
 def since_revival(told):

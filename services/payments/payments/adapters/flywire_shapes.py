@@ -1,0 +1,143 @@
+"""The shapes of Flywire's answers and callbacks, and the facts they tell (developers.flywire.com)."""
+
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
+
+from payments.domain.payments import PaymentFact, ProviderStatus
+from payments.domain.refunds import ProviderRefundStatus, RefundFact
+from shared.messaging.parking import printable
+
+REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
+LONGEST: Final = 100
+YEARS: Final = range(2000, 9000)
+
+
+def _text(value: object) -> object:
+    """A word that may be missing: null is as good as none."""
+    return "" if value is None else value
+
+
+# The database holds no NUL, and an index no text of any length.
+_Word = Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$")]
+
+
+class _Method(BaseModel):
+    type: _Word = ""
+
+
+def _method(value: object) -> object:
+    return {} if value is None else value
+
+
+def _whole(value: object) -> object:
+    """Minor units come as integers or as strings of digits; "495.00" would be another amount, and is refused."""
+    if isinstance(value, bool | float) or (isinstance(value, str | int) and not _DIGITS.fullmatch(str(value))):
+        raise ValueError("not an integer of minor units")
+    return value
+
+
+_DIGITS = re.compile(r"[0-9]{1,15}")
+_MinorUnits = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
+
+
+class Payment(BaseModel):
+    payment_id: str = Field(pattern=REFERENCE)
+    status: _Word = ""
+    amount_to: _MinorUnits
+    currency_to: _Currency
+    external_reference: _Word = ""
+    payment_method: Annotated[_Method, BeforeValidator(_method)] = _Method()
+    reason_code: _Word = ""
+
+    def fact(self, at: datetime) -> PaymentFact:
+        return PaymentFact(
+            self.payment_id,
+            ProviderStatus(self.status),
+            at,
+            self.amount_to,
+            self.currency_to,
+            self.external_reference,
+            self.payment_method.type or "unknown",
+            self.reason_code,
+            self.status,
+        )
+
+
+class Refund(BaseModel):
+    refund_id: str = Field(pattern=REFERENCE)
+    payment_id: _Word = ""
+    status: _Word = ""
+    amount: _MinorUnits
+    currency: Annotated[str, BeforeValidator(_text), Field(pattern=r"^([A-Za-z]{3})?$")] = ""
+    external_reference: _Word = ""
+
+    def fact(self, at: datetime) -> RefundFact:
+        return RefundFact(
+            self.refund_id,
+            self.payment_id,
+            ProviderRefundStatus(self.status),
+            at,
+            self.amount,
+            self.external_reference,
+            self.currency,
+            self.status,
+        )
+
+
+def _plausible(at: datetime) -> datetime:
+    """In a year that every calendar and every time zone can hold."""
+    if at.year not in YEARS:
+        raise ValueError("no instant of a payment")
+    return at
+
+
+class Callback(BaseModel):
+    event_date: Annotated[AwareDatetime, AfterValidator(_plausible)]
+    event_resource: _Word = ""
+    data: dict[str, Any]  # Any: JSON, read by resource
+
+
+class Form(BaseModel):
+    url: str
+
+
+class Session(BaseModel):
+    id: str
+    hosted_form: Form
+    expires_in_seconds: int
+
+
+class Confirmed(BaseModel):
+    payment_reference: str
+
+
+class Payments(BaseModel):
+    payments: list[Any]  # Any: JSON; one that cannot be read must not hide the others
+
+
+class RefundsOfPayment(BaseModel):
+    refunds: list[Refund]
+    """Each must be readable: the one that is not may be the one that is looked for."""
+
+
+class Refunds(BaseModel):
+    refunds: list[Any]  # Any: JSON, as above
+
+
+def references_in(raw_body: bytes) -> tuple[str, str]:
+    """What a body that cannot be read names: the payment, or refund, and our reference; empty where it names none."""
+    try:
+        body: Any = json.loads(raw_body)  # Any: JSON
+    except ValueError:
+        return "", ""
+    try:
+        found = [body["data"].get(name) for name in ("payment_id", "external_reference")]
+    except (KeyError, TypeError, AttributeError):  # another shape altogether
+        return "", ""
+    reference, external = (value if isinstance(value, str) and len(value) <= LONGEST else "" for value in found)
+    return printable(reference), printable(external)

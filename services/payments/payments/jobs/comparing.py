@@ -1,0 +1,178 @@
+"""The provider's list, held against our books: it finds what nobody told us and no question was planned for, such as a
+reversal after the payout whose callback was lost, or another payment in a session that was paid in.
+"""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from payments.adapters.provider import PaymentProvider, ProviderRefused, ProviderUnavailable
+from payments.commands import comparison, unmatched
+from payments.commands.refund_facts import apply_refund_fact
+from payments.domain.payments import PaymentFact
+from payments.domain.refunds import RefundFact
+from payments.jobs.asking import ask_about_payment, take_in_payment
+from payments.jobs.refunding import ask_about_refund
+from payments.tables import Comparison, Payment
+from shared import telemetry
+from shared.clock import CLOCKS_APART
+from shared.due_rows import forget, is_the_row, set_aside
+from shared.jobs import JobFunction, Work
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "compare_with_provider"
+BATCH: Final = 100
+STAGES: Final = ("payments", "refunds", "ours")
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    every: timedelta
+    back: timedelta
+    """What was created in this time is compared."""
+
+
+async def compare_with_provider(work: Work) -> None:
+    """Page by page: what differs is asked about at once, and what remains is shown to finance. Two at the same, or one
+    that is broken off and begins a page anew, do no harm."""
+    run = await _begin(work)
+    if run is None:
+        return
+    while run.finished_at is None:
+        try:
+            more = await _STEPS[run.stage](work, run)
+        except ProviderUnavailable:
+            log.warning("the provider is away; the comparison goes on later", extra={"page": run.page})
+            return
+        run = await _advance(work, run, more=more)
+    # All that differs was looked at.
+    await forget(work, NAME, run.began_at)
+    telemetry.provider_compared.labels(run.provider).set(run.finished_at.timestamp())
+
+
+async def _begin(work: Work) -> Comparison | None:
+    """The comparison that is under way, or is due; None where there is none."""
+    provider, rhythm, now = work.resource(PaymentProvider), work.resource(Rhythm), work.now()
+    async with work.database.transaction() as session:
+        before = {"began_at": now - rhythm.every, "since": now, "stage": STAGES[0], "page": 1, "finished_at": now}
+        await session.execute(insert(Comparison).values(provider=provider.name, **before).on_conflict_do_nothing())
+        run = await session.get_one(Comparison, provider.name, with_for_update=True)
+        if run.finished_at is None and run.began_at <= now + CLOCKS_APART:
+            return run
+        if run.began_at + rhythm.every > now and run.began_at <= now + CLOCKS_APART:
+            return None
+        run.began_at, run.since, run.finished_at = now, now - rhythm.back, None
+        run.stage, run.page = STAGES[0], 1
+        return run
+
+
+async def _advance(work: Work, run: Comparison, *, more: bool) -> Comparison:
+    async with work.database.transaction() as session:
+        row = await session.get_one(Comparison, run.provider, with_for_update=True)
+        if (row.began_at, row.stage, row.page) != (run.began_at, run.stage, run.page):
+            return row  # another replica is further
+        following = STAGES.index(row.stage) + 1
+        if more:
+            row.page += 1
+        elif following < len(STAGES):
+            row.stage, row.page = STAGES[following], 1
+        else:
+            row.finished_at = work.now()
+        return row
+
+
+async def _payments(work: Work, run: Comparison) -> bool:
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    listed = await provider.list_payments(run.since, run.page)
+    async with work.database.transaction() as session:
+        differing = await comparison.differing_payments(session, provider.name, listed.facts)
+        of_page = Payment.provider == provider.name, Payment.reference.in_([one.reference for one in listed.facts])
+        await session.execute(update(Payment).where(*of_page).values(compared_at=run.began_at))
+    for fact in differing:
+        await _alone(work, fact.reference, "payment", _settle_payment(work, fact))
+    return listed.more
+
+
+async def _settle_payment(work: Work, fact: PaymentFact) -> None:
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    async with work.database.transaction() as session:
+        payment = await comparison.find_payment(session, provider.name, fact.reference)
+    if payment is None:
+        await take_in_payment(work, fact.reference)
+        return
+    said = await ask_about_payment(work, payment.payment_id)
+    async with work.database.transaction() as session:
+        await comparison.show_what_remains(session, provider.name, said)
+
+
+async def _refunds(work: Work, run: Comparison) -> bool:
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    listed = await provider.list_refunds(run.since, run.page)
+    async with work.database.transaction() as session:
+        differing = await comparison.differing_refunds(session, listed.facts)
+    for fact in differing:
+        await _alone(work, fact.provider_refund_id, "refund", _settle_refund(work, fact))
+    return listed.more
+
+
+async def _settle_refund(work: Work, fact: RefundFact) -> None:
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    async with work.database.transaction() as session:
+        refund_id = await comparison.find_refund(session, fact)
+        if refund_id is None:  # never heard of: it is one of ours, or shown to finance
+            await apply_refund_fact(session, provider.name, fact)
+            return
+    await ask_about_refund(work, refund_id)
+    said = await provider.fetch_refund(fact.provider_refund_id)
+    async with work.database.transaction() as session:
+        await comparison.show_what_remains_of_refund(session, provider.name, said)
+
+
+async def _ours(work: Work, run: Comparison) -> bool:
+    """Payments of ours that the list has left out."""
+    after: tuple[datetime, UUID] | None = None
+    key = Payment.seen_at, Payment.payment_id
+    window = Payment.provider == run.provider, Payment.seen_at >= run.since, Payment.seen_at < run.began_at
+    while True:
+        statement = select(*key, Payment.reference, Payment.compared_at).where(*window).order_by(*key).limit(BATCH)
+        if after is not None:
+            statement = statement.where(tuple_(*key) > tuple_(*after))
+        async with work.database.transaction() as session:
+            rows = (await session.execute(statement)).all()
+        for row in rows:
+            if row.compared_at is None or row.compared_at < run.began_at:
+                await _alone(work, row.reference, "not_listed", _look_for(work, row.payment_id))
+        if len(rows) < BATCH:
+            return False
+        after = rows[-1].seen_at, rows[-1].payment_id
+
+
+async def _look_for(work: Work, payment_id: UUID) -> None:
+    try:
+        await ask_about_payment(work, payment_id)
+    except ProviderRefused as refusal:
+        log.exception("the provider does not have it", extra={"payment": str(payment_id), "error": refusal.detail})
+        async with work.database.transaction() as session:
+            await unmatched.park_own(session, await session.get_one(Payment, payment_id), "not_at_provider")
+
+
+async def _alone(work: Work, reference: str, kind: str, settling: Awaitable[None]) -> None:
+    """One that cannot be settled is set aside, and the others go on."""
+    telemetry.provider_differences.labels(kind).inc()
+    try:
+        await settling
+    except Exception as error:
+        if not is_the_row(error):
+            raise
+        await set_aside(work, NAME, f"{kind} {reference}", error)
+
+
+_STEPS: Final = {"payments": _payments, "refunds": _refunds, "ours": _ours}
+EVERY: Final[tuple[tuple[float, JobFunction], ...]] = ((60, compare_with_provider),)
