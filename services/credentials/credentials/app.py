@@ -68,6 +68,6 @@ def build(settings: Settings) -> Service:
             Pictures: Pictures(fonts),
             Paper: Paper(fonts),
         },
-        wrap=lambda process, app: Front(app, recent, process.service.name),
+        wrap=lambda process, app: Front(app, recent, process.database, process.service.name),
         also=lambda _: [verifier.run],
     )

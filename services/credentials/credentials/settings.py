@@ -36,7 +36,7 @@ class Settings(ServiceSettings):
         description='What one may hand in to be checked, where it differs: {"document_bytes": 2000000}',
     )
     verification_page_seconds: int = Field(
-        default=10, ge=0, description="How old the answer on a public verification page may be"
+        default=10, ge=0, description="How long a public verification page is kept while the records stay as they are"
     )
     verification_reaches_loopback: bool = Field(
         default=False, description="For tests: issuers on this machine may be asked, also by http"

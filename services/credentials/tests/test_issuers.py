@@ -73,7 +73,36 @@ async def test_small_rsa_keys_prove_nothing() -> None:
     document["verificationMethod"][2]["publicKeyJwk"] = public
     token = as_jwt(badge(), "RS256")
     got = await verify(token, Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))
-    assert failures(got) == {"proof": "signature_mismatch"}
+    assert failures(got) == {"issuer": "key_unusable"}
+
+
+async def test_rsa_keys_made_to_cost_are_not_used() -> None:
+    """Verifying takes as many squarings as the exponent has bits."""
+    numbers = foreign.RSA.public_key().public_numbers()
+    for exponent, code in ((3, None), ((1 << 32) + 1, "key_unusable"), ((1 << 2040) + 1, "key_unusable")):
+        public = foreign.rsa.RSAPublicNumbers(exponent, numbers.n).public_key()
+        document = foreign.did_document()
+        jwk = foreign.get_default_algorithms()["RS256"].to_jwk(public, as_dict=True)
+        document["verificationMethod"][2]["publicKeyJwk"] = jwk
+        got = await verify(as_jwt(badge(), "RS256"), Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))
+        assert failures(got) == ({"issuer": code} if code else {"proof": "signature_mismatch"})
+
+
+async def test_few_keys_of_one_name_are_tried() -> None:
+    document = foreign.did_document()
+    others = [foreign.jwk("ES256") | {"kid": "x"}, *(new_jwk() for _ in range(3))]
+    for same_name, expected in ((others, {}), ([*others, new_jwk()], {"issuer": "key_not_of_issuer"})):
+        document["verificationMethod"] = [
+            {"id": f"{foreign.DID}#ES256", "type": "JsonWebKey", "controller": foreign.DID, "publicKeyJwk": jwk}
+            for jwk in same_name
+        ]
+        got = await verify(as_jwt(badge()), Elsewhere(**{f"{ROOT}/.well-known/did.json": document}))
+        assert failures(got) == expected
+
+
+def new_jwk() -> dict:
+    key = foreign.ec.generate_private_key(foreign.ec.SECP256R1()).public_key()
+    return foreign.get_default_algorithms()["ES256"].to_jwk(key, as_dict=True)
 
 
 async def test_elliptic_curves_in_embedded_proofs() -> None:

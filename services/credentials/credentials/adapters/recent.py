@@ -1,24 +1,31 @@
-"""Answers that are asked for again and again, kept for a few seconds."""
+"""Answers that are asked for again and again, kept while what they tell of stays as it is."""
 
 import time
 from collections import OrderedDict
 
 
 class Recent:
-    """Pages by their path. `seconds` is how old an answer may be: a revocation is seen that much later."""
+    """Pages by their path, each made from one revision of the records. `seconds`: how long one is kept at most, for
+    what changes with time alone."""
 
     def __init__(self, seconds: int, most: int = 2048) -> None:
-        self.seconds = seconds
+        self._seconds = seconds
         self._most = most
-        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, str, bytes]] = OrderedDict()
 
-    def get(self, path: str) -> bytes | None:
-        until, page = self._kept.get(path, (0.0, b""))
-        return page if until > time.monotonic() else None
+    def holds(self, path: str) -> bool:
+        """Whether it is worth while to look which revision there is."""
+        return path in self._kept
 
-    def keep(self, path: str, page: bytes) -> bytes:
-        self._kept[path] = (time.monotonic() + self.seconds, page)
-        self._kept.move_to_end(path)
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+    def get(self, path: str, revision: str | None) -> bytes | None:
+        until, of, page = self._kept.get(path, (0.0, None, b""))
+        return page if of == revision and until > time.monotonic() else None
+
+    def keep(self, path: str, revision: str | None, page: bytes) -> bytes:
+        """`revision` was read before the page was made: what changed meanwhile is seen the next time."""
+        if revision is not None:
+            self._kept[path] = (time.monotonic() + self._seconds, revision, page)
+            self._kept.move_to_end(path)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
         return page

@@ -18,6 +18,7 @@ from credentials.adapters.recent import Recent
 from credentials.adapters.verification import CheckOutcome, Question, Report, Verifier
 from credentials.adapters.verification.examination import TooCostly, TooManyParts, Unreadable
 from credentials.adapters.verification.jose import NotToken
+from credentials.adapters.verification.places import VerifierBusy
 from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
 from credentials.adapters.verification.reading import (
     CredentialTooLarge,
@@ -26,8 +27,8 @@ from credentials.adapters.verification.reading import (
     NotCredential,
     SeveralCredentialsInImage,
 )
-from credentials.adapters.verification.workbench import VerifierBusy
 from credentials.api.records import Issuing, Rendering
+from credentials.api.waiting import while_awaited
 from credentials.commands.verification import Verdict, verify_badge, verify_given
 from credentials.domain import documents
 from shared.database import Unknown
@@ -237,15 +238,17 @@ async def read_verification_page(
     accept: Accept = "application/json",
 ) -> Response:
     """Says what was awarded, by whom and when, and answers each check separately."""
-    page = recent.get(request.url.path)
-    if page is None:
-        try:
-            known = _id_of(badge_id)
+    path = request.url.path
+    try:
+        known = _id_of(badge_id)
+        revision = await queries.badge_revision(process.database, known)
+        page = recent.get(path, revision)
+        if page is None:
             verdict = await verify_badge(known, process.database.reads, notary, verifier, process.database.clock())
-        except Unknown as unknown:
-            return missing_page(unknown, pages.missing("credential"), accept)
-        page = recent.keep(request.url.path, _own_page(verdict, known, pages, notary.verification_url(known)))
-    return kept_page(request, page, recent)
+            page = recent.keep(path, revision, _own_page(verdict, known, pages, notary.verification_url(known)))
+    except Unknown as unknown:
+        return missing_page(unknown, pages.missing("credential"), accept)
+    return kept_page(request, page)
 
 
 def missing_page(unknown: Unknown, page: str, accept: str) -> Response:
@@ -264,8 +267,9 @@ def _id_of(badge_id: str) -> UUID:
         raise Unknown("no badge has such an address") from None
 
 
-def kept_page(request: Request, page: bytes, recent: Recent) -> Response:
-    return _with_headers(conditional(request, page, max_age_seconds=recent.seconds, media_type=_HTML))
+def kept_page(request: Request, page: bytes) -> Response:
+    """Whoever keeps a copy asks each time whether it still holds."""
+    return _with_headers(conditional(request, page, max_age_seconds=0, media_type=_HTML))
 
 
 def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, address: str) -> bytes:
@@ -282,7 +286,8 @@ def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, address: str) 
 
 async def _verify(raw: bytes, request: Request, process: Process, notary: Notary, verifier: Verifier) -> Verdict:
     database = process.database
-    return await verify_given(raw, database.reads, notary, verifier, database.clock(), client=client_of(request))
+    work = verify_given(raw, database.reads, notary, verifier, database.clock(), client=client_of(request))
+    return await while_awaited(request, work, margin=verifier.limits.answer_margin_seconds)
 
 
 def client_of(request: Request) -> str:

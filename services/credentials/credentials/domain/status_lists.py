@@ -61,12 +61,12 @@ def _decode(encoded: str) -> bytes:
 
 
 def _unpack(packed: bytes) -> bytes:
-    """Of all members of the gzip file (RFC 1952), bounded: a few kilobytes can unpack to gigabytes."""
-    bits = b""
-    while packed and len(bits) < _MOST_BYTES:
-        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        bits += unpacking.decompress(packed, _MOST_BYTES - len(bits))
-        packed = unpacking.unused_data
+    """Of a gzip file (RFC 1952) with one member, bounded: a few kilobytes can unpack to gigabytes, or be thousands of
+    members. Raises BadStatusList."""
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    bits = unpacking.decompress(packed, _MOST_BYTES)
+    if not unpacking.eof or unpacking.unused_data:
+        raise BadStatusList("the list is cut off, goes on after its end, or has more positions than are read")
     return bits
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, or_, select
@@ -11,6 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials import tables
 from credentials.domain.badges import Achievement, Due, skills
 from credentials.queries.people import confirmed_email
+from shared.database import Database, HotStatement
+
+# PostgreSQL's own names of a row's version: whoever writes the row, in whatever way, changes them.
+_REVISION: Final = HotStatement("""
+select concat_ws(' ', badge.xmin, badge.ctid, award.xmin, award.ctid, place.xmin, place.ctid, (
+  select max(greatest(created_at, activated_at, retired_at, compromised_at)) from signing_keys
+)) as revision
+from badges badge
+left join awards award on award.award_id = badge.award_id
+left join badge_places place on place.list_number = badge.list_number and place.list_index = badge.list_index
+where badge.badge_id = :badge_id
+""")
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,12 @@ class Waiting:
     for_course: int
     for_holder: int
     since: datetime | None
+
+
+async def badge_revision(database: Database, badge_id: UUID) -> str | None:
+    """Differs once anything was written that a badge's verification page tells of; None for no badge."""
+    found = await _REVISION.row(database, badge_id=badge_id)
+    return None if found is None else found["revision"]
 
 
 async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:

@@ -188,6 +188,8 @@ class _Asked:
         held = [method for method in named if self._holds(method)]
         if not held:
             raise Broken("key_withdrawn", "The issuer has withdrawn the key it was signed with.")
+        if len(held) > self.limits.keys_tried:
+            raise Broken("key_not_of_issuer", "The issuer publishes more keys under one name than are tried.")
         known = list(_readable(held)) or [_key(held[0])]
         signed = self.signed
         made = (key for key in known if public_keys.verifies(key, signed.algorithm, signed.data, signed.signature))

@@ -21,7 +21,9 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublic
 ALGORITHMS = ("EdDSA", "ES256", "ES384", "RS256")
 """By whom a key of that kind is used; RS256 and ES256 are what Open Badges asks every verifier to read."""
 
-_SMALLEST_RSA, _LARGEST_RSA = 2048, 8192
+_SMALLEST_RSA, _LARGEST_RSA = 2048, 4096
+_LARGEST_EXPONENT = 1 << 32
+"""65537 is what keys have; one as long as the modulus takes three hundred times the work."""
 _MULTIKEYS = {
     b"\xed\x01": (32, None),
     b"\x80\x24": (33, ec.SECP256R1),
@@ -70,6 +72,11 @@ def from_jwk(jwk: Mapping[str, Any]) -> PublicKey:  # Any: JSON
         raise UnusableKey("not a JWK of a kind we read") from error
     if not isinstance(key, PublicKey):
         raise UnusableKey("not a JWK of a kind we read")
+    if isinstance(key, rsa.RSAPublicKey):
+        if not _SMALLEST_RSA <= key.key_size <= _LARGEST_RSA:
+            raise UnusableKey(f"an RSA key has {_SMALLEST_RSA} to {_LARGEST_RSA} bits")
+        if key.public_numbers().e > _LARGEST_EXPONENT:
+            raise UnusableKey("an RSA key with an exponent that makes work and nothing safer")
     return key
 
 
@@ -90,8 +97,6 @@ def algorithm_of(key: PublicKey) -> str:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return "EdDSA"
     if isinstance(key, rsa.RSAPublicKey):
-        if not _SMALLEST_RSA <= key.key_size <= _LARGEST_RSA:
-            raise UnusableKey(f"an RSA key has {_SMALLEST_RSA} to {_LARGEST_RSA} bits")
         return "RS256"
     match key.curve.name:
         case "secp256r1":

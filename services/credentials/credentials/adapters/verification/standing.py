@@ -11,12 +11,12 @@ from typing import Any, cast
 from credentials.adapters.members import Members, id_of, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined
+from credentials.adapters.verification.examiner import Examiner
 from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.outside import Web
 from credentials.adapters.verification.period import ENDS, has_ended, instant, is_said
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Question
-from credentials.adapters.verification.workbench import Workbench
 from credentials.domain.status_lists import is_set
 from shared.errors import Refusal
 
@@ -39,11 +39,11 @@ class _Answer:
     about_list: str
 
 
-async def ask_lists(credential: Members, issuer: str, web: Web, workbench: Workbench, now: datetime) -> list[Check]:
+async def ask_lists(credential: Members, issuer: str, web: Web, examiner: Examiner, now: datetime) -> list[Check]:
     """The checks of the list and of the place in it."""
     entries = listed(credential.get("credentialStatus"))
     try:
-        answers = [await _ask(entry, credential, issuer, web, workbench, now) for entry in _bounded(entries)]
+        answers = [await _ask(entry, credential, issuer, web, examiner, now) for entry in _bounded(entries)]
     except Broken as broken:
         return [_failed(broken.detail, broken.code), _skipped()]
     except Refusal as refusal:
@@ -65,23 +65,23 @@ async def ask_lists(credential: Members, issuer: str, web: Web, workbench: Workb
 
 
 async def _ask(
-    entry: Members, credential: Members, issuer: str, web: Web, workbench: Workbench, now: datetime
+    entry: Members, credential: Members, issuer: str, web: Web, examiner: Examiner, now: datetime
 ) -> _Answer:
     kind = next((name for name in listed(entry.get("type")) if name in _LISTS or name == _PLAIN), None)
     if kind is None:
         raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
     if kind == _PLAIN:
-        return await _ask_plain(entry, credential, issuer, web, workbench)
+        return await _ask_plain(entry, credential, issuer, web, examiner)
     purpose = entry["statusPurpose"]
     if purpose in _SAYS_NOTHING:
         return _Answer(None, "")
     if purpose not in _TAKES_BACK or int(entry.get("statusSize", 1)) != 1:
         raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
     url = entry["statusListCredential"]
-    raw = await web.get(url, workbench.limits.document_bytes)
-    found = await workbench.examine(raw)
-    about = await _list_stands(found, _LISTS[kind], purpose, url, issuer, web, workbench, now)
-    workbench.keep(raw, found)
+    raw = await web.get(url, examiner.limits.document_bytes)
+    found = await examiner.examine(raw)
+    about = await _list_stands(found, _LISTS[kind], purpose, url, issuer, web, examiner, now)
+    examiner.keep(raw, found)
     encoded = str(_subject(found)["encodedList"])
     if kind == "StatusList2021Entry":  # without the letter that names the encoding
         encoded = "u" + encoded.removeprefix("u").replace("+", "-").replace("/", "_")
@@ -98,7 +98,7 @@ async def _list_stands(
     url: str,
     issuer: str,
     web: Web,
-    workbench: Workbench,
+    examiner: Examiner,
     now: datetime,
 ) -> str:
     """The list is signed by the same issuer, for this purpose, and is not an old copy. Raises Broken, Unreachable."""
@@ -107,7 +107,7 @@ async def _list_stands(
         raise Broken("list_of_another", "The revocation list is of another issuer.")
     if not found.readable or found.signed is None:
         raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
-    key = await key_of(issuer, found.signed, web, workbench.limits, now)
+    key = await key_of(issuer, found.signed, web, examiner.limits, now)
     if not public_keys.verifies(key, found.signed.algorithm, found.signed.data, found.signed.signature):
         raise Broken("list_not_signed", "The revocation list is not signed by the issuer.")
     subject = _subject(found)
@@ -126,9 +126,9 @@ async def _list_stands(
     return f"The issuer's own list is signed and current ({as_of})."
 
 
-async def _ask_plain(entry: Members, credential: Members, issuer: str, web: Web, workbench: Workbench) -> _Answer:
+async def _ask_plain(entry: Members, credential: Members, issuer: str, web: Web, examiner: Examiner) -> _Answer:
     """Unsigned: its address stands in the signed credential, and the connection vouches for the rest."""
-    limits = workbench.limits
+    limits = examiner.limits
     found = read_object(await web.get(entry["id"], limits.document_bytes, own_word=True), limits)
     if found.get("id", entry["id"]) != entry["id"] or id_of(found.get("issuer", issuer)) != issuer:
         raise Broken("list_of_another", "What was found at the list's address is another list.")

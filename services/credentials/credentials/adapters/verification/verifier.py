@@ -1,6 +1,5 @@
 """Puts the questions to one credential, in the order in which they make sense, and sums up the answers."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,9 +7,9 @@ from datetime import datetime
 from credentials.adapters.members import Members, listed, members
 from credentials.adapters.verification import public_keys
 from credentials.adapters.verification.examination import Examined, Signed, ask
+from credentials.adapters.verification.examiner import Examiner
 from credentials.adapters.verification.issuers import issuer_of, key_of
-from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.outside import Unreachable, Web
+from credentials.adapters.verification.outside import Web
 from credentials.adapters.verification.period import check_period, has_ended, instant
 from credentials.adapters.verification.report import (
     UNREADABLE,
@@ -23,7 +22,6 @@ from credentials.adapters.verification.report import (
     Status,
 )
 from credentials.adapters.verification.standing import ask_lists
-from credentials.adapters.verification.workbench import Turns, Workbench
 from shared.errors import Refusal
 
 _LATER = (Question.ISSUER, Question.PROOF, Question.PERIOD, Question.REVOCATION_LIST, Question.REVOCATION)
@@ -33,44 +31,18 @@ _PERIODS = {"expired": Status.EXPIRED, "not_yet_valid": Status.NOT_YET_VALID}
 _ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
 
 
-class Verifier:
-    def __init__(self, limits: Limits, outside: Web) -> None:
-        self.limits = limits
-        self.outside = outside
-        self.workbench = Workbench(limits)
-        # Our own pages wait in no line with strangers' documents.
-        self._records = Workbench(replace(limits, workers=1, niceness=0))
-        self._turns = Turns(limits.waiting_of_one)
-
-    async def run(self) -> None:
-        """Ends the processes when it is cancelled."""
-        await asyncio.gather(self.workbench.run(), self._records.run())
-
-    async def verify(self, raw: bytes, web: Web, now: datetime, *, client: str) -> Report:
-        """The answers to every question about a credential as `client` (an address) handed it in.
-
-        Raises VerifierBusy, and what `Workbench.examine` raises for what is no credential at all.
-        """
-        async with self._turns.of(client):
-            examined = await self.workbench.examine(raw)
-            asking = _Asking(self.workbench, _Sources(web, self.limits), now)
-            report = await asking.report(examined)
-            return await asking.refreshed(report) if report.proven else report
-
-    async def verify_own(self, raw: bytes, web: Web, now: datetime) -> Report:
-        """The same about one in our own records, so the newest version there is, and looked at often."""
-        examined = await self._records.examine(raw)
-        self._records.keep(raw, examined)
-        return await _Asking(self._records, _Sources(web, self.limits), now).report(examined)
-
-
 @dataclass(frozen=True)
-class _Asking:
-    """One verification: where documents are examined, where answers come from, and the instant they are for."""
+class Asking:
+    """One verification: what takes documents apart, where answers come from, and the instant they are for."""
 
-    workbench: Workbench
+    examiner: Examiner
     web: Web
     now: datetime
+
+    async def verified(self, examined: Examined) -> Report:
+        """With the question for a newer version, which is asked of whole documents alone."""
+        report = await self.report(examined)
+        return await self.refreshed(report) if report.proven else report
 
     async def report(self, examined: Examined) -> Report:
         now = self.now
@@ -81,7 +53,7 @@ class _Asking:
         checks += await self._ask_issuer(examined)
         checks.append(ask(Question.PERIOD, lambda: _within_period(examined, now)))
         if _is_proven(checks):  # else whoever made it up would have us ask addresses of their choice
-            checks += await ask_lists(document, issuer_of(document), self.web, self.workbench, now)
+            checks += await ask_lists(document, issuer_of(document), self.web, self.examiner, now)
         else:
             checks += [_skipped(Question.REVOCATION_LIST), _skipped(Question.REVOCATION)]
         parts: list[Report] = []
@@ -98,7 +70,7 @@ class _Asking:
             return [_skipped(Question.ISSUER), examined.unsigned]
         try:
             issuer = issuer_of(examined.document)
-            key = await key_of(issuer, signed, self.web, self.workbench.limits, self.now)
+            key = await key_of(issuer, signed, self.web, self.examiner.limits, self.now)
         except Broken as broken:
             return [Check(Question.ISSUER, CheckOutcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
         except UNREADABLE:
@@ -113,8 +85,8 @@ class _Asking:
         if url is None:
             return report
         try:
-            found = await self.web.get(url, self.workbench.limits.document_bytes)
-            newest = await self.report(await self.workbench.examine(found))
+            found = await self.web.get(url, self.examiner.limits.document_bytes)
+            newest = await self.report(await self.examiner.examine(found))
             newer = newest.proven and _is_newer(newest.document, report.document)
         except (Broken, Refusal, *UNREADABLE):
             asked = Check(
@@ -127,39 +99,6 @@ class _Asking:
             )
         asked = Check(Question.VERSION, CheckOutcome.FAILED, "The issuer has given out a newer version.", "replaced")
         return _with(report, asked, Status.REPLACED if newest.verified else newest.status, newest)
-
-
-class _Sources:
-    """One verification's fetches: each address once, few in all, and within one span of time."""
-
-    def __init__(self, web: Web, limits: Limits) -> None:
-        self._web = web
-        self._left = limits.fetches
-        self._until = asyncio.get_running_loop().time() + limits.total_seconds
-        self._answers: dict[tuple[str, bool], bytes | Unreachable] = {}
-
-    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
-        if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from a stranger
-            raise Unreachable("address_refused", "An address it refers to is not a proper one.")
-        asked = (url, own_word)
-        if asked not in self._answers:
-            self._answers[asked] = await self._ask(url, most_bytes, own_word=own_word)
-        answer = self._answers[asked]
-        if isinstance(answer, Unreachable):
-            raise answer
-        return answer
-
-    async def _ask(self, url: str, most_bytes: int, *, own_word: bool) -> bytes | Unreachable:
-        self._left -= 1
-        if self._left < 0:
-            return Unreachable("too_many_addresses", "It refers to more addresses than are asked.")
-        try:
-            async with asyncio.timeout_at(self._until):
-                return await self._web.get(url, most_bytes, own_word=own_word)
-        except TimeoutError:
-            return Unreachable("timed_out", "What it refers to did not answer in time.")
-        except Unreachable as error:
-            return error
 
 
 def _holds(signed: Signed, key: public_keys.PublicKey, now: datetime) -> str:

@@ -1,6 +1,12 @@
-"""How a document goes to the process that examines it, and what comes back: a length, then that many bytes."""
+"""What the service and the process that works on one document say to each other over a socket.
+
+A message is its kind, the length of its body, and the body.
+"""
 
 from collections.abc import Iterator
+from datetime import datetime
+from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter
@@ -10,32 +16,72 @@ from credentials.adapters import coverage, json_ld
 from credentials.adapters.verification import examination, jose, plain_json, reading
 from credentials.adapters.verification.examination import Examined
 from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.report import Report
 from shared.errors import Refusal
 
-HEAD: Final = 4
-"""Bytes of a length."""
+HEAD: Final = Struct("!BI")
+
+
+class Kind(IntEnum):
+    ORDER = 1
+    """To the process: what is wanted, an `Order`."""
+    DOCUMENT = 2
+    """To the process, after the order."""
+    PAUSE = 3
+    """From the process: it has computed for as long as it may at a time, and waits for GO_ON."""
+    GO_ON = 4
+    FETCH = 5
+    """From the process: it wants what is at an address, a `Fetch`."""
+    FETCHED = 6
+    NOT_FETCHED = 7
+    """To the process: why not, a `Failure`."""
+    ANSWER = 8
+    """From the process, at the end: an `Answer`."""
+
+
+@dataclass
+class Order:
+    """To be verified as of `now`, or merely examined; `niceness` and the limits of the work go with it."""
+
+    limits: Limits
+    now: datetime | None = None
+
+
+@dataclass
+class Fetch:
+    url: str
+    most_bytes: int
+    own_word: bool
+
+
+@dataclass
+class Failure:
+    code: str
+    detail: str
 
 
 @dataclass(config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 class Answer:
-    """Either what was found, or the code and words of the refusal."""
+    """What was found, or the code and words of the refusal."""
 
     examined: Examined | None = None
-    code: str | None = None
-    detail: str = ""
+    report: Report | None = None
+    refused: Failure | None = None
 
 
+ORDERS: Final = TypeAdapter(Order)
+FETCHES: Final = TypeAdapter(Fetch)
+FAILURES: Final = TypeAdapter(Failure)
 ANSWERS: Final = TypeAdapter(Answer)
-LIMITS: Final = TypeAdapter(Limits)
 
 
-def pack(body: bytes) -> bytes:
-    return len(body).to_bytes(HEAD, "big") + body
+def pack(kind: Kind, body: bytes = b"") -> bytes:
+    return HEAD.pack(kind, len(body)) + body
 
 
-def refusal(code: str, detail: str) -> Refusal:
+def refusal(failure: Failure) -> Refusal:
     """The same refusal on this side of the wire."""
-    return _REFUSALS[code](detail)
+    return _REFUSALS[failure.code](failure.detail)
 
 
 def _refusals() -> Iterator[type[Refusal]]:

@@ -1,61 +1,129 @@
-"""Examining strangers' documents in processes of their own, bounded in time, memory and number."""
+"""Having strangers' documents worked on in processes of their own, bounded in time, memory and number."""
 
 import asyncio
 import logging
 import os
+import socket
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections import Counter, OrderedDict
+from asyncio.subprocess import DEVNULL, Process
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 from credentials.adapters.verification.examination import Examined, TooCostly
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.wire import ANSWERS, HEAD, LIMITS, pack, refusal
-from shared.errors import Unavailable
+from credentials.adapters.verification.outside import Unreachable, Web
+from credentials.adapters.verification.places import Place, Places, busy
+from credentials.adapters.verification.report import Report
+from credentials.adapters.verification.wire import (
+    ANSWERS,
+    FAILURES,
+    FETCHES,
+    HEAD,
+    ORDERS,
+    Answer,
+    Failure,
+    Kind,
+    Order,
+    pack,
+    refusal,
+)
 
 log = logging.getLogger(__name__)
 
-_STARTING = 20.0
-"""Seconds a process may take on its first document beyond the document's own."""
+_STARTING = 30.0
+"""Seconds the first process may take to be there; the others are copies of it."""
+_NOTICING = 0.1
+"""Seconds in which the end of a process is told."""
 
 
-class VerifierBusy(Unavailable):
-    """Too many documents are waiting to be examined."""
+class Forks:
+    """The process that is copied for each document (`worker`); started when first needed, and anew if it is gone."""
 
+    def __init__(self) -> None:
+        self.process: Process | None = None
+        self._control: socket.socket | None = None
+        self._starting = asyncio.Lock()
 
-class _Worker:
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.started = False
-
-    async def ask(self, document: bytes, seconds: float) -> bytes:
-        """Raises TooCostly; the process is gone then."""
-        assert self.process.stdin is not None, "started with pipes"
-        assert self.process.stdout is not None, "started with pipes"
+    @asynccontextmanager
+    async def line(self) -> AsyncGenerator["Line"]:
+        """To a new process, which ends with its slice after the line is closed."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                control = await self._running()
+                socket.send_fds(control, [b"\0"], [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
+        reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            async with asyncio.timeout(seconds + (0 if self.started else _STARTING)):
-                self.process.stdin.write(pack(document))
-                await self.process.stdin.drain()
-                size = int.from_bytes(await self.process.stdout.readexactly(HEAD), "big")
-                answer = await self.process.stdout.readexactly(size)
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+            yield Line(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def run(self) -> None:
+        """Starts it, and ends it when it is cancelled."""
+        try:
+            await self._running()
+            await asyncio.Event().wait()
+        finally:
             self.end()
-            code = await self.process.wait()
-            log.warning("a document was too costly to examine", extra={"bytes": len(document), "exit": code})
-            raise TooCostly("understanding this document takes more than any honest one needs") from error
-        except asyncio.CancelledError:
-            self.end()
-            raise
-        self.started = True
-        return answer
 
     def end(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.kill()
+        if self._control is not None:
+            self._control.close()
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                self.process.kill()
+
+    async def have_ended(self) -> bool:
+        """Whether it is gone itself, and not only the process for one document."""
+        if self.process is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), _NOTICING)
+        return self.process is None or self.process.returncode is not None
+
+    async def _running(self) -> socket.socket:
+        async with self._starting:
+            if self._control is None or self.process is None or self.process.returncode is not None:
+                self.end()
+                self._control, theirs = socket.socketpair()
+                with theirs:
+                    self.process = await asyncio.create_subprocess_exec(
+                        sys.executable,
+                        "-m",
+                        "credentials.adapters.verification.worker",
+                        str(theirs.fileno()),
+                        stdin=DEVNULL,
+                        stdout=DEVNULL,
+                        pass_fds=[theirs.fileno()],
+                        start_new_session=True,  # a Ctrl-C in the terminal is for us; it ends when its socket does
+                        # Of our settings it gets none: among them are the keys.
+                        env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
+                    )
+            return self._control
+
+
+class Line:
+    """A socket to the process that works on one document."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def send(self, *messages: bytes) -> None:
+        self._writer.writelines(messages)
+        await self._writer.drain()
+
+    async def read(self) -> tuple[Kind, bytes]:
+        kind, size = HEAD.unpack(await self._reader.readexactly(HEAD.size))
+        return Kind(kind), await self._reader.readexactly(size)
 
 
 @dataclass(frozen=True)
@@ -66,15 +134,21 @@ class _Kept:
 
 
 class Workbench:
-    """Starts its processes when first needed; a killed one is replaced with the next document."""
-
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, forks: Forks) -> None:
         self.limits = limits
-        self._idle: list[_Worker] = []
-        self._room = asyncio.Semaphore(limits.workers)
-        self._waiting = 0
+        self.places = Places(limits)
+        self._forks = forks
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()  # the oldest first
         self._kept_bytes = 0
+
+    async def verify(self, document: bytes, web: Web, now: datetime) -> Report:
+        """The answers to every question about it.
+
+        Raises TooCostly, VerifierBusy, and what `examination.examine` raises for what is no credential at all.
+        """
+        answer = await self._answer(document, web, now)
+        assert answer.report is not None, "it was asked for"
+        return answer.report
 
     async def examine(self, document: bytes) -> Examined:
         """What the document says. Raises TooCostly, VerifierBusy, and what `examination.examine` raises."""
@@ -82,9 +156,8 @@ class Workbench:
         kept = self._kept.get(sha256(document).digest())
         if kept is not None:
             return kept.examined
-        answer = ANSWERS.validate_json(await self._ask(document))
-        if answer.examined is None:
-            raise refusal(answer.code or "", answer.detail)
+        answer = await self._answer(document, None, None)
+        assert answer.examined is not None, "it was asked for"
         return answer.examined
 
     def keep(self, document: bytes, examined: Examined) -> None:
@@ -103,68 +176,46 @@ class Workbench:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= oldest.size
 
-    async def run(self) -> None:
-        """Ends the processes when it is cancelled."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for worker in self._idle:
-                worker.end()
-            self._idle.clear()
+    async def _answer(self, document: bytes, web: Web | None, now: datetime | None) -> Answer:
+        order = pack(Kind.ORDER, ORDERS.dump_json(Order(self.limits, now)))
+        with self.places.of(document) as place:
+            await place.take()
+            try:
+                async with self._forks.line() as line:
+                    await line.send(order, pack(Kind.DOCUMENT, document))
+                    answer = await self._talk(line, place, web)
+            except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+                if await self._forks.have_ended():
+                    raise busy() from error
+                log.warning("a document was too costly to examine", extra={"bytes": len(document)})
+                raise TooCostly("understanding this document takes more than any honest one needs") from error
+        if answer.refused is not None:
+            raise refusal(answer.refused)
+        return answer
 
-    async def _ask(self, document: bytes) -> bytes:
-        if self._waiting >= self.limits.waiting:
-            raise _busy()
-        self._waiting += 1
-        try:
-            async with self._room:
-                worker = self._idle.pop() if self._idle else await self._start()
-                if worker.process.returncode is not None:
-                    worker = await self._start()
-                answer = await worker.ask(document, self.limits.patience)
-                self._idle.append(worker)
-                return answer
-        finally:
-            self._waiting -= 1
-
-    async def _start(self) -> _Worker:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "credentials.adapters.verification.worker",
-            LIMITS.dump_json(self.limits).decode(),
-            stdin=PIPE,
-            stdout=PIPE,
-            limit=1 << 24,
-            start_new_session=True,  # a Ctrl-C in the terminal is for us; it ends when its standard input does
-            # Of our settings it gets none: among them are the keys.
-            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
-        )
-        return _Worker(process)
+    async def _talk(self, line: Line, place: Place, web: Web | None) -> Answer:
+        """Until it has the answer. Raises TimeoutError, IncompleteReadError, OSError."""
+        patience = self.limits.patience + _STARTING
+        while True:
+            async with asyncio.timeout(patience):
+                kind, body = await line.read()
+            patience = self.limits.patience
+            match kind:
+                case Kind.PAUSE:
+                    await place.spend(float(body))
+                    await line.send(pack(Kind.GO_ON))
+                case Kind.FETCH if web is not None:
+                    place.give()
+                    fetched = await _fetch(web, body)
+                    await place.take()
+                    await line.send(fetched)
+                case _:
+                    return ANSWERS.validate_json(body)
 
 
-class Turns:
-    """Lets each client have one document examined at a time, so that nobody takes the places of all."""
-
-    def __init__(self, waiting: int) -> None:
-        self._waiting = waiting
-        self._present = Counter[str]()
-        self._locks: dict[str, asyncio.Lock] = {}
-
-    @asynccontextmanager
-    async def of(self, client: str) -> AsyncGenerator[None]:
-        """Waits for the client's turn. Raises VerifierBusy where too many of theirs are in line already."""
-        if self._present[client] > self._waiting:
-            raise _busy()
-        self._present[client] += 1
-        try:
-            async with self._locks.setdefault(client, asyncio.Lock()):
-                yield
-        finally:
-            self._present[client] -= 1
-            if not self._present[client]:
-                del self._present[client], self._locks[client]
-
-
-def _busy() -> VerifierBusy:
-    return VerifierBusy("many documents are being checked; try again shortly", headers={"Retry-After": "5"})
+async def _fetch(web: Web, body: bytes) -> bytes:
+    wanted = FETCHES.validate_json(body)
+    try:
+        return pack(Kind.FETCHED, await web.get(wanted.url, wanted.most_bytes, own_word=wanted.own_word))
+    except Unreachable as error:
+        return pack(Kind.NOT_FETCHED, FAILURES.dump_json(Failure(error.code, error.detail)))

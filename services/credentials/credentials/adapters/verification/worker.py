@@ -1,47 +1,206 @@
-"""`python -m credentials.adapters.verification.worker <limits>`: examines one document after another.
+"""`python -m credentials.adapters.verification.worker <socket>`: forks a process for each document that comes.
 
-A document that takes too much computing or memory ends this process and nothing else: the alarm and the limit on
-memory are the operating system's. What is counted is the time of a processor: on a busy machine honest documents wait.
-It ends by itself when whoever started it is gone. It holds no secret and opens no connection.
+Whoever started it sends it one end of a socket for each document. The process that is forked does all the computing
+there is about that document and nothing else, asks for what is to be fetched, and ends. What counts is the time of a
+processor, once for everything: after each slice the process tells so and waits to be let on, and at its limit the
+operating system ends it, as it does at the limit of memory. A process that nobody listens to any more ends with its
+slice. None of them holds a secret or opens a connection.
 """
 
+import asyncio
+import gc
+import json
+import math
 import os
 import resource
 import signal
+import socket
 import sys
+import time
 import traceback
+from hashlib import sha256
+from types import FrameType
 
-from credentials.adapters.verification.examination import TooCostly, Unreadable, examine
+from credentials.adapters import json_ld
+from credentials.adapters.verification import examination
+from credentials.adapters.verification.examination import Examined, TooCostly, Unreadable
 from credentials.adapters.verification.limits import Limits
-from credentials.adapters.verification.wire import ANSWERS, HEAD, LIMITS, Answer, pack
+from credentials.adapters.verification.outside import Unreachable
+from credentials.adapters.verification.reading import CredentialTooLarge
+from credentials.adapters.verification.verifier import Asking
+from credentials.adapters.verification.wire import (
+    ANSWERS,
+    FAILURES,
+    FETCHES,
+    HEAD,
+    ORDERS,
+    Answer,
+    Failure,
+    Fetch,
+    Kind,
+    Order,
+    pack,
+)
 from shared.errors import Refusal
 
-
-def main() -> None:
-    limits = LIMITS.validate_json(sys.argv[1])
-    os.nice(limits.niceness)
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while head := sys.stdin.buffer.read(HEAD):
-        document = sys.stdin.buffer.read(int.from_bytes(head, "big"))
-        signal.setitimer(signal.ITIMER_PROF, limits.seconds)
-        answer = _examine(document, limits)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.buffer.write(pack(ANSWERS.dump_json(answer)))
-        sys.stdout.buffer.flush()
+_VC = "https://www.w3.org/ns/credentials/v2"
+_OB = "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json"
+_CLR = "https://purl.imsglobal.org/spec/clr/v2p0/context-2.0.1.json"
+_COSTLY = Failure(TooCostly.code, "understanding this document takes more than any honest one needs")
 
 
-def _examine(document: bytes, limits: Limits) -> Answer:
+def serve(control: socket.socket) -> None:
+    """Until whoever started it is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets those that ended
+    _warm()
+    while True:
+        told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not told:
+            return
+        (descriptor,) = descriptors
+        if os.fork() == 0:
+            control.close()
+            with socket.socket(fileno=descriptor) as given:
+                _work(_Line(given))
+            os._exit(0)
+        os.close(descriptor)
+
+
+def _warm() -> None:
+    """What each process would do again: reading contexts and schemas."""
+    for contexts, name in (
+        ([_VC, _OB], "OpenBadgeCredential"),
+        ([_VC, _CLR, _OB], "ClrCredential"),
+        ([_VC], "VerifiablePresentation"),
+    ):
+        document = {"@context": contexts, "id": "urn:x:y", "type": ["VerifiableCredential", name]}
+        examination.examine(json.dumps(document).encode(), Limits())
+        json_ld.canonicalise(document)
+    gc.collect()
+    gc.freeze()  # else each process would copy what it only reads
+
+
+class _Line:
+    """The socket to whoever asks, who alone lets this process go on."""
+
+    def __init__(self, given: socket.socket) -> None:
+        self._given = given
+        self._speaks = False
+        self._seconds = math.inf
+
+    def limit(self, limits: Limits) -> None:
+        """From now on computing is counted."""
+        os.nice(limits.niceness)
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        last = math.ceil(limits.seconds) + 1  # for what a signal's handler cannot interrupt
+        resource.setrlimit(resource.RLIMIT_CPU, (last, last))
+        self._seconds = limits.seconds
+        signal.signal(signal.SIGPROF, self._pause)
+        signal.setitimer(signal.ITIMER_PROF, limits.slice_seconds, limits.slice_seconds)
+
+    def read(self) -> tuple[Kind, bytes]:
+        """Ends the process where nobody is there any more."""
+        kind, size = HEAD.unpack(self._exactly(HEAD.size))
+        return Kind(kind), self._exactly(size)
+
+    def send(self, kind: Kind, body: bytes = b"") -> None:
+        self._speaks = True
+        try:
+            self._given.sendall(pack(kind, body))
+        except OSError:
+            os._exit(1)
+        self._speaks = False
+
+    def answer(self, answer: Answer) -> None:
+        self.send(Kind.ANSWER, ANSWERS.dump_json(answer))
+
+    def _exactly(self, size: int) -> bytes:
+        body = bytearray()
+        while len(body) < size:
+            try:
+                more = self._given.recv(size - len(body))
+            except OSError:
+                more = b""
+            if not more:
+                os._exit(1)
+            body += more
+        return bytes(body)
+
+    def _pause(self, _: int, __: FrameType | None) -> None:
+        if self._speaks:
+            return
+        used = time.process_time()
+        if used >= self._seconds:
+            self.answer(Answer(refused=_COSTLY))
+            os._exit(1)
+        self.send(Kind.PAUSE, str(used).encode())
+        self._exactly(HEAD.size)
+
+
+class _Here:
+    """Examines in this process, each document once."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._known: dict[bytes, Examined] = {}
+
+    async def examine(self, document: bytes) -> Examined:
+        digest = sha256(document).digest()
+        if digest not in self._known:
+            self._known[digest] = examination.examine(document, self.limits)
+        return self._known[digest]
+
+    def keep(self, document: bytes, examined: Examined) -> None:
+        """It is kept for as long as the process lives."""
+
+
+class _Elsewhere:
+    """Has fetched what is wanted by whoever may open connections."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
+        if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - it comes from a stranger
+            raise Unreachable("address_refused", "An address it refers to is not a proper one.")
+        self._line.send(Kind.FETCH, FETCHES.dump_json(Fetch(url, most_bytes, own_word)))
+        kind, body = self._line.read()
+        if kind is Kind.FETCHED:
+            return body
+        failure = FAILURES.validate_json(body)
+        raise Unreachable(failure.code, failure.detail)
+
+
+def _work(line: _Line) -> None:
+    order = ORDERS.validate_json(line.read()[1])
+    _, document = line.read()
+    line.limit(order.limits)
     try:
-        return Answer(examined=examine(document, limits))
+        answer = asyncio.run(_answer(document, order, line))
     except Refusal as refusal:
-        return Answer(code=refusal.code, detail=refusal.detail)
+        answer = Answer(refused=Failure(refusal.code, refusal.detail))
     except (MemoryError, RecursionError):
-        return Answer(code=TooCostly.code, detail="understanding this document takes more than any honest one needs")
+        answer = Answer(refused=_COSTLY)
     except Exception:  # noqa: BLE001 - a stranger chose the document: it gets an answer, we the traceback
         traceback.print_exc()
-        return Answer(code=Unreadable.code, detail="this cannot be read as a credential")
+        answer = Answer(refused=Failure(Unreadable.code, "this cannot be read as a credential"))
+    body = ANSWERS.dump_json(answer)
+    if len(body) > order.limits.report_bytes:
+        body = ANSWERS.dump_json(
+            Answer(refused=Failure(CredentialTooLarge.code, "what it holds takes more to tell than any transcript"))
+        )
+    line.send(Kind.ANSWER, body)
+
+
+async def _answer(document: bytes, order: Order, line: _Line) -> Answer:
+    here = _Here(order.limits)
+    examined = await here.examine(document)
+    if order.now is None:
+        return Answer(examined=examined)
+    return Answer(report=await Asking(here, _Elsewhere(line), order.now).verified(examined))
 
 
 if __name__ == "__main__":
-    main()
+    with socket.socket(fileno=int(sys.argv[1])) as whoever_started_it:
+        serve(whoever_started_it)
