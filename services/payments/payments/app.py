@@ -9,7 +9,7 @@ from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
 from payments.api import receipts
 from payments.domain.addresses import Addresses, Seller
-from payments.domain.policy import longest_of, longest_silence
+from payments.domain.policy import longest_order, longest_repayment, longest_silence
 from payments.handlers import inbox
 from payments.jobs import jobs
 from payments.jobs.comparing import Rhythm
@@ -49,8 +49,8 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
             DueTime("payments", "funded_at", timedelta(), "use = 'underpaid'"),
             # What ends by a clock that stood ahead is given its whole time anew.
             *(
-                DueTime("orders", "expires_at", longest_of(span), f"status = '{status}'", again=longest_of(span))
-                for status, span in (("placed", "order"), ("reversed", "repayment"))
+                DueTime("orders", "expires_at", longest, f"status = '{status}'", again=longest)
+                for status, longest in (("placed", longest_order()), ("reversed", longest_repayment()))
             ),
         ],
         resources={

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from shared.regulations import Versions
@@ -87,9 +87,14 @@ def longest_silence() -> timedelta:
     return max(max(*one.ask_after, one.ask_every, one.ask_unsettled_every) for one in versions.all.values())
 
 
-def longest_of(span: Literal["order", "repayment"]) -> timedelta:
-    """The longest time that any version gives for it."""
-    return max(getattr(one, span) for one in versions.all.values())
+def longest_order() -> timedelta:
+    """The longest time that any version gives to pay."""
+    return max(one.order for one in versions.all.values())
+
+
+def longest_repayment() -> timedelta:
+    """The longest time that any version gives to pay again."""
+    return max(one.repayment for one in versions.all.values())
 
 
 def in_utc(at: datetime) -> str:
