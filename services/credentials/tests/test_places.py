@@ -130,7 +130,7 @@ async def test_the_look_out_sees_what_is_computed_on_the_event_loop() -> None:
     } <= found
 
 
-async def test_a_list_of_several_members_is_no_list() -> None:
+async def test_a_list_of_thousands_of_members_is_no_list() -> None:
     document, pages = by_many_members()
     assert failures(await foreign.verify(document, Elsewhere(**pages))) == {"revocation_list": "list_unreadable"}
 

@@ -26,6 +26,9 @@ TTL_SECONDS = 30
 _MOST_BYTES = 1 << 22
 """33 million places."""
 
+_MOST_MEMBERS = 16
+"""One is usual; some programs pack what is large in pieces."""
+
 
 class BadStatusList(Invalid):
     """A status list that cannot be read."""
@@ -61,13 +64,16 @@ def _decode(encoded: str) -> bytes:
 
 
 def _unpack(packed: bytes) -> bytes:
-    """Of a gzip file (RFC 1952) with one member, bounded: a few kilobytes can unpack to gigabytes, or be thousands of
+    """Of the members of a gzip file (RFC 1952), bounded: a few kilobytes can unpack to gigabytes, or be thousands of
     members. Raises BadStatusList."""
-    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    bits = unpacking.decompress(packed, _MOST_BYTES)
-    if not unpacking.eof or unpacking.unused_data:
-        raise BadStatusList("the list is cut off, goes on after its end, or has more positions than are read")
-    return bits
+    bits = bytearray()
+    for _ in range(_MOST_MEMBERS):
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        bits += unpacking.decompress(packed, _MOST_BYTES - len(bits))
+        packed = unpacking.unused_data
+        if not packed or len(bits) >= _MOST_BYTES:
+            return bytes(bits)
+    raise BadStatusList(f"the list is packed in more than {_MOST_MEMBERS} pieces")
 
 
 def status_list_document(
