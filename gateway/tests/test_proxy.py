@@ -5,12 +5,14 @@ import contextlib
 import hashlib
 import os
 import re
+import socket
 
 import pytest
 from frontdoor import OK, ScriptedService, front_door
 
 from gateway.edge.guard import Limits
 from gateway.edge.proxy import Manners
+from gateway.edge.server import GuardedProtocol
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -257,6 +259,57 @@ async def test_a_body_too_large_is_refused_and_never_complete_for_the_service(ch
         assert door.service.seen == []
         exact = await door.get("/v1/courses", method="POST", body=b"a" * 1000)
         assert exact.status == 200
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 7000000", b"Transfer-Encoding: chunked", b"X-Large: "])
+async def test_who_is_still_sending_can_read_why_it_is_refused(framing):
+    """As clients do that read no answer before all is sent: a connection reset would take it from them."""
+
+    def upload(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+            caller.sendall(b"POST /v1/courses HTTP/1.1\r\nHost: a\r\n" + framing)
+            caller.sendall(b"" if framing.endswith(b": ") else b"\r\n\r\n")
+            for _ in range(70):
+                caller.sendall(b"186a0\r\n" + b"a" * 100_000 + b"\r\n" if b"chunked" in framing else b"a" * 100_000)
+            answer = b""
+            while piece := caller.recv(65536):
+                answer += piece
+            return answer
+
+    async with front_door() as door:
+        answer = await asyncio.to_thread(upload, door.port)
+        assert answer.startswith(b"HTTP/1.1 431" if b"X-Large" in framing else b"HTTP/1.1 413")
+        assert answer.endswith(b"}"), "it is whole"
+        assert door.service.seen == []
+
+
+async def test_who_sends_on_and_on_is_cut_off(monkeypatch):
+    monkeypatch.setattr(GuardedProtocol, "linger_bytes", 1_000_000)
+
+    def upload(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+            caller.sendall(b"POST /v1/courses HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n")
+            for _ in range(9999):
+                caller.sendall(b"a" * 100_000)
+
+    async with front_door() as door:
+        with pytest.raises(ConnectionError):
+            await asyncio.to_thread(upload, door.port)
+
+
+async def test_who_is_silent_after_a_refusal_is_left(monkeypatch):
+    monkeypatch.setattr(GuardedProtocol, "linger_seconds", 0.2)
+    async with front_door() as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"POST /v1/courses HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 413")
+        await asyncio.sleep(0.4)
+        with pytest.raises(ConnectionError):
+            for _ in range(10):
+                writer.write(b"a" * 100_000)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
 
 
 async def test_the_gateways_own_endpoints_have_the_same_bounds_and_the_same_clean_headers():

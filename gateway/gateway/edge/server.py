@@ -1,6 +1,6 @@
 """uvicorn's httptools protocol with what it lacks: a bound on a request's head in bytes and in time and on how long a
 caller may leave an answer unread, the body of a request that offers another protocol, answers to callers who have
-closed their sending side, and answers without length for HTTP/1.0.
+closed their sending side or are still sending, and answers without length for HTTP/1.0.
 
 Without the bound one socket may send headers for ever, and two hundred half-open ones wait for ever (measured).
 """
@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +24,8 @@ from shared.telemetry import accept_request_id
 HEAD_SECONDS: Final = 10.0
 HEAD_BYTES: Final = 32_768
 UNREAD_SECONDS: Final = 60.0
+LINGER_SECONDS: Final = 5.0
+LINGER_BYTES: Final = 64_000_000
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # a lingering time of none: what is closed is reset
 _PIECE: Final = 16_384  # bytes the parser is fed at a time; a head that begins within one is counted from the next
 
@@ -34,6 +36,8 @@ class GuardedProtocol(HttpToolsProtocol):
     head_seconds: float = HEAD_SECONDS
     head_bytes: int = HEAD_BYTES
     unread_seconds: float = UNREAD_SECONDS
+    linger_seconds: float = LINGER_SECONDS
+    linger_bytes: int = LINGER_BYTES
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: uvicorn's own signature, passed through
         super().__init__(*args, **kwargs)
@@ -44,6 +48,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
         self._last_asked = False
         """What still comes on this connection is no request."""
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._lingered = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -52,6 +58,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_unread_timer()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         cycle = self._answering
         if cycle is not None and cycle is not self.cycle:  # uvicorn tells the last of several alone
             cycle.disconnected = True
@@ -75,7 +83,24 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_unread_timer()
         super().resume_writing()
 
+    def close_after_answer(self) -> None:
+        """Close once the caller, who is still sending, has read the answer (RFC 9112 §9.6).
+
+        Closed at once, the connection would be reset by what still comes, and the answer be lost with it.
+        """
+        if self._linger_timer is not None or self.transport.is_closing():
+            return
+        self._last_asked = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._linger_timer = self.loop.call_later(self.linger_seconds, self.transport.close)
+
     def data_received(self, data: bytes) -> None:
+        if self._linger_timer is not None:
+            self._lingered += len(data)
+            if self._lingered > self.linger_bytes:
+                self.transport.close()
+            return
         if len(data) <= _PIECE:
             self._feed(data)
             return
@@ -151,6 +176,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # Any: uvicorn's spelling of ASGI
         self._answering = cycle
+        cycle.transport = cast("asyncio.Transport", _Closing(self, cycle))
         if cycle.scope["http_version"] == "1.0":
             app = _Undelimited(app, cycle)
         super()._start_asgi_task(cycle, app)
@@ -210,7 +236,23 @@ class GuardedProtocol(HttpToolsProtocol):
         headers += answers.marks(time.time(), request_id)
         lines = [b"%b: %b\r\n" % header for header in (*headers, *ANY, (b"connection", b"close"))]
         self.transport.write(STATUS_LINE[status] + b"".join(lines) + b"\r\n" + body)
-        self.transport.close()
+        self.close_after_answer()
+
+
+class _Closing:
+    """A connection's transport, closed with care where a request was answered before all of it had come."""
+
+    def __init__(self, protocol: GuardedProtocol, cycle: RequestResponseCycle) -> None:
+        self._protocol, self._cycle = protocol, cycle
+
+    def __getattr__(self, name: str) -> Any:  # Any: whatever the transport has
+        return getattr(self._protocol.transport, name)
+
+    def close(self) -> None:
+        if self._cycle.response_complete and self._cycle.more_body:
+            self._protocol.close_after_answer()
+        else:
+            self._protocol.transport.close()
 
 
 class _AfterHead:
