@@ -6,7 +6,7 @@ from typing import Final
 from gateway.adapters.vault import Vault
 from gateway.tokens import active_key
 from shared.batches import delete_in_batches
-from shared.jobs import FIRST_HOUR, Jobs, Work
+from shared.jobs import REMOVES, Jobs, Work
 
 jobs = Jobs()
 
@@ -15,7 +15,7 @@ _SIGN_INS_AT_ONCE: Final = 50
 """Each may have some thousand refresh tokens, which go with it."""
 
 
-@jobs.every(3600, first_after=FIRST_HOUR)
+@jobs.every(3600, effect=REMOVES)
 async def forget_ended_sign_ins(work: Work) -> None:
     """Sessions that ended a week ago, with their refresh tokens."""
     before = work.now() - _KEPT

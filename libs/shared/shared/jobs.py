@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -21,12 +22,34 @@ FIRST_HOUR = 3600.0
 """After a start nothing is removed for so long, in seconds: time to see that it is the wrong database, or clock."""
 
 
+class Effect(StrEnum):
+    """What a job does that cannot be undone, were this database an old copy or the wrong one."""
+
+    REVERSIBLE = "reversible"
+    """Nothing: or only what was decided before."""
+    ENDS = "ends"
+    """It concludes from the time alone that something did not happen: only once every feed has been read."""
+    REMOVES = "removes"
+    """It deletes: likewise, and not in the first hour after a start."""
+
+
+ENDS, REMOVES = Effect.ENDS, Effect.REMOVES
+
+
+def _heard() -> asyncio.Event:
+    heard = asyncio.Event()
+    heard.set()
+    return heard
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a job works with. It opens its own transactions: none may be held while the outside world is asked."""
 
     database: Database
     resources: Mapping[type, Any]  # Any: whatever app.py built
+    caught_up: asyncio.Event = field(default_factory=_heard)
+    """Set once this process has heard what the others announced before it started (`Reconciler.caught_up`)."""
 
     def resource(self, kind: type[R]) -> R:
         return cast("R", self.resources[kind])
@@ -42,16 +65,15 @@ class Jobs:
     """The table of what one service does by itself, and how often."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, tuple[float, float, bool, JobFunction]] = {}
+        self._jobs: dict[str, tuple[float, Effect, bool, JobFunction]] = {}
 
     def every(
-        self, seconds: float, *, first_after: float = 0.0, in_each_process: bool = False
+        self, seconds: float, *, effect: Effect = Effect.REVERSIBLE, in_each_process: bool = False
     ) -> Callable[[JobFunction], JobFunction]:
-        """`first_after`: how long after the start it is done for the first time, in seconds. `in_each_process`: it is
-        about the process, and each does it."""
+        """`in_each_process`: it is about the process, and each does it."""
 
         def register(job: JobFunction) -> JobFunction:
-            self._jobs[job.__name__] = (seconds, first_after, in_each_process, job)
+            self._jobs[job.__name__] = (seconds, effect, in_each_process, job)
             return job
 
         return register
@@ -59,17 +81,25 @@ class Jobs:
     def __iter__(self) -> Iterator[JobFunction]:
         return (job for _, _, _, job in self._jobs.values())
 
+    @property
+    def effects(self) -> Mapping[str, Effect]:
+        """By the job's name."""
+        return {name: effect for name, (_, effect, _, _) in self._jobs.items()}
+
     async def run(self, work: Work) -> None:
         async with asyncio.TaskGroup() as group:
-            for name, (seconds, first_after, in_each_process, job) in self._jobs.items():
+            for name, (seconds, effect, in_each_process, job) in self._jobs.items():
                 turn = job if in_each_process else partial(take_turn, name, job)
-                group.create_task(_repeat(name, seconds, first_after, turn, work), name=f"job {name}")
+                group.create_task(_repeat(name, seconds, effect, turn, work), name=f"job {name}")
 
 
 async def _repeat(
-    name: str, seconds: float, first_after: float, turn: Callable[[Work], Awaitable[object]], work: Work
+    name: str, seconds: float, effect: Effect, turn: Callable[[Work], Awaitable[object]], work: Work
 ) -> None:
-    await asyncio.sleep(first_after)
+    if effect is REMOVES:
+        await asyncio.sleep(FIRST_HOUR)
+    if effect is not Effect.REVERSIBLE:
+        await work.caught_up.wait()
     while True:
         telemetry.traceparent.set(telemetry.new_traceparent())
         telemetry.request_id.set(telemetry.accept_request_id(None))

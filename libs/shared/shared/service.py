@@ -30,7 +30,7 @@ from shared.digests import Digests
 from shared.due_rows import count_set_aside
 from shared.due_times import EVERYWHERE, DueTime, bring_forward
 from shared.events import registry
-from shared.jobs import FIRST_HOUR, Jobs, Work, forget_old_records
+from shared.jobs import REMOVES, Jobs, Work, forget_old_records
 from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import event_log, feed
 from shared.messaging.inbox import Inbox, Receiver
@@ -194,7 +194,8 @@ class Process:
             raise RuntimeError(message)
         await self.database.set_clock()
         registry()  # now, and not while the first event waits: it reads every event there is
-        work = Work(self.database, self.resources())
+        reconciler = feed.Reconciler(self.receiver, self.database, self.feeds())
+        work = Work(self.database, self.resources(), reconciler.caught_up)
         self.relay = Relay(self.service.name, self.database, self.transport, wakeup=self.wakeup)
         server = Server(
             uvicorn.Config(
@@ -215,7 +216,7 @@ class Process:
             self.relay.run,
             self.wakeup.run,
             self.receiver.run_retries,
-            feed.Reconciler(self.receiver, self.database, self.feeds()).run,
+            reconciler.run,
             Postman(self.database, self.mailer, settings.mail_from, self.service.name).run,
             lambda: self.service.jobs.run(work),
             lambda: housekeeping(self.service.due_times).run(work),
@@ -316,7 +317,7 @@ class Server(uvicorn.Server):
 def housekeeping(due_times: Sequence[DueTime] = ()) -> Jobs:
     """What every service does by itself."""
     jobs = Jobs()
-    jobs.every(3600, first_after=FIRST_HOUR)(forget_old_records)
+    jobs.every(3600, effect=REMOVES)(forget_old_records)
 
     @jobs.every(60)
     async def keep_event_log(work: Work) -> None:

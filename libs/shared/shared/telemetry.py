@@ -29,6 +29,9 @@ outbox_hidden = Gauge(
 )
 events_sent = Counter("events_sent_total", "Events confirmed by the transport", ["service", "type"])
 events_handled = Counter("events_handled_total", "Events by what became of them", ["service", "type", "outcome"])
+feeds_unread = Gauge(
+    "feeds_unread", "Feeds not yet read to their end since the start: nothing is ended or removed before", ["service"]
+)
 parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])
 jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
 orphaned_files = Gauge(

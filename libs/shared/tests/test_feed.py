@@ -6,11 +6,13 @@ import asyncpg
 import delivery
 import httpx
 import pytest
-from delivery import HASTY, refund_of, reversed_
+from delivery import HASTY, confirmed, refund_of, reversed_
 from feeds import Local, reconciler
 from processes import service_of
 from stations import Station, eventually
 
+from shared import telemetry
+from shared.database import lock_number
 from shared.events.payments import PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, feed, publish
@@ -284,3 +286,63 @@ async def test_a_feed_that_is_away_is_asked_again(payments, enrolment, failure):
 
 async def body(station, position):
     return await station.one("select body from outbox where position = :position", position=position)
+
+
+class Held(Local):
+    """A producer that is away until it is let through."""
+
+    def __init__(self, station):
+        super().__init__(station)
+        self.there = asyncio.Event()
+
+    async def read(self, types, after):
+        if not self.there.is_set():
+            raise httpx.ConnectError("away")
+        return await super().read(types, after)
+
+
+async def test_all_is_heard_once_every_feed_was_read_and_what_waited_was_tried_again(payments, enrolment, monkeypatch):
+    """What ends something because nothing was heard of it goes by that."""
+    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.02)
+    order_id = new_id()
+    await payments.announce(
+        refund_of(reason_code="before_payment", order_id=order_id), *(refund_of() for _ in range(9))
+    )
+    await payments.announce(confirmed(order_id))
+    held = Held(payments)
+    reconciling = Reconciler(enrolment.receiver, enrolment.database, {"payments": held, "catalogue": Local(payments)})
+    task = asyncio.create_task(reconciling.run(every_seconds=60))
+
+    async def unread(number):
+        return telemetry.feeds_unread.labels("enrolment")._value.get() == number
+
+    await eventually(lambda: unread(1))
+    await asyncio.sleep(0.3)
+    assert not reconciling.caught_up.is_set()
+
+    held.there.set()
+    await eventually(lambda: unread(0))
+    await asyncio.sleep(0.3)
+    assert await enrolment.all("select waiting from inbox_retry") == [(True,)]
+    assert not reconciling.caught_up.is_set()
+
+    retries = asyncio.create_task(enrolment.receiver.run_retries(every_seconds=0.02))
+    await asyncio.wait_for(reconciling.caught_up.wait(), 10)
+    assert await enrolment.effects() == 11
+    for one in (task, retries):
+        one.cancel()
+    await asyncio.gather(task, retries, return_exceptions=True)
+
+
+async def test_a_replica_waits_until_it_has_read_a_feed_that_another_one_reads(payments, enrolment, monkeypatch):
+    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.02)
+    other = Station("enrolment", enrolment.url)
+    reconciling = reconciler(enrolment, payments)
+    async with other.database.side.hold(lock_number("feed", "payments")):
+        task = asyncio.create_task(reconciling.run())
+        await asyncio.sleep(0.3)
+        assert not reconciling.caught_up.is_set()
+    await asyncio.wait_for(reconciling.caught_up.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await other.database.dispose()

@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import text
 from stations import Station, eventually
 
+from shared import jobs as jobs_module
 from shared import telemetry
 from shared.batches import BATCH
-from shared.jobs import Jobs, Work, forget_old_records, take_turn
+from shared.jobs import Effect, Jobs, Work, forget_old_records, take_turn
 
 
 async def test_a_job_is_done_by_one_replica_at_a_time(payments):
@@ -98,18 +99,38 @@ async def test_a_slow_job_does_not_hold_the_others(payments):
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_job_may_wait_before_its_first_time(payments):
-    jobs, done = Jobs(), asyncio.Event()
+@pytest.mark.parametrize(
+    ("after", "done"),
+    [
+        ("the start", {Effect.REVERSIBLE}),
+        ("the first hour", {Effect.REVERSIBLE}),
+        ("every feed was read", {Effect.REVERSIBLE, Effect.ENDS}),
+        ("both", set(Effect)),
+    ],
+)
+async def test_a_job_that_cannot_be_undone_waits_until_all_is_heard_and_to_remove_for_an_hour(
+    payments, monkeypatch, after, done
+):
+    monkeypatch.setattr(jobs_module, "FIRST_HOUR", 0.2 if after in {"the first hour", "both"} else 3600)
+    jobs, did, caught_up = Jobs(), set(), asyncio.Event()
+    for effect in Effect:
 
-    @jobs.every(60, first_after=0.5)
-    async def late(work):
-        done.set()
+        async def job(work, effect=effect):
+            did.add(effect)
 
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    task = asyncio.create_task(jobs.run(Work(payments.database, {})))
-    await asyncio.wait_for(done.wait(), 10)
-    assert loop.time() - began >= 0.5
+        job.__name__ = effect
+        jobs.every(0.02, effect=effect)(job)
+
+    task = asyncio.create_task(jobs.run(Work(payments.database, {}, caught_up)))
+    if after in {"every feed was read", "both"}:
+        caught_up.set()
+
+    async def all_done():
+        return did >= done
+
+    await eventually(all_done)
+    await asyncio.sleep(0.5)
+    assert did == done
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -8,7 +8,7 @@ from assessment.tables import Board, Release
 from shared import orphans, store_owner
 from shared.database import fetch
 from shared.due_rows import for_batches, for_each, for_each_in_transaction
-from shared.jobs import FIRST_HOUR, Jobs, Work
+from shared.jobs import REMOVES, Jobs, Work
 
 jobs = Jobs()
 
@@ -76,12 +76,12 @@ async def claim_store(work: Work) -> None:
     await store_owner.claim_store(work)
 
 
-@jobs.every(3600, first_after=FIRST_HOUR)
+@jobs.every(3600, effect=REMOVES)
 async def remove_orphans(work: Work) -> None:
     """Stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
     await orphans.remove_orphans(work)
 
 
-@jobs.every(60, first_after=FIRST_HOUR)
+@jobs.every(60, effect=REMOVES)
 async def retry_orphans(work: Work) -> None:
     await orphans.retry_orphans(work)

@@ -28,7 +28,7 @@ from shared.due_rows import (
     is_the_row,
     set_aside,
 )
-from shared.jobs import FIRST_HOUR, Jobs, Work
+from shared.jobs import ENDS, REMOVES, Jobs, Work
 from shared.messaging import feed
 from shared.messaging.epochs import same_epoch
 from shared.messaging.message import read
@@ -140,7 +140,7 @@ async def post_notices(work: Work) -> None:
     await for_batches(work, "post_notices", letters.due_notices(), post, batch=_BATCH)
 
 
-@jobs.every(30)
+@jobs.every(30, effect=ENDS)
 async def lapse_claims(work: Work) -> None:
     """One learner a transaction: holding turns on several at once could lock up with a message about them."""
     await for_each_in_transaction(work, "lapse_claims", queries.lapsing_learners(work.now()), awards.lapse_claims)
@@ -257,7 +257,7 @@ async def report_on_regulations(work: Work) -> None:
     await for_each(work, "report_on_regulations", queries.unfinished_reports(), go_on)
 
 
-@jobs.every(60)
+@jobs.every(60, effect=ENDS)
 async def end_overdue_transfers(work: Work) -> None:
     """Requests nobody decided, and acceptances that have run out: one learner a transaction."""
     due = queries.overdue_transfers(work.now())
@@ -269,12 +269,12 @@ async def claim_store(work: Work) -> None:
     await store_owner.claim_store(work)
 
 
-@jobs.every(3600, first_after=FIRST_HOUR)
+@jobs.every(3600, effect=REMOVES)
 async def remove_orphans(work: Work) -> None:
     """Stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
     await orphans.remove_orphans(work)
 
 
-@jobs.every(60, first_after=FIRST_HOUR)
+@jobs.every(60, effect=REMOVES)
 async def retry_orphans(work: Work) -> None:
     await orphans.retry_orphans(work)

@@ -1,25 +1,27 @@
 """What enrolment does when time passes."""
 
+from functools import partial
+
 from enrolment import queries
 from enrolment.commands import enrolments
 from enrolment.domain import regulations
 from shared import orphans, store_owner
 from shared.due_rows import for_each_in_transaction
-from shared.jobs import FIRST_HOUR, Jobs, Work
+from shared.jobs import ENDS, REMOVES, Jobs, Work
 
 jobs = Jobs()
 
 
-@jobs.every(15)
+@jobs.every(15, effect=ENDS)
 async def settle_waiting_lines(work: Work) -> None:
     """Paid lines whose course or learner has arrived meanwhile, or that waited long enough to be refused."""
     now = work.now()
     heard_until = now - regulations.in_force(now).activation_wait
     due = queries.learners_to_settle(heard_until)
-    await for_each_in_transaction(work, "settle_waiting_lines", due, enrolments.settle)
+    await for_each_in_transaction(work, "settle_waiting_lines", due, partial(enrolments.settle, refuse=True))
 
 
-@jobs.every(60)
+@jobs.every(60, effect=ENDS)
 async def end_unpaid_enrolments(work: Work) -> None:
     """Suspended enrolments whose money did not come back in the time that their regulations give."""
     for version in regulations.versions.all.values():
@@ -33,12 +35,12 @@ async def claim_store(work: Work) -> None:
     await store_owner.claim_store(work)
 
 
-@jobs.every(3600, first_after=FIRST_HOUR)
+@jobs.every(3600, effect=REMOVES)
 async def remove_orphans(work: Work) -> None:
     """Stored evidence that no request names: uploads refused at their end, repeated, or cut off."""
     await orphans.remove_orphans(work)
 
 
-@jobs.every(60, first_after=FIRST_HOUR)
+@jobs.every(60, effect=REMOVES)
 async def retry_orphans(work: Work) -> None:
     await orphans.retry_orphans(work)

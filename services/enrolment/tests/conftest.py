@@ -328,3 +328,29 @@ async def story(service, session, clock) -> Story:
 def new_story(service):
     """For tests that open transactions of their own."""
     return lambda session: Story(service, session)
+
+
+class Lived:
+    """A registered learner, each step of whose story is committed: for what runs beside it."""
+
+    course = staticmethod(course)
+
+    def __init__(self, live: ServiceUnderTest, story: "Story") -> None:
+        self.live, self.story = live, story
+
+    async def hear(self, *events: Event) -> None:
+        async with self.live.process.database.transaction() as session:
+            for event in events:
+                await self.live.service.inbox.receive(session, event)
+
+    async def one(self, statement):
+        async with self.live.process.database.transaction() as session:
+            return (await session.scalars(statement)).one()
+
+
+@pytest.fixture
+async def lived(live):
+    async with live.process.database.transaction() as session:
+        story = Story(live, session, new_id())
+        await story.register()
+    return Lived(live, story)

@@ -232,8 +232,8 @@ async def test_a_learner_who_cannot_be_settled_holds_up_nobody(story, work, cloc
     clock.advance(days=60)
     settle = enrolments.settle
 
-    async def but_not_that_one(session, learner_id):
-        await settle(session, learner_id)
+    async def but_not_that_one(session, learner_id, **how):
+        await settle(session, learner_id, **how)
         if learner_id == bad:
             await session.execute(text("select 1 / 0"))
 

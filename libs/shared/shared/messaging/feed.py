@@ -10,26 +10,30 @@ import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import text, update
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from shared import telemetry
 from shared.database import DATABASE_ERRORS, Database, fetch, lock_number, note_outage
 from shared.errors import Unauthenticated
 from shared.messaging.epochs import START, Cursor, begin_epoch, resume
 from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
-from shared.messaging.tables import FeedPosition
+from shared.messaging.tables import FeedPosition, Retry
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 500
 PAGE_BYTES: Final = 4_000_000
 """Of bodies in one page; the event that reaches it is the last one."""
+UNREAD_SECONDS: Final = 2.0
+"""Between rounds, until every feed has been read once."""
 MOST_ATTEMPTS: Final = 3
 """At one page; after that an event in it must be what ends the process each time."""
 
@@ -150,6 +154,14 @@ class Reconciler:
         self.receiver, self.database, self.feeds = receiver, database, feeds
         self._begun: set[str] = set()
         """Feeds of which a page was counted as begun and the database then went away, before that was taken back."""
+        self._unread = {source for source in feeds if self._types(source)}
+        self._read_at: datetime | None = None
+        self.caught_up = asyncio.Event()
+        """Set once every feed was read to its end since this process began, and what waited for another event was
+        tried again since."""
+
+    def _types(self, source: str) -> set[str]:
+        return {name for name in self.receiver.inbox.types if name.partition(".")[0] == source}
 
     async def run(self, *, every_seconds: float = 60.0) -> None:
         while True:
@@ -158,18 +170,41 @@ class Reconciler:
                     log.info("taken up what the release before did not hear", extra={"count": count})
             except DATABASE_ERRORS as error:
                 note_outage(log, error)
-            for source in self.feeds:
+            read: set[str] = set()
+            for source in self._unread or self.feeds.keys():
                 try:
-                    await self.catch_up(source)
+                    if await self.catch_up(source) is not None:
+                        read.add(source)
                 except DATABASE_ERRORS as error:
                     note_outage(log, error, source=source)
                 except (httpx.HTTPError, ValidationError) as error:
                     log.warning("feed not read", extra={"source": source, "error": repr(error)})
-            await asyncio.sleep(every_seconds)
+            await self._note_read(read)
+            await asyncio.sleep(every_seconds if self.caught_up.is_set() else min(every_seconds, UNREAD_SECONDS))
+
+    async def _note_read(self, sources: AbstractSet[str]) -> None:
+        if self.caught_up.is_set():
+            return
+        self._unread -= sources
+        telemetry.feeds_unread.labels(self.receiver.service).set(len(self._unread))
+        try:
+            if not self._unread and await self._waiting_was_tried():
+                log.info("every feed was read")
+                self.caught_up.set()
+        except DATABASE_ERRORS as error:
+            note_outage(log, error)
+
+    async def _waiting_was_tried(self) -> bool:
+        """Whether what waited when the feeds had been read was tried since: what it waits for may have been in them."""
+        async with self.database.transaction() as session:
+            if self._read_at is None:
+                self._read_at = (await session.scalars(select(func.now()))).one()
+            untried = Retry.due_at < self._read_at + timedelta(seconds=self.receiver.policy.waiting_seconds)
+            return not await session.scalar(select(exists().where(untried)))
 
     async def catch_up(self, source: str) -> int | None:
         """Read one producer's feed to its end; how many events were looked at. None where another replica is at it."""
-        types = {name for name in self.receiver.inbox.types if name.partition(".")[0] == source}
+        types = self._types(source)
         if not types:
             return 0
         async with self.database.side.hold(lock_number("feed", source)) as ours:

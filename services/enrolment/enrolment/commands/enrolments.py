@@ -130,8 +130,11 @@ async def _decide_on(session: AsyncSession, enrolment: Enrolment, kind: Kind, **
     await settle(session, enrolment.learner_id)
 
 
-async def settle(session: AsyncSession, learner_id: UUID) -> None:
-    """Decide everything about a learner anew from all facts, and announce what is different now."""
+async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = False) -> None:
+    """Decide everything about a learner anew from all facts, and announce what is different now.
+
+    Only who knows that all was heard that others have announced may `refuse` a line for what has not arrived in time.
+    """
     await take_turns(session, "learner", learner_id)
     facts = await queries.facts_of(session, learner_id)
     rows = await queries.enrolments_of(session, learner_id)
@@ -164,7 +167,7 @@ async def settle(session: AsyncSession, learner_id: UUID) -> None:
         at = now(session)
         paid = enrolments.PaidLine(line.course_id, line.confirmed_at, line.heard_at)
         decision = enrolments.decide(paid, situation, regulations.in_force(at), at)
-        if decision is Decision.WAIT:
+        if decision is Decision.WAIT or (decision in enrolments.NOT_IN_TIME and not refuse):
             continue
         if decision is Decision.ACTIVATE and course is not None:
             enrolment = await _activate(session, line, course, at)

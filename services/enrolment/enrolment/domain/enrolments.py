@@ -189,6 +189,10 @@ class Decision(StrEnum):
     """The money came back after the enrolment had ended for want of it."""
 
 
+NOT_IN_TIME = frozenset({Decision.NOT_REGISTERED, Decision.UNKNOWN_COURSE})
+"""What was waited for has not arrived: concluded from the time alone."""
+
+
 def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: datetime) -> Decision:
     """What becomes of a paid line. What may still arrive is waited for, but not for ever."""
     patient = at < line.heard_at + regulations.activation_wait

@@ -17,7 +17,7 @@ from payments.jobs.refunding import follow_refunds, submit_refunds
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.batches import delete_in_batches, in_batches
 from shared.due_rows import for_each_in_transaction
-from shared.jobs import Jobs, Work
+from shared.jobs import ENDS, REMOVES, Jobs, Work
 
 LONGEST_SESSION: Final = timedelta(days=2)
 """No session at the provider stays open for so long."""
@@ -27,7 +27,7 @@ for seconds, job in (*asking.EVERY, *refunding.EVERY, *comparing.EVERY):
     jobs.every(seconds)(job)
 
 
-@jobs.every(15)
+@jobs.every(15, effect=ENDS)
 async def expire_orders(work: Work) -> None:
     """Orders nobody paid in time."""
     due = (
@@ -38,7 +38,7 @@ async def expire_orders(work: Work) -> None:
     await for_each_in_transaction(work, "expire_orders", due, orders.expire_order)
 
 
-@jobs.every(60)
+@jobs.every(60, effect=ENDS)
 async def end_repayments(work: Work) -> None:
     """Pay pages that are still open of orders that were not paid again in time."""
     open_ = exists().where(
@@ -51,7 +51,7 @@ async def end_repayments(work: Work) -> None:
     await for_each_in_transaction(work, "end_repayments", due, orders.end_repayment)
 
 
-@jobs.every(3600)
+@jobs.every(3600, effect=ENDS)
 async def return_underpaid(work: Work) -> None:
     """What was too little goes back, once nothing can be bought with it: found by the money, not by the order."""
     waiting = Order.status.in_((OrderStatus.PLACED, OrderStatus.UNDERPAID))
@@ -65,7 +65,7 @@ async def return_underpaid(work: Work) -> None:
     await for_each_in_transaction(work, "return_underpaid", due, underpayment.give_up_underpaid)
 
 
-@jobs.every(86400)
+@jobs.every(86400, effect=REMOVES)
 async def forget_bodies(work: Work) -> None:
     """Raw callbacks hold payers' data; they and the record of rejected ones are kept only so long.
 

@@ -1,0 +1,83 @@
+"""What each job does that cannot be undone: on an old copy of a database, or the wrong one, it must not do it at once."""
+
+import importlib
+
+import pytest
+
+from shared.jobs import Effect, Jobs
+from shared.service import housekeeping
+
+SERVICES = ("catalogue", "enrolment", "assessment", "credentials", "payments", "gateway")
+REVERSIBLE, ENDS, REMOVES = Effect.REVERSIBLE, Effect.ENDS, Effect.REMOVES
+
+EFFECTS = {
+    "every service": {
+        "keep_event_log": (REVERSIBLE, "it adds parts and begins epochs"),
+        "bring_due_times_forward": (REVERSIBLE, "it makes rows due that are due in the end"),
+        "forget_old_records": (REMOVES, "keys and letters"),
+    },
+    "catalogue": {"renew_listings": (REVERSIBLE, "it copies a subject's name")},
+    "enrolment": {
+        "settle_waiting_lines": (ENDS, "it refuses who has not registered in time, and the money goes back"),
+        "end_unpaid_enrolments": (ENDS, "it cancels whose money has not come back in time"),
+        "claim_store": (REVERSIBLE, "it looks whose the store is, and takes an empty one"),
+        "remove_orphans": (REMOVES, "files that no row names"),
+        "retry_orphans": (REMOVES, "as remove_orphans"),
+    },
+    "assessment": {
+        "publish_windows": (REVERSIBLE, "it adds windows to come"),
+        "announce_windows": (REVERSIBLE, "windows open and close by their own times, which nobody else tells"),
+        "release_results": (REVERSIBLE, "it goes on with what a person decided"),
+        "ratify_results": (REVERSIBLE, "it goes on with what a board decided"),
+        "claim_store": (REVERSIBLE, "it looks whose the store is, and takes an empty one"),
+        "remove_orphans": (REMOVES, "files that no row names"),
+        "retry_orphans": (REMOVES, "as remove_orphans"),
+    },
+    "credentials": {
+        "read_people": (REVERSIBLE, "it copies from the register"),
+        "read_confirmations": (REVERSIBLE, "it copies from the register"),
+        "sign_badges": (REVERSIBLE, "a badge can be revoked"),
+        "sign_anew": (REVERSIBLE, "it has signed anew what stands"),
+        "publish_status_lists": (REVERSIBLE, "the next list says otherwise"),
+        "watch_waiting_badges": (REVERSIBLE, "it measures"),
+        "post_notices": (REVERSIBLE, "letters about what has been decided"),
+        "lapse_claims": (ENDS, "it ends the reservation of who has not claimed in time"),
+        "tell_partners": (REVERSIBLE, "it tells what stands in the event log"),
+        "tell_partners_again": (REVERSIBLE, "as tell_partners"),
+        "send_webhooks": (REVERSIBLE, "partners stand what is sent twice"),
+        "report_on_regulations": (REVERSIBLE, "it writes a report"),
+        "end_overdue_transfers": (ENDS, "it ends what no partner has decided in time"),
+        "claim_store": (REVERSIBLE, "it looks whose the store is, and takes an empty one"),
+        "remove_orphans": (REMOVES, "files that no row names"),
+        "retry_orphans": (REMOVES, "as remove_orphans"),
+    },
+    "payments": {
+        "close_checkouts": (REVERSIBLE, "pay pages of orders that were ended or paid before; others can be opened"),
+        "ask_about_payments": (REVERSIBLE, "it asks the provider"),
+        "find_payments": (REVERSIBLE, "it asks the provider"),
+        "submit_refunds": (REVERSIBLE, "it pays what was decided before, and asks the provider first what it has paid"),
+        "follow_refunds": (REVERSIBLE, "it asks the provider"),
+        "expire_orders": (ENDS, "it ends orders nobody has paid in time"),
+        "end_repayments": (ENDS, "it ends what nobody has paid again in time"),
+        "return_underpaid": (ENDS, "it gives money back to who has not paid the rest in time"),
+        "forget_bodies": (REMOVES, "callbacks as they came"),
+    },
+    "gateway": {
+        "forget_ended_sign_ins": (REMOVES, "ended sign-ins"),
+        "keep_signing_keys": (REVERSIBLE, "it adds keys"),
+    },
+}
+"""And why. What a job concludes from its own rows and the time alone must wait for what the others may have said."""
+
+
+def jobs_of(service: str) -> Jobs:
+    return housekeeping() if service == "every service" else importlib.import_module(f"{service}.jobs").jobs
+
+
+@pytest.mark.parametrize("service", EFFECTS)
+def test_every_job_is_declared_with_its_effect(service: str) -> None:
+    assert jobs_of(service).effects == {name: effect for name, (effect, _) in EFFECTS[service].items()}
+
+
+def test_no_service_is_left_out() -> None:
+    assert set(EFFECTS) == {"every service", *SERVICES}
