@@ -57,6 +57,7 @@ EFFECTS = {
         "find_payments": (REVERSIBLE, "it asks the provider"),
         "submit_refunds": (REVERSIBLE, "it pays what was decided before, and asks the provider first what it has paid"),
         "follow_refunds": (REVERSIBLE, "it asks the provider"),
+        "compare_with_provider": (REVERSIBLE, "it asks the provider, and tells what differs"),
         "expire_orders": (ENDS, "it ends orders nobody has paid in time"),
         "end_repayments": (ENDS, "it ends what nobody has paid again in time"),
         "return_underpaid": (ENDS, "it gives money back to who has not paid the rest in time"),

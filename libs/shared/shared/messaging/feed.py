@@ -10,19 +10,19 @@ import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
 from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from shared import telemetry
 from shared.database import DATABASE_ERRORS, Database, fetch, lock_number, note_outage
 from shared.errors import Unauthenticated
+from shared.messaging.claim import Key
 from shared.messaging.epochs import START, Cursor, begin_epoch, resume
 from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition, Retry
@@ -155,7 +155,8 @@ class Reconciler:
         self._begun: set[str] = set()
         """Feeds of which a page was counted as begun and the database then went away, before that was taken back."""
         self._unread = {source for source in feeds if self._types(source)}
-        self._read_at: datetime | None = None
+        self._waiting: dict[Key, int] | None = None
+        """What waited once every feed had been read and was not tried since, with how often it had waited."""
         self.caught_up = asyncio.Event()
         """Set once every feed was read to its end since this process began, and what waited for another event was
         tried again since."""
@@ -197,10 +198,12 @@ class Reconciler:
     async def _waiting_was_tried(self) -> bool:
         """Whether what waited when the feeds had been read was tried since: what it waits for may have been in them."""
         async with self.database.transaction() as session:
-            if self._read_at is None:
-                self._read_at = (await session.scalars(select(func.now()))).one()
-            untried = Retry.due_at < self._read_at + timedelta(seconds=self.receiver.policy.waiting_seconds)
-            return not await session.scalar(select(exists().where(untried)))
+            found = await session.execute(select(Retry.source, Retry.id, Retry.waits).where(Retry.waiting))
+            waiting: dict[Key, int] = {(row.source, row.id): row.waits for row in found}
+        if self._waiting is None:
+            self._waiting = waiting
+        self._waiting = {key: waits for key, waits in self._waiting.items() if waiting.get(key) == waits}
+        return not self._waiting
 
     async def catch_up(self, source: str) -> int | None:
         """Read one producer's feed to its end; how many events were looked at. None where another replica is at it."""
