@@ -5,7 +5,9 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from hashlib import sha256, sha384
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from credentials.adapters import json_ld, keys, proofs
-from credentials.adapters.verification import Limits, Outside, Unreachable, Verifier
+from credentials.adapters.verification import Limits, Outside, Status, Unreachable, Verifier
 from credentials.domain import dids
 
 from . import foreign
@@ -33,7 +35,12 @@ async def test_an_issuer_that_is_a_key() -> None:
     web = Elsewhere()
     assert (await verify(sign(badge(issuer=did), signer), web)).verified
     assert web.asked == []
+    for kid in (signer.verification_method, did, f"#{foreign.MULTIKEY}", foreign.MULTIKEY):
+        assert (await verify(as_jwt(badge(issuer=did), "EdDSA", claims={"iss": did}, kid=kid))).verified, kid
     other = dids.multikey(bytes(32))
+    for kid in (other, f"{did}#{other}"):
+        token = as_jwt(badge(issuer=did), "EdDSA", claims={"iss": did}, kid=kid)
+        assert failures(await verify(token)) == {"issuer": "key_not_of_issuer"}, kid
     forged = badge(issuer=f"did:key:{other}")
     assert failures(await verify(sign(forged, signer))) == {"issuer": "key_not_of_issuer"}
 
@@ -120,6 +127,17 @@ async def test_elliptic_curves_in_embedded_proofs() -> None:
         signed = proofs.attach(document, options, signature)
         assert (await verify(signed)).verified
         assert failures(await verify(changed(signed, lambda d: d.update(name="x")))) == {"proof": "signature_mismatch"}
+
+
+@pytest.mark.parametrize("curve", ["P-256", "P-384"])
+async def test_what_another_library_signed_by_elliptic_curves(curve) -> None:
+    """By @digitalbazaar/ecdsa-rdfc-2019-cryptosuite 1.3.0: several unnamed parts, which P-384 tells apart by SHA-384."""
+    signed = json.loads((Path(__file__).parent / "data" / "ecdsa-rdfc-2019.json").read_text("utf-8"))[curve]
+    assert sum("id" not in result for result in signed["credentialSubject"]["identifier"]) > 1
+    got = await verify(signed, now=foreign.NOW + timedelta(days=365))
+    assert (got.status, failures(got)) == (Status.VALID, {})
+    lie = changed(signed, lambda d: d["credentialSubject"]["identifier"][1].update(identityHash="Mallory"))
+    assert failures(await verify(lie, now=foreign.NOW + timedelta(days=365))) == {"proof": "signature_mismatch"}
 
 
 async def test_an_issuer_that_is_an_address() -> None:

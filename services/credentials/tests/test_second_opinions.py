@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from openbadgeslib.ob3 import OB3VerificationError, OB3Verifier
 
 from credentials.adapters import keys, proofs, tokens
-from credentials.adapters.json_ld import PINNED, context_bytes
+from credentials.adapters.contexts import PINNED, context_bytes
 from credentials.adapters.notary import Notary
 from credentials.commands import awards
 from credentials.commands.keys import signers

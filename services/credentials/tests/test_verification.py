@@ -5,6 +5,7 @@ import zlib
 from datetime import timedelta
 from hashlib import sha256
 
+import jwt
 import pytest
 
 from credentials.adapters import baking, json_ld, keys, proofs
@@ -215,6 +216,7 @@ async def test_a_header_that_names_another_issuer() -> None:
         (lambda d: d["@context"].reverse(), {"schema": "schema_mismatch"}),
         (lambda d: d.update(type=["OpenBadgeCredential"]), {"schema": "schema_mismatch"}),
         (lambda d: d.update(validFrom="yesterday"), {"schema": "schema_mismatch"}),
+        (lambda d: d.update(validFrom="2026-07-01T09:00:00"), {"schema": "schema_mismatch"}),
         (lambda d: d["credentialSubject"].pop("achievement"), {"schema": "schema_mismatch"}),
     ],
 )
@@ -244,6 +246,9 @@ async def test_a_signature_with_an_end() -> None:
         ({"alg": "ES256", "crit": ["b64"], "b64": False}, "header_refused"),
         ({"alg": "ES256", "x5u": "https://evil.example/"}, "header_refused"),
         ({"alg": "ES256", "typ": "at+jwt"}, "header_refused"),
+        ({"alg": "ES256", "cty": "vp"}, "header_refused"),
+        ({"alg": "ES256", "cty": "JWT"}, "header_refused"),
+        ({"alg": "ES256", "cty": ["vc"]}, "header_refused"),
         ({"alg": "ES256", "kid": 5}, "header_refused"),
         ({"alg": "ES256", "jwk": "key"}, "header_refused"),
     ],
@@ -280,6 +285,29 @@ async def test_a_jwt_with_a_second_proof_within() -> None:
 
 
 # What others write
+
+
+@pytest.mark.parametrize("at", ["2026-07-01T09:00:00.1234567891Z", "2026-07-01T11:00:00.5+02:00"])
+async def test_an_instant_has_a_zone_and_any_number_of_digits(at) -> None:
+    got = await verify(sign(badge(validFrom=at)))
+    assert failures(got) == {}
+    awarded = facts_of(got.document, got.kind).awarded
+    assert awarded is not None
+    assert (awarded.hour, awarded.minute, awarded.second) == (9, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["vc", "application/vc", "vc+ld+json"])
+async def test_a_token_may_say_what_it_holds(kind) -> None:
+    assert (await verify(as_jwt(badge(), cty=kind))).verified
+
+
+async def test_claims_that_bind_nothing() -> None:
+    """A null says that there is no end, as some write it; when a token was made (`iat`) decides nothing (RFC 7519)."""
+    soon = int(NOW.timestamp()) + 600
+    for claims in ({"iat": soon}, {"exp": None}):
+        payload = badge() | {"iss": DID} | claims
+        token = jwt.encode(payload, foreign.P256, algorithm="ES256", headers={"kid": f"{DID}#ES256"})
+        assert (await verify(token)).verified
 
 
 async def test_a_text_in_a_language() -> None:

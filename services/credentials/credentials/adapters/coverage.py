@@ -1,9 +1,10 @@
 """Whether the RDF of a document, which is what is signed, holds just what its JSON says, which is what is read.
 
-A JSON reader and the conversion to RDF differ in four ways, and each was used to forge: what no context defines or
-what is no absolute IRI vanishes in RDF; a node described in two places is one in RDF; lists within lists and repeated
-entries are flat in RDF; "true" and true are one literal. Every document that leaves room for one of them is refused,
-and the statements counted in the tree must all be in the data set.
+A JSON reader and the conversion to RDF differ in five ways, and each was used to forge: what no context defines or
+what is no absolute IRI vanishes in RDF; so does a null, and a value object that holds one; a node described in two
+places is one in RDF; lists within lists and repeated entries are flat in RDF; "true" and true are one literal. Every
+document that leaves room for one of them is refused, and the statements counted in the tree must all be in the data
+set. What is left open then (order, the spelling of a type) decides nothing: `meaning` reads the expanded tree itself.
 """
 
 import json
@@ -27,7 +28,10 @@ _NUMERIC = {"boolean", "integer", "nonNegativeInteger", "positiveInteger", "deci
 _KNOWN_BY_ID = {"Profile", "Image"}
 _OF_ONE_KNOWN = {"id", "type", "name", "url", "image", "description", "email", "phone", "official", "caption"}
 _READ = {"credentialSubject", "achievement"}
-_IN_A_LANGUAGE = {"@value", "@language"}
+_IN_A_LANGUAGE = ("@value", "@language")
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+"""BCP 47, as N-Quads writes it."""
+_PARTS = ("credentialSubject", "verifiableCredential")
 _ENDORSEMENT = {"id", "type", "endorsementComment"}
 
 
@@ -62,7 +66,6 @@ class _Spelling:
         self._check_contexts = check_contexts
         self._top = document.get("id")
         self._issuer = id_of(document.get("issuer"))
-        self._is_record = "ClrCredential" in listed(document.get("type"))
         self._told: dict[str, str] = {}
         self._named: dict[str, object] = {}
 
@@ -77,14 +80,14 @@ class _Spelling:
             _check_entries(entries, path)
             for entry in entries:
                 self.check(entry, path, inside=inside, depth=depth + 1)
-        elif set(members(value)) == _IN_A_LANGUAGE:
+        elif _is_in_a_language(value):
             return  # a text of its own in RDF, unlike the bare one
         elif isinstance(value, Mapping):
-            inside = inside or (self._is_record and path == ("credentialSubject", "verifiableCredential"))
+            inside = inside or path == _PARTS
             self._check_node(cast("Document", value), path, inside=inside, depth=depth)
 
     def _check_node(self, node: Document, path: tuple[str, ...], *, inside: bool, depth: int) -> None:
-        is_credential = depth == 0 or "credentialSubject" in node
+        is_credential = depth == 0 or "credentialSubject" in node or path[-1] == _PARTS[-1]
         if depth and is_credential and "@context" in node:
             self._check_contexts(node)
         if not inside:
@@ -126,6 +129,13 @@ class _Spelling:
     def _is_known_by_id(self, node: Document) -> bool:
         kinds = listed(node.get("type")) or (["Profile"] if node["id"] == self._issuer else [""])
         return set(node) <= _OF_ONE_KNOWN and all(kind in _KNOWN_BY_ID for kind in kinds)
+
+
+def _is_in_a_language(value: object) -> bool:
+    """The one form of a value object that is taken: expansion drops those of null without a word."""
+    text, language = (members(value).get(name) for name in _IN_A_LANGUAGE)
+    well_formed = isinstance(text, str) and isinstance(language, str) and _LANGUAGE.fullmatch(language)
+    return set(members(value)) == set(_IN_A_LANGUAGE) and bool(well_formed)
 
 
 def _check_entries(entries: list[object], path: tuple[str, ...]) -> None:

@@ -1,4 +1,7 @@
-"""What a credential says of itself, in the words of a page. A stranger's may leave anything out."""
+"""What a credential says of itself, in the words of a page. A stranger's may leave anything out.
+
+Read from `Examined.document`, where the first of several is not whatever a stranger put first.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +97,7 @@ def _results(subject: Members, achievement: Members) -> Iterator[tuple[str, str]
     for result in map(members, listed(subject.get("result"))[:_MOST]):
         value = _text(result.get("value")) or _text(result.get("status"))
         if value:
-            yield described.get(_text(result.get("resultDescription"))) or "Result", value
+            yield described.get(_text(id_of(_one(result.get("resultDescription"))))) or "Result", value
 
 
 def _one(value: object) -> object:
@@ -103,8 +106,10 @@ def _one(value: object) -> object:
 
 
 def _text(value: object) -> str | None:
-    """A string, or the first of several in different languages."""
-    first = _one(value)
+    """A string; of several in different languages the one in English, as the pages are, else the first."""
+    entries = listed(value)
+    english = (one for one in entries if str(members(one).get("@language")).lower().startswith("en"))
+    first = next(english, _one(entries))
     first = members(first).get("@value", first)
     return first.strip() or None if isinstance(first, str) else None
 

@@ -1,4 +1,4 @@
-"""JSON-LD by PyLD, with contexts pinned in the process: nothing is fetched, whatever a document names.
+"""JSON-LD by PyLD, with the pinned contexts alone.
 
 What is signed is the RDF of a document, not its JSON: a member whose term no context defines vanishes
 before hashing. `check_terms` refuses such a document, which PyLD alone would let pass.
@@ -6,36 +6,20 @@ before hashing. `check_terms` refuses such a document, which PyLD alone would le
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.resources import files
+from hashlib import sha256
 from typing import Any, cast
 
 from pyld import jsonld
 from pyld.canon import URDNA2015
 
+from credentials.adapters.contexts import PINNED, UnknownContext, load
 from credentials.adapters.coverage import UNDEFINED, NotCanonical, Statements, check_spelling, uncovered
+from credentials.adapters.meaning import meaning_of
 from shared.errors import Invalid, TooLarge
 
 Document = Mapping[str, Any]  # Any: JSON
 Dataset = dict[str, list[dict[str, Any]]]  # Any: PyLD's own quads
-
-_OPENBADGESLIB = "openbadgeslib.ob3.contexts"
-_PYLD = "pyld.documentloader.frozen.bundled"
-
-# Byte for byte the published documents where openbadgeslib bundles them, and of the same meaning where PyLD does
-# (VC 1.1, which is read and never issued); tests assert their hashes.
-PINNED = {
-    "https://www.w3.org/ns/credentials/v2": (_OPENBADGESLIB, "credentials-v2.json"),
-    "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.1.json": (_OPENBADGESLIB, "ob-v3p0-context-3.0.1.json"),
-    "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.2.json": (_OPENBADGESLIB, "ob-v3p0-context-3.0.2.json"),
-    "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json": (_OPENBADGESLIB, "ob-v3p0-context-3.0.3.json"),
-    "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json": (_OPENBADGESLIB, "ob-v3p0-extensions.json"),
-    "https://purl.imsglobal.org/spec/clr/v2p0/context-2.0.1.json": (_OPENBADGESLIB, "clr_context_2.0.1.json"),
-    "https://w3id.org/security/data-integrity/v2": (_OPENBADGESLIB, "security-data-integrity-v2.json"),
-    "https://w3id.org/security/multikey/v1": (_OPENBADGESLIB, "security-multikey-v1.json"),
-    "https://www.w3.org/2018/credentials/v1": (_PYLD, "credentials-v1.jsonld"),
-    "https://w3id.org/security/suites/ed25519-2020/v1": (_PYLD, "security-ed25519-2020-v1.jsonld"),
-}
+Hash = Callable[..., Any]  # Any: hashlib's
 
 MOST_BYTES = 64 * 1024
 _MOST_CONTEXTS = 8
@@ -49,18 +33,6 @@ _OPTIONS: dict[str, object] = {"base": None}
 """Without a base a relative address stays one, and is refused; with PyLD's own it would become an absolute one."""
 
 
-class UnknownContext(Invalid):
-    """The document names a context that is not pinned here."""
-
-
-def context_bytes(url: str) -> bytes:
-    """Raises UnknownContext."""
-    if url not in PINNED:
-        raise UnknownContext("the document names a context that is not known here", context=url)
-    package, name = PINNED[url]
-    return (files(package) / name).read_bytes()
-
-
 def canonicalise(document: Document) -> str:
     """The canonical N-Quads (RDFC-1.0). Raises UnknownContext, NotCanonical."""
     return _Bounded().canonical(dataset_of(document))
@@ -68,9 +40,26 @@ def canonicalise(document: Document) -> str:
 
 def dataset_of(document: Document) -> Dataset:
     """The RDF of a document, as PyLD's dataset: graph name -> quads. Raises UnknownContext, NotCanonical."""
-    expanded = _expanded(document)
+    return _dataset(_expanded(document))
+
+
+class Statement:
+    """A document that passed `check_terms`: what it says and what is signed of it, from one expansion."""
+
+    def __init__(self, document: Document) -> None:
+        """Raises UnknownContext, UndefinedTerms, NotCanonical."""
+        self._expanded = _expanded(document)
+        self.says = meaning_of(self._expanded)
+
+    def digest(self, hash_: Hash) -> bytes:
+        """Of the canonical N-Quads, in which the blank nodes are told apart by the same hash. Raises NotCanonical."""
+        canonical = _Bounded(hash_).canonical(_dataset(self._expanded))
+        return hash_(canonical.encode()).digest()
+
+
+def _dataset(expanded: object) -> Dataset:
     try:
-        dataset = _to_rdf(expanded, {"documentLoader": _load, **_OPTIONS})
+        dataset = _to_rdf(expanded, {"documentLoader": load, **_OPTIONS})
     except jsonld.JsonLdError as error:
         raise _refusal(error) from error
     if sum(map(len, dataset.values())) != len(Statements(expanded)):
@@ -99,7 +88,7 @@ def _expanded(document: Document) -> object:
     """Raises UndefinedTerms for a member that the expansion leaves out, as it does where no context holds."""
     dropped: list[object] = []
     try:
-        expanded = _expand(document, {"documentLoader": _load, **_OPTIONS}, dropped.append)
+        expanded = _expand(document, {"documentLoader": load, **_OPTIONS}, dropped.append)
     except jsonld.JsonLdError as error:
         raise _refusal(error) from error
     if dropped:
@@ -139,21 +128,6 @@ def _marked(value: str) -> list[str]:
     return [value.removeprefix(UNDEFINED)] if value.startswith(UNDEFINED) else []
 
 
-@cache
-def _pinned(url: str) -> dict[str, Any]:  # Any: JSON
-    # 'static' lets PyLD keep the processed context; otherwise each call processes a hundred terms again.
-    return {
-        "contextUrl": None,
-        "documentUrl": url,
-        "document": json.loads(context_bytes(url)),
-        "tag": "static",
-    }
-
-
-def _load(url: str, _: object) -> dict[str, Any]:  # Any: JSON
-    return _pinned(url)
-
-
 def _refusal(error: jsonld.JsonLdError) -> Invalid:
     cause: object = error
     while isinstance(cause, BaseException):
@@ -166,9 +140,13 @@ def _refusal(error: jsonld.JsonLdError) -> Invalid:
 class _Bounded(URDNA2015):
     """Refuses documents with many unnamed parts alike: telling those apart takes factorial time."""
 
-    def __init__(self) -> None:
+    def __init__(self, hash_: Hash = sha256) -> None:
         super().__init__()
         self.steps = 0
+        self._hash = hash_
+
+    def create_hash(self) -> Any:  # Any: hashlib's
+        return self._hash()
 
     def canonical(self, dataset: Dataset) -> str:
         main = cast("Callable[[Dataset, object], str]", self.main)

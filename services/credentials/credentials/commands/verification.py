@@ -107,7 +107,7 @@ async def _as_recorded(session: AsyncSession, notary: Notary, report: Report, *,
     if not ours or newer is not None or report.says(Question.REVOCATION, CheckOutcome.FAILED):
         return report
     for entry in map(members, listed(report.document.get("credentialStatus"))):
-        found = _STATUS_LIST.fullmatch(str(entry.get("statusListCredential")).removeprefix(notary.url))
+        found = _STATUS_LIST.fullmatch(str(id_of(entry.get("statusListCredential"))).removeprefix(notary.url))
         index = str(entry.get("statusListIndex"))
         if found is None or not index.isdecimal() or len(index) > _MOST_DIGITS:
             continue

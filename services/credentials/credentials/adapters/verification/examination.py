@@ -15,7 +15,8 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator
 
 from credentials.adapters import json_ld
-from credentials.adapters.members import listed, members
+from credentials.adapters.meaning import in_terms
+from credentials.adapters.members import id_of, listed, members
 from credentials.adapters.verification import jose, reading
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.plain_json import read_object
@@ -108,7 +109,8 @@ class _Count:
 
 def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
     parsed = jose.split(token, limits)
-    document, kind = parsed.credential, _kind(parsed.credential)
+    document = cast("Document", in_terms(parsed.credential))
+    kind = _kind(document)
     checks = [
         ask(Question.SCHEMA, lambda: _has_shape(document, kind)),
         ask(Question.TERMS, lambda: "The signature covers the document letter by letter."),
@@ -123,20 +125,35 @@ def _examine_jwt(token: bytes, limits: Limits, count: _Count) -> Examined:
         claims = {name: parsed.claims[name] for name in ("nbf", "exp") if name in parsed.claims}
         return Signed(header["alg"], header.get("kid"), parsed.data, parsed.signature, header.get("jwk"), claims)
 
-    return _examined(kind, document, checks, signed, limits, count)
+    return _examined(kind, document, list(_parts(document)), checks, signed, limits, count)
 
 
-def _examine_json(document: Document, limits: Limits, count: _Count) -> Examined:
+def _examine_json(given: Document, limits: Limits, count: _Count) -> Examined:
+    """Whatever is shown or decided is read from what is signed; from what was handed in only where that is refused."""
+    read: list[json_ld.Statement] = []
+
+    def terms() -> str:
+        json_ld.check_terms(given, most_bytes=limits.document_bytes)
+        read.append(json_ld.Statement({name: member for name, member in given.items() if name != "proof"}))
+        return "The signature covers everything the credential says."
+
+    covered = ask(Question.TERMS, terms)
+    document = given
+    if read:
+        document = {"@context": given["@context"], **read[0].says}
     kind = _kind(document)
-    checks = [
-        ask(Question.SCHEMA, lambda: _has_shape(document, kind)),
-        ask(Question.TERMS, lambda: _is_covered(document, limits)),
-    ]
-    return _examined(kind, document, checks, lambda: _embedded(document), limits, count)
+    checks = [ask(Question.SCHEMA, lambda: _has_shape(document, kind)), covered]
+    return _examined(kind, document, list(_parts(given)), checks, lambda: _embedded(given, read[0]), limits, count)
 
 
 def _examined(
-    kind: Kind, document: Document, checks: list[Check], sign: Callable[[], Signed], limits: Limits, count: _Count
+    kind: Kind,
+    document: Document,
+    entries: list[object],
+    checks: list[Check],
+    sign: Callable[[], Signed],
+    limits: Limits,
+    count: _Count,
 ) -> Examined:
     if any(check.outcome is CheckOutcome.FAILED for check in checks):
         return Examined(kind, document, checks)
@@ -147,7 +164,6 @@ def _examined(
         return ""
 
     unsigned = ask(Question.PROOF, find)
-    entries = list(_parts(document)) if kind is Kind.TRANSCRIPT else []
     count.take(len(entries))
     parts = [_examine_part(entry, limits, count) for entry in entries]
     if signed:
@@ -160,7 +176,8 @@ def _examine_part(entry: object, limits: Limits, count: _Count) -> Examined:
     if isinstance(entry, Mapping):
         document = dict(members(cast("object", entry)))
         envelope: object = document.get("id")
-        if "EnvelopedVerifiableCredential" not in listed(document.get("type")) or not isinstance(envelope, str):
+        kinds = listed(members(in_terms({"type": document.get("type")})).get("type"))
+        if "EnvelopedVerifiableCredential" not in kinds or not isinstance(envelope, str):
             return _examine_json(document, limits, count)
         kind, comma, token = envelope.partition(",")
         entry = token if kind + comma in _ENVELOPED else ""
@@ -202,34 +219,31 @@ def _has_shape(document: Document, kind: Kind) -> str:
     return sentence
 
 
-def _is_covered(document: Document, limits: Limits) -> str:
-    json_ld.check_terms(document, most_bytes=limits.document_bytes)
-    return "The signature covers everything the credential says."
-
-
-def _embedded(document: Document) -> Signed:
+def _embedded(given: Document, statement: json_ld.Statement) -> Signed:
     """The one Data Integrity proof. Raises Broken."""
-    proofs = listed(document.get("proof"))
+    proofs = listed(given.get("proof"))
     if not proofs:
         raise Broken("no_proof", "It is not signed.")
     if len(proofs) > 1:
         raise Broken("several_proofs", "It has more than one proof; which of them counts is not told.")
-    proof = members(proofs[0])
-    suite = proof.get("cryptosuite") if proof.get("type") == "DataIntegrityProof" else proof.get("type")
-    if suite not in {*_SUITES, "Ed25519Signature2020"}:
+    options = {name: member for name, member in members(proofs[0]).items() if name != "proofValue"}
+    signed_options = json_ld.Statement({**options, "@context": given["@context"]})
+    proof = signed_options.says
+    kinds = listed(proof.get("type"))
+    suite = proof.get("cryptosuite") if kinds == ["DataIntegrityProof"] else next(iter(kinds), None)
+    if len(kinds) != 1 or suite not in {*_SUITES, "Ed25519Signature2020"}:
         raise Broken("suite_unknown", f"It is signed in a way that is not read here ({str(suite)[:60]}).")
     if proof.get("proofPurpose") != "assertionMethod":
         raise Broken("purpose_refused", "Its signature was not made to assert anything.")
-    signature = _signature(proof.get("proofValue"))
+    signature = _signature(members(proofs[0]).get("proofValue"))
     hash_, algorithm = sha256, "EdDSA"
     if suite == "ecdsa-rdfc-2019":
         hash_, algorithm = (sha256, "ES256") if len(signature) == 64 else (sha384, "ES384")  # noqa: PLR2004 - P-256's
-    unsigned = {name: member for name, member in document.items() if name != "proof"}
-    options = {name: member for name, member in proof.items() if name != "proofValue"}
-    canonical_options = json_ld.canonicalise({**options, "@context": document["@context"]})
-    canonical = json_ld.canonicalise(unsigned)
-    data = hash_(canonical_options.encode()).digest() + hash_(canonical.encode()).digest()
-    return Signed(algorithm, proof.get("verificationMethod"), data, signature, expires=proof.get("expires"))
+    data = signed_options.digest(hash_) + statement.digest(hash_)
+    method, expires = id_of(proof.get("verificationMethod")), proof.get("expires")
+    if not isinstance(method, str | None) or not isinstance(expires, str | None):
+        raise Broken("signature_mismatch", "Its signature cannot be read.")
+    return Signed(algorithm, method, data, signature, expires=expires)
 
 
 def _signature(value: object) -> bytes:

@@ -83,7 +83,7 @@ class _Asked:
         """The DID is the key; the signature may only name that same one."""
         did = self.issuer
         fragment = "0" if did.startswith("did:jwk:") else did.removeprefix("did:key:")
-        if self.signed.method not in {None, did, f"{did}#{fragment}", f"#{fragment}"}:
+        if self.signed.method not in {None, did, f"{did}#{fragment}", f"#{fragment}", fragment}:
             raise _not_named()
         return self._that_came([key]) or key
 

@@ -20,6 +20,7 @@ from shared.errors import Invalid
 _HEADER = {"alg", "kid", "jwk", "typ", "cty", "iss", "x5c", "x5t", "x5t#S256"}
 """Certificates say whose key it may be, not whose it is: they are passed over, for the issuer says that."""
 _TYPES = {"jwt", "vc+jwt", "vc+ld+jwt", "vc+ld+json+jwt", "vc-ld+jwt"}
+_CONTENTS = {"vc", "vc+ld+json", "vc-ld", "ld+json", "json"}
 _LONGEST_HEADER = 8192
 
 
@@ -60,6 +61,9 @@ def check_header(header: Members) -> None:
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise Broken("header_refused", "It is a token of another kind.")
+    content = header.get("cty", "vc")
+    if not isinstance(content, str) or content.lower().removeprefix("application/") not in _CONTENTS:
+        raise Broken("header_refused", "What it holds is said to be of another kind.")
     if "kid" in header and not isinstance(header["kid"], str):
         raise Broken("header_refused", "Its header names no key that can be looked for.")
     if "jwk" in header and not isinstance(header["jwk"], Mapping):

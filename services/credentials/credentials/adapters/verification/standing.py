@@ -77,7 +77,7 @@ async def _ask(
         return _Answer(None, "")
     if purpose not in _TAKES_BACK or int(entry.get("statusSize", 1)) != 1:
         raise Broken("status_unknown", "It can be revoked in a way that is not read here.")
-    url = entry["statusListCredential"]
+    url = str(id_of(entry["statusListCredential"]))
     raw = await web.get(url, examiner.limits.document_bytes)
     found = await examiner.examine(raw)
     about = await _list_stands(found, _LISTS[kind], purpose, url, issuer, web, examiner, now)

@@ -57,7 +57,7 @@ class Asking:
         else:
             checks += [_skipped(Question.REVOCATION_LIST), _skipped(Question.REVOCATION)]
         parts: list[Report] = []
-        if examined.kind is Kind.TRANSCRIPT:
+        if examined.parts or examined.kind is Kind.TRANSCRIPT:
             parts = [await self.report(part) for part in examined.parts]
             checks.append(ask(Question.PARTS, lambda: _all_stand(document, parts)))
         status = _status(checks)

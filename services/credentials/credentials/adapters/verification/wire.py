@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from credentials.adapters import coverage, json_ld
+from credentials.adapters import contexts, coverage, json_ld
 from credentials.adapters.verification import examination, jose, plain_json, reading
 from credentials.adapters.verification.examination import Examined
 from credentials.adapters.verification.limits import Limits
@@ -85,7 +85,7 @@ def refusal(failure: Failure) -> Refusal:
 
 
 def _refusals() -> Iterator[type[Refusal]]:
-    for module in (coverage, examination, jose, json_ld, plain_json, reading):
+    for module in (contexts, coverage, examination, jose, json_ld, plain_json, reading):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Refusal) and value.__module__ == module.__name__:
                 yield value
