@@ -67,7 +67,7 @@ class Report:
     checked_at: datetime
     kind: Kind
     document: Document
-    """The credential as it was given, or as its JWT says it."""
+    """What it says, read from what was signed; of one that was refused, as it was given."""
     parts: tuple["Report", ...] = field(default=())
     newer: "Report | None" = None
 
