@@ -28,7 +28,7 @@ def meaning_of(expanded: object) -> Document:
     issuer = said.get("issuer")
     if issuer is not None and "name" not in members(issuer):
         # In RDF whatever is said of a node anywhere is said of it.
-        name = next(iter(sorted(set(_names_of(str(id_of(issuer)), node)))), None)
+        name = min(_names_of(str(id_of(issuer)), node), default=None)
         if name is not None:
             said["issuer"] = {"id": id_of(issuer), **members(issuer), "name": name}
     return said
@@ -49,7 +49,8 @@ def in_terms(value: object) -> object:
 
 def _node(node: Mapping[str, Any]) -> Document:  # Any: JSON-LD
     said: Document = {"id": node["@id"]} if "@id" in node else {}
-    if kinds := listed(node.get("@type")):
+    kinds: list[str] = listed(node.get("@type"))
+    if kinds:
         said["type"] = sorted({_types().get(kind, kind) for kind in kinds})
     gathered: dict[str, list[object]] = {}
     for iri, entries in node.items():
