@@ -162,7 +162,8 @@ def units_page(course_version_id: UUID) -> Select[Unit]:
 
 
 def learners_page() -> Select[Learner]:
-    return select(Learner)
+    """Those with a study record: of the anonymised there is none."""
+    return select(Learner).where(Learner.anonymised_at.is_(None))
 
 
 async def undecided_lines(session: AsyncSession, learner_id: UUID) -> Sequence[OrderLine]:
@@ -362,7 +363,10 @@ async def compare_study_records(session: AsyncSession, learner_ids: Iterable[UUI
 async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
     """A fact may arrive between the reads of one look; a difference that matters is still there at the next."""
     for _ in range(LOOKS):
-        found = await known(session, learner_id)
+        try:
+            found = await known(session, learner_id)
+        except NotRegistered:  # anonymised since the page was read
+            return False
         if found.record() == found.rebuilt():
             return False
     return True
