@@ -185,7 +185,7 @@ class Line:
                     while used < seconds:
                         self.ran.append(name)
                         await asyncio.sleep(0)
-                        used += self.places.limits.slice_seconds
+                        used += min(self.places.limits.slice_seconds, seconds - used)
                         await place.spend(used)
                     place.give()
                     await asyncio.sleep(0)  # fetching
@@ -209,13 +209,37 @@ async def test_a_small_document_waits_for_one_slice_of_large_ones() -> None:
     assert (line.places.free, line.places.waiting) == (1, [])
 
 
+async def test_one_worker_is_left_to_what_takes_little() -> None:
+    line = Line(workers=2)
+    crowd = [asyncio.create_task(line.work(f"large {one}", 216_000, 3)) for one in range(4)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (line.places.free, line.places.long, len(line.places.waiting)) == (1, 1, 3)
+    with line.places.of(b"{}") as small:
+        assert not small.takes_long
+        taking = asyncio.create_task(small.take())
+        await asyncio.sleep(0)
+        assert taking.done() or line.places.free == 0
+        await taking
+        falling_back = asyncio.create_task(small.spend(0.3))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert line.places.free == 1, "it takes long itself now"
+        falling_back.cancel()
+        await asyncio.wait({falling_back})
+    for task in crowd:
+        task.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    assert (line.places.free, line.places.long, line.places.waiting) == (2, 0, [])
+
+
 async def test_a_picture_that_holds_much_falls_back_as_it_computes() -> None:
     line = Line()
     with line.places.of(b"\x89PNG" + bytes(1_000_000)) as place:
-        assert place.cost == line.places.limits.slice_seconds
+        assert not place.takes_long
         await place.take()
         await place.spend(2)
-        assert place.cost == 2
+        assert (place.cost, place.takes_long, place.computes_long) == (2, True, True)
 
 
 async def test_what_came_long_ago_is_before_what_is_small() -> None:

@@ -24,7 +24,13 @@ class Place:
         self.turn: asyncio.Future[None] | None = None
         self._places = places
         self._came = asyncio.get_running_loop().time()
+        self.computes_long = False
+        """Whether it was let compute as one that takes long."""
         self._computes = False
+
+    @property
+    def takes_long(self) -> bool:
+        return self.cost >= self._places.limits.slice_seconds
 
     @property
     def due(self) -> float:
@@ -52,12 +58,13 @@ class Place:
         if self._computes:
             self._computes = False
             self._places.free += 1
+            self._places.long -= self.computes_long
             self._places.call_next()
 
     async def spend(self, seconds: float) -> None:
         """It has taken so many in all; wait if it is another's turn now."""
         self.cost = max(self.cost, seconds)
-        if any(other.due < self.due for other in self._places.waiting):
+        if self.takes_long != self.computes_long or any(other.due < self.due for other in self._places.waiting):
             self.give()
             await self.take()
 
@@ -67,6 +74,8 @@ class Places:
         self.limits = limits
         self.free = limits.workers
         self.waiting: list[Place] = []
+        self.long = 0
+        """How many of those that compute take long."""
         self._taken = 0
 
     @contextmanager
@@ -74,7 +83,7 @@ class Places:
         """A place for it. Raises VerifierBusy where all are taken by documents that take no more than this one."""
         guess = len(document) / self.limits.bytes_a_second
         if document.lstrip()[:1] in _PICTURES:  # what is in it is smaller than the picture
-            guess = min(guess, self.limits.slice_seconds)
+            guess = min(guess, self.limits.slice_seconds / 2)
         place = Place(self, guess)
         if self._taken >= self.limits.waiting:
             self._make_room(place)
@@ -86,13 +95,19 @@ class Places:
             self._taken -= 1
 
     def call_next(self) -> None:
-        while self.free and self.waiting:
-            place = min(self.waiting, key=lambda one: one.due)
+        while self.free and (able := [one for one in self.waiting if self._may_compute(one)]):
+            place = min(able, key=lambda one: one.due)
             self.waiting.remove(place)
             assert place.turn is not None, "it waits"
             if not place.turn.done():
                 self.free -= 1
+                place.computes_long = place.takes_long
+                self.long += place.computes_long
                 place.turn.set_result(None)
+
+    def _may_compute(self, place: Place) -> bool:
+        """One worker is left to those that take little, where there are several."""
+        return not place.takes_long or self.long < max(self.limits.workers - 1, 1)
 
     def _make_room(self, for_one: Place) -> None:
         costliest = max(self.waiting, key=lambda one: one.cost, default=for_one)
