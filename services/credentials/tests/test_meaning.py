@@ -213,3 +213,15 @@ async def test_an_enveloped_credential_may_name_its_context() -> None:
     own = sign(transcript([envelope]))
     own["credentialSubject"]["verifiableCredential"][0]["@context"] = [{"name": "urn:x:y"}]
     assert failures(await verify(own)) == {"terms": contexts.UnknownContext.code}
+
+
+async def test_two_holders_badges_are_no_record_of_a_third_whatever_it_is_called() -> None:
+    """Anybody may gather public badges under a name of their choice."""
+    maker = f"did:key:{foreign.MULTIKEY}"
+    record = transcript(
+        [sign(badge(1)), sign(badge(2))], issuer={"id": maker, "type": ["Profile"], "name": "Elsewhere"}
+    )
+    genuine = sign(record, foreign.keys.LocalSigner(foreign.ED, f"{maker}#{foreign.MULTIKEY}"))
+    for kinds in (["VerifiableCredential", "ClrCredential"], ["VerifiableCredential", CLR_IRI]):
+        got = await verify(genuine | {"type": kinds})
+        assert (got.status, failures(got)) == (Status.PARTLY_VALID, {"parts": "another_holder"})
