@@ -17,8 +17,6 @@ from shared.events.enrolment import (
 )
 from shared.ids import new_id
 
-from .test_register import anonymise
-
 FORM = {
     "family_name": "Okonkwo",
     "given_name": "Adaeze",
@@ -352,14 +350,6 @@ async def test_operators_compare_records_with_their_rebuild(service, story):
         await story.session.commit()
         bad = (await operator.get("/v1/study-record-comparison")).json()
     assert bad["differing"] == [str(story.learner_id)]
-
-
-async def test_the_anonymised_are_left_out_of_the_comparison(service, story):
-    await story.register()
-    await anonymise(service, story.learner_id)
-    async with service.client("operator") as operator:
-        answer = await operator.get("/v1/study-record-comparison")
-    assert (answer.status_code, answer.json()["compared"]) == (200, 0)
 
 
 async def test_an_advisor_asking_for_a_stranger_gets_404(service, story):

@@ -136,3 +136,11 @@ async def test_somebody_who_studies_is_not_anonymised(service, story, learner):
 async def test_nobody_unknown_is_anonymised(service, session):
     answer = await anonymise(service, new_id())
     assert (answer.status_code, answer.json()["code"]) == (404, "not_registered")
+
+
+async def test_the_anonymised_are_left_out_of_the_comparison(service, story):
+    await story.register()
+    await anonymise(service, story.learner_id)
+    async with service.client("operator") as operator:
+        answer = await operator.get("/v1/study-record-comparison")
+    assert (answer.status_code, answer.json()["compared"]) == (200, 0)
