@@ -205,6 +205,18 @@ async def _each(server, *statements):
         await admin.close()
 
 
+async def _within(server, *statements):
+    """Do this in every service's database, as its superuser."""
+    for name in NAMES:
+        admin = await server.connect(f"mc_{name}")
+        try:
+            for statement in statements:
+                await admin.execute(statement.format(f"mc_{name}"))
+        finally:
+            await _cut(admin)
+            await admin.close()
+
+
 async def _moved(server, old, new):
     """A connection may come between: cut and renamed until it is done."""
     admin = await server.connect()
@@ -243,6 +255,16 @@ FAULTS = {
     "gone": (
         lambda server: _moved(server, "{}", "{}_away"),
         lambda server: _moved(server, "{}_away", "{}"),
+    ),
+    "empty": (
+        lambda server: _within(
+            server, "alter schema public rename to away; create schema public; grant all on schema public to {}"
+        ),
+        lambda server: _within(server, "drop schema public; alter schema away rename to public"),
+    ),
+    "not permitted": (
+        lambda server: _within(server, "revoke all on all tables in schema public from {}"),
+        lambda server: _within(server, "grant all on all tables in schema public to {}"),
     ),
     "only reads": (
         lambda server: _each(server, "alter role {} set default_transaction_read_only = on"),

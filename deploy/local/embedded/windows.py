@@ -7,7 +7,8 @@ from typing import Final
 
 from assessment import queries
 from assessment.commands.windows import make_window
-from shared.database import Database, is_database_down, now, take_turns
+from shared.database import Database, now, take_turns
+from shared.outages import is_database_down
 
 LASTS: Final = timedelta(days=14)
 AHEAD: Final = timedelta(minutes=1)

@@ -30,8 +30,8 @@ from gateway.edge.routes import OWN, Route, Routes
 from gateway.edge.upstream import Upstream
 from gateway.edge.visit import Visit
 from shared.access import InvalidToken
-from shared.database import is_database_down
 from shared.errors import Refusal
+from shared.outages import is_database_down
 
 log = logging.getLogger(__name__)
 

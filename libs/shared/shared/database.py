@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -27,8 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -44,73 +43,6 @@ NAMES = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
-}
-
-
-def is_database_down(error: BaseException) -> bool:
-    """Whether the database is away, too busy or does not take us (503: the same may work later), rather than our
-    statement at fault.
-
-    Never for a task that is being cancelled: its error may be the cancellation in disguise, and it must end.
-    """
-    if is_being_cancelled():
-        return False
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or is_database_down(error.orig or OSError())
-    state: object = getattr(error, "sqlstate", None)
-    if isinstance(state, str) and state:
-        return (state[:2] in _AWAY and state != _STATEMENT_TIMEOUT) or state in _NOT_NOW
-    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):  # the pool's words for one of the driver's
-        return error.__cause__ is not None and is_database_down(error.__cause__)
-    return isinstance(error, DATABASE_ERRORS) and not isinstance(error, ValueError)  # asyncpg's word for bad parameters
-
-
-def note_outage(log: logging.Logger, error: Exception, **extra: object) -> None:
-    """For a loop, which then waits and goes on: what the database refused, or the way to it, ends no process.
-
-    Raises the error of a task that is being cancelled.
-    """
-    if is_being_cancelled():
-        raise error
-    if is_database_down(error):
-        log.warning("the database is down", extra={"error": repr(error), **extra})
-    else:
-        log.error("the database refused a statement", extra=extra, exc_info=error)
-
-
-def is_contention(error: BaseException) -> bool:
-    """Whether a statement failed only because others were at work on the same rows (lock time-out, deadlock)."""
-    state: object = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
-    return isinstance(state, str) and (state == _LOCK_TIMEOUT or state[:2] == _ROLLED_BACK)
-
-
-def is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-DATABASE_ERRORS: Final = (
-    OSError,  # TimeoutError is one
-    PoolTimeout,
-    DBAPIError,
-    AsyncAdapt_asyncpg_dbapi.Error,  # where the pool connects for the driver alone
-    asyncpg.InterfaceError,
-    asyncpg.PostgresError,
-    asyncpg.InternalClientError,  # the server has said that it ends, and has not cut the connection yet
-)
-"""All that the way to the database may raise."""
-_ROLLED_BACK = "40"  # serialization failure, deadlock
-_AWAY = {"08", "28", _ROLLED_BACK, "53", "57", "58", "XX"}
-"""Connection exception, invalid authorization, insufficient resources, operator intervention, system error, internal
-error."""
-_STATEMENT_TIMEOUT = "57014"
-_LOCK_TIMEOUT = "55P03"
-_NOT_NOW = {
-    _LOCK_TIMEOUT,
-    "25006",  # it only reads: a standby, or its disk is guarded
-    "25P03",  # this transaction rested for too long
-    "3D000",  # there is no such database: it is being restored
-    "55000",  # it takes no connections: likewise
 }
 
 
@@ -263,9 +195,16 @@ class Database:
 
 
 async def takes_writes(engine: AsyncEngine) -> bool:
-    """Whether the database, which answers, does more than read: it is no standby, and nobody has made it read only."""
+    """Whether the database, which answers, lets us do more than read: it is no standby, nobody has made it read only,
+    and its tables are ours to write. Raises what an empty one says."""
     async with engine.connect() as connection:
-        return await connection.scalar(text("select current_setting('transaction_read_only') = 'off'")) or False
+        return await connection.scalar(_TAKES_WRITES) or False
+
+
+_TAKES_WRITES = text(
+    "select current_setting('transaction_read_only') = 'off' and has_table_privilege('inbox', 'insert') "
+    "and has_table_privilege('outbox', 'insert')"
+)
 
 
 @asynccontextmanager

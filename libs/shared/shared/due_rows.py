@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from shared import telemetry
-from shared.database import Unknown, is_being_cancelled, is_contention, is_database_down
+from shared.database import Unknown
 from shared.errors import Unavailable
 from shared.jobs import Work
 from shared.messaging.parking import printable
 from shared.messaging.tables import SetAside
+from shared.outages import is_being_cancelled, is_contention, is_database_down
 
 log = logging.getLogger(__name__)
 

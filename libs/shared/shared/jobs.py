@@ -11,8 +11,9 @@ from typing import Any, TypeVar, cast
 
 from shared import telemetry
 from shared.batches import delete_in_batches, in_batches
-from shared.database import Database, is_being_cancelled, is_database_down, lock_number
+from shared.database import Database, lock_number
 from shared.messaging.claim import KEPT_DAYS
+from shared.outages import is_being_cancelled, is_database_down
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.addresses import address_of
-from shared.database import DATABASE_ERRORS, Database, note_outage
+from shared.database import Database
 from shared.ids import new_id
 from shared.messaging.tables import Letter
+from shared.outages import DATABASE_ERRORS, note_outage
 
 log = logging.getLogger(__name__)
 

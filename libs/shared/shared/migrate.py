@@ -10,10 +10,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import to_tuple
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-
-from shared.database import Database
 
 SHARED_VERSIONS = Path(__file__).parent / "migrations" / "versions"
 LOCK = 7_251_001  # any number, the same for every migrator of a database
@@ -57,18 +55,23 @@ def _upgrade(connection: Connection, versions: Path) -> None:
     command.upgrade(config, "heads")
 
 
-async def is_migrated(database: Database, versions: Path) -> bool:
-    """Whether the schema is at least what this release was written for; a newer, compatible one is fine."""
-    script = await asyncio.to_thread(ScriptDirectory.from_config, configuration(versions))
-    wanted = set(script.get_heads())
-    async with database.messaging.connect() as connection:
-        present = set(await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_heads()))
-    known = {revision.revision: revision for revision in script.walk_revisions()}
-    # A revision we do not know is newer than ours; one we know that is no head is older. A branch that another one
-    # depends on has no row of its own: it is implied by the other, also by a newer one we do not know.
-    newer, older = present - known.keys(), (present & known.keys()) - wanted
-    implied = {on for one in present & known.keys() for on in _dependencies(known, one)}
-    return not older and (bool(newer) or wanted <= present | implied)
+class Revisions:
+    """What this release's migrations are; reading them takes a while."""
+
+    def __init__(self, versions: Path) -> None:
+        script = ScriptDirectory.from_config(configuration(versions))
+        self._wanted = set(script.get_heads())
+        self._known = {revision.revision: revision for revision in script.walk_revisions()}
+
+    async def fit(self, engine: AsyncEngine) -> bool:
+        """Whether the schema is at least what this release was written for; a newer, compatible one is fine."""
+        async with engine.connect() as connection:
+            present = set(await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_heads()))
+        # A revision we do not know is newer than ours; one we know that is no head is older. A branch that another one
+        # depends on has no row of its own: it is implied by the other, also by a newer one we do not know.
+        newer, older = present - self._known.keys(), (present & self._known.keys()) - self._wanted
+        implied = {on for one in present & self._known.keys() for on in _dependencies(self._known, one)}
+        return bool(present) and not older and (bool(newer) or self._wanted <= present | implied)
 
 
 def _dependencies(known: Mapping[str, Script], revision: str) -> set[str]:

@@ -25,7 +25,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from shared import telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock
-from shared.database import DATABASE_ERRORS, Database, is_database_down, note_outage, takes_writes
+from shared.database import Database, takes_writes
 from shared.digests import Digests
 from shared.due_rows import count_set_aside
 from shared.due_times import EVERYWHERE, DueTime, bring_forward
@@ -40,7 +40,8 @@ from shared.messaging.parked import count_parked
 from shared.messaging.rabbitmq import Consumer, RabbitMQ
 from shared.messaging.relay import Relay, Transport
 from shared.messaging.retrying import RetryPolicy
-from shared.migrate import is_migrated
+from shared.migrate import Revisions
+from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
 from shared.registers import Entry, HttpRegisters, Reader, Registers
 from shared.registers import router as registers_router
 from shared.settings import ServiceSettings
@@ -125,6 +126,7 @@ class Process:
         self.http = httpx.AsyncClient(timeout=10, trust_env=False)
         self.receiver = Receiver(service.inbox, self.database, policy)
         self.draining = asyncio.Event()
+        self._revisions: Revisions | None = None
         self.relay: Relay | None = None
         self._rabbitmq = RabbitMQ(settings.amqp_url, service.name) if bus is None and settings.amqp_url else None
         if bus is not None:
@@ -186,10 +188,16 @@ class Process:
         settings = self.service.settings
         return settings.pool_size + settings.messaging_pool_size + 2 + self.service.further_connections
 
+    async def revisions(self) -> Revisions:
+        """Of its schema, read once."""
+        if self._revisions is None:
+            self._revisions = await asyncio.to_thread(Revisions, self.service.versions)
+        return self._revisions
+
     async def run(self, stop: asyncio.Event, *, started: asyncio.Event | None = None) -> None:
         """Run until `stop`, then finish what is under way. Raises if any part dies."""
         settings = self.service.settings
-        if not await is_migrated(self.database, self.service.versions):
+        if not await (await self.revisions()).fit(self.database.messaging):
             message = f"{self.service.name}: the database is behind this release; run `migrate` first"
             raise RuntimeError(message)
         await self.database.set_clock()
@@ -405,16 +413,17 @@ def _health(process: Process) -> APIRouter:
         try:
             async with asyncio.timeout(2):
                 writes = await takes_writes(process.database.web)
+                fits = await (await process.revisions()).fit(process.database.web)
         except Exception as error:
             if not is_database_down(error):
                 raise
             response.status_code = 503
             response.headers["Retry-After"] = "2"
             return {"status": "the database is away"}
-        if not writes:
+        if not (writes and fits):
             response.status_code = 503
             response.headers["Retry-After"] = "2"
-            return {"status": "the database only reads"}
+            return {"status": "the database is behind this release" if writes else "the database only reads"}
         return {"status": "ready"}
 
     @router.get("/metrics")

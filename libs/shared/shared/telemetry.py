@@ -33,6 +33,9 @@ feeds_unread = Gauge(
     "feeds_unread", "Feeds not yet read to their end since the start: nothing is ended or removed before", ["service"]
 )
 parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])
+database_errors = Counter(
+    "database_errors_total", "What ended a round of a loop that goes on: by SQLSTATE, or the error's name", ["error"]
+)
 jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
 orphaned_files = Gauge(
     "orphaned_files", "Stored files no row names, too many to be put into the trash unseen", ["store"]

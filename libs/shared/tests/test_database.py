@@ -3,18 +3,23 @@
 import asyncio
 
 import asyncpg
+import httpx
 import pytest
-from delivery import refund_of
+from delivery import VERSIONS, refund_of
 from door import PATHS, client
+from processes import service_of
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from stations import Station, eventually
 
-from shared.database import DATABASE_ERRORS, Database, HotStatement, is_database_down
+from shared.database import Database, HotStatement
 from shared.driver import connect_driver
+from shared.ids import new_id
 from shared.jobs import Work, take_turn
 from shared.messaging.outbox import Wakeup
 from shared.messaging.relay import Relay
+from shared.migrate import migrate
+from shared.outages import DATABASE_ERRORS, is_database_down
 from shared.service import Process
 from shared.testing import refusing_database
 
@@ -57,6 +62,56 @@ async def test_whichever_way_a_refused_connection_was_asked_for_the_database_is_
                 await way(database)
             assert is_database_down(refused.value), refused.value
         await database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "away"),
+    [
+        *((state, True) for state in ("3F000", "42501", "42703", "42704", "42883", "42P01")),  # empty or half restored
+        *((state, True) for state in ("25006", "25P03", "40001", "40P01", "53200", "55P03", "57P01", "F0000", "XX001")),
+        *(
+            (state, False)
+            for state in ("22003", "22P02", "23505", "23514", "25P02", "42601", "42804", "57014", "P0001")
+        ),
+    ],
+)
+async def test_what_a_statement_is_refused_with_tells_an_outage_from_a_fault(payments, sqlstate, away):
+    refuse = f"do $$ begin raise exception 'x' using errcode = '{sqlstate}'; end $$"
+
+    async def session():
+        async with payments.database.transaction() as session:
+            await session.execute(text(refuse))
+
+    for way in (session, lambda: payments.database.finds(refuse)):
+        with pytest.raises(DATABASE_ERRORS) as wrong:
+            await way()
+        assert is_database_down(wrong.value) == away
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        ("update alembic_version set version_num = 'messaging_1' where version_num like 'messaging%'", "behind"),
+        ("delete from alembic_version", "behind"),
+        ("drop table inbox", "away"),
+        ("drop table alembic_version", "behind"),
+        ("revoke insert on outbox from current_user", "only reads"),
+    ],
+)
+async def test_a_database_that_is_not_whole_or_not_ours_takes_no_requests(make_database, tmp_path, spoil, says):
+    url = await make_database(f"spoiled_{new_id().hex[-12:]}")
+    await migrate(url, VERSIONS)
+    process = Process(service_of("payments", url, mail_folder=str(tmp_path)))
+    transport = httpx.ASGITransport(process.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://payments") as caller:
+        assert (await caller.get("/health/ready")).status_code == 200
+        async with process.database.transaction() as session:
+            await session.execute(text(spoil))
+        ready = await caller.get("/health/ready")
+    assert (ready.status_code, ready.headers["retry-after"]) == (503, "2")
+    assert says in ready.json()["status"]
+    await process.http.aclose()
+    await process.database.dispose()
 
 
 async def test_a_statement_of_ours_at_fault_is_no_outage(payments):

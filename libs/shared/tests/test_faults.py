@@ -14,7 +14,6 @@ from stations import Station, World, eventually, forget_topology
 from embedded import ports
 from embedded.postgres import Postgres
 from shared.access import TokenVerifier
-from shared.database import is_database_down
 from shared.events.payments import PaymentReversed
 from shared.ids import new_id
 from shared.messaging import rabbitmq
@@ -22,6 +21,7 @@ from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.rabbitmq import EXCHANGE, WrongTopology, queue_arguments
 from shared.messaging.relay import TransportDown
 from shared.migrate import migrate
+from shared.outages import is_database_down
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer
 

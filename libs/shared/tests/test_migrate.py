@@ -9,7 +9,7 @@ from shared.database import Database
 from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.messaging.outbox import Wakeup
-from shared.migrate import LOCK, is_migrated, migrate
+from shared.migrate import LOCK, Revisions, migrate
 from shared.service import Process
 
 REVISION = """
@@ -25,6 +25,10 @@ def upgrade():
     op.execute("select pg_sleep(0.3)")
     op.execute("create table t{number} (id integer)")
 """
+
+
+async def is_migrated(database, versions):
+    return await Revisions(versions).fit(database.messaging)
 
 
 def write_versions(folder, count, name="t"):

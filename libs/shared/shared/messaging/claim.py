@@ -10,8 +10,9 @@ from pydantic_core import to_json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import Database, HotStatement, TableBase, driver_of, is_contention, json_columns, record_of
+from shared.database import Database, HotStatement, TableBase, driver_of, json_columns, record_of
 from shared.messaging.message import Message
+from shared.outages import is_contention
 
 Key = tuple[str, UUID]
 """Of an event: its source and its id."""

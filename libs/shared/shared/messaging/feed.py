@@ -20,12 +20,13 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from shared import telemetry
-from shared.database import DATABASE_ERRORS, Database, fetch, lock_number, note_outage
+from shared.database import Database, fetch, lock_number
 from shared.errors import Unauthenticated
 from shared.messaging.claim import Key
 from shared.messaging.epochs import START, Cursor, begin_epoch, resume
 from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition, Retry
+from shared.outages import DATABASE_ERRORS, note_outage
 
 log = logging.getLogger(__name__)
 

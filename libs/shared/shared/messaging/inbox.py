@@ -18,16 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import (
-    DATABASE_ERRORS,
-    Database,
-    TableBase,
-    is_database_down,
-    note_outage,
-    now,
-    record_of,
-    takes_writes,
-)
+from shared.database import Database, TableBase, now, record_of, takes_writes
 from shared.driver import NotLetIn
 from shared.events import Event
 from shared.messaging.claim import CLAIM_FREE, Keeping, Key, RowOf, claim, give_back
@@ -36,6 +27,7 @@ from shared.messaging.outbox import HANDLING
 from shared.messaging.parking import park, printable
 from shared.messaging.retrying import Counts, Outcome, RetryPolicy, outcome_of
 from shared.messaging.tables import Retry
+from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import logging
 from collections.abc import Sequence
 
 from shared.crashes import crash_point
-from shared.database import DATABASE_ERRORS, note_outage
 from shared.messaging.inbox import Receiver
 from shared.messaging.relay import Envelope, TransportDown
+from shared.outages import DATABASE_ERRORS, note_outage
 
 log = logging.getLogger(__name__)
 

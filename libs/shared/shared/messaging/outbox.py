@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import SessionTransaction
 
 from shared import telemetry
-from shared.database import DATABASE_ERRORS, note_outage
 from shared.driver import SideConnection
 from shared.events import Event
 from shared.ids import new_id
 from shared.messaging.message import envelope
+from shared.outages import DATABASE_ERRORS, note_outage
 
 log = logging.getLogger(__name__)
 

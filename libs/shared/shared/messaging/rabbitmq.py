@@ -15,9 +15,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
 from shared.crashes import crash_point
-from shared.database import DATABASE_ERRORS, is_being_cancelled, note_outage
 from shared.messaging.inbox import Inbox, Receiver
 from shared.messaging.relay import Envelope, TransportDown
+from shared.outages import DATABASE_ERRORS, is_being_cancelled, note_outage
 
 log = logging.getLogger(__name__)
 

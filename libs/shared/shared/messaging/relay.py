@@ -13,10 +13,11 @@ from sqlalchemy import text
 
 from shared import telemetry
 from shared.crashes import crash_point
-from shared.database import DATABASE_ERRORS, Database, driver_of, is_being_cancelled, note_outage
+from shared.database import Database, driver_of
 from shared.driver import connect_driver
 from shared.events import registry
 from shared.messaging.outbox import CHANNEL, Row, Wakeup
+from shared.outages import DATABASE_ERRORS, is_being_cancelled, note_outage
 
 log = logging.getLogger(__name__)
 

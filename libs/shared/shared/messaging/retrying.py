@@ -9,8 +9,8 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Final
 
-from shared.database import is_contention
 from shared.messaging.claim import InHand
+from shared.outages import is_contention
 
 
 class NotYet(Exception):

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from shared import telemetry
-from shared.database import DATABASE_ERRORS, is_database_down
 from shared.errors import Invalid, NotFound, Refusal, Unavailable
+from shared.outages import DATABASE_ERRORS, is_database_down
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,9 @@ from assessment import queries
 from assessment.commands.marking import release_some
 from assessment.domain import marks
 from assessment.tables import Board, Release, Window
-from shared.database import fetch, is_contention, is_database_down, lock_number, now
+from shared.database import fetch, lock_number, now
 from shared.ids import new_id
+from shared.outages import is_contention, is_database_down
 
 log = logging.getLogger(__name__)
 

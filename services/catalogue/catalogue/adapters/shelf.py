@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from catalogue.domain import Facets
-from shared.database import DATABASE_ERRORS, note_outage
 from shared.driver import connect_driver
+from shared.outages import DATABASE_ERRORS, note_outage
 
 log = logging.getLogger(__name__)
 

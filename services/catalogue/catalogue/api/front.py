@@ -17,7 +17,8 @@ from catalogue import queries
 from catalogue.adapters.shelf import Answer, Asked, Shelf
 from catalogue.api.shapes import SLUG
 from catalogue.domain import Filters
-from shared.database import Database, Unknown, is_database_down
+from shared.database import Database, Unknown
+from shared.outages import is_database_down
 from shared.web import conditional
 from shared.web.middleware import Telemetry
 from shared.web.paging import DEFAULT_LIMIT, MOST

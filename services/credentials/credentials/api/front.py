@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from credentials import queries
 from credentials.adapters.recent import Recent
 from credentials.api.verification import kept_page
-from shared.database import Database, is_database_down
+from shared.database import Database
+from shared.outages import is_database_down
 from shared.web.middleware import Telemetry
 
 log = logging.getLogger(__name__)
