@@ -18,7 +18,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from embedded import installation, journey, people, ports, provider, seed, windows
-from embedded.postgres import Postgres
+from embedded.postgres import Postgres, PostgresError
 from embedded.services import NAMES, PROVIDER, Place, build, has_secrets, keep_secrets, versions_of
 from embedded.strangers import tell_of_strangers
 from shared.messaging.inprocess import InProcessBus
@@ -34,6 +34,8 @@ LOADED = "catalogue-loaded"
 """A file beside the data, from when the whole sample catalogue is there; it names the cluster that has it."""
 LOG_BYTES = 10_000_000
 LOGS_KEPT = 3
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Between two looks at PostgreSQL, or two tries to start it, in seconds."""
 DESCRIPTORS = 512
 """Files and connections the platform may have open; at rest it has some 120."""
 
@@ -48,6 +50,23 @@ async def databases(folder: Path) -> AsyncGenerator[tuple[Postgres, dict[str, st
         for name, url in urls.items():
             await migrate(url, versions_of(name))
         yield postgres, urls
+
+
+async def keep_up(postgres: Postgres) -> None:
+    """Start PostgreSQL again where somebody or something has ended it, and say so; until it is back, everything answers
+    503."""
+    pause = SHORTEST_PAUSE
+    while True:
+        await asyncio.sleep(pause)
+        if postgres.running:
+            pause = SHORTEST_PAUSE
+            continue
+        sys.stderr.write("PostgreSQL has ended; it is started again\n")
+        try:
+            await postgres.start()
+        except (PostgresError, OSError) as error:
+            pause = min(2 * pause, LONGEST_PAUSE)
+            sys.stderr.write(f"PostgreSQL does not start, and is tried again in {pause:.0f} s: {error}\n")
 
 
 @asynccontextmanager
@@ -101,6 +120,8 @@ async def up(
             )
         made = keep_secrets(folder)
         postgres, urls = await stack.enter_async_context(databases(folder))
+        keeping_up = asyncio.create_task(keep_up(postgres))
+        stack.callback(keeping_up.cancel)
         place = Place(folder, assigned, urls, secrets=made, origins=origins)
         processes = await stack.enter_async_context(running(place, InProcessBus(), listeners))
         accounts = await people.open_accounts(processes["gateway"].database, folder)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from shared import due_rows
 from shared.database import Database
+from shared.errors import Refusal
 from shared.messaging import event_log, missing, parked
 from shared.migrate import migrate
 from shared.service import Process, Service, run_loop, settle, stop_on_signals
@@ -43,14 +44,23 @@ def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequenc
         asyncio.run(_print_openapi(service))
     elif chosen := next((command for command in own if command.name == arguments.command), None):
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        sys.exit(asyncio.run(_on_database(service, chosen, arguments)))
+        sys.exit(asyncio.run(_told(_on_database(service, chosen, arguments))))
     elif ask := {"parked": _parked, "set-aside": _set_aside, "feed": _feed, "outbox": _outbox}.get(
         arguments.command or "run"
     ):
-        sys.exit(asyncio.run(ask(service, arguments)))
+        sys.exit(asyncio.run(_told(ask(service, arguments))))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
         run_loop(_run(service))
+
+
+async def _told(command: Coroutine[None, None, int]) -> int:
+    """The exit status; what is refused is told in a line."""
+    try:
+        return await command
+    except Refusal as refusal:
+        sys.stderr.write(f"{refusal.detail}\n")
+        return 1
 
 
 def _parser(description: str | None, own: Sequence[Command]) -> argparse.ArgumentParser:

@@ -135,8 +135,7 @@ class ObjectStorage:
     async def trashed(self) -> AsyncIterator[Sequence[Trashed]]:
         """What is in the trash, a few hundred at a time."""
         async for page in self._list(_TRASH):
-            parts = ((one.key, *one.key.removeprefix(_TRASH).split("/", 1)) for one in page)
-            yield [Trashed(path, key, date.fromisoformat(day)) for path, day, key in parts]
+            yield [trashed for one in page if (trashed := _trashed(one.key))]
 
     async def put_back(self, trashed: Trashed) -> None:
         await obstore.rename_async(self._store, trashed.path, trashed.key)
@@ -145,9 +144,11 @@ class ObjectStorage:
         """The installation this store belongs to; None while nobody has claimed it. Raises StorageUnavailable."""
         try:
             found = await obstore.get_async(self._store, _OWNER)
-            return bytes(await found.bytes_async()).decode()
+            return bytes(await found.bytes_async()).decode().strip()  # an editor may have ended the line
         except FileNotFoundError:
             return None
+        except UnicodeDecodeError as error:
+            raise StorageUnavailable(f"the object {_OWNER} of the file store is damaged") from error
         except BaseError as error:
             raise StorageUnavailable("the file store cannot be read at the moment") from error
 
@@ -159,6 +160,15 @@ class ObjectStorage:
             return
         except BaseError as error:
             raise StorageUnavailable("nothing can be stored at the moment") from error
+
+
+def _trashed(path: str) -> Trashed | None:
+    """None for what somebody else has put there: it is left alone."""
+    day, _, key = path.removeprefix(_TRASH).partition("/")
+    try:
+        return Trashed(path, key, date.fromisoformat(day)) if key else None
+    except ValueError:
+        return None
 
 
 async def _chunks(stream: AsyncIterator[object]) -> AsyncIterator[bytes]:

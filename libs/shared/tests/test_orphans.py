@@ -235,3 +235,40 @@ async def test_the_day_a_file_was_put_into_the_trash_is_kept(storage):
     await storage.trash("folder/name", date(2026, 11, 30))
     [[one]] = [page async for page in storage.trashed()]
     assert (one.key, one.since) == ("folder/name", date(2026, 11, 30))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"], ids=["ended line", "two"])
+async def test_an_owner_that_a_person_wrote_with_a_line_end_is_the_same(payments, tmp_path, content):
+    ours = await installation_id(payments.database)
+    (tmp_path / "installation").write_bytes(ours.encode() + b"\n" + content)
+    shelf = Shelf(payments.database, open_storage(tmp_path.as_uri()), StandingClock())
+    guard_store(shelf.work)
+    await shelf.put("work")
+    assert await shelf.files() == {"work"}
+
+
+async def test_an_owner_that_cannot_be_read_is_a_store_that_is_away(payments, tmp_path):
+    (tmp_path / "installation").write_bytes(b"\xff\xfe")
+    shelf = Shelf(payments.database, open_storage(tmp_path.as_uri()), StandingClock())
+    guard_store(shelf.work)
+    with pytest.raises(StorageUnavailable):
+        await shelf.put("work")
+    await shelf.claim()
+    await shelf.remove()
+    assert await shelf.set_aside() == [
+        ("claim_store", "test", "StorageUnavailable"),
+        ("remove_orphans", "test", "StorageUnavailable"),
+    ]
+
+
+async def test_what_somebody_else_put_into_the_trash_stays_there_and_stops_nothing(payments, tmp_path):
+    shelf = Shelf(payments.database, open_storage(tmp_path.as_uri()), StandingClock())
+    await shelf.claim()
+    for foreign in ("trash/README", "trash/notaday/k"):
+        (tmp_path / foreign).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / foreign).write_text("x")
+    await shelf.remove()
+    assert await shelf.set_aside() == []
+    assert await shelf.trash() == set()
+    assert (tmp_path / "trash/README").exists()
+    assert (tmp_path / "trash/notaday/k").exists()
