@@ -1,4 +1,4 @@
-"""Registrars list applications for recognition in any state by an index."""
+"""Registrars list applications for recognition in any state by an index; the one for `submitted` alone is spare."""
 
 from alembic import op
 
@@ -10,4 +10,3 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("create index ix_recognitions_state_recognition_id on recognitions (state, recognition_id)")
-    op.execute("drop index ix_recognitions_submitted")
