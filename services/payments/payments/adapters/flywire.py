@@ -8,9 +8,11 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import logging
+import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -21,6 +23,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from payments.adapters.flywire_shapes import (
+    REFERENCE,
     Callback,
     Confirmed,
     Payment,
@@ -163,8 +166,7 @@ class Flywire:
                 return Refund.model_validate(callback.data).fact(callback.event_date)
             return Payment.model_validate(callback.data).fact(callback.event_date)
         except ValidationError as error:
-            why = "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
-            return Unreadable(why, *references_in(raw_body))
+            return Unreadable(_why(error), *references_in(raw_body))
 
     async def fetch_payment(self, reference: str) -> PaymentFact:
         asked_at = self._clock()
@@ -173,12 +175,14 @@ class Flywire:
     async def list_payments(self, since: datetime, page: int) -> Listed[PaymentFact]:
         asked_at = self._clock()
         some = _read(Payments, await self._list("list_payments", "/payments", since, page)).payments
-        return Listed([one.fact(asked_at) for one in _readable(Payment, some)], more=len(some) == PER_PAGE)
+        read, unreadable = _readable(Payment, some, "payment_id")
+        return Listed([one.fact(asked_at) for one in read], unreadable)
 
     async def list_refunds(self, since: datetime, page: int) -> Listed[RefundFact]:
         asked_at = self._clock()
         some = _read(Refunds, await self._list("list_refunds", "/refunds", since, page)).refunds
-        return Listed([one.fact(asked_at) for one in _readable(Refund, some)], more=len(some) == PER_PAGE)
+        read, unreadable = _readable(Refund, some, "refund_id")
+        return Listed([one.fact(asked_at) for one in read], unreadable)
 
     async def _list(self, operation: str, path: str, since: datetime, page: int) -> httpx.Response:
         parameters = {"created_from": since.astimezone(UTC).isoformat(), "page": page, "per_page": PER_PAGE}
@@ -274,13 +278,34 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
         raise _unclear() from error
 
 
-def _readable(shape: type[_Model], found: Sequence[Any]) -> Iterator[_Model]:  # Any: JSON
+def _readable(
+    shape: type[_Model], found: Sequence[Any], name: str
+) -> tuple[Sequence[_Model], Sequence[Unreadable]]:  # Any: JSON
     """One of a list that cannot be read must not hide the others."""
+    read, unreadable = list[_Model](), list[Unreadable]()
     for one in found:
         try:
-            yield shape.model_validate(one)
-        except ValidationError as error:  # told without its values, which name the payer
-            log.error("one of the provider's list cannot be read", extra={"errors": error.error_count()})  # noqa: TRY400
+            read.append(shape.model_validate(one))
+        except ValidationError as error:
+            unreadable.append(_not_understood(one, name, error))
+    return read, unreadable
+
+
+def _not_understood(one: Any, name: str, error: ValidationError) -> Unreadable:  # Any: JSON
+    why = _why(error)
+    log.error("one of the provider's list cannot be read", extra={"why": why})
+    told: dict[str, Any] = one if isinstance(one, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    reference, external = (
+        value if isinstance(value := told.get(field), str) and re.fullmatch(REFERENCE, value) else ""
+        for field in (name, "external_reference")
+    )
+    digest = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
+    return Unreadable(why, reference or digest, external)
+
+
+def _why(error: ValidationError) -> str:
+    """What is wrong with it, without its values, which name the payer."""
+    return "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
 
 
 def _unclear() -> ProviderUnclear:

@@ -66,7 +66,7 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A signed notification that this release does not understand, and of whom it seems to tell."""
+    """What this release does not understand, and of whom it seems to tell: a signed notification, or one of a list."""
 
     why: str
     reference: str = ""
@@ -78,10 +78,10 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[F]):
-    """A page of what the provider has. `more`: whether another page may follow."""
+    """A page of what the provider has: an empty one is the end of the list."""
 
     facts: Sequence[F]
-    more: bool
+    unreadable: Sequence[Unreadable]
 
 
 class PaymentProvider(Protocol):
@@ -111,7 +111,8 @@ class PaymentProvider(Protocol):
         ...
 
     async def list_payments(self, since: datetime, page: int) -> Listed[PaymentFact]:
-        """Of what was created since then, page by page from 1 on; one that cannot be read is left out."""
+        """Of what was created since then, page by page from 1 on. `reference` of one that cannot be read is the
+        payment, or refund, or a digest of it where it names none."""
         ...
 
     async def list_refunds(self, since: datetime, page: int) -> Listed[RefundFact]:

@@ -24,9 +24,9 @@ async def find_payment(session: AsyncSession, provider: str, reference: str) -> 
     return await session.scalar(statement)
 
 
-async def find_refund(session: AsyncSession, fact: RefundFact) -> UUID | None:
+async def find_refund(session: AsyncSession, provider_refund_id: str) -> UUID | None:
     """Our refund for which the provider made this one, where it told of it before."""
-    statement = select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == fact.provider_refund_id)
+    statement = select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == provider_refund_id)
     return await session.scalar(statement)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments.adapters.provider import Unreadable
 from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
 from payments.tables import Order, Payment, Refund, UnmatchedPayment
@@ -96,6 +97,19 @@ async def park_refund(
         provider_status=fact.word or fact.status,
         amount_minor=fact.amount_minor,
         currency=fact.currency or (payment.currency if payment else None),
+        order_id=payment.order_id if payment else None,
+        payment_id=payment.payment_id if payment else None,
+    )
+
+
+async def park_unreadable(session: AsyncSession, provider: str, one: Unreadable, payment: Payment | None) -> None:
+    """Of money there may be, but what was told of it cannot be read."""
+    await park(
+        session,
+        provider,
+        one.reference,
+        "not_understood",
+        external_reference=one.external_reference or None,
         order_id=payment.order_id if payment else None,
         payment_id=payment.payment_id if payment else None,
     )

@@ -16,6 +16,7 @@ from payments.commands.settlement import apply_payment_fact
 from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact
 from payments.domain.policy import policy_of
+from payments.jobs.paging import ListIncomplete, Walk
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
@@ -113,7 +114,8 @@ class _Listing:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._provider: PaymentProvider = work.resource(PaymentProvider)
-        self._listed: Mapping[str, PaymentFact] | None = None
+        self._listed: Mapping[str, str] | None = None
+        self._incomplete: ListIncomplete | None = None
 
     async def find(self, attempt: CheckoutAttempt) -> PaymentFact | None:
         if attempt.provider_session is not None:
@@ -121,21 +123,29 @@ class _Listing:
             return await self._provider.fetch_payment(reference) if reference else None
         if self._listed is None:
             self._listed = await self._list(attempt.started_at)
-        return self._listed.get(attempt.reference)
+        reference = self._listed.get(attempt.reference)
+        if reference is None and self._incomplete is not None:
+            raise self._incomplete
+        return await self._provider.fetch_payment(reference) if reference else None
 
-    async def _list(self, since: datetime) -> Mapping[str, PaymentFact]:
-        """The payments of all checkouts that have no session, by our reference."""
+    async def _list(self, since: datetime) -> Mapping[str, str]:
+        """The references of the payments of all checkouts that have no session, by ours."""
         async with self._work.database.transaction() as session:
             unknown = CheckoutAttempt.ask_at <= self._work.now(), CheckoutAttempt.provider_session.is_(None)
             rows = await session.execute(select(CheckoutAttempt.reference, CheckoutAttempt.started_at).where(*unknown))
             begun = {row.reference: row.started_at for row in rows}
-        since, page, found = min([since, *begun.values()]), 1, dict[str, PaymentFact]()
-        while True:
-            listed = await self._provider.list_payments(since, page)
-            found |= {one.external_reference: one for one in listed.facts if one.external_reference in begun}
-            if not listed.more:
-                return found
-            page += 1
+        since, walk, page, found = min([since, *begun.values()]), Walk(), 1, dict[str, str]()
+        try:
+            while True:
+                listed = await self._provider.list_payments(since, page)
+                told = [(one.external_reference, one.reference) for one in (*listed.facts, *listed.unreadable)]
+                found |= {ours: reference for ours, reference in told if ours in begun}
+                if not walk.goes_on(page, [reference for _, reference in told]):
+                    return found
+                page += 1
+        except ListIncomplete as error:
+            self._incomplete = error
+            return found
 
 
 async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision: int) -> None:

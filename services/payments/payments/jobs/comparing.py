@@ -3,7 +3,7 @@ reversal after the payout whose callback was lost, or another payment in a sessi
 """
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,12 +12,18 @@ from uuid import UUID
 from sqlalchemy import select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from payments.adapters.provider import PaymentProvider, ProviderRefused, ProviderUnavailable
+from payments.adapters.provider import (
+    PaymentProvider,
+    ProviderRefused,
+    ProviderUnavailable,
+    ProviderUnclear,
+    Unreadable,
+)
 from payments.commands import comparison, unmatched
 from payments.commands.refund_facts import apply_refund_fact
-from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
 from payments.jobs.asking import ask_about_payment, take_in_payment
+from payments.jobs.paging import ListIncomplete, Walk
 from payments.jobs.refunding import ask_about_refund
 from payments.tables import Comparison, Payment
 from shared import telemetry
@@ -45,16 +51,18 @@ async def compare_with_provider(work: Work) -> None:
     run = await _begin(work)
     if run is None:
         return
+    walks = {stage: Walk() for stage in STAGES}
     while run.finished_at is None:
         try:
-            more = await _STEPS[run.stage](work, run)
+            more = await _STEPS[run.stage](work, run, walks[run.stage])
         except ProviderUnavailable:
             log.warning("the provider is away; the comparison goes on later", extra={"page": run.page})
             return
         run = await _advance(work, run, more=more)
     # All that differs was looked at.
     await forget(work, NAME, run.began_at)
-    telemetry.provider_compared.labels(run.provider).set(run.finished_at.timestamp())
+    if not any(walk.broken_off for walk in walks.values()):
+        telemetry.provider_compared.labels(run.provider).set(run.finished_at.timestamp())
 
 
 async def _begin(work: Work) -> Comparison | None:
@@ -88,54 +96,84 @@ async def _advance(work: Work, run: Comparison, *, more: bool) -> Comparison:
         return row
 
 
-async def _payments(work: Work, run: Comparison) -> bool:
+async def _goes_on(
+    work: Work, run: Comparison, walk: Walk, named: Sequence[str], unreadable: Sequence[Unreadable]
+) -> bool:
+    try:
+        return walk.goes_on(run.page, [*named, *(one.reference for one in unreadable)])
+    except ListIncomplete as error:
+        await set_aside(work, NAME, f"list of {run.stage}", error)
+        return False
+
+
+async def _payments(work: Work, run: Comparison, walk: Walk) -> bool:
     provider: PaymentProvider = work.resource(PaymentProvider)
     listed = await provider.list_payments(run.since, run.page)
     async with work.database.transaction() as session:
         differing = await comparison.differing_payments(session, provider.name, listed.facts)
-        of_page = Payment.provider == provider.name, Payment.reference.in_([one.reference for one in listed.facts])
+        told = [one.reference for one in (*listed.facts, *listed.unreadable)]
+        of_page = Payment.provider == provider.name, Payment.reference.in_(told)
         await session.execute(update(Payment).where(*of_page).values(compared_at=run.began_at))
     for fact in differing:
-        await _alone(work, fact.reference, "payment", _settle_payment(work, fact))
-    return listed.more
+        await _alone(work, fact.reference, "payment", _settle_payment(work, fact.reference))
+    for one in listed.unreadable:
+        await _alone(work, one.reference, "payment", _show_unless(work, one, _settle_payment(work, one.reference)))
+    return await _goes_on(work, run, walk, [one.reference for one in listed.facts], listed.unreadable)
 
 
-async def _settle_payment(work: Work, fact: PaymentFact) -> None:
+async def _show_unless(work: Work, one: Unreadable, settling: Awaitable[None]) -> None:
+    """What cannot be read in the list may be readable by itself; else finance is shown that there is something."""
+    try:
+        await settling
+    except (ProviderUnclear, ProviderRefused):
+        provider: PaymentProvider = work.resource(PaymentProvider)
+        async with work.database.transaction() as session:
+            payment = await comparison.find_payment(session, provider.name, one.reference)
+            await unmatched.park_unreadable(session, provider.name, one, payment)
+        raise
+
+
+async def _settle_payment(work: Work, reference: str) -> None:
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
-        payment = await comparison.find_payment(session, provider.name, fact.reference)
+        payment = await comparison.find_payment(session, provider.name, reference)
     if payment is None:
-        await take_in_payment(work, fact.reference)
+        await take_in_payment(work, reference)
         return
     said = await ask_about_payment(work, payment.payment_id)
     async with work.database.transaction() as session:
         await comparison.show_what_remains(session, provider.name, said)
 
 
-async def _refunds(work: Work, run: Comparison) -> bool:
+async def _refunds(work: Work, run: Comparison, walk: Walk) -> bool:
     provider: PaymentProvider = work.resource(PaymentProvider)
     listed = await provider.list_refunds(run.since, run.page)
     async with work.database.transaction() as session:
         differing = await comparison.differing_refunds(session, listed.facts)
     for fact in differing:
-        await _alone(work, fact.provider_refund_id, "refund", _settle_refund(work, fact))
-    return listed.more
+        await _alone(work, fact.provider_refund_id, "refund", _settle_refund(work, fact.provider_refund_id, fact))
+    for one in listed.unreadable:
+        await _alone(work, one.reference, "refund", _show_unless(work, one, _settle_refund(work, one.reference, None)))
+    return await _goes_on(work, run, walk, [one.provider_refund_id for one in listed.facts], listed.unreadable)
 
 
-async def _settle_refund(work: Work, fact: RefundFact) -> None:
+async def _settle_refund(work: Work, provider_refund_id: str, fact: RefundFact | None) -> None:
+    """`fact`: what the list tells of it, where that could be read."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
-        refund_id = await comparison.find_refund(session, fact)
-        if refund_id is None:  # never heard of: it is one of ours, or shown to finance
+        refund_id = await comparison.find_refund(session, provider_refund_id)
+    if refund_id is None:  # never heard of: it is one of ours, or shown to finance
+        fact = fact or await provider.fetch_refund(provider_refund_id)
+        async with work.database.transaction() as session:
             await apply_refund_fact(session, provider.name, fact)
-            return
+        return
     await ask_about_refund(work, refund_id)
-    said = await provider.fetch_refund(fact.provider_refund_id)
+    said = await provider.fetch_refund(provider_refund_id)
     async with work.database.transaction() as session:
         await comparison.show_what_remains_of_refund(session, provider.name, said)
 
 
-async def _ours(work: Work, run: Comparison) -> bool:
+async def _ours(work: Work, run: Comparison, _: Walk) -> bool:
     """Payments of ours that the list has left out."""
     after: tuple[datetime, UUID] | None = None
     key = Payment.seen_at, Payment.payment_id
