@@ -324,6 +324,7 @@ async def test_an_honest_document_on_a_busy_machine_is_not_too_costly() -> None:
     limits = Limits(seconds=1, workers=1)
     verifier = Verifier(limits, Outside(limits))
     await verify(SIGNED, verifier=verifier)
+    await no_copy_is_left_of(verifier.forks.process.pid)
     asked = asyncio.create_task(verify(heavy(count=150), verifier=verifier))
     pid = await copy_of(verifier.forks.process.pid)
     os.kill(pid, signal.SIGSTOP)
@@ -332,17 +333,28 @@ async def test_an_honest_document_on_a_busy_machine_is_not_too_costly() -> None:
     assert failures(await asked) == {"proof": "signature_mismatch"}
 
 
+async def copies_of(pid: int) -> list[int]:
+    children = await asyncio.to_thread(Path(f"/proc/{pid}/task/{pid}/children").read_text)
+    return [int(child) for child in children.split()]
+
+
 async def copy_of(pid: int) -> int:
     """The process that works on the document that was handed in."""
-    while True:
-        children = await asyncio.to_thread(Path(f"/proc/{pid}/task/{pid}/children").read_text)
-        if children:
-            return int(children.split()[0])
+    while not (found := await copies_of(pid)):
         await asyncio.sleep(0.002)
+    return found[0]
+
+
+async def no_copy_is_left_of(pid: int) -> None:
+    """That of the document before ends a moment after its answer."""
+    async with asyncio.timeout(10):
+        while await copies_of(pid):
+            await asyncio.sleep(0.002)
 
 
 async def test_who_has_left_costs_no_more_than_a_slice(small) -> None:
     await verify(SIGNED, verifier=small)
+    await no_copy_is_left_of(small.forks.process.pid)
     asked = asyncio.create_task(verify(heavy(), verifier=small))
     pid = await copy_of(small.forks.process.pid)
     asked.cancel()
@@ -378,6 +390,7 @@ async def test_a_process_that_died_is_replaced(small) -> None:
 
 async def test_a_document_that_lost_its_process_is_not_called_costly(small) -> None:
     await verify(SIGNED, verifier=small)
+    await no_copy_is_left_of(small.forks.process.pid)
     asked = asyncio.create_task(verify(heavy(), verifier=small))
     pid = await copy_of(small.forks.process.pid)
     small.forks.process.kill()
