@@ -340,15 +340,18 @@ async def copies_of(pid: int) -> list[int]:
 
 async def copy_of(pid: int) -> int:
     """The process that works on the document that was handed in."""
-    while not (found := await copies_of(pid)):
+    while True:
+        if found := await copies_of(pid):
+            return found[0]
         await asyncio.sleep(0.002)
-    return found[0]
 
 
 async def no_copy_is_left_of(pid: int) -> None:
     """That of the document before ends a moment after its answer."""
     async with asyncio.timeout(10):
-        while await copies_of(pid):
+        while True:
+            if not await copies_of(pid):
+                return
             await asyncio.sleep(0.002)
 
 
