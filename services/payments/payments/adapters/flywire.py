@@ -166,11 +166,12 @@ class Flywire:
                 return Refund.model_validate(callback.data).fact(callback.event_date)
             return Payment.model_validate(callback.data).fact(callback.event_date)
         except ValidationError as error:
-            return Unreadable(_why(error), *references_in(raw_body))
+            return Unreadable(_why(error), **references_in(raw_body))
 
     async def fetch_payment(self, reference: str) -> PaymentFact:
         asked_at = self._clock()
-        return _read(Payment, await self._ask("fetch_payment", "GET", f"/payments/{reference}")).fact(asked_at)
+        said = _read(Payment, await self._ask("fetch_payment", "GET", f"/payments/{reference}"))
+        return _about(reference, said.payment_id, said).fact(asked_at)
 
     async def list_payments(self, since: datetime, page: int) -> Listed[PaymentFact]:
         asked_at = self._clock()
@@ -211,7 +212,8 @@ class Flywire:
 
     async def fetch_refund(self, provider_refund_id: str) -> RefundFact:
         asked_at = self._clock()
-        return _read(Refund, await self._ask("fetch_refund", "GET", f"/refunds/{provider_refund_id}")).fact(asked_at)
+        said = _read(Refund, await self._ask("fetch_refund", "GET", f"/refunds/{provider_refund_id}"))
+        return _about(provider_refund_id, said.refund_id, said).fact(asked_at)
 
     async def cancel_refund(self, provider_refund_id: str) -> None:
         await self._ask("cancel_refund", "POST", f"/refunds/{provider_refund_id}/cancel")
@@ -276,6 +278,13 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
         return shape.model_validate_json(answer.content)
     except ValidationError as error:
         raise _unclear() from error
+
+
+def _about(asked: str, told: str, said: _Model) -> _Model:
+    """An answer about something else than was asked about tells nothing."""
+    if told != asked:
+        raise _unclear()
+    return said
 
 
 def _readable(

@@ -129,15 +129,14 @@ class Refunds(BaseModel):
     refunds: list[Any]  # Any: JSON, as above
 
 
-def references_in(raw_body: bytes) -> tuple[str, str]:
-    """What a body that cannot be read names: the payment, or refund, and our reference; empty where it names none."""
+_NAMES: Final = {"reference": "payment_id", "refund_reference": "refund_id", "external_reference": "external_reference"}
+
+
+def references_in(raw_body: bytes) -> dict[str, str]:
+    """What a body that cannot be read names: the payment, the refund, and our reference; empty where it names none."""
     try:
         body: Any = json.loads(raw_body)  # Any: JSON
-    except ValueError:
-        return "", ""
-    try:
-        found = [body["data"].get(name) for name in ("payment_id", "external_reference")]
-    except (KeyError, TypeError, AttributeError):  # another shape altogether
-        return "", ""
-    reference, external = (value if isinstance(value, str) and len(value) <= LONGEST else "" for value in found)
-    return printable(reference), printable(external)
+        found = {name: body["data"].get(theirs) for name, theirs in _NAMES.items()}
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):  # another shape altogether
+        return {}
+    return {name: printable(value) for name, value in found.items() if isinstance(value, str) and len(value) <= LONGEST}

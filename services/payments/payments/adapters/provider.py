@@ -71,6 +71,8 @@ class Unreadable:
     why: str
     reference: str = ""
     external_reference: str = ""
+    refund_reference: str = ""
+    """The provider's name for the refund of which a callback tells."""
 
 
 F = TypeVar("F")

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.adapters.provider import Unreadable
-from payments.commands import unmatched
+from payments.commands import refund_facts, unmatched
 from payments.commands.refund_facts import apply_refund_fact
 from payments.commands.settlement import apply_payment_fact, ask_again
 from payments.domain.addresses import Addresses
@@ -31,7 +31,7 @@ async def receive_notification(
 ) -> str:
     """Store a signed callback and apply it, in one transaction; what it came to, in a word.
 
-    The same bytes, or the same event of the same subject, have an effect once: of two at once the second waits
+    The same bytes, or the same event of the same subject and sum, have an effect once: of two at once the second waits
     for the first and then finds it. Where the provider must be asked, a job asks it after the commit.
     """
     digest = digests.of(body)
@@ -59,28 +59,38 @@ async def receive_notification(
             outcome = await apply_refund_fact(session, provider, fact)
         case Unreadable():
             log.error("notification not understood", extra={"why": fact.why})
-            known = bool(fact.reference) and await ask_again(session, provider, fact.reference, fact.external_reference)
-            payment = await queries.payment_by_reference(session, provider, fact.reference) if known else None
-            await unmatched.park(
-                session,
-                provider,
-                fact.reference or digest.hex(),
-                "not_understood",
-                external_reference=fact.external_reference or None,
-                order_id=payment.order_id if payment else None,
-                payment_id=payment.payment_id if payment else None,
-            )
-            outcome = "asking" if known else "not_understood"
+            outcome = await _ask_about(session, provider, fact, digest)
     await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(outcome=outcome))
     return outcome
+
+
+async def _ask_about(session: AsyncSession, provider: str, said: Unreadable, digest: bytes) -> str:
+    """Finance sees what cannot be read, and the provider is asked about the refund or payment that it names."""
+    payment = await refund_facts.ask_again(session, said.refund_reference, said.external_reference)
+    known = payment is not None
+    if not known and said.reference:
+        known = await ask_again(session, provider, said.reference, said.external_reference)
+        payment = await queries.payment_by_reference(session, provider, said.reference) if known else None
+    await unmatched.park(
+        session,
+        provider,
+        said.refund_reference or said.reference or digest.hex(),
+        "not_understood",
+        external_reference=said.external_reference or None,
+        order_id=payment.order_id if payment else None,
+        payment_id=payment.payment_id if payment else None,
+    )
+    return "asking" if known else "not_understood"
 
 
 def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, object, object]:
     match fact:
         case PaymentFact():
-            return fact.reference, f"payment_{fact.word or fact.status}", fact.at
+            told = f"payment_{fact.word or fact.status} {fact.amount_minor} {fact.currency}"
+            return fact.reference, told, fact.at
         case RefundFact():
-            return fact.provider_refund_id, f"refund_{fact.word or fact.status}", fact.at
+            told = f"refund_{fact.word or fact.status} {fact.amount_minor} {fact.currency}"
+            return fact.provider_refund_id, told, fact.at
         case Unreadable():
             return None, None, None
 

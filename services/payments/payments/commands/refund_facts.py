@@ -4,6 +4,7 @@ Every refund the provider made for one of ours is kept, and what became of ours 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -27,20 +28,27 @@ from payments.domain.refunds import (
     status_of,
 )
 from payments.tables import Order, Payment, ProviderRefund, Refund
+from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
 from shared.events.payments import RefundCompleted, RefundSubmitted
 from shared.messaging import publish
 
 
 async def apply_refund_fact(
-    session: AsyncSession, provider: str, fact: RefundFact, *, asked_at_revision: int | None = None
+    session: AsyncSession,
+    provider: str,
+    fact: RefundFact,
+    *,
+    asked_for: UUID | None = None,
+    asked_at_revision: int | None = None,
 ) -> str:
     """Take in one fact of one refund; what it came to, in a word.
 
+    `asked_for`: it is the answer to a question about this refund of ours, and so needs no reference.
     `asked_at_revision`: the fact was fetched when our refund stood at this revision; if anything was applied meanwhile
     it may be older than that, and the provider is asked once more. Of what was never heard of it is the first word.
     """
-    refund_id = await _find(session, fact)
+    refund_id = await find_refund(session, fact) or asked_for
     if refund_id is None:
         payment = await queries.payment_by_reference(session, provider, fact.payment_reference)
         await unmatched.park_refund(session, provider, fact, "unknown_refund", payment)
@@ -50,29 +58,18 @@ async def apply_refund_fact(
     payment = await fetch(session, Payment, refund.payment_id, lock=True)
     policy = policy_of(order.regulations_version)
     fetched = asked_at_revision is not None
+    if not is_of_payment(fact, payment):
+        await unmatched.park_refund(session, provider, fact, "unknown_refund", payment)
+        _ask(session, refund, policy.ask_every if fetched else timedelta())
+        return "unmatched"
     made = await session.get(ProviderRefund, fact.provider_refund_id, with_for_update=True, populate_existing=True)
-    if made is not None and fetched and refund.revision != asked_at_revision:
-        refund.ask_at = now(session)
+    if made is None:  # dated in the future it would hold up all that is told before that date
+        fact = replace(fact, at=min(fact.at, now(session) + CLOCKS_APART))
+    elif fetched and refund.revision != asked_at_revision:
+        _ask(session, refund)
         return "asking"
-
-    last = (
-        Heard(ProviderRefundStatus(made.status), made.status_at, made.amount_minor, made.currency or "")
-        if made
-        else None
-    )
-    match judge(last, fact, fetched=fetched, patience=policy.ask_every):
-        case Verdict.ASK:
-            refund.ask_at = now(session)
-            return "asking"
-        case Verdict.DOUBT:
-            refund.ask_at = policy.next_question(last.at if last else now(session), now(session))
-            return "asking"
-        case Verdict.KNOWN if made is not None:
-            made.status_at = max(made.status_at, fact.at)
-            _plan_question(session, refund, policy, fetched=fetched, again=fetched)
-            return "known"
-        case _:
-            pass
+    elif (outcome := await _without_effect(session, payment, refund, made, fact, policy, fetched=fetched)) is not None:
+        return outcome
 
     refund.revision += 1
     if fact.status is ProviderRefundStatus.UNKNOWN:
@@ -94,21 +91,87 @@ async def apply_refund_fact(
     return "applied"
 
 
-async def _find(session: AsyncSession, fact: RefundFact) -> UUID | None:
+async def _without_effect(
+    session: AsyncSession,
+    payment: Payment,
+    refund: Refund,
+    made: ProviderRefund,
+    fact: RefundFact,
+    policy: Policy,
+    *,
+    fetched: bool,
+) -> str | None:
+    """What a fact comes to that changes nothing, in a word; None where it is to be applied."""
+    at = now(session)
+    last = Heard(ProviderRefundStatus(made.status), made.status_at, made.amount_minor, made.currency or "")
+    verdict = judge(last, fact, fetched=fetched, patience=policy.ask_every)
+    if not fetched and fact.at > at + CLOCKS_APART:
+        verdict = Verdict.ASK
+    match verdict:
+        case Verdict.ASK:
+            _ask(session, refund)
+            return "asking"
+        case Verdict.DOUBT:
+            _ask(session, refund, policy.next_question(last.at, at) - at)
+            return "asking"
+        case Verdict.UNCLEAR:
+            await unmatched.park_refund(session, payment.provider, fact, "unknown_status", payment, refund)
+            if fetched:
+                _plan_question(session, refund, policy, fetched=True, again=True)
+            else:
+                _ask(session, refund)
+            return "not_known_yet"
+        case Verdict.KNOWN:
+            made.status_at = max(made.status_at, fact.at)
+            _plan_question(session, refund, policy, fetched=fetched, again=fetched)
+            return "known"
+        case Verdict.APPLY:
+            return None
+
+
+async def find_refund(session: AsyncSession, fact: RefundFact) -> UUID | None:
     """Our refund: by the provider's name for it where we have heard that, else by the reference we gave."""
+    return await _find(session, fact.provider_refund_id, fact.external_reference)
+
+
+def is_of_payment(fact: RefundFact, payment: Payment) -> bool:
+    """Whether it may tell of a refund of this payment: it names no other one."""
+    return fact.payment_reference in {"", payment.reference}
+
+
+async def ask_again(session: AsyncSession, provider_refund_id: str, external: str) -> Payment | None:
+    """Something came about this refund that could not be read: ask the provider. Its payment; None if it is not known
+    here."""
+    refund_id = await _find(session, provider_refund_id, external)
+    if refund_id is None:
+        return None
+    await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
+    refund = await fetch(session, Refund, refund_id, lock=True)
+    _ask(session, refund)
+    return await fetch(session, Payment, refund.payment_id)
+
+
+async def _find(session: AsyncSession, provider_refund_id: str, external: str) -> UUID | None:
     known = await session.scalar(
-        select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == fact.provider_refund_id)
+        select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == provider_refund_id)
     )
     if known is not None:
         return known
-    known = await session.scalar(select(Refund.refund_id).where(Refund.provider_refund_id == fact.provider_refund_id))
+    known = await session.scalar(select(Refund.refund_id).where(Refund.provider_refund_id == provider_refund_id))
     if known is not None:
         return known
     try:
-        ours = UUID(fact.external_reference)
+        ours = UUID(external)
     except ValueError:
         return None
     return await session.scalar(select(Refund.refund_id).where(Refund.refund_id == ours))
+
+
+def _ask(session: AsyncSession, refund: Refund, pause: timedelta = timedelta()) -> None:
+    """Ask the provider, at once or after a while. One that is being sent is left to whoever sends it, who looks at what
+    the provider has first."""
+    if refund.status != RefundStatus.SUBMITTING:
+        refund.ask_at = now(session) + pause
 
 
 async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | None, fact: RefundFact) -> None:
@@ -204,6 +267,8 @@ async def _advance(
 
 def _plan_question(session: AsyncSession, refund: Refund, policy: Policy, *, fetched: bool, again: bool) -> None:
     """When to ask the provider if it says nothing more by itself."""
+    if refund.status == RefundStatus.SUBMITTING:
+        return  # `ask_at` is then how long it is somebody's to send
     if not fetched and refund.ask_at is not None and refund.ask_at <= now(session):
         return  # what was odd is settled by an answer, and not by another callback
     pause: timedelta | None = None

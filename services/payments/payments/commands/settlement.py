@@ -1,6 +1,7 @@
 """What the provider says of a payment, applied: the order's lock makes facts of one order take turns."""
 
 import logging
+from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +26,7 @@ from payments.domain.payments import (
 from payments.domain.policy import Policy, policy_of
 from payments.queries import is_lost_to_the_bank
 from payments.tables import CheckoutAttempt, Order, Payment
+from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
 from shared.events.payments import (
     PaymentFailed,
@@ -37,14 +39,21 @@ log = logging.getLogger(__name__)
 
 
 async def apply_payment_fact(
-    session: AsyncSession, provider: str, fact: PaymentFact, places: Addresses, *, asked_at_revision: int | None = None
+    session: AsyncSession,
+    provider: str,
+    fact: PaymentFact,
+    places: Addresses,
+    *,
+    asked_for: str = "",
+    asked_at_revision: int | None = None,
 ) -> str:
     """Take in one fact of one payment; what it came to, in a word.
 
+    `asked_for`: our reference of the checkout it was found by, where it names none itself.
     `asked_at_revision`: the fact was fetched when the payment stood at this revision; if another fact was
     applied meanwhile it may be older than that one, and the provider is asked once more.
     """
-    attempt = await queries.attempt_for(session, provider, fact.reference, fact.external_reference)
+    attempt = await queries.attempt_for(session, provider, fact.reference, fact.external_reference or asked_for)
     if attempt is None:
         await park_payment(session, provider, fact, "unknown_reference")
         return "unmatched"
@@ -55,10 +64,11 @@ async def apply_payment_fact(
     if payment is not None and fetched and payment.revision != asked_at_revision:
         payment.ask_at = now(session)
         return "asking"
-
     if fact.status is ProviderStatus.UNKNOWN:
         await park_payment(session, provider, fact, "unknown_status", payment)
     if payment is None:
+        # Dated in the future it would hold up all that is told before that date.
+        fact = replace(fact, at=min(fact.at, now(session) + CLOCKS_APART))
         payment = _first_seen(session, provider, fact, attempt)
     elif (outcome := await _without_effect(session, payment, fact, order, policy, fetched=fetched)) is not None:
         return outcome
@@ -76,7 +86,10 @@ async def _without_effect(
     changed = await queries.parked_sum(session, payment, "amount_changed")
     amount, currency = changed or (payment.amount_minor, payment.currency)
     last = Standing(ProviderStatus(payment.provider_status), payment.status_at, amount, currency)
-    match judge(last, fact, fetched=fetched, patience=policy.ask_every):
+    verdict = judge(last, fact, fetched=fetched, patience=policy.ask_every)
+    if not fetched and fact.at > now(session) + CLOCKS_APART:
+        verdict = Verdict.ASK
+    match verdict:
         case Verdict.ASK:
             payment.ask_at = now(session)
             return "asking"

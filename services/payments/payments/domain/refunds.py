@@ -98,7 +98,7 @@ class ProviderRefundStatus(StrEnum):
 _R = ProviderRefundStatus
 UNDER_WAY: Final = frozenset({_R.INITIATED, _R.RECEIVED, _R.UNKNOWN})
 ENDED: Final = frozenset({_R.FINISHED, _R.CANCELLED})
-_ANY: Final = frozenset(_R)
+_ANY: Final = frozenset(_R) - {_R.UNKNOWN}
 FOLLOWS: Final = {
     _R.INITIATED: _ANY,
     _R.RECEIVED: _ANY - {_R.INITIATED},
@@ -144,6 +144,8 @@ class Verdict(Enum):
     """It is older than what we know, or as old: the provider is asked at once."""
     DOUBT = auto()
     """It cannot follow what we know: the provider is asked again after a while."""
+    UNCLEAR = auto()
+    """A word we do not understand takes back nothing of what we know: it is asked again after a while."""
 
 
 def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: timedelta) -> Verdict:
@@ -151,6 +153,8 @@ def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: time
     no copy of the provider's lags behind for so long."""
     if last is None:
         return Verdict.APPLY
+    if fact.status is ProviderRefundStatus.UNKNOWN and last.status is not ProviderRefundStatus.UNKNOWN:
+        return Verdict.UNCLEAR
     if fact.status == last.status:
         other_currency = fact.currency and last.currency and fact.currency != last.currency
         if fact.amount_minor == last.amount_minor and not other_currency:

@@ -100,7 +100,7 @@ async def find_payments(work: Work) -> None:
             if fact is None:
                 return
             if await queries.payment_by_reference(session, provider.name, fact.reference) is None:
-                await _apply(session, work, fact, 0)
+                await _apply(session, work, fact, 0, seen.reference)
             elif attempt.session_expires_at is not None and attempt.session_expires_at <= work.now():
                 attempt.ask_at = None  # nothing follows in it any more; the payment itself is asked about
 
@@ -148,9 +148,11 @@ class _Listing:
             return found
 
 
-async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision: int) -> None:
+async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision: int, asked_for: str = "") -> None:
     provider: PaymentProvider = work.resource(PaymentProvider)
-    await apply_payment_fact(session, provider.name, fact, work.resource(Addresses), asked_at_revision=revision)
+    await apply_payment_fact(
+        session, provider.name, fact, work.resource(Addresses), asked_for=asked_for, asked_at_revision=revision
+    )
 
 
 EVERY: Final[tuple[tuple[float, JobFunction], ...]] = (

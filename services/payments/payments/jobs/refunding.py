@@ -2,6 +2,7 @@
 in its row, and an answer is applied only to the row it was asked for."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,13 +14,23 @@ from sqlalchemy.orm import aliased
 
 from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused
-from payments.commands import refunds
+from payments.commands import refunds, unmatched
 from payments.commands.ledger import post
-from payments.commands.refund_facts import apply_refund_fact
+from payments.commands.refund_facts import apply_refund_fact, find_refund, is_of_payment
 from payments.commands.settlement import apply_payment_fact
 from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact, ProviderStatus, State
-from payments.domain.refunds import ACTIVE, ENDED, UNDER_WAY, RefundFact, RefundStatus, paid_of
+from payments.domain.policy import policy_of
+from payments.domain.refunds import (
+    ACTIVE,
+    ENDED,
+    UNDER_WAY,
+    Made,
+    ProviderRefundStatus,
+    RefundFact,
+    RefundStatus,
+    paid_of,
+)
 from payments.tables import Order, Payment, Refund
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
@@ -93,11 +104,14 @@ async def _submit(work: Work, claim: _Claim) -> None:
     provider: PaymentProvider = work.resource(PaymentProvider)
     refund, payment = claim.refund, claim.payment
     made = await provider.refunds_of(payment.reference)
-    ours = [one for one in made if one.external_reference == str(refund.refund_id)]
-    paid = paid_of(ours, refund.currency)
+    known = await _tell_apart(work, claim, made)
+    paid = paid_of(known.made, refund.currency)
     rest = 0 if paid is None else refund.amount_minor - paid
-    if rest <= 0 or any(one.status not in ENDED for one in ours):
-        await _apply(work, claim, *ours)
+    if rest <= 0 or any(one.status not in ENDED for one in known.made):
+        await _apply(work, claim, *known.ours)
+        return
+    if known.unexplained:
+        await _explain(work, claim, known.unexplained, rest)
         return
     said = await provider.fetch_payment(payment.reference)
     if said.status is not ProviderStatus.DELIVERED or any(one.status in UNDER_WAY for one in made):
@@ -119,6 +133,61 @@ async def _submit(work: Work, claim: _Claim) -> None:
     await _apply(work, claim, fact)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What we know of the refunds that the provider made of a payment."""
+
+    ours: Sequence[RefundFact]
+    """What it says now of those that it made for this refund of ours."""
+    made: Sequence[Made]
+    """The same, with what it said before of those that it tells nothing of now, or nothing that we understand."""
+    unexplained: Sequence[RefundFact]
+    """Of which we do not know whose they are, and by which money may have gone back."""
+
+
+async def _tell_apart(work: Work, claim: _Claim, listed: Sequence[RefundFact]) -> _Known:
+    refund_id = claim.refund.refund_id
+    async with work.database.transaction() as session:
+        before = {one.provider_refund_id: one for one in await queries.provider_refunds_of(session, refund_id)}
+        whose = [(one, await find_refund(session, one)) for one in listed]
+    ours = [one for one, id_ in whose if id_ == refund_id and is_of_payment(one, claim.payment)]
+    strange = [one for one, id_ in whose if id_ is None or not is_of_payment(one, claim.payment)]
+    paid = {id_ for id_, one in before.items() if one.status == ProviderRefundStatus.FINISHED}
+    unsaid = {ProviderRefundStatus.UNKNOWN, ProviderRefundStatus.CANCELLED}  # neither takes back what was paid
+    said = {
+        one.provider_refund_id: one for one in ours if one.provider_refund_id not in paid or one.status not in unsaid
+    }
+    return _Known(
+        ours,
+        list((before | said).values()),
+        [one for one in strange if one.status is not ProviderRefundStatus.CANCELLED],
+    )
+
+
+async def _explain(work: Work, claim: _Claim, unexplained: Sequence[RefundFact], rest: int) -> None:
+    """One that has no reference is this one where we have asked for it, and it is the only one and of that sum. Else
+    nothing is sent beside them, and finance is shown them."""
+    refund, payment = claim.refund, claim.payment
+    first = unexplained[0]
+    unnamed = not first.external_reference and is_of_payment(first, payment)
+    same = first.amount_minor == rest and first.currency in {"", refund.currency}
+    if refund.submitted_at is not None and len(unexplained) == 1 and unnamed and same:
+        await _apply(work, claim, first)
+        return
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    async with work.database.transaction() as session:
+        order = await session.get_one(Order, refund.order_id, with_for_update=True)
+        row = await session.get_one(Refund, refund.refund_id, with_for_update=True)
+        for one in unexplained:
+            await unmatched.park_refund(session, provider.name, one, "unknown_refund", payment)
+        pause = policy_of(order.regulations_version).ask_every
+        if row.submitted_at is not None:  # and so one of them may be this one
+            if row.revision == claim.revision:
+                row.ask_at = work.now() + pause
+            return
+    await _put_back(work, claim, pause=pause)
+
+
 async def _renew(work: Work, claim: _Claim) -> bool:
     """Whether it may still be sent, and is ours from now on for a whole SETTLING: much may have happened since it was
     claimed, for this process may have stood still. Money that the bank has, or may get, is not paid back."""
@@ -131,6 +200,7 @@ async def _renew(work: Work, claim: _Claim) -> bool:
         if await queries.is_disputed(session, row.order_id):
             return False
         row.ask_at = work.now() + SETTLING
+        row.submitted_at = row.submitted_at or work.now()  # from now on it may stand at the provider
         return True
 
 
@@ -140,13 +210,16 @@ async def _apply(work: Work, claim: _Claim, *facts: RefundFact) -> None:
     revision = claim.revision
     for fact in facts:
         async with work.database.transaction() as session:
-            if await apply_refund_fact(session, provider.name, fact, asked_at_revision=revision) == "applied":
-                revision += 1
+            outcome = await apply_refund_fact(
+                session, provider.name, fact, asked_for=claim.refund.refund_id, asked_at_revision=revision
+            )
+        if outcome == "applied":
+            revision += 1
 
 
-async def _put_back(work: Work, claim: _Claim, said: PaymentFact) -> None:
+async def _put_back(work: Work, claim: _Claim, said: PaymentFact | None = None, *, pause: timedelta = SETTLING) -> None:
     """It cannot be sent now, and nothing of it exists at the provider: the payment is not delivered after all, is
-    disputed or lost, or another refund of it is under way."""
+    disputed or lost, or another refund of it is under way, or may be."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
         await session.get_one(Order, claim.refund.order_id, with_for_update=True)
@@ -156,12 +229,13 @@ async def _put_back(work: Work, claim: _Claim, said: PaymentFact) -> None:
             return
         lost = payment.state == State.LOST
         row.status = RefundStatus.CANCELLED if lost else RefundStatus.REQUESTED
-        row.ask_at = None if lost else work.now() + SETTLING
+        row.ask_at = None if lost else work.now() + pause
         row.revision += 1
         await post(session, "refund_not_sent", payment, refund_id=row.refund_id)
-        await apply_payment_fact(
-            session, provider.name, said, work.resource(Addresses), asked_at_revision=claim.payment.revision
-        )
+        if said is not None:
+            await apply_payment_fact(
+                session, provider.name, said, work.resource(Addresses), asked_at_revision=claim.payment.revision
+            )
 
 
 async def follow_refunds(work: Work) -> None:
@@ -187,7 +261,7 @@ async def ask_about_refund(work: Work, refund_id: UUID) -> None:
             revision = (await session.get_one(Refund, refund_id)).revision
         fact = await provider.fetch_refund(provider_refund_id)
         async with work.database.transaction() as session:
-            await apply_refund_fact(session, provider.name, fact, asked_at_revision=revision)
+            await apply_refund_fact(session, provider.name, fact, asked_for=refund_id, asked_at_revision=revision)
 
 
 EVERY: Final[tuple[tuple[float, JobFunction], ...]] = ((5, submit_refunds), (15, follow_refunds))

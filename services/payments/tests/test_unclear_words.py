@@ -1,0 +1,337 @@
+"""A null where a reference may be, a word nobody knows, a word about something else, and a date that cannot be are not
+known yet: they take nothing back, stand for nothing that is not there, and lead to no second payout."""
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from embedded.provider import api as provider_api
+from payments.adapters.provider import ProviderUnavailable
+from payments.jobs import ask_about_payments, compare_with_provider, find_payments, follow_refunds, submit_refunds
+from payments.tables import Refund
+from shared.events.payments import RefundCompleted, RefundFailed
+from shared.messaging.tables import Letter
+
+
+async def bought(shop, lines=2):
+    order, reference = await shop.buy(*[await shop.sell() for _ in range(lines)])
+    await shop.deliver(reference)
+    return order, reference
+
+
+async def refunded(shop):
+    """An order of one line that was paid back; and the provider's refund."""
+    order, reference = await bought(shop, 1)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(reference)
+    for _ in range(3):
+        await shop.later(seconds=2)
+    assert await status_of(shop, order) == "completed"
+    return order, refund
+
+
+async def status_of(shop, order, line=0):
+    return (await shop.read(order))["lines"][line]["refund"]["status"]
+
+
+async def say(shop, refund, status, *, at=None, **changes):
+    """A callback about a refund; what it came to."""
+    shop.clock.advance(seconds=1)
+    names = ("refund_id", "payment_id", "amount", "currency", "external_reference")
+    data = {name: refund[name] for name in names} | {"status": status} | changes
+    date = (at or shop.clock()).isoformat()
+    body = {"event_type": status, "event_date": date, "event_resource": "refunds", "data": data}
+    return (await shop.callback(json.dumps(body).encode())).json()["outcome"]
+
+
+async def days_go_by(shop, rounds=4):
+    for pause in [{"minutes": 10}] * rounds + [{"hours": 25}] * 3:
+        await shop.later(**pause)
+        await shop.run(find_payments, ask_about_payments, submit_refunds, follow_refunds, compare_with_provider)
+
+
+def without_references(shop, monkeypatch, places, kind="refund_id"):
+    """The provider leaves our reference null in these places: its answer to the creation, its other answers, its
+    callbacks."""
+    creating = []
+    public, tell, create = provider_api.public, shop.sandbox._tell, shop.sandbox.create_refund
+
+    def shown(record):
+        null = kind in record and ("answer" if creating else "list") in places
+        creating.clear()
+        return {**public(record), **({"external_reference": None} if null else {})}
+
+    def created(*arguments):
+        made = create(*arguments)
+        creating.append(made)
+        return made
+
+    def told(url, event_type, resource, at, data):
+        null = "callbacks" in places and kind in data
+        return tell(url, event_type, resource, at, {**data, **({"external_reference": None} if null else {})})
+
+    monkeypatch.setattr(provider_api, "public", shown)
+    monkeypatch.setattr(shop.sandbox, "create_refund", created)
+    monkeypatch.setattr(shop.sandbox, "_tell", told)
+
+
+def first_creation_times_out(shop, monkeypatch):
+    create, asked = shop.provider.create_refund, []
+
+    async def slowly(*arguments):
+        asked.append(arguments)
+        said = await create(*arguments)
+        if len(asked) == 1:
+            raise ProviderUnavailable("it took effect, and nobody heard of it")
+        return said
+
+    monkeypatch.setattr(shop.provider, "create_refund", slowly)
+
+
+PLACES = [
+    ("answer",),
+    ("list",),
+    ("callbacks",),
+    (
+        "answer",
+        "list",
+    ),
+    (
+        "list",
+        "callbacks",
+    ),
+    (
+        "answer",
+        "callbacks",
+    ),
+    (
+        "answer",
+        "list",
+        "callbacks",
+    ),
+]
+
+
+@pytest.mark.parametrize("timed_out", [False, True])
+@pytest.mark.parametrize("places", PLACES, ids="+".join)
+async def test_a_refund_without_our_reference_is_paid_once(shop, monkeypatch, places, timed_out):
+    order, reference = await bought(shop)
+    without_references(shop, monkeypatch, places)
+    if timed_out:
+        first_creation_times_out(shop, monkeypatch)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    await days_go_by(shop)
+    assert [(one["amount"], one["status"]) for one in shop.sandbox.refunds(reference)] == [(49500, "finished")]
+    assert await status_of(shop, order) == "completed"
+    assert (len(await shop.told(RefundCompleted)), await shop.told(RefundFailed)) == (1, [])
+    assert await shop.balances() == {"cash": 49500, "sales": -49500}
+
+
+@pytest.mark.parametrize("external", [None, "by hand"])
+async def test_nothing_is_sent_beside_a_refund_that_nobody_can_explain(shop, external):
+    """It was made by hand, for all we know for this line."""
+    order, reference = await bought(shop)
+    by_hand = shop.sandbox.create_refund(reference, 49500, external, "")
+    for _ in range(3):
+        await shop.later(seconds=2)
+    await shop.refund(order)
+    await days_go_by(shop)
+    assert shop.sandbox.refunds(reference) == [by_hand]
+    assert await status_of(shop, order) == "requested"
+    row = (await shop.parked())["unknown_refund"]
+    assert (row.reference, str(row.order_id)) == (by_hand["refund_id"], order["order_id"])
+
+
+async def test_the_rest_of_what_was_paid_in_part_is_not_the_whole_though_the_list_leaves_that_out(shop, monkeypatch):
+    order, reference = await bought(shop)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(reference)
+    refund["plan"], refund["amount"], refund["status"] = [], 40000, "finished"
+    await say(shop, refund, "finished")
+    shown = (await shop.read(order))["lines"][0]["refund"]
+    async with shop.service.client("finance") as finance:
+        path = f"/v1/orders/{order['order_id']}/refunds/{shown['refund_id']}/retry"
+        assert (await finance.post(path)).status_code == 200
+    look = shop.provider.refunds_of
+
+    async def forgetful(asked):
+        return [one for one in await look(asked) if one.provider_refund_id != refund["refund_id"]]
+
+    monkeypatch.setattr(shop.provider, "refunds_of", forgetful)
+    await shop.run(submit_refunds)
+    assert [one["amount"] for one in shop.sandbox.refunds(reference)] == [40000, 9500]
+
+
+@pytest.mark.parametrize("heard", ["callback", "list"])
+async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(shop, heard):
+    order, refund = await refunded(shop)
+    before = len((await shop.session.scalars(select(Letter))).all())
+    refund["status"] = "archived"
+    shop.sandbox.books.put("refund", refund["refund_id"], refund)
+    if heard == "callback":
+        assert await say(shop, refund, "archived") == "not_known_yet"
+    await days_go_by(shop)
+    assert await status_of(shop, order) == "completed"
+    assert (await shop.parked())["unknown_status"].provider_status == "archived"
+    assert len((await shop.session.scalars(select(Letter))).all()) == before
+    assert len(await shop.told(RefundCompleted)) == 1
+    assert await shop.balances() == {}
+    refund["status"] = "returned"  # and what comes after it still counts
+    assert await say(shop, refund, "returned") == "applied"
+    assert await status_of(shop, order) == "returned"
+
+
+@pytest.mark.parametrize(
+    "places", [("list",), ("list", "callbacks"), ("callbacks",), ("lost",), ("list", "lost")], ids="+".join
+)
+async def test_a_payment_without_our_reference_is_found_by_our_session(shop, monkeypatch, places):
+    without_references(shop, monkeypatch, places, kind="payment_method")
+    if "lost" in places:
+        await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    order = await shop.order(await shop.sell())
+    await shop.pay(await shop.open_session(order))
+    await days_go_by(shop)
+    assert (await shop.read(order))["status"] == "paid"
+
+
+async def test_a_payment_of_our_session_that_names_another_checkout_is_not_taken_for_ours(shop, monkeypatch):
+    public = provider_api.public
+    monkeypatch.setattr(
+        provider_api,
+        "public",
+        lambda one: public(one) | ({"external_reference": "another"} if "payment_method" in one else {}),
+    )
+    await shop.control.put("/control/callbacks", json={"mode": "drop"})
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order))
+    await days_go_by(shop)
+    assert (await shop.read(order))["payments"] == []
+    assert (await shop.parked())["unknown_reference"].reference == payment["payment_id"]
+
+
+@pytest.mark.parametrize("named", ["RF-other", None])
+async def test_a_word_about_a_refund_of_another_payment_is_not_believed(shop, named):
+    order, reference = await bought(shop)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(reference)
+    refund["plan"] = []
+    changes = {"refund_id": named or refund["refund_id"], "payment_id": "FWU000000001"}
+    assert await say(shop, refund, "finished", **changes) == "unmatched"
+    await days_go_by(shop)
+    assert await status_of(shop, order) == "submitted"
+    assert "unknown_refund" in await shop.parked()
+
+
+async def test_an_answer_about_another_than_was_asked_about_tells_nothing(shop, monkeypatch):
+    order, reference = await bought(shop)
+    _, other = await bought(shop)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(reference)
+    public = provider_api.public
+    names = {"payment_id": other, "refund_id": "RF-other"}
+    monkeypatch.setattr(
+        provider_api, "public", lambda one: public(one) | {key: names[key] for key in names if key in one}
+    )
+    with pytest.raises(ProviderUnavailable):
+        await shop.provider.fetch_payment(reference)
+    with pytest.raises(ProviderUnavailable):
+        await shop.provider.fetch_refund(refund["refund_id"])
+
+
+async def test_a_word_dated_in_the_future_is_a_question_and_holds_up_nothing(shop):
+    order, reference = await bought(shop)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(reference)
+    refund["plan"] = []
+    year = shop.clock().replace(year=shop.clock().year + 1)
+    assert await say(shop, refund, "cancelled", at=year) == "asking"
+    await shop.run(follow_refunds)
+    assert await status_of(shop, order) == "submitted"
+    assert await say(shop, refund, refund["status"], at=year) == "asking"  # and sets no date
+    refund["status"] = "finished"
+    assert await say(shop, refund, "finished") == "applied"
+    assert await status_of(shop, order) == "completed"
+
+
+async def test_nor_does_the_first_word_of_a_payment_that_is_dated_in_the_future(shop):
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    order = await shop.order(await shop.sell())
+    reference = (await shop.pay(await shop.open_session(order)))["payment_id"]
+    shop.sandbox.payment(reference)["plan"] = []
+
+    async def tell(status, year):
+        shop.sandbox.set_status(shop.sandbox.payment(reference), status)
+        body = json.loads(list(shop.sandbox.books.all("delivery"))[-1]["body"])
+        body["event_date"] = body["event_date"].replace(body["event_date"][:4], str(year))
+        return (await shop.callback(json.dumps(body).encode())).json()["outcome"]
+
+    assert await tell("processed", shop.clock().year + 1) == "applied"
+    assert await tell("cancelled", shop.clock().year + 1) == "asking"
+    assert (await shop.read(order))["status"] == "paid"
+    shop.clock.advance(minutes=11)
+    assert await tell("guaranteed", shop.clock().year) == "applied"
+
+
+async def test_a_refund_callback_that_cannot_be_read_has_the_provider_asked_about_the_refund(shop):
+    order, refund = await refunded(shop)
+    shop.clock.advance(days=40)
+    refund["status"] = "returned"
+    shop.sandbox.books.put("refund", refund["refund_id"], refund)
+    assert await say(shop, refund, "returned", amount=None) == "asking"
+    await shop.run(follow_refunds)
+    assert await status_of(shop, order) == "returned"
+    row = (await shop.parked())["not_understood"]
+    assert (row.reference, str(row.order_id)) == (refund["refund_id"], order["order_id"])
+
+
+async def test_a_refund_that_is_being_sent_is_left_to_its_sender(shop):
+    """Else another replica would send it too."""
+    order, reference = await bought(shop, 1)
+    await shop.refund(order)
+    failure = {"operation": "create_refund", "times": 1, "seconds": 0, "takes_effect": False}
+    await shop.control.post("/control/failures", json=failure)
+    await shop.run(submit_refunds)
+    row = await shop.session.scalar(select(Refund))
+    assert (row.status, row.ask_at) == ("submitting", row.ask_at)
+    until = row.ask_at
+    refund = {
+        "refund_id": "RF-unread",
+        "payment_id": reference,
+        "amount": None,
+        "currency": "GBP",
+        "external_reference": str(row.refund_id),
+    }
+    assert await say(shop, refund, "finished") == "asking"
+    await shop.session.refresh(row)
+    assert row.ask_at == until
+
+
+async def test_two_words_of_one_instant_that_tell_other_sums_are_two(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), amount=100)
+    reference = payment["payment_id"]
+    shop.sandbox.payment(reference)["plan"] = []
+    shop.clock.advance(seconds=2)
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    outcomes = []
+    for amount in (100, 49500):
+        record = shop.sandbox.payment(reference)
+        record["amount_to"] = amount
+        shop.sandbox.set_status(record, "delivered")
+        body = list(shop.sandbox.books.all("delivery"))[-1]["body"].encode()
+        outcomes.append((await shop.callback(body)).json()["outcome"])
+    assert outcomes == ["applied", "asking"]
+    await shop.run(ask_about_payments)
+    assert (await shop.read(order))["status"] == "paid"
+
+
+@pytest.mark.parametrize("body", [b"[" * 60000, b'{"a":' * 12000, b"1" * 5000], ids=["lists", "objects", "digits"])
+async def test_a_body_of_any_depth_is_only_not_understood(shop, body):
+    assert (await shop.callback(body)).json()["outcome"] == "not_understood"
