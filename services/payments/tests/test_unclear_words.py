@@ -94,23 +94,10 @@ PLACES = [
     ("answer",),
     ("list",),
     ("callbacks",),
-    (
-        "answer",
-        "list",
-    ),
-    (
-        "list",
-        "callbacks",
-    ),
-    (
-        "answer",
-        "callbacks",
-    ),
-    (
-        "answer",
-        "list",
-        "callbacks",
-    ),
+    ("answer", "list"),
+    ("list", "callbacks"),
+    ("answer", "callbacks"),
+    ("answer", "list", "callbacks"),
 ]
 
 
