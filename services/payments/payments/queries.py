@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.ledger import Account, Standing
@@ -277,6 +278,12 @@ async def balances(session: AsyncSession, payment_id: UUID) -> Mapping[Account, 
     return {Account(account): int(total) for account, total in rows}
 
 
+def _was_paid() -> ColumnElement[bool]:
+    """What the provider has paid back, in the currency that is owed."""
+    same = or_(ProviderRefund.currency.is_(None), ProviderRefund.currency == Refund.currency)
+    return and_(ProviderRefund.status == ProviderRefundStatus.FINISHED, same)
+
+
 async def standing(session: AsyncSession, payment: Payment) -> Standing:
     """What is true of a payment, from its row, its lines and its refunds; everything must be flushed."""
     funded = payment.state in FUNDED and payment.use is not None
@@ -288,8 +295,7 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
         .join(Refund, Refund.refund_id == ProviderRefund.refund_id)
         .where(
             Refund.payment_id == payment.payment_id,
-            ProviderRefund.status == ProviderRefundStatus.FINISHED,
-            or_(ProviderRefund.currency.is_(None), ProviderRefund.currency == Refund.currency),
+            _was_paid(),
         )
         .group_by(ProviderRefund.refund_id)
     ):
@@ -301,9 +307,7 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
     }
     sold = 0
     if funded and payment.use == Use.ORDER:
-        lines = await lines_paid_by(session, payment)
-        given_back = {one.order_line_id for one in refunds if one.status != RefundStatus.CANCELLED}
-        sold = sum(line.due_minor for line in lines if line.order_line_id not in given_back)
+        sold = sum(line.due_minor for line in await lines_not_given_back(session, payment.order_id))
     return Standing(
         received=payment.amount_minor if funded else 0,
         settled=payment.state == State.SETTLED,
@@ -316,11 +320,44 @@ async def standing(session: AsyncSession, payment: Payment) -> Standing:
 
 
 async def lines_paid_by(session: AsyncSession, payment: Payment) -> list[OrderLine]:
-    """The lines that the payment which confirmed their order paid for: all, unless another one did so before, and some
-    were given back of that."""
-    others = exists().where(Refund.order_line_id == OrderLine.order_line_id, Refund.payment_id != payment.payment_id)
-    statement = select(OrderLine).where(OrderLine.order_id == payment.order_id, ~others)
+    """The lines that the payment which confirmed their order paid for: all but those given back before it came."""
+    own, other = aliased(Refund), aliased(Refund)
+    of_line = own.order_line_id == OrderLine.order_line_id, own.payment_id == payment.payment_id
+    before = exists().where(
+        other.order_line_id == OrderLine.order_line_id,
+        other.payment_id != payment.payment_id,
+        other.requested_at <= (payment.funded_at or payment.seen_at),
+    )
+    paid_for = or_(~before, exists().where(*of_line))
+    statement = select(OrderLine).where(OrderLine.order_id == payment.order_id, paid_for)
     return list(await session.scalars(statement.order_by(OrderLine.position)))
+
+
+async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine) -> int:
+    """What may go back of this payment for a line, in minor units: its price less what went back for it, and no more
+    than the payment brought beyond the other lines with access and what goes back of it."""
+    others = await lines_not_given_back(session, payment.order_id)
+    used = sum(one.due_minor for one in others if one.order_line_id != line.order_line_id)
+    beyond = payment.amount_minor - used - await sum_going_back(session, payment.payment_id)
+    gone = await session.scalar(
+        select(func.coalesce(func.sum(ProviderRefund.amount_minor), 0))
+        .join(Refund, Refund.refund_id == ProviderRefund.refund_id)
+        .where(Refund.order_line_id == line.order_line_id, _was_paid())
+    )
+    return min(line.due_minor - int(gone or 0), beyond)
+
+
+async def refunds_without_money(session: AsyncSession, order_id: UUID) -> Sequence[tuple[Refund, OrderLine]]:
+    """Refunds of lines of which nothing goes back or went, a line's last one first."""
+    other = aliased(Refund)
+    alive = exists().where(other.order_line_id == Refund.order_line_id, other.status != RefundStatus.CANCELLED)
+    rows = await session.execute(
+        select(Refund, OrderLine)
+        .join(OrderLine, OrderLine.order_line_id == Refund.order_line_id)
+        .where(Refund.order_id == order_id, ~alive)
+        .order_by(OrderLine.position, Refund.requested_at.desc(), Refund.refund_id.desc())
+    )
+    return [(refund, line) for refund, line in rows]
 
 
 async def orders_page(session: AsyncSession, learner_id: UUID, paging: Cursor) -> tuple[list[Order], str | None]:

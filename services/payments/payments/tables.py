@@ -241,7 +241,8 @@ class UnmatchedPayment(Base):
 
 
 class Refund(Base):
-    """Money that goes back, for a line once, or for a payment that pays for nothing once for a reason.
+    """Money that goes back, for a line once, or for a payment that pays for nothing once for a reason. It is cancelled
+    where the payment was lost, and the line may be owed from another payment.
 
     `revision` counts what changed it; `provider_refund_id` is the last of those the provider made for it.
     """
@@ -249,7 +250,19 @@ class Refund(Base):
     __tablename__ = "refunds"
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount"),
-        Index("uq_refunds_line", "order_line_id", unique=True, postgresql_where=text("order_line_id is not null")),
+        Index(
+            "uq_refunds_line_alive",
+            "order_line_id",
+            unique=True,
+            postgresql_where=text("order_line_id is not null and status <> 'cancelled'"),
+        ),
+        Index(
+            "uq_refunds_line_payment",
+            "order_line_id",
+            "payment_id",
+            unique=True,
+            postgresql_where=text("order_line_id is not null"),
+        ),
         Index(
             "uq_refunds_payment_reason",
             "payment_id",

@@ -57,6 +57,7 @@ from payments.domain.refunds import (
     CoolingOffEnded,
     RefundAlreadyRequested,
     RefundNotFailed,
+    RefundStatus,
     cooling_off_ends,
 )
 from payments.tables import Order, OrderLine, Payment, Refund
@@ -183,7 +184,12 @@ async def _orders(session: AsyncSession, found: Sequence[Order]) -> list[OrderVi
 def _order_view(
     order: Order, lines: Sequence[OrderLine], returns: Sequence[Refund], paid: Sequence[Payment]
 ) -> OrderView:
-    by_line = {refund.order_line_id: RefundView.of(refund) for refund in returns if refund.order_line_id}
+    # Of several refunds of a line all but one were cancelled with their payment.
+    by_line = {
+        refund.order_line_id: RefundView.of(refund)
+        for refund in sorted(returns, key=lambda one: one.status != RefundStatus.CANCELLED)
+        if refund.order_line_id
+    }
     policy = policy_of(order.regulations_version)
 
     def money(amount_minor: int) -> Money:

@@ -1,20 +1,21 @@
 """Money that was there and is gone, and money that is there again."""
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from payments import queries
 from payments.commands import letters
 from payments.commands.ledger import post
 from payments.commands.orders import announced, close_checkouts
-from payments.commands.refunds import announce_request, return_money
+from payments.commands.refunds import announce_request, owe_again, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import park, park_loss
 from payments.domain.orders import OrderStatus
 from payments.domain.payments import FUNDED, State, Use
 from payments.domain.policy import policy_of
-from payments.domain.refunds import Reason, RefundStatus
-from payments.tables import Confirmation, Order, Payment, Refund
+from payments.domain.refunds import ENDED, Reason, RefundStatus, paid_of
+from payments.tables import Confirmation, Order, Payment, ProviderRefund, Refund
 from shared.database import now
 from shared.events.payments import DuplicateDetected, PaymentRestored, PaymentReversed
 from shared.messaging import publish
@@ -35,9 +36,11 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
     What the provider is paying back already may still be paid: that is a loss. The order must be locked.
     """
     gone_back = set(await session.scalars(select(Refund.order_line_id).where(Refund.order_id == order.order_id)))
+    may_be_paid = exists().where(ProviderRefund.refund_id == Refund.refund_id, ProviderRefund.status.not_in(ENDED))
+    ended = or_(Refund.status.in_(NOT_SENT), and_(Refund.status == RefundStatus.RETURNED, ~may_be_paid))
     await session.execute(
         update(Refund)
-        .where(Refund.payment_id == payment.payment_id, Refund.status.in_(NOT_SENT))
+        .where(Refund.payment_id == payment.payment_id, ended)
         .values(status=RefundStatus.CANCELLED, ask_at=None, revision=Refund.revision + 1)
     )
     loss = await post(session, "lost", payment)
@@ -101,17 +104,22 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
         else:
             await confirm_with(session, order, payment)
             await close_checkouts(session, order.order_id)
-    refunds = (
-        await session.scalars(
-            select(Refund).where(Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED)
-        )
-    ).all()
+    other = aliased(Refund)
+    goes_back = exists().where(other.order_line_id == Refund.order_line_id, other.status != RefundStatus.CANCELLED)
+    own = Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED
+    refunds = (await session.scalars(select(Refund).where(*own, ~goes_back))).all()
     for refund in refunds:
-        refund.status, refund.failure_code = RefundStatus.REQUESTED, None
+        made = await queries.provider_refunds_of(session, refund.refund_id)
+        # Of what was paid in part finance sends the rest.
+        in_part = paid_of(made, refund.currency) != 0
+        refund.status = RefundStatus.RETURNED if in_part else RefundStatus.REQUESTED
+        refund.failure_code = None
         refund.revision += 1
     await post(session, "restored", payment)
     for refund in refunds:
         await announce_request(session, refund, payment)
+    if payment.use == Use.ORDER:
+        await owe_again(session, order)
     if payment.use == Use.DUPLICATE:
         rest = payment.amount_minor - await queries.sum_going_back(session, payment.payment_id)
         if rest > 0:

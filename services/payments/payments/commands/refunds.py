@@ -11,7 +11,7 @@ from payments.commands import letters
 from payments.commands.ledger import post
 from payments.domain.disputes import OrderInDispute
 from payments.domain.orders import OrderNotPaid, OrderStatus, must_be_anothers
-from payments.domain.payments import State
+from payments.domain.payments import FUNDED, State
 from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
     ENDED,
@@ -55,16 +55,30 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
 
 
 async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str) -> Refund | None:
-    """Owe the payer what was paid for this line; None where that was done before. The order must be locked.
+    """Owe the payer what was paid for this line and did not go back; None where that is nothing. The order must be
+    locked.
 
     Where the money is gone again nothing goes back, unless it returns.
     """
     payment = await queries.confirming_payment(session, order.order_id)
     if payment is None:
         raise OrderNotPaid("nothing was paid for this order", order_status=order.status)
-    if line.due_minor == 0:
+    lost = payment.state == State.LOST
+    owed = line.due_minor if lost else await queries.owed_for(session, payment, line)
+    if owed <= 0:
         return None
-    return await _request(session, payment, line.due_minor, order, reason=reason, by=by, line=line)
+    return await _request(session, payment, owed, order, reason=reason, by=by, line=line)
+
+
+async def owe_again(session: AsyncSession, order: Order) -> None:
+    """Lines whose refund was cancelled with its payment are owed from the one that pays the order now, so far as it
+    paid for them. The order must be locked."""
+    await session.flush()
+    payment = await queries.confirming_payment(session, order.order_id)
+    if payment is None or payment.state not in FUNDED:
+        return
+    for refund, line in await queries.refunds_without_money(session, order.order_id):
+        await refund_line(session, order, line, Reason(refund.reason_code), refund.requested_by)
 
 
 async def return_money(
@@ -85,7 +99,8 @@ async def _request(
     line: OrderLine | None,
 ) -> Refund | None:
     lost = payment.state == State.LOST
-    # One refund a line, one a payment beyond its lines: the unique indexes decide, whoever comes twice.
+    # One refund a line that is not cancelled, one a payment and reason beyond its lines: the unique indexes decide,
+    # whoever comes twice.
     refund_id = await session.scalar(
         insert(Refund)
         .values(
@@ -165,6 +180,9 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
         raise Unknown(f"no refund {refund_id} of this order")
     if refund.status not in {RefundStatus.FAILED, RefundStatus.RETURNED}:
         raise RefundNotFailed(f"the refund is {refund.status}", refund_status=refund.status)
+    payment = await fetch(session, Payment, refund.payment_id)
+    if payment.state == State.LOST:
+        raise RefundNotFailed("the payment was taken back; nothing of it is owed", refund_status=refund.status)
     made = await queries.provider_refunds_of(session, refund_id)
     paid = paid_of(made, refund.currency)
     if paid is None:
