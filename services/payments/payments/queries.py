@@ -347,6 +347,13 @@ async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine) -> 
     return min(line.due_minor - int(gone or 0), beyond)
 
 
+async def goes_back_otherwise(session: AsyncSession, refund: Refund) -> bool:
+    """Whether another refund is there for the same line."""
+    same = Refund.order_line_id == refund.order_line_id, Refund.refund_id != refund.refund_id
+    statement = select(exists().where(*same, Refund.status != RefundStatus.CANCELLED))
+    return refund.order_line_id is not None and bool(await session.scalar(statement))
+
+
 async def refunds_without_money(session: AsyncSession, order_id: UUID) -> Sequence[tuple[Refund, OrderLine]]:
     """Refunds of lines of which nothing goes back or went, a line's last one first."""
     other = aliased(Refund)

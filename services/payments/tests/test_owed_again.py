@@ -1,9 +1,11 @@
 """What is owed for a line follows from the money that is there, whatever became of an earlier refund of it."""
 
 import pytest
+from sqlalchemy import select
 
 from payments.jobs import ask_about_payments, submit_refunds
 from shared.events.payments import RefundRequested
+from shared.messaging.tables import Letter
 
 
 async def lose(shop, reference):
@@ -123,3 +125,63 @@ async def test_what_went_back_in_part_is_owed_less_that_part(shop, comes_back):
     line = (await shop.read(order))["lines"][1]["refund"]
     assert line["status"] == "returned"
     assert await shop.balances() == {"cash": 69000, "sales": -49500, "refund_liability": -19500}
+
+
+async def on_its_way_when_lost(shop):
+    """A refund of the second payment is at the provider when that payment is lost, and the first one returns."""
+    order, first = await shop.buy(await shop.sell(), await shop.sell(59500))
+    await lose(shop, first)
+    second = await pay_again(shop, order)
+    await shop.deliver(second)
+    await shop.refund(order, 1)
+    await shop.run(submit_refunds)
+    [refund] = shop.sandbox.refunds(second)
+    refund["plan"] = []
+    shop.clock.advance(seconds=1)
+    await shop.status(second, "reversed")
+    await come_back(shop, first)
+    return order, first, refund
+
+
+async def become(shop, refund, status):
+    shop.clock.advance(seconds=1)
+    shop.sandbox.set_refund_status(refund, status)
+    await shop.sandbox.run_due()
+
+
+async def test_what_the_provider_did_not_pay_in_the_end_is_owed_from_the_other_payment(shop):
+    order, first, refund = await on_its_way_when_lost(shop)
+    assert await shop.balances() == {"cash": 109000, "sales": -49500, "unapplied": -59500} | {
+        "losses": 59500,
+        "refund_liability": -59500,
+    }
+    await become(shop, refund, "cancelled")
+    assert await shop.balances() == {"cash": 109000, "sales": -49500, "refund_liability": -59500}
+    await pay_out(shop)
+    assert paid_back(shop) == [(first, 59500)]
+    # And should the provider pay the cancelled one after all, it is a loss, and the refund stays as it is.
+    shop.clock.advance(hours=2)
+    await become(shop, refund, "finished")
+    assert (await shop.read(order))["lines"][1]["refund"]["status"] == "completed"
+
+
+async def test_of_lost_money_nobody_is_told_that_it_is_theirs_all_the_same(shop):
+    order, reference = await shop.buy(await shop.sell())
+    await shop.deliver(reference)
+    await shop.refund(order)
+    await pay_out(shop)
+    [refund] = shop.sandbox.refunds(reference)
+    shop.clock.advance(seconds=1)
+    await shop.status(reference, "reversed")
+    await become(shop, refund, "returned")
+    kinds = (await shop.session.scalars(select(Letter.kind))).all()
+    assert "payment_reversed" in kinds
+    assert "refund_delayed" not in kinds
+
+
+async def test_less_than_is_owed_of_lost_money_ends_it(shop):
+    order, _, refund = await on_its_way_when_lost(shop)
+    refund["amount"] = 40000
+    await become(shop, refund, "finished")
+    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [59500, 19500]
+    assert (await shop.read(order))["lines"][1]["refund"]["amount"]["amount_minor"] == 19500

@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments import queries
 from payments.commands import letters, unmatched
 from payments.commands.ledger import post
-from payments.commands.refunds import fail_refund, payer_of
+from payments.commands.refunds import fail_refund, owe_again, payer_of
 from payments.domain.payments import State
 from payments.domain.policy import Policy, policy_of
 from payments.domain.refunds import (
+    ENDED,
     UNDER_WAY,
     Heard,
     ProviderRefundStatus,
@@ -231,15 +232,19 @@ async def _advance(
     )
     if finished and not in_full:
         await unmatched.park_refund(session, payment.provider, fact, "refunded_too_little", payment, refund)
+    if before is RefundStatus.CANCELLED and await queries.goes_back_otherwise(session, refund):
+        return  # what is paid of it all the same is a loss
+    over = status is RefundStatus.RETURNED and all(one.status in ENDED for one in made)
+    if payment.state == State.LOST and (over or status is RefundStatus.FAILED):  # and so nothing is owed any more
+        refund.status, refund.failure_code = RefundStatus.CANCELLED, None
+        await owe_again(session, await fetch(session, Order, refund.order_id))
+        return
     if status is before:
         if status is RefundStatus.SUBMITTED and fact.status is ProviderRefundStatus.RECEIVED:
             await letters.tell_of_refund(session, refund, await payer_of(session, payment), "received")
         return
     if status is RefundStatus.FAILED:
-        if payment.state == State.LOST:  # and so nothing is owed any more
-            refund.status = RefundStatus.CANCELLED
-        else:
-            await fail_refund(session, refund, f"provider_{fact.status}")
+        await fail_refund(session, refund, f"provider_{fact.status}")
         return
     refund.status, refund.failure_code = status, None
     refund.completed_at = now(session) if status is RefundStatus.COMPLETED else None
@@ -259,7 +264,7 @@ async def _advance(
             ),
         )
         await letters.tell_of_refund(session, refund, payer, "finished")
-    elif status is RefundStatus.RETURNED:
+    elif status is RefundStatus.RETURNED and payment.state != State.LOST:
         await letters.tell_of_delay(session, refund, payer)
     elif fact.status is ProviderRefundStatus.RECEIVED:
         await letters.tell_of_refund(session, refund, payer, "received")

@@ -232,6 +232,8 @@ async def _put_back(work: Work, claim: _Claim, said: PaymentFact | None = None, 
         row.ask_at = None if lost else work.now() + pause
         row.revision += 1
         await post(session, "refund_not_sent", payment, refund_id=row.refund_id)
+        if lost:
+            await refunds.owe_again(session, await session.get_one(Order, row.order_id))
         if said is not None:
             await apply_payment_fact(
                 session, provider.name, said, work.resource(Addresses), asked_at_revision=claim.payment.revision
