@@ -33,7 +33,7 @@ LIVES = {
 AT_ONCE = {"initiated", "processed"}
 ACTIVE_REFUND = {"initiated", "received"}
 FINAL_REFUND = {"finished", "cancelled", "returned"}
-REFUND_ENDS = {"finished": {"returned"}, "returned": {"received"}, "cancelled": set[str]()}
+REFUND_ENDS = {"finished": {"received", "returned"}, "returned": {"received"}, "cancelled": set[str]()}
 """What may follow what has ended (documented: a bank sends a refund back, and it is tried again)."""
 DECLINED = {"cancelled", "failed", "reversed"}
 PENDING = {"initiated", "authorized", "adjusted"}

@@ -15,7 +15,7 @@ from payments.domain import ledger
 from payments.domain.ledger import Account
 from payments.domain.orders import OrderStatus
 from payments.domain.payments import ProviderStatus, State
-from payments.domain.refunds import ProviderRefundStatus, RefundStatus
+from payments.domain.refunds import ProviderRefundStatus, RefundStatus, Verdict
 from payments.jobs import asking, refunding
 from payments.tables import Dispute, Order, Refund
 from shared import due_rows
@@ -38,9 +38,9 @@ class Whichever(int):
 def a_refunds_answer_is_not_compared(patch):
     apply = refunding.apply_refund_fact
 
-    async def apply_unseen(session, provider, fact, *, asked_at_revision=None):
+    async def apply_unseen(session, provider, fact, *, asked_at_revision=None, **more):
         revision = None if asked_at_revision is None else Whichever(asked_at_revision)
-        return await apply(session, provider, fact, asked_at_revision=revision)
+        return await apply(session, provider, fact, asked_at_revision=revision, **more)
 
     patch.setattr(refunding, "apply_refund_fact", apply_unseen)
 
@@ -73,8 +73,9 @@ def a_payments_stale_answer_is_believed(patch):
     a_payments_lagging_answer_is_believed(patch)
     apply = asking.apply_payment_fact
 
-    async def apply_unseen(session, provider, fact, places, *, asked_at_revision=None):
-        return await apply(session, provider, fact, places, asked_at_revision=Whichever(asked_at_revision or 0))
+    async def apply_unseen(session, provider, fact, places, *, asked_at_revision=None, **more):
+        revision = Whichever(asked_at_revision or 0)
+        return await apply(session, provider, fact, places, asked_at_revision=revision, **more)
 
     patch.setattr(asking, "apply_payment_fact", apply_unseen)
 
@@ -281,6 +282,48 @@ def an_answer_that_cannot_be_read_is_a_refusal(patch):
     patch.setattr(flywire, "_read", refuse)
 
 
+def a_refund_without_our_reference_is_not_there(patch):
+    apply = refunding.apply_refund_fact
+
+    async def by_reference(work, claim, listed):
+        ours = [one for one in listed if one.external_reference == str(claim.refund.refund_id)]
+        return refunding._Known(ours, ours, [])
+
+    async def apply_what_names_it(session, provider, fact, *, asked_for=None, **more):
+        return await apply(session, provider, fact, **more)
+
+    patch.setattr(refunding, "_tell_apart", by_reference)
+    patch.setattr(refunding, "apply_refund_fact", apply_what_names_it)
+
+
+def a_payment_without_our_reference_is_not_ours(patch):
+    apply = asking.apply_payment_fact
+
+    async def apply_what_names_it(session, provider, fact, places, *, asked_for="", **more):
+        return await apply(session, provider, fact, places, **more)
+
+    patch.setattr(asking, "apply_payment_fact", apply_what_names_it)
+
+
+def an_unknown_word_takes_back_a_refund_that_was_paid(patch):
+    judge = refund_facts.judge
+
+    def believe(last, fact, **how):
+        verdict = judge(last, fact, **how)
+        return Verdict.APPLY if verdict is Verdict.UNCLEAR else verdict
+
+    patch.setattr(refund_facts, "judge", believe)
+
+
+def a_word_about_another_payments_refund_is_believed(patch):
+    patch.setattr(refund_facts, "is_of_payment", lambda *_: True)
+
+
+def a_word_dated_in_the_future_is_believed(patch):
+    patch.setattr(refund_facts, "CLOCKS_APART", timedelta(days=999))
+    patch.setattr(settlement, "CLOCKS_APART", timedelta(days=999))
+
+
 @dataclass(frozen=True)
 class Fault:
     bring_back: Callable[[Any], None]
@@ -342,5 +385,24 @@ FAULTS = dict(
             "sick",
             "delivered",
         ),
+        _fault(
+            a_refund_without_our_reference_is_not_there, "cash is not what the provider says", 84, "nulls", "delivered"
+        ),
+        _fault(a_payment_without_our_reference_is_not_ours, "cash is not what the provider says", 26, "nulls"),
+        _fault(
+            an_unknown_word_takes_back_a_refund_that_was_paid,
+            "told what did not happen: a refund is delayed",
+            249,
+            "odd_words",
+            "refunded",
+        ),
+        _fault(
+            a_word_about_another_payments_refund_is_believed,
+            "cash is not what the provider says",
+            80,
+            "others",
+            "refunding",
+        ),
+        _fault(a_word_dated_in_the_future_is_believed, "cash is not what the provider says", 37, "future", "refunded"),
     )
 )

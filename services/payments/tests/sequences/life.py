@@ -8,17 +8,20 @@ Each life leaves some of these out at random, so that what needs a quiet life is
 import json
 import random
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy import select
 
 from payments import jobs
 from payments.adapters import flywire
 from payments.domain.refunds import RefundStatus
 from payments.handlers import inbox
+from payments.tables import ProviderRefund
 from sequences.books import FUNDED, Violation, must
-from sequences.provider import TILL, UNSAID, Provider
+from sequences.provider import ANOTHER, MOVES, REFUND_MOVES, TILL, UNSAID, Provider
 from shared.events.enrolment import ActivationRefused
 from shared.jobs import Work
 
@@ -50,6 +53,8 @@ TROUBLES = (
     "sick",
     "word",
 )
+ODD_TROUBLES = ("future", "nulls", "odd_words", "others")
+"""In some lives alone, drawn by themselves."""
 OPENINGS = (
     "new",
     "underpaid",
@@ -74,7 +79,7 @@ class Died(BaseException):
 class Patient(Work):
     """Counts what a job does: one that never ends must not keep the test waiting."""
 
-    left: list[int]
+    left: list[int] = field(default_factory=lambda: [MOST_TRANSACTIONS])
 
     def now(self):
         self.left[0] -= 1
@@ -89,10 +94,13 @@ class Life:
         self.shop, self.monkeypatch, self.chance = shop, monkeypatch, random.Random(seed)  # noqa: S311
         self.troubles = {one for one in TROUBLES if self.chance.random() < 0.5}
         self.opening = self.chance.choice(OPENINGS)
+        self.odd = random.Random(f"odd {seed}")  # noqa: S311
+        if self.odd.random() < 0.3:
+            self.troubles |= {one for one in ODD_TROUBLES if self.odd.random() < 0.6}
         self.order, self.total = None, 0
         self.heard: list[bytes] = []
         self.did: list[str] = []
-        self.provider = Provider(shop, self.chance, self.troubles)
+        self.provider = Provider(shop, self.chance, self.odd, self.troubles)
         self.agreed: dict[str, int] = {}
         """Payment -> what it was when we used it, where it is another sum now."""
         self.calls: list[Any] = []
@@ -262,6 +270,32 @@ class Life:
         references = [*self.provider.history]
         self.provider.sick = {self.chance.choice(references)} if references and not self.provider.sick else set()
 
+    async def tell_of_another(self):
+        """Of a refund that is ours by its reference or its name, and of a payment that is not."""
+        refunds = list(self.shop.sandbox.books.all("refund"))
+        if refunds:
+            refund = self.odd.choice(refunds)
+            names = {"payment_id": ANOTHER, "refund_id": self.odd.choice([refund["refund_id"], "RF-another"])}
+            await self.say("refunds", refund | names, self.odd.choice(["finished", "cancelled", "returned"]))
+
+    async def tell_of_the_future(self):
+        """Anything of what we know, and what is true of what we do not."""
+        known = {one["reference"] for one in (await self.shop.read(self.order))["payments"]}
+        known |= set(await self.shop.session.scalars(select(ProviderRefund.provider_refund_id)))
+        kind, moves = self.odd.choice([("payment", MOVES), ("refund", REFUND_MOVES)])
+        records = list(self.shop.sandbox.books.all(kind))
+        if records:
+            record = self.odd.choice(records)
+            words = [one for one in moves if one != "word"] if record[f"{kind}_id"] in known else [record["status"]]
+            days = timedelta(days=self.odd.choice([1, 30, 400]))
+            await self.say(f"{kind}s", record, self.odd.choice(words), self.shop.clock() + days)
+
+    async def say(self, resource, record, status, at=None):
+        data = {name: value for name, value in record.items() if name not in {"plan", "history"}} | {"status": status}
+        date = (at or self.shop.clock()).isoformat()
+        event = {"event_type": status, "event_date": date, "event_resource": resource, "data": data}
+        await self.call_back(json.dumps(event).encode())
+
     # those who work here
 
     async def retry(self, statuses=frozenset(RefundStatus), chance=0.7):
@@ -327,7 +361,7 @@ class Life:
 
     async def run(self, *names):
         for name in names:
-            work = Patient(self.shop.service.process.database, self.shop.service.service.resources, [MOST_TRANSACTIONS])
+            work = Patient(self.shop.service.process.database, self.shop.service.service.resources)
             try:
                 with suppress(Died):
                     await getattr(jobs, name)(work)
@@ -385,6 +419,8 @@ class Life:
             self.fall_ill: 2 * ("sick" in self.troubles),
             self.wait: 4,
             self.work: 12,
+            self.tell_of_another: 2 * ("others" in self.troubles),
+            self.tell_of_the_future: 2 * ("future" in self.troubles),
         }
         for _ in range(self.chance.randint(15, 40)):
             [step] = self.chance.choices(list(weights), list(weights.values()))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -11,15 +12,17 @@ import httpx
 
 from embedded.provider.shapes import NotPossible
 from payments.adapters import flywire
-from payments.domain.payments import ProviderStatus
-from payments.domain.refunds import ProviderRefundStatus
+from payments.domain.payments import PaymentFact, ProviderStatus
+from payments.domain.refunds import ProviderRefundStatus, RefundFact
+from sequences.books import ODD_WORD
 
 MOVES = {
     "initiated": {"processed": 3, "guaranteed": 3, "cancelled": 2, "failed": 1, "word": 2},
     "word": {"processed": 2, "guaranteed": 2, "cancelled": 1},
     "processed": {"guaranteed": 3, "delivered": 2, "cancelled": 3, "word": 2},
     "guaranteed": {"delivered": 4, "reversed": 2, "word": 2},
-    "delivered": {"reversed": 1},
+    "delivered": {"reversed": 1, ODD_WORD: 1},
+    ODD_WORD: {"delivered": 2, "reversed": 1},
     "cancelled": {"initiated": 2, "processed": 3},  # documented: late money revives it
     "reversed": {},
     "failed": {},
@@ -29,13 +32,16 @@ REFUND_MOVES = {
     "initiated": {"received": 4, "cancelled": 2, "word": 4},
     "word": {"received": 2, "cancelled": 1},
     "received": {"finished": 4, "returned": 2},
-    "finished": {"returned": 2},
+    "finished": {"returned": 2, ODD_WORD: 2, "received": 1},  # documented: it is tried again
+    ODD_WORD: {"finished": 2, "returned": 2},
     "returned": {"received": 4},
     "cancelled": {},
 }
 WORDS = ("charged", "on hold", "pending")
 UNSAID = frozenset({"reversed", "returned"})
 """What undoes an end nobody would ask about: the provider tells it again until it is answered."""
+ANOTHER = "FWU000000001"
+"""A payment of somebody else's."""
 LAG = timedelta(minutes=40)
 """No copy of the provider's lags behind for longer."""
 TILL = 4
@@ -53,11 +59,17 @@ def since_revival(told):
     return told[cancelled[-1] :] if cancelled else told
 
 
+PLACES = ("payments", "refunds", "fetch_payment", "fetch_refund", "refunds_of", "create_refund")
+"""Where the provider names our reference: its callbacks about either, and its answers."""
+
+
 class Provider:
     """As bad as this life has it."""
 
-    def __init__(self, shop, chance, troubles):
-        self.shop, self.chance, self.troubles = shop, chance, troubles
+    def __init__(self, shop, chance, odd, troubles):
+        self.shop, self.chance, self.odd, self.troubles = shop, chance, odd, troubles
+        self.null = {place for place in PLACES if odd.random() < 0.6} if "nulls" in troubles else set()
+        """Where our reference is left out."""
         self.history = defaultdict(list)
         """Reference -> status and instant, the oldest first."""
         self.refused = Counter()
@@ -91,10 +103,28 @@ class Provider:
         patch.setattr(sandbox, "create_refund", refund_is_made)
         patch.setattr(provider, "fetch_payment", self.answering(provider.fetch_payment))
         patch.setattr(provider, "fetch_refund", self.answering(provider.fetch_refund))
+        for name in self.null & {"refunds_of", "create_refund"}:
+            patch.setattr(provider, name, self.unnamed(getattr(provider, name)))
+        patch.setattr(sandbox, "_tell", self.telling(sandbox._tell))
         if "sick" in self.troubles:
             patch.setattr(provider, "create_refund", self.garbling(provider.create_refund))
         if "narrow" in self.troubles:
             self.count_calls(patch)
+
+    def unnamed(self, ask):
+        async def answer(*arguments):
+            said = await ask(*arguments)
+            if isinstance(said, Sequence):
+                return [replace(one, external_reference="") for one in said]
+            return said and replace(said, external_reference="")
+
+        return answer
+
+    def telling(self, tell):
+        def told(url, event_type, resource, at, data):
+            tell(url, event_type, resource, at, data | ({"external_reference": None} if resource in self.null else {}))
+
+        return told
 
     def garbling(self, ask):
         async def answer(*arguments):
@@ -108,6 +138,10 @@ class Provider:
             if reference in self.sick:
                 return garbled()
             fact = await ask(reference)
+            if ("fetch_payment" if isinstance(fact, PaymentFact) else "fetch_refund") in self.null:
+                fact = replace(fact, external_reference="")
+            if "others" in self.troubles and isinstance(fact, RefundFact) and self.odd.random() < 0.1:
+                return replace(fact, payment_reference=ANOTHER)
             if "lag" not in self.troubles or self.chance.random() < 0.2:
                 return fact
             told, oldest = since_revival(self.history[reference]), self.shop.clock() - LAG
@@ -156,6 +190,8 @@ class Provider:
     def moves_of(self, record, moves):
         without = {"word", "reverse", "return"} - self.troubles
         barred = {{"reverse": "reversed", "return": "returned"}.get(one, one) for one in without}
+        if "odd_words" not in self.troubles:
+            barred |= {ODD_WORD} | ({"received"} if record["status"] == "finished" else set())
         if "reverse" in without:
             barred |= {"cancelled"} if record["status"] == "processed" else set()
         options = moves.get(record["status"], moves["word"])
@@ -175,7 +211,7 @@ class Provider:
     def end(self):
         sandbox = self.shop.sandbox
         for payment in sandbox.books.all("payment"):
-            if payment["status"] in {"processed", "guaranteed", *WORDS}:
+            if payment["status"] in {"processed", "guaranteed", ODD_WORD, *WORDS}:
                 sandbox.set_status(payment, "delivered")
             elif payment["status"] == "initiated":
                 sandbox.set_status(payment, "cancelled")
