@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.ledger import Account, Standing
 from payments.domain.orders import Offer, OrderStatus
-from payments.domain.payments import FUNDED, State, Use
+from payments.domain.payments import FUNDED, UNDER_WAY, State, Use
 from payments.domain.refunds import IN_FLIGHT, OWED, ProviderRefundStatus, RefundStatus
 from payments.tables import (
     BasketItem,
@@ -95,9 +95,8 @@ async def bought_courses(session: AsyncSession, learner_id: UUID, at: datetime) 
 async def open_orders(session: AsyncSession, learner_id: UUID, at: datetime) -> dict[UUID, UUID]:
     """Course -> the learner's order it is in that can still be paid, or be paid again."""
     again = and_(Order.status == OrderStatus.REVERSED, Order.expires_at > at, ~_WAS_GIVEN_BACK, ~_HAS_ENDED)
-    open_ = or_(
-        and_(Order.status == OrderStatus.PLACED, Order.expires_at > at), Order.status == OrderStatus.UNDERPAID, again
-    )
+    placed = and_(Order.status == OrderStatus.PLACED, or_(Order.expires_at > at, is_being_paid()))
+    open_ = or_(placed, Order.status == OrderStatus.UNDERPAID, again)
     rows = await session.execute(
         select(OrderLine.course_id, Order.order_id)
         .join(Order, Order.order_id == OrderLine.order_id)
@@ -192,6 +191,16 @@ async def payments_of_orders(session: AsyncSession, order_ids: Iterable[UUID]) -
     for payment in await session.scalars(statement):
         found[payment.order_id].append(payment)
     return found
+
+
+def is_being_paid() -> ColumnElement[bool]:
+    """Orders of which a payment is on its way, such as a bank transfer."""
+    return exists().where(Payment.order_id == Order.order_id, Payment.state.in_(UNDER_WAY))
+
+
+async def payments_under_way(session: AsyncSession, order_id: UUID) -> Sequence[Payment]:
+    """The oldest first."""
+    return [one for one in await payments_of(session, order_id) if one.state in UNDER_WAY]
 
 
 def unreturned() -> ColumnElement[bool]:

@@ -258,13 +258,17 @@ async def start_checkout(
     payment was taken back.
 
     If the quote is over and a price changed: 409 price_changed with both totals. While a payment is on its way, such as
-    a bank transfer: 409 payment_under_way with its reference.
+    a bank transfer: 409 payment_under_way with its reference, unless it is to be paid beside that.
     """
     caller.must_own((await fetch(session, Order, order_id)).learner_id)
     payer = Payer(wish.payer.email, wish.payer.given_name, wish.payer.family_name, wish.payer.country)
     back = places.return_url(wish.return_url, order_id)
+    beside = wish.pay_beside_payment_under_way
     attempt = await checkout.start_checkout(
-        session, provider, order_id, checkout.CheckoutWish(payer, back, wish.accepted_total)
+        session,
+        provider,
+        order_id,
+        checkout.CheckoutWish(payer, back, wish.accepted_total, beside),
     )
     return CheckoutView(
         order_id=order_id,

@@ -156,6 +156,10 @@ class CheckoutRequest(Content):
         description="In minor units: after 409 price_changed, the `current` total the payer agrees to",
         examples=[59500],
     )
+    pay_beside_payment_under_way: bool = Field(
+        default=False,
+        description="After 409 payment_under_way: that one will not be made. Should both come, the second goes back",
+    )
 
 
 class CheckoutView(View):

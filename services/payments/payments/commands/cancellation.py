@@ -4,6 +4,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments import queries
 from payments.commands.orders import close_checkouts
 from payments.commands.underpayment import return_underpaid
 from payments.domain import orders
@@ -21,7 +22,8 @@ async def cancel_order(session: AsyncSession, order_id: UUID) -> Order:
     """
     order = await fetch(session, Order, order_id, lock=True)
     at = now(session)
-    orders.check_unpaid(order.status, order.expires_at, at)
+    being_paid = bool(await queries.payments_under_way(session, order_id))
+    orders.check_unpaid(order.status, order.expires_at, at, being_paid=being_paid)
     order.status = OrderStatus.CANCELLED
     publish(session, OrderCancelled(order_id=order_id, learner_id=order.learner_id, cancelled_at=at))
     await close_checkouts(session, order_id)

@@ -20,10 +20,10 @@ from payments.adapters.provider import (
 )
 from payments.commands.orders import close_checkouts
 from payments.domain import orders
-from payments.domain.orders import OrderStatus, Quoted
+from payments.domain.orders import UNPAID, OrderStatus, Quoted
 from payments.domain.payments import UNDER_WAY
 from payments.domain.policy import Policy, in_utc, policy_of
-from payments.tables import CheckoutAttempt, Order, OrderLine
+from payments.tables import CheckoutAttempt, Order, OrderLine, Payment
 from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
 from shared.events.payments import CheckoutStarted
@@ -41,6 +41,8 @@ class CheckoutWish:
     return_url: str
     accepted_total_minor: int | None
     """The changed total the payer agrees to."""
+    beside_payment_under_way: bool = False
+    """The payer will not make the payment that is on its way; should both come, the second goes back."""
 
 
 async def start_checkout(
@@ -81,6 +83,9 @@ async def _open_attempt(
     at = now(session)
     order = await fetch(session, Order, order_id, lock=True)
     policy = policy_of(order.regulations_version)
+    payments = await queries.payments_of(session, order_id)
+    if order.status in UNPAID | {OrderStatus.REVERSED} and not wish.beside_payment_under_way:
+        _check_no_other(payments)
     orders.check_payable(order.status, order.expires_at, at)
     if order.status == OrderStatus.REVERSED:  # bought already, at the price of then
         lines = await queries.lines_not_given_back(session, order_id)
@@ -90,16 +95,6 @@ async def _open_attempt(
         lines = await _offered(session, order, wish, at, policy)
     due = sum(line.due_minor for line in lines)
 
-    payments = await queries.payments_of(session, order_id)
-    for payment in payments:
-        if payment.state in UNDER_WAY:
-            raise orders.PaymentUnderWay(
-                "a payment of this order is on its way; wait for it, or leave the order and what arrives goes back",
-                payment_reference=payment.reference,
-                method=payment.method,
-                amount={"amount_minor": payment.amount_minor, "currency": payment.currency},
-                since=in_utc(payment.seen_at),
-            )
     used = {payment.attempt_id for payment in payments}
     attempts = await queries.attempts_of(session, order_id)
     for attempt in attempts:
@@ -128,6 +123,19 @@ async def _open_attempt(
     session.add(attempt)
     await session.flush()
     return attempt, lines
+
+
+def _check_no_other(payments: Sequence[Payment]) -> None:
+    for payment in payments:
+        if payment.state in UNDER_WAY:
+            raise orders.PaymentUnderWay(
+                "a payment of this order is on its way; wait for it, or, where it will not be made, send "
+                "pay_beside_payment_under_way: should both come, the second goes back",
+                payment_reference=payment.reference,
+                method=payment.method,
+                amount={"amount_minor": payment.amount_minor, "currency": payment.currency},
+                since=in_utc(payment.seen_at),
+            )
 
 
 async def _offered(

@@ -30,7 +30,7 @@ _BASKET: Final = HotStatement("""
         exists (
             select from orders open_ join order_lines line using (order_id)
             where open_.learner_id = item.learner_id and line.course_id = item.course_id
-            and (open_.status in ('placed', 'reversed') and open_.expires_at > :at or open_.status = 'underpaid')
+            and (open_.status in ('placed', 'underpaid') or open_.status = 'reversed' and open_.expires_at > :at)
         ) as ordered
     from learners learner
     join basket_items item using (learner_id)
@@ -59,7 +59,7 @@ _PLACE: Final = HotWrite(
         and not exists (
             select from orders open_ join order_lines line using (order_id)
             where open_.learner_id = :learner_id and line.course_id = any(:course_ids::uuid[])
-            and (open_.status in ('placed', 'reversed') and open_.expires_at > :at or open_.status = 'underpaid')
+            and (open_.status in ('placed', 'underpaid') or open_.status = 'reversed' and open_.expires_at > :at)
         )
         and pg_try_advisory_xact_lock(:turn)""",
     changes=[

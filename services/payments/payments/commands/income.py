@@ -72,7 +72,8 @@ async def take(
                 received=(payment.amount_minor, payment.currency),
             )
             if order.status == OrderStatus.UNDERPAID:
-                days = policy_of(order.regulations_version).underpaid_refund_after.days
+                grace = policy_of(order.regulations_version).underpaid_refund_after
+                order.expires_at, days = max(order.expires_at, payment.funded_at + grace), grace.days
                 await letters.tell_underpaid(session, payment, attempt, days)
             else:
                 await return_underpaid(session, order)

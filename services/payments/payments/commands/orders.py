@@ -98,9 +98,12 @@ def placed(order: Order, lines: Sequence[OrderLine]) -> OrderPlaced:
 
 
 async def expire_order(session: AsyncSession, order_id: UUID) -> None:
-    """Let an order expire that nobody paid in time; its sessions at the provider are then closed."""
+    """Let an order expire that nobody paid in time; its sessions at the provider are then closed. One of which a
+    payment is on its way waits for that."""
     order = await fetch(session, Order, order_id, lock=True)
-    if order.status == OrderStatus.PLACED and order.expires_at <= now(session):
+    if order.status != OrderStatus.PLACED or order.expires_at > now(session):
+        return
+    if not await queries.payments_under_way(session, order_id):
         await let_expire(session, order)
 
 

@@ -35,13 +35,15 @@ async def return_underpaid(session: AsyncSession, order: Order) -> None:
 
 async def give_up_underpaid(session: AsyncSession, order_id: UUID) -> None:
     """Return money that was too little as soon as nothing can be bought with it any more: the order is paid or ended,
-    or it was not paid in full in time and expires now."""
+    or it was not paid in full in time and expires now. It waits for a payment that is on its way."""
     order = await fetch(session, Order, order_id, lock=True)
     await reconsider(session, order)
     if order.status == OrderStatus.UNDERPAID:
         grace = policy_of(order.regulations_version).underpaid_refund_after
         held = await queries.held_payments(session, order_id)
         if any(payment.funded_at is None or payment.funded_at + grace > now(session) for payment in held):
+            return
+        if await queries.payments_under_way(session, order_id):
             return
         await let_expire(session, order)
     await return_underpaid(session, order)

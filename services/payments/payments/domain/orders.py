@@ -83,7 +83,10 @@ class AlreadyOrdered(Conflict):
 class PaymentUnderWay(Conflict):
     """A payment of this order is on its way, such as a bank transfer; a second one would pay twice."""
 
-    remedy = "Wait for the payment; the order shows when it has come."
+    remedy = (
+        "Wait for the payment; the order shows when it has come. Where it will not be made, send "
+        "`pay_beside_payment_under_way`: should both come, the second goes back."
+    )
 
 
 class CurrenciesDiffer(Conflict):
@@ -183,8 +186,11 @@ def check_payable(status: str, expires_at: datetime, now: datetime) -> None:
         raise OrderNotPayable(f"the order is {status}", order_status=status)
 
 
-def check_unpaid(status: str, expires_at: datetime, now: datetime) -> None:
-    """Whether it waits for its first payment. Raises OrderExpired or OrderNotPayable."""
+def check_unpaid(status: str, expires_at: datetime, now: datetime, *, being_paid: bool) -> None:
+    """Whether it waits for its first payment. `being_paid`: one is on its way. Raises OrderExpired or
+    OrderNotPayable."""
+    if being_paid and status == OrderStatus.PLACED:
+        return
     if status == OrderStatus.REVERSED:
         raise OrderNotPayable(f"the order is {status}", order_status=status)
     check_payable(status, expires_at, now)

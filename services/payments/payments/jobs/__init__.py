@@ -32,7 +32,7 @@ async def expire_orders(work: Work) -> None:
     """Orders nobody paid in time."""
     due = (
         select(Order.order_id)
-        .where(Order.status == OrderStatus.PLACED, Order.expires_at <= work.now())
+        .where(Order.status == OrderStatus.PLACED, Order.expires_at <= work.now(), ~queries.is_being_paid())
         .order_by(Order.expires_at)
     )
     await for_each_in_transaction(work, "expire_orders", due, orders.expire_order)
