@@ -34,7 +34,7 @@ AT_ONCE = {"initiated", "processed"}
 ACTIVE_REFUND = {"initiated", "received"}
 FINAL_REFUND = {"finished", "cancelled", "returned"}
 REFUND_ENDS = {"finished": {"received", "returned"}, "returned": {"received"}, "cancelled": set[str]()}
-"""What may follow what has ended (documented: a bank sends a refund back, and it is tried again)."""
+"""What may follow what has ended (documented: a bank sends a refund back, or the provider tries it again)."""
 DECLINED = {"cancelled", "failed", "reversed"}
 PENDING = {"initiated", "authorized", "adjusted"}
 CHARGED = {"processed", "guaranteed", "delivered"}
