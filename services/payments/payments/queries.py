@@ -276,15 +276,18 @@ async def disputes_page(
     return await paginate(session, statement, paging, by=[Dispute.opened_at, Dispute.dispute_id])
 
 
-async def balances(session: AsyncSession, payment_id: UUID) -> Mapping[Account, int]:
-    """What stands in each account because of one payment."""
+async def balances(session: AsyncSession, payment_id: UUID) -> Mapping[str, Mapping[Account, int]]:
+    """What stands in each account because of one payment, by currency."""
     rows = await session.execute(
-        select(Entry.account, func.sum(Entry.amount_minor))
+        select(Posting.currency, Entry.account, func.sum(Entry.amount_minor))
         .join(Posting, Posting.posting_no == Entry.posting_no)
         .where(Posting.payment_id == payment_id)
-        .group_by(Entry.account)
+        .group_by(Posting.currency, Entry.account)
     )
-    return {Account(account): int(total) for account, total in rows}
+    found: dict[str, dict[Account, int]] = {}
+    for currency, account, total in rows:
+        found.setdefault(currency, {})[Account(account)] = int(total)
+    return found
 
 
 def _was_paid() -> ColumnElement[bool]:

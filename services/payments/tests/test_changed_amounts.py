@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from sqlalchemy import text
+
 from payments.domain.payments import ProviderStatus
-from payments.jobs import ask_about_payments, return_underpaid
+from payments.jobs import ask_about_payments, compare_with_provider, return_underpaid, submit_refunds
 from shared.events.payments import AmountMismatch, PaymentConfirmed, PaymentReversed, RefundRequested
 
 
@@ -91,3 +93,31 @@ async def test_too_little_that_goes_back_already_buys_nothing_when_it_grows(shop
     assert (await shop.read(order))["status"] == "cancelled"
     assert await shop.told(PaymentConfirmed) == []
     assert (await shop.parked())["amount_changed"].amount_minor == 49500
+
+
+async def test_another_currency_is_booked_in_that_currency(shop):
+    order = await shop.order(await shop.sell())
+    reference = (await shop.pay(await shop.open_session(order), amount=10000))["payment_id"]
+    record = shop.sandbox.payment(reference)
+    record["plan"] = []
+    record["currency_to"], record["amount_to"] = "EUR", 12000
+    await shop.deliver(reference)
+
+    async def books():
+        rows = await shop.session.execute(
+            text(
+                "select currency, account, sum(amount_minor)::bigint from ledger_entries "
+                "join ledger_postings using (posting_no) group by 1, 2 having sum(amount_minor) <> 0"
+            )
+        )
+        return {tuple(row) for row in rows}
+
+    assert await books() == {("EUR", "cash", 12000), ("EUR", "unapplied", -12000)}
+    await shop.cancel(order)
+    for _ in range(4):
+        await shop.run(submit_refunds)
+        await shop.later(minutes=2)
+    assert await books() == set()
+    shop.clock.advance(days=1)
+    await shop.run(compare_with_provider)
+    assert "books_differ" not in await shop.parked()

@@ -50,7 +50,8 @@ async def differing_payments(
         if payment is None:
             return False
         id_ = payment.payment_id
-        booked = held.get(id_, 0) == _received(payment) - paid_out.get(id_, 0)
+        wanted = _received(payment) - paid_out.get(id_, 0)
+        booked = held.get(id_, {}) == ({payment.currency: wanted} if wanted else {})
         return booked and _says_the_same(payment, fact, changed)
 
     return [one for one in facts if not agrees(one)]
@@ -79,15 +80,20 @@ async def _shown_sums(
     return {row.reference: (row.amount_minor, row.currency) for row in rows}
 
 
-async def _held(session: AsyncSession, payment_ids: Collection[UUID]) -> dict[UUID, int]:
-    """What stands in the ledger as money here or at the provider, by payment."""
+async def _held(session: AsyncSession, payment_ids: Collection[UUID]) -> dict[UUID, dict[str, int]]:
+    """What stands in the ledger as money here or at the provider, by payment and currency."""
+    total = func.sum(Entry.amount_minor)
     rows = await session.execute(
-        select(Posting.payment_id, func.sum(Entry.amount_minor))
+        select(Posting.payment_id, Posting.currency, total)
         .join(Entry, Entry.posting_no == Posting.posting_no)
         .where(Posting.payment_id.in_(payment_ids), Entry.account.in_(MONEY))
-        .group_by(Posting.payment_id)
+        .group_by(Posting.payment_id, Posting.currency)
+        .having(total != 0)
     )
-    return {payment_id: int(total) for payment_id, total in rows}
+    found: dict[UUID, dict[str, int]] = {}
+    for payment_id, currency, money in rows:
+        found.setdefault(payment_id, {})[currency] = int(money)
+    return found
 
 
 async def _paid_out(session: AsyncSession, payment_ids: Collection[UUID]) -> dict[UUID, int]:
@@ -112,9 +118,8 @@ async def show_what_remains(session: AsyncSession, provider: str, said: PaymentF
         return
     order = await fetch(session, Order, payment.order_id, lock=True)
     payment = await fetch(session, Payment, payment.payment_id, lock=True)
-    if ledger.difference(
-        ledger.books(await queries.standing(session, payment)), await queries.balances(session, payment.payment_id)
-    ):
+    wanted = ledger.books(await queries.standing(session, payment))
+    if ledger.differences(wanted, payment.currency, await queries.balances(session, payment.payment_id)):
         await park_payment(session, provider, said, "books_differ", payment)
     changed = await _shown_sums(session, provider, [said.reference])
     asking = payment.status_at < said.at and payment.ask_at is not None

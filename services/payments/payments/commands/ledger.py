@@ -20,8 +20,8 @@ async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id:
     """
     await session.flush()
     wanted = ledger.books(await queries.standing(session, payment))
-    entries = ledger.difference(wanted, await queries.balances(session, payment.payment_id))
-    if entries:
+    held = await queries.balances(session, payment.payment_id)
+    for currency, entries in ledger.differences(wanted, payment.currency, held).items():
         before = await session.scalar(
             select(func.count()).select_from(Posting).where(Posting.payment_id == payment.payment_id)
         )
@@ -31,7 +31,7 @@ async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id:
             order_id=payment.order_id,
             payment_id=payment.payment_id,
             refund_id=refund_id,
-            currency=payment.currency,
+            currency=currency,
             posted_at=now(session),
         )
         session.add(posting)

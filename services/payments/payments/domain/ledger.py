@@ -53,6 +53,13 @@ def books(of: Standing) -> Entries:
     return {**known, Account.UNAPPLIED: -sum(known.values())}
 
 
+def differences(wanted: Entries, currency: str, held: Mapping[str, Entries]) -> Mapping[str, Entries]:
+    """What to post by currency: what stands in another one than is wanted is undone, for currencies are not added."""
+    found = {one: difference({}, entries) for one, entries in held.items() if one != currency}
+    found[currency] = difference(wanted, held.get(currency, {}))
+    return {one: entries for one, entries in found.items() if entries}
+
+
 def difference(wanted: Entries, held: Entries) -> Entries:
     """What to post so that the accounts stand as wanted; entries of nothing are left out."""
     moved = {account: wanted.get(account, 0) - held.get(account, 0) for account in Account}
