@@ -286,7 +286,7 @@ async def test_a_refund_that_is_being_sent_is_left_to_its_sender(shop):
     await shop.control.post("/control/failures", json=failure)
     await shop.run(submit_refunds)
     row = await shop.session.scalar(select(Refund))
-    assert (row.status, row.ask_at) == ("submitting", row.ask_at)
+    assert row.status == "submitting"
     until = row.ask_at
     refund = {
         "refund_id": "RF-unread",
