@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -152,6 +152,28 @@ async def refunds_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[U
     ):
         found[refund.order_id].append(refund)
     return found
+
+
+async def paid_back_by_line(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """What of each line's price was paid back, in minor units; lines of which nothing was are left out."""
+    ids = list(order_ids)
+    made = func.sum(ProviderRefund.amount_minor).filter(_was_paid())
+    # An older release, at work beside this one, keeps no record of what the provider made.
+    whole = case((Refund.status == RefundStatus.COMPLETED, Refund.amount_minor), else_=0)
+    by_refund = (
+        select(Refund.order_line_id, func.greatest(func.coalesce(made, 0), whole).label("paid"))
+        .outerjoin(ProviderRefund, ProviderRefund.refund_id == Refund.refund_id)
+        .where(Refund.order_id.in_(ids), Refund.order_line_id.is_not(None))
+        .group_by(Refund.refund_id)
+        .subquery()
+    )
+    rows = await session.execute(
+        select(OrderLine.order_line_id, func.least(func.sum(by_refund.c.paid), OrderLine.due_minor))
+        .join(by_refund, by_refund.c.order_line_id == OrderLine.order_line_id)
+        .group_by(OrderLine.order_line_id)
+        .having(func.sum(by_refund.c.paid) > 0)
+    )
+    return {line_id: int(paid) for line_id, paid in rows}
 
 
 async def attempts_of(session: AsyncSession, order_id: UUID) -> Sequence[CheckoutAttempt]:

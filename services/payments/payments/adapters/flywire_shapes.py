@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
 
-from payments.domain.payments import PaymentFact, ProviderStatus
+from payments.domain.payments import UNKNOWN_METHOD, PaymentFact, ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus, RefundFact
 from shared.messaging.parking import printable
 
@@ -23,7 +23,7 @@ def _text(value: object) -> object:
 
 # The database holds no NUL, and an index no text of any length.
 _Word = Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-_Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$")]
+_Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$"), AfterValidator(str.upper)]
 
 
 class _Method(BaseModel):
@@ -62,7 +62,7 @@ class Payment(BaseModel):
             self.amount_to,
             self.currency_to,
             self.external_reference,
-            self.payment_method.type or "unknown",
+            self.payment_method.type or UNKNOWN_METHOD,
             self.reason_code,
             self.status,
         )
@@ -73,7 +73,7 @@ class Refund(BaseModel):
     payment_id: _Word = ""
     status: _Word = ""
     amount: _MinorUnits
-    currency: Annotated[str, BeforeValidator(_text), Field(pattern=r"^([A-Za-z]{3})?$")] = ""
+    currency: Annotated[str, BeforeValidator(_text), Field(pattern=r"^([A-Za-z]{3})?$"), AfterValidator(str.upper)] = ""
     external_reference: _Word = ""
 
     def fact(self, at: datetime) -> RefundFact:

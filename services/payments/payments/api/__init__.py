@@ -1,6 +1,6 @@
 """The HTTP door: basket, orders, checkout, refunds, receipts, the provider's callbacks, and the books."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -150,7 +150,7 @@ async def place_order_hot(call: Call) -> Response:
     wish = await call.content(OrderWish)
     order, lines = await hot_orders.draw_up_order(call.database, call.caller.own_id, wish.course_ids if wish else None)
     response = Response(
-        _order_view(order, lines, [], []).model_dump_json(),
+        _order_view(order, lines, [], [], {}).model_dump_json(),
         status.HTTP_201_CREATED,
         {"Location": f"/v1/orders/{order.order_id}"},
         "application/json",
@@ -178,11 +178,19 @@ async def _orders(session: AsyncSession, found: Sequence[Order]) -> list[OrderVi
     ids = [order.order_id for order in found]
     lines, returns = await queries.lines_of(session, ids), await queries.refunds_of(session, ids)
     paid = await queries.payments_of_orders(session, ids)
-    return [_order_view(order, lines[order.order_id], returns[order.order_id], paid[order.order_id]) for order in found]
+    back = await queries.paid_back_by_line(session, ids)
+    return [
+        _order_view(order, lines[order.order_id], returns[order.order_id], paid[order.order_id], back)
+        for order in found
+    ]
 
 
 def _order_view(
-    order: Order, lines: Sequence[OrderLine], returns: Sequence[Refund], paid: Sequence[Payment]
+    order: Order,
+    lines: Sequence[OrderLine],
+    returns: Sequence[Refund],
+    paid: Sequence[Payment],
+    back: Mapping[UUID, int],
 ) -> OrderView:
     # Of several refunds of a line all but one were cancelled with their payment.
     by_line = {
@@ -198,7 +206,7 @@ def _order_view(
     return OrderView.model_validate(
         {
             **{name: getattr(order, name) for name in OrderView.model_fields if hasattr(order, name)},
-            "status": given_back_of(lines, returns) if order.status == OrderStatus.PAID else order.status,
+            "status": given_back_of(lines, back) if order.status == OrderStatus.PAID else order.status,
             "total": money(sum(line.due_minor for line in lines)),
             "lines": [
                 OrderLineView.model_validate(

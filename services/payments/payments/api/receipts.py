@@ -1,6 +1,6 @@
 """Receipts: for programs with a token, and as a page behind the address that the payer was sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,8 +14,7 @@ from payments.commands.letters import money as in_words
 from payments.domain.addresses import Addresses, Seller
 from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
 from payments.domain.policy import policy_of
-from payments.domain.refunds import RefundStatus
-from payments.tables import Order, OrderLine, Refund
+from payments.tables import Order, OrderLine
 from shared.database import Unknown, fetch
 from shared.web import CallerOf, Money, Router, Session, refusals, refusals_as_pages, resource
 from shared.web.pages import CSP, page
@@ -124,9 +123,8 @@ async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> Recei
     if payment is None or order.receipt_number is None or order.paid_at is None:
         raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
     lines = await queries.lines_paid_by(session, payment)
-    returns = (await queries.refunds_of(session, [order.order_id]))[order.order_id]
+    gone_back = await queries.paid_back_by_line(session, [order.order_id])
     policy = policy_of(order.regulations_version)
-    gone_back = {one.order_line_id: one.amount_minor for one in returns if one.status == RefundStatus.COMPLETED}
 
     def money(amount_minor: int) -> Money:
         return Money(amount_minor=amount_minor, currency=order.currency)
@@ -134,10 +132,11 @@ async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> Recei
     return ReceiptView(
         receipt_number=order.receipt_number,
         order_id=order.order_id,
-        status="reversed" if order.status == OrderStatus.REVERSED else given_back_of(lines, returns),
+        status="reversed" if order.status == OrderStatus.REVERSED else given_back_of(lines, gone_back),
         seller=seller.name,
         payer_email=order.payer_email,
-        paid_at=order.paid_at,
+        # Paid again, it is the payment that is named here.
+        paid_at=max(order.paid_at, payment.funded_at or order.paid_at),
         method=payment.method,
         payment_reference=payment.reference,
         lines=[
@@ -156,9 +155,6 @@ async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> Recei
     )
 
 
-def given_back_of(lines: Sequence[OrderLine], returns: Sequence[Refund]) -> GivenBack:
-    """How much of an order has gone back: nothing, part, or all."""
-    return given_back(
-        {line.order_line_id: line.due_minor for line in lines},
-        [one.order_line_id for one in returns if one.status == RefundStatus.COMPLETED],
-    )
+def given_back_of(lines: Sequence[OrderLine], gone_back: Mapping[UUID, int]) -> GivenBack:
+    """How much of an order has gone back: nothing, part, or all. `gone_back`: in minor units by line."""
+    return given_back({line.order_line_id: line.due_minor for line in lines}, gone_back)

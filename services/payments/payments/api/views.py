@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from payments.domain.disputes import DisputeOutcome
-from payments.domain.payments import State
+from payments.domain.payments import FUNDED, State
 from payments.tables import Payment, Refund
 from shared.web import LARGEST, Content, Instant, Money, View
 from shared.web.content import Email, Text
@@ -44,7 +44,8 @@ class RefundView(View):
     amount: Money
     reason_code: str = Field(examples=["cooling_off"])
     status: Literal["requested", "submitting", "submitted", "completed", "returned", "failed", "cancelled"] = Field(
-        description="returned: the bank sent it back, and the provider tries again; failed: finance sees to it",
+        description="returned: the bank sent it back, and the provider tries again, or less than the whole was paid; "
+        "failed: finance sees to it; cancelled: its payment was taken back",
         examples=["requested"],
     )
     requested_at: Instant
@@ -97,9 +98,14 @@ class OrderPaymentView(View):
             {
                 **{name: getattr(payment, name) for name in cls.model_fields if name not in {"amount", "status"}},
                 "amount": Money(amount_minor=payment.amount_minor, currency=payment.currency),
-                "status": _PAYMENT_STATUS[State(payment.state)],
+                "status": "under_way" if _of_nothing(payment) else _PAYMENT_STATUS[State(payment.state)],
             }
         )
+
+
+def _of_nothing(payment: Payment) -> bool:
+    """The provider says that it is there, and that it is nothing."""
+    return payment.state in FUNDED and payment.amount_minor == 0
 
 
 _PAYMENT_STATUS: Final = {

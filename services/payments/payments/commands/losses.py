@@ -1,5 +1,7 @@
 """Money that was there and is gone, and money that is there again."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -10,7 +12,7 @@ from payments.commands.ledger import post
 from payments.commands.orders import announced, close_checkouts
 from payments.commands.refunds import announce_request, owe_again, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
-from payments.commands.unmatched import park, park_loss
+from payments.commands.unmatched import park, park_loss, unpark
 from payments.domain.orders import OrderStatus
 from payments.domain.payments import FUNDED, State, Use
 from payments.domain.policy import policy_of
@@ -90,6 +92,22 @@ async def return_duplicate(session: AsyncSession, order: Order, payment: Payment
     await return_money(session, order, payment, amount_minor, Reason.DUPLICATE)
 
 
+async def _reopen(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
+    """Refunds of this payment that were cancelled with it go on, but for lines that go back of another one."""
+    other = aliased(Refund)
+    goes_back = exists().where(other.order_line_id == Refund.order_line_id, other.status != RefundStatus.CANCELLED)
+    own = Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED
+    refunds = (await session.scalars(select(Refund).where(*own, ~goes_back))).all()
+    for refund in refunds:
+        made = await queries.provider_refunds_of(session, refund.refund_id)
+        # Of what was paid in part finance sends the rest.
+        in_part = paid_of(made, refund.currency) != 0
+        refund.status = RefundStatus.RETURNED if in_part else RefundStatus.REQUESTED
+        refund.failure_code = None
+        refund.revision += 1
+    return refunds
+
+
 async def restore(session: AsyncSession, payment: Payment, order: Order) -> None:
     """Money that was lost is back (documented: a cancelled payment may be processed after all).
 
@@ -104,18 +122,9 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
         else:
             await confirm_with(session, order, payment)
             await close_checkouts(session, order.order_id)
-    other = aliased(Refund)
-    goes_back = exists().where(other.order_line_id == Refund.order_line_id, other.status != RefundStatus.CANCELLED)
-    own = Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED
-    refunds = (await session.scalars(select(Refund).where(*own, ~goes_back))).all()
-    for refund in refunds:
-        made = await queries.provider_refunds_of(session, refund.refund_id)
-        # Of what was paid in part finance sends the rest.
-        in_part = paid_of(made, refund.currency) != 0
-        refund.status = RefundStatus.RETURNED if in_part else RefundStatus.REQUESTED
-        refund.failure_code = None
-        refund.revision += 1
-    await post(session, "restored", payment)
+    refunds = await _reopen(session, payment)
+    if await post(session, "restored", payment) <= 0:
+        await unpark(session, payment.provider, [payment.reference], "paid_out_too_much")
     for refund in refunds:
         await announce_request(session, refund, payment)
     if payment.use == Use.ORDER:

@@ -75,6 +75,8 @@ async def apply_refund_fact(
     refund.revision += 1
     if fact.status is ProviderRefundStatus.UNKNOWN:
         await unmatched.park_refund(session, provider, fact, "unknown_status", payment, refund)
+    else:
+        await unmatched.unpark(session, provider, [fact.provider_refund_id], "unknown_status")
     await _note(session, refund, made, fact)
     all_made = await queries.provider_refunds_of(session, refund_id)
     await _advance(session, refund, payment, all_made, fact)
@@ -84,7 +86,9 @@ async def apply_refund_fact(
         payment,
         refund_id=refund_id,
     )
-    if loss > 0 and fact.status is ProviderRefundStatus.FINISHED:
+    if loss <= 0:
+        await unmatched.unpark(session, provider, [payment.reference], "paid_out_too_much")
+    elif fact.status is ProviderRefundStatus.FINISHED:
         await unmatched.park_loss(session, payment, order, loss)
     if sum(one.amount_minor for one in all_made if one.status != ProviderRefundStatus.CANCELLED) > refund.amount_minor:
         await unmatched.park_refund(session, provider, fact, "refunded_twice", payment, refund)
@@ -123,6 +127,8 @@ async def _without_effect(
                 _ask(session, refund)
             return "not_known_yet"
         case Verdict.KNOWN:
+            if fact.status is not ProviderRefundStatus.UNKNOWN:
+                await unmatched.unpark(session, payment.provider, [fact.provider_refund_id], "unknown_status")
             made.status_at = max(made.status_at, fact.at)
             _plan_question(session, refund, policy, fetched=fetched, again=fetched)
             return "known"
@@ -251,6 +257,8 @@ async def _advance(
     await session.flush()
     payer = await payer_of(session, payment)
     if status is RefundStatus.COMPLETED:
+        told = [one.provider_refund_id for one in made]
+        await unmatched.unpark(session, payment.provider, told, "refunded_too_little")
         publish(
             session,
             RefundCompleted(

@@ -9,11 +9,12 @@ from payments import queries
 from payments.commands import income
 from payments.commands.ledger import post
 from payments.commands.losses import lose, restore
-from payments.commands.unmatched import park_payment
+from payments.commands.unmatched import park_payment, unpark
 from payments.domain.addresses import Addresses
 from payments.domain.payments import (
     DEAD,
     FUNDED,
+    UNKNOWN_METHOD,
     PaymentFact,
     ProviderStatus,
     Standing,
@@ -66,6 +67,8 @@ async def apply_payment_fact(
         return "asking"
     if fact.status is ProviderStatus.UNKNOWN:
         await park_payment(session, provider, fact, "unknown_status", payment)
+    elif payment is not None:
+        await unpark(session, provider, [fact.reference], "unknown_status")
     if payment is None:
         # Dated in the future it would hold up all that is told before that date.
         fact = replace(fact, at=min(fact.at, now(session) + CLOCKS_APART))
@@ -137,7 +140,9 @@ async def _note(
         await park_payment(session, payment.provider, fact, "amount_changed", payment)
         received = fact.amount_minor, fact.currency
         income.announce_mismatch(session, payment, order, expected=payment.amount_minor, received=received)
-    payment.method, payment.reason_code = fact.method, fact.reason_code
+    if before is None or fact.method != UNKNOWN_METHOD:  # what is left out takes nothing back
+        payment.method = fact.method
+    payment.reason_code = fact.reason_code
     payment.revision += 1
     _plan_question(session, payment, order, policy, fetched=fetched)
     await session.flush()

@@ -1,8 +1,10 @@
 """Where money waits for a person in finance."""
 
 import logging
+from collections.abc import Iterable
 from uuid import UUID
 
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -45,6 +47,17 @@ async def park(
         insert(UnmatchedPayment)
         .values(unmatched_id=new_id(), provider=provider, reference=reference, reason=reason, first_at=at, **values)
         .on_conflict_do_update(index_elements=["provider", "reference", "reason"], set_=values)
+    )
+
+
+async def unpark(session: AsyncSession, provider: str, references: Iterable[str], reason: str) -> None:
+    """Finance need not look at it any more: what was to be seen to is well by itself."""
+    await session.execute(
+        delete(UnmatchedPayment).where(
+            UnmatchedPayment.provider == provider,
+            UnmatchedPayment.reference.in_(list(references)),
+            UnmatchedPayment.reason == reason,
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """Baskets and orders: what may be bought, at which price, for how long."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -220,13 +220,13 @@ def status_after(current: OrderStatus, *, confirming_funded: bool | None, underp
     return OrderStatus.UNDERPAID if underpaid else OrderStatus.PLACED
 
 
-def given_back(due: Mapping[UUID, int], gone_back: Collection[UUID | None]) -> GivenBack:
-    """How much of a paid order has gone back. `due`: the price by line; `gone_back`: the lines that were refunded."""
-    paid_for = {line_id for line_id, price in due.items() if price}
-    back = paid_for & set(gone_back)
-    if not back:
+def given_back(due: Mapping[UUID, int], gone_back: Mapping[UUID, int]) -> GivenBack:
+    """How much of a paid order has gone back: the price by line, and what was paid back of it, in minor units."""
+    if not any(gone_back.get(line_id) for line_id in due):
         return "paid"
-    return "refunded" if back == paid_for else "partly_refunded"
+    return (
+        "refunded" if all(gone_back.get(line_id, 0) >= price for line_id, price in due.items()) else "partly_refunded"
+    )
 
 
 def requote(

@@ -91,6 +91,10 @@ class Use(StrEnum):
     LATE = "late"
 
 
+UNKNOWN_METHOD: Final = "unknown"
+"""The provider does not say how it was paid."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentFact:
     """What the provider says of one payment. Amounts are minor units of what reaches the recipient."""
