@@ -73,7 +73,7 @@ async def take(
             )
             if order.status == OrderStatus.UNDERPAID:
                 grace = policy_of(order.regulations_version).underpaid_refund_after
-                order.expires_at, days = max(order.expires_at, payment.funded_at + grace), grace.days
+                order.expires_at, days = max(order.expires_at, (payment.funded_at or at) + grace), grace.days
                 await letters.tell_underpaid(session, payment, attempt, days)
             else:
                 await return_underpaid(session, order)
