@@ -84,6 +84,14 @@ _RECORD_ENDED = (
 )
 """Which of the two it was is nobody's business: a changed name would show."""
 
+_GIVEN_BACK = (
+    "Replaced",
+    (
+        "The institution had taken this badge back, and has since given the credit back with a new badge. The new "
+        "badge stands; it is the one shown below."
+    ),
+)
+
 _PUT_TOGETHER = (
     "Valid in part",
     (
@@ -125,8 +133,16 @@ class Pages:
         self._environment.filters["day"] = _day
         self._environment.filters["minute"] = _minute
 
-    def verification(self, report: Report, status: str, *, ours: bool, downloads: Mapping[str, str]) -> str:
-        """The answer to every question; of a replaced credential, what its newest version says."""
+    def verification(
+        self,
+        report: Report,
+        status: str,
+        *,
+        ours: bool,
+        downloads: Mapping[str, str],
+        newer_url: str | None = None,
+    ) -> str:
+        """The answer to every question; of a replaced credential, what its newest version says, and its address."""
         shown = report.newer if report.newer is not None and status == "replaced" else report
         verdict, meaning = verdict_of(report, status, ours=ours)
         return self._environment.get_template("verification.html").render(
@@ -139,6 +155,7 @@ class Pages:
             ours=ours,
             proven=report.proven,
             downloads=downloads,
+            newer_url=newer_url,
             at=report.checked_at,
         )
 
@@ -155,6 +172,8 @@ def verdict_of(report: Report, status: str, *, ours: bool) -> tuple[str, str]:
     """In a word, and what it means."""
     if ours and report.kind is Kind.TRANSCRIPT and status == Status.REVOKED:
         return _RECORD_ENDED
+    if status == Status.REPLACED and report.newer and report.newer.document.get("id") != report.document.get("id"):
+        return _GIVEN_BACK
     if status == Status.PARTLY_VALID and any(check.code in _BY_ITS_MAKERS_WORD for check in report.checks):
         return _PUT_TOGETHER
     return _VERDICTS[status]

@@ -118,9 +118,14 @@ class VerificationView(View):
     checks: list[CheckView]
     parts: list["VerificationView"] = Field(description="The credentials a transcript holds")
     newer: "VerificationView | None" = Field(description="The version the issuer has since replaced it by")
+    newer_url: str | None = Field(
+        default=None,
+        description="Of a replaced badge of ours: the page of the one that stands, which has another address where a "
+        "revoked credit was given back",
+    )
 
     @classmethod
-    def of(cls, report: Report, status: str | None = None, *, ours: bool = False) -> Self:
+    def of(cls, report: Report, status: str | None = None, *, ours: bool = False, newer_url: str | None = None) -> Self:
         facts = facts_of(report.document, report.kind)
         status = status or report.status.value
         return cls.model_validate(
@@ -135,6 +140,7 @@ class VerificationView(View):
                 "checks": [CheckView.model_validate(check) for check in report.checks],
                 "parts": [cls.of(part) for part in report.parts],
                 "newer": cls.of(report.newer) if report.newer is not None else None,
+                "newer_url": newer_url,
             }
         )
 
@@ -175,7 +181,11 @@ async def verify_credential(
     """Check a credential of ours or of others: JSON-LD, JWT, or a PNG or SVG with either baked in. Nothing is kept."""
     raw = await _read(request, verifier.limits.image_bytes)
     verdict = await _verify(raw, request, process, notary, verifier)
-    return VerificationView.of(verdict.report, verdict.status, ours=verdict.ours)
+    return VerificationView.of(verdict.report, verdict.status, ours=verdict.ours, newer_url=_newer_url(verdict, notary))
+
+
+def _newer_url(verdict: Verdict, notary: Notary) -> str | None:
+    return None if verdict.newest is None else notary.verification_url(verdict.newest)
 
 
 @router.get("/verify", operation_id="read_upload_page", response_class=Response, responses={200: _PAGE})
@@ -217,7 +227,10 @@ async def check_upload(
         verdict = await _verify(raw, request, process, notary, verifier)
     except Refusal as refusal:
         return _page(pages.upload(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}."), refusal.status)
-    return _page(pages.verification(verdict.report, verdict.status, ours=verdict.ours, downloads={}), 200)
+    newer = _newer_url(verdict, notary)
+    return _page(
+        pages.verification(verdict.report, verdict.status, ours=verdict.ours, downloads={}, newer_url=newer), 200
+    )
 
 
 @router.get(
@@ -245,7 +258,7 @@ async def read_verification_page(
         page = recent.get(path, revision)
         if page is None:
             verdict = await verify_badge(known, process.database.reads, notary, verifier, process.database.clock())
-            page = recent.keep(path, revision, _own_page(verdict, known, pages, notary.verification_url(known)))
+            page = recent.keep(path, revision, _own_page(verdict, known, pages, notary))
     except Unknown as unknown:
         return missing_page(unknown, pages.missing("credential"), accept)
     return kept_page(request, page)
@@ -272,16 +285,18 @@ def kept_page(request: Request, page: bytes) -> Response:
     return _with_headers(conditional(request, page, max_age_seconds=0, media_type=_HTML))
 
 
-def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, address: str) -> bytes:
+def _own_page(verdict: Verdict, badge_id: UUID, pages: Rendering, notary: Notary) -> bytes:
+    shown = verdict.newest or badge_id
     # Links without a host, so that the page works wherever it is served from; on paper the address is read.
     downloads = {
-        "page": address,
-        "json": f"/credentials/{badge_id}",
-        "png": f"/credentials/{badge_id}.png",
-        "svg": f"/credentials/{badge_id}.svg",
+        "page": notary.verification_url(badge_id),
+        "json": f"/credentials/{shown}",
+        "png": f"/credentials/{shown}.png",
+        "svg": f"/credentials/{shown}.svg",
         "picture": f"/achievements/{verdict.achievement_id}/image.svg",
     }
-    return pages.verification(verdict.report, verdict.status, ours=True, downloads=downloads).encode()
+    newer = _newer_url(verdict, notary)
+    return pages.verification(verdict.report, verdict.status, ours=True, downloads=downloads, newer_url=newer).encode()
 
 
 async def _verify(raw: bytes, request: Request, process: Process, notary: Notary, verifier: Verifier) -> Verdict:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,9 +15,11 @@ from credentials import queries, tables
 from credentials.adapters.members import id_of, listed, members
 from credentials.adapters.notary import Notary
 from credentials.adapters.verification import (
+    Check,
     CheckOutcome,
     Question,
     Report,
+    Status,
     Unreachable,
     Verifier,
     Web,
@@ -44,6 +46,8 @@ class Verdict:
     """It is genuine and stands, and its holder has since been given a higher award on the same credit."""
     achievement_id: UUID | None = None
     """What it recognises, of one in our records."""
+    newest: UUID | None = None
+    """Of one of ours that was replaced: the badge to rely on. Of a corrected one it has the same id."""
 
     @property
     def status(self) -> str:
@@ -82,8 +86,10 @@ async def verify_given(
     async with reads() as session:
         report = await _as_recorded(session, notary, report)
         if ours and report.verified:
-            superseded = report.verified and await _is_superseded(session, notary, str(report.document.get("id")))
-    return Verdict(report, ours, superseded)
+            superseded = await _is_superseded(session, _badge_of(report, notary))
+    if ours:
+        report = await _given_back(report, reads, notary, verifier, now)
+    return Verdict(report, ours, superseded, newest=_newest(report, notary) if ours else None)
 
 
 async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Verdict:
@@ -95,7 +101,55 @@ async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: V
     report = await verifier.verify_own(credential, OwnPages(reads, notary, verifier.outside), now)
     async with reads() as session:
         report = await _as_recorded(session, notary, report, ours=True)
-    return Verdict(report, ours=True, superseded=superseded and report.verified, achievement_id=badge.achievement_id)
+    report = _versioned(report, Check(Question.VERSION, CheckOutcome.PASSED, "It is the newest version."))
+    report = await _given_back(report, reads, notary, verifier, now)
+    return Verdict(
+        report,
+        ours=True,
+        superseded=superseded and report.verified,
+        achievement_id=badge.achievement_id,
+        newest=_newest(report, notary),
+    )
+
+
+async def _given_back(report: Report, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Report:
+    """Of a badge of ours that was revoked, and whose credit stands again with another badge: replaced by that one."""
+    badge_id = _badge_of(report, notary)
+    if report.status is not Status.REVOKED or badge_id is None:
+        return report
+    async with reads() as session:
+        badge = await queries.badge_of_credit_given_back(session, badge_id)
+    if badge is None:
+        return report
+    newer = await verifier.verify_own(orjson.dumps(badge.document), OwnPages(reads, notary, verifier.outside), now)
+    async with reads() as session:
+        newer = await _as_recorded(session, notary, newer, ours=True)
+    if not newer.verified:
+        return report
+    words = f"The credit was given back, with a new badge: {notary.verification_url(badge.badge_id)}"
+    told = Check(Question.VERSION, CheckOutcome.FAILED, words, "replaced")
+    return replace(_versioned(report, told), status=Status.REPLACED, newer=newer)
+
+
+def _versioned(report: Report, told: Check) -> Report:
+    checks = (*(check for check in report.checks if check.name is not Question.VERSION), told)
+    return replace(report, checks=checks)
+
+
+def _newest(report: Report, notary: Notary) -> UUID | None:
+    if report.newer is None or report.status is not Status.REPLACED:
+        return None
+    return _badge_of(report.newer, notary)
+
+
+def _badge_of(report: Report, notary: Notary) -> UUID | None:
+    """The id that a badge of ours has in its address; None for what has no such address."""
+    address = str(report.document.get("id"))
+    try:
+        badge_id = UUID(address.rpartition("/")[2])
+    except ValueError:
+        return None
+    return badge_id if notary.credential_url(badge_id) == address else None
 
 
 async def _as_recorded(session: AsyncSession, notary: Notary, report: Report, *, ours: bool = False) -> Report:
@@ -145,14 +199,8 @@ async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:
     raise Unreachable("unreachable", "There is no such page here.")
 
 
-async def _is_superseded(session: AsyncSession, notary: Notary, credential_url: str) -> bool:
-    try:
-        badge_id = UUID(credential_url.rpartition("/")[2])
-    except ValueError:
-        return False
-    if notary.credential_url(badge_id) != credential_url:
-        return False
-    badge = await session.get(tables.Badge, badge_id)
+async def _is_superseded(session: AsyncSession, badge_id: UUID | None) -> bool:
+    badge = None if badge_id is None else await session.get(tables.Badge, badge_id)
     return badge is not None and await _award_is_superseded(session, badge)
 
 

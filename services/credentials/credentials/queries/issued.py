@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from credentials import tables
 from credentials.domain.badges import Achievement, Due, skills
@@ -18,6 +19,11 @@ from shared.database import Database, HotStatement
 _REVISION: Final = HotStatement("""
 select concat_ws(' ', badge.xmin, badge.ctid, award.xmin, award.ctid, place.xmin, place.ctid, (
   select max(greatest(created_at, activated_at, retired_at, compromised_at)) from signing_keys
+), (
+  select concat_ws(' ', other.xmin, other.ctid, its_place.xmin, its_place.ctid)
+  from badges other
+  join badge_places its_place on its_place.list_number = other.list_number and its_place.list_index = other.list_index
+  where badge.revoked_at is not null and other.credit_id = badge.credit_id and other.revoked_at is null
 )) as revision
 from badges badge
 left join awards award on award.award_id = badge.award_id
@@ -46,6 +52,22 @@ async def badge_revision(database: Database, badge_id: UUID) -> str | None:
     """Differs once anything was written that a badge's verification page tells of; None for no badge."""
     found = await _REVISION.row(database, badge_id=badge_id)
     return None if found is None else found["revision"]
+
+
+async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> tables.Badge | None:
+    """The signed badge that the credit of a revoked one has by now; None where that was not given back."""
+    revoked, badge = aliased(tables.Badge), tables.Badge
+    statement = (
+        select(badge)
+        .join(revoked, revoked.credit_id == badge.credit_id)
+        .where(
+            revoked.badge_id == badge_id,
+            revoked.revoked_at.is_not(None),
+            badge.revoked_at.is_(None),
+            badge.document.is_not(None),
+        )
+    )
+    return await session.scalar(statement)
 
 
 async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
