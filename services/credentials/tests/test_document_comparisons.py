@@ -76,9 +76,30 @@ async def test_the_page_asks_and_tells_in_words(service, session, papers) -> Non
     assert "a name or class can be changed on paper" in asked.text
     assert "Same: the newest version is made out to this name" in same.text
     assert "Not the same" in other.text
-    assert "Lovelace" not in asked.text + same.text + other.text
+    assert "Lovelace" not in asked.text + other.text
+    assert 'value="Ada Lovelace"' in same.text, "what was typed stays"
+    assert same.text.count("Lovelace") == 1
     assert other.headers["cache-control"] == "no-store"
     assert missing.status_code == 404
+
+
+async def test_a_class_left_empty_is_told_of_and_what_was_typed_stays(service, session, papers) -> None:
+    """In the same words whoever is named: nobody learns whether there is a class who does not know it."""
+    number, honours = papers["parchment"], await printed_class(session, papers["parchment"])
+    html, evil = {"Accept": "text/html"}, '"><script>'
+    async with service.client() as anyone:
+        for name in ("Ada Lovelace", "Mallory"):
+            empty = await anyone.post(f"/documents/{number}", data={"name": name, "class": " "}, headers=html)
+            assert "Not the same with the class left empty: where a class is printed, type it too" in empty.text
+            assert f'value="{name}"' in empty.text
+        wrong = await anyone.post(f"/documents/{number}", data={"name": evil, "class": honours}, headers=html)
+        nameless = await anyone.post(f"/documents/{number}", data={"name": " ", "class": honours}, headers=html)
+        code = (await anyone.post(f"/documents/{number}", json={"name": " "})).json()["code"]
+    assert "left empty" not in wrong.text
+    assert f'value="{honours}"' in wrong.text
+    assert "<script" not in wrong.text
+    assert (nameless.status_code, code) == (400, "bad_comparison")
+    assert "send the name and the class as they are printed" in nameless.text.lower()
 
 
 async def test_nobody_guesses(service, session, clock, papers) -> None:
@@ -93,6 +114,8 @@ async def test_nobody_guesses(service, session, clock, papers) -> None:
         page = await anyone.post(f"/documents/{number}", data={"name": "Ada"}, headers=html)
     assert (page.status_code, page.headers["retry-after"]) == (429, str(int(limits.pause.total_seconds())))
     assert "compared too often, so the paper is not confirmed" in page.text
+    assert f"try again in {limits.pause.total_seconds() / 60:.0f} minutes" in page.text
+    assert 'value="Ada"' in page.text
     assert (await compare(service, number, "Ada Lovelace", client="198.51.100.7"))["same"], (
         "a stranger closes it for nobody"
     )

@@ -453,11 +453,19 @@ async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) ->
         page = await anyone.get(led.headers["location"])
         forged = await anyone.post("/verify", files={"file": ("transcript.pdf", file[:-1], "application/pdf")})
         beyond = await anyone.get(f"/documents/{transcript['number']}", params={"version": 9})
+        told = await anyone.get(
+            f"/documents/{transcript['number']}", params={"version": 9}, headers={"Accept": "text/html"}
+        )
     assert led.status_code == 303
     assert "The document at hand is version 1" in page.text
     assert forged.status_code == 422
     assert "not one of our documents" in forged.text
-    assert beyond.status_code == 404
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
+    assert beyond.json()["detail"] == "there is no version 9 of this document; the newest is version 2"
+    assert told.status_code == 404
+    assert "no version 9 of it: the newest is version 2" in told.text
+    assert f'href="/documents/{transcript["number"]}"' in told.text
+    assert "issued no document with this number" not in told.text
 
 
 @pytest.mark.parametrize("ending", ["", ".html", ".pdf"])

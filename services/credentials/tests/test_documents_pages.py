@@ -31,6 +31,8 @@ CHECK = {
     "asks_class": True,
     "same": False,
     "problem": None,
+    "typed_name": "Ada Lovelace",
+    "typed_class": "Merit",
 }
 PAGES = {
     "transcript": PAPER.page(face(DocumentKind.TRANSCRIPT)),

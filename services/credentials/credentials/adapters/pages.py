@@ -163,6 +163,12 @@ class Pages:
         """For whoever mistyped an address, or was given one that was never ours."""
         return self._environment.get_template("missing.html").render(what=what)
 
+    def missing_version(self, number: str, version: int, newest: int) -> str:
+        """For whoever asks for a version that a document of ours does not have."""
+        return self._environment.get_template("missing.html").render(
+            what="version", number=number, version=version, newest=newest
+        )
+
     def upload(self, refusal: str | None = None) -> str:
         """The form; with why the last thing handed in could not be checked at all."""
         return self._environment.get_template("upload.html").render(refusal=refusal)

@@ -100,7 +100,7 @@ class ComparisonView(View):
 
 class _Compared(Content):
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-    honours: Annotated[str, StringConstraints(max_length=200)] = Field(default="", alias="class")
+    honours: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = Field(default="", alias="class")
 
 
 _COMPARED: dict[str, Any] = {  # Any: OpenAPI
@@ -187,8 +187,12 @@ async def read_document_check_page(
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
     shelved = await _shelved(session, number)
-    if shelved is None or (version is not None and version > shelved.newest):
+    if shelved is None:
         return missing_page(_unknown(), pages.missing("document"), accept)
+    if version is not None and version > shelved.newest:
+        unknown = Unknown(f"there is no version {version} of this document; the newest is version {shelved.newest}")
+        page = pages.missing_version(shelved.document.number, version, shelved.newest)
+        return missing_page(unknown, page, accept)
     page = await _check_page(session, shelved, notary, paper, version=version)
     return safe(conditional(request, page.encode(), max_age_seconds=30, media_type=HTML))
 
@@ -198,8 +202,7 @@ async def read_document_check_page(
     operation_id="compare_document",
     response_model=ComparisonView,
     responses={200: _PAGE}
-    | refusals(BadComparison)
-    | refusals_as_pages(Unknown, TooManyComparisons, DocumentRevoked, DocumentErased),
+    | refusals_as_pages(BadComparison, Unknown, TooManyComparisons, DocumentRevoked, DocumentErased),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -225,21 +228,22 @@ async def compare_document(
     Nothing else on it is compared: the courses and marks of a transcript are proved by its file alone. What is not the
     same is counted: a client has a few tries an hour.
     """
-    typed = _typed(await _form(request), request.headers.get("content-type", ""))
+    body = await _form(request)
     shelved = await _shelved(session, number)
     if shelved is None:
         return missing_page(_unknown(), pages.missing("document"), accept)
+    typed = None
     try:
+        typed = _typed(body, request.headers.get("content-type", ""))
         is_same = await printing.compare(session, shelved, typed.name, typed.honours, client=client_of(request))
     except Refusal as refusal:
         if "text/html" not in accept:
             raise
-        page = await _check_page(session, shelved, notary, paper, problem=refusal.detail)
+        page = await _check_page(session, shelved, notary, paper, problem=refusal.detail, typed=typed)
         return safe(Response(page, refusal.status, media_type=HTML, headers=_UNKEPT | refusal.headers))
     if "text/html" in accept:
-        return safe(
-            Response(await _check_page(session, shelved, notary, paper, same=is_same), media_type=HTML, headers=_UNKEPT)
-        )
+        page = await _check_page(session, shelved, notary, paper, same=is_same, typed=typed)
+        return safe(Response(page, media_type=HTML, headers=_UNKEPT))
     view = ComparisonView(same=is_same, version=shelved.newest)
     return Response(view.model_dump_json(), media_type="application/json", headers=_UNKEPT)
 
@@ -288,6 +292,7 @@ async def _check_page(
     version: int | None = None,
     same: bool | None = None,
     problem: str | None = None,
+    typed: _Compared | None = None,
 ) -> str:
     certified = await printing.certified(session, shelved.document, shelved.edition)
     verdict, meaning = _VERDICTS[shelved.status]
@@ -308,6 +313,8 @@ async def _check_page(
             "asks_class": shelved.kind is not DocumentKind.TRANSCRIPT,
             "same": same,
             "problem": problem,
+            "typed_name": typed.name if typed else "",
+            "typed_class": typed.honours if typed else "",
         }
     )
 

@@ -154,10 +154,16 @@ async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tu
     )
     if wait:
         raise documents.TooManyComparisons(
-            "this document was compared too often, so the paper is not confirmed; try again later, or upload its file",
+            f"this document was compared too often, so the paper is not confirmed; try again in {_in_words(wait)}, or "
+            "upload its file",
             headers={"Retry-After": str(math.ceil(wait.total_seconds()))},
         )
     return document, who
+
+
+def _in_words(wait: timedelta) -> str:
+    minutes = math.ceil(wait / timedelta(minutes=1))
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 
 def _count_wrong(document: tables.Document, who: str) -> None:
