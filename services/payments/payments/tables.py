@@ -90,6 +90,8 @@ class Order(Base):
     paid_at: Mapped[datetime | None]
     payer_email: Mapped[str | None] = mapped_column(Text)
     receipt_number: Mapped[str | None] = mapped_column(Text, unique=True)
+    told_at: Mapped[datetime | None]
+    """The instant last told of where its money is."""
 
 
 class OrderLine(Base):

@@ -15,6 +15,7 @@ from shared.events.payments import (
     PaymentConfirmed,
     PaymentRestored,
     PaymentReversed,
+    PaymentSettled,
     ReceiptIssued,
     RefundRequested,
 )
@@ -56,6 +57,18 @@ async def activated(shop, order):
         update(OrderLine).where(OrderLine.order_line_id == line_id).values(enrolment_id=enrolment_id)
     )
     return enrolment_id
+
+
+async def test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_told_it(shop):
+    _, reference = await shop.buy(await shop.sell())
+    await shop.deliver(reference)
+    assert await shop.balances() == {"cash": 49500, "sales": -49500}
+    (settled,) = await shop.told(PaymentSettled)
+    shop.clock.advance(seconds=-10)
+    await shop.status(reference, "reversed")
+    await shop.run(ask_about_payments)
+    (reversed_,) = await shop.told(PaymentReversed)
+    assert reversed_.reversed_at > settled.settled_at
 
 
 async def ended(shop, enrolment_id, order):

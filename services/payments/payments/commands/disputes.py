@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.commands.losses import lose_to_the_bank
+from payments.commands.orders import next_word_at
 from payments.domain.disputes import (
     CHARGEBACK,
     DisputeAlreadyClosed,
@@ -80,7 +81,7 @@ async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Disput
     dispute = await fetch(session, Dispute, dispute_id, lock=True)
     if dispute.closed_at is not None:
         raise DisputeAlreadyClosed(f"this dispute was {dispute.outcome}")
-    at = now(session)
+    at = next_word_at(session, order)
     dispute.outcome, dispute.closed_by, dispute.closed_at = outcome, by, at
     publish(
         session,

@@ -12,7 +12,7 @@ from payments.commands import letters
 from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
 from payments.commands.losses import confirm_with, return_duplicate
-from payments.commands.orders import announced, close_checkouts
+from payments.commands.orders import announced, close_checkouts, next_word_at
 from payments.commands.refunds import return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import park_payment
@@ -161,7 +161,7 @@ async def _confirm_again(
             order_id=order.order_id,
             payment_id=payment.payment_id,
             learner_id=order.learner_id,
-            restored_at=now(session),
+            restored_at=next_word_at(session, order),
         ),
     )
     await letters.tell_paid_again(session, payment, order, due)

@@ -1,7 +1,7 @@
 """Placing an order and letting it expire."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
@@ -119,6 +119,16 @@ async def end_repayment(session: AsyncSession, order_id: UUID) -> None:
     order = await fetch(session, Order, order_id, lock=True)
     if order.status == OrderStatus.REVERSED and order.expires_at <= now(session):
         await close_checkouts(session, order_id)
+
+
+def next_word_at(session: AsyncSession, order: Order) -> datetime:
+    """The instant to tell of where an order's money is: later than each before, whichever replica's clock told it, for
+    the last word counts. The order must be locked."""
+    at = now(session)
+    if order.told_at is not None:
+        at = max(at, order.told_at + timedelta(microseconds=1))
+    order.told_at = at
+    return at
 
 
 async def close_checkouts(session: AsyncSession, order_id: UUID, *, but: UUID | None = None) -> None:

@@ -9,6 +9,7 @@ from payments import queries
 from payments.commands import income
 from payments.commands.ledger import post
 from payments.commands.losses import lose, restore
+from payments.commands.orders import next_word_at
 from payments.commands.unmatched import park_payment, unpark
 from payments.domain.addresses import Addresses
 from payments.domain.payments import (
@@ -219,7 +220,7 @@ async def _follow(
                     order_id=order.order_id,
                     payment_id=payment.payment_id,
                     learner_id=order.learner_id,
-                    settled_at=now(session),
+                    settled_at=next_word_at(session, order),
                 ),
             )
     if state is State.FAILED_ATTEMPT:
