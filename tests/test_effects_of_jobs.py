@@ -41,6 +41,7 @@ EFFECTS = {
         "publish_status_lists": (REVERSIBLE, "the next list says otherwise"),
         "watch_waiting_badges": (REVERSIBLE, "it measures"),
         "post_notices": (REVERSIBLE, "letters about what has been decided"),
+        "derive_renamed": (REVERSIBLE, "it tells titles by a subject's new name"),
         "lapse_claims": (ENDS, "it ends the reservation of who has not claimed in time"),
         "tell_partners": (REVERSIBLE, "it tells what stands in the event log"),
         "tell_partners_again": (REVERSIBLE, "as tell_partners"),

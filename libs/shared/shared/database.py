@@ -101,6 +101,11 @@ async def take_turns(session: AsyncSession, *subject: object) -> None:
     await _TURN.within(session, number=lock_number(*subject))
 
 
+async def share_turns(session: AsyncSession, *subject: object) -> None:
+    """As `take_turns`, beside all others that share it: they wait for who takes its turn alone, and it for them."""
+    await _SHARED_TURN.within(session, number=lock_number(*subject))
+
+
 def now(session: AsyncSession) -> datetime:
     """The instant, from the clock this process was given."""
     clock: Clock = session.info["clock"]
@@ -274,6 +279,7 @@ class HotStatement:
 _NAME = re.compile(r"(?<!:):([a-z_]+)")  # not the `::type` of a cast
 
 _TURN = HotStatement("select pg_advisory_xact_lock(:number)")
+_SHARED_TURN = HotStatement("select pg_advisory_xact_lock_shared(:number)")
 
 
 class CommitRefused(RuntimeError):

@@ -83,13 +83,14 @@ async def note_price(session: AsyncSession, changed: PriceChanged) -> None:
 
 @inbox.on(SubjectRenamed)
 async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None:
-    """A label only: titles claimed from then on say the new name; credit keeps the one it was awarded under."""
+    """A label only: titles claimed from then on say the new name (told by `derive_renamed`); credit keeps its own."""
     await facts.keep(
         session,
         tables.SubjectName(
             subject_id=renamed.subject_id,
             effective_from=renamed.effective_from,
             award_name=renamed.award_name,
+            holders_due=True,
         ),
     )
 

@@ -15,7 +15,18 @@ from credentials import queries
 from credentials.adapters.notary import Notary
 from credentials.adapters.sealing import Sealer
 from credentials.adapters.webhooks import Courier
-from credentials.commands import awards, issuing, keys, letters, people, reports, status_lists, transfers, webhooks
+from credentials.commands import (
+    awards,
+    issuing,
+    keys,
+    letters,
+    people,
+    reports,
+    standing,
+    status_lists,
+    transfers,
+    webhooks,
+)
 from credentials.domain.webhooks import Answer
 from credentials.tables import StatusList
 from shared import orphans, store_owner
@@ -138,6 +149,15 @@ async def post_notices(work: Work) -> None:
             await letters.post_notices(session, notice_ids)
 
     await for_batches(work, "post_notices", letters.due_notices(), post, batch=_BATCH)
+
+
+@jobs.every(2)
+async def derive_renamed(work: Work) -> None:
+    """Whoever holds credit of a renamed subject may claim titles of its new name: one learner a transaction."""
+    if await work.database.finds("select from subject_names where holders_due limit 1"):
+        await for_each_in_transaction(work, "note_renamed", queries.renamed_subjects(work.now()), standing.note_holders)
+    if await work.database.finds("select from due_derivations limit 1"):
+        await for_each_in_transaction(work, "derive_renamed", queries.due_derivations(), standing.derive_due)
 
 
 @jobs.every(30, effect=ENDS)

@@ -224,6 +224,7 @@ async def let_time_work(service: ServiceUnderTest) -> None:
     work = work_of(service)
     await clockwork.read_people(work)
     await clockwork.lapse_claims(work)
+    await clockwork.derive_renamed(work)
     await clockwork.sign_anew(work)
     await clockwork.sign_badges(work)
     await clockwork.publish_status_lists(work)

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from credentials import queries, tables
-from credentials.commands import awards
+from credentials.commands import awards, standing
 from credentials.domain.badges import NotSignable
 from shared.events.credentials import (
     AwardEligibilityChanged,
@@ -243,6 +243,24 @@ async def test_a_renamed_subject_changes_the_titles_and_not_the_ledger(service, 
     assert told.titles["pgcert"] == ["PGCert in Law & Society"]
     row = await session.get(tables.Credit, named("credit", learner, "LAW01"))
     assert row.subject_name == "Law"
+
+
+async def test_whoever_holds_credit_of_a_renamed_subject_is_told_the_new_titles(service, session, clock) -> None:
+    ada, bob = new_id(), new_id()
+    await hold_credit(session, ada, LAW=4)
+    await hold_credit(session, bob, MG=4)
+    await hear(session, renamed(LAW, "Law & Society", clock()))
+    assert await standing.differing(session, [ada, bob]) == [ada]
+    clock.advance(minutes=1)
+    await let_time_work(service)
+    assert await standing.differing(session, [ada, bob]) == []
+    told = await session.get(tables.Eligibility, ada, populate_existing=True)
+    assert told.titles["pgcert"] == ["PGCert in Law & Society"]
+    [last] = [one for one in await of_kind(session, AwardEligibilityChanged) if one.learner_id == ada][-1:]
+    [pgcert] = [one for one in last.levels if one.level == "pgcert"]
+    assert (pgcert.titles_added, pgcert.titles_removed) == (("PGCert in Law & Society",), ("PGCert in Law",))
+    changes = [one for one in await of_kind(session, AwardEligibilityChanged) if one.learner_id == bob]
+    assert len(changes) == 1, "nothing of what bob holds was renamed"
 
 
 async def test_a_course_that_cannot_be_signed_is_refused(service, session, clock) -> None:

@@ -184,6 +184,8 @@ globals().update(
                 }
             ),
             "rebuilds": Table(rows=10),
+            "subject_names": Table({"holders_due": lambda n: n < 3}),
+            "due_derivations": Table(rows=WAITING),
             "notices": Table(rows=300),
             "transcripts": Table({"learner_id": own("learner_id")}),
             "offered_courses": Table(),
@@ -248,6 +250,7 @@ JOBS = {
     "publish_status_lists": 1,
     "watch_waiting_badges": 1,
     "post_notices": 1,
+    "derive_renamed": 2,
     "lapse_claims": 1,
     "tell_partners": 1,
     "tell_partners_again": 1,

@@ -6,8 +6,11 @@ changes the result and nothing is ever added up.
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
@@ -15,13 +18,18 @@ from credentials.commands import documents, issuing, reviews
 from credentials.domain import eligibility
 from credentials.queries import Record
 from shared.database import now as now_of
+from shared.database import share_turns, take_turns
 from shared.events.credentials import AwardEligibilityChanged, TitlesChanged
 from shared.messaging import publish
+
+SUBJECT_NAMES: Final = ("subject names",)
+"""A turn shared by all that derive, and taken alone by who notes whom a new name concerns."""
 
 
 async def derive(session: AsyncSession, learner_id: UUID) -> Record:
     """Draw every conclusion from the learner's facts, and give those. The caller has taken its turn on the learner."""
     await session.flush()
+    await share_turns(session, *SUBJECT_NAMES)
     now = now_of(session)
     record = await queries.record_of(session, learner_id, now)
     for line in record.lines:
@@ -41,6 +49,26 @@ async def derive(session: AsyncSession, learner_id: UUID) -> Record:
     await _announce_eligibility(session, record, now)
     await documents.issue(session, record, now)
     return record
+
+
+async def note_holders(session: AsyncSession, subject_id: UUID) -> None:
+    """A subject has another name: whoever holds its credit is due. Waits for all that derive by the old one."""
+    await take_turns(session, *SUBJECT_NAMES)
+    holders = select(tables.Credit.learner_id).where(tables.Credit.subject_id == subject_id).distinct()
+    due = insert(tables.DueDerivation).from_select(["learner_id"], holders)
+    await session.execute(due.on_conflict_do_nothing())
+    name = tables.SubjectName
+    in_force = name.effective_from <= queries.known_everywhere(now_of(session))
+    await session.execute(update(name).where(name.subject_id == subject_id, in_force).values(holders_due=False))
+
+
+async def derive_due(session: AsyncSession, learner_id: UUID) -> None:
+    """Derive a learner anew who is due."""
+    await take_turns(session, "learner", learner_id)
+    await share_turns(session, *SUBJECT_NAMES)  # before the row: who notes holders waits for both
+    due = tables.DueDerivation
+    if await session.scalar(delete(due).where(due.learner_id == learner_id).returning(due.learner_id)):
+        await derive(session, learner_id)
 
 
 async def _announce_eligibility(session: AsyncSession, record: Record, now: datetime) -> None:

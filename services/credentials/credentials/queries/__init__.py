@@ -8,7 +8,16 @@ from credentials.queries.awards import (
     reviews_query,
     superseded_by,
 )
-from credentials.queries.courses import CourseOnFile, courses_by_id, on_sale, studied_by, subjects_there_are
+from credentials.queries.courses import (
+    CourseOnFile,
+    courses_by_id,
+    due_derivations,
+    known_everywhere,
+    on_sale,
+    renamed_subjects,
+    studied_by,
+    subjects_there_are,
+)
 from credentials.queries.documents import (
     Newest,
     Shelved,
@@ -147,6 +156,7 @@ __all__ = [
     "documents_of",
     "due_badges",
     "due_deliveries",
+    "due_derivations",
     "endpoints_of",
     "evidence_of",
     "external_credits",
@@ -162,6 +172,7 @@ __all__ = [
     "issuer_document",
     "key_in_state",
     "keys_query",
+    "known_everywhere",
     "known_evidence",
     "lapsing_learners",
     "latest_transcript",
@@ -186,6 +197,7 @@ __all__ = [
     "recognitions_query",
     "record_of",
     "records_of",
+    "renamed_subjects",
     "reviews_query",
     "revoked_counts",
     "revoked_places",

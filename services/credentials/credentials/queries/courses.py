@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, ScalarSelect, Select, func, literal, select
@@ -13,6 +14,8 @@ from credentials import tables
 from credentials.domain.planner import Course
 
 Subject = InstrumentedAttribute[UUID] | InstrumentedAttribute[UUID | None]
+_CLOCKS_APART: Final = timedelta(minutes=1)
+"""More than replicas that are in service ever are."""
 _NO_AMOUNT, _NO_CURRENCY = literal(0), literal("")
 
 
@@ -87,6 +90,22 @@ async def subjects_there_are(session: AsyncSession, at: datetime) -> set[str]:
         .scalar_subquery()
     )
     return set(await session.scalars(select(func.coalesce(named, one.c.subject_name))))
+
+
+def known_everywhere(now: datetime) -> datetime:
+    """What took effect by then has done so by the clock of every replica."""
+    return now - _CLOCKS_APART
+
+
+def renamed_subjects(now: datetime) -> Select[UUID]:
+    """Subjects with a new name whose holders have not been noted as due."""
+    name = tables.SubjectName
+    due = select(name.subject_id).where(name.holders_due, name.effective_from <= known_everywhere(now))
+    return due.order_by(name.subject_id)
+
+
+def due_derivations() -> Select[UUID]:
+    return select(tables.DueDerivation.learner_id).order_by(tables.DueDerivation.learner_id)
 
 
 def present_name(subject_id: Subject, at: datetime) -> ScalarSelect[str]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text
+from sqlalchemy import Text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -38,6 +38,16 @@ class SubjectName(Base):
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     effective_from: Mapped[datetime] = mapped_column(primary_key=True)
     award_name: Mapped[str] = mapped_column(Text)
+    holders_due: Mapped[bool] = mapped_column(server_default=true())
+    """Whoever holds credit of the subject is yet to be noted as due (`DueDerivation`)."""
+
+
+class DueDerivation(Base):
+    """A learner about whom something else than a fact has changed: what follows is to be derived anew."""
+
+    __tablename__ = "due_derivations"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class Pin(Base):
