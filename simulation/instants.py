@@ -1,0 +1,140 @@
+"""Virtual time: the world's instant, the clocks of replicas beside it, and the database's `now()`.
+
+Nothing here passes by itself. The services' own clock functions, and the few places that ask the machine, are led to
+the world's while a simulation runs.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+from uuid import UUID
+
+import jwt.api_jwt
+import uuid_utils.compat
+
+import shared.clock
+import shared.messaging.outbox
+
+BEGIN: Final = datetime(2026, 11, 2, 12, tzinfo=UTC)
+"""A Monday in an assessment window of the first week of a month."""
+
+skew: ContextVar[Callable[[], timedelta]] = ContextVar("skew", default=timedelta)
+"""How far the clock of the replica that is at work stands ahead."""
+
+
+class WorldTime:
+    """The one instant everybody's clock is made from; `advance` alone moves it."""
+
+    def __init__(self, at: datetime = BEGIN) -> None:
+        self.began = self.at = at
+        self.files: list[int] = []
+        """Where databases read the instant, as open files."""
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def here(self) -> datetime:
+        """By the clock of the replica at work."""
+        return self.at + skew.get()()
+
+    def seconds(self) -> float:
+        """Since the beginning, on no wall clock."""
+        return (self.at - self.began).total_seconds() + 1000.0
+
+    def advance(self, by: timedelta) -> None:
+        self.at += by
+        self._tell()
+
+    def restart(self, at: datetime = BEGIN) -> None:
+        self.began = self.at = at
+        self._tell()
+
+    def tell_databases(self, paths: list[Path]) -> None:
+        """From now on the databases of these files read this world's instant there."""
+        self.forget_databases()
+        self.files = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o644) for path in paths]
+        self._tell()
+
+    def forget_databases(self) -> None:
+        for file in self.files:
+            os.close(file)
+        self.files = []
+
+    def _tell(self) -> None:
+        for file in self.files:
+            os.pwrite(file, written(self.at).encode(), 0)
+
+
+def written(at: datetime) -> str:
+    """As the database reads it; always of the same length."""
+    return at.strftime("%Y-%m-%d %H:%M:%S.%f+00")
+
+
+class WorldLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers wait for the world's time, while its sockets are as real as ever."""
+
+    world: WorldTime | None = None
+    """None between two worlds: then time is the machine's."""
+
+    def time(self) -> float:
+        return super().time() if self.world is None else self.world.seconds()
+
+
+class _Kind(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, datetime)
+
+
+def _datetime_of(world: WorldTime) -> type:
+    class WorldDatetime(datetime, metaclass=_Kind):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # Any: datetime's own signature
+            return world.here().astimezone(tz)
+
+    return WorldDatetime
+
+
+async def _inline(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # Any: asyncio's own signature
+    """What a thread would do at a moment of its own."""
+    return function(*arguments, **named)
+
+
+@contextmanager
+def governing(world: WorldTime, chance: random.Random) -> Iterator[None]:
+    """While it lasts, time, identifiers and secrets of this process come from the world and the seed."""
+
+    def uuid7() -> UUID:
+        milliseconds = int(world.here().timestamp() * 1000)
+        return UUID(
+            int=(milliseconds << 80) | (7 << 76) | (chance.getrandbits(12) << 64) | (2 << 62) | chance.getrandbits(62)
+        )
+
+    there = _datetime_of(world)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, WorldLoop), "worlds live in their own kind of loop"
+    with ExitStack() as stack:
+        for module in (shared.clock, shared.messaging.outbox, jwt.api_jwt):
+            stack.enter_context(patch.object(module, "datetime", there))
+        stack.enter_context(patch.object(time, "time", lambda: world.here().timestamp()))
+        stack.enter_context(patch.object(time, "monotonic", world.seconds))
+        stack.enter_context(patch("payments.adapters.flywire.monotonic", world.seconds))
+        stack.enter_context(patch.object(uuid_utils.compat, "uuid7", uuid7))
+        stack.enter_context(patch.object(asyncio, "to_thread", _inline))
+        stack.enter_context(patch.object(secrets, "randbelow", chance.randrange))
+        stack.enter_context(patch.object(secrets, "choice", chance.choice))
+        stack.enter_context(patch.object(secrets, "token_bytes", lambda count=32: chance.randbytes(count or 32)))
+        stack.enter_context(patch.object(secrets, "token_hex", lambda count=32: chance.randbytes(count or 32).hex()))
+        loop.world = world
+        try:
+            yield
+        finally:
+            loop.world = None

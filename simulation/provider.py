@@ -1,0 +1,158 @@
+"""The payment provider: the sandbox's real HTTP interface and books, and a life of its own behind them."""
+
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+from pydantic import SecretStr
+
+from embedded import provider as sandbox_provider
+from embedded.services import PROVIDER
+from simulation.activities import Activity
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+MOVES: Final[dict[str, dict[str, float]]] = {
+    "initiated": {"processed": 3, "guaranteed": 3, "cancelled": 2, "failed": 1, "word": 1},
+    "word": {"processed": 2, "guaranteed": 2, "cancelled": 1},
+    "processed": {"guaranteed": 4, "delivered": 3, "cancelled": 1.5, "word": 1},
+    "guaranteed": {"delivered": 5, "reversed": 1, "word": 1},
+    "delivered": {"reversed": 0.6},
+    "cancelled": {"initiated": 2, "processed": 3},
+    "reversed": {},
+    "failed": {},
+}
+"""What a payment may become, and how likely (documented: late money revives a cancelled one)."""
+REFUND_MOVES: Final[dict[str, dict[str, float]]] = {
+    "initiated": {"received": 5, "cancelled": 2, "word": 1},
+    "word": {"received": 2, "cancelled": 1},
+    "received": {"finished": 5, "returned": 1},
+    "finished": {"returned": 1},
+    "returned": {"received": 4},
+    "cancelled": {},
+}
+WORDS: Final = ("charged", "on hold", "pending")
+FUNDED: Final = frozenset({"processed", "guaranteed", "delivered"})
+Record = dict[str, Any]  # Any: JSON
+
+
+class Provider:
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        settings = sandbox_provider.Settings(
+            url=world.place.url(PROVIDER),
+            api_key=SecretStr(world.place.secrets["provider api"]),
+            shared_secret=SecretStr(world.place.secrets["provider callbacks"]),
+            session_minutes=60,
+        )
+        self.app = sandbox_provider.build(settings, http=httpx.AsyncClient(), clock=world.time)
+        self.sandbox = self.app.state.sandbox
+        self.sandbox.callbacks.mode = "hold"
+        self.secret = settings.shared_secret.get_secret_value()
+        self.history: dict[str, list[str]] = defaultdict(list)
+        """Of a payment or refund: every status it had, the oldest first."""
+        self._write_down_history()
+
+    def _write_down_history(self) -> None:
+        set_status, set_refund_status = self.sandbox.set_status, self.sandbox.set_refund_status
+
+        def payment_moves(payment: Record, status: str, **more: Any) -> None:  # Any: the sandbox's own
+            set_status(payment, status, **more)
+            self.history[payment["payment_id"]].append(status)
+
+        def refund_moves(refund: Record, status: str) -> None:
+            set_refund_status(refund, status)
+            self.history[refund["refund_id"]].append(status)
+
+        self.sandbox.set_status, self.sandbox.set_refund_status = payment_moves, refund_moves
+
+    @property
+    def payments(self) -> list[Record]:
+        return list(self.sandbox.books.all("payment"))
+
+    @property
+    def refunds(self) -> list[Record]:
+        return list(self.sandbox.books.all("refund"))
+
+    def pay(self, session_id: str, chance: random.Random) -> Record | None:
+        """A payer finishes the form; None where the page takes no payment any more."""
+        session = self.sandbox.session(session_id)
+        if session["status"] != "open":
+            return None
+        self.world.changes += 1
+        amount = session["amount"]
+        if "odd sums" in self.world.behaviours and chance.random() < 0.25:
+            amount = chance.choice([amount - 500, amount + 700, 100])
+            if chance.random() < 0.2:
+                session["currency"] = "EUR"
+        method = chance.choice(["card", "card", "card", "bank_transfer"])
+        payment = self.sandbox.pay(session_id, first_name="Ada", last_name="L", method=method, amount=amount)
+        payment["plan"] = []
+        return payment
+
+    def move(self, chance: random.Random) -> str | None:
+        """One payment or refund goes on; what became of what."""
+        movable = [one for one in self.payments if self._moves(one, MOVES)]
+        movable += [one for one in self.refunds if self._moves(one, REFUND_MOVES)]
+        if not movable:
+            return None
+        record = chance.choice(movable)
+        refund = "refund_id" in record
+        options = self._moves(record, REFUND_MOVES if refund else MOVES)
+        status = chance.choices(list(options), list(options.values()))[0]
+        status = chance.choice(WORDS) if status == "word" else status
+        if refund:
+            record["plan"] = []
+            self.sandbox.set_refund_status(record, status)
+            return f"refund {record['refund_id']} {status}"
+        self.sandbox.set_status(record, status)
+        return f"payment {record['payment_id']} {status}"
+
+    def _moves(self, record: Record, moves: dict[str, dict[str, float]]) -> dict[str, float]:
+        barred: set[str] = set()
+        if "odd words" not in self.world.behaviours:
+            barred.add("word")
+        if "losses" not in self.world.behaviours:
+            barred |= {"reversed", "failed"} | ({"cancelled"} if record["status"] in FUNDED else set())
+        if "returns" not in self.world.behaviours:
+            barred |= {"returned"} | ({"cancelled"} if "refund_id" in record else set())
+        options = moves.get(record["status"], moves["word"])
+        return {status: weight for status, weight in options.items() if status not in barred}
+
+    def take(self) -> list[bytes]:
+        """The callbacks on their way."""
+        held = sorted(self.sandbox.books.all("delivery"), key=lambda one: one["number"])
+        for one in held:
+            self.sandbox.books.remove("delivery", one["id"])
+        return [one["body"].encode() for one in held]
+
+    def distort(self, request: httpx.Request, answer: httpx.Response, activity: Activity | None) -> httpx.Response:
+        """Answers that tell what was, not what is, or that nobody can read."""
+        if activity is None or not answer.is_success:
+            return answer
+        if "garbled answers" in self.world.behaviours and activity.chance.random() < 0.1:
+            return httpx.Response(activity.chance.choice([200, 500, 502, 429]), content=b"{}", request=request)
+        return answer
+
+    def end(self) -> bool:
+        """Bring what is under way to an end; whether anything was."""
+        moved = False
+        for payment in self.payments:
+            payment["plan"] = []
+            if payment["status"] in {"processed", "guaranteed", *WORDS}:
+                self.sandbox.set_status(payment, "delivered")
+                moved = True
+            elif payment["status"] == "initiated":
+                self.sandbox.set_status(payment, "cancelled")
+                moved = True
+        for refund in self.refunds:
+            refund["plan"] = []
+            if refund["status"] == "returned":
+                self.sandbox.set_refund_status(refund, "received")
+                moved = True
+            elif refund["status"] not in {"finished", "cancelled"}:
+                self.sandbox.set_refund_status(refund, "finished")
+                moved = True
+        return moved
