@@ -1,0 +1,95 @@
+"""What must hold of a world at rest, whatever happened in it: from the design, not from the code."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from simulation import history, money, offers, people_facts, study
+from simulation.looking import Look
+from simulation.telling import Broken
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+Invariant = Callable[[Look], Awaitable[None]]
+
+
+async def nothing_is_left_over(look: Look) -> None:
+    """I5, I11: nothing is parked, put off, set aside or unsent, and every letter went out."""
+    for service in ("catalogue", "enrolment", "assessment", "credentials", "payments", "gateway"):
+        for what, statement in _LEFT.items():
+            rows = await look.ask(service, statement)
+            if rows:
+                raise Broken(f"{what} in {service}", rows)
+
+
+_LEFT: Final = {
+    "a message is parked": "select type, reason, error from parked_messages where resolved_at is null",
+    "a message is put off": "select type, attempt, waiting, last_error from inbox_retry",
+    "a row is set aside": "select job, row_key, last_error from set_aside_rows",
+    "an event is not sent": "select type, last_error from outbox where sent_at is null",
+    "a letter is not sent": "select kind, last_error from letters where sent_at is null and recipient <> ''",
+}
+
+
+async def every_event_was_heard(look: Look) -> None:
+    """I5: what a service hears and another announced, it has handled."""
+    announced: dict[str, list[str]] = {}
+    for service in look.world.hearers:
+        for row in await look.ask(service, "select id::text, type from outbox"):
+            announced.setdefault(row["type"], []).append(row["id"])
+    for service, types in look.world.hearers.items():
+        handled = {row["id"] for row in await look.ask(service, "select id::text from inbox")}
+        missing = [type_ for type_ in types for id_ in announced.get(type_, []) if id_ not in handled]
+        if missing:
+            raise Broken(f"{service} never heard", Counter(missing))
+
+
+async def what_was_answered_is_so(look: Look) -> None:
+    """I10: whatever somebody was told has happened is there."""
+    told = look.world.model
+    orders = {str(row["order_id"]) for row in await look.rows("payments", "orders")}
+    if lost := set(told.get("orders", {})) - orders:
+        raise Broken("an order that was confirmed to its learner is not there", lost)
+    work = {str(row["submission_id"]): row["sha256"] for row in await look.rows("assessment", "submissions")}
+    for id_, receipt in told.get("submissions", {}).items():
+        held = work.get(id_)
+        held = held.hex() if isinstance(held, bytes) else held
+        if held != receipt["sha256"]:
+            raise Broken("work is not there as its receipt says", (id_, held, receipt))
+
+
+ALL: Final[tuple[Invariant, ...]] = (
+    people_facts.nothing_of_the_erased_is_left,
+    nothing_is_left_over,
+    every_event_was_heard,
+    what_was_answered_is_so,
+    *money.ALL,
+    *study.ALL,
+    *people_facts.ALL,
+    *offers.ALL,
+)
+
+
+async def check_at_once(world: "World") -> None:
+    """What must hold as soon as all is delivered, before any time has passed."""
+    async with Look(world) as look:
+        try:
+            await people_facts.nothing_of_the_erased_is_left(look)
+        except Broken as broken:
+            world.violate(f"at once: {broken.what}", broken.told)
+
+
+async def check(world: "World") -> None:
+    """Look at all of them; each that is broken becomes a violation."""
+    async with Look(world) as look:
+        for invariant in ALL:
+            try:
+                await invariant(look)
+            except Broken as broken:
+                world.violate(f"{invariant.__name__}: {broken.what}", broken.told)
+    if not world.violations and "history twice" in world.behaviours:
+        try:
+            await world.quietly(lambda: history.handled_twice_it_changes_nothing(world))
+        except Broken as broken:
+            world.violate(broken.what, broken.told)

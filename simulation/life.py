@@ -1,0 +1,397 @@
+"""The life of one seed: its behaviours, its actions one after the other, and its rest.
+
+Step n draws from a source of its own, so that a step left out changes nothing in what the others draw.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from simulation import base, instants, invariants, rest
+from simulation.activities import Activity, current
+from simulation.databases import Databases
+from simulation.learners import Learner, Newcomer
+from simulation.partners import Partner
+from simulation.replicas import Replica
+from simulation.staff import Staff, at_the_end
+from simulation.world import ENDINGS, SKEWS, Violation, World
+
+BEHAVIOURS: Final = (
+    "lost answers",
+    "dropped events",
+    "doubled events",
+    "disorder",
+    "skew",
+    "crashes",
+    "interleaving",
+    "open transactions",
+    "database errors",
+    "odd sums",
+    "odd words",
+    "losses",
+    "returns",
+    "garbled answers",
+    "lost callbacks",
+    "refunds",
+    "renames",
+    "shares",
+    "misconduct",
+    "revocations",
+    "fails",
+    "disputes",
+    "catalogue changes",
+    "erasure",
+    "newcomer",
+    "transfers",
+    "long pauses",
+    "history twice",
+)
+STEPS: Final = 160
+FASTEST: Final = timedelta(milliseconds=250)
+BUSY: Final = frozenset({
+    "ask_about_payments", "find_payments", "submit_refunds", "follow_refunds", "close_checkouts", "sign_badges",
+    "read_people", "release_results", "ratify_results", "publish_status_lists", "post_notices", "settle_waiting_lines",
+})  # fmt: skip
+"""Jobs that have most to do."""
+
+
+@dataclass
+class Plan:
+    """What a seed is made of, and what was left out of it to find the least that fails."""
+
+    seed: int
+    without: frozenset[str] = frozenset()
+    dropped: frozenset[int] = frozenset()
+    steps: int = STEPS
+    answers: Counter[str] = field(default_factory=Counter[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """Of this process's computing, until the end of each part."""
+    did: list[str] = field(default_factory=list[str])
+    """What happened, a line a step."""
+
+    @property
+    def behaviours(self) -> frozenset[str]:
+        chance = random.Random(f"{self.seed} behaviours")
+        return frozenset(one for one in BEHAVIOURS if chance.random() < 0.55) - self.without
+
+
+class Life:
+    def __init__(self, plan: Plan, world: World) -> None:
+        self.plan, self.world = plan, world
+
+    async def live(self) -> None:
+        world = self.world
+        self._note("start")
+        await self._open(random.Random(f"{self.plan.seed} opening"))
+        self._note("opening")
+        world.calm = False
+        for number in range(self.plan.steps):
+            if number not in self.plan.dropped:
+                await self._step(number)
+            if world.violations:
+                return
+        self._note("steps")
+        await rest.come_to_rest(world, at_the_end, invariants.check_at_once)
+        self._note("rest")
+        if not world.violations:
+            await invariants.check(world)
+        self._note("invariants")
+
+    def _note(self, part: str) -> None:
+        self.plan.seconds[part] = time.process_time()
+
+    async def _open(self, chance: random.Random) -> None:
+        """Most lives begin where it becomes interesting: with courses bought, passed, or an award."""
+        world = self.world
+        learner = world.learners[0]
+        how = chance.choice(
+            ["nothing", "bought", "bought", "submitted", "passed", "passed", "passed", "conferred", "conferred"]
+        )
+        self.plan.did.append(f"opening: {how}")
+        for other in world.learners:
+            await other.sign_in()
+        if how == "nothing":
+            return
+        await world.quietly(lambda: open_with(world, learner, how, chance))
+
+    async def _step(self, number: int) -> None:
+        chance = random.Random(f"{self.plan.seed} step {number}")
+        kinds: dict[Callable[[random.Random], Coroutine[Any, Any, str]], float] = {
+            self._learner: 20,
+            self._staff: 15,
+            self._partner: 3 * ("transfers" in self.world.behaviours),
+            self._go_on: 18 * bool({"interleaving", "open transactions"} & self.world.behaviours),
+            self._relay: 14,
+            self._deliver: 16,
+            self._retry: 4,
+            self._job: 16,
+            self._reconcile: 2,
+            self._post: 1.5,
+            self._provider: 12,
+            self._call_back: 12,
+            self._wait: 9,
+            self._crash: 3 * ("crashes" in self.world.behaviours),
+            self._step_clock: 1 * ("skew" in self.world.behaviours),
+        }
+        self.world.time.advance(FASTEST)
+        told = ""
+        while not told:
+            [kind] = chance.choices(list(kinds), list(kinds.values()))
+            told = await kind(chance)
+        self.plan.did.append(f"{number}: {told}")
+
+    def _gates(self, chance: random.Random) -> int | None:
+        if "interleaving" not in self.world.behaviours or chance.random() < 0.55:
+            return None
+        return chance.randint(0, 9)
+
+    async def _begin(self, name: str, chance: random.Random, work: Callable[[], Coroutine[Any, Any, Any]]) -> str:
+        gates = self._gates(chance)
+        if len(self.world.under_way) >= 4:
+            gates = None
+        activity = await self.world.happen(name, chance, work, gates)
+        return name if activity.done else f"{name} ({_where(activity)})"
+
+    async def _learner(self, chance: random.Random) -> str:
+        learner: Learner = chance.choices(self.world.learners, [6, *[2] * (len(self.world.learners) - 1)])[0]
+        return await self._some_deed(learner.name, learner.deeds(), chance)
+
+    async def _staff(self, chance: random.Random) -> str:
+        return await self._some_deed("staff", self.world.staff.deeds(), chance)
+
+    async def _partner(self, chance: random.Random) -> str:
+        return await self._some_deed("partner", self.world.partner.deeds(), chance)
+
+    async def _some_deed(
+        self, who: str, deeds: dict[Callable[[random.Random], Coroutine[Any, Any, None]], float], chance: random.Random
+    ) -> str:
+        """One of them that is possible at the moment, if a few tries find it."""
+        told = ""
+        for _ in range(4):
+            before = self.world.changes
+            [deed] = chance.choices(list(deeds), list(deeds.values()))
+            told = await self._begin(f"{who} {deed.__name__}", chance, partial(deed, chance))
+            if self.world.changes != before or told.endswith(")"):
+                break
+        return told
+
+    async def _go_on(self, chance: random.Random) -> str:
+        able = [one for one in self.world.under_way if not one.blocked]
+        if not able:
+            return ""
+        activity = chance.choice(able)
+        was = activity.at
+        await self.world.go_on(activity, None if chance.random() < 0.5 else chance.randint(0, 5))
+        return f"{activity.name} goes on from {was}" + ("" if activity.done else f" ({_where(activity)})")
+
+    def _replicas(self) -> list[Replica]:
+        return [one for replicas in self.world.replicas.values() for one in replicas]
+
+    def _replica(self, chance: random.Random, name: str | None = None) -> Replica:
+        name = name or chance.choice(list(self.world.replicas))
+        return chance.choice(self.world.replicas[name])
+
+    async def _relay(self, chance: random.Random) -> str:
+        waiting = [one for one in self._replicas() if one.relay._handed or one.relay._wake.is_set()]
+        if not waiting:
+            return ""
+        replica = chance.choice(waiting)
+
+        async def relay() -> None:
+            await replica.pass_on()
+            await replica.write_down()
+            await replica.do(replica.relay.send_batch)
+
+        return await self._begin(f"relay {replica}", chance, relay)
+
+    async def _deliver(self, chance: random.Random) -> str:
+        waiting = [name for name, queue in self.world.broker.queues.items() if queue]
+        if not waiting:
+            return ""
+        name = chance.choice(waiting)
+        replica, most = self._replica(chance, name), chance.choice([1, 3, 10, 40])
+
+        async def deliver() -> None:
+            activity = current_activity()
+            bodies = self.world.broker.take(name, activity, most)
+            try:
+                await replica.do(lambda: replica.process.receiver.take(bodies))
+            except BaseException:
+                self.world.broker.put_back(name, bodies)
+                raise
+
+        return await self._begin(f"delivery to {replica}", chance, deliver)
+
+    async def _retry(self, chance: random.Random) -> str:
+        replica = self._replica(chance)
+
+        async def retry() -> None:
+            while await replica.do(replica.process.receiver.retry_one):
+                pass
+
+        return await self._begin(f"retries of {replica}", chance, retry)
+
+    async def _job(self, chance: random.Random) -> str:
+        replica = self._replica(chance, chance.choices(list(self.world.replicas), [0.3, 1.5, 2, 4, 5, 0.2])[0])
+        jobs = list(replica.jobs)
+        if not jobs:
+            return ""
+        [job] = chance.choices(jobs, [5 if one in BUSY else 0.6 for one in jobs])
+
+        async def turn() -> None:
+            try:
+                await replica.turn(job)
+            except Exception as error:
+                if not (self.world.caused or self.world.losses or isinstance(error, ENDINGS)):
+                    raise
+
+        return await self._begin(f"turn of {job} on {replica}", chance, turn)
+
+    async def _reconcile(self, chance: random.Random) -> str:
+        replica = self._replica(chance)
+        source = chance.choice(list(replica.reconciler.feeds))
+        return await self._begin(
+            f"{replica} reads {source}", chance, lambda: replica.do(lambda: replica.reconciler.catch_up(source))
+        )
+
+    async def _post(self, chance: random.Random) -> str:
+        replica = self._replica(chance)
+
+        async def post() -> None:
+            while await replica.do(replica.postman.send_one):
+                pass
+
+        return await self._begin(f"post of {replica}", chance, post)
+
+    async def _provider(self, chance: random.Random) -> str:
+        return self.world.provider.move(chance) or ""
+
+    async def _call_back(self, chance: random.Random) -> str:
+        """Some of what the provider told arrives, in any order, once or twice; some never does."""
+        world = self.world
+        world.callbacks += world.provider.take()
+        if not world.callbacks:
+            return ""
+        place = chance.randrange(len(world.callbacks)) if chance.random() < 0.4 else 0
+        body = world.callbacks[place]
+        if chance.random() < 0.8:
+            del world.callbacks[place]
+        if "lost callbacks" in world.behaviours and chance.random() < 0.4 and b'"reversed"' not in body:
+            return "a callback is lost"
+        person = base.Person(world, "provider")
+
+        async def arrive() -> None:
+            answer = await person.notify(body)
+            if answer >= 500 or answer == 0:
+                world.callbacks.append(body)
+
+        return await self._begin(f"callback {body[:40].decode()}", chance, arrive)
+
+    async def _wait(self, chance: random.Random) -> str:
+        pauses = {"seconds": 1}, {"seconds": 40}, {"minutes": 4}, {"hours": 2}, {"days": 1}, {"days": 15}
+        long = "long pauses" in self.world.behaviours
+        [pause] = chance.choices(pauses, [5, 4, 4, 2, 1.0 * long, 0.3 * long])
+        self.world.time.advance(timedelta(**pause))
+        return f"wait {pause}"
+
+    async def _crash(self, chance: random.Random) -> str:
+        if chance.random() < 0.5:
+            self.world.crash_at = ("any", chance.randint(0, 12))
+            return "somebody will crash"
+        replica = self._replica(chance)
+        self.world.doom(replica)
+        if not any(activity.holding or activity.blocked for activity in self.world.under_way):
+            await self.world.bury()
+        return f"{replica} crashes"
+
+    async def _step_clock(self, chance: random.Random) -> str:
+        replica = self._replica(chance)
+        replica.ahead = timedelta(seconds=chance.choice([0, *SKEWS]))
+        return f"clock of {replica} {replica.ahead.total_seconds():+.1f} s"
+
+
+def _where(activity: Activity) -> str:
+    return "waits for a lock" if activity.blocked else f"stopped at {activity.at}"
+
+
+def current_activity() -> Activity:
+    activity = current.get()
+    assert activity is not None, "part of an activity"
+    return activity
+
+
+async def open_with(world: World, learner: Learner, how: str, chance: random.Random) -> None:
+    """The learner has bought some courses, and handed in, passed or been awarded for them, undisturbed."""
+    staff, count = world.staff, chance.choice([4, 4, 5, 9])
+    for course in world.courses[:count]:
+        await learner.ask("PUT", f"/v1/basket/items/{course['course_id']}")
+    world.time.advance(timedelta(seconds=40))
+    ids = sorted(course["course_id"] for course in world.courses[:count])
+    order = base.must(await learner.ask("POST", "/v1/orders", {"course_ids": ids}), "an order")
+    learner.orders.append(order["order_id"])
+    await learner._check_out(order["order_id"], chance)
+    payment = world.provider.sandbox.pay(learner.sessions[-1], first_name="A", last_name="B", method="card")
+    payment["plan"] = []
+    if chance.random() < 0.5:
+        world.provider.sandbox.set_status(payment, "delivered")
+    for body in world.provider.take():
+        await base.Person(world, "provider").notify(body)
+    await rest.settle(world)
+    if how == "bought":
+        return
+    await staff.open_window(chance)
+    world.time.advance(timedelta(seconds=40))
+    for enrolment in await learner._enrolments():
+        path = f"/v1/assessments/{enrolment['enrolment_id']}/submission"
+        base.must(await learner.ask("PUT", path, content=b"# Work\n", filename="p.md"), "a submission")
+    if how == "submitted":
+        return
+    examiner = staff["examiner"]
+    windows = [one for one in await examiner.items("/v1/windows", state="open") if one["period"] is None]
+    window = windows[0]["window_id"] if windows else (await examiner.items("/v1/windows", state="open"))[0]["window_id"]
+    for one in await examiner.items("/v1/windows", state="open"):
+        await examiner.ask("POST", f"/v1/windows/{one['window_id']}/closing")
+    for piece in await staff["marker"].items("/v1/marking-queue"):
+        judgement = {"mark": str(chance.choice([55, 64, 71])), "feedback": "Good."}
+        await staff["marker"].ask("POST", f"/v1/submissions/{piece['submission_id']}/marks", judgement)
+    for closed in await examiner.items("/v1/windows", state="closed"):
+        await examiner.ask("POST", f"/v1/windows/{closed['window_id']}/release")
+    await rest.settle(world)
+    for closed in await examiner.items("/v1/windows", state="closed"):
+        wish = {"window_id": closed["window_id"], "minutes_reference": "EB-0"}
+        await staff["board"].ask("POST", "/v1/boards", wish)
+    await rest.settle(world)
+    if how == "conferred":
+        await learner.claim(chance)
+        await staff.confer(chance)
+        await rest.settle(world)
+    _ = window
+
+
+async def live(databases: Databases, worker: str, plan: Plan, begun: dict[str, Any]) -> list[str]:
+    """Live one life from copied databases to its rest; what does not hold, in words."""
+    await databases.copy("base", worker)
+    world = World(databases, worker, f"{plan.seed}", plan.behaviours)
+    world.time.restart(instants.BEGIN + timedelta(minutes=1))
+    with world.exists():
+        await world.begin()
+        world.courses = begun["courses"]
+        world.programme = begun["partner"]["programme_id"]
+        world.partner = Partner(world, begun["partner"])
+        world.learners = [Learner(world, name) for name in base.LEARNERS]
+        if "newcomer" in plan.behaviours:
+            world.learners.append(Newcomer(world, "dora"))
+        world.staff = Staff(world)
+        try:
+            await Life(plan, world).live()
+        except Violation as violation:
+            world.violations.append(str(violation))
+        finally:
+            await world.end()
+    plan.answers = world.answers
+    return world.violations

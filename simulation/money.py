@@ -1,0 +1,147 @@
+"""Invariants of money: our books are the provider's, and everybody has what they paid for or their money back."""
+
+import json
+from collections import Counter
+from typing import Any, Final
+
+from simulation.looking import Look, Row
+from simulation.provider import FUNDED
+from simulation.telling import Broken
+
+
+async def _stands(look: Look, payment: Row) -> bool:
+    """Whether this money of the provider's books is with us: paid out, and not taken by a bank."""
+    if payment["status"] != "delivered":
+        return False
+    ours = (await look.by("payments", "payments", "reference")).get(payment["payment_id"])
+    lost = {row["payment_id"] for row in await look.rows("payments", "disputes") if row["outcome"] == "lost"}
+    return ours is None or ours["payment_id"] not in lost
+
+
+async def our_ledger_is_the_providers_books(look: Look) -> None:
+    """I1, both ways: cash is what was paid out to us less what was paid back; no account is open at rest."""
+    wanted: Counter[str] = Counter()
+    for payment in look.payments.values():
+        if await _stands(look, payment):
+            wanted[payment["currency_to"]] += payment["amount_to"]
+    for refund in look.refunds:
+        if refund["status"] == "finished":
+            wanted[refund["currency"]] -= refund["amount"]
+    held = await look.ask(
+        "payments",
+        "select account, currency, sum(amount_minor)::bigint as amount from ledger_entries "
+        "join ledger_postings using (posting_no) group by account, currency having sum(amount_minor) <> 0",
+    )
+    cash = {row["currency"]: row["amount"] for row in held if row["account"] == "cash"}
+    if cash != {currency: amount for currency, amount in wanted.items() if amount}:
+        raise Broken("cash is not what the provider says", (cash, dict(wanted)))
+    open_ = [row for row in held if row["account"] in {"provider_receivable", "refund_liability", "unapplied"}]
+    if open_:
+        raise Broken("an account is open at rest", open_)
+
+
+async def nothing_goes_back_twice(look: Look) -> None:
+    """I8: no refund is paid out above what it is of, and no payment gives back more than it brought."""
+    ours = {str(row["refund_id"]): row for row in await look.rows("payments", "refunds")}
+    paid: Counter[str] = Counter()
+    of_payment: Counter[str] = Counter()
+    for refund in look.refunds:
+        if refund["status"] == "finished":
+            paid[refund["external_reference"]] += refund["amount"]
+            of_payment[refund["payment_id"]] += refund["amount"]
+    for id_, amount in paid.items():
+        if id_ not in ours or amount > ours[id_]["amount_minor"]:
+            raise Broken("paid back twice", (id_, amount))
+    for reference, amount in of_payment.items():
+        if amount > look.payments[reference]["amount_to"]:
+            raise Broken("more goes back than came", (reference, amount))
+    lines: Counter[Any] = Counter()
+    for id_, amount in paid.items():
+        if ours[id_]["order_line_id"]:
+            lines[ours[id_]["order_line_id"]] += amount
+    due = await look.by("payments", "order_lines", "order_line_id")
+    for line, amount in lines.items():
+        if amount > due[line]["due_minor"]:
+            raise Broken("a line goes back twice", (line, amount))
+
+
+async def no_refund_is_stuck(look: Look) -> None:
+    """I11: every refund is paid, or the money it was of is gone."""
+    payments = await look.by("payments", "payments", "payment_id")
+    for refund in await look.rows("payments", "refunds"):
+        if refund["status"] not in {"completed", "cancelled"}:
+            raise Broken("a refund is open at rest", refund)
+        payment = look.payments[payments[refund["payment_id"]]["reference"]]
+        if refund["status"] == "cancelled" and await _stands(look, payment):
+            raise Broken("money stands and its refund is cancelled", refund)
+
+
+async def an_order_is_what_its_payments_say(look: Look) -> None:
+    """I1: status is a function of facts; a paid line is one enrolment, or a refund."""
+    confirmations = await look.by("payments", "order_confirmations", "order_id")
+    payments = await look.by("payments", "payments", "payment_id")
+    refunds = await look.groups("payments", "refunds", "order_line_id")
+    lines = await look.groups("payments", "order_lines", "order_id")
+    enrolled = await look.by("enrolment", "enrolments", "order_line_id")
+    for order in await look.rows("payments", "orders"):
+        confirmed = confirmations.get(order["order_id"])
+        if confirmed is None:
+            if order["status"] not in {"expired", "cancelled"}:
+                raise Broken("an order that nothing paid is open at rest", order)
+            continue
+        payment = look.payments[payments[confirmed["payment_id"]]["reference"]]
+        stands = await _stands(look, payment)
+        if order["status"] != ("paid" if stands else "reversed"):
+            raise Broken("an order's status", (order["status"], payment["status"], stands))
+        for line in lines[order["order_id"]]:
+            back = [one for one in refunds[line["order_line_id"]] if one["status"] == "completed"]
+            has = line["order_line_id"] in enrolled
+            if stands and not has and not back:
+                raise Broken("a paid line is neither enrolled nor refunded", line)
+
+
+async def the_provider_was_believed(look: Look) -> None:
+    """What we hold of a payment is what the provider says, unless a bank took it."""
+    lost = {row["payment_id"] for row in await look.rows("payments", "disputes") if row["outcome"] == "lost"}
+    for payment in await look.rows("payments", "payments"):
+        there = look.payments[payment["reference"]]
+        if (payment["amount_minor"], payment["currency"]) != (there["amount_to"], there["currency_to"]):
+            told = (payment["amount_minor"], payment["currency"], there["amount_to"], there["currency_to"])
+            raise Broken("an amount differs", (payment["reference"], *told))
+        taken = payment["payment_id"] in lost
+        if (payment["state"] in {"confirmed", "settled"}) != (there["status"] in FUNDED and not taken):
+            raise Broken("a payment's state differs", (payment["state"], there["status"]))
+    ours = {row["reference"] for row in await look.rows("payments", "payments")}
+    parked = {row["reference"] for row in await look.rows("payments", "unmatched_payments")}
+    for reference, payment in look.payments.items():
+        if payment["status"] in FUNDED and reference not in ours | parked:
+            raise Broken("money came that nobody here knows of", payment)
+
+
+async def what_was_told_of_money_happened(look: Look) -> None:
+    """One confirmation an order; one completion a time that the provider finished."""
+    told: Counter[tuple[str, str]] = Counter()
+    for row in await look.ask("payments", "select type, body from outbox"):
+        data = json.loads(row["body"])["data"]
+        if row["type"] == "payments.payment.confirmed.v1":
+            told["confirmed", data["order_id"]] += 1
+        if row["type"] == "payments.refund.completed.v1":
+            told["completed", data["refund_id"]] += 1
+    for (what, id_), times in told.items():
+        if what == "confirmed" and times > 1:
+            raise Broken("an order was confirmed twice", id_)
+        if what == "completed":
+            made = [one["refund_id"] for one in look.refunds if one["external_reference"] == id_]
+            finished = sum(look.world.provider.history[one].count("finished") for one in made)
+            if times > finished:
+                raise Broken("a refund was told to be paid more often than it was", (id_, times, finished))
+
+
+ALL: Final = (
+    our_ledger_is_the_providers_books,
+    nothing_goes_back_twice,
+    no_refund_is_stuck,
+    an_order_is_what_its_payments_say,
+    the_provider_was_believed,
+    what_was_told_of_money_happened,
+)

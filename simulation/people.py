@@ -1,0 +1,152 @@
+"""Whoever calls the public API: with tokens of the real gateway, and with patience where an answer is lost."""
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid5
+
+import httpx
+
+from embedded.journey import NAMESPACE
+from gateway.edge.routes import load
+from payments.adapters.flywire import sign
+from simulation.activities import current
+from simulation.network import json_of
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+ROUTES = load()
+PASSWORD = "nine brass engines humming"  # noqa: S105 - of people who do not exist
+TRIES = 3
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+_UNKEYED: set[str] = {"/v1/shares", "/v1/partners"}
+"""Operations that take no Idempotency-Key, as they said."""
+NAMES = {
+    "ada": ("Adelheid", "Quintrell"),
+    "ben": ("Benvenuto", "Zabriskie"),
+    "cleo": ("Cleopatra", "Wintergreen"),
+    "dora": ("Dorothea", "Yarborough"),
+}
+"""Given and family names that stand in nothing else."""
+JSON = dict[str, Any]  # Any: JSON
+
+
+@dataclass
+class Answer:
+    """What somebody heard: 0 where nothing, so that what they asked for may have happened or not."""
+
+    status: int
+    body: Any = None  # Any: JSON
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def code(self) -> str:
+        return str(self.body.get("code", "")) if isinstance(self.body, dict) else ""
+
+
+@dataclass
+class Person:
+    world: "World"
+    name: str
+    roles: tuple[str, ...] = ("learner",)
+    id: str = ""
+    token: str = ""
+    until: float = 0.0
+    asked: int = 0
+    memory: JSON = field(default_factory=dict[str, Any])
+    """What they remember of what they were told."""
+
+    @property
+    def email(self) -> str:
+        return f"{self.name}@people.example"
+
+    async def sign_in(self) -> bool:
+        async def ask() -> bool:
+            async with self._client() as client:
+                answer = await client.post(
+                    self._url("POST", "/v1/sign-ins"), json={"email": self.email, "password": PASSWORD}
+                )
+            if not answer.is_success:
+                return False
+            told = answer.json()
+            self.token, self.id = told["access_token"], told["account"]["account_id"]
+            self.until = self.world.time.seconds() + 420
+            return True
+
+        return await self.world.quietly(ask)
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self.world.network, trust_env=False)
+
+    def _url(self, method: str, path: str) -> str:
+        return self.world.place.address(ROUTES.find(method, path.encode()).service) + path
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content: bytes | None = None,
+        key: str | None = None,
+        anonymous: bool = False,
+        **parameters: object,
+    ) -> Answer:
+        """Ask, and where no answer came ask again for the same, a few times."""
+        if not anonymous and self.world.time.seconds() > self.until and not await self.sign_in():
+            return Answer(401)
+        self.asked += 1
+        self.world.changes += method != "GET"
+        headers = {} if anonymous else {"Authorization": f"Bearer {self.token}"}
+        if method == "POST" and _ID.sub("*", path) not in _UNKEYED:
+            headers["Idempotency-Key"] = str(uuid5(NAMESPACE, f"{self.name} {key or self.asked}"))
+        if content is not None:
+            headers["Content-Type"] = "application/octet-stream"
+        query = {name: str(value) for name, value in parameters.items() if value is not None}
+        activity = current.get()
+        for _ in range(TRIES):
+            try:
+                async with self._client() as client:
+                    answer = await client.request(
+                        method,
+                        self._url(method, path),
+                        headers=headers,
+                        json=body,
+                        content=content,
+                        params=query or None,
+                    )
+            except httpx.TransportError:
+                if activity is not None and activity.chance.random() < 0.4:
+                    return Answer(0)
+                continue
+            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE or answer.status_code >= 500:
+                continue
+            told = Answer(answer.status_code, json_of(answer))
+            if told.code == "idempotency_key_not_taken":
+                _UNKEYED.add(_ID.sub("*", path))
+                headers.pop("Idempotency-Key")
+                continue
+            self.world.answered(method, path, told.status, told.code)
+            return told
+        return Answer(0)
+
+    async def notify(self, body: bytes) -> int:
+        """A callback as the provider sends it; what it was answered, 0 where nothing."""
+        secret = self.world.provider.secret
+        headers = {"X-Flywire-Digest": sign(body, secret.encode()).decode(), "Content-Type": "application/json"}
+        path = "/v1/payment-notifications"
+        try:
+            async with self._client() as client:
+                answer = await client.post(self._url("POST", path), content=body, headers=headers)
+        except httpx.TransportError:
+            return 0
+        return answer.status_code
+
+    async def items(self, path: str, **parameters: object) -> list[Any]:  # Any: JSON
+        """The first page of a list; none where it could not be read."""
+        answer = await self.ask("GET", path, limit=100, **parameters)
+        return answer.body["items"] if answer.ok else []

@@ -1,0 +1,210 @@
+"""Invariants of study: access follows from facts, credit from passes, badges from credit, awards stand on credit."""
+
+import json
+from collections import Counter
+from typing import Any, Final
+
+from simulation.looking import Look, Row
+from simulation.telling import Broken
+
+NEEDED: Final = {"pgcert": 60, "pgdip": 120, "masters": 180}
+STANDING: Final = frozenset({"claimed", "conferred", "superseded"})
+
+
+async def access_follows_from_money(look: Look) -> None:
+    """Whoever's money is with us has what it paid for; whoever has it back, or never paid, has not."""
+    refunds = {row["order_line_id"] for row in await look.rows("payments", "refunds") if row["status"] != "cancelled"}
+    orders = await look.by("payments", "orders", "order_id")
+    erased = await look.erased()
+    for enrolment in await look.rows("enrolment", "enrolments"):
+        order, status = orders[enrolment["order_id"]], enrolment["status"]
+        if enrolment["order_line_id"] in refunds and status in {"active", "suspended", "failed"}:
+            raise Broken("an enrolment whose money goes back is open", enrolment)
+        if order["status"] == "reversed" and status == "active":
+            raise Broken("an enrolment whose money is gone is open", enrolment)
+        paid = order["status"] == "paid" and enrolment["order_line_id"] not in refunds
+        if paid and status == "suspended" and enrolment["learner_id"] not in erased:
+            raise Broken("an enrolment that is paid for is suspended at rest", enrolment)
+
+
+async def everybody_has_the_same_enrolments(look: Look) -> None:
+    """I13: what other services keep of an enrolment is its last state."""
+    enrolments = await look.by("enrolment", "enrolments", "enrolment_id")
+    there = await look.by("assessment", "enrolment_states", "enrolment_id")
+    known = await look.by("assessment", "enrolments", "enrolment_id")
+    for id_, enrolment in enrolments.items():
+        if id_ not in known:
+            raise Broken("assessment does not know an enrolment", enrolment)
+        state = there.get(id_, {"status": "active", "sequence": None})
+        wanted = {"active": "active", "suspended": "suspended", "cancelled": "cancelled"}.get(enrolment["status"])
+        if wanted is not None and state["status"] != wanted:
+            raise Broken("assessment has another status of an enrolment", (enrolment, state))
+
+
+async def credit_is_given_once_for_each_pass(look: Look) -> None:
+    """I2, I3: in assessment, and the same in credentials."""
+    attempts = await look.by("assessment", "attempts", "attempt_id")
+    credits_ = await look.rows("assessment", "credits")
+    held = {row["attempt_id"]: row for row in credits_}
+    standing = Counter((row["learner_id"], row["module_family"]) for row in credits_ if row["revoked_at"] is None)
+    if twice := [key for key, count in standing.items() if count > 1]:
+        raise Broken("two credits stand in one module", twice)
+    for id_, attempt in attempts.items():
+        if attempt["ratified_at"] and attempt["passed"] and not attempt["voided_at"] and id_ not in held:
+            raise Broken("a ratified pass has no credit", attempt)
+    for row in credits_:
+        attempt = attempts[row["attempt_id"]]
+        if not (attempt["ratified_at"] and attempt["passed"]) and row["revoked_at"] is None:
+            raise Broken("a credit stands on no ratified pass", row)
+    there = await look.by("credentials", "credits", "credit_id")
+    gone = await _revoked(look)
+    for row in credits_:
+        if row["credit_id"] not in there:
+            raise Broken("credentials does not know a credit", row)
+        if (row["revoked_at"] is not None) != (row["credit_id"] in gone):
+            raise Broken("a credit is revoked in one service only", row)
+        if row["mark"] != there[row["credit_id"]]["mark"]:
+            raise Broken("a credit's mark differs", (row, there[row["credit_id"]]))
+
+
+async def _revoked(look: Look) -> set[Any]:  # Any: UUID
+    back = await look.groups("credentials", "reinstatements", "credit_id")
+    return {
+        row["credit_id"]
+        for row in await look.rows("credentials", "revocations")
+        if not any(one["reinstated_at"] >= row["revoked_at"] for one in back[row["credit_id"]])
+    }
+
+
+async def attempts_are_within_the_rules(look: Look) -> None:
+    """I4: at most three that count, none after a pass."""
+    by_enrolment = await look.groups("assessment", "attempts", "enrolment_id")
+    for attempts in by_enrolment.values():
+        counted = sorted((one for one in attempts if not one["voided_at"]), key=lambda one: one["attempt_no"])
+        if len(counted) > 3:
+            raise Broken("more than three attempts", counted)
+        numbers = [one["attempt_no"] for one in counted]
+        if len(set(numbers)) != len(numbers):
+            raise Broken("two attempts have one number", counted)
+
+
+async def a_badge_is_a_credit(look: Look) -> None:
+    """I3: every credit that stands has one badge that is not revoked, and no other has; likewise awards."""
+    gone, erased = await _revoked(look), await look.erased()
+    badges = await look.groups("credentials", "badges", "credit_id")
+    for id_, credit in (await look.by("credentials", "credits", "credit_id")).items():
+        if credit["source"] != "internal":
+            continue
+        valid = [one for one in badges[id_] if one["revoked_at"] is None]
+        if id_ in gone and valid:
+            raise Broken("a revoked credit has a badge", (credit, valid))
+        if id_ not in gone and len(valid) != 1:
+            raise Broken("a credit has no badge, or two", (credit, len(badges[id_])))
+        if id_ not in gone and valid[0]["document"] is None and credit["learner_id"] not in erased:
+            raise Broken("a badge is not signed at rest", valid[0])
+    of_awards = await look.groups("credentials", "badges", "award_id")
+    for award in await look.rows("credentials", "awards"):
+        valid = [one for one in of_awards[award["award_id"]] if one["revoked_at"] is None]
+        if award["state"] in {"conferred", "superseded"} and len(valid) != 1:
+            raise Broken("a conferred award has no badge, or two", award)
+        if award["state"] not in {"conferred", "superseded"} and valid:
+            raise Broken("an award that was not conferred has a badge", award)
+
+
+async def every_signed_badge_says_what_is_so(look: Look) -> None:
+    """The newest text of a badge tells the mark and course of its own credit, and of its own holder."""
+    credits_ = await look.by("credentials", "credits", "credit_id")
+    erased = await look.erased()
+    names = _names(await look.rows("enrolment", "names"))
+    for badge in await look.rows("credentials", "badges"):
+        if badge["document"] is None or badge["credit_id"] is None or badge["revoked_at"] is not None:
+            continue
+        credit, text = credits_[badge["credit_id"]], _text(badge["document"])
+        if credit["course_title"] not in text:
+            raise Broken("a badge names another course than its credit", (credit["course_title"], text[:300]))
+        for learner, name in names.items():
+            if name in text and learner != badge["learner_id"]:
+                raise Broken("a badge names another learner", (badge["badge_id"], name))
+        if badge["learner_id"] in erased and "identityHash" in text:
+            raise Broken("the badge of an erased learner keeps the hash of their address", badge["badge_id"])
+
+
+def _names(rows: list[Row]) -> dict[Any, str]:  # Any: UUID
+    last: dict[Any, Row] = {}
+    for row in rows:
+        if row["learner_id"] not in last or row["version"] > last[row["learner_id"]]["version"]:
+            last[row["learner_id"]] = row
+    return {id_: row["family_name"] for id_, row in last.items() if row["family_name"]}
+
+
+def _text(document: object) -> str:
+    return document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
+
+
+async def a_revocation_is_published(look: Look) -> None:
+    """The published list says of every place what the badges say."""
+    lists = await look.by("credentials", "status_lists", "number")
+    outdated = [number for number, row in lists.items() if row["document"] is None and row["revoked"]]
+    if outdated:
+        raise Broken("a list with revocations was never published", outdated)
+    for badge in await look.rows("credentials", "badges"):
+        row = lists.get(badge["list_number"])
+        if badge["revoked_at"] is not None and row is not None and row["signed_at"] < badge["revoked_at"]:
+            raise Broken("a revocation is not published at rest", badge["badge_id"])
+
+
+async def awards_stand_on_credit_of_their_own(look: Look) -> None:
+    """No two awards that stand share credit at a level; each has as much as its level needs, and none that is gone."""
+    gone = await _revoked(look)
+    awards = await look.by("credentials", "awards", "award_id")
+    live = [row for row in await look.rows("credentials", "allocations") if row["live"] and row["award_id"]]
+    credits_ = await look.by("credentials", "credits", "credit_id")
+    uses = Counter((row["credit_id"], row["level"]) for row in live)
+    if shared := [key for key, count in uses.items() if count > 1]:
+        raise Broken("two awards share credit at a level", shared)
+    at_top: dict[Any, list[Any]] = {}  # Any: UUID
+    for row in live:
+        award = awards[row["award_id"]]
+        if award["state"] not in STANDING:
+            raise Broken("an award that is over holds credit", award)
+        if award["state"] == "conferred" and award["under_review_since"] is None and row["credit_id"] in gone:
+            raise Broken("a conferred award stands on revoked credit", award)
+        if award["state"] == "conferred":
+            at_top.setdefault(row["credit_id"], []).append(award["award_id"])
+    if doubled := {credit: ids for credit, ids in at_top.items() if len(ids) > 1}:
+        raise Broken("two conferred awards stand on one credit", doubled)
+    for award in awards.values():
+        if award["state"] in {"claimed", "conferred"}:
+            has = sum(credits_[row["credit_id"]]["credits"] for row in live if row["award_id"] == award["award_id"])
+            if has < NEEDED.get(award["level"], 0):
+                raise Broken("an award has less credit than it needs", (award, has))
+
+
+async def no_review_is_open(look: Look) -> None:
+    if open_ := [row for row in await look.rows("credentials", "award_reviews") if row["decided_at"] is None]:
+        raise Broken("an award's review is open though it was decided on", open_)
+
+
+async def projections_are_their_rebuild(look: Look) -> None:
+    """I6: the services' own comparisons find no difference."""
+    operator = look.world.staff["operator"]
+    for path in ("/v1/credits/comparison", "/v1/study-record-comparison"):
+        answer = await operator.ask("GET", path)
+        if not answer.ok:
+            raise Broken(f"{path} answers {answer.status}", answer.body)
+        if differing := {name: value for name, value in answer.body.items() if "differ" in name and value}:
+            raise Broken(f"{path} finds a difference", differing)
+
+
+ALL: Final = (
+    access_follows_from_money,
+    everybody_has_the_same_enrolments,
+    credit_is_given_once_for_each_pass,
+    attempts_are_within_the_rules,
+    a_badge_is_a_credit,
+    every_signed_badge_says_what_is_so,
+    a_revocation_is_published,
+    awards_stand_on_credit_of_their_own,
+    no_review_is_open,
+    projections_are_their_rebuild,
+)
