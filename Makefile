@@ -3,11 +3,12 @@ SHELL := /bin/sh
 PYTHON_IN_VENV := .venv/bin/python
 DATA ?= ../shared/data/oulad
 LEARNERS ?= 500
+SEEDS ?= 20
 # Another platform than the one that `make run` started here: BASE_URL=https://…
 AT = $(if $(BASE_URL),--base-url "$(BASE_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-award replay test test-quick check bench lock docs
+.PHONY: help run demo demo-award replay test test-quick simulate check bench lock docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -29,6 +30,10 @@ test: ## everything, on a real PostgreSQL and a real RabbitMQ
 
 test-quick: ## all but the slow part
 	@exec deploy/local/setup.sh dev $(PYTHON_IN_VENV) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+simulate: ## the platform under random lives: SEEDS=<n> fresh ones, SEED=<n> one, BLIND=1 [FAULT=…] whether it sees
+	@exec deploy/local/setup.sh dev $(PYTHON_IN_VENV) -m simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(BLIND),--blind) $(if $(FAULT),--fault $(FAULT))
 
 check: ## style, types, architecture, migrations, generated documents
 	@exec deploy/local/setup.sh dev deploy/local/check.sh

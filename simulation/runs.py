@@ -1,0 +1,113 @@
+"""Many lives at once: a server, its databases, and a few processes that each live one life after the other."""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from simulation import base, rest
+from simulation.databases import Databases, running
+from simulation.partners import register_partner
+from simulation.world import World
+
+JSON = dict[str, Any]  # Any: JSON
+PATIENCE_SECONDS: Final = 600.0
+"""For one life, on a busy machine; a life that takes longer is stuck."""
+LONGEST_LINE: Final = 10_000_000
+
+
+class Worker:
+    def __init__(self, number: int, databases: Databases, begun: JSON) -> None:
+        self._told = {
+            "sockets": str(databases.sockets),
+            "data": str(databases.data),
+            "worker": f"w{number}",
+            "begun": begun,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def live(self, task: JSON) -> JSON:
+        """What came of the life; one that does not end is a violation, too."""
+        process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(task).encode() + b"\n")
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if line:
+            return json.loads(line)
+        await self.stop()
+        return {"seed": task["seed"], "violations": ["stuck: the life did not end"], "did": [], "seconds": 0.0}
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "simulation.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_LINE,
+                cwd=Path(__file__).parents[1],
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+            )
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(self._told).encode() + b"\n")
+        return self._process
+
+    async def stop(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None
+
+
+class Runs:
+    def __init__(self, workers: list[Worker]) -> None:
+        self._free: asyncio.Queue[Worker] = asyncio.Queue()
+        self.workers = workers
+        for worker in workers:
+            self._free.put_nowait(worker)
+
+    async def live(self, **task: Any) -> JSON:  # Any: JSON
+        """One life, once a worker is free."""
+        worker = await self._free.get()
+        try:
+            return await worker.live(task)
+        finally:
+            self._free.put_nowait(worker)
+
+    async def each(self, seeds: Iterable[int]) -> AsyncIterator[JSON]:
+        """All of these lives, as they end."""
+        for ended in asyncio.as_completed([asyncio.ensure_future(self.live(seed=seed)) for seed in seeds]):
+            yield await ended
+
+
+@asynccontextmanager
+async def opened(workers: int) -> AsyncGenerator[Runs]:
+    """A server of its own, the databases every world begins with, and so many processes. In a WorldLoop."""
+    with tempfile.TemporaryDirectory(prefix="mc-simulation-") as folder:
+        async with running(Path(folder)) as (server, databases):
+            await databases.migrate(server, "base")
+            world = World(databases, "base", "base")
+            with world.exists():
+                await world.begin()
+                await base.fill(world)
+                courses = await base.courses_of(world)
+                partner = await register_partner(world, courses)
+                await rest.settle(world)
+                await world.end()
+            made = [Worker(number, databases, {"courses": courses, "partner": partner}) for number in range(workers)]
+            try:
+                yield Runs(made)
+            finally:
+                for worker in made:
+                    await worker.stop()

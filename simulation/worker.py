@@ -1,0 +1,62 @@
+"""A process that lives lives: a task a line comes in as JSON, and what did not hold goes out."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from simulation import faults
+from simulation.databases import Databases
+from simulation.instants import WorldLoop
+from simulation.life import Plan, live
+
+JSON = dict[str, Any]  # Any: JSON
+
+
+async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JSON:
+    plan = Plan(
+        task["seed"],
+        frozenset(task.get("without", ())),
+        frozenset(task.get("dropped", ())),
+        Plan.steps if task.get("steps") is None else task["steps"],
+    )
+    began = time.process_time()
+    with ExitStack() as stack:
+        if task.get("fault"):
+            stack.enter_context(faults.brought_back(task["fault"]))
+        try:
+            violations = await live(databases, worker, plan, begun)
+        except Exception:  # noqa: BLE001 - of the simulator itself, or of what it stands on
+            violations = [f"the simulator broke: {traceback.format_exc()[-500:]}"]
+    return {
+        "seed": plan.seed,
+        "violations": violations,
+        "did": plan.did,
+        "behaviours": sorted(plan.behaviours),
+        "answers": plan.answers,
+        "parts": {part: at - began for part, at in plan.seconds.items()},
+        "seconds": time.process_time() - began,
+    }
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    told: JSON = json.loads(sys.stdin.readline())
+    databases = Databases(Path(told["sockets"]), Path(told["data"]))
+    loop = WorldLoop()
+    asyncio.set_event_loop(loop)
+    for line in sys.stdin:
+        done = loop.run_until_complete(work(json.loads(line), databases, told["worker"], told["begun"]))
+        sys.stdout.write(json.dumps(done) + "\n")
+        sys.stdout.flush()
+    os._exit(0)  # threads of drivers and stores may still run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Some seeds of the simulator: whatever happens in whatever order, at rest every invariant holds.
+
+`make simulate` lives more of them, fresh ones, and shrinks those that fail.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from simulation.instants import WorldLoop
+from simulation.runs import opened
+from simulation.shrinking import Shrinking, kind_of
+
+SEEDS = range(3)
+FAULT, MET_BY = "too_little_is_kept", 1
+
+
+@pytest.fixture(scope="module")
+def lives() -> Iterator[SimpleNamespace]:
+    """`live(seed=…)` lives as many at once as are asked for."""
+    loop, disabled = WorldLoop(), logging.root.manager.disable
+    opening = opened(2)
+    runs = loop.run_until_complete(opening.__aenter__())
+
+    async def together(tasks):
+        return await asyncio.gather(*(runs.live(**task) for task in tasks))
+
+    try:
+        yield lambda *tasks: loop.run_until_complete(together(tasks))
+    finally:
+        loop.run_until_complete(opening.__aexit__(None, None, None))
+        loop.close()
+        logging.disable(disabled)
+
+
+@pytest.mark.slow
+def test_every_invariant_holds_at_rest_and_a_seed_decides_everything(lives):
+    ended = lives(*({"seed": seed} for seed in [*SEEDS, SEEDS[0]]))
+    failed = {life["seed"]: (life["violations"], life["did"]) for life in ended if life["violations"]}
+    assert not failed, "\n".join(f"make simulate SEED={seed}: {told}" for seed, told in failed.items())
+    first, again = ended[0], ended[-1]
+    assert (first["did"], first["answers"]) == (again["did"], again["answers"])
+    assert len(first["did"]) > 100
+
+
+@pytest.mark.slow
+def test_a_fault_brought_back_is_seen(lives):
+    [life] = lives({"seed": MET_BY, "fault": FAULT})
+    assert [kind_of(one) for one in life["violations"]][:1] == [
+        "our_ledger_is_the_providers_books: an account is open at rest"
+    ]
+
+
+async def test_a_failing_life_is_shrunk_to_what_makes_it_fail():
+    """Here: steps 17 and 90 together, where callbacks are lost."""
+
+    async def live(*, seed, without=(), dropped=(), steps):
+        left = set(range(steps)) - set(dropped)
+        fails = {17, 90} <= left and "lost callbacks" not in without
+        return {
+            "seed": seed,
+            "violations": [f"money: an account is open: {sorted(left)}"] if fails else ["another: thing"],
+            "did": [f"step {step}" for step in sorted(left)],
+            "behaviours": sorted({"lost callbacks", "skew", "erasure"} - set(without)),
+        }
+
+    whole = await live(seed=5, steps=160)
+    least = await Shrinking(SimpleNamespace(live=live), whole).shrink()
+    assert least["behaviours"] == ["lost callbacks"]
+    assert {"step 17", "step 90"} <= set(least["did"])
+    assert len(least["did"]) < 20
+    assert kind_of(least["violations"][0]) == "money: an account is open"
