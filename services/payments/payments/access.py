@@ -20,5 +20,6 @@ ACCESS: Access = {
     "close_dispute": staff("finance"),
     "list_disputes": staff("finance"),
     "list_unmatched_payments": staff("finance"),
+    "list_refunds": staff("finance"),
     "list_ledger": staff("finance"),
 }

@@ -1,6 +1,6 @@
 """Reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -431,6 +431,17 @@ async def unmatched_page(session: AsyncSession, paging: Cursor) -> tuple[list[Un
         by=[UnmatchedPayment.first_at, UnmatchedPayment.unmatched_id],
         descending=True,
     )
+
+
+async def refunds_page(session: AsyncSession, status: RefundStatus, paging: Cursor) -> tuple[list[Refund], str | None]:
+    found = select(Refund).where(Refund.status == status)
+    return await paginate(session, found, paging, by=[Refund.requested_at, Refund.refund_id])
+
+
+async def references_of(session: AsyncSession, payment_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The provider's references of these payments."""
+    payments = await session.scalars(select(Payment).where(Payment.payment_id.in_(payment_ids)))
+    return {payment.payment_id: payment.reference for payment in payments}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ LISTS = {
     "list_orders": [Ask("/v1/orders", LEARNER)],
     "read_order": [Ask(f"/v1/orders/{FIRST}", LEARNER, full=False)],
     "list_unmatched_payments": [Ask("/v1/unmatched-payments", FINANCE)],
+    "list_refunds": [Ask("/v1/refunds?status=completed", FINANCE)],
     "list_disputes": [
         Ask("/v1/disputes", FINANCE),
         Ask("/v1/disputes?open=true", FINANCE, full=False),

@@ -153,6 +153,11 @@ async def test_a_refund_the_provider_refuses_waits_for_a_person_who_sends_it_aga
     assert failed.reason_code == "provider_refused"
     refund = (await shop.read(order))["lines"][0]["refund"]
     assert refund["status"] == "failed"
+    async with shop.service.client("finance") as client:
+        [shown] = (await client.get("/v1/refunds")).json()["items"]
+        assert (await client.get("/v1/refunds?status=completed")).json()["items"] == []
+    assert (shown["order_id"], shown["refund_id"]) == (order["order_id"], refund["refund_id"])
+    assert (shown["payment_reference"], shown["failure_code"]) == (reference, "provider_refused")
     payment["amount_to"] = owed
     path = f"/v1/orders/{order['order_id']}/refunds/{refund['refund_id']}/retry"
     async with shop.service.client("finance") as client:
