@@ -83,10 +83,7 @@ class AlreadyOrdered(Conflict):
 class PaymentUnderWay(Conflict):
     """A payment of this order is on its way, such as a bank transfer; a second one would pay twice."""
 
-    remedy = (
-        "Wait for the payment; the order shows when it has come. Where it will not be made, send "
-        "`pay_beside_payment_under_way`: should both come, the second goes back."
-    )
+    remedy = "Wait for the payment, or send `pay_beside_payment_under_way` if it will not be made."
 
 
 class CurrenciesDiffer(Conflict):
