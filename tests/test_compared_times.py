@@ -28,6 +28,8 @@ BY_ONE_CLOCK: Final = {
     },
     "payments": {
         *("expires_at", "quote_ends_at", "funded_at", "session_expires_at", "started_at", "last_at", "received_at"),
+        *("seen_at", "compared_at", "since"),
+        "began_at",  # one far ahead begins anew
     },
     "gateway": {"superseded_at", "retired_at"},
 }
@@ -37,6 +39,7 @@ AMONG_THEMSELVES: Final = {
     "enrolment": {"confirmed_at"},
     "assessment": {"requested_at", "marked_at", "decided_at", "released_at"},
     "credentials": {"revoked_at", "reinstated_at", "released_at", "reversed_at", "settled_at"},
+    "payments": {"requested_at", "status_at"},
 }
 """Compared with other facts, never with the time."""
 
