@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib import resources
 from typing import Any, Final
 
+from gateway.edge.answers import ASTRAY, wants_page
 from gateway.front_page import front_document, front_page
 from gateway.openapi import Library
 from gateway.problem_pages import INDEX, index_page, problem_page
-from shared.web.pages import CSP, page
+from shared.web.pages import CSP
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
 Message = MutableMapping[str, Any]  # ASGI's own type
@@ -52,10 +53,6 @@ _PAGE: Final = b"text/html; charset=utf-8"
 _DAY: Final = b"public, max-age=86400"
 _FOR_PEOPLE: Final = ("/docs/", f"{INDEX}/")
 """Where a browser that goes astray is answered with a page."""
-_MISSING: Final = (
-    "<h1>Nothing is here</h1>\n<p>The address is mistyped, or what it named has another name by now.</p>\n"
-    f'<p><a href="/">This platform</a> · <a href="/docs">All operations</a> · <a href="{INDEX}">All refusals</a></p>'
-)
 _MINUTE: Final = b"public, max-age=60"
 
 
@@ -69,13 +66,12 @@ def with_pages(api: App, library: Library, *, release: str, sample_accounts: Map
         "/docs/swagger-ui-bundle.js": (b"text/javascript", (assets / "swagger-ui-bundle.js").read_bytes(), _DAY),
     }
     document = front_document(release, sample_accounts)
-    missing = page("Nothing is here", _MISSING).encode()
 
     def find(scope: Scope) -> tuple[bytes, bytes, bytes] | None:
         path: str = scope.get("path", "")
         path = path.rstrip("/") or "/"
         if path == "/":
-            if not _wants_page(scope):
+            if not wants_page(scope):
                 return _JSON, document, _MINUTE
             from_payment = b"payment=" in scope["query_string"] or b"order_id=" in scope["query_string"]
             return _PAGE, front_page(sample_accounts, from_payment=from_payment).encode(), _MINUTE
@@ -93,16 +89,12 @@ def with_pages(api: App, library: Library, *, release: str, sample_accounts: Map
         found = find(scope) if asked else None
         if found is not None:
             await _send(scope, send, *found)
-        elif asked and _wants_page(scope) and scope["path"].startswith(_FOR_PEOPLE):
-            await _send(scope, send, _PAGE, missing, _MINUTE, missing=True)
+        elif asked and wants_page(scope) and scope["path"].startswith(_FOR_PEOPLE):
+            await _send(scope, send, _PAGE, ASTRAY, _MINUTE, missing=True)
         else:
             await api(scope, receive, send)
 
     return serve
-
-
-def _wants_page(scope: Scope) -> bool:
-    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 async def _send(

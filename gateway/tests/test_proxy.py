@@ -448,3 +448,47 @@ async def test_our_own_failures_are_problem_documents_too(error, status, code):
         assert (answer.status, answer.code) == (status, code)
         assert (await door.get("/v1/courses")).status == 200
     assert len(door.service.seen) == 1
+
+
+# Gone astray
+
+
+async def missing(seen, reader, writer):
+    """As services answer: the head, and a moment later the body; or words of their own for people."""
+    kind, body = b"application/problem+json", b'{"code":"not_found"}'
+    if seen.line.startswith(b"GET /v1/courses/own"):
+        kind, body = b"text/html; charset=utf-8", b"<p>No such course</p>"
+    writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (kind, len(body)))
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.write(body)
+    return True
+
+
+async def test_a_person_who_opens_a_mistyped_address_is_answered_with_a_page_and_a_program_with_a_problem():
+    browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+    async with front_door(ScriptedService(missing)) as door:
+        for path, code, status in (
+            ("/v1/coursesx", "no_such_operation", 404),
+            ("/nowhere", "no_such_operation", 404),
+            ("/v1/courses/", "not_found", 404),
+            ("/v1/courses/x", "not_found", 404),
+            ("/v1//courses", "malformed_path", 400),
+        ):
+            page = await door.get(path, browser)
+            assert (page.status, page.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
+            assert b'href="/verify"' in page.body
+            assert len(page.body) == int(page.headers["content-length"])
+            assert "default-src 'none'" in page.headers["content-security-policy"]
+            assert b"vary: Accept\r\n" in page.raw
+            assert page.headers["cache-control"] == "no-store"
+            assert page.headers["x-request-id"]
+            for accept in ((), ("Accept: application/json",), ("Accept: */*",)):
+                told = await door.get(path, *accept)
+                assert (told.status, told.code) == (status, code), path
+        own = await door.get("/v1/courses/own", browser)
+        assert (own.status, own.body) == (404, b"<p>No such course</p>")
+        written = await door.get("/v1/coursesx", browser, method="POST")
+        assert (written.status, written.code) == (404, "no_such_operation")
+        head = await door.get("/v1/courses/x", browser, method="HEAD")
+        assert (head.status, head.body) == (404, b"")

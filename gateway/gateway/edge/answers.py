@@ -1,13 +1,15 @@
-"""What goes back to the caller: problem documents, and a service's answer without what concerned one hop."""
+"""What goes back to the caller: problem documents, a page for whoever went astray in a browser, and a service's
+answer without what concerned one hop."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from email.utils import formatdate
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from shared.errors import Refusal, Unavailable
-from shared.web.problems import RETRY_AFTER
+from shared.web.pages import CSP, page
+from shared.web.problems import MEDIA_TYPE, RETRY_AFTER
 
 Header = tuple[bytes, bytes]
 
@@ -18,6 +20,14 @@ _NOT_PASSED: Final = frozenset(
     b"access-control-allow-methods access-control-expose-headers access-control-max-age".split()
 )
 _BODILESS: Final = frozenset({204, 304})
+_PROBLEM: Final = MEDIA_TYPE.encode()
+
+ASTRAY: Final = page(
+    "Nothing is here",
+    "<h1>Nothing is here</h1>\n<p>The address is mistyped, or what it named has another name by now.</p>\n"
+    '<p><a href="/">This platform</a> · <a href="/verify">Check a credential or a document</a> · '
+    '<a href="/docs">All operations</a> · <a href="/problems">All refusals</a></p>',
+).encode()
 _last_date: tuple[int, bytes] = (0, b"")
 
 
@@ -56,7 +66,7 @@ def problem(refusal: Refusal, request_id: str) -> tuple[int, list[Header], bytes
         default=str,
     )
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", _PROBLEM),
         (b"content-length", b"%d" % len(body)),
         _NO_STORE,
         *((name.encode(), value.encode()) for name, value in refusal.headers.items()),
@@ -66,6 +76,31 @@ def problem(refusal: Refusal, request_id: str) -> tuple[int, list[Header], bytes
     if refusal.status == 401:  # noqa: PLR2004
         headers.append((b"www-authenticate", b'Bearer error="invalid_token"'))
     return refusal.status, headers, body
+
+
+def wants_page(scope: MutableMapping[str, Any]) -> bool:  # Any: ASGI's own type
+    """Whether a person reads the answer: a browser says so where it opens an address."""
+    is_read: bool = scope["method"] in {"GET", "HEAD"}
+    return is_read and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+
+
+def is_missing(status: int, headers: Iterable[Header]) -> bool:
+    """Whether a service told programs that there is nothing at the address."""
+    if status != 404:  # noqa: PLR2004
+        return False
+    return any(name == b"content-type" and value.startswith(_PROBLEM) for name, value in headers)
+
+
+def astray(status: int) -> tuple[int, list[Header], bytes]:
+    """The page for whoever opened an address at which there is nothing, as status, headers and body."""
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", b"%d" % len(ASTRAY)),
+        (b"content-security-policy", CSP.encode()),
+        (b"vary", b"Accept"),
+        _NO_STORE,
+    ]
+    return status, headers, ASTRAY
 
 
 def passed_on(

@@ -238,6 +238,8 @@ class Proxy:
         self, visit: Visit, exchange: Exchange, connection: Connection, upstream: Upstream, *, private: bool
     ) -> int:
         status = connection.status
+        if answers.is_missing(status, connection.headers) and answers.wants_page(visit.scope):
+            return await self._reply(visit, *answers.astray(status))
         whole = connection.body()
         headers = answers.passed_on(
             status,
@@ -380,7 +382,11 @@ class Proxy:
         return self._any_origin(method, raw_path, self._routes.find(method, raw_path).prefix)
 
     async def _refuse(self, visit: Visit, refusal: Refusal) -> int:
-        status, headers, body = answers.problem(refusal, visit.request_id)
+        if isinstance(refusal, NoSuchOperation | MalformedPath) and answers.wants_page(visit.scope):
+            return await self._reply(visit, *answers.astray(refusal.status))
+        return await self._reply(visit, *answers.problem(refusal, visit.request_id))
+
+    async def _reply(self, visit: Visit, status: int, headers: list[answers.Header], body: bytes) -> int:
         if visit.started:
             return status
         await visit.reply({"type": "http.response.start", "status": status, "headers": headers + visit.headers()})
