@@ -460,6 +460,7 @@ async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) ->
     assert "The document at hand is version 1" in page.text
     assert forged.status_code == 422
     assert "not one of our documents" in forged.text
+    assert 'href="#text"' in forged.text, "to the field that takes its number"
     assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
     assert beyond.json()["detail"] == "there is no version 9 of this document; the newest is version 2"
     assert told.status_code == 404

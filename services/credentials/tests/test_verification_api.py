@@ -310,3 +310,30 @@ async def test_the_form_is_there_without_a_script(service, session, clock) -> No
     assert page.status_code == 200
     assert "<script" not in page.text
     assert 'enctype="multipart/form-data"' in page.text
+
+
+async def test_a_number_or_an_address_of_ours_leads_to_its_page(service, session, clock, learner) -> None:
+    badge_id, _ = await issued(service, session, learner)
+    ours = "https://badges.example.ac.uk"
+    led = {
+        "mc-2026-7kq2m4x9pat": "/documents/MC-2026-7KQ2M4X9PAT",
+        f"{ours}/documents/MC-2026-7KQ2M4X9PAT?version=1": "/documents/MC-2026-7KQ2M4X9PAT",
+        f" {ours}/verify/{badge_id}\r\n": f"/verify/{badge_id}",
+        f"HTTPS://Badges.example.ac.uk:443/credentials/{badge_id}": f"/verify/{badge_id}",
+        f"{ours}/credentials/{badge_id}.png": f"/verify/{badge_id}",
+    }
+    async with service.client() as anyone:
+        for text, address in led.items():
+            answer = await anyone.post("/verify", files={"file": ("", b"")}, data={"text": text})
+            assert (answer.status_code, answer.headers.get("location")) == (303, address), text
+        page = await anyone.get(f"/verify/{badge_id}")
+        for text in (
+            "MC-2026",
+            f"https://elsewhere.example/verify/{badge_id}",
+            f"{ours}/verify/none",
+            f"{ours}/documents/MC-1",
+            "https://[",
+        ):
+            answer = await anyone.post("/verify", files={"file": ("", b"")}, data={"text": text})
+            assert (answer.status_code, "Could not be checked" in answer.text) == (422, True), text
+    assert "<strong>Valid</strong>" in page.text

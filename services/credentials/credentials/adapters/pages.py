@@ -169,9 +169,9 @@ class Pages:
             what="version", number=number, version=version, newest=newest
         )
 
-    def upload(self, refusal: str | None = None) -> str:
+    def upload(self, refusal: str | None = None, *, leads_to_text: bool = False) -> str:
         """The form; with why the last thing handed in could not be checked at all."""
-        return self._environment.get_template("upload.html").render(refusal=refusal)
+        return self._environment.get_template("upload.html").render(refusal=refusal, leads_to_text=leads_to_text)
 
 
 def verdict_of(report: Report, status: str, *, ours: bool) -> tuple[str, str]:

@@ -1,8 +1,10 @@
 """Whether a credential is genuine and still stands: for programs, and for people, without an account."""
 
 import ipaddress
+import re
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Header, Path, Request, Response
@@ -18,6 +20,7 @@ from credentials.adapters.recent import Recent
 from credentials.adapters.verification import CheckOutcome, Question, Report, Verifier
 from credentials.adapters.verification.examination import TooCostly, TooManyParts, Unreadable
 from credentials.adapters.verification.jose import NotToken
+from credentials.adapters.verification.outside import origin
 from credentials.adapters.verification.places import VerifierBusy
 from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
 from credentials.adapters.verification.reading import (
@@ -45,6 +48,10 @@ Accept = Annotated[str, Header(description="`text/html`: what is not there is to
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
+_LONGEST_ADDRESS = 500
+_OF_OURS = re.compile(
+    r"/(?:verify|credentials)/(?P<badge>[0-9a-fA-F-]{36})(?:\.\w{1,4}|/refresh(?:\.jwt)?)?/?|/documents/(?P<number>[^/]+)/?"
+)
 _FORM_ROOM = 65_536
 """Bytes of a form beside the file in it."""
 _FORMS: dict[str, Any] = {  # Any: OpenAPI
@@ -198,7 +205,7 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
     "/verify",
     operation_id="check_upload",
     response_class=Response,
-    responses={200: _PAGE} | _FORM_AGAIN,
+    responses={200: _PAGE, 303: {"description": "To the page of the number or address"}} | _FORM_AGAIN,
     openapi_extra={
         "requestBody": {
             "content": {
@@ -219,9 +226,11 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
 async def check_upload(
     request: Request, process: Running, notary: Issuing, verifier: Verifying, pages: Rendering
 ) -> Response:
-    """What the form sends: a file or a text. The answer is a page."""
+    """What the form sends: a file or a text. The answer is a page, be it that of a number or address of ours."""
     try:
         raw = await _handed_in(request, verifier.limits.image_bytes)
+        if (address := _page_of(raw, notary)) is not None:
+            return _led_to(address)
         if documents.is_pdf(raw):
             return await _own_paper(raw, process, pages)
         verdict = await _verify(raw, request, process, notary, verifier)
@@ -324,11 +333,37 @@ async def _own_paper(file: bytes, process: Running, pages: Rendering) -> Respons
         return _page(
             pages.upload(
                 "This PDF is not one of our documents, or it was changed since, or it is older than what a file "
-                "is known by here: look at the page of its number."
+                "is known by here. Type its number as the text, to see what was issued under it.",
+                leads_to_text=True,
             ),
             422,
         )
     address = f"/documents/{shelved.document.number}?version={shelved.edition.version}"
+    return _led_to(address)
+
+
+def _page_of(typed: bytes, notary: Notary) -> str | None:
+    """The page of what was typed, if that is the number of a document, or the address of something of ours."""
+    if len(typed) > _LONGEST_ADDRESS:
+        return None
+    text = typed.decode(errors="replace").strip()
+    number = documents.number_of(text)
+    if number is not None:
+        return f"/documents/{number}"
+    try:
+        if origin(text) != origin(notary.url):
+            return None
+        path = urlsplit(text).path
+    except ValueError:
+        return None
+    found = _OF_OURS.fullmatch(path)
+    if found is None:
+        return None
+    number = documents.number_of(found["number"] or "")
+    return f"/documents/{number}" if number is not None else f"/verify/{found['badge']}" if found["badge"] else None
+
+
+def _led_to(address: str) -> Response:
     return Response(status_code=303, headers={**HEADERS, "Location": address, "Cache-Control": "no-store"})
 
 
