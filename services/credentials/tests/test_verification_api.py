@@ -179,8 +179,14 @@ async def test_a_forgery_in_our_name_is_not_ours(service, session, clock, learne
     forged = json.loads(document) | {"name": "Doctor of Everything"}
     async with service.client() as anyone:
         page = await anyone.post("/verify", files={"file": ("badge", json.dumps(forged))})
+        added = await anyone.post("/verify", files={"file": ("badge", json.dumps(json.loads(document) | {"extra": 1}))})
     assert "could not be confirmed" in page.text
     assert "one of our own" not in page.text
+    before, claimed, _ = page.text.partition("It claims to be <q")
+    assert claimed
+    assert "Failed: Signature. " in before
+    assert "Doctor of Everything" not in before, "what is made up comes after the verdict, and as no heading"
+    assert "The signature would not cover &#39;extra&#39;." in added.text
 
 
 async def test_whose_issuer_cannot_be_asked(service, session, clock) -> None:

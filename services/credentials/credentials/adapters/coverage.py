@@ -58,7 +58,7 @@ def check_spelling(document: Document, check_contexts: Callable[[Document], obje
 
 def uncovered(names: Iterable[str]) -> UndefinedTerms:
     named = sorted(name.removeprefix(UNDEFINED)[:200] for name in names)
-    return UndefinedTerms(f"the signature would not cover: {', '.join(map(repr, named[:5]))}", terms=named[:20])
+    return UndefinedTerms(f"the signature would not cover {', '.join(map(repr, named[:5]))}", terms=named[:20])
 
 
 class _Spelling:
@@ -74,7 +74,7 @@ class _Spelling:
         if depth > MOST_DEPTH:
             raise NotCanonical("the document is nested too deeply")
         if value is None:
-            raise Ambiguous(f"{path[-1][:80]} has no value: what is not said is left out")
+            raise Ambiguous(f"the member {path[-1][:80]} has no value: what is not said is left out")
         if isinstance(value, list):
             entries = cast("list[object]", value)
             _check_entries(entries, path)
@@ -116,7 +116,7 @@ class _Spelling:
         if path[-1] not in _READ and self._is_known_by_id(node):
             named = node.get("name")
             if named is not None and self._named.setdefault(name, named) != named:
-                raise Ambiguous(f"{name[:200]} is named in two places, and not alike")
+                raise Ambiguous(f"the id {name[:200]} is named in two places, and not alike")
             return
         if path[-1] == "related" and set(node) <= {"id", "type"}:
             return
@@ -124,7 +124,7 @@ class _Spelling:
             return
         told = json.dumps(node, sort_keys=True)
         if self._told.setdefault(name, told) != told:
-            raise Ambiguous(f"{name[:200]} is described in two places, and not alike")
+            raise Ambiguous(f"the id {name[:200]} is described in two places, and not alike")
 
     def _is_known_by_id(self, node: Document) -> bool:
         kinds = listed(node.get("type")) or (["Profile"] if node["id"] == self._issuer else [""])
@@ -142,11 +142,11 @@ def _check_entries(entries: list[object], path: tuple[str, ...]) -> None:
     names: set[object] = set()
     for entry in entries:
         if isinstance(entry, list):
-            raise Ambiguous(f"{path[-1][:80]} holds a list within a list")
+            raise Ambiguous(f"the member {path[-1][:80]} holds a list within a list")
         name = members(entry).get("id")
         if isinstance(name, str):
             if name in names:
-                raise Ambiguous(f"{path[-1][:80]} holds {name[:200]} more than once")
+                raise Ambiguous(f"the member {path[-1][:80]} holds {name[:200]} more than once")
             names.add(name)
 
 

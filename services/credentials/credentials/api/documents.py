@@ -9,9 +9,10 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.fonts import NotPrintable
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS
-from credentials.adapters.paper import NotPrintable, Paper, PressBusy
+from credentials.adapters.paper import Paper, PressBusy
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
 from credentials.domain import documents, faces

@@ -6,7 +6,8 @@ from uuid import UUID
 import orjson
 from fastapi import Response
 
-from credentials.adapters.paper import NotPrintable, PressBusy
+from credentials.adapters.fonts import NotPrintable
+from credentials.adapters.paper import PressBusy
 from credentials.api.documents import Printing, face_of
 from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing

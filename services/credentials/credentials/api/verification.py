@@ -17,7 +17,7 @@ from credentials.adapters.facts import facts_of
 from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS, verdict_of
 from credentials.adapters.recent import Recent
-from credentials.adapters.verification import CheckOutcome, Question, Report, Verifier
+from credentials.adapters.verification import CheckOutcome, Question, Report, Verifier, sentence
 from credentials.adapters.verification.examination import TooCostly, TooManyParts, Unreadable
 from credentials.adapters.verification.jose import NotToken
 from credentials.adapters.verification.outside import origin
@@ -235,7 +235,7 @@ async def check_upload(
             return await _own_paper(raw, process, pages)
         verdict = await _verify(raw, request, process, notary, verifier)
     except Refusal as refusal:
-        return _page(pages.upload(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}."), refusal.status)
+        return _page(pages.upload(sentence(refusal.detail)), refusal.status)
     newer = _newer_url(verdict, notary)
     return _page(
         pages.verification(verdict.report, verdict.status, ours=verdict.ours, downloads={}, newer_url=newer), 200

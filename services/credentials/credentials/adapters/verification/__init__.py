@@ -9,7 +9,16 @@ the answers in a `report`. All that computing is done in a bounded process for e
 from credentials.adapters.verification.entry import Verifier
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Outside, Unreachable, Web
-from credentials.adapters.verification.report import Check, CheckOutcome, Kind, Question, Report, Status, revoked
+from credentials.adapters.verification.report import (
+    Check,
+    CheckOutcome,
+    Kind,
+    Question,
+    Report,
+    Status,
+    revoked,
+    sentence,
+)
 from credentials.adapters.verification.verifier import reconsidered
 
 __all__ = [
@@ -26,4 +35,5 @@ __all__ = [
     "Web",
     "reconsidered",
     "revoked",
+    "sentence",
 ]

@@ -20,7 +20,7 @@ from credentials.adapters.members import id_of, listed, members
 from credentials.adapters.verification import jose, reading
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.plain_json import read_object
-from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Kind, Question
+from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Kind, Question, sentence
 from credentials.domain.dids import unbase58
 from shared.errors import Invalid, Refusal
 
@@ -262,7 +262,7 @@ def ask(name: Question, question: Callable[[], str]) -> Check:
     except Broken as broken:
         return Check(name, CheckOutcome.FAILED, broken.detail, broken.code)
     except Refusal as refusal:
-        return Check(name, CheckOutcome.FAILED, refusal.detail, refusal.code)
+        return Check(name, CheckOutcome.FAILED, sentence(refusal.detail), refusal.code)
     except UNREADABLE:
         return Check(name, CheckOutcome.FAILED, "It cannot be read.", "unreadable")
 

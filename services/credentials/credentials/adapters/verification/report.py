@@ -84,6 +84,11 @@ class Report:
         return any(check.name is name and check.outcome is outcome for check in self.checks)
 
 
+def sentence(detail: str) -> str:
+    """The detail of a refusal as a sentence of its own, as those of checks are."""
+    return f"{detail[:1].upper()}{detail[1:]}{'' if detail.endswith('.') else '.'}"
+
+
 def revoked(report: Report) -> Report:
     """The same, of a credential that its issuer has taken back and whose list does not say so yet."""
     told = Check(

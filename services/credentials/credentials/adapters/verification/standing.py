@@ -16,7 +16,7 @@ from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.outside import Web
 from credentials.adapters.verification.period import ENDS, has_ended, instant, is_said
 from credentials.adapters.verification.plain_json import read_object
-from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Question
+from credentials.adapters.verification.report import UNREADABLE, Broken, Check, CheckOutcome, Question, sentence
 from credentials.domain.status_lists import is_set
 from shared.errors import Refusal
 
@@ -47,7 +47,10 @@ async def ask_lists(credential: Members, issuer: str, web: Web, examiner: Examin
     except Broken as broken:
         return [_failed(broken.detail, broken.code), _skipped()]
     except Refusal as refusal:
-        return [_failed(f"The revocation list cannot be read: {refusal.detail}", "list_unreadable"), _skipped()]
+        return [
+            _failed(f"The revocation list cannot be read. {sentence(refusal.detail)}", "list_unreadable"),
+            _skipped(),
+        ]
     except UNREADABLE:
         return [_failed("The revocation list cannot be read.", "list_unreadable"), _skipped()]
     about = [answer.about_list for answer in answers if answer.about_list]
