@@ -31,6 +31,19 @@ async def rows_of(database) -> dict[str, set[str]]:
         }
 
 
+async def settled(processes) -> dict[str, dict[str, set[str]]]:
+    """The rows of every service, once nothing is on its way and no job changes any: lists are signed somewhat later."""
+    found: dict[str, dict[str, set[str]]] = {}
+    async with asyncio.timeout(120):
+        while True:
+            await quiet(processes)
+            again = {process.service.name: await rows_of(process.database) for process in processes}
+            if again == found:
+                return found
+            found = again
+            await asyncio.sleep(2)
+
+
 async def quiet(processes) -> None:
     """Until nothing is on its way in any service."""
     waiting = "select (select count(*) from outbox where sent_at is null) + (select count(*) from inbox_retry)"
@@ -51,8 +64,7 @@ async def test_the_whole_history_a_second_time_changes_nothing(embedded_platform
     await demo_award.tell(embedded_platform.url, place.folder, embedded_platform.feeds)
     processes = [Process(build(name, place)) for name in NAMES]
     try:
-        await quiet(processes)
-        before = {process.service.name: await rows_of(process.database) for process in processes}
+        before = await settled(processes)
         handled = 0
         for process in processes:
             async with process.database.messaging.begin() as connection:
