@@ -199,7 +199,7 @@ async def test_a_hash_that_can_be_guessed_confirms_nothing(service, session, clo
         found = (await anyone.post("/v1/document-checks", content=file, params={"number": number})).json()
         assert (found["genuine"], found["number"], found["status"]) == (True, number, "valid")
         uploaded = await anyone.post("/verify", files={"file": ("a.pdf", file, "application/pdf")})
-        assert (uploaded.status_code, "page of its number" in uploaded.text) == (422, True)
+        assert (uploaded.status_code, "Type its number as the text" in uploaded.text) == (422, True)
 
         await forget_person(session, papers["learner"], clock())
         await session.flush()
