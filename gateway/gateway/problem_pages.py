@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from html import escape
+from http import HTTPStatus
 from typing import Final
 
 from gateway.openapi import Rule, Rules
@@ -79,7 +80,7 @@ def _operations(operations: Mapping[str, str]) -> str:
 
 
 def _remedy(status: int) -> str:
-    return REMEDIES.get(status, REMEDIES[400 if status < 500 else 500])  # noqa: PLR2004
+    return REMEDIES.get(status, REMEDIES[400 if status < HTTPStatus.INTERNAL_SERVER_ERROR else 500])
 
 
 def _with_code(text: str) -> str:

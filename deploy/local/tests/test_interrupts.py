@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,6 @@ def test_where_ctrl_c_is_passed_over_it_still_is():
     code = (
         "import signal; from embedded.interrupts import end_at_ctrl_c as end; end('x'); print(int(signal.getsignal(2)))"
     )
-    ignoring = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
+    ignoring = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     done = subprocess.run([sys.executable, "-c", code], preexec_fn=ignoring, capture_output=True, text=True, check=True)
     assert done.stdout == f"{int(signal.SIG_IGN)}\n"

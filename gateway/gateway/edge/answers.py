@@ -3,6 +3,7 @@ answer without what concerned one hop."""
 
 from collections.abc import Iterable, MutableMapping
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
@@ -86,7 +87,7 @@ def wants_page(scope: MutableMapping[str, Any]) -> bool:  # Any: ASGI's own type
 
 def is_missing(status: int, headers: Iterable[Header]) -> bool:
     """Whether a service told programs that there is nothing at the address."""
-    if status != 404:  # noqa: PLR2004
+    if status != HTTPStatus.NOT_FOUND:
         return False
     return any(name == b"content-type" and value.startswith(_PROBLEM) for name, value in headers)
 
