@@ -1,12 +1,15 @@
 """What every test may ask for: a real PostgreSQL, a real RabbitMQ and tools of Node, started once for the run."""
 
+import asyncio
 import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import iscoroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, async_playwright
@@ -15,6 +18,29 @@ import gateway  # noqa: F401 - else pytest takes the folder of that name for the
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
 from shared.plans import SETTINGS
+from shared.testing import ServiceUnderTest
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_running() -> AsyncIterator[None]:
+    """End what a test has left running, for all tests share one event loop: a relay of a test that failed before it
+    cancelled it would send the events of every later one."""
+    before = asyncio.all_tasks()
+    yield
+    left = [task for task in asyncio.all_tasks() - before if _is_ours(task)]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=10)
+
+
+def _is_ours(task: asyncio.Task[object]) -> bool:
+    """Not a library's, of whatever the whole run shares."""
+    coroutine, here = task.get_coro(), Path(__file__).parent
+    if not iscoroutine(coroutine):
+        return False
+    source = Path(coroutine.cr_code.co_filename)
+    return source.is_relative_to(here) and not source.is_relative_to(here / ".venv")
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +68,14 @@ def make_database(postgres: Postgres) -> Callable[[str], Awaitable[str]]:
     return make
 
 
+@pytest.fixture
+async def superuser(postgres: Postgres, live: ServiceUnderTest) -> AsyncIterator[Any]:  # Any: asyncpg ships no types
+    """A connection to the database of `live` that may do anything."""
+    connection = await postgres.connect(live.process.database.web.url.database)
+    yield connection
+    await connection.close()
+
+
 @pytest.fixture(scope="session")
 async def amqp_url() -> AsyncIterator[str]:
     """The broker given by AMQP_URL, else one of our own; a test that needs it fails, and says why, without either."""
@@ -54,15 +88,36 @@ async def amqp_url() -> AsyncIterator[str]:
             yield broker.url
 
 
+def _others_data(what: str) -> Path | None:
+    """Data of others that no clone has: where MC_SHARED_DATA says, or beside the project."""
+    folder = Path(os.environ.get("MC_SHARED_DATA") or Path(__file__).parents[1] / "shared" / "data") / what
+    return folder if folder.is_dir() else None
+
+
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The award cases, learning analytics and schemas that lie beside the project, or where MC_SHARED_DATA says."""
-    folder = Path(os.environ.get("MC_SHARED_DATA") or Path(__file__).parents[1] / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(
-            f"needs the data that is no part of the project: not at {folder}; MC_SHARED_DATA can name its folder"
-        )
+def published_schemas() -> Path:
+    """1EdTech's JSON schemas of Open Badges 3.0 and CLR 2.0; a test that compares with them is skipped without."""
+    folder = _others_data("1edtech/schemas")
+    if folder is None:
+        pytest.skip(PUBLISHED_SCHEMAS_MISSING)
     return folder
+
+
+PUBLISHED_SCHEMAS_MISSING = "1EdTech's schemas are no part of the project (README, What the tests need)"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    without = sum(
+        PUBLISHED_SCHEMAS_MISSING in str(report.longrepr) for report in terminalreporter.getreports("skipped")
+    )
+    if without:
+        terminalreporter.write_line(f"{without} tests were left out: {PUBLISHED_SCHEMAS_MISSING}.")
+
+
+@pytest.fixture(scope="session")
+def open_university() -> Path | None:
+    """The Open University Learning Analytics Dataset, where it is at hand."""
+    return _others_data("oulad")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.measuring import Bench, Result, stolen
-from shared.service import run_loop
+from shared.running import run_loop
 from shared.telemetry import log_as_json
 
 PATIENCE_SECONDS = 300

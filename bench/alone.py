@@ -11,30 +11,31 @@ from bench.programs import LOAD_CORE, SERVER_CORE, running, tie
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.process import Process as Program
-from embedded.services import Place, keep_secrets, versions_of
+from embedded.services import Deployment, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
-from shared.service import Process, run_loop, settle, stop_on_signals
+from shared.running import run_loop, settle, stop_on_signals
+from shared.service import Process
 from shared.telemetry import log_as_json
 
 
 @asynccontextmanager
-async def prepared(name: str, folder: Path, port: int) -> AsyncGenerator[Place]:
+async def prepared(name: str, folder: Path, port: int) -> AsyncGenerator[Deployment]:
     """The service's own database, migrated, on the core of the load."""
     async with Postgres(folder / "postgres") as server:
         tie(server, LOAD_CORE)
         url = await server.create_role_and_database(f"mc_{name}")
         await migrate(url, versions_of(name))
-        yield Place(folder, ports.assign({ports.VARIABLE: str(port)}), {name: url}, secrets=keep_secrets(folder))
+        yield Deployment(folder, ports.assign({ports.VARIABLE: str(port)}), {name: url}, secrets=keep_secrets(folder))
 
 
 @asynccontextmanager
-async def alone(name: str, place: Place) -> AsyncGenerator[Program]:
+async def alone(name: str, deployment: Deployment) -> AsyncGenerator[Program]:
     """The service on its core, with every duty but hearing the others."""
-    environment = place.environment(name) | {"MC_FEEDS": json.dumps({})}
+    environment = deployment.environment(name) | {"MC_FEEDS": json.dumps({})}
     command = [sys.executable, "-m", "bench.alone", name]
-    log = place.folder / f"{name}.log"
-    async with running(command, SERVER_CORE, log, place.ports[name], environment) as program:
+    log = deployment.folder / f"{name}.log"
+    async with running(command, SERVER_CORE, log, deployment.ports[name], environment) as program:
         yield program
 
 

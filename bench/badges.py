@@ -8,8 +8,8 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.measuring import Bench, Limit, Result, alternate
+from credentials.adapters.credential_issuer import CredentialIssuer, StatusListEntry
 from credentials.adapters.json_ld import canonicalise
-from credentials.adapters.notary import Notary, Place
 from credentials.domain.badges import Achievement, Skill
 from shared.ids import new_id
 
@@ -31,19 +31,19 @@ COURSE = Achievement(
 
 async def measure(bench: Bench) -> list[Result]:
     count = bench.size(5000)
-    notary = Notary("https://badges.example", "University of Example", bytes(32))
-    method, key = notary.new_key("ed25519-bench")
-    signer = notary.signer(method, key.wrapped)
+    credential_issuer = CredentialIssuer("https://badges.example", "University of Example", bytes(32))
+    method, key = credential_issuer.new_key("ed25519-bench")
+    signer = credential_issuer.signer(method, key.wrapped)
     bare_key = Ed25519PrivateKey.generate()
 
     def badge(number: int) -> dict[str, object]:
         now = datetime.now(UTC)
-        return notary.sign_badge(
+        return credential_issuer.sign_badge(
             COURSE,
             signer,
             badge_id=new_id(),
             subject=f"urn:uuid:{new_id()}",
-            place=Place(1, number),
+            status_entry=StatusListEntry(1, number),
             awarded_at=now,
             now=now,
             email="ada@learner.example",

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.driver import connect_driver
 from shared.ids import new_id
-from shared.service import run_loop
+from shared.running import run_loop
 
 QUEUE = "bare"
 CHANNEL = "bare"
@@ -88,7 +88,7 @@ async def relay(database: str, broker: str) -> ASGIApp:
             async with connection.transaction():
                 rows = await connection.fetch(
                     "select position, id, body from outbox where sent_at is null "
-                    "order by position limit $1 for update skip locked",
+                    "order by position limit $1 for no key update skip locked",
                     BATCH,
                 )
                 await asyncio.gather(*map(publish, rows))

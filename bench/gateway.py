@@ -8,7 +8,7 @@ from bench.alone import alone, prepared
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import LOAD_CORE, SERVER_CORE, nginx, running, two_kilobytes, wrk
 from embedded import ports
-from embedded.services import Place
+from embedded.services import Deployment
 from shared.ids import new_id
 
 PATH = "/v1/courses/applied-machine-learning"
@@ -30,18 +30,18 @@ async def measure(bench: Bench) -> list[Result]:
     configuration = bench.folder / "proxy" / "nginx.conf"
     configuration.write_text(configuration.read_text().replace("127.0.0.1:1;", f"127.0.0.1:{upstream};"))
     async with (
-        prepared("gateway", bench.folder / "gateway", first) as place,
+        prepared("gateway", bench.folder / "gateway", first) as deployment,
         running(behind, LOAD_CORE, bench.folder / "upstream.log", upstream),
         running(plain, SERVER_CORE, bench.folder / "proxy.log", proxy),
-        alone("gateway", replace(place, ports=place.ports | {"catalogue": upstream})),
+        alone("gateway", replace(deployment, ports=deployment.ports | {"catalogue": upstream})),
     ):
-        token = await _token(place)
+        token = await _token(deployment)
         person = {"Authorization": f"Bearer {token}"}
         rates = await alternate(
             bench.rounds,
             {
                 "nginx": lambda: wrk(f"http://127.0.0.1:{proxy}{PATH}", seconds),
-                "gateway": lambda: wrk(f"http://127.0.0.1:{place.ports['gateway']}{PATH}", seconds, person),
+                "gateway": lambda: wrk(f"http://127.0.0.1:{deployment.ports['gateway']}{PATH}", seconds, person),
             },
         )
     return [
@@ -55,10 +55,10 @@ async def measure(bench: Bench) -> list[Result]:
     ]
 
 
-async def _token(place: Place) -> str:
+async def _token(deployment: Deployment) -> str:
     """Somebody's, who opened an account and signed in."""
     person = {"email": "ada@example.org", "password": "a long pass phrase of mine"}
-    async with httpx.AsyncClient(trust_env=False, base_url=place.url("gateway")) as client:
+    async with httpx.AsyncClient(trust_env=False, base_url=deployment.url("gateway")) as client:
         opened = await client.post("/v1/accounts", json=person, headers={"Idempotency-Key": str(new_id())})
         opened.raise_for_status()
         answer = await client.post("/v1/sign-ins", json=person)

@@ -202,7 +202,7 @@ class Links:
         self.handled, self.count = 0, per_second * seconds
         self.done.clear()
         self.arrived.clear()
-        wakeup = self.payments.requests.kw["info"]["wakeup"]
+        notifier = self.payments.requests.kw["info"]["wakeup"]
         transport = RabbitMQ(self.url, "payments")
         consumer = Consumer(self.url, Receiver(self.inbox, self.enrolment))
         async with self.payments.messaging.begin() as connection:
@@ -210,8 +210,8 @@ class Links:
         parts = [
             asyncio.create_task(part)
             for part in (
-                Relay("payments", self.payments, transport, wakeup=wakeup).run(),
-                wakeup.run(),
+                Relay("payments", self.payments, transport, notifier=notifier).run(),
+                notifier.run(),
                 consumer.run(),
             )
         ]

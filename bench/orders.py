@@ -1,5 +1,5 @@
-"""Placing an order as a hot command, against the same through a session: whoever asks is on one core, the server on the
-other."""
+"""Placing an order as a fast-path command, against the same through a session: whoever asks is on one core, the server
+on the other."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import LOAD_CORE, SERVER_CORE, ourselves_on, tie
 from embedded.postgres import Postgres
 from embedded.services import versions_of
-from payments.commands import hot_orders, orders
+from payments.commands import fast_orders, orders
 from payments.tables import BasketItem, Learner, OfferedCourse, Price
 from shared.database import Database, unit_of_work
 from shared.ids import new_id
-from shared.messaging.hot import Asked, StoredReply, store_reply
-from shared.messaging.outbox import Wakeup
+from shared.messaging.fast_path import Asked, StoredReply, store_reply
+from shared.messaging.outbox import OutboxNotifier
 from shared.migrate import migrate
 
 CLIENTS = 8
@@ -29,10 +29,10 @@ async def measure(bench: Bench) -> list[Result]:
         tie(server, LOAD_CORE)
         url = await server.create_role_and_database("payments")
         await migrate(url, versions_of("payments"))
-        till = Till(Database(url, "payments", wakeup=Wakeup(), pool_size=2 * CLIENTS), bench.size(1000))
+        till = Till(Database(url, "payments", notifier=OutboxNotifier(), pool_size=2 * CLIENTS), bench.size(1000))
         try:
             await till.offer()
-            rates = await alternate(bench.rounds, {"hot": till.hot, "session": till.session})
+            rates = await alternate(bench.rounds, {"hot": till.fast, "session": till.session})
         finally:
             await till.database.dispose()
     return [
@@ -67,10 +67,10 @@ class Till:
                     )
                 )
 
-    async def hot(self) -> float:
+    async def fast(self) -> float:
         async def place(learner_id: UUID) -> None:
-            order, lines = await hot_orders.draw_up_order(self.database, learner_id, None)
-            await hot_orders.place_order(self.database, order, lines, reply(learner_id))
+            order, lines = await fast_orders.draw_up_order(self.database, learner_id, None)
+            await fast_orders.place_order(self.database, order, lines, reply(learner_id))
 
         return await self._rate(place)
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from bench.measuring import Bench, Limit, Result, percentile
 from bench.programs import running
-from bench.store import Effect, ask_for_refund_hot, make_store, refund, row_of
+from bench.store import Effect, ask_for_refund_fast, make_store, refund, row_of
 from embedded import ports
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ as Broker
@@ -63,9 +63,9 @@ async def request_refund(session: Session) -> RefundView:
     return RefundView(refund_id=str(requested.refund_id))
 
 
-@router.hot("request_refund")
-async def request_refund_hot(call: Call) -> Response:
-    requested = await ask_for_refund_hot(call.database)
+@router.fast_path("request_refund")
+async def request_refund_fast(call: Call) -> Response:
+    requested = await ask_for_refund_fast(call.database)
     return Response(RefundView(refund_id=str(requested.refund_id)).model_dump_json(), 201)
 
 
@@ -74,7 +74,7 @@ async def list_commits() -> dict[str, float]:
     return committed
 
 
-@inbox.keeps(Effect, RefundRequested)
+@inbox.project(Effect, RefundRequested)
 def end_access(requested: RefundRequested, _: datetime) -> Effect:
     return Effect(effect_id=new_id(), refund_id=requested.refund_id)
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from embedded import leash
+from embedded import supervise
 from embedded.postgres import Postgres
 from embedded.process import Process
 
@@ -40,7 +40,7 @@ def on_core(core: int) -> list[str]:
 def tie(server: Postgres, core: int) -> None:
     """Keep a database server on one core; the backends it starts from now on stay there too."""
     if (os.cpu_count() or 1) > 1:
-        for pid in leash.tree(server.pid):
+        for pid in supervise.tree(server.pid):
             os.sched_setaffinity(pid, {core})
 
 

@@ -12,9 +12,9 @@ from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, ourselves_on, running, wrk
 from embedded import ports, seed
 from embedded.platform import CONTENT
-from embedded.services import Place, build
+from embedded.services import Deployment, build
 from shared.driver import connect_driver
-from shared.testing import ServiceUnderTest, StandingClock
+from shared.testing import FrozenClock, ServiceUnderTest
 
 LIST = "/v1/courses?limit=50"
 STATEMENT = """
@@ -32,10 +32,10 @@ async def measure(bench: Bench) -> list[Result]:
     seconds = 1 if bench.short else 5
     without = f"http://127.0.0.1:{bare}"
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(prepared("catalogue", bench.folder / "catalogue", first))
-        await _load(place)
-        await stack.enter_async_context(alone("catalogue", place))
-        base = place.url("catalogue")
+        deployment = await stack.enter_async_context(prepared("catalogue", bench.folder / "catalogue", first))
+        await _load(deployment)
+        await stack.enter_async_context(alone("catalogue", deployment))
+        base = deployment.url("catalogue")
         async with httpx.AsyncClient(trust_env=False, base_url=base) as client:
             listed = (await client.get(LIST)).raise_for_status()
             one = f"/v1/courses/{listed.json()['items'][0]['slug']}"
@@ -48,7 +48,7 @@ async def measure(bench: Bench) -> list[Result]:
                     "bare": lambda: wrk(f"{without}{one}", seconds),
                     "one": lambda: wrk(f"{base}{one}", seconds, script=EACH_ANOTHER),
                     "one again": lambda: wrk(f"{base}{one}", seconds),
-                    "loop": lambda: _loop(place.databases["catalogue"], rows, seconds),
+                    "loop": lambda: _loop(deployment.databases["catalogue"], rows, seconds),
                     "list": lambda: wrk(f"{base}{LIST}", seconds, script=EACH_ANOTHER),
                     "list again": lambda: wrk(f"{base}{LIST}", seconds),
                 },
@@ -67,13 +67,13 @@ async def measure(bench: Bench) -> list[Result]:
     ]
 
 
-async def _load(place: Place) -> None:
+async def _load(deployment: Deployment) -> None:
     """The sample catalogue, through the service's own API; the courses' briefs are no concern of its own."""
-    catalogue = ServiceUnderTest(build("catalogue", place), StandingClock(datetime.now(UTC)))
+    catalogue = ServiceUnderTest(build("catalogue", deployment), FrozenClock(datetime.now(UTC)))
     elsewhere = httpx.MockTransport(lambda _: httpx.Response(200))
-    async with catalogue.client("catalogue_editor") as editor, httpx.AsyncClient(transport=elsewhere) as examiner:
-        examiner.base_url = "http://assessment"
-        await seed.load_catalogue(editor, examiner, CONTENT)
+    async with catalogue.client("catalogue_editor") as editor, httpx.AsyncClient(transport=elsewhere) as parser:
+        parser.base_url = "http://assessment"
+        await seed.load_catalogue(editor, parser, CONTENT)
     await catalogue.process.http.aclose()
     await catalogue.process.database.dispose()
 

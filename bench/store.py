@@ -12,8 +12,8 @@ from embedded.postgres import Postgres
 from shared.database import Database, TableBase, new_metadata
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
-from shared.messaging.hot import HotWrite
-from shared.messaging.outbox import Wakeup
+from shared.messaging.fast_path import FastInsert
+from shared.messaging.outbox import OutboxNotifier
 from shared.migrate import migrate
 
 
@@ -47,7 +47,7 @@ async def make_store(server: Postgres, folder: Path, name: str, pool_size: int =
     versions = folder / "versions"
     versions.mkdir(exist_ok=True)
     await migrate(url, versions)
-    store = Database(url, name, wakeup=Wakeup(), pool_size=2 * pool_size, messaging_pool_size=2 * pool_size)
+    store = Database(url, name, notifier=OutboxNotifier(), pool_size=2 * pool_size, messaging_pool_size=2 * pool_size)
     async with store.messaging.begin() as connection:
         await connection.execute(text(TABLE))
         await connection.execute(text(EFFECTS))
@@ -58,11 +58,11 @@ def row_of(event: RefundRequested) -> Refund:
     return Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=event.amount_minor)
 
 
-_ASK: Final = HotWrite(Refund)
+_ASK: Final = FastInsert(Refund)
 
 
-async def ask_for_refund_hot(store: Database) -> RefundRequested:
-    """As a hot command does it."""
+async def ask_for_refund_fast(store: Database) -> RefundRequested:
+    """As a fast-path command does it."""
     event = refund()
     await _ASK.run(store, [row_of(event)], [event])
     return event

@@ -23,11 +23,11 @@ from credentials import tables
 from credentials.adapters.json_ld import canonicalise, check_terms
 from credentials.handlers import inbox
 from embedded import ports
-from embedded.services import Place, build
+from embedded.services import Deployment, build
 from shared.events.assessment import CreditAwarded
 from shared.events.catalogue import CoursePublished, Skill
 from shared.ids import new_id
-from shared.testing import ServiceUnderTest, StandingClock
+from shared.testing import FrozenClock, ServiceUnderTest
 
 AGAIN, FIRST = Limit(0.25, 0.45, 0.5), Limit(0.25, 0.5)
 
@@ -38,10 +38,10 @@ async def measure(bench: Bench) -> list[Result]:
     seconds = 1 if bench.short else 5
     each = bench.size(100)
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(prepared("credentials", bench.folder / "credentials", first))
-        badges = await _order(place, each * bench.rounds + 1)
-        await stack.enter_async_context(alone("credentials", place))
-        base = place.url("credentials")
+        deployment = await stack.enter_async_context(prepared("credentials", bench.folder / "credentials", first))
+        badges = await _order(deployment, each * bench.rounds + 1)
+        await stack.enter_async_context(alone("credentials", deployment))
+        base = deployment.url("credentials")
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, base_url=base, timeout=30))
         page = await _published(client, f"/verify/{badges[0]}")
         document = (await client.get(f"/credentials/{badges[-1]}")).raise_for_status().json()
@@ -83,10 +83,10 @@ async def measure(bench: Bench) -> list[Result]:
     ]
 
 
-async def _order(place: Place, count: int) -> list[UUID]:
+async def _order(deployment: Deployment, count: int) -> list[UUID]:
     """A ratified pass of as many learners; the service signs their badges as soon as it runs."""
     now = datetime.now(UTC)
-    credentials = ServiceUnderTest(build("credentials", place), StandingClock(now))
+    credentials = ServiceUnderTest(build("credentials", deployment), FrozenClock(now))
     course = CoursePublished(
         course_id=new_id(),
         course_version_id=new_id(),

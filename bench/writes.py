@@ -1,5 +1,5 @@
 """A command's write, domain row and outbox row in one transaction, against pgbench with the same statements: as a hot
-command writes (`shared.messaging.hot`), and as every other does.
+command writes (`shared.messaging.fast_path`), and as every other does.
 
 Whoever asks is on one core, the server on the other.
 """
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import LOAD_CORE, SERVER_CORE, on_core, ourselves_on, tie
-from bench.store import ask_for_refund_hot, make_store, refund, row_of
+from bench.store import ask_for_refund_fast, make_store, refund, row_of
 from embedded.postgres import Postgres
 from shared.database import Database
 from shared.driver import connect_driver
@@ -24,7 +24,7 @@ from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.messaging.message import envelope
-from shared.messaging.outbox import CHANNEL, Row, Wakeup
+from shared.messaging.outbox import CHANNEL, OutboxNotifier, Row
 
 CLIENTS = 8
 TURNS = 3  # a machine's pace changes within seconds: many short rounds rather than a few long ones
@@ -40,8 +40,8 @@ async def measure(bench: Bench) -> list[Result]:
                 bench.rounds * TURNS,
                 {
                     "pgbench": writes.pgbench,
-                    "hot": writes.hot,
-                    "with wake-up": writes.hot_with_wakeup,
+                    "hot": writes.fast,
+                    "with wake-up": writes.fast_with_notifier,
                     "session": writes.session,
                 },
             )
@@ -91,8 +91,8 @@ class Writes:
     async def pgbench(self) -> float:
         return await run_pgbench(self.server, "payments", self.script, CLIENTS, self.seconds)
 
-    async def hot(self) -> float:
-        return await self._rate(lambda: ask_for_refund_hot(self.store))
+    async def fast(self) -> float:
+        return await self._rate(lambda: ask_for_refund_fast(self.store))
 
     async def session(self) -> float:
         async def ask() -> None:
@@ -116,18 +116,18 @@ class Writes:
             done = sum(await asyncio.gather(*(client() for _ in range(CLIENTS))))
             return done / (time.perf_counter() - began)
 
-    async def hot_with_wakeup(self) -> float:
+    async def fast_with_notifier(self) -> float:
         """As in a service whose relay cannot take more: it is woken by every commit, whoever else listens is told at
         most once in 50 ms."""
-        wakeup = self.store.wakeup
-        assert isinstance(wakeup, Wakeup)
-        wakeup.relay = Busy()
+        notifier = self.store.notifier
+        assert isinstance(notifier, OutboxNotifier)
+        notifier.relay = Busy()
         async with listening(self.store):
-            telling = asyncio.create_task(wakeup.run())
+            telling = asyncio.create_task(notifier.run())
             try:
-                return await self.hot()
+                return await self.fast()
             finally:
-                wakeup.relay = None
+                notifier.relay = None
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
 
@@ -155,14 +155,14 @@ def ask_for_refund(session: AsyncSession) -> None:
     publish(session, event)
 
 
-def _hear(*_: object) -> None:
+def _on_notify(*_: object) -> None:
     """Being told is all."""
 
 
 @contextlib.asynccontextmanager
 async def listening(store: Database) -> AsyncGenerator[None]:
     connection = await connect_driver(store.url)
-    await connection.add_listener(CHANNEL, _hear)
+    await connection.add_listener(CHANNEL, _on_notify)
     try:
         yield
     finally:

@@ -20,17 +20,20 @@ from simulation.shrinking import Shrinking
 
 
 async def live_many(runs: Runs, seeds: Sequence[int], *, shrink: bool) -> int:
-    """How many of them violate something."""
-    failed, answers = 0, Counter[str]()
+    """Live these seeds and print what becomes of them. Returns how many violate something."""
+    failed, computed, answers = 0, 0.0, Counter[str]()
     began = time.time()
     async for ended in runs.each(seeds):
         answers.update(ended.get("answers", {}))
+        computed += ended["seconds"]
+        print(f"seed {ended['seed']}: {ended['seconds']:.1f} s", flush=True)
         if ended["violations"]:
             failed += 1
             print(f"\nseed {ended['seed']} FAILED: {ended['violations'][0]}", flush=True)
             if shrink and failed == 1:
                 await show_least(runs, ended)
-    print(f"{len(seeds)} seeds, {failed} failed, {time.time() - began:.0f} s", flush=True)
+    took = time.time() - began
+    print(f"{len(seeds)} seeds, {failed} failed, {took:.0f} s, {computed:.0f} s of computing", flush=True)
     if os.environ.get("SHOW_ANSWERS"):
         for told, count in sorted(answers.items()):
             print(f"{count:6} {told}")
@@ -48,6 +51,8 @@ async def show_least(runs: Runs, failed: dict[str, object]) -> None:
 
 
 async def run(arguments: argparse.Namespace) -> int:
+    if arguments.blind and not arguments.seeds:
+        return await blindness.show(None, arguments.fault, 0)
     async with opened(arguments.workers) as runs:
         if arguments.blind:
             return await blindness.show(runs, arguments.fault, arguments.seeds)

@@ -1,7 +1,7 @@
-"""What is under way: each thing that happens is a task that may stop at gates, and the scheduler alone lets it go on.
+"""Activities: each thing that happens is a task that may stop at gates, and the scheduler alone lets it go on.
 
-A gate stands before every transaction and every call outside. No row is locked there, so in whatever order those that
-stand at gates go on, nothing waits for anything but the database's answer to one statement.
+A gate is before every transaction and every call to others. No row is locked there, so in whatever order activities go
+on from their gates, none waits for anything but the database's answer to one statement.
 """
 
 import asyncio
@@ -15,17 +15,23 @@ class Died(BaseException):
     """The replica this code ran in was killed."""
 
 
+CUT, SILENT, UNHEARD = "cut", "silent", "unheard"
+
+
 @dataclass
 class Trouble:
-    """A statement that fails: by an error of this SQLSTATE, or with its connection cut where there is none."""
+    """A failure to come of a statement: an error of this SQLSTATE, its connection `CUT`, or no answer (`SILENT`).
+
+    `UNHEARD`: a commit that is done but never answered.
+    """
 
     after: int
-    """So many statements go well first."""
-    state: str | None
+    """How many statements, or commits, succeed before."""
+    how: str
 
 
 class Activity:
-    """One thing that happens: a request with all that it asks of others, a delivery, a turn of a job."""
+    """One thing that happens: a request with all the requests it causes, a delivery, a run of a job."""
 
     def __init__(self, name: str, chance: Any) -> None:  # Any: random.Random
         self.name, self.chance = name, chance
@@ -35,19 +41,19 @@ class Activity:
         self.gate: asyncio.Future[None] | None = None
         self.at = "the beginning"
         self.holding = 0
-        """Connections to databases in its hands: with one it does not stop."""
+        """How many database connections it holds: with one it does not stop at a gate."""
         self.ending = False
         self.commits_left: int | None = None
         """How many transactions it commits before it stops inside one; None where it never does."""
         self.inside = False
-        """It stopped before a commit, with rows locked."""
+        """Whether it stopped before a commit, with rows locked."""
         self.blocked = False
-        """It waits in the database for a row that another one has locked."""
+        """Whether it waits in the database for a row that another activity has locked."""
         self.until_blocked: Callable[[], Coroutine[Any, Any, None]] | None = None
-        """Ends once another statement waits for a lock."""
+        """Returns once another statement waits for a lock; None where nothing can block it."""
         self.trouble: Trouble | None = None
         self.troubled = False
-        """A statement of it was made to fail."""
+        """Whether a statement of it was made to fail."""
         self._stopped = asyncio.Event()
 
     @property
@@ -55,7 +61,7 @@ class Activity:
         return self.task is not None and self.task.done()
 
     async def begin(self, work: Coroutine[Any, Any, Any], gates: int | None) -> None:
-        """Run until it has passed so many gates, or to its end."""
+        """Start the task and run it until it has passed so many gates, or to its end."""
         self.gates_left = gates
         token = current.set(self)
         try:
@@ -72,7 +78,7 @@ class Activity:
         await self.until_it_stops()
 
     async def until_it_stops(self) -> None:
-        """At a gate, at its end, or before a row that is locked."""
+        """Wait until it stops: at a gate, at its end, or before a row that is locked."""
         assert self.task is not None, "it was begun"
         loop = asyncio.get_running_loop()
         stopping: asyncio.Task[Any] = loop.create_task(self._stopped.wait())
@@ -87,7 +93,7 @@ class Activity:
         self._stopped.clear()
 
     async def stop_at(self, name: str) -> None:
-        """Called by what runs in it. Its inner tasks (a gather) never stop."""
+        """Stop here unless it is to pass more gates. Called by its own code; inner tasks (a gather) never stop."""
         if self.gates_left is None or self.holding or asyncio.current_task() is not self.task:
             return
         if self.gates_left > 0:
@@ -96,7 +102,7 @@ class Activity:
         await self._rest_at(name)
 
     async def stop_inside(self, name: str) -> None:
-        """As `stop_at`, before a commit."""
+        """Stop before a commit, with rows locked, once it has made as many commits as it is to."""
         if self.commits_left is None or asyncio.current_task() is not self.task:
             return
         if self.commits_left > 0:
@@ -115,7 +121,7 @@ class Activity:
         try:
             await self.gate
         except asyncio.CancelledError:
-            if not self.ending:  # its time was up meanwhile: it hears of that when it is its turn
+            if not self.ending:  # timed out while it stood here: it learns of that when the scheduler lets it go on
                 await self._rest_at(f"{name}, too late")
             raise
 

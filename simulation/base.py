@@ -1,4 +1,4 @@
-"""How every world begins: staff with their roles, a small catalogue, a few learners."""
+"""What every world begins with: staff with their roles, a small catalogue, a few learners."""
 
 import json
 import re
@@ -30,7 +30,7 @@ STAFF: Final = {
 LEARNERS: Final = ("ada", "ben", "cleo")
 SUBJECTS: Final = {"data-science": 5, "management": 4}
 _CODE: Final = re.compile(r"address: (\S+)")
-CONTENT: Final = Path(__file__).parents[1] / "deploy" / "local" / "content"
+CONTENT: Final = Path(__file__).parents[1] / "tools" / "content"
 
 
 def must(answer: Answer, what: str) -> Any:  # Any: JSON
@@ -41,7 +41,7 @@ def must(answer: Answer, what: str) -> Any:  # Any: JSON
 
 
 async def fill(world: "World") -> None:
-    """Everything a world begins with, in order and undisturbed."""
+    """Make everything a world begins with, in order and undisturbed."""
     database = world.replicas["gateway"][0].process.database
     for name, roles in STAFF.items():
         async with database.transaction() as session:
@@ -65,7 +65,7 @@ def email_of(name: str) -> str:
 
 
 async def register(person: Person) -> bool:
-    """Open an account and register with the short form; whether both were heard to be done."""
+    """Open an account and register with the short form. Returns whether answers confirmed both."""
     opened = await person.ask(
         "POST", "/v1/accounts", {"email": person.email, "password": PASSWORD}, key="account", anonymous=True
     )
@@ -90,10 +90,10 @@ async def register(person: Person) -> bool:
 
 
 async def confirm(person: Person) -> bool:
-    """Prove one's address by the code in the last letter that has one; whether that was heard to be done."""
-    for letter in reversed(person.world.post.letters):
-        code = _CODE.search(letter["text"])
-        if letter["to"] == person.email and code:
+    """Confirm one's address with the code of the last e-mail that has one. Returns whether the answer confirmed it."""
+    for email in reversed(person.world.post.emails):
+        code = _CODE.search(email["text"])
+        if email["to"] == person.email and code:
             return (await person.ask("PUT", "/v1/learners/me/contact-email", {"code": code[1]})).ok
     return False
 
@@ -127,7 +127,7 @@ async def _write_briefs(world: "World") -> None:
 
 
 async def courses_of(world: "World") -> list[dict[str, Any]]:  # Any: database values
-    """What was published, from the catalogue's own database."""
+    """Return the published courses, from the catalogue's own database."""
     async with world.replicas["catalogue"][0].process.database.transaction() as session:
         rows = await session.execute(
             text(

@@ -1,7 +1,7 @@
-"""One PostgreSQL for all workers: databases migrated and filled once, and copied anew for every seed.
+"""The databases of worlds: migrated and filled once, and copied anew for every seed.
 
-In them `now()` and its sisters are functions of the schema `public`, which stands before `pg_catalog` in the search
-path and was there before the migrations: they read the world's instant from a file.
+In them `now()` and its sisters are functions of the schema `public`, made before the migrations and found before those
+of `pg_catalog` by the search path: they read the world's instant from a file.
 """
 
 from collections.abc import AsyncGenerator
@@ -27,14 +27,14 @@ SETTINGS: Final = {
     "shared_buffers": "256MB",
     "log_min_messages": "fatal",
 }
-_connect = asyncpg.connect  # as it is outside of any world
+_connect = asyncpg.connect  # the real one, which no world has patched
 _ROLE: Final = {
     "search_path": "public, pg_catalog",
     "statement_timeout": 0,
     "lock_timeout": "'60s'",
     "idle_in_transaction_session_timeout": 0,
 }
-"""No machine's time decides anything: whoever holds a lock goes on when the scheduler says so."""
+"""Settings of the services' roles: no time of the machine decides anything; lock holders go on by the scheduler."""
 _CLOCKS: Final = ("now", "clock_timestamp", "statement_timestamp", "transaction_timestamp")
 _CLOCK: Final = """
     create function public.{name}() returns timestamptz language plpgsql stable security definer as
@@ -43,7 +43,7 @@ _CLOCK: Final = """
 
 
 class Databases:
-    """Of a server that this process, or the one that started it, keeps running."""
+    """The databases of one PostgreSQL server, which this process or its parent keeps running."""
 
     def __init__(self, sockets: Path, data: Path) -> None:
         self.sockets, self.data = sockets, data
@@ -62,7 +62,7 @@ class Databases:
         return [self.instants / f"{worker}_{name}" for name in NAMES]
 
     async def migrate(self, server: Postgres, worker: str) -> None:
-        """Empty databases of every service, whose clocks are the world's."""
+        """Make a migrated database for every service, whose clock is the world's."""
         self.instants.mkdir(exist_ok=True)
         for clock in self.clocks(worker):
             clock.write_text(written(BEGIN))
@@ -81,7 +81,7 @@ class Databases:
             await migrate(self.url(worker, name), versions_of(name))
 
     async def copy(self, source: str, worker: str) -> None:
-        """The worker's databases as those of the source are, whatever they were."""
+        """Replace the worker's databases by copies of the source's."""
         admin = await self.connect()
         for name in NAMES:
             await admin.execute(f"drop database if exists {worker}_{name} with (force)")
@@ -91,7 +91,7 @@ class Databases:
         await admin.close()
 
     async def until_gone(self, pids: set[int]) -> None:
-        """Until these backends have noticed that their client is dead, and given up its locks."""
+        """Wait until these backends have ended and so released their dead client's locks."""
         admin = await self.connect()
         while await admin.fetchval("select exists (select from pg_stat_activity where pid = any($1))", pids):
             await admin.execute("select pg_terminate_backend(pid) from unnest($1::int[]) pid", list(pids))

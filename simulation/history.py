@@ -1,15 +1,15 @@
-"""Invariant of history: handled a second time, from its beginning, it changes nothing."""
+"""The invariant of history: all events handled a second time, from the beginning, change nothing."""
 
 from typing import TYPE_CHECKING, Final
 
 from simulation import rest
 from simulation.looking import Look
-from simulation.telling import Broken
+from simulation.reporting import Broken
 
 if TYPE_CHECKING:
     from simulation.world import World
 
-OF_DELIVERY: Final = frozenset({"inbox", "inbox_retry", "feed_positions", "feed_epochs"})
+OF_DELIVERY: Final = frozenset({"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"})
 
 
 async def _everything(world: "World") -> dict[tuple[str, str], set[str]]:
@@ -18,7 +18,7 @@ async def _everything(world: "World") -> dict[tuple[str, str], set[str]]:
             (service, table): {
                 row["row"] for row in await look.ask(service, f'select to_jsonb(t)::text as row from "{table}" t')
             }
-            for service in world.hearers
+            for service in world.consumers
             for table in await look.tables(service)
             if table not in OF_DELIVERY
         }
@@ -27,7 +27,7 @@ async def _everything(world: "World") -> dict[tuple[str, str], set[str]]:
 async def handled_twice_it_changes_nothing(world: "World") -> None:
     before = await _everything(world)
     async with Look(world) as look:
-        for service in world.hearers:
+        for service in world.consumers:
             await look.ask(service, "truncate inbox, feed_positions")
     await rest.catch_up(world)
     await rest.settle(world, jobs=False)

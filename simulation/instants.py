@@ -1,7 +1,7 @@
 """Virtual time: the world's instant, the clocks of replicas beside it, and the database's `now()`.
 
-Nothing here passes by itself. The services' own clock functions, and the few places that ask the machine, are led to
-the world's while a simulation runs.
+Time does not pass by itself. The services' own clock functions, and the few places that ask the machine, are patched to
+give the world's while a simulation runs.
 """
 
 import asyncio
@@ -28,26 +28,26 @@ BEGIN: Final = datetime(2026, 11, 2, 12, tzinfo=UTC)
 """A Monday in an assessment window of the first week of a month."""
 
 skew: ContextVar[Callable[[], timedelta]] = ContextVar("skew", default=timedelta)
-"""How far the clock of the replica that is at work stands ahead."""
+"""Gives how far the clock of the replica at work is ahead of the world's."""
 
 
 class WorldTime:
-    """The one instant everybody's clock is made from; `advance` alone moves it."""
+    """The world's instant, from which every clock is derived; only `advance` and `restart` move it."""
 
     def __init__(self, at: datetime = BEGIN) -> None:
         self.began = self.at = at
         self.files: list[int] = []
-        """Where databases read the instant, as open files."""
+        """Descriptors of the files from which databases read the instant."""
 
     def __call__(self) -> datetime:
         return self.at
 
     def here(self) -> datetime:
-        """By the clock of the replica at work."""
+        """Return the time by the clock of the replica at work."""
         return self.at + skew.get()()
 
     def seconds(self) -> float:
-        """Since the beginning, on no wall clock."""
+        """Return the world's monotonic clock, in seconds."""
         return (self.at - self.began).total_seconds() + 1000.0
 
     def advance(self, by: timedelta) -> None:
@@ -58,8 +58,8 @@ class WorldTime:
         self.began = self.at = at
         self._tell()
 
-    def tell_databases(self, paths: list[Path]) -> None:
-        """From now on the databases of these files read this world's instant there."""
+    def set_database_clocks(self, paths: list[Path]) -> None:
+        """Write this world's instant into these files, from which the databases read it, from now on."""
         self.forget_databases()
         self.files = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o644) for path in paths]
         self._tell()
@@ -75,7 +75,7 @@ class WorldTime:
 
 
 def written(at: datetime) -> str:
-    """As the database reads it; always of the same length."""
+    """Return the instant as the database reads it; always of the same length."""
     return at.strftime("%Y-%m-%d %H:%M:%S.%f+00")
 
 
@@ -104,13 +104,13 @@ def _datetime_of(world: WorldTime) -> type:
 
 
 async def _inline(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # Any: asyncio's own signature
-    """What a thread would do at a moment of its own."""
+    """Do at once what a thread would do at a moment of its own."""
     return function(*arguments, **named)
 
 
 @contextmanager
 def governing(world: WorldTime, chance: random.Random) -> Iterator[None]:
-    """While it lasts, time, identifiers and secrets of this process come from the world and the seed."""
+    """Patch this process while the block lasts, so that time, ids and secrets come from the world and the seed."""
 
     def uuid7() -> UUID:
         milliseconds = int(world.here().timestamp() * 1000)

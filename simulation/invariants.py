@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from embedded.workspace import NAMES
 from simulation import history, money, offers, people_facts, study
 from simulation.looking import Look
-from simulation.telling import Broken
+from simulation.reporting import Broken
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -15,8 +16,8 @@ Invariant = Callable[[Look], Awaitable[None]]
 
 
 async def nothing_is_left_over(look: Look) -> None:
-    """I5, I11: nothing is parked, put off, set aside or unsent, and every letter went out."""
-    for service in ("catalogue", "enrolment", "assessment", "credentials", "payments", "gateway"):
+    """I5, I11: no message is a dead letter or waits for a retry, no row is set aside, no event or e-mail is unsent."""
+    for service in NAMES:
         for what, statement in _LEFT.items():
             rows = await look.ask(service, statement)
             if rows:
@@ -32,13 +33,13 @@ _LEFT: Final = {
 }
 
 
-async def every_event_was_heard(look: Look) -> None:
-    """I5: what a service hears and another announced, it has handled."""
+async def every_event_was_consumed(look: Look) -> None:
+    """I5: each service has handled every event it subscribes to that another published."""
     announced: dict[str, list[str]] = {}
-    for service in look.world.hearers:
+    for service in look.world.consumers:
         for row in await look.ask(service, "select id::text, type from outbox"):
             announced.setdefault(row["type"], []).append(row["id"])
-    for service, types in look.world.hearers.items():
+    for service, types in look.world.consumers.items():
         handled = {row["id"] for row in await look.ask(service, "select id::text from inbox")}
         missing = [type_ for type_ in types for id_ in announced.get(type_, []) if id_ not in handled]
         if missing:
@@ -46,7 +47,7 @@ async def every_event_was_heard(look: Look) -> None:
 
 
 async def what_was_answered_is_so(look: Look) -> None:
-    """I10: whatever somebody was told has happened is there."""
+    """I10: whatever an answer has confirmed is there."""
     told = look.world.model
     orders = {str(row["order_id"]) for row in await look.rows("payments", "orders")}
     if lost := set(told.get("orders", {})) - orders:
@@ -62,7 +63,7 @@ async def what_was_answered_is_so(look: Look) -> None:
 ALL: Final[tuple[Invariant, ...]] = (
     people_facts.nothing_of_the_erased_is_left,
     nothing_is_left_over,
-    every_event_was_heard,
+    every_event_was_consumed,
     what_was_answered_is_so,
     *money.ALL,
     *study.ALL,
@@ -72,8 +73,11 @@ ALL: Final[tuple[Invariant, ...]] = (
 
 
 async def check_at_once(world: "World") -> None:
-    """What must hold as soon as all is delivered, before any time has passed."""
+    """Check what must hold as soon as all is delivered, before any time has passed."""
     async with Look(world) as look:
+        for service in world.consumers:
+            if await look.ask(service, "select 1 from inbox_retry where type = 'enrolment.learner.anonymised.v1'"):
+                return  # its handler failed, e.g. at a lock, and is tried again later
         try:
             await people_facts.nothing_of_the_erased_is_left(look)
         except Broken as broken:
@@ -81,7 +85,7 @@ async def check_at_once(world: "World") -> None:
 
 
 async def check(world: "World") -> None:
-    """Look at all of them; each that is broken becomes a violation."""
+    """Check all invariants of a world at rest; each that is broken becomes a violation."""
     async with Look(world) as look:
         for invariant in ALL:
             try:

@@ -1,4 +1,4 @@
-"""Learners: what each of them may do next, weighted towards trouble. Everything through the public API."""
+"""Learners, and what each may do next, weighted towards trouble. All of it goes through the public API."""
 
 import random
 from collections.abc import Callable, Coroutine
@@ -12,7 +12,7 @@ NEW: Final = ("Abel", "Brown", "Clark", "Dean")
 
 
 class Learner(Person):
-    """Somebody who studies, and remembers orders, sessions, enrolments and awards by their ids."""
+    """A learner, who remembers the ids of their orders and checkout sessions."""
 
     def __init__(self, world: Any, name: str) -> None:  # Any: World
         super().__init__(world, name)
@@ -21,7 +21,7 @@ class Learner(Person):
         self.asked_to_go = False
 
     def deeds(self) -> dict[Callable[[random.Random], Coroutine[Any, Any, None]], float]:
-        """What they may do, and how likely each is."""
+        """Return what they may do, each with its weight."""
         has = self.world.behaviours.__contains__
         return {
             self.buy: 5,
@@ -53,20 +53,20 @@ class Learner(Person):
             self.orders.append(placed.body["order_id"])
             self.world.heard("orders", placed.body["order_id"], learner=self.id)
             if chance.random() < 0.8:
-                await self._check_out(self.orders[-1], chance)
+                await self.begin_checkout(self.orders[-1], chance)
 
     async def check_out(self, chance: random.Random) -> None:
         if self.orders:
-            await self._check_out(chance.choice(self.orders), chance)
+            await self.begin_checkout(chance.choice(self.orders), chance)
 
-    async def _check_out(self, order: str, chance: random.Random) -> None:
+    async def begin_checkout(self, order: str, chance: random.Random) -> None:
         payer = {"email": f"{self.name}+{chance.randint(0, 2)}@people.example", "given_name": "A", "family_name": "B"}
         begun = await self.ask("POST", f"/v1/orders/{order}/checkout", {"payer": payer})
         if begun.ok:
             self.sessions.append(begun.body["pay_url"].rpartition("/")[2])
 
     async def pay(self, chance: random.Random) -> None:
-        """At the provider's page; perhaps on an old one."""
+        """Pay at the provider's page, perhaps on an old one."""
         if self.sessions:
             self.world.provider.pay(
                 self.sessions[-1] if chance.random() < 0.7 else chance.choice(self.sessions), chance
@@ -84,22 +84,22 @@ class Learner(Person):
             line = chance.choice(order.body["lines"])
             await self.ask("POST", f"/v1/orders/{order.body['order_id']}/lines/{line['order_line_id']}/refund")
 
-    async def _enrolments(self) -> list[Any]:  # Any: JSON
+    async def live_enrolments(self) -> list[Any]:  # Any: JSON
         return [one for one in await self.items("/v1/enrolments") if one["status"] in {"active", "suspended"}]
 
     async def withdraw(self, chance: random.Random) -> None:
-        if enrolments := await self._enrolments():
+        if enrolments := await self.live_enrolments():
             await self.ask("POST", f"/v1/enrolments/{chance.choice(enrolments)['enrolment_id']}/withdrawal")
 
     async def study(self, chance: random.Random) -> None:
-        if enrolments := await self._enrolments():
+        if enrolments := await self.live_enrolments():
             path = f"/v1/enrolments/{chance.choice(enrolments)['enrolment_id']}/units"
             for unit in await self.items(path):
                 await self.ask("PUT", f"{path}/{unit['unit_id']}/progress", {"status": "finished"})
 
     async def submit(self, chance: random.Random) -> None:
-        """Everything at once, or one."""
-        enrolments = await self._enrolments()
+        """Hand in work for all live enrolments, or for one."""
+        enrolments = await self.live_enrolments()
         chosen = enrolments if chance.random() < 0.6 else chance.sample(enrolments, k=min(1, len(enrolments)))
         for enrolment in chosen:
             work = f"# Work {chance.random()}\n".encode()
@@ -115,8 +115,8 @@ class Learner(Person):
 
     async def ask_for_another_name(self, chance: random.Random) -> None:
         given, family = NAMES[self.name]
-        wish = {"given_name": given, "family_name": f"{family}-{chance.choice(NEW)}", "statement": "I was married."}
-        opened = await self.ask("POST", "/v1/name-requests", wish)
+        body = {"given_name": given, "family_name": f"{family}-{chance.choice(NEW)}", "statement": "I was married."}
+        opened = await self.ask("POST", "/v1/name-requests", body)
         if opened.ok:
             path = f"/v1/name-requests/{opened.body['request_id']}"
             paper = f"%PDF-1.7 I am {family}.".encode()
@@ -138,9 +138,9 @@ class Learner(Person):
             await self.ask("POST", f"/v1/award-claims/{chance.choice(claimed)['award_id']}/withdrawal")
 
     async def share(self, chance: random.Random) -> None:
-        wish = {"recipient": "An employer", "purpose": "A job", "days": 30, "whole_record": True}
-        wish["with_name"] = chance.random() < 0.5
-        granted = await self.ask("POST", "/v1/shares", wish)
+        body = {"recipient": "An employer", "purpose": "A job", "days": 30, "whole_record": True}
+        body["with_name"] = chance.random() < 0.5
+        granted = await self.ask("POST", "/v1/shares", body)
         if granted.ok and chance.random() < 0.7:
             gate = granted.body.get("url") or ""
             if gate:
@@ -153,8 +153,8 @@ class Learner(Person):
     async def transfer(self, chance: random.Random) -> None:
         held = [one["credit_id"] for one in await self.items("/v1/credits") if one["status"] == "ratified"]
         if held:
-            wish = {"programme_id": self.world.programme, "credit_ids": chance.sample(held, k=min(2, len(held)))}
-            await self.ask("POST", "/v1/transfers", wish)
+            body = {"programme_id": self.world.programme, "credit_ids": chance.sample(held, k=min(2, len(held)))}
+            await self.ask("POST", "/v1/transfers", body)
 
     async def withdraw_transfer(self, chance: random.Random) -> None:
         if open_ := [one for one in await self.items("/v1/transfers") if one["state"] == "requested"]:
@@ -169,7 +169,7 @@ class Learner(Person):
 
 
 class Newcomer(Learner):
-    """Somebody who is not registered yet."""
+    """A learner who is not registered at the beginning."""
 
     def deeds(self) -> dict[Callable[[random.Random], Coroutine[Any, Any, None]], float]:
         return {self.register: 8} if not self.memory.get("registered") else super().deeds()

@@ -1,6 +1,6 @@
-"""The life of one seed: its behaviours, its actions one after the other, and its rest.
+"""The life of one seed: its behaviours, its steps one after the other, and how it comes to rest.
 
-Step n draws from a source of its own, so that a step left out changes nothing in what the others draw.
+Step n draws from a random source of its own, so that a step left out changes nothing in what the others draw.
 """
 
 import random
@@ -50,19 +50,23 @@ BEHAVIOURS: Final = (
     "transfers",
     "long pauses",
     "history twice",
+    "turns at once",
+    "changed sums",
+    "newer release",
+    "older release",
 )
 STEPS: Final = 160
 FASTEST: Final = timedelta(milliseconds=250)
 BUSY: Final = frozenset({
     "ask_about_payments", "find_payments", "submit_refunds", "follow_refunds", "close_checkouts", "sign_badges",
-    "read_people", "release_results", "ratify_results", "publish_status_lists", "post_notices", "settle_waiting_lines",
+    "read_people", "release_results", "ratify_results", "publish_status_lists", "queue_emails", "settle_waiting_lines",
 })  # fmt: skip
-"""Jobs that have most to do."""
+"""Jobs that are run more often, because they have most to do."""
 
 
 @dataclass
 class Plan:
-    """What a seed is made of, and what was left out of it to find the least that fails."""
+    """A seed's life: its behaviours and steps, without those left out to find the least life that fails."""
 
     seed: int
     without: frozenset[str] = frozenset()
@@ -70,9 +74,9 @@ class Plan:
     steps: int = STEPS
     answers: Counter[str] = field(default_factory=Counter[str])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Of this process's computing, until the end of each part."""
+    """The process's CPU time at the end of each part of the life."""
     did: list[str] = field(default_factory=list[str])
-    """What happened, a line a step."""
+    """What happened, one line for each step."""
 
     @property
     def behaviours(self) -> frozenset[str]:
@@ -81,6 +85,8 @@ class Plan:
 
 
 class Life:
+    """The life of a plan in a world: an opening, random steps, rest, and the invariants."""
+
     def __init__(self, plan: Plan, world: World) -> None:
         self.plan, self.world = plan, world
 
@@ -106,7 +112,7 @@ class Life:
         self.plan.seconds[part] = time.process_time()
 
     async def _open(self, chance: random.Random) -> None:
-        """Most lives begin where it becomes interesting: with courses bought, passed, or an award."""
+        """Begin the life; most begin where it becomes interesting: with courses bought or passed, or an award."""
         world = self.world
         learner = world.learners[0]
         how = chance.choice(
@@ -170,7 +176,7 @@ class Life:
     async def _some_deed(
         self, who: str, deeds: dict[Callable[[random.Random], Coroutine[Any, Any, None]], float], chance: random.Random
     ) -> str:
-        """One of them that is possible at the moment, if a few tries find it."""
+        """Begin one of the deeds, preferring one that is possible at the moment: up to four are tried."""
         told = ""
         for _ in range(4):
             before = self.world.changes
@@ -242,28 +248,27 @@ class Life:
         if not jobs:
             return ""
         [job] = chance.choices(jobs, [5 if one in BUSY else 0.6 for one in jobs])
+        alone = "turns at once" not in self.world.behaviours or chance.random() < 0.6
 
         async def turn() -> None:
             try:
-                await replica.turn(job)
+                await replica.turn(job, alone=alone)
             except Exception as error:
                 if not (self.world.caused or self.world.losses or isinstance(error, ENDINGS)):
                     raise
 
-        return await self._begin(f"turn of {job} on {replica}", chance, turn)
+        return await self._begin(f"turn of {job} on {replica}{'' if alone else ', whoever has it'}", chance, turn)
 
     async def _reconcile(self, chance: random.Random) -> str:
         replica = self._replica(chance)
         source = chance.choice(list(replica.reconciler.feeds))
-        return await self._begin(
-            f"{replica} reads {source}", chance, lambda: replica.do(lambda: replica.reconciler.catch_up(source))
-        )
+        return await self._begin(f"{replica} reads {source}", chance, lambda: replica.read(source))
 
     async def _post(self, chance: random.Random) -> str:
         replica = self._replica(chance)
 
         async def post() -> None:
-            while await replica.do(replica.postman.send_one):
+            while await replica.do(replica.email_sender.send_one):
                 pass
 
         return await self._begin(f"post of {replica}", chance, post)
@@ -272,15 +277,15 @@ class Life:
         return self.world.provider.move(chance) or ""
 
     async def _call_back(self, chance: random.Random) -> str:
-        """Some of what the provider told arrives, in any order, once or twice; some never does."""
+        """Deliver one of the provider's callbacks, in any order, once or twice; some are lost."""
         world = self.world
         world.callbacks += world.provider.take()
         if not world.callbacks:
             return ""
-        place = chance.randrange(len(world.callbacks)) if chance.random() < 0.4 else 0
-        body = world.callbacks[place]
+        deployment = chance.randrange(len(world.callbacks)) if chance.random() < 0.4 else 0
+        body = world.callbacks[deployment]
         if chance.random() < 0.8:
-            del world.callbacks[place]
+            del world.callbacks[deployment]
         if "lost callbacks" in world.behaviours and chance.random() < 0.4 and b'"reversed"' not in body:
             return "a callback is lost"
         person = base.Person(world, "provider")
@@ -326,7 +331,7 @@ def current_activity() -> Activity:
 
 
 async def open_with(world: World, learner: Learner, how: str, chance: random.Random) -> None:
-    """The learner has bought some courses, and handed in, passed or been awarded for them, undisturbed."""
+    """Let the learner, undisturbed, buy some courses and, by `how`, hand in work, pass, and be awarded for them."""
     staff, count = world.staff, chance.choice([4, 4, 5, 9])
     for course in world.courses[:count]:
         await learner.ask("PUT", f"/v1/basket/items/{course['course_id']}")
@@ -334,7 +339,7 @@ async def open_with(world: World, learner: Learner, how: str, chance: random.Ran
     ids = sorted(course["course_id"] for course in world.courses[:count])
     order = base.must(await learner.ask("POST", "/v1/orders", {"course_ids": ids}), "an order")
     learner.orders.append(order["order_id"])
-    await learner._check_out(order["order_id"], chance)
+    await learner.begin_checkout(order["order_id"], chance)
     payment = world.provider.sandbox.pay(learner.sessions[-1], first_name="A", last_name="B", method="card")
     payment["plan"] = []
     if chance.random() < 0.5:
@@ -346,7 +351,7 @@ async def open_with(world: World, learner: Learner, how: str, chance: random.Ran
         return
     await staff.open_window(chance)
     world.time.advance(timedelta(seconds=40))
-    for enrolment in await learner._enrolments():
+    for enrolment in await learner.live_enrolments():
         path = f"/v1/assessments/{enrolment['enrolment_id']}/submission"
         base.must(await learner.ask("PUT", path, content=b"# Work\n", filename="p.md"), "a submission")
     if how == "submitted":
@@ -363,8 +368,8 @@ async def open_with(world: World, learner: Learner, how: str, chance: random.Ran
         await examiner.ask("POST", f"/v1/windows/{closed['window_id']}/release")
     await rest.settle(world)
     for closed in await examiner.items("/v1/windows", state="closed"):
-        wish = {"window_id": closed["window_id"], "minutes_reference": "EB-0"}
-        await staff["board"].ask("POST", "/v1/boards", wish)
+        sent = {"window_id": closed["window_id"], "minutes_reference": "EB-0"}
+        await staff["board"].ask("POST", "/v1/boards", sent)
     await rest.settle(world)
     if how == "conferred":
         await learner.claim(chance)
@@ -374,7 +379,7 @@ async def open_with(world: World, learner: Learner, how: str, chance: random.Ran
 
 
 async def live(databases: Databases, worker: str, plan: Plan, begun: dict[str, Any]) -> list[str]:
-    """Live one life from copied databases to its rest; what does not hold, in words."""
+    """Live one life on fresh copies of the databases until it is at rest. Returns its violations."""
     await databases.copy("base", worker)
     world = World(databases, worker, f"{plan.seed}", plan.behaviours)
     world.time.restart(instants.BEGIN + timedelta(minutes=1))

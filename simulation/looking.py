@@ -1,4 +1,4 @@
-"""A world at rest as its invariants see it: rows of every service's database, and the provider's books."""
+"""What the invariants read of a world at rest: rows of every service's database, and the provider's books."""
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -16,7 +16,7 @@ WHOLE: Final = {
 
 
 class Look:
-    """What there is; rows by service and table, read once."""
+    """Reads a world's databases as their superuser; the rows of a table are read once and kept."""
 
     def __init__(self, world: "World") -> None:
         self.world = world

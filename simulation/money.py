@@ -1,4 +1,4 @@
-"""Invariants of money: our books are the provider's, and everybody has what they paid for or their money back."""
+"""Invariants of money: our books agree with the provider's, and all have what they paid for or their money back."""
 
 import json
 from collections import Counter
@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from simulation.looking import Look, Row
 from simulation.provider import FUNDED
-from simulation.telling import Broken
+from simulation.reporting import Broken
 
 
 async def _stands(look: Look, payment: Row) -> bool:
-    """Whether this money of the provider's books is with us: paid out, and not taken by a bank."""
+    """Whether a payment in the provider's books is money we have: paid out, and not taken back by a bank."""
     if payment["status"] != "delivered":
         return False
     ours = (await look.by("payments", "payments", "reference")).get(payment["payment_id"])
@@ -18,12 +18,30 @@ async def _stands(look: Look, payment: Row) -> bool:
     return ours is None or ours["payment_id"] not in lost
 
 
+async def _changed(look: Look) -> dict[str, int]:
+    """Return the amounts booked for payments whose amount changed after their money was used, by reference.
+
+    They are shown to finance, and the books keep the amount that was used.
+    """
+    shown = {
+        row["payment_id"]: row["amount_minor"]
+        for row in await look.rows("payments", "unmatched_payments")
+        if row["reason"] == "amount_changed" and row["ended_at"] is None
+    }
+    return {
+        row["reference"]: row["amount_minor"]
+        for row in await look.rows("payments", "payments")
+        if row["payment_id"] in shown and look.payments[row["reference"]]["amount_to"] == shown[row["payment_id"]]
+    }
+
+
 async def our_ledger_is_the_providers_books(look: Look) -> None:
-    """I1, both ways: cash is what was paid out to us less what was paid back; no account is open at rest."""
+    """I1, both ways: cash is what was paid out to us minus what was refunded; no account is open at rest."""
     wanted: Counter[str] = Counter()
     for payment in look.payments.values():
         if await _stands(look, payment):
-            wanted[payment["currency_to"]] += payment["amount_to"]
+            booked = (await _changed(look)).get(payment["payment_id"])
+            wanted[payment["currency_to"]] += payment["amount_to"] if booked is None else booked
     for refund in look.refunds:
         if refund["status"] == "finished":
             wanted[refund["currency"]] -= refund["amount"]
@@ -41,7 +59,7 @@ async def our_ledger_is_the_providers_books(look: Look) -> None:
 
 
 async def nothing_goes_back_twice(look: Look) -> None:
-    """I8: no refund is paid out above what it is of, and no payment gives back more than it brought."""
+    """I8: no refund, payment or order line pays back more than its own amount."""
     ours = {str(row["refund_id"]): row for row in await look.rows("payments", "refunds")}
     paid: Counter[str] = Counter()
     of_payment: Counter[str] = Counter()
@@ -66,7 +84,7 @@ async def nothing_goes_back_twice(look: Look) -> None:
 
 
 async def no_refund_is_stuck(look: Look) -> None:
-    """I11: every refund is paid, or the money it was of is gone."""
+    """I11: every refund is completed, or cancelled because its payment's money is gone."""
     payments = await look.by("payments", "payments", "payment_id")
     for refund in await look.rows("payments", "refunds"):
         if refund["status"] not in {"completed", "cancelled"}:
@@ -77,7 +95,7 @@ async def no_refund_is_stuck(look: Look) -> None:
 
 
 async def an_order_is_what_its_payments_say(look: Look) -> None:
-    """I1: status is a function of facts; a paid line is one enrolment, or a refund."""
+    """I1: an order's status follows from its payments; a paid line is one enrolment, or refunded."""
     confirmations = await look.by("payments", "order_confirmations", "order_id")
     payments = await look.by("payments", "payments", "payment_id")
     refunds = await look.groups("payments", "refunds", "order_line_id")
@@ -101,25 +119,26 @@ async def an_order_is_what_its_payments_say(look: Look) -> None:
 
 
 async def the_provider_was_believed(look: Look) -> None:
-    """What we hold of a payment is what the provider says, unless a bank took it."""
+    """Our state of a payment is the provider's, unless a bank took the money back."""
     lost = {row["payment_id"] for row in await look.rows("payments", "disputes") if row["outcome"] == "lost"}
     for payment in await look.rows("payments", "payments"):
         there = look.payments[payment["reference"]]
-        if (payment["amount_minor"], payment["currency"]) != (there["amount_to"], there["currency_to"]):
+        changed = payment["reference"] in await _changed(look)
+        if not changed and (payment["amount_minor"], payment["currency"]) != (there["amount_to"], there["currency_to"]):
             told = (payment["amount_minor"], payment["currency"], there["amount_to"], there["currency_to"])
             raise Broken("an amount differs", (payment["reference"], *told))
         taken = payment["payment_id"] in lost
         if (payment["state"] in {"confirmed", "settled"}) != (there["status"] in FUNDED and not taken):
             raise Broken("a payment's state differs", (payment["state"], there["status"]))
     ours = {row["reference"] for row in await look.rows("payments", "payments")}
-    parked = {row["reference"] for row in await look.rows("payments", "unmatched_payments")}
+    dead_letters = {row["reference"] for row in await look.rows("payments", "unmatched_payments")}
     for reference, payment in look.payments.items():
-        if payment["status"] in FUNDED and reference not in ours | parked:
+        if payment["status"] in FUNDED and reference not in ours | dead_letters:
             raise Broken("money came that nobody here knows of", payment)
 
 
 async def what_was_told_of_money_happened(look: Look) -> None:
-    """One confirmation an order; one completion a time that the provider finished."""
+    """No event is repeated: one confirmation for each order, one completion for each time a refund was finished."""
     told: Counter[tuple[str, str]] = Counter()
     for row in await look.ask("payments", "select type, body from outbox"):
         data = json.loads(row["body"])["data"]

@@ -1,4 +1,4 @@
-"""What lies between the parts: HTTP by address, the broker's queues, the post."""
+"""The network between the parts: HTTP by address, the broker's queues, the outgoing e-mail."""
 
 import json
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class Network(httpx.AsyncBaseTransport):
-    """Carries a request to a replica of whom its port names, in the same task; the killed stay silent."""
+    """Carries a request to a replica of the service that its port names, in the same task; the killed do not answer."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
         self.carried = 0
-        """Requests between services, and to the provider, that may have had an effect there."""
-        self._names = {port: name for name, port in world.place.ports.items()}
+        """How many requests to the provider may have had an effect there."""
+        self._names = {port: name for name, port in world.deployment.ports.items()}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name = self._names[request.url.port or 80]
         if name == INTERNALS:
             name = "gateway"
-        quiet = request.url.path.endswith("jwks.json")  # asked under a lock of the asking process
+        quiet = request.url.path.endswith("jwks.json")  # sent under a lock of the process that needs the keys
         token = current.set(None) if quiet else None
         try:
             return await self._carry(name, request)
@@ -91,7 +91,7 @@ class Network(httpx.AsyncBaseTransport):
 
 
 class Broker:
-    """A queue for each service; what is in it may come late, in any order, twice, or never."""
+    """A queue for each service; messages may arrive late, in any order, twice, or never."""
 
     at_once = 1
     batch = 100
@@ -104,7 +104,7 @@ class Broker:
         await gate("the broker")
         activity = current.get()
         for envelope in envelopes:
-            for name, types in self.world.hearers.items():
+            for name, types in self.world.consumers.items():
                 if envelope.type not in types:
                     continue
                 if activity is not None and activity.chance.random() < self.world.drops:
@@ -114,15 +114,15 @@ class Broker:
         return [None] * len(envelopes)
 
     def take(self, name: str, activity: Activity, most: int) -> list[bytes]:
-        """Some of what waits; a part of it stays there to come once more."""
+        """Take some of the waiting messages; a part of them stays in the queue to arrive once more."""
         queue, chance = self.queues.get(name, []), activity.chance
         taken: list[bytes] = []
         for _ in range(min(most, len(queue))):
-            place = chance.randrange(len(queue)) if chance.random() < self.world.disorder else 0
-            body = queue[place]
+            deployment = chance.randrange(len(queue)) if chance.random() < self.world.disorder else 0
+            body = queue[deployment]
             taken.append(body)
             if chance.random() >= self.world.doubles:
-                del queue[place]
+                del queue[deployment]
         return taken
 
     def put_back(self, name: str, bodies: Sequence[bytes]) -> None:
@@ -130,14 +130,14 @@ class Broker:
 
 
 class Post:
-    """Letters, as they arrive."""
+    """The e-mails sent, in order."""
 
     def __init__(self) -> None:
-        self.letters: list[dict[str, str]] = []
+        self.emails: list[dict[str, str]] = []
 
     async def send(self, message: EmailMessage) -> None:
         await gate("the post")
-        self.letters.append(
+        self.emails.append(
             {
                 "to": str(message["To"]),
                 "subject": str(message["Subject"]),

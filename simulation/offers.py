@@ -1,14 +1,14 @@
-"""Invariants of what is offered: what the public reads, and what other services sell, is what editors have decided."""
+"""Invariants of what is on offer: the public reads, and other services sell, what editors have published."""
 
 import json
 from typing import Any, Final
 
 from simulation.looking import Look
-from simulation.telling import Broken
+from simulation.reporting import Broken
 
 
 async def listings_are_their_rebuild(look: Look) -> None:
-    """I6: a course's public page tells its present version, state and subject."""
+    """I6: a course's public page shows its present version, state and subject."""
     rows = await look.ask(
         "catalogue",
         "select c.course_id, c.state, v.version, s.name, l.on_sale, l.page::text as page from courses c "

@@ -11,11 +11,11 @@ from simulation.people import Person
 if TYPE_CHECKING:
     from simulation.world import World
 
-SCOPES = ["transcripts:read", "transfers:decide"]
+SCOPES = ["transcripts:read", "transfers:decide", "webhooks:manage"]
 
 
 class Partner(Person):
-    """Signs in with its client's secret."""
+    """The partner university; it authenticates with its client's secret."""
 
     def __init__(self, world: "World", client: dict[str, str]) -> None:
         super().__init__(world, "partner")
@@ -71,10 +71,10 @@ class Partner(Person):
 
 
 async def register_partner(world: "World", courses: list[dict[str, Any]]) -> dict[str, str]:
-    """A partner with a programme that takes in every course; its client and that programme."""
+    """Register a partner and its programme, which takes in every course. Returns client id, secret and programme id."""
     operator, editor = Person(world, "operator"), Person(world, "editor")
-    wish = {"name": "Example University", "scopes": SCOPES}
-    registered = await operator.ask("POST", "/v1/partners", wish)
+    body = {"name": "Example University", "scopes": SCOPES}
+    registered = await operator.ask("POST", "/v1/partners", body)
     client = must(registered, "a partner")
     programme = {
         "client_id": client["client_id"],

@@ -1,4 +1,4 @@
-"""Whoever calls the public API: with tokens of the real gateway, and with patience where an answer is lost."""
+"""People who call the public API: with tokens of the real gateway, trying again where an answer is lost."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,20 +21,20 @@ PASSWORD = "nine brass engines humming"  # noqa: S105 - of people who do not exi
 TRIES = 3
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 _UNKEYED: set[str] = {"/v1/shares", "/v1/partners"}
-"""Operations that take no Idempotency-Key, as they said."""
+"""Paths of operations that take no Idempotency-Key; those that say so in an answer are added."""
 NAMES = {
     "ada": ("Adelheid", "Quintrell"),
     "ben": ("Benvenuto", "Zabriskie"),
     "cleo": ("Cleopatra", "Wintergreen"),
     "dora": ("Dorothea", "Yarborough"),
 }
-"""Given and family names that stand in nothing else."""
+"""Given and family names that occur in nothing else, so that traces of them can be searched for."""
 JSON = dict[str, Any]  # Any: JSON
 
 
 @dataclass
 class Answer:
-    """What somebody heard: 0 where nothing, so that what they asked for may have happened or not."""
+    """An answer to a request. Status 0: none arrived, so what was asked for may have happened or not."""
 
     status: int
     body: Any = None  # Any: JSON
@@ -50,6 +50,8 @@ class Answer:
 
 @dataclass
 class Person:
+    """Somebody who calls the API; signed in anew before the access token expires."""
+
     world: "World"
     name: str
     roles: tuple[str, ...] = ("learner",)
@@ -58,7 +60,7 @@ class Person:
     until: float = 0.0
     asked: int = 0
     memory: JSON = field(default_factory=dict[str, Any])
-    """What they remember of what they were told."""
+    """What they remember of earlier answers."""
 
     @property
     def email(self) -> str:
@@ -83,7 +85,7 @@ class Person:
         return httpx.AsyncClient(transport=self.world.network, trust_env=False)
 
     def _url(self, method: str, path: str) -> str:
-        return self.world.place.address(ROUTES.find(method, path.encode()).service) + path
+        return self.world.deployment.address(ROUTES.find(method, path.encode()).service) + path
 
     async def ask(
         self,
@@ -96,7 +98,7 @@ class Person:
         anonymous: bool = False,
         **parameters: object,
     ) -> Answer:
-        """Ask, and where no answer came ask again for the same, a few times."""
+        """Send a request, and the same one again, up to three times in all, where no answer or a 5xx came."""
         if not anonymous and self.world.time.seconds() > self.until and not await self.sign_in():
             return Answer(401)
         self.asked += 1
@@ -135,7 +137,7 @@ class Person:
         return Answer(0)
 
     async def notify(self, body: bytes) -> int:
-        """A callback as the provider sends it; what it was answered, 0 where nothing."""
+        """Send a callback as the provider does. Returns the status of the answer, 0 where none came."""
         secret = self.world.provider.secret
         headers = {"X-Flywire-Digest": sign(body, secret.encode()).decode(), "Content-Type": "application/json"}
         path = "/v1/payment-notifications"
@@ -147,6 +149,6 @@ class Person:
         return answer.status_code
 
     async def items(self, path: str, **parameters: object) -> list[Any]:  # Any: JSON
-        """The first page of a list; none where it could not be read."""
+        """Return the first page of a list; nothing where it could not be read."""
         answer = await self.ask("GET", path, limit=100, **parameters)
         return answer.body["items"] if answer.ok else []

@@ -1,14 +1,14 @@
-"""Invariants of people: whoever is erased is nowhere, whoever is not has their names everywhere alike."""
+"""Invariants of people: nothing of the erased is left, and the others have the same name everywhere."""
 
 from typing import Final
 
 from simulation.looking import Look
 from simulation.people import NAMES
-from simulation.telling import Broken
+from simulation.reporting import Broken
 
 
 async def nothing_of_the_erased_is_left(look: Look) -> None:
-    """No column of any table, no stored file and no letter still to be sent holds a name or address of theirs."""
+    """No column of any table, no stored file and no e-mail still to be sent holds a name or address of theirs."""
     erased = {str(id_) for id_ in await look.erased()}
     words = [
         word.lower()
@@ -18,7 +18,7 @@ async def nothing_of_the_erased_is_left(look: Look) -> None:
     ]
     if not words:
         return
-    for service in look.world.hearers:
+    for service in look.world.consumers:
         for table in await look.tables(service):
             columns = await look.ask(
                 service,
@@ -45,7 +45,7 @@ async def nothing_of_the_erased_is_left(look: Look) -> None:
 
 
 async def the_same_name_everywhere(look: Look) -> None:
-    """Credentials has the newest name that the register holds."""
+    """Credentials has the newest name that enrolment holds."""
     newest = {row["learner_id"]: row for row in await look.rows("enrolment", "learners")}
     erased = await look.erased()
     for person in await look.rows("credentials", "people"):

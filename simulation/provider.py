@@ -1,4 +1,4 @@
-"""The payment provider: the sandbox's real HTTP interface and books, and a life of its own behind them."""
+"""The payment provider: the sandbox's real HTTP API and books, with payments that move at random."""
 
 import random
 from collections import defaultdict
@@ -24,7 +24,7 @@ MOVES: Final[dict[str, dict[str, float]]] = {
     "reversed": {},
     "failed": {},
 }
-"""What a payment may become, and how likely (documented: late money revives a cancelled one)."""
+"""Which status may follow a payment's status, with weights (documented: late money revives a cancelled one)."""
 REFUND_MOVES: Final[dict[str, dict[str, float]]] = {
     "initiated": {"received": 5, "cancelled": 2, "word": 1},
     "word": {"received": 2, "cancelled": 1},
@@ -39,12 +39,14 @@ Record = dict[str, Any]  # Any: JSON
 
 
 class Provider:
+    """The sandbox provider of one world, whose callbacks wait until they are taken."""
+
     def __init__(self, world: "World") -> None:
         self.world = world
         settings = sandbox_provider.Settings(
-            url=world.place.url(PROVIDER),
-            api_key=SecretStr(world.place.secrets["provider api"]),
-            shared_secret=SecretStr(world.place.secrets["provider callbacks"]),
+            url=world.deployment.url(PROVIDER),
+            api_key=SecretStr(world.deployment.secrets["provider api"]),
+            shared_secret=SecretStr(world.deployment.secrets["provider callbacks"]),
             session_minutes=60,
         )
         self.app = sandbox_provider.build(settings, http=httpx.AsyncClient(), clock=world.time)
@@ -52,7 +54,7 @@ class Provider:
         self.sandbox.callbacks.mode = "hold"
         self.secret = settings.shared_secret.get_secret_value()
         self.history: dict[str, list[str]] = defaultdict(list)
-        """Of a payment or refund: every status it had, the oldest first."""
+        """By payment or refund: every status it had, the oldest first."""
         self._write_down_history()
 
     def _write_down_history(self) -> None:
@@ -77,7 +79,7 @@ class Provider:
         return list(self.sandbox.books.all("refund"))
 
     def pay(self, session_id: str, chance: random.Random) -> Record | None:
-        """A payer finishes the form; None where the page takes no payment any more."""
+        """Pay as a payer who finishes the form. Returns None where the page takes no payment any more."""
         session = self.sandbox.session(session_id)
         if session["status"] != "open":
             return None
@@ -93,7 +95,7 @@ class Provider:
         return payment
 
     def move(self, chance: random.Random) -> str | None:
-        """One payment or refund goes on; what became of what."""
+        """Move one payment or refund to a status that may follow. Returns which and to what; None where none can."""
         movable = [one for one in self.payments if self._moves(one, MOVES)]
         movable += [one for one in self.refunds if self._moves(one, REFUND_MOVES)]
         if not movable:
@@ -107,6 +109,8 @@ class Provider:
             record["plan"] = []
             self.sandbox.set_refund_status(record, status)
             return f"refund {record['refund_id']} {status}"
+        if status == "delivered" and "changed sums" in self.world.behaviours and chance.random() < 0.3:
+            record["amount_to"] += 700
         self.sandbox.set_status(record, status)
         return f"payment {record['payment_id']} {status}"
 
@@ -122,14 +126,14 @@ class Provider:
         return {status: weight for status, weight in options.items() if status not in barred}
 
     def take(self) -> list[bytes]:
-        """The callbacks on their way."""
+        """Take the bodies of the callbacks that wait to be sent, the oldest first."""
         held = sorted(self.sandbox.books.all("delivery"), key=lambda one: one["number"])
         for one in held:
             self.sandbox.books.remove("delivery", one["id"])
         return [one["body"].encode() for one in held]
 
     def distort(self, request: httpx.Request, answer: httpx.Response, activity: Activity | None) -> httpx.Response:
-        """Answers that tell what was, not what is, or that nobody can read."""
+        """Return the answer, or one that nobody can read in its stead."""
         if activity is None or not answer.is_success:
             return answer
         if "garbled answers" in self.world.behaviours and activity.chance.random() < 0.1:
@@ -137,7 +141,7 @@ class Provider:
         return answer
 
     def end(self) -> bool:
-        """Bring what is under way to an end; whether anything was."""
+        """Bring all payments and refunds under way to an end. Returns whether there were any."""
         moved = False
         for payment in self.payments:
             payment["plan"] = []

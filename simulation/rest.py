@@ -1,4 +1,4 @@
-"""How a world comes to rest: all is delivered, every job is done until nothing changes, and time has passed."""
+"""Coming to rest: everything is delivered, jobs run until nothing changes, and time passes until nothing is due."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS: Final = 25
 LONGEST: Final = 12
-"""Rounds of two days, after which nothing may be due any more."""
+"""Rounds of two days, after which nothing may be due any more. Together they are shorter than inbox keys are kept."""
 ONCE: Final = frozenset({
     "forget_old_records", "keep_event_log", "bring_due_times_forward", "forget_ended_sign_ins", "keep_signing_keys",
-    "publish_windows", "watch_waiting_badges", "report_on_regulations", "sign_anew", "tell_partners_again",
+    "publish_windows", "watch_waiting_badges", "report_on_regulations", "sign_anew", "notify_partners_again",
     "forget_bodies", "keep_epoch",
 })  # fmt: skip
-"""Jobs of which one round is enough, at the end."""
+"""Jobs that run once only, at the end."""
 
 
 async def settle(world: "World", *, jobs: bool = True) -> None:
-    """Until nothing is on its way any more, at this instant."""
+    """Deliver everything and run jobs until nothing is on its way any more; time stands still meanwhile."""
+    done: dict[tuple[str, str], int] = {}  # empty, since time may have passed and every job may have something to do
     for _ in range(MOST_ROUNDS):
         moved = await _send(world)
         moved += await _deliver(world)
         moved += await _retry(world)
         if jobs:
             before = _outside(world)
-            await run_jobs(world)
+            await run_jobs(world, done)
             moved += _outside(world) != before
         if not moved:
             moved = await _send(world)
@@ -41,11 +42,11 @@ async def settle(world: "World", *, jobs: bool = True) -> None:
 
 
 def _outside(world: "World") -> tuple[int, ...]:
-    return (len(world.post.letters), sum(map(len, world.provider.history.values())), world.network.carried)
+    return (len(world.post.emails), sum(map(len, world.provider.history.values())), world.network.carried)
 
 
 async def _send(world: "World") -> int:
-    """What is committed goes to the broker."""
+    """Send committed events to the broker. Returns how many batches were sent."""
     moved = 0
     for replicas in world.replicas.values():
         for replica in replicas:
@@ -84,17 +85,19 @@ async def _retry(world: "World") -> int:
             if moved > 1000:
                 world.violate("no rest", "the same message is tried again and again")
                 return 0
-        while await replica.do(replica.postman.send_one):
+        while await replica.do(replica.email_sender.send_one):
             moved += 1
     return moved
 
 
-async def run_jobs(world: "World", *, housekeeping: bool = False) -> None:
-    for replicas in world.replicas.values():
-        replica = replicas[0]
+async def run_jobs(world: "World", done: dict[tuple[str, str], int], *, housekeeping: bool = False) -> None:
+    """Run each job unless its service has written nothing since it last began (`done`: the count of writes then)."""
+    for service, (replica, *_) in world.replicas.items():
         for name, job in replica.jobs.items():
-            if name in ONCE and not housekeeping:
+            written = world.written[service]
+            if (name in ONCE and not housekeeping) or done.get((service, name)) == written:
                 continue
+            done[service, name] = written
             try:
                 await replica.do(_doing(job, replica.work))
             except Exception as error:  # noqa: BLE001 - any at rest is a fault
@@ -106,7 +109,7 @@ def _doing(job: JobFunction, work: Work) -> Callable[[], Awaitable[Any]]:
 
 
 async def catch_up(world: "World") -> None:
-    """Whatever was dropped on the way is read from the feeds."""
+    """Read from the feeds whatever the broker dropped."""
     for replicas in world.replicas.values():
         replica = replicas[0]
         for source in replica.reconciler.feeds:
@@ -118,7 +121,7 @@ def _reading(replica: Replica, source: str) -> Callable[[], Awaitable[int]]:
 
 
 async def call_back(world: "World", body: bytes) -> int:
-    """One callback of the provider's arrives; what it was answered."""
+    """Deliver one callback of the provider. Returns the status of the answer."""
     return await Person(world, "provider").notify(body)
 
 
@@ -126,7 +129,7 @@ Step = Callable[["World"], Awaitable[None]]
 
 
 async def come_to_rest(world: "World", decide: Step, look: Step) -> None:
-    """Everything under way ends, nothing disturbs any more, and time passes until nothing is due.
+    """End everything under way, disturb nothing any more, and let time pass until nothing is due.
 
     `decide` is called again and again, `look` once, when all is delivered and no time has passed.
     """
@@ -172,6 +175,6 @@ async def _rest(world: "World", decide: Step, look: Step) -> None:
         if rounds == LONGEST:
             world.violate("no rest", f"weeks pass, and still something moves: {before} {_outside(world)} {moved}")
             return
-    await run_jobs(world, housekeeping=True)
+    await run_jobs(world, {}, housekeeping=True)
     await catch_up(world)
     await settle(world)

@@ -1,15 +1,17 @@
-"""Many lives at once: a server, its databases, and a few processes that each live one life after the other."""
+"""Many lives at once: worker processes, each with a database server of its own, live one life after the other."""
 
 import asyncio
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from embedded.postgres import Postgres
 from simulation import base, rest
 from simulation.databases import Databases, running
 from simulation.partners import register_partner
@@ -17,11 +19,13 @@ from simulation.world import World
 
 JSON = dict[str, Any]  # Any: JSON
 PATIENCE_SECONDS: Final = 600.0
-"""For one life, on a busy machine; a life that takes longer is stuck."""
+"""How long one life may take, on a busy machine; one that takes longer is stuck."""
 LONGEST_LINE: Final = 10_000_000
 
 
 class Worker:
+    """A worker process with its databases; started at its first task, and anew after a life that did not end."""
+
     def __init__(self, number: int, databases: Databases, begun: JSON) -> None:
         self._told = {
             "sockets": str(databases.sockets),
@@ -32,20 +36,20 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
 
     async def live(self, task: JSON) -> JSON:
-        """What came of the life; one that does not end is a violation, too."""
+        """Live one life in the worker's process. Returns its outcome; a life that does not end is a violation, too."""
         process = await self._started()
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps(task).encode() + b"\n")
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(task.get("patience", PATIENCE_SECONDS)):
                 line = await process.stdout.readline()
         except TimeoutError:
             line = b""
         if line:
             return json.loads(line)
         await self.stop()
-        return {"seed": task["seed"], "violations": ["stuck: the life did not end"], "did": [], "seconds": 0.0}
+        return {"seed": task.get("seed"), "violations": ["stuck: the life did not end"], "did": [], "seconds": 0.0}
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None:
@@ -71,6 +75,8 @@ class Worker:
 
 
 class Runs:
+    """The workers, of which each life takes a free one."""
+
     def __init__(self, workers: list[Worker]) -> None:
         self._free: asyncio.Queue[Worker] = asyncio.Queue()
         self.workers = workers
@@ -78,7 +84,7 @@ class Runs:
             self._free.put_nowait(worker)
 
     async def live(self, **task: Any) -> JSON:  # Any: JSON
-        """One life, once a worker is free."""
+        """Live one life, once a worker is free. Returns its outcome."""
         worker = await self._free.get()
         try:
             return await worker.live(task)
@@ -86,28 +92,41 @@ class Runs:
             self._free.put_nowait(worker)
 
     async def each(self, seeds: Iterable[int]) -> AsyncIterator[JSON]:
-        """All of these lives, as they end."""
+        """Live all these seeds; yields their outcomes as they end."""
         for ended in asyncio.as_completed([asyncio.ensure_future(self.live(seed=seed)) for seed in seeds]):
             yield await ended
 
 
 @asynccontextmanager
 async def opened(workers: int) -> AsyncGenerator[Runs]:
-    """A server of its own, the databases every world begins with, and so many processes. In a WorldLoop."""
+    """Fill the databases every world begins with, and start so many workers. To be used in a WorldLoop.
+
+    Each worker has a server of its own: a feed ends before the oldest transaction of its whole server, be it another
+    world's.
+    """
     with tempfile.TemporaryDirectory(prefix="mc-simulation-") as folder:
-        async with running(Path(folder)) as (server, databases):
-            await databases.migrate(server, "base")
-            world = World(databases, "base", "base")
-            with world.exists():
-                await world.begin()
-                await base.fill(world)
-                courses = await base.courses_of(world)
-                partner = await register_partner(world, courses)
-                await rest.settle(world)
-                await world.end()
-            made = [Worker(number, databases, {"courses": courses, "partner": partner}) for number in range(workers)]
-            try:
-                yield Runs(made)
-            finally:
-                for worker in made:
-                    await worker.stop()
+        first = Path(folder) / "base"
+        async with running(first) as (server, databases):
+            begun = await _begin(server, databases)
+        async with AsyncExitStack() as stack:
+            made: list[Worker] = []
+            for number in range(workers):
+                shutil.copytree(first, own := Path(folder) / f"w{number}")
+                _, databases = await stack.enter_async_context(running(own))
+                made.append(Worker(number, databases, begun))
+                stack.push_async_callback(made[-1].stop)
+            yield Runs(made)
+
+
+async def _begin(server: Postgres, databases: Databases) -> JSON:
+    """Fill the databases every world begins with. Returns the courses and the partner of all worlds."""
+    await databases.migrate(server, "base")
+    world = World(databases, "base", "base")
+    with world.exists():
+        await world.begin()
+        await base.fill(world)
+        courses = await base.courses_of(world)
+        partner = await register_partner(world, courses)
+        await rest.settle(world)
+        await world.end()
+    return {"courses": courses, "partner": partner}

@@ -1,4 +1,4 @@
-"""The least of a failing life that still fails: fewer behaviours, fewer steps."""
+"""Shrinking of a failing life to the smallest that still fails: fewer behaviours, fewer steps."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,7 +11,7 @@ MOST_TRIALS: Final = 60
 
 
 def kind_of(violation: str) -> str:
-    """What is violated, without whom it befell."""
+    """Return the kind of a violation: its text without the ids and values."""
     return ":".join(violation.split(":")[:2])[:100]
 
 
@@ -27,7 +27,7 @@ class Shrinking:
         self._trials = 0
 
     async def shrink(self) -> JSON:
-        """The smallest life found that fails in the same way."""
+        """Return the smallest life found that fails in the same way."""
         for behaviour in self.last.get("behaviours", []):
             if await self._fails(without=[*self.without, behaviour]):
                 self.without.append(behaviour)
@@ -36,7 +36,7 @@ class Shrinking:
         return self.last
 
     async def _cut(self) -> None:
-        """As few steps from the beginning as will do."""
+        """Cut the life off after as few steps as still fail."""
         low = 0
         while self.steps - low > 4 and self._trials < MOST_TRIALS:
             middle = (low + self.steps) // 2

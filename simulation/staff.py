@@ -1,4 +1,4 @@
-"""Those who work here: markers, examiners, boards, registrars, finance, editors."""
+"""The staff, and what each may do next: markers, examiners, boards, registrars, finance, editors."""
 
 import random
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ Deed = Callable[[random.Random], Coroutine[Any, Any, None]]
 
 
 class Staff:
-    """All of them, each in their role."""
+    """All members of staff, by the names of `base.STAFF`."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -51,8 +51,8 @@ class Staff:
 
     async def open_window(self, _: random.Random) -> None:
         at = self.world.time()
-        wish = {"opens_at": at.isoformat(), "closes_at": (at + timedelta(days=2)).isoformat()}
-        await self["examiner"].ask("POST", "/v1/windows", wish)
+        body = {"opens_at": at.isoformat(), "closes_at": (at + timedelta(days=2)).isoformat()}
+        await self["examiner"].ask("POST", "/v1/windows", body)
 
     async def _windows(self) -> list[str]:
         return [one["window_id"] for one in await self["examiner"].items("/v1/windows", state="closed")]
@@ -76,8 +76,8 @@ class Staff:
 
     async def ratify(self, chance: random.Random) -> None:
         if closed := await self._windows():
-            wish = {"window_id": chance.choice(closed[:4]), "minutes_reference": f"EB-{chance.randint(1, 999)}"}
-            await self["board"].ask("POST", "/v1/boards", wish)
+            body = {"window_id": chance.choice(closed[:4]), "minutes_reference": f"EB-{chance.randint(1, 999)}"}
+            await self["board"].ask("POST", "/v1/boards", body)
 
     async def _results(self, chance: random.Random) -> list[Any]:  # Any: JSON
         windows = await self._windows()
@@ -87,8 +87,8 @@ class Staff:
 
     async def open_case(self, chance: random.Random) -> None:
         if results := await self._results(chance):
-            wish = {"submission_id": chance.choice(results)["submission_id"], "reason_code": "plagiarism"}
-            await self["examiner"].ask("POST", "/v1/misconduct-cases", wish)
+            body = {"submission_id": chance.choice(results)["submission_id"], "reason_code": "plagiarism"}
+            await self["examiner"].ask("POST", "/v1/misconduct-cases", body)
 
     async def decide_case(self, chance: random.Random) -> None:
         open_ = [one for one in await self["panel"].items("/v1/misconduct-cases") if not one.get("outcome")]
@@ -124,8 +124,8 @@ class Staff:
 
     async def refuse_claim(self, chance: random.Random) -> None:
         if claimed := await self._awards("claimed"):
-            wish = {"reason_code": "claimed_in_error"}
-            await self["registrar"].ask("POST", f"/v1/award-claims/{chance.choice(claimed)}/refusal", wish)
+            body = {"reason_code": "claimed_in_error"}
+            await self["registrar"].ask("POST", f"/v1/award-claims/{chance.choice(claimed)}/refusal", body)
 
     async def decide_review(self, chance: random.Random) -> None:
         waiting = await self["registrar"].items("/v1/award-reviews", waiting="true")
@@ -139,8 +139,8 @@ class Staff:
             await self._decide_review(review["review_id"], wanted)
 
     async def _decide_review(self, review_id: str, decision: str) -> Answer:
-        wish = {"decision": decision, "reason_code": "misconduct"}
-        return await self["registrar"].ask("POST", f"/v1/award-reviews/{review_id}/decision", wish)
+        body = {"decision": decision, "reason_code": "misconduct"}
+        return await self["registrar"].ask("POST", f"/v1/award-reviews/{review_id}/decision", body)
 
     async def decide_name(self, chance: random.Random) -> None:
         for one in (await self["registrar"].items("/v1/name-requests"))[:3]:
@@ -148,10 +148,15 @@ class Staff:
             await self["registrar"].ask("POST", f"/v1/name-requests/{one['request_id']}/decision", decision)
 
     async def dispute(self, chance: random.Random) -> None:
-        orders = [order for learner in self.world.learners for order in learner.orders]
-        if orders:
-            wish = {"order_id": chance.choice(orders), "reason_code": "other", "case_reference": "CB-1"}
-            await self["finance"].ask("POST", "/v1/disputes", wish)
+        """Record a dispute about an order or about one of its payments, perhaps one that another has replaced."""
+        async with Look(self.world) as look:
+            payments = await look.ask("payments", "select order_id::text, reference from payments order by reference")
+        if payments:
+            payment = chance.choice(payments)
+            body = {"order_id": payment["order_id"], "reason_code": "other", "case_reference": "CB-1"}
+            if chance.random() < 0.6:
+                body["payment_reference"] = payment["reference"]
+            await self["finance"].ask("POST", "/v1/disputes", body)
 
     async def close_dispute(self, chance: random.Random) -> None:
         if open_ := await self["finance"].items("/v1/disputes", open="true"):
@@ -206,7 +211,7 @@ class Staff:
 
 
 async def at_the_end(world: "World") -> None:
-    """Whoever must decide decides, so that nothing rests only because nobody looked."""
+    """Let staff decide whatever waits for a decision, so that nothing is left over only because nobody looked."""
     staff = world.staff
     async with Look(world) as look:
         disputes = await look.ask("payments", "select dispute_id::text from disputes where closed_at is null")

@@ -1,18 +1,18 @@
-"""Invariants of study: access follows from facts, credit from passes, badges from credit, awards stand on credit."""
+"""Invariants of study: access follows from payments, credit from passes, badges from credit, awards from credit."""
 
 import json
 from collections import Counter
 from typing import Any, Final
 
 from simulation.looking import Look, Row
-from simulation.telling import Broken
+from simulation.reporting import Broken
 
 NEEDED: Final = {"pgcert": 60, "pgdip": 120, "masters": 180}
-STANDING: Final = frozenset({"claimed", "conferred", "superseded"})
+LIVE: Final = frozenset({"claimed", "conferred", "superseded"})
 
 
 async def access_follows_from_money(look: Look) -> None:
-    """Whoever's money is with us has what it paid for; whoever has it back, or never paid, has not."""
+    """Who has paid has the enrolment open that was paid for; who never paid or has the money back, has not."""
     refunds = {row["order_line_id"] for row in await look.rows("payments", "refunds") if row["status"] != "cancelled"}
     orders = await look.by("payments", "orders", "order_id")
     erased = await look.erased()
@@ -28,7 +28,7 @@ async def access_follows_from_money(look: Look) -> None:
 
 
 async def everybody_has_the_same_enrolments(look: Look) -> None:
-    """I13: what other services keep of an enrolment is its last state."""
+    """I13: what assessment keeps of an enrolment is its last state."""
     enrolments = await look.by("enrolment", "enrolments", "enrolment_id")
     there = await look.by("assessment", "enrolment_states", "enrolment_id")
     known = await look.by("assessment", "enrolments", "enrolment_id")
@@ -42,7 +42,7 @@ async def everybody_has_the_same_enrolments(look: Look) -> None:
 
 
 async def credit_is_given_once_for_each_pass(look: Look) -> None:
-    """I2, I3: in assessment, and the same in credentials."""
+    """I2, I3: each ratified pass has one credit in assessment, and credentials has the same credits."""
     attempts = await look.by("assessment", "attempts", "attempt_id")
     credits_ = await look.rows("assessment", "credits")
     held = {row["attempt_id"]: row for row in credits_}
@@ -89,7 +89,7 @@ async def attempts_are_within_the_rules(look: Look) -> None:
 
 
 async def a_badge_is_a_credit(look: Look) -> None:
-    """I3: every credit that stands has one badge that is not revoked, and no other has; likewise awards."""
+    """I3: every credit that is not revoked has one valid badge, and a revoked one has none; likewise awards."""
     gone, erased = await _revoked(look), await look.erased()
     badges = await look.groups("credentials", "badges", "credit_id")
     for id_, credit in (await look.by("credentials", "credits", "credit_id")).items():
@@ -112,21 +112,29 @@ async def a_badge_is_a_credit(look: Look) -> None:
 
 
 async def every_signed_badge_says_what_is_so(look: Look) -> None:
-    """The newest text of a badge tells the mark and course of its own credit, and of its own holder."""
+    """The newest text of a badge states its own credit's course, or its own award's title and reason; it names no other
+    learner."""
     credits_ = await look.by("credentials", "credits", "credit_id")
+    awards = await look.by("credentials", "awards", "award_id")
     erased = await look.erased()
     names = _names(await look.rows("enrolment", "names"))
     for badge in await look.rows("credentials", "badges"):
-        if badge["document"] is None or badge["credit_id"] is None or badge["revoked_at"] is not None:
+        if badge["document"] is None:
             continue
-        credit, text = credits_[badge["credit_id"]], _text(badge["document"])
-        if credit["course_title"] not in text:
-            raise Broken("a badge names another course than its credit", (credit["course_title"], text[:300]))
+        text = _text(badge["document"])
+        if badge["learner_id"] in erased and "identityHash" in text:
+            raise Broken("the badge of an erased learner keeps the hash of their address", badge["badge_id"])
+        if badge["revoked_at"] is not None:
+            continue
+        if badge["credit_id"] is not None and (title := credits_[badge["credit_id"]]["course_title"]) not in text:
+            raise Broken("a badge names another course than its credit", (title, text[:300]))
+        if badge["award_id"] is not None:
+            for said in (awards[badge["award_id"]]["title"], awards[badge["award_id"]]["reason"]):
+                if json.dumps(said, ensure_ascii=False)[1:-1] not in text:
+                    raise Broken("the badge of an award states another title or reason", (said, text[:300]))
         for learner, name in names.items():
             if name in text and learner != badge["learner_id"]:
                 raise Broken("a badge names another learner", (badge["badge_id"], name))
-        if badge["learner_id"] in erased and "identityHash" in text:
-            raise Broken("the badge of an erased learner keeps the hash of their address", badge["badge_id"])
 
 
 def _names(rows: list[Row]) -> dict[Any, str]:  # Any: UUID
@@ -142,7 +150,7 @@ def _text(document: object) -> str:
 
 
 async def a_revocation_is_published(look: Look) -> None:
-    """The published list says of every place what the badges say."""
+    """The published status lists say of every badge whether it is revoked."""
     lists = await look.by("credentials", "status_lists", "number")
     outdated = [number for number, row in lists.items() if row["document"] is None and row["revoked"]]
     if outdated:
@@ -154,7 +162,7 @@ async def a_revocation_is_published(look: Look) -> None:
 
 
 async def awards_stand_on_credit_of_their_own(look: Look) -> None:
-    """No two awards that stand share credit at a level; each has as much as its level needs, and none that is gone."""
+    """No two live awards share credit at a level; each has as much as its level needs, and none that is revoked."""
     gone = await _revoked(look)
     awards = await look.by("credentials", "awards", "award_id")
     live = [row for row in await look.rows("credentials", "allocations") if row["live"] and row["award_id"]]
@@ -165,7 +173,7 @@ async def awards_stand_on_credit_of_their_own(look: Look) -> None:
     at_top: dict[Any, list[Any]] = {}  # Any: UUID
     for row in live:
         award = awards[row["award_id"]]
-        if award["state"] not in STANDING:
+        if award["state"] not in LIVE:
             raise Broken("an award that is over holds credit", award)
         if award["state"] == "conferred" and award["under_review_since"] is None and row["credit_id"] in gone:
             raise Broken("a conferred award stands on revoked credit", award)
@@ -186,7 +194,7 @@ async def no_review_is_open(look: Look) -> None:
 
 
 async def projections_are_their_rebuild(look: Look) -> None:
-    """I6: the services' own comparisons find no difference."""
+    """I6: the services' own comparisons of projections with their rebuild find no difference."""
     operator = look.world.staff["operator"]
     for path in ("/v1/credits/comparison", "/v1/study-record-comparison"):
         answer = await operator.ask("GET", path)

@@ -1,4 +1,4 @@
-"""A process that lives lives: a task a line comes in as JSON, and what did not hold goes out."""
+"""A worker process: reads tasks from standard input, one line of JSON each, lives them, and writes their outcomes."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from simulation import faults
+from simulation import faults, story
 from simulation.databases import Databases
 from simulation.instants import WorldLoop
 from simulation.life import Plan, live
@@ -20,6 +20,11 @@ JSON = dict[str, Any]  # Any: JSON
 
 
 async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JSON:
+    if "story" in task:
+        try:
+            return await story.live(databases, worker, begun, task["story"])
+        except Exception:  # noqa: BLE001 - a fault of the simulator itself or of its libraries
+            return {"violations": [f"the simulator broke: {traceback.format_exc()[-1500:]}"]}
     plan = Plan(
         task["seed"],
         frozenset(task.get("without", ())),
@@ -32,7 +37,7 @@ async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JS
             stack.enter_context(faults.brought_back(task["fault"]))
         try:
             violations = await live(databases, worker, plan, begun)
-        except Exception:  # noqa: BLE001 - of the simulator itself, or of what it stands on
+        except Exception:  # noqa: BLE001 - a fault of the simulator itself or of its libraries
             violations = [f"the simulator broke: {traceback.format_exc()[-500:]}"]
     return {
         "seed": plan.seed,

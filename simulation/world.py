@@ -1,13 +1,15 @@
-"""One world: replicas of every service, what lies between them, and how badly it is disposed."""
+"""One world: replicas of every service, the network between them, and the troubles that its behaviours cause."""
 
 import asyncio
+import json
 import random
 import re
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -15,36 +17,45 @@ from unittest.mock import patch
 import asyncpg
 import httpx
 from obstore.store import MemoryStore
-from pydantic import ValidationError
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 import gateway.app
+import shared.driver
+import shared.leases
+import shared.messaging.outbox
 import shared.service
 from embedded import ports
-from embedded.services import NAMES, SECRETS, Place
+from embedded.services import NAMES, SECRETS, Deployment
 from gateway.adapters.hashing import Hashing
-from shared import crashes
+from shared import failpoints
 from shared.driver import SideConnection
+from shared.messaging.feed import FeedAway
 from shared.messaging.relay import TransportDown
 from shared.outages import DATABASE_ERRORS
 from simulation import instants
-from simulation.activities import Activity, Trouble, current
+from simulation.activities import CUT, SILENT, UNHEARD, Activity, Trouble, current
 from simulation.databases import Databases
 from simulation.network import Broker, Network, Post
 from simulation.provider import Provider
 from simulation.replicas import Killed, Replica, gated, here, recording
 
 REPLICAS: Final = 2
+OLDER: Final = "older release"
+RELEASES: Final = (OLDER, "newer release")
+"""The behaviours that give the first or second replica of each service another release, by the replica's number."""
+_GOLDEN: Final = Path(__file__).parents[1] / "libs" / "shared" / "tests" / "golden"
 SKEWS: Final = (-0.4, 0.9, -0.9, 0.6)
-"""Seconds, that a clock which was compared with the database's may still stand ahead (decision 28)."""
+"""Seconds that a replica's clock, compared with the database's, may still be ahead (decision 28)."""
 _SECRETS: Final = dict.fromkeys(SECRETS, "c2ltdWxhdGVkLXNlY3JldC1vZi0zMi1ieXRlcy4uLi4=")
-ENDINGS: Final = (*DATABASE_ERRORS, TransportDown, httpx.HTTPError, ValidationError)
-"""What a loop of a process survives."""
+ENDINGS: Final = (*DATABASE_ERRORS, TransportDown, FeedAway)
+"""Errors that a background loop of a process survives."""
 
 
+_FOREVER: Final = 1e9
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
-_WAITING: Final = "select count(*) from pg_stat_activity where datname like $1 and wait_event_type = 'Lock'"
+_WAITING: Final = "select pid from pg_stat_activity where datname like $1 and wait_event_type = 'Lock'"
 
 
 class Violation(AssertionError):
@@ -52,41 +63,47 @@ class Violation(AssertionError):
 
 
 class World:
+    """The platform of one seed: its time and chance, databases, replicas, network, people, and what went wrong."""
+
     def __init__(self, databases: Databases, worker: str, seed: str, behaviours: frozenset[str] = frozenset()) -> None:
         self.databases, self.worker, self.seed, self.behaviours = databases, worker, seed, behaviours
         self.chance = random.Random(seed)
         self.time = instants.WorldTime()
-        self.place = Place(Path("/nowhere"), ports.assign({}), databases.urls(worker), secrets=_SECRETS, ample=True)
+        self.deployment = Deployment(
+            Path("/nowhere"), ports.assign({}), databases.urls(worker), secrets=_SECRETS, ample=True
+        )
         self.files = {name: MemoryStore() for name in NAMES}
         self.post, self.broker = Post(), Broker(self)
         self.calm = True
         self.network = Network(self)
         self.replicas: dict[str, list[Replica]] = {name: [] for name in NAMES}
-        self.hearers: dict[str, frozenset[str]] = {}
+        self.consumers: dict[str, frozenset[str]] = {}
         self.dying: list[Replica] = []
         self.crash_at: tuple[str, int] | None = None
-        """A crash point, and how often it is passed before somebody dies there."""
+        """A failpoint ("any" for every one), and how often it is passed before the replica there is killed."""
         self.under_way: list[Activity] = []
+        self.written: Counter[str] = Counter()
+        """By service: how many of its statements changed rows."""
         self.changes = 0
-        """Requests of people that may have changed something."""
+        """How many requests of people may have changed something."""
         self.violations: list[str] = []
         self.answers: Counter[str] = Counter()
-        """What people were answered: how often which."""
+        """How often people got which answer, by operation, status and problem code."""
         self.caused = 0
-        """Statements that were made to fail, and replicas killed: for either a row may be set aside."""
+        """How many statements were made to fail and replicas killed: after either a row may be set aside."""
         self.provider: Provider
         self.courses: list[dict[str, Any]] = []
         self.learners: list[Any] = []  # Any: simulation.learners.Learner
         self.staff: Any = None  # Any: simulation.staff.Staff
         self.partner: Any = None  # Any: simulation.partners.Partner
         self.programme = ""
-        """Into which credit may be transferred."""
+        """The id of the programme into which credit may be transferred."""
         self.callbacks: list[bytes] = []
-        """On their way from the provider."""
+        """Bodies of callbacks on their way from the provider."""
         self.model: dict[str, dict[str, dict[str, Any]]] = {}
-        """What somebody was told has happened: kind -> id -> what was told."""
+        """What answers have confirmed, by kind and id, with the values they gave."""
 
-    # how badly it is disposed
+    # the troubles its behaviours cause
 
     @property
     def losses(self) -> float:
@@ -105,7 +122,7 @@ class World:
         return 0.0 if self.calm or "disorder" not in self.behaviours else 0.6
 
     def heard(self, kind: str, id_: str, **told: Any) -> None:
-        """Somebody was answered that this is so; from now on it must be, whatever happens."""
+        """Note that an answer has confirmed this: from now on it must be so, whatever happens."""
         self.model.setdefault(kind, {})[id_] = told
 
     def answered(self, method: str, path: str, status: int, code: str) -> None:
@@ -118,19 +135,26 @@ class World:
 
     @contextmanager
     def exists(self) -> Iterator[None]:
-        """While it lasts this process is this world's."""
+        """Patch this process while the block lasts, so that time, chance, network and failpoints are this world's."""
         with ExitStack() as stack:
             stack.enter_context(instants.governing(self.time, self.chance))
             stack.enter_context(patch.object(httpx.AsyncClient, "_init_transport", self._transport_of))
             stack.enter_context(patch.object(asyncpg, "connect", recording(asyncpg.connect)))
             stack.enter_context(patch.object(SideConnection, "driver", gated(SideConnection.driver)))
+            # No answer of the database counts as late: how long it takes depends on the machine, not the world.
+            stack.enter_context(patch.object(shared.driver, "ANSWER_SECONDS", _FOREVER))
+            # Nor is a lease renewed: a job that stops for longer than its lease goes on beside another replica's.
+            stack.enter_context(patch.object(shared.leases, "_renewed", lambda *_: nullcontext()))
+            stack.enter_context(patch.object(PGDialect_asyncpg, "__eq__", lambda one, other: type(one) is type(other)))
+            stack.enter_context(patch.object(PGDialect_asyncpg, "__hash__", lambda one: hash(type(one))))
             stack.enter_context(patch.object(shared.service, "_check_access", lambda *_: None))
+            stack.enter_context(patch.object(shared.messaging.outbox, "envelope", _told_by_its_release))
             stack.enter_context(patch.object(gateway.app, "Hashing", _Hashing))
             stack.enter_context(patch.object(gateway.app, "common_passwords", frozenset))
-            point = crashes.crash_point
+            point = failpoints.failpoint
             for module in list(sys.modules.values()):
-                if getattr(module, "crash_point", None) is point:
-                    stack.enter_context(patch.object(module, "crash_point", self._pass))
+                if getattr(module, "failpoint", None) is point:
+                    stack.enter_context(patch.object(module, "failpoint", self._pass))
             yield
 
     def _transport_of(self, *_: object, transport: httpx.AsyncBaseTransport | None = None, **__: object) -> Any:
@@ -149,12 +173,15 @@ class World:
                 raise Killed(replica)
 
     async def begin(self) -> None:
-        self.time.tell_databases(self.databases.clocks(self.worker))
+        self.time.set_database_clocks(self.databases.clocks(self.worker))
         self.provider = Provider(self)
         for name in NAMES:
             for number in range(REPLICAS):
                 self.start(name, number)
-        self.hearers = {name: self.replicas[name][0].process.service.inbox.types for name in NAMES}
+        self.consumers = {name: self.replicas[name][0].process.service.inbox.types for name in NAMES}
+        history = self.replicas["payments"][0].reconciler.history
+        await history.look()
+        await history.note_compared()
 
     def start(self, name: str, number: int) -> None:
         ahead = timedelta()
@@ -168,7 +195,7 @@ class World:
         self.caused += 1
 
     async def bury(self) -> None:
-        """End those that died, and start others in their place."""
+        """Close the replicas that were killed, and start others in their stead."""
         while self.dying:
             replica = self.dying.pop()
             await replica.close()
@@ -200,7 +227,7 @@ class World:
     async def happen(
         self, name: str, chance: random.Random, work: Callable[[], Coroutine[Any, Any, Any]], gates: int | None
     ) -> Activity:
-        """Begin something; it is under way until `go_on` has brought it to its end."""
+        """Begin an activity; it is under way until `go_on` has brought it to its end."""
         activity = Activity(name, chance)
         if not self.calm and "database errors" in self.behaviours and chance.random() < 0.08:
             activity.trouble = trouble_of(chance)
@@ -208,7 +235,7 @@ class World:
         if not self.calm and "open transactions" in self.behaviours and inside is None and chance.random() < 0.2:
             activity.commits_left = chance.randint(0, 3)
         if inside is not None:
-            activity.until_blocked = self._until_blocked
+            activity.until_blocked = partial(self._until_blocked, await self._waiting())
         await activity.begin(work(), gates)
         if activity.done:
             await self._finish(activity)
@@ -218,23 +245,31 @@ class World:
 
     @property
     def inside(self) -> Activity | None:
-        """What stopped in the middle of a transaction; one at a time."""
+        """The activity that stopped in the middle of a transaction; there is one at most."""
         return next((one for one in self.under_way if one.inside), None)
 
-    async def _until_blocked(self) -> None:
-        """Until one statement more than before waits for a lock."""
-        before = sum(one.blocked for one in self.under_way)
+    async def _waiting(self) -> set[int]:
+        """Return the database sessions in which a statement waits for a lock.
+
+        An activity that is blocked may not be among them: its waiting may have timed out meanwhile.
+        """
         admin = await self.databases.connect()
         try:
-            while await admin.fetchval(_WAITING, f"{self.worker}\\_%") <= before:
-                await admin.execute("select pg_sleep(0.005)")
+            await admin.execute("select pg_sleep(0.005)")
+            return {row["pid"] for row in await admin.fetch(_WAITING, f"{self.worker}\\_%")}
         finally:
             admin.terminate()
 
+    async def _until_blocked(self, before: set[int]) -> None:
+        """Wait until a statement waits for a lock that did not before."""
+        while await self._waiting() <= before:
+            pass
+
     async def go_on(self, activity: Activity, gates: int | None) -> None:
-        """What waits for its locks goes on with it."""
+        """Let an activity go on to its next stop; activities that waited for its locks go on with it."""
         was_inside = activity.inside
-        activity.until_blocked = self._until_blocked if self.inside not in {None, activity} else None
+        is_beside = self.inside not in {None, activity}
+        activity.until_blocked = partial(self._until_blocked, await self._waiting()) if is_beside else None
         await activity.go_on(0 if was_inside else gates)
         await self._look_after(activity)
         for blocked in [one for one in self.under_way if one.blocked] if was_inside else []:
@@ -254,6 +289,8 @@ class World:
         error = None if activity.task.cancelled() else activity.task.exception()
         if error is None or isinstance(error, Killed):
             return
+        if isinstance(error, FeedAway):  # the loop reads again: the world's time went on while it stood at a gate
+            return
         if isinstance(error, ENDINGS) and (activity.troubled or self.dying or self.losses or self.caused):
             return
         if activity.name.startswith("turn") and activity.troubled:
@@ -261,7 +298,7 @@ class World:
         raise Violation(f"{activity.name} ended its loop: {error!r}") from error
 
     async def quietly(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Outside of all that happens, and undisturbed."""
+        """Do something outside of any activity, and undisturbed."""
         token, calm = current.set(None), self.calm
         self.calm = True
         try:
@@ -271,17 +308,49 @@ class World:
             current.reset(token)
 
 
+_told = shared.messaging.outbox.envelope
+
+
+def _told_by_its_release(*event: Any, **about: Any) -> str:  # Any: as the platform's own
+    """Return an event's envelope as the release of the replica at work writes it.
+
+    The first replica of each service may be of the release that first published the event, without the fields added
+    since; the second of a later release than ours, whose events have further fields.
+    """
+    body, replica = _told(*event, **about), here.get()
+    if replica is None or RELEASES[replica.number] not in replica.world.behaviours:
+        return body
+    told = json.loads(body)
+    if RELEASES[replica.number] == OLDER:
+        told["data"] = {name: value for name, value in told["data"].items() if name in _first_shape(told["type"])}
+    else:
+        told["data"]["told_by_a_later_release"] = {"a": [1]}
+    return json.dumps(told)
+
+
+@cache
+def _first_shape(type_: str) -> frozenset[str]:
+    """Return the fields that an event of this type had in its first release, from the golden body of it."""
+    return frozenset(json.loads((_GOLDEN / f"{type_}.json").read_text()))
+
+
+_TROUBLES: Final = (
+    CUT, CUT, SILENT, SILENT, UNHEARD, UNHEARD,
+    "40001", "40P01", "53300", "57P01", "08006", "25006", "55P03", "57014", "XX000",
+)  # fmt: skip
+
+
 def trouble_of(chance: random.Random) -> Trouble:
-    state = chance.choice([None, None, "40001", "40P01", "53300", "57P01", "08006", "25006", "55P03", "57014", "XX000"])
-    return Trouble(chance.randint(0, 12), state)
+    how = chance.choice(_TROUBLES)
+    return Trouble(chance.randint(0, 3 if how == UNHEARD else 12), how)
 
 
 class _Hashing:
-    """Passwords without the cost that keeps guessers away."""
+    """Password hashing without its cost, which would be most of a life's."""
 
     def __init__(self, **_: object) -> None:
-        self.turn = Hashing.turn.__get__(self)
-        self._room, self._turns = 1000, asyncio.Semaphore(1000)
+        self.slot = Hashing.slot.__get__(self)
+        self._room, self._slots = 1000, asyncio.Semaphore(1000)
 
     async def make(self, password: str) -> str:
         return f"plain {password}"

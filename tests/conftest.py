@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 from embedded import ports
-from embedded.apart import Apart, apart
+from embedded.multiprocess import ServiceProcesses, apart
 from embedded.platform import up
-from embedded.services import Place
+from embedded.services import Deployment
 
 sys.path.insert(0, str(Path(__file__).parent))  # for newcomer.py: pytest's importlib mode leaves the path alone
 
 
 @dataclass(frozen=True)
 class Platform:
-    place: Place
-    apart: Apart | None = None
+    deployment: Deployment
+    apart: ServiceProcesses | None = None
 
     @property
     def url(self) -> str:
-        return self.place.url("gateway")
+        return self.deployment.url("gateway")
 
     @property
     def feeds(self) -> dict[str, str]:
         """Where each service shows its event log."""
-        return self.place.feeds
+        return self.deployment.feeds
 
 
 def _free_ports() -> dict[str, int]:
@@ -39,12 +39,12 @@ def _free_ports() -> dict[str, int]:
 async def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     folder: Path = tmp_path_factory.mktemp("embedded")
     logging.getLogger().setLevel("WARNING")
-    async with up(folder, _free_ports()) as (place, *_):
-        yield Platform(place)
+    async with up(folder, _free_ports()) as (deployment, *_):
+        yield Platform(deployment)
 
 
 @pytest.fixture(scope="session")
 async def separate_services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     folder: Path = tmp_path_factory.mktemp("separate")
     async with apart(folder, _free_ports()) as running:
-        yield Platform(running.place, running)
+        yield Platform(running.deployment, running)

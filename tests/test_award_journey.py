@@ -7,5 +7,7 @@ from embedded import demo_award
 
 @pytest.mark.slow
 async def test_an_award_stands_on_other_credit_after_a_revocation(embedded_platform):
-    diploma = await demo_award.tell(embedded_platform.url, embedded_platform.place.folder, embedded_platform.feeds)
+    diploma = await demo_award.narrate(
+        embedded_platform.url, embedded_platform.deployment.folder, embedded_platform.feeds
+    )
     assert (diploma["state"], diploma["title"]) == ("conferred", "PGDip in Data Science and Management")

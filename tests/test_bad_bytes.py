@@ -44,11 +44,13 @@ ENCODED = [base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=
 @pytest.fixture(params=NAMES)
 async def tested(request, make_database):
     name = request.param
-    place = nowhere()
+    deployment = nowhere()
 
     def built(url):
-        place.databases[name] = url
-        return dataclasses.replace(build(name, place), verifier=None, wrap=None)  # the API itself, by tokens of ours
+        deployment.databases[name] = url
+        return dataclasses.replace(
+            build(name, deployment), verifier=None, wrap=None
+        )  # the API itself, by tokens of ours
 
     async with under_test(built, make_database, f"bytes_{new_id().hex[-12:]}") as service:
         yield service
@@ -96,7 +98,9 @@ def _requests(document, path, operation):
         for what, body in _json_bodies(document, json_body["schema"]):
             yield what, {**sound, "headers": {"Content-Type": "application/json"}, "content": body}
     if form := content.get("application/x-www-form-urlencoded"):
-        for what, headers, body in _forms(form["schema"]):
+        schema = form["schema"]
+        fields = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        for what, headers, body in _forms(fields):
             kind = {"Content-Type": "application/x-www-form-urlencoded"}
             yield what, {**sound, "headers": kind | headers, "content": body}
 

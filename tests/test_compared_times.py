@@ -21,9 +21,9 @@ GIVEN: Final = {
 BY_ONE_CLOCK: Final = {
     "catalogue": set[str](),
     "enrolment": {"heard_at", "changed_at", "counted_since", "asked_at"},
-    "assessment": {"effective_from"},
+    "assessment": {"effective_from", "ends_by"},
     "credentials": {
-        *("expires_at", "failing_since", "published_at", "effective_from", "decide_by", "created_at", "granted_at"),
+        *("expires_at", "failing_since", "published_at", "effective_from", "decide_by", "created_at", "redeemed_at"),
         *("compared_since", "signed_at"),  # these two begin anew
     },
     "payments": {
@@ -31,12 +31,12 @@ BY_ONE_CLOCK: Final = {
         *("seen_at", "compared_at", "since"),
         "began_at",  # one far ahead begins anew
     },
-    "gateway": {"superseded_at", "retired_at"},
+    "gateway": {"superseded_at", "retired_at", "proposed_at"},
 }
 """Written and compared by the database's clock (`DatabaseClock`), which no single replica can put ahead."""
 
 AMONG_THEMSELVES: Final = {
-    "enrolment": {"confirmed_at"},
+    "enrolment": {"confirmed_at", "created_at", "valid_from"},
     "assessment": {"requested_at", "marked_at", "decided_at", "released_at"},
     "credentials": {"revoked_at", "reinstated_at", "released_at", "reversed_at", "settled_at"},
     "payments": {"requested_at", "status_at"},

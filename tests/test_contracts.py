@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 
 import httpx
@@ -12,22 +13,22 @@ from assessment.domain import regulations as assessment_regulations
 from credentials.domain import regulations as credentials_regulations
 from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, merged_openapi, nowhere, openapi_of
 from enrolment.domain import regulations as enrolment_regulations
-from gateway.edge.refusals import NoSuchOperation
+from gateway.edge.errors import NoSuchOperation
 from gateway.edge.routes import load
 from gateway.openapi import rules_of
 from payments.domain import policy as payments_policy
 from shared import errors
-from shared.errors import Refusal
+from shared.errors import DomainError
 from shared.events import registry
 from shared.ids import new_id
 from shared.service import Process
 from shared.testing import AUDIENCE, ISSUER, Issuer
-from shared.web.openapi import refusals_of, takes_key
+from shared.web.openapi import errors_of, takes_key
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_event_names_exactly_those_who_hear_it(name):
-    heard = {kind.type for kind in registry().values() if name in kind.heard_by}
+    heard = {kind.type for kind in registry().values() if name in kind.consumers}
     assert heard == build(name, nowhere()).inbox.types
 
 
@@ -73,7 +74,7 @@ async def test_an_operation_that_keeps_no_reply_refuses_a_key(name):
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
         for path, item in process.api.openapi()["paths"].items():
             for method, operation in item.items():
-                concrete, told = re.sub(r"\{[^}]+\}", str(new_id()), path), f"{method} {path}"
+                concrete, documented = re.sub(r"\{[^}]+\}", str(new_id()), path), f"{method} {path}"
                 answers = [
                     await client.request(
                         method, concrete, headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "k"}
@@ -82,8 +83,8 @@ async def test_an_operation_that_keeps_no_reply_refuses_a_key(name):
                 ]
                 codes = {answer.json().get("code") for answer in answers if answer.status_code == 400}
                 refuses = "idempotency_key_not_taken" in codes
-                assert refuses == (method != "get" and not takes_key(operation)), told
-                assert refuses == ("idempotency_key_not_taken" in refusals_of(operation)), told
+                assert refuses == (method != "get" and not takes_key(operation)), documented
+                assert refuses == ("idempotency_key_not_taken" in errors_of(operation)), documented
     await process.http.aclose()
     await process.database.dispose()
 
@@ -104,8 +105,8 @@ async def test_head_is_answered_where_get_is_and_no_path_leads_to_another_host(n
                 assert (await client.head(concrete)).status_code == 405, path
             slashed = await client.get(f"{concrete}/", headers={"Host": "evil.example"})
             assert slashed.status_code == 404, path
-            for_people = slashed.headers["content-type"].startswith("text/html")  # a receipt's address, cut short
-            assert for_people or slashed.json()["code"] == "no_such_operation", path
+            cut_short = path.startswith("/receipts")  # the address of a receipt: there is none there
+            assert slashed.json()["code"] == ("not_found" if cut_short else "no_such_operation"), path
     await process.http.aclose()
     await process.database.dispose()
 
@@ -124,6 +125,12 @@ def test_a_forecast_fails_whom_assessment_would_fail():
     assert {name: one.pass_mark for name, one in credentials_regulations.versions.all.items()} == {
         name: one.marks.pass_mark for name, one in assessment_regulations.versions.all.items()
     }
+
+
+def test_whatever_credit_is_revoked_for_an_award_may_be_reviewed_for():
+    reasons = merged_openapi()["components"]["schemas"]["ReviewDecision"]["properties"]["reason_code"]["enum"]
+    for one in assessment_regulations.versions.all.values():
+        assert one.revocation_reasons <= set(reasons)
 
 
 def test_an_order_can_be_paid_again_for_as_long_as_its_enrolment_waits():
@@ -152,6 +159,41 @@ def test_the_names_of_schemas_are_their_own():
     assert not {name: schema.get("title") for name, schema in schemas.items() if schema.get("title") != name}
 
 
+def test_every_body_has_a_schema_and_every_object_in_one_a_name():
+    """A generated client parses what has a schema, and calls a type by its name: two unnamed ones would be one type."""
+    document = merged_openapi()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            answers = [documented for status, documented in operation["responses"].items() if status.startswith("2")]
+            for documented in (operation.get("requestBody", {}), *answers):
+                for kind, body in documented.get("content", {}).items():
+                    schema, where = body.get("schema"), f"{method} {path}: {kind}"
+                    assert schema or kind == "text/html", where
+                    assert (schema or {}).get("type") != "object", where
+            for kind, body in operation.get("requestBody", {}).get("content", {}).items():
+                assert {"type": "null"} not in body["schema"].get("anyOf", ()), f"{method} {path}: {kind}"
+
+
+def test_what_creates_and_takes_no_key_is_named_and_answers_with_a_secret():
+    document = merged_openapi()
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    keyless = {
+        path: operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method == "post" and "201" in operation["responses"] and not takes_key(operation)
+    }
+    assert keyless
+    for path, operation in keyless.items():
+        [body] = operation["responses"]["201"]["content"].values()
+        shown = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]["properties"]
+        assert {"secret", "client_secret", "access_token", "url", "code"} & shown.keys(), path
+        said = path.removesuffix("/secrets").partition("/{")[0].removesuffix("/outside")
+        assert f"`{said}`" in readme, path
+        words = said.removeprefix("/v1/").replace("webhook-", "webhook ")
+        assert words in document["info"]["description"], path
+
+
 def test_what_two_services_name_alike_is_the_same():
     """Else the merged document names them apart, and one service's new class changes another's type."""
     found: defaultdict[tuple[str, str], list[object]] = defaultdict(list)
@@ -163,27 +205,46 @@ def test_what_two_services_name_alike_is_the_same():
 
 
 def test_a_refusal_code_is_one_rule():
-    """Documented or not: a front end branches on the code, so it means one thing, with one status."""
-    found: defaultdict[str, set[type[Refusal]]] = defaultdict(set)
-    for name in NAMES:
-        build(name, nowhere())
-        for module in walk_packages(import_module(name).__path__, f"{name}."):
-            if not module.name.endswith("__main__") and ".tests" not in module.name:
-                import_module(module.name)
-    waiting = [Refusal]
-    while waiting:
-        kind = waiting.pop()
-        waiting += kind.__subclasses__()
-        told_apart = kind.code not in {above.code for above in kind.__mro__[1:] if issubclass(above, Refusal)}
-        if told_apart and ".tests." not in kind.__module__ and kind.__module__ != errors.__name__:
+    """Documented or not: a front end branches on the code, so it means one thing, with one status and one title."""
+    found: defaultdict[str, set[type[DomainError]]] = defaultdict(set)
+    answers: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
+    for kind in _kinds_of(DomainError):
+        told_apart = kind.code not in {above.code for above in kind.__mro__[1:] if issubclass(above, DomainError)}
+        answers[kind.code].add((kind.status, kind.title))
+        if told_apart and kind.__module__ != errors.__name__:
             found[kind.code].add(kind)
     assert len(found) > 200
     assert not {code: kinds for code, kinds in found.items() if len(kinds) > 1}
+    assert not {code: documented for code, documented in answers.items() if len(documented) > 1}
+
+
+def test_no_exception_is_called_like_an_event():
+    """`OrderExpired` has happened and is announced; what refuses because of it says so in its own name."""
+    events = {kind.__name__ for kind in registry().values()}
+    exceptions = {kind.__name__ for kind in _kinds_of(BaseException)}
+    assert len(exceptions) > 300
+    assert events & exceptions == set()
+
+
+def _kinds_of(base):
+    """The subclasses of `base` that any module of ours defines, tests left out."""
+    ours = ("shared", *NAMES)
+    for name in ours:
+        for module in walk_packages(import_module(name).__path__, f"{name}."):
+            if not module.name.endswith("__main__") and not {"migrations", "tests"} & {*module.name.split(".")}:
+                import_module(module.name)
+    found, waiting = set(), [base]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            if kind not in found:
+                found.add(kind)
+                waiting.append(kind)
+    return {kind for kind in found if kind.__module__.split(".")[0] in ours and ".tests." not in kind.__module__}
 
 
 def test_the_merged_document_gives_a_code_one_status_and_one_meaning():
-    told = rules_of(merged_openapi())
-    assert not {code: rules for code, rules in told.items() if len(rules) > 1}
+    documented = rules_of(merged_openapi())
+    assert not {code: rules for code, rules in documented.items() if len(rules) > 1}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -212,6 +273,4 @@ def _boundless(document, schema, above):
 
 
 def _python_files(package):
-    from pathlib import Path
-
     return Path(package.__file__).parent.rglob("*.py")

@@ -5,13 +5,12 @@ import contextlib
 import re
 from collections import Counter
 
-import asyncpg
 import httpx
 import pytest
 
 from embedded import ports
 from embedded.postgres import Postgres
-from embedded.services import NAMES, Place, build, keep_secrets, nowhere, versions_of
+from embedded.services import NAMES, Deployment, build, keep_secrets, nowhere, versions_of
 from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
@@ -36,9 +35,9 @@ async def test_where_the_database_refuses_every_route_says_when_to_come_back(nam
 
 async def _answers(name, url):
     """Ask every operation of a service on a database that is not well; how often it answered with which status."""
-    place, issuer = nowhere(), Issuer()
-    place.databases[name] = url
-    process = Process(build(name, place))
+    deployment, issuer = nowhere(), Issuer()
+    deployment.databases[name] = url
+    process = Process(build(name, deployment))
     process.verifier.fetch_keys, process.verifier.issuer, process.verifier.audience = issuer.keys, ISSUER, AUDIENCE
     statuses = Counter()
     transport = httpx.ASGITransport(process.api, raise_app_exceptions=False)
@@ -95,7 +94,7 @@ async def replicas(stores, number):
     stop, secrets = asyncio.Event(), keep_secrets(folder)
     processes, gateways = [], []
     for _ in range(number):
-        place = Place(
+        deployment = Deployment(
             folder,
             ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))}),
             urls,
@@ -103,8 +102,8 @@ async def replicas(stores, number):
             ample=False,
         )
         bus = InProcessBus()
-        processes += [Process(build(name, place), bus=bus) for name in NAMES]
-        gateways.append(f"http://127.0.0.1:{place.ports['gateway']}")
+        processes += [Process(build(name, deployment), bus=bus) for name in NAMES]
+        gateways.append(f"http://127.0.0.1:{deployment.ports['gateway']}")
         started = [asyncio.Event() for _ in NAMES]
         tasks = [
             asyncio.create_task(process.run(stop, started=event))
@@ -218,16 +217,15 @@ async def _within(server, *statements):
 
 
 async def _moved(server, old, new):
-    """A connection may come between: cut and renamed until it is done."""
+    """A database with a connection is not renamed: while it is, it takes none."""
     admin = await server.connect()
     try:
         for name in NAMES:
-            async with asyncio.timeout(20):
-                while True:
-                    await _cut(admin)
-                    with contextlib.suppress(asyncpg.ObjectInUseError):
-                        await admin.execute(f"alter database {old} rename to {new}".replace("{}", f"mc_{name}"))
-                        break
+            before, after = old.format(f"mc_{name}"), new.format(f"mc_{name}")
+            await admin.execute(f"alter database {before} allow_connections false")
+            await _cut(admin)
+            await admin.execute(f"alter database {before} rename to {after}")
+            await admin.execute(f"alter database {after} allow_connections true")
     finally:
         await admin.close()
 

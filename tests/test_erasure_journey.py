@@ -25,8 +25,8 @@ REPLIES = "idempotency_keys"
 
 async def ask_for_more(learner, name):
     """What is answered to these is stored in enrolment and in credentials, and says who asked."""
-    wish = {"family_name": f"{name.family}-Reid", "given_name": name.given, "statement": f"I am {name.family}."}
-    await learner.ask("POST", "/v1/name-requests", wish)
+    body = {"family_name": f"{name.family}-Reid", "given_name": name.given, "statement": f"I am {name.family}."}
+    await learner.ask("POST", "/v1/name-requests", body)
     claim = {
         "title": "Statistics",
         "institution": "Elsewhere University",
@@ -65,7 +65,7 @@ async def _let_go(databases, email, name):
 
 async def test_replies_are_stored_in_one_table_of_each_service(embedded_platform):
     """Erasure blanks them there (`shared.messaging.replies`): another table of replies is to be thought of, too."""
-    for service, url in embedded_platform.place.databases.items():
+    for service, url in embedded_platform.deployment.databases.items():
         engine = create_async_engine(url)
         async with engine.connect() as connection:
             tables = await connection.scalars(
@@ -79,10 +79,10 @@ async def test_replies_are_stored_in_one_table_of_each_service(embedded_platform
 
 
 async def _is_let_go_of(platform):
-    story = demo.Story(platform.place.folder, platform.feeds)
+    story = demo.Story(platform.deployment.folder, platform.feeds)
     password = "nine brass engines humming"
     async with connected(platform.url) as client:
-        cast = await demo.cast_of(client, platform.place.folder)
+        cast = await demo.cast_of(client, platform.deployment.folder)
         await story.events()  # what travelled before does not belong to it
         learner, registrar = cast.learner, cast.staff["registrar"]
         learner_id = (await learner.open_account(cast.email, password))["account_id"]
@@ -92,7 +92,7 @@ async def _is_let_go_of(platform):
         [course] = (await learner.ask("GET", "/v1/courses", limit=1))["items"]
         order = await learner.order([course["course_id"]])
         await learner.check_out(order, name, cast.email)
-        held = await holding(platform.place.databases, (cast.email, name.family, learner_id), REPLIES)
+        held = await holding(platform.deployment.databases, (cast.email, name.family, learner_id), REPLIES)
         assert {service for service, _ in held} == {"gateway", "enrolment", "credentials", "payments"}
 
         await registrar.ask("PUT", f"/v1/learners/{learner_id}/anonymisation")
@@ -102,9 +102,9 @@ async def _is_let_go_of(platform):
             "gateway.account.closed.v1",
             "payments.order.expired.v1",
         )
-        left = await until(lambda: _let_go(platform.place.databases, cast.email, name), "every service let go")
+        left = await until(lambda: _let_go(platform.deployment.databases, cast.email, name), "every service let go")
         assert left == set(), "what is left of who it was"
-        assert await holding(platform.place.databases, (learner_id,), REPLIES, column="body") == set()
+        assert await holding(platform.deployment.databases, (learner_id,), REPLIES, column="body") == set()
         # The last token works for its minutes; there is no other.
         assert (await learner.ask("GET", f"/v1/orders/{order['order_id']}"))["status"] == "expired"
         with pytest.raises(Refused) as refused:

@@ -13,7 +13,7 @@ from embedded.services import NAMES, build
 from shared.messaging.feed import Reconciler
 from shared.service import Process
 
-OF_DELIVERY = {"inbox", "inbox_retry", "feed_positions", "feed_epochs"}
+OF_DELIVERY = {"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"}
 
 
 async def rows_of(database) -> dict[str, set[str]]:
@@ -41,7 +41,7 @@ async def settled(processes) -> dict[str, dict[str, set[str]]]:
             if again == found:
                 return found
             found = again
-            await asyncio.sleep(2)
+            await asyncio.sleep(16)  # longer than any job rests that changes rows: lists are signed every 15 seconds
 
 
 async def quiet(processes) -> None:
@@ -60,9 +60,9 @@ async def quiet(processes) -> None:
 
 @pytest.mark.slow
 async def test_the_whole_history_a_second_time_changes_nothing(embedded_platform):
-    place = embedded_platform.place
-    await demo_award.tell(embedded_platform.url, place.folder, embedded_platform.feeds)
-    processes = [Process(build(name, place)) for name in NAMES]
+    deployment = embedded_platform.deployment
+    await demo_award.narrate(embedded_platform.url, deployment.folder, embedded_platform.feeds)
+    processes = [Process(build(name, deployment)) for name in NAMES]
     try:
         before = await settled(processes)
         handled = 0

@@ -106,10 +106,10 @@ def test_the_platform_comes_up_and_keeps_to_itself(tmp_path):
         for name in ("NO_PROXY", "no_proxy"):
             env.pop(name, None)
         with make_run(clone, env, umask=0o777) as start:
-            told = start.until_up()
-            assert f"Another program listens on [::1]:{port}" in told
-            assert f"http://127.0.0.1:{port}/docs" in told
-            sign_in_all(port, told)
+            printed = start.until_up()
+            assert f"Another program listens on [::1]:{port}" in printed
+            assert f"http://127.0.0.1:{port}/docs" in printed
+            sign_in_all(port, printed)
             assert "Ada Lovelace holds a PGCert" in demo(clone, env)
             start.ctrl_c()
         assert not proxy.heard
@@ -122,7 +122,7 @@ def test_a_clock_that_stood_a_day_ahead_leaves_no_trace_once_it_is_right(tmp_pat
     clone = clone_into(tmp_path / "platform")
     port = ports.suggest(len(ports.NAMES))
     env = environment(port)
-    subprocess.run(["deploy/local/setup.sh", "run"], cwd=clone, env=env, check=True)
+    subprocess.run(["tools/setup.sh", "run"], cwd=clone, env=env, check=True)
     ahead = {**env, "LD_PRELOAD": str(FAKETIME), "FAKETIME": "+1d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with make_run(clone, ahead) as start:
         start.until_up()
@@ -131,8 +131,8 @@ def test_a_clock_that_stood_a_day_ahead_leaves_no_trace_once_it_is_right(tmp_pat
         start.ctrl_c()
     with make_run(clone, env) as start:
         start.until_up()
-        told = demo(clone, env)
-        assert "Ada Lovelace holds a PGCert" in told, told
+        printed = demo(clone, env)
+        assert "Ada Lovelace holds a PGCert" in printed, printed
         start.ctrl_c()
 
 

@@ -26,8 +26,8 @@ def env(tmp_path) -> dict[str, str]:
 def comes_up(clone: Path, env: dict[str, str]) -> None:
     """Wholly: the accounts are those that are printed, the catalogue is there."""
     with make_run(clone, env) as start:
-        told = start.until_up()
-        sign_in_all(int(env["MC_PORT"]), told)
+        printed = start.until_up()
+        sign_in_all(int(env["MC_PORT"]), printed)
         assert call(int(env["MC_PORT"]), "/v1/courses?limit=1")["total"] >= 30
         start.ctrl_c()
 
@@ -53,7 +53,7 @@ def test_an_installation_killed_half_way_is_made_anew(clone, env, reached):
 
 
 def test_an_interpreter_upgraded_underneath_is_noticed(clone, env):
-    subprocess.run(["deploy/local/setup.sh", "run"], cwd=clone, env=env, check=True)
+    subprocess.run(["tools/setup.sh", "run"], cwd=clone, env=env, check=True)
     (clone / ".venv/whole").write_text(f"{clone}\nPython 3.10.0 (an older one)\n")
     installed = clone / ".venv/installed-run"
     installed.write_text("of an older one\n")
@@ -95,10 +95,10 @@ def test_lost_secrets_are_told_in_one_line(clone, env):
         if torn:
             (data / "secrets.json").touch()
         with make_run(clone, env) as start:
-            told = start.until_refused()
-        assert f"{data / 'secrets.json'} is missing or damaged" in told
-        assert "move" in told
-        assert "Traceback" not in told
+            printed = start.until_refused()
+        assert f"{data / 'secrets.json'} is missing or damaged" in printed
+        assert "move" in printed
+        assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize("stage", ["postgres/cluster.new", "people.json"])

@@ -6,14 +6,14 @@ from embedded import demo
 
 
 async def test_the_whole_way_in_one_process(embedded_platform, capsys):
-    award = await demo.tell(embedded_platform.url, embedded_platform.place.folder, embedded_platform.feeds)
+    award = await demo.narrate(embedded_platform.url, embedded_platform.deployment.folder, embedded_platform.feeds)
     _has_conferred_a_mixed_title(award, capsys.readouterr().out)
 
 
 @pytest.mark.slow
 @pytest.mark.broker
 async def test_the_whole_way_with_each_service_in_its_own_process(separate_services, capsys):
-    award = await demo.tell(separate_services.url, separate_services.place.folder, separate_services.feeds)
+    award = await demo.narrate(separate_services.url, separate_services.deployment.folder, separate_services.feeds)
     _has_conferred_a_mixed_title(award, capsys.readouterr().out)
 
 

@@ -1,4 +1,4 @@
-"""Every address that people are given ends on a page for people or a file: in letters, on the pay page, in problems."""
+"""Every address that people are given ends on a page for people or a file: in e-mails, on the pay page, in problems."""
 
 import email
 import email.policy
@@ -19,11 +19,11 @@ LIKE_A_BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0
 FOR_PEOPLE = ("text/html", "application/pdf", "image/", "text/css")
 
 
-def _letters(folder, to):
+def _emails(folder, to):
     for file in sorted((folder / "mail").rglob("*.eml")):
-        letter = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
-        if to in str(letter["to"]):
-            yield letter
+        message = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+        if to in str(message["to"]):
+            yield message
 
 
 def _links(html):
@@ -68,7 +68,7 @@ async def test_the_links_of_letters_and_of_the_pay_page_lead_to_pages(embedded_p
     await learner.enrolments_of(order["order_id"])
 
     async def written():
-        said = "".join(letter.get_content() for letter in _letters(embedded_platform.place.folder, to))
+        said = "".join(message.get_content() for message in _emails(embedded_platform.deployment.folder, to))
         found = re.findall(r"https?://[^\s<>]+", said)
         return found if any("/receipts/" in link for link in found) else None
 
@@ -79,8 +79,9 @@ async def test_the_links_of_letters_and_of_the_pay_page_lead_to_pages(embedded_p
     receipt = (await client.get(receipts[0])).text
     assert "£495.00" in receipt
     assert NAME.family not in receipt
-    forged = await client.get(f"{receipts[0][:-1]}{'0' if receipts[0][-1] != '0' else '1'}")
-    other = await client.get(receipts[0].replace(order["order_id"], str(new_id())))
+    person = {"Accept": "text/html"}
+    forged = await client.get(f"{receipts[0][:-1]}{'0' if receipts[0][-1] != '0' else '1'}", headers=person)
+    other = await client.get(receipts[0].replace(order["order_id"], str(new_id())), headers=person)
     for answer in (forged, other):
         assert (answer.status_code, "No such receipt" in answer.text) == (404, True)
 
@@ -130,6 +131,6 @@ async def test_no_link_on_the_pages_of_the_front_door_is_dead(embedded_platform,
 async def test_the_sandbox_shows_its_sample_accounts_without_their_passwords(embedded_platform, client):
     page = await _must_be_for_people(client, f"{embedded_platform.url}/")
     assert "marker@platform.example" in page.text
-    people = (embedded_platform.place.folder / "people.json").read_text()
+    people = (embedded_platform.deployment.folder / "people.json").read_text()
     for password in re.findall(r'"password": "([^"]+)"', people):
         assert password not in page.text

@@ -71,7 +71,7 @@ async def _show_page(reader, writer):
 @pytest.mark.slow
 async def test_a_verifier_in_a_browser_reads_all_it_needs(embedded_platform, browser):
     """From a page of an origin nobody here has heard of, with what such verifiers send besides."""
-    award = await demo.tell(embedded_platform.url, embedded_platform.place.folder, {})
+    award = await demo.narrate(embedded_platform.url, embedded_platform.deployment.folder, {})
     base = embedded_platform.url
     page = await browser.new_page()
     stranger = await asyncio.start_server(_show_page, "127.0.0.1", 0)

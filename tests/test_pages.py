@@ -61,7 +61,7 @@ async def test_a_person_pays_by_clicking_through_the_pay_page(embedded_platform,
 
 @pytest.fixture(scope="module")
 async def badge_address(embedded_platform) -> str:
-    award = await demo.tell(embedded_platform.url, embedded_platform.place.folder, {})
+    award = await demo.narrate(embedded_platform.url, embedded_platform.deployment.folder, {})
     return award["verification_url"]
 
 

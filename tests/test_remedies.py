@@ -1,13 +1,16 @@
 """What people are told to do about a refusal fits that refusal, not its status alone."""
 
 import re
+from json import loads
 
 import pytest
 
 from embedded.services import merged_openapi
+from gateway.front_page import front_document, front_page
 from gateway.openapi import rules_of
 from gateway.problem_pages import REMEDIES, index_page, problem_page
 
+CONTACT = "help@example.org"
 ABOUT_ROLES = {"not_permitted", "stage_not_permitted"}
 """What a role or a scope would mend."""
 
@@ -52,16 +55,27 @@ def test_what_a_remedy_sends_people_to_is_there(document, rules):
 def test_only_who_lacks_a_role_is_told_to_ask_for_one(rules):
     forbidden = {code for code, told in rules.items() for rule in told if rule.status == 403}
     assert {"own_work", "wrong_pin", "share_expired", "enrolment_suspended"} | ABOUT_ROLES <= forbidden
-    ask_for_a_role = {code for code in forbidden if "for the role or scope" in problem_page(code, rules[code])}
+    ask_for_a_role = {code for code in forbidden if "for the role or scope" in problem_page(code, rules[code], CONTACT)}
     assert ask_for_a_role == ABOUT_ROLES
 
 
 def test_who_typed_a_wrong_password_is_not_sent_for_a_fresh_token(rules):
     for code in ("wrong_credentials", "account_closed", "invalid_client", "invalid_id_token"):
-        assert "send the fresh access token" not in problem_page(code, rules[code]), code
-    assert "send the fresh access token" in problem_page("invalid_token", rules["invalid_token"])
+        assert "send the fresh access token" not in problem_page(code, rules[code], CONTACT), code
+    assert "send the fresh access token" in problem_page("invalid_token", rules["invalid_token"], CONTACT)
 
 
 def test_who_is_not_registered_is_told_where_to_register(rules):
-    assert "<code>POST /v1/learners</code>" in problem_page("not_registered", rules["not_registered"])
-    assert "<code>POST /v1/learners</code>" in index_page({"not_registered": rules["not_registered"]})
+    assert "<code>POST /v1/learners</code>" in problem_page("not_registered", rules["not_registered"], CONTACT)
+    assert "<code>POST /v1/learners</code>" in index_page({"not_registered": rules["not_registered"]}, CONTACT)
+
+
+def test_whom_a_refusal_or_a_page_sends_people_to_is_named(rules):
+    people = re.compile("finance|registrar|whoever runs|appeal", re.IGNORECASE)
+    named = [code for code, told in rules.items() for rule in told if people.search(rule.remedy)]
+    assert {"on_hold", "cooling_off_ended", "review_decided", "email_taken"} <= {*named}
+    for code in named:
+        assert f'href="mailto:{CONTACT}"' in problem_page(code, rules[code], CONTACT), code
+    assert f'href="mailto:{CONTACT}"' in index_page(rules, CONTACT)
+    assert f'href="mailto:{CONTACT}"' in front_page(CONTACT, {}, from_payment=False)
+    assert loads(front_document("1", CONTACT, {}))["contact"] == CONTACT

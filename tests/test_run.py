@@ -25,12 +25,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_newcomer_has_the_platform_up_stops_it_and_finds_everything_again(clone):
     port = ports.suggest(len(ports.NAMES))
     with make_run(clone, environment(port)) as start:
-        told = start.until_up()
+        printed = start.until_up()
         courses = call(port, "/v1/courses?limit=100")
         assert courses["total"] >= 30
         assert len(courses["facets"]["subjects"]) >= 8
         assert call(port, "/openapi.json")["openapi"].startswith("3.1")
-        assert accounts(told).keys() == people.ROLES.keys()
+        assert accounts(printed).keys() == people.ROLES.keys()
         # A process of its own examines it, which hears no Ctrl-C.
         assert call(port, "/v1/verifications", {"no": "credential"})["status"] != "valid"
         readable = [path for path in (clone / ".local").rglob("*") if path.lstat().st_mode & 0o077]
@@ -59,8 +59,8 @@ def test_the_demo_finds_the_platform_that_runs_on_its_data_and_no_other(clone):
         with pytest.raises(BlockingIOError):
             stranger.accept()
     with make_run(clone, environment(port)) as start:
-        told = start.until_up()
-        assert "`make demo`" in told
+        printed = start.until_up()
+        assert "`make demo`" in printed
         assert "Ada Lovelace holds a PGCert" in demo(clone, environment(8000))
         with make_run(clone, environment(ports.suggest(len(ports.NAMES)))) as second:
             assert f"is running on {clone / '.local'} already, at http://127.0.0.1:{port}" in second.until_refused()
@@ -70,17 +70,17 @@ def test_the_demo_finds_the_platform_that_runs_on_its_data_and_no_other(clone):
 def test_a_busy_port_is_named_with_the_variable_that_moves_it(clone):
     port = ports.suggest(len(ports.NAMES))
     with socket.create_server(("127.0.0.1", port + 4)), make_run(clone, environment(port)) as start:
-        told = start.until_refused()
-    assert f"credentials needs port {port + 4}, which is busy" in told
-    assert "MC_PORT" in told
+        printed = start.until_refused()
+    assert f"credentials needs port {port + 4}, which is busy" in printed
+    assert "MC_PORT" in printed
 
 
 @pytest.mark.parametrize("given", ["*", "null", "learn.example", "https://learn.example/path"])
 def test_what_is_no_origin_is_named_in_one_line(clone, given):
     with make_run(clone, environment(ports.suggest(len(ports.NAMES)), MC_ORIGINS=given)) as start:
-        told = start.until_refused()
-    assert f"{given!r} is none" in told
-    assert "Traceback" not in told
+        printed = start.until_refused()
+    assert f"{given!r} is none" in printed
+    assert "Traceback" not in printed
 
 
 def test_the_working_tree_stays_clean(clone):
@@ -143,20 +143,20 @@ async def test_a_page_of_another_origin_signs_in_reads_the_basket_and_fetches_a_
     port = ports.suggest(len(ports.NAMES))
     own, stranger = page_of_another_origin
 
-    async def ask(origin: str, told: str, badge: str) -> dict:
-        email, password = accounts(told)["learner"]
+    async def ask(origin: str, printed: str, badge: str) -> dict:
+        email, password = accounts(printed)["learner"]
         page = await browser.new_page()
         await page.goto(origin)
-        wish = {"platform": f"http://localhost:{port}", "email": email, "password": password, "badge": badge}
-        answers = await page.evaluate(ASK, wish)
+        body = {"platform": f"http://localhost:{port}", "email": email, "password": password, "badge": badge}
+        answers = await page.evaluate(ASK, body)
         await page.close()
         return answers
 
     with make_run(clone, environment(port)) as start:
-        told = start.until_up()
+        printed = start.until_up()
         badge_id = re.findall(rf"http://localhost:{port}/verify/(\S+)", demo(clone, environment(port)))[-1]
         badge = f"http://localhost:{port}/credentials/{badge_id}"
-        answers = await ask(own, told, badge)
+        answers = await ask(own, printed, badge)
         assert {name: answer["status"] for name, answer in answers.items()} == {
             "signedIn": 201,
             "basket": 200,
@@ -165,7 +165,7 @@ async def test_a_page_of_another_origin_signs_in_reads_the_basket_and_fetches_a_
         }
         assert answers["basket"]["id"], "a header of ours that the page may read"
         assert "BitstringStatusListCredential" in answers["list"]["body"]["type"]
-        public = await ask(stranger, told, badge)
+        public = await ask(stranger, printed, badge)
         assert {name: answer["status"] for name, answer in public.items()} == {
             "signedIn": 0,
             "basket": 0,

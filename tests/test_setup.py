@@ -13,7 +13,7 @@ import pytest
 from newcomer import clone_into
 
 pytestmark = pytest.mark.slow
-SETUP = ["deploy/local/setup.sh", "run", "echo", "whole"]
+SETUP = ["tools/setup.sh", "run", "echo", "whole"]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_it_goes_into_venv_whatever_configuration_files_and_the_shell_say(clone,
         "PYTHONHASHSEED": "abc",
         "CDPATH": str(tmp_path),
     }
-    (tmp_path / "deploy/local").mkdir(parents=True)  # where CDPATH would lead
+    (tmp_path / "tools").mkdir(parents=True)  # where CDPATH would lead
     done = subprocess.run(SETUP, cwd=clone, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()[-1], done.stderr) == (0, "whole", "")
     assert not [*tmp_path.glob("uv"), *tmp_path.glob("pip")]
@@ -54,9 +54,9 @@ def test_mirrors_that_configuration_files_name_still_count(tmp_path):
     )
     env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     env.pop("UV_CONFIG_FILE", None)
-    script = Path(__file__).parents[1] / "deploy/local/mirrors.py"
-    told = subprocess.run([sys.executable, "-I", script], env=env, capture_output=True, text=True, check=True).stdout
-    assert tomllib.loads(told) == {
+    script = Path(__file__).parents[1] / "tools/mirrors.py"
+    printed = subprocess.run([sys.executable, "-I", script], env=env, capture_output=True, text=True, check=True).stdout
+    assert tomllib.loads(printed) == {
         "offline": False,
         "index": [{"name": "own", "url": "https://mirror.example/simple", "default": True}],
         "index-url": 'https://mirror.example/"simple',

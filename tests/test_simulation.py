@@ -9,12 +9,19 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from simulation.activities import CUT, SILENT, UNHEARD, Activity, Trouble, current
 from simulation.instants import WorldLoop
+from simulation.replicas import _put_gates
 from simulation.runs import opened
 from simulation.shrinking import Shrinking, kind_of
+from sqlalchemy import text
+
+from shared.database import Database
+from shared.messaging.outbox import OutboxNotifier
+from shared.outages import is_database_down
 
 SEEDS = range(3)
-FAULT, MET_BY = "too_little_is_kept", 1
+FAULT, MET_BY = "too_little_is_kept", 3
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +79,32 @@ async def test_a_failing_life_is_shrunk_to_what_makes_it_fail():
     assert {"step 17", "step 90"} <= set(least["did"])
     assert len(least["did"]) < 20
     assert kind_of(least["violations"][0]) == "money: an account is open"
+
+
+@pytest.mark.parametrize(("how", "is_kept"), [(CUT, False), (SILENT, False), (UNHEARD, True)])
+async def test_a_transaction_that_is_not_answered_fails_as_an_outage(make_database, how, is_kept):
+    """It is done where its commit alone was not heard of; the next one is answered."""
+    database, activity = (
+        Database(await make_database(f"trouble_{how}"), "tests", notifier=OutboxNotifier()),
+        Activity("it", None),
+    )
+    _put_gates(database.messaging)
+    token = current.set(activity)
+
+    async def make(table):
+        async with database.transaction() as session:
+            await session.execute(text(f"create table {table} ()"))
+            await session.execute(text("select 1"))
+
+    try:
+        await make("before")
+        activity.trouble = Trouble(0 if how == UNHEARD else 1, how)
+        with pytest.raises(Exception) as failed:  # noqa: PT011 - of several kinds, told apart in one place
+            await make("meanwhile")
+        assert is_database_down(failed.value)
+        await make("after")
+        async with database.transaction() as session:
+            assert await session.scalar(text("select to_regclass('meanwhile') is not null")) == is_kept
+    finally:
+        current.reset(token)
+        await database.dispose()

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
-    for folder in ("services", "gateway", "libs", "deploy/local", "bench")
+    for folder in ("services", "gateway", "libs", "tools", "bench")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if not {"tests", ".venv", "node_modules"} & set(path.relative_to(ROOT).parts)
 ]
@@ -49,10 +49,10 @@ def faults_of_sql(sql: str) -> Iterator[str]:
 def _items(rest: str) -> list[str]:
     """Of an `order by`, to the end of its list."""
     depth, end = 0, len(rest)
-    for place, sign in enumerate(rest):
+    for deployment, sign in enumerate(rest):
         depth += (sign == "(") - (sign == ")")
-        if depth < 0 or (depth == 0 and ENDS.match(rest, place)):
-            end = place
+        if depth < 0 or (depth == 0 and ENDS.match(rest, deployment)):
+            end = deployment
             break
     return re.split(r",(?![^(]*\))", rest[:end])
 

@@ -1,4 +1,5 @@
-"""Nothing in any database gives away what somebody typed to whoever guesses it: no plain digest, no password at all."""
+"""Nothing in any database gives away what somebody typed to whoever guesses it: no plain digest, and of a password, a PIN
+or a code that was read out or sent, nothing but argon2id or a keyed digest."""
 
 import base64
 import hashlib
@@ -10,12 +11,15 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from embedded import demo
+from embedded import demo, people
+from embedded.journey import Person, connected, until
 from embedded.services import merged_openapi
 
 ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "blake2b", "blake2s")
 TOKEN = re.compile(r"[0-9A-Za-z+/_-]{22,}")
 SECRET = re.compile(r"password|secret|pin$|token")
+HASHED = re.compile(r"(pin|password).*")
+PIN = "402913758206"
 
 
 class Typed:
@@ -25,6 +29,8 @@ class Typed:
         self.bodies: set[bytes] = set()
         self.values: set[str] = set()
         self.passwords: set[str] = set()
+        self.codes: set[str] = set()
+        self.learner = ("", "")
 
     async def note(self, request: httpx.Request) -> None:
         if "json" not in request.headers.get("content-type", ""):
@@ -37,11 +43,15 @@ class Typed:
                 self.values |= {value, value.lower(), value.upper()}
             elif name == "password":
                 self.passwords.add(value)
+                if request.url.path == "/v1/accounts":
+                    self.learner = content["email"], value
+            elif name in {"pin", "code"}:
+                self.codes.add(value)
 
     def digests(self) -> dict[str, str]:
         """What a digest of each would look like at rest -> what it is of."""
         made = {}
-        for one in {*self.bodies, *(value.encode() for value in self.values | self.passwords)}:
+        for one in {*self.bodies, *(value.encode() for value in self.values | self.passwords | self.codes)}:
             for algorithm in ALGORITHMS:
                 digest = hashlib.new(algorithm, one).digest()
                 for form in (digest.hex(), *(f(digest).decode().rstrip("=") for f in BASES)):
@@ -77,12 +87,43 @@ def guesses(content):
     yield said
 
 
+def hashes(row):
+    """What is stored of passwords and PINs -> whether that is argon2id's."""
+    for column, value in row.items():
+        if HASHED.fullmatch(column) and value:
+            stored = value if value.startswith("$") else bytes.fromhex(value).decode(errors="replace")
+            yield column, stored.strip().startswith("$argon2id$")
+
+
 def without(content, *names):
     return {name: value for name, value in content.items() if name not in names}
 
 
+async def share_with_both_kinds(base_url, folder, typed):
+    """A link with a PIN, and consent for a partner, who takes up its code."""
+    async with connected(base_url) as client:
+        client.event_hooks["request"].append(typed.note)
+        learner, operator = Person(client), Person(client)
+        await learner.sign_in(*typed.learner)
+        known = people.known(folder)["operator"]
+        await operator.sign_in(known.email, known.password)
+        held = await operator.ask(
+            "POST", "/v1/partners", {"name": "North", "scopes": ["transcripts:read"]}, keyed=False
+        )
+        body = {"purpose": "Application", "days": 30, "whole_record": True}
+        link = await learner.ask("POST", "/v1/shares", body | {"recipient": "Acme", "pin": PIN}, keyed=False)
+
+        async def listed():
+            found = [one["client_id"] async for one in learner.all("/v1/recipients")]
+            return held["client_id"] in found or None
+
+        await until(listed, "the partner may be named as a recipient")
+        consent = await learner.ask("POST", "/v1/shares", body | {"client_id": held["client_id"]}, keyed=False)
+        typed.codes |= {PIN, consent["code"], link["address"].rpartition("/")[2]}
+
+
 async def test_no_plain_digest_of_what_was_typed_is_stored(embedded_platform, monkeypatch):
-    typed, connected = Typed(), demo.connected
+    typed = Typed()
 
     @asynccontextmanager
     async def watched(base_url):
@@ -91,30 +132,35 @@ async def test_no_plain_digest_of_what_was_typed_is_stored(embedded_platform, mo
             yield client
 
     monkeypatch.setattr(demo, "connected", watched)
-    await demo.tell(embedded_platform.url, embedded_platform.place.folder, embedded_platform.feeds)
+    await demo.narrate(embedded_platform.url, embedded_platform.deployment.folder, embedded_platform.feeds)
+    await share_with_both_kinds(embedded_platform.url, embedded_platform.deployment.folder, typed)
     assert typed.passwords
+    assert len(typed.codes) == 4, "of an address, a PIN, a link and a partner's consent"
     assert len(typed.bodies) > 20
-    payments = embedded_platform.place.databases["payments"]
-    async for table, row in rows(payments):
+    databases = embedded_platform.deployment.databases
+    async for table, row in rows(databases["payments"]):
         if table == "notifications":
             typed.bodies.add(bytes.fromhex(json.loads(row)["body"].strip()))
 
     documents = 0
-    async for table, row in rows(embedded_platform.place.databases["credentials"]):
+    async for table, row in rows(databases["credentials"]):
         if table == "editions" and (content := json.loads(row)["content"]) is not None:
             documents += 1
             for one in guesses(content):
                 typed.bodies.add(json.dumps(one, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
     assert documents
 
-    known, found, seen = typed.digests(), set(), 0
-    for name, url in embedded_platform.place.databases.items():
+    found, hashed, seen = set(), set(), 0
+    known, secrets = typed.digests(), typed.passwords | typed.codes
+    for name, url in databases.items():
         async for table, row in rows(url):
             seen += 1
             found |= {f"{name}.{table}: {known[token]}" for token in TOKEN.findall(row) if token in known}
-            found |= {f"{name}.{table}: a password" for password in typed.passwords if password in row}
+            found |= {f"{name}.{table}: {secret} itself" for secret in secrets if secret in row}
+            hashed |= {(f"{name}.{table}.{column}", is_slow) for column, is_slow in hashes(json.loads(row))}
     assert seen > 500
     assert not found
+    assert hashed == {("credentials.shares.pin_hash", True), ("gateway.accounts.password_hash", True)}
 
 
 def test_no_operation_that_takes_a_key_stores_anything_of_a_secret():

@@ -8,13 +8,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from embedded.services import NAMES
-from shared.web.content import Content, Text
+from shared.web.content import RequestModel, Text
 
 TURNED: Final = "Countess Lovelace \u202eadA"
 
 COMPARED: Final = {
-    *("Affirmation.version", "AwardClaim.level", "_Compared.honours", "_Compared.name", "ConfirmationCode.code"),
-    *("ShareCode.code", "ShareWish.client_id", "Roles.roles", "OutsideToken.id_token", "Refreshing.refresh_token"),
+    *("Affirmation.version", "ClaimRequest.level", "_Compared.honours", "_Compared.name", "ConfirmationCode.code"),
+    *("ShareCode.code", "ShareRequest.client_id", "Roles.roles", "OutsideToken.id_token", "Refreshing.refresh_token"),
     *("Credentials.email", "Credentials.password", "NewAccount.password"),
 }
 """Compared with what there is, never kept or shown."""
@@ -28,7 +28,7 @@ def contents():
         package = import_module(f"{name}.api")
         for module in pkgutil.walk_packages(package.__path__, f"{name}.api."):
             import_module(module.name)
-    waiting = [Content]
+    waiting = [RequestModel]
     while waiting:
         for kind in waiting.pop().__subclasses__():
             if kind.__module__.partition(".")[0] in NAMES:

@@ -13,8 +13,10 @@ KEPT = {name: value for name, value in os.environ.items() if not name.startswith
 
 @pytest.mark.parametrize("service", NAMES)
 def test_a_services_commands_work_with_the_variables_that_are_shown(embedded_platform, service):
-    command = f'eval "$({sys.executable} -m embedded.variables {service})" && {sys.executable} -m {service} parked list'
-    env = {**KEPT, "MC_DATA": str(embedded_platform.place.folder)}
+    command = (
+        f'eval "$({sys.executable} -m embedded.variables {service})" && {sys.executable} -m {service} dead-letters list'
+    )
+    env = {**KEPT, "MC_DATA": str(embedded_platform.deployment.folder)}
     done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A database and a role of its own for every service; no role can open another's database.
 set -eu
-for service in catalogue enrolment assessment credentials payments gateway; do
+for service in $(cat /services.txt) gateway; do
     psql --username postgres --set ON_ERROR_STOP=1 --set role="mc_$service" --set password="$MC_SERVICES_PASSWORD" <<'SQL'
 create role :"role" login password :'password';
 alter role :"role" set statement_timeout = '5s';

@@ -1,1 +1,1 @@
-"""The front door: accounts and tokens, and the one way in to every service."""
+"""The gateway: accounts and tokens, and the front door through which every service is reached."""

@@ -1,7 +1,7 @@
-"""Who may do what at the gateway itself."""
+"""The access table of the gateway's own operations."""
 
-from gateway.domain.accounts import ROLES
-from shared.access import Access, anyone, owner, staff
+from gateway.domain.accounts import ROLES, OwnGrant
+from shared.access import Access, Own, anyone, owner, staff
 
 ACCESS: Access = {
     "open_account": anyone(),
@@ -11,12 +11,15 @@ ACCESS: Access = {
     "sign_out": anyone(),
     "read_own_account": owner(*ROLES),
     "list_accounts": staff("operator"),
-    "set_roles": staff("operator"),
+    "set_roles": staff("operator", own=OwnGrant),
+    "list_role_grants": staff("operator"),
+    "confirm_role_grant": staff("operator", own=OwnGrant),
+    "refuse_role_grant": staff("operator", own=OwnGrant),
     "issue_partner_token": anyone(),  # the client's secret is the proof
-    "register_partner": staff("operator"),
+    "register_partner": staff("operator", own=Own.NOBODYS),
     "list_partners": staff("operator"),
-    "close_partner": staff("operator"),
-    "add_partner_secret": staff("operator"),
-    "withdraw_partner_secret": staff("operator"),
+    "close_partner": staff("operator", own=Own.NOBODYS),
+    "add_partner_secret": staff("operator", own=Own.NOBODYS),
+    "withdraw_partner_secret": staff("operator", own=Own.NOBODYS),
     "read_signing_keys": anyone(any_origin=True),
 }

@@ -1,6 +1,6 @@
-"""The gateway put together: its own API with the front door around it."""
+"""The composition of the gateway: its own API with the front door around it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +14,11 @@ from gateway import api, tokens
 from gateway.access import ACCESS
 from gateway.adapters.hashing import Hashing
 from gateway.adapters.oidc import OutsideIssuer
-from gateway.adapters.vault import Vault
-from gateway.commands.sessions import Stay
-from gateway.desk import Desk
+from gateway.adapters.secret_box import SecretBox
+from gateway.auth_settings import AuthSettings
+from gateway.commands.sessions import SessionPolicy
+from gateway.edge.access_log import AccessLog, write_to_log
 from gateway.edge.cors import Origins
-from gateway.edge.journal import Journal, write_to_log
 from gateway.edge.proxy import App, Proxy
 from gateway.edge.routes import Routes, load
 from gateway.edge.server import GuardedProtocol
@@ -28,21 +28,22 @@ from gateway.jobs import jobs
 from gateway.openapi import Library
 from gateway.pages import with_pages
 from gateway.settings import Settings
-from gateway.tokens import Minter
+from gateway.tokens import TokenIssuer
 from shared.access import TokenVerifier
-from shared.service import Process, Server, Service
+from shared.running import Server
+from shared.service import Process, Service
 
 
 def common_passwords() -> frozenset[str]:
-    """The passwords tried first, in lower case."""
+    """Return the passwords that attackers try first, in lower case."""
     return frozenset(Path(__file__).with_name("common_passwords.txt").read_text().split("\n")) - {""}
 
 
 def build(settings: Settings) -> Service:
     """The front door: accounts, tokens, and the one way in to every service."""
-    vault = Vault(settings.wrapping_key.get_secret_value())
+    secret_box = SecretBox(settings.wrapping_key.get_secret_value())
     outside = _outside(settings)
-    door = _Door(settings, load(settings.routes_file), vault, outside)
+    door = _Door(settings, load(settings.routes_file), secret_box, outside)
     return Service(
         name="gateway",
         title="Gateway",
@@ -54,20 +55,20 @@ def build(settings: Settings) -> Service:
         inbox=inbox,
         jobs=jobs,
         resources={
-            Vault: vault,
-            Desk: Desk(
+            SecretBox: secret_box,
+            AuthSettings: AuthSettings(
                 hashing=Hashing(),
-                minter=Minter(
-                    vault,
+                token_issuer=TokenIssuer(
+                    secret_box,
                     issuer=settings.issuer,
                     audience=settings.audience,
                     life=settings.access_life(),
                     partner_life=timedelta(minutes=settings.partner_minutes),
                 ),
-                stay=Stay(
+                session_policy=SessionPolicy(
                     session=timedelta(days=settings.session_days),
                     grace=timedelta(seconds=settings.refresh_grace_seconds),
-                    secret=vault.refresh_secret,
+                    secret=secret_box.refresh_secret,
                 ),
                 common_passwords=common_passwords(),
                 passwords_offered=settings.password_sign_in,
@@ -89,22 +90,24 @@ def _outside(settings: Settings) -> OutsideIssuer | None:
 
 
 class _Door:
-    """What is put around the API once there is a process to put it around."""
+    """The front door around the API: token verifier, proxy, merged document; built once the process is there."""
 
-    def __init__(self, settings: Settings, routes: Routes, vault: Vault, outside: OutsideIssuer | None) -> None:
+    def __init__(
+        self, settings: Settings, routes: Routes, secret_box: SecretBox, outside: OutsideIssuer | None
+    ) -> None:
         self.settings = settings
         self.routes = routes
-        self.vault = vault
+        self.secret_box = secret_box
         self.outside = outside
         self.upstreams = {name: Upstream(name, url) for name, url in settings.services.items()}
         self.library: Library | None = None
-        self.journal: Journal | None = None
+        self.access_log: AccessLog | None = None
 
     def verifier(self, process: Process) -> TokenVerifier:
         async def own_keys() -> Mapping[str, Any]:  # Any: JSON
             async with process.database.transaction() as session:
                 now = process.database.clock()
-                await tokens.active_key(session, self.vault, now)
+                await tokens.active_key(session, self.secret_box, now)
                 return await tokens.key_set(session, now)
 
         return TokenVerifier(self.settings.issuer, self.settings.audience, own_keys, process.database.clock)
@@ -119,7 +122,9 @@ class _Door:
             public_url=settings.public_url,
             release=settings.release,
         )
-        self.journal = Journal(write_to_log, release=settings.release, secret_prefixes=self.routes.secret_prefixes())
+        self.access_log = AccessLog(
+            write_to_log, release=settings.release, secret_prefixes=self.routes.secret_prefixes()
+        )
         proxy = Proxy(
             routes=self.routes,
             upstreams=self.upstreams,
@@ -127,31 +132,32 @@ class _Door:
                 cast("App", own),
                 self.library,
                 release=settings.release,
+                contact=settings.contact,
                 sample_accounts=settings.sample_accounts,
             ),
             verify=process.verifier.verify,
             origins=Origins(settings.origins),
             policies=settings.policies(),
-            journal=self.journal,
-            manners=settings.manners(),
+            access_log=self.access_log,
+            proxy_policy=settings.proxy_policy(),
             takes_key=self.library.takes_key,
             any_origin=self.library.any_origin,
         )
         return cast("ASGIApp", proxy)
 
-    def background(self, process: Process) -> list[Any]:  # Any: Service.also's own type
+    def background(self, process: Process) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
         if self.settings.internal_port is None:
-            return [self._keep]
-        return [self._keep, lambda: _serve_inside(process, self.settings)]
+            return {"library": self._keep}
+        return {"library": self._keep, "inside": lambda: _serve_inside(process, self.settings)}
 
     async def _keep(self) -> None:
-        """Keep the merged document fresh; at the end let go of the services and write the last lines."""
+        """Keep the merged OpenAPI document fresh; at shutdown write the access log and close the connections."""
         assert self.library is not None, "around() comes first"
-        assert self.journal is not None, "around() comes first"
+        assert self.access_log is not None, "around() comes first"
         try:
             await self.library.keep_fresh()
         finally:
-            self.journal.flush()
+            self.access_log.flush()
             for upstream in self.upstreams.values():
                 upstream.close()
             if self.outside is not None:
@@ -159,7 +165,7 @@ class _Door:
 
 
 async def _serve_inside(process: Process, settings: Settings) -> None:
-    """The gateway's own metrics and event feed, on a port that is not the front door."""
+    """Serve the gateway's own metrics and event feed on a port that is not the front door's."""
     config = uvicorn.Config(
         process.api,
         host=settings.host,

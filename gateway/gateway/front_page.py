@@ -1,4 +1,4 @@
-"""What this place is and where to go from here: a page for a person, the same as a document for a program."""
+"""The front page: what this platform is and where its parts are, as HTML for people and as JSON for programs."""
 
 from collections.abc import Mapping
 from html import escape
@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from shared.web.pages import page
+from shared.web.pages import page, whom_to_ask
 
 _PLACES: Final = {
     "documentation": ("/docs", "All operations, to read and to try"),
@@ -19,17 +19,17 @@ _PLACES: Final = {
 }
 
 
-def front_document(release: str, accounts: Mapping[str, str]) -> bytes:
-    """`accounts` are the sample accounts of a sandbox, by role; everywhere else there are none."""
-    told: dict[str, object] = {"title": "Microcredentials platform", "release": release}
-    told |= {name: address for name, (address, _) in _PLACES.items()}
+def front_document(release: str, contact: str, accounts: Mapping[str, str]) -> bytes:
+    """Return the front page as JSON. `accounts` are a sandbox's e-mail addresses by role; elsewhere there are none."""
+    listed: dict[str, object] = {"title": "Microcredentials platform", "release": release, "contact": contact}
+    listed |= {name: address for name, (address, _) in _PLACES.items()}
     if accounts:
-        told["sample_accounts"] = dict(accounts)
-    return orjson.dumps(told)
+        listed["sample_accounts"] = dict(accounts)
+    return orjson.dumps(listed)
 
 
-def front_page(accounts: Mapping[str, str], *, from_payment: bool) -> str:
-    """The same for people; somebody who comes back from paying is told first what happens now."""
+def front_page(contact: str, accounts: Mapping[str, str], *, from_payment: bool) -> str:
+    """Return the front page as HTML; with `from_payment` it begins with what happens after a payment."""
     cards: list[str] = []
     level = "h2" if from_payment else "h1"
     if from_payment:
@@ -44,7 +44,7 @@ def front_page(accounts: Mapping[str, str], *, from_payment: bool) -> str:
         f"<{level}>Microcredentials platform</{level}>\n"
         "<p>Short postgraduate courses that are taught, assessed and certified here, and stack into a PGCert, a PGDip "
         "or a Master's degree. This is its API: learners meet it through a front end.</p>\n"
-        f"<dl>\n{links}\n</dl>"
+        f"<dl>\n{links}\n</dl>\n{whom_to_ask(contact)}"
     )
     if accounts:
         rows = "\n".join(f"<dt>{escape(role)}</dt><dd>{escape(email)}</dd>" for role, email in accounts.items())

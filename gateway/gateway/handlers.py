@@ -1,4 +1,4 @@
-"""What the gateway does about what others announced."""
+"""The gateway's handlers of events."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,5 +11,5 @@ inbox = Inbox("gateway")
 
 @inbox.on(LearnerAnonymised)
 async def close_account(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
-    """Whose name is erased signs in no more; the account id is the learner id."""
+    """Close and erase the account of an anonymised learner; the account id is the learner id."""
     await erase_account(session, anonymised.learner_id)

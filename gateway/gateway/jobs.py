@@ -1,9 +1,9 @@
-"""What the gateway does when time passes."""
+"""The gateway's jobs."""
 
 from datetime import timedelta
 from typing import Final
 
-from gateway.adapters.vault import Vault
+from gateway.adapters.secret_box import SecretBox
 from gateway.tokens import active_key
 from shared.batches import delete_in_batches
 from shared.jobs import REMOVES, Jobs, Work
@@ -12,12 +12,12 @@ jobs = Jobs()
 
 _KEPT: Final = timedelta(days=7)
 _SIGN_INS_AT_ONCE: Final = 50
-"""Each may have some thousand refresh tokens, which go with it."""
+"""Sessions deleted in one transaction: each may have some thousand refresh tokens, which go with it."""
 
 
 @jobs.every(3600, effect=REMOVES)
 async def forget_ended_sign_ins(work: Work) -> None:
-    """Sessions that ended a week ago, with their refresh tokens."""
+    """Delete sessions that ended or expired a week ago, with their refresh tokens."""
     before = work.now() - _KEPT
     for when in ("expires_at", "ended_at"):
         await delete_in_batches(
@@ -27,11 +27,13 @@ async def forget_ended_sign_ins(work: Work) -> None:
 
 @jobs.every(600)
 async def keep_signing_keys(work: Work) -> None:
-    """Nobody can verify anything before there is a key, so the first ones are made at the first start.
+    """Make the first signing keys at the first start, and check that the active one can be read.
 
-    :raises SigningKeyUnreadable: the database comes from where another wrapping key is in use
+    Nobody can verify a token before there is a key.
+
+    :raises SigningKeyUnreadable: the key was sealed with another wrapping key
     """
-    vault = work.resource(Vault)
+    secret_box = work.resource(SecretBox)
     async with work.database.transaction() as session:
-        key = await active_key(session, vault, work.now())
-    vault.open_key(key.kid, key.sealed_private)
+        key = await active_key(session, secret_box, work.now())
+    secret_box.open_key(key.kid, key.sealed_private)

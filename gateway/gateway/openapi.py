@@ -1,7 +1,7 @@
-"""One OpenAPI 3.1 document of all services, as the front-end team meets it.
+"""The OpenAPI 3.1 document of the whole platform, merged from those of the services.
 
-Each service's own document is fetched, and its last known copy used while it is away. Only what the routing table
-lets through is shown, so the document never promises what the front door denies.
+Each service's own document is fetched, and its last known copy used while it is unreachable. Only what the routing
+table lets through is shown, so the document never promises what the front door denies.
 """
 
 import asyncio
@@ -15,9 +15,12 @@ from typing import Any, Final, NamedTuple, cast
 import httpx
 import orjson
 
-from gateway.edge import refusals
-from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
+from gateway.edge import errors
+from gateway.edge.errors import MethodNotAllowed, NoSuchOperation
 from gateway.edge.routes import OWN, Routes
+from shared import liveness
+from shared.outages import note_outage
+from shared.peers import PeerAway, ask
 from shared.web import problems
 from shared.web.openapi import ANY_ORIGIN, takes_key, with_references
 
@@ -27,22 +30,29 @@ Document = dict[str, Any]  # Any: JSON
 Fetch = Callable[[str], Awaitable[Document]]
 
 _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
-_SETTLED: Final = 30.0  # seconds between looks once every service has been heard
+_SETTLED: Final = 30.0  # seconds between refreshes once every service's document is known; until then _UNSETTLED
 _UNSETTLED: Final = 2.0
+_MOST_BYTES: Final = 10_000_000  # of one document
+_READ_SECONDS: Final = 10.0  # for one document, however slowly it trickles in
 _INTRODUCTION: Final = """One address for the whole platform. `/v1` throughout; snake_case JSON; instants in RFC 3339
 and UTC; money in integer minor units. Lists give `items` and `next_cursor`; send that as `cursor` for the next page.
 Every refusal is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them, and
-`type` leads to a page about each. Operations that create something or move money take an `Idempotency-Key`. Public
-reads have an ETag. Pages of every web origin may read what is marked `x-any-origin`, without a token; everything else
-answers pages of the origins this installation names. Allowances are in `RateLimit`; after 429 wait as long as
-`Retry-After` says. What partners are told by webhook stands under `webhooks`."""
+`type` leads to a page about each. Operations that create something or move money take an `Idempotency-Key`; not
+those whose answer holds a secret, which is shown once and never kept: sign-ins, shares, partners, webhook endpoints and
+the secrets of both. After a lost answer read the list, then ask anew. Public reads have an ETag. Pages of every web
+origin may read what is marked `x-any-origin`, without a token; everything else answers pages of the origins this
+installation names. Allowances are in `RateLimit`; after 429 wait as long as `Retry-After` says.
+What partners are told by webhook stands under `webhooks`."""
 
 
 def merge(
     own: Document, found: Mapping[str, Document], routes: Routes, *, away: list[str], public_url: str, release: str
 ) -> Document:
-    """The union of the services' documents. Names are unique across one release; where they are not, a component
-    that services define differently gets the service's name before its own in each, an operationId in the later."""
+    """Return the union of the services' documents; `away` names the services that are unreachable.
+
+    Names are unique across one release. Where they are not, a component that services define differently gets the
+    service's name before its own in each of them, an operationId in the later one.
+    """
     description = _INTRODUCTION
     if away:
         names = ", ".join(sorted(away))
@@ -80,7 +90,7 @@ def _security(public_url: str) -> Document:
 
 
 def _shown(document: Document, service: str, routes: Routes) -> Document:
-    """A copy with only the operations that the front door lets through to this service."""
+    """Return a copy of the document with only the operations that the routing table leads to this service."""
     copy = deepcopy(document)
     paths: Document = {}
     for path, item in copy.get("paths", {}).items():
@@ -121,8 +131,11 @@ def _add(merged: Document, service: str, document: Document, operation_ids: set[
 
 
 def _kept_apart(documents: Mapping[str, Document]) -> dict[str, Document]:
-    """The documents with their components named apart where two services mean different things by one name, as
-    during an upgrade: then each of them has the service's name before its own, whichever comes first."""
+    """Return the documents with their components renamed where services define one name differently.
+
+    That happens during an upgrade; then the service's name stands before the component's in each of them, and in the
+    components that refer to it.
+    """
     several: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)  # Any: JSON
     for document in documents.values():
         for kind, entries in document.get("components", {}).items():
@@ -173,7 +186,7 @@ def _renamed(document: Document, names: Mapping[tuple[str, str], str]) -> Docume
 
 
 def _name_scopes(merged: Document, operation: Document) -> None:
-    """A service writes `bearer: [scopes]`; outside, people's and partners' tokens are two ways in."""
+    """Rewrite a service's `bearer: [scopes]` as two schemes: people's tokens, and partners' with those scopes."""
     asked: list[Document] = operation.get("security") or []
     ways: list[Document] = []
     for requirement in asked:
@@ -198,24 +211,24 @@ def _tags(merged: Document) -> set[str]:
 
 
 class Rule(NamedTuple):
-    """What a code stands for; while services of two releases run, it may be told in two ways."""
+    """The meaning of a problem code; services of two releases may document one code in two ways."""
 
     status: int
     title: str
     meaning: str
     remedy: str = ""
-    """What to do about it; none where the status says enough."""
+    """What to do about it; empty where the status says enough."""
 
 
 Rules = Mapping[str, Mapping[Rule, Mapping[str, str]]]
-"""By code, the rules of that name, each with the operations that name it and their tags; none where it may refuse
-any."""
+"""By problem code, its meanings, each with the operations that document it and their tags; with no operations where any
+may answer with it."""
 
 
 def rules_of(document: Document) -> Rules:
-    """Every refusal that the merged document tells of, and the front door's own."""
+    """Return every problem code that the merged document documents, and the front door's own."""
     found: defaultdict[str, defaultdict[Rule, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
-    for example in _examples(problems.refusals(*refusals.kinds())):
+    for example in _examples(problems.error_responses(*errors.kinds())):
         found[example["value"]["code"]][_rule(example)] = {}
     known = document["components"].get("examples", {})
     for item in document["paths"].values():
@@ -233,12 +246,12 @@ def _examples(responses: Mapping[Any, Document], known: Mapping[str, Document] |
 
 
 def _rule(example: Document) -> Rule:
-    told = example["value"]
-    return Rule(told["status"], told["title"], told["detail"], example.get(problems.REMEDY, ""))
+    documented = example["value"]
+    return Rule(documented["status"], documented["title"], documented["detail"], example.get(problems.REMEDY, ""))
 
 
 class _Declared(NamedTuple):
-    """What an operation says of itself that the front door acts on."""
+    """What an operation declares in its document that the front door acts on."""
 
     method: str
     paths: re.Pattern[bytes]
@@ -247,7 +260,7 @@ class _Declared(NamedTuple):
 
 
 def declared(document: Document, routes: Routes) -> Mapping[str, list[_Declared]]:
-    """Every operation, by the prefix it is routed by."""
+    """Return every operation of the merged document, by the prefix it is routed by."""
     found: defaultdict[str, list[_Declared]] = defaultdict(list)
     for path, item in document["paths"].items():
         for method, operation in item.items():
@@ -268,7 +281,7 @@ class _Made(NamedTuple):
 
 
 class Library:
-    """The services' documents as last heard, and the merged one, ready as bytes."""
+    """The services' documents as last fetched, and the merged one, ready as bytes."""
 
     def __init__(
         self,
@@ -286,14 +299,14 @@ class Library:
         self._http = http
         self._public_url = public_url
         self._release = release
-        self._heard: dict[str, bytes] = {}
+        self._latest: dict[str, bytes] = {}
         self._found: dict[str, Document] = {}
         self._away: list[str] = sorted(addresses)
         self._made: _Made | None = None
 
     @property
     def merged(self) -> bytes:
-        """The document as JSON."""
+        """The merged document as JSON."""
         return self._present().json
 
     @property
@@ -301,12 +314,12 @@ class Library:
         return self._present().rules
 
     def takes_key(self, method: str, path: bytes, prefix: str) -> bool:
-        """Whether that operation declares an Idempotency-Key; of one that was never heard of nobody can say so."""
+        """Whether the operation declares an Idempotency-Key; False where its document was never fetched."""
         found = self._declared(method, path, prefix)
         return bool(found) and all(one.takes_key for one in found)
 
     def any_origin(self, method: str, path: bytes, prefix: str) -> bool:
-        """Whether pages of every origin may read that operation's answers; not so of one that was never heard of."""
+        """Whether pages of every origin may read the operation's answers; False where it was never fetched."""
         found = self._declared("GET" if method == "HEAD" else method, path, prefix)
         return bool(found) and all(one.any_origin for one in found)
 
@@ -323,26 +336,29 @@ class Library:
         return self._made
 
     def _make(self) -> _Made:
+        return self._make_of(self._found)
+
+    def _make_of(self, found: Mapping[str, Document]) -> _Made:
         document = merge(
-            self._own(), self._found, self._routes, away=self._away, public_url=self._public_url, release=self._release
+            self._own(), found, self._routes, away=self._away, public_url=self._public_url, release=self._release
         )
         return _Made(
             orjson.dumps(document, option=orjson.OPT_INDENT_2), rules_of(document), declared(document, self._routes)
         )
 
     async def refresh(self) -> None:
-        """Ask every service for its document; where one is new all are merged anew, beside the loop: it takes 0.1 s."""
+        """Fetch every service's document and, where one has changed, merge all anew, in a thread: it takes 0.1 s."""
         names = sorted(self._addresses)
         answers = dict(zip(names, await asyncio.gather(*(self._fetch(name) for name in names)), strict=True))
-        changed = {name: body for name, body in answers.items() if body is not None and body != self._heard.get(name)}
+        changed = {name: body for name, body in answers.items() if body is not None and body != self._latest.get(name)}
         found: dict[str, Document] = {}
         for name, body in changed.items():
-            document = await asyncio.to_thread(_read, name, body)
+            document = await asyncio.to_thread(self._read, name, body)
             if document is None:
                 answers[name] = None
             else:
                 found[name] = document
-                self._heard[name] = body
+                self._latest[name] = body
         away = [name for name, body in answers.items() if body is None]
         if found or away != self._away or self._made is None:
             self._away = away
@@ -350,29 +366,36 @@ class Library:
             self._made = await asyncio.to_thread(self._make)
 
     async def keep_fresh(self) -> None:
-        """Refresh for ever: often until every service has been heard once, then now and again."""
+        """Refresh for ever: every 2 s until every service's document has been fetched once, then every 30 s."""
         while True:
-            await self.refresh()
+            liveness.beat(_SETTLED)
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001 - logged by note_outage
+                note_outage(log, error)
             await asyncio.sleep(_SETTLED if len(self._found) == len(self._addresses) else _UNSETTLED)
 
     async def _fetch(self, name: str) -> bytes | None:
         try:
-            answer = await self._http.get(f"{self._addresses[name].rstrip('/')}/openapi.json", timeout=5)
+            address = f"{self._addresses[name].rstrip('/')}/openapi.json"
+            answer = await ask(self._http, "GET", address, within=_READ_SECONDS, most_bytes=_MOST_BYTES)
             answer.raise_for_status()
-        except httpx.HTTPError as error:
-            _tell_missing(name, error)
+        except (PeerAway, httpx.HTTPStatusError) as error:
+            _log_missing(name, error)
             return None
         return answer.content
 
+    def _read(self, name: str, body: bytes) -> Document | None:
+        try:
+            document: Document = orjson.loads(body)
+            if not document["paths"]:
+                raise ValueError("no paths")  # noqa: TRY301 - logged below, with every other fault
+            self._make_of({name: document})
+        except Exception as error:
+            log.warning("a service's OpenAPI document cannot be read", extra={"of": name}, exc_info=error)
+            return None
+        return document
 
-def _read(name: str, body: bytes) -> Document | None:
-    try:
-        document = orjson.loads(body)
-    except ValueError as error:
-        _tell_missing(name, error)
-        return None
-    return cast("Document", document) if isinstance(document, dict) and "paths" in document else None
 
-
-def _tell_missing(name: str, error: Exception) -> None:
+def _log_missing(name: str, error: Exception) -> None:
     log.info("a service's OpenAPI document is not to be had", extra={"of": name, "error": repr(error)})

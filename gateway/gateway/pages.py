@@ -1,14 +1,14 @@
-"""The pages beside the API: the front page, the merged OpenAPI document, a place to read and try it, and what each
-refusal means.
+"""The pages beside the API: front page, merged OpenAPI document, Swagger UI, and a page about each problem code.
 
-None needs an outside host."""
+None loads anything from another host.
+"""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib import resources
 from typing import Any, Final
 
-from gateway.edge.answers import ASTRAY, wants_page
+from gateway.edge.responses import ASTRAY, wants_page
 from gateway.front_page import front_document, front_page
 from gateway.openapi import Library
 from gateway.problem_pages import INDEX, index_page, problem_page
@@ -52,12 +52,15 @@ _JSON: Final = b"application/json"
 _PAGE: Final = b"text/html; charset=utf-8"
 _DAY: Final = b"public, max-age=86400"
 _FOR_PEOPLE: Final = ("/docs/", f"{INDEX}/")
-"""Where a browser that goes astray is answered with a page."""
+"""Prefixes under which a browser gets a page for an unknown address."""
 _MINUTE: Final = b"public, max-age=60"
 
 
-def with_pages(api: App, library: Library, *, release: str, sample_accounts: Mapping[str, str]) -> App:
-    """`api` with the front page, /openapi.json (merged), /docs and /problems before it."""
+def with_pages(api: App, library: Library, *, release: str, contact: str, sample_accounts: Mapping[str, str]) -> App:
+    """Return `api` with the front page, /openapi.json (merged), /docs and /problems in front of it.
+
+    `sample_accounts` are those of a sandbox: e-mail addresses by role.
+    """
     assets = resources.files("fastapi_swagger") / "resources"
     pages: dict[str, tuple[bytes, bytes, bytes]] = {
         "/docs": (_PAGE, _HTML, _MINUTE),
@@ -65,7 +68,7 @@ def with_pages(api: App, library: Library, *, release: str, sample_accounts: Map
         "/docs/swagger-ui.css": (b"text/css", (assets / "swagger-ui.css").read_bytes(), _DAY),
         "/docs/swagger-ui-bundle.js": (b"text/javascript", (assets / "swagger-ui-bundle.js").read_bytes(), _DAY),
     }
-    document = front_document(release, sample_accounts)
+    document = front_document(release, contact, sample_accounts)
 
     def find(scope: Scope) -> tuple[bytes, bytes, bytes] | None:
         path: str = scope.get("path", "")
@@ -74,14 +77,14 @@ def with_pages(api: App, library: Library, *, release: str, sample_accounts: Map
             if not wants_page(scope):
                 return _JSON, document, _MINUTE
             from_payment = b"payment=" in scope["query_string"] or b"order_id=" in scope["query_string"]
-            return _PAGE, front_page(sample_accounts, from_payment=from_payment).encode(), _MINUTE
+            return _PAGE, front_page(contact, sample_accounts, from_payment=from_payment).encode(), _MINUTE
         if path == "/openapi.json":
             return _JSON, library.merged, _MINUTE
         if path == INDEX:
-            return _PAGE, index_page(library.rules).encode(), _MINUTE
+            return _PAGE, index_page(library.rules, contact).encode(), _MINUTE
         code = path.removeprefix(f"{INDEX}/")
         if code != path and code in library.rules:
-            return _PAGE, problem_page(code, library.rules[code]).encode(), _MINUTE
+            return _PAGE, problem_page(code, library.rules[code], contact).encode(), _MINUTE
         return pages.get(path)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What each refusal means and what to do about it, for people: RFC 9457 (§3.1.1) wants it at the address in `type`."""
+"""The pages about problem codes, for people: RFC 9457 (§3.1.1) wants an explanation at the address in `type`."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from gateway.openapi import Rule, Rules
-from shared.web.pages import page
+from shared.web.pages import page, whom_to_ask
 
 INDEX: Final = "/problems"
 
@@ -33,11 +33,11 @@ REMEDIES: Final = {
     504: "Read whether it took effect before you ask again; with the same `Idempotency-Key` it happens once.",
 }
 _FEW: Final = 12
-"""Operations that are shown at once; more are folded away."""
+"""Up to so many operations are shown; more are folded away."""
 
 
-def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]]) -> str:
-    """One refusal: what it means, what to do, and which operations say it."""
+def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]], contact: str) -> str:
+    """Return the page of a problem code: what it means, what to do, and which operations answer with it."""
     cards = [
         f'<p class="soft">{rule.status} {escape(rule.title)}</p>\n<h1><code>{escape(code)}</code></h1>\n'
         f"<p>{_with_code(rule.meaning)}</p>\n"
@@ -45,25 +45,30 @@ def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]]) -> str:
         f"<h2>Who says so</h2>\n{_operations(operations)}"
         for rule, operations in sorted(rules.items(), key=lambda one: one[0])
     ]
-    return page(code, *cards, f'<p><a href="{INDEX}">All refusals</a> · <a href="/docs">All operations</a></p>')
+    return page(
+        code,
+        *cards,
+        f'{whom_to_ask(contact)}\n<p><a href="{INDEX}">All refusals</a> · <a href="/docs">All operations</a></p>',
+    )
 
 
-def index_page(rules: Rules) -> str:
-    """Every refusal there is, by status."""
+def index_page(rules: Rules, contact: str) -> str:
+    """Return the page that lists every problem code, by status."""
     by_status: dict[tuple[int, str], list[str]] = {}
     for code, meanings in sorted(rules.items()):
         for rule in meanings:
             words = _with_code(f"{rule.meaning} {rule.remedy}".strip())
-            told = f'<li><a href="{INDEX}/{escape(code)}"><code>{escape(code)}</code></a>: {words}</li>'
-            by_status.setdefault((rule.status, _remedy(rule.status)), []).append(told)
+            listed = f'<li><a href="{INDEX}/{escape(code)}"><code>{escape(code)}</code></a>: {words}</li>'
+            by_status.setdefault((rule.status, _remedy(rule.status)), []).append(listed)
     cards = [
-        f"<h2>{status}</h2>\n<p>Where nothing else is said: {_with_code(remedy)}</p>\n<ul>\n{''.join(told)}\n</ul>"
-        for (status, remedy), told in sorted(by_status.items())
+        f"<h2>{status}</h2>\n<p>Where nothing else is said: {_with_code(remedy)}</p>\n<ul>\n{''.join(listed)}\n</ul>"
+        for (status, remedy), listed in sorted(by_status.items())
     ]
     head = (
         "<h1>Refusals</h1>\n<p>Every refusal is a problem document (RFC 9457). Its <code>code</code> never changes and "
         "has one meaning and one status; its <code>detail</code> is for people.</p>\n"
-        '<p><a href="/">This platform</a> · <a href="/docs">All operations</a></p>'
+        '<p><a href="/">This platform</a> · <a href="/docs">All operations</a></p>\n'
+        f"{whom_to_ask(contact)}"
     )
     return page("Refusals", head, *cards)
 
@@ -71,12 +76,12 @@ def index_page(rules: Rules) -> str:
 def _operations(operations: Mapping[str, str]) -> str:
     if not operations:
         return "<p>Any operation.</p>"
-    told = [
+    items = [
         f'<li><a href="/docs#/{escape(tag)}/{escape(name)}"><code>{escape(name)}</code></a></li>'
         for name, tag in sorted(operations.items())
     ]
-    listed = f"<ul>\n{''.join(told)}\n</ul>"
-    return listed if len(told) <= _FEW else f"<details><summary>{len(told)} operations</summary>\n{listed}</details>"
+    listed = f"<ul>\n{''.join(items)}\n</ul>"
+    return listed if len(items) <= _FEW else f"<details><summary>{len(items)} operations</summary>\n{listed}</details>"
 
 
 def _remedy(status: int) -> str:

@@ -1,9 +1,10 @@
-"""Reads."""
+"""The gateway's database reads."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway.domain.keys import Key, KeyState
@@ -15,6 +16,7 @@ from gateway.tables import (
     Partner,
     PartnerSecret,
     RefreshToken,
+    RoleGrant,
     SigningKey,
 )
 
@@ -24,11 +26,22 @@ async def account_by_email(session: AsyncSession, key: str) -> Account | None:
 
 
 async def account_of(session: AsyncSession, issuer: str, subject: str) -> Account | None:
+    """Return the account linked to an identity at an outside issuer."""
     return await session.scalar(
         select(Account)
         .join(ExternalIdentity, ExternalIdentity.account_id == Account.account_id)
         .where(ExternalIdentity.issuer == issuer, ExternalIdentity.subject == subject)
     )
+
+
+async def newest_token(session: AsyncSession, sign_in_id: UUID) -> tuple[bytes, int]:
+    """Return the digest of a session's one unused refresh token, and how many tokens it has had."""
+    token = RefreshToken
+    had = await session.scalar(select(func.count()).select_from(token).where(token.sign_in_id == sign_in_id))
+    newest = await session.scalars(
+        select(token.token_sha256).where(token.sign_in_id == sign_in_id, token.superseded_at.is_(None))
+    )
+    return newest.one(), had or 0
 
 
 async def roles_of(session: AsyncSession, account_id: UUID) -> list[str]:
@@ -39,7 +52,7 @@ async def roles_of(session: AsyncSession, account_id: UUID) -> list[str]:
 
 
 async def lost_role(session: AsyncSession, account_id: UUID, role: str) -> bool:
-    """Whether the account lacks a role that its token may still show, or is closed."""
+    """Whether the account exists but is closed or lacks the role, which its token may still show."""
     account = await session.get(Account, account_id)
     return account is not None and (account.closed_at is not None or role not in await roles_of(session, account_id))
 
@@ -56,32 +69,47 @@ async def roles_of_all(session: AsyncSession, accounts: Sequence[UUID]) -> dict[
     return found
 
 
-async def granters(session: AsyncSession, name: str) -> set[str]:
-    """Who grants, who ever made them an operator, who made those one, and so on to the command line."""
-    found, new = {name}, {name}
-    while accounts := [UUID(one) for one in new if _is_account(one)]:
-        above = select(OperatorGrant.granted_by).where(OperatorGrant.account_id.in_(accounts))
-        new = set(await session.scalars(above)) - found
-        found |= new
-    return found
+async def words(session: AsyncSession) -> dict[UUID, set[UUID]]:
+    """Return, by operator, every operator who proposed or confirmed their role, ever.
+
+    Operators made at the command line are left out.
+    """
+    found: dict[UUID, set[UUID]] = {}
+    roots: set[UUID] = set()
+    for account_id, granted_by in await session.execute(select(OperatorGrant.account_id, OperatorGrant.granted_by)):
+        try:
+            found.setdefault(account_id, set()).add(UUID(granted_by))
+        except ValueError:  # granted at the command line, not by an account
+            roots.add(account_id)
+    return {one: by for one, by in found.items() if one not in roots}
 
 
-def _is_account(name: str) -> bool:
-    try:
-        UUID(name)
-    except ValueError:  # the command line, an outside issuer
-        return False
-    return True
-
-
-async def open_operators(session: AsyncSession) -> int:
-    counted = await session.scalar(
-        select(func.count())
-        .select_from(AccountRole)
+async def operators(session: AsyncSession) -> set[UUID]:
+    """Return the ids of the operators whose account is open."""
+    found = await session.scalars(
+        select(AccountRole.account_id)
         .join(Account, Account.account_id == AccountRole.account_id)
         .where(AccountRole.role == "operator", Account.closed_at.is_(None))
     )
-    return counted or 0
+    return set(found)
+
+
+def role_grants(account_id: UUID | None, *, waiting_since: datetime | None) -> Select[RoleGrant]:
+    """Return a statement for the role grants of one account, or of all.
+
+    With `waiting_since` only those that still wait and were proposed after that instant.
+    """
+    statement = select(RoleGrant)
+    if account_id is not None:
+        statement = statement.where(RoleGrant.account_id == account_id)
+    if waiting_since is not None:
+        statement = statement.where(RoleGrant.outcome.is_(None), RoleGrant.proposed_at > waiting_since)
+    return statement
+
+
+async def emails_of(session: AsyncSession, accounts: Collection[UUID]) -> dict[UUID, str]:
+    rows = await session.execute(select(Account.account_id, Account.email).where(Account.account_id.in_(accounts)))
+    return {row.account_id: row.email for row in rows}
 
 
 async def refresh_token(session: AsyncSession, fingerprint: bytes) -> RefreshToken | None:

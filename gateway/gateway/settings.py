@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from gateway.edge.buckets import Policy
 from gateway.edge.guard import Limits
-from gateway.edge.proxy import Manners
+from gateway.edge.proxy import ProxyPolicy
+from gateway.edge.rate_limit import Policy
 from shared.settings import ServiceSettings
 
 _RATES = {
@@ -62,11 +62,11 @@ class Settings(ServiceSettings):
         return self
 
     def policies(self) -> dict[str, Policy]:
-        """The rate limits by name."""
+        """Return the rate-limit policies by name: those of this module, replaced by the setting's."""
         return {name: Policy(name, quota, window) for name, (quota, window) in {**_RATES, **self.rates}.items()}
 
-    def manners(self) -> Manners:
-        return Manners(
+    def proxy_policy(self) -> ProxyPolicy:
+        return ProxyPolicy(
             limits=Limits(body=self.body_bytes),
             timeout=self.timeout_seconds,
             scheme=self.public_url.partition(":")[0],

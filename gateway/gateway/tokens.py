@@ -1,4 +1,4 @@
-"""Access tokens: short-lived, signed by the key whose turn it is (RFC 9068)."""
+"""Access tokens: short-lived JWTs (RFC 9068), signed by the active signing key."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,23 +8,28 @@ import jwt
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
-from gateway.adapters.vault import Vault
+from gateway.adapters.secret_box import SecretBox
 from gateway.domain.keys import KeyState, published
 from gateway.tables import SigningKey
 from shared.access import LEEWAY_SECONDS
-from shared.database import take_turns
+from shared.database import advisory_lock
 from shared.ids import new_id
 
 LONGEST_LIFE = timedelta(minutes=10)
 
 
-class Minter:
-    """Makes access tokens. `life` is at most ten minutes: a token cannot be taken back before it ends."""
+class TokenIssuer:
+    """Signs access tokens. Both lives are at most ten minutes: a token cannot be taken back before it expires.
 
-    def __init__(self, vault: Vault, *, issuer: str, audience: str, life: timedelta, partner_life: timedelta) -> None:
+    :raises ValueError: a life is longer, or not positive
+    """
+
+    def __init__(
+        self, secret_box: SecretBox, *, issuer: str, audience: str, life: timedelta, partner_life: timedelta
+    ) -> None:
         if not timedelta(0) < life <= LONGEST_LIFE or not timedelta(0) < partner_life <= LONGEST_LIFE:
             raise ValueError("an access token lives ten minutes at most")
-        self._vault = vault
+        self._secret_box = secret_box
         self._issuer = issuer
         self._audience = audience
         self.life = life
@@ -44,7 +49,7 @@ class Minter:
         now: datetime,
         life: timedelta,
     ) -> str:
-        key = await active_key(session, self._vault, now)
+        key = await active_key(session, self._secret_box, now)
         issued = int(now.timestamp())
         return jwt.encode(
             {
@@ -56,27 +61,27 @@ class Minter:
                 "jti": str(new_id()),
                 **claims,
             },
-            self._vault.open_key(key.kid, key.sealed_private),
+            self._secret_box.open_key(key.kid, key.sealed_private),
             algorithm="EdDSA",
             headers={"typ": "at+jwt", "kid": key.kid},
         )
 
 
-async def active_key(session: AsyncSession, vault: Vault, now: datetime) -> SigningKey:
-    """The key that signs; the first two are made when the first token is."""
+async def active_key(session: AsyncSession, secret_box: SecretBox, now: datetime) -> SigningKey:
+    """Return the key that signs. Where there is none yet, it is made, and the next one with it."""
     key = await queries.signing_key(session, KeyState.ACTIVE)
     if key is None:
-        await take_turns(session, "signing_keys")
+        await advisory_lock(session, "signing_keys")
         key = await queries.signing_key(session, KeyState.ACTIVE)
     if key is None:
-        key = add_key(session, vault, KeyState.ACTIVE, now)
-        add_key(session, vault, KeyState.NEXT, now)
+        key = add_key(session, secret_box, KeyState.ACTIVE, now)
+        add_key(session, secret_box, KeyState.NEXT, now)
         await session.flush()
     return key
 
 
-def add_key(session: AsyncSession, vault: Vault, state: KeyState, now: datetime) -> SigningKey:
-    kid, jwk, sealed = vault.new_key()
+def add_key(session: AsyncSession, secret_box: SecretBox, state: KeyState, now: datetime) -> SigningKey:
+    kid, jwk, sealed = secret_box.new_key()
     key = SigningKey(
         kid=kid,
         state=state.value,
@@ -92,7 +97,7 @@ def add_key(session: AsyncSession, vault: Vault, state: KeyState, now: datetime)
 
 
 async def key_set(session: AsyncSession, now: datetime) -> dict[str, Any]:  # Any: JSON
-    """The JWK set (RFC 7517) by which anybody can verify our tokens."""
+    """Return the JWK set (RFC 7517) by which anybody can verify our tokens."""
     overlap = LONGEST_LIFE + timedelta(seconds=LEEWAY_SECONDS)
     rows = await queries.signing_keys(session)
     return {"keys": [row.public_jwk for row in rows if published(queries.as_key(row), now, overlap)]}

@@ -1,4 +1,5 @@
 import sys
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from shared.testing import service_fixtures, under_test
 
 sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's importlib mode leaves the path alone
 
-from frontdoor import gateway_settings
+from proxy_harness import gateway_settings
+from two_words import People
 
-globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_answer_told=True))
+globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_response_documented=True))
 
 
 def pytest_asyncio_loop_factories():
@@ -45,7 +47,23 @@ async def live(make_database):
         lambda url: build(gateway_settings(url)),
         make_database,
         f"live_{new_id().hex[-12:]}",
-        every_answer_told=True,
+        every_response_documented=True,
     ) as tested:
         _renew(tested)
         yield tested
+
+
+@pytest.fixture
+async def people(service, session):
+    """Two operators by the command line, and Ada."""
+
+    @asynccontextmanager
+    async def transaction():
+        yield session
+        await session.commit()
+
+    async with service.client() as client:
+        everybody = People(client, transaction)
+        await everybody.roots("anna", "bert")
+        await everybody.opens("ada")
+        yield everybody

@@ -1,9 +1,12 @@
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.app import common_passwords
-from gateway.domain import accounts, keys, partners, sessions
+from gateway.domain import accounts, grants, keys, partners, sessions
 from gateway.domain.keys import Key, KeyState
 from gateway.domain.sessions import InvalidRefreshToken, Presented, Refresh, judge
 
@@ -26,7 +29,7 @@ def test_what_is_no_address_is_refused(email):
 
 
 @pytest.mark.parametrize(
-    ("password", "refusal"),
+    ("password", "error"),
     [
         ("short", accounts.PasswordTooShort),
         ("elevenchars", accounts.PasswordTooShort),
@@ -37,8 +40,8 @@ def test_what_is_no_address_is_refused(email):
         ("ada.lovelace1", accounts.PasswordTooCommon),
     ],
 )
-def test_a_password_that_would_be_tried_first_is_refused(password, refusal):
-    with pytest.raises(refusal):
+def test_a_password_that_would_be_tried_first_is_refused(password, error):
+    with pytest.raises(error):
         accounts.check_password(password, "ada.lovelace@example.org", common_passwords())
 
 
@@ -104,3 +107,41 @@ def test_a_partner_gets_no_scope_beyond_its_own():
     )
     with pytest.raises(partners.UnknownScope):
         partners.check_scopes(["transfers:decide"], ["transcripts:read"])
+
+
+PROPOSER, CONFIRMER = st.integers(0, 30), st.integers(0, 30)
+
+
+@given(st.integers(1, 4), st.integers(0, 3), st.lists(st.tuples(PROPOSER, CONFIRMER), max_size=30))
+def test_one_person_never_says_both_words_however_many_operators_others_let_them_make(roots, person, tries):
+    """Everybody confirms whatever the rule lets them; each new operator that the person had a hand in is theirs."""
+    operators, words = [UUID(int=n) for n in range(roots)], {}
+    theirs = {operators[person % roots]}
+    for one, other in tries:
+        proposer, confirmer = operators[one % len(operators)], operators[other % len(operators)]
+        made = UUID(int=len(operators))
+        if grants.may_confirm(confirmer, proposer, made, words):
+            assert not {proposer, confirmer} <= theirs
+            operators.append(made)
+            words[made] = {proposer, confirmer}
+            if {proposer, confirmer} & theirs:
+                theirs.add(made)
+    assert len(operators) == 1 or roots > 1
+
+
+def test_two_operators_of_the_command_line_are_enough_to_give_roles():
+    anna, bert, new = (UUID(int=n) for n in range(3))
+    assert grants.can_grant({anna, bert}, {})
+    assert not grants.can_grant({anna}, {})
+    assert grants.may_confirm(bert, anna, new, {})
+    assert not grants.may_confirm(anna, anna, new, {})
+    assert not grants.may_confirm(bert, anna, bert, {})
+    assert not grants.can_grant({anna, new}, {new: {anna, bert}})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "days", "state"),
+    [(None, 0, "waiting"), (None, 6.9, "waiting"), (None, 7, "expired"), ("confirmed", 8, "confirmed")],
+)
+def test_a_proposal_waits_for_a_week(outcome, days, state):
+    assert grants.state_of(outcome, NOW, NOW + timedelta(days=days)) == state

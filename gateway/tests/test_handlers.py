@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import func, select
 
 from gateway.adapters.oidc import Identity
+from gateway.auth_settings import AuthSettings
 from gateway.commands import accounts, sessions
-from gateway.desk import Desk
+from gateway.commands.grants import give_roles
 from gateway.handlers import inbox
 from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
 from shared.events.enrolment import LearnerAnonymised
@@ -52,10 +53,10 @@ async def count(session, table):
 async def test_whoever_is_anonymised_is_signed_out_everywhere_and_signs_in_no_more(service, session, clock):
     async with service.client() as client:
         account_id = await open_account(client)
-        phone, desk = (await sign_in(client)).json(), (await sign_in(client)).json()
+        phone, auth = (await sign_in(client)).json(), (await sign_in(client)).json()
         await inbox.receive(session, anonymised(account_id))
         await session.commit()
-        for tokens in (phone, desk):
+        for tokens in (phone, auth):
             assert code(await refresh(client, tokens)) == (401, "account_closed")
         assert code(await sign_in(client)) == (401, "wrong_credentials")
         token = {"Authorization": f"Bearer {phone['access_token']}"}  # works for its last minutes
@@ -70,7 +71,7 @@ async def test_whoever_is_anonymised_is_signed_out_everywhere_and_signs_in_no_mo
 async def test_nothing_that_tells_who_it_was_is_kept(service, session, clock):
     async with service.client() as client:
         account_id = await open_account(client)
-    await accounts.set_roles(session, account_id, ["learner", "marker"], granted_by="test")
+    await give_roles(session, account_id, ["marker"], granted_by="test")
     await inbox.receive(session, anonymised(account_id))
     row = await session.get_one(Account, account_id, populate_existing=True)
     assert (row.email, row.password_hash, row.closed_at) == ("", None, clock())
@@ -102,12 +103,12 @@ async def test_the_address_can_be_used_anew_by_another_account(service, session)
 
 
 async def test_an_outside_identity_is_forgotten_too(service, session):
-    desk = service.process.resources()[Desk]
+    auth = service.process.resources()[AuthSettings]
     visitor = Identity("https://login.example.ac.uk", "ada-1", ADA)
-    before = await sessions.sign_in_from_outside(session, visitor, desk.minter, desk.stay)
+    before = await sessions.sign_in_from_outside(session, visitor, auth.token_issuer, auth.session_policy)
     await inbox.receive(session, anonymised(before.account.account_id))
     assert await count(session, ExternalIdentity) == 0
-    after = await sessions.sign_in_from_outside(session, visitor, desk.minter, desk.stay)
+    after = await sessions.sign_in_from_outside(session, visitor, auth.token_issuer, auth.session_policy)
     assert after.account.account_id != before.account.account_id
 
 
@@ -135,3 +136,15 @@ async def test_nobody_slips_in_while_the_account_closes(live):
                 assert answer.status_code == 401
     async with live.process.database.transaction() as session:
         assert await session.scalar(select(func.count()).where(SignIn.ended_at.is_(None))) == 0
+
+
+async def test_that_no_operators_are_left_who_could_give_roles_is_told_loudly(service, session, caplog):
+    async with service.client() as client:
+        first = await open_account(client)
+        await give_roles(session, first, ["operator"], granted_by="command line")
+        second = await accounts.open_account(
+            session, "b@example.org", None, roles=["operator"], granted_by="command line"
+        )
+        for account_id, told in ((first, 1), (second.account_id, 2), (second.account_id, 2)):
+            await inbox.receive(session, anonymised(account_id))
+            assert [r.levelname for r in caplog.records if "operator" in r.message] == ["ERROR"] * told

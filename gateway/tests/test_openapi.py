@@ -1,5 +1,6 @@
 """One document of all services, and its page."""
 
+import asyncio
 import copy
 import re
 import threading
@@ -7,8 +8,8 @@ import threading
 import httpx
 import orjson
 import pytest
-from frontdoor import gateway_settings
 from openapi_spec_validator import validate
+from proxy_harness import gateway_settings
 from pydantic import ValidationError
 
 from gateway.app import build
@@ -20,8 +21,8 @@ from gateway.settings import Settings
 from shared.access import InvalidToken
 from shared.errors import Conflict, NotFound
 from shared.service import Process, operations
-from shared.web import refusals
-from shared.web.openapi import refusals_of
+from shared.web import error_responses
+from shared.web.openapi import errors_of
 
 ROUTES = Routes(
     [
@@ -81,10 +82,10 @@ def test_the_merged_document_is_the_union_of_the_services():
 
 
 def test_what_a_service_posts_to_others_is_told():
-    told = document("/v1/courses", operation_id="list_courses")
+    documented = document("/v1/courses", operation_id="list_courses")
     message = {"post": {"operationId": "tell", "responses": {"200": {"description": "Taken"}}}}
     whole = merged(
-        document("/v1/accounts", operation_id="read_account"), {"catalogue": {**told, "webhooks": {"m": message}}}
+        document("/v1/accounts", operation_id="read_account"), {"catalogue": {**documented, "webhooks": {"m": message}}}
     )
     assert whole["webhooks"] == {"m": message}
 
@@ -189,12 +190,26 @@ async def test_it_is_merged_anew_only_where_something_changed_and_never_in_the_l
         for _ in range(3):
             await library.refresh()
             assert "/v1/courses" in orjson.loads(library.merged)["paths"]
-        assert len(merges) == 1
+        assert len(merges) == 2
         served["paths"]["/v1/courses"]["get"]["operationId"] = "find_courses"
         await library.refresh()
         assert b"find_courses" in library.merged
-    assert len(merges) == 2
+    assert len(merges) == 4  # each alone, whether it can be, and all
     assert threading.main_thread() not in merges
+
+
+ODD = [
+    orjson.dumps(one)
+    for one in (
+        {"paths": 5},
+        {"paths": {"/v1/courses": 5}},
+        {"paths": {"/v1/courses": {"get": 5}}},
+        {"paths": {"/v1/courses": {"get": {"operationId": "a", "security": 5, "responses": {}}}}},
+        {"paths": {"/v1/courses": {"get": {"operationId": "a", "responses": {"200": 5}}}}},
+        {"paths": {"/v1/courses": {"get": {"operationId": [], "responses": {}}}}},
+        {"paths": {"/v1/courses": {"get": {"operationId": "a", "responses": {}}}}, "components": {"schemas": 5}},
+    )
+]
 
 
 async def test_what_is_no_document_leaves_the_last_known_one():
@@ -202,20 +217,41 @@ async def test_what_is_no_document_leaves_the_last_known_one():
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body))) as http:
         library = _library(http, {"catalogue": "http://catalogue:8000"})
         await library.refresh()
-        for body in (b"<html>", b"[]", b"{}"):  # noqa: B007 - the transport answers with it
+        for body in (b"<html>", b"[]", b"{}", *ODD):  # noqa: B007 - the transport answers with it
             await library.refresh()
             whole = orjson.loads(library.merged)
             assert "/v1/courses" in whole["paths"]
             assert "Not reachable" in whole["info"]["description"]
 
 
+async def test_no_answer_of_a_service_ends_the_looking(monkeypatch):
+    monkeypatch.setattr("gateway.openapi._UNSETTLED", 0.01)
+    asked, often = [], asyncio.Event()
+
+    def answer(request):
+        asked.append(request)
+        if len(asked) > 5:
+            often.set()
+        if len(asked) % 2:
+            return httpx.Response(302, headers={"Location": "mailto:x"})
+        raise ZeroDivisionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        looking = asyncio.create_task(_library(http, {"catalogue": "http://catalogue:8000"}).keep_fresh())
+        async with asyncio.timeout(10):
+            await often.wait()
+        assert not looking.done()
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
 async def test_which_operation_takes_a_key_is_read_from_its_declaration():
-    told = document("/v1/courses/{course_id}/versions", "post", operation_id="publish_course")
+    documented = document("/v1/courses/{course_id}/versions", "post", operation_id="publish_course")
     key = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string"}}
-    told["paths"]["/v1/courses/{course_id}/versions"]["post"]["parameters"] = [key]
-    told["paths"]["/v1/courses"] = {"post": {"operationId": "create_course", "responses": {}}}
-    told["paths"]["/v1/courses/latest/versions"] = {"post": {"operationId": "other", "responses": {}}}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=told))
+    documented["paths"]["/v1/courses/{course_id}/versions"]["post"]["parameters"] = [key]
+    documented["paths"]["/v1/courses"] = {"post": {"operationId": "create_course", "responses": {}}}
+    documented["paths"]["/v1/courses/latest/versions"] = {"post": {"operationId": "other", "responses": {}}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=documented))
     async with httpx.AsyncClient(transport=transport) as http:
         library = _library(http, {"catalogue": "http://catalogue:8000"})
         assert not library.takes_key("POST", b"/v1/courses/1/versions", "/v1/courses")  # never heard of
@@ -266,7 +302,7 @@ async def test_the_page_needs_no_outside_host(service, session):
 async def test_every_refusal_has_a_page(service, session):
     async with service.client() as client:
         whole = (await client.get("/openapi.json")).json()
-        codes = {code for item in whole["paths"].values() for one in item.values() for code in refusals_of(one)}
+        codes = {code for item in whole["paths"].values() for one in item.values() for code in errors_of(one)}
         assert "wrong_credentials" in codes
         for code in codes | {"rate_limited", "no_such_operation", "service_unreachable"}:
             page = await client.get(f"/problems/{code}")
@@ -323,13 +359,13 @@ async def test_the_index_of_refusals_leads_to_each_of_them(service, session):
 
 
 def test_names_in_a_refusals_words_are_shown_as_code_and_markup_as_text():
-    told = {Rule(409, "Conflict", "Call `place_order` <b>first</b>."): {f"do_{n}": "orders" for n in range(20)}}
-    page = problem_page("a_code", told)
+    documented = {Rule(409, "Conflict", "Call `place_order` <b>first</b>."): {f"do_{n}": "orders" for n in range(20)}}
+    page = problem_page("a_code", documented, "help@example.org")
     assert "Call <code>place_order</code> &lt;b&gt;first&lt;/b&gt;." in page
     assert "What to do" in page
     assert '<a href="/docs#/orders/do_7"><code>do_7</code></a>' in page
     assert "<summary>20 operations</summary>" in page
-    assert "a_code" in index_page({"a_code": told})
+    assert "a_code" in index_page({"a_code": documented}, "help@example.org")
 
 
 async def test_the_front_page_tells_a_person_and_a_program_where_to_go(service, session):
@@ -351,8 +387,8 @@ async def test_the_front_page_tells_a_person_and_a_program_where_to_go(service, 
 
 def test_a_sandbox_shows_its_sample_accounts():
     accounts = {"marker": "marker@platform.example"}
-    assert "marker@platform.example" in front_page(accounts, from_payment=False)
-    assert orjson.loads(front_document("1", accounts))["sample_accounts"] == accounts
+    assert "marker@platform.example" in front_page("help@example.org", accounts, from_payment=False)
+    assert orjson.loads(front_document("1", "help@example.org", accounts))["sample_accounts"] == accounts
 
 
 class _NotRegistered(Conflict):
@@ -371,14 +407,16 @@ def test_a_code_that_two_releases_tell_in_two_ways_has_both_on_its_page():
     orders, courses = document("/v1/orders", operation_id="list_orders"), document("/v1/courses")
     for found, kind in ((orders, _NotRegistered), (courses, _UnknownLearner)):
         [[operation]] = [item.values() for item in found["paths"].values()]
-        operation["responses"] |= {str(status): one for status, one in refusals(kind).items()}
+        operation["responses"] |= {str(status): one for status, one in error_responses(kind).items()}
         found["components"]["schemas"]["Problem"] = {"type": "object"}
-    told = rules_of(merged(document("/v1/accounts", operation_id="a"), {"payments": orders, "catalogue": courses}))
-    assert told["not_registered"] == {
+    documented = rules_of(
+        merged(document("/v1/accounts", operation_id="a"), {"payments": orders, "catalogue": courses})
+    )
+    assert documented["not_registered"] == {
         Rule(404, "Not found", "Nobody here by that name."): {"list_things": "catalogue"},
         Rule(409, "Conflict with the present state", "Register <b>first</b>."): {"list_orders": "payments"},
     }
-    page = problem_page("not_registered", told["not_registered"])
+    page = problem_page("not_registered", documented["not_registered"], "help@example.org")
     assert "<p>Nobody here by that name.</p>" in page
     assert "<p>Register &lt;b&gt;first&lt;/b&gt;.</p>" in page
 

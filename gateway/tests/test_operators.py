@@ -1,15 +1,18 @@
-"""Operators whose role was taken away, and a signing key that another wrapping key sealed."""
+"""Operators: whose role was taken away, whose accounts they cannot take over, a key that another wrapping key sealed."""
 
+import ast
+from pathlib import Path
 from uuid import UUID
 
 import jwt
 import pytest
 from sqlalchemy import select
 
-from gateway.adapters.vault import Vault
-from gateway.commands import accounts
+import gateway
+from gateway.adapters.secret_box import SecretBox
+from gateway.auth_settings import AuthSettings
+from gateway.commands import grants
 from gateway.commands import keys as key_commands
-from gateway.desk import Desk
 from gateway.domain.keys import SigningKeyUnreadable
 from gateway.jobs import keep_signing_keys
 from gateway.tables import Partner, SigningKey
@@ -31,11 +34,12 @@ async def former(service, session):
     """The headers of an operator who has just ceased to be one, and another account."""
     async with service.client() as client:
         account, other = await open_account(client, "root@example.org"), await open_account(client, "x@example.org")
-        await accounts.set_roles(session, other, ["operator"], granted_by="command line")
-        await accounts.set_roles(session, account, ["operator"], granted_by="command line")
+        third = await open_account(client, "y@example.org")
+        for one in (account, other, third):
+            await grants.give_roles(session, one, ["operator"], granted_by="command line")
         await session.commit()
         token = (await sign_in(client, "root@example.org")).json()["access_token"]
-        await accounts.set_roles(session, account, ["learner"], granted_by=str(other))
+        await grants.set_roles(session, account, ["learner"], by=other)
         await session.commit()
     return {"Authorization": f"Bearer {token}"}, other
 
@@ -44,6 +48,8 @@ async def former(service, session):
     ("method", "path"),
     [
         ("POST", "/v1/accounts/{other}/roles"),
+        ("POST", "/v1/role-grants/{other}/confirmation"),
+        ("POST", "/v1/role-grants/{other}/refusal"),
         ("POST", "/v1/partners"),
         ("DELETE", "/v1/partners/one"),
         ("POST", "/v1/partners/one/secrets"),
@@ -54,7 +60,7 @@ async def test_who_is_no_operator_any_more_changes_nothing_by_an_old_token(servi
     headers, other = former
     body = {"roles": ["registrar"]} if path.endswith("roles") else {"name": "One", "scopes": ["catalogue:read"]}
     async with service.client() as client:
-        sent = {} if method == "DELETE" or path.endswith("secrets") else {"json": body}
+        sent = {"json": body} if path in {"/v1/accounts/{other}/roles", "/v1/partners"} else {}
         answer = await client.request(method, path.format(other=other), headers=headers, **sent)
     assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted")
     assert (await session.scalars(select(Partner))).all() == []
@@ -82,15 +88,46 @@ class NONE:
     dependencies = ()
 
 
+def test_no_operation_gives_anothers_account_another_password_or_address():
+    """Whoever could would sign in as the second operator. `sign_in` hashes the same password anew."""
+    root = Path(gateway.__file__).parent
+    setting = set()
+    for file in root.rglob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and sets_sign_in(function):
+                setting.add((str(file.relative_to(root)), function.name))
+    assert setting == {
+        ("api/sessions.py", "sign_in"),
+        ("commands/accounts.py", "change_email"),
+        ("commands/accounts.py", "erase_account"),
+        ("staff.py", "set_password"),  # the command line's
+        ("staff.py", "run_command"),
+    }
+
+
+def sets_sign_in(function):
+    """Whether it writes to what somebody signs in by, or asks the command that does."""
+    return any(
+        (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and node.attr in {"password_hash", "email"}
+        )
+        or (isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"change_email", "set_password"})
+        or (isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"change_email", "set_password"})
+        for node in ast.walk(function)
+    )
+
+
 async def test_a_key_that_another_wrapping_key_sealed_is_an_outage_until_the_keys_are_rotated(
     service, session, monkeypatch
 ):
-    other = Vault("another secret of sufficient length")
-    resources = {**service.service.resources, Vault: other}
+    other = SecretBox("another secret of sufficient length")
+    resources = {**service.service.resources, SecretBox: other}
     async with service.client() as client:
         await open_account(client, "ada@example.org")
         before = jwt.get_unverified_header((await sign_in(client, "ada@example.org")).json()["access_token"])["kid"]
-        monkeypatch.setattr(resources[Desk].minter, "_vault", other)
+        monkeypatch.setattr(resources[AuthSettings].token_issuer, "_secret_box", other)
         refused = await sign_in(client, "ada@example.org")
         assert (refused.status_code, refused.json().get("code")) == (503, "signing_key_unreadable")
         assert refused.headers["Retry-After"]

@@ -7,12 +7,12 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from frontdoor import gateway_settings
 from jwt.algorithms import RSAAlgorithm
+from proxy_harness import gateway_settings
 
 from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway, OutsideIssuer
 from gateway.app import build
-from gateway.desk import Desk
+from gateway.auth_settings import AuthSettings
 from shared.ids import new_id
 from shared.testing import under_test
 
@@ -42,7 +42,7 @@ async def test_its_id_token_names_a_person():
 
 
 @pytest.mark.parametrize(
-    ("token", "refusal"),
+    ("token", "error"),
     [
         (lambda: id_token(rsa.generate_private_key(65537, 2048)), InvalidIdToken),
         (lambda: id_token(iss="https://evil.example"), InvalidIdToken),
@@ -60,9 +60,9 @@ async def test_its_id_token_names_a_person():
         (lambda: id_token(email=None), EmailNotVerified),
     ],
 )
-async def test_anything_else_names_nobody(token, refusal):
+async def test_anything_else_names_nobody(token, error):
     async with httpx.AsyncClient(transport=httpx.MockTransport(jwks)) as http:
-        with pytest.raises(refusal):
+        with pytest.raises(error):
             await OutsideIssuer(ISSUER, JWKS, AUDIENCE, http).identify(token())
 
 
@@ -76,7 +76,7 @@ async def test_known_keys_go_on_while_the_issuer_is_away():
         issuer = OutsideIssuer(ISSUER, JWKS, AUDIENCE, http)
         await issuer.identify(id_token())
         up = False
-        issuer._keys._heard -= 4000
+        issuer._keys._fetched_at -= 4000
         issuer._keys._looked -= 4000
         await issuer.identify(id_token())
         with pytest.raises(IssuerAway):
@@ -94,8 +94,8 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
         outside = {"oidc_issuer": ISSUER, "oidc_jwks_url": JWKS, "oidc_audience": AUDIENCE, "password_sign_in": False}
         return build(gateway_settings(url, **outside))
 
-    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_answer_told=True) as tested:
-        issuer = tested.service.resources[Desk].outside
+    async with under_test(make, make_database, f"oidc_{new_id().hex[-12:]}", every_response_documented=True) as tested:
+        issuer = tested.service.resources[AuthSettings].outside
         issuer.http = httpx.AsyncClient(transport=httpx.MockTransport(unreachable))
         async with tested.client() as client:
             away = await client.post("/v1/sign-ins/outside", json={"id_token": id_token()})
@@ -109,13 +109,13 @@ async def test_a_person_signs_in_and_keeps_one_account(make_database):
             assert second.json()["account"]["account_id"] == first.json()["account"]["account_id"]
             taken = await client.post("/v1/sign-ins/outside", json={"id_token": id_token(sub="mallory")})
             assert (taken.status_code, taken.json()["code"]) == (409, "email_taken")
-            for token, refusal in (
+            for token, error in (
                 (id_token(aud="another-app"), (401, "invalid_id_token")),
                 (id_token(email_verified=False), (401, "email_not_verified")),
                 (id_token(sub="grace", email="nowhere"), (422, "email_malformed")),
             ):
                 refused = await client.post("/v1/sign-ins/outside", json={"id_token": token})
-                assert (refused.status_code, refused.json()["code"]) == refusal
+                assert (refused.status_code, refused.json()["code"]) == error
             password = {"email": "grace@example.org", "password": "nine brass engines humming"}
             for path in ("/v1/accounts", "/v1/sign-ins"):
                 refused = await client.post(path, json=password)

@@ -1,11 +1,12 @@
 """What lists and jobs read depends on the page, not on how many have an account."""
 
 from dataclasses import replace
+from datetime import timedelta
 
-from frontdoor import gateway_settings
+from proxy_harness import gateway_settings
 
 from gateway.app import build
-from shared.plans import Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from shared.plans import BASE, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
 
 ACCOUNTS, ENDED = 30_000, 500
 
@@ -17,6 +18,17 @@ globals().update(
         {
             "accounts": Table({"email_key": lambda n: f"person-{n}@example.org"}),
             "account_roles": Table({"role": lambda n: "examiner" if n % 100 == 0 else "learner"}),
+            "role_grants": Table(
+                {
+                    # a few wait, or have expired, among many that are decided
+                    "account_id": lambda n: uuid_of("account_id", n if n % 100 == 0 else n % 300),
+                    "proposed_at": lambda n: BASE - timedelta(minutes=n),
+                    "outcome": lambda n: None if n % 100 == 0 else "confirmed",
+                    "decided_by": lambda n: None if n % 100 == 0 else uuid_of("operat", 2),
+                    "decided_at": lambda n: None if n % 100 == 0 else BASE,
+                    "roles": ["marker"],
+                }
+            ),
             "sign_ins": Table(
                 {
                     "expires_at": at(days=365),
@@ -38,6 +50,12 @@ LISTS = {
     "list_accounts": [
         Ask("/v1/accounts", OPERATOR),
         Ask("/v1/accounts?email=person-70@example.org", OPERATOR, full=False),
+    ],
+    "list_role_grants": [
+        Ask("/v1/role-grants", OPERATOR),
+        Ask("/v1/role-grants?waiting=true", OPERATOR),
+        Ask(f"/v1/role-grants?account_id={uuid_of('account_id', 7)}", OPERATOR),
+        Ask(f"/v1/role-grants?account_id={uuid_of('account_id', 100)}&waiting=true", OPERATOR, full=False),
     ],
     "list_partners": [Ask("/v1/partners", OPERATOR, full=False)],
     "read_own_account": [Ask("/v1/accounts/me", someone("learner", id=uuid_of("account_id", 7)), full=False)],

@@ -1,21 +1,26 @@
 """The gateway as it runs: a whole process's parts on real sockets, and the operator's command line."""
 
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from uuid import UUID
 
 import httpx
 import pytest
-from frontdoor import SERVICES, ScriptedService, gateway_settings
+from proxy_harness import ScriptedService, gateway_settings
 
 from embedded import ports
+from embedded.workspace import BEHIND_THE_GATEWAY
+from gateway import queries
 from gateway.app import build
-from gateway.domain.accounts import PasswordTooShort
+from gateway.domain.accounts import EmailTaken, PasswordTooShort
 from gateway.domain.keys import KeyInUse
-from gateway.staff import open_staff_account, parse_command, run_command
+from gateway.staff import grant_roles, open_staff_account, parse_command, run_command
+from shared.database import Unknown
 from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
@@ -42,7 +47,7 @@ async def test_it_runs_serves_and_ends_cleanly(database_url):
     address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     port = ports.suggest(2)
     inside = port + 1
-    services = dict.fromkeys(SERVICES, address)
+    services = dict.fromkeys(BEHIND_THE_GATEWAY, address)
     settings = gateway_settings(
         database_url, host="127.0.0.1", port=port, internal_port=inside, services=services, unready_seconds=0.2
     )
@@ -83,17 +88,72 @@ async def test_it_runs_serves_and_ends_cleanly(database_url):
     listening.close()
 
 
-async def test_a_staff_account_is_opened_once_and_gains_roles(database_url):
+async def test_roles_are_given_to_an_account_by_its_id_never_by_an_address_somebody_may_have_taken(
+    database_url, capsys
+):
     process = Process(build(gateway_settings(database_url)))
-    first = await open_staff_account(process.database, "root@example.org", PASSWORD, ["operator"])
-    again = await open_staff_account(process.database, "Root@example.org", "whatever", ["finance"])
-    assert first == again
-    async with process.database.transaction() as session:
-        from gateway import queries
-
-        assert await queries.roles_of(session, first) == ["finance", "operator"]
+    first = await open_staff_account(process.database, "prof@example.org", PASSWORD, ["learner"])
+    with pytest.raises(EmailTaken, match="grant-roles"):
+        await open_staff_account(process.database, "Prof@example.org", "another pass phrase of theirs", ["examiner"])
+    await run_command(parse_command(["grant-roles", str(first), "--role", "examiner"]), gateway_settings(database_url))
+    assert capsys.readouterr().out == "examiner, learner\n"
+    with pytest.raises(Unknown):
+        await grant_roles(process.database, new_id(), ["examiner"])
     await process.http.aclose()
     await process.database.dispose()
+
+
+async def test_roles_are_taken_at_the_machine_from_whom_nobody_else_can_remove(database_url, capsys):
+    """Also from the last operator; nothing comes of what they proposed, and their sessions have ended."""
+    settings = gateway_settings(database_url)
+    process = Process(build(settings))
+    first = await open_staff_account(process.database, "first@platform.example", PASSWORD, ["operator", "marker"])
+    await run_command(parse_command(["take-roles", str(first), "--role", "operator"]), settings)
+    assert capsys.readouterr().out.startswith("it has marker now")
+    async with process.database.transaction() as session:
+        assert await queries.roles_of(session, first) == ["marker"]
+    with pytest.raises(Unknown):
+        await run_command(parse_command(["take-roles", str(new_id()), "--role", "operator"]), settings)
+    await process.http.aclose()
+    await process.database.dispose()
+
+
+async def test_a_password_set_at_the_command_line_ends_the_sessions(live, monkeypatch):
+    settings = live.service.settings
+    async with live.client() as client:
+        await client.post("/v1/accounts", json={"email": "ada@example.org", "password": PASSWORD})
+        kept = (await client.post("/v1/sign-ins", json={"email": "ada@example.org", "password": PASSWORD})).json()
+        for email, typed, error in (
+            ("nobody@example.org", "a new pass phrase of hers", Unknown),
+            ("ada@example.org", "short", PasswordTooShort),
+            ("ada@example.org", "a new pass phrase of hers", None),
+        ):
+            monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+            with pytest.raises(error) if error else nullcontext():
+                await run_command(parse_command(["set-password", email]), settings)
+        refreshed = await client.post("/v1/sign-ins/refresh", json={"refresh_token": kept["refresh_token"]})
+        former = await client.post("/v1/sign-ins", json={"email": "ada@example.org", "password": PASSWORD})
+        new = await client.post("/v1/sign-ins", json={"email": "ada@example.org", "password": typed})
+    assert (refreshed.status_code, former.status_code, new.status_code) == (401, 401, 201)
+
+
+async def test_an_address_is_set_at_the_command_line(live):
+    settings = live.service.settings
+    async with live.client() as client:
+        opened = await client.post("/v1/accounts", json={"email": "ada@exampel.org", "password": PASSWORD})
+        await client.post("/v1/accounts", json={"email": "bob@example.org", "password": PASSWORD})
+        account = opened.json()["account_id"]
+        for wanted, email, error in (
+            (account, "BOB@example.org", EmailTaken),
+            (str(new_id()), "ada@example.org", Unknown),
+            (account, "ada@example.org", None),
+            (account, "Ada@example.org", None),
+        ):
+            with pytest.raises(error) if error else nullcontext():
+                await run_command(parse_command(["set-email", wanted, email]), settings)
+        former = await client.post("/v1/sign-ins", json={"email": "ada@exampel.org", "password": PASSWORD})
+        new = await client.post("/v1/sign-ins", json={"email": "ada@example.org", "password": PASSWORD})
+    assert (former.status_code, new.status_code) == (401, 201)
 
 
 async def test_the_operators_command_line(database_url):
@@ -102,7 +162,7 @@ async def test_the_operators_command_line(database_url):
         "MC_DATABASE_URL": database_url,
         "MC_FEED_SECRET": "test",
         "MC_WRAPPING_KEY": "a wrapping key for the tests only",
-        "MC_SERVICES": json.dumps(dict.fromkeys(SERVICES, "http://127.0.0.1:9")),
+        "MC_SERVICES": json.dumps(dict.fromkeys(BEHIND_THE_GATEWAY, "http://127.0.0.1:9")),
     }
     opened = await asyncio.to_thread(
         subprocess.run,

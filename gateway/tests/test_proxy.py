@@ -8,10 +8,10 @@ import re
 import socket
 
 import pytest
-from frontdoor import OK, ScriptedService, front_door
+from proxy_harness import OK, ScriptedService, front_door
 
 from gateway.edge.guard import Limits
-from gateway.edge.proxy import Manners
+from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.server import GuardedProtocol
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -98,8 +98,8 @@ async def test_a_malformed_trace_is_replaced(given):
 
 
 async def test_behind_our_own_proxies_the_address_they_name_counts():
-    manners = Manners(trusted_hops=1, timeout=1.0)
-    async with front_door(manners=manners) as door:
+    proxy_policy = ProxyPolicy(trusted_hops=1, timeout=1.0)
+    async with front_door(proxy_policy=proxy_policy) as door:
         await door.get("/v1/courses", "X-Forwarded-For: 6.6.6.6, 192.0.2.7")
         await door.get("/v1/courses", "X-Forwarded-For: nonsense")
     assert [seen.headers["x-forwarded-for"] for seen in door.service.seen] == [["192.0.2.7"], ["127.0.0.1"]]
@@ -179,7 +179,7 @@ async def test_bodies_stream_both_ways_unchanged():
         writer.write(b"0\r\n\r\n")
         return True
 
-    async with front_door(ScriptedService(echo), manners=Manners(timeout=10)) as door:
+    async with front_door(ScriptedService(echo), proxy_policy=ProxyPolicy(timeout=10)) as door:
         sized = await door.get("/v1/files/a", method="PUT", body=payload, seconds=10)
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (payload[:1_500_000], payload[1_500_000:]))
         head = b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -332,7 +332,7 @@ async def test_an_answer_before_the_body_is_sent_ends_the_upload():
         return True
 
     service = ScriptedService(refuse, read_body=False)
-    async with front_door(service, manners=Manners(timeout=5)) as door:
+    async with front_door(service, proxy_policy=ProxyPolicy(timeout=5)) as door:
         head = b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
         answer = await door.send(head, b"a" * 1000)
         assert answer.startswith(b"HTTP/1.1 422")
@@ -341,96 +341,8 @@ async def test_an_answer_before_the_body_is_sent_ends_the_upload():
     assert service.connections == 2  # the half-sent request's connection serves nobody else
 
 
-# Browsers
-
-
-async def test_only_named_origins_may_call():
-    async with front_door(origins=["https://app.example"]) as door:
-        ask = "Access-Control-Request-Method: POST"
-        good = await door.get("/v1/courses", "Origin: https://app.example", ask, method="OPTIONS")
-        assert good.status == 204
-        assert good.headers["access-control-allow-origin"] == "https://app.example"
-        assert "POST" in good.headers["access-control-allow-methods"]
-        assert good.headers["access-control-max-age"] == "7200"
-        for origin in ("https://evil.example", "null", "https://app.example.evil.example", "http://app.example"):
-            bad = await door.get("/v1/courses", f"Origin: {origin}", ask, method="OPTIONS")
-            assert (bad.status, bad.code) == (403, "origin_not_allowed")
-            assert "access-control-allow-origin" not in bad.headers
-            plain = await door.get("/v1/courses", f"Origin: {origin}")
-            assert "access-control-allow-origin" not in plain.headers
-        allowed = await door.get("/v1/courses", "Origin: https://app.example")
-        assert allowed.headers["access-control-allow-origin"] == "https://app.example"
-        assert "access-control-allow-credentials" not in allowed.headers
-        refused = await door.get("/v1/coursesx", "Origin: https://app.example")
-        assert refused.headers["access-control-allow-origin"] == "https://app.example"
-        told = await door.get("/v1/courses", method="OPTIONS")
-        assert (told.status, told.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST, PUT")
-
-
-async def test_a_page_that_may_call_reads_the_refusal_of_a_mistyped_path_or_method():
-    async with front_door(origins=["https://app.example"]) as door:
-        ours, ask = "Origin: https://app.example", "Access-Control-Request-Method: "
-        for path, method, status in (("/v1/coursesx", "POST", 404), ("/v1/courses", "PATCH", 405)):
-            asked = await door.get(path, ours, f"{ask}{method}", method="OPTIONS")
-            assert (asked.status, asked.headers["access-control-allow-origin"]) == (204, "https://app.example")
-            assert method in asked.headers["access-control-allow-methods"].split(", ")
-            refused = await door.get(path, ours, method=method)
-            assert refused.status == status
-            assert refused.headers["access-control-allow-origin"] == "https://app.example"
-            assert "allow" in refused.headers["access-control-expose-headers"].split(", ")
-        stranger = await door.get("/v1/coursesx", "Origin: https://evil.example", f"{ask}POST", method="OPTIONS")
-        assert (stranger.status, stranger.code) == (404, "no_such_operation")
-        assert (await door.get("/v1/coursesx", method="OPTIONS")).status == 404
-
-
-async def test_every_page_may_read_what_an_operation_opens_to_every_origin():
-    public = {("GET", b"/v1/courses"), ("POST", b"/v1/dead")}
-    rates = {"anonymous": (4, 60)}
-    async with front_door(origins=["https://app.example"], public=public, rates=rates) as door:
-        for origin in ((), ("Origin: https://anybody.example",), ("Origin: https://app.example",)):
-            open_to_all = await door.get("/v1/courses", *origin)
-            assert open_to_all.headers["access-control-allow-origin"] == "*"
-            assert "vary" not in open_to_all.headers
-        failed = await door.get("/v1/dead", "Origin: https://anybody.example", method="POST")
-        assert (failed.status, failed.headers["access-control-allow-origin"]) == (503, "*")
-        limited = await door.get("/v1/courses", "Origin: https://anybody.example")
-        assert (limited.status, limited.headers["access-control-allow-origin"]) == (429, "*")
-
-
-async def test_a_browser_is_told_what_a_page_of_any_origin_may_ask():
-    async with front_door(origins=["https://app.example"], public={("GET", b"/v1/courses")}) as door:
-        ask = "Access-Control-Request-Method: "
-        anybody, ours = "Origin: https://anybody.example", "Origin: https://app.example"
-        reading = await door.get("/v1/courses", anybody, f"{ask}GET", method="OPTIONS")
-        assert (reading.status, reading.headers["access-control-allow-origin"]) == (204, "*")
-        assert "authorization" not in reading.headers["access-control-allow-headers"]
-        assert (reading.headers["vary"]) == "Origin"
-        writing = await door.get("/v1/courses", anybody, f"{ask}POST", method="OPTIONS")
-        assert (writing.status, writing.code, writing.headers["vary"]) == (403, "origin_not_allowed", "Origin")
-        odd = await door.get("/v1/courses", anybody, f"{ask}PATCH", method="OPTIONS")
-        assert (odd.status, odd.code) == (403, "origin_not_allowed")
-        own = await door.get("/v1/courses", ours, f"{ask}GET", method="OPTIONS")
-        assert own.headers["access-control-allow-origin"] == "https://app.example"
-        assert "authorization" in own.headers["access-control-allow-headers"]
-
-
-async def test_caches_are_told_where_an_answer_differs_by_origin_whoever_asks():
-    async with front_door(origins=["https://app.example"]) as door:
-        for origin in ((), ("Origin: https://anybody.example",), ("Origin: https://app.example",)):
-            for path in ("/v1/courses", "/v1/accounts", "/v1/dead", "/nowhere"):
-                assert (await door.get(path, *origin)).headers["vary"] == "Origin", path
-
-
-@pytest.mark.parametrize("origin", ["*", "null"])
-def test_wild_origins_cannot_be_configured(origin):
-    from gateway.edge.cors import Origins
-
-    with pytest.raises(ValueError, match="one by one"):
-        Origins([origin])
-
-
 async def test_limits_are_what_the_settings_say():
-    async with front_door(manners=Manners(limits=Limits(headers=5), timeout=1)) as door:
+    async with front_door(proxy_policy=ProxyPolicy(limits=Limits(headers=5), timeout=1)) as door:
         assert (await door.get("/v1/courses", *(f"X-{n}: a" for n in range(5)))).code == "headers_too_large"
 
 
@@ -448,47 +360,3 @@ async def test_our_own_failures_are_problem_documents_too(error, status, code):
         assert (answer.status, answer.code) == (status, code)
         assert (await door.get("/v1/courses")).status == 200
     assert len(door.service.seen) == 1
-
-
-# Gone astray
-
-
-async def missing(seen, reader, writer):
-    """As services answer: the head, and a moment later the body; or words of their own for people."""
-    kind, body = b"application/problem+json", b'{"code":"not_found"}'
-    if seen.line.startswith(b"GET /v1/courses/own"):
-        kind, body = b"text/html; charset=utf-8", b"<p>No such course</p>"
-    writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (kind, len(body)))
-    await writer.drain()
-    await asyncio.sleep(0.05)
-    writer.write(body)
-    return True
-
-
-async def test_a_person_who_opens_a_mistyped_address_is_answered_with_a_page_and_a_program_with_a_problem():
-    browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
-    async with front_door(ScriptedService(missing)) as door:
-        for path, code, status in (
-            ("/v1/coursesx", "no_such_operation", 404),
-            ("/nowhere", "no_such_operation", 404),
-            ("/v1/courses/", "not_found", 404),
-            ("/v1/courses/x", "not_found", 404),
-            ("/v1//courses", "malformed_path", 400),
-        ):
-            page = await door.get(path, browser)
-            assert (page.status, page.headers["content-type"]) == (status, "text/html; charset=utf-8"), path
-            assert b'href="/verify"' in page.body
-            assert len(page.body) == int(page.headers["content-length"])
-            assert "default-src 'none'" in page.headers["content-security-policy"]
-            assert b"vary: Accept\r\n" in page.raw
-            assert page.headers["cache-control"] == "no-store"
-            assert page.headers["x-request-id"]
-            for accept in ((), ("Accept: application/json",), ("Accept: */*",)):
-                told = await door.get(path, *accept)
-                assert (told.status, told.code) == (status, code), path
-        own = await door.get("/v1/courses/own", browser)
-        assert (own.status, own.body) == (404, b"<p>No such course</p>")
-        written = await door.get("/v1/coursesx", browser, method="POST")
-        assert (written.status, written.code) == (404, "no_such_operation")
-        head = await door.get("/v1/courses/x", browser, method="HEAD")
-        assert (head.status, head.body) == (404, b"")

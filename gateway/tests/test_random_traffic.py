@@ -14,10 +14,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from frontdoor import ScriptedService, answer_ok, front_door
+from proxy_harness import ScriptedService, answer_ok, front_door
 
 from gateway.edge.guard import Limits
-from gateway.edge.proxy import Manners
+from gateway.edge.proxy import ProxyPolicy
 
 SECONDS = 12
 CALLERS = 24
@@ -109,9 +109,9 @@ class Caller:
     async def run(self, until: float) -> None:
         while time.monotonic() < until:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._visit(until)
+                await self._context(until)
 
-    async def _visit(self, until: float) -> None:
+    async def _context(self, until: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**21)
         try:
             while time.monotonic() < until:
@@ -218,8 +218,8 @@ async def test_whatever_callers_and_services_do_everybody_gets_their_own_or_sees
     chance = _chance(seed)
     service = Service(_chance(chance.random()))
     scripted = ScriptedService(service.behave)
-    manners = Manners(limits=Limits(body=1_000_000), timeout=1.0, stream_idle=3)
-    async with front_door(scripted, manners=manners, max_connections=12) as door:
+    proxy_policy = ProxyPolicy(limits=Limits(body=1_000_000), timeout=1.0, stream_idle=3)
+    async with front_door(scripted, proxy_policy=proxy_policy, max_connections=12) as door:
         until = time.monotonic() + SECONDS
         callers = [Caller(_chance(chance.random()), door.port) for _ in range(CALLERS)]
         async with asyncio.TaskGroup() as group:

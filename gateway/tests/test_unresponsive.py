@@ -5,9 +5,9 @@ import contextlib
 import time
 
 import pytest
-from frontdoor import OK, ScriptedService, answer_ok, front_door
+from proxy_harness import OK, ScriptedService, answer_ok, front_door
 
-from gateway.edge.proxy import Manners
+from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.routes import load
 
 # Services that do not answer
@@ -78,6 +78,64 @@ async def test_a_service_that_answers_garbage_is_a_bad_gateway(garbage):
     assert answer.status in {502, 504}, answer.raw
     assert answer.code in {"service_failed", "deadline_exceeded"}
     assert len(door.service.seen) == 1  # a POST without a key is never sent twice
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "codings", [["gzip, chunked"], ["gzip", "chunked"], ["chunked, gzip"], ["gzip"], ["identity"], ["chunked, chunked"]]
+)
+async def test_an_answer_in_a_transfer_coding_nobody_asked_for_is_a_bad_gateway(codings, method):
+    """The caller would be given the coded bytes as if they were the document itself."""
+    fields = b"".join(b"Transfer-Encoding: %b\r\n" % coding.encode() for coding in codings)
+
+    async def behave(seen, reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n")
+        await writer.drain()
+        return False
+
+    async with front_door(ScriptedService(behave)) as door:
+        answer = await door.get("/v1/courses", method=method)
+        assert answer.status == 502, answer.raw
+        assert b"\x1f\x8b" not in answer.raw
+
+
+async def test_a_chunked_answer_is_passed_on_however_it_is_spelt():
+    async def behave(seen, reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nTRANSFER-encoding:  Chunked \r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+        await writer.drain()
+        return False
+
+    async with front_door(ScriptedService(behave)) as door:
+        assert (await door.get("/v1/courses")).json() == {}
+
+
+ENDLESS = {
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"".join(b"x-%d: %b\r\n" % (n, b"a" * 900) for n in range(70))),
+    "one line": (b"HTTP/1.1 200 OK\r\nx: ", b"a" * 65_536),
+    "informational": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\n" * 1500),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_an_answer_whose_head_does_not_end_is_a_bad_gateway(kind):
+    first, more = ENDLESS[kind]
+    sent = 0
+
+    async def pour(seen, reader, writer):
+        nonlocal sent
+        writer.write(first)
+        with contextlib.suppress(OSError):
+            while sent < 50_000_000:
+                writer.write(more)
+                await writer.drain()
+                sent += len(more)
+        return False
+
+    async with front_door(ScriptedService(pour)) as door:
+        answer = await door.get("/v1/courses", method="POST", body=b"a")
+        assert (answer.status, answer.code) == (502, "service_failed")
+        assert (await door.get("/v1/accounts")).status == 200
+    assert sent < 5_000_000  # what fits into the sockets
 
 
 async def test_an_answer_cut_short_is_cut_for_the_caller_too():
@@ -164,8 +222,8 @@ async def test_a_full_service_is_told_quickly_and_frees_up():
         writer.write(OK)
         return True
 
-    manners = Manners(timeout=5)
-    async with front_door(ScriptedService(wait), max_connections=2, manners=manners) as door:
+    proxy_policy = ProxyPolicy(timeout=5)
+    async with front_door(ScriptedService(wait), max_connections=2, proxy_policy=proxy_policy) as door:
         held = [asyncio.create_task(door.get("/v1/courses")) for _ in range(2)]
         await asyncio.sleep(0.2)
         third = await door.get("/v1/courses")
@@ -209,7 +267,7 @@ ASKED = b"GET /v1/courses/big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 async def test_callers_who_stop_reading_hold_no_connection_of_the_service():
-    async with front_door(ScriptedService(pour), max_connections=4, manners=Manners(timeout=5)) as door:
+    async with front_door(ScriptedService(pour), max_connections=4, proxy_policy=ProxyPolicy(timeout=5)) as door:
         callers = [await asyncio.open_connection("127.0.0.1", door.port, limit=1000) for _ in range(4)]
         for _, writer in callers:
             writer.write(ASKED)
@@ -221,7 +279,7 @@ async def test_callers_who_stop_reading_hold_no_connection_of_the_service():
 
 
 async def test_a_caller_who_reads_slowly_is_waited_for():
-    async with front_door(ScriptedService(pour), manners=Manners(timeout=5)) as door:
+    async with front_door(ScriptedService(pour), proxy_policy=ProxyPolicy(timeout=5)) as door:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
         writer.write(ASKED)
         started, received = time.perf_counter(), 0

@@ -1,1 +1,1 @@
-"""What the gateway uses of the outside world and of the machine."""
+"""Adapters: password hashing, an outside issuer, encryption of keys."""

@@ -1,6 +1,6 @@
 """An outside OpenID Connect issuer, e.g. a university's own sign-in: its ID token opens a session here.
 
-Services go on trusting our tokens alone, so an account's id does not depend on who vouched for it.
+Services trust our own tokens alone, so an account's id does not depend on its issuer.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,12 @@ import jwt
 
 from shared.errors import Unauthenticated, Unavailable
 from shared.issuer_keys import IssuerKeys
+from shared.peers import PeerAway, ask, json_of
 
 _MAX_AGE: Final = 3600.0  # seconds
 _LONGEST: Final = 8192
 _LEEWAY: Final = 30
+_READ_SECONDS: Final = 10.0
 _ALGORITHMS: Final = ("EdDSA", "ES256", "PS256", "RS256")
 
 
@@ -43,14 +45,14 @@ class Identity:
 
 
 class OutsideIssuer:
-    """`audience` is the client id this platform has at the issuer; `http` may go through the environment's proxy."""
+    """The trusted issuer. `audience` is this platform's client id there; `http` may use the environment's proxy."""
 
     def __init__(self, issuer: str, jwks_url: str, audience: str, http: httpx.AsyncClient) -> None:
         self.issuer, self._jwks_url, self._audience, self.http = issuer, jwks_url, audience, http
         self._keys = IssuerKeys(IssuerAway, max_age_seconds=_MAX_AGE)
 
     async def identify(self, id_token: str) -> Identity:
-        """Whom the token is about.
+        """Verify an ID token. Returns the identity it is about.
 
         :raises InvalidIdToken: 401
         :raises EmailNotVerified: 401
@@ -83,8 +85,7 @@ class OutsideIssuer:
 
     async def _fetch(self) -> Mapping[str, Any]:  # Any: JSON
         try:
-            answer = await self.http.get(self._jwks_url)
-            answer.raise_for_status()
-            return answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+            answer = await ask(self.http, "GET", self._jwks_url, within=_READ_SECONDS)
+            return json_of(answer)
+        except PeerAway as error:
             raise IssuerAway("your issuer cannot be reached", headers={"Retry-After": "1"}) from error

@@ -1,5 +1,5 @@
-"""The gateway's own operations."""
+"""The gateway's own operations: accounts, role grants, sign-in, partners."""
 
-from gateway.api import accounts, partners, sessions
+from gateway.api import accounts, grants, partners, sessions
 
-routers = (accounts.router, sessions.router, partners.router)
+routers = (accounts.router, grants.router, sessions.router, partners.router)

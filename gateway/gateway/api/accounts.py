@@ -1,4 +1,4 @@
-"""Accounts: open one, read one's own, and (operators) look them up and grant roles."""
+"""Operations on accounts: open one, read one's own, and (operators) look them up."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,32 +10,32 @@ from sqlalchemy import select
 
 from gateway import queries
 from gateway.adapters.hashing import SignInBusy
-from gateway.api.operators import OperatorNow
+from gateway.auth_settings import AuthSettings, PasswordsNotOffered
 from gateway.commands import accounts as commands
-from gateway.desk import Desk, PasswordsNotOffered
 from gateway.domain import accounts as rules
 from gateway.tables import Account
 from shared.database import Unknown, fetch
 from shared.web import (
     CallerOf,
-    Content,
     Idempotent,
     Instant,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Secret,
     Session,
     View,
+    error_responses,
     paginate,
-    refusals,
     resource,
 )
 
 router = Router(tags=["accounts"])
 
 
-class NewAccount(Content):
+class NewAccount(RequestModel):
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
     password: Secret = Field(
         description=f"At least {rules.PASSWORD_SHORTEST} characters, and none of the usual ones",
@@ -53,10 +53,6 @@ class AccountView(View):
     )
 
 
-class Roles(Content):
-    roles: list[str] = Field(description="All the roles the account has from now on", examples=[["learner", "marker"]])
-
-
 def view(account: Account, roles: Sequence[str]) -> AccountView:
     return AccountView(
         account_id=account.account_id,
@@ -72,7 +68,7 @@ def view(account: Account, roles: Sequence[str]) -> AccountView:
     operation_id="open_account",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(
+    responses=error_responses(
         PasswordsNotOffered,
         rules.EmailMalformed,
         rules.PasswordTooShort,
@@ -82,26 +78,28 @@ def view(account: Account, roles: Sequence[str]) -> AccountView:
         SignInBusy,
     ),
 )
-async def open_account(wish: NewAccount, session: Session, desk: Annotated[Desk, resource(Desk)]) -> AccountView:
+async def open_account(
+    body: NewAccount, session: Session, auth: Annotated[AuthSettings, resource(AuthSettings)]
+) -> AccountView:
     """Open an account with an e-mail address and a password; sign in next."""
-    desk.must_offer_passwords()
-    rules.check_password(wish.password, wish.email, desk.common_passwords)
-    async with desk.hashing.turn():
-        password_hash = await desk.hashing.make(wish.password)
-    account = await commands.open_account(session, wish.email, password_hash)
+    auth.must_offer_passwords()
+    rules.check_password(body.password, body.email, auth.common_passwords)
+    async with auth.hashing.slot():
+        password_hash = await auth.hashing.make(body.password)
+    account = await commands.open_account(session, body.email, password_hash)
     return view(account, await queries.roles_of(session, account.account_id))
 
 
-@router.get("/v1/accounts/me", operation_id="read_own_account", responses=refusals(Unknown))
-async def read_own_account(session: Session, caller: CallerOf) -> AccountView:
+@router.get("/v1/accounts/me", operation_id="read_own_account", responses=error_responses(Unknown))
+async def read_own_account(session: ReadSession, caller: CallerOf) -> AccountView:
     """The signed-in account and its roles as they are now (a token shows them as they were when it was issued)."""
     account = await fetch(session, Account, caller.own_id)
     return view(account, await queries.roles_of(session, account.account_id))
 
 
-@router.get("/v1/accounts", operation_id="list_accounts", responses=refusals(rules.EmailMalformed))
+@router.get("/v1/accounts", operation_id="list_accounts", responses=error_responses(rules.EmailMalformed))
 async def list_accounts(
-    session: Session,
+    session: ReadSession,
     paging: Paging,
     email: Annotated[str | None, Query(max_length=254, description="Exactly this address, in any case")] = None,
 ) -> Page[AccountView]:
@@ -112,15 +110,3 @@ async def list_accounts(
     found, cursor = await paginate(session, statement, paging, by=[Account.opened_at, Account.account_id])
     roles = await queries.roles_of_all(session, [account.account_id for account in found])
     return Page(items=[view(account, roles[account.account_id]) for account in found], next_cursor=cursor)
-
-
-@router.post(
-    "/v1/accounts/{account_id}/roles",
-    operation_id="set_roles",
-    dependencies=[OperatorNow],
-    responses=refusals(rules.UnknownRole, rules.OwnGrant, rules.LastOperator),
-)
-async def set_roles(account_id: UUID, wish: Roles, session: Session, caller: CallerOf) -> AccountView:
-    """Set an account's roles (operators). One's own account only loses roles: others give them."""
-    roles = await commands.set_roles(session, account_id, wish.roles, granted_by=caller.name)
-    return view(await fetch(session, Account, account_id), roles)

@@ -1,4 +1,4 @@
-"""Partners: registered by operators, served by client credentials."""
+"""Operations on partners: operators register them, and they get tokens by client credentials."""
 
 import base64
 import binascii
@@ -10,13 +10,13 @@ from pydantic import Field
 
 from gateway import queries
 from gateway.api.operators import OperatorNow
+from gateway.auth_settings import AuthSettings
 from gateway.commands import partners as commands
-from gateway.desk import Desk
 from gateway.domain import partners as rules
 from gateway.domain.keys import SigningKeyUnreadable
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
-from shared.web import Content, Instant, Page, Router, Session, View, refusals, resource
+from shared.web import Instant, Page, ReadSession, RequestModel, Router, Session, View, error_responses, resource
 from shared.web.content import Text
 from shared.web.storable import is_storable
 
@@ -27,7 +27,7 @@ class InvalidTokenRequest(Malformed):
     """RFC 6749 §5.2 `invalid_request`: a parameter is missing or there twice."""
 
 
-class NewPartner(Content):
+class NewPartner(RequestModel):
     name: Text = Field(min_length=1, max_length=200, examples=["Example University"])
     scopes: list[Text] = Field(examples=[["transcripts:read", "transfers:decide"]])
 
@@ -79,6 +79,7 @@ _FORM = {
             "application/x-www-form-urlencoded": {
                 "schema": {
                     "type": "object",
+                    "title": "PartnerTokenRequest",
                     "required": ["grant_type"],
                     "properties": {
                         "grant_type": {"type": "string", "const": "client_credentials"},
@@ -98,7 +99,7 @@ _FORM = {
     "/oauth/token",
     operation_id="issue_partner_token",
     openapi_extra=_FORM,
-    responses=refusals(
+    responses=error_responses(
         InvalidTokenRequest,
         rules.UnsupportedGrantType,
         rules.InvalidClient,
@@ -107,7 +108,7 @@ _FORM = {
     ),
 )
 async def issue_partner_token(
-    request: Request, response: Response, session: Session, desk: Annotated[Desk, resource(Desk)]
+    request: Request, response: Response, session: Session, auth: Annotated[AuthSettings, resource(AuthSettings)]
 ) -> PartnerTokenView:
     """An access token by client credentials (RFC 6749 §4.4)."""
     form = _form(await request.body(), request.headers.get("content-type", ""))
@@ -119,7 +120,7 @@ async def issue_partner_token(
     client_id, secret = _client(form, request.headers.get("authorization"))
     if not all(map(is_storable, (client_id, secret, form.get("scope", "")))):
         raise InvalidTokenRequest("NUL is no part of a parameter", error="invalid_request")
-    token = await commands.issue_partner_token(session, client_id, secret, form.get("scope"), desk.minter)
+    token = await commands.issue_partner_token(session, client_id, secret, form.get("scope"), auth.token_issuer)
     response.headers["Cache-Control"] = "no-store"
     return PartnerTokenView(access_token=token.access_token, expires_in=token.expires_in, scope=" ".join(token.scopes))
 
@@ -129,18 +130,18 @@ async def issue_partner_token(
     operation_id="register_partner",
     status_code=201,
     dependencies=[OperatorNow],
-    responses=refusals(rules.UnknownScope),
+    responses=error_responses(rules.UnknownScope),
 )
-async def register_partner(wish: NewPartner, response: Response, session: Session) -> NewSecret:
+async def register_partner(body: NewPartner, response: Response, session: Session) -> NewSecret:
     """Register a partner (operators). The reply holds a secret, so it is not kept for a repeat: it takes no
     Idempotency-Key, and a partner registered twice by mistake is closed."""
-    partner, secret = await commands.register_partner(session, wish.name, wish.scopes)
+    partner, secret = await commands.register_partner(session, body.name, body.scopes)
     response.headers["Cache-Control"] = "no-store"
     return NewSecret(client_id=partner.client_id, client_secret=secret)
 
 
 @router.get("/v1/partners", operation_id="list_partners")
-async def list_partners(session: Session) -> Page[PartnerView]:
+async def list_partners(session: ReadSession) -> Page[PartnerView]:
     """All partners, with what tells their live secrets apart (operators)."""
     found = await queries.partners(session)
     secrets = await queries.live_secrets(session, [partner.client_id for partner in found])
@@ -158,7 +159,7 @@ async def close_partner(client_id: str, session: Session) -> None:
     operation_id="add_partner_secret",
     status_code=201,
     dependencies=[OperatorNow],
-    responses=refusals(rules.TooManyClientSecrets),
+    responses=error_responses(rules.TooManyClientSecrets),
 )
 async def add_partner_secret(client_id: str, response: Response, session: Session) -> NewSecret:
     """A second secret, to change over without a gap (operators)."""
@@ -172,7 +173,7 @@ async def add_partner_secret(client_id: str, response: Response, session: Sessio
     operation_id="withdraw_partner_secret",
     status_code=204,
     dependencies=[OperatorNow],
-    responses=refusals(rules.SecretAlreadyWithdrawn),
+    responses=error_responses(rules.SecretAlreadyWithdrawn),
 )
 async def withdraw_partner_secret(client_id: str, prefix: str, session: Session) -> None:
     """Withdraw a secret by its first characters (operators)."""
@@ -192,7 +193,7 @@ def _form(body: bytes, content_type: str) -> dict[str, str]:
 
 
 def _client(form: dict[str, str], authorization: str | None) -> tuple[str, str]:
-    """The client's id and secret, from HTTP Basic or the form but not both (RFC 6749 §2.3)."""
+    """Return the client's id and secret, from HTTP Basic or the form but not both (RFC 6749 §2.3)."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() == "basic":
         if "client_secret" in form:

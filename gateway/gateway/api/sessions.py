@@ -1,4 +1,4 @@
-"""Signing in and out, and the keys by which anybody verifies our tokens."""
+"""Operations to sign in and out, and the public keys by which anybody verifies our tokens."""
 
 from typing import Annotated
 
@@ -10,9 +10,9 @@ from gateway import queries
 from gateway.adapters.hashing import SignInBusy
 from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway
 from gateway.api.accounts import AccountView, view
+from gateway.auth_settings import AuthSettings, NoOutsideIssuer, PasswordsNotOffered
 from gateway.commands import sessions as commands
 from gateway.commands.sessions import Reused, Tokens
-from gateway.desk import Desk, NoOutsideIssuer, PasswordsNotOffered
 from gateway.domain import accounts as rules
 from gateway.domain.keys import SigningKeyUnreadable
 from gateway.domain.sessions import InvalidRefreshToken
@@ -20,25 +20,37 @@ from gateway.tables import Account
 from gateway.tokens import key_set
 from shared.database import fetch, now
 from shared.service import Process
-from shared.web import Content, Instant, KeySetResponse, Router, Secret, Session, View, conditional, refusals, resource
+from shared.web import (
+    Instant,
+    KeySetResponse,
+    ReadSession,
+    RequestModel,
+    Router,
+    Secret,
+    Session,
+    View,
+    conditional,
+    error_responses,
+    resource,
+)
 from shared.web.problems import problem
 
 router = Router(tags=["sign-in"])
 
-AtDesk = Annotated[Desk, resource(Desk)]
+AuthSettingsOf = Annotated[AuthSettings, resource(AuthSettings)]
 OfProcess = Annotated[Process, resource(Process)]
 
 
-class Credentials(Content):
+class Credentials(RequestModel):
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
     password: Secret = Field(max_length=rules.PASSWORD_LONGEST, examples=["nine brass engines humming"])
 
 
-class Refreshing(Content):
+class Refreshing(RequestModel):
     refresh_token: str = Field(max_length=512, examples=["o0qZ1Qb7m3V2lq9c0m9Xr2n5t8w1y4A6D8F0H2K4M6P"])
 
 
-class OutsideToken(Content):
+class OutsideToken(RequestModel):
     id_token: str = Field(max_length=8192, description="An OpenID Connect ID token of the trusted issuer")
 
 
@@ -69,49 +81,49 @@ def _not_stored(response: Response) -> None:
     "/v1/sign-ins",
     operation_id="sign_in",
     status_code=201,
-    responses=refusals(
+    responses=error_responses(
         PasswordsNotOffered,
         rules.EmailMalformed,
         rules.WrongCredentials,
-        rules.AccountClosed,
+        rules.AccountIsClosed,
         SignInBusy,
         SigningKeyUnreadable,
     ),
 )
 async def sign_in(
-    credentials: Credentials, response: Response, session: Session, desk: AtDesk, process: OfProcess
+    credentials: Credentials, response: Response, session: Session, auth: AuthSettingsOf, process: OfProcess
 ) -> TokensView:
     """Sign in with e-mail address and password. Tokens are given out here only, so the reply is never stored."""
-    desk.must_offer_passwords()
+    auth.must_offer_passwords()
     _not_stored(response)
     key = rules.email_key(credentials.email)
-    async with desk.hashing.turn():
-        # No connection is held while a password is checked: that is slow on purpose, and others wait for connections.
+    async with auth.hashing.slot():
+        # No database connection is held while a password is checked: hashing is slow on purpose.
         async with process.database.reads() as reading:
             account = await queries.account_by_email(reading, key)
         known = account.password_hash if account is not None else None
-        if not await desk.hashing.matches(known, credentials.password) or account is None or known is None:
+        if not await auth.hashing.matches(known, credentials.password) or account is None or known is None:
             raise rules.WrongCredentials("the e-mail address or the password is wrong")
-        better = await desk.hashing.make(credentials.password) if desk.hashing.is_outdated(known) else None
+        better = await auth.hashing.make(credentials.password) if auth.hashing.is_outdated(known) else None
     account = await fetch(session, Account, account.account_id, lock=True)
     if better is not None:
         account.password_hash = better
-    return _view(await commands.sign_in(session, account, desk.minter, desk.stay))
+    return _view(await commands.sign_in(session, account, auth.token_issuer, auth.session_policy))
 
 
 @router.post(
     "/v1/sign-ins/refresh",
     operation_id="refresh_sign_in",
     response_model=TokensView,
-    responses=refusals(InvalidRefreshToken, rules.AccountClosed, SigningKeyUnreadable),
+    responses=error_responses(InvalidRefreshToken, rules.AccountIsClosed, SigningKeyUnreadable),
 )
 async def refresh_sign_in(
-    presented: Refreshing, response: Response, session: Session, desk: AtDesk
+    presented: Refreshing, response: Response, session: Session, auth: AuthSettingsOf
 ) -> TokensView | Response:
     """New tokens for a refresh token. It works once; repeated within seconds, e.g. after a lost reply, it gives the
     same successor; used later than that, it ends the whole session, for somebody else has it too."""
     _not_stored(response)
-    outcome = await commands.refresh(session, presented.refresh_token, desk.minter, desk.stay)
+    outcome = await commands.refresh(session, presented.refresh_token, auth.token_issuer, auth.session_policy)
     if isinstance(outcome, Reused):
         kind = InvalidRefreshToken
         return problem(kind.status, kind.code, kind.title, "this refresh token was used before; the session has ended")
@@ -122,24 +134,24 @@ async def refresh_sign_in(
     "/v1/sign-ins/outside",
     operation_id="sign_in_from_outside",
     status_code=201,
-    responses=refusals(
+    responses=error_responses(
         NoOutsideIssuer,
         InvalidIdToken,
         EmailNotVerified,
         rules.EmailMalformed,
         rules.EmailTaken,
-        rules.AccountClosed,
+        rules.AccountIsClosed,
         IssuerAway,
         SigningKeyUnreadable,
     ),
 )
 async def sign_in_from_outside(
-    presented: OutsideToken, response: Response, session: Session, desk: AtDesk
+    presented: OutsideToken, response: Response, session: Session, auth: AuthSettingsOf
 ) -> TokensView:
     """Sign in with an ID token of the institution this platform trusts; the first time opens an account."""
     _not_stored(response)
-    identity = await desk.must_trust().identify(presented.id_token)
-    return _view(await commands.sign_in_from_outside(session, identity, desk.minter, desk.stay))
+    identity = await auth.must_trust().identify(presented.id_token)
+    return _view(await commands.sign_in_from_outside(session, identity, auth.token_issuer, auth.session_policy))
 
 
 @router.post("/v1/sign-outs", operation_id="sign_out", status_code=204)
@@ -155,7 +167,7 @@ async def sign_out(presented: Refreshing, session: Session) -> None:
     response_model=dict[str, object],
     response_class=KeySetResponse,
 )
-async def read_signing_keys(request: Request, session: Session) -> Response:
+async def read_signing_keys(request: Request, session: ReadSession) -> Response:
     """The public keys (RFC 7517) by which every service verifies access tokens."""
     keys = await key_set(session, now(session))
     return conditional(request, orjson.dumps(keys), max_age_seconds=5, media_type=KeySetResponse.media_type)

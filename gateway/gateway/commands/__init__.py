@@ -1,1 +1,1 @@
-"""What one may ask of the gateway: load, decide, store, announce."""
+"""Commands of the gateway: each loads, decides, stores and publishes in the caller's transaction."""

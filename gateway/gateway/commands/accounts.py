@@ -1,21 +1,27 @@
-"""Accounts and their roles."""
+"""Commands on accounts: open, change the address, end sessions, erase."""
 
+import logging
 from collections.abc import Iterable
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
+from gateway.commands.grants import add_roles, leaves_nobody, void_grants
 from gateway.domain import accounts as rules
-from gateway.tables import Account, AccountRole, ExternalIdentity, OperatorGrant, SignIn
-from shared.database import fetch, now, take_turns
+from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
+from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.gateway import AccountClosed, AccountOpened
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.messaging.replies import erase_replies
+
+log = logging.getLogger(__name__)
+
+_TAKEN: Final = "there is an account with this e-mail address"
 
 
 async def open_account(
@@ -26,11 +32,13 @@ async def open_account(
     roles: Iterable[str] = (rules.FIRST_ROLE,),
     granted_by: str = "self",
 ) -> Account:
-    """:raises EmailTaken: 409, whatever the case of its letters"""
+    """Open an account with these roles and publish AccountOpened.
+
+    :raises EmailTaken: 409, the address has an account, in whatever case
+    """
     key = rules.email_key(email)
     wanted = rules.check_roles(roles)
-    if await queries.account_by_email(session, key) is not None:
-        raise rules.EmailTaken("there is an account with this e-mail address")
+    await _must_be_free(session, key)
     instant = now(session)
     account = Account(
         account_id=new_id(),
@@ -41,76 +49,69 @@ async def open_account(
         closed_at=None,
     )
     session.add(account)
-    try:
-        async with session.begin_nested():
-            await session.flush()
-    except IntegrityError as error:  # somebody was quicker
-        raise rules.EmailTaken("there is an account with this e-mail address") from error
-    session.add_all(
-        AccountRole(account_id=account.account_id, role=role, granted_at=instant, granted_by=granted_by)
-        for role in sorted(wanted)
-    )
-    if "operator" in wanted:
-        await _note_operator(session, account.account_id, granted_by)
+    await _flush_address(session)
+    await add_roles(session, account.account_id, wanted, granted_by)
     publish(session, AccountOpened(account_id=account.account_id, opened_at=instant))
     await session.flush()
     return account
 
 
-async def set_roles(session: AsyncSession, account_id: UUID, roles: Iterable[str], *, granted_by: str) -> list[str]:
-    """The account's roles from now on; a token already given keeps its own until it expires.
+async def change_email(session: AsyncSession, account_id: UUID, email: str) -> None:
+    """Change the e-mail address with which the account signs in.
 
-    :raises UnknownRole: 422
-    :raises OwnGrant: 403
-    :raises LastOperator: 409
+    :raises EmailTaken: 409, another account has it
+    :raises Unknown: 404, no such account, or it is closed
     """
-    wanted = rules.check_roles(roles)
-    await take_turns(session, "operators")
-    await fetch(session, Account, account_id, lock=True)
-    present = set(await queries.roles_of(session, account_id))
-    if wanted - present and str(account_id) in await queries.granters(session, granted_by):
-        raise rules.OwnGrant("another operator gives you roles")
-    if "operator" in present - wanted and await queries.open_operators(session) == 1:
-        raise rules.LastOperator("somebody must remain who can grant roles")
-    if gone := present - wanted:
-        await session.execute(
-            delete(AccountRole).where(AccountRole.account_id == account_id, AccountRole.role.in_(gone))
-        )
-    session.add_all(
-        AccountRole(account_id=account_id, role=role, granted_at=now(session), granted_by=granted_by)
-        for role in sorted(wanted - present)
-    )
-    if "operator" in wanted - present:
-        await _note_operator(session, account_id, granted_by)
-    await session.flush()
-    return sorted(wanted)
+    key = rules.email_key(email)
+    account = await fetch(session, Account, account_id, lock=True)
+    if account.closed_at is not None:
+        raise Unknown("this account is closed")
+    if key != account.email_key:
+        await _must_be_free(session, key)
+    account.email, account.email_key = email.strip(), key
+    await _flush_address(session)
 
 
-async def _note_operator(session: AsyncSession, account_id: UUID, granted_by: str) -> None:
-    """For good: a role that is taken away again hides nobody who gave it."""
-    grant = {"account_id": account_id, "granted_by": granted_by, "granted_at": now(session)}
-    await session.execute(insert(OperatorGrant).values(grant).on_conflict_do_nothing())
+async def _must_be_free(session: AsyncSession, key: str) -> None:
+    if await queries.account_by_email(session, key) is not None:
+        raise rules.EmailTaken(_TAKEN)
+
+
+async def _flush_address(session: AsyncSession) -> None:
+    try:
+        async with session.begin_nested():
+            await session.flush()
+    except IntegrityError as error:  # another transaction took the address in between
+        raise rules.EmailTaken(_TAKEN) from error
+
+
+async def end_sessions(session: AsyncSession, account_id: UUID, reason: str) -> None:
+    """End all sessions of the account; access tokens already issued are valid until they expire, within minutes."""
+    running = update(SignIn).where(SignIn.account_id == account_id, SignIn.ended_at.is_(None))
+    await session.execute(running.values(ended_at=now(session), end_reason=reason))
 
 
 async def erase_account(session: AsyncSession, account_id: UUID) -> None:
-    """Close an account for good: sessions end, address, password and roles go. The address may be used anew.
+    """Close an account for good: end its sessions, delete address, password and roles. The address becomes free.
 
-    Repeated, it changes nothing; nor does it where there is no such account (an outside issuer may vouch for learners).
+    Repeated, it changes nothing; nor does it where there is no such account.
     """
+    await advisory_lock(session, "operators")  # before the account's row, in the same order as everywhere
+    # Locked as for a change of its key, so that whoever is opening a session of it has committed first.
     account = await session.get(Account, account_id, with_for_update=True)
     if account is None:
         return
     instant = now(session)
+    operators = await queries.operators(session)
+    if account_id in operators and leaves_nobody(operators, account_id, await queries.words(session)):
+        log.error("an operator was anonymised, and nobody is left who can give roles; open another at the command line")
+    await void_grants(session, account_id)
     await erase_replies(session, account_id, account.email)
     account.email, account.password_hash = "", None
-    account.email_key = f"erased {account_id}"  # as unique as an address, and none
+    account.email_key = f"erased {account_id}"  # unique, and no address
     await session.execute(delete(ExternalIdentity).where(ExternalIdentity.account_id == account_id))
     await session.execute(delete(AccountRole).where(AccountRole.account_id == account_id))
-    await session.execute(
-        update(SignIn)
-        .where(SignIn.account_id == account_id, SignIn.ended_at.is_(None))
-        .values(ended_at=instant, end_reason="account_closed")
-    )
+    await end_sessions(session, account_id, "account_closed")
     if account.closed_at is None:
         account.closed_at = instant
         publish(session, AccountClosed(account_id=account_id, reason_code="anonymised", closed_at=instant))

@@ -1,54 +1,55 @@
-"""Signing keys: rotation and withdrawal."""
+"""Commands on signing keys: rotation and withdrawal."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
-from gateway.adapters.vault import Vault
+from gateway.adapters.secret_box import SecretBox
 from gateway.domain.keys import KeyInUse, KeyState, SigningKeyUnreadable
 from gateway.tables import SigningKey
 from gateway.tokens import active_key, add_key
-from shared.database import fetch, now, take_turns
+from shared.database import advisory_lock, fetch, now
 
 
-async def rotate_keys(session: AsyncSession, vault: Vault) -> SigningKey:
-    """Let the next key sign, and publish one to follow it. The old one verifies until its last token has expired.
+async def rotate_keys(session: AsyncSession, secret_box: SecretBox) -> SigningKey:
+    """Let the next key sign, and publish one to follow it. Returns the key that signs now.
 
-    Verifiers have known the next key since the rotation before, so none of them has to fetch anything in time.
+    The old one verifies until its last token has expired. Verifiers have known the next key since the rotation before,
+    so none of them has to fetch anything in time.
     """
-    await take_turns(session, "signing_keys")
+    await advisory_lock(session, "signing_keys")
     instant = now(session)
-    active = await active_key(session, vault, instant)
+    active = await active_key(session, secret_box, instant)
     following = await queries.signing_key(session, KeyState.NEXT)
     active.state, active.retired_at = KeyState.RETIRED.value, instant
-    if following is not None and not _opens(vault, following):
+    if following is not None and not _opens(secret_box, following):
         following.state, following.retired_at = KeyState.RETIRED.value, instant
         following = None
     await session.flush()
     if following is None:
-        following = add_key(session, vault, KeyState.ACTIVE, instant)
+        following = add_key(session, secret_box, KeyState.ACTIVE, instant)
     else:
         following.state, following.activated_at = KeyState.ACTIVE.value, instant
     await session.flush()
-    add_key(session, vault, KeyState.NEXT, instant)
+    add_key(session, secret_box, KeyState.NEXT, instant)
     await session.flush()
     return following
 
 
-def _opens(vault: Vault, key: SigningKey) -> bool:
-    """Whether the wrapping key in use opens it; it does not after a change of the wrapping key."""
+def _opens(secret_box: SecretBox, key: SigningKey) -> bool:
+    """Whether the wrapping key in use decrypts the signing key; one sealed with another wrapping key it does not."""
     try:
-        vault.open_key(key.kid, key.sealed_private)
+        secret_box.open_key(key.kid, key.sealed_private)
     except SigningKeyUnreadable:
         return False
     return True
 
 
 async def withdraw_key(session: AsyncSession, kid: str) -> SigningKey:
-    """Take a key back at once, e.g. because it leaked: what it signed is refused as soon as verifiers look again.
+    """Withdraw a key at once, e.g. because it leaked: tokens it signed are refused once verifiers fetch the keys anew.
 
     :raises KeyInUse: 409, it is the one that signs
     """
-    await take_turns(session, "signing_keys")
+    await advisory_lock(session, "signing_keys")
     key = await fetch(session, SigningKey, kid, lock=True)
     if key.state == KeyState.ACTIVE:
         raise KeyInUse("this key signs now; rotate first")

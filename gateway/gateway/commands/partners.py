@@ -1,4 +1,4 @@
-"""Partner clients and their tokens."""
+"""Commands on partners: register, change secrets, close, issue tokens."""
 
 import hmac
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from gateway import queries
 from gateway.domain import partners as rules
 from gateway.domain.sessions import fingerprint
 from gateway.tables import Partner, PartnerSecret
-from gateway.tokens import Minter
+from gateway.tokens import TokenIssuer
 from shared.database import fetch, now
 from shared.events.gateway import PartnerClosed, PartnerRegistered
 from shared.ids import new_id
@@ -25,7 +25,7 @@ class PartnerToken:
 
 
 async def register_partner(session: AsyncSession, name: str, scopes: Iterable[str]) -> tuple[Partner, str]:
-    """A new client and its first secret, which is shown this once.
+    """Register a partner and publish PartnerRegistered. Returns it with its first secret, which is shown this once.
 
     :raises UnknownScope: 422
     """
@@ -51,7 +51,7 @@ async def register_partner(session: AsyncSession, name: str, scopes: Iterable[st
 
 
 async def add_secret(session: AsyncSession, client_id: str) -> str:
-    """A further secret, so that the partner can change over without a gap.
+    """Make a further secret, so that the partner can change over without a gap. Returns it.
 
     :raises TooManyClientSecrets: 409, two live already
     """
@@ -73,7 +73,10 @@ async def add_secret(session: AsyncSession, client_id: str) -> str:
 
 
 async def withdraw_secret(session: AsyncSession, client_id: str, prefix: str) -> None:
-    """:raises SecretAlreadyWithdrawn: 409, no live secret begins like this"""
+    """Withdraw the partner's live secret that begins with `prefix`.
+
+    :raises SecretAlreadyWithdrawn: 409, none begins like this
+    """
     await fetch(session, Partner, client_id, lock=True)
     found = [one for one in await queries.live_secrets(session, [client_id]) if one.prefix == prefix]
     if not found:
@@ -83,7 +86,7 @@ async def withdraw_secret(session: AsyncSession, client_id: str, prefix: str) ->
 
 
 async def close_partner(session: AsyncSession, client_id: str) -> Partner:
-    """No more tokens; those given end within minutes. Closing twice is closing once."""
+    """Close a partner: it gets no more tokens, and those issued expire within minutes. Repeated, nothing changes."""
     partner = await fetch(session, Partner, client_id, lock=True)
     if partner.closed_at is None:
         at = partner.closed_at = now(session)
@@ -94,9 +97,9 @@ async def close_partner(session: AsyncSession, client_id: str) -> Partner:
 
 
 async def issue_partner_token(
-    session: AsyncSession, client_id: str, secret: str, asked: str | None, minter: Minter
+    session: AsyncSession, client_id: str, secret: str, asked: str | None, token_issuer: TokenIssuer
 ) -> PartnerToken:
-    """A token by client credentials (RFC 6749 §4.4); all of the client's scopes where none are named.
+    """Issue an access token by client credentials (RFC 6749 §4.4), of all the client's scopes where `asked` is empty.
 
     :raises InvalidClient: 401, the same whatever was wrong
     :raises UnknownScope: 422
@@ -105,10 +108,10 @@ async def issue_partner_token(
     partner = await session.get(Partner, client_id)
     known = await queries.live_secrets(session, [client_id])
     matched = False
-    for one in known:  # all of them, so that time does not tell which
+    for one in known:  # all of them, so that the time taken does not show which matched
         matched |= hmac.compare_digest(one.secret_sha256, given)
     if partner is None or partner.closed_at is not None or not matched:
         raise rules.InvalidClient("client authentication failed", error="invalid_client")
     scopes = rules.check_scopes(asked.split() if asked else partner.scopes, partner.scopes)
-    token = await minter.for_partner(session, client_id, scopes, now(session))
-    return PartnerToken(token, int(minter.partner_life.total_seconds()), scopes)
+    token = await token_issuer.for_partner(session, client_id, scopes, now(session))
+    return PartnerToken(token, int(token_issuer.partner_life.total_seconds()), scopes)

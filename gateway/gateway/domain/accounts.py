@@ -1,10 +1,10 @@
-"""Accounts: one per e-mail address, whatever its case; a password nobody guesses first."""
+"""Rules about accounts: one per e-mail address, whatever its case; a password nobody guesses first; known roles."""
 
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from shared.addresses import address_of
+from shared.addresses import routable
 from shared.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 ROLES: Final = (
@@ -33,7 +33,7 @@ class EmailMalformed(Invalid):
 class EmailTaken(Conflict):
     """There is an account with this address; case makes no difference."""
 
-    remedy = "Sign in, or have an operator set a new password."
+    remedy = "Sign in, or have whoever runs this installation set a new password."
 
 
 class PasswordTooShort(Invalid):
@@ -61,49 +61,59 @@ class UnknownRole(Invalid):
 
 
 class LastOperator(Conflict):
-    """Somebody must remain who can grant roles."""
+    """Two operators must remain who can confirm each other's grants, where there are two; one in any case."""
 
-    remedy = "Grant the role to somebody else first."
+    remedy = "Have whoever runs this installation open another operator at the command line first."
 
 
 class OwnGrant(Forbidden):
-    """Nobody holds a role by their own grant, nor by that of an operator whom they made one, in however many steps."""
+    """Nobody holds a role by their own word, nor by that of an operator whom they made one, in however many steps."""
 
-    remedy = "Ask another operator to grant it."
+    remedy = "Ask another operator to propose it, and a second one to confirm."
 
 
 class WrongCredentials(Unauthenticated):
     """The same answer whether the account or the password is wrong."""
 
-    remedy = "Type the address and the password again; an operator can set a new password."
+    remedy = "Type both again, or have whoever runs this installation set a new password."
 
 
-class AccountClosed(Unauthenticated):
+class AccountIsClosed(Unauthenticated):
     """The account was closed."""
 
+    code = "account_closed"
     remedy = "It stays closed. Open a new account, or ask whoever runs this installation."
 
 
 def email_key(email: str) -> str:
-    """What an address is unique by: normalised and without case.
+    """Return the form in which an e-mail address is unique: normalised (NFC), in lower case, its domain in ASCII.
 
-    :raises EmailMalformed:
+    So no two addresses that look alike belong to different people. Not folded further: straße@ and strasse@ are two
+    mailboxes.
+
+    :raises EmailMalformed: it is no e-mail address
     """
     text = unicodedata.normalize("NFC", email.strip())
     try:
-        address_of(text)
+        address = routable(text)
     except ValueError as error:
         raise EmailMalformed(str(error)) from error
-    return text.casefold()
+    return f"{address.username}@{address.domain}".lower()
+
+
+def normal_password(password: str) -> str:
+    """Return the password in NFKC, the same however its letters were composed (NIST SP 800-63B §3.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
 
 
 def check_password(password: str, email: str, common: Collection[str]) -> None:
-    """Refuse a password that is short or among the first to be tried. `common` is in lower case.
+    """Check that a password is long enough and not among the first to be tried. `common` is in lower case.
 
     :raises PasswordTooShort: fewer than 12 characters
     :raises PasswordTooLong: more than 256
-    :raises PasswordTooCommon:
+    :raises PasswordTooCommon: on the list, of fewer than five different characters, or mostly the e-mail address
     """
+    password = normal_password(password)
     if len(password) < PASSWORD_SHORTEST:
         raise PasswordTooShort(f"a password has at least {PASSWORD_SHORTEST} characters")
     if len(password) > PASSWORD_LONGEST:
@@ -117,9 +127,9 @@ def check_password(password: str, email: str, common: Collection[str]) -> None:
 
 
 def check_roles(roles: Iterable[str]) -> frozenset[str]:
-    """The roles, each once.
+    """Return the roles, each once.
 
-    :raises UnknownRole:
+    :raises UnknownRole: one of them does not exist
     """
     wanted = frozenset(roles)
     if unknown := sorted(wanted - set(ROLES)):

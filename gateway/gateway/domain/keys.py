@@ -27,11 +27,14 @@ class Key:
     state: KeyState
     retired_at: datetime | None = None
     withdrawn_at: datetime | None = None
-    """Taken back at once, e.g. because it leaked: nothing it signed is believed any more."""
+    """When the key was taken back, e.g. because it leaked: nothing it signed is trusted any more."""
 
 
 def published(key: Key, now: datetime, longest_token: timedelta) -> bool:
-    """Whether the key set shows the key: until the last token it signed has expired, with its leeway."""
+    """Whether the key set shows the key: until the last token it signed has expired.
+
+    `longest_token` is the life of a token with the verifiers' leeway.
+    """
     if key.withdrawn_at is not None:
         return False
     return key.retired_at is None or now < key.retired_at + longest_token

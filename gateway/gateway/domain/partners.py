@@ -48,9 +48,9 @@ class SecretAlreadyWithdrawn(Conflict):
 
 
 def check_scopes(scopes: Iterable[str], among: Iterable[str] = SCOPES) -> tuple[str, ...]:
-    """The scopes in order, each once.
+    """Return the scopes in alphabetical order, each once.
 
-    :raises UnknownScope:
+    :raises UnknownScope: one of them is not `among` those on offer
     """
     wanted = set(scopes)
     if unknown := sorted(wanted - set(among)):

@@ -1,7 +1,7 @@
 """Sign-in sessions: a family of refresh tokens, each used once, the next made from the one before.
 
-The successor of a token is derived from it with a secret of the platform, so that only hashes are at rest and
-a repeat within the grace period still gets the very same successor.
+The successor of a token is derived from it with a secret of the platform, so that only hashes are stored and a repeat
+within the grace period still gets the same successor.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ class InvalidRefreshToken(Unauthenticated):
 
 
 class Refresh(Enum):
-    """What presenting a refresh token leads to."""
+    """What happens to a refresh token that is presented."""
 
     ROTATE = auto()
     """Its first use: it is superseded by its successor."""
     REPEAT = auto()
-    """The reply was lost, or two asked at once: the same successor again."""
+    """The reply was lost, or two requests came at once: the newest token of the family is given to each."""
     REUSED = auto()
     """Somebody else has it too: the whole family ends."""
 
@@ -42,7 +42,9 @@ class Presented:
 
 
 def judge(presented: Presented, now: datetime, grace: timedelta) -> Refresh:
-    """What to do about a presented token (RFC 9700 §4.14.2; the grace period lets a lost reply be asked for again).
+    """Decide what to do about a presented refresh token (RFC 9700 §4.14.2).
+
+    Within `grace` of its first use a lost reply may be asked for again.
 
     :raises InvalidRefreshToken: its session has ended
     """
@@ -60,11 +62,23 @@ def first_token() -> str:
 
 
 def successor(token: str, secret: bytes) -> str:
-    """The one token that may follow this one."""
+    """Return the one refresh token that may follow this one."""
     digest = hmac.digest(secret, b"refresh\0" + token.encode(), hashlib.sha256)
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
+def newest(token: str, secret: bytes, digest: bytes, most: int) -> str:
+    """Return the descendant of this token with the digest `digest`, at most `most` generations on.
+
+    :raises InvalidRefreshToken: there is none: the secret has changed since
+    """
+    for _ in range(most):
+        token = successor(token, secret)
+        if hmac.compare_digest(fingerprint(token), digest):
+            return token
+    raise InvalidRefreshToken("this session cannot be followed; sign in again")
+
+
 def fingerprint(token: str) -> bytes:
-    """What is kept of a token. It has 256 random bits, so one round of hashing is enough."""
+    """Return the digest of a token that is stored. It has 256 random bits, so one round of hashing is enough."""
     return hashlib.sha256(token.encode()).digest()

@@ -1,1 +1,1 @@
-"""The front door's hot path: raw ASGI, no framework, nothing that a request does not need."""
+"""The reverse proxy of the front door: raw ASGI, no framework, nothing that a request does not need."""

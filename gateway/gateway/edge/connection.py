@@ -1,9 +1,9 @@
 """One kept-alive HTTP/1.1 connection to a service, and one exchange at a time on it.
 
-Why not a ready client: the bytes that the guard checked are the bytes that are sent. pyreqwest, the fastest of those
-measured, quotes the query anew, turns Latin-1 header values into UTF-8 and adds headers of its own (seen on the wire),
-and costs twice the CPU (74-94 us a request against 34-43, alternating in one run). Parsing is httptools' (llhttp,
-strict).
+Why not an HTTP client library: the bytes that the guard checked must be those that are sent. pyreqwest, the fastest of
+those measured, quotes the query anew, turns Latin-1 header values into UTF-8 and adds headers of its own (seen on the
+wire), and costs twice the CPU (74-94 us a request against 34-43, alternating in one run). Parsing is httptools'
+(llhttp, strict).
 """
 
 import asyncio
@@ -14,12 +14,14 @@ from typing import Final
 import httptools
 
 _READ_AHEAD: Final = 262_144  # bytes of a response held for a slow caller before the service is paused
+_MOST_HEAD: Final = 262_144
+"""Bytes an answer's head may have, together with all informational responses before it."""
 _INFORMATIONAL: Final = range(100, 200)
 _FINAL: Final = range(200, 600)
 
 
 class ConnectionBroken(Exception):
-    """The service closed or garbled the connection; `answered` tells whether any of its answer was read."""
+    """The service closed or garbled the connection; `answered` says whether any of its answer was read."""
 
     def __init__(self, message: str, *, answered: bool) -> None:
         super().__init__(message)
@@ -27,7 +29,7 @@ class ConnectionBroken(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """Use: `await ask(head)`, then `read()` until it gives None; `release` in any case."""
+    """A kept-alive connection: `await ask(head)`, then `read()` until it gives None; `Upstream.release` in any case."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Connection"], None]) -> None:
         self._loop = loop
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.complete = False
         self._head_only = head_only
         self._answered = False
+        self._head_bytes = 0
         self._reusable = False
         self._framed = False
         self._paused = False
@@ -58,9 +61,10 @@ class Connection(asyncio.Protocol):
     # The exchange
 
     def ask(self, request: bytes, *, head_only: bool) -> asyncio.Future[None]:
-        """Send a request's head (and what is at hand of its body); done when the response's head is here.
+        """Send a request's head, and what has arrived of its body.
 
-        The future fails with :class:`ConnectionBroken` or with what :meth:`give_up` was given.
+        The future is done when the response's head has been read; it fails with :class:`ConnectionBroken` or with
+        the error that :meth:`give_up` was given.
         """
         assert self._transport is not None, "ask on a connection that was never made"
         self._reset(head_only=head_only)
@@ -70,23 +74,23 @@ class Connection(asyncio.Protocol):
         return self._head
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the request's body, framed already."""
+        """Send a piece of the request's body, which the caller of this method has framed."""
         if self._transport is not None and self.open:
             self._transport.write(data)
 
     async def drain(self) -> None:
-        """Wait while the service is slower than the caller."""
+        """Wait until the transport takes more: the service reads slower than the caller sends."""
         if self._writable is not None:
             await self._writable
 
     def body(self) -> bytes | None:
-        """The whole body where it has come already: the common case, without a wait."""
+        """Return the whole body where all of it has arrived (the common case, without a wait), else None."""
         if not self.complete or self._error is not None:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     async def read(self) -> bytes | None:
-        """The next piece of the body, or None at its end.
+        """Return the next piece of the body, or None at its end.
 
         :raises ConnectionBroken: the body ended before its announced length
         """
@@ -114,11 +118,11 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def finished(self, *, request_sent: bool) -> bool:
-        """End the exchange; True where the connection can serve another."""
+        """End the exchange. Returns whether the connection can serve another."""
         self._parser = None
         self.fresh = False
         reusable = self.open and request_sent and self.complete and self._reusable and self._error is None
-        if reusable:  # of an answer that came whole nobody may have read a piece
+        if reusable:  # reading may still be paused, where nobody read the body of an answer that arrived whole
             self._resume_reading()
         return reusable
 
@@ -136,10 +140,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         parser = self._parser
-        if parser is None:  # nothing was asked: bytes here would be taken for the next caller's answer
+        if parser is None:  # no request is under way: these bytes would be taken for the next caller's answer
             self.close()
             return
         self._answered = True
+        if not self.status and not self._head_fits(len(data)):
+            return
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -148,6 +154,18 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(ConnectionBroken(f"the service's answer is no HTTP: {error}", answered=True))
             self.close()
+
+    def _head_fits(self, more: int) -> bool:
+        """Count the bytes of the answer's head; False, and the connection closed, where it is too long.
+
+        Counted by arriving piece, since one line may never end; the last piece may hold some of the body.
+        """
+        if self._head_bytes > _MOST_HEAD:
+            self._fail(ConnectionBroken("the head of the service's answer does not end", answered=True))
+            self.close()
+            return False
+        self._head_bytes += more
+        return True
 
     def eof_received(self) -> bool:
         return False
@@ -194,6 +212,13 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionBroken(f"the service answered with the status {status}", answered=True))
             self.close()
             return
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            # Transfer-Encoding is of this hop and not passed on, so the caller would read the coded body as plain
+            # (RFC 9112 §6.1).
+            self._fail(ConnectionBroken("the service's answer is in a transfer coding", answered=True))
+            self.close()
+            return
         self.status = status
         if self._head_only:
             self._finish(reusable=self._parser.should_keep_alive())
@@ -217,7 +242,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self._reusable = False  # a second answer to one question
+            self._reusable = False  # a second answer to one request
 
     def _finish(self, *, reusable: bool) -> None:
         self.complete = True

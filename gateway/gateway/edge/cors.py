@@ -1,32 +1,41 @@
-"""Which web pages may call: an allow-list of origins, and every origin where an operation says so.
+"""CORS: pages of the allowed origins may call everything, pages of every origin the operations that say so.
 
-There are no cookies, so no credentials are allowed.
+There are no cookies, so `Access-Control-Allow-Credentials` is never sent.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from gateway.edge.answers import Header
-from gateway.edge.refusals import OriginNotAllowed
+from gateway.edge.errors import OriginNotAllowed
+from gateway.edge.responses import Header
 from shared.origins import AllowedOrigins
 
 _PREFLIGHT_SECONDS: Final = b"7200"
-_EXPOSED: Final = b"allow, etag, location, ratelimit, ratelimit-policy, retry-after, x-request-id"
+_EXPOSED: Final = (
+    b"allow, content-disposition, etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, "
+    b"x-request-id"
+)
 _ACCEPTED: Final = b"authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, x-request-id"
 _READING: Final = b"content-type, if-none-match, traceparent, x-request-id"
-"""What a page of any origin may send: nothing that says who is calling."""
+"""Headers that a page of any origin may send: none that identifies the caller."""
 VARY: Final[Header] = (b"vary", b"Origin")
 
 ANY: Final[list[Header]] = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", _EXPOSED),
 ]
-"""What an answer carries that pages of every origin may read: the same for each, so it varies with none. A refusal from
-before it was read who asks for what is such an answer: it tells of nobody, and unread a page could not mend it."""
+"""Headers of an answer that pages of every origin may read: the same for each, so it does not vary by Origin.
+
+A refusal made before the request was parsed carries them too: it says nothing about anybody, and a page that could not
+read it could not mend its request.
+"""
 
 
 class Origins:
-    """:raises ValueError: as AllowedOrigins does"""
+    """The CORS headers for an allow-list of origins.
+
+    :raises ValueError: AllowedOrigins does not accept one of them
+    """
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = AllowedOrigins(allowed)
@@ -35,7 +44,7 @@ class Origins:
         return origin.decode("latin-1") in self._allowed
 
     def headers(self, origin: bytes | None) -> list[Header]:
-        """What an answer to a page of `origin` carries; without one, too, it tells caches that origins differ."""
+        """Return the CORS headers of an answer to a page of `origin`; `Vary: Origin` alone without an allowed one."""
         if origin is None or not self.allows(origin):
             return [VARY]
         return [
@@ -45,7 +54,7 @@ class Origins:
         ]
 
     def preflight(self, origin: bytes, methods: Iterable[str], *, any_origin: bool) -> list[Header]:
-        """The answer to a browser's question before a request, which `any_origin` may make.
+        """Return the headers that answer a preflight; with `any_origin` pages of every origin may send the request.
 
         :raises OriginNotAllowed: 403, without any Access-Control header
         """

@@ -1,4 +1,4 @@
-"""One request carried to a service and its answer carried back."""
+"""One exchange with a service: the request is sent, its body pumped, the answer's head awaited."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.edge.connection import Connection, ConnectionBroken
-from gateway.edge.refusals import BodyTooLarge, DeadlineExceeded, RequestTimeout, ServiceFailed
+from gateway.edge.errors import BodyTooLarge, DeadlineExceeded, RequestTimeout, ServiceFailed
 from gateway.edge.upstream import Upstream
 
 Message = MutableMapping[str, Any]  # ASGI's own type
@@ -17,12 +17,12 @@ _CHUNK_END: Final = b"0\r\n\r\n"
 
 
 class CallerLeft(Exception):
-    """Nobody waits for the answer any more."""
+    """The caller closed its connection, so nobody waits for the answer any more."""
 
 
 @dataclass(slots=True)
 class Request:
-    """`head` is complete but for the body; `deadline` is an instant of the loop's clock."""
+    """A request to a service: `head` is its complete head as bytes; `deadline` an instant of the monotonic clock."""
 
     method: str
     head: bytes
@@ -31,11 +31,11 @@ class Request:
     max_body: int
     deadline: float
     repeatable: Callable[[], bool]
-    """Whether, sent twice, it has the effect and the answer of once; asked only where the service broke off."""
+    """Whether, sent twice, it has the effect and the answer of one; called only where the service broke off."""
 
 
 class Exchange:
-    """Use: `await begin()` gives the connection with the answer's head read; then `end()`, in any case."""
+    """An exchange with a service: `await begin()` gives the connection; `end()` in any case."""
 
     def __init__(self, upstream: Upstream, request: Request, receive: Receive) -> None:
         self._upstream = upstream
@@ -47,9 +47,9 @@ class Exchange:
         self._sent = False
 
     async def begin(self) -> Connection:
-        """Send the request and wait for the answer's head.
+        """Send the request and wait for the answer's head. Returns the connection on which the body can be read.
 
-        :raises Refusal: 408, 413, 502, 503 or 504
+        :raises DomainError: 408, 413, 502, 503 or 504
         :raises CallerLeft: the caller hung up before its body was complete
         """
         request = self._request
@@ -98,7 +98,7 @@ class Exchange:
     async def watch(self) -> None:
         """Wait until the caller leaves, and then end the exchange: an endless answer would never end otherwise.
 
-        What the caller still sends is the request's body, which the pump alone receives.
+        While the caller still sends the request's body, only the pump may receive, so it is waited for first.
         """
         if self._pump is not None:
             await asyncio.wait([self._pump])
@@ -108,7 +108,7 @@ class Exchange:
             self._connection.give_up(CallerLeft())
 
     async def stop_pump(self) -> None:
-        """Nothing may be written once the connection serves somebody else."""
+        """Stop sending the caller's body: nothing of it may be written once the connection serves another request."""
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
@@ -165,7 +165,7 @@ class Exchange:
             raise self._too_slow() from error
 
     def expire(self) -> None:
-        """The time is up, for the service or, while its request is still arriving, for the caller."""
+        """End the exchange at its deadline: 504, or 408 while the caller's own request is still arriving."""
         if self._connection is not None:
             late = DeadlineExceeded(f"{self._upstream.name} did not answer in time") if self._sent else self._too_slow()
             self._connection.give_up(late)

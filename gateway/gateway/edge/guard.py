@@ -1,7 +1,7 @@
-"""What may pass: one reading of the path, one Host, and only the headers that belong to the caller.
+"""Checks on a request before it is routed: one reading of the path, one Host, only headers a caller may send.
 
-Measured against uvicorn's parsers: both pass encoded slashes and dots, underscored header names and any
-number of headers; httptools passes two Hosts or none. This guard closes those gaps on the raw bytes.
+Measured with uvicorn's parsers: both let encoded slashes and dots, underscored header names and any number of
+headers pass; httptools lets two Hosts or none pass. This guard closes those gaps on the raw bytes.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.edge.refusals import (
+from gateway.edge.errors import (
     HeadersTooLarge,
     MalformedHeader,
     MalformedHost,
@@ -34,13 +34,13 @@ _HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade expect "
     b"http2-settings".split()
 )
-# What only a proxy may say about a caller. Services trust none of it, and none of it comes from outside.
+# Headers by which proxies describe a caller. They are dropped: from outside they are claims that nothing proves.
 _CLAIMED: Final = re.compile(
     rb"forwarded|via|x-forwarded(-.*)?|x-real-ip|x-client-ip|true-client-ip|x-(user|account|role|auth|internal)(s|-.*)?"
     rb"|x-original-.*|x-rewrite-.*|x-http-method.*|x-method-override|x-request-timeout-ms"
 )
 
-# What becomes of a header: bytes are the ready `name: ` to pass it on with, a string the field of Head that notes it.
+# The verdict on a header's name: bytes are the `name: ` to pass it on with, a string the field of Head to keep it in.
 _DROP, _REFUSE = 1, 2
 _NOTED: Final = {
     b"host": "host",
@@ -62,7 +62,7 @@ _VERDICTS_KEPT: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes."""
+    """The largest request that is let through: `headers` is a number of fields, the others are bytes."""
 
     url: int = 8_192
     headers: int = 100
@@ -71,7 +71,7 @@ class Limits:
 
 
 class Head:
-    """A request's headers, sorted: `lines` go on as they are, the rest is for the front door to act on."""
+    """A request's headers, sorted: `lines` are passed on as they are, the front door acts on the others."""
 
     __slots__ = (
         "authorization",
@@ -105,10 +105,10 @@ class Head:
         self.forwarded_for: bytes | None = None
 
     def note(self, field: str, name: bytes, value: bytes) -> None:
-        """Keep a header the front door acts on.
+        """Keep a header that the front door acts on.
 
-        :raises MalformedHost: 400
-        :raises MalformedHeader: 400, it may come once and came twice
+        :raises MalformedHost: 400, a second Host
+        :raises MalformedHeader: 400, a second one of another that may come once
         """
         present: bytes | None = getattr(self, field)
         if present is None:
@@ -124,7 +124,7 @@ class Head:
 
 
 def check_target(raw_path: bytes, query: bytes, limits: Limits) -> None:
-    """Refuse an address that is too long or that two readers could take differently.
+    """Check that an address is not too long and that every parser reads it in the same way.
 
     :raises UrlTooLong: 414
     :raises MalformedPath: 400
@@ -143,7 +143,7 @@ def sort_headers(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> Head
     :raises HeadersTooLarge: 431
     :raises MalformedHeader: 400, an underscored name or a header that may come only once and came twice
     :raises MalformedHost: 400, no Host, two, or one that is no host
-    :raises UnsupportedTransferCoding: 400
+    :raises UnsupportedTransferCoding: 400, another than `chunked`
     """
     head = Head()
     lines = head.lines
@@ -170,7 +170,7 @@ def sort_headers(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> Head
 
 
 def _frame(head: Head) -> None:
-    """How long the body is, in one reading only (RFC 9112 §6.1)."""
+    """Set how the body is framed: by its length or in chunks, never both (RFC 9112 §6.1)."""
     if head.transfer_coding is not None:
         if head.transfer_coding.strip().lower() != b"chunked":
             raise UnsupportedTransferCoding("only the transfer coding `chunked` is understood")
@@ -184,7 +184,10 @@ def _frame(head: Head) -> None:
 
 
 def _drop_named(head: Head, connection: bytes) -> None:
-    """Headers named in Connection concern this hop alone (RFC 9110 §7.6.1); those we act on may not be named."""
+    """Drop the headers that Connection names as of this hop alone (RFC 9110 §7.6.1).
+
+    :raises MalformedHeader: 400, it names one that the front door acts on
+    """
     for token in connection.split(b","):
         name = token.strip().lower()
         if name in _NOTED and name != b"connection":

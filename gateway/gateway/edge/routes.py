@@ -1,4 +1,4 @@
-"""Which service answers which prefix: a table, longest prefix first, everything else denied."""
+"""The routing table: which service answers which prefix, the longest prefix first, everything else denied."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NotRequired, TypedDict
 from urllib.parse import parse_qsl
 
-from gateway.edge.refusals import MethodNotAllowed, NoSuchOperation
+from gateway.edge.errors import MethodNotAllowed, NoSuchOperation
 
 OWN: Final = "gateway"
 ANY: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
@@ -27,11 +27,12 @@ class _Row(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`max_body` in bytes and `timeout` in seconds where this path differs from the rest; `limit` names a policy.
+    """A row of the routing table.
 
-    `parameter_limits` names further ones, for requests with such a parameter in their query (a search).
-    `secret`: what follows the prefix opens something, so it is written to no log.
-    `free`: it costs its caller nothing of what they may ask for (the probes of an orchestrator, from one address).
+    `max_body` (bytes) and `timeout` (seconds) are given where they differ from the proxy policy's.
+    `limit` names a rate-limit policy; `parameter_limits` further ones, by the query parameter (a search) they are for.
+    `secret`: the path after the prefix grants access to something, so it is written to no log.
+    `free`: no rate limit counts these requests (the probes of an orchestrator, all from one address).
     """
 
     prefix: str
@@ -45,7 +46,7 @@ class Route:
     free: bool = False
 
     def limits_of(self, query: bytes) -> list[str]:
-        """The policies of the parameters in this query."""
+        """Return the rate-limit policies of the parameters in this query."""
         if not query or not self.parameter_limits:
             return []
         given = {name for name, _ in parse_qsl(query.decode("latin-1"))}
@@ -53,7 +54,10 @@ class Route:
 
 
 class Routes:
-    """A prefix matches whole segments. HEAD goes where GET goes."""
+    """The routing table, ready for lookups. A prefix matches whole segments; HEAD is routed as GET.
+
+    :raises ValueError: a method of one prefix is routed twice
+    """
 
     def __init__(self, table: Iterable[Route]) -> None:
         self.table = tuple(table)
@@ -66,19 +70,19 @@ class Routes:
                 methods[method] = route
 
     def policies(self) -> set[str]:
-        """Every limit named in the table."""
+        """Return the names of all rate-limit policies in the table."""
         named = {route.limit for route in self.table if route.limit}
         return named | {policy for route in self.table for _, policy in route.parameter_limits}
 
     def services(self) -> set[str]:
-        """Every service named in the table but the gateway itself."""
+        """Return the names of all services in the table but the gateway itself."""
         return {route.service for route in self.table} - {OWN}
 
     def secret_prefixes(self) -> tuple[bytes, ...]:
         return tuple({route.prefix.encode() + b"/" for route in self.table if route.secret})
 
     def find(self, method: str, path: bytes) -> Route:
-        """The route of a checked path.
+        """Return the route of a path that the guard has checked.
 
         :raises NoSuchOperation: 404
         :raises MethodNotAllowed: 405, with Allow
@@ -96,7 +100,7 @@ class Routes:
         raise NoSuchOperation("nothing is offered at this address")
 
     def methods(self, path: bytes) -> list[str]:
-        """What is offered at a checked path, for a browser's preflight.
+        """Return the methods offered at a path that the guard has checked, for OPTIONS.
 
         :raises NoSuchOperation: 404
         """
@@ -110,7 +114,7 @@ class Routes:
 
 
 def load(path: Path | None = None) -> Routes:
-    """The routing table of a file, or the one shipped in this package."""
+    """Read the routing table from a file, or the one shipped in this package."""
     source = path or Path(__file__).with_name("routes.json")
     rows: Mapping[str, list[_Row]] = json.loads(source.read_text())
     return Routes(

@@ -1,8 +1,10 @@
-"""uvicorn's httptools protocol with what it lacks: a bound on a request's head in bytes and in time and on how long a
-caller may leave an answer unread, the body of a request that offers another protocol, answers to callers who have
-closed their sending side or are still sending, and answers without length for HTTP/1.0.
+"""uvicorn's httptools protocol, hardened.
 
-Without the bound one socket may send headers for ever, and two hundred half-open ones wait for ever (measured).
+It adds what uvicorn lacks: a bound on a request's head in bytes and in time and on how long a caller may leave an
+answer unread, the body of a request that offers another protocol, answers to callers who have closed their sending side
+or are still sending, and answers without length for HTTP/1.0.
+
+Without the bounds one socket may send headers for ever, and two hundred half-open ones wait for ever (measured).
 """
 
 import asyncio
@@ -15,10 +17,10 @@ import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.edge import answers
+from gateway.edge import responses
 from gateway.edge.cors import ANY
-from gateway.edge.refusals import HeadersTooLarge, MalformedRequest, RequestTimeout, UrlTooLong
-from shared.errors import Refusal
+from gateway.edge.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, UrlTooLong
+from shared.errors import DomainError
 from shared.telemetry import accept_request_id
 
 HEAD_SECONDS: Final = 10.0
@@ -31,7 +33,10 @@ _PIECE: Final = 16_384  # bytes the parser is fed at a time; a head that begins 
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """A connection is closed after any refusal made here: what follows on it cannot be trusted to be a request."""
+    """The server's side of one connection.
+
+    It is closed after any refusal made here: what follows on it cannot be trusted to be a request.
+    """
 
     head_seconds: float = HEAD_SECONDS
     head_bytes: int = HEAD_BYTES
@@ -47,7 +52,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
         self._last_asked = False
-        """What still comes on this connection is no request."""
+        """Set once no further request is read from this connection."""
         self._linger_timer: asyncio.TimerHandle | None = None
         self._lingered = 0
 
@@ -61,13 +66,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         cycle = self._answering
-        if cycle is not None and cycle is not self.cycle:  # uvicorn tells the last of several alone
+        if cycle is not None and cycle is not self.cycle:  # of pipelined requests uvicorn notifies the last alone
             cycle.disconnected = True
             cycle.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - asyncio's own type
-        """A caller who has said all it has to say still wants its answers."""
+        """Answer what is asked before closing: a caller that closed its sending side still reads (a half-close)."""
         self._stop_timer()
         cycle = self.cycle
         if self._in_head or not cycle or cycle.response_complete or cycle.more_body:
@@ -141,10 +146,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(MalformedRequest("the request is not valid HTTP/1.1"))
 
     def _decline_upgrade(self) -> None:
-        """An offer to change protocol may be ignored, without a word (RFC 9110 §7.8); what follows is HTTP/1.1 still.
+        """Ignore an offer to change protocol, as RFC 9110 §7.8 allows: what follows is still HTTP/1.1.
 
-        llhttp takes the offer for accepted and the message for ended with its head. Another parser goes on, which is
-        told how the body is framed.
+        llhttp takes the offer for accepted and the message for ended with its head. So another parser goes on, which is
+        fed a head that frames the body as the real one does.
         """
         framing = [
             b"%b: %b\r\n" % (name, value)
@@ -193,7 +198,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_timer = self.loop.call_later(self.unread_seconds, self._look_for_reading, left)
 
     def _look_for_reading(self, left_before: int) -> None:
-        """Who takes nothing of an answer loses it: the connection that it comes from is wanted by others."""
+        """Cut off a caller that has read nothing for `unread_seconds`: its answer holds a connection to a service."""
         if self.transport.get_write_buffer_size() < left_before:
             self._await_reading()
         else:
@@ -211,18 +216,18 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _answer_and_close(self) -> None:
-        """Answer what was asked whole; the connection ends with the last of it."""
+        """Answer the requests that have arrived whole, then close the connection."""
         self._last_asked = True
         self.cycle.keep_alive = False
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, error: DomainError) -> None:
         self._stop_timer()
         next_one, self._in_head = self._in_head, False
         if self.transport.is_closing():
             return
         cycle = self.cycle
         if cycle and not cycle.response_complete:
-            if next_one or not cycle.more_body:  # those before it are sound, and their answers come first
+            if next_one or not cycle.more_body:  # the requests before the bad one are sound: answer them first
                 self._answer_and_close()
                 return
             if cycle.response_started or self.pipeline:
@@ -232,15 +237,15 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.disconnected = True  # for the application this request's caller has left
             cycle.message_event.set()
         request_id = accept_request_id("")
-        status, headers, body = answers.problem(refusal, request_id)
-        headers += answers.marks(time.time(), request_id)
+        status, headers, body = responses.problem(error, request_id)
+        headers += responses.marks(time.time(), request_id)
         lines = [b"%b: %b\r\n" % header for header in (*headers, *ANY, (b"connection", b"close"))]
         self.transport.write(STATUS_LINE[status] + b"".join(lines) + b"\r\n" + body)
         self.close_after_answer()
 
 
 class _Closing:
-    """A connection's transport, closed with care where a request was answered before all of it had come."""
+    """A connection's transport whose `close` lingers where a request was answered before all of it had arrived."""
 
     def __init__(self, protocol: GuardedProtocol, cycle: RequestResponseCycle) -> None:
         self._protocol, self._cycle = protocol, cycle
@@ -256,7 +261,7 @@ class _Closing:
 
 
 class _AfterHead:
-    """The callbacks of a parser that begins with a head which the protocol has seen already."""
+    """The callbacks of a parser whose first head the protocol has seen already, so it is not reported again."""
 
     def __init__(self, protocol: GuardedProtocol) -> None:
         self._protocol = protocol
@@ -283,7 +288,10 @@ class _AfterHead:
 
 
 class _Undelimited:
-    """For a caller of HTTP/1.0, who knows no chunks (RFC 9112 §6.1): what has no length ends with its connection."""
+    """The application for an HTTP/1.0 caller, who knows no chunks (RFC 9112 §6.1).
+
+    A body without a length ends with its connection.
+    """
 
     def __init__(self, app: ASGIApp, cycle: RequestResponseCycle) -> None:
         self._app, self._cycle = app, cycle
@@ -304,7 +312,7 @@ class _Undelimited:
 
         await self._app(scope, receive, send_unchunked)
         if undelimited and not cycle.response_complete:
-            _reset(cycle.transport)  # properly closed it would look whole
+            _reset(cycle.transport)  # closed properly, the truncated body would look whole
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -1,4 +1,4 @@
-"""The connections to one service: kept alive, bounded, each idle for less time than the service keeps it."""
+"""The connection pool of one service: bounded, its connections kept alive for less time than the service keeps them."""
 
 import asyncio
 import contextlib
@@ -9,13 +9,13 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from gateway.edge.connection import Connection
-from gateway.edge.refusals import ServiceBusy, ServiceUnreachable
+from gateway.edge.errors import ServiceBusy, ServiceUnreachable
 
 _TICK: Final = 0.1  # seconds
 
 
 class Expiring(Protocol):
-    """Something with a time limit: `deadline` is an instant of the loop's clock."""
+    """What has a time limit: `deadline` is an instant of the monotonic clock; `expire` is called once it has passed."""
 
     deadline: float
 
@@ -23,7 +23,7 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Looks ten times a second whose time is up. A timer for each request would cost more than all its other upkeep."""
+    """The running time limits, checked ten times a second. A timer for each request would cost more than all else."""
 
     def __init__(self) -> None:
         self._running: set[Expiring] = set()
@@ -46,8 +46,13 @@ class Deadlines:
 
 
 class Upstream:
-    """`idle_seconds` must stay below the service's own keep-alive (uvicorn: 5 s), or a request may meet a
-    connection that is just being closed."""
+    """A service's address and the pool of connections to it.
+
+    `idle_seconds` must stay below the service's own keep-alive (uvicorn: 5 s), or a request may meet a connection that
+    is just being closed.
+
+    :raises ValueError: `url` is not http://host[:port]
+    """
 
     def __init__(
         self,
@@ -78,7 +83,7 @@ class Upstream:
         self.deadlines = Deadlines()
 
     def idle(self) -> Connection | None:
-        """A kept connection with no exchange on it, if there is one."""
+        """Return a kept-alive connection with no exchange on it, or None."""
         oldest = time.monotonic() - self._idle_seconds
         while self._idle:
             connection = self._idle.pop()
@@ -88,9 +93,9 @@ class Upstream:
         return None
 
     async def acquire(self, *, fresh: bool = False, deadline: float = math.inf) -> Connection:
-        """A connection with no exchange on it; a new one where `fresh`. First come, first served.
+        """Return a connection with no exchange on it, a new one where `fresh`. First come, first served.
 
-        :raises ServiceUnreachable: 503, none could be made
+        :raises ServiceUnreachable: 503, none could be opened
         :raises ServiceBusy: 503, all are in use for longer than a connect may take, or until the deadline
         """
         if not self._waiting:
@@ -110,14 +115,17 @@ class Upstream:
         return await self._open(deadline)
 
     def release(self, connection: Connection, *, request_sent: bool) -> None:
-        """Give a connection back; it is kept where both sides ended their message properly."""
+        """Give a connection back; it is kept alive where request and response were both complete."""
         if connection.finished(request_sent=request_sent):
             self._hand_on(connection)
         else:
             connection.close()
 
     def may_retry(self) -> bool:
-        """Retries are a tenth of the live requests at most, so that a sick service is not asked twice as much."""
+        """Spend one retry; False where none is left.
+
+        Retries are at most a tenth of the requests, with a burst of ten: a failing service does not get twice the load.
+        """
         if self._retries < 1:
             return False
         self._retries -= 1
@@ -133,7 +141,7 @@ class Upstream:
         self._idle.clear()
 
     async def _open(self, deadline: float) -> Connection:
-        """Its place is counted in `_opening` already."""
+        """Open a connection, which the caller has counted in `_opening`."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(min(time.monotonic() + self._connect_seconds, deadline)):
@@ -149,7 +157,10 @@ class Upstream:
             self._let_in()
 
     async def _wait_for_turn(self, deadline: float) -> Connection | None:
-        """A kept connection, or None where there is room for another, which is counted in `_opening`."""
+        """Return a connection given back, or None where a new one may be opened, which is counted in `_opening`.
+
+        :raises ServiceBusy: 503
+        """
         turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -159,7 +170,7 @@ class Upstream:
             if turn.cancelled():
                 with contextlib.suppress(ValueError):
                     self._waiting.remove(turn)
-            elif (kept := turn.result()) is not None:  # it came in the very moment, and is for the next
+            elif (kept := turn.result()) is not None:  # given back in the very moment of the timeout: for the next
                 self._hand_on(kept)
             else:
                 self._opening -= 1

@@ -1,1 +1,1 @@
-"""What every service stands on; it knows no service and holds no business rule."""
+"""The library that every service builds on; it imports no service and holds no business rule."""

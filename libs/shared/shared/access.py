@@ -1,18 +1,23 @@
-"""Who may do what: one declared table per service (operation -> Rule), enforced before a request is read.
+"""Access: one declared table per service says who may call each operation, enforced before a request is read.
 
-Every service verifies the token itself; no header but `Authorization` says who is calling. An operation
-without a row cannot be served. Ownership is proven in the handler (`caller.must_own`): a handler of an owned
-operation that returns without having proven it fails loudly, and nothing it did is kept.
+Every service verifies the token itself; no header but `Authorization` says who is calling. An operation without a row
+cannot be served. Ownership is proven in the handler (`caller.must_own`): a handler of an owned operation that returns
+without having proven it fails loudly, and nothing it did is kept.
+
+Nobody decides about themselves: a row says what staff get about themselves in an operation that changes something.
+Where that is an error, `refuse_own` raises it, and an operation that ended without calling it fails as loudly.
 """
 
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, cast
 from uuid import UUID
 
 import jwt
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.clock import Clock, system_clock
 from shared.database import Unknown
@@ -36,42 +41,57 @@ class OwnershipNotProven(RuntimeError):
     """Our fault: a handler of an owned operation ended without `caller.must_own` or `caller.own_id`."""
 
 
+class OwnMatterNotRefused(RuntimeError):
+    """Our fault: an operation that is refused about one's own matter ended without `refuse_own`."""
+
+
+class Own(Enum):
+    """Why an operation raises no error where staff would decide about themselves."""
+
+    NOBODYS = "The operation is about nobody in particular."
+    LEFT_OUT = "It is about many, and leaves one's own out."
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Who may call one operation."""
 
     public: bool = False
     any_origin: bool = False
-    """Pages of every web origin may call it: it is public and nobody's alone."""
+    """Whether pages of every web origin may call it: it is public, and its answers are the same for everybody."""
     owners: frozenset[str] = frozenset()
-    """Roles that may call it for what is their own."""
+    """Roles that may call it for objects of their own."""
     staff: frozenset[str] = frozenset()
     """Roles that may call it whoever owns the object."""
     scopes: frozenset[str] = frozenset()
     """Partner scopes of which one is enough; what a partner may see of whom is the service's rule (consent)."""
+    own: Own | type[Forbidden] | None = None
+    """What staff get about themselves; required of every operation by which staff change something."""
 
 
 def anyone(*, any_origin: bool = False) -> Rule:
-    """Callers without a token; `any_origin` where every web page may read the answer, too."""
+    """Admit everybody, without a token; `any_origin` where every web page may read the answer, too."""
     return Rule(public=True, any_origin=any_origin)
 
 
 def owner(*roles: str, staff: tuple[str, ...] = (), scopes: tuple[str, ...] = ()) -> Rule:
-    """People with one of these roles for their own objects; `staff` roles and partner `scopes` besides."""
+    """Admit people with one of these roles for their own objects; `staff` roles and partner `scopes` besides."""
     return Rule(owners=frozenset(roles), staff=frozenset(staff), scopes=frozenset(scopes))
 
 
-def staff(*roles: str, scopes: tuple[str, ...] = ()) -> Rule:
-    return Rule(staff=frozenset(roles), scopes=frozenset(scopes))
+def staff(*roles: str, scopes: tuple[str, ...] = (), own: Own | type[Forbidden] | None = None) -> Rule:
+    """Admit staff with one of these roles, and partners with one of these scopes; `own` is what staff get about
+    themselves."""
+    return Rule(staff=frozenset(roles), scopes=frozenset(scopes), own=own)
 
 
 Access = Mapping[str, Rule]
-"""operationId -> Rule."""
+"""A service's access table: the rule of each operation, by operationId."""
 
 
 @dataclass(slots=True)
 class Caller:
-    """Who is asking, as far as this operation's rule admitted them."""
+    """Who is asking, as this operation's rule admitted them."""
 
     rule: Rule
     id: UUID | None = None
@@ -80,41 +100,69 @@ class Caller:
     roles: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
     proven: bool = field(default=False, init=False)
+    apart: set[type[Forbidden]] = field(default_factory=set[type[Forbidden]], init=False)
+    """The errors that `refuse_own` was asked to raise and did not: the matter is not the caller's own."""
 
     @property
     def name(self) -> str:
-        """For records of who did something and for the scope of idempotency keys."""
+        """The caller's id as text, for records of who did something and for the scope of idempotency keys."""
         return str(self.id or self.client_id or "anonymous")
 
     @property
     def is_staff(self) -> bool:
+        """Whether the rule admits one of the caller's roles whoever owns the object."""
         return bool(self.roles & self.rule.staff)
 
     @property
     def own_id(self) -> UUID:
-        """The id whose objects this operation touches, where it is about the caller's own."""
+        """The caller's account id, for an operation about their own objects: reading it proves ownership.
+
+        Raises NotPermitted: the caller is no person.
+        """
         if self.id is None:
             raise NotPermitted("this operation is for people")
         self.proven = True
         return self.id
 
     def must_own(self, owner_id: UUID) -> None:
-        """Raises Unknown, as if there were no such object, unless it is the caller's or they are staff here."""
+        """Prove ownership; raise Unknown, as if there were no such object, unless it is the caller's or they are staff
+        here."""
         self.proven = True
         if not (self.is_staff or (self.id == owner_id and self.roles & self.rule.owners)):
             raise Unknown("no such object")
 
     def must_have_proven(self, operation: str) -> None:
-        """Raises OwnershipNotProven."""
+        """Raise OwnershipNotProven or OwnMatterNotRefused where the handler has left out a check its rule needs."""
         if self.rule.owners and not self.proven:
             raise OwnershipNotProven(operation)
+        if isinstance(self.rule.own, type) and self.rule.own not in self.apart:
+            raise OwnMatterNotRefused(operation)
+
+    def had_this_reply(self) -> None:
+        """Count every check as made: the stored reply was given to this same caller before, after all of them."""
+        self.proven = True
+        if isinstance(self.rule.own, type):
+            self.apart.add(self.rule.own)
 
     def admits_partner(self) -> bool:
-        """Whether a partner calls with a sufficient scope; consent is then for the service to check."""
+        """Return whether a partner calls with a sufficient scope; the service then has to check the consent."""
         if self.client_id is not None and self.scopes & self.rule.scopes:
             self.proven = True
             return True
         return False
+
+
+CALLER: Final = "caller"
+"""The key under which a request's session carries its caller."""
+
+
+def refuse_own(session: AsyncSession, error: Forbidden, whose: object, *by: object) -> None:
+    """Raise the error where one of the people who act is the person whose matter it is."""
+    if str(whose) in {str(one) for one in by}:
+        raise error
+    caller: Caller | None = session.info.get(CALLER)
+    if caller is not None:
+        caller.apart.add(type(error))
 
 
 LEEWAY_SECONDS: Final = 30
@@ -127,8 +175,8 @@ KEYS_MAX_AGE_SECONDS: Final = 300.0
 class TokenVerifier:
     """Checks access tokens: EdDSA only, `typ: at+jwt`, exact issuer and audience, expiry.
 
-    Verified tokens are kept, keyed by the whole token, and their expiry is looked at on every hit. What is known of the
-    issuer's keys, and when they are fetched, is for :class:`IssuerKeys`.
+    Claims of verified tokens are cached by the whole token, and their expiry is checked on every hit. The issuer's keys
+    are fetched and kept by :class:`IssuerKeys`.
     """
 
     def __init__(self, issuer: str, audience: str, fetch_keys: FetchKeys, clock: Clock = system_clock) -> None:
@@ -137,13 +185,16 @@ class TokenVerifier:
         self.forget()
 
     def forget(self) -> None:
-        """All keys, and what they have verified."""
+        """Forget the issuer's keys and all verified tokens."""
         self._keys = IssuerKeys(IssuerUnreachable, max_age_seconds=KEYS_MAX_AGE_SECONDS)
         self._verified_by = self._keys.known
         self._verified.clear()
 
     async def verify(self, token: str) -> dict[str, Any]:  # Any: JWT claims
-        """The token's claims; raises InvalidToken, or IssuerUnreachable where it cannot be told."""
+        """Return the token's claims.
+
+        Raises InvalidToken: it is not valid; IssuerUnreachable: the keys to check it with cannot be fetched.
+        """
         claims = self._verified.get(token)
         if claims is not None and self._verified_by is self._keys.known and self._keys.is_fresh():
             if claims["exp"] + LEEWAY_SECONDS <= self.clock().timestamp():
@@ -201,7 +252,11 @@ class TokenVerifier:
         return {**claims, "kid": kid}
 
     async def admit(self, rule: Rule, authorization: str | None) -> Caller:
-        """The caller, if the rule lets them in; raises InvalidToken (401) or NotPermitted (403)."""
+        """Return the caller, if the rule admits them.
+
+        Raises InvalidToken (401): there is no valid token; NotPermitted (403): the rule names none of the roles or
+        scopes; IssuerUnreachable (503).
+        """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             if rule.public:
@@ -221,4 +276,7 @@ def _caller(rule: Rule, claims: Mapping[str, Any]) -> Caller:
         account = UUID(str(claims["sub"]))
     except ValueError as error:
         raise InvalidToken("the access token names no account") from error
-    return Caller(rule, id=account, roles=frozenset(map(str, claims.get("roles", ()))))
+    roles: object = claims.get("roles", [])
+    if not isinstance(roles, list):
+        raise InvalidToken("the access token's roles are no list")
+    return Caller(rule, id=account, roles=frozenset(map(str, cast("list[object]", roles))))

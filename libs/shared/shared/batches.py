@@ -1,4 +1,4 @@
-"""Work on many rows some at a time, each batch committed: no statement outgrows its time, no lock is held for long."""
+"""Statements over many rows in batches, each committed: none exceeds its time limit, and no lock is held for long."""
 
 from typing import Any, Final, cast
 
@@ -7,11 +7,12 @@ from sqlalchemy import CursorResult, text
 from shared.database import Database
 
 BATCH: Final = 1000
-"""Rows a batch takes: well below a second, whatever the table."""
+"""Rows of a batch: well below a second, whatever the table."""
 
 
 async def in_batches(database: Database, statement: str, *, most: int = BATCH, **values: object) -> int:
-    """Run a statement that takes up to `:most` rows, each time committed, until it finds fewer; how many it took."""
+    """Run a statement that takes up to `:most` rows, each time committed, until it finds fewer; return how many it took
+    in all."""
     total = 0
     while True:
         async with database.transaction() as session:
@@ -25,6 +26,6 @@ async def in_batches(database: Database, statement: str, *, most: int = BATCH, *
 async def delete_in_batches(
     database: Database, table: str, where: str, *, by: str, most: int = BATCH, **values: object
 ) -> int:
-    """Delete what the condition says, in the order of an indexed column; how many rows."""
+    """Delete the rows of a condition, in batches, in the order of an indexed column; return how many there were."""
     chosen = f"select ctid from {table} where {where} order by {by} limit :most"  # noqa: S608 - our own names
     return await in_batches(database, f"delete from {table} where ctid = any(array({chosen}))", most=most, **values)  # noqa: S608

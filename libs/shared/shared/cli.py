@@ -1,5 +1,5 @@
-"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, see to its parked messages,
-the feeds it reads and its event log."""
+"""`python -m <service>`: run it, migrate its database, print its OpenAPI document, and operate its dead letters, rows
+set aside, e-mails, feeds and event log."""
 
 import argparse
 import asyncio
@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from shared import due_rows
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.exc import DBAPIError
+
+from shared import due_rows, emails, restored
 from shared.database import Database
-from shared.errors import Refusal
-from shared.messaging import event_log, missing, parked
+from shared.errors import DomainError
+from shared.messaging import dead_letters, event_log, missing
 from shared.migrate import migrate
-from shared.service import Process, Service, run_loop, settle, stop_on_signals
-from shared.settings import ServiceSettings
+from shared.outages import is_database_down
+from shared.peers import PeerAway
+from shared.running import run_loop, settle, stop_on_signals
+from shared.service import STOP_SECONDS, Process, Service
+from shared.settings import ServiceSettings, read_settings
 from shared.telemetry import log_as_json
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -25,7 +31,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 @dataclass(frozen=True)
 class Command:
-    """A command of one service's own; `run` returns the exit status."""
+    """A command that only one service has; `run` returns the exit status."""
 
     name: str
     help: str
@@ -33,48 +39,66 @@ class Command:
     run: Callable[[Database, argparse.Namespace], Coroutine[None, None, int]]
 
 
-def main(settings: Callable[..., S], build: Callable[[S], Service], own: Sequence[Command] = ()) -> None:
-    """The command line of one service; its settings class, called without arguments, reads the environment."""
-    arguments = _parser(build.__doc__, own).parse_args()
-    service = build(settings())
+def main(
+    settings: Callable[..., S],
+    build: Callable[[S], Service],
+    own: Sequence[Command] = (),
+    accepting: restored.AcceptStep | None = None,
+) -> None:
+    """Run the command line of one service; its settings class, called without arguments, reads the environment."""
+    arguments = _parser(build.__doc__, own, accepting).parse_args()
+    service = build(read_settings(settings))
     if arguments.command == "migrate":
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        asyncio.run(migrate(service.settings.database_url, service.versions))
+        sys.exit(asyncio.run(report_errors(_migrate(service))))
     elif arguments.command == "openapi":
         asyncio.run(_print_openapi(service))
     elif chosen := next((command for command in own if command.name == arguments.command), None):
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        sys.exit(asyncio.run(_told(_on_database(service, chosen, arguments))))
-    elif ask := {"parked": _parked, "set-aside": _set_aside, "feed": _feed, "outbox": _outbox}.get(
-        arguments.command or "run"
-    ):
-        sys.exit(asyncio.run(_told(ask(service, arguments))))
+        sys.exit(asyncio.run(report_errors(_on_database(service, chosen, arguments))))
+    elif ask := _ASKED.get(arguments.command or "run"):
+        sys.exit(asyncio.run(report_errors(ask(service, arguments))))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
         run_loop(_run(service))
 
 
-async def _told(command: Coroutine[None, None, int]) -> int:
-    """The exit status; what is refused is told in a line."""
+async def report_errors(command: Coroutine[None, None, int]) -> int:
+    """Run a command and return the exit status; a DomainError, or an outage, is printed in a line."""
     try:
         return await command
-    except Refusal as refusal:
-        sys.stderr.write(f"{refusal.detail}\n")
-        return 1
+    except DomainError as domain_error:
+        sys.stderr.write(f"{domain_error.detail}\n")
+    except Exception as error:
+        if not (isinstance(error, PeerAway) or is_database_down(error)):
+            raise
+        sys.stderr.write(f"not done: {_words(error)}\n")
+    return 1
 
 
-def _parser(description: str | None, own: Sequence[Command]) -> argparse.ArgumentParser:
+def _words(error: BaseException) -> str:
+    """Return an error's message, the driver's own where there is one, in a line."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return _words(error.orig)
+    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error) and error.__cause__ is not None:
+        return _words(error.__cause__)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parser(
+    description: str | None, own: Sequence[Command], accepting: restored.AcceptStep | None
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("run", help="serve (the default)")
     commands.add_parser("migrate", help="bring the database to this release's schema")
     commands.add_parser("openapi", help="print the OpenAPI document")
-    table = commands.add_parser("parked", help="messages that could not be handled")
+    table = commands.add_parser("dead-letters", help="messages that could not be handled")
     actions = table.add_subparsers(dest="action", required=True)
     actions.add_parser("list")
     for name in ("show", "redrive", "discard"):
         action = actions.add_parser(name)
-        action.add_argument("parked_id", type=UUID)
+        action.add_argument("dead_letter_id", type=UUID)
         if name != "show":
             action.add_argument("--by", required=True, help="who decides")
             action.add_argument("--reason", required=True)
@@ -86,12 +110,20 @@ def _parser(description: str | None, own: Sequence[Command]) -> argparse.Argumen
     action = actions.add_parser("retry", help="let the job look at it again now")
     action.add_argument("job")
     action.add_argument("row_key")
+    table = commands.add_parser("emails", help="e-mails that failed or wait for the mail server")
+    actions = table.add_subparsers(dest="action", required=True)
+    actions.add_parser("list")
+    action = actions.add_parser("resend", help="send one that failed after all")
+    action.add_argument("email_id", type=UUID)
     table = commands.add_parser("feed", help="the event logs of the other services, as far as this one has read them")
     actions = table.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="how far each was read, and when")
     actions.add_parser("missing", help="read them from the beginning and list what never arrived here; changes nothing")
     action = actions.add_parser("reset", help="have them read from the beginning by the service that runs")
     action.add_argument("source", nargs="*", help="the service whose log it is; all, where none is named")
+    action.add_argument("--installation", type=UUID, help="read it as this one's, whichever was read before")
+    table = commands.add_parser("restored", help="whether a restored database lacks what others know")
+    restored.add_arguments(table, accepting)
     table = commands.add_parser("outbox", help="the event log, a part a year")
     actions = table.add_subparsers(dest="action", required=True)
     actions.add_parser("list")
@@ -105,10 +137,17 @@ def _parser(description: str | None, own: Sequence[Command]) -> argparse.Argumen
 
 
 async def _run(service: Service) -> None:
-    async with stop_on_signals() as stop:
+    settings = service.settings
+    within = settings.unready_seconds + settings.drain_seconds + 3 * STOP_SECONDS
+    async with stop_on_signals(within=within) as stop:
         process = Process(service)
         settle()
         await process.run(stop)
+
+
+async def _migrate(service: Service) -> int:
+    await migrate(service.settings.database_url, service.versions)
+    return 0
 
 
 async def _on_database(service: Service, command: Command, arguments: argparse.Namespace) -> int:
@@ -124,31 +163,31 @@ async def _print_openapi(service: Service) -> None:
     json.dump(Process(service).api.openapi(), sys.stdout, indent=2)
 
 
-async def _parked(service: Service, arguments: argparse.Namespace) -> int:
+async def _dead_letters(service: Service, arguments: argparse.Namespace) -> int:
     database = Process(service).database
     out = sys.stdout
     try:
         if arguments.action == "redrive":
             await database.set_clock()
             body = arguments.body.read_bytes() if arguments.body else None
-            handled = await parked.redrive(
+            handled = await dead_letters.redrive(
                 database,
                 service.inbox,
-                arguments.parked_id,
+                arguments.dead_letter_id,
                 by=arguments.by,
                 reason=arguments.reason,
                 body=body,
             )
             out.write("handled\n" if handled else "had been handled meanwhile\n")
         elif arguments.action == "discard":
-            await parked.discard(database, arguments.parked_id, by=arguments.by, reason=arguments.reason)
+            await dead_letters.discard(database, arguments.dead_letter_id, by=arguments.by, reason=arguments.reason)
             out.write("discarded\n")
         else:
             async with database.transaction() as session:
-                for row in await parked.list_parked(session):
+                for row in await dead_letters.list_dead_letters(session):
                     if arguments.action == "list":
                         out.write(f"{row.parked_id}  {row.parked_at:%Y-%m-%d %H:%M:%SZ}  {row.type}  {row.reason}\n")
-                    elif row.parked_id == arguments.parked_id:
+                    elif row.parked_id == arguments.dead_letter_id:
                         out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
     finally:
         await database.dispose()
@@ -172,8 +211,25 @@ async def _set_aside(service: Service, arguments: argparse.Namespace) -> int:
     return 0
 
 
+async def _emails(service: Service, arguments: argparse.Namespace) -> int:
+    database, out = Process(service).database, sys.stdout
+    try:
+        async with database.transaction() as session:
+            if arguments.action == "resend":
+                await emails.resend(session, arguments.email_id)
+                out.write("due\n")
+                return 0
+            for row in await emails.list_unsent(session):
+                state = f"failed {row.failed_at:%Y-%m-%d %H:%M:%SZ}" if row.failed_at else "waits"
+                written = f"{row.created_at:%Y-%m-%d %H:%M:%SZ}"
+                out.write(f"{row.letter_id}  {row.kind}  written {written}  {state}  {row.last_error}\n")
+    finally:
+        await database.dispose()
+    return 0
+
+
 async def _feed(service: Service, arguments: argparse.Namespace) -> int:
-    """The exit status: 1 where something is missing."""
+    """Return the exit status: 1 where events are missing."""
     process, out, found = Process(service), sys.stdout, 0
     try:
         if arguments.action == "list":
@@ -182,7 +238,7 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
                     out.write(f"{row.source}  {row.cursor}  {len(row.types)} types  {row.read_at:%Y-%m-%d %H:%M:%SZ}\n")
         elif arguments.action == "reset":
             async with process.database.transaction() as session:
-                count = await missing.read_anew(session, arguments.source)
+                count = await missing.read_anew(session, arguments.source, arguments.installation)
             out.write(f"{count} to be read from the beginning\n")
         else:
             async for one in missing.missing(process.database, service.inbox, process.feeds()):
@@ -194,6 +250,22 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
         await process.http.aclose()
         await process.database.dispose()
     return 1 if found else 0
+
+
+async def _restored(service: Service, arguments: argparse.Namespace) -> int:
+    """Return the exit status: 1 where history is lost that nobody has accepted."""
+    process, lost = Process(service), False
+    try:
+        if arguments.action == "accept":
+            given = {name: getattr(arguments, name) for name in ("installation", "by", "reason", "step", "told")}
+            lines = [await restored.accept(process.database, process.feeds(), **given)]
+        else:
+            lines, lost = await restored.show(process.database, process.feeds(), arguments.step)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+    finally:
+        await process.http.aclose()
+        await process.database.dispose()
+    return 1 if lost else 0
 
 
 async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
@@ -214,8 +286,10 @@ async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
 
 
 _ASKED: Mapping[str | None, Callable[[Service, argparse.Namespace], Coroutine[None, None, int]]] = {
-    "parked": _parked,
+    "dead-letters": _dead_letters,
     "set-aside": _set_aside,
+    "emails": _emails,
     "feed": _feed,
+    "restored": _restored,
     "outbox": _outbox,
 }

@@ -6,26 +6,37 @@ from typing import Final
 
 Clock = Callable[[], datetime]
 
+FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
+"""The ends of Python's calendar, with room for the local time of every zone."""
+FIRST_DAY: Final = FIRST_INSTANT.date()
+LAST_DAY: Final = LAST_INSTANT.date()
+
 
 def system_clock() -> datetime:
-    """The present instant, timezone-aware, in UTC."""
+    """Return the present instant by this machine's clock, in UTC."""
     return datetime.now(UTC)
 
 
 class DatabaseClock:
-    """The database's time, told by this machine's clock: replicas write and compare the time of one clock, however
-    far their own stand ahead or behind."""
+    """A clock that shows the database's time, read from this machine's clock.
+
+    So replicas write and compare the time of one clock, however far their own stand ahead or behind.
+    """
 
     def __init__(self, own: Clock = system_clock) -> None:
         self.own = own
         self.ahead = timedelta()
-        """How far this machine's clock stands ahead of the database's; nothing where the network may be what we see."""
+        """How far this machine's clock stands ahead of the database's; zero where the network may be the reason."""
 
     def __call__(self) -> datetime:
         return self.own() - self.ahead
 
     def compare(self, before: datetime, theirs: datetime, after: datetime) -> None:
-        """`theirs`: the database's time, read between those two instants of this machine's clock."""
+        """Set how far this machine's clock stands ahead, from one reading of the database's.
+
+        `theirs` is the database's time, read between `before` and `after` by this machine's clock.
+        """
         ahead = before + (after - before) / 2 - theirs
         self.ahead = ahead if abs(ahead) > _NEXT_TO_NOTHING + (after - before) else timedelta()
 

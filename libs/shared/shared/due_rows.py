@@ -1,7 +1,7 @@
-"""Jobs row by row: each due row in transactions of its own, and the one that fails set aside where a person sees it.
+"""Jobs row by row: each due row in transactions of its own, and a row that fails set aside for a person to see.
 
-A row that is set aside is left alone for a while and tried again after longer and longer pauses; meanwhile the others
-go on. The gauge `rows_set_aside` counts them, `python -m <service> set-aside list` shows them.
+A row that is set aside is skipped for a while and tried again after longer and longer pauses; meanwhile the others go
+on. The gauge `rows_set_aside` counts them, `python -m <service> set-aside list` shows them.
 """
 
 import logging
@@ -18,7 +18,7 @@ from shared import telemetry
 from shared.database import Unknown
 from shared.errors import Unavailable
 from shared.jobs import Work
-from shared.messaging.parking import printable
+from shared.messaging.dead_lettering import printable
 from shared.messaging.tables import SetAside
 from shared.outages import is_being_cancelled, is_contention, is_database_down
 
@@ -31,18 +31,18 @@ BATCH: Final = 100
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 AWAY_AT_MOST: Final = 3
-"""So many different rows in a row for which the outside world is away: then it is away, and the rest waits."""
+"""After so many rows one after the other that fail because an outside system is away, the rest of the round waits."""
 
 
 async def for_each(
     work: Work, job: str, due: Select[K], handle: Callable[[K], Awaitable[object]], *, batch: int = BATCH
 ) -> None:
-    """Handle every row whose key `due` selects, in its order, each once. `handle` opens its own transactions and looks
-    again whether the row is still due: another replica may be at the same.
+    """Handle every row whose key `due` selects, in its order, each once.
 
-    Rows that failed before come last, those whose pause ended first before the others.
-    A row whose handling raises is set aside. So is one for which somebody outside is away (Unavailable); after
-    AWAY_AT_MOST of these in a row the round ends and what is left stays due. Raises when the database is away.
+    `handle` opens its own transactions and checks again that the row is still due: another replica may handle it at the
+    same time. Rows that failed before come last, in the order in which their pauses ended. A row whose handling raises
+    is set aside. So is one for which an outside system is away (Unavailable); after AWAY_AT_MOST of these one after the
+    other the round ends, and the rest stays due. Raises when the database is away.
     """
     await _Round(work, job, due, batch).walk(handle)
 
@@ -55,7 +55,7 @@ async def for_each_in_transaction(
     *,
     batch: int = BATCH,
 ) -> None:
-    """As `for_each`, where one transaction a row is all that is needed."""
+    """Handle every due row as `for_each` does, each in one transaction, which `handle` is given."""
 
     async def alone(key: K) -> None:
         async with work.database.transaction() as session:
@@ -72,13 +72,16 @@ async def for_batches(
     *,
     batch: int = BATCH,
 ) -> None:
-    """As `for_each`, for what is cheaper done together: `handle` gets a batch of keys, and where that raises, each of
-    them alone, so that only the bad ones are set aside. It must leave nothing half done when it raises."""
+    """Handle every due row as `for_each` does, for work that is cheaper in batches.
+
+    `handle` gets a batch of keys, and where that raises, each of them alone, so that only the bad ones are set aside.
+    It must leave nothing half done when it raises.
+    """
     await _Round(work, job, due, batch).walk_batches(handle)
 
 
 class _Round(Generic[K]):
-    """One walk over what is due."""
+    """One walk of a job over its due rows."""
 
     def __init__(self, work: Work, job: str, due: Select[K], batch: int) -> None:
         self._work, self._job, self._batch = work, job, batch
@@ -94,7 +97,7 @@ class _Round(Generic[K]):
         ]
         self._seen: set[K] = set()
         self._again: set[K] = set()
-        """Handled in this round, and due still: looked at again in the next one."""
+        """Rows handled in this round and still due: they are handled again in the next one."""
 
     async def walk(self, handle: Callable[[K], Awaitable[object]]) -> None:
         away = 0
@@ -122,20 +125,20 @@ class _Round(Generic[K]):
         await forget(self._work, self._job, self._began)
 
     async def _take(self) -> list[K]:
-        """The next rows that were not handled in this round; none when all were."""
-        while True:
-            async with self._work.database.transaction() as session:
+        """Return the next rows that were not handled in this round; none when all were."""
+        async with self._work.database.transaction() as session:
+            while True:
                 statement = self._passes[0].where(self._key.not_in(self._again)) if self._again else self._passes[0]
                 keys = (await session.scalars(statement)).all()
-            fresh = [key for key in dict.fromkeys(keys) if key not in self._seen]
-            self._again |= self._seen.intersection(keys)
-            self._seen.update(fresh)
-            if fresh:
-                return fresh
-            if len(keys) < self._batch:
-                if len(self._passes) == 1:
-                    return []
-                del self._passes[0]
+                fresh = [key for key in dict.fromkeys(keys) if key not in self._seen]
+                self._again |= self._seen.intersection(keys)
+                self._seen.update(fresh)
+                if fresh:
+                    return fresh
+                if len(keys) < self._batch:
+                    if len(self._passes) == 1:
+                        return []
+                    del self._passes[0]
 
     async def _try(self, handle: Callable[[A], Awaitable[object]], argument: A, key: K) -> Exception | None:
         try:
@@ -149,9 +152,11 @@ class _Round(Generic[K]):
 
 
 async def set_aside(work: Work, job: str, key: object, error: Exception) -> None:
-    """Record that a row failed, for jobs that find their rows in another way than `for_each`: it stands there until
-    `forget` finds its pause over. Who is away may be back in a minute; a bad row seldom mends itself, so that its pause
-    grows."""
+    """Record that a row failed; jobs that do not find their rows by `for_each` call it themselves, and `forget`.
+
+    Its pause grows with each failure, since a bad row seldom mends itself; where an outside system is away it is always
+    a minute.
+    """
     away = _is_away(error)
     log.log(
         logging.WARNING if away or is_contention(error) else logging.ERROR,
@@ -177,7 +182,8 @@ async def set_aside(work: Work, job: str, key: object, error: Exception) -> None
 
 
 async def forget(work: Work, job: str, until: datetime) -> None:
-    """Drop what was set aside until then and not set aside again: it is well, or due no more."""
+    """Delete the records of rows whose pause had ended by then and that were not set aside again: they were handled, or
+    are due no more."""
     async with work.database.transaction() as session:
         await session.execute(delete(SetAside).where(SetAside.job == job, SetAside.due_at <= until))
 
@@ -187,21 +193,26 @@ def _is_away(error: Exception | None) -> bool:
 
 
 def is_the_row(error: Exception) -> bool:
-    """Whether the trouble is with this row rather than with us, who are being stopped or have lost the database."""
+    """Return whether an error concerns this row, rather than this process, which is being stopped, or the database,
+    which is away."""
     return not is_being_cancelled() and (is_contention(error) or not is_database_down(error))
 
 
 async def list_set_aside(session: AsyncSession) -> Sequence[SetAside]:
-    """The rows that failed, the longest ailing first."""
+    """Return the rows that are set aside, by when they first failed."""
     return (await session.scalars(select(SetAside).order_by(SetAside.first_failed_at, SetAside.row_key))).all()
 
 
 async def count_set_aside(session: AsyncSession) -> int:
+    """Return how many rows are set aside."""
     return await session.scalar(select(func.count()).select_from(SetAside)) or 0
 
 
 async def retry(session: AsyncSession, job: str, row_key: str) -> None:
-    """Let the job look at this row again in its next round. Raises Unknown."""
+    """Have the job handle this row again in its next round.
+
+    Raises Unknown: the job has not set it aside.
+    """
     found = await session.scalar(
         update(SetAside)
         .where(SetAside.job == job, SetAside.row_key == row_key)

@@ -1,14 +1,15 @@
-"""Refusals: what a rule says no with.
+"""Domain errors: the exceptions that a rule which says no raises.
 
-A domain names the rule (`class WindowClosed(Conflict)`) under a kind; the kind alone knows its HTTP
-status. The `code` a client reads is the class name in snake_case and never changes once published.
+A domain names the error after the rule (`class WindowClosed(Conflict)`) under a kind; the kind alone knows its HTTP
+status. The `code` a client reads is the class name in snake_case, unless the class names another, and never changes
+once published.
 """
 
 import re
 from typing import ClassVar
 
 
-class Refusal(Exception):
+class DomainError(Exception):
     """A rule was broken by what was asked; nothing is wrong with the system.
 
     `extras` are further members of the problem document (RFC 9457 §3.2), e.g. the old and new price.
@@ -18,7 +19,7 @@ class Refusal(Exception):
     title: ClassVar[str] = "Refused"
     code: ClassVar[str] = "refused"
     remedy: ClassVar[str | None] = None
-    """What to do about it, where its status alone does not say so."""
+    """What the client can do about it, where the status alone does not say so."""
 
     def __init_subclass__(cls) -> None:
         if "code" not in vars(cls):
@@ -31,70 +32,70 @@ class Refusal(Exception):
         self.extras = extras
 
 
-class Malformed(Refusal):
+class Malformed(DomainError):
     status = 400
     title = "Malformed request"
 
 
-class Unauthenticated(Refusal):
+class Unauthenticated(DomainError):
     status = 401
     title = "Authentication required"
 
 
-class Forbidden(Refusal):
+class Forbidden(DomainError):
     status = 403
     title = "Not allowed"
 
 
-class NotFound(Refusal):
+class NotFound(DomainError):
     """Also the answer for what exists but belongs to somebody else: its existence is not told."""
 
     status = 404
     title = "Not found"
 
 
-class Conflict(Refusal):
+class Conflict(DomainError):
     status = 409
     title = "Conflict with the present state"
 
 
-class Gone(Refusal):
+class Gone(DomainError):
     status = 410
     title = "No longer available"
 
 
-class PreconditionFailed(Refusal):
+class PreconditionFailed(DomainError):
     status = 412
     title = "Changed meanwhile"
 
 
-class TooLarge(Refusal):
+class TooLarge(DomainError):
     status = 413
     title = "Too large"
 
 
-class Unsupported(Refusal):
+class Unsupported(DomainError):
     status = 415
     title = "Unsupported media type"
 
 
-class Invalid(Refusal):
+class Invalid(DomainError):
     status = 422
     title = "Invalid content"
 
 
-class TooMany(Refusal):
+class TooMany(DomainError):
     status = 429
     title = "Too many requests"
 
 
-class BadUpstream(Refusal):
+class BadUpstream(DomainError):
     status = 502
     title = "An outside system answered wrongly"
 
 
-class Unavailable(Refusal):
+class Unavailable(DomainError):
     status = 503
     title = "Temporarily unavailable"
     answered: ClassVar[bool] = False
-    """Whether somebody did answer, and only what was asked about is not known yet: others may be asked about."""
+    """Whether the outside system did answer, and only the matter asked about is not known yet: others may be."""

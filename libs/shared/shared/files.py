@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from shared.errors import Invalid, Malformed, Refusal, TooLarge, Unsupported
+from shared.errors import DomainError, Invalid, Malformed, TooLarge, Unsupported
 
 
 class BadFileName(Invalid):
@@ -39,7 +39,7 @@ class UploadInterrupted(Malformed):
     """The connection ended before the whole file had come; nothing was kept."""
 
 
-class UploadTooSlow(Refusal):
+class UploadTooSlow(DomainError):
     """The file did not come whole in the time there is for it; nothing was kept."""
 
     status: ClassVar[int] = 408
@@ -58,7 +58,7 @@ class FileKind:
 
 
 def file_kind(entry: Mapping[str, Any]) -> FileKind:  # Any: JSON
-    """As regulations write it; `begins_with` is in hexadecimal."""
+    """Return a kind of file from its entry in regulations; there `begins_with` is in hexadecimal."""
     return FileKind(
         name=entry["name"],
         extensions=frozenset(entry["extensions"]),
@@ -73,9 +73,9 @@ _PATH = re.compile(r".*[/\\]", re.DOTALL)
 
 
 def clean_name(given: str) -> str:
-    """The name to show the learner again: no folders, nothing invisible. It is never used to find the file.
+    """Return a file's name as it is shown again: no folders, nothing invisible. It is never used to find the file.
 
-    Raises BadFileName.
+    Raises BadFileName: it has no ending, or is too long.
     """
     composed = unicodedata.normalize("NFC", _PATH.sub("", given))
     name = "".join(sign for sign in composed if not unicodedata.category(sign).startswith("C")).strip()
@@ -86,7 +86,10 @@ def clean_name(given: str) -> str:
 
 
 def kind_of(name: str, kinds: Sequence[FileKind]) -> FileKind:
-    """What the name says the file is; raises FileTypeNotAllowed."""
+    """Return the kind of file that the name's ending says.
+
+    Raises FileTypeNotAllowed: it is none of these kinds.
+    """
     ending = name.rpartition(".")[2].casefold()
     for kind in kinds:
         if ending in kind.extensions:
@@ -104,7 +107,7 @@ class Checked:
 
 
 class FileCheck:
-    """Looks at a file chunk by chunk, keeping none of it. Archives are not opened: nothing here can explode."""
+    """Checks a file chunk by chunk, keeping none of it; archives are not opened, so no archive bomb goes off."""
 
     def __init__(self, kind: FileKind, longest: int) -> None:
         self._kind, self._longest = kind, longest
@@ -114,7 +117,7 @@ class FileCheck:
         self._decoder = codecs.getincrementaldecoder("utf-8")() if kind.text else None
 
     def take(self, chunk: bytes) -> None:
-        """Raises FileTooLarge or FileNotAsNamed as soon as it is certain."""
+        """Check the next chunk; raise FileTooLarge or FileNotAsNamed as soon as it is certain."""
         self._size += len(chunk)
         if self._size > self._longest:
             raise FileTooLarge(f"a file may have {self._longest} bytes", longest_bytes=self._longest)
@@ -122,7 +125,7 @@ class FileCheck:
         self._look(chunk)
 
     def finish(self) -> Checked:
-        """Raises FileEmpty or FileNotAsNamed."""
+        """Return the digest and size of the whole file; raise FileEmpty or FileNotAsNamed."""
         if not self._size:
             raise FileEmpty("the file is empty")
         if self._decoder is not None:
@@ -157,7 +160,7 @@ class FileCheck:
 def plan_check(
     filename: str, declared_size: int | None, kinds: Sequence[FileKind], longest: int
 ) -> tuple[str, FileKind]:
-    """What can be said before the first byte: the clean name and the kind. `longest` in bytes.
+    """Return the clean name and the kind of a file before its first byte is read; `longest` in bytes.
 
     Raises BadFileName, FileTypeNotAllowed or FileTooLarge.
     """

@@ -1,4 +1,4 @@
-"""An issuer's public keys, as its JWK set (RFC 7517) last told them."""
+"""A token issuer's public keys, as its JWK set (RFC 7517) last had them."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 FETCH_SECONDS: Final = 3.0
 COOL_DOWN_SECONDS: Final = 1.0
-"""Between two looks, whatever is asked for."""
+"""Pause between two fetches of the JWK set, whichever key is asked for."""
 RETRY_SECONDS: Final = 15.0
-"""Until a look that failed is tried again for keys that are known."""
+"""Pause after a failed fetch before known keys are fetched again."""
 MOST_WAITING: Final = 100
 
 FetchKeys = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -24,30 +24,31 @@ FetchKeys = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class IssuerKeys:
-    """The keys by `kid`. They are looked at again when they are too old, and when one is asked for that is not there.
+    """An issuer's keys by `kid`, fetched again when they are too old, and when an unknown one is asked for.
 
-    Nobody is told that a key does not exist before the issuer was asked after they came: two rotations may lie between
-    two looks. While the issuer is away, or does not answer, the known keys go on working.
+    A key counts as unknown only once a fetch that began after the question did not have it: keys may have been rotated
+    twice between two fetches. While the issuer is away, or does not answer, the known keys go on working.
     """
 
     def __init__(self, away: type[Unavailable], *, max_age_seconds: float) -> None:
-        """`away` is raised where it cannot be told whether a key exists."""
+        """`away` is raised where it cannot be found out whether a key exists."""
         self._away, self._max_age = away, max_age_seconds
         self.known: dict[str, jwt.PyJWK] = {}
-        """Another dictionary after every look that succeeded."""
-        self._heard = self._looked = self._asked = float("-inf")
+        """The keys; another dictionary after every successful fetch."""
+        self._fetched_at = self._looked = self._asked = float("-inf")
         self._failure: Exception | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._waiting = 0
 
     def is_fresh(self) -> bool:
-        return time.monotonic() - self._heard < self._max_age
+        """Return whether the keys were fetched lately enough."""
+        return time.monotonic() - self._fetched_at < self._max_age
 
     async def find(self, kid: str, fetch: FetchKeys) -> jwt.PyJWK | None:
-        """The key, or None where the issuer publishes none of that name.
+        """Return the key of this id, or None where the issuer publishes none.
 
-        An unknown one is waited for until the next look, some seconds at most. Raises `away`, or where nobody was ever
-        heard of what the fetching raised.
+        An unknown key waits for the next fetch, some seconds at most. Raises `away`: the keys cannot be fetched now;
+        where none ever could be, the error of the fetch itself.
         """
         arrived = time.monotonic()
         if kid not in self.known:
@@ -58,23 +59,23 @@ class IssuerKeys:
 
     async def _look_for_unknown(self, arrived: float, fetch: FetchKeys) -> None:
         if self._waiting >= MOST_WAITING:
-            raise self._cannot_tell()
+            raise self._unreachable()
         self._waiting += 1
         try:
             await self._look(arrived, fetch)
         finally:
             self._waiting -= 1
         if self._failure is not None:
-            if self.known or isinstance(self._failure, jwt.PyJWTError):  # what came holds no keys
-                raise self._cannot_tell() from self._failure
+            if self.known or isinstance(self._failure, jwt.PyJWTError):  # the answer holds no keys
+                raise self._unreachable() from self._failure
             raise self._failure.with_traceback(None)
 
-    def _cannot_tell(self) -> Unavailable:
+    def _unreachable(self) -> Unavailable:
         return self._away("who you are cannot be checked at the moment", headers={"Retry-After": "1"})
 
     async def _look(self, since: float, fetch: FetchKeys) -> None:
-        """Ask the issuer, unless it was asked since then, or a moment ago in vain."""
-        async with self._turn:
+        """Fetch the keys, unless a fetch has begun since then, or one has failed a moment ago."""
+        async with self._lock:
             if self._asked >= since:
                 return
             rest = self._looked + COOL_DOWN_SECONDS - time.monotonic()
@@ -92,5 +93,5 @@ class IssuerKeys:
                 self._failure = error
             else:
                 self._failure = None
-                self._heard = asked
+                self._fetched_at = asked
             self._asked, self._looked = asked, time.monotonic()

@@ -16,29 +16,36 @@ from sqlalchemy.pool import NullPool
 SHARED_VERSIONS = Path(__file__).parent / "migrations" / "versions"
 LOCK = 7_251_001  # any number, the same for every migrator of a database
 PATIENCE_SECONDS = 1800.0
-"""For another migrator: an index of a large table takes its time."""
+"""How long to wait for another migrator: building an index of a large table takes time."""
 
 
 def configuration(versions: Path) -> Config:
-    """Alembic's settings for one service: its own versions beside the messaging branch."""
+    """Return Alembic's settings for one service: its own versions beside the messaging branch."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", f"{SHARED_VERSIONS}\n{versions}".replace("%", "%%"))
+    config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    places = dict.fromkeys((SHARED_VERSIONS, versions))  # one, where the messaging branch is migrated alone
+    config.set_main_option("version_locations", "\n".join(map(str, places)).replace("%", "%%"))
     return config
 
 
 async def migrate(url: str, versions: Path) -> None:
-    """Bring the database to the newest head of both branches. Two at once: one waits for the other."""
+    """Bring the database to the newest head of both branches; of two migrators at once one waits for the other.
+
+    Raises TimeoutError: the other took longer than PATIENCE_SECONDS.
+    """
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.execute(text("set statement_timeout to '60s'"))
             await connection.execute(text("set lock_timeout to '4s'"))
+            # The server is not told that a migrator's machine died: the session, and the lock with it, is to end.
+            await connection.execute(text("set idle_session_timeout to '60s'"))
             await connection.commit()
             async with asyncio.timeout(PATIENCE_SECONDS):
-                # Held by the session, so that it outlives the migrations' own transactions. Asked for again and again:
-                # one that waits in a statement would be waited for, by an index that is built concurrently.
+                # Held by the session, so that it outlives the migrations' own transactions. Polled, and not waited for
+                # in a statement: an index that is built concurrently would wait for that statement in turn.
                 while not await connection.scalar(text("select pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
                     await connection.commit()
                     await asyncio.sleep(0.2)
@@ -56,7 +63,7 @@ def _upgrade(connection: Connection, versions: Path) -> None:
 
 
 class Revisions:
-    """What this release's migrations are; reading them takes a while."""
+    """The migrations of this release; reading them takes a while."""
 
     def __init__(self, versions: Path) -> None:
         script = ScriptDirectory.from_config(configuration(versions))
@@ -64,7 +71,7 @@ class Revisions:
         self._known = {revision.revision: revision for revision in script.walk_revisions()}
 
     async def fit(self, engine: AsyncEngine) -> bool:
-        """Whether the schema is at least what this release was written for; a newer, compatible one is fine."""
+        """Return whether the schema is at least the one of this release; a newer, compatible one is fine."""
         async with engine.connect() as connection:
             present = set(await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_heads()))
         # A revision we do not know is newer than ours; one we know that is no head is older. A branch that another one
@@ -75,7 +82,7 @@ class Revisions:
 
 
 def _dependencies(known: Mapping[str, Script], revision: str) -> set[str]:
-    """What a revision depends on in other branches, itself or through those before it."""
+    """Return the revisions of other branches that a revision depends on, itself or through those before it."""
     found: set[str] = set()
     before: list[str] = [revision]
     while before:

@@ -1,4 +1,4 @@
-"""Web origins of front ends: whose pages may call, and where a payer may be sent back to."""
+"""Web origins of front ends: pages of which may call, and to which a payer may be sent back."""
 
 import json
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ _ANY_PORT: Final = ":*"
 LOOPBACK: Final = tuple(
     f"{scheme}://{host}{_ANY_PORT}" for scheme in _DEFAULT_PORTS for host in ("localhost", "127.0.0.1", "[::1]")
 )
-"""Pages served on one's own machine, by whatever development server."""
+"""Origins of pages served on one's own machine, by any development server."""
 
 
 class AllowedOrigins:
-    """An allow-list. `http://localhost:*` is every port of that host; a host of this machine alone may be so wide.
+    """An allow-list of origins. `http://localhost:*` is every port of that host, and only for hosts of this machine.
 
-    :raises ValueError: for what is no origin, and for `*` and `null`, which would let every page in
+    :raises ValueError: one is no origin, or is `*` or `null`, which would admit every page
     """
 
     def __init__(self, allowed: Iterable[str]) -> None:
@@ -33,7 +33,7 @@ class AllowedOrigins:
 
 
 def listed_origins(given: str) -> list[str]:
-    """Origins as an environment variable names them: parted by commas or blanks, or as JSON.
+    """Return the origins that an environment variable names: separated by commas or blanks, or as a JSON array.
 
     :raises ValueError: one is no origin
     """
@@ -42,7 +42,7 @@ def listed_origins(given: str) -> list[str]:
 
 
 def origin_of(url: str) -> str | None:
-    """The origin of an address as browsers write it; None where it has none."""
+    """Return the origin of a URL as browsers write it; None where it has none."""
     try:
         parts = urlsplit(url)
         port = parts.port

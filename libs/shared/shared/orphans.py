@@ -1,9 +1,9 @@
-"""Stored files that no row names: by the handful into the trash of a store that is ours, and gone after thirty days.
+"""Removal of orphans, stored files that no row names: a few at once into the trash, and after thirty days for good.
 
 Files and rows lie in two stores, and either may have been restored, emptied or mistaken for another. So nothing is
 deleted because the rows do not name it: a file waits in the trash, and a row that names it again brings it back. More
-than a handful at once is left for a person, and so is a store of another installation: the round is set aside
-(`rows_set_aside`, `set-aside list`), and `files` says and does the rest.
+than a few at once are left for a person, and so is a store of another installation: the round is set aside
+(`rows_set_aside`, `set-aside list`), and `python -m <service> files` shows and does the rest.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from shared import telemetry
 from shared.cli import Command
 from shared.database import Database, Unknown
 from shared.due_rows import for_each, retry
-from shared.jobs import Work, take_turn
+from shared.jobs import Work, run_exclusively
 from shared.messaging.tables import SetAside
 from shared.storage import ObjectStorage
 from shared.store_owner import ForeignStore, installation_id, named_of
@@ -33,14 +33,14 @@ TRASH_KEPT: Final = timedelta(days=30)
 
 
 class TooManyOrphans(RuntimeError):
-    """More stored files than a handful are named by no row: the database may be an old, an empty or a wrong one."""
+    """More than a few stored files are named by no row: the database may be an old, an empty or a wrong one."""
 
 
 async def remove_orphans(work: Work) -> None:
-    """Put old files that no row names into the trash (uploads refused at their end, repeated, cut off by a crash, or
-    dropped with their row), put back what is named again, and delete what has lain there for thirty days.
+    """Put old files that no row names into the trash, put back those named again, and delete those there for 30 days.
 
-    Set aside: ForeignStore, TooManyOrphans, StorageUnavailable.
+    Orphans are uploads refused at their end, repeated, cut off by a crash, or dropped with their row. The round is set
+    aside by ForeignStore, TooManyOrphans and StorageUnavailable.
     """
     store = work.resource(UploadPolicy).store
 
@@ -51,14 +51,16 @@ async def remove_orphans(work: Work) -> None:
 
 
 async def retry_orphans(work: Work) -> None:
-    """A round that was set aside is tried again once its pause is over, or a person has decided (`files`): within a
-    minute, and not when the next round comes."""
+    """Run a round that was set aside again, once its pause is over or a person has decided (`files`).
+
+    As a job of each minute: `remove_orphans` itself comes much later.
+    """
     store = work.resource(UploadPolicy).store
     over = SetAside.job == JOB, SetAside.row_key == store, SetAside.due_at <= work.now()
     async with work.database.transaction() as session:
         due = await session.scalar(select(exists().where(*over)))
     if due:
-        await take_turn(JOB, remove_orphans, work)
+        await run_exclusively(JOB, remove_orphans, work)
 
 
 async def _remove(work: Work) -> None:
@@ -75,7 +77,7 @@ async def _remove(work: Work) -> None:
 
 
 async def _orphans(work: Work, most: int | None = None) -> tuple[list[str], int]:
-    """Old files that no row names, at most so many of them, and how many there are."""
+    """Return old files that no row names, at most so many of them, and how many there are in all."""
     before = work.now() - work.resource(UploadPolicy).orphan_age
     orphans: list[str] = []
     count = 0
@@ -116,7 +118,7 @@ async def _see_to_trash(work: Work) -> None:
 
 
 def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # Any: each is its own type
-    """`python -m <service> files`: what a person does about a store the job leaves alone."""
+    """Return `python -m <service> files`: what a person does about a store that the job leaves alone."""
 
     def arguments(parser: argparse.ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)

@@ -1,7 +1,7 @@
-"""For tests: fill a service's database by COPY, and hold what each of its statements reads.
+"""Test support: fill a service's database by COPY, and limit what each of its statements reads.
 
-PostgreSQL's own `auto_explain` writes down the plan of every statement that is executed, whoever puts it together: so
-no statement can be forgotten. What counts are the rows and the pages (8 kB) it reads: the same on any machine.
+PostgreSQL's own `auto_explain` logs the plan of every statement that is executed, whoever composes it: so none can be
+forgotten. What counts are the rows and the pages (8 kB) a statement reads: the same on any machine.
 """
 
 # asyncpg ships no types:
@@ -46,42 +46,42 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "log_filename": "plans.log",
     "log_rotation_size": 0,
     "log_rotation_age": 0,
-    "random_page_cost": "1.1",  # all is in memory, as what is asked for often is
+    "random_page_cost": "1.1",  # all pages are in memory, as those that are read often are
 }
-"""Of the server: in the databases where `watch` is on, every statement's plan is logged as JSON."""
+"""Settings of the server: in the databases where `watch` is on, every statement's plan is logged as JSON."""
 
 Value = Callable[[int], object] | object
-"""What the n-th row has in a column, or what all have."""
+"""A column's value: of the n-th row, or the same in all."""
 
 BASE: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
-"""Where the clock of the tests stands."""
+"""The instant at which the clock of the tests stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is to stand in a table besides what is made up: values by column, and how many rows."""
+    """How a table is filled: the values of columns where they matter, and how many rows; the rest is made up."""
 
     values: Mapping[str, Value] = field(default_factory=dict[str, Value])
     rows: int | None = None
 
 
 def uuid_of(kind: str, number: int) -> UUID:
-    """The same for the same thing in every table, and in the order of the numbers."""
+    """Return a UUID that is the same for the same thing in every table, and ordered as the numbers are."""
     return UUID(int=(int.from_bytes(kind.encode()[:6].ljust(6, b"-")) << 80) | number)
 
 
 def ago(**units: float) -> Callable[[int], datetime]:
-    """An instant so long before the clock of the tests, the n-th a second earlier."""
+    """Return a Value: an instant so long before the clock of the tests, and n seconds more in the n-th row."""
     return lambda n: BASE - timedelta(**units) - timedelta(seconds=n)
 
 
 def at(**units: float) -> datetime:
-    """An instant so long after the clock of the tests."""
+    """Return the instant so long after that of the tests' clock."""
     return BASE + timedelta(**units)
 
 
 def _messaging() -> dict[str, Table]:
-    """The tables every service has: much of what they hold is so old that it is to be forgotten, and nothing waits."""
+    """Return how the tables that every service has are filled: many rows are due for housekeeping, and none waits."""
     now, old = datetime.now(UTC), 1_500
 
     def aged(**units: float) -> Callable[[int], datetime]:
@@ -103,7 +103,7 @@ def _messaging() -> dict[str, Table]:
 
 
 async def fill(connection: Any, rows: int, tables: Mapping[str, Table]) -> None:  # Any: asyncpg ships no types
-    """Fill every table of the database, by a superuser's connection, and tell the planner of it."""
+    """Fill every table of the database, by a superuser's connection, and analyze them for the planner."""
     tables = {**_messaging(), **tables}
     await connection.execute("set session_replication_role = replica")  # neither triggers nor foreign keys
     for name, columns in (await _columns(connection)).items():
@@ -150,11 +150,11 @@ class _Column:
     type: str
     needed: bool
     is_key: bool
-    """The whole primary key, by itself."""
+    """Whether it alone is the primary key."""
     choices: tuple[str, ...]
 
     def make(self, n: int) -> object:
-        """Something that fits, different in every row and the same as in other tables."""
+        """Return a value that fits: different in every row, and the same as the n-th of other tables."""
         if self.name == "learner_id" and not self.is_key:
             return learner_of(n)
         if self.choices:
@@ -174,11 +174,11 @@ class _Column:
 
 
 BUSY: Final = 300
-"""Rows of the one learner who has very many; each of the others has three."""
+"""How many rows the one learner has who has very many; each of the others has three."""
 
 
 def learner_of(n: int) -> UUID:
-    """Whose the n-th row of a table is."""
+    """Return the learner whose row the n-th of a table is."""
     return uuid_of("learner_id", 0 if n < BUSY else n // 3)
 
 
@@ -243,7 +243,7 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:  # Any: JSON
 
 
 def _visited(node: Mapping[str, Any]) -> float:  # Any: JSON
-    """Rows that a scan met, those it threw away as well."""
+    """Return how many rows a scan read, those it filtered out included."""
     if "Scan" not in node["Node Type"]:
         return 0
     met = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
@@ -251,14 +251,14 @@ def _visited(node: Mapping[str, Any]) -> float:  # Any: JSON
 
 
 class Plans:
-    """What is read in one database, from its server's log."""
+    """The statements run in one database, with what they read, from its server's log."""
 
     def __init__(self, server_log: Path, connection: Any) -> None:  # Any: a superuser's connection to that database
         self._log, self.connection = server_log, connection
 
     @asynccontextmanager
     async def reads(self) -> AsyncGenerator[list[Read]]:
-        """Fills the list with what was read meanwhile, in the order in which it ended."""
+        """Yield a list that holds, after the block, the statements run in it, in the order in which they ended."""
         start, found = await self._mark(), list[Read]()
         yield found
         end = await self._mark()
@@ -270,7 +270,7 @@ class Plans:
                 found.append(Read.of(json.loads(told)))
 
     async def _mark(self) -> int:
-        """Where the log is, once all that was said before has been written."""
+        """Return the end of the log, once everything logged before has been written."""
         mark = f"mark {new_id()}"
         await self.connection.execute(f"do $$ begin raise log '{mark}'; end $$")
         async with asyncio.timeout(10):
@@ -283,16 +283,15 @@ class Plans:
 
 
 async def watch(connection: Any, database: str) -> None:  # Any: a superuser's connection
-    """From now on new connections to the database log their plans."""
+    """Have new connections to the database log the plans of their statements."""
     await connection.execute(f'alter database "{database}" set auto_explain.log_min_duration = 0')
 
 
 PAGE: Final = 20
 ROWS, PAGES, STATEMENTS = 1_500, 1_500, 25
-"""What a list of PAGE rows may cost: rows and pages that one statement reads, and statements. The tables hold tens of
-thousands of rows."""
+"""Limits of a list of PAGE rows, out of tens of thousands: rows and pages that one statement reads, and statements."""
 BATCH_ROWS, BATCH_PAGES = 4_000, 40_000
-"""What one statement of a job may read and write: its batches have up to a thousand rows, in several indexes each."""
+"""Limits of one statement of a job: its batches have up to a thousand rows, in several indexes each."""
 
 
 HOUSEKEEPING: Final = {"forget_old_records": 3, "keep_event_log": 1, "bring_due_times_forward": 1}
@@ -301,7 +300,7 @@ HOUSEKEEPING: Final = {"forget_old_records": 3, "keep_event_log": 1, "bring_due_
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A GET whose cost is held. `full`: it is a list that fills its page and has a next one."""
+    """A GET whose cost is limited. `full`: it is a list that fills its page and has a next one."""
 
     path: str
     who: Mapping[str, Any] = field(default_factory=dict[str, Any])  # Any: what ServiceUnderTest.client takes
@@ -317,16 +316,16 @@ def someone(*roles: str, id: UUID | None = None, client_id: str | None = None, s
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A service on a filled database whose plans are written down."""
+    """A service on a filled database whose plans are logged."""
 
     tested: ServiceUnderTest
     plans: Plans
 
     async def lists(self, asks: Mapping[str, Sequence[Ask]]) -> list[str]:
-        """What is wrong, in words: lists nobody asks for, and what reads more than its page.
+        """Return what is wrong, in words: lists that are not asked for, and statements that read more than a page.
 
         Each list is asked for once more with every value of each of its filters: most find little or nothing, and must
-        not walk the table for it.
+        not read the whole table for it.
         """
         paged = {
             route.operation_id or route.name
@@ -341,7 +340,7 @@ class Planned:
         return wrong
 
     def _filters(self) -> dict[str, list[str]]:
-        """By operation, `name=value` for every value of each query parameter that has a few."""
+        """Return by operation `name=value` for every value of each query parameter that is an enum or a boolean."""
         document = self.tested.process.api.openapi()
         schemas = document["components"]["schemas"]
         return {
@@ -366,7 +365,7 @@ class Planned:
                     more = f"{'&' if '?' in ask.path else '?'}cursor={cursor}" if cursor else ""
                     try:
                         answer = await client.get(ask.path + more)
-                    except Exception as error:  # noqa: BLE001 - told with all else that is wrong
+                    except Exception as error:  # noqa: BLE001 - returned with all else that is wrong
                         return [repr(error)]
                 if answer.status_code != HTTPStatus.OK:
                     return [f"{answer.status_code} {answer.text[:200]}"]
@@ -383,9 +382,9 @@ class Planned:
         return wrong
 
     async def jobs(self, resources: Mapping[type, Any], known: Mapping[str, int]) -> list[str]:
-        """Do every job once. `known`: how many statements each is expected to need at least.
+        """Run every job once. `known`: how many statements each is expected to need at least.
 
-        What is wrong, in words: jobs nobody expects, and statements that read more than a batch.
+        Returns what is wrong, in words: jobs that are not in `known`, and statements that read more than a batch.
         """
         process = self.tested.process
         work = Work(process.database, {**process.resources(), **resources})
@@ -414,7 +413,7 @@ def _values(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[str]:
 
 
 def _filtered(asks: Sequence[Ask], filters: Sequence[str]) -> list[Ask]:
-    """For each who asks, with each of the filters that no path has yet."""
+    """Return for each caller the lists with each of the filters that no path has yet."""
     bare = {one.path.partition("?")[0] + repr(one.who): one for one in reversed(asks)}
     return [
         dataclasses.replace(one, path=path, full=False)
@@ -434,10 +433,10 @@ def is_paged(route: APIRoute) -> bool:
 def plan_fixtures(
     build: Callable[[str], Service], name: str, tables: Mapping[str, Table], rows: int
 ) -> dict[str, Any]:  # Any: fixture functions
-    """`planned`, for a module: the service on a database with so many rows a table where nothing else is said."""
+    """Return a module's fixture `planned`: the service on a database with `rows` in each table, unless `tables` say."""
 
     @pytest.fixture(scope="module")
-    async def planned(planned_server: Any) -> AsyncIterator[Planned]:  # Any: the server stands outside of shared
+    async def planned(planned_server: Any) -> AsyncIterator[Planned]:  # Any: the server's class is outside of shared
         database = f"planned_{name}"
         async with under_test(build, planned_server.create_role_and_database, database) as tested:
             connection = await planned_server.connect(database)

@@ -1,17 +1,15 @@
-"""One service as one process: API, relay, inbox, reconciliation, jobs and post, under one TaskGroup.
+"""One service as one process: API, relay, inbox, reconciler, jobs and e-mail sender, under one TaskGroup.
 
-If one of them dies, all end, and whoever started the process starts it again. `python -m <service>` runs it;
-`migrate`, `openapi` and `parked` are the other things one may ask of it.
+A loop that fails is begun again: no row, reply or error that nobody thought of ends the others, or the process.
+`python -m <service>` runs it; its other commands are in `shared.cli`.
 """
 
 import asyncio
-import gc
 import logging
-import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,31 +18,34 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp
-from uvicorn.loops.auto import auto_loop_factory
 
-from shared import telemetry
+from shared import liveness, telemetry
 from shared.access import Access, IssuerUnreachable, TokenVerifier
 from shared.clock import Clock
 from shared.database import Database, takes_writes
 from shared.digests import Digests
+from shared.directory import Directory, DirectoryEntry, HttpDirectory, Reader
+from shared.directory import router as directory_router
 from shared.due_rows import count_set_aside
 from shared.due_times import EVERYWHERE, DueTime, bring_forward
+from shared.emails import EmailSender, FolderMailer, Mailer, measure_emails
 from shared.events import registry
 from shared.jobs import REMOVES, Jobs, Work, forget_old_records
-from shared.mail import FolderMailer, Mailer, Postman, SmtpMailer
 from shared.messaging import event_log, feed
+from shared.messaging.dead_letters import count_dead_letters
+from shared.messaging.history import History, lost
 from shared.messaging.inbox import Inbox, Receiver
 from shared.messaging.inprocess import InProcessBus
-from shared.messaging.outbox import Wakeup
-from shared.messaging.parked import count_parked
+from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.rabbitmq import Consumer, RabbitMQ
 from shared.messaging.relay import Relay, Transport
 from shared.messaging.retrying import RetryPolicy
 from shared.migrate import Revisions
-from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
-from shared.registers import Entry, HttpRegisters, Reader, Registers
-from shared.registers import router as registers_router
+from shared.outages import DATABASE_ERRORS, is_being_cancelled, note_outage
+from shared.peers import PeerAway, ask, json_of
+from shared.running import Server
 from shared.settings import ServiceSettings
+from shared.smtp import SmtpMailer
 from shared.storage import ObjectStorage
 from shared.store_owner import guard_store
 from shared.web import openapi, problems
@@ -54,45 +55,52 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-STUCK_SECONDS = 60.0
+STOP_SECONDS = 10.0
+"""How long the loops may finish their work when the process is to end; then the database's connections are cut."""
+KEYS_SECONDS = 10.0
+"""Limit for the gateway's whole answer with its keys."""
+BEGIN_AGAIN_SECONDS = 1.0
+"""Pause before a loop that failed is begun again."""
+MEASURE_SECONDS = 30.0
+"""Pause between two measurements of the gauges, and of the database's clock."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What a service is made of; its app.py builds one."""
+    """The parts of a service, which its app.py puts together."""
 
     name: str
     title: str
     description: str
     settings: ServiceSettings
     versions: Path
-    """Where its migrations are."""
+    """The folder of its migrations."""
     routers: Sequence[APIRouter]
     access: Access
     inbox: Inbox
     jobs: Jobs = field(default_factory=Jobs)
     due_times: Sequence[DueTime] = ()
-    """Columns of its own by which rows wait."""
+    """The service's own columns by which rows wait."""
     resources: Mapping[type, Any] = field(default_factory=dict[type, Any])
     """What routes and jobs need beyond the database, by type. Any: each is its own type."""
-    registers: Mapping[type[Entry], Reader] = field(default_factory=dict[type[Entry], Reader])
-    """What it lets the other services read by key."""
+    directory: Mapping[type[DirectoryEntry], Reader] = field(default_factory=dict[type[DirectoryEntry], Reader])
+    """The directory entries that the other services may read from it by key."""
     webhooks: Sequence[APIRouter] = ()
-    """What it posts to others, for its OpenAPI document."""
+    """The messages it posts to others, for its OpenAPI document."""
     wrap: Callable[["Process", FastAPI], ASGIApp] | None = None
     """Puts another ASGI application around the API (the gateway's proxy)."""
-    also: Callable[["Process"], Sequence[Callable[[], Any]]] | None = None
-    """Further coroutines to run under the same TaskGroup."""
+    also: Callable[["Process"], Mapping[str, Callable[[], Coroutine[Any, Any, None]]]] | None = None
+    """Further loops to run under the same TaskGroup, by name; each reports its liveness (`shared.liveness`)."""
     further_connections: int = 0
-    """To the database, which those keep open."""
+    """How many connections to the database those loops keep open."""
     protocol: type[asyncio.Protocol] | Literal["httptools"] = "httptools"
     """Reads HTTP from the socket (the gateway's bounds a request's head in bytes and in time)."""
     verifier: Callable[["Process"], TokenVerifier] | None = None
-    """The gateway knows its keys itself; every other service asks it."""
+    """Makes the token verifier of the gateway, which has its keys; every other service fetches them from it."""
 
 
 class Process:
-    """A service at run time. In embedded mode (`bus` given) its relay and inbox meet the others in process.
+    """A service at run time; in embedded mode (`bus` given) its relay and inbox meet the others' in this process.
 
     `sockets` listen already, by port; a port that is not among them is opened at the start.
     """
@@ -109,11 +117,11 @@ class Process:
     ) -> None:
         settings = service.settings
         self.service, self.bus = service, bus
-        self.wakeup = Wakeup()
+        self.notifier = OutboxNotifier()
         self.database = Database(
             settings.database_url,
             service.name,
-            wakeup=self.wakeup,
+            notifier=self.notifier,
             clock=clock,
             pool_size=settings.pool_size,
             messaging_pool_size=settings.messaging_pool_size,
@@ -121,11 +129,24 @@ class Process:
         )
         self.digests = Digests(settings.feed_secret.get_secret_value(), service.name)
         self._sockets = sockets or {}
-        # For the other services: what the environment says of proxies is meant for the world outside, and the secret
-        # that opens the feeds is none of a proxy's business.
+        # Not by the environment's proxies: they are for the world outside, and must not see the feeds' secret.
         self.http = httpx.AsyncClient(timeout=10, trust_env=False)
         self.receiver = Receiver(service.inbox, self.database, policy)
         self.draining = asyncio.Event()
+        self.lost: str | None = None
+        """How it was noticed that the database has lost history; None where it has not."""
+        self.loops = liveness.Loops()
+        self._gauges = [
+            gauge.labels(service.name)
+            for gauge in (
+                telemetry.parked_messages,
+                telemetry.rows_set_aside,
+                telemetry.emails_unsent,
+                telemetry.emails_oldest_seconds,
+                telemetry.emails_failed,
+                telemetry.history_lost,
+            )
+        ]
         self._revisions: Revisions | None = None
         self.relay: Relay | None = None
         self._rabbitmq = RabbitMQ(settings.amqp_url, service.name) if bus is None and settings.amqp_url else None
@@ -146,16 +167,16 @@ class Process:
 
     async def _fetch_keys(self) -> Mapping[str, Any]:  # Any: JSON
         try:
-            answer = await self.http.get(self.service.settings.jwks_url)
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
+            answer = await ask(self.http, "GET", self.service.settings.jwks_url, within=KEYS_SECONDS)
+            return json_of(answer)
+        except PeerAway as error:
             raise IssuerUnreachable(
                 "who you are cannot be checked at the moment", headers={"Retry-After": "1"}
             ) from error
-        return answer.json()
 
     @property
     def transport(self) -> Transport:
+        """The bus in embedded mode, else RabbitMQ."""
         transport = self.bus or self._rabbitmq
         if transport is None:
             message = "MC_AMQP_URL is not set, and this is not the embedded platform"
@@ -163,48 +184,53 @@ class Process:
         return transport
 
     def sockets_of(self, port: int | None) -> list[socket.socket] | None:
-        """The sockets that listen on this port already, as uvicorn takes them."""
+        """Return the sockets that listen on this port already, as uvicorn takes them."""
         found = None if port is None else self._sockets.get(port)
         return None if found is None else [*found]
 
     def feeds(self) -> dict[str, feed.Feed]:
+        """Return the feeds of the other services, by name."""
         secret = self.service.settings.feed_secret.get_secret_value()
         return {
-            source: feed.HttpFeed(url, secret, self.http)
+            source: feed.HttpFeed(url, secret, self.http, self.service.name)
             for source, url in self.service.settings.feeds.items()
             if source != self.service.name
         }
 
     def resources(self) -> dict[type, Any]:  # Any: each is its own type
-        """What routes and jobs may ask for: the service's own, and the registers of the others."""
+        """Return what routes and jobs may ask for, by type: the service's own resources and those every service has."""
         settings = self.service.settings
-        registers = HttpRegisters(settings.feeds, settings.feed_secret.get_secret_value(), self.http)
-        return {Registers: registers, Digests: self.digests, **self.service.resources, Process: self}
+        directory = HttpDirectory(settings.feeds, settings.feed_secret.get_secret_value(), self.http)
+        return {Directory: directory, Digests: self.digests, **self.service.resources, Process: self}
 
     @property
     def connections(self) -> int:
-        """How many connections to the database one replica opens at most: the two pools', the relay's, the one beside,
-        and what the service keeps open besides."""
+        """How many connections to the database one replica opens at most: those of two pools, the relay's, the side
+        connection, and those that further loops of the service keep open."""
         settings = self.service.settings
         return settings.pool_size + settings.messaging_pool_size + 2 + self.service.further_connections
 
     async def revisions(self) -> Revisions:
-        """Of its schema, read once."""
+        """Return the revisions of this release's schema; they are read once."""
         if self._revisions is None:
             self._revisions = await asyncio.to_thread(Revisions, self.service.versions)
         return self._revisions
 
     async def run(self, stop: asyncio.Event, *, started: asyncio.Event | None = None) -> None:
-        """Run until `stop`, then finish what is under way. Raises if any part dies."""
+        """Run until `stop` is set, then finish what is under way.
+
+        Raises RuntimeError: the database is behind this release; and whatever ends the server.
+        """
         settings = self.service.settings
         if not await (await self.revisions()).fit(self.database.messaging):
             message = f"{self.service.name}: the database is behind this release; run `migrate` first"
             raise RuntimeError(message)
         await self.database.set_clock()
-        registry()  # now, and not while the first event waits: it reads every event there is
-        reconciler = feed.Reconciler(self.receiver, self.database, self.feeds())
-        work = Work(self.database, self.resources(), reconciler.caught_up)
-        self.relay = Relay(self.service.name, self.database, self.transport, wakeup=self.wakeup)
+        registry()  # it imports every event: now, and not while the first one waits
+        history = History(self.database)
+        reconciler = feed.Reconciler(self.receiver, self.database, self.feeds(), history)
+        work = Work(self.database, self.resources(), history)
+        self.relay = Relay(self.service.name, self.database, self.transport, notifier=self.notifier)
         server = Server(
             uvicorn.Config(
                 self.app,
@@ -220,24 +246,36 @@ class Process:
                 lifespan="off",
             )
         )
-        background = [
-            self.relay.run,
-            self.wakeup.run,
-            self.receiver.run_retries,
-            reconciler.run,
-            Postman(self.database, self.mailer, settings.mail_from, self.service.name).run,
-            lambda: self.service.jobs.run(work),
-            lambda: housekeeping(self.service.due_times).run(work),
-            self._measure,
+        email_sender = EmailSender(
+            self.database,
+            self.mailer,
+            settings.mail_from,
+            self.service.name,
+            contact=settings.contact,
+            home=settings.public_url,
+        )
+        background: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [
+            ("relay", self.relay.run),
+            ("wakeup", self.notifier.run),
+            ("retries", self.receiver.run_retries),
+            ("reconciler", reconciler.run),
+            ("postman", email_sender.run),
+            ("jobs", lambda: self.service.jobs.run(work)),
+            ("housekeeping", lambda: housekeeping(self.service.due_times).run(work)),
+            ("gauges", self._measure),
         ]
         if self._rabbitmq is not None and settings.amqp_url:
-            background.append(Consumer(settings.amqp_url, self.receiver).run)
-        if self.service.also:
-            background.extend(self.service.also(self))
+            background.append(("consumer", Consumer(settings.amqp_url, self.receiver).run))
+        background += self.service.also(self).items() if self.service.also else ()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_ending_when_cancelled(part)) for part in background]
-                serving = group.create_task(server.serve(self.sockets_of(settings.port)))
+                tasks = [
+                    group.create_task(_for_ever(name, self._watched(name, part)), name=name)
+                    for name, part in background
+                ]
+                serving = group.create_task(
+                    self._watched("server", partial(server.serve, self.sockets_of(settings.port)))()
+                )
                 while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has a flag, no event
                     await asyncio.sleep(0.01)
                 if started is not None:
@@ -252,6 +290,7 @@ class Process:
                 await serving
                 for task in tasks:
                     task.cancel()
+                await self._see_ended(tasks)
         finally:
             if self._rabbitmq is not None:
                 await self._rabbitmq.close()
@@ -259,35 +298,58 @@ class Process:
             await self.database.dispose()
             log.info("stopped")
 
+    def _watched(
+        self, name: str, part: Callable[[], Coroutine[Any, Any, None]]
+    ) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def run() -> None:
+            liveness.begin(self.loops, name)
+            await part()
+
+        return run
+
+    async def _see_ended(self, tasks: Collection[asyncio.Task[None]]) -> None:
+        """Wait until the loops have ended; after STOP_SECONDS cut the connections that they wait on."""
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        if late:
+            log.error("loops do not end", extra={"loops": sorted(task.get_name() for task in late)})
+            self.database.terminate()
+
     async def _measure(self) -> None:
+        telemetry.set_unknown(*self._gauges)
         while True:
+            liveness.beat(MEASURE_SECONDS)
             try:
                 await self.database.set_clock()
                 async with self.database.transaction() as session:
-                    telemetry.parked_messages.labels(self.service.name).set(await count_parked(session))
-                    telemetry.rows_set_aside.labels(self.service.name).set(await count_set_aside(session))
-            except DATABASE_ERRORS as error:
+                    counts = await count_dead_letters(session), await count_set_aside(session)
+                    emails = await measure_emails(session)
+                    self.lost = await lost(session)
+                measured = (*counts, *emails, self.lost is not None)
+                for gauge, value in zip(self._gauges, measured, strict=True):
+                    gauge.set(value)
+            except Exception as error:  # noqa: BLE001 - logged by note_outage
+                telemetry.set_unknown(*self._gauges)
                 note_outage(log, error)
-            await asyncio.sleep(30)
+            await asyncio.sleep(MEASURE_SECONDS)
 
 
-def run_loop(main: Coroutine[None, None, R]) -> R:
-    """As asyncio.run, on the loop uvicorn would choose: uvloop, where there is one, serves a third more."""
-    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        return runner.run(main)
-
-
-def settle() -> None:
-    """Call once this process has become what it stays: the garbage collector passes over what is there now.
-
-    Its full rounds would hold up the requests under way for a tenth of a second each.
-    """
-    gc.collect()
-    gc.freeze()
+async def _for_ever(name: str, part: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a loop, and begin it again where it failed: the last net, for errors that the loop itself does not catch."""
+    while True:
+        try:
+            await _ending_when_cancelled(part)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
+            telemetry.loops_failed.labels(name).inc()
+            log.critical("a loop failed and is begun again", extra={"loop": name}, exc_info=error)
+        else:
+            return
+        await asyncio.sleep(BEGIN_AGAIN_SECONDS)
 
 
 async def _ending_when_cancelled(part: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run a part; where its cancellation broke something (a statement cut off), it is a cancellation all the same.
+    """Run a part; when it is cancelled, raise CancelledError whatever error that caused in it (a statement cut off).
 
     In a task of its own: Python 3.11 leaves a task that held a TaskGroup whose member failed as if cancelled
     (CPython issue 116720), so that the part's own count of cancellations cannot tell.
@@ -304,26 +366,8 @@ async def _ending_when_cancelled(part: Callable[[], Coroutine[None, None, None]]
     task.result()
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: several run in one process, and the process decides when they stop."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Also where it is cancelled, nothing is left open."""
-        try:
-            await super().serve(sockets)
-        finally:
-            for listening in getattr(self, "servers", ()):
-                listening.close()
-            for connection in list(self.server_state.connections):
-                connection.shutdown()
-
-
 def housekeeping(due_times: Sequence[DueTime] = ()) -> Jobs:
-    """What every service does by itself."""
+    """Return the jobs that every service has."""
     jobs = Jobs()
     jobs.every(3600, effect=REMOVES)(forget_old_records)
 
@@ -339,14 +383,14 @@ def housekeeping(due_times: Sequence[DueTime] = ()) -> Jobs:
 
 
 def build_api(process: Process) -> FastAPI:
-    """The service's FastAPI application, guarded by its access table."""
+    """Build the service's FastAPI application, guarded by its access table."""
     service = process.service
     app = FastAPI(
         title=service.title,
         description=service.description,
         version=service.settings.release,
         openapi_url="/openapi.json",
-        redirect_slashes=False,  # to whatever host the request names
+        redirect_slashes=False,  # a redirect would lead to whatever host the request names
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
@@ -356,11 +400,11 @@ def build_api(process: Process) -> FastAPI:
     app.state.verifier = process.verifier
     app.state.digests = process.digests
     app.state.resources = process.resources()
-    app.state.registers = service.registers
+    app.state.directory = service.directory
     app.state.feed_secret = service.settings.feed_secret.get_secret_value()
     problems.install(app)
     # Not include_router: every request would look for its route in a router within the router, at twice the cost.
-    for router in (*service.routers, feed.router, registers_router, _health(process)):
+    for router in (*service.routers, feed.router, directory_router, _health(process)):
         app.router.routes.extend(router.routes)
     for router in service.webhooks:
         app.webhooks.routes.extend(router.routes)
@@ -372,7 +416,7 @@ def build_api(process: Process) -> FastAPI:
 
 
 def operations(app: FastAPI) -> dict[str, tuple[str, str]]:
-    """operationId -> (method, path) of everything in the OpenAPI document."""
+    """Return the method and path of every operation in the OpenAPI document, by operationId."""
     document = app.openapi()
     return {
         operation["operationId"]: (method.upper(), path)
@@ -390,6 +434,11 @@ def _check_access(app: FastAPI, service: Service) -> None:
             f"rows without an operation: {declared - served}"
         )
         raise RuntimeError(message)
+    for operation, (method, _) in operations(app).items():
+        rule = service.access[operation]
+        if method != "GET" and rule.staff and rule.own is None:
+            message = f"{service.name}: {operation} does not say what staff get who would decide about themselves"
+            raise RuntimeError(message)
 
 
 def _health(process: Process) -> APIRouter:
@@ -397,11 +446,10 @@ def _health(process: Process) -> APIRouter:
 
     @router.get("/health/live")
     async def live(response: Response) -> dict[str, str]:
-        """The loop turns and the relay beats; never asks the database."""
-        beat = process.relay.last_beat if process.relay else None
-        if beat is not None and asyncio.get_running_loop().time() - beat > STUCK_SECONDS:
+        """Every loop turns; never asks the database."""
+        if stuck := process.loops.stuck():
             response.status_code = 503
-            return {"status": "the relay is stuck"}
+            return {"status": f"stuck: {', '.join(stuck)}"}
         return {"status": "live", "release": process.service.settings.release}
 
     @router.get("/health/ready")
@@ -414,9 +462,7 @@ def _health(process: Process) -> APIRouter:
             async with asyncio.timeout(2):
                 writes = await takes_writes(process.database.web)
                 fits = await (await process.revisions()).fit(process.database.web)
-        except Exception as error:
-            if not is_database_down(error):
-                raise
+        except DATABASE_ERRORS:  # whatever it says, it does not serve us
             response.status_code = 503
             response.headers["Retry-After"] = "2"
             return {"status": "the database is away"}
@@ -431,17 +477,3 @@ def _health(process: Process) -> APIRouter:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
-
-
-@asynccontextmanager
-async def stop_on_signals() -> AsyncGenerator[asyncio.Event]:
-    """An event that is set by SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

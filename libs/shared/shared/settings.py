@@ -1,14 +1,21 @@
-"""Settings every service has. A service subclasses this, builds it once in app.py, imports it nowhere else."""
+"""The settings every service has; a service subclasses them, builds them once in app.py, imports them nowhere else."""
 
 import os
-from typing import Annotated, Self
+import sys
+from collections.abc import Callable
+from typing import Annotated, Final, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.origins import listed_origins
+from shared.smtp import Smtp
 
 PREFIX = "MC_"
+WRONG_USAGE: Final = 2
+"""The exit status of a command whose arguments or settings are missing or wrong, as argparse has it."""
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 def _origins(given: object) -> object:
@@ -60,10 +67,25 @@ class ServiceSettings(BaseSettings):
         default=10, ge=1, description="A part of the event log that ended longer ago may be detached: `outbox detach`"
     )
     log_level: str = "INFO"
-    smtp_url: str | None = Field(default=None, description="smtp://host:port; otherwise letters go to mail_folder")
+    smtp_url: str | None = Field(
+        default=None,
+        description="smtp://host:port or smtps://user:password@host, percent-encoded; otherwise letters go to "
+        "mail_folder",
+    )
     mail_folder: str = ".local/mail"
     mail_from: str = "Microcredentials <no-reply@microcredentials.example>"
+    contact: str = Field(
+        default="help@microcredentials.example",
+        description="E-mail address of whoever runs this installation: in every e-mail, on `/`, on pages of refusals",
+    )
     release: str = Field(default="development", description="What is deployed, for logs and health")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _a_mail_server(cls, url: str | None) -> str | None:
+        if url is not None:
+            Smtp.parse(url)
+        return url
 
     @model_validator(mode="after")
     def _no_unknown_variables(self) -> Self:
@@ -77,4 +99,26 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def foreign_variables(cls) -> set[str]:
         """`MC_` variables that other programs of the platform read in the same environment."""
-        return {"MC_PORT", "MC_DATA", "MC_SHARED_DATA", "MC_ENV", "MC_CRASH"}
+        return {"MC_PORT", "MC_DATA", "MC_SHARED_DATA", "MC_ENV", "MC_FAILPOINT"}
+
+
+def read_settings(settings: Callable[..., S]) -> S:
+    """Return a program's settings, from its environment; where variables are missing or wrong, print a line that names
+    them and exit with WRONG_USAGE."""
+    try:
+        return settings()
+    except ValidationError as error:
+        wrong = [
+            (_variable(one["loc"]), "is missing" if one["type"] == "missing" else one["msg"]) for one in error.errors()
+        ]
+    except SettingsError as error:  # a variable's JSON cannot be read
+        wrong = [("", str(error))]
+    missing = ", ".join(name for name, what in wrong if what == "is missing")
+    told = [f"missing: {missing}"] if missing else []
+    told += [f"{name}: {what}".removeprefix(": ") for name, what in wrong if what != "is missing"]
+    sys.stderr.write(f"settings: {' '.join('; '.join(told).split())}\n")
+    sys.exit(WRONG_USAGE)
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"{PREFIX}{location[0]}".upper() if location else ""

@@ -1,9 +1,10 @@
-"""Where uploaded files lie: a local folder, S3 or memory, told by one URL. Who uses it depends on obstore.
+"""File stores: a local folder, S3 or memory, chosen by one URL. A package that imports this depends on obstore.
 
 Beside the files a store holds the id of the installation it belongs to, and a trash: a folder for each day on which
-something was put there.
+files were put there.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -23,7 +24,9 @@ PARTS_AT_ONCE = 2
 CHUNK_BYTES = 256 * 1024
 LISTED_AT_ONCE = 500
 RETRIED_FOR = timedelta(seconds=5)
-"""Somebody waits for the answer; the store's own three minutes are for programs."""
+"""How long a request to S3 is retried: a person waits for it; the library's own three minutes are for programs."""
+OPENED_WITHIN = 8.0
+"""Limit, in seconds, for a file's first bytes, the library's retries included, and between two chunks of it."""
 
 
 _TRASH: Final = "trash/"
@@ -36,6 +39,8 @@ class StorageUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
+    """A file in the store."""
+
     key: str
     stored_at: datetime
 
@@ -50,37 +55,37 @@ class Trashed:
 
 
 class Storage(Protocol):
-    """Files by key. What is put appears whole or not at all."""
+    """Files by key. A stored file appears whole or not at all."""
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store what the chunks make; whatever the iterator raises is raised here and nothing is stored."""
+        """Store a file of these chunks; whatever the iterator raises is raised here, and nothing is stored."""
         ...
 
     async def open(self, key: str) -> AsyncIterator[bytes]:
-        """The file's content; raises StorageUnavailable before the first chunk if it cannot be had."""
+        """Return the file's content in chunks; raise StorageUnavailable before the first if it cannot be had."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove the file; one that is gone already is no error."""
+        """Delete the file; one that is gone already is no error."""
         ...
 
     def pages(self) -> AsyncIterator[Sequence[Stored]]:
-        """Every file but those in the trash, a few hundred at a time."""
+        """Yield every file but those in the trash, a few hundred at a time."""
         ...
 
 
 class ObjectStorage:
-    """Any store that obstore speaks to. At most `PART_BYTES` x (`PARTS_AT_ONCE` + 1) of a file are in memory.
+    """A store of any kind that obstore knows. At most `PART_BYTES` x (`PARTS_AT_ONCE` + 1) of a file are in memory.
 
-    It is opened at its first use, so that whoever only migrates a database needs no folder or bucket.
+    It is opened at its first use, so that migrating a database needs no folder or bucket.
     """
 
     def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
         self._open_store = open_store
         self.stranger: str | None = None
-        """Why nothing is put there (`shared.store_owner`)."""
+        """Why nothing may be stored there, None where it may (`shared.store_owner`)."""
         self.look: Callable[[], Awaitable[None]] | None = None
-        """Finds out anew whether it is a stranger's."""
+        """Reads the store's owner again, and sets `stranger`."""
 
     @cached_property
     def _store(self) -> ObjectStore:
@@ -107,8 +112,9 @@ class ObjectStorage:
 
     async def open(self, key: str) -> AsyncIterator[bytes]:
         try:
-            found = await obstore.get_async(self._store, key)
-        except (BaseError, FileNotFoundError) as error:
+            async with asyncio.timeout(OPENED_WITHIN):
+                found = await obstore.get_async(self._store, key)
+        except (BaseError, FileNotFoundError, TimeoutError) as error:
             raise StorageUnavailable("the file cannot be read at the moment") from error
         return _chunks(found.stream(min_chunk_size=CHUNK_BYTES))
 
@@ -129,19 +135,29 @@ class ObjectStorage:
             yield [Stored(entry["path"], entry["last_modified"]) for entry in page]
 
     async def trash(self, key: str, on: date) -> None:
-        """Put a file into the trash."""
-        await obstore.rename_async(self._store, key, f"{_TRASH}{on.isoformat()}/{key}")
+        """Put a file into the trash; one that another replica has just put there is no error."""
+        await self._move(key, f"{_TRASH}{on.isoformat()}/{key}")
 
     async def trashed(self) -> AsyncIterator[Sequence[Trashed]]:
-        """What is in the trash, a few hundred at a time."""
+        """Yield the files in the trash, a few hundred at a time."""
         async for page in self._list(_TRASH):
             yield [trashed for one in page if (trashed := _trashed(one.key))]
 
     async def put_back(self, trashed: Trashed) -> None:
-        await obstore.rename_async(self._store, trashed.path, trashed.key)
+        """Put a file back from the trash; one that another replica has just put back is no error."""
+        await self._move(trashed.path, trashed.key)
+
+    async def _move(self, old: str, new: str) -> None:
+        try:
+            await obstore.rename_async(self._store, old, new)
+        except FileNotFoundError:
+            return
 
     async def owner(self) -> str | None:
-        """The installation this store belongs to; None while nobody has claimed it. Raises StorageUnavailable."""
+        """Return the installation this store belongs to; None while none has claimed it.
+
+        Raises StorageUnavailable: that cannot be read.
+        """
         try:
             found = await obstore.get_async(self._store, _OWNER)
             return bytes(await found.bytes_async()).decode().strip()  # an editor may have ended the line
@@ -153,7 +169,7 @@ class ObjectStorage:
             raise StorageUnavailable("the file store cannot be read at the moment") from error
 
     async def claim(self, owner: str, *, anew: bool = False) -> None:
-        """Let the store belong to this installation, unless it belongs to one already (or even so: `anew`)."""
+        """Make the store belong to this installation, unless it belongs to one already; `anew`, even then."""
         try:
             await obstore.put_async(self._store, _OWNER, owner.encode(), mode="overwrite" if anew else "create")
         except AlreadyExistsError:
@@ -163,7 +179,7 @@ class ObjectStorage:
 
 
 def _trashed(path: str) -> Trashed | None:
-    """None for what somebody else has put there: it is left alone."""
+    """Return a file of the trash from its path; None for one that is not ours, and is left alone."""
     day, _, key = path.removeprefix(_TRASH).partition("/")
     try:
         return Trashed(path, key, date.fromisoformat(day)) if key else None
@@ -172,14 +188,20 @@ def _trashed(path: str) -> Trashed | None:
 
 
 async def _chunks(stream: AsyncIterator[object]) -> AsyncIterator[bytes]:
-    async for chunk in stream:
+    chunks = aiter(stream)
+    while True:
+        async with asyncio.timeout(OPENED_WITHIN):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
         yield bytes(chunk)  # pyright: ignore[reportArgumentType] - a buffer, which its stub types by version
 
 
 def open_storage(url: str) -> ObjectStorage:
-    """`file:///folder` (made if missing), `s3://bucket/prefix` (AWS_* from the environment), `memory:///`.
+    """Return the store at a URL: `file:///folder` (made if missing), `s3://bucket/prefix` (AWS_* from the environment)
+    or `memory:///`.
 
-    Raises ValueError for any other scheme.
+    Raises ValueError: it has another scheme.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":

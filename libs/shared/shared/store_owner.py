@@ -1,7 +1,6 @@
-"""Whose a file store is: nothing is put there before this process has read that it is this installation's.
+"""Ownership of file stores: nothing is stored before this process has read that the store is this installation's.
 
-Each process looks for itself, at its first upload and each minute: what another one has found out, or written down as
-set aside, opens no store here.
+Each process reads the owner itself, at its first upload and each minute, and relies on no other's finding.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,14 +23,13 @@ class ForeignStore(RuntimeError):
 
 
 async def installation_id(database: Database) -> str:
-    """This database's own id, made with it; a restored copy has it too."""
+    """Return the installation's id, which was made with the database and is the same in a restored copy."""
     async with database.transaction() as session:
         return str((await session.scalars(select(Installation.installation_id))).one())
 
 
 def guard_store(work: Work) -> None:
-    """Let nothing be put into the file store before it is known to be ours; at each upload it is looked at until it
-    is."""
+    """Have the file store refuse uploads until it is known to be ours; each upload reads its owner until then."""
 
     async def look() -> None:
         await see_owner(work)
@@ -41,13 +39,15 @@ def guard_store(work: Work) -> None:
 
 
 async def see_owner(work: Work) -> None:
-    """Read whose the store is, and write this installation's id into one that has none and is empty, or of which the
-    rows name most. Raises StorageUnavailable."""
+    """Read the store's owner, and claim a store without one that is empty, or most of whose files our rows name.
+
+    Raises StorageUnavailable: the store cannot be read.
+    """
     storage = work.resource(ObjectStorage)
     ours, owner = await installation_id(work.database), await storage.owner()
     if owner is None and await _is_known(work):
         await storage.claim(ours)
-        owner = await storage.owner()  # another one may have been quicker
+        owner = await storage.owner()  # another installation may have been quicker
     if owner is None:
         storage.stranger = "it belongs to nobody yet, and most of what it holds is named by no row here"
     else:
@@ -55,8 +55,8 @@ async def see_owner(work: Work) -> None:
 
 
 async def claim_store(work: Work) -> None:
-    """Look whose the store is (`see_owner`), in every process. Set aside, for a person to see: ForeignStore,
-    StorageUnavailable."""
+    """Read the store's owner (`see_owner`), as a job of every process; ForeignStore and StorageUnavailable set it
+    aside."""
     store, storage = work.resource(UploadPolicy).store, work.resource(ObjectStorage)
     wrong: Exception | None = None
     try:
@@ -74,7 +74,7 @@ async def claim_store(work: Work) -> None:
 
 
 async def _is_known(work: Work) -> bool:
-    """Whether the store is empty, or the rows name most of what it holds, as far as one page tells."""
+    """Return whether the store is empty, or our rows name most of its files, judging by one page."""
     async for page in work.resource(ObjectStorage).pages():
         if page:
             return 2 * len(await named_of(work, [stored.key for stored in page])) >= len(page)
@@ -82,7 +82,7 @@ async def _is_known(work: Work) -> bool:
 
 
 async def named_of(work: Work, keys: Sequence[str]) -> Collection[str]:
-    """Which of the keys a row names."""
+    """Return those of the keys that a row names."""
     if not keys:
         return ()
     async with work.database.transaction() as session:

@@ -29,13 +29,26 @@ outbox_hidden = Gauge(
 )
 events_sent = Counter("events_sent_total", "Events confirmed by the transport", ["service", "type"])
 events_handled = Counter("events_handled_total", "Events by what became of them", ["service", "type", "outcome"])
+message_properties_unreadable = Counter(
+    "message_properties_unreadable_total", "Deliveries whose properties could not be read: somebody else sent them"
+)
+cursors_unreadable = Counter(
+    "cursors_unreadable_total",
+    "Kept positions in an event log that were none: it is read anew",
+    ["reader"],
+)
 feeds_unread = Gauge(
     "feeds_unread", "Feeds not yet read to their end since the start: nothing is ended or removed before", ["service"]
+)
+feeds_foreign = Gauge("feeds_foreign", "Feeds not read, for they are of another installation's database", ["service"])
+history_lost = Gauge(
+    "history_lost", "1 while others have read what this database does not have, and nobody has accepted it", ["service"]
 )
 parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])
 database_errors = Counter(
     "database_errors_total", "What ended a round of a loop that goes on: by SQLSTATE, or the error's name", ["error"]
 )
+loops_failed = Counter("loops_failed_total", "Loops that an error ended, and that were begun again", ["loop"])
 jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
 orphaned_files = Gauge(
     "orphaned_files", "Stored files no row names, too many to be put into the trash unseen", ["store"]
@@ -52,13 +65,27 @@ rows_set_aside = Gauge(
 )
 
 
+emails_unsent = Gauge("emails_unsent", "E-mails written and not yet taken by the mail server", ["service"])
+emails_oldest_seconds = Gauge("emails_oldest_seconds", "Age of the oldest unsent e-mail", ["service"])
+emails_failed = Gauge("emails_failed", "E-mails that were given up; a person may send them again", ["service"])
+job_succeeded = Gauge(
+    "job_last_success_timestamp_seconds", "When a job was last done to its end by this process", ["job"]
+)
+
+
+def set_unknown(*gauges: Gauge) -> None:
+    """Set gauges that could not be measured to NaN: no number, and least of all 0, would be true."""
+    for gauge in gauges:
+        gauge.set(float("nan"))
+
+
 def new_traceparent() -> str:
-    """A fresh W3C trace context, sampled."""
+    """Return a new W3C trace context, sampled."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def accept_traceparent(given: str | None) -> str:
-    """The caller's trace continued in a span of our own, or a fresh one where theirs is missing or malformed."""
+    """Return the caller's trace with a span of our own, or a new trace where theirs is missing or malformed."""
     if given is None or not TRACEPARENT.match(given):
         return new_traceparent()
     version, trace, _, flags = given.split("-")
@@ -66,7 +93,7 @@ def accept_traceparent(given: str | None) -> str:
 
 
 def accept_request_id(given: str | None) -> str:
-    """The caller's request id where it is harmless in a log, else a fresh one."""
+    """Return the caller's request id where it is harmless in a log, else a new one."""
     return given if given is not None and REQUEST_ID.match(given) else secrets.token_hex(16)
 
 
@@ -82,12 +109,12 @@ _VALUES: Final = re.compile(
 
 
 def without_values(error: str) -> str:
-    """An error of the database as it may be written down: what was stored or sought is people's data."""
+    """Return a database error's text without the values that were stored or sought, which are people's data."""
     return _VALUES.sub(lambda found: f"{found[found.lastgroup or 0]}…", error)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; what a log call passes as `extra` becomes members."""
+    """Formats each record as one line of JSON; the `extra` of a log call becomes members."""
 
     def __init__(self, service: str, release: str) -> None:
         super().__init__()
@@ -117,7 +144,7 @@ class JsonFormatter(logging.Formatter):
 def log_as_json(
     service: str, *, release: str = "development", level: str = "INFO", handler: logging.Handler | None = None
 ) -> None:
-    """Make the whole process log JSON lines, to stdout unless another handler is given."""
+    """Have the whole process log JSON lines, to stdout unless another handler is given."""
     handler = handler or logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(service, release))
     logging.root.handlers[:] = [handler]

@@ -1,4 +1,4 @@
-"""What tests of a service stand on: a real, migrated database, a savepoint a test, tokens, and the access matrix."""
+"""Test support for services: a real, migrated database, a savepoint for each test, tokens, and the access matrix."""
 
 import asyncio
 import dataclasses
@@ -21,23 +21,26 @@ from jwt.algorithms import OKPAlgorithm
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from shared.access import TokenVerifier
+from shared.access import Access, TokenVerifier
+from shared.database import Database
 from shared.events import Event
 from shared.ids import new_id
+from shared.messaging.history import History
 from shared.messaging.message import read
-from shared.messaging.outbox import write_announced
+from shared.messaging.outbox import OutboxNotifier, write_announced
 from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
 from shared.service import Process, Service, operations
+from shared.sessions import ReadSession
 from shared.web import problems
-from shared.web.openapi import refusals_of, takes_key
+from shared.web.openapi import errors_of, takes_key
 from shared.web.routing import KEY_HEADER
 
 ISSUER, AUDIENCE = "http://localhost:8000", "microcredentials"
 MakeDatabase = Callable[[str], Awaitable[str]]
 
 
-class StandingClock:
+class FrozenClock:
     """A clock that stands still until a test moves it."""
 
     def __init__(self, at: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)) -> None:
@@ -47,6 +50,7 @@ class StandingClock:
         return self.at
 
     def advance(self, **units: float) -> None:
+        """Move the clock on, by the units of a timedelta."""
         self.at += timedelta(**units)
 
 
@@ -68,6 +72,7 @@ class Issuer:
         client_id: str | None = None,
         scopes: tuple[str, ...] = (),
     ) -> str:
+        """Return an access token for a person with these roles, or for a partner with these scopes."""
         now = int(time.time())
         claims: dict[str, Any] = {
             "iss": ISSUER,
@@ -86,12 +91,12 @@ class Issuer:
 class ServiceUnderTest:
     """A service on a migrated database of its own.
 
-    With `every_answer_told` a refusal, or a kind of content, that the OpenAPI document does not list with its operation
-    fails the test.
+    With `every_response_documented` a problem code, or a media type, that the OpenAPI document does not list with its
+    operation fails the test.
     """
 
-    def __init__(self, service: Service, clock: StandingClock, *, every_answer_told: bool = False) -> None:
-        self.every_answer_told = every_answer_told
+    def __init__(self, service: Service, clock: FrozenClock, *, every_response_documented: bool = False) -> None:
+        self.every_response_documented = every_response_documented
         self.issuer = Issuer()
         self.clock = clock
         service = dataclasses.replace(
@@ -106,18 +111,18 @@ class ServiceUnderTest:
 
     @asynccontextmanager
     async def rolled_back(self) -> AsyncGenerator[AsyncSession]:
-        """Everything the test and the service write is undone at its end; commits become savepoints."""
+        """Yield a session; what it and the service write is rolled back at the end, and commits become savepoints."""
         database = self.process.database
         before = database.requests, database.reads, database.messages, database.driver, database.finds
         async with database.web.connect() as connection:
             outer = await connection.begin()
-            # What a test does between two statements, a browser or an outside verifier, may take its time.
+            # Between two statements a test may run a browser or an outside verifier, which takes its time.
             await connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
             maker = async_sessionmaker(
                 connection,
                 expire_on_commit=False,
                 join_transaction_mode="create_savepoint",
-                info={"clock": self.clock, "wakeup": self.process.wakeup},
+                info={"clock": self.clock, "notifier": self.process.notifier},
             )
 
             @asynccontextmanager
@@ -126,7 +131,15 @@ class ServiceUnderTest:
                 async with raw.transaction():  # a savepoint: a statement that fails must not end the test's transaction
                     yield raw
 
-            database.requests = database.reads = database.messages = maker
+            database.requests = database.messages = maker
+            database.reads = async_sessionmaker(
+                connection,
+                class_=ReadSession,
+                expire_on_commit=False,
+                autoflush=False,
+                join_transaction_mode="create_savepoint",
+                info={"clock": self.clock, "notifier": self.process.notifier},
+            )
 
             async def finds(statement: str) -> bool:
                 async with driver() as raw:
@@ -147,7 +160,7 @@ class ServiceUnderTest:
         client_id: str | None = None,
         scopes: tuple[str, ...] = (),
     ) -> httpx.AsyncClient:
-        """A client with these roles (or a partner's scopes); without any it is anonymous.
+        """Return a client with these roles (or a partner's scopes); without any it is anonymous.
 
         It sends a fresh Idempotency-Key with every POST that has none of its own, where the operation takes one.
         """
@@ -157,55 +170,59 @@ class ServiceUnderTest:
             headers["Authorization"] = f"Bearer {token}"
 
         async def add_key(request: httpx.Request) -> None:
-            told = self._told(request.method, request.url.path).values()
-            if KEY_HEADER not in request.headers and any(takes_key(operation) for operation in told):
+            documented = self._documented(request.method, request.url.path).values()
+            if KEY_HEADER not in request.headers and any(takes_key(operation) for operation in documented):
                 request.headers[KEY_HEADER] = str(new_id())
 
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app=cast("Any", self.process.app)),  # Any: two spellings of one protocol
             base_url="http://service",
             headers=headers,
-            event_hooks={"request": [add_key], "response": [self._check_told] if self.every_answer_told else []},
+            event_hooks={
+                "request": [add_key],
+                "response": [self._check_documented] if self.every_response_documented else [],
+            },
         )
 
-    def _told(self, method: str, path: str) -> dict[str, dict[str, Any]]:  # Any: OpenAPI
-        """By path, the operations that the OpenAPI document has for a request."""
+    def _documented(self, method: str, path: str) -> dict[str, dict[str, Any]]:  # Any: OpenAPI
+        """Return the operations that the OpenAPI document has for a request, by path."""
         return {
             one: item[method.lower()]
             for one, item in self.process.api.openapi()["paths"].items()
             if method.lower() in item and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", one), path)
         }
 
-    async def _check_told(self, response: httpx.Response) -> None:
+    async def _check_documented(self, response: httpx.Response) -> None:
         method = response.request.method
-        told = self._told(method, response.request.url.path)
-        if not told:
+        documented = self._documented(method, response.request.url.path)
+        if not documented:
             return
         kind = response.headers.get("content-type", "").partition(";")[0]
         if kind == problems.MEDIA_TYPE:
             await response.aread()
             code = response.json()["code"]
-            codes = frozenset[str]().union(*map(refusals_of, told.values()))
-            assert code in codes, f"{method} {list(told)} never told of {code}"
+            codes = frozenset[str]().union(*map(errors_of, documented.values()))
+            assert code in codes, f"{method} {list(documented)} never told of {code}"
         elif kind and response.status_code != HTTPStatus.NO_CONTENT:
             status = str(response.status_code)
             kinds = {
                 kind
-                for operation in told.values()
+                for operation in documented.values()
                 for kind in operation["responses"].get(status, {}).get("content", {})
             }
-            assert {kind, "*/*"} & kinds, f"{method} {list(told)} never told of {kind} with {status}"
+            assert {kind, "*/*"} & kinds, f"{method} {list(documented)} never told of {kind} with {status}"
 
 
 @asynccontextmanager
 async def under_test(
-    build: Callable[[str], Service], make_database: MakeDatabase, name: str, *, every_answer_told: bool = False
+    build: Callable[[str], Service], make_database: MakeDatabase, name: str, *, every_response_documented: bool = False
 ) -> AsyncGenerator[ServiceUnderTest]:
-    """Build the service on a fresh database called `name`, migrated as in production."""
+    """Yield the service on a new database called `name`, migrated as in production."""
     url = await make_database(name)
     service = build(url)
     await migrate(url, service.versions)
-    tested = ServiceUnderTest(service, StandingClock(), every_answer_told=every_answer_told)
+    await note_compared(url)
+    tested = ServiceUnderTest(service, FrozenClock(), every_response_documented=every_response_documented)
     try:
         yield tested
     finally:
@@ -213,10 +230,22 @@ async def under_test(
         await tested.process.database.dispose()
 
 
+async def note_compared(url: str) -> None:
+    """Record in a database that every other service was asked how far it has read its log, so that it counts as whole
+    (`shared.messaging.history`)."""
+    database = Database(url, "test", notifier=OutboxNotifier())
+    try:
+        history = History(database)
+        await history.look()
+        await history.note_compared()
+    finally:
+        await database.dispose()
+
+
 def service_fixtures(
-    build: Callable[[str], Service], *, every_answer_told: bool = False
+    build: Callable[[str], Service], *, every_response_documented: bool = False
 ) -> dict[str, Any]:  # Any: fixture functions
-    """The fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
+    """Return the fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
 
     `service` (its database is kept for all the tests), `session` (in a transaction that is rolled back
     after the test; requests, handlers and jobs share it), `clock` (stands still, at the same instant in each
@@ -226,7 +255,9 @@ def service_fixtures(
     @pytest.fixture(scope="session")
     async def service(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
         name = f"test_{new_id().hex[-12:]}"
-        async with under_test(build, make_database, name, every_answer_told=every_answer_told) as tested:
+        async with under_test(
+            build, make_database, name, every_response_documented=every_response_documented
+        ) as tested:
             yield tested
 
     @pytest.fixture
@@ -235,7 +266,7 @@ def service_fixtures(
             yield session
 
     @pytest.fixture
-    def clock(service: ServiceUnderTest) -> Iterator[StandingClock]:
+    def clock(service: ServiceUnderTest) -> Iterator[FrozenClock]:
         began = service.clock.at
         yield service.clock
         service.clock.at = began  # tests that do not ask for the clock find it there too
@@ -243,24 +274,31 @@ def service_fixtures(
     @pytest.fixture
     async def live(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
         name = f"live_{new_id().hex[-12:]}"
-        async with under_test(build, make_database, name, every_answer_told=every_answer_told) as tested:
+        async with under_test(
+            build, make_database, name, every_response_documented=every_response_documented
+        ) as tested:
             yield tested
 
     return {"service": service, "session": session, "clock": clock, "live": live}
 
 
 async def published(session: AsyncSession) -> list[Event]:
-    """The events announced so far in this transaction, oldest first."""
+    """Return the events published so far in this transaction, oldest first."""
     await session.flush()
     await session.run_sync(write_announced)
     bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
     return [read(body.encode()).event for body in bodies]
 
 
-async def access_failures(tested: ServiceUnderTest) -> list[str]:
-    """Try every operation as every kind of caller; what differs from the access table, in words.
+def own_matters(access: Access) -> dict[str, str]:
+    """Return the operations that raise an error about one's own matter, with its problem code."""
+    return {operation: rule.own.code for operation, rule in access.items() if isinstance(rule.own, type)}
 
-    Whom the rule admits must get past the guard (any answer but 401, 403 and 5xx); all others must not.
+
+async def access_failures(tested: ServiceUnderTest) -> list[str]:
+    """Call every operation as every kind of caller; return what differs from the access table, in words.
+
+    Callers whom the rule admits must get past the guard (any answer but 401, 403 and 5xx); all others must not.
     """
     rules = tested.service.access
     roles = sorted({role for rule in rules.values() for role in rule.owners | rule.staff} | {"nobody_in_particular"})
@@ -287,7 +325,7 @@ async def access_failures(tested: ServiceUnderTest) -> list[str]:
 
 @asynccontextmanager
 async def refusing_database(sqlstate: str) -> AsyncGenerator[str]:
-    """The address of a server that refuses every connection with this SQLSTATE, as PostgreSQL does."""
+    """Yield the URL of a server that refuses every connection with this SQLSTATE, as PostgreSQL does."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         code = _ASKS_FOR_TLS

@@ -1,4 +1,4 @@
-"""Taking a file: checked as it streams into the store under a key of ours; `orphans` sees to what no row names."""
+"""Uploads: a file is checked as it streams into the store; `shared.orphans` removes files that no row names."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -15,9 +15,9 @@ from shared.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class UploadPolicy:
-    """How long one upload may take, how old a stored file that no row names must be to go into the trash, and how
-    many may go there at once without a person's word. `store` is what the files are called in metrics, `named` tells
-    which of some keys a row names."""
+    """How long an upload may take (`longest`), and which orphans go into the trash: of what age, and how many at once
+    without a person's decision. `store` is what the files are called in metrics; `named` returns those of some keys
+    that a row names."""
 
     store: str
     named: Callable[[AsyncSession, Sequence[str]], Awaitable[Collection[str]]]
@@ -28,7 +28,7 @@ class UploadPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What somebody sends: a name, and the bytes as they come. `declared_size` in bytes, where it was told."""
+    """A file as it is sent: its name, and the bytes as they come; `declared_size` in bytes, where it was declared."""
 
     filename: str
     declared_size: int | None
@@ -47,7 +47,7 @@ class Received:
 async def receive(
     storage: Storage, chunks: AsyncIterator[bytes], kind: FileKind, longest_bytes: int, *, within: timedelta, now: Clock
 ) -> Received:
-    """Store what the chunks make; nothing is kept of what is refused.
+    """Store a file of these chunks, checking it meanwhile; of one that is refused nothing is kept.
 
     Raises FileTooLarge, FileNotAsNamed, FileEmpty, UploadTooSlow, StorageUnavailable, and whatever the chunks raise.
     """
@@ -59,7 +59,7 @@ async def receive(
         async for chunk in chunks:
             check.take(chunk)
             yield chunk
-        whole.append(Received(key, check.finish(), now()))  # refused before the store takes it for whole
+        whole.append(Received(key, check.finish(), now()))  # it raises before the store counts the file as whole
 
     try:
         async with asyncio.timeout(within.total_seconds()):

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import delivery
-from stations import Station
+import pytest
+from messaging_nodes import Station
 
 from embedded.postgres import Postgres, _bin_dir
 from shared.messaging.event_log import YEARS_AHEAD
@@ -14,8 +15,8 @@ from shared.migrate import migrate
 
 
 def cluster(folder: Path, settings: dict[str, str | int] | None = None) -> Postgres:
-    """To be started."""
-    return Postgres(folder, {"fsync": "off", **(settings or {})})
+    """To be started. What commits without waiting for the log is written late, so that a crash loses it for certain."""
+    return Postgres(folder, {"fsync": "off", "wal_writer_delay": "10s", **(settings or {})})
 
 
 async def producer(server: Postgres, name: str = "payments") -> Station:
@@ -23,6 +24,26 @@ async def producer(server: Postgres, name: str = "payments") -> Station:
     url = await server.create_role_and_database(name)
     await migrate(url, delivery.VERSIONS)
     return Station(name, url)
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with cluster(tmp_path / "original") as running:
+        yield running
+
+
+@pytest.fixture
+async def original(server):
+    """The payments of the delivery suite, on `server`."""
+    made = await producer(server)
+    yield made
+    await made.database.dispose()
+
+
+async def drop(server: Postgres, database: str = "payments") -> None:
+    connection = await server.connect()
+    await connection.execute(f"drop database {database} with (force)")
+    await connection.close()
 
 
 async def next_xid(server: Postgres) -> int:

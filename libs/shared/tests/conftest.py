@@ -13,12 +13,14 @@ from shared.testing import AUDIENCE, ISSUER, Issuer
 sys.path.append(str(Path(__file__).parent))
 
 import delivery
-import door
 import object_stores
+import refunds_api
+import relays
+from messaging_nodes import Station, World, forget_topology
 from processes import service_of
-from stations import Station, World, forget_topology
 
 s3, storage = object_stores.s3, object_stores.storage
+parts, handed = relays.parts, relays.handed
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +87,7 @@ async def broker(tmp_path_factory):
 @pytest.fixture
 def way(request, monkeypatch):
     """How a refund is asked for: through the session, or in one statement before it."""
-    monkeypatch.setitem(door.PATHS, "asked", door.PATHS[request.param])
+    monkeypatch.setitem(refunds_api.PATHS, "asked", refunds_api.PATHS[request.param])
     return request.param
 
 
@@ -102,7 +104,7 @@ async def api(payments, tmp_path):
         pool_timeout_seconds=0.3,
     )
     service = dataclasses.replace(
-        service, routers=[*service.routers, door.router], access={**delivery.ACCESS, **door.OPEN}
+        service, routers=[*service.routers, refunds_api.router], access={**delivery.ACCESS, **refunds_api.OPEN}
     )
     process = Process(service)
     process.issuer = issuer

@@ -18,17 +18,18 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.access import Access, anyone, owner, staff
-from shared.database import TableBase, fetch, new_metadata, take_turns
+from shared.access import Access, anyone, owner, refuse_own, staff
+from shared.database import TableBase, advisory_lock, fetch, new_metadata
+from shared.errors import Forbidden
 from shared.events import Event
 from shared.events.payments import Line, PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
-from shared.messaging import Inbox, NotYet, publish
-from shared.messaging.hot import HotWrite, LongWay
+from shared.messaging import Inbox, RetryLater, publish
+from shared.messaging.fast_path import Fallback, FastInsert
 from shared.messaging.message import envelope
 from shared.messaging.relay import Envelope
 from shared.messaging.retrying import RetryPolicy
-from shared.web import Call, CallerOf, Content, Idempotent, Router, Session, View
+from shared.web import Call, CallerOf, Idempotent, RequestModel, Router, Session, View
 
 VERSIONS = Path(__file__).parent / "versions"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -80,7 +81,7 @@ class Standing(Base):
 router = Router()
 
 
-class RefundWish(Content):
+class RefundRequest(RequestModel):
     amount_minor: int
     reason_code: str = "cooling_off"
 
@@ -91,34 +92,34 @@ class RefundView(View):
 
 
 @router.post("/v1/refunds", operation_id="request_refund", status_code=201, dependencies=[Idempotent])
-async def request_refund(wish: RefundWish, session: Session, caller: CallerOf) -> RefundView:
-    refund = Refund(refund_id=new_id(), learner_id=caller.own_id, amount_minor=wish.amount_minor)
+async def request_refund(body: RefundRequest, session: Session, caller: CallerOf) -> RefundView:
+    refund = Refund(refund_id=new_id(), learner_id=caller.own_id, amount_minor=body.amount_minor)
     session.add(refund)
-    publish(session, refund_of(refund.refund_id, reason_code=wish.reason_code, learner_id=refund.learner_id))
+    publish(session, refund_of(refund.refund_id, reason_code=body.reason_code, learner_id=refund.learner_id))
     await session.flush()
     return RefundView.model_validate(refund)
 
 
-@router.post("/v1/hot-refunds", operation_id="request_refund_hot", status_code=201, dependencies=[Idempotent])
-async def request_refund_long(wish: RefundWish, session: Session, caller: CallerOf) -> RefundView:
-    return await request_refund(wish, session, caller)
+@router.post("/v1/hot-refunds", operation_id="request_refund_fast", status_code=201, dependencies=[Idempotent])
+async def request_refund_in_session(body: RefundRequest, session: Session, caller: CallerOf) -> RefundView:
+    return await request_refund(body, session, caller)
 
 
-ASK = HotWrite(
+ASK = FastInsert(
     Refund,
     looks=["held as (select from standings where order_id = :learner_id and standing = 'held' for update)"],
     condition="not exists (select from held)",
 )
 
 
-@router.hot("request_refund_hot")
-async def request_refund_hot(call: Call) -> Response:
-    wish = await call.content(RefundWish)
-    if wish is None:
-        raise LongWay
-    refund = Refund(refund_id=new_id(), learner_id=call.caller.own_id, amount_minor=wish.amount_minor)
+@router.fast_path("request_refund_fast")
+async def request_refund_fast(call: Call) -> Response:
+    body = await call.content(RefundRequest)
+    if body is None:
+        raise Fallback
+    refund = Refund(refund_id=new_id(), learner_id=call.caller.own_id, amount_minor=body.amount_minor)
     response = Response(RefundView.model_validate(refund).model_dump_json(), 201, media_type="application/json")
-    event = refund_of(refund.refund_id, reason_code=wish.reason_code, learner_id=refund.learner_id)
+    event = refund_of(refund.refund_id, reason_code=body.reason_code, learner_id=refund.learner_id)
     await ASK.run(call.database, [refund], [event], reply=call.stored(response), learner_id=refund.learner_id)
     return response
 
@@ -131,10 +132,29 @@ async def read_refund(refund_id: UUID, session: Session, caller: CallerOf) -> Re
 
 
 @router.put("/v1/refunds/{refund_id}/amount", operation_id="change_refund")
-async def change_refund(refund_id: UUID, wish: RefundWish, session: Session) -> RefundView:
+async def change_refund(refund_id: UUID, body: RefundRequest, session: Session) -> RefundView:
     """Written by somebody who forgot to ask whose refund it is."""
     refund = await fetch(session, Refund, refund_id, lock=True)
-    refund.amount_minor = wish.amount_minor
+    refund.amount_minor = body.amount_minor
+    return RefundView.model_validate(refund)
+
+
+class OwnApproval(Forbidden):
+    """Nobody approves their own refund."""
+
+
+@router.post("/v1/refunds/{refund_id}/approval", operation_id="approve_refund", dependencies=[Idempotent])
+async def approve_refund(refund_id: UUID, session: Session, caller: CallerOf) -> RefundView:
+    refund = await fetch(session, Refund, refund_id)
+    refuse_own(session, OwnApproval("somebody else approves it"), refund.learner_id, caller.id)
+    return RefundView.model_validate(refund)
+
+
+@router.post("/v1/refunds/{refund_id}/doubling", operation_id="double_refund", dependencies=[Idempotent])
+async def double_refund(refund_id: UUID, session: Session) -> RefundView:
+    """Written by somebody who forgot to ask whose refund it is."""
+    refund = await fetch(session, Refund, refund_id, lock=True)
+    refund.amount_minor *= 2
     return RefundView.model_validate(refund)
 
 
@@ -150,9 +170,11 @@ async def read_terms() -> dict[str, str]:
 
 ACCESS: Access = {
     "request_refund": owner("learner"),
-    "request_refund_hot": owner("learner"),
+    "request_refund_fast": owner("learner"),
     "read_refund": owner("learner", staff=("finance",)),
     "change_refund": owner("learner"),
+    "approve_refund": staff("finance", own=OwnApproval),
+    "double_refund": staff("finance", own=OwnApproval),
     "list_refunds": staff("finance", scopes=("refunds:read",)),
     "read_terms": anyone(),
 }
@@ -204,7 +226,7 @@ async def _slower_than_a_lock(session: AsyncSession, requested: RefundRequested)
 
 async def _wait_for_payment(session: AsyncSession, requested: RefundRequested) -> None:
     if await session.get(PaymentFact, (requested.order_id, PaymentConfirmed.type)) is None:
-        raise NotYet("the payment is not confirmed yet")
+        raise RetryLater("the payment is not confirmed yet")
 
 
 MISBEHAVIOUR = {
@@ -234,7 +256,7 @@ async def end_access(session: AsyncSession, requested: RefundRequested) -> None:
 async def derive_standing(session: AsyncSession, event: PaymentConfirmed | PaymentReversed) -> None:
     """The fact is stored, the standing derived from all facts: whatever the order, it ends alike."""
     session.add(Effect(type=event.type, about=event.order_id))
-    await take_turns(session, event.order_id)
+    await advisory_lock(session, event.order_id)
     await session.execute(insert(PaymentFact).values(order_id=event.order_id, type=event.type).on_conflict_do_nothing())
     facts = set(await session.scalars(select(PaymentFact.type).where(PaymentFact.order_id == event.order_id)))
     standing = "suspended" if PaymentReversed.type in facts else "active"

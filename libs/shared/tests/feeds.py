@@ -1,6 +1,6 @@
 """Feeds read without HTTP."""
 
-from stations import Station
+from messaging_nodes import Station
 
 from shared.messaging.feed import Reconciler, read_page
 

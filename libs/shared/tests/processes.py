@@ -16,15 +16,16 @@ from unittest import mock
 
 import httpx
 from delivery import ACCESS, HASTY, HASTY_LEASE_SECONDS, INBOXES, VERSIONS, router
+from messaging_nodes import eventually
 from pydantic import SecretStr
-from stations import eventually
 
 from embedded import ports
-from shared import crashes
+from shared import failpoints
 from shared.access import TokenVerifier
 from shared.jobs import Jobs
 from shared.messaging.inprocess import InProcessBus
-from shared.service import Process, Service, run_loop, stop_on_signals
+from shared.running import run_loop, stop_on_signals
+from shared.service import Process, Service
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing import AUDIENCE, ISSUER, Issuer
@@ -81,7 +82,7 @@ async def running(*processes: Process) -> AsyncGenerator[list[asyncio.Task[None]
 
 
 @dataclass
-class Apart:
+class ServiceProcesses:
     """Services in an operating system process of their own, which a test may kill.
 
     With a broker each service is a process; without, all are in one, joined by the in-process bus.
@@ -161,14 +162,14 @@ def _begin(settings: Path, log: Path, crash: str) -> None:
         os.dup2(output.fileno(), 2)
     for name in [name for name in os.environ if name.startswith("MC_")]:
         del os.environ[name]
-    os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
-    reload(crashes)  # reads the environment as it is loaded
+    os.environ |= {"MC_ENV": "test", "MC_FAILPOINT": crash}
+    reload(failpoints)  # reads the environment as it is loaded
     mock.patch("shared.messaging.outbox.LEASE_SECONDS", HASTY_LEASE_SECONDS).start()
     log_as_json("apart")
-    run_loop(_run_apart(json.loads(settings.read_text()), settings.parent / "mail"))
+    run_loop(_run_in_process(json.loads(settings.read_text()), settings.parent / "mail"))
 
 
-async def _run_apart(given: dict[str, Any], mail: Path) -> None:
+async def _run_in_process(given: dict[str, Any], mail: Path) -> None:
 
     async def keys() -> dict[str, object]:
         return given["keys"]

@@ -99,6 +99,31 @@ async def test_an_owned_operation_that_proves_nothing_fails_and_changes_nothing(
         assert (await me.get(f"/v1/refunds/{refund_id}")).json()["amount_minor"] == 49500
 
 
+async def test_nobody_decides_about_themselves(tested):
+    mine = new_id()
+    refund_id = await make_refund(tested, mine)
+    path, key = f"/v1/refunds/{refund_id}/approval", {"Idempotency-Key": "once"}
+    async with tested.client("learner", "finance", id=mine) as own, tested.client("finance") as other:
+        refused = await own.post(path)
+        assert (refused.status_code, refused.json()["code"]) == (403, "own_approval")
+        assert [(await other.post(path, headers=key)).status_code for _ in range(2)] == [200, 200]
+
+
+async def test_an_operation_that_forgets_whose_matter_it_is_fails_and_changes_nothing(tested):
+    refund_id = await make_refund(tested, new_id())
+    async with tested.client("finance") as finance:
+        finance._transport = httpx.ASGITransport(tested.process.app, raise_app_exceptions=False)
+        answer = await finance.post(f"/v1/refunds/{refund_id}/doubling")
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert (await finance.get(f"/v1/refunds/{refund_id}")).json()["amount_minor"] == 49500
+
+
+async def test_an_operation_of_staff_that_says_nothing_about_their_own_matter_stops_the_start(tested):
+    silent = dataclasses.replace(tested.service, access={**delivery.ACCESS, "approve_refund": access.staff("finance")})
+    with pytest.raises(RuntimeError, match="approve_refund"):
+        Process(silent)
+
+
 async def test_no_header_but_authorization_says_who_is_calling(tested):
     async with tested.client() as stranger:
         answer = await stranger.get(
@@ -312,7 +337,9 @@ async def test_a_thousand_unknown_keys_cause_few_fetches_and_hold_up_few(keys, m
     asked = [verifier.verify(keys.token(f"unknown-{n}", stranger)) for n in range(1000)]
     await verifier.verify(keys.token("old"))  # the pause after it is what they meet
     told = Counter(type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True))
-    assert told == {InvalidToken: issuer_keys.MOST_WAITING, IssuerUnreachable: 1000 - issuer_keys.MOST_WAITING}
+    assert told.total() == told[InvalidToken] + told[IssuerUnreachable] == 1000
+    # A fetch that ends while they still come makes room for a few more.
+    assert issuer_keys.MOST_WAITING <= told[InvalidToken] <= 2 * issuer_keys.MOST_WAITING
     assert keys.fetched <= 3
     await verifier.verify(keys.token("old"))
 
@@ -336,7 +363,7 @@ async def test_an_issuer_that_never_answers_holds_nobody_up_for_long(keys, monke
     old = keys.token("old")
     await verifier.verify(old)
     verifier.fetch_keys = asyncio.Event().wait
-    verifier._keys._heard -= access.KEYS_MAX_AGE_SECONDS
+    verifier._keys._fetched_at -= access.KEYS_MAX_AGE_SECONDS
     verifier._keys._looked -= access.KEYS_MAX_AGE_SECONDS
     verifier._keys._asked -= access.KEYS_MAX_AGE_SECONDS
     began = time.monotonic()
@@ -394,3 +421,14 @@ async def test_the_cache_of_verified_tokens_is_bounded(keys, monkeypatch):
     for _ in range(30):
         await verifier.verify(keys.token("old"))
     assert len(verifier._verified) == 10
+
+
+@pytest.mark.parametrize("roles", [None, 5, "learner", {"learner": True}, True])
+async def test_a_token_whose_roles_are_no_list_is_none(tested, roles):
+    """Signed with our own key, by another release."""
+    issuer = tested.issuer
+    claims = jwt.decode(issuer.token("learner"), options={"verify_signature": False}) | {"roles": roles}
+    token = jwt.encode(claims, issuer._key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": issuer.kid})
+    async with tested.client() as stranger:
+        answer = await stranger.get(f"/v1/refunds/{new_id()}", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401

@@ -49,3 +49,31 @@ def test_whatever_is_taken_is_that_mailbox_and_nothing_fails_otherwise(text):
     except ValueError:
         return
     assert address.addr_spec == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "registrar\ufe0f@platform.example",
+        "registrar\u034f@platform.example",
+        "registrar\u3164@platform.example",
+        "registrar\u2800@platform.example",
+        "registr\u0430r@platform.example",
+        "\uff52egistrar@platform.example",
+        "\ufb01nance@platform.example",
+        "registrar@\uff50latform.example",
+        "registrar@pl\u0430tform.example",
+    ],
+)
+def test_an_address_that_looks_like_another_is_none(text):
+    with pytest.raises(ValueError, match="not an e-mail address"):
+        address_of(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\u0438\u0432\u0430\u043d@\u043f\u043e\u0447\u0442\u0430.example", "jos\u00e9@example.org", "\u5c71\u7530\u305f\u308d\u3046@\u4f8b\u3048.example",
+     "\u0438\u0432\u0430\u043d.petrov@example.org", "\u0905\u0928\u093f\u0932@example.org"],
+)  # fmt: skip
+def test_an_address_in_the_letters_of_its_owner_is_one(text):
+    assert address_of(text).addr_spec == text

@@ -7,14 +7,14 @@ from sqlalchemy import text
 
 from shared.clock import DatabaseClock, system_clock
 from shared.database import Database, now
-from shared.messaging.outbox import Wakeup
+from shared.messaging.outbox import OutboxNotifier
 from shared.service import Process
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), -timedelta(hours=3), timedelta(seconds=30)])
 async def test_the_databases_clock_decides(payments, ahead):
     clock = DatabaseClock(own=lambda: system_clock() + ahead)
-    database = Database(payments.url, "payments", wakeup=Wakeup(), clock=clock)
+    database = Database(payments.url, "payments", notifier=OutboxNotifier(), clock=clock)
     try:
         await database.set_clock()
         async with database.transaction() as session:

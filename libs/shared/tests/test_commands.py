@@ -8,14 +8,14 @@ import types
 import delivery
 import pytest
 from delivery import Refund
-from door import PATHS, ask, both_ways, client, counts, hot_way
 from fastapi import Response
+from messaging_nodes import eventually
+from refunds_api import PATHS, ask, both_ways, client, counts, fast_way
 from sqlalchemy import text
-from stations import eventually
 
 from shared.database import lock_number
 from shared.ids import new_id
-from shared.messaging.hot import LongWay
+from shared.messaging.fast_path import Fallback
 from shared.messaging.message import read
 from shared.web import Call
 
@@ -67,7 +67,7 @@ async def test_a_key_in_use_at_this_moment_is_refused_for_now(api, payments, way
     learner = new_id()
     async with client(api, api.issuer.token("learner", id=learner)) as caller:
         async with payments.database.transaction() as running:
-            operation = {"session": "request_refund", "hot": "request_refund_hot"}[way]
+            operation = {"session": "request_refund", "hot": "request_refund_fast"}[way]
             number = lock_number(learner, operation, "key-1")
             await running.execute(text("select pg_advisory_xact_lock(:n)"), {"n": number})
             answer = await ask(caller)
@@ -154,7 +154,7 @@ def sessions_are_shut(api, monkeypatch):
     monkeypatch.setattr(api.database, "requests", None)
 
 
-@hot_way
+@fast_way
 async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api, payments, way, sessions_are_shut):
     class Sender:
         def has_room(self, count):
@@ -164,7 +164,7 @@ async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api,
             taken.extend(rows)
 
     learner, taken = new_id(), []
-    api.wakeup.relay = Sender()
+    api.notifier.relay = Sender()
     async with client(api, api.issuer.token("learner", id=learner)) as caller:
         answer = await ask(caller)
     assert answer.status_code == 201
@@ -178,17 +178,17 @@ async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api,
     [(*asked, body)] = await payments.all(
         "select caller, operation, key, status, headers->>'content-type', body from idempotency_keys"
     )
-    assert asked == [str(learner), "request_refund_hot", "key-1", 201, "application/json"]
+    assert asked == [str(learner), "request_refund_fast", "key-1", 201, "application/json"]
     assert body == answer.content
 
 
-@hot_way
+@fast_way
 async def test_what_is_out_of_the_ordinary_goes_the_long_way(api, payments, way):
     """The condition does not hold, or somebody holds what it looks at."""
     learner = new_id()
     async with payments.database.messaging.begin() as connection:
         await connection.execute(text(f"insert into standings values ('{learner}', 'held')"))
-    with pytest.raises(LongWay):
+    with pytest.raises(Fallback):
         await delivery.ASK.run(api.database, [], [delivery.refund_of()], learner_id=learner)
     assert await counts(payments) == (0, 0, 0)
     async with client(api, api.issuer.token("learner", id=learner)) as caller:
@@ -201,7 +201,7 @@ async def test_a_hot_command_writes_nothing_that_is_there_already(api, payments)
     await delivery.ASK.run(api.database, [taken], [delivery.refund_of()], learner_id=taken.learner_id)
     another = Refund(refund_id=new_id(), learner_id=new_id(), amount_minor=1)
     for _ in range(2 * 2 * api.database.web.pool.size()):  # more often than there are connections
-        with pytest.raises(LongWay):
+        with pytest.raises(Fallback):
             await delivery.ASK.run(api.database, [another, taken], [delivery.refund_of()], learner_id=taken.learner_id)
     assert await counts(payments) == (1, 1, 0)
 
@@ -213,7 +213,7 @@ async def test_events_of_a_hot_command_keep_their_order(api, payments):
     assert [read(body.encode()).event.refund_id for (body,) in bodies] == [event.refund_id for event in events]
 
 
-@hot_way
+@fast_way
 async def test_ownership_is_proven_before_anything_is_written_hot(api, payments, way, monkeypatch):
     async def forget_to_ask(call: Call) -> Response:
         response = Response(b"{}", 201)
@@ -222,8 +222,8 @@ async def test_ownership_is_proven_before_anything_is_written_hot(api, payments,
         )
         return response
 
-    [route] = [route for route in delivery.router.routes if route.operation_id == "request_refund_hot"]
-    monkeypatch.setattr(route, "hot", forget_to_ask)
+    [route] = [route for route in delivery.router.routes if route.operation_id == "request_refund_fast"]
+    monkeypatch.setattr(route, "fast_path", forget_to_ask)
     async with client(api) as caller:
         assert (await ask(caller)).status_code == 500
     assert await counts(payments) == (0, 0, 0)

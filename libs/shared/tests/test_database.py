@@ -1,22 +1,28 @@
 """What counts as the database being away, and that both ways to it read its address alike."""
 
 import asyncio
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
 import pytest
 from delivery import VERSIONS, refund_of
-from door import PATHS, client
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from messaging_nodes import Station, eventually
 from processes import service_of
+from refunds_api import PATHS, client
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from stations import Station, eventually
 
-from shared.database import Database, HotStatement
+from shared import driver as drivers
+from shared.clock import FIRST_DAY, FIRST_INSTANT, LAST_DAY, LAST_INSTANT
+from shared.database import Database, RawStatement
 from shared.driver import connect_driver
 from shared.ids import new_id
-from shared.jobs import Work, take_turn
-from shared.messaging.outbox import Wakeup
+from shared.jobs import Work, run_exclusively
+from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.relay import Relay
 from shared.migrate import migrate
 from shared.outages import DATABASE_ERRORS, is_database_down
@@ -39,7 +45,7 @@ NOT_NOW = [
     "42501",
     "0A000",
 ]
-ONE = HotStatement("select 1")
+ONE = RawStatement("select 1")
 
 
 @pytest.mark.parametrize("sqlstate", NOT_NOW)
@@ -56,7 +62,7 @@ async def test_whichever_way_a_refused_connection_was_asked_for_the_database_is_
             pass
 
     async with refusing_database(sqlstate) as url:
-        database = Database(url, "tests", wakeup=Wakeup())
+        database = Database(url, "tests", notifier=OutboxNotifier())
         for way in (session, driver, beside, lambda one: one.finds("select 1")):
             with pytest.raises(DATABASE_ERRORS) as refused:
                 await way(database)
@@ -116,7 +122,7 @@ async def test_a_database_that_is_not_whole_or_not_ours_takes_no_requests(make_d
 
 async def test_a_statement_of_ours_at_fault_is_no_outage(payments):
     with pytest.raises(DATABASE_ERRORS) as wrong:
-        await HotStatement("select :number::int").row(payments.database, number="one")
+        await RawStatement("select :number::int").row(payments.database, number="one")
     assert not is_database_down(wrong.value)
     async with payments.database.transaction() as session:
         with pytest.raises(DBAPIError, match="invalid input") as wrong:
@@ -125,10 +131,10 @@ async def test_a_statement_of_ours_at_fault_is_no_outage(payments):
         await session.rollback()
 
 
-async def test_a_database_that_only_reads_is_503_for_what_writes_and_ends_nothing(api, payments):
+async def test_a_database_that_only_reads_is_503_for_what_writes_and_ends_nothing(api, payments, parts):
     relay = Relay("payments", payments.database, sink := Sink())
-    loops = (relay.run, payments.wakeup.run, lambda: payments.receiver.run_retries(every_seconds=0.05))
-    running = [asyncio.create_task(loop()) for loop in loops]
+    loops = (relay.run, payments.notifier.run, lambda: payments.receiver.run_retries(every_seconds=0.05))
+    running = [parts(loop()) for loop in loops]
     async with client(api) as caller:
         await only_read(payments, "on")
         try:
@@ -151,9 +157,6 @@ async def test_a_database_that_only_reads_is_503_for_what_writes_and_ends_nothin
             return len(sink.sent) == 1
 
         await eventually(sent)
-    for one in running:
-        one.cancel()
-    await asyncio.wait(running)
 
 
 class Sink:
@@ -171,9 +174,13 @@ async def only_read(station: Station, word: str) -> None:
     """As after a failover to a standby: for all connections, those that are open too."""
     admin = await connect_driver(station.url, default_transaction_read_only="off")
     await admin.execute(f"alter role current_user set default_transaction_read_only = {word}")
-    await admin.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
-    )
+    others = "from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
+    cut = await admin.fetch(f"select pid, pg_terminate_backend(pid) {others}")
+
+    async def gone():  # a request on one that is cut while it is asked would be answered with 503
+        return not await admin.fetchval(f"select count(*) {others} and pid = any($1)", [row["pid"] for row in cut])
+
+    await eventually(gone)
     await admin.close()
 
 
@@ -190,7 +197,7 @@ async def test_both_ways_to_the_database_read_all_of_its_address(query, monkeypa
 
     monkeypatch.setattr(asyncpg, "connect", note)
     url = f"postgresql+asyncpg://ada:secret@/registry?{query}"
-    database = Database(url, "tests", wakeup=Wakeup())
+    database = Database(url, "tests", notifier=OutboxNotifier())
     with pytest.raises(OSError):  # noqa: PT011 - the connection that is refused
         await ONE.row(database)
     with pytest.raises(ConnectionRefusedError):
@@ -227,12 +234,12 @@ async def test_a_replica_opens_no_more_connections_than_it_says(api: Process, pa
     await payments.database.dispose()
     watch = asyncio.create_task(count())
     relay = asyncio.create_task(Relay("payments", database, Sink()).run())
-    api.wakeup.poke()
-    telling = asyncio.create_task(api.wakeup.run())
+    api.notifier.notify()
+    telling = asyncio.create_task(api.notifier.run())
     await asyncio.gather(
         *(use(database.web) for _ in range(settings.pool_size)),
         *(use(database.messaging) for _ in range(30)),
-        *(take_turn(f"job {number}", job, Work(database, {})) for number in range(10)),
+        *(run_exclusively(f"job {number}", job, Work(database, {})) for number in range(10)),
     )
     counting = False
     await watch
@@ -240,3 +247,82 @@ async def test_a_replica_opens_no_more_connections_than_it_says(api: Process, pa
         task.cancel()
     await asyncio.wait([relay, telling])
     assert most == api.connections == settings.pool_size + settings.messaging_pool_size + 2
+
+
+ENDS = {
+    "infinity": (LAST_INSTANT, LAST_DAY),
+    "-infinity": (FIRST_INSTANT, FIRST_DAY),
+    "12000-01-01": (LAST_INSTANT, LAST_DAY),
+    "0044-03-15 BC": (FIRST_INSTANT, FIRST_DAY),
+    "1999-12-31": (datetime(1999, 12, 31, tzinfo=UTC), date(1999, 12, 31)),
+    "2026-11-30": (datetime(2026, 11, 30, tzinfo=UTC), date(2026, 11, 30)),
+}
+
+
+@pytest.mark.parametrize("written", ENDS)
+async def test_an_instant_that_python_does_not_know_makes_no_row_unreadable(payments, written):
+    """By whoever it was written: read as the calendar's end, and in every zone there is."""
+    statement = f"select timestamptz '{written}' as instant, date '{written}' as day, array[timestamptz '{written}']"
+    async with payments.database.transaction() as session:
+        by_session = tuple((await session.execute(text(statement))).one())
+    async with payments.database.driver() as driver:
+        by_driver = tuple(await driver.fetchrow(statement))
+    bare = await connect_driver(payments.url)
+    by_bare = tuple(await bare.fetchrow(statement))
+    await bare.close()
+    instant, day = ENDS[written]
+    assert by_session == by_driver == by_bare == (instant, day, [instant])
+    assert by_session[0].astimezone(ZoneInfo("Pacific/Kiritimati")) == by_session[0]
+    assert by_session[0].astimezone(ZoneInfo("America/Los_Angeles")) == by_session[0]
+
+
+@settings(deadline=None)
+@given(
+    # No zone is further than a day from UTC.
+    instant=st.datetimes(
+        min_value=datetime(1, 1, 3),  # noqa: DTZ001 - the zone is drawn, too
+        max_value=datetime(9999, 12, 29),  # noqa: DTZ001 - likewise
+        timezones=st.timezones(),
+        allow_imaginary=False,
+    ),
+    day=st.dates(FIRST_DAY, LAST_DAY),
+)
+def test_every_instant_and_day_comes_back_as_it_went(instant, day):
+    # Compared in UTC: Python calls an hour that comes twice unequal to itself in another zone.
+    assert drivers._decode_instant(drivers._encode_instant(instant)) == instant.astimezone(UTC)
+    assert drivers._decode_day(drivers._encode_day(day)) == day
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "54000", "22000", "XX000"])
+async def test_whatever_the_database_says_to_the_question_a_service_is_not_ready(sqlstate, tmp_path):
+    async with refusing_database(sqlstate) as url:
+        process = Process(service_of("payments", url, mail_folder=str(tmp_path)))
+        transport = httpx.ASGITransport(process.api, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            assert (await client.get("/health/ready")).status_code == 503
+        await process.http.aclose()
+        await process.database.dispose()
+
+
+async def test_a_connection_whose_answer_the_driver_could_not_read_is_not_used_again(payments):
+    """Bytes out of step: what it answers next would be to another question."""
+    database = Database(payments.url, "tests", notifier=OutboxNotifier(), pool_size=1)
+
+    async def backend():
+        async with database.requests() as session:
+            return (await session.execute(text("select pg_backend_pid()"))).scalar_one()
+
+    before = await backend()
+    with pytest.raises(IndexError):
+        async with database.requests() as session:
+            connection = await session.connection()
+            raw = (await connection.get_raw_connection()).driver_connection
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(type(raw), "prepare", _out_of_step)
+                await session.execute(text("select 'another'"))
+    assert await backend() != before
+    await database.dispose()
+
+
+async def _out_of_step(*_, **__):
+    raise IndexError("tuple index out of range")

@@ -10,15 +10,15 @@ import delivery
 import httpx
 import pytest
 from delivery import body_of, confirmed, refund_of, reversed_, wrapped
+from messaging_nodes import Station, World, eventually
 from processes import running, service_of
-from stations import Station, World, eventually
 
 from embedded import ports
 from shared import telemetry
 from shared.access import TokenVerifier
 from shared.events.payments import OrderExpired, PaymentConfirmed
 from shared.ids import new_id
-from shared.messaging import parked, publish
+from shared.messaging import dead_letters, publish
 from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.outbox import write_announced
 from shared.messaging.relay import TransportDown
@@ -27,7 +27,7 @@ from shared.testing import AUDIENCE, ISSUER, Issuer
 
 
 async def test_what_is_committed_is_delivered(world):
-    await world.hear()
+    await world.consume()
     world.relay()
     events = [refund_of() for _ in range(20)]
     await world.payments.announce(*events)
@@ -38,7 +38,7 @@ async def test_what_is_committed_is_delivered(world):
 
 
 async def test_what_is_rolled_back_is_never_sent(world):
-    await world.hear()
+    await world.consume()
     world.relay()
     with pytest.raises(ZeroDivisionError):
         async with world.payments.database.transaction() as session:
@@ -53,7 +53,7 @@ async def test_what_is_rolled_back_is_never_sent(world):
 
 
 async def test_what_a_savepoint_rolled_back_is_never_sent_and_the_rest_is(world):
-    await world.hear()
+    await world.consume()
     world.relay(poll_seconds=60)
     kept, dropped = refund_of(), refund_of()
     async with world.payments.database.transaction() as session:
@@ -63,14 +63,14 @@ async def test_what_a_savepoint_rolled_back_is_never_sent_and_the_rest_is(world)
                 publish(session, dropped)
                 await session.run_sync(write_announced)
                 raise ZeroDivisionError
-    world.go(world.payments.wakeup.run())
-    world.payments.wakeup.poke()
+    world.go(world.payments.notifier.run())
+    world.payments.notifier.notify()
     await eventually(lambda: has(world.enrolment, 1))
     assert await world.enrolment.effects(kept) == 1
 
 
 async def test_an_event_that_commits_late_is_not_skipped(world):
-    await world.hear()
+    await world.consume()
     world.relay()
     late, early = refund_of(), refund_of()
     async with world.payments.database.transaction() as session:
@@ -92,13 +92,13 @@ async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_er
     event = refund_of(reason_code=pace)
     body = body_of(event)
     if world.amqp_url:
-        await world.hear(world.enrolment, replica)
+        await world.consume(world.enrolment, replica)
         sender = world.transport()
         await sender.send([wrapped(body) for _ in range(10)])
     else:
         other = World(world.stations, None)
-        await world.hear(world.enrolment)
-        await other.hear(replica)
+        await world.consume(world.enrolment)
+        await other.consume(replica)
         await asyncio.gather(*(bus.send([wrapped(body)]) for _ in range(5) for bus in (world.bus, other.bus)))
         sender = world.bus
     last = refund_of()
@@ -108,7 +108,7 @@ async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_er
     await eventually(lambda: nothing_left(world.enrolment))
     assert await world.enrolment.effects(event) == 1
     assert await world.enrolment.one("select count(*) from inbox") == 2
-    assert await world.enrolment.parked() == []
+    assert await world.enrolment.dead_letters() == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     await replica.database.dispose()
 
@@ -124,7 +124,7 @@ async def test_two_receivers_that_claim_at_once_let_one_through(stations):
 
 
 async def test_any_order_and_any_duplicates_end_in_the_same_state(world):
-    await world.hear()
+    await world.consume()
     sender = world.transport()
     chance = random.Random(20261123)  # noqa: S311 - to be repeatable
     orders = []
@@ -150,7 +150,7 @@ async def test_any_order_and_any_duplicates_end_in_the_same_state(world):
     )
     assert await world.enrolment.effects() == 3 * len(orders)
     assert await world.credentials.effects() == len(orders)
-    assert await world.enrolment.parked() == []
+    assert await world.enrolment.dead_letters() == []
 
 
 def _of(**changed):
@@ -175,6 +175,10 @@ UNREADABLE = {
         body_of(refund_of()).replace(b"refund.requested", b"order.expired"),
         "invalid_data",
     ),
+    "a name that no index holds": (
+        _of(source="".join(map(chr, range(0x4E00, 0x6000))), type="".join(map(chr, range(0x4E00, 0x6000)))),
+        "unknown_type",
+    ),
     "another service's name": (_of(source="/services/catalogue"), "malformed"),
     "a broken schema": (_of(data={"refund_id": "x"}), "invalid_data"),
     "no data": (_of(data=None), "malformed"),
@@ -184,22 +188,22 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", UNREADABLE)
 async def test_an_unreadable_message_is_parked_and_the_queue_flows_on(world, name):
     body, reason = UNREADABLE[name]
-    await world.hear()
+    await world.consume()
     sender = world.transport()
     before, after = refund_of(), refund_of()
     await sender.send([wrapped(body_of(before)), wrapped(body), wrapped(body_of(after))])
     await eventually(lambda: has(world.enrolment, 2))
-    assert await world.enrolment.parked() == [reason]
+    assert await world.enrolment.dead_letters() == [reason]
     assert await world.enrolment.one("select body from parked_messages") == body
     await sender.send([wrapped(body)])  # and once more: it stands there once
     await sender.send([wrapped(body_of(refund_of()))])
     await eventually(lambda: has(world.enrolment, 3))
-    assert await world.enrolment.parked() == [reason]
+    assert await world.enrolment.dead_letters() == [reason]
 
 
 @pytest.mark.parametrize("mistake", ["bug", "missing_file", "time_out", "bad_statement", "swallowed_statement"])
 async def test_a_handlers_bug_is_retried_then_parked_and_the_queue_flows_on(world, mistake):
-    await world.hear()
+    await world.consume()
     world.retry()
     sender = world.transport()
     before, poison, after = refund_of(), refund_of(reason_code=mistake), refund_of()
@@ -207,7 +211,7 @@ async def test_a_handlers_bug_is_retried_then_parked_and_the_queue_flows_on(worl
     await sender.send([wrapped(body_of(before)), wrapped(body), wrapped(body_of(after))])
     await eventually(lambda: has(world.enrolment, 2))
     assert (await world.enrolment.effects(before), await world.enrolment.effects(after)) == (1, 1)
-    await eventually(lambda: is_parked(world.enrolment, "handler_failed"))
+    await eventually(lambda: is_dead_lettered(world.enrolment, "handler_failed"))
     assert await world.enrolment.effects(poison) == 0
     assert await world.enrolment.one("select count(*) from inbox") == 2
     assert await world.enrolment.one("select error from parked_messages")
@@ -220,38 +224,38 @@ async def test_a_handlers_bug_is_retried_then_parked_and_the_queue_flows_on(worl
     parked_id = await world.enrolment.one("select parked_id from parked_messages")
     assert await redrive(world.enrolment, parked_id)
     assert await world.enrolment.effects(poison) == 1
-    with pytest.raises(parked.AlreadyResolved):
+    with pytest.raises(dead_letters.AlreadyResolved):
         await redrive(world.enrolment, parked_id)
     await sender.send([wrapped(body)])
     await sender.send([wrapped(body_of(refund_of()))])
     await eventually(lambda: has(world.enrolment, 5))
     assert await world.enrolment.effects(poison) == 1
-    assert await world.enrolment.parked() == []
+    assert await world.enrolment.dead_letters() == []
 
 
 async def test_a_discarded_message_never_has_an_effect(world):
-    await world.hear()
+    await world.consume()
     world.retry()
     sender = world.transport()
     poison = refund_of(reason_code="bug")
     body = body_of(poison)
     await sender.send([wrapped(body)])
-    await eventually(lambda: is_parked(world.enrolment, "handler_failed"))
+    await eventually(lambda: is_dead_lettered(world.enrolment, "handler_failed"))
     parked_id = await world.enrolment.one("select parked_id from parked_messages")
-    await parked.discard(world.enrolment.database, parked_id, by="finance", reason="paid back by hand")
+    await dead_letters.discard(world.enrolment.database, parked_id, by="finance", reason="paid back by hand")
     delivery.mended.add("bug")
     await sender.send([wrapped(body)])
     await sender.send([wrapped(body_of(refund_of()))])
     await eventually(lambda: has(world.enrolment, 1))
     assert await world.enrolment.effects(poison) == 0
-    assert await world.enrolment.parked() == []
+    assert await world.enrolment.dead_letters() == []
     assert await world.enrolment.all("select resolution, resolved_by, resolution_reason from parked_messages") == [
         ("discarded", "finance", "paid back by hand")
     ]
 
 
 async def test_an_event_that_came_too_early_waits_and_then_succeeds(world):
-    await world.hear()
+    await world.consume()
     world.retry()
     sender = world.transport()
     order_id = new_id()
@@ -260,7 +264,7 @@ async def test_an_event_that_came_too_early_waits_and_then_succeeds(world):
     await eventually(lambda: is_waiting(world.enrolment))
     await asyncio.sleep(1)  # many more tries than a failing handler is given
     assert await world.enrolment.effects(early) == 0
-    assert await world.enrolment.parked() == []
+    assert await world.enrolment.dead_letters() == []
     await sender.send([wrapped(body_of(confirmed(order_id)), PaymentConfirmed.type)])
     await eventually(lambda: has(world.enrolment, 2))
     assert await world.enrolment.effects(early) == 1
@@ -269,7 +273,7 @@ async def test_an_event_that_came_too_early_waits_and_then_succeeds(world):
 
 async def test_an_event_nobody_can_take_is_kept_and_sent_when_somebody_can(world):
     if world.amqp_url:
-        await world.hear(world.credentials)  # the exchange is there, enrolment's queue is not
+        await world.consume(world.credentials)  # the exchange is there, enrolment's queue is not
     event = refund_of()
     world.relay(poll_seconds=0.1)
     await world.payments.announce(event)
@@ -278,13 +282,13 @@ async def test_an_event_nobody_can_take_is_kept_and_sent_when_somebody_can(world
         return bool(await world.payments.all("select 1 from outbox where sent_at is null and last_error is not null"))
 
     await eventually(noticed)
-    await world.hear(world.enrolment)
+    await world.consume(world.enrolment)
     await eventually(lambda: has(world.enrolment, 1))
     await world.all_sent()
 
 
 async def test_an_event_nobody_hears_needs_no_queue(world):
-    await world.hear()
+    await world.consume()
     world.relay()
     order_id = new_id()
     await world.payments.announce(OrderExpired(order_id=order_id, learner_id=order_id, expired_at=delivery.NOON))
@@ -293,7 +297,7 @@ async def test_an_event_nobody_hears_needs_no_queue(world):
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
 async def test_the_same_id_with_another_body_is_parked_and_the_first_has_its_effect(world, together):
-    await world.hear()
+    await world.consume()
     sender = world.transport()
     id_, first, second = new_id(), refund_of(), refund_of()
     envelopes = [wrapped(body_of(first, id_)), wrapped(body_of(second, id_))]
@@ -302,14 +306,14 @@ async def test_the_same_id_with_another_body_is_parked_and_the_first_has_its_eff
     else:
         for one in envelopes:
             await sender.send([one])
-    await eventually(lambda: is_parked(world.enrolment, "same_id_other_body"))
+    await eventually(lambda: is_dead_lettered(world.enrolment, "same_id_other_body"))
     await eventually(lambda: has(world.enrolment, 1))
     assert await world.enrolment.effects(first) + await world.enrolment.effects(second) == 1
     for one in envelopes:
         await sender.send([one])
     await sender.send([wrapped(body_of(refund_of()))])
     await eventually(lambda: has(world.enrolment, 2))
-    assert await world.enrolment.parked() == ["same_id_other_body"]
+    assert await world.enrolment.dead_letters() == ["same_id_other_body"]
 
 
 class Doubtful:
@@ -330,7 +334,7 @@ class Doubtful:
 
 @pytest.mark.parametrize("failure", [TransportDown("no confirm"), TimeoutError(), asyncio.CancelledError()], ids=repr)
 async def test_an_unknown_outcome_is_sent_again_and_has_one_effect(world, failure):
-    await world.hear()
+    await world.consume()
     transport = Doubtful(world.transport(), failure)
     world.relay(transport, longest_wait_seconds=0.1)
     event = refund_of()
@@ -356,13 +360,12 @@ async def test_what_the_transport_lost_comes_by_the_feed(world):
         async def read(self, types, after):
             return await read_page(world.payments.database, types, after)
 
-    await world.hear()
-    relay = world.relay(Forgetful())
+    await world.consume()
+    world.relay(Forgetful())
     lost = [refund_of() for _ in range(5)]
     await world.payments.announce(*lost)
     await world.all_sent()
     assert await world.enrolment.effects() == 0
-    assert relay.last_beat
     reconciler = Reconciler(world.enrolment.receiver, world.enrolment.database, {"payments": Local()})
     world.go(reconciler.run(every_seconds=0.1))
     await eventually(lambda: has(world.enrolment, 5))
@@ -437,8 +440,8 @@ async def has(station, effects):
     return await station.effects() >= effects
 
 
-async def is_parked(station, reason):
-    return reason in await station.parked()
+async def is_dead_lettered(station, reason):
+    return reason in await station.dead_letters()
 
 
 async def is_waiting(station):
@@ -450,6 +453,6 @@ async def nothing_left(station):
 
 
 async def redrive(station, parked_id, body=None):
-    return await parked.redrive(
+    return await dead_letters.redrive(
         station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
     )

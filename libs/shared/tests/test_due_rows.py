@@ -13,10 +13,14 @@ from shared.due_rows import for_batches, for_each, for_each_in_transaction
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.messaging.tables import Letter, SetAside
-from shared.testing import StandingClock
+from shared.messaging.tables import QueuedEmail, SetAside
+from shared.testing import FrozenClock
 
-DUE = select(Letter.letter_id).where(Letter.sent_at.is_(None)).order_by(Letter.created_at, Letter.letter_id)
+DUE = (
+    select(QueuedEmail.letter_id)
+    .where(QueuedEmail.sent_at.is_(None))
+    .order_by(QueuedEmail.created_at, QueuedEmail.letter_id)
+)
 
 
 class Away(Unavailable):
@@ -31,7 +35,7 @@ class Unclear(Unavailable):
 
 @pytest.fixture
 async def work(payments):
-    database = Database(payments.url, "payments", wakeup=payments.wakeup, clock=StandingClock())
+    database = Database(payments.url, "payments", notifier=payments.notifier, clock=FrozenClock())
     yield Work(database, {})
     await database.dispose()
 
@@ -53,7 +57,7 @@ async def write(payments, count):
 
 async def send(session, letter_id):
     await session.execute(
-        update(Letter).where(Letter.letter_id == letter_id).values(sent_at=datetime.now().astimezone())
+        update(QueuedEmail).where(QueuedEmail.letter_id == letter_id).values(sent_at=datetime.now().astimezone())
     )
 
 
@@ -222,7 +226,7 @@ async def test_rows_that_never_failed_come_before_any_number_of_others(payments,
     ids = await write(payments, 12)
     handle, tried = refusing(set(ids[:11]), Away)
     for _ in range(4):
-        await for_each_in_transaction(work, "send", DUE.where(Letter.letter_id != ids[11]), handle)
+        await for_each_in_transaction(work, "send", DUE.where(QueuedEmail.letter_id != ids[11]), handle)
     work.database.clock.advance(minutes=2)
     tried.clear()
     await for_each_in_transaction(work, "send", DUE, handle)

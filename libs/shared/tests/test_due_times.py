@@ -28,7 +28,7 @@ async def test_a_day_ahead_is_due_now_and_an_honest_wait_goes_on(payments, colum
         for about, due in (("wrong", now + timedelta(days=2)), ("honest", honest)):
             key = str(new_id()) if column.table == "set_aside_rows" else new_id()
             await connection.execute(text(FILL[column.table]), {"id": key, "about": about, "due": due})
-    database = Database(payments.url, "payments", wakeup=payments.wakeup, clock=lambda: now)
+    database = Database(payments.url, "payments", notifier=payments.notifier, clock=lambda: now)
     try:
         assert await bring_forward(database, EVERYWHERE) == 1
         assert await bring_forward(database, EVERYWHERE) == 0

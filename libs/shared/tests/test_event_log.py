@@ -9,9 +9,9 @@ from alembic import command
 from clusters import cluster, part_from
 from delivery import refund_of
 from feeds import reconciler
+from messaging_nodes import Station, eventually
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
-from stations import Station, eventually
 
 from shared.database import Unknown
 from shared.driver import connect_driver

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from shared.batches import BATCH
 from shared.driver import connect_driver
 from shared.ids import new_id
-from shared.messaging import claim, epochs, feed, inbox, relay
+from shared.messaging import deduplication, epochs, feed, relay
 from shared.migrate import migrate
 
 EVENTS, KEYS = 240_000, 200_000
@@ -57,7 +57,7 @@ async def large(tmp_path_factory):
     async with cluster(tmp_path_factory.mktemp("plans") / "postgres") as server:
         url = await server.create_role_and_database("payments")
         await migrate(url, delivery.VERSIONS)
-        driver = await connect_driver(url, statement_timeout="0", timezone="UTC")
+        driver = await connect_driver(url, answer_seconds=3600, statement_timeout="0", timezone="UTC")
         await part_from(driver, YEARS[0])
         base = int(await driver.fetchval("select pg_current_xact_id()::text")) - 700
         each = EVENTS // len(YEARS)
@@ -168,7 +168,7 @@ async def test_what_the_relay_looks_for_and_claims(large, generic):
         (relay._UNSENT, ("refused", 5)),
     ):
         found = await explain(driver, statement, *arguments, generic=generic)
-        assert found.seq_scans == set(), statement
+        assert found.seq_scans <= {"installation"}, statement  # which has one row
         assert found.rows <= 200, statement
         assert found.buffers <= 1000, statement
 
@@ -188,12 +188,12 @@ async def test_what_the_inbox_claims_and_knows_and_forgets(large, generic):
     driver, _, keys = large
     taken = keys[1000:1400]
     some = [list(column) for column in zip(*((*key[:4],) for key in taken), strict=True)]
-    known, order = compiled(inbox._KNOWN)
-    forget = f"select ctid from inbox where handled_at < now() - interval '{claim.KEPT_DAYS} days' order by handled_at limit {BATCH}"
+    known, order = compiled(deduplication._KNOWN)
+    forget = f"select ctid from inbox where handled_at < now() - interval '{deduplication.KEPT_DAYS} days' order by handled_at limit {BATCH}"
     for statement, arguments in (
-        (claim.CLAIM_FREE._statement, some),
-        (claim._CLAIM_ANY._statement, some),
-        (claim._GIVE_BACK._statement, some[:2]),
+        (deduplication.CLAIM_FREE._statement, some),
+        (deduplication._CLAIM_ANY._statement, some),
+        (deduplication._GIVE_BACK._statement, some[:2]),
         (known, order(sources=some[0], ids=some[1])),
         (f"delete from inbox where ctid = any(array({forget}))", ()),
     ):

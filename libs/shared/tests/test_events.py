@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded.workspace import NAMES
 from shared.events import registry
 from shared.ids import new_id
 from shared.messaging.message import Unreadable, envelope, read
@@ -17,7 +18,7 @@ golden = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(golden)
 
 KINDS = sorted(registry().values(), key=lambda kind: kind.type)
-SERVICES = {"catalogue", "enrolment", "assessment", "credentials", "payments", "gateway"}
+SERVICES = {*NAMES}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.type)
@@ -33,7 +34,7 @@ def test_an_old_body_stays_readable_and_means_the_same(kind):
 def test_an_event_is_named_service_noun_past_verb_version(kind):
     assert re.fullmatch(r"[a-z]+\.[a-z]+\.[a-z]+(-[a-z]+)*\.v\d+", kind.type)
     assert kind.type.split(".")[0] in SERVICES
-    assert kind.heard_by <= SERVICES - {kind.type.split(".")[0]}
+    assert kind.consumers <= SERVICES - {kind.type.split(".")[0]}
     assert kind.subject in kind.model_fields
     assert kind.__doc__ or kind.model_fields
 

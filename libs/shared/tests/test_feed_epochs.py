@@ -9,16 +9,18 @@ import clusters
 import pytest
 from clusters import next_xid, spend_xids
 from delivery import refund_of
-from stations import Station, eventually
+from messaging_nodes import Station, eventually
 
 from shared import telemetry
 from shared.messaging import publish
-from shared.messaging.epochs import START, keep_epoch
+from shared.messaging.epochs import START, HalfRestored, begin_epoch, keep_epoch
 from shared.messaging.feed import FeedPage, Reconciler, read_page
 from shared.messaging.outbox import write_announced
 from shared.messaging.relay import Relay
 
 REFUNDS = ["payments.refund.requested.v1"]
+
+server, original = clusters.server, clusters.original
 
 
 class Producer:
@@ -34,28 +36,9 @@ class Producer:
 
 
 @pytest.fixture
-async def server(tmp_path):
-    async with clusters.cluster(tmp_path / "original") as running:
-        yield running
-
-
-@pytest.fixture
-async def original(server):
-    made = await clusters.producer(server)
-    yield made
-    await made.database.dispose()
-
-
-@pytest.fixture
 async def other(tmp_path):
     async with clusters.cluster(tmp_path / "other") as running:
         yield running
-
-
-async def drop(server) -> None:
-    connection = await server.connect()
-    await connection.execute("drop database payments with (force)")
-    await connection.close()
 
 
 async def effects_of(enrolment, events) -> list[int]:
@@ -90,7 +73,7 @@ async def test_a_dump_restored_in_a_fresh_cluster_shows_everything(server, origi
     await consumer.catch_up("payments")
     assert behind.given == 41, "it began anew"
     assert await effects_of(enrolment, [*events, lost, new]) == [1] * 42
-    assert await enrolment.parked() == []
+    assert await enrolment.dead_letters() == []
     whole = await read_page(restored.database, REFUNDS, START)
     assert len(whole.bodies) == 41
     assert await keep_epoch(restored.database) == 0
@@ -191,7 +174,7 @@ async def test_a_dump_restored_in_a_copy_of_its_cluster_that_is_behind_skips_not
     await clusters.dump(server, "payments", tmp_path / "dump")
     ahead = await next_xid(server)
     async with clusters.cluster(tmp_path / "copy") as copy:
-        await drop(copy)
+        await clusters.drop(copy)
         back = await clusters.restore(copy, "payments", tmp_path / "dump")
         new = [refund_of() for _ in range(5)]
         for event in new:
@@ -231,7 +214,7 @@ async def test_a_database_moved_to_another_server_and_back_skips_nothing(server,
     await keep_epoch(moved.database)
     await moved.database.dispose()
     await clusters.dump(other, "payments", tmp_path / "back")
-    await drop(server)
+    await clusters.drop(server)
     back = await clusters.restore(server, "payments", tmp_path / "back")
     await asyncio.gather(*(keep_epoch(back.database) for _ in range(3)))
     assert await back.one("select count(*) from feed_epochs") == 3
@@ -313,3 +296,15 @@ async def test_a_cursor_that_is_not_of_this_history_begins_anew(payments, foreig
     again = await read_page(payments.database, REFUNDS, foreign.format(epoch=epoch))
     assert again.bodies == page.bodies
     assert (await read_page(payments.database, REFUNDS, again.cursor)).bodies == []
+
+
+async def test_no_epoch_begins_in_a_database_that_is_being_restored(server, original):
+    """A dump's rows come first, then what their numbers are drawn from, then their keys."""
+    await keep_epoch(original.database)
+    async with original.database.messaging.begin() as connection:
+        await connection.exec_driver_sql("alter table feed_epochs drop constraint pk_feed_epochs")
+        await connection.exec_driver_sql("update feed_epochs set tables = 'of the dump'")
+        await connection.exec_driver_sql("alter table feed_epochs alter number restart")
+    with pytest.raises(HalfRestored):
+        await begin_epoch(original.database)
+    assert await original.one("select count(*) from feed_epochs") == 1

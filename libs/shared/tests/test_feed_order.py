@@ -28,7 +28,9 @@ async def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 async def station(server):
     made = await clusters.producer(server)
-    made.database = Database(made.url, "payments", wakeup=made.wakeup, messaging_pool_size=8)  # for all that is open
+    made.database = Database(
+        made.url, "payments", notifier=made.notifier, messaging_pool_size=8
+    )  # for all that is open
     yield made
     await made.database.dispose()
 

@@ -1,4 +1,4 @@
-"""The inbox: the claim, the handler and the record are one transaction; what fails waits, or is parked."""
+"""The inbox: the claim, the handler and the record are one transaction; what fails waits, or is dead-lettered."""
 
 import asyncio
 import json
@@ -8,18 +8,18 @@ from datetime import timedelta
 import delivery
 import pytest
 from delivery import HASTY, body_of, confirmed, refund_of
+from messaging_nodes import Station, settle
 from sqlalchemy import text
-from stations import Station, settle
 
-from shared.database import take_turns
+from shared.database import advisory_lock
 from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
-from shared.messaging import Inbox, NotYet, inbox, publish
+from shared.messaging import Inbox, RetryLater, inbox, publish
 from shared.messaging.inbox import Receiver
 from shared.messaging.retrying import RetryPolicy
 
 
-def hearing(handler, station, policy=HASTY):
+def consuming(handler, station, policy=HASTY):
     """A receiver whose only handler is this one."""
     heard = Inbox("enrolment")
     heard.on(RefundRequested)(handler)
@@ -38,7 +38,7 @@ async def test_claim_and_effect_stand_or_fall_together(enrolment):
         await write_effect(session, event)
         raise ZeroDivisionError
 
-    await hearing(fail, enrolment).take([body_of(refund_of())])
+    await consuming(fail, enrolment).take([body_of(refund_of())])
     assert await enrolment.one("select count(*) from inbox") == 0
     assert await enrolment.effects() == 0
     assert await enrolment.all("select attempt, waiting from inbox_retry") == [(1, False)]
@@ -49,6 +49,45 @@ async def test_one_bad_message_does_not_fail_its_neighbours(enrolment):
     await enrolment.receiver.take([body_of(event) for event in events])
     assert [await enrolment.effects(event) for event in events] == [1, 0, 1, 0, 1]
     assert await enrolment.one("select count(*) from inbox_retry") == 2
+
+
+@pytest.mark.parametrize(("bad", "most"), [({200}, 501), ({0}, 301), ({299}, 600), ({50, 100, 150}, 460)])
+async def test_an_event_that_waits_costs_its_batch_little(enrolment, monkeypatch, bad, most):
+    """Those before it are handled twice, those after it once."""
+    monkeypatch.setattr(inbox, "HELD_SECONDS", 60)
+    events, handled, transactions = [refund_of() for _ in range(300)], [], 0
+
+    async def wait(session, event):
+        handled.append(event)
+        if event in [events[place] for place in bad]:
+            raise RetryLater
+        await write_effect(session, event)
+
+    begin = enrolment.database.transaction
+
+    def count():
+        nonlocal transactions
+        transactions += 1
+        return begin()
+
+    monkeypatch.setattr(enrolment.database, "transaction", count)
+    await consuming(wait, enrolment).take([body_of(event) for event in events])
+    assert await enrolment.effects() == 300 - len(bad)
+    assert await enrolment.one("select count(*) from inbox_retry") == len(bad)
+    assert len(handled) <= most
+    assert transactions <= 5 * len(bad) + 1
+
+
+async def test_a_batch_of_which_much_fails_is_taken_one_by_one(enrolment):
+    async def fail(session, event):
+        if int(event.reason_code) % 2:
+            raise ZeroDivisionError
+        await write_effect(session, event)
+
+    events = [refund_of(reason_code=str(n)) for n in range(60)]
+    await consuming(fail, enrolment).take([body_of(event) for event in events])
+    assert await enrolment.effects() == 30
+    assert await enrolment.one("select count(*) from inbox_retry") == 30
 
 
 async def test_duplicates_within_a_batch_have_one_effect(enrolment):
@@ -81,12 +120,12 @@ async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_lon
 
     events = [refund_of() for _ in range(19)] + [refund_of(reason_code="bug" if fails else "mistake")]
     bodies = [body_of(event) for event in events]
-    await hearing(take_time, enrolment).take(bodies)
+    await consuming(take_time, enrolment).take(bodies)
     assert max(map(transactions.count, transactions)) <= 4
     assert [await enrolment.effects(event) for event in events] == [1] * 19 + [0 if fails else 1]
     assert await enrolment.one("select count(*) from inbox") == (19 if fails else 20)
     taken = len(transactions)
-    await hearing(take_time, enrolment).take(bodies)
+    await consuming(take_time, enrolment).take(bodies)
     assert len(transactions) == taken
 
 
@@ -100,7 +139,7 @@ async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolmen
 
     events = [refund_of() for _ in range(40)]  # together longer than a lock is waited for
     bodies = [body_of(event) for event in events]
-    await asyncio.gather(*(hearing(take_time, station).take(bodies) for station in (enrolment, other)))
+    await asyncio.gather(*(consuming(take_time, station).take(bodies) for station in (enrolment, other)))
     await other.database.dispose()
     assert [await enrolment.effects(event) for event in events] == [1] * 40
     assert await enrolment.one("select count(*) from inbox_retry") == 0
@@ -128,7 +167,7 @@ async def test_a_retry_that_finds_another_at_it_is_not_counted(enrolment):
     async def fail(session, event):
         raise ZeroDivisionError
 
-    receiver = hearing(fail, enrolment)
+    receiver = consuming(fail, enrolment)
     message = receiver.inbox.read(body_of(refund_of()))
     await receiver.take([message.body])
     async with enrolment.database.messages() as other:
@@ -140,13 +179,13 @@ async def test_a_retry_that_finds_another_at_it_is_not_counted(enrolment):
 
 
 async def test_a_lock_held_by_others_is_no_fault_of_the_handler(enrolment, caplog):
-    async def wait_for_turn(session, event):
-        await take_turns(session, "learner")
+    async def wait_for_lock(session, event):
+        await advisory_lock(session, "learner")
         await write_effect(session, event)
 
-    receiver, event = hearing(wait_for_turn, enrolment), refund_of()
+    receiver, event = consuming(wait_for_lock, enrolment), refund_of()
     async with enrolment.database.transaction() as other:
-        await take_turns(other, "learner")
+        await advisory_lock(other, "learner")
         await receiver.take([body_of(event)])
     assert await enrolment.all("select attempt, waits from inbox_retry") == [(0, 1)]
     await settle(enrolment, receiver)
@@ -170,7 +209,7 @@ async def test_a_handler_that_costs_its_connection_is_put_off_for_the_database_a
             await session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
         await write_effect(session, event)
 
-    receiver = hearing(lose_connection, enrolment)
+    receiver = consuming(lose_connection, enrolment)
     after = refund_of()
     async with asyncio.timeout(10):
         await receiver.take([body_of(refund_of(reason_code="bug")), body_of(after)])
@@ -186,7 +225,7 @@ async def test_while_a_retry_is_due_a_redelivery_waits_and_another_body_is_parke
     await enrolment.receiver.take([body_of(event, id_)])
     assert await enrolment.effects() == 0  # the retry has it in hand
     await enrolment.receiver.take([body_of(refund_of(), id_)])
-    assert await enrolment.parked() == ["same_id_other_body"]
+    assert await enrolment.dead_letters() == ["same_id_other_body"]
     await settle(enrolment)
     assert await enrolment.effects() == await enrolment.effects(event) == 1
 
@@ -196,7 +235,7 @@ async def test_while_a_person_has_it_in_hand_another_body_is_parked_too(enrolmen
     await enrolment.receiver.take([body_of(event, id_)])
     await settle(enrolment)
     await enrolment.receiver.take([body_of(refund_of(), id_)])
-    assert await enrolment.parked() == ["handler_failed", "same_id_other_body"]
+    assert await enrolment.dead_letters() == ["handler_failed", "same_id_other_body"]
     assert await enrolment.effects() == 0
 
 
@@ -206,12 +245,12 @@ async def test_an_unreadable_message_does_not_block_the_event_whose_id_it_bears(
     await enrolment.receiver.take([json.dumps(forged).encode()])
     await enrolment.receiver.take([body_of(event, id_)])
     assert await enrolment.effects(event) == 1
-    assert await enrolment.parked() == ["malformed"]
+    assert await enrolment.dead_letters() == ["malformed"]
 
 
 async def test_the_same_poison_taken_by_ten_at_once_is_parked_once(enrolment):
     await asyncio.gather(*(enrolment.receiver.take([b"poison"]) for _ in range(10)))
-    assert await enrolment.parked() == ["malformed"]
+    assert await enrolment.dead_letters() == ["malformed"]
 
 
 async def test_a_failing_message_is_tried_once_more_than_there_are_delays(enrolment):
@@ -222,22 +261,22 @@ async def test_a_failing_message_is_tried_once_more_than_there_are_delays(enrolm
         tries += 1
         raise ZeroDivisionError
 
-    receiver = hearing(fail, enrolment)
+    receiver = consuming(fail, enrolment)
     await receiver.take([body_of(refund_of())])
     await settle(enrolment, receiver)
     assert tries == 1 + len(HASTY.delays_seconds)
-    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.dead_letters() == ["handler_failed"]
     assert await enrolment.one("select error from parked_messages") == "ZeroDivisionError()"
 
 
 async def test_who_waits_too_long_is_parked(enrolment):
     async def wait(session, event):
-        raise NotYet("for ever")
+        raise RetryLater("for ever")
 
-    receiver = hearing(wait, enrolment, RetryPolicy((0.05,), 0.05, timedelta(seconds=0.3)))
+    receiver = consuming(wait, enrolment, RetryPolicy((0.05,), 0.05, timedelta(seconds=0.3)))
     await receiver.take([body_of(refund_of())])
     await settle(enrolment, receiver)
-    assert await enrolment.parked() == ["waited_too_long"]
+    assert await enrolment.dead_letters() == ["waited_too_long"]
 
 
 async def test_who_waited_and_then_fails_is_given_the_usual_tries(enrolment):
@@ -246,13 +285,13 @@ async def test_who_waited_and_then_fails_is_given_the_usual_tries(enrolment):
     async def wait_then_fail(session, event):
         tries.append(event)
         if len(tries) < 10:
-            raise NotYet("the first nine times")
+            raise RetryLater("the first nine times")
         raise ZeroDivisionError
 
-    receiver = hearing(wait_then_fail, enrolment, RetryPolicy((0.01, 0.01), 0.01))
+    receiver = consuming(wait_then_fail, enrolment, RetryPolicy((0.01, 0.01), 0.01))
     await receiver.take([body_of(refund_of())])
     await settle(enrolment, receiver)
-    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.dead_letters() == ["handler_failed"]
     assert len(tries) == 9 + 1 + 2
 
 
@@ -271,7 +310,7 @@ async def test_a_retry_that_a_new_release_cannot_read_is_parked_and_does_not_end
     await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
     receiver = Receiver(Inbox("enrolment"), enrolment.database, HASTY)  # hears nothing any more
     await settle(enrolment, receiver)
-    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.dead_letters() == ["handler_failed"]
     assert "does not hear" in await enrolment.one("select error from parked_messages")
 
 
@@ -283,18 +322,18 @@ async def test_a_suspect_is_counted_before_it_is_tried(enrolment):
             attempts.append(await other.scalar(text("select attempt from inbox_retry")))
         raise ZeroDivisionError
 
-    receiver = hearing(look, enrolment)
-    await receiver.suspect([body_of(refund_of()), b"and one unreadable"], "dead-lettered")
+    receiver = consuming(look, enrolment)
+    await receiver.suspect_poison([body_of(refund_of()), b"and one unreadable"], "dead-lettered")
     await settle(enrolment, receiver)
     assert attempts == [2, 3, 4]
-    assert await enrolment.parked() == ["malformed", "handler_failed"]
+    assert await enrolment.dead_letters() == ["malformed", "handler_failed"]
 
 
 async def test_a_suspect_that_is_known_already_is_left_alone(enrolment):
     done, failing = body_of(refund_of()), body_of(refund_of(reason_code="bug"))
     await enrolment.receiver.take([done, failing])
     await settle(enrolment)
-    await enrolment.receiver.suspect([done, failing], "dead-lettered")
+    await enrolment.receiver.suspect_poison([done, failing], "dead-lettered")
     assert await enrolment.one("select count(*) from inbox_retry") == 0
 
 
@@ -303,16 +342,16 @@ async def test_what_the_release_before_did_not_hear_has_its_effect_once_in_this_
     event, foreign = refund_of(), body_of(confirmed(new_id()))
     before = Receiver(Inbox("enrolment"), enrolment.database, HASTY)
     await before.take([body_of(event), foreign])
-    assert await enrolment.parked() == ["unknown_type", "unknown_type"]
+    assert await enrolment.dead_letters() == ["unknown_type", "unknown_type"]
 
-    release = hearing(write_effect, enrolment)
-    assert (await release.take_up_heard(), await release.take_up_heard()) == (1, 0)
+    release = consuming(write_effect, enrolment)
+    assert (await release.retry_newly_subscribed(), await release.retry_newly_subscribed()) == (1, 0)
     await settle(enrolment, release)
     assert await enrolment.effects(event) == 1
     assert await enrolment.all(
         "select resolution, resolved_by from parked_messages where type = :type", type=event.type
     ) == [("redriven", "enrolment")]
-    assert await enrolment.parked() == ["unknown_type"]  # what neither hears is a person's
+    assert await enrolment.dead_letters() == ["unknown_type"]  # what neither hears is a person's
 
 
 async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolment):
@@ -333,7 +372,7 @@ async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolmen
         "requestid": "request-1",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }
-    await hearing(answer, enrolment).take([json.dumps(cause).encode()])
+    await consuming(answer, enrolment).take([json.dumps(cause).encode()])
     effect = json.loads(await enrolment.one("select body from outbox"))
     assert effect["causationid"] == cause["id"]
     assert effect["requestid"] == "request-1"

@@ -3,13 +3,14 @@
 import asyncio
 
 import pytest
+from messaging_nodes import Station, eventually
 from sqlalchemy import text
-from stations import Station, eventually
 
 from shared import jobs as jobs_module
 from shared import telemetry
 from shared.batches import BATCH
-from shared.jobs import Effect, Jobs, Work, forget_old_records, take_turn
+from shared.jobs import Effect, Jobs, Work, forget_old_records, run_exclusively
+from shared.messaging.history import History
 
 
 async def test_a_job_is_done_by_one_replica_at_a_time(payments):
@@ -25,11 +26,11 @@ async def test_a_job_is_done_by_one_replica_at_a_time(payments):
         done += 1
 
     results = await asyncio.gather(
-        *(take_turn("nightly", job, Work(station.database, {})) for station in (payments, other) * 2)
+        *(run_exclusively("nightly", job, Work(station.database, {})) for station in (payments, other) * 2)
     )
     assert most == 1
     assert done == sum(results) >= 1
-    assert await take_turn("nightly", job, Work(payments.database, {}))  # the turn was given back
+    assert await run_exclusively("nightly", job, Work(payments.database, {}))  # the turn was given back
     await other.database.dispose()
 
 
@@ -45,18 +46,11 @@ async def test_the_turn_is_given_back_when_the_job_fails_or_is_cancelled(payment
 
     work = Work(payments.database, {})
     with pytest.raises(ZeroDivisionError):
-        await take_turn("nightly", fail, work)
+        await run_exclusively("nightly", fail, work)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await take_turn("nightly", hang, work)
-    assert await take_turn("nightly", fine, work)
-    assert (
-        await payments.one(
-            "select count(*) from pg_locks where locktype = 'advisory' and database = "
-            "(select oid from pg_database where datname = current_database())"
-        )
-        == 0
-    )
+            await run_exclusively("nightly", hang, work)
+    assert await run_exclusively("nightly", fine, work)
 
 
 async def test_a_job_that_fails_is_counted_and_tried_again(payments):
@@ -112,7 +106,8 @@ async def test_a_job_that_cannot_be_undone_waits_until_all_is_heard_and_to_remov
     payments, monkeypatch, after, done
 ):
     monkeypatch.setattr(jobs_module, "FIRST_HOUR", 0.2 if after in {"the first hour", "both"} else 3600)
-    jobs, did, caught_up = Jobs(), set(), asyncio.Event()
+    jobs, did, history = Jobs(), set(), History(payments.database)
+    await history.look()
     for effect in Effect:
 
         async def job(work, effect=effect):
@@ -121,9 +116,9 @@ async def test_a_job_that_cannot_be_undone_waits_until_all_is_heard_and_to_remov
         job.__name__ = effect
         jobs.every(0.02, effect=effect)(job)
 
-    task = asyncio.create_task(jobs.run(Work(payments.database, {}, caught_up)))
+    task = asyncio.create_task(jobs.run(Work(payments.database, {}, history)))
     if after in {"every feed was read", "both"}:
-        caught_up.set()
+        history.caught_up.set()
 
     async def all_done():
         return did >= done
@@ -222,5 +217,5 @@ async def test_more_jobs_at_once_than_connections_all_get_done(payments):
             await session.execute(text("select pg_sleep(0.05)"))
 
     async with asyncio.timeout(25):  # the pool's own patience is longer
-        done = await asyncio.gather(*(take_turn(f"job {n}", job, Work(payments.database, {})) for n in range(40)))
+        done = await asyncio.gather(*(run_exclusively(f"job {n}", job, Work(payments.database, {})) for n in range(40)))
     assert all(done)

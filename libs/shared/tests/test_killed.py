@@ -7,8 +7,8 @@ import delivery
 import httpx
 import pytest
 from delivery import refund_of
-from processes import Apart
-from stations import eventually, forget_topology
+from messaging_nodes import eventually, forget_topology
+from processes import ServiceProcesses
 
 from shared.ids import new_id
 from shared.messaging import publish
@@ -22,7 +22,7 @@ async def apart(request, stations, broker, tmp_path):
     if request.param == "rabbitmq":
         await forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
-    made = Apart(tmp_path, databases, broker.url if request.param == "rabbitmq" else None, Issuer())
+    made = ServiceProcesses(tmp_path, databases, broker.url if request.param == "rabbitmq" else None, Issuer())
     yield made
     made.close()
 
@@ -54,7 +54,7 @@ async def one_effect_each(stations, requests):
     assert await stations["enrolment"].one("select count(*) from inbox") == requests
     assert await stations["payments"].one("select count(*) from outbox") == requests
     assert await stations["payments"].one("select count(*) from refunds") == requests
-    assert await stations["enrolment"].parked() == []
+    assert await stations["enrolment"].dead_letters() == []
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, pa
 async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(stations, broker, tmp_path):
     await forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
-    apart = Apart(tmp_path, databases, broker.url, Issuer(), reconcile=True)
+    apart = ServiceProcesses(tmp_path, databases, broker.url, Issuer(), reconcile=True)
     try:
         await apart.start("payments")
         await apart.ready("payments")
@@ -170,17 +170,17 @@ async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_
         deaths = 0
         process = await apart.start("enrolment")
 
-        async def parked():
+        async def dead_letters():
             nonlocal deaths, process
             if not process.is_alive():
                 assert process.exitcode == -signal.SIGKILL, apart.log("enrolment")
                 deaths += 1
                 process = await apart.start("enrolment")
-            return bool(await stations["enrolment"].parked())
+            return bool(await stations["enrolment"].dead_letters())
 
-        await eventually(parked, 240)
+        await eventually(dead_letters, 240)
         assert deaths >= 2
-        assert await stations["enrolment"].parked() == ["handler_failed"]
+        assert await stations["enrolment"].dead_letters() == ["handler_failed"]
         if not process.is_alive():
             process = await apart.start("enrolment")
 

@@ -8,7 +8,7 @@ from processes import service_of
 from shared.database import Database
 from shared.driver import connect_driver
 from shared.ids import new_id
-from shared.messaging.outbox import Wakeup
+from shared.messaging.outbox import OutboxNotifier
 from shared.migrate import LOCK, Revisions, migrate
 from shared.service import Process
 
@@ -46,7 +46,7 @@ def write_versions(folder, count, name="t"):
 
 @pytest.fixture
 async def database(make_database):
-    made = Database(await make_database(f"migrate_{new_id().hex[-12:]}"), "t", wakeup=Wakeup())
+    made = Database(await make_database(f"migrate_{new_id().hex[-12:]}"), "t", notifier=OutboxNotifier())
     yield made
     await made.dispose()
 

@@ -13,7 +13,7 @@ from processes import service_of
 from shared import cli
 from shared.ids import new_id
 from shared.messaging import missing
-from shared.messaging.parking import park
+from shared.messaging.dead_lettering import dead_letter
 from shared.service import Process
 
 
@@ -58,9 +58,9 @@ async def test_what_never_arrived_is_listed_and_brought_by_a_reset(payments, enr
 async def test_what_waits_or_is_parked_is_not_missing_and_the_old_may_have_been_forgotten(payments, enrolment):
     await payments.announce(*(refund_of() for _ in range(4)))
     bodies = [str(row[0]).encode() for row in await payments.all("select body from outbox order by position")]
-    await enrolment.receiver.suspect([bodies[0]], "in a test")
+    await enrolment.receiver.suspect_poison([bodies[0]], "in a test")
     async with enrolment.database.transaction() as session:
-        await park(session, bodies[1], "handler_failed", "in a test")
+        await dead_letter(session, bodies[1], "handler_failed", "in a test")
     old = UUID(int=(int((time.time() - 91 * 86400) * 1000) << 80) | new_id().int & ((1 << 80) - 1))
     async with payments.database.messaging.begin() as connection:
         await connection.exec_driver_sql(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from door import ask, both_ways, client, counts
+from refunds_api import ask, both_ways, client, counts
 from sqlalchemy import text
 
 from shared.ids import new_id

@@ -6,13 +6,13 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from delivery import body_of, refund_of
+from messaging_nodes import eventually
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from stations import eventually
 
 from shared.driver import NotLetIn
 from shared.events.payments import RefundRequested
-from shared.messaging import Inbox, NotYet, inbox
+from shared.messaging import Inbox, RetryLater, inbox
 from shared.messaging.inbox import Receiver
 from shared.messaging.retrying import RetryPolicy
 from shared.messaging.tables import Retry
@@ -50,7 +50,7 @@ class Killed(BaseException):
 
 RAISED = {
     "fails": ZeroDivisionError(),
-    "waits": NotYet("for another"),
+    "waits": RetryLater("for another"),
     "the database is away": asyncpg.CannotConnectNowError("the database system is shutting down"),
     "no connection to be had": PoolTimeout(),
     "too many connections": NotLetIn("sorry, too many clients already"),
@@ -148,7 +148,7 @@ async def test_what_has_used_up_its_budget_is_parked_without_another_try(trying,
     await trying.put(*state)
     trying.outcome = "killed"
     assert await trying.receiver.retry_one()
-    assert await enrolment.parked() == [reason]
+    assert await enrolment.dead_letters() == [reason]
     assert await enrolment.one("select count(*) from inbox_retry") == 0
 
 
@@ -156,7 +156,7 @@ async def test_what_has_used_up_its_budget_is_parked_without_another_try(trying,
 async def test_who_waits_is_waited_for_whatever_happened_first(trying, enrolment, first):
     body, calls = body_of(refund_of()), 0
     if first == "suspected":
-        await trying.receiver.suspect([body], "dead-lettered")
+        await trying.receiver.suspect_poison([body], "dead-lettered")
     else:
         trying.outcome = first
         await trying.receiver.take([body])
@@ -177,7 +177,7 @@ async def test_who_waits_is_waited_for_whatever_happened_first(trying, enrolment
     await eventually(handled)
     retries.cancel()
     await asyncio.gather(retries, return_exceptions=True)
-    assert await enrolment.parked() == []
+    assert await enrolment.dead_letters() == []
 
 
 async def test_a_try_that_an_outage_broke_off_is_taken_back_once_the_database_answers(trying, enrolment, monkeypatch):
@@ -202,4 +202,4 @@ async def test_an_event_that_kills_each_time_is_parked_though_it_waited_before(t
             await trying.receiver.retry_one()
     await trying.due()
     assert await trying.receiver.retry_one()
-    assert await enrolment.parked() == ["handler_failed"]
+    assert await enrolment.dead_letters() == ["handler_failed"]

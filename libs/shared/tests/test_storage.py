@@ -1,13 +1,16 @@
 """Stored files, on every kind of store: a folder, memory, and S3 as a server speaks it over HTTP."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 
 import pytest
 from object_stores import BUCKET
+from sqlalchemy import text
 
 from embedded import ports
 from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, open_storage
+from shared.web.files import attachment
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -73,3 +76,35 @@ async def test_a_store_that_is_away_is_told_as_such(s3, monkeypatch):
 def test_an_unknown_kind_of_store_is_refused():
     with pytest.raises(ValueError, match="ftp://"):
         open_storage("ftp://files.example/submissions")
+
+
+class Hangs:
+    """A store that takes the question and says nothing."""
+
+    async def open(self, key):
+        await asyncio.Event().wait()
+
+
+async def test_a_store_that_hangs_holds_no_connection_of_the_database(payments):
+    async def read():
+        async with payments.database.reads() as session:
+            await session.execute(text("select 1"))
+            await attachment(session, Hangs(), "key", name="a.pdf", media_type="application/pdf", size=1)
+
+    reading = [asyncio.create_task(read()) for _ in range(20)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(3), payments.database.reads() as session:
+        assert (await session.execute(text("select 1"))).scalar_one() == 1
+    for task in reading:
+        task.cancel()
+    await asyncio.wait(reading)
+
+
+async def test_a_store_that_hangs_is_one_that_cannot_be_read(monkeypatch):
+    async def hang(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("shared.storage.OPENED_WITHIN", 0.1)
+    monkeypatch.setattr("obstore.get_async", hang)
+    with pytest.raises(StorageUnavailable):
+        await open_storage("memory:///").open("key")

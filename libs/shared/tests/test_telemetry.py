@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.database import Database
 from shared.ids import new_id
-from shared.messaging.outbox import Wakeup
+from shared.messaging.outbox import OutboxNotifier
 from shared.telemetry import JsonFormatter
 
 
@@ -20,9 +20,9 @@ def line(**extra):
 
 
 def test_a_line_tells_when_who_and_what():
-    told = line(event=UUID(int=7), seconds=1.5)
-    assert (told["at"], told["service"]) == ("1970-01-01T00:00:00.500000+00:00", "tests")
-    assert (told["message"], told["event"], told["seconds"]) == ("something happened", str(UUID(int=7)), 1.5)
+    printed = line(event=UUID(int=7), seconds=1.5)
+    assert (printed["at"], printed["service"]) == ("1970-01-01T00:00:00.500000+00:00", "tests")
+    assert (printed["message"], printed["event"], printed["seconds"]) == ("something happened", str(UUID(int=7)), 1.5)
 
 
 @pytest.mark.parametrize("odd", ["half a pair \ud800", 2**70, {1: "a"}, {"set"}, ValueError("no")])
@@ -43,7 +43,7 @@ FAILING = [
 @pytest.mark.parametrize(("statement", "it"), FAILING)
 async def test_what_an_error_of_the_database_quotes_is_not_written_down(make_database, statement, it):
     url = await make_database(f"log_{new_id().hex[-12:]}")
-    database = Database(url, "tests", wakeup=Wakeup())
+    database = Database(url, "tests", notifier=OutboxNotifier())
     try:
         async with database.transaction() as session:
             await session.execute(text("create table people (email text primary key, age int check (age > 0))"))
@@ -54,7 +54,7 @@ async def test_what_an_error_of_the_database_quotes_is_not_written_down(make_dat
     finally:
         await database.dispose()
     error = failed.value
-    told = line(exc_info=(type(error), error, error.__traceback__), error=repr(error))
-    assert SECRET not in json.dumps(told)
-    assert "[SQL: " in told["exception"]
-    assert type(error.orig.__cause__).__name__ in told["exception"]
+    printed = line(exc_info=(type(error), error, error.__traceback__), error=repr(error))
+    assert SECRET not in json.dumps(printed)
+    assert "[SQL: " in printed["exception"]
+    assert type(error.orig.__cause__).__name__ in printed["exception"]

@@ -4,14 +4,14 @@ import asyncio
 import logging
 
 import pytest
-from door import ONE, PATHS, both_ways, client, counts
+from refunds_api import ONE, PATHS, both_ways, client, counts
 from sqlalchemy import text
 
 from shared.ids import new_id
 from shared.origins import LOOPBACK, AllowedOrigins
 from shared.service import Process
-from shared.testing import ServiceUnderTest, StandingClock
-from shared.web.openapi import refusals_of
+from shared.testing import FrozenClock, ServiceUnderTest
+from shared.web.openapi import errors_of
 
 
 async def test_a_swallowed_error_of_a_statement_is_no_success(api, payments):
@@ -156,7 +156,7 @@ async def test_the_log_names_the_route_and_never_the_path(api, caplog):
 def test_an_operation_names_its_refusals(api):
     document = api.api.openapi()
     halve, refund = document["paths"]["/v1/halves/{amount}"]["get"], document["paths"]["/v1/refunds"]["post"]
-    assert refusals_of(halve) == {
+    assert errors_of(halve) == {
         "odd_amount",
         "invalid_request",
         "invalid_token",
@@ -169,7 +169,7 @@ def test_an_operation_names_its_refusals(api):
     assert halve["responses"]["422"]["content"]["application/problem+json"]["examples"]["odd_amount"] == example
     told = document["components"]["examples"]["odd_amount"]
     assert told["summary"] == told["value"]["detail"] == "Only an even amount can be halved."
-    assert refusals_of(refund) >= {
+    assert errors_of(refund) >= {
         "invalid_token",
         "not_permitted",
         "idempotency_key_missing",
@@ -189,7 +189,7 @@ def test_two_applications_of_the_same_routes_have_the_same_document(api):
 
 
 async def test_an_answer_that_was_never_told_fails_the_test(api):
-    tested = ServiceUnderTest(api.service, StandingClock(), every_answer_told=True)
+    tested = ServiceUnderTest(api.service, FrozenClock(), every_response_documented=True)
     async with tested.client() as caller:
         assert (await caller.get("/v1/halves/3")).json()["code"] == "odd_amount"
         with pytest.raises(AssertionError, match="never told of not_found"):

@@ -1,3 +1,5 @@
+"""Handlers of other services' events."""
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.commands import enrolments, submissions
@@ -12,7 +14,7 @@ from shared.events.enrolment import (
     EnrolmentSuspended,
     LearnerAnonymised,
 )
-from shared.messaging import Inbox, NotYet
+from shared.messaging import Inbox, RetryLater
 from shared.messaging.replies import erase_replies
 
 inbox = Inbox("assessment")
@@ -25,16 +27,16 @@ async def copy_course_version(session: AsyncSession, published: CoursePublished)
 
 @inbox.on(SubjectRenamed)
 async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None:
-    """Credit awarded from then on says the new name."""
+    """Store a subject's new name, which credit awarded from then on bears."""
     await enrolments.keep_subject_name(session, renamed)
 
 
 @inbox.on(EnrolmentActivated)
 async def copy_enrolment(session: AsyncSession, activated: EnrolmentActivated) -> None:
     if activated.regulations_version not in regulations.versions.all:
-        raise NotYet(f"regulations {activated.regulations_version} are not known to this release")
+        raise RetryLater(f"regulations {activated.regulations_version} are not known to this release")
     if await session.get(CourseVersion, activated.course_version_id) is None:
-        raise NotYet(f"course version {activated.course_version_id} is not known yet")
+        raise RetryLater(f"course version {activated.course_version_id} is not known yet")
     await enrolments.keep_enrolment(session, activated)
 
 
@@ -50,12 +52,13 @@ async def take_work_again(session: AsyncSession, reinstated: EnrolmentReinstated
 
 @inbox.on(EnrolmentCancelled)
 async def void_attempts(session: AsyncSession, cancelled: EnrolmentCancelled) -> None:
-    await enrolments.keep_status(session, cancelled.enrolment_id, EnrolmentStatus.CANCELLED, cancelled.sequence)
-    await enrolments.void_unratified(session, cancelled.enrolment_id, cancelled.reason_code, cancelled.cancelled_at)
+    ended, reason = cancelled.enrolment_id, cancelled.reason_code
+    await enrolments.keep_status(session, ended, EnrolmentStatus.CANCELLED, cancelled.sequence, reason_code=reason)
+    await enrolments.void_unratified(session, ended, reason, cancelled.cancelled_at)
 
 
 @inbox.on(LearnerAnonymised)
 async def forget_author(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
-    """Who wrote it is forgotten; that it was handed in, and what it earned, is not."""
+    """Erase who handed work in; that it was handed in, and what it earned, stays."""
     await submissions.forget_author(session, anonymised.learner_id)
     await erase_replies(session, anonymised.learner_id)

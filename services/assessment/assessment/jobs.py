@@ -1,3 +1,5 @@
+"""The jobs of assessment."""
+
 from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
@@ -15,13 +17,14 @@ jobs = Jobs()
 
 @jobs.every(3600)
 async def publish_windows(work: Work) -> None:
+    """Publish the regular windows of the coming months."""
     async with work.database.transaction() as session:
         await windows.publish_coming_windows(session)
 
 
 @jobs.every(5)
 async def announce_windows(work: Work) -> None:
-    """The windows that have opened since, then those that have closed."""
+    """Announce the windows that have opened since the last time, then those that have closed."""
     opened, closed = queries.windows_opened_since(work.now()), queries.windows_closed_since(work.now())
     await for_each_in_transaction(work, "announce_openings", opened, windows.announce_opening)
     await for_each_in_transaction(work, "announce_closings", closed, windows.announce_closing)
@@ -36,7 +39,7 @@ async def release_results(work: Work) -> None:
 
 @jobs.every(1)
 async def ratify_results(work: Work) -> None:
-    """Go on with what the boards decided about more results than their request could take."""
+    """Go on with the boards whose results were too many for their request."""
     if await work.database.finds(_BOARDS):
         await for_each(work, "boards", queries.boards_under_way(), partial(_ratify, work))
 
@@ -78,7 +81,7 @@ async def claim_store(work: Work) -> None:
 
 @jobs.every(3600, effect=REMOVES)
 async def remove_orphans(work: Work) -> None:
-    """Stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
+    """Remove stored files that no submission names: uploads refused at their end, repeated, or cut off by a crash."""
     await orphans.remove_orphans(work)
 
 

@@ -1,3 +1,5 @@
+"""Settings of assessment, from the environment, besides those of every service."""
+
 from pathlib import Path
 
 from pydantic import Field

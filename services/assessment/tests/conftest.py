@@ -20,7 +20,7 @@ from shared.testing import published, service_fixtures
 globals().update(
     service_fixtures(
         lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///")),
-        every_answer_told=True,
+        every_response_documented=True,
     )
 )
 
@@ -33,7 +33,7 @@ def pdf(text: str = "") -> bytes:
 
 
 def course(**changes) -> CoursePublished:
-    family = new_id().hex[:8]
+    family = new_id().hex[-8:]  # the first digits tell the minute
     facts = {
         "course_id": new_id(),
         "course_version_id": new_id(),
@@ -84,7 +84,7 @@ class Story:
         self.chair = service.client("examiner", id=self.chair_id)
         """Another examiner, for the board and the panel."""
 
-    async def hear(self, *events) -> None:
+    async def consume(self, *events) -> None:
         for event in events:
             await inbox.receive(self.session, event)
         await self.session.commit()
@@ -92,13 +92,13 @@ class Story:
     async def enrol(self, of: CoursePublished | None = None, **changes) -> EnrolmentActivated:
         of = of or course()
         activated = activation(of, **changes)
-        await self.hear(of, activated)
+        await self.consume(of, activated)
         return activated
 
     async def window(self, opens_at=None, closes_at=None, **more) -> UUID:
         opens_at = opens_at or self.clock()
-        wish = {"opens_at": opens_at.isoformat(), "closes_at": (closes_at or opens_at + timedelta(days=7)).isoformat()}
-        answer = await self.examiner.post("/v1/windows", json={**wish, **more})
+        body = {"opens_at": opens_at.isoformat(), "closes_at": (closes_at or opens_at + timedelta(days=7)).isoformat()}
+        answer = await self.examiner.post("/v1/windows", json={**body, **more})
         assert answer.status_code == 201, answer.text
         return UUID(answer.json()["window_id"])
 
@@ -158,7 +158,7 @@ class Story:
         return window_id
 
     async def cancel(self, enrolment, sequence=2, reason_code="refunded") -> None:
-        await self.hear(
+        await self.consume(
             EnrolmentCancelled(
                 enrolment_id=enrolment.enrolment_id,
                 learner_id=enrolment.learner_id,
@@ -170,7 +170,7 @@ class Story:
         )
 
     async def suspend(self, enrolment, sequence=2) -> None:
-        await self.hear(
+        await self.consume(
             EnrolmentSuspended(
                 enrolment_id=enrolment.enrolment_id,
                 learner_id=enrolment.learner_id,
@@ -196,10 +196,10 @@ class Story:
         assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text
         return answer.json()
 
-    async def enrol_live(self) -> EnrolmentActivated:
+    async def enrol_live(self, of: CoursePublished | None = None, **changes) -> EnrolmentActivated:
         """An enrolment in a database of the test's own, committed."""
-        of = course()
-        enrolment = activation(of)
+        of = of or course()
+        enrolment = activation(of, **changes)
         async with self.service.process.database.transaction() as session:
             for event in (of, enrolment):
                 await inbox.receive(session, event)

@@ -70,10 +70,10 @@ async def test_nobody_releases_ratifies_or_gives_back_their_own_result(story, se
     story.refused(await sit(own, window_id), 403, "same_person")
     await story.board(window_id)
     [credit] = await story.announced(CreditAwarded)
-    wish = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
-    await story.examiner.post(f"/v1/credits/{credit.credit_id}/revocation", json=wish)
+    body = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
+    await story.examiner.post(f"/v1/credits/{credit.credit_id}/revocation", json=body)
     path = f"/v1/credits/{credit.credit_id}/reinstatement"
-    story.refused(await own.post(path, json={**wish, "reason_code": "appeal"}), 403, "own_work")
+    story.refused(await own.post(path, json={**body, "reason_code": "appeal"}), 403, "own_work")
 
 
 async def test_whoever_marked_takes_no_credit_away_and_gives_none_back(both, service):
@@ -84,20 +84,20 @@ async def test_whoever_marked_takes_no_credit_away_and_gives_none_back(both, ser
     await sit(other, window_id)
     [credit] = await both.announced(CreditAwarded)
     path = f"/v1/credits/{credit.credit_id}"
-    wish = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
-    both.refused(await both.examiner.post(f"{path}/revocation", json=wish), 403, "same_person")
-    assert (await other.post(f"{path}/revocation", json=wish)).status_code == 200
-    wish["reason_code"] = "appeal"
-    both.refused(await both.examiner.post(f"{path}/reinstatement", json=wish), 403, "same_person")
-    assert (await other.post(f"{path}/reinstatement", json=wish)).status_code == 200
+    body = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
+    both.refused(await both.examiner.post(f"{path}/revocation", json=body), 403, "same_person")
+    assert (await other.post(f"{path}/revocation", json=body)).status_code == 200
+    body["reason_code"] = "appeal"
+    both.refused(await both.examiner.post(f"{path}/reinstatement", json=body), 403, "same_person")
+    assert (await other.post(f"{path}/reinstatement", json=body)).status_code == 200
 
 
 async def test_whoever_opened_a_case_or_marked_the_work_does_not_decide_the_case(both, service):
     _, _, submission_id = await both.frozen()
     await both.mark(submission_id, 60)
     opener = service.client("examiner")
-    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
-    case_id = (await opener.post("/v1/misconduct-cases", json=wish)).json()["case_id"]
+    body = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    case_id = (await opener.post("/v1/misconduct-cases", json=body)).json()["case_id"]
     decision = {"outcome": "no_case", "minutes_reference": "AP/3"}
     for one in (opener, both.marker):
         both.refused(await one.post(f"/v1/misconduct-cases/{case_id}/decision", json=decision), 403, "same_person")
@@ -109,8 +109,8 @@ async def test_the_panel_of_a_case_does_not_ratify_what_it_cleared(story, servic
     _, window_id, submission_id = await story.frozen()
     await story.mark(submission_id, 60)
     await story.release(window_id)
-    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
-    case_id = (await story.examiner.post("/v1/misconduct-cases", json=wish)).json()["case_id"]
+    body = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    case_id = (await story.examiner.post("/v1/misconduct-cases", json=body)).json()["case_id"]
     decision = {"outcome": "no_case", "minutes_reference": "AP/3"}
     panel_id = new_id()
     panel = service.client("examiner", id=panel_id)
@@ -184,8 +184,8 @@ async def test_the_database_refuses_a_board_of_the_marker(story, session):
 
 async def test_the_database_refuses_a_case_decided_by_who_opened_it(story, session):
     _, _, submission_id = await story.frozen()
-    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
-    assert (await story.examiner.post("/v1/misconduct-cases", json=wish)).status_code == 201
+    body = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    assert (await story.examiner.post("/v1/misconduct-cases", json=body)).status_code == 201
     assert await session.scalar(select(MisconductCase.opened_by)) == str(story.examiner_id)
     decide = """update misconduct_cases set outcome = 'no_case', minutes_reference = 'AP/1', decided_at = now(),
         decided_by = opened_by"""

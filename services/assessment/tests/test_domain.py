@@ -139,7 +139,7 @@ def test_a_passed_course_is_not_taken_again(state):
 
 def test_after_the_last_fail_there_is_no_further_attempt():
     history = [attempt(no, AttemptState.RATIFIED, passed=False) for no in (1, 2, 3)]
-    with pytest.raises(attempts.AttemptsExhausted):
+    with pytest.raises(attempts.NoAttemptsLeft):
         admit(history)
     assert attempts.attempts_left(history, 3) == 0
 
@@ -161,7 +161,7 @@ def test_while_its_window_is_open_the_work_may_be_replaced():
     assert admit(history, open_windows=[its, other]) == its
     with pytest.raises(attempts.PendingResult):
         admit(history, open_windows=[its, other], wanted=other)
-    with pytest.raises(windows.WindowClosed):
+    with pytest.raises(windows.WindowIsClosed):
         admit(history, open_windows=[], wanted=its, now=CLOSES)
 
 
@@ -173,14 +173,14 @@ def test_a_voided_attempt_does_not_count():
 
 
 def test_only_an_active_enrolment_hands_in():
-    with pytest.raises(attempts.EnrolmentSuspended):
+    with pytest.raises(attempts.EnrolmentIsSuspended):
         admit([], status=EnrolmentStatus.SUSPENDED)
     with pytest.raises(attempts.EnrolmentEnded):
         admit([], status=EnrolmentStatus.CANCELLED)
 
 
 def test_without_an_open_window_nothing_is_taken():
-    with pytest.raises(windows.WindowClosed):
+    with pytest.raises(windows.WindowIsClosed):
         admit([], open_windows=[])
     with pytest.raises(windows.WindowNotOpen):
         admit([], wanted=window(opens_at=OPENS + timedelta(seconds=1)))

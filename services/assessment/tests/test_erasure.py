@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from assessment import jobs
 from assessment.tables import Attempt, Credit, Mark, MisconductCase, Submission
@@ -19,7 +19,7 @@ NAMED = "Ada Lovelace project.pdf"
 
 async def forget(story, enrolment, times=1):
     event = LearnerAnonymised(learner_id=enrolment.learner_id, anonymised_at=story.clock())
-    await story.hear(*[event] * times)
+    await story.consume(*[event] * times)
 
 
 async def submissions(session, enrolment):
@@ -78,13 +78,44 @@ async def test_the_files_of_what_is_dropped_are_removed(service, story, session)
 
 async def test_a_case_stays_with_the_work_it_is_about(story, session):
     enrolment, _, submission_id = await story.frozen()
-    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
-    assert (await story.examiner.post("/v1/misconduct-cases", json=wish)).status_code == 201
+    body = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    assert (await story.examiner.post("/v1/misconduct-cases", json=body)).status_code == 201
     await story.cancel(enrolment)
     await forget(story, enrolment)
     case = (await session.scalars(select(MisconductCase))).one()
     assert case.submission_id == UUID(submission_id)
-    assert set(await submissions(session, enrolment)) == {"voided"}
+    assert set(await submissions(session, enrolment)) == {"current"}
+
+
+async def test_who_was_accused_and_cleared_is_forgotten_too(story, session):
+    enrolment = await story.enrol()
+    window_id = await story.window(closes_at=story.closes)
+    accused = await story.receipt(enrolment, filename=NAMED)
+    body = {"submission_id": accused["submission_id"], "reason_code": "plagiarism"}
+    case = (await story.examiner.post("/v1/misconduct-cases", json=body)).json()
+    cleared = {"outcome": "no_case", "minutes_reference": "AP/1"}
+    await story.chair.post(f"/v1/misconduct-cases/{case['case_id']}/decision", json=cleared)
+    for _ in range(2):  # the first takes the place of what was looked into, the second that of the first
+        await story.receipt(enrolment, filename=NAMED)
+    draft = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"), filename=NAMED)
+    story.refused(draft, 409, "window_closed")
+    assert window_id
+    await story.cancel(enrolment)
+    await forget(story, enrolment, times=2)
+    rows = (await session.scalars(select(Submission).execution_options(populate_existing=True))).all()
+    assert sorted(row.state for row in rows) == ["superseded", "voided"]
+    assert [row.submission_id for row in rows if row.state == "superseded"] == [UUID(accused["submission_id"])]
+    assert not any("Ada" in row.filename for row in rows)
+
+
+async def test_every_table_that_names_a_submission_lets_its_author_be_forgotten(session):
+    """Whoever adds one sees to `forget_author`, which deletes submissions."""
+    references = text("""
+        select conrelid::regclass::text || '.' || attname from pg_constraint
+        join pg_attribute on attrelid = conrelid and attnum = any (conkey)
+        where contype = 'f' and confrelid = 'submissions'::regclass
+    """)
+    assert set(await session.scalars(references)) == {"marks.submission_id", "misconduct_cases.submission_id"}
 
 
 async def test_nothing_of_others_is_touched(story, session):

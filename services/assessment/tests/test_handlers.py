@@ -5,18 +5,20 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+from assessment.commands.enrolments import AnotherActivation
 from assessment.handlers import inbox
 from assessment.tables import Attempt, CourseVersion, Decision, Enrolment, EnrolmentState, Mark, Submission
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, SubmissionVoided
 from shared.events.catalogue import CourseUpdated, SubjectRenamed
 from shared.events.enrolment import EnrolmentCancelled, EnrolmentReinstated, EnrolmentSuspended
-from shared.messaging import NotYet
+from shared.ids import new_id
+from shared.messaging import RetryLater
 
 
 async def test_course_versions_are_copied_once_each(story, session):
     first = story.course()
     second = CourseUpdated(**story.course(course_id=first.course_id, version=2).model_dump())
-    await story.hear(second, first, first, second)
+    await story.consume(second, first, first, second)
     rows = (await session.scalars(select(CourseVersion).where(CourseVersion.course_id == first.course_id))).all()
     assert sorted(row.version for row in rows) == [1, 2]
 
@@ -30,7 +32,7 @@ async def test_credit_says_the_name_its_subject_has_when_it_is_awarded(story):
         for name, days in order:
             at = story.clock() + timedelta(days=days)
             renamed = SubjectRenamed(subject_id=course.subject_id, award_name=name, effective_from=at)
-            await story.hear(renamed, renamed)
+            await story.consume(renamed, renamed)
         await story.mark(submission_id, 60)
         await story.release(window_id)
         await story.board(window_id)
@@ -41,16 +43,16 @@ async def test_credit_says_the_name_its_subject_has_when_it_is_awarded(story):
 async def test_an_enrolment_waits_for_its_course_version(story, session):
     course = story.course()
     activated = story.activation(course)
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await inbox.receive(session, activated)
-    await story.hear(course, activated, activated)
+    await story.consume(course, activated, activated)
     assert await session.get(Enrolment, activated.enrolment_id) is not None
 
 
 async def test_an_enrolment_waits_for_a_release_that_knows_its_regulations(story, session):
     course = story.course()
-    await story.hear(course)
-    with pytest.raises(NotYet):
+    await story.consume(course)
+    with pytest.raises(RetryLater):
         await inbox.receive(session, story.activation(course, regulations_version="mc-regs-2099.1"))
 
 
@@ -68,7 +70,7 @@ async def test_states_heard_in_any_order_any_number_of_times_end_alike(story, se
             EnrolmentReinstated(**facts, sequence=2, reinstated_at=story.clock()),
             EnrolmentSuspended(**facts, reason_code="payment_reversed", sequence=3, suspended_at=story.clock()),
         ]
-        await story.hear(course, *(events[index] for index in (*order, *order)))
+        await story.consume(course, *(events[index] for index in (*order, *order)))
         state = await session.get(EnrolmentState, enrolment.enrolment_id, populate_existing=True)
         assert (state.status, state.sequence) == ("suspended", 3)
 
@@ -84,9 +86,9 @@ async def test_a_cancelled_enrolment_stays_cancelled(story):
 async def test_a_cancellation_heard_before_the_activation_holds(story):
     course = story.course()
     enrolment = story.activation(course)
-    await story.hear(course)
+    await story.consume(course)
     await story.cancel(enrolment)
-    await story.hear(enrolment)
+    await story.consume(enrolment)
     await story.window()
     story.refused(await story.submit(enrolment), 403, "enrolment_cancelled")
 
@@ -114,8 +116,8 @@ async def test_voided_work_waits_for_no_marker(story):
     await story.cancel(enrolment)
     assert (await story.marker.get("/v1/marking-queue")).json()["items"] == []
     story.refused(await story.mark(submission_id, 70), 409, "submission_void")
-    wish = {"submission_id": submission_id, "reason_code": "plagiarism"}
-    story.refused(await story.examiner.post("/v1/misconduct-cases", json=wish), 409, "submission_void")
+    body = {"submission_id": submission_id, "reason_code": "plagiarism"}
+    story.refused(await story.examiner.post("/v1/misconduct-cases", json=body), 409, "submission_void")
 
 
 async def test_a_released_result_that_is_not_ratified_is_voided_too(story):
@@ -173,3 +175,10 @@ async def test_a_cancellation_and_a_mark_at_once_leave_one_consistent_order(live
         assert set(await session.scalars(select(Attempt.state))) == {"voided"}
         assert set(await session.scalars(select(Submission.state))) == {"voided"}
         assert (await session.scalar(select(func.count()).select_from(Mark))) <= len(receipts)
+
+
+async def test_an_order_line_is_activated_once_and_another_enrolment_of_it_is_for_a_person(story):
+    activated = await story.enrol()
+    await story.consume(activated)
+    with pytest.raises(AnotherActivation, match=str(activated.enrolment_id)):
+        await story.consume(activated.model_copy(update={"enrolment_id": new_id()}))

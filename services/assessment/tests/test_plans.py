@@ -79,17 +79,26 @@ globals().update(
                     "awaits_mark": lambda n: state(n) == "submitted",
                 }
             ),
-            "boards": Table({"under_way": lambda n: n == 299, "window_id": uuid_of("window_id", LAST)}, rows=300),
+            "boards": Table(
+                {
+                    "under_way": lambda n: n == 299,
+                    "window_id": uuid_of("window_id", LAST),
+                    "decided_by": str(EXAMINER),
+                },
+                rows=300,
+            ),
             "releases": Table(
                 {
                     "under_way": lambda n: n == 299,
                     "window_id": uuid_of("window_id", LAST),
                     "expected": MARKED,
+                    "released_by": str(EXAMINER),
                     "requested_at": at(days=-1),
                 },
                 rows=300,
             ),
             "marks": Table({"marked_by": str(MARKER)}),
+            "credits": Table({"module_family": lambda n: f"DS{n}"}),
             "misconduct_cases": Table(
                 {
                     column: (lambda n, value=value: None if n >= ATTEMPTS - 100 else value)

@@ -97,7 +97,48 @@ async def test_what_waits_for_a_mark_is_what_the_queue_holds_whatever_becomes_of
 async def test_a_mark_outside_the_scale_is_refused(story):
     _, _, submission_id = await story.frozen()
     story.refused(await story.mark(submission_id, "100.5"), 422, "mark_out_of_range")
-    story.refused(await story.mark(submission_id, "NaN"), 422, "invalid_request")
+    story.refused(await story.mark(submission_id, "49.995"), 422, "mark_out_of_range")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "NaN",
+        "0E+999999",
+        "0E-999999",
+        "1E1",
+        "\uff15",
+        "5_0",
+        "50." + "0" * 20_000,
+        "+50",
+        "-1",
+        "-0",
+        " 50x",
+        ".5",
+        "5.",
+        "",
+        "50\n50",
+    ],
+)
+async def test_a_mark_is_written_as_people_write_it(story, mark):
+    _, _, submission_id = await story.frozen()
+    story.refused(await story.mark(submission_id, mark), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("mark", [50, 50.5, True, None, ["50"]])
+async def test_a_mark_is_a_string(story, mark):
+    _, _, submission_id = await story.frozen()
+    answer = await story.marker.post(f"/v1/submissions/{submission_id}/marks", json={"mark": mark})
+    story.refused(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(("given", "told"), [("50.00", "50"), ("064.5", "64.5"), ("100.0", "100")])
+async def test_noughts_that_say_nothing_are_not_told(story, given, told):
+    enrolment, window_id, submission_id = await story.frozen()
+    assert (await story.mark(submission_id, given)).json()["mark"] == told
+    await story.release(window_id)
+    result = (await story.read(enrolment))["attempts"][0]["result"]
+    assert (result["mark"], result["raw_mark"]) == (told, told)
 
 
 async def test_work_is_marked_once_and_moderated_by_an_examiner(story, session):
@@ -235,14 +276,14 @@ async def test_a_repeated_board_gets_the_first_reply_and_awards_nothing_twice(st
     _, window_id, submission_id = await story.frozen()
     await story.mark(submission_id, 60)
     await story.release(window_id)
-    wish = {"window_id": str(window_id), "minutes_reference": "EB/1"}
+    body = {"window_id": str(window_id), "minutes_reference": "EB/1"}
     first, again = [
-        await story.examiner.post("/v1/boards", json=wish, headers={"Idempotency-Key": "board-1"}) for _ in range(2)
+        await story.examiner.post("/v1/boards", json=body, headers={"Idempotency-Key": "board-1"}) for _ in range(2)
     ]
     assert first.json() == again.json()
     assert again.headers["idempotency-replayed"] == "true"
     assert len(await story.announced(CreditAwarded)) == 1
-    missing = await story.examiner.post("/v1/boards", json=wish, headers={"Idempotency-Key": ""})
+    missing = await story.examiner.post("/v1/boards", json=body, headers={"Idempotency-Key": ""})
     story.refused(missing, 400, "idempotency_key_missing")
 
 
@@ -310,12 +351,12 @@ async def test_credit_is_revoked_once_for_a_reason_the_regulations_name(story):
     await story.board(window_id)
     [credit] = await story.announced(CreditAwarded)
     path = f"/v1/credits/{credit.credit_id}/revocation"
-    wish = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
-    story.refused(await story.examiner.post(path, json={**wish, "reason_code": "dislike"}), 422, "unknown_reason")
-    answer = await story.examiner.post(path, json=wish)
+    body = {"reason_code": "misconduct", "minutes_reference": "EB/9"}
+    story.refused(await story.examiner.post(path, json={**body, "reason_code": "dislike"}), 422, "unknown_reason")
+    answer = await story.examiner.post(path, json=body)
     assert (answer.status_code, answer.json()["revocation_reason"]) == (200, "misconduct")
-    story.refused(await story.examiner.post(path, json=wish), 409, "credit_already_revoked")
-    story.refused(await story.examiner.post(f"/v1/credits/{new_id()}/revocation", json=wish), 404, "not_found")
+    story.refused(await story.examiner.post(path, json=body), 409, "credit_already_revoked")
+    story.refused(await story.examiner.post(f"/v1/credits/{new_id()}/revocation", json=body), 404, "not_found")
     [revoked] = await story.announced(CreditRevoked)
     assert (revoked.credit_id, revoked.reason_code) == (credit.credit_id, "misconduct")
     assert revoked.board_id != credit.board_id

@@ -78,15 +78,15 @@ async def test_whoever_comes_too_late_is_told_which_window_is_next(story):
     following = await story.window(opens, closes)
     late = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"))
     for answer in (late, await story.submit(enrolment), await story.submit(enrolment, window_id=first)):
-        refusal = story.refused(answer, 409, "window_closed")
-        named = refusal["next_window"]
+        error = story.refused(answer, 409, "window_closed")
+        named = error["next_window"]
         assert named["window_id"] == str(following)
         assert datetime.fromisoformat(named["opens_at"]) == opens
         assert datetime.fromisoformat(named["closes_at"]) == closes
-        assert named["opens_at"] in refusal["detail"]
+        assert named["opens_at"] in error["detail"]
     story.clock.at = opens
-    refusal = story.refused(await story.submit(enrolment, window_id=first), 409, "window_closed")
-    assert refusal["next_window"]["window_id"] == str(following), "it is open by now"
+    error = story.refused(await story.submit(enrolment, window_id=first), 409, "window_closed")
+    assert error["next_window"]["window_id"] == str(following), "it is open by now"
 
 
 @pytest.mark.parametrize(("grace_seconds", "status"), [(0, 409), (60, 201)])
@@ -106,6 +106,8 @@ async def test_w6_work_may_be_replaced_until_the_close_and_is_then_frozen(story,
         story.clock.advance(minutes=1)
         receipts.append(await story.receipt(enrolment, story.pdf(text_)))
     assert [receipt["attempt_no"] for receipt in receipts] == [1, 1, 1]
+    told = await story.announced(SubmissionReceived)
+    assert [event.replaces for event in told] == [None, *(event.submission_id for event in told[:2])]
     await story.close(window_id)
     story.refused(await story.submit(enrolment, window_id=window_id), 409, "window_closed")
     listed = await story.learner(enrolment).get(f"/v1/assessments/{enrolment.enrolment_id}/submissions")
@@ -117,8 +119,8 @@ async def test_w6_work_may_be_replaced_until_the_close_and_is_then_frozen(story,
     replaced = receipts[0]["submission_id"]
     story.refused(await story.mark(replaced, 60), 409, "submission_superseded")
     story.refused(await story.examiner.post(f"/v1/submissions/{replaced}/release"), 409, "submission_superseded")
-    wish = {"submission_id": replaced, "reason_code": "plagiarism"}
-    story.refused(await story.examiner.post("/v1/misconduct-cases", json=wish), 409, "submission_superseded")
+    body = {"submission_id": replaced, "reason_code": "plagiarism"}
+    story.refused(await story.examiner.post("/v1/misconduct-cases", json=body), 409, "submission_superseded")
     assert len((await session.scalars(select(Attempt))).all()) == 1
 
 
@@ -146,7 +148,7 @@ async def test_receipts_come_in_pages(story):
 
 
 @pytest.mark.parametrize(
-    ("filename", "content", "refusal"),
+    ("filename", "content", "error"),
     [
         ("report.exe", b"MZ", (415, "file_type_not_allowed")),
         ("report.pdf", b"PK\x03\x04", (415, "file_not_as_named")),
@@ -154,10 +156,10 @@ async def test_receipts_come_in_pages(story):
         ("report", b"%PDF-", (422, "bad_file_name")),
     ],
 )
-async def test_a_file_that_may_not_be_handed_in_is_refused(story, session, filename, content, refusal):
+async def test_a_file_that_may_not_be_handed_in_is_refused(story, session, filename, content, error):
     enrolment = await story.enrol()
     await story.window()
-    story.refused(await story.submit(enrolment, content, filename=filename), *refusal)
+    story.refused(await story.submit(enrolment, content, filename=filename), *error)
     assert (await session.scalars(select(Submission))).all() == []
 
 
@@ -224,11 +226,22 @@ async def test_an_upload_that_breaks_off_leaves_nothing(story, service, session)
     assert (await session.scalars(select(Submission))).all() == []
 
 
+async def test_who_is_too_early_for_a_window_is_told_of_the_one_that_is_open(story):
+    enrolment, open_now = await story.enrol(), await story.window()
+    later = await story.window(story.clock() + timedelta(days=90))
+    early = await story.submit(enrolment, window_id=later)
+    story.refused(early, 409, "window_not_open")
+    assert early.json()["open_window"]["window_id"] == str(open_now)
+    assert "another is open until" in early.json()["detail"]
+
+
 async def test_without_an_open_window_nothing_is_taken(story):
     enrolment = await story.enrol()
     story.refused(await story.submit(enrolment), 409, "window_closed")
     later = await story.window(story.clock() + timedelta(days=1))
     story.refused(await story.submit(enrolment, window_id=later), 409, "window_not_open")
+    early = (await story.submit(enrolment, window_id=later)).json()
+    assert early["open_window"] is None
     story.refused(await story.submit(enrolment, window_id=new_id()), 404, "not_found")
     seen = await story.read(enrolment)
     assert (seen["submission"]["possible"], seen["submission"]["code"]) == (False, "window_closed")
@@ -254,7 +267,7 @@ async def test_a_suspended_enrolment_hands_nothing_in_until_it_is_reinstated(sto
     await story.suspend(enrolment)
     story.refused(await story.submit(enrolment), 403, "enrolment_suspended")
     assert (await story.read(enrolment))["submission"]["code"] == "enrolment_suspended"
-    await story.hear(
+    await story.consume(
         EnrolmentReinstated(
             enrolment_id=enrolment.enrolment_id,
             learner_id=enrolment.learner_id,

@@ -30,7 +30,7 @@ ALIKE = """
         select gen_random_uuid() e, gen_random_uuid() l, gen_random_uuid() a, gen_random_uuid() s, gen_random_uuid() m
         from generate_series(2, :results);
     insert into enrolments select (jsonb_populate_record(one, jsonb_build_object(
-        'enrolment_id', e, 'learner_id', l))).* from enrolments one, further;
+        'enrolment_id', e, 'learner_id', l, 'order_line_id', e))).* from enrolments one, further;
     insert into attempts select (jsonb_populate_record(one, jsonb_build_object(
         'attempt_id', a, 'enrolment_id', e, 'learner_id', l))).* from attempts one, further;
     insert into submissions select (jsonb_populate_record(one, jsonb_build_object(

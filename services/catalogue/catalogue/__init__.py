@@ -1,1 +1,1 @@
-"""What the federation teaches, in frozen versions, and what it costs at any instant."""
+"""The catalogue: what the federation teaches, in frozen versions, and what it costs at any instant."""

@@ -1,11 +1,11 @@
-"""The catalogue, put together."""
+"""The composition of the catalogue."""
 
 from pathlib import Path
 
 from catalogue import api
 from catalogue.access import ACCESS
-from catalogue.adapters.shelf import Shelf
-from catalogue.api.front import Front
+from catalogue.adapters.response_cache import ResponseCache
+from catalogue.api.cached_reads import CachedReads
 from catalogue.jobs import jobs
 from catalogue.settings import Settings
 from shared.messaging.inbox import Inbox
@@ -14,7 +14,7 @@ from shared.service import Service
 
 def build(settings: Settings) -> Service:
     """The catalogue: what the federation teaches, in frozen versions, and what it costs."""
-    shelf = Shelf()
+    response_cache = ResponseCache()
     return Service(
         name="catalogue",
         title="Catalogue",
@@ -23,10 +23,10 @@ def build(settings: Settings) -> Service:
         versions=Path(__file__).parents[1] / "migrations" / "versions",
         routers=api.routers,
         access=ACCESS,
-        inbox=Inbox("catalogue"),  # it hears nothing
+        inbox=Inbox("catalogue"),  # it consumes no events
         jobs=jobs,
-        resources={Shelf: shelf},
-        wrap=lambda process, app: Front(app, shelf, process.database, process.service.name),
-        also=lambda process: [lambda: shelf.run(process.database.url)],
-        further_connections=1,  # on which the shelf hears of changes
+        resources={ResponseCache: response_cache},
+        wrap=lambda process, app: CachedReads(app, response_cache, process.database, process.service.name),
+        also=lambda process: {"shelf": lambda: response_cache.run(process.database.url)},
+        further_connections=1,  # on which the response cache listens for changes
     )

@@ -1,4 +1,4 @@
-"""What may be published, under which name and at what price. Pure functions: the instant is an argument."""
+"""Rules about what may be published, under which name and at what price. Pure: the instant is an argument."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from shared.errors import Conflict, Invalid, PreconditionFailed, Refusal
-from shared.regulations import Versions
+from shared import texts
+from shared.errors import Conflict, DomainError, Invalid, PreconditionFailed
+from shared.regulations import Versions, begins
 
 
 class SlugTaken(Conflict):
@@ -141,9 +142,10 @@ class NotPublished(Conflict):
     remedy = "Publish the course first."
 
 
-class CourseWithdrawn(Conflict):
+class CourseIsWithdrawn(Conflict):
     """The course has been withdrawn from sale, which is final."""
 
+    code = "course_withdrawn"
     remedy = "Choose another course; whoever is enrolled goes on."
 
 
@@ -189,7 +191,7 @@ class UnknownCourseVersion(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class ModuleText:
-    """That a course version counts for so many credits as a module of a programme, from when, until when."""
+    """A module of a programme: which course version counts as it, for how many credits, from when until when."""
 
     course_version_id: UUID
     module_code: str
@@ -201,7 +203,11 @@ class ModuleText:
 
 
 def check_map(modules: Sequence[ModuleText]) -> None:
-    """Raises ModuleMappedTwice, ModuleDatesOutOfOrder."""
+    """Check the modules of a map.
+
+    :raises ModuleMappedTwice: 422
+    :raises ModuleDatesOutOfOrder: 422
+    """
     if len({module.course_version_id for module in modules}) != len(modules):
         raise ModuleMappedTwice("a course version counts as one module of a programme")
     for module in modules:
@@ -211,7 +217,7 @@ def check_map(modules: Sequence[ModuleText]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Regulations:
-    """The part of the regulations that the catalogue keeps. Money is in `currency`, the only one we sell in."""
+    """The part of the regulations that binds the catalogue. Prices are in `currency`, the only one we sell in."""
 
     version: str
     effective_from: datetime
@@ -227,12 +233,12 @@ class Regulations:
 def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
     return Regulations(
         version=document["version"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
+        effective_from=begins(document["effective_from"]),
         credits=frozenset(document["credits"]),
         levels=frozenset(document["levels"]),
         currency=document["currency"],
         joining_words=frozenset(document["award_names"]["joining_words"]),
-        reserved_award_names=frozenset(name.casefold() for name in document["award_names"]["reserved"]),
+        reserved_award_names=frozenset(texts.key(name) for name in document["award_names"]["reserved"]),
         units_at_least=document["publication"]["units_at_least"],
         outcomes_at_least=document["publication"]["outcomes_at_least"],
     )
@@ -251,47 +257,46 @@ class PriceText:
 
 
 def price_at(prices: Iterable[PriceText], at: datetime) -> PriceText | None:
-    """The price in force: the row with the latest `valid_from` not after the instant."""
+    """Return the price in force at an instant: the one with the latest `valid_from` not after it, or None."""
     return max((p for p in prices if p.valid_from <= at), key=lambda p: p.valid_from, default=None)
 
 
-def price_after(prices: Iterable[PriceText], at: datetime) -> PriceText | None:
-    """The price that comes next, if one is announced."""
-    return min((p for p in prices if p.valid_from > at), key=lambda p: p.valid_from, default=None)
-
-
 def check_price(regulations: Regulations, currency: str) -> None:
-    """Raises OtherCurrency."""
+    """Check that a price is in the platform's currency; raises OtherCurrency."""
     if currency != regulations.currency:
         raise OtherCurrency(f"prices are in {regulations.currency}")
 
 
 def check_price_date(valid_from: datetime, now: datetime, *, published: bool) -> None:
-    """Raises PriceInThePast. Before its first publication a course has no past."""
+    """Check that a published course gets no price for the past; raises PriceInThePast. A draft may get any."""
     if published and valid_from < now:
         raise PriceInThePast("a published course can only be given a price from now on", now=now.isoformat())
 
 
 def award_name(name: str, regulations: Regulations) -> str:
-    """The name as it will stand in titles, with single spaces; raises AmbiguousAwardName, ReservedAwardName."""
+    """Return the name as it will stand in titles, with single spaces.
+
+    :raises AmbiguousAwardName: 422
+    :raises ReservedAwardName: 422
+    """
     words = name.split()
-    joining = [word for word in words if word.casefold() in regulations.joining_words]
+    joining = [word for word in words if texts.key(word) in regulations.joining_words]
     if joining:
         raise AmbiguousAwardName(f'an award name may not hold the word "{joining[0]}"; write "&" instead')
     tidy = " ".join(words)
-    if tidy.casefold() in regulations.reserved_award_names:
+    if texts.key(tidy) in regulations.reserved_award_names:
         raise ReservedAwardName(f'"{tidy}" is a title of its own')
     return tidy
 
 
 def check_course_slug(slug: str) -> None:
-    """Raises ReservedSlug."""
+    """Check that a course's slug is no address of the API; raises ReservedSlug."""
     if slug in RESERVED_SLUGS:
         raise ReservedSlug(f'no course can be called "{slug}"')
 
 
 def check_size(regulations: Regulations, credits: int, level: int) -> None:
-    """Raises NotOfferedAtThatSize."""
+    """Check that the regulations have courses of so many credits at this level; raises NotOfferedAtThatSize."""
     if credits not in regulations.credits or level not in regulations.levels:
         raise NotOfferedAtThatSize(
             f"{credits} credits at level {level} are not offered",
@@ -301,7 +306,11 @@ def check_size(regulations: Regulations, credits: int, level: int) -> None:
 
 
 def check_contents(positions: Sequence[int], outcome_codes: Collection[str]) -> None:
-    """Raises UnitsOutOfOrder, OutcomeCodesRepeated."""
+    """Check that units are numbered without a gap and outcomes have different codes.
+
+    :raises UnitsOutOfOrder: 422
+    :raises OutcomeCodesRepeated: 422
+    """
     if sorted(positions) != list(range(1, len(positions) + 1)):
         raise UnitsOutOfOrder("number the units 1, 2, 3, … without a gap")
     if len(set(outcome_codes)) != len(outcome_codes):
@@ -310,7 +319,7 @@ def check_contents(positions: Sequence[int], outcome_codes: Collection[str]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What publication asks about a draft."""
+    """What a draft has of all that publication requires."""
 
     units: int
     outcomes: int
@@ -320,15 +329,19 @@ class Readiness:
 
 
 def check_ready(draft: Readiness, regulations: Regulations) -> None:
-    """Raises the first of NoSubject, NoInstitution, NoOutcomes, NoUnits, NoPriceInForce; `missing` names them all."""
-    refusals: list[tuple[bool, type[Refusal], str]] = [
+    """Check that a draft has all that publication requires.
+
+    :raises Conflict: 409, the first of NoSubject, NoInstitution, NoOutcomes, NoUnits, NoPriceInForce that applies;
+        its `missing` names all that do
+    """
+    errors: list[tuple[bool, type[DomainError], str]] = [
         (draft.has_subject, NoSubject, "give the course a subject"),
         (draft.has_institution, NoInstitution, "give the course an institution"),
         (draft.outcomes >= regulations.outcomes_at_least, NoOutcomes, "write the learning outcomes"),
         (draft.units >= regulations.units_at_least, NoUnits, "write the units"),
         (draft.has_price, NoPriceInForce, "set a price that holds now"),
     ]
-    missing = [(kind, detail) for fulfilled, kind, detail in refusals if not fulfilled]
+    missing = [(kind, detail) for fulfilled, kind, detail in errors if not fulfilled]
     if missing:
         kind, detail = missing[0]
         raise kind(detail, missing=[kind.code for kind, _ in missing])
@@ -360,14 +373,14 @@ class CourseText:
     hours_max: int
     prerequisites: str | None
     criteria: str
-    """What the badge will say had to be done."""
+    """The criteria that the course's badge will state."""
     outcomes: Sequence[Mapping[str, str]]
     skills: Sequence[Mapping[str, str]]
     units: Sequence[UnitText]
 
 
 def check_text(written: CourseText, regulations: Regulations) -> None:
-    """Raises NotOfferedAtThatSize, HoursOutOfOrder, UnitsOutOfOrder, OutcomeCodesRepeated."""
+    """Check the text of a course; raises HoursOutOfOrder, and what `check_size` and `check_contents` raise."""
     check_size(regulations, written.credits, written.level)
     if written.hours_min > written.hours_max:
         raise HoursOutOfOrder("the least weekly hours are more than the most")
@@ -376,7 +389,7 @@ def check_text(written: CourseText, regulations: Regulations) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list is narrowed to; nothing given is everything."""
+    """The filters of a list of courses; an empty one lets everything through."""
 
     subjects: Sequence[str] = ()
     institutions: Sequence[str] = ()
@@ -384,7 +397,7 @@ class Filters:
 
 
 class Group(NamedTuple):
-    """So many courses on sale that are alike in all that a list can be narrowed by."""
+    """The number of courses on sale with the same subject, institution and level: all that a list is filtered by."""
 
     subject: str
     institution: str
@@ -394,11 +407,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """How many courses there are, whole or of those that match words: by what a list can be narrowed by."""
+    """Counts of the courses on sale, or of those that match a search, by subject, institution and level."""
 
     groups: Sequence[Group]
     names: Mapping[str, str]
-    """Of subjects and institutions, by `subject/slug` and `institution/slug`."""
+    """The names of subjects and institutions, by `subject/slug` and `institution/slug`."""
 
     def matching(self, filters: Filters) -> Sequence[Group]:
         return [
@@ -410,7 +423,7 @@ class Facets:
         ]
 
     def by_subject(self, filters: Filters) -> list[dict[str, object]]:
-        """Whatever the subjects asked for, so that a person sees what choosing another one would give."""
+        """Count by subject, ignoring the filter on subjects: it shows how many courses another choice would give."""
         wanted = replace(filters, subjects=())
         return self._counted("subject", {group: group.subject for group in self.matching(wanted)})
 

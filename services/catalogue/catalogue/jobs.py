@@ -1,4 +1,4 @@
-"""What the catalogue does by itself."""
+"""The catalogue's jobs."""
 
 from functools import partial
 from uuid import UUID
@@ -15,7 +15,7 @@ _RENAMED = "select from subjects where renewed_up_to is not null limit 1"
 
 @jobs.every(1)
 async def renew_listings(work: Work) -> None:
-    """Listings of renamed subjects, some at a time: each batch is committed, and editors wait for none of them long."""
+    """Renew the listings of renamed subjects, each batch in a transaction of its own, so that no editor waits long."""
     if await work.database.finds(_RENAMED):
         await for_each(work, "renew_listings", queries.renamed_subjects(), partial(_renew, work))
 

@@ -13,7 +13,7 @@ from .writing import open_references
 
 globals().update(
     service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_answer_told=True
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_response_documented=True
     )
 )
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, insert, update
@@ -47,6 +48,7 @@ async def test_the_first_publication_announces_course_materials_and_every_price(
     assert materials.units[0].text == "For a unit and a treatment there are two outcomes."
     assert materials.course_version_id == course_.course_version_id
     assert (price.amount_minor, later.amount_minor) == (49500, 59500)
+    assert UUID(price.set_by) == UUID(later.set_by)  # by whom: they buy nothing at it
     assert (await anyone.get("/v1/courses/causal-inference")).status_code == 200
 
 
@@ -245,6 +247,13 @@ async def test_a_price_set_on_a_published_course_is_announced(session, editor, a
     assert (changed.amount_minor, str(changed.price_id)) == (59500, answer.json()["price_id"])
     prices = (await editor.get(f"/v1/courses/{made['course_id']}/prices")).json()["items"]
     assert [price["amount_minor"] for price in prices] == [49500, 59500]
+
+
+async def test_a_price_is_told_in_utc_whatever_zone_it_was_set_in(editor) -> None:
+    made = await publish(editor)
+    price = PRICE | {"valid_from": "2027-07-01T00:30:00+01:00"}
+    answer = await editor.post(f"/v1/courses/{made['course_id']}/prices", json=price)
+    assert (answer.status_code, answer.json()["valid_from"]) == (201, "2027-06-30T23:30:00Z")
 
 
 @pytest.mark.parametrize(

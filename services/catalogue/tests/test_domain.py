@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogue import domain
-from catalogue.domain import PriceText, Readiness, check_ready, in_force, price_after, price_at
+from catalogue.domain import PriceText, Readiness, check_ready, in_force, price_at
 from shared.regulations import UnknownRegulations
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -26,25 +26,22 @@ def test_the_price_is_the_latest_that_has_begun() -> None:
         price(1, NOW - timedelta(9)),
     ]
     assert price_at(prices, NOW) == prices[0]
-    assert price_after(prices, NOW) == prices[1]
 
 
 def test_a_price_holds_from_its_very_instant() -> None:
     prices = [price(49500, NOW)]
     assert price_at(prices, NOW) == prices[0]
     assert price_at(prices, NOW - timedelta(microseconds=1)) is None
-    assert price_after(prices, NOW) is None
 
 
 @given(st.sets(instants, max_size=8), instants)
-def test_prices_follow_each_other_without_gap_or_overlap(beginnings: set[datetime], at: datetime) -> None:
+def test_a_price_holds_until_the_next_begins(beginnings: set[datetime], at: datetime) -> None:
     prices = [price(100 + n, begin) for n, begin in enumerate(beginnings)]
-    now, then = price_at(prices, at), price_after(prices, at)
+    now = price_at(prices, at)
     assert (now is None) == all(begin > at for begin in beginnings)
-    assert (then is None) == all(begin <= at for begin in beginnings)
-    if now and then:
-        assert now.valid_from <= at < then.valid_from
-        assert not any(now.valid_from < begin < then.valid_from for begin in beginnings)
+    if now:
+        assert now.valid_from <= at
+        assert not any(now.valid_from < begin <= at for begin in beginnings)
 
 
 def test_each_version_of_the_regulations_holds_from_its_day() -> None:
@@ -80,7 +77,7 @@ def test_the_regulations_keep_a_title_for_themselves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "refusal"),
+    ("missing", "error"),
     [
         ({"has_subject": False}, domain.NoSubject),
         ({"has_institution": False}, domain.NoInstitution),
@@ -89,10 +86,10 @@ def test_the_regulations_keep_a_title_for_themselves() -> None:
         ({"has_price": False}, domain.NoPriceInForce),
     ],
 )
-def test_publication_needs_every_part(missing: dict[str, object], refusal: type[domain.Refusal]) -> None:
-    with pytest.raises(refusal) as refused:
+def test_publication_needs_every_part(missing: dict[str, object], error: type[domain.DomainError]) -> None:
+    with pytest.raises(error) as refused:
         check_ready(dataclasses.replace(READY, **missing), RULES)
-    assert refused.value.extras == {"missing": [refusal.code]}
+    assert refused.value.extras == {"missing": [error.code]}
 
 
 def test_a_refused_publication_names_all_that_is_missing() -> None:

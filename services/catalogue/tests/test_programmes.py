@@ -47,6 +47,16 @@ async def test_a_programme_takes_in_credit_from_its_first_map_on(session, editor
     ]
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_an_instant_that_is_in_no_year_is_refused(editor, at) -> None:
+    course = await publish(editor)
+    programme = (await editor.post("/v1/programmes", json=PROGRAMME)).json()
+    for name in ("valid_from", "valid_until"):
+        wanted = {"ceiling_credits": 60, "modules": [module(course["course_version_id"], **{name: at})]}
+        answer = await editor.put(f"/v1/programmes/{programme['programme_id']}/map", json=wanted)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
 async def test_the_same_map_again_is_no_new_version_and_another_one_is(session, editor, anyone) -> None:
     course = await publish(editor)
     programme = (await editor.post("/v1/programmes", json=PROGRAMME)).json()

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from catalogue import queries
-from catalogue.adapters.shelf import Shelf
-from catalogue.api import front
+from catalogue.adapters.response_cache import ResponseCache
+from catalogue.api import cached_reads
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, SubjectView
-from catalogue.domain import PriceText, price_after, price_at
+from catalogue.domain import PriceText, price_at
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest
 from shared.web import Page
@@ -84,7 +84,8 @@ async def test_the_price_is_the_one_of_the_instant(editor, anyone, clock) -> Non
     seen = []
     for seconds in (0, 561_599, 1, 86_400, 2_505_599, 1):  # about each beginning
         clock.advance(seconds=seconds)
-        expected = [price_at(prices, clock.at), price_after(prices, clock.at)]
+        coming = [price for price in prices if price.valid_from > clock.at]
+        expected = [price_at(prices, clock.at), min(coming, key=lambda price: price.valid_from, default=None)]
         assert await now_and_next() == [price and price.amount_minor for price in expected]
         seen.append(await now_and_next())
     assert seen == [[49500, 39500]] * 2 + [[39500, 59500]] * 3 + [[59500, None]]
@@ -285,9 +286,9 @@ async def shop(live: ServiceUnderTest) -> AsyncIterator[ServiceUnderTest]:
     """The service with real commits, listening for changes."""
     async with asyncio.TaskGroup() as group:
         assert live.service.also is not None
-        tasks = [group.create_task(part()) for part in live.service.also(live.process)]
-        shelf: Shelf = live.service.resources[Shelf]
-        await asyncio.wait_for(shelf.listening.wait(), 5)
+        tasks = [group.create_task(part()) for part in live.service.also(live.process).values()]
+        response_cache: ResponseCache = live.service.resources[ResponseCache]
+        await asyncio.wait_for(response_cache.listening.wait(), 5)
         yield live
         for task in tasks:
             task.cancel()
@@ -346,6 +347,18 @@ async def test_who_writes_reads_it_at_once(shop) -> None:
             await publish(editor, f"course-{count}")
 
 
+async def test_who_is_refused_empties_nobodys_memory(shop, monkeypatch) -> None:
+    reads = Reads(monkeypatch)
+    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+        await open_references(editor)
+        await publish(editor)
+        await asyncio.sleep(0.2)  # the notice of the publication
+        for _ in range(3):
+            assert (await anyone.get("/v1/courses")).status_code == 200
+            assert (await anyone.post("/v1/courses", json={})).status_code == 401
+    assert reads.count == 1
+
+
 async def test_memory_ends_where_the_next_price_begins(shop) -> None:
     async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
         await open_references(editor)
@@ -380,8 +393,8 @@ async def test_the_front_answers_as_the_route_does(shop, path) -> None:
         await open_references(editor)
         for count in range(3):
             await publish(editor, "causal-inference" if count == 0 else f"course-{count}")
-        before, from_route = await anyone.get(path), await learner.get(path)  # a token takes the long way
-        shop.service.resources[Shelf].forget()
+        before, from_route = await anyone.get(path), await learner.get(path)  # a token takes the ordinary path
+        shop.service.resources[ResponseCache].forget()
         from_database, from_memory = await anyone.get(path), await anyone.get(path)
         answers = [before, from_route, from_database, from_memory]
         assert {(one.status_code, one.content, one.headers["etag"]) for one in answers} == {
@@ -398,7 +411,7 @@ async def test_a_limit_that_is_none_is_refused_by_the_route(shop, limit) -> None
 
 def test_the_front_knows_everything_that_narrows_a_list(service) -> None:
     parameters = service.process.api.openapi()["paths"]["/v1/courses"]["get"]["parameters"]
-    assert {one["name"] for one in parameters if one["in"] == "query"} == front.NARROWS | {"limit"}
+    assert {one["name"] for one in parameters if one["in"] == "query"} == cached_reads.NARROWS | {"limit"}
 
 
 async def test_what_the_front_cannot_answer_the_route_refuses(shop, monkeypatch) -> None:

@@ -12,8 +12,9 @@ from catalogue import commands
 from catalogue.commands import reference
 from catalogue.jobs import renew_listings
 from catalogue.tables import Subject
+from shared.events.catalogue import SubjectRenamed
 from shared.jobs import Work
-from shared.testing import ServiceUnderTest
+from shared.testing import ServiceUnderTest, published
 
 from .writing import course, draft, open_references, publish
 
@@ -41,6 +42,18 @@ async def subject_id(live: ServiceUnderTest) -> Any:
 async def rename(live: ServiceUnderTest, editor: httpx.AsyncClient, names: dict[str, str] = NAMES) -> None:
     answer = await editor.put(f"/v1/subjects/{await subject_id(live)}/names", json=names)
     assert answer.status_code == 200, answer.text
+
+
+async def test_each_renaming_is_told_later_than_those_before_whatever_the_clocks_say(live, editor) -> None:
+    """Who hears of several holds to the latest; replicas tell the time differently."""
+    for n, seconds in enumerate((0, -6, 0)):
+        live.clock.advance(seconds=seconds)
+        await rename(live, editor, {"name": f"Name {n}", "award_name": f"Data {chr(ord('A') + n)}"})
+    async with live.process.database.transaction() as session:
+        told = [one for one in await published(session) if isinstance(one, SubjectRenamed)]
+    assert [one.award_name for one in told] == ["Data A", "Data B", "Data C"]
+    assert told == sorted(told, key=lambda one: one.effective_from)
+    assert len({one.effective_from for one in told}) == len(told)
 
 
 async def page(live: ServiceUnderTest, slug: str = "causal-inference") -> dict[str, Any]:

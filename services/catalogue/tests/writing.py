@@ -11,7 +11,7 @@ def course(slug: str = "causal-inference", **changes: Any) -> dict[str, Any]:
     """A course that can be published, with what the test changes about it."""
     content = {
         "slug": slug,
-        "code": f"C-{slug}"[:40],
+        "code": f"C-{slug}"[:40].upper(),
         "title": "Causal Inference",
         "subject": "data-science",
         "institution": "northbridge",
@@ -21,7 +21,7 @@ def course(slug: str = "causal-inference", **changes: Any) -> dict[str, Any]:
         "level": 7,
         "weeks": 10,
         "hours_per_week": {"min": 12, "max": 15},
-        "module_family": slug,
+        "module_family": slug.upper(),
         "outcomes": [{"code": "LO1", "text": "Define effects with potential outcomes."}],
         "skills": [{"name": "evaluation", "framework": "ESCO", "url": "https://skills.example/evaluation"}],
         "prerequisites": "Regression.",

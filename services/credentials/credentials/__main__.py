@@ -18,7 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def _rebuild(database: Database, arguments: argparse.Namespace) -> int:
-    """0 where nothing differs or what differed was applied; 1 where a dry run found something."""
+    """Return the exit code: 0 where nothing differs or what differed was applied, 1 where a dry run found something."""
     if arguments.apply and not arguments.signed_off_by:
         sys.stderr.write("--apply needs --signed-off-by\n")
         return 2

@@ -1,6 +1,11 @@
-"""Who may do what. One's own record is one's own; a registrar sees and confers awards; checking is for everyone."""
+"""Who may call each operation. Learners see their own record, a registrar sees and confers awards, anyone may
+verify."""
 
-from shared.access import Access, anyone, owner, staff
+from credentials.domain.awards import OwnAward
+from credentials.domain.holds import OwnCredit
+from credentials.domain.prior_learning import OwnApplication
+from credentials.domain.reviews import OwnReview
+from shared.access import Access, Own, anyone, owner, staff
 
 ACCESS: Access = {
     "list_credits": owner("learner"),
@@ -28,7 +33,7 @@ ACCESS: Access = {
     "read_award": owner("learner", staff=("registrar",)),
     "read_award_picture": owner("learner", staff=("registrar",)),
     "read_stack_picture": owner("learner"),
-    "confer_award": staff("registrar"),
+    "confer_award": staff("registrar", own=OwnAward),
     "list_recipients": owner("learner"),
     "grant_share": owner("learner"),
     "list_shares": owner("learner"),
@@ -63,16 +68,18 @@ ACCESS: Access = {
     "read_recognition_file": owner("learner", staff=("registrar",)),
     "submit_recognition": owner("learner"),
     "withdraw_recognition": owner("learner"),
-    "decide_recognition": staff("registrar"),
-    "revoke_recognition": staff("registrar"),
+    "decide_recognition": staff("registrar", own=OwnApplication),
+    "revoke_recognition": staff("registrar", own=OwnApplication),
     "read_share_gate": anyone(),
     "open_shared_record": anyone(),
     "withdraw_award_claim": owner("learner"),
-    "refuse_award_claim": staff("registrar"),
+    "refuse_award_claim": staff("registrar", own=OwnAward),
     "list_award_reviews": owner("learner", staff=("registrar", "examiner")),
     "read_award_review": owner("learner", staff=("registrar", "examiner")),
-    "decide_award_review": staff("registrar", "examiner"),
-    "request_regulation_report": staff("registrar"),
+    "decide_award_review": staff("registrar", "examiner", own=OwnReview),
+    "list_credit_holds": staff("registrar", "examiner"),
+    "release_credit": staff("registrar", "examiner", own=OwnCredit),
+    "request_regulation_report": staff("registrar", own=Own.NOBODYS),
     "read_regulation_report": staff("registrar"),
     "list_affected_learners": staff("registrar"),
     "verify_credential": anyone(any_origin=True),
@@ -93,7 +100,7 @@ ACCESS: Access = {
     "read_did_document": anyone(any_origin=True),
     "read_issuer_keys": anyone(any_origin=True),
     "list_signing_keys": staff("operator"),
-    "create_signing_key": staff("operator"),
-    "activate_signing_key": staff("operator"),
-    "report_key_compromise": staff("operator"),
+    "create_signing_key": staff("operator", own=Own.NOBODYS),
+    "activate_signing_key": staff("operator", own=Own.NOBODYS),
+    "report_key_compromise": staff("operator", own=Own.NOBODYS),
 }

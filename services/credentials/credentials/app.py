@@ -1,22 +1,23 @@
-"""What the service is made of."""
+"""How the service is put together."""
 
 from datetime import timedelta
 from pathlib import Path
 
 from credentials import api, queries
 from credentials.access import ACCESS
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.fonts import Fonts
-from credentials.adapters.notary import Notary
+from credentials.adapters.page_cache import PageCache
 from credentials.adapters.pages import Pages
 from credentials.adapters.paper import Paper
 from credentials.adapters.pictures import Pictures
-from credentials.adapters.recent import Recent
-from credentials.adapters.sealing import Sealer
+from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.shared_pages import SharedPages
 from credentials.adapters.verification import Outside, Verifier
-from credentials.adapters.webhooks import Courier
-from credentials.api.front import Front
+from credentials.adapters.webhooks import WebhookClient
+from credentials.api.cached_reads import CachedReads
 from credentials.domain.regulations import longest_claim
+from credentials.domain.sharing import ShareSecrets
 from credentials.domain.webhooks import LONGEST_WAIT
 from credentials.handlers import inbox
 from credentials.jobs import jobs
@@ -29,11 +30,12 @@ from shared.uploads import UploadPolicy
 
 def build(settings: Settings) -> Service:
     """Credits, awards, Open Badges, transcripts and their verification."""
-    notary = Notary(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
+    credential_issuer = CredentialIssuer(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
     outside = Outside(settings.verification, loopback=settings.verification_reaches_loopback)
     verifier = Verifier(settings.verification, outside)
     fonts = Fonts(settings.font_folder)
-    recent = Recent(settings.verification_page_seconds)
+    secret_box = SecretBox(settings.wrapping_key_bytes())
+    page_cache = PageCache(settings.verification_page_seconds)
     return Service(
         name="credentials",
         title="Credentials",
@@ -58,16 +60,17 @@ def build(settings: Settings) -> Service:
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
                 orphans_at_once=settings.evidence_orphans_at_once,
             ),
-            Courier: Courier(loopback=settings.webhooks_reach_loopback),
+            WebhookClient: WebhookClient(loopback=settings.webhooks_reach_loopback),
             SharedPages: SharedPages(),
-            Sealer: Sealer(settings.wrapping_key_bytes()),
-            Recent: recent,
+            SecretBox: secret_box,
+            ShareSecrets: ShareSecrets(secret_box.key_for("share pins")),
+            PageCache: page_cache,
             Verifier: verifier,
-            Notary: notary,
+            CredentialIssuer: credential_issuer,
             Pages: Pages(),
             Pictures: Pictures(fonts),
             Paper: Paper(fonts),
         },
-        wrap=lambda process, app: Front(app, recent, process.database, process.service.name),
-        also=lambda _: [verifier.run],
+        wrap=lambda process, app: CachedReads(app, page_cache, process.database, process.service.name),
+        also=lambda _: {"verifier": verifier.run},
     )

@@ -1,11 +1,14 @@
-"""Door 2: what we do about what others announced. Any order, any number of times."""
+"""Handlers: what we do about events that others announced, in any order and however often they are delivered."""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
-from credentials.commands import courses, erasure, facts, issuing, letters, partners, people, transfers
+from credentials import queries, tables
+from credentials.commands import courses, emails, erasure, facts, holds, issuing, partners, people, transfers
+from credentials.commands.projection import rebuild
 from credentials.domain import regulations
 from credentials.domain.credit import Source
+from credentials.domain.holds import REFUNDED
+from shared.database import advisory_lock
 from shared.events.assessment import (
     AssessmentFailed,
     AssessmentPassed,
@@ -35,7 +38,7 @@ from shared.events.enrolment import (
 )
 from shared.events.gateway import PartnerClosed, PartnerRegistered
 from shared.events.payments import DisputeClosed, DisputeOpened, PaymentRestored, PaymentReversed, PaymentSettled
-from shared.messaging import Inbox, NotYet
+from shared.messaging import Inbox, RetryLater
 
 inbox = Inbox("credentials")
 
@@ -63,7 +66,7 @@ async def record_course(session: AsyncSession, course: CoursePublished) -> None:
 
 @inbox.on(CourseWithdrawn)
 async def stop_offering(session: AsyncSession, withdrawn: CourseWithdrawn) -> None:
-    """Nobody can plan with it any more; who studies it goes on."""
+    """Take a course off sale: plans no longer include it; whoever studies it goes on."""
     await courses.stop_offering(session, withdrawn.course_id, withdrawn.withdrawn_at)
 
 
@@ -83,7 +86,7 @@ async def note_price(session: AsyncSession, changed: PriceChanged) -> None:
 
 @inbox.on(SubjectRenamed)
 async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None:
-    """A label only: titles claimed from then on say the new name (told by `derive_renamed`); credit keeps its own."""
+    """Store a subject's new name. Titles claimed from then on have it (see `derive_renamed`); credit keeps its own."""
     await facts.keep(
         session,
         tables.SubjectName(
@@ -121,18 +124,19 @@ async def note_address(session: AsyncSession, changed: LearnerContactChanged) ->
 
 @inbox.on(LearnerAnonymised)
 async def forget_person(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
-    """Name and address go; the academic record stays, and its badges stand."""
+    """Erase a learner's name, address and words; the academic record stays, and its badges stand."""
     await people.forget_person(session, anonymised.learner_id, anonymised.anonymised_at)
     await erasure.erase_words(session, anonymised.learner_id)
 
 
 @inbox.on(EnrolmentActivated)
 async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) -> None:
-    """The learner may claim under the regulations of that day as well as under those in force."""
+    """Let the learner claim under the regulations they enrolled under as well as under those in force."""
     if activated.regulations_version not in regulations.versions.all:
-        raise NotYet(f"the regulations {activated.regulations_version} are not known to this release")
-    await facts.keep(
+        raise RetryLater(f"the regulations {activated.regulations_version} are not known to this release")
+    await facts.store_and_rebuild(
         session,
+        activated.learner_id,
         tables.Pin(
             enrolment_id=activated.enrolment_id,
             learner_id=activated.learner_id,
@@ -151,14 +155,30 @@ async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) 
 
 @inbox.on(EnrolmentCancelled, EnrolmentFailed)
 async def note_end_of_enrolment(session: AsyncSession, ended: EnrolmentCancelled | EnrolmentFailed) -> None:
-    """It will bring no credit: plans no longer count on it."""
-    at = ended.cancelled_at if isinstance(ended, EnrolmentCancelled) else ended.failed_at
-    await courses.note_enrolment(session, ended.enrolment_id, ended.learner_id, ended.course_id, ended_at=at)
+    """Take an enrolment out of plans, since it will bring no credit; hold credit it has brought if its money went
+    back."""
+    about = ended.enrolment_id, ended.learner_id, ended.course_id
+    if isinstance(ended, EnrolmentFailed):
+        await courses.note_enrolment(session, *about, ended_at=ended.failed_at)
+        return
+    await advisory_lock(session, "learner", ended.learner_id)
+    await courses.note_enrolment(
+        session,
+        *about,
+        ended_at=ended.cancelled_at,
+        order_id=ended.order_id,
+        end_reason=ended.reason_code,
+        refund_by=ended.decided_by,
+    )
+    if await queries.has_brought_credit(session, ended.learner_id, ended.enrolment_id):
+        if ended.reason_code == REFUNDED:
+            await holds.note_refund(session, ended.learner_id, ended.enrolment_id, ended.decided_by)
+        await rebuild(session, ended.learner_id)
 
 
 @inbox.on(AssessmentPassed, AssessmentFailed)
 async def show_pending_credit(session: AsyncSession, released: AssessmentPassed | AssessmentFailed) -> None:
-    """A pass is shown as pending until a board ratifies it; a fail released later takes its place."""
+    """Show a pass as pending until a board ratifies it; a fail released later replaces it."""
     await facts.keep_latest_result(
         session,
         tables.Result(
@@ -177,7 +197,7 @@ async def show_pending_credit(session: AsyncSession, released: AssessmentPassed 
 
 @inbox.on(SubmissionVoided)
 async def drop_pending_credit(session: AsyncSession, voided: SubmissionVoided) -> None:
-    """A refund or a withdrawal before the board sat: the pass never counted."""
+    """Drop the pass of a submission that was voided before the board sat, as if it had never counted."""
     await facts.keep(
         session,
         tables.Voiding(submission_id=voided.submission_id, learner_id=voided.learner_id, voided_at=voided.voided_at),
@@ -186,8 +206,17 @@ async def drop_pending_credit(session: AsyncSession, voided: SubmissionVoided) -
 
 @inbox.on(CreditAwarded)
 async def enter_credit(session: AsyncSession, awarded: CreditAwarded) -> None:
-    """Ledger, badge, transcript and eligibility all follow from the fact."""
-    record = await facts.keep_and_derive(
+    """Enter credit into the ledger; badge, transcript and eligibility all follow from it.
+
+    An enrolment earns its credit once: further credit waits until the one that stands is revoked, and becomes a dead
+    letter for a person if it never is.
+    """
+    await advisory_lock(session, "learner", awarded.learner_id)
+    if (
+        standing := await queries.other_credit_of(session, awarded.learner_id, awarded.enrolment_id, awarded.credit_id)
+    ) is not None:
+        raise RetryLater(f"enrolment {awarded.enrolment_id} has earned the credit {standing}")
+    record = await facts.store_and_rebuild(
         session,
         awarded.learner_id,
         tables.Credit(
@@ -213,13 +242,22 @@ async def enter_credit(session: AsyncSession, awarded: CreditAwarded) -> None:
         ),
     )
     if record is not None:
-        await letters.tell_credit_revoked(session, record, awarded.credit_id)
+        await emails.email_credit_revoked(session, record, awarded.credit_id)
 
 
 @inbox.on(CreditRevoked)
 async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
-    """The badge is revoked; an award that stands on the credit waits for a person's decision."""
-    record = await facts.keep_and_derive(
+    """Revoke credit and its badge; an award that stands on it waits for a person's decision.
+
+    Where the credit is not here and its enrolment has other credit that stands, one of the two services has lost
+    history: the event waits for the credit, and becomes a dead letter for a person if that never comes.
+    """
+    await advisory_lock(session, "learner", revoked.learner_id)
+    if await session.get(tables.Credit, revoked.credit_id) is None and revoked.enrolment_id is not None:
+        theirs = revoked.learner_id, revoked.enrolment_id, revoked.credit_id
+        if (standing := await queries.other_credit_of(session, *theirs)) is not None:
+            raise RetryLater(f"enrolment {revoked.enrolment_id} has earned the credit {standing}, which stands")
+    record = await facts.store_and_rebuild(
         session,
         revoked.learner_id,
         tables.Revocation(
@@ -232,13 +270,13 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
         ),
     )
     if record is not None:
-        await letters.tell_credit_revoked(session, record, revoked.credit_id)
+        await emails.email_credit_revoked(session, record, revoked.credit_id)
 
 
 @inbox.on(CreditReinstated)
 async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) -> None:
-    """It counts again, and a review that waited for it is over; an award already rescinded is claimed anew."""
-    record = await facts.keep_and_derive(
+    """Count credit again, and close a review that waited for it; an award already rescinded must be claimed anew."""
+    record = await facts.store_and_rebuild(
         session,
         reinstated.learner_id,
         tables.Reinstatement(
@@ -250,12 +288,12 @@ async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) 
         ),
     )
     if record is not None:
-        await letters.tell_credit_reinstated(session, record, reinstated.credit_id, reinstated.reinstated_at)
+        await emails.email_credit_reinstated(session, record, reinstated.credit_id, reinstated.reinstated_at)
 
 
 @inbox.on(DisputeOpened)
 async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -> None:
-    """Ratified credit stays; nothing new is claimed on it until the dispute is closed."""
+    """Hold claims until a dispute is closed; ratified credit stays."""
     await facts.keep_span(
         session,
         tables.Dispute(dispute_id=opened.dispute_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
@@ -264,7 +302,7 @@ async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -
 
 @inbox.on(DisputeClosed)
 async def free_claims_after_dispute(session: AsyncSession, closed: DisputeClosed) -> None:
-    """Where the money was lost, its reversal holds the claims from here on."""
+    """Free claims from a dispute. Where its money was lost, the payment's reversal holds them from here on."""
     await facts.keep_span(
         session,
         tables.Dispute(dispute_id=closed.dispute_id, learner_id=closed.learner_id, closed_at=closed.closed_at),
@@ -273,7 +311,7 @@ async def free_claims_after_dispute(session: AsyncSession, closed: DisputeClosed
 
 @inbox.on(MisconductOpened)
 async def hold_claims_in_case(session: AsyncSession, opened: MisconductOpened) -> None:
-    """Nothing is claimed while a panel may still take credit away."""
+    """Hold claims while a panel may still take credit away."""
     await facts.keep_span(
         session,
         tables.MisconductCase(case_id=opened.case_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
@@ -282,7 +320,7 @@ async def hold_claims_in_case(session: AsyncSession, opened: MisconductOpened) -
 
 @inbox.on(MisconductDecided)
 async def free_claims_after_case(session: AsyncSession, decided: MisconductDecided) -> None:
-    """Credit that the decision took is revoked by its own event."""
+    """Free claims from a case. Credit that the decision took is revoked by an event of its own."""
     await facts.keep_span(
         session,
         tables.MisconductCase(case_id=decided.case_id, learner_id=decided.learner_id, closed_at=decided.decided_at),
@@ -291,16 +329,16 @@ async def free_claims_after_case(session: AsyncSession, decided: MisconductDecid
 
 @inbox.on(PaymentReversed)
 async def hold_claims(session: AsyncSession, reversed_: PaymentReversed) -> None:
-    """Ratified credit stays; nothing new is claimed on it until the money is settled."""
-    await facts.keep_payment(
-        session,
-        tables.Payment(order_id=reversed_.order_id, learner_id=reversed_.learner_id, reversed_at=reversed_.reversed_at),
+    """Hold claims until an order's money is settled; ratified credit stays."""
+    gone = tables.Payment(
+        order_id=reversed_.order_id, learner_id=reversed_.learner_id, reversed_at=reversed_.reversed_at
     )
+    await facts.keep_payment(session, gone)
 
 
 @inbox.on(PaymentSettled, PaymentRestored)
 async def free_claims(session: AsyncSession, returned: PaymentSettled | PaymentRestored) -> None:
-    """Money that came after all ends the hold its loss had placed."""
+    """Free claims that were held for an order's lost money, which came after all."""
     at = returned.settled_at if isinstance(returned, PaymentSettled) else returned.restored_at
     await facts.keep_payment(
         session, tables.Payment(order_id=returned.order_id, learner_id=returned.learner_id, settled_at=at)
@@ -309,7 +347,7 @@ async def free_claims(session: AsyncSession, returned: PaymentSettled | PaymentR
 
 @inbox.on(PartnerRegistered)
 async def record_partner(session: AsyncSession, registered: PartnerRegistered) -> None:
-    """Learners may let it read their record, where its scopes include that."""
+    """Store a partner. Learners may let it read their record, if its scopes include that."""
     await facts.keep(
         session,
         tables.Partner(
@@ -328,5 +366,5 @@ async def close_partner(session: AsyncSession, closed: PartnerClosed) -> None:
 
 @inbox.on(ProgrammePublished)
 async def record_programme(session: AsyncSession, published: ProgrammePublished) -> None:
-    """Which of our courses a degree elsewhere takes in: suggested to whoever decides on a transfer."""
+    """Store which of our courses a degree elsewhere takes in, to suggest to whoever decides on a transfer."""
     await transfers.record_programme(session, published)

@@ -1,4 +1,4 @@
-"""Door 3: what we do when time passes."""
+"""Jobs: what we do because time passed."""
 
 import asyncio
 import logging
@@ -12,17 +12,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries
-from credentials.adapters.notary import Notary
-from credentials.adapters.sealing import Sealer
-from credentials.adapters.webhooks import Courier
+from credentials.adapters.credential_issuer import CredentialIssuer
+from credentials.adapters.secret_box import SecretBox
+from credentials.adapters.webhooks import WebhookClient
 from credentials.commands import (
     awards,
+    emails,
     issuing,
     keys,
-    letters,
     people,
+    projection,
     reports,
-    standing,
     status_lists,
     transfers,
     webhooks,
@@ -30,7 +30,7 @@ from credentials.commands import (
 from credentials.domain.webhooks import Answer
 from credentials.tables import StatusList
 from shared import orphans, store_owner
-from shared.crashes import crash_point
+from shared.directory import MOST_KEYS, Directory, PersonEntry
 from shared.due_rows import (
     for_batches,
     for_each,
@@ -39,12 +39,12 @@ from shared.due_rows import (
     is_the_row,
     set_aside,
 )
+from shared.failpoints import failpoint
 from shared.jobs import ENDS, REMOVES, Jobs, Work
 from shared.messaging import feed
 from shared.messaging.epochs import same_epoch
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing, SetAside
-from shared.registers import MOST_KEYS, PersonEntry, Registers
 
 jobs = Jobs()
 
@@ -53,52 +53,53 @@ log = logging.getLogger(__name__)
 badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
 
 _BATCH = 200
-_TOLD, _SENT = "tell_partners", "send_webhooks"
+_TOLD, _SENT = "notify_partners", "send_webhooks"
 _WEBHOOKS_AT_ONCE = 20
 _LONG_WAIT = timedelta(minutes=15)
 
 
 async def _read_some(work: Work, learner_ids: Sequence[UUID]) -> None:
-    for entry in await work.resource(Registers).read(PersonEntry, learner_ids):
-        async with work.database.transaction() as session:  # one learner's turn at a time, as lapse_claims
+    for entry in await work.resource(Directory).read(PersonEntry, learner_ids):
+        async with work.database.transaction() as session:  # one learner's lock at a time, as lapse_claims
             await people.store_person(session, entry)
 
 
 @jobs.every(2)
 async def read_people(work: Work) -> None:
-    """Names and addresses that changed, from enrolment's register. Nothing is held open while enrolment is asked."""
+    """Read names and addresses that changed from enrolment's directory. No transaction is open while enrolment is
+    asked."""
     await for_batches(work, "read_people", queries.outdated_people(), partial(_read_some, work), batch=MOST_KEYS)
 
 
 @jobs.every(60)
 async def read_confirmations(work: Work) -> None:
-    """Whether an address is confirmed, where that was not told with it."""
+    """Read whether an address is confirmed, where that was not known when it was read."""
     await for_batches(work, "read_confirmations", queries.untold_people(), partial(_read_some, work), batch=MOST_KEYS)
 
 
 @jobs.every(1)
 async def sign_badges(work: Work) -> None:
-    """Badges are signed apart from the ledger: in batches, and by the one part that can open the signing keys."""
-    notary = work.resource(Notary)
+    """Sign badges, in batches and apart from the ledger, since only this part opens the signing keys."""
+    credential_issuer = work.resource(CredentialIssuer)
 
     async def sign(badge_ids: Sequence[UUID]) -> None:
         async with work.database.transaction() as session:
             waiting = await queries.badges_to_sign(session, badge_ids)
-            signers = await keys.signers(session, notary)
-        signed = await asyncio.to_thread(issuing.sign_badges, waiting, notary, signers, work.now())
+            signers = await keys.signers(session, credential_issuer)
+        signed = await asyncio.to_thread(issuing.sign_badges, waiting, credential_issuer, signers, work.now())
         async with work.database.transaction() as session:
-            await issuing.store_badges(session, signed, notary, signers, work.now())
+            await issuing.store_badges(session, signed, credential_issuer, signers, work.now())
 
     await for_batches(work, "sign_badges", queries.due_badges(), sign, batch=_BATCH)
 
 
 @jobs.every(10)
 async def sign_anew(work: Work) -> None:
-    """After a key was struck out, or a clock put right: have signed anew what carries its signature, or its time."""
+    """Order anew what carries the signature of a key that was struck out, or the time of a clock that ran fast."""
     more = True
     while more:
         async with work.database.transaction() as session:
-            more = await keys.order_signing_anew(session, work.resource(Notary)) > 0
+            more = await keys.order_signing_anew(session, work.resource(CredentialIssuer)) > 0
     more = True
     while more:
         async with work.database.transaction() as session:
@@ -107,18 +108,21 @@ async def sign_anew(work: Work) -> None:
 
 @jobs.every(15)
 async def publish_status_lists(work: Work) -> None:
-    """A revocation is visible within a minute: this often, and lists are cached for half a minute."""
-    notary, now = work.resource(Notary), work.now()
+    """Publish status lists that are out of date.
+
+    A revocation is visible within a minute: the job runs this often, and lists are cached for half a minute.
+    """
+    credential_issuer, now = work.resource(CredentialIssuer), work.now()
     async with work.database.transaction() as session:
-        outdated = await status_lists.outdated_lists(session, notary, now)
-        signers = await keys.signers(session, notary) if outdated else None
+        outdated = await status_lists.outdated_lists(session, credential_issuer, now)
+        signers = await keys.signers(session, credential_issuer) if outdated else None
     if signers is None:
         return
 
     async def publish(number: int) -> None:
         async with work.database.transaction() as session:
-            mine = await status_lists.read_outdated(session, number, notary, now)
-        signed = await asyncio.to_thread(status_lists.sign_list, mine, notary, signers, now)
+            mine = await status_lists.read_outdated(session, number, credential_issuer, now)
+        signed = await asyncio.to_thread(status_lists.sign_list, mine, credential_issuer, signers, now)
         async with work.database.transaction() as session:
             await status_lists.publish_list(session, signed, now)
 
@@ -128,7 +132,7 @@ async def publish_status_lists(work: Work) -> None:
 
 @jobs.every(60)
 async def watch_waiting_badges(work: Work) -> None:
-    """A badge waits for its course and its holder to be known here: a moment, or else somebody should look."""
+    """Warn of badges that have long waited for their course or holder, which usually become known within a moment."""
     async with work.database.transaction() as session:
         waiting = await queries.waiting_badges(session)
     badges_waiting.labels("course").set(waiting.for_course)
@@ -141,65 +145,83 @@ async def watch_waiting_badges(work: Work) -> None:
 
 
 @jobs.every(2)
-async def post_notices(work: Work) -> None:
-    """Letters go out once the register has told the learner's address; those to learners who were erased never do."""
+async def queue_emails(work: Work) -> None:
+    """Queue e-mails to learners whose address is known by now; those to learners who were erased are dropped."""
 
-    async def post(notice_ids: Sequence[UUID]) -> None:
+    async def post(pending_ids: Sequence[UUID]) -> None:
         async with work.database.transaction() as session:
-            await letters.post_notices(session, notice_ids)
+            await emails.queue_emails(session, pending_ids, work.resource(CredentialIssuer).url)
 
-    await for_batches(work, "post_notices", letters.due_notices(), post, batch=_BATCH)
+    await for_batches(work, "queue_emails", emails.due_emails(), post, batch=_BATCH)
 
 
 @jobs.every(2)
 async def derive_renamed(work: Work) -> None:
-    """Whoever holds credit of a renamed subject may claim titles of its new name: one learner a transaction."""
+    """Derive learners anew whose subject has a new name, or whose course's institution became known after their credit.
+
+    Each is a transaction of its own.
+    """
     if await work.database.finds("select from subject_names where holders_due limit 1"):
-        await for_each_in_transaction(work, "note_renamed", queries.renamed_subjects(work.now()), standing.note_holders)
+        await for_each_in_transaction(
+            work, "note_renamed", queries.renamed_subjects(work.now()), projection.note_holders
+        )
+    if await work.database.finds("select from achievements where holders_due limit 1"):
+        await for_each_in_transaction(work, "note_taught", queries.courses_to_note(), projection.note_taught)
     if await work.database.finds("select from due_derivations limit 1"):
-        await for_each_in_transaction(work, "derive_renamed", queries.due_derivations(), standing.derive_due)
+        await for_each_in_transaction(work, "derive_renamed", queries.due_derivations(), projection.derive_due)
+
+
+@jobs.every(60)
+async def look_at_awards(work: Work) -> None:
+    """Review awards of former releases that may stand on the same credit as another, each once."""
+    if await work.database.finds("select from awards where not looked_at limit 1"):
+        await for_each_in_transaction(work, "look_at_awards", queries.awards_to_look_at(), projection.look_at)
 
 
 @jobs.every(30, effect=ENDS)
 async def lapse_claims(work: Work) -> None:
-    """One learner a transaction: holding turns on several at once could lock up with a message about them."""
+    """Lapse claims whose reservation ran out.
+
+    Each learner is a transaction of their own: holding several advisory locks at once could deadlock with an event's
+    handler.
+    """
     await for_each_in_transaction(work, "lapse_claims", queries.lapsing_learners(work.now()), awards.lapse_claims)
 
 
 @jobs.every(1)
-async def tell_partners(work: Work) -> None:
-    """Webhooks are one more reader of our own event log: what is committed there is told, whatever happens between."""
+async def notify_partners(work: Work) -> None:
+    """Order webhooks for the events in our own log, so that whatever is committed there is notified of."""
     while True:
         async with work.database.transaction() as session:
             position = await webhooks.position(session)
-        page = await feed.read_page(work.database, webhooks.TOLD_TYPES, position, limit=_BATCH)
-        # That there is nothing to tell is found out at once, from wherever: it need not be written down each second.
+        page = await feed.read_page(work.database, webhooks.ANNOUNCED_TYPES, position, limit=_BATCH)
+        # Where there is nothing new, the cursor is not stored each second: reading from the old one again is cheap.
         if not page.bodies and same_epoch(page.cursor, position):
             return
         try:
             async with work.database.transaction() as session:
                 for body in page.bodies:
-                    await _tell(session, body)
+                    await _notify(session, body)
                 await webhooks.move_on(session, page.cursor)
         except Exception as error:
             if not is_the_row(error):
                 raise
-            await _tell_one_by_one(work, page)
+            await _notify_one_by_one(work, page)
         if not page.bodies:
             return
 
 
-async def _tell(session: AsyncSession, body: str) -> None:
+async def _notify(session: AsyncSession, body: str) -> None:
     message = read(body.encode())
-    await webhooks.tell_partners(session, message.id, message.event)
+    await webhooks.notify_partners(session, message.id, message.event)
 
 
-async def _tell_one_by_one(work: Work, page: feed.FeedPage) -> None:
-    """Go past an event that cannot be told; `tell_partners_again` comes back to it."""
+async def _notify_one_by_one(work: Work, page: feed.FeedPage) -> None:
+    """Go past an event that fails, and set it aside for `notify_partners_again`."""
     for event_id, body in zip(page.ids, page.bodies, strict=True):
         try:
             async with work.database.transaction() as session:
-                await _tell(session, body)
+                await _notify(session, body)
         except Exception as error:
             if not is_the_row(error):
                 raise
@@ -209,64 +231,64 @@ async def _tell_one_by_one(work: Work, page: feed.FeedPage) -> None:
 
 
 @jobs.every(30)
-async def tell_partners_again(work: Work) -> None:
-    """Events that could not be told when they were read."""
+async def notify_partners_again(work: Work) -> None:
+    """Try again to order webhooks for events that failed when they were read."""
 
-    async def tell(session: AsyncSession, row_key: str) -> None:
+    async def notify(session: AsyncSession, row_key: str) -> None:
         body = await session.scalar(select(Outgoing.body).where(Outgoing.id == UUID(row_key)))
-        if body is not None:  # else its part of the log was taken away
-            await _tell(session, body)
+        if body is not None:  # None if its part of the log was removed
+            await _notify(session, body)
 
     failed = select(SetAside.row_key).where(SetAside.job == _TOLD).order_by(SetAside.first_failed_at)
-    await for_each_in_transaction(work, _TOLD, failed, tell)
+    await for_each_in_transaction(work, _TOLD, failed, notify)
 
 
 @jobs.every(1)
 async def send_webhooks(work: Work) -> None:
-    """Nothing is held open while partners are asked."""
-    courier, began = work.resource(Courier), work.now()
+    """Post the deliveries that are due. No transaction is open while partners are asked."""
+    webhook_client, began = work.resource(WebhookClient), work.now()
     while True:
         async with work.database.transaction() as session:
-            taken = await webhooks.take_due(session, work.resource(Sealer), limit=_WEBHOOKS_AT_ONCE)
+            taken = await webhooks.take_due(session, work.resource(SecretBox), limit=_WEBHOOKS_AT_ONCE)
         if not taken:
             break
         for one in taken:
             if isinstance(one, webhooks.Unsendable):
                 await set_aside(work, _SENT, one.delivery_id, one.error)
-        parcels = [one for one in taken if isinstance(one, webhooks.Parcel)]
-        crash_point("webhooks_taken")
-        answers = await asyncio.gather(*(_post(work, courier, one) for one in parcels))
-        crash_point("webhooks_posted")
-        for parcel, answer in zip(parcels, answers, strict=True):
-            await _note(work, parcel, answer)
+        signed_deliveries = [one for one in taken if isinstance(one, webhooks.SignedDelivery)]
+        failpoint("webhooks_taken")
+        answers = await asyncio.gather(*(_post(work, webhook_client, one) for one in signed_deliveries))
+        failpoint("webhooks_posted")
+        for signed_delivery, answer in zip(signed_deliveries, answers, strict=True):
+            await _note(work, signed_delivery, answer)
     if await work.database.finds(f"select from set_aside_rows where job = '{_SENT}' limit 1"):
         await forget(work, _SENT, began)
 
 
-async def _post(work: Work, courier: Courier, parcel: webhooks.Parcel) -> Answer:
-    """One that cannot even be tried keeps no other from going out, and counts as a try of its own."""
+async def _post(work: Work, webhook_client: WebhookClient, signed_delivery: webhooks.SignedDelivery) -> Answer:
+    """Post a delivery. One that cannot even be tried does not stop the others, and counts as a failed try."""
     try:
-        return await courier.post(parcel.url, parcel.headers, parcel.body)
+        return await webhook_client.post(signed_delivery.url, signed_delivery.headers, signed_delivery.body)
     except Exception as error:
         if not is_the_row(error):
             raise
-        await set_aside(work, _SENT, parcel.delivery_id, error)
+        await set_aside(work, _SENT, signed_delivery.delivery_id, error)
         return Answer(None, "", f"not sent: {type(error).__name__}", 0)
 
 
-async def _note(work: Work, parcel: webhooks.Parcel, answer: Answer) -> None:
+async def _note(work: Work, signed_delivery: webhooks.SignedDelivery, answer: Answer) -> None:
     try:
         async with work.database.transaction() as session:
-            await webhooks.note_answer(session, parcel.delivery_id, answer)
+            await webhooks.note_answer(session, signed_delivery.delivery_id, answer)
     except Exception as error:
         if not is_the_row(error):
             raise
-        await set_aside(work, _SENT, parcel.delivery_id, error)
+        await set_aside(work, _SENT, signed_delivery.delivery_id, error)
 
 
 @jobs.every(2)
 async def report_on_regulations(work: Work) -> None:
-    """Some learners a transaction: a report that is broken off goes on where it was."""
+    """Go on with reports, some learners a transaction, so that one that was interrupted goes on where it was."""
 
     async def go_on(report_id: UUID) -> None:
         more = True
@@ -279,7 +301,7 @@ async def report_on_regulations(work: Work) -> None:
 
 @jobs.every(60, effect=ENDS)
 async def end_overdue_transfers(work: Work) -> None:
-    """Requests nobody decided, and acceptances that have run out: one learner a transaction."""
+    """End requests nobody decided, and acceptances that have run out, each in a transaction of its own."""
     due = queries.overdue_transfers(work.now())
     await for_each_in_transaction(work, "end_overdue_transfers", due, transfers.end_overdue)
 
@@ -291,7 +313,7 @@ async def claim_store(work: Work) -> None:
 
 @jobs.every(3600, effect=REMOVES)
 async def remove_orphans(work: Work) -> None:
-    """Stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
+    """Remove stored evidence that no application names: uploads refused at their end, repeated, or cut off."""
     await orphans.remove_orphans(work)
 
 

@@ -1,4 +1,4 @@
-"""What this service reads from its environment, as MC_<NAME>."""
+"""The settings of this service, read from its environment as MC_<NAME>."""
 
 import base64
 import binascii

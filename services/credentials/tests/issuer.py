@@ -9,13 +9,13 @@ from sqlalchemy import select
 
 from credentials import jobs, tables
 from credentials.domain import status_lists
+from shared.directory import LocalDirectory
 from shared.events.credentials import BadgeSuperseded
 from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
-from shared.registers import LocalRegisters
 from shared.testing import published
 
-from .telling import BEFORE, hear, named, person, work_of
+from .announcements import BEFORE, consume, named, person, work_of
 
 UNCHECKED = {"verify_signature": False}
 HOST = "https://badges.example.ac.uk"
@@ -78,9 +78,9 @@ class Issuer:
 
     async def change_address(self, address: str, version: int) -> None:
         event = LearnerContactChanged(learner_id=self.learner, contact_version=version, changed_at=BEFORE)
-        await hear(self.session, event)
+        await consume(self.session, event)
         entry = person(self.learner, contact_email=address, contact_version=version)
-        await jobs.read_people(work_of(self.service, LocalRegisters(entry)))
+        await jobs.read_people(work_of(self.service, LocalDirectory(entry)))
 
     async def superseded(self) -> list[BadgeSuperseded]:
         return [event for event in await published(self.session) if isinstance(event, BadgeSuperseded)]

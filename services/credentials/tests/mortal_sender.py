@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from credentials import jobs
 from credentials.app import build
 from credentials.settings import Settings
-from shared import crashes
+from shared import failpoints
 from shared.jobs import Work
 from shared.service import Process
 
@@ -18,8 +18,8 @@ from shared.service import Process
 def begin(given: dict, crash: str) -> None:
     for name in [name for name in os.environ if name.startswith("MC_")]:
         del os.environ[name]
-    os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
-    reload(crashes)  # reads the environment as it is loaded
+    os.environ |= {"MC_ENV": "test", "MC_FAILPOINT": crash}
+    reload(failpoints)  # reads the environment as it is loaded
     asyncio.run(_send(given))
 
 

@@ -1,26 +1,30 @@
 """Any change of a signed credential changes what was signed, is refused, or means nothing to any reader of JSON-LD."""
 
 import json
+import math
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
+from hashlib import sha256
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from credentials.adapters import json_ld
 from credentials.adapters.facts import facts_of
-from credentials.adapters.verification.examination import Examined
+from credentials.adapters.verification.parsing import ParsedCredential
+from credentials.adapters.verification.report import Kind
 
 from . import test_badges
 from .test_forgery import (
     THIN,
     at,
-    examined,
     foreign_badge,
     genuine_badge,
     genuine_record,
     has_same_signature,
+    parsed,
     presented,
 )
 from .test_meaning import known_terms
@@ -86,7 +90,7 @@ def change(document: dict, how: str, one: int, other: int) -> None:  # noqa: C90
         return
     path = known[one % len(known)]
     parent, key, value = at(document, path[:-1]), path[-1], at(document, path)
-    containers = [place for place in ((), *known) if isinstance(at(document, place), dict)]
+    containers = [status_entry for status_entry in ((), *known) if isinstance(at(document, status_entry), dict)]
     target, term = at(document, containers[other % len(containers)]), _TERMS[other % len(_TERMS)]
     match how:
         case "replace":
@@ -189,7 +193,7 @@ def without_mentions(value: object) -> object:
     return {name: without_mentions(member) for name, member in value.items()}
 
 
-def understood(found: Examined) -> Iterator[tuple]:
+def understood(found: ParsedCredential) -> Iterator[tuple]:
     """Everything a verdict and a page are made from, of it and of all it holds."""
     says = {name: without_mentions(member) for name, member in found.document.items() if name != "@context"}
     if found.parts:
@@ -199,8 +203,8 @@ def understood(found: Examined) -> Iterator[tuple]:
         yield from understood(part)
 
 
-def read(document: dict, found: Examined) -> tuple:
-    """What is shown and judged, to the letter, and what the JSON says to any other reader."""
+def read(document: dict, found: ParsedCredential) -> tuple:
+    """What is shown and judged, to the e-mail, and what the JSON says to any other reader."""
     nodes: Nodes = {}
     tree = normal({key: member for key, member in document.items() if key != "proof"}, nodes)
     return (
@@ -219,7 +223,7 @@ def presenting_badge() -> dict:
 @pytest.mark.parametrize("genuine", [genuine_badge, foreign_badge, genuine_record, presenting_badge])
 def test_any_change_of_what_is_read_changes_what_is_signed(genuine) -> None:
     known = genuine()
-    original = examined(known)
+    original = parsed(known)
     assert original is not None
 
     @settings(max_examples=250, deadline=None, derandomize=True)  # the same changes in every run of the gate
@@ -233,7 +237,7 @@ def test_any_change_of_what_is_read_changes_what_is_signed(genuine) -> None:
         forged = deepcopy(known)
         for how, one, other in changes[:4]:
             change(forged, how, one, other)
-        found = examined(forged)
+        found = parsed(forged)
         if not has_same_signature(found, original):
             return
         assert found is not None
@@ -243,3 +247,36 @@ def test_any_change_of_what_is_read_changes_what_is_signed(genuine) -> None:
         assert read(forged, found) == read(known, original), (changes, forged)
 
     holds()
+
+
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300),
+    st.integers(-(2**53), 2**53),
+    st.decimals(min_value=0, max_value=1000, places=2).map(float),
+)
+
+
+def with_credits(number: float) -> dict:
+    document = {name: member for name, member in foreign_badge().items() if name != "proof"}
+    return document | {"credentialSubject": document["credentialSubject"] | {"creditsEarned": number}}
+
+
+def beside(number: float, steps: int) -> float:
+    for _ in range(abs(steps)):
+        number = math.nextafter(number, math.inf * steps)
+    return number
+
+
+@settings(max_examples=30, deadline=None)
+@given(NUMBERS, NUMBERS, st.integers(-12, 12))
+@example(120.5, 0, 1)
+@example(0.1, 0, -1)
+@example(1e22, 0, 1)
+@example(2.0**60, 0, 1)
+def test_a_number_is_read_and_shown_as_it_is_signed(one, other, steps) -> None:
+    for second in (beside(float(one), steps), float(one), other):
+        read = [json_ld.Statement(with_credits(number)) for number in (one, second)]
+        if read[0].digest(sha256) == read[1].digest(sha256):
+            assert read[0].says == read[1].says, (one, second)
+        shown = [facts_of(each.says, Kind.BADGE).credits for each in read]
+        assert (shown[0] == shown[1]) is (read[0].says == read[1].says), shown

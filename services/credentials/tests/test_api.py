@@ -16,8 +16,8 @@ from shared.events.credentials import AwardConferred, AwardSuperseded
 from shared.ids import new_id
 from shared.testing import access_failures, published
 
-from .telling import (
-    hear,
+from .announcements import (
+    consume,
     hold_credit,
     introduce,
     let_time_work,
@@ -38,9 +38,9 @@ async def test_every_operation_admits_whom_the_table_names(service, session, clo
 
 async def test_the_ledger_shows_pending_ratified_and_revoked(service, session, clock) -> None:
     learner = new_id()
-    await hear(session, registered(learner), passed(learner, "DS03"))
+    await consume(session, registered(learner), passed(learner, "DS03"))
     await hold_credit(session, learner, DS=2)
-    await hear(session, revoked(learner, "DS02"))
+    await consume(session, revoked(learner, "DS02"))
     async with service.client("learner", id=learner) as client:
         answer = (await client.get("/v1/credits")).json()
     assert [(line["status"], line["course_code"]) for line in answer["items"]] == [
@@ -171,13 +171,13 @@ async def test_claims_wait_while_a_payment_is_reversed(service, session, clock) 
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     gone = reversed_payment(learner)
-    await hear(session, settled(learner, gone.order_id, gone.reversed_at - timedelta(days=2)), gone)
+    await consume(session, settled(learner, gone.order_id, gone.reversed_at - timedelta(days=2)), gone)
     async with service.client("learner", id=learner) as client:
         assert (await client.get("/v1/award-options")).json()["on_hold"]
         answer = await client.post("/v1/award-claims", json=CLAIM)
         assert len((await client.get("/v1/credits")).json()["items"]) == 4
         assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
-        await hear(session, settled(learner, gone.order_id, gone.reversed_at + timedelta(days=2)))
+        await consume(session, settled(learner, gone.order_id, gone.reversed_at + timedelta(days=2)))
         assert (await client.post("/v1/award-claims", json=CLAIM)).status_code == 201
 
 
@@ -200,7 +200,7 @@ async def test_a_claim_on_revoked_credit_is_not_conferred(service, session, cloc
     await hold_credit(session, learner, DS=4)
     async with service.client("learner", id=learner) as client, service.client("registrar") as office:
         award_id = (await client.post("/v1/award-claims", json=CLAIM)).json()["award_id"]
-        await hear(session, revoked(learner, "DS04"))
+        await consume(session, revoked(learner, "DS04"))
         answer = await office.post(f"/v1/award-claims/{award_id}/conferral")
     assert (answer.status_code, answer.json()["code"]) == (409, "under_review")
 
@@ -249,7 +249,7 @@ async def test_the_transcript_has_a_version_an_instant_and_a_hash(service, sessi
         await hold_credit(session, learner, DS=2)
         first = (await client.get("/v1/transcript")).json()
         page = await client.get("/v1/transcript", headers={"Accept": "text/html"})
-        await hear(session, revoked(learner, "DS02"))
+        await consume(session, revoked(learner, "DS02"))
         second = (await client.get("/v1/transcript")).json()
     assert (first["version"], first["document"]["total_credits"]) == (2, 30)
     assert (second["version"], second["document"]["total_credits"]) == (3, 15)
@@ -347,7 +347,7 @@ async def test_each_way_to_cheat_fails_its_own_check(service, session, clock) ->
 async def test_a_revocation_is_published_within_a_minute(service, session, clock) -> None:
     learner = new_id()
     badge_id, document = await issued(service, session, learner)
-    await hear(session, revoked(learner, "DS01"))
+    await consume(session, revoked(learner, "DS01"))
     clock.advance(seconds=15)
     await let_time_work(service)
     assert (await failed_checks(service, document)) == ("revoked", {"revocation"})
@@ -419,5 +419,5 @@ async def test_public_documents_answer_not_modified(service, session, clock) -> 
             assert (first.status_code, again.status_code) == (200, 304), path
         achievement = (await anyone.get(paths[3])).json()
         assert achievement == document["credentialSubject"]["achievement"]
-        assert (await anyone.get("/status/revocation/0")).status_code == 422
-        assert (await anyone.get("/status/revocation/7")).status_code == 404
+        for missing in (0, 7):
+            assert (await anyone.get(f"/status/revocation/{missing}")).status_code == 404

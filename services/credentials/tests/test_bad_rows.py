@@ -6,22 +6,24 @@ from datetime import timedelta
 from sqlalchemy import select, text, update
 
 from credentials import jobs, tables
-from credentials.adapters.sealing import Sealer
-from credentials.commands import awards, issuing, letters, people, reports, status_lists, transfers, webhooks
+from credentials.adapters.secret_box import SecretBox
+from credentials.commands import awards, emails, issuing, people, reports, status_lists, transfers, webhooks
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists as list_rules
+from shared import telemetry
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.messaging.tables import Letter, Outgoing, SetAside
+from shared.messaging.epochs import START
+from shared.messaging.tables import Outgoing, QueuedEmail, SetAside
 from shared.testing import published
 
-from .receiving import partner_server
-from .telling import hear, hold_credit, let_time_work, work_of
+from .announcements import consume, hold_credit, let_time_work, work_of
+from .degrees import programme, request
+from .deliveries import MANAGES, register
+from .shares import P, Q, know
 from .test_reports import candidate
-from .test_sharing import P, Q, know
-from .test_transfers import programme, request
-from .test_webhooks import MANAGES, register
+from .webhook_receivers import partner_server
 
 
 def failing(real, bad):
@@ -117,22 +119,47 @@ async def test_a_status_list_with_a_place_outside_it(service, session, clock, mo
     assert await aside(session) == [("publish_status_lists", "1")]
 
 
+async def test_a_position_in_the_log_that_is_none_stops_no_partners_news(live, clock, monkeypatch) -> None:
+    database, work, told = live.process.database, work_of(live), []
+
+    async def tell(session, event_id, event):
+        told.append(event)
+
+    monkeypatch.setattr(webhooks, "notify_partners", tell)
+    async with database.transaction() as session:
+        await webhooks.move_on(session, "written by hand")
+        await know(session, P)
+        await hold_credit(session, new_id(), DS=1)
+    counted = telemetry.cursors_unreadable.labels("webhooks")._value.get()
+    await jobs.read_people(work)
+    await jobs.sign_badges(work)
+    for _ in range(50):  # an event is read once no earlier commit can be under way
+        await jobs.notify_partners(work)
+        if told:
+            break
+        await asyncio.sleep(0.1)
+    assert told
+    async with database.transaction() as session:
+        assert await webhooks.position(session) not in {START, "written by hand"}
+    assert telemetry.cursors_unreadable.labels("webhooks")._value.get() == counted + 1
+
+
 async def test_an_entry_of_the_log_that_is_no_event(live, clock) -> None:
     database = live.process.database
     async with database.transaction() as session:
         await know(session, P)
         bad = new_id()
-        session.add(Outgoing(id=bad, type=webhooks.TOLD_TYPES[0], partition_key="x", body='{"a'))
+        session.add(Outgoing(id=bad, type=webhooks.ANNOUNCED_TYPES[0], partition_key="x", body='{"a'))
     work = work_of(live)
     for _ in range(50):  # an event is read once no earlier commit can be under way
-        await jobs.tell_partners(work)
+        await jobs.notify_partners(work)
         async with database.transaction() as session:
             if await aside(session):
                 break
         await asyncio.sleep(0.1)
-    await jobs.tell_partners(work)
+    await jobs.notify_partners(work)
     async with database.transaction() as session:
-        assert await aside(session) == [("tell_partners", str(bad))]
+        assert await aside(session) == [("notify_partners", str(bad))]
         moved = await webhooks.position(session)
     learner = new_id()
     async with database.transaction() as session:
@@ -140,16 +167,16 @@ async def test_an_entry_of_the_log_that_is_no_event(live, clock) -> None:
     await jobs.read_people(work)
     await jobs.sign_badges(work)
     for _ in range(50):
-        await jobs.tell_partners(work)
+        await jobs.notify_partners(work)
         async with database.transaction() as session:
             if await webhooks.position(session) != moved:
                 break
         await asyncio.sleep(0.1)
     live.clock.at += timedelta(minutes=1)
-    await jobs.tell_partners_again(work)
+    await jobs.notify_partners_again(work)
     async with database.transaction() as session:
         assert await webhooks.position(session) != moved
-        assert await aside(session) == [("tell_partners", str(bad))]
+        assert await aside(session) == [("notify_partners", str(bad))]
 
 
 async def test_a_delivery_to_what_is_no_address(service, session, clock) -> None:
@@ -173,14 +200,16 @@ async def test_a_letter_that_cannot_be_handed_on(service, session, clock, monkey
     await hold_credit(session, learner, DS=1)
     await let_time_work(service)
     for about in ("bad", "good"):
-        await letters.tell(session, learner, kind="k", about=about, subject="s", paragraphs=["p"])
+        await emails.enqueue(session, learner, kind="k", about=about, subject="s", paragraphs=["p"])
     await session.flush()
-    real = letters.write_letter
-    monkeypatch.setattr(letters, "write_letter", failing(real, lambda **told: told["about"] == "bad"))
-    await jobs.post_notices(work_of(service))
-    assert (await session.scalars(select(Letter.about).where(Letter.kind == "k"))).all() == ["good"]
+    real = emails.enqueue_email
+    monkeypatch.setattr(emails, "enqueue_email", failing(real, lambda **told: told["about"].endswith("bad")))
+    await jobs.queue_emails(work_of(service))
+    assert (await session.scalars(select(QueuedEmail.about).where(QueuedEmail.kind == "k"))).all() == [
+        f"{learner} good"
+    ]
     [(job, _)] = await aside(session)
-    assert job == "post_notices"
+    assert job == "queue_emails"
 
 
 async def test_a_claim_that_cannot_lapse(service, session, clock, monkeypatch) -> None:
@@ -198,7 +227,7 @@ async def test_a_transfer_that_cannot_end(service, session, clock, monkeypatch) 
     learners = await two_learners(session, 1)
     await let_time_work(service)
     await know(session, P, Q)
-    await hear(session, programme())
+    await consume(session, programme())
     bad, good = [(await request(service, learner, "DS01")).json()["transfer_id"] for learner in learners]
     clock.advance(days=60)
     real = transfers.end_overdue
@@ -237,7 +266,7 @@ async def test_an_event_that_cannot_be_told_to_partners(live, clock, monkeypatch
     work = work_of(live)
     await jobs.read_people(work)
     await jobs.sign_badges(work)
-    told, real, broken = [], webhooks.tell_partners, True
+    told, real, broken = [], webhooks.notify_partners, True
 
     async def tell(session, event_id, event):
         if event.learner_id == learners[0] and broken:
@@ -245,19 +274,19 @@ async def test_an_event_that_cannot_be_told_to_partners(live, clock, monkeypatch
         told.append(event.learner_id)
         await real(session, event_id, event)
 
-    monkeypatch.setattr(webhooks, "tell_partners", tell)
+    monkeypatch.setattr(webhooks, "notify_partners", tell)
     for _ in range(50):  # an event is told once no earlier commit can be under way
-        await jobs.tell_partners(work)
+        await jobs.notify_partners(work)
         if told:
             break
         await asyncio.sleep(0.1)
-    await jobs.tell_partners(work)
+    await jobs.notify_partners(work)
     assert set(told) == {learners[1]}
     async with database.transaction() as session:
-        assert [job for job, _ in await aside(session)] == ["tell_partners"]
+        assert [job for job, _ in await aside(session)] == ["notify_partners"]
     broken = False
     live.clock.at += timedelta(minutes=1)
-    await jobs.tell_partners_again(work)
+    await jobs.notify_partners_again(work)
     assert set(told) == set(learners)
     async with database.transaction() as session:
         assert await aside(session) == []
@@ -277,7 +306,7 @@ async def test_a_delivery_whose_secret_cannot_be_read(service, session, clock) -
             async with service.client(client_id=client_id, scopes=MANAGES) as client:
                 await client.post(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}/pings")
         work = Work(service.process.database, service.service.resources)
-        assert isinstance(work.resource(Sealer), Sealer)
+        assert isinstance(work.resource(SecretBox), SecretBox)
         await jobs.send_webhooks(work)
         assert (len(bad.got), len(good.got)) == (0, 1)
         [(job, _)] = await aside(session)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
 from pyld import jsonld
 
-from credentials.adapters import contexts, coverage, json_ld, keys, notary, proofs, templates
+from credentials.adapters import canonical_templates, contexts, coverage, credential_issuer, json_ld, keys, proofs
 from credentials.domain import badges, dids, status_lists
 
 NOW = datetime.now(UTC)
@@ -43,7 +43,7 @@ COURSE = badges.Achievement(
         badges.Skill("statistics", "ESCO", "http://data.europa.eu/esco/skill/2"),
     ),
 )
-SLOTS = (*notary._SLOTS, *notary._IDENTITY)
+SLOTS = (*credential_issuer._SLOTS, *credential_issuer._IDENTITY)
 
 
 def values(n: int = 0) -> dict[str, str]:
@@ -74,11 +74,11 @@ def build(filled: dict[str, str], achievement: badges.Achievement = COURSE) -> d
 
 @pytest.fixture(scope="module")
 def badge() -> dict:
-    return templates.Press(build, SLOTS, SIGNER).sign(values(7), NOW)
+    return canonical_templates.BadgeSigner(build, SLOTS, SIGNER).sign(values(7), NOW)
 
 
-def schema(shared_data: Path, name: str) -> dict:
-    return json.loads((shared_data / "1edtech" / "schemas" / name).read_text())
+def schema(published_schemas: Path, name: str) -> dict:
+    return json.loads((published_schemas / name).read_text())
 
 
 class Web:
@@ -136,8 +136,8 @@ def test_no_other_context_is_loaded() -> None:
 @pytest.mark.parametrize(
     "name", ["ob_v3p0_achievementcredential_schema.json", "strict/ob_v3p0_achievementcredential_schema.json"]
 )
-def test_a_badge_meets_the_published_schema(badge: dict, name: str, shared_data: Path) -> None:
-    published = schema(shared_data, name)
+def test_a_badge_meets_the_published_schema(badge: dict, name: str, published_schemas: Path) -> None:
+    published = schema(published_schemas, name)
     checker = jsonschema.validators.validator_for(published)(published, format_checker=jsonschema.FormatChecker())
     assert [error.message for error in checker.iter_errors(badge)] == []
 
@@ -260,16 +260,16 @@ def test_a_template_gives_the_bytes_of_pyld(name: str, criteria: str, count: int
     """Also where unnamed parts are alike and the template steps back."""
     skills = tuple(badges.Skill(name, "ESCO", "http://example.org/same") for _ in range(count))
     course = badges.Achievement(**{**vars(COURSE), "name": name, "criteria": criteria, "skills": skills})
-    template = templates.Template(lambda filled: build(filled, course), SLOTS)
+    template = canonical_templates.CanonicalTemplate(lambda filled: build(filled, course), SLOTS)
     for i in range(3):
         assert template.canonical(values(n + i)) == json_ld.canonicalise(build(values(n + i), course))
 
 
 def test_a_template_that_differs_signs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    press = templates.Press(build, SLOTS, SIGNER)
-    monkeypatch.setattr(templates, "canonicalise", lambda _: "something else")
-    with pytest.raises(templates.TemplateError):
-        press.sign(values(), NOW)
+    badge_signer = canonical_templates.BadgeSigner(build, SLOTS, SIGNER)
+    monkeypatch.setattr(canonical_templates, "canonicalise", lambda _: "something else")
+    with pytest.raises(canonical_templates.TemplateError):
+        badge_signer.sign(values(), NOW)
 
 
 def test_a_status_list_is_long_signed_and_readable(badge: dict) -> None:

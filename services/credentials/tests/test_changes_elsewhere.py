@@ -8,12 +8,11 @@ from random import Random
 
 from credentials.adapters.contexts import PINNED, context_bytes
 from credentials.domain.badges import instant
-from shared.errors import Refusal
+from shared.errors import DomainError
 
 from . import foreign
 from .foreign import DID, LIST, ROOT, Elsewhere, badge, listed, sign, transcript, verify
 from .test_any_change import CHANGES, change
-from .test_second_opinions import judge  # noqa: F401 - a fixture
 
 _MULTIKEY = "https://w3id.org/security/multikey/v1"
 _EACH = 150
@@ -61,7 +60,7 @@ def pages(now: datetime) -> dict:
     }
 
 
-async def test_what_is_taken_of_changed_credentials_is_taken_by_another_library(judge, clock) -> None:  # noqa: F811
+async def test_what_is_taken_of_changed_credentials_is_taken_by_another_library(judge, clock) -> None:
     clock.at = now = datetime.now(UTC)  # theirs judges lists by the real time
     web = pages(now)
     signed = [sign(rich_badge()), sign(transcript([sign(rich_badge())], partial=True))]
@@ -73,7 +72,7 @@ async def test_what_is_taken_of_changed_credentials_is_taken_by_another_library(
             change(forged, at_random.choice(ways), at_random.randrange(1000), at_random.randrange(1000))
             try:
                 stands = (await verify(forged, Elsewhere(**web), now=now)).verified
-            except Refusal:
+            except DomainError:
                 continue
             if stands and forged != known:
                 taken.append(forged)

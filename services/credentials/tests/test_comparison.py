@@ -8,7 +8,7 @@ from sqlalchemy import update
 from credentials import queries, tables
 from shared.ids import new_id
 
-from .telling import DS, credit, hear, hold_credit, introduce, let_time_work, registered, revoked
+from .announcements import DS, consume, credit, hold_credit, introduce, let_time_work, registered, revoked
 
 URL = "/v1/credits/comparison"
 
@@ -21,21 +21,21 @@ async def compared(service):
 async def test_records_kept_are_those_derived_anew(service, session, clock) -> None:
     for _ in range(3):
         learner = new_id()
-        await hear(session, registered(learner))
+        await consume(session, registered(learner))
         await hold_credit(session, learner, DS=4)
-    await hear(session, revoked(learner, "DS02"))
+    await consume(session, revoked(learner, "DS02"))
     await let_time_work(service)
     assert await compared(service) == {"compared": 3, "differing": [], "next_cursor": None}
 
 
 async def test_a_learner_without_credit_has_nothing_to_differ(service, session, clock) -> None:
-    await hear(session, registered(new_id()))
+    await consume(session, registered(new_id()))
     assert (await compared(service))["differing"] == []
 
 
 async def test_the_learners_come_in_pages(service, session, clock) -> None:
     for _ in range(3):
-        await hear(session, registered(new_id()))
+        await consume(session, registered(new_id()))
     async with service.client("operator") as client:
         first = (await client.get(URL, params={"limit": 2})).json()
         second = (await client.get(URL, params={"limit": 2, "cursor": first["next_cursor"]})).json()
@@ -52,7 +52,7 @@ FALSIFIED = {
 @pytest.mark.parametrize("what", FALSIFIED)
 async def test_what_differs_is_named(service, session, clock, what) -> None:
     learner = new_id()
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
     await hold_credit(session, learner, DS=4)
     await session.execute(FALSIFIED[what])
     assert (await compared(service))["differing"] == [str(learner)]
@@ -71,7 +71,7 @@ async def test_a_transcript_that_says_something_else_is_named(service, session, 
 
 async def test_credit_from_which_nothing_followed_is_named(service, session, clock) -> None:
     learner = new_id()
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
     given = credit(learner, "DS01", DS)
     columns = {name: value for name, value in dict(given).items() if hasattr(tables.Credit, name)}
     session.add(tables.Credit(**columns, family=given.module_family, source="internal"))

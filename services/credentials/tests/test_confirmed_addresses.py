@@ -5,12 +5,12 @@ from sqlalchemy import delete, select, text, update
 
 from credentials import jobs, queries, tables
 from credentials.domain import badges
+from shared.directory import LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
-from shared.messaging import NotYet
-from shared.registers import LocalRegisters
+from shared.messaging import RetryLater
 
-from .telling import BEFORE, DS, course, credit, hear, let_time_work, person, registered, revoked, work_of
+from .announcements import BEFORE, DS, consume, course, credit, let_time_work, person, registered, revoked, work_of
 from .test_erasure import identifiers, sign_while
 
 ADDRESS = "ada@x.example"
@@ -29,7 +29,7 @@ class Enrolment:
 
     def __init__(self, service, session, learner):
         self.service, self.session, self.learner = service, session, learner
-        self.register = LocalRegisters()
+        self.register = LocalDirectory()
 
     async def says(self, version, is_confirmed, address=ADDRESS):
         self.register.write(entry(self.learner, version, is_confirmed, address))
@@ -62,14 +62,14 @@ class Enrolment:
 async def enrolment(service, session, clock):
     learner = new_id()
     passes = [(course(code, DS), credit(learner, code, DS)) for code in ("DS01", "DS02")]
-    await hear(session, registered(learner), *(event for pair in passes for event in pair))
+    await consume(session, registered(learner), *(event for pair in passes for event in pair))
     return Enrolment(service, session, learner)
 
 
 async def test_a_badge_says_nothing_of_an_address_until_it_is_confirmed(enrolment):
     await enrolment.says(1, is_confirmed=False)
     assert await enrolment.names() == [None, None]
-    await hear(enrolment.session, confirmed(enrolment.learner))
+    await consume(enrolment.session, confirmed(enrolment.learner))
     await enrolment.says(2, is_confirmed=True)
     assert await enrolment.names() == [True, True]
     assert await enrolment.versions() == [2, 2]
@@ -80,23 +80,23 @@ async def test_a_badge_says_nothing_of_an_address_until_it_is_confirmed(enrolmen
 async def test_letters_go_to_it_all_the_same(enrolment, clock):
     await enrolment.says(1, is_confirmed=False)
     lost = revoked(enrolment.learner, "DS01").model_copy(update={"revoked_at": clock()})
-    await hear(enrolment.session, lost)
-    await jobs.post_notices(work_of(enrolment.service, enrolment.register))
+    await consume(enrolment.session, lost)
+    await jobs.queue_emails(work_of(enrolment.service, enrolment.register))
     recipients = await enrolment.session.scalars(text("select distinct recipient from letters"))
     assert list(recipients) == [ADDRESS]
 
 
 async def test_the_confirmation_may_overtake_the_registration(service, session, clock):
     learner = new_id()
-    with pytest.raises(NotYet):  # it comes again
-        await hear(session, confirmed(learner))
-    await hear(session, registered(learner), confirmed(learner), registered(learner))
-    register = LocalRegisters(entry(learner, 1, is_confirmed=False))  # an answer from before
+    with pytest.raises(RetryLater):  # it comes again
+        await consume(session, confirmed(learner))
+    await consume(session, registered(learner), confirmed(learner), registered(learner))
+    register = LocalDirectory(entry(learner, 1, is_confirmed=False))  # an answer from before
     await jobs.read_people(work_of(service, register))
     register.write(entry(learner, 2, is_confirmed=True))
     await jobs.read_people(work_of(service, register))
     assert await session.scalar(select(queries.confirmed_email())) == ADDRESS
-    await hear(session, course("DS01", DS), credit(learner, "DS01", DS))
+    await consume(session, course("DS01", DS), credit(learner, "DS01", DS))
     await let_time_work(service)
     [[identity]] = await identifiers(session, learner)
     assert identity["identityHash"] == badges.identity_hash(ADDRESS, identity["salt"])
@@ -104,7 +104,7 @@ async def test_the_confirmation_may_overtake_the_registration(service, session, 
 
 async def test_who_moves_before_confirming_is_known_by_the_new_address_alone(enrolment):
     await enrolment.says(1, is_confirmed=False)
-    await hear(enrolment.session, confirmed(enrolment.learner))
+    await consume(enrolment.session, confirmed(enrolment.learner))
     await enrolment.says(2, is_confirmed=True, address="new@x.example")
     assert await enrolment.names("new@x.example") == [True, True]
 
@@ -114,7 +114,7 @@ async def test_what_is_confirmed_while_it_is_signed_is_signed_again(enrolment):
     await jobs.read_people(work_of(enrolment.service, enrolment.register))
 
     async def confirm():
-        await hear(enrolment.session, confirmed(enrolment.learner))
+        await consume(enrolment.session, confirmed(enrolment.learner))
         enrolment.register.write(entry(enrolment.learner, 2, is_confirmed=True))
         await jobs.read_people(work_of(enrolment.service, enrolment.register))
 
@@ -125,8 +125,8 @@ async def test_what_is_confirmed_while_it_is_signed_is_signed_again(enrolment):
 
 async def test_who_is_erased_before_confirming_stays_unnamed(enrolment):
     await enrolment.says(1, is_confirmed=False)
-    await hear(enrolment.session, LearnerAnonymised(learner_id=enrolment.learner, anonymised_at=BEFORE))
-    await hear(enrolment.session, confirmed(enrolment.learner))
+    await consume(enrolment.session, LearnerAnonymised(learner_id=enrolment.learner, anonymised_at=BEFORE))
+    await consume(enrolment.session, confirmed(enrolment.learner))
     await enrolment.says(2, is_confirmed=True)
     assert await enrolment.names() == [None, None]
     assert await enrolment.held() is None
@@ -160,14 +160,14 @@ async def test_badges_issued_before_stand_and_are_not_renewed_where_they_are_rig
     await enrolment.session.execute(update(tables.Person).values(told_version=None, email_confirmed=False))
     await enrolment.says(1, is_confirmed=False)
     assert (await enrolment.names(), await enrolment.versions()) == ([True, True], [1, 1])
-    await hear(enrolment.session, confirmed(enrolment.learner))
+    await consume(enrolment.session, confirmed(enrolment.learner))
     await enrolment.says(2, is_confirmed=True)
     assert (await enrolment.names(), await enrolment.versions()) == ([True, True], [1, 1])
 
 
 async def test_the_copy_read_again_from_nothing_says_the_same(enrolment):
     await enrolment.says(1, is_confirmed=False)
-    await hear(enrolment.session, confirmed(enrolment.learner))
+    await consume(enrolment.session, confirmed(enrolment.learner))
     await enrolment.says(2, is_confirmed=True)
     before = await enrolment.versions()
     await enrolment.session.execute(delete(tables.Person))

@@ -8,7 +8,7 @@ from shared.events.catalogue import CourseUpdated, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import EnrolmentCancelled
 from shared.ids import new_id
 
-from .telling import BEFORE, DS, LAW, activated, course, credit, hear, named, renamed
+from .announcements import BEFORE, DS, LAW, activated, consume, course, credit, named, renamed
 
 
 def priced(code: str, amount_minor: int = 49500, at=BEFORE, currency: str = "GBP") -> PriceChanged:
@@ -28,15 +28,15 @@ async def on_sale(session, clock) -> dict[str, tuple[str, int]]:
 
 async def test_a_course_is_on_sale_once_it_has_a_price(service, session, clock) -> None:
     for order in itertools.permutations([course("DS01", DS), priced("DS01"), priced("DS01", 59500, clock.at)]):
-        await hear(session, *order)
+        await consume(session, *order)
         assert await on_sale(session, clock) == {"DS01": (DS, 59500)}
-    await hear(session, priced("DS01", 1, clock.at + timedelta(days=1)), course("FREE01", DS))
+    await consume(session, priced("DS01", 1, clock.at + timedelta(days=1)), course("FREE01", DS))
     assert await on_sale(session, clock) == {"DS01": (DS, 59500)}
 
 
 async def test_a_withdrawn_course_is_not_planned_with_whatever_is_heard_last(service, session, clock) -> None:
     for order in itertools.permutations([course("LAW01", LAW), priced("LAW01"), withdrawn("LAW01")]):
-        await hear(session, *order)
+        await consume(session, *order)
         assert await on_sale(session, clock) == {}
 
 
@@ -44,13 +44,13 @@ async def test_the_newest_version_is_the_one_on_sale(service, session, clock) ->
     newer = CourseUpdated(
         **(dict(course("DS01", DS)) | {"version": 2, "title": "Newer", "course_version_id": new_id()})
     )
-    await hear(session, newer, course("DS01", DS), priced("DS01"))
+    await consume(session, newer, course("DS01", DS), priced("DS01"))
     (found,) = await queries.on_sale(session, clock())
     assert found.title == "Newer"
 
 
 async def test_subjects_are_called_by_their_present_names(service, session, clock) -> None:
-    await hear(session, course("LAW01", LAW), priced("LAW01"), renamed(LAW, "Law & Society"))
+    await consume(session, course("LAW01", LAW), priced("LAW01"), renamed(LAW, "Law & Society"))
     assert await on_sale(session, clock) == {"LAW01": ("Law & Society", 49500)}
 
 
@@ -61,9 +61,9 @@ async def test_what_is_studied_counts_until_it_ends_or_brings_credit(service, se
         return [one.code for one in await queries.studied_by(session, learner, clock())]
 
     begun = activated(learner, "mc-regs-2026.2", code="DS01")
-    await hear(session, course("DS01", DS), begun)
+    await consume(session, course("DS01", DS), begun)
     assert await studied() == ["DS01"]
-    await hear(session, credit(learner, "DS01", DS, enrolment_id=begun.enrolment_id))
+    await consume(session, credit(learner, "DS01", DS, enrolment_id=begun.enrolment_id))
     assert await studied() == []
     other = activated(learner, "mc-regs-2026.2", code="DS02")
     end = EnrolmentCancelled(
@@ -74,5 +74,5 @@ async def test_what_is_studied_counts_until_it_ends_or_brings_credit(service, se
         sequence=2,
         cancelled_at=BEFORE,
     )
-    await hear(session, course("DS02", DS), end, other)
+    await consume(session, course("DS02", DS), end, other)
     assert await studied() == []

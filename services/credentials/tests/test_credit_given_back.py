@@ -5,7 +5,7 @@ import json
 from credentials.adapters import baking
 from shared.ids import new_id
 
-from .telling import hear, let_time_work, revoked
+from .announcements import consume, let_time_work, revoked
 from .test_reviews import reinstated
 from .test_verification import one_pixel
 from .test_verification_api import issued, sign_as_anybody
@@ -24,9 +24,9 @@ async def test_a_revoked_badge_leads_to_the_one_its_credit_has_now(service, sess
     old, document = await issued(service, session, learner)
     copies = await copies_of(service, old, document)
     async with service.client() as anyone:
-        await hear(session, revoked(learner, "DS01"))
+        await consume(session, revoked(learner, "DS01"))
         taken_back = await anyone.get(f"/verify/{old}", headers=HTML)
-        await hear(session, reinstated(learner, "DS01"))
+        await consume(session, reinstated(learner, "DS01"))
         unsigned = await anyone.get(f"/verify/{old}", headers=HTML)
         await let_time_work(service)
         async with service.client("learner", id=learner) as own:
@@ -37,7 +37,7 @@ async def test_a_revoked_badge_leads_to_the_one_its_credit_has_now(service, sess
         new_page = await anyone.get(f"/verify/{new}", headers=HTML)
         answers = [(await anyone.post("/v1/verifications", content=copy)).json() for copy in copies]
         pages = [await anyone.post("/verify", files={"file": ("badge", copy)}) for copy in copies]
-        await hear(session, revoked(learner, "DS01").model_copy(update={"revoked_at": clock()}))
+        await consume(session, revoked(learner, "DS01").model_copy(update={"revoked_at": clock()}))
         again = await anyone.get(f"/verify/{old}", headers=HTML)
         at_last = (await anyone.post("/v1/verifications", content=document)).json()
     for told in (taken_back, unsigned, again):
@@ -60,7 +60,7 @@ async def test_a_revoked_badge_leads_to_the_one_its_credit_has_now(service, sess
 async def test_only_what_is_proven_ours_is_led_on(service, session, clock) -> None:
     learner = new_id()
     _, document = await issued(service, session, learner)
-    await hear(session, revoked(learner, "DS01"), reinstated(learner, "DS01"))
+    await consume(session, revoked(learner, "DS01"), reinstated(learner, "DS01"))
     await let_time_work(service)
     forged = json.loads(document) | {"name": "Doctor of Everything"}
     foreign = sign_as_anybody({name: value for name, value in json.loads(document).items() if name != "proof"})

@@ -3,54 +3,23 @@
 import hashlib
 import io
 import json
-from urllib.parse import quote
 
 import pytest
 from pypdf import PdfReader
 from sqlalchemy import func, select
 
 from credentials import queries, tables
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import documents as commands
 from credentials.commands.keys import report_compromise
-from credentials.commands.people import forget_person, store_person
+from credentials.commands.people import forget_person
 from credentials.domain.documents import hash_of
 from shared.events.credentials import TranscriptIssued
 from shared.ids import new_id
 from shared.testing import published
 
-from .telling import BEFORE, DS, course, credit, hear, introduce, let_time_work, person, registered, revoked
-from .telling import hold_credit as hold_credit_of_somebody
-
-
-async def hold_credit(session, learner, **counts: int) -> None:
-    """As everywhere, of a learner whose name is known."""
-    if await session.get(tables.Person, learner) is None:
-        await introduce(session, learner)
-    await hold_credit_of_somebody(session, learner, **counts)
-
-
-async def documents_of(client) -> dict[str, list[dict]]:
-    found: dict[str, list[dict]] = {}
-    for document in (await client.get("/v1/documents")).json()["items"]:
-        found.setdefault(document["kind"], []).append(document)
-    return found
-
-
-async def conferred(service, learner, title: str = "PGCert in Data Science", level: str = "pgcert") -> dict:
-    async with service.client("learner", id=learner) as client, service.client("registrar") as office:
-        claimed = await client.post("/v1/award-claims", json={"level": level, "title": title})
-        return (await office.post(f"/v1/award-claims/{claimed.json()['award_id']}/conferral")).json()
-
-
-async def rename(session, learner, version: int, **names: str) -> None:
-    session.expire_all()
-    row = await session.get(tables.Learner, learner)
-    row.name_version = version
-    await session.flush()
-    await store_person(session, person(learner, name_version=version, name_decided=True, **names))
-    await session.flush()
-    session.expire_all()
+from .announcements import BEFORE, DS, consume, course, credit, let_time_work, registered, revoked
+from .papers import conferred, documents_of, hold_credit, rename
 
 
 async def test_each_credit_and_award_has_its_document_and_the_whole_a_transcript(service, session, clock) -> None:
@@ -174,7 +143,7 @@ async def test_the_certificate_of_revoked_credit_is_refused(service, session, cl
     async with service.client("learner", id=learner) as client, service.client() as anyone:
         certificate = (await documents_of(client))["certificate"][1]
         file = (await client.get(certificate["pdf_url"])).content
-        await hear(session, revoked(learner, "DS02"))
+        await consume(session, revoked(learner, "DS02"))
         answers = [await client.get(certificate[form]) for form in ("json_url", "html_url", "pdf_url")]
         checked = (await anyone.post("/v1/document-checks", content=file)).json()
         page = await anyone.get(f"/documents/{certificate['number']}")
@@ -208,7 +177,7 @@ async def test_a_superseded_award_keeps_a_parchment_that_says_so(service, sessio
 
 async def test_a_document_waits_until_it_is_known_whose_it_is(service, session, clock) -> None:
     learner = new_id()
-    await hear(session, registered(learner), course("DS01", DS), credit(learner, "DS01", DS))
+    await consume(session, registered(learner), course("DS01", DS), credit(learner, "DS01", DS))
     async with service.client("learner", id=learner) as client:
         assert (await client.get("/v1/documents")).json()["items"] == []
         assert (await client.get("/v1/transcript")).status_code == 404
@@ -300,78 +269,9 @@ async def test_an_edition_of_before_there_were_nonces_stands_until_there_is_news
     await hold_credit(session, learner, DS=1)
     for edition in (await session.scalars(select(tables.Edition))).all():
         edition.content, edition.content_sha256 = without(edition.content, "nonce"), hash_of(said_in(edition.content))
+        edition.sha256 = hash_of(edition.content)
     await session.flush()
     assert not await commands.are_stale(session, await queries.record_of(session, learner, clock()))
-
-
-async def test_the_public_page_names_nobody_and_shows_no_mark(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    await conferred(service, learner)
-    async with service.client("learner", id=learner) as client, service.client() as anyone:
-        for documents in (await documents_of(client)).values():
-            page = await anyone.get(f"/documents/{documents[0]['number']}")
-            assert page.status_code == 200
-            assert "Valid" in page.text
-            for told in ("Ada", "Lovelace", "Merit", ">60<", str(learner)):
-                assert told not in page.text
-            assert documents[0]["sha256"] not in page.text
-            tag = page.headers["etag"]
-            assert (await anyone.get(page.url.path, headers={"If-None-Match": tag})).status_code == 304
-        assert (await anyone.get("/documents/MC-2026-00000000000")).status_code == 404
-
-
-async def test_a_file_is_told_for_ours_by_its_bytes_alone(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=1)
-    async with service.client("learner", id=learner) as client, service.client() as anyone:
-        (transcript,) = (await documents_of(client))["transcript"]
-        file = (await client.get(transcript["pdf_url"])).content
-        ours = (await anyone.post("/v1/document-checks", content=file)).json()
-        digest = hashlib.sha256(file).hexdigest()
-        by_hash = (await anyone.get(f"/v1/document-checks/{digest}")).json()
-        by_content = (await anyone.get(f"/v1/document-checks/{transcript['sha256']}")).json()
-        by_number = (await anyone.get(f"/v1/document-checks/{transcript['number']}")).json()
-        forged = (await anyone.post("/v1/document-checks", content=file[:-1] + b" ")).json()
-        unknown = (await anyone.get(f"/v1/document-checks/{'0' * 64}")).json()
-    assert ours == by_hash == by_content == by_number
-    assert (ours["genuine"], ours["status"], ours["number"]) == (True, "valid", transcript["number"])
-    assert forged == unknown
-    assert (forged["genuine"], forged["status"], forged["number"]) == (False, "unknown", None)
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [(b"", "no_pdf"), (b"PK\x03\x04", "no_pdf"), (b"%PDF-" + bytes(5 * 1024 * 1024), "document_too_large")],
-)
-async def test_what_is_no_document_is_refused(service, session, clock, body: bytes, code: str) -> None:
-    async with service.client() as anyone:
-        answer = await anyone.post("/v1/document-checks", content=body)
-    assert answer.json()["code"] == code
-
-
-@pytest.mark.parametrize("number", ["MC-2026-1", "nonsense", "MC-2026-00000000000x"])
-async def test_a_number_that_can_be_none_is_refused(service, session, clock, number: str) -> None:
-    async with service.client() as anyone:
-        page = await anyone.get(f"/documents/{quote(number)}", headers={"Accept": "text/html,*/*;q=0.8"})
-        answer = await anyone.get(f"/documents/{quote(number)}")
-        assert (await anyone.get(f"/v1/document-checks/{quote(number)}")).status_code == 422
-    assert (page.status_code, page.headers["content-type"], "No such document" in page.text) == (
-        404,
-        "text/html; charset=utf-8",
-        True,
-    )
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-
-
-async def test_a_number_is_found_however_it_is_typed(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=1)
-    async with service.client("learner", id=learner) as client, service.client() as anyone:
-        (certificate,) = (await documents_of(client))["certificate"]
-        typed = certificate["number"].lower().replace("0", "o").replace("1", "l").replace("-", " - ")
-        page = await anyone.get(f"/documents/{quote(typed)}")
-    assert (page.status_code, certificate["number"] in page.text) == (200, True)
 
 
 async def test_a_name_no_font_has_is_refused_on_paper_and_shown_on_the_screen(service, session, clock) -> None:
@@ -434,39 +334,16 @@ async def test_a_record_whose_key_is_struck_out_is_signed_anew(service, session,
         first = (await client.get(transcript["clr_url"])).json()
         method = first["proof"][0]["verificationMethod"]
         await report_compromise(
-            session, service.service.resources[Notary], method.partition("#")[2], by="operator", reason="leaked"
+            session,
+            service.service.resources[CredentialIssuer],
+            method.partition("#")[2],
+            by="operator",
+            reason="leaked",
         )
         await session.flush()
         session.expire_all()
         second = (await client.get(transcript["clr_url"])).json()
     assert second["proof"][0]["verificationMethod"] != method
-
-
-async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=1)
-    async with service.client("learner", id=learner) as client, service.client() as anyone:
-        (transcript,) = (await documents_of(client))["transcript"]
-        file = (await client.get(transcript["pdf_url"])).content
-        await hold_credit(session, learner, DS=2)
-        led = await anyone.post("/verify", files={"file": ("transcript.pdf", file, "application/pdf")})
-        page = await anyone.get(led.headers["location"])
-        forged = await anyone.post("/verify", files={"file": ("transcript.pdf", file[:-1], "application/pdf")})
-        beyond = await anyone.get(f"/documents/{transcript['number']}", params={"version": 9})
-        told = await anyone.get(
-            f"/documents/{transcript['number']}", params={"version": 9}, headers={"Accept": "text/html"}
-        )
-    assert led.status_code == 303
-    assert "The document at hand is version 1" in page.text
-    assert forged.status_code == 422
-    assert "not one of our documents" in forged.text
-    assert 'href="#text"' in forged.text, "to the field that takes its number"
-    assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
-    assert beyond.json()["detail"] == "there is no version 9 of this document; the newest is version 2"
-    assert told.status_code == 404
-    assert "no version 9 of it: the newest is version 2" in told.text
-    assert f'href="/documents/{transcript["number"]}"' in told.text
-    assert "issued no document with this number" not in told.text
 
 
 @pytest.mark.parametrize("ending", ["", ".html", ".pdf"])

@@ -54,8 +54,8 @@ def signed() -> dict:
     return record()
 
 
-def errors(shared_data: Path, document: dict, name: str) -> list[str]:
-    found = schema(shared_data, name)
+def errors(published_schemas: Path, document: dict, name: str) -> list[str]:
+    found = schema(published_schemas, name)
     checker = jsonschema.validators.validator_for(found)(found, format_checker=jsonschema.FormatChecker())
     return [f"{error.json_path}: {error.message[:200]}" for error in checker.iter_errors(document)]
 
@@ -65,16 +65,16 @@ def second_opinion(document: dict) -> None:
     verify_data_integrity_proof(document, PEM, extra_contexts=bundled_clr_contexts())
 
 
-def test_a_record_meets_the_published_schema(signed: dict, shared_data: Path) -> None:
-    assert errors(shared_data, signed, "clr_v2p0_clrcredential_schema.json") == []
+def test_a_record_meets_the_published_schema(signed: dict, published_schemas: Path) -> None:
+    assert errors(published_schemas, signed, "clr_v2p0_clrcredential_schema.json") == []
 
 
 @pytest.mark.parametrize(
     "name", ["ob_v3p0_achievementcredential_schema.json", "strict/ob_v3p0_achievementcredential_schema.json"]
 )
-def test_everything_inside_meets_the_badges_schema(signed: dict, name: str, shared_data: Path) -> None:
+def test_everything_inside_meets_the_badges_schema(signed: dict, name: str, published_schemas: Path) -> None:
     for leaf in signed["credentialSubject"]["verifiableCredential"]:
-        assert errors(shared_data, leaf, name) == []
+        assert errors(published_schemas, leaf, name) == []
 
 
 def test_another_verifier_agrees_on_the_record_and_each_credential_inside(signed: dict) -> None:
@@ -135,7 +135,7 @@ def test_it_names_its_holder(signed: dict) -> None:
     assert (identity["identityType"], identity["identityHash"]) == ("name", "Zoë Müller-Łukasiewicz")
 
 
-def test_a_record_is_partial_unless_it_holds_everything(shared_data: Path) -> None:
+def test_a_record_is_partial_unless_it_holds_everything(published_schemas: Path) -> None:
     whole = [Part("a", {"id": "x"})]
     assert not learner_records.is_partial(whole, selected=False)
     assert learner_records.is_partial(whole, selected=True)
@@ -143,7 +143,7 @@ def test_a_record_is_partial_unless_it_holds_everything(shared_data: Path) -> No
     partial = record(1, partial=True)
     assert partial["partial"] is True
     second_opinion(partial)
-    assert errors(shared_data, partial, "clr_v2p0_clrcredential_schema.json") == []
+    assert errors(published_schemas, partial, "clr_v2p0_clrcredential_schema.json") == []
 
 
 def test_a_record_of_many_courses_is_signed_and_read() -> None:

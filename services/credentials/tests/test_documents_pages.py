@@ -10,7 +10,7 @@ from credentials.adapters.paper import Paper
 from credentials.domain.documents import DocumentKind
 
 from .accessible import keeps_nobody_out
-from .test_documents_paper import ADDRESS, LATER, NAMES, NUMBER, face
+from .test_documents_paper import ADDRESS, LATER, NAMES, NUMBER, view_model
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +35,11 @@ CHECK = {
     "typed_class": "Merit",
 }
 PAGES = {
-    "transcript": PAPER.page(face(DocumentKind.TRANSCRIPT)),
-    "certificate": PAPER.page(face(DocumentKind.CERTIFICATE, NAMES["Arabic"])),
-    "parchment": PAPER.page(face(DocumentKind.PARCHMENT, **LATER)),
-    "long": PAPER.page(face(DocumentKind.PARCHMENT, "Wolfeschlegelsteinhausenbergerdorff" * 4)),
-    "earlier": PAPER.page(face(DocumentKind.TRANSCRIPT, is_newest=False)),
+    "transcript": PAPER.page(view_model(DocumentKind.TRANSCRIPT)),
+    "certificate": PAPER.page(view_model(DocumentKind.CERTIFICATE, NAMES["Arabic"])),
+    "parchment": PAPER.page(view_model(DocumentKind.PARCHMENT, **LATER)),
+    "long": PAPER.page(view_model(DocumentKind.PARCHMENT, "Wolfeschlegelsteinhausenbergerdorff" * 4)),
+    "earlier": PAPER.page(view_model(DocumentKind.TRANSCRIPT, is_newest=False)),
     "check": PAPER.check_page(CHECK),
 }
 

@@ -13,8 +13,8 @@ from pypdf import PdfReader
 
 from credentials.adapters import ornaments
 from credentials.adapters.fonts import Fonts, NotPrintable
-from credentials.adapters.paper import Paper, PressBusy
-from credentials.domain import documents, faces, transcripts
+from credentials.adapters.paper import Paper, TypesetterBusy
+from credentials.domain import documents, transcripts, view_models
 from credentials.domain.documents import DocumentKind
 
 FONTS = Fonts()
@@ -93,14 +93,16 @@ AWARD = {
 LATER = {"state": "superseded", "superseded_at": "2027-03-02T09:00:00Z", "superseded_by": "PGDip in Data Science"}
 
 
-def face(kind: DocumentKind, name: str = "Ada Lovelace", *, is_newest: bool = True, **changes: object) -> faces.Face:
+def view_model(
+    kind: DocumentKind, name: str = "Ada Lovelace", *, is_newest: bool = True, **changes: object
+) -> view_models.ViewModel:
     said = {
         DocumentKind.TRANSCRIPT: lambda: transcripts.content("learner", name, [ENTRY], [AWARD]),
         DocumentKind.CERTIFICATE: lambda: {"name": name, **CREDIT},
         DocumentKind.PARCHMENT: lambda: {"name": name, **AWARD},
     }[kind]() | changes
     content = documents.edition(said, 3, AT, "0" * 32)
-    return faces.face(
+    return view_models.view_model(
         kind,
         content,
         issuer="University of Example",
@@ -134,7 +136,7 @@ def squeezed(text: str) -> str:
 
 @pytest.mark.parametrize("kind", list(DocumentKind))
 async def test_paper_and_page_tell_the_same_facts(paper: Paper, kind: DocumentKind) -> None:
-    shown = face(kind)
+    shown = view_model(kind)
     read = squeezed("".join(page.extract_text() for page in PdfReader(io.BytesIO(await paper.pdf(shown, AT))).pages))
     page = squeezed(paper.page(shown))
     told = [squeezed(one) for one in strings({name: item for name, item in shown.items() if name != "title"})]
@@ -144,7 +146,7 @@ async def test_paper_and_page_tell_the_same_facts(paper: Paper, kind: DocumentKi
 
 @pytest.mark.parametrize("kind", list(DocumentKind))
 async def test_paper_is_tagged_and_an_independent_checker_finds_nothing(paper: Paper, kind: DocumentKind) -> None:
-    file = await paper.pdf(face(kind), AT)
+    file = await paper.pdf(view_model(kind), AT)
     assert [finding.rule_id for finding in pdfua.validate(io.BytesIO(file)).findings] == []
     reader = PdfReader(io.BytesIO(file))
     root = reader.trailer["/Root"]
@@ -153,15 +155,15 @@ async def test_paper_is_tagged_and_an_independent_checker_finds_nothing(paper: P
     metadata = root["/Metadata"].get_data().decode()
     assert "<pdfuaid:part>1</pdfuaid:part>" in metadata
     assert "<pdfaid:part>2</pdfaid:part>" in metadata
-    assert reader.metadata.title == face(kind)["title"]
+    assert reader.metadata.title == view_model(kind)["title"]
     width, height = sorted(round(float(side) * 25.4 / 72) for side in reader.pages[0].mediabox[2:])
     assert (width, height) == (210, 297)
 
 
 async def test_the_same_edition_gives_the_same_bytes(paper: Paper) -> None:
-    first = await paper.pdf(face(DocumentKind.PARCHMENT), AT)
-    assert await Paper(FONTS).pdf(face(DocumentKind.PARCHMENT), AT) == first
-    assert await paper.pdf(face(DocumentKind.PARCHMENT, "Ada King"), AT) != first
+    first = await paper.pdf(view_model(DocumentKind.PARCHMENT), AT)
+    assert await Paper(FONTS).pdf(view_model(DocumentKind.PARCHMENT), AT) == first
+    assert await paper.pdf(view_model(DocumentKind.PARCHMENT, "Ada King"), AT) != first
     assert PdfReader(io.BytesIO(first)).metadata.creation_date == AT
 
 
@@ -169,7 +171,7 @@ async def test_the_same_edition_gives_the_same_bytes(paper: Paper) -> None:
 async def test_a_name_is_set_in_its_own_script(paper: Paper, script: str) -> None:
     name = NAMES[script]
     for kind in DocumentKind:
-        shown = face(kind, name)
+        shown = view_model(kind, name)
         file = await paper.pdf(shown, AT)
         assert [finding.rule_id for finding in pdfua.validate(io.BytesIO(file)).findings] == []
         reader = PdfReader(io.BytesIO(file))
@@ -191,7 +193,7 @@ def said_of_glyphs(reader: PdfReader) -> set[str]:
 @pytest.mark.parametrize("script", ["Arabic", "Persian", "Pashto", "Uyghur", "Kurdish", "Sindhi"])
 async def test_each_letter_of_an_arabic_name_is_told_once(paper: Paper, script: str) -> None:
     """To whoever copies it or hears it: in fonts that build letters of several glyphs, each glyph tells the letter."""
-    reader = PdfReader(io.BytesIO(await paper.pdf(face(DocumentKind.PARCHMENT, NAMES[script]), AT)))
+    reader = PdfReader(io.BytesIO(await paper.pdf(view_model(DocumentKind.PARCHMENT, NAMES[script]), AT)))
     assert said_of_glyphs(reader) == set()
     read = Counter(letter for letter in reader.pages[0].extract_text() if "\u0600" <= letter <= "\u06ff")
     assert read == Counter(NAMES[script].replace(" ", ""))
@@ -199,18 +201,18 @@ async def test_each_letter_of_an_arabic_name_is_told_once(paper: Paper, script: 
 
 async def test_a_name_begins_at_its_own_side(paper: Paper) -> None:
     for name, is_rtl in (("محمد (Mo) على", True), ("Mo (محمد) X", False)):
-        shown = face(DocumentKind.PARCHMENT, name)
+        shown = view_model(DocumentKind.PARCHMENT, name)
         assert shown["name_is_rtl"] is is_rtl
         drawn = [await paper.pdf({**shown, "name_is_rtl": way}, AT) for way in (is_rtl, not is_rtl)]
         assert await paper.pdf(shown, AT) == drawn[0] != drawn[1]
-    assert faces.is_rtl("123 דוד")
-    assert not faces.is_rtl("123")
+    assert view_models.is_rtl("123 דוד")
+    assert not view_models.is_rtl("123")
 
 
 @pytest.mark.parametrize("name", ["ᚠᚢᚦᚨᚱᚲ", "ꦲꦏ꧀ꦱꦫ", "Ada 🎓"])
 async def test_a_name_no_font_has_is_refused_rather_than_boxed(paper: Paper, name: str) -> None:
     with pytest.raises(NotPrintable) as refused:
-        await paper.pdf(face(DocumentKind.CERTIFICATE, name), AT)
+        await paper.pdf(view_model(DocumentKind.CERTIFICATE, name), AT)
     assert set(refused.value.extras["characters"]) == {one for one in name if one not in "Ada "}
 
 
@@ -221,9 +223,9 @@ async def test_a_folder_brings_fonts_for_what_no_package_has(paper: Paper, tmp_p
         (tmp_path / f"other-{name}").write_bytes((files(package) / name).read_bytes())
     fonts = Fonts(tmp_path)
     assert fonts.families == (*FONTS.families, "Noto Emoji")
-    file = await Paper(fonts).pdf(face(DocumentKind.PARCHMENT, "Ada 🎓"), AT)
+    file = await Paper(fonts).pdf(view_model(DocumentKind.PARCHMENT, "Ada 🎓"), AT)
     assert [finding.rule_id for finding in pdfua.validate(io.BytesIO(file)).findings] == []
-    tamil = face(DocumentKind.PARCHMENT, NAMES["Tamil"])
+    tamil = view_model(DocumentKind.PARCHMENT, NAMES["Tamil"])
     assert await Paper(fonts).pdf(tamil, AT) == await paper.pdf(tamil, AT)
 
 
@@ -231,7 +233,7 @@ async def test_a_folder_brings_fonts_for_what_no_package_has(paper: Paper, tmp_p
     "name", ["Wolfeschlegelsteinhausenbergerdorff " * 4, "X" * 150, "<b>#eval</b> \\ $x$ *y* @z `c`", "A"]
 )
 async def test_a_name_is_text_however_long_or_odd(paper: Paper, name: str) -> None:
-    shown = face(DocumentKind.PARCHMENT, name)
+    shown = view_model(DocumentKind.PARCHMENT, name)
     reader = PdfReader(io.BytesIO(await paper.pdf(shown, AT)))
     assert len(reader.pages) == 1
     assert squeezed(name) in squeezed(reader.pages[0].extract_text().replace("-\n", ""))
@@ -240,7 +242,7 @@ async def test_a_name_is_text_however_long_or_odd(paper: Paper, name: str) -> No
 
 async def test_a_long_record_takes_as_many_pages_as_it_needs(paper: Paper) -> None:
     said = transcripts.content("learner", "Ada Lovelace", [ENTRY | {"credit_id": f"{n:03}"} for n in range(60)], [])
-    reader = PdfReader(io.BytesIO(await paper.pdf(face(DocumentKind.TRANSCRIPT, **said), AT)))
+    reader = PdfReader(io.BytesIO(await paper.pdf(view_model(DocumentKind.TRANSCRIPT, **said), AT)))
     assert len(reader.pages) >= 3
     assert all(f"of {len(reader.pages)}" in page.extract_text() for page in reader.pages)
     assert "900 credits in all" in reader.pages[-1].extract_text()
@@ -249,32 +251,35 @@ async def test_a_long_record_takes_as_many_pages_as_it_needs(paper: Paper) -> No
 @pytest.mark.parametrize(
     ("shown", "sentence"),
     [
-        (face(DocumentKind.PARCHMENT, **LATER), "Superseded on 2 March 2027 by the award of PGDip in Data Science"),
-        (face(DocumentKind.PARCHMENT, is_newest=False), "A later version has taken the place of this one"),
-        (face(DocumentKind.TRANSCRIPT, is_newest=False), "A later version has taken the place of this one"),
+        (
+            view_model(DocumentKind.PARCHMENT, **LATER),
+            "Superseded on 2 March 2027 by the award of PGDip in Data Science",
+        ),
+        (view_model(DocumentKind.PARCHMENT, is_newest=False), "A later version has taken the place of this one"),
+        (view_model(DocumentKind.TRANSCRIPT, is_newest=False), "A later version has taken the place of this one"),
     ],
 )
-async def test_what_is_superseded_says_so(paper: Paper, shown: faces.Face, sentence: str) -> None:
+async def test_what_is_superseded_says_so(paper: Paper, shown: view_models.ViewModel, sentence: str) -> None:
     read = PdfReader(io.BytesIO(await paper.pdf(shown, AT))).pages[0].extract_text()
     assert squeezed(sentence) in squeezed(read)
     assert sentence in paper.page(shown)
 
 
 async def test_more_than_fit_in_the_line_are_asked_to_wait() -> None:
-    with pytest.raises(PressBusy) as refused:
-        await Paper(FONTS, threads=0 + 1, waiting=-1).pdf(face(DocumentKind.PARCHMENT), AT)
+    with pytest.raises(TypesetterBusy) as refused:
+        await Paper(FONTS, threads=0 + 1, waiting=-1).pdf(view_model(DocumentKind.PARCHMENT), AT)
     assert refused.value.headers["Retry-After"] == "1"
 
 
 def test_credit_from_elsewhere_has_no_mark_to_show() -> None:
     said = transcripts.content("learner", "Ada", [ENTRY | {"mark": None, "attempt": None}], [])
-    (row,) = face(DocumentKind.TRANSCRIPT, **said)["credits"]
+    (row,) = view_model(DocumentKind.TRANSCRIPT, **said)["credits"]
     assert (row["mark"], row["attempt"]) == ("recognised", "none")
 
 
 def test_a_class_is_shown_only_where_there_is_one() -> None:
-    assert face(DocumentKind.PARCHMENT)["honours"] == "Merit"
-    assert face(DocumentKind.PARCHMENT, classification="Unclassified", mark=None)["honours"] is None
+    assert view_model(DocumentKind.PARCHMENT)["honours"] == "Merit"
+    assert view_model(DocumentKind.PARCHMENT, classification="Unclassified", mark=None)["honours"] is None
 
 
 @pytest.mark.parametrize(
@@ -282,12 +287,12 @@ def test_a_class_is_shown_only_where_there_is_one() -> None:
     [("山田 たろう", "ja"), ("王小明", "zh"), ("김이순신", "ko"), ("Ada", None), ("דוד", None)],
 )
 def test_letterforms_follow_the_likely_language(name: str, language: str | None) -> None:
-    assert faces.language_of(name) == language
+    assert view_models.language_of(name) == language
 
 
 def test_an_issuer_is_known_by_its_initials() -> None:
-    assert faces.initials("University of London") == "UoL"
-    assert faces.initials("The Federation of Universities") == "FoU"
+    assert view_models.initials("University of London") == "UoL"
+    assert view_models.initials("The Federation of Universities") == "FoU"
 
 
 def test_ornaments_are_drawn_once() -> None:

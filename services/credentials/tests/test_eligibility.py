@@ -8,9 +8,18 @@ from hypothesis import given, settings
 from credentials.domain import eligibility
 from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, countable
-from credentials.domain.options import Award, options
+from credentials.domain.options import options
 
-from .test_options import EARLIER, IN_FORCE, build, case_credits, cases, credit_lists, small  # noqa: F401 - a fixture
+from .test_options import (
+    EARLIER,
+    IN_FORCE,
+    build,
+    case_awards,
+    case_credits,
+    case_titles,
+    credit_lists,
+    small,
+)
 
 
 def totals_of(held: list[Credit], regulations: regs.Regulations) -> eligibility.Totals:
@@ -31,30 +40,25 @@ def test_totals_give_the_titles_that_choosing_credit_gives(version: str, rows: l
         assert set(given_by_totals) == {option.title for option in found[level.code]}
 
 
-def test_awards_held_take_their_credit_and_their_title(cases: list[dict]) -> None:  # noqa: F811 - the fixture
-    seen = 0
-    for case in (case for case in cases if "prior_awards" in case):
+def titles_of_case(case: dict, version: str) -> dict[str, tuple[str, ...]]:
+    return {level: tuple(entry["title"] for entry in found) for level, found in case_titles(case, version).items()}
+
+
+@pytest.mark.parametrize("version", [EARLIER, IN_FORCE])
+def test_awards_held_take_their_credit_and_their_title(cases: list[dict], version: str) -> None:
+    awarded = [case for case in cases if "awarded" in case]
+    assert awarded
+    for case in awarded:
         held = case_credits(case)
-        by_family = {credit.family: credit.id for credit in held}
-        awards = [
-            Award("first", prior["level"], prior["title"], frozenset(by_family[code] for code in prior["modules"]))
-            for prior in case["prior_awards"]
-        ]
-        for version, levels in case["expected"].items():
-            found = eligibility.by_level(held, awards, [regs.find(version)])
-            expected = {code: tuple(entry["title"] for entry in entries) for code, entries in levels.items()}
-            assert found == expected, (case["id"], version)
-            seen += 1
-    assert seen == 4
+        found = eligibility.by_level(held, case_awards(case, held), [regs.find(version)])
+        assert found == titles_of_case(case, version), case["case"]
 
 
-def test_the_worked_cases_give_their_titles_in_their_order(cases: list[dict]) -> None:  # noqa: F811 - the fixture
-    for case in cases:
-        if "prior_awards" in case:
-            continue
-        for version, levels in case["expected"].items():
-            regulations = regs.find(version)
-            totals = totals_of(case_credits(case), regulations)
-            for code, expected in levels.items():
-                found = eligibility.titles(totals, regulations.level(code), regulations)
-                assert list(found) == [entry["title"] for entry in expected], (case["id"], version, code)
+@pytest.mark.parametrize("version", [EARLIER, IN_FORCE])
+def test_the_worked_cases_give_their_titles_in_their_order(cases: list[dict], version: str) -> None:
+    regulations = regs.find(version)
+    for case in (case for case in cases if "awarded" not in case):
+        totals = totals_of(case_credits(case), regulations)
+        for code, expected in titles_of_case(case, version).items():
+            found = eligibility.titles(totals, regulations.level(code), regulations)
+            assert tuple(found) == expected, (case["case"], code)

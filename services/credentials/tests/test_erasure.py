@@ -6,16 +6,16 @@ import pytest
 from sqlalchemy import func, select
 
 from credentials import jobs, queries, tables
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import issuing, keys, people, sharing
 from credentials.domain import badges
 from credentials.domain.people import HolderAnonymised
-from credentials.domain.sharing import Scope
+from credentials.domain.sharing import Scope, ShareSecrets
+from shared.directory import LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
-from shared.registers import LocalRegisters
 
-from .telling import BEFORE, DS, course, credit, hear, introduce, let_time_work, person, registered, work_of
+from .announcements import BEFORE, DS, consume, course, credit, introduce, let_time_work, person, registered, work_of
 
 SHARE = {"recipient": "A Writer", "purpose": "A Writer's", "whole_record": True, "days": 30}
 RECOGNITION = {
@@ -33,8 +33,8 @@ async def erased(session, clock):
     """Anonymised, and still with a token in hand."""
     learner = new_id()
     await introduce(session, learner)
-    await hear(session, course("DS01", DS), credit(learner, "DS01", DS))
-    await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+    await consume(session, course("DS01", DS), credit(learner, "DS01", DS))
+    await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
     session.expire_all()
     return learner
 
@@ -52,7 +52,7 @@ async def test_who_was_anonymised_says_nothing_more(service, session, erased, pa
     async with service.client("learner", id=erased) as client:
         answer = await client.post(path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (410, "holder_anonymised"), answer.text
-    for table in (tables.Share, tables.Recognition, tables.Award, tables.Transfer):
+    for table in (tables.Share, tables.PriorLearning, tables.Award, tables.Transfer):
         assert await session.scalar(select(func.count()).select_from(table)) == 0
 
 
@@ -61,7 +61,7 @@ async def test_evidence_that_arrives_after_the_erasure_is_not_kept(service, sess
     await introduce(session, learner)
     async with service.client("learner", id=learner) as client:
         opened = (await client.post("/v1/recognitions", json=RECOGNITION)).json()
-        await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+        await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
         session.expire_all()
         path = f"/v1/recognition-uploads/{opened['recognition_id']}"
         answer = await client.put(path, params={"filename": "passport.pdf"}, content=b"%PDF-1.7 a passport")
@@ -73,7 +73,7 @@ async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
     learner, database = new_id(), live.process.database
     async with database.transaction() as session:
         await introduce(session, learner)
-        await hear(session, course("DS01", DS), credit(learner, "DS01", DS))
+        await consume(session, course("DS01", DS), credit(learner, "DS01", DS))
     erased, go_on = asyncio.Event(), asyncio.Event()
 
     async def erase() -> None:
@@ -93,7 +93,7 @@ async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
                 purpose="",
                 days=30,
                 lock=sharing.Lock(),
-                pin_key=b"",
+                secrets=ShareSecrets(b""),
             )
 
     erasing, sharing_ = asyncio.create_task(erase()), asyncio.create_task(share())
@@ -108,13 +108,13 @@ async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
 async def sign_while(service, session, between) -> None:
     """The steps of the job, and something that is committed while it signs."""
     work = work_of(service)
-    notary = work.resource(Notary)
+    credential_issuer = work.resource(CredentialIssuer)
     waiting = await queries.badges_to_sign(session, list(await session.scalars(queries.due_badges())))
     assert waiting
-    signers = await keys.signers(session, notary)
-    signed = await asyncio.to_thread(issuing.sign_badges, waiting, notary, signers, work.now())
+    signers = await keys.signers(session, credential_issuer)
+    signed = await asyncio.to_thread(issuing.sign_badges, waiting, credential_issuer, signers, work.now())
     await between()
-    await issuing.store_badges(session, signed, notary, signers, work.now())
+    await issuing.store_badges(session, signed, credential_issuer, signers, work.now())
     await session.flush()
 
 
@@ -126,14 +126,14 @@ async def identifiers(session, learner) -> list[dict]:
 
 async def holder(service, session, **changes: object):
     learner = new_id()
-    await hear(session, course("DS01", DS), registered(learner), credit(learner, "DS01", DS))
-    await jobs.read_people(work_of(service, LocalRegisters(person(learner, **changes))))
+    await consume(session, course("DS01", DS), registered(learner), credit(learner, "DS01", DS))
+    await jobs.read_people(work_of(service, LocalDirectory(person(learner, **changes))))
     return learner
 
 
-async def moved(service, session, clock, learner) -> LocalRegisters:
-    register = LocalRegisters(person(learner, contact_version=2, contact_email="new@x.example"))
-    await hear(session, LearnerContactChanged(learner_id=learner, contact_version=2, changed_at=clock()))
+async def moved(service, session, clock, learner) -> LocalDirectory:
+    register = LocalDirectory(person(learner, contact_version=2, contact_email="new@x.example"))
+    await consume(session, LearnerContactChanged(learner_id=learner, contact_version=2, changed_at=clock()))
     await jobs.read_people(work_of(service, register))
     return register
 
@@ -146,7 +146,7 @@ async def test_no_badge_is_made_out_to_who_was_erased_while_it_was_signed(servic
         await moved(service, session, clock, learner)
 
     async def erase() -> None:
-        await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+        await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
 
     await sign_while(service, session, erase)
     await let_time_work(service)
@@ -155,7 +155,7 @@ async def test_no_badge_is_made_out_to_who_was_erased_while_it_was_signed(servic
 
 async def test_no_badge_is_made_out_to_an_address_that_was_left_while_it_was_signed(service, session, clock) -> None:
     learner = await holder(service, session)
-    kept: list[LocalRegisters] = []
+    kept: list[LocalDirectory] = []
 
     async def move() -> None:
         kept.append(await moved(service, session, clock, learner))

@@ -14,13 +14,13 @@ from openbadgeslib.ob3 import OB3VerificationError
 from credentials.adapters import coverage, json_ld
 from credentials.adapters.facts import facts_of
 from credentials.adapters.verification import Limits
-from credentials.adapters.verification.examination import Examined, examine
+from credentials.adapters.verification.parsing import ParsedCredential, parse
 from credentials.adapters.verification.report import Kind
-from shared.errors import Refusal
+from shared.errors import DomainError
 from shared.ids import new_id
 
 from . import test_badges, test_documents_clr
-from .telling import hold_credit, let_time_work
+from .announcements import hold_credit, let_time_work
 
 THIN = "\u2009"
 ISSUED = "https://badges.example.ac.uk"
@@ -28,7 +28,7 @@ ISSUED = "https://badges.example.ac.uk"
 
 @cache
 def genuine_badge() -> dict:
-    return test_badges.templates.Press(test_badges.build, test_badges.SLOTS, test_badges.SIGNER).sign(
+    return test_badges.canonical_templates.BadgeSigner(test_badges.build, test_badges.SLOTS, test_badges.SIGNER).sign(
         test_badges.values(7), test_badges.NOW
     )
 
@@ -61,16 +61,16 @@ def genuine_record() -> dict:
     return test_badges.proofs.sign(test_documents_clr.record(2, partial=True), test_badges.SIGNER, test_badges.NOW)
 
 
-def examined(document: dict) -> Examined | None:
+def parsed(document: dict) -> ParsedCredential | None:
     """None: refused as it stands."""
     try:
-        found = examine(json.dumps(document).encode(), Limits())
-    except Refusal:
+        found = parse(json.dumps(document).encode(), Limits())
+    except DomainError:
         return None
     return found if found.readable and found.signed is not None else None
 
 
-def has_same_signature(found: Examined | None, known: Examined | None) -> bool:
+def has_same_signature(found: ParsedCredential | None, known: ParsedCredential | None) -> bool:
     assert known is not None
     return found is not None and found.signed == known.signed
 
@@ -182,10 +182,10 @@ FORGERIES = {
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 def test_a_forgery_without_a_key_is_refused_here_as_elsewhere(forge) -> None:
     genuine = genuine_badge()
-    assert examined(genuine) is not None
+    assert parsed(genuine) is not None
     assert is_accepted_by_another(genuine)
     forged = forge(genuine)
-    assert not has_same_signature(examined(forged), examined(genuine))
+    assert not has_same_signature(parsed(forged), parsed(genuine))
     assert not is_accepted_by_another(forged)
 
 
@@ -196,7 +196,7 @@ def test_a_forgery_without_a_key_is_refused_here_as_elsewhere(forge) -> None:
 def test_no_member_is_added_whose_name_is_none(path, name) -> None:
     """PyLD leaves out such a member without a word."""
     forged = said_beside(*path)(genuine_badge(), name)
-    assert not has_same_signature(examined(forged), examined(genuine_badge()))
+    assert not has_same_signature(parsed(forged), parsed(genuine_badge()))
     assert not is_accepted_by_another(forged)
     with pytest.raises(coverage.UndefinedTerms) as refused:
         json_ld.check_terms(forged)
@@ -218,7 +218,7 @@ def test_what_no_context_defines_is_not_signed() -> None:
     """Nor taken where another library signed it: there the whole credential within is left out."""
     known = presented(*test_badges.build(test_badges.values(7))["@context"])
     genuine = test_badges.proofs.sign(known, test_badges.SIGNER, test_badges.NOW)
-    assert examined(genuine) is not None
+    assert parsed(genuine) is not None
     forged = deepcopy(genuine)
     forged["evidence"]["verifiableCredential"]["credentialSubject"]["achievement"]["honours"] = "First"
     for document in (forged, presented()):
@@ -250,8 +250,8 @@ def repeated(genuine: dict) -> dict:
 @pytest.mark.parametrize("change", [moved, repeated])
 def test_a_signed_result_is_not_hidden(change) -> None:
     genuine = foreign_badge()
-    assert examined(genuine) is not None
-    assert not has_same_signature(examined(change(genuine)), examined(genuine))
+    assert parsed(genuine) is not None
+    assert not has_same_signature(parsed(change(genuine)), parsed(genuine))
 
 
 LEARNER = "did:example:learner"
@@ -288,11 +288,11 @@ def to_the_issuer(forged: dict) -> None:
 @pytest.mark.parametrize(("genuine", "move"), [(told_by_the_learner, to_the_source), (self_issued, to_the_issuer)])
 def test_what_is_read_of_a_subject_is_told_in_one_place(genuine, move) -> None:
     known = genuine()
-    assert examined(known) is not None
+    assert parsed(known) is not None
     assert is_accepted_by_another(known)
     forged = deepcopy(known)
     move(forged)
-    assert not has_same_signature(examined(forged), examined(known))
+    assert not has_same_signature(parsed(forged), parsed(known))
 
 
 def test_an_issuer_has_one_name() -> None:
@@ -324,7 +324,7 @@ def test_a_part_of_a_record_is_not_called_the_whole() -> None:
     genuine = genuine_record()
     assert genuine["partial"] is True
     for partial in ("true", None):
-        assert not has_same_signature(examined(genuine | {"partial": partial}), examined(genuine))
+        assert not has_same_signature(parsed(genuine | {"partial": partial}), parsed(genuine))
 
 
 # At the doors

@@ -7,7 +7,7 @@ from credentials.queries import is_on_hold
 from shared.events.assessment import MisconductDecided, MisconductOpened
 from shared.ids import new_id
 
-from .telling import BEFORE, hear, hold_credit
+from .announcements import BEFORE, consume, hold_credit
 
 CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
 
@@ -31,11 +31,11 @@ async def test_claims_wait_while_a_case_is_open(service, session, clock) -> None
     await hold_credit(session, learner, DS=4)
     opened, decided = case_of(learner)
     async with service.client("learner", id=learner) as own:
-        await hear(session, opened)
+        await consume(session, opened)
         assert (await own.get("/v1/award-options")).json()["on_hold"]
         answer = await own.post("/v1/award-claims", json=CLAIM)
         assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
-        await hear(session, decided)
+        await consume(session, decided)
         assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201
 
 
@@ -43,7 +43,7 @@ async def test_a_decided_case_holds_nothing_whichever_is_heard_first_or_twice(se
     for order in itertools.permutations(range(2)):
         learner = new_id()
         events = case_of(learner)
-        await hear(session, *(events[index] for index in (*order, *order)))
+        await consume(session, *(events[index] for index in (*order, *order)))
         assert not await is_on_hold(session, learner)
-        await hear(session, case_of(learner)[0])
+        await consume(session, case_of(learner)[0])
         assert await is_on_hold(session, learner)

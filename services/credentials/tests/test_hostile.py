@@ -14,9 +14,8 @@ import pytest
 from credentials.adapters import baking, keys
 from credentials.adapters.facts import facts_of
 from credentials.adapters.verification import Limits, Outside, Verifier
-from credentials.adapters.verification.examination import TooCostly, TooManyParts
 from credentials.adapters.verification.jose import NotToken
-from credentials.adapters.verification.places import Place, VerifierBusy
+from credentials.adapters.verification.parsing import TooCostly, TooManyParts
 from credentials.adapters.verification.plain_json import TooDeep
 from credentials.adapters.verification.reading import (
     CredentialTooLarge,
@@ -24,6 +23,7 @@ from credentials.adapters.verification.reading import (
     NoCredentialInImage,
     SeveralCredentialsInImage,
 )
+from credentials.adapters.verification.slots import Slot, VerifierBusy, expected
 
 from . import foreign
 from .foreign import (
@@ -82,7 +82,7 @@ async def test_only_what_stands_in_our_records_is_kept_and_little_of_it() -> Non
     assert len(set(kept) - known) <= 1, "the badge itself, where it was let go meanwhile"
     for digest, one in kept.items():
         kept[digest] = replace(one, until=0)
-    await verifier._records.examine(b"{}")
+    await verifier._records.parse(b"{}")
     assert (len(kept), verifier._records._kept_bytes) == (0, 0)
 
 
@@ -239,13 +239,13 @@ def heavy(number: int = 0, count: int = 2500) -> bytes:
 
 async def test_what_takes_too_long_is_ended_and_the_next_is_served(small, monkeypatch) -> None:
     spent: list[float] = []
-    spend = Place.spend
+    spend = Slot.spend
 
-    async def note(place: Place, seconds: float) -> None:
+    async def note(place: Slot, seconds: float) -> None:
         spent.append(seconds)
         await spend(place, seconds)
 
-    monkeypatch.setattr(Place, "spend", note)
+    monkeypatch.setattr(Slot, "spend", note)
     with pytest.raises(TooCostly):
         await verify(heavy(), verifier=small)
     assert 1 < max(spent) < 2, "seconds of a processor"
@@ -263,7 +263,7 @@ async def test_what_takes_too_much_memory_is_ended() -> None:
     limits = Limits(memory_bytes=350_000_000, document_bytes=60_000_000, values=10**9, seconds=20, workers=1)
     document = b'{"a": [' + b'{"b": []},' * 4_000_000 + b"1]}"
     with pytest.raises(TooCostly):
-        await Verifier(limits, Outside(limits)).workbench.examine(document)
+        await Verifier(limits, Outside(limits)).sandbox_pool.parse(document)
 
 
 async def test_no_token_ends_the_process(small) -> None:
@@ -284,7 +284,7 @@ async def test_too_many_at_once_are_told_to_come_again(small) -> None:
 
 
 async def test_a_client_holds_one_place_however_much_it_sends() -> None:
-    limits = Limits(seconds=20, workers=1, waiting=4, waiting_of_one=3)
+    limits = Limits(seconds=20, workers=1, waiting=4)
     verifier = Verifier(limits, Outside(limits))
     await verify(SIGNED, verifier=verifier)
     ended: list[str] = []
@@ -297,13 +297,15 @@ async def test_a_client_holds_one_place_however_much_it_sends() -> None:
         else:
             ended.append(client)
 
+    room = int(limits.waiting_of_one / expected(heavy(), limits))
+    assert 1 < room < 6
     greedy = [asyncio.create_task(send("greedy", heavy(number))) for number in range(12)]
     await asyncio.sleep(0.1)
     await send("honest", SIGNED)
-    assert ended == ["greedy told to come again"] * 8 + ["honest"]
+    assert ended == ["greedy told to come again"] * (12 - room) + ["honest"]
     await asyncio.gather(*greedy)
-    assert ended[9:] == ["greedy"] * 4
-    assert verifier._turns._present == {}
+    assert ended[13 - room :] == ["greedy"] * room
+    assert verifier._client_queue._lines == {}
 
 
 async def test_our_own_pages_wait_for_no_stranger() -> None:

@@ -17,21 +17,21 @@ from credentials import jobs, queries, tables
 from credentials.adapters import json_ld
 from credentials.commands import issuing
 from credentials.domain import badges
+from shared.directory import LocalDirectory
 from shared.events.assessment import CreditReinstated
 from shared.events.credentials import BadgeIssued
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
-from shared.registers import LocalRegisters
 from shared.testing import published
 
+from .announcements import BEFORE, DS, consume, course, credit, let_time_work, named, person, revoked, work_of
 from .issuer import HOST, UNCHECKED, instant, verified
-from .telling import BEFORE, DS, course, credit, hear, let_time_work, named, person, revoked, work_of
 from .test_badges import schema
 
 
-def faults(shared_data, document: dict, edition: str = "strict/") -> list[str]:
+def faults(published_schemas, document: dict, edition: str = "strict/") -> list[str]:
     """What the published schema objects to."""
-    published_schema = schema(shared_data, f"{edition}ob_v3p0_achievementcredential_schema.json")
+    published_schema = schema(published_schemas, f"{edition}ob_v3p0_achievementcredential_schema.json")
     checker = jsonschema.validators.validator_for(published_schema)
     return [
         error.message
@@ -65,9 +65,9 @@ async def test_a_badge_tells_no_name_no_address_no_mark_and_no_number_of_ours(is
 
 
 @pytest.mark.parametrize("edition", ["", "strict/"])
-async def test_what_is_issued_meets_the_published_schemas(issuer, shared_data, edition):
-    assert faults(shared_data, await issuer.document(), edition) == []
-    assert faults(shared_data, jwt.decode(await issuer.token(), options=UNCHECKED), edition) == []
+async def test_what_is_issued_meets_the_published_schemas(issuer, published_schemas, edition):
+    assert faults(published_schemas, await issuer.document(), edition) == []
+    assert faults(published_schemas, jwt.decode(await issuer.token(), options=UNCHECKED), edition) == []
 
 
 async def test_every_signature_is_on_record(issuer, session):
@@ -141,8 +141,8 @@ async def test_the_form_is_asked_for(issuer, accept, kind):
 
 @pytest.mark.parametrize("form", ["", ".jwt", "/refresh", "/refresh.jwt"])
 async def test_a_badge_that_is_not_there_or_not_signed_is_not_found(issuer, session, form):
-    await hear(session, course("LATE03", DS))
-    await hear(session, credit(issuer.learner, "LATE03", DS))
+    await consume(session, course("LATE03", DS))
+    await consume(session, credit(issuer.learner, "LATE03", DS))
     for badge_id in (new_id(), (await issuer.badge("LATE03")).badge_id):
         assert (await issuer.get(f"/credentials/{badge_id}{form}")).status_code == 404
 
@@ -192,12 +192,20 @@ async def test_a_badge_is_issued_once_however_often_it_is_corrected(issuer, sess
     assert len(issued) == 2
     assert (await issuer.badge()).version == 3
     first, second, third = await places_of(session, await issuer.badge())
-    assert [await issuer.is_set(place.list_index) for place in (first, second, third)] == [True, True, False]
+    assert [await issuer.is_set(status_entry.list_index) for status_entry in (first, second, third)] == [
+        True,
+        True,
+        False,
+    ]
 
 
-async def places_of(session, badge) -> list[tables.BadgePlace]:
-    place = tables.BadgePlace
-    return list(await session.scalars(select(place).where(place.badge_id == badge.badge_id).order_by(place.version)))
+async def places_of(session, badge) -> list[tables.AssignedStatusEntry]:
+    status_entry = tables.AssignedStatusEntry
+    return list(
+        await session.scalars(
+            select(status_entry).where(status_entry.badge_id == badge.badge_id).order_by(status_entry.version)
+        )
+    )
 
 
 async def test_two_versions_of_one_second_are_told_apart(issuer):
@@ -218,8 +226,10 @@ async def test_the_same_address_in_other_letters_changes_nothing(issuer):
 async def test_another_name_changes_no_badge(issuer):
     before = await issuer.document()
     entry = person(issuer.learner, family_name="King", name_version=2, contact_version=2)
-    await hear(issuer.session, LearnerContactChanged(learner_id=issuer.learner, contact_version=2, changed_at=BEFORE))
-    await jobs.read_people(work_of(issuer.service, LocalRegisters(entry)))
+    await consume(
+        issuer.session, LearnerContactChanged(learner_id=issuer.learner, contact_version=2, changed_at=BEFORE)
+    )
+    await jobs.read_people(work_of(issuer.service, LocalDirectory(entry)))
     await let_time_work(issuer.service)
     assert await issuer.document() == before
 
@@ -227,12 +237,12 @@ async def test_another_name_changes_no_badge(issuer):
 async def test_a_badge_revoked_before_its_correction_is_signed_is_revoked_in_every_version(issuer, session):
     before = await issuer.document()
     await issuer.change_address("ada@new.example", 2)
-    await hear(session, revoked(issuer.learner, "DS01"))
+    await consume(session, revoked(issuer.learner, "DS01"))
     await let_time_work(issuer.service)
     assert await issuer.document() == before
     places = await places_of(session, await issuer.badge())
     assert len(places) == 2
-    assert all([await issuer.is_set(place.list_index) for place in places])
+    assert all([await issuer.is_set(status_entry.list_index) for status_entry in places])
     assert [event.badge_id for event in await issuer.superseded()] == [(await issuer.badge("DS02")).badge_id]
 
 
@@ -270,7 +280,7 @@ async def test_what_changed_while_it_was_signed_is_not_stored(issuer, session, m
 
 async def test_credit_given_back_brings_another_badge_and_the_first_stays_revoked(issuer, session, clock):
     first = str((await issuer.badge()).badge_id)
-    await hear(session, revoked(issuer.learner, "DS01"))
+    await consume(session, revoked(issuer.learner, "DS01"))
     await let_time_work(issuer.service)
     given_back = CreditReinstated(
         credit_id=named("credit", issuer.learner, "DS01"),
@@ -279,7 +289,7 @@ async def test_credit_given_back_brings_another_badge_and_the_first_stays_revoke
         board_id=named("board"),
         reinstated_at=clock(),
     )
-    await hear(session, given_back)
+    await consume(session, given_back)
     await let_time_work(issuer.service)
     async with issuer.service.client("learner", id=issuer.learner) as learner:
         listed = (await learner.get("/v1/badges")).json()["items"]
@@ -295,7 +305,7 @@ async def test_credit_given_back_brings_another_badge_and_the_first_stays_revoke
 
 async def test_the_anonymised_keep_their_badges_and_we_keep_no_hash(issuer, session, clock):
     before = await issuer.document()
-    await hear(session, LearnerAnonymised(learner_id=issuer.learner, anonymised_at=clock()))
+    await consume(session, LearnerAnonymised(learner_id=issuer.learner, anonymised_at=clock()))
     await let_time_work(issuer.service)
     after = await issuer.document()
     assert "identifier" not in after["credentialSubject"]
@@ -307,13 +317,13 @@ async def test_the_anonymised_keep_their_badges_and_we_keep_no_hash(issuer, sess
     assert await issuer.superseded() == []
 
 
-async def test_credit_of_somebody_anonymised_still_brings_a_badge(issuer, session, clock, shared_data):
-    await hear(session, LearnerAnonymised(learner_id=issuer.learner, anonymised_at=clock()))
-    await hear(session, course("LATE04", DS), credit(issuer.learner, "LATE04", DS))
+async def test_credit_of_somebody_anonymised_still_brings_a_badge(issuer, session, clock, published_schemas):
+    await consume(session, LearnerAnonymised(learner_id=issuer.learner, anonymised_at=clock()))
+    await consume(session, course("LATE04", DS), credit(issuer.learner, "LATE04", DS))
     await let_time_work(issuer.service)
     document = await issuer.document("LATE04")
     assert "identifier" not in document["credentialSubject"]
-    assert faults(shared_data, document) == []
+    assert faults(published_schemas, document) == []
 
 
 # --- waiting
@@ -321,7 +331,7 @@ async def test_credit_of_somebody_anonymised_still_brings_a_badge(issuer, sessio
 
 async def test_badges_that_wait_are_counted_and_told_of(issuer, session, clock, caplog):
     stranger = new_id()
-    await hear(session, credit(stranger, "NOWHERE01", DS, ratified_at=clock()))
+    await consume(session, credit(stranger, "NOWHERE01", DS, ratified_at=clock()))
     clock.advance(minutes=16)
     await jobs.watch_waiting_badges(work_of(issuer.service))
     assert REGISTRY.get_sample_value("badges_waiting", {"known": "holder"}) == 1

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from credentials import jobs, tables
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.keys import WrappingKeyError
-from credentials.adapters.notary import Notary
 from credentials.commands import awards
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists
@@ -18,7 +18,7 @@ from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
 from shared.testing import published
 
-from .telling import hear, hold_credit, let_time_work, named, revoked, work_of
+from .announcements import consume, hold_credit, let_time_work, named, revoked, work_of
 
 TITLE = "PGCert in Data Science"
 
@@ -97,7 +97,7 @@ async def test_a_list_is_signed_only_when_it_must_be(service, session, clock) ->
     first = await publish(service)
     clock.advance(seconds=15)
     assert await publish(service) == first
-    await hear(session, revoked(learner, "DS02"))
+    await consume(session, revoked(learner, "DS02"))
     assert await publish(service) == clock()
     badge = (
         await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "DS02")))
@@ -134,7 +134,7 @@ async def test_the_private_key_is_not_in_the_database_in_clear(service, session,
     learner = new_id()
     await hold_credit(session, learner, DS=1)
     await let_time_work(service)
-    stranger = Notary("https://badges.example.ac.uk", "Somebody else", bytes(32))
+    stranger = CredentialIssuer("https://badges.example.ac.uk", "Somebody else", bytes(32))
     keys = (await session.scalars(select(tables.SigningKey))).all()
     assert sorted(key.suite for key in keys) == ["ES256", "eddsa-rdfc-2022"]
     for key in keys:

@@ -9,11 +9,12 @@ from pyld import jsonld
 
 from credentials.adapters import contexts, json_ld, meaning
 from credentials.adapters.facts import facts_of
+from credentials.adapters.pages import Pages
 from credentials.adapters.verification.report import Kind, Status
 
 from . import foreign
 from .foreign import DID, ROOT, Elsewhere, as_jwt, badge, failures, sign, transcript, verify
-from .test_forgery import examined, foreign_badge
+from .test_forgery import foreign_badge, parsed
 
 NOTHING = {"@value": None, "@language": "en"}
 CLR_IRI = "https://purl.imsglobal.org/spec/vc/clr/vocab.html#ClrCredential"
@@ -113,7 +114,7 @@ def test_an_issuer_is_named_where_only_another_place_names_it() -> None:
     known = sign(document)
     moved = deepcopy(known)
     del moved["issuer"]["name"]
-    first, other = examined(known), examined(moved)
+    first, other = parsed(known), parsed(moved)
     assert first is not None
     assert other is not None
     assert first.signed == other.signed
@@ -213,6 +214,48 @@ async def test_an_enveloped_credential_may_name_its_context() -> None:
     own = sign(transcript([envelope]))
     own["credentialSubject"]["verifiableCredential"][0]["@context"] = [{"name": "urn:x:y"}]
     assert failures(await verify(own)) == {"terms": contexts.UnknownContext.code}
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["data:application/vc+jwt;charset=utf-8", "data:application/VC+JWT; profile=x", "DATA:application/jwt;a=b;c=d"],
+)
+async def test_the_media_type_of_an_envelope_may_have_parameters(head) -> None:
+    envelope = {"id": f"{head.replace(' ', '')},{as_jwt(badge(2))}", "type": "EnvelopedVerifiableCredential"}
+    for got in (await verify(sign(transcript([envelope]))), await verify(as_jwt(transcript([envelope])))):
+        assert (got.status, failures(got)) == (Status.VALID, {})
+
+
+def _enveloped(address: str) -> dict:
+    return {"id": address, "type": "EnvelopedVerifiableCredential"}
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        (_enveloped("data:application/vc+sd-jwt,eyJ.eyJ.x~WyJ~"), "envelope_unknown"),
+        (_enveloped("data:application/vc+cose;base64,0oRD"), "envelope_unknown"),
+        (_enveloped("data:application/vc+jwt;base64,ZXlK"), "envelope_unknown"),
+        (_enveloped("https://other.example/badges/1.jwt"), "envelope_unknown"),
+        (_enveloped("data:,"), "envelope_unknown"),
+        (_enveloped("data:application/vc+jwt,nothing"), "not_credential"),
+        (_enveloped("data:application/vc+jwt,aaaa.bbbb.cccc"), "not_token"),
+        ("no credential", "not_credential"),
+        ("aaaa.bbbb.cccc", "not_token"),
+        ("<svg/>", "no_credential_in_image"),
+    ],
+)
+async def test_one_part_that_is_not_read_keeps_nobody_from_reading_the_rest(part, code) -> None:
+    given = [as_jwt(transcript([as_jwt(badge(1)), part]))]
+    if isinstance(part, dict):
+        given.append(sign(transcript([sign(badge(1)), part])))
+    for one in given:
+        got = await verify(one)
+        assert (got.status, failures(got)) == (Status.PARTLY_VALID, {"parts": "part_not_valid"})
+        assert [inner.status for inner in got.parts].count(Status.VALID) == 1
+        (unread,) = [inner for inner in got.parts if not inner.verified]
+        assert (unread.status, failures(unread)) == (Status.UNCONFIRMED, {"schema": code})
+        assert "Credential</strong>" in Pages().verification(got, got.status.value, ours=False, downloads={})
 
 
 async def test_two_holders_badges_are_no_record_of_a_third_whatever_it_is_called() -> None:

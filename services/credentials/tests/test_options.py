@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credentials.domain import eligibility
 from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, CreditStatus, Source, countable
 from credentials.domain.options import (
@@ -60,14 +61,9 @@ def option(held: list[Credit], title: str, version: str = IN_FORCE, awards: tupl
     return next(option for level in found.values() for option in level if option.title == title)
 
 
-@pytest.fixture
-def cases(shared_data: Path) -> list[dict]:
-    return json.loads((shared_data / "award-cases.json").read_text())["cases"]
-
-
 def case_credits(case: dict) -> list[Credit]:
-    if "holdings" in case:
-        return [credit for subject, total in case["holdings"].items() for credit in hold(subject, total // 15)]
+    if "held" in case:
+        return [credit for subject, count in case["held"].items() for credit in hold(subject, count)]
     seen: Counter[str] = Counter()
     found = []
     for module in case["modules"]:
@@ -77,56 +73,62 @@ def case_credits(case: dict) -> list[Credit]:
                 id=f"{module['code']}/{seen[module['code']]}",
                 family=module["code"],
                 subject=module["subject"],
-                credits=module["credits"],
-                level=module["level"],
+                credits=15,
+                level=7,
                 mark=Decimal(module["mark"]) if "mark" in module else None,
                 passed_at=DAY,
-                status=CreditStatus(module["status"]),
-                source=Source(module["source"]),
+                status=CreditStatus(module.get("status", "ratified")),
+                source=Source.EXTERNAL if module.get("external") else Source.INTERNAL,
             )
         )
     return found
 
 
+def case_awards(case: dict, held: list[Credit]) -> tuple[Award, ...]:
+    """The awards of a case that were conferred before."""
+    by_family = {credit.family: credit.id for credit in held}
+    return tuple(
+        Award(
+            f"award-{n}",
+            prior["level"],
+            regs.find(IN_FORCE).level(prior["level"]).credits,
+            prior["title"],
+            frozenset(by_family[code] for code in prior["on"]),
+        )
+        for n, prior in enumerate(case.get("awarded", ()))
+    )
+
+
+def case_titles(case: dict, version: str) -> dict[str, list[dict]]:
+    """Level -> what is offered there under that version."""
+    return {
+        level.code: [entry for entry in case["titles"].get(level.code, ()) if entry.get("under", version) == version]
+        for level in regs.find(version).levels
+    }
+
+
 def test_every_worked_case_gives_exactly_its_titles(cases: list[dict]) -> None:
-    seen = 0
     for case in cases:
         held = case_credits(case)
-        by_family = {credit.family: credit.id for credit in held}
-        awards = tuple(
-            Award(
-                f"award-{n}",
-                prior["level"],
-                prior["title"],
-                frozenset(by_family[code] for code in prior["modules"]),
-            )
-            for n, prior in enumerate(case.get("prior_awards", ()))
-        )
-        for version, levels in case["expected"].items():
+        awards = case_awards(case, held)
+        for version in (EARLIER, IN_FORCE):
             found = options(held, awards, [regs.find(version)])
-            for level, expected in levels.items():
+            for level, expected in case_titles(case, version).items():
                 got = [(option.title, option.rule) for option in found[level]]
-                assert got == [(entry["title"], entry["rule"]) for entry in expected], (
-                    case["id"],
-                    version,
-                    level,
-                )
-                seen += 1
-        for title, actions in case.get("award_actions_if", {}).items():
+                assert got == [(entry["title"], entry["rule"]) for entry in expected], (case["case"], version, level)
+        for title, expected in case.get("supersedes", {}).items():
             superseded = {award.title for award in awards if award.id in option(held, title, awards=awards).supersedes}
-            assert superseded == set(actions["subsume"]), case["id"]
-    assert seen == 25 * 2 * 3
+            assert superseded == set(expected), case["case"]
 
 
 def test_every_example_of_the_worked_cases_gives_its_title(cases: list[dict]) -> None:
     for case in cases:
-        for version, levels in case["expected"].items():
+        for version in (EARLIER, IN_FORCE):
             regulations = regs.find(version)
-            for level, expected in levels.items():
+            for level, expected in case_titles(case, version).items():
                 for entry in expected:
-                    modules = {subject: total // 15 for subject, total in entry["example"].items()}
-                    title = title_of(modules, regulations.level(level), regulations)
-                    assert (title.text, title.rule.rule) == (entry["title"], entry["rule"]), case["id"]
+                    title = title_of(entry["from"], regulations.level(level), regulations)
+                    assert (title.text, title.rule.rule) == (entry["title"], entry["rule"]), case["case"]
 
 
 def partitions(total: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
@@ -209,12 +211,30 @@ def test_a7_the_default_takes_the_best_marks() -> None:
 
 def test_a9_a_higher_award_takes_up_a_lower_one() -> None:
     science, management = hold("Data Science", 4), hold("Management", 4)
-    award = Award("first", "pgcert", "PGCert in Data Science", frozenset(credit.id for credit in science))
+    award = Award("first", "pgcert", 60, "PGCert in Data Science", frozenset(credit.id for credit in science))
     assert titles(science + management, "pgcert", IN_FORCE, (award,)) == {"PGCert in Management"}
     assert titles(science + management, "pgdip", IN_FORCE, (award,)) == {"PGDip in Data Science and Management"}
     assert option(science + management, "PGDip in Data Science and Management", awards=(award,)).supersedes == (
         "first",
     )
+
+
+def test_an_award_at_a_level_that_is_offered_no_more_keeps_its_credit() -> None:
+    """It is as high as its credits say, whatever levels the version has."""
+    regulations = regs.find(IN_FORCE)
+    levels = [level for level in regulations.levels if level.code != "pgdip"]
+    without = replace(regulations, levels=tuple(replace(level, rank=rank) for rank, level in enumerate(levels)))
+    held = hold("Data Science", 12)
+    award = Award("first", "pgdip", 120, "PGDip in Data Science", frozenset(credit.id for credit in held[:8]))
+    found = options(held, (award,), [without])
+    assert {code: [option.supersedes for option in of_level] for code, of_level in found.items()} == {
+        "pgcert": [()],
+        "masters": [("first",)],
+    }
+    assert {code: bool(titles) for code, titles in eligibility.by_level(held, (award,), [without]).items()} == {
+        "pgcert": True,
+        "masters": True,
+    }
 
 
 def test_equal_marks_take_the_earliest_passes() -> None:
@@ -298,7 +318,7 @@ def test_a_learner_may_choose_the_credit() -> None:
         select([held[0].id] * 4, level, held, (), regulations)
     with pytest.raises(NotAvailable):
         select(["another's"], level, held, (), regulations)
-    award = Award("first", "pgcert", "PGCert in Law", frozenset())
+    award = Award("first", "pgcert", 60, "PGCert in Law", frozenset())
     with pytest.raises(TitleAlreadyHeld):
         select([credit.id for credit in held[:4]], level, held, (award,), regulations)
     assert DifferentTitle("").status == 422
@@ -309,7 +329,7 @@ def test_regulations_that_cannot_decide_are_refused() -> None:
     without_end = document | {"title_rules": document["title_rules"][:-1]}
     with pytest.raises(ValueError, match="what is left"):
         regs.parse(without_end)
-    rule = {"rule": "some", "named": 1, "template": "{0}", "reason": "", "largest_share": {"over": "1/4"}}
+    rule = {"rule": "some", "named": 1, "template": "{0}", "reason": "Why", "largest_share": {"over": "1/4"}}
     with pytest.raises(ValueError, match="which subject"):
         regs.parse(document | {"title_rules": [rule, *document["title_rules"]]})
 

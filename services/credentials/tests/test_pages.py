@@ -12,6 +12,7 @@ from credentials.adapters.pictures import Motif, svg
 
 from .accessible import keeps_nobody_out
 from .foreign import NOW, Elsewhere, badge, changed, listed, sign, transcript, verify
+from .test_strangers import BY_KEY, signed_by
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +102,7 @@ _GIVEN = {
     "foreign": lambda: (sign(rich(**listed())),),
     "forged": lambda: (changed(sign(rich(**listed())), lambda d: d.update(name="Weaving")),),
     "unreadable": lambda: ({"type": "x"},),
+    "key": lambda: (signed_by(BY_KEY, "Other University"),),
     "transcript": lambda: (whole(), Elsewhere(2)),
     "arabic": lambda: (sign(rich(**listed())),),
     "long": lambda: (sign(rich(**listed())),),

@@ -5,12 +5,12 @@ from sqlalchemy import delete, select, update
 
 from credentials import tables
 from credentials.jobs import read_people
+from shared.directory import DirectoryUnreachable, LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, LearnerNameChanged
 from shared.ids import new_id
-from shared.messaging import NotYet
-from shared.registers import LocalRegisters, RegisterUnreachable
+from shared.messaging import RetryLater
 
-from .telling import BEFORE, course, credit, hear, person, registered, work_of
+from .announcements import BEFORE, consume, course, credit, person, registered, work_of
 
 
 def renamed(learner, version=2):
@@ -21,7 +21,7 @@ def moved(learner, version=2):
     return LearnerContactChanged(learner_id=learner, contact_version=version, changed_at=BEFORE)
 
 
-class Asked(LocalRegisters):
+class Asked(LocalDirectory):
     """A register that remembers whom it was asked for."""
 
     def __init__(self, *entries):
@@ -41,7 +41,7 @@ async def held(session, learner):
 async def test_a_registered_learner_is_looked_up_once(service, session, clock):
     learner = new_id()
     register = Asked(person(learner, family_name="Кузнецова", given_name="Анна", display_name="Anna"))
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
     await read_people(work_of(service, register))
     await read_people(work_of(service, register))
     assert register.asked == [[learner]]
@@ -52,23 +52,23 @@ async def test_a_registered_learner_is_looked_up_once(service, session, clock):
 
 async def test_somebody_with_a_single_name_has_just_that(service, session, clock):
     learner = new_id()
-    await hear(session, registered(learner))
-    await read_people(work_of(service, LocalRegisters(person(learner, given_name=None, family_name="Suharto"))))
+    await consume(session, registered(learner))
+    await read_people(work_of(service, LocalDirectory(person(learner, given_name=None, family_name="Suharto"))))
     assert (await held(session, learner)).legal_name == "Suharto"
 
 
 @pytest.mark.parametrize("change", [renamed, moved])
 async def test_a_change_is_looked_up_whatever_comes_twice(service, session, clock, change):
     learner = new_id()
-    register = LocalRegisters(person(learner))
-    await hear(session, registered(learner))
+    register = LocalDirectory(person(learner))
+    await consume(session, registered(learner))
     await read_people(work_of(service, register))
     register.write(
         person(learner, family_name="King", contact_email="ada@king.example", name_version=3, contact_version=3)
     )
     await read_people(work_of(service, register))
     assert (await held(session, learner)).legal_name == "Ada Lovelace"  # nobody said it had changed
-    await hear(session, change(learner, 3), change(learner, 2), registered(learner))
+    await consume(session, change(learner, 3), change(learner, 2), registered(learner))
     await read_people(work_of(service, register))
     row = await held(session, learner)
     assert (row.legal_name, row.email, row.name_version) == ("Ada King", "ada@king.example", 3)
@@ -76,19 +76,19 @@ async def test_a_change_is_looked_up_whatever_comes_twice(service, session, cloc
 
 async def test_an_answer_older_than_what_is_held_changes_nothing(service, session, clock):
     learner = new_id()
-    await hear(session, registered(learner), renamed(learner, 2))
-    await read_people(work_of(service, LocalRegisters(person(learner, name_version=2, family_name="King"))))
-    await hear(session, renamed(learner, 3))
-    await read_people(work_of(service, LocalRegisters(person(learner, name_version=1))))
+    await consume(session, registered(learner), renamed(learner, 2))
+    await read_people(work_of(service, LocalDirectory(person(learner, name_version=2, family_name="King"))))
+    await consume(session, renamed(learner, 3))
+    await read_people(work_of(service, LocalDirectory(person(learner, name_version=1))))
     assert (await held(session, learner)).legal_name == "Ada King"
 
 
 async def test_the_anonymised_are_forgotten_and_not_asked_for_again(service, session, clock):
     learner = new_id()
     register = Asked(person(learner))
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
     await read_people(work_of(service, register))
-    await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()), renamed(learner, 9))
+    await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()), renamed(learner, 9))
     await read_people(work_of(service, register))
     assert await held(session, learner) is None
     assert len(register.asked) == 1
@@ -96,11 +96,11 @@ async def test_the_anonymised_are_forgotten_and_not_asked_for_again(service, ses
 
 async def test_an_answer_that_comes_after_the_erasure_is_not_kept(service, session, clock):
     learner = new_id()
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
 
-    class Slow(LocalRegisters):
+    class Slow(LocalDirectory):
         async def read(self, kind, keys):
-            await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+            await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
             return await super().read(kind, keys)
 
     await read_people(work_of(service, Slow(person(learner))))
@@ -111,8 +111,8 @@ async def test_those_without_an_entry_hold_up_nobody(service, session, clock, mo
     monkeypatch.setattr("credentials.jobs.MOST_KEYS", 2)
     learners = sorted(new_id() for _ in range(5))
     for learner in learners:
-        await hear(session, registered(learner))
-    await read_people(work_of(service, LocalRegisters(person(learners[-1]))))
+        await consume(session, registered(learner))
+    await read_people(work_of(service, LocalDirectory(person(learners[-1]))))
     assert list(await session.scalars(select(tables.Person.learner_id))) == [learners[-1]]
 
 
@@ -121,36 +121,36 @@ async def test_those_without_an_entry_hold_up_nobody(service, session, clock, mo
     [renamed, moved, lambda learner: LearnerAnonymised(learner_id=learner, anonymised_at=BEFORE)],
 )
 async def test_what_is_told_of_an_unknown_learner_waits(service, session, clock, event):
-    with pytest.raises(NotYet):
-        await hear(session, event(new_id()))
+    with pytest.raises(RetryLater):
+        await consume(session, event(new_id()))
 
 
 async def test_while_enrolment_is_away_nothing_is_lost(service, session, clock):
-    class Away(LocalRegisters):
+    class Away(LocalDirectory):
         async def read(self, kind, keys):
-            raise RegisterUnreachable("away")
+            raise DirectoryUnreachable("away")
 
     learner = new_id()
-    await hear(session, registered(learner))
-    with pytest.raises(RegisterUnreachable):
+    await consume(session, registered(learner))
+    with pytest.raises(DirectoryUnreachable):
         await read_people(work_of(service, Away()))
-    await read_people(work_of(service, LocalRegisters(person(learner))))
+    await read_people(work_of(service, LocalDirectory(person(learner))))
     assert await held(session, learner) is not None
     await session.execute(delete(tables.Person))
 
 
 async def test_a_name_may_be_written_in_any_order_and_script(service, session, clock):
     learner = new_id()
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
     entry = person(learner, family_name="王", given_name="小明", certificate_name="王小明")
-    await read_people(work_of(service, LocalRegisters(entry)))
+    await read_people(work_of(service, LocalDirectory(entry)))
     assert (await held(session, learner)).legal_name == "王小明"
 
 
 async def test_documents_change_to_no_name_that_no_registrar_decided_on(service, session, clock):
     learner = new_id()
-    register = LocalRegisters(person(learner))
-    await hear(session, course("DS01", "Data Science"), registered(learner), credit(learner, "DS01", "Data Science"))
+    register = LocalDirectory(person(learner))
+    await consume(session, course("DS01", "Data Science"), registered(learner), credit(learner, "DS01", "Data Science"))
     await read_people(work_of(service, register))
 
     async def printed():
@@ -169,13 +169,13 @@ async def test_documents_change_to_no_name_that_no_registrar_decided_on(service,
     assert await printed() == {"Ada Lovelace"}
     for version, changes in enumerate(({"family_name": "Smith"}, {"certificate_name": "Dr Smith"}), start=2):
         register.write(person(learner, name_version=version, display_name="Smith", **changes))
-        await hear(session, renamed(learner, version))
+        await consume(session, renamed(learner, version))
         await read_people(work_of(service, register))
         row = await held(session, learner)
         assert (row.legal_name, row.display_name, row.name_version) == ("Ada Lovelace", "Smith", version)
         assert await printed() == {"Ada Lovelace"}
     register.write(person(learner, name_version=4, family_name="King", name_decided=True))
-    await hear(session, renamed(learner, 4))
+    await consume(session, renamed(learner, 4))
     await read_people(work_of(service, register))
     assert (await held(session, learner)).legal_name == "Ada King"
     assert await printed() == {"Ada Lovelace", "Ada King"}

@@ -13,7 +13,7 @@ from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.pictures import SIZE, Motif, fit, render, svg
 from shared.ids import new_id
 
-from .telling import hold_credit, let_time_work
+from .announcements import hold_credit, let_time_work
 from .test_documents_paper import NAMES
 
 COURSE = Motif("Applied <Machine> Learning & more", "University of Example", 15, 7, "Data Science", is_award=False)

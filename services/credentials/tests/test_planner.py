@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, CreditStatus, Source
+from credentials.domain.forecast import forecast, left_out
 from credentials.domain.options import Award
-from credentials.domain.outlook import left_out, outlook
 from credentials.domain.planner import Course, cheapest, fewest, naming, plans, quickest
 from credentials.domain.titles import title_of
 
@@ -71,7 +71,7 @@ def test_courses_that_cannot_count_are_not_planned() -> None:
 
 def test_a_title_held_is_not_planned_again_but_a_higher_one_is() -> None:
     held = hold(DS, 4)
-    award = Award("first", "pgcert", f"PGCert in {DS}", frozenset(credit.id for credit in held))
+    award = Award("first", "pgcert", 60, f"PGCert in {DS}", frozenset(credit.id for credit in held))
     assert way(f"PGCert in {DS}", held, sell(DS, 8), awards=(award,)) is None
     assert way(f"PGDip in {DS}", held, sell(DS, 8), awards=(award,)).price_minor == 4 * 49500
 
@@ -146,9 +146,9 @@ def test_no_other_selection_is_better(version: str, objective, held_rows: list[t
         assert got == expected
 
 
-def look(held: list[Credit], courses: list[Course] = [], level: str = "pgcert", awards=(), **wish):  # noqa: B006
+def look(held: list[Credit], courses: list[Course] = [], level: str = "pgcert", awards=(), **body):  # noqa: B006
     regulations = regs.find(IN_FORCE)
-    return outlook(regulations.level(level), held, awards, courses, [regulations], most=5, **wish)
+    return forecast(regulations.level(level), held, awards, courses, [regulations], most=5, **body)
 
 
 def test_a_near_miss_names_the_cheapest_next_step() -> None:
@@ -188,7 +188,7 @@ def test_the_ceiling_on_credit_from_elsewhere_is_told() -> None:
 
 def test_credit_under_an_award_is_used_at_its_level_and_not_above() -> None:
     held = hold(DS, 4)
-    award = Award("first", "pgcert", f"PGCert in {DS}", frozenset(credit.id for credit in held))
+    award = Award("first", "pgcert", 60, f"PGCert in {DS}", frozenset(credit.id for credit in held))
     seen = look(held, awards=(award,))
     assert (seen.counting, seen.held_titles, len(seen.used)) == (0, (f"PGCert in {DS}",), 4)
     assert {one.words for one in seen.used} == {"An award at this level or above already stands on it."}

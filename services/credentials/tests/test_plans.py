@@ -9,8 +9,8 @@ from sqlalchemy import text, update
 from credentials import queries
 from credentials.app import build
 from credentials.tables import WebhookDelivery
+from shared.directory import Directory
 from shared.plans import BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
-from shared.registers import Registers
 
 from .conftest import settings
 
@@ -95,6 +95,7 @@ globals().update(
             "awards": Table(
                 {
                     "state": last("claimed", "conferred"),
+                    "looked_at": lambda n: n < LEARNERS - WAITING,
                     "conferred_at": last(None, at(days=-10)),
                     "certificate_number": last(None, None),
                     "reserved_until": last(at(days=20), at(days=-20)),
@@ -116,6 +117,14 @@ globals().update(
                     "reason_code": last(None, "misconduct"),
                     "decided_by": last(None, uuid_of("regist", 1)),
                     "outcome": last(None, {}),
+                }
+            ),
+            "credit_holds": Table(
+                {
+                    "credit_id": own("credit_id"),
+                    "reason_code": "refunded",
+                    "released_at": last(None, at(days=-1)),
+                    "release_reason": last(None, "goodwill"),
                 }
             ),
             "revocations": Table(rows=0),
@@ -187,7 +196,6 @@ globals().update(
             "subject_names": Table({"holders_due": lambda n: n < 3}),
             "due_derivations": Table(rows=WAITING),
             "notices": Table(rows=300),
-            "transcripts": Table({"learner_id": own("learner_id")}),
             "offered_courses": Table(),
         },
         rows=LEARNERS,
@@ -213,6 +221,7 @@ LISTS: dict[str, list[Ask]] = {
         Ask("/v1/award-reviews?waiting=true", REGISTRAR),
         Ask("/v1/award-reviews", LEARNER),
     ],
+    "list_credit_holds": [Ask("/v1/credit-holds", REGISTRAR), Ask("/v1/credit-holds?open=false", REGISTRAR)],
     "list_recognitions": [
         Ask("/v1/recognitions", REGISTRAR),
         Ask("/v1/recognitions?state=submitted", REGISTRAR),
@@ -234,8 +243,9 @@ LISTS: dict[str, list[Ask]] = {
         Ask(f"/v1/regulation-reports/{uuid_of('report_id', 0)}/learners?level=pgdip", REGISTRAR, full=False),
     ],
     "list_signing_keys": [Ask("/v1/signing-keys", OPERATOR, full=False)],
-    # Each record is derived anew from its facts, a page of learners at a time: an operator's check, run by a script.
-    "compare_credit_records": [Ask("/v1/credits/comparison", OPERATOR, full=False, statements=12 * 20)],
+    # Each record is derived anew from its facts, a page of learners at a time, and who differs (here: all) once more:
+    # an operator's check, run by a script.
+    "compare_credit_records": [Ask("/v1/credits/comparison", OPERATOR, full=False, statements=24 * 20)],
     "list_credits": [Ask("/v1/credits", LEARNER, full=False)],
     "list_badges": [Ask("/v1/badges", LEARNER, full=False)],
     "list_documents": [Ask("/v1/documents", LEARNER, full=False)],
@@ -249,11 +259,12 @@ JOBS = {
     "sign_anew": 1,
     "publish_status_lists": 1,
     "watch_waiting_badges": 1,
-    "post_notices": 1,
-    "derive_renamed": 2,
+    "queue_emails": 1,
+    "derive_renamed": 3,
+    "look_at_awards": 1,
     "lapse_claims": 1,
-    "tell_partners": 1,
-    "tell_partners_again": 1,
+    "notify_partners": 1,
+    "notify_partners_again": 1,
     "send_webhooks": 1,
     "report_on_regulations": 1,
     "end_overdue_transfers": 1,
@@ -269,9 +280,9 @@ async def test_a_list_reads_its_page(planned: Planned) -> None:
 
 
 async def test_a_job_reads_its_batches(planned: Planned) -> None:
-    registers = AsyncMock()
-    registers.read.return_value = []
-    wrong = await planned.jobs({Registers: registers}, JOBS)
+    directory = AsyncMock()
+    directory.read.return_value = []
+    wrong = await planned.jobs({Directory: directory}, JOBS)
     assert not wrong, "\n".join(wrong)
 
 

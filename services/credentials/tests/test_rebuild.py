@@ -6,19 +6,18 @@ from sqlalchemy import delete, select, text, update
 
 from credentials import tables
 from credentials.__main__ import _rebuild
-from credentials.commands import awards, rebuild
-from credentials.commands.standing import derive
+from credentials.commands import awards, projection, rebuild
 from credentials.domain.credit import Source
 from shared.ids import new_id
 
-from .telling import (
+from .announcements import (
     BEFORE,
     DS,
     LAW,
     activated,
+    consume,
     course,
     credit,
-    hear,
     hold_credit,
     let_time_work,
     named,
@@ -26,9 +25,9 @@ from .telling import (
     renamed,
     revoked,
 )
+from .degrees import act, decision, programme, request
+from .shares import P, know
 from .test_reviews import reinstated
-from .test_sharing import P, know
-from .test_transfers import act, decision, programme, request
 
 
 async def found(service) -> list[tuple]:
@@ -41,20 +40,22 @@ async def tell_all(session) -> list:
     learners = [new_id() for _ in range(7)]
     plain, pinned, repeated, lost, awarded, mixed, recognised = learners
     await hold_credit(session, plain, DS=4)
-    await hear(session, activated(pinned, "mc-regs-2026.1"))
+    await consume(session, activated(pinned, "mc-regs-2026.1"))
     await hold_credit(session, pinned, DS=5, MG=3)
     await hold_credit(session, repeated, DS=4)
-    await hear(session, credit(repeated, "DS01", DS, 80, credit_id=new_id(), submission_id=new_id()))
+    await consume(
+        session, credit(repeated, "DS01", DS, 80, credit_id=new_id(), enrolment_id=new_id(), submission_id=new_id())
+    )
     await hold_credit(session, lost, DS=5)
-    await hear(session, revoked(lost, "DS01"), revoked(lost, "DS02"), reinstated(lost, "DS02"))
+    await consume(session, revoked(lost, "DS01"), revoked(lost, "DS02"), reinstated(lost, "DS02"))
     await hold_credit(session, awarded, DS=4)
     claimed = await awards.claim_award(session, awarded, "pgcert", "PGCert in Data Science", None)
     await awards.confer_award(session, claimed.award_id, by=new_id())
     await hold_credit(session, awarded, DS=5, MG=4)
     await hold_credit(session, mixed, DS=2, LAW=2)
-    await hear(session, renamed(LAW, "Law & Society"))
+    await consume(session, renamed(LAW, "Law & Society"))
     # A renaming is a fact about no learner: the next fact about each brings it to them.
-    await hear(session, course("LAW03", LAW), credit(mixed, "LAW03", LAW))
+    await consume(session, course("LAW03", LAW), credit(mixed, "LAW03", LAW))
     await hold_credit(session, recognised, DS=1)
     for n in range(3):  # one more than the ceiling lets count
         await recognise(session, recognised, n)
@@ -80,7 +81,7 @@ async def recognise(session, learner, number: int) -> None:
             ratified_at=BEFORE,
         )
     )
-    await derive(session, learner)
+    await projection.rebuild(session, learner)
 
 
 async def test_what_is_kept_is_what_the_facts_give(live) -> None:
@@ -110,18 +111,18 @@ async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys)
         (plain, "title", "PGCert in Data Science", True),
         (plain, "badge", "Course DS02", True),
     ]
-    assert await _rebuild(database, wish(dry_run=True)) == 1
-    assert await _rebuild(database, wish(apply=True)) == 2
-    assert await _rebuild(database, wish(apply=True, signed_off_by="The Registrar")) == 0
+    assert await _rebuild(database, body(dry_run=True)) == 1
+    assert await _rebuild(database, body(apply=True)) == 2
+    assert await _rebuild(database, body(apply=True, signed_off_by="The Registrar")) == 0
     assert f"{plain}  gains  badge  Course DS02" in capsys.readouterr().out
     assert await found(live) == []
     async with database.transaction() as session:
         kept = (await session.scalars(select(tables.Rebuild))).one()
     assert (kept.signed_off_by, kept.learners) == ("The Registrar", 1)
-    assert await _rebuild(database, wish(dry_run=True)) == 0
+    assert await _rebuild(database, body(dry_run=True)) == 0
 
 
-def wish(*, dry_run: bool = False, apply: bool = False, signed_off_by: str | None = None) -> argparse.Namespace:
+def body(*, dry_run: bool = False, apply: bool = False, signed_off_by: str | None = None) -> argparse.Namespace:
     return argparse.Namespace(dry_run=dry_run, apply=apply, signed_off_by=signed_off_by)
 
 
@@ -129,14 +130,14 @@ async def test_credit_that_a_degree_elsewhere_holds_counts_no_more(live) -> None
     """Committed, consumed, and returned; of a module passed twice, the pass that is free counts."""
     async with live.process.database.transaction() as session:
         await know(session, P)
-        await hear(session, programme())
+        await consume(session, programme())
         learners = [new_id() for _ in range(4)]
         _, consumed, returned, repeated = learners
         for learner in learners:
-            await hear(session, registered(learner))
+            await consume(session, registered(learner))
             await hold_credit(session, learner, DS=4)
-        again = credit(repeated, "DS01", DS, 50, credit_id=new_id(), submission_id=new_id())
-        await hear(session, again)
+        again = credit(repeated, "DS01", DS, 50, credit_id=new_id(), enrolment_id=new_id(), submission_id=new_id())
+        await consume(session, again)
     for learner in learners:
         asked = (await request(live, learner, "DS01")).json()["transfer_id"]
         await act(live, asked, "decision", decision(learner, DS01="accept"))

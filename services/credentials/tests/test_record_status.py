@@ -12,13 +12,13 @@ from credentials import jobs, tables
 from credentials.commands import awards, learner_records
 from credentials.commands.people import forget_person
 from credentials.domain import status_lists
+from shared.directory import LocalDirectory
 from shared.ids import new_id
-from shared.registers import LocalRegisters
 
-from .telling import hear, hold_credit, introduce, let_time_work, person, revoked, work_of
-from .test_documents import rename
+from .announcements import consume, hold_credit, introduce, let_time_work, person, revoked, work_of
+from .papers import rename
+from .shares import P, Q, consent, know, redeem
 from .test_shared_files import EVERYTHING, consented, get
-from .test_sharing import P, Q, consent, know, redeem
 
 ENDED = "This learner record was genuine when it was issued."
 
@@ -53,13 +53,13 @@ async def checked(service, record: dict) -> dict:
 
 async def bits(service, record: dict) -> tuple[bool, bool]:
     """Its bit in the list, and in the list's copy as a token."""
-    place = record["credentialStatus"]
-    path = place["statusListCredential"].removeprefix("https://badges.example.ac.uk")
+    status_entry = record["credentialStatus"]
+    path = status_entry["statusListCredential"].removeprefix("https://badges.example.ac.uk")
     async with service.client() as anyone:
         document = (await anyone.get(path)).json()
         copy = jwt.decode((await anyone.get(f"{path}.jwt")).text, options={"verify_signature": False})
     encoded = [one["credentialSubject"]["encodedList"] for one in (document, copy)]
-    first, second = (status_lists.is_set(one, int(place["statusListIndex"])) for one in encoded)
+    first, second = (status_lists.is_set(one, int(status_entry["statusListIndex"])) for one in encoded)
     return first, second
 
 
@@ -72,7 +72,7 @@ async def change_the_name(service, session, learner) -> None:
 
 
 async def revoke_a_credit(service, session, learner) -> None:
-    await hear(session, revoked(learner, "DS02"))
+    await consume(session, revoked(learner, "DS02"))
 
 
 async def confer_an_award(service, session, learner) -> None:
@@ -86,19 +86,19 @@ async def correct_a_badge(service, session, learner) -> None:
     row = await session.get(tables.Learner, learner, populate_existing=True)
     row.contact_version, row.unread = 2, True
     await session.flush()
-    await jobs.read_people(work_of(service, LocalRegisters(entry)))
+    await jobs.read_people(work_of(service, LocalDirectory(entry)))
     await let_time_work(service)
     await record_of(service, learner)  # signed anew when it is asked for
 
 
 async def test_a_record_has_a_place_no_badge_has_and_stands(service, session, learner) -> None:
     record = await record_of(service, learner)
-    place = record["credentialStatus"]
-    assert place["type"] == "BitstringStatusListEntry"
+    status_entry = record["credentialStatus"]
+    assert status_entry["type"] == "BitstringStatusListEntry"
     inside = record["credentialSubject"]["verifiableCredential"]
     *held, results = [one["credentialStatus"]["statusListIndex"] for one in inside]
-    assert len({*held, place["statusListIndex"]}) == 5
-    assert results == place["statusListIndex"]
+    assert len({*held, status_entry["statusListIndex"]}) == 5
+    assert results == status_entry["statusListIndex"]
     assert await record_of(service, learner) == record
     await let_time_work(service)
     answer = await checked(service, record)
@@ -125,7 +125,11 @@ async def test_what_no_longer_tells_how_things_are_is_revoked_for_good(
     told, newest = await checked(service, before), await checked(service, after)
     assert (told["status"], told["verified"], newest["status"]) == ("revoked", False, "valid")
     assert told["meaning"].startswith(ENDED)
-    assert [one["code"] for one in told["checks"] if one["name"] == "revocation"] == ["revoked"]
+    (results,) = [part for part in told["parts"] if part["name"] == "Statement of results"]
+    assert results["meaning"].startswith(ENDED)
+    for said in (told, results):
+        (revocation,) = [one for one in said["checks"] if one["name"] == "revocation"]
+        assert (revocation["code"], "there is a newer record" in revocation["detail"]) == ("revoked", True)
 
 
 async def test_a_person_is_told_in_plain_words_and_not_why(service, session, learner) -> None:
@@ -134,8 +138,10 @@ async def test_a_person_is_told_in_plain_words_and_not_why(service, session, lea
     await let_time_work(service)
     async with service.client() as anyone:
         page = (await anyone.post("/verify", files={"file": ("record.json", json.dumps(before))})).text
-    for said in ("Revoked", ENDED, "ask its holder for the newest"):
+    for said in ("Replaced or withdrawn", ENDED, "Ask its holder for the newest"):
         assert said in page
+    for untrue in ("Revoked", "taken it back", "has revoked it", "must not be relied on"):
+        assert untrue not in page
     assert "King" not in page
 
 
@@ -232,8 +238,8 @@ async def test_a_transcript_that_changes_again_and_again_is_asked_for_later(
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["code"]) == (409, "record_changing")
     session.expire_all()
-    statement = select(tables.BadgePlace).where(tables.BadgePlace.edition_id.is_not(None))
-    assert all(place.retired_at is not None for place in await session.scalars(statement))
+    statement = select(tables.AssignedStatusEntry).where(tables.AssignedStatusEntry.edition_id.is_not(None))
+    assert all(status_entry.retired_at is not None for status_entry in await session.scalars(statement))
 
 
 async def test_a_record_from_before_records_could_be_revoked_is_signed_anew(service, session, learner) -> None:

@@ -14,7 +14,7 @@ from credentials.settings import Settings
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest
 
-from .telling import hear, hold_credit, let_time_work, revoked
+from .announcements import consume, hold_credit, let_time_work, revoked
 from .test_reviews import decide, hold_award, review_of
 
 
@@ -49,7 +49,7 @@ async def revoke(service, session, clock, learner, badge_id) -> None:
 
 
 async def rescind(service, session, clock, learner, badge_id) -> None:
-    await hear(session, revoked(learner, "DS04"))
+    await consume(session, revoked(learner, "DS04"))
     async with service.client("registrar") as office:
         assert (await decide(office, await review_of(office), "rescind")).status_code == 201
 

@@ -11,7 +11,7 @@ from credentials.domain import regulations as regs
 from credentials.domain.regulations import InvalidRegulations
 from shared.ids import new_id
 
-from .telling import activated, hear, hold_credit, work_of
+from .announcements import activated, consume, hold_credit, work_of
 
 IN_FORCE = json.loads((Path(regs.__file__).parents[1] / "regulations" / "mc-regs-2026.2.json").read_text())
 EARLIER = json.loads((Path(regs.__file__).parents[1] / "regulations" / "mc-regs-2026.1.json").read_text())
@@ -20,7 +20,7 @@ URL = "/v1/regulation-reports"
 
 def candidate(**changes: object) -> dict:
     """The rules of 2026.1 again, from next year on."""
-    return EARLIER | {"version": "mc-regs-2027.1", "effective_from": "2027-09-01T00:00:00Z"} | changes
+    return EARLIER | {"version": "mc-regs-2027.1", "effective_from": "2027-09-01T00:00:00+01:00"} | changes
 
 
 async def report_on(service, office, document: dict) -> dict:
@@ -54,7 +54,7 @@ async def test_the_report_names_who_gains_and_loses_what(service, session, clock
 
 async def test_who_enrolled_under_a_version_loses_nothing(service, session, clock) -> None:
     learner = new_id()
-    await hear(session, activated(learner, "mc-regs-2026.2"))
+    await consume(session, activated(learner, "mc-regs-2026.2"))
     await hold_credit(session, learner, DS=5, MG=3)
     async with service.client("registrar") as office:
         report = await report_on(service, office, candidate())
@@ -111,6 +111,8 @@ LEVEL = IN_FORCE["levels"][0]
         {"external_max_share": "3/2"},
         {"effective_from": "2027-09-01T00:00:00"},
         {"effective_from": 7},
+        {"effective_from": "2027-09-01T00:00:00Z"},
+        {"effective_from": "9999-12-31T23:59:59-14:00"},
         {"classification": None},
         {"title_rules": [RULE | {"template": "{label.__class__}"}, IN_FORCE["title_rules"][-1]]},
         {"title_rules": [RULE | {"template": "{0:>1000000000}"}, IN_FORCE["title_rules"][-1]]},

@@ -5,7 +5,6 @@ test_documents_clr.py.
 """
 
 import json
-import subprocess
 from base64 import urlsafe_b64encode
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -19,15 +18,15 @@ from openbadgeslib.ob3 import OB3VerificationError, OB3Verifier
 
 from credentials.adapters import keys, proofs, tokens
 from credentials.adapters.contexts import PINNED, context_bytes
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import awards
 from credentials.commands.keys import signers
 from credentials.domain import status_lists
 from shared.ids import new_id
 
+from .announcements import consume, hold_credit, let_time_work, revoked
 from .issuer import UNCHECKED, Issuer
-from .telling import hear, hold_credit, let_time_work, revoked
-from .test_sharing import READS, P, consent, know, redeem
+from .shares import READS, P, consent, know, redeem
 
 HOST = "https://badges.example.ac.uk"
 LIST = f"{HOST}/status/revocation/1"
@@ -44,7 +43,7 @@ async def issuer(service, session, clock) -> Issuer:
     award = await awards.claim_award(session, made.learner, "pgcert", "PGCert in Data Science", None)
     await awards.confer_award(session, award.award_id, by=new_id())
     await let_time_work(service)
-    await hear(session, revoked(made.learner, "MG01"))
+    await consume(session, revoked(made.learner, "MG01"))
     await let_time_work(service)
     return made
 
@@ -58,23 +57,6 @@ async def pages(issuer) -> dict:
     for url in (DID, LIST):
         found[url] = (await issuer.get(url.removeprefix(HOST))).json()
     return found
-
-
-@pytest.fixture
-def judge(node_tools, clock):
-    def ask(pages: dict, *credentials: dict | str) -> list[dict]:
-        asked = {"pages": pages, "credentials": credentials, "now": clock().isoformat()}
-        done = subprocess.run(
-            ["node", "judge.mjs"],
-            cwd=node_tools,
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(done.stdout)
-
-    return ask
 
 
 @pytest.fixture
@@ -146,16 +128,16 @@ async def test_a_forged_or_stale_list_proves_nothing(judge, pages, documents, si
 async def test_an_old_list_shown_again_proves_nothing(judge, pages, documents, clock, issuer):
     """From before the revocation, with our own signature."""
     clock.advance(hours=-49)
-    notary = issuer.service.service.resources[Notary]
+    credential_issuer = issuer.service.service.resources[CredentialIssuer]
     old = status_lists.status_list_document(
         LIST,
-        notary.issuer.did,
+        credential_issuer.issuer.did,
         [],
         valid_from=clock(),
         valid_until=clock() + status_lists.VALID_FOR,
         ttl_seconds=status_lists.TTL_SECONDS,
     )
-    stale = notary.sign(old, (await signers(issuer.session, notary)).proof, clock())
+    stale = credential_issuer.sign(old, (await signers(issuer.session, credential_issuer)).proof, clock())
     clock.advance(hours=49)
     (verdict,) = judge({**pages, LIST: stale}, documents["Course MG01"])
     assert not verdict["verified"]
@@ -231,7 +213,7 @@ async def test_a_learner_record_and_each_credential_inside_are_accepted(judge, p
 
 
 async def test_a_learner_record_that_a_newer_one_replaced_is_refused(judge, pages, learner_record, issuer):
-    await hear(issuer.session, revoked(issuer.learner, "DS02"))
+    await consume(issuer.session, revoked(issuer.learner, "DS02"))
     await let_time_work(issuer.service)
     async with issuer.service.client("learner", id=issuer.learner) as learner:
         listed = (await learner.get("/v1/documents")).json()["items"]

@@ -15,9 +15,9 @@ from credentials import tables
 from credentials.commands import awards
 from shared.ids import new_id
 
-from .telling import hold_credit, introduce, let_time_work, named
+from .announcements import hold_credit, introduce, let_time_work, named
+from .shares import READS, P, Q, consent, fetch, know, redeem
 from .test_badges import schema
-from .test_sharing import READS, P, Q, consent, fetch, know, redeem
 
 EVERYTHING = {"whole_record": True, "with_marks": True, "with_attempts": True, "with_name": True}
 
@@ -58,7 +58,9 @@ def names(record: dict) -> list[str]:
     return [one["credentialSubject"]["achievement"]["name"] for one in inside]
 
 
-async def test_a_selection_is_a_partial_record_of_that_alone(service, session, clock, learner, shared_data) -> None:
+async def test_a_selection_is_a_partial_record_of_that_alone(
+    service, session, clock, learner, published_schemas
+) -> None:
     at = await consented(service, learner, "DS01", "DS03")
     answer = await get(service, f"{at}.clr")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/vc+ld+json")
@@ -70,7 +72,7 @@ async def test_a_selection_is_a_partial_record_of_that_alone(service, session, c
         assert kept_back not in answer.text
     assert "identifier" not in record["credentialSubject"]
     await others_agree(session, record)
-    found = schema(shared_data, "clr_v2p0_clrcredential_schema.json")
+    found = schema(published_schemas, "clr_v2p0_clrcredential_schema.json")
     jsonschema.validators.validator_for(found)(found).validate(record)
 
 

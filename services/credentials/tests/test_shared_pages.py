@@ -37,6 +37,7 @@ def award(title: str, *, checked: bool = True, **more: object) -> dict:
         "title": title,
         "conferred_at": instant(AT),
         "status": "conferred",
+        "under_review_since": "2026-11-01T09:00:00Z",
         "verification_url": f"{HOST}/verify/award" if checked else None,
         **more,
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import hmac
 import json
 from datetime import timedelta
 
@@ -12,68 +13,26 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from credentials import tables
-from credentials.adapters.sealing import SealBroken, Sealer
-from credentials.api.shared_views import OpenedRecordView, SharedRecordView
+from credentials.adapters.secret_box import SecretBox, SecretBoxError
+from credentials.api.shared_views import OpenedRecordView
 from credentials.commands import awards
 from credentials.domain import sharing
+from credentials.domain.sharing import ShareSecrets
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
 from shared.events.enrolment import LearnerAnonymised
-from shared.events.gateway import PartnerClosed, PartnerRegistered
+from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
-from shared.messaging import NotYet
+from shared.messaging import RetryLater
 from shared.testing import published
 
-from .telling import BEFORE, hear, hold_credit, let_time_work, named, registered, revoked
-
-P, Q = "mcp_partner", "mcp_other"
-READS = ("transcripts:read",)
-FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
-
-
-async def know(
-    session, *client_ids: str, scopes: tuple[str, ...] = ("transcripts:read", "transfers:decide", "webhooks:manage")
-) -> None:
-    for client_id in client_ids:
-        name = f"University {client_id}"
-        await hear(session, PartnerRegistered(client_id=client_id, name=name, scopes=scopes, registered_at=BEFORE))
-
-
-def wish(learner, *codes: str, **changes):
-    return {
-        "purpose": "Admission",
-        "credit_ids": [str(named("credit", learner, code)) for code in codes],
-        "days": 30,
-    } | changes
-
-
-async def consent(service, learner, *codes: str, **changes) -> dict:
-    async with service.client("learner", id=learner) as client:
-        answer = await client.post("/v1/shares", json=wish(learner, *codes, client_id=P) | changes)
-        assert answer.status_code == 201, answer.text
-        return answer.json()
-
-
-async def redeem(service, code: str, partner: str = P):
-    async with service.client(client_id=partner, scopes=READS) as client:
-        return await client.post("/v1/shared-records", json={"code": code})
-
-
-async def fetch(service, share_id: str, partner: str = P):
-    async with service.client(client_id=partner, scopes=READS) as client:
-        answer = await client.post(f"/v1/shared-records/{share_id}/fetches")
-        assert answer.is_error or is_documented(answer.json(), SharedRecordView)
-        return answer
-
-
-def is_documented(body: dict, view: type) -> bool:
-    """The reply is all that the OpenAPI document says of it, and no more."""
-    return view.model_validate(body).model_dump(mode="json", exclude_unset=True) == body
+from .announcements import consume, hold_credit, let_time_work, named, registered, revoked
+from .shares import FORM, READS, P, Q, body, consent, fetch, is_documented, know, link, redeem
 
 
 @pytest.fixture
 async def learner(service, session, clock):
     learner = new_id()
-    await hear(session, registered(learner))
+    await consume(session, registered(learner))
     await hold_credit(session, learner, DS=4)
     await let_time_work(service)
     await know(session, P, Q)
@@ -164,7 +123,7 @@ async def test_marks_attempts_and_the_name_are_shown_only_where_consented(servic
 async def test_the_record_is_signed_and_tells_the_status_of_the_moment(service, session, clock, learner) -> None:
     granted = await consent(service, learner, "DS01", "DS02")
     await redeem(service, granted["code"])
-    await hear(session, revoked(learner, "DS02"))
+    await consume(session, revoked(learner, "DS02"))
     answer = (await fetch(service, granted["share_id"])).json()
     assert {one["course_code"]: one["status"] for one in answer["record"]["credits"]} == {
         "DS01": "ratified",
@@ -197,7 +156,7 @@ async def test_the_whole_record_takes_in_what_comes_later(service, session, cloc
         ({"credit_ids": []}, "nothing_shared"),
         ({"credit_ids": [str(new_id())]}, "unknown_credit"),
         ({"award_ids": [str(new_id())]}, "unknown_credit"),
-        ({"days": 731}, "expiry_out_of_bounds"),
+        ({"days": 732}, "expiry_out_of_bounds"),
         ({"days": 0}, "invalid_request"),
         ({"client_id": "mcp_nobody"}, "unknown_recipient"),
         ({"client_id": "mcp_deaf"}, "unknown_recipient"),
@@ -211,9 +170,9 @@ async def test_the_whole_record_takes_in_what_comes_later(service, session, cloc
 async def test_what_cannot_be_shared_is_refused_in_words(service, session, clock, learner, changes, code) -> None:
     await know(session, "mcp_deaf", scopes=("webhooks:manage",))
     await know(session, "mcp_closed")
-    await hear(session, PartnerClosed(client_id="mcp_closed", closed_at=clock()))
+    await consume(session, PartnerClosed(client_id="mcp_closed", closed_at=clock()))
     async with service.client("learner", id=learner) as client:
-        answer = await client.post("/v1/shares", json=wish(learner, "DS01", client_id=P) | changes)
+        answer = await client.post("/v1/shares", json=body(learner, "DS01", client_id=P) | changes)
         assert (answer.status_code, answer.json()["code"]) == (422, code)
         listed = [one["client_id"] for one in (await client.get("/v1/recipients")).json()["items"]]
     assert listed == [Q, P]
@@ -222,20 +181,13 @@ async def test_what_cannot_be_shared_is_refused_in_words(service, session, clock
 async def test_another_learners_credit_and_shares_are_as_good_as_missing(service, session, clock, learner) -> None:
     granted = await consent(service, learner, "DS01")
     async with service.client("learner") as stranger:
-        assert (await stranger.post("/v1/shares", json=wish(learner, "DS01", client_id=P))).json()[
+        assert (await stranger.post("/v1/shares", json=body(learner, "DS01", client_id=P))).json()[
             "code"
         ] == "unknown_credit"
         for path in ("", "/views"):
             assert (await stranger.get(f"/v1/shares/{granted['share_id']}{path}")).status_code == 404
         assert (await stranger.post(f"/v1/shares/{granted['share_id']}/withdrawal")).status_code == 404
         assert (await stranger.get("/v1/shares")).json()["items"] == []
-
-
-async def link(service, learner, **changes) -> str:
-    async with service.client("learner", id=learner) as client:
-        answer = await client.post("/v1/shares", json=wish(learner, "DS01", "DS02", recipient="Acme") | changes)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["address"].removeprefix("https://badges.example.ac.uk")
 
 
 async def test_a_link_opens_by_a_form_and_a_look_at_its_gate_counts_for_nothing(
@@ -262,7 +214,7 @@ async def test_a_link_opens_by_a_form_and_a_look_at_its_gate_counts_for_nothing(
 
 
 async def test_a_link_opens_as_json_too(service, session, clock, learner) -> None:
-    path = await link(service, learner, with_marks=True)
+    path = await link(service, learner, with_marks=True, with_name=True)
     async with service.client() as anyone:
         gate = (await anyone.get(path)).json()
         opened = (await anyone.post(path)).json()
@@ -323,9 +275,31 @@ async def test_secrets_are_kept_as_hashes(service, session, clock, learner) -> N
     assert path.rpartition("/")[2] not in everything
     assert granted["code"] not in everything
     share = (await session.scalars(select(tables.Share).where(tables.Share.pin_hash.is_not(None)))).one()
-    sealer = service.service.resources[Sealer]
-    assert sharing.pin_fits("4821", share.pin_hash, share.share_id, sealer.key_for("share pins"))
-    assert not sharing.pin_fits("4821", share.pin_hash, share.share_id, Sealer(bytes(32)).key_for("share pins"))
+    ours, others = service.service.resources[ShareSecrets], ShareSecrets(bytes(32))
+    assert share.pin_hash.startswith(b"$argon2id$v=19$m=19456,t=2,p=1$")
+    assert ours.pin_fits("4821", share.pin_hash, share.share_id)
+    assert not ours.pin_fits("4822", share.pin_hash, share.share_id)
+    assert not ours.pin_fits("4821", share.pin_hash, new_id())
+    assert not others.pin_fits("4821", share.pin_hash, share.share_id)
+    digests = set((await session.scalars(select(tables.Share.secret_sha256))).all())
+    assert digests == {ours.digest(path.rpartition("/")[2]), ours.digest(granted["code"])}
+
+
+async def test_what_the_previous_release_stored_still_opens(service, session, clock, learner) -> None:
+    path, granted = await link(service, learner, pin="4821"), await consent(service, learner, "DS01")
+    key = service.service.resources[SecretBox].key_for("share pins")
+    for share in await session.scalars(select(tables.Share)):
+        if share.pin_hash is None:
+            share.secret_sha256 = hashlib.sha256(granted["code"].encode()).digest()
+        else:
+            share.secret_sha256 = hashlib.sha256(path.rpartition("/")[2].encode()).digest()
+            salt = hmac.digest(key, f"share pin {share.share_id}".encode(), "sha256")
+            share.pin_hash = hashlib.scrypt(b"4821", salt=salt, n=2**14, r=8, p=1)
+    await session.commit()
+    async with service.client() as anyone, service.client(client_id=P, scopes=READS) as partner:
+        assert (await anyone.post(path, json={"pin": "4822"})).json()["code"] == "wrong_pin"
+        assert (await anyone.post(path, json={"pin": "4821"})).status_code == 200
+        assert (await partner.post("/v1/shared-records", json={"code": granted["code"]})).status_code == 200
 
 
 async def test_who_looked_is_kept_from_changing(service, session, clock, learner) -> None:
@@ -345,15 +319,15 @@ async def test_a_share_tells_its_scope_when_granted(service, session, clock, lea
 
 
 async def test_a_partner_that_closes_before_it_is_known_waits(service, session, clock) -> None:
-    with pytest.raises(NotYet):
-        await hear(session, PartnerClosed(client_id="mcp_new", closed_at=clock()))
+    with pytest.raises(RetryLater):
+        await consume(session, PartnerClosed(client_id="mcp_new", closed_at=clock()))
 
 
 async def test_guesses_made_at_once_do_not_get_more_tries(live) -> None:
     """Real commits: the row is locked while a PIN is checked."""
     learner = new_id()
     async with live.process.database.transaction() as session:
-        await hear(session, registered(learner))
+        await consume(session, registered(learner))
         await hold_credit(session, learner, DS=2)
     path = await link(live, learner, pin="4821")
     async with live.client() as anyone:
@@ -363,11 +337,11 @@ async def test_guesses_made_at_once_do_not_get_more_tries(live) -> None:
 
 
 def test_what_is_sealed_opens_only_under_its_name_and_key() -> None:
-    sealer = Sealer(bytes(range(32)))
-    sealed = sealer.seal(b"secret", "one")
-    assert sealer.open(sealed, "one") == b"secret"
-    for other, name in ((sealer, "two"), (Sealer(bytes(32)), "one")):
-        with pytest.raises(SealBroken):
+    secret_box = SecretBox(bytes(range(32)))
+    sealed = secret_box.seal(b"secret", "one")
+    assert secret_box.open(sealed, "one") == b"secret"
+    for other, name in ((secret_box, "two"), (SecretBox(bytes(32)), "one")):
+        with pytest.raises(SecretBoxError):
             other.open(sealed, name)
 
 
@@ -382,7 +356,7 @@ async def test_an_erased_learners_words_go_and_the_view_log_stays(service, sessi
     await redeem(service, granted["code"])
     await fetch(service, granted["share_id"])
     path = await link(service, learner, pin="4821")
-    await hear(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
+    await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()))
     session.expire_all()
     assert (await fetch(service, granted["share_id"])).json()["code"] == "share_withdrawn"
     async with service.client() as anyone:
@@ -407,7 +381,7 @@ async def test_an_award_that_is_shared_can_be_checked(service, session, clock, l
     award = await awards.claim_award(session, learner, "pgcert", "PGCert in Data Science", None)
     await awards.confer_award(session, award.award_id, by=new_id())
     await let_time_work(service)
-    path = await link(service, learner, award_ids=[str(award.award_id)])
+    path = await link(service, learner, award_ids=[str(award.award_id)], with_name=True)
     async with service.client() as anyone:
         (shown,) = (await anyone.post(path)).json()["record"]["awards"]
         page = await anyone.post(path, headers=FORM)

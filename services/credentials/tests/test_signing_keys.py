@@ -8,8 +8,8 @@ from sqlalchemy import select
 from credentials import jobs, tables
 from credentials.commands import issuing
 
+from .announcements import consume, hold_credit, let_time_work, revoked, work_of
 from .issuer import instant, verified
-from .telling import hear, hold_credit, let_time_work, revoked, work_of
 
 
 async def test_a_key_is_published_ahead_and_then_signs(issuer, session, clock):
@@ -50,7 +50,7 @@ async def test_keys_of_tokens_rotate_by_themselves(issuer, clock):
 
 
 async def test_what_a_compromised_key_signed_is_signed_anew(issuer, session, clock):
-    await hear(session, revoked(issuer.learner, "DS02"))
+    await consume(session, revoked(issuer.learner, "DS02"))
     await let_time_work(issuer.service)
     stolen, before, gone = await issuer.active(), await issuer.document(), await issuer.document("DS02")
     clock.advance(hours=1)  # the list is not due for renewal by itself

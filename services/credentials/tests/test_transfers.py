@@ -12,7 +12,6 @@ from credentials import jobs as clockwork
 from credentials import tables
 from credentials.commands import awards
 from credentials.domain.transfers import suggestion
-from shared.events.catalogue import ProgrammeModule, ProgrammePublished
 from shared.events.credentials import (
     TransferCompleted,
     TransferDecided,
@@ -24,86 +23,16 @@ from shared.ids import new_id
 from shared.jobs import Work
 from shared.testing import published
 
-from .receiving import partner_server
-from .telling import BEFORE, hear, hold_credit, let_time_work, named, registered, revoked
-from .test_sharing import P, Q, know
-from .test_webhooks import register, send
-
-DECIDES = ("transfers:decide", "transcripts:read")
-PROGRAMME = named("programme", "MSC-DS")
-
-
-def programme(version: int = 1, ceiling: int = 60, **changes) -> ProgrammePublished:
-    fields = {
-        "programme_id": PROGRAMME,
-        "version": version,
-        "client_id": P,
-        "institution_name": "Example University",
-        "code": "MSC-DS",
-        "title": "MSc Data Science",
-        "ceiling_credits": ceiling,
-        "modules": tuple(
-            ProgrammeModule(
-                course_id=named("course", f"DS0{n}"),
-                course_version_id=named("version", f"DS0{n}"),
-                module_code=f"M{n}",
-                module_title=f"Module {n}",
-                credits=15,
-                valid_from=BEFORE,
-                valid_until=None if n == 1 else BEFORE + timedelta(days=1),
-                decided_by="Faculty Board",
-            )
-            for n in (1, 2)
-        ),
-        "published_at": BEFORE,
-    }
-    return ProgrammePublished(**(fields | changes))
+from .announcements import consume, hold_credit, named, registered, revoked
+from .degrees import DECIDES, PROGRAMME, act, credit_states, decision, ids, programme, request
+from .deliveries import register, send
+from .shares import P, Q, know
+from .webhook_receivers import partner_server
 
 
 @pytest.fixture
-async def learner(service, session, clock):
-    learner = new_id()
-    await hear(session, registered(learner))
-    await hold_credit(session, learner, DS=4)
-    await let_time_work(service)
-    await know(session, P, Q)
-    await hear(session, programme())
-    return learner
-
-
-def ids(learner, *codes: str) -> list[str]:
-    return [str(named("credit", learner, code)) for code in codes]
-
-
-async def request(service, learner, *codes: str, **changes):
-    async with service.client("learner", id=learner) as client:
-        wish = {"programme_id": str(PROGRAMME), "credit_ids": ids(learner, *codes)} | changes
-        return await client.post("/v1/transfers", json=wish)
-
-
-def decision(learner, until="2028-01-01T00:00:00Z", **outcomes):
-    lines = []
-    for code, outcome in outcomes.items():
-        line = {
-            "credit_id": ids(learner, code)[0],
-            "outcome": outcome,
-            "reason_code": "judged",
-            "reason": f"On {code}.",
-        }
-        if outcome == "partial":
-            line["credits_recognised"] = 10
-        lines.append(line)
-    return {"decisions": lines, "accepted_until": until}
-
-
-async def act(service, transfer_id: str, what: str, body=None, partner: str = P):
-    async with service.client(client_id=partner, scopes=DECIDES) as client:
-        return await client.post(f"/v1/transfers/{transfer_id}/{what}", json=body)
-
-
-async def credit_states(service, learner) -> dict[str, str]:
-    async with service.client("learner", id=learner) as client:
-        return {line["course_code"]: line["status"] for line in (await client.get("/v1/credits")).json()["items"]}
+def learner(applicant):
+    return applicant
 
 
 async def test_one_of_two_is_accepted_and_the_learner_sees_why(service, session, clock, learner) -> None:
@@ -173,12 +102,12 @@ async def test_a_claim_and_a_decision_at_once_have_one_winner(live) -> None:
     """Ten times, with real commits: the credit ends in one place."""
     async with live.process.database.transaction() as session:
         await know(session, P)
-        await hear(session, programme())
+        await consume(session, programme())
     outcomes = set()
     for _ in range(10):
         learner = new_id()
         async with live.process.database.transaction() as session:
-            await hear(session, registered(learner))
+            await consume(session, registered(learner))
             await hold_credit(session, learner, DS=4)
         asked = (await request(live, learner, "DS01")).json()
         async with live.client("learner", id=learner) as client:
@@ -230,7 +159,7 @@ async def test_a_conferred_degree_uses_credit_up_and_a_return_frees_it(service, 
     ],
 )
 async def test_bad_decisions_are_refused_in_words(*, service, session, clock, learner, body, status, code) -> None:
-    await hear(session, programme(version=2, ceiling=25))
+    await consume(session, programme(version=2, ceiling=25))
     asked = (await request(service, learner, "DS01", "DS02")).json()["transfer_id"]
     answer = await act(service, asked, "decision", body(learner))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -316,10 +245,10 @@ async def test_a_partner_that_accepted_is_told_within_a_minute_of_a_revocation(l
     live.clock.at = datetime.now(UTC)
     learner = new_id()
     async with live.process.database.transaction() as session:
-        await hear(session, registered(learner))
+        await consume(session, registered(learner))
         await hold_credit(session, learner, DS=1)
         await know(session, P)
-        await hear(session, programme())
+        await consume(session, programme())
     asked = (await request(live, learner, "DS01")).json()
     until = (live.clock.at + timedelta(days=90)).isoformat()
     await act(live, asked["transfer_id"], "decision", decision(learner, until=until, DS01="accept"))
@@ -330,7 +259,7 @@ async def test_a_partner_that_accepted_is_told_within_a_minute_of_a_revocation(l
         await send(live)
         before = len(partner.got)
         async with live.process.database.transaction() as session:
-            await hear(session, revoked(learner, "DS01"))
+            await consume(session, revoked(learner, "DS01"))
         await send(live)  # what the two jobs do every second
         message = partner.messages(endpoint["secret"])[before:]
     assert [(one["type"], one["data"]["transfer_ids"]) for one in message] == [
@@ -356,7 +285,7 @@ async def test_partners_are_told_of_every_turn_of_a_transfer(service, session, c
 
 
 async def test_the_latest_map_stands_whatever_arrives_last(service, session, clock, learner) -> None:
-    await hear(session, programme(version=3, ceiling=90), programme(version=2, ceiling=75))
+    await consume(session, programme(version=3, ceiling=90), programme(version=2, ceiling=75))
     held = await session.get(tables.Programme, PROGRAMME)
     assert (held.version, held.ceiling_credits) == (3, 90)
 

@@ -1,6 +1,7 @@
 """Ours and others': every form a credential comes in, and every way in which one does not hold."""
 
 import json
+import re
 import zlib
 from datetime import timedelta
 from hashlib import sha256
@@ -226,6 +227,21 @@ async def test_each_way_to_change_a_credential_fails_its_own_check(change, expec
     assert expected.items() <= failures(got).items(), failures(got)
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda d: d["credentialSubject"].pop("id"), "$.credentialSubject"),
+        (lambda d: d["credentialSubject"].update(achievement=[{"id": 5}]), "$.credentialSubject.achievement"),
+        (lambda d: d.update(validFrom={"a": 1}), "$.validFrom"),
+    ],
+)
+async def test_a_member_of_another_shape_is_named_and_its_content_not_poured_out(change, where) -> None:
+    got = await verify(changed(sign(badge(**listed())), change))
+    [told] = [check.detail for check in got.checks if check.code == "schema_mismatch"]
+    assert told.startswith(f"At {where}: what stands there is")
+    assert not [check.detail for check in got.checks if re.search(r"\{'|\('|\n", check.detail)]
+
+
 async def test_a_signature_with_an_end() -> None:
     options = proofs.proof_options(foreign.METHOD, "2026-07-01T09:00:00Z") | {"expires": "2026-08-01T09:00:00Z"}
     document = badge()
@@ -338,7 +354,9 @@ async def test_a_direction_of_writing_is_not_signed_and_so_refused(language) -> 
 
 
 async def test_a_text_with_a_delete_in_it_and_a_type_by_its_full_name() -> None:
-    assert (await verify(sign(badge(name="a\u007fb")))).verified
+    text = badge(name="a\u007fb")
+    assert (await verify(sign(text))).verified
+    assert '"a\\u007Fb"' in canonicalise(text), "as RDFC-1.0 writes it, and verifiers that are not ours"
     assert (await verify(as_jwt(badge(), typ="application/vc+jwt"))).verified
 
 

@@ -14,9 +14,9 @@ from credentials.settings import Settings
 from shared.ids import new_id
 
 from . import foreign
+from .announcements import consume, hold_credit, let_time_work, revoked
 from .conftest import settings
 from .foreign import OB, ROOT, VC_2, as_jwt, badge, jwk, sign, transcript
-from .telling import hear, hold_credit, let_time_work, revoked
 from .test_verification import one_pixel
 
 
@@ -129,6 +129,8 @@ async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, 
     async with service.client() as anyone:
         token = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
         page = await anyone.get(f"/verify/{badge_id}")
+        for odd in (f"{badge_id}.", f"{badge_id})", f" {badge_id}", str(badge_id).replace("-", "")):
+            assert (await anyone.get(f"/verify/{odd}")).content == page.content
         answers = [(await anyone.post("/v1/verifications", content=body)).json() for body in (document, token)]
     assert "<strong>Revoked</strong>" in page.text
     assert [(answer["status"], answer["verified"]) for answer in answers] == [("revoked", False)] * 2
@@ -302,7 +304,7 @@ async def test_the_public_page_is_kept_until_something_changes(service, session,
         with monkeypatch.context() as patch:
             patch.setattr(Verifier, "verify_own", None)
             meanwhile = await anyone.get(f"/verify/{badge_id}")
-        await hear(session, revoked(learner, "DS01"))
+        await consume(session, revoked(learner, "DS01"))
         afterwards = await anyone.get(f"/verify/{badge_id}")
     assert (first.status_code, again.status_code) == (200, 304)
     assert first.headers["cache-control"] == "public, max-age=0"
@@ -318,11 +320,30 @@ async def test_the_form_is_there_without_a_script(service, session, clock) -> No
     assert 'enctype="multipart/form-data"' in page.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/credentials/x", "/credentials/x.png", "/achievements/x", "/status/revocation/x", "/verify/x", "/documents/x"],
+)
+async def test_at_an_address_that_cannot_be_there_is_nothing(service, session, clock, path) -> None:
+    """In these words the gateway shows a browser its page."""
+    async with service.client() as anyone:
+        answer = await anyone.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 async def test_a_number_or_an_address_of_ours_leads_to_its_page(service, session, clock, learner) -> None:
     badge_id, _ = await issued(service, session, learner)
     ours = "https://badges.example.ac.uk"
     led = {
         "mc-2026-7kq2m4x9pat": "/documents/MC-2026-7KQ2M4X9PAT",
+        "MC 2O26 7KQ2 M4X9 PAT": "/documents/MC-2026-7KQ2M4X9PAT",
+        "Document MC\u20132026\u20137KQ2M4X9PAT, version 1, as at 3 May 2026": "/documents/MC-2026-7KQ2M4X9PAT",
+        f"Check it at {ours}/documents/MC-2026-7KQ2M4X9PAT.": "/documents/MC-2026-7KQ2M4X9PAT",
+        f"badges.example.ac.uk/verify/{badge_id}": f"/verify/{badge_id}",
+        f"http://badges.example.ac.uk/verify/{badge_id}": f"/verify/{badge_id}",
+        f" {badge_id}": f"/verify/{badge_id}",
+        f"urn:uuid:{badge_id}".upper(): f"/verify/{badge_id}",
+        f"({str(badge_id).replace('-', chr(0x2013)).replace('0', 'O').replace('1', 'l')}).": f"/verify/{badge_id}",
         f"{ours}/documents/MC-2026-7KQ2M4X9PAT?version=1": "/documents/MC-2026-7KQ2M4X9PAT",
         f" {ours}/verify/{badge_id}\r\n": f"/verify/{badge_id}",
         f"HTTPS://Badges.example.ac.uk:443/credentials/{badge_id}": f"/verify/{badge_id}",
@@ -335,6 +356,7 @@ async def test_a_number_or_an_address_of_ours_leads_to_its_page(service, session
         page = await anyone.get(f"/verify/{badge_id}")
         for text in (
             "MC-2026",
+            "https://elsewhere.example/documents/MC-2026-7KQ2M4X9PAT",
             f"https://elsewhere.example/verify/{badge_id}",
             f"{ours}/verify/none",
             f"{ours}/documents/MC-1",

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from credentials.adapters.verification import Verifier
-from credentials.adapters.verification.places import VerifierBusy
+from credentials.adapters.verification.slots import VerifierBusy
 from credentials.api.waiting import while_awaited
 
 from .test_hostile import heavy
@@ -81,5 +81,5 @@ async def test_a_document_whose_answer_comes_too_late_gives_up_its_place(service
         answer = await anyone.post("/v1/verifications", content=heavy(), headers={"X-Request-Timeout-Ms": "1100"})
     assert (answer.status_code, answer.json()["code"]) == (503, "verifier_busy")
     assert answer.headers["retry-after"]
-    places = verifier.workbench.places
-    assert (places.free, places.waiting, places._taken) == (verifier.limits.workers, [], 0)
+    slots = verifier.sandbox_pool.slots
+    assert (slots.free, slots.waiting, slots._taken) == (verifier.limits.workers, [], 0)

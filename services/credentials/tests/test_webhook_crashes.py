@@ -15,10 +15,10 @@ from credentials import jobs as clockwork
 from shared.ids import new_id
 from shared.jobs import Work
 
-from .receiving import partner_server
-from .telling import hear, hold_credit, registered
-from .test_sharing import P, Q, consent, know
-from .test_webhooks import register, send
+from .announcements import consume, hold_credit, registered
+from .deliveries import register, send
+from .shares import P, Q, handed_over, know
+from .webhook_receivers import partner_server
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -60,16 +60,16 @@ async def told(live):
     live.clock.at = datetime.now(UTC)  # a partner refuses old timestamps
     learner = new_id()
     async with live.process.database.transaction() as session:
-        await hear(session, registered(learner))
+        await consume(session, registered(learner))
         await hold_credit(session, learner, DS=2)
         await know(session, P, Q)
     async with partner_server() as first, partner_server() as second:
         secrets = [(await register(live, one.url, name))["secret"] for one, name in ((first, P), (second, Q))]
         for client_id in (P, P, Q):
-            granted = await consent(live, learner, "DS01", client_id=client_id)
+            granted = await handed_over(live, learner, "DS01", client_id=client_id)
             async with live.client("learner", id=learner) as client:
                 await client.post(f"/v1/shares/{granted['share_id']}/withdrawal")
-        await clockwork.tell_partners(Work(live.process.database, live.service.resources))
+        await clockwork.notify_partners(Work(live.process.database, live.service.resources))
         yield [(first, secrets[0], 2), (second, secrets[1], 1)]
 
 

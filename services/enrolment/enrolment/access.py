@@ -1,5 +1,8 @@
 """Who may do what in enrolment."""
 
+from enrolment.domain.enrolments import OwnEnrolment
+from enrolment.domain.learners import OwnErasure
+from enrolment.domain.particulars import OwnNameRequest
 from shared.access import Access, anyone, owner, staff
 
 ACCESS: Access = {
@@ -16,12 +19,12 @@ ACCESS: Access = {
     "read_name_evidence": owner("learner", staff=("registrar",)),
     "submit_name_request": owner("learner"),
     "withdraw_name_request": owner("learner"),
-    "decide_name_request": staff("registrar"),
-    "anonymise_learner": staff("registrar"),
+    "decide_name_request": staff("registrar", own=OwnNameRequest),
+    "anonymise_learner": staff("registrar", own=OwnErasure),
     "list_enrolments": owner("learner", staff=("advisor",)),
     "read_enrolment": owner("learner", staff=("advisor",)),
     "withdraw_enrolment": owner("learner"),
-    "reinstate_enrolment": staff("finance"),
+    "reinstate_enrolment": staff("finance", own=OwnEnrolment),
     "list_units": owner("learner", staff=("advisor",)),
     "read_unit": owner("learner"),
     "record_progress": owner("learner"),

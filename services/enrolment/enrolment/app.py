@@ -9,7 +9,7 @@ from enrolment.api import routers
 from enrolment.handlers import inbox
 from enrolment.jobs import jobs
 from enrolment.settings import Settings
-from shared.registers import PersonEntry
+from shared.directory import PersonEntry
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
 from shared.uploads import UploadPolicy
@@ -37,5 +37,5 @@ def build(settings: Settings) -> Service:
                 orphans_at_once=settings.evidence_orphans_at_once,
             ),
         },
-        registers={PersonEntry: queries.people},
+        directory={PersonEntry: queries.people},
     )

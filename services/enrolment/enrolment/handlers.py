@@ -1,4 +1,4 @@
-"""What enrolment does about what others announced. Every fact about a learner is kept and decided upon anew."""
+"""Handlers of other services' events. Every fact about a learner is stored, and its consequences decided anew."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment.commands import courses, enrolments, learners
 from enrolment.domain.facts import Fact, Kind
-from enrolment.tables import KeptFact
+from enrolment.tables import StoredEvent
 from shared.events import Event
 from shared.events.assessment import (
     AssessmentFailed,
@@ -71,7 +71,7 @@ DECIDING: Final[Mapping[type[Event], str]] = {
     CreditRevoked: "revoked_at",
     CreditReinstated: "reinstated_at",
 }
-"""Facts that can change what is decided, with the field that tells when they became true."""
+"""Facts that can change what is decided, with the field that holds when they became true."""
 
 RECORDED: Final[Mapping[type[Event], str]] = {
     SubmissionReceived: "received_at",
@@ -100,7 +100,7 @@ RECORDED: Final[Mapping[type[Event], str]] = {
     TransferReturned: "returned_at",
     TransferWithdrawn: "withdrawn_at",
 }
-"""Facts that only stand in the study record."""
+"""Facts that only stand in the study record, with the field that holds when they became true."""
 
 
 @inbox.on(CoursePublished, CourseUpdated)
@@ -136,14 +136,14 @@ async def note_document(session: AsyncSession, issued: TranscriptIssued) -> None
     await learners.note_document(session, issued.learner_id, issued.as_at)
 
 
-@inbox.keeps(KeptFact, *RECORDED)
-def record_study(event: Event, kept_at: datetime) -> KeptFact:
-    """Without the learner's turn: nothing is decided by it."""
+@inbox.project(StoredEvent, *RECORDED)
+def record_study(event: Event, kept_at: datetime) -> StoredEvent:
+    """Return the event as a row of facts. It is written without the learner's lock, as nothing is decided by it."""
     return enrolments.kept_fact(UUID(event.partition_key), _fact(event, getattr(event, RECORDED[type(event)])), kept_at)
 
 
 async def keep(session: AsyncSession, event: Event, at: datetime) -> UUID:
-    """Append the event to its learner's facts, in the learner's turn; whose it is."""
+    """Append an event to its learner's facts, under the learner's lock; return the learner's id."""
     learner_id = UUID(event.partition_key)
     await enrolments.keep_fact(session, learner_id, _fact(event, at))
     return learner_id

@@ -1,4 +1,4 @@
-"""What enrolment does when time passes."""
+"""The jobs of enrolment."""
 
 from functools import partial
 
@@ -14,16 +14,16 @@ jobs = Jobs()
 
 @jobs.every(15, effect=ENDS)
 async def settle_waiting_lines(work: Work) -> None:
-    """Paid lines whose course or learner has arrived meanwhile, or that waited long enough to be refused."""
+    """Settle paid lines whose course or learner has arrived meanwhile, or that waited long enough to be refused."""
     now = work.now()
-    heard_until = now - regulations.in_force(now).activation_wait
-    due = queries.learners_to_settle(heard_until)
+    received_until = now - regulations.in_force(now).activation_wait
+    due = queries.learners_to_settle(received_until)
     await for_each_in_transaction(work, "settle_waiting_lines", due, partial(enrolments.settle, refuse=True))
 
 
 @jobs.every(60, effect=ENDS)
 async def end_unpaid_enrolments(work: Work) -> None:
-    """Suspended enrolments whose money did not come back in the time that their regulations give."""
+    """Cancel suspended enrolments whose money did not come back in the time that their regulations give."""
     for version in regulations.versions.all.values():
         due = queries.suspended_since(work.now() - version.repayment, version.version)
         name = f"end_unpaid_enrolments {version.version}"
@@ -37,7 +37,7 @@ async def claim_store(work: Work) -> None:
 
 @jobs.every(3600, effect=REMOVES)
 async def remove_orphans(work: Work) -> None:
-    """Stored evidence that no request names: uploads refused at their end, repeated, or cut off."""
+    """Remove stored evidence that no request names: uploads refused at their end, repeated, or cut off."""
     await orphans.remove_orphans(work)
 
 

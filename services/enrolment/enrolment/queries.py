@@ -1,8 +1,8 @@
-"""Reads longer than a primary-key look-up."""
+"""Queries longer than a look-up by primary key."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import Exists, Select, and_, exists, func, or_, select
@@ -15,22 +15,24 @@ from enrolment.domain.facts import Fact, Kind
 from enrolment.domain.learners import NotRegistered
 from enrolment.domain.particulars import OPEN as OPEN_NAMES
 from enrolment.domain.particulars import NameRequestState
+from enrolment.domain.study_record import study_record
 from enrolment.tables import (
     ContactChange,
     CourseVersion,
     Declaration,
     Enrolment,
     EnrolmentState,
-    KeptFact,
     Learner,
     Name,
     NameEvidence,
     NameRequest,
     OrderLine,
+    StoredEvent,
     Unit,
     UnitProgress,
+    WithdrawnCourse,
 )
-from shared.registers import PersonEntry
+from shared.directory import PersonEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ class Registered:
     name: Name
     declaration: Declaration
     unconfirmed_email: str | None
-    """Waits for its code."""
+    """The address that waits for its code; None where none does."""
 
 
 async def registered(session: AsyncSession, learner_id: UUID) -> Registered:
-    """Raises NotRegistered."""
+    """Return a registered learner. Raises NotRegistered."""
     row = (
         await session.execute(
             select(Learner, Name, Declaration, ContactChange.contact_email)
@@ -63,13 +65,15 @@ async def registered(session: AsyncSession, learner_id: UUID) -> Registered:
 
 
 async def is_documented(session: AsyncSession, learner: Learner) -> bool:
-    """Whether documents bear their name, or are about to: credit was awarded."""
+    """Return whether documents bear the learner's name, or may come to, as work was handed in under it: nobody may pass
+    that on by another name."""
     if learner.documented_at is not None:
         return True
-    credit = select(KeptFact.fact_id).where(
-        KeptFact.learner_id == learner.learner_id, KeptFact.type == Kind.CREDIT_AWARDED
+    earned = select(StoredEvent.fact_id).where(
+        StoredEvent.learner_id == learner.learner_id,
+        StoredEvent.type.in_((Kind.SUBMISSION_RECEIVED, Kind.CREDIT_AWARDED)),
     )
-    return await session.scalar(credit.limit(1)) is not None
+    return await session.scalar(earned.limit(1)) is not None
 
 
 def open_name_requests(learner_id: UUID) -> Select[UUID]:
@@ -77,7 +81,7 @@ def open_name_requests(learner_id: UUID) -> Select[UUID]:
 
 
 def name_requests(learner_id: UUID | None, state: NameRequestState | None) -> Select[NameRequest]:
-    """Of one learner; without one of everybody, but for what was never handed in."""
+    """Select requests for another name: one learner's, or, without a learner, all that were ever handed in."""
     statement = select(NameRequest)
     if learner_id is not None:
         statement = statement.where(NameRequest.learner_id == learner_id)
@@ -91,13 +95,46 @@ async def name_evidence_of(session: AsyncSession, request_id: UUID) -> Sequence[
     return (await session.scalars(evidence.order_by(NameEvidence.evidence_id))).all()
 
 
+@dataclass(frozen=True, slots=True)
+class NamesOfRequest:
+    """The names that a request for another name is about; nothing is left of them once the learner is anonymised."""
+
+    at_request: Name | None
+    now: Name | None
+    replaced: Name | None
+    """The name before the approved one."""
+    date_of_birth: date | None
+
+
+async def names_of_request(session: AsyncSession, request: NameRequest) -> NamesOfRequest:
+    """Return the names before, at and after a request, as far as they are there."""
+    learner = await session.get_one(Learner, request.learner_id)
+    names = select(Name).where(Name.learner_id == request.learner_id).order_by(Name.version)
+    by_version = {name.version: name for name in await session.scalars(names)}
+    borne = [version for version, name in by_version.items() if name.valid_from <= request.created_at]
+    decided = [version for version, name in by_version.items() if name.decided_in == request.request_id]
+    return NamesOfRequest(
+        at_request=by_version.get(max(borne, default=0)),
+        now=by_version.get(learner.name_version),
+        replaced=by_version.get(min(decided, default=0) - 1),
+        date_of_birth=learner.date_of_birth,
+    )
+
+
+async def present_names(session: AsyncSession, learner_ids: Collection[UUID]) -> dict[UUID, Name]:
+    """Return the names that these learners bear now; anonymised ones have none."""
+    in_use = and_(Name.learner_id == Learner.learner_id, Name.version == Learner.name_version)
+    names = select(Name).join(Learner, in_use).where(Learner.learner_id.in_(learner_ids))
+    return {name.learner_id: name for name in await session.scalars(names)}
+
+
 async def known_files(session: AsyncSession, keys: Sequence[str]) -> set[str]:
-    """Which of these stored files a request for another name has."""
+    """Return which of these stored files belong to a request for another name."""
     return set(await session.scalars(select(NameEvidence.storage_key).where(NameEvidence.storage_key.in_(keys))))
 
 
 async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[PersonEntry]:
-    """The register of people: the name in use and the address, of those of these learners who have one."""
+    """Return the directory entries of these learners: the name in use and the address, of those who have a name."""
     rows = await session.execute(
         select(Learner, Name)
         .join(Name, and_(Name.learner_id == Learner.learner_id, Name.version == Learner.name_version))
@@ -121,7 +158,8 @@ async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[Per
 
 
 async def is_eligible(session: AsyncSession, learner_id: UUID) -> bool:
-    """Registered, which is to have certified both admission criteria, and not anonymised since."""
+    """Return whether a learner is registered, and so has certified both admission criteria, and not anonymised
+    since."""
     return bool(await session.scalar(select(_eligible(learner_id))))
 
 
@@ -131,14 +169,14 @@ def _eligible(learner_id: UUID | InstrumentedAttribute[UUID]) -> Exists:
 
 async def facts_of(session: AsyncSession, learner_id: UUID) -> list[Fact]:
     rows = await session.execute(
-        select(KeptFact.fact_id, KeptFact.type, KeptFact.subject, KeptFact.at, KeptFact.data).where(
-            KeptFact.learner_id == learner_id
+        select(StoredEvent.fact_id, StoredEvent.type, StoredEvent.subject, StoredEvent.at, StoredEvent.data).where(
+            StoredEvent.learner_id == learner_id
         )
     )
     return [
         Fact(row.fact_id, Kind(row.type), row.subject, row.at, row.data)
         for row in rows
-        if row.type in _KINDS  # what a later release keeps is not for this one, while both run
+        if row.type in _KINDS  # while two releases run, the later one may store kinds that this one does not know
     ]
 
 
@@ -162,12 +200,12 @@ def units_page(course_version_id: UUID) -> Select[Unit]:
 
 
 def learners_page() -> Select[Learner]:
-    """Those with a study record: of the anonymised there is none."""
+    """Select the learners with a study record: those who are not anonymised."""
     return select(Learner).where(Learner.anonymised_at.is_(None))
 
 
 async def undecided_lines(session: AsyncSession, learner_id: UUID) -> Sequence[OrderLine]:
-    """In the order they were paid, and within an order as they stand there."""
+    """Return the learner's undecided lines in the order they were paid, and within an order by position."""
     lines = await session.scalars(
         select(OrderLine)
         .where(OrderLine.learner_id == learner_id, OrderLine.outcome.is_(None))
@@ -178,7 +216,7 @@ async def undecided_lines(session: AsyncSession, learner_id: UUID) -> Sequence[O
 
 
 async def learners_waiting_for(session: AsyncSession, course_id: UUID) -> Sequence[UUID]:
-    """Learners with an undecided line for that course, in a fixed order: turns are taken in it."""
+    """Return the learners with an undecided line for that course, in the order in which their locks are taken."""
     learners = await session.scalars(
         select(OrderLine.learner_id)
         .where(OrderLine.course_id == course_id, OrderLine.outcome.is_(None))
@@ -188,21 +226,23 @@ async def learners_waiting_for(session: AsyncSession, course_id: UUID) -> Sequen
     return learners.all()
 
 
-def learners_to_settle(heard_until: datetime) -> Select[UUID]:
-    """Learners with an undecided line that can be decided: what it waited for is there, or it waited long enough."""
+def learners_to_settle(received_until: datetime) -> Select[UUID]:
+    """Select learners with an undecided line that can be decided: what it waited for is there, or it waited long
+    enough."""
     arrived = and_(
         _eligible(OrderLine.learner_id),
         exists().where(CourseVersion.course_version_id == OrderLine.course_version_id),
     )
+    withdrawn = exists().where(WithdrawnCourse.course_id == OrderLine.course_id)
     return (
         select(OrderLine.learner_id)
-        .where(OrderLine.outcome.is_(None), or_(arrived, OrderLine.heard_at <= heard_until))
+        .where(OrderLine.outcome.is_(None), or_(arrived, withdrawn, OrderLine.heard_at <= received_until))
         .group_by(OrderLine.learner_id)
     )
 
 
 def suspended_since(until: datetime, regulations_version: str) -> Select[UUID]:
-    """Enrolments that wait for their money since then or longer."""
+    """Select enrolments under these regulations that have waited for their money since then or longer."""
     return (
         select(Enrolment.enrolment_id)
         .where(
@@ -216,7 +256,7 @@ def suspended_since(until: datetime, regulations_version: str) -> Select[UUID]:
 
 
 async def courses_of(session: AsyncSession, versions: Iterable[UUID]) -> dict[UUID, study.Course]:
-    """By course version id."""
+    """Return these course versions by id."""
     rows = await session.scalars(select(CourseVersion).where(CourseVersion.course_version_id.in_(set(versions))))
     return {
         row.course_version_id: study.Course(**{name: getattr(row, name) for name in study.Course.__dataclass_fields__})
@@ -225,7 +265,7 @@ async def courses_of(session: AsyncSession, versions: Iterable[UUID]) -> dict[UU
 
 
 async def progress_of(session: AsyncSession, enrolment_ids: Collection[UUID]) -> dict[UUID, study.Progress]:
-    """By enrolment id."""
+    """Return the progress of each enrolment, by its id."""
     rows = await session.execute(
         select(
             Enrolment.enrolment_id,
@@ -245,7 +285,7 @@ async def progress_of(session: AsyncSession, enrolment_ids: Collection[UUID]) ->
 
 
 async def unit_progress(session: AsyncSession, enrolment_id: UUID) -> dict[UUID, UnitProgress]:
-    """By unit id."""
+    """Return the progress in each unit of an enrolment that was begun, by unit id."""
     rows = await session.scalars(select(UnitProgress).where(UnitProgress.enrolment_id == enrolment_id))
     return {row.unit_id: row for row in rows}
 
@@ -269,27 +309,27 @@ class Known:
     refused: list[OrderLine]
 
     def record(self) -> study.StudyRecord:
-        """As it stands: each enrolment with the status it was given."""
+        """Return the study record with the stored status of each enrolment."""
         return self._record(
-            [enrolments.Standing(enrolments.EnrolmentStatus(row.status), row.reason_code) for row in self.rows]
+            [enrolments.DerivedState(enrolments.EnrolmentStatus(row.status), row.reason_code) for row in self.rows]
         )
 
     def rebuilt(self) -> study.StudyRecord:
-        """With every status derived anew from the facts."""
-        return self._record([enrolments.standing(ground_of(row), self.facts) for row in self.rows])
+        """Return the study record with every status derived anew from the facts."""
+        return self._record([enrolments.derived_state(ground_of(row), self.facts) for row in self.rows])
 
-    def _record(self, standings: list[enrolments.Standing]) -> study.StudyRecord:
+    def _record(self, states: list[enrolments.DerivedState]) -> study.StudyRecord:
         enrolled = [
             study.Enrolled(
                 enrolment_id=row.enrolment_id,
                 course=self.courses[row.course_version_id],
-                status=standing.status.value,
-                reason_code=standing.reason_code,
+                status=derived_state.status.value,
+                reason_code=derived_state.reason_code,
                 regulations_version=row.regulations_version,
                 activated_at=row.activated_at,
                 progress=self.progress[row.enrolment_id],
             )
-            for row, standing in zip(self.rows, standings, strict=True)
+            for row, derived_state in zip(self.rows, states, strict=True)
         ]
         not_activated = [
             study.NotActivated(
@@ -301,11 +341,11 @@ class Known:
             )
             for line in self.refused
         ]
-        return study.study_record(self.person, enrolled, not_activated, self.facts)
+        return study_record(self.person, enrolled, not_activated, self.facts)
 
 
 async def known(session: AsyncSession, learner_id: UUID) -> Known:
-    """Raises NotRegistered."""
+    """Return everything stored about one learner's studies. Raises NotRegistered."""
     person = await registered(session, learner_id)
     rows = await enrolments_of(session, learner_id)
     refused = await session.scalars(
@@ -326,12 +366,12 @@ async def known(session: AsyncSession, learner_id: UUID) -> Known:
 
 
 async def read_study_record(session: AsyncSession, learner_id: UUID) -> study.StudyRecord:
-    """The record as it stands. Raises NotRegistered."""
+    """Return the study record as it is stored. Raises NotRegistered."""
     return (await known(session, learner_id)).record()
 
 
 async def rebuild_study_record(session: AsyncSession, learner_id: UUID) -> study.StudyRecord:
-    """The record derived anew from the facts; equal to the one read, whatever the order of events.
+    """Return the study record derived anew from the facts; equal to the stored one, whatever the order of events.
 
     Raises NotRegistered.
     """
@@ -344,7 +384,7 @@ def ground_of(row: Enrolment) -> enrolments.Ground:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Of many study records with their rebuilds."""
+    """How many study records were compared with their rebuilds, and whose differ."""
 
     compared: int
     differing: list[UUID]
@@ -354,14 +394,15 @@ LOOKS = 3
 
 
 async def compare_study_records(session: AsyncSession, learner_ids: Iterable[UUID]) -> Comparison:
-    """Rebuild the records of these learners; those that differ from what is stored are named."""
+    """Rebuild the records of these learners; return how many there are, and which differ from what is stored."""
     learners = list(learner_ids)
     differing = [learner_id for learner_id in learners if await _differs(session, learner_id)]
     return Comparison(len(learners), differing)
 
 
 async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
-    """A fact may arrive between the reads of one look; a difference that matters is still there at the next."""
+    """Return whether a learner's record differs from its rebuild. A fact may arrive between the reads; a difference
+    that matters is still there when they are repeated."""
     for _ in range(LOOKS):
         try:
             found = await known(session, learner_id)

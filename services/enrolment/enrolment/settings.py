@@ -1,4 +1,4 @@
-"""What this service is told from outside; besides what every service is told."""
+"""Settings of enrolment, from the environment, besides those of every service."""
 
 from pathlib import Path
 

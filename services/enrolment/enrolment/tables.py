@@ -1,10 +1,11 @@
-"""What enrolment keeps: people, what was heard (facts, paid lines, courses), and what it decided (enrolments)."""
+"""The tables of enrolment: people, what others published (facts, paid lines, courses), and what was decided
+(enrolments)."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, MetaData, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import TableBase, new_metadata
@@ -16,6 +17,8 @@ class Base(TableBase):
 
 
 class Learner(Base):
+    """A person who has registered, with the particulars that are not their name."""
+
     __tablename__ = "learners"
 
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -24,11 +27,11 @@ class Learner(Base):
     contact_email: Mapped[str] = mapped_column(Text)
     """Empty once the learner is anonymised, as are the names."""
     name_version: Mapped[int]
-    """The name in use; earlier ones stay."""
+    """The version of the name in use; earlier ones stay."""
     contact_version: Mapped[int] = mapped_column(server_default="1")
-    """Counts the addresses, and the confirmation of the first; only the last is kept."""
+    """Counts the addresses, and the confirmation of the first; only the last address is kept."""
     contact_confirmed_at: Mapped[datetime | None]
-    """When the code came back that was sent there; None: nobody knows whose address it is."""
+    """When the code that was sent there was entered; None: nobody knows whose address it is."""
     registered_at: Mapped[datetime]
     documented_at: Mapped[datetime | None]
     """Since when a transcript bears a name of theirs."""
@@ -37,27 +40,43 @@ class Learner(Base):
 
 
 class Name(Base):
+    """One version of a learner's name; earlier versions stay."""
+
     __tablename__ = "names"
 
-    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
     given_name: Mapped[str | None] = mapped_column(Text)
     family_name: Mapped[str] = mapped_column(Text)
     display_name: Mapped[str] = mapped_column(Text)
     certificate_name: Mapped[str | None] = mapped_column(Text)
-    """How it is written on certificates; None: given name, family name."""
+    """How the name is written on certificates; None: given name, family name."""
     decided_in: Mapped[UUID | None]
     """The request in which a registrar decided that this is the name; later versions that keep the name keep it."""
     valid_from: Mapped[datetime]
 
 
 class NameRequest(Base):
-    """A learner asks to bear another name. What it says is empty once the learner is anonymised."""
+    """A learner's request to bear another name. Its texts are empty once the learner is anonymised."""
 
     __tablename__ = "name_requests"
+    __table_args__ = (
+        Index(
+            "uq_name_requests_open", "learner_id", unique=True, postgresql_where=text("state in ('draft', 'submitted')")
+        ),
+        CheckConstraint(
+            "(state in ('approved', 'refused')) = (decided_at is not null) "
+            "and (decided_at is null) = (decided_by is null)",
+            name="decided",
+        ),
+        CheckConstraint("decided_by <> learner_id::text", name="own"),
+        CheckConstraint("state in ('draft', 'submitted', 'approved', 'refused', 'withdrawn')", name="state"),
+        Index("ix_name_requests_learner_id", "learner_id", "request_id"),
+        Index("ix_name_requests_state", "state", "request_id"),
+    )
 
     request_id: Mapped[UUID] = mapped_column(primary_key=True)
-    learner_id: Mapped[UUID]
+    learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"))
     family_name: Mapped[str] = mapped_column(Text)
     given_name: Mapped[str | None] = mapped_column(Text)
     certificate_name: Mapped[str | None] = mapped_column(Text)
@@ -71,7 +90,10 @@ class NameRequest(Base):
 
 
 class NameEvidence(Base):
+    """A file that proves the name asked for in a request."""
+
     __tablename__ = "name_evidence"
+    __table_args__ = (Index(None, "learner_id"), Index(None, "request_id"))
 
     evidence_id: Mapped[UUID] = mapped_column(primary_key=True)
     request_id: Mapped[UUID] = mapped_column(ForeignKey("name_requests.request_id"))
@@ -80,7 +102,7 @@ class NameEvidence(Base):
     media_type: Mapped[str] = mapped_column(Text)
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
-    storage_key: Mapped[str] = mapped_column(Text)
+    storage_key: Mapped[str] = mapped_column(Text, unique=True)
     received_at: Mapped[datetime]
 
 
@@ -89,17 +111,17 @@ class ContactChange(Base):
 
     __tablename__ = "contact_changes"
 
-    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
     contact_email: Mapped[str | None] = mapped_column(Text)
-    """None: it was confirmed, or given up; the row counts what was sent."""
+    """None: the address was confirmed, or given up; the row still counts the codes sent."""
     code_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """None: it was used up."""
+    """None: the code was used, or its tries were used up."""
     tries: Mapped[int] = mapped_column(server_default="0")
-    """How often another code was entered."""
+    """How often a wrong code was entered."""
     asked_at: Mapped[datetime]
     letters: Mapped[int]
     counted_since: Mapped[datetime]
-    """`letters` were sent since then."""
+    """Since when `letters` counts the codes that were e-mailed."""
 
 
 class Declaration(Base):
@@ -107,7 +129,7 @@ class Declaration(Base):
 
     __tablename__ = "declarations"
 
-    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
     version: Mapped[str] = mapped_column(Text, primary_key=True)
     answers: Mapped[dict[str, Any]]  # Any: JSON, criterion -> true
     sha256: Mapped[str] = mapped_column(Text)
@@ -115,7 +137,7 @@ class Declaration(Base):
 
 
 class CourseVersion(Base):
-    """A copy of what the catalogue published; frozen."""
+    """A copy of a course version that the catalogue published; frozen."""
 
     __tablename__ = "course_versions"
 
@@ -134,6 +156,8 @@ class CourseVersion(Base):
 
 
 class WithdrawnCourse(Base):
+    """A course that the catalogue withdrew; the withdrawal may arrive before the course."""
+
     __tablename__ = "withdrawn_courses"
 
     course_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -154,10 +178,11 @@ class Unit(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
-class KeptFact(Base):
-    """Append-only: what was heard and decided about a learner. `fact_id` is its digest."""
+class StoredEvent(Base):
+    """A fact: what others published or was decided here about a learner. Append-only; `fact_id` is its digest."""
 
     __tablename__ = "facts"
+    __table_args__ = (Index(None, "learner_id"),)
 
     fact_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
@@ -172,6 +197,16 @@ class OrderLine(Base):
     """A paid line and what became of it: nothing yet (`outcome` null), activated, refused, refunded before either."""
 
     __tablename__ = "order_lines"
+    __table_args__ = (
+        CheckConstraint(
+            "(outcome is null) = (decided_at is null) "
+            "and coalesce(outcome = 'refused', false) = (reason_code is not null)",
+            name="decided",
+        ),
+        CheckConstraint("outcome in ('activated', 'refused', 'refunded')", name="outcome"),
+        Index(None, "learner_id"),
+        Index("ix_order_lines_waiting", "heard_at", postgresql_where=text("outcome is null")),
+    )
 
     order_line_id: Mapped[UUID] = mapped_column(primary_key=True)
     order_id: Mapped[UUID]
@@ -187,19 +222,39 @@ class OrderLine(Base):
 
 
 class Enrolment(Base):
-    """One per paid line. `sequence` counts its states."""
+    """A learner on a course version, by one paid line. `sequence` counts its states."""
 
     __tablename__ = "enrolments"
+    __table_args__ = (
+        Index(
+            "uq_enrolments_active_course",
+            "learner_id",
+            "course_id",
+            unique=True,
+            postgresql_where=text("status = 'active'"),
+        ),
+        Index(
+            "uq_enrolments_active_family",
+            "learner_id",
+            "module_family",
+            unique=True,
+            postgresql_where=text("status = 'active'"),
+        ),
+        CheckConstraint("sequence >= 1", name="sequence"),
+        CheckConstraint("status in ('active', 'suspended', 'cancelled', 'completed', 'failed')", name="status"),
+        Index("ix_enrolments_learner_id", "learner_id", "activated_at", "enrolment_id"),
+        Index("ix_enrolments_suspended", "changed_at", postgresql_where=text("status = 'suspended'")),
+    )
 
     enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
-    learner_id: Mapped[UUID]
+    learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"))
     course_id: Mapped[UUID]
-    course_version_id: Mapped[UUID]
+    course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"))
     module_family: Mapped[str] = mapped_column(Text)
     order_id: Mapped[UUID]
-    order_line_id: Mapped[UUID]
+    order_line_id: Mapped[UUID] = mapped_column(ForeignKey("order_lines.order_line_id"), unique=True)
     regulations_version: Mapped[str] = mapped_column(Text)
-    """In force when the payment was confirmed; pinned."""
+    """The version in force when the payment was confirmed; pinned."""
     status: Mapped[str] = mapped_column(Text)
     reason_code: Mapped[str | None] = mapped_column(Text)
     sequence: Mapped[int]
@@ -208,11 +263,11 @@ class Enrolment(Base):
 
 
 class EnrolmentState(Base):
-    """The states an enrolment went through."""
+    """One of the states an enrolment went through."""
 
     __tablename__ = "enrolment_states"
 
-    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    enrolment_id: Mapped[UUID] = mapped_column(ForeignKey("enrolments.enrolment_id"), primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True)
     status: Mapped[str] = mapped_column(Text)
     reason_code: Mapped[str | None] = mapped_column(Text)
@@ -220,11 +275,11 @@ class EnrolmentState(Base):
 
 
 class UnitProgress(Base):
-    """Begun, and perhaps finished; never undone."""
+    """A unit that was begun, and perhaps finished; neither is ever undone."""
 
     __tablename__ = "unit_progress"
 
-    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    enrolment_id: Mapped[UUID] = mapped_column(ForeignKey("enrolments.enrolment_id"), primary_key=True)
     unit_id: Mapped[UUID] = mapped_column(primary_key=True)
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

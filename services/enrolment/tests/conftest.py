@@ -37,13 +37,14 @@ from shared.events.payments import (
     RefundRequested,
 )
 from shared.ids import new_id
-from shared.messaging.tables import Letter
+from shared.jobs import Work
+from shared.messaging.tables import QueuedEmail
 from shared.testing import ServiceUnderTest, published, service_fixtures
 
 globals().update(
     service_fixtures(
         lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), evidence_url="memory:///")),
-        every_answer_told=True,
+        every_response_documented=True,
     )
 )
 
@@ -96,7 +97,7 @@ class Story:
     session: AsyncSession
     learner_id: UUID = field(default_factory=new_id)
 
-    async def hear(self, *events: Event) -> None:
+    async def consume(self, *events: Event) -> None:
         for event in events:
             await self.service.service.inbox.receive(self.session, event)
 
@@ -104,17 +105,19 @@ class Story:
         await register_learner(self.session, self.learner_id, FORM, DIGESTS)
 
     async def code(self) -> str:
-        """Of the last letter that asks to confirm an address."""
-        letters = select(Letter.text).where(Letter.kind == "confirm_contact").order_by(Letter.letter_id.desc())
-        text = await self.session.scalar(letters.limit(1))
+        """Of the last e-mail that asks to confirm an address."""
+        emails = (
+            select(QueuedEmail.text).where(QueuedEmail.kind == "confirm_contact").order_by(QueuedEmail.letter_id.desc())
+        )
+        text = await self.session.scalar(emails.limit(1))
         assert text is not None
         return text.partition("address: ")[2].split()[0]
 
     async def offer(self, *, units: int = 0, **changes) -> CoursePublished:
         offered = course(**changes)
-        await self.hear(offered)
+        await self.consume(offered)
         if units:
-            await self.hear(self.materials(offered, units))
+            await self.consume(self.materials(offered, units))
         return offered
 
     def materials(self, offered: CoursePublished, units: int) -> MaterialsPublished:
@@ -211,7 +214,7 @@ class Story:
 
     async def buy(self, *courses: CoursePublished) -> list[Enrolment]:
         paid = self.payment(*courses)
-        await self.hear(paid)
+        await self.consume(paid)
         return [await self.enrolment(line.order_line_id) for line in paid.lines]
 
     async def enrolment(self, order_line_id: UUID) -> Enrolment:
@@ -325,6 +328,11 @@ async def story(service, session, clock) -> Story:
 
 
 @pytest.fixture
+def work(service) -> Work:
+    return Work(service.process.database, {})
+
+
+@pytest.fixture
 def new_story(service):
     """For tests that open transactions of their own."""
     return lambda session: Story(service, session)
@@ -338,7 +346,7 @@ class Lived:
     def __init__(self, live: ServiceUnderTest, story: "Story") -> None:
         self.live, self.story = live, story
 
-    async def hear(self, *events: Event) -> None:
+    async def consume(self, *events: Event) -> None:
         async with self.live.process.database.transaction() as session:
             for event in events:
                 await self.live.service.inbox.receive(session, event)

@@ -14,6 +14,8 @@ def uid(number: int) -> UUID:
 
 
 ENROLMENT, ORDER, LINE, COURSE = uid(1), uid(2), uid(3), uid(4)
+FIRST, SECOND = uid(31), uid(32)
+"""Payments of the order."""
 GROUND = Ground(ENROLMENT, ORDER, LINE)
 
 
@@ -22,27 +24,43 @@ def fact(kind: Kind, *, hours: float = 0, subject: UUID = ENROLMENT, **data) -> 
     return Fact.of(kind, subject, T0 + timedelta(hours=hours), {**plain, "hours": hours})
 
 
-def reversed_(hours: float = 2) -> Fact:
-    return fact(Kind.PAYMENT_REVERSED, hours=hours, subject=ORDER, order_id=ORDER, reason_code="dispute")
+def confirmed(payment: UUID = FIRST) -> Fact:
+    return fact(Kind.PAYMENT_CONFIRMED, hours=0, subject=ORDER, order_id=ORDER, payment_id=payment)
 
 
-def settled(hours: float) -> Fact:
-    return fact(Kind.PAYMENT_SETTLED, hours=hours, subject=ORDER, order_id=ORDER)
+def reversed_(hours: float = 2, payment: UUID = FIRST) -> Fact:
+    return fact(
+        Kind.PAYMENT_REVERSED, hours=hours, subject=ORDER, order_id=ORDER, payment_id=payment, reason_code="dispute"
+    )
 
 
-def disputed(hours: float = 2, case: int = 20) -> Fact:
-    return fact(Kind.DISPUTE_OPENED, hours=hours, subject=uid(case), order_id=ORDER, reason_code="not_recognised")
+def settled(hours: float, payment: UUID = FIRST) -> Fact:
+    return fact(Kind.PAYMENT_SETTLED, hours=hours, subject=ORDER, order_id=ORDER, payment_id=payment)
 
 
-def closed(outcome: str, hours: float, case: int = 20) -> Fact:
-    return fact(Kind.DISPUTE_CLOSED, hours=hours, subject=uid(case), order_id=ORDER, outcome=outcome)
+def disputed(hours: float = 2, case: int = 20, payment: UUID = FIRST) -> Fact:
+    return fact(
+        Kind.DISPUTE_OPENED,
+        hours=hours,
+        subject=uid(case),
+        order_id=ORDER,
+        payment_id=payment,
+        reason_code="not_recognised",
+    )
 
 
-def restored(hours: float) -> Fact:
-    return fact(Kind.PAYMENT_RESTORED, hours=hours, subject=ORDER, order_id=ORDER)
+def closed(outcome: str, hours: float, case: int = 20, payment: UUID = FIRST) -> Fact:
+    return fact(
+        Kind.DISPUTE_CLOSED, hours=hours, subject=uid(case), order_id=ORDER, payment_id=payment, outcome=outcome
+    )
+
+
+def restored(hours: float, payment: UUID = FIRST) -> Fact:
+    return fact(Kind.PAYMENT_RESTORED, hours=hours, subject=ORDER, order_id=ORDER, payment_id=payment)
 
 
 REFUND = fact(Kind.REFUND_REQUESTED, hours=30, subject=uid(9), order_line_id=LINE)
+GRANTED = fact(Kind.REFUND_REQUESTED, hours=500, subject=uid(9), order_line_id=LINE, decided_by="ann")
 WITHDRAWAL = fact(Kind.WITHDRAWAL, hours=20, enrolment_id=ENROLMENT)
 LOST = fact(Kind.PAYMENT_LOST, hours=40, enrolment_id=ENROLMENT)
 CREDIT = fact(

@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import select, text
 
 from enrolment.tables import ContactChange
+from shared.directory import PersonEntry
 from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
-from shared.messaging.tables import Letter
-from shared.registers import PersonEntry
+from shared.messaging.tables import QueuedEmail
 
 from .test_api import FORM
-from .test_register import anonymise, registers
+from .test_register import anonymise, directory
 
 NEW = "ada.reid@example.org"
 FIRST = FORM["contact_email"]
@@ -41,18 +41,20 @@ def refused(answer, status, code):
 async def test_another_address_moves_nothing_before_it_is_confirmed(service, story, learner):
     asked = (await ask(learner)).json()
     assert (asked["contact_email"], asked["unconfirmed_contact_email"]) == (FORM["contact_email"], NEW)
-    [entry] = await registers(service).read(PersonEntry, [story.learner_id])
+    [entry] = await directory(service).read(PersonEntry, [story.learner_id])
     assert (entry.contact_email, entry.contact_version) == (FORM["contact_email"], 1)
     assert await story.announced(LearnerContactChanged) == []
 
     confirmed = (await confirm(learner, await story.code())).json()
     assert (confirmed["contact_email"], confirmed["unconfirmed_contact_email"]) == (NEW, None)
-    [entry] = await registers(service).read(PersonEntry, [story.learner_id])
+    [entry] = await directory(service).read(PersonEntry, [story.learner_id])
     assert (entry.contact_email, entry.contact_version) == (NEW, 2)
     [changed] = await story.announced(LearnerContactChanged)
     assert changed.contact_version == 2
-    letters = await story.session.execute(select(Letter.kind, Letter.recipient).order_by(Letter.letter_id))
-    assert [tuple(row) for row in letters] == [
+    emails = await story.session.execute(
+        select(QueuedEmail.kind, QueuedEmail.recipient).order_by(QueuedEmail.letter_id)
+    )
+    assert [tuple(row) for row in emails] == [
         ("confirm_contact", FIRST),
         ("confirm_contact", NEW),
         ("contact_changed", FIRST),
@@ -106,7 +108,7 @@ async def test_of_the_code_a_keyed_digest_is_kept_and_nothing_after_erasure(serv
     assert code not in kept
     await anonymise(service, story.learner_id)
     assert await story.session.scalar(text("select count(*) from contact_changes")) == 0
-    assert list(await story.session.scalars(select(Letter.recipient))) == []
+    assert list(await story.session.scalars(select(QueuedEmail.recipient))) == []
 
 
 async def test_who_is_no_learner_confirms_nothing(service, session):
@@ -119,7 +121,7 @@ async def test_who_is_no_learner_confirms_nothing(service, session):
 
 
 async def entry_of(service, learner_id):
-    [entry] = await registers(service).read(PersonEntry, [learner_id])
+    [entry] = await directory(service).read(PersonEntry, [learner_id])
     return entry.contact_email, entry.contact_confirmed, entry.contact_version
 
 
@@ -136,7 +138,7 @@ async def test_the_first_address_is_unconfirmed_until_its_code_comes_back(servic
     assert await entry_of(service, story.learner_id) == (FIRST, True, 2)
     [told] = await story.announced(LearnerContactChanged)
     assert told.contact_version == 2
-    kinds = await story.session.scalars(select(Letter.kind))
+    kinds = await story.session.scalars(select(QueuedEmail.kind))
     assert list(kinds) == ["confirm_contact"]  # nobody moved
     refused(await learner.post(CODES), 409, "no_address_to_confirm")
 
@@ -156,7 +158,9 @@ async def test_who_changes_before_confirming_confirms_the_new_address(service, s
     assert shown(await ask(learner)) == (FIRST, False, NEW)
     refused(await confirm(learner, first_code), 403, "wrong_confirmation_code")
     await learner.post(CODES)  # goes to the one that waits
-    assert await story.session.scalar(select(Letter.recipient).order_by(Letter.letter_id.desc()).limit(1)) == NEW
+    assert (
+        await story.session.scalar(select(QueuedEmail.recipient).order_by(QueuedEmail.letter_id.desc()).limit(1)) == NEW
+    )
     assert shown(await confirm(learner, await story.code())) == (NEW, True, None)
     assert await entry_of(service, story.learner_id) == (NEW, True, 2)
 
@@ -167,7 +171,7 @@ async def test_who_gives_the_new_address_up_confirms_the_first(story, learner):
     assert shown(await ask(learner, FIRST)) == (FIRST, False, None)  # keeping it sends nothing
     await learner.post(CODES)
     assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
-    recipients = await story.session.scalars(select(Letter.recipient).order_by(Letter.letter_id))
+    recipients = await story.session.scalars(select(QueuedEmail.recipient).order_by(QueuedEmail.letter_id))
     assert list(recipients) == [FIRST, NEW, FIRST]
 
 

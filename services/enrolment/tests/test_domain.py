@@ -14,10 +14,11 @@ from enrolment.domain.enrolments import (
     PaidLine,
     Situation,
     decide,
+    derived_state,
     is_refunded,
+    lost_since,
     must_open,
     passed_families,
-    standing,
 )
 from enrolment.domain.facts import Kind
 from shared.regulations import UnknownRegulations
@@ -26,15 +27,18 @@ from .facts import (
     COURSE,
     CREDIT,
     EXHAUSTED,
+    GRANTED,
     GROUND,
     LINE,
     LOST,
     REFUND,
     REINSTATED,
     REVOKED,
+    SECOND,
     T0,
     WITHDRAWAL,
     closed,
+    confirmed,
     disputed,
     fact,
     restored,
@@ -81,14 +85,40 @@ REGULATIONS = regulations.in_force(T0)
         ([REFUND], EnrolmentStatus.CANCELLED, "refunded"),
         ([REFUND, CREDIT], EnrolmentStatus.CANCELLED, "refunded"),
         ([WITHDRAWAL], EnrolmentStatus.CANCELLED, "withdrawn"),
-        ([WITHDRAWAL, REFUND], EnrolmentStatus.CANCELLED, "withdrawn"),
+        ([WITHDRAWAL, REFUND], EnrolmentStatus.CANCELLED, "refunded"),
         ([reversed_(), LOST], EnrolmentStatus.CANCELLED, "payment_lost"),
         ([reversed_(), LOST, settled(400)], EnrolmentStatus.CANCELLED, "payment_lost"),
+        ([reversed_(), LOST, restored(400), GRANTED], EnrolmentStatus.CANCELLED, "refunded"),
+        ([reversed_(), GRANTED, LOST, restored(400)], EnrolmentStatus.CANCELLED, "refunded"),
     ],
 )
 def test_the_facts_give_the_status(facts, status, reason):
-    found = standing(GROUND, facts)
+    found = derived_state(GROUND, facts)
     assert (found.status, found.reason_code) == (status, reason)
+
+
+PAID_AGAIN = [confirmed(), disputed(1), reversed_(2), restored(3, SECOND)]
+"""The bank was asked about the first payment, the provider took it back, and a second one came in its place."""
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        ([], None),
+        ([closed("lost", 4)], None),
+        ([closed("lost", 4), reversed_(5)], None),
+        ([disputed(5, case=21)], None),
+        ([disputed(5, case=21, payment=SECOND)], "payment_disputed"),
+        ([closed("lost", 4), reversed_(5, SECOND)], "dispute"),
+        ([reversed_(5, SECOND), settled(6)], "dispute"),
+        ([reversed_(5, SECOND), restored(6)], "payment_disputed"),
+    ],
+)
+def test_only_what_becomes_of_the_payment_that_pays_the_order_counts(later, reason):
+    found = derived_state(GROUND, [*PAID_AGAIN, *later])
+    assert found.reason_code == reason
+    assert found.status is (EnrolmentStatus.SUSPENDED if reason else EnrolmentStatus.ACTIVE)
+    assert (lost_since(GROUND, [*PAID_AGAIN, *later]) is not None) == (reason == "dispute")
 
 
 def test_facts_of_other_orders_and_enrolments_are_of_no_account():
@@ -100,18 +130,53 @@ def test_facts_of_other_orders_and_enrolments_are_of_no_account():
         fact(Kind.ATTEMPTS_EXHAUSTED, subject=uid(8), enrolment_id=uid(8)),
         fact(Kind.CREDIT_AWARDED, subject=uid(5), credit_id=uid(5), enrolment_id=uid(8), module_family="F"),
     ]
-    assert standing(GROUND, others).status is EnrolmentStatus.ACTIVE
+    assert derived_state(GROUND, others).status is EnrolmentStatus.ACTIVE
     reinstated_other = [reversed_(), fact(Kind.REINSTATEMENT, hours=9, subject=uid(8)), settled(1)]
-    assert standing(GROUND, reinstated_other).status is EnrolmentStatus.SUSPENDED
+    assert derived_state(GROUND, reinstated_other).status is EnrolmentStatus.SUSPENDED
+
+
+def forgiven(*troubles, hours):
+    """Decided by a clock that says `hours`, with these troubles known."""
+    return fact(Kind.REINSTATEMENT, hours=hours, forgives=[str(one.fact_id) for one in troubles])
+
+
+@pytest.mark.parametrize("skew", [-900, 900])
+@pytest.mark.parametrize(
+    ("known", "later", "reason"),
+    [
+        ([reversed_(2)], [], None),
+        ([disputed(2)], [], None),
+        ([disputed(2)], [closed("lost", 4)], "chargeback"),
+        ([disputed(2)], [disputed(3, case=21)], "payment_disputed"),
+        ([reversed_(2)], [restored(3), reversed_(4)], "dispute"),
+        ([closed("lost", 2)], [reversed_(2.1)], None),
+        ([reversed_(2.1)], [closed("lost", 2)], None),
+    ],
+)
+def test_staff_let_pass_what_they_knew_of_whatever_their_clock_says(known, later, reason, skew):
+    assert derived_state(GROUND, [confirmed(), *known, forgiven(*known, hours=3 + skew), *later]).reason_code == reason
+
+
+def test_what_became_of_a_credit_is_in_the_order_of_its_revisions():
+    credit = {"subject": uid(5), "credit_id": uid(5)}
+    taken = fact(Kind.CREDIT_REVOKED, hours=60, **credit, revision=1)
+    back = fact(Kind.CREDIT_REINSTATED, hours=59, **credit, revision=2)
+    again = fact(Kind.CREDIT_REVOKED, hours=58, **credit, revision=3)
+    assert passed_families([CREDIT, taken, back]) == {"F"}
+    assert passed_families([CREDIT, again, taken, back]) == frozenset()
+    assert passed_families([CREDIT, REVOKED, back]) == {"F"}, "the release before said no revision"
 
 
 HISTORY = [
+    confirmed(),
     reversed_(),
     settled(3),
     disputed(),
     closed("lost", 4),
     reversed_(5),
     restored(6),
+    restored(7, SECOND),
+    disputed(8, case=21),
     REFUND,
     WITHDRAWAL,
     LOST,
@@ -124,7 +189,7 @@ HISTORY = [
 @given(st.lists(st.sampled_from(HISTORY)).flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
 def test_the_order_in_which_facts_arrive_never_matters(both):
     some, shuffled = both
-    assert standing(GROUND, some) == standing(GROUND, [*shuffled, *shuffled])
+    assert derived_state(GROUND, some) == derived_state(GROUND, [*shuffled, *shuffled])
     assert passed_families(some) == passed_families(shuffled)
 
 
@@ -144,7 +209,8 @@ SITUATION = Situation(
     open_families=frozenset(),
     passed_families=frozenset(),
 )
-PAID = PaidLine(COURSE, T0, T0)
+PAID = PaidLine(LINE, COURSE, T0, T0)
+LAST = T0 + REGULATIONS.activation_wait
 
 
 def decided(at: datetime = T0, **changes) -> Decision:
@@ -157,12 +223,13 @@ def test_a_paid_line_of_an_eligible_learner_is_activated():
 
 
 def test_what_may_still_arrive_is_waited_for_but_not_for_ever():
-    last = T0 + REGULATIONS.activation_wait
-    just_before = last - timedelta(microseconds=1)
+    just_before = LAST - timedelta(microseconds=1)
     assert decided(just_before, eligible=False) is Decision.WAIT
-    assert decided(last, eligible=False) is Decision.NOT_REGISTERED
+    assert decided(LAST, eligible=False) is Decision.NOT_REGISTERED
     assert decided(just_before, module_family=None) is Decision.WAIT
-    assert decided(last, module_family=None) is Decision.UNKNOWN_COURSE
+    assert decided(LAST, module_family=None) is Decision.UNKNOWN_COURSE
+    assert decided(just_before, open_courses={COURSE}) is Decision.WAIT
+    assert decided(just_before, passed_families={"F"}) is Decision.WAIT
 
 
 def test_a_course_withdrawn_by_the_instant_of_the_payment_is_refused():
@@ -172,13 +239,13 @@ def test_a_course_withdrawn_by_the_instant_of_the_payment_is_refused():
 
 
 def test_a_course_or_family_under_way_is_refused():
-    assert decided(open_courses={COURSE}) is Decision.ALREADY_ENROLLED
-    assert decided(open_families={"F"}) is Decision.ALREADY_ENROLLED
+    assert decided(LAST, open_courses={COURSE}) is Decision.ALREADY_ENROLLED
+    assert decided(LAST, open_families={"F"}) is Decision.ALREADY_ENROLLED
     assert decided(open_families={"G"}) is Decision.ACTIVATE
 
 
 def test_a_passed_family_is_refused_as_such():
-    assert decided(passed_families={"F"}, open_families={"F"}) is Decision.ALREADY_PASSED
+    assert decided(LAST, passed_families={"F"}, open_families={"F"}) is Decision.ALREADY_PASSED
 
 
 def test_revoked_credit_is_no_pass():
@@ -212,9 +279,9 @@ def test_only_an_active_or_completed_enrolment_opens_the_materials(status):
     if status in {EnrolmentStatus.ACTIVE, EnrolmentStatus.COMPLETED}:
         must_open("materials", status, REGULATIONS)
     else:
-        with pytest.raises(MaterialsClosed) as refusal:
+        with pytest.raises(MaterialsClosed) as error:
             must_open("materials", status, REGULATIONS)
-        assert refusal.value.code == "materials_closed"
+        assert error.value.code == "materials_closed"
 
 
 # --- self-certification
@@ -239,9 +306,9 @@ def test_both_criteria_affirmed_in_the_wording_in_force_are_certified():
     ],
 )
 def test_anything_else_than_both_affirmed_is_refused(answers, missing, unknown):
-    with pytest.raises(declarations.CriteriaNotAffirmed) as refusal:
+    with pytest.raises(declarations.CriteriaNotAffirmed) as error:
         declarations.certify("2026.1", answers, T0)
-    assert refusal.value.extras == {"not_affirmed": missing, "unknown": unknown}
+    assert error.value.extras == {"not_affirmed": missing, "unknown": unknown}
 
 
 def test_another_wording_than_the_one_in_force_is_refused():

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import delete, select, text
 
 from enrolment.commands.learners import anonymise_learner
@@ -16,18 +15,12 @@ from shared.events.enrolment import (
     EnrolmentCancelled,
 )
 from shared.ids import new_id
-from shared.jobs import Work
 from shared.messaging.tables import SetAside
-
-
-@pytest.fixture
-def work(service) -> Work:
-    return Work(service.process.database, {})
 
 
 async def test_a_payer_who_never_registers_gets_the_money_back(story, work, clock):
     paid = story.payment(await story.offer())
-    await story.hear(paid)
+    await story.consume(paid)
     wait = regulations.in_force(clock()).activation_wait
 
     clock.at += wait - timedelta(seconds=1)
@@ -45,7 +38,7 @@ async def test_money_that_comes_after_its_learner_was_anonymised_goes_back(story
     await story.register()
     await anonymise_learner(story.session, story.learner_id, by="registrar")
     paid = story.payment(await story.offer())
-    await story.hear(paid)
+    await story.consume(paid)
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
     assert await story.announced(EnrolmentActivated) == []
@@ -57,7 +50,7 @@ async def test_a_course_nobody_announces_is_refused_in_the_end(story, work, cloc
     await story.register()
     unknown = (await story.offer()).model_copy(update={"course_version_id": new_id()})
     paid = story.payment(unknown)
-    await story.hear(paid)
+    await story.consume(paid)
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
     assert [event.reason_code for event in await story.announced(ActivationRefused)] == ["unknown_course"]
@@ -65,7 +58,7 @@ async def test_a_course_nobody_announces_is_refused_in_the_end(story, work, cloc
 
 async def test_a_line_refunded_while_it_waited_is_closed_without_a_word(story, work, clock):
     paid = story.payment(await story.offer())
-    await story.hear(paid, story.refund(paid))
+    await story.consume(paid, story.refund(paid))
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
     assert await story.announced(ActivationRefused) == []
@@ -79,7 +72,7 @@ async def test_a_course_that_slipped_in_beside_its_payment_is_found(story, work)
     offered = await story.offer()
     await story.session.execute(delete(CourseVersion))
     paid = story.payment(offered)
-    await story.hear(paid)
+    await story.consume(paid)
     story.session.expunge_all()
     story.session.add(
         CourseVersion(
@@ -96,7 +89,7 @@ async def test_a_course_that_slipped_in_beside_its_payment_is_found(story, work)
 async def test_money_that_does_not_come_back_in_time_ends_the_enrolment(story, work, clock):
     await story.register()
     paid = story.payment(await story.offer())
-    await story.hear(paid, story.reversal(paid, clock()))
+    await story.consume(paid, story.reversal(paid, clock()))
     repayment = regulations.in_force(paid.confirmed_at).repayment
 
     clock.at += repayment - timedelta(seconds=1)
@@ -112,16 +105,36 @@ async def test_money_that_does_not_come_back_in_time_ends_the_enrolment(story, w
     await story.assert_record_stands()
 
 
+async def test_money_that_is_given_back_after_the_end_is_told_once_and_ends_nothing_again(story, work, clock):
+    """The credit of who passed stands while the money is there again, and is held from when finance gives it back."""
+    await story.register()
+    paid = story.payment(await story.offer())
+    lost = story.reversal(paid, clock())
+    await story.consume(paid, lost)
+    clock.at += regulations.in_force(paid.confirmed_at).repayment
+    await end_unpaid_enrolments(work)
+    clock.advance(days=1)
+    granted = story.refund(paid).model_copy(update={"decided_by": "ann", "requested_at": clock()})
+    await story.consume(story.settlement(paid, clock()), granted, granted)
+    told = await story.announced(EnrolmentCancelled)
+    assert [(one.reason_code, one.decided_by, one.sequence) for one in told] == [
+        ("payment_lost", None, 3),
+        ("refunded", "ann", 4),
+    ]
+    assert len(await story.announced(AccessRevoked)) == 1
+    await story.assert_record_stands()
+
+
 async def test_a_dispute_takes_as_long_as_it_takes_and_only_a_lost_one_sets_a_limit(story, work, clock):
     await story.register()
     paid = story.payment(await story.offer())
     dispute = story.dispute(paid)
-    await story.hear(paid, dispute)
+    await story.consume(paid, dispute)
     clock.advance(days=60)
     await end_unpaid_enrolments(work)
     assert await story.announced(EnrolmentCancelled) == []
 
-    await story.hear(story.verdict(dispute, "lost", clock()))
+    await story.consume(story.verdict(dispute, "lost", clock()))
     await end_unpaid_enrolments(work)
     assert await story.announced(EnrolmentCancelled) == []
     clock.at += regulations.in_force(paid.confirmed_at).repayment
@@ -134,7 +147,7 @@ async def test_money_that_came_back_in_time_is_left_alone(story, work, clock):
     await story.register()
     paid = story.payment(await story.offer())
     lost = story.reversal(paid)
-    await story.hear(paid, lost, story.settlement(paid, lost.reversed_at + timedelta(days=1)))
+    await story.consume(paid, lost, story.settlement(paid, lost.reversed_at + timedelta(days=1)))
     clock.advance(days=60)
     await end_unpaid_enrolments(work)
     assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
@@ -144,7 +157,7 @@ async def ended_for_want_of_money(story, work, clock):
     """A paid order whose enrolment ended because the money did not come back."""
     await story.register()
     paid = story.payment(await story.offer())
-    await story.hear(paid, story.reversal(paid, clock()))
+    await story.consume(paid, story.reversal(paid, clock()))
     clock.at += regulations.in_force(paid.confirmed_at).repayment
     await end_unpaid_enrolments(work)
     assert len(await story.announced(EnrolmentCancelled)) == 1
@@ -155,7 +168,7 @@ async def ended_for_want_of_money(story, work, clock):
 async def test_money_that_comes_back_too_late_is_given_back_once(story, work, clock):
     paid = await ended_for_want_of_money(story, work, clock)
     restored = story.restoration(paid, clock())
-    await story.hear(restored, restored, story.settlement(paid, clock() + timedelta(days=1)))
+    await story.consume(restored, restored, story.settlement(paid, clock() + timedelta(days=1)))
     [refused] = await story.announced(ActivationRefused)
     assert (refused.order_line_id, refused.reason_code) == (paid.lines[0].order_line_id, "enrolment_ended")
     assert (await story.enrolment(paid.lines[0].order_line_id)).status == "cancelled"
@@ -165,20 +178,22 @@ async def test_money_that_comes_back_too_late_is_given_back_once(story, work, cl
 async def test_it_is_kept_where_the_course_was_passed(story, work, clock):
     await story.register()
     paid = story.payment(await story.offer())
-    await story.hear(paid)
+    await story.consume(paid)
     enrolment = await story.enrolment(paid.lines[0].order_line_id)
     submission = story.submission(enrolment)
-    await story.hear(submission, story.credit(enrolment, submission.submission_id, "70"), story.reversal(paid, clock()))
+    await story.consume(
+        submission, story.credit(enrolment, submission.submission_id, "70"), story.reversal(paid, clock())
+    )
     clock.advance(days=60)
     await end_unpaid_enrolments(work)
     clock.advance(seconds=5)
-    await story.hear(story.restoration(paid, clock()))
+    await story.consume(story.restoration(paid, clock()))
     assert await story.announced(ActivationRefused) == []
 
 
 async def test_nor_where_it_goes_back_already(story, work, clock):
     paid = await ended_for_want_of_money(story, work, clock)
-    await story.hear(story.refund(paid, at=clock()), story.restoration(paid, clock() + timedelta(seconds=1)))
+    await story.consume(story.refund(paid, at=clock()), story.restoration(paid, clock() + timedelta(seconds=1)))
     assert await story.announced(ActivationRefused) == []
 
 
@@ -186,11 +201,11 @@ async def test_who_failed_may_begin_anew_though_the_money_of_then_is_gone(story,
     await story.register()
     offered = await story.offer()
     paid = story.payment(offered)
-    await story.hear(paid)
+    await story.consume(paid)
     enrolment = await story.enrolment(paid.lines[0].order_line_id)
-    await story.hear(story.exhausted(enrolment), story.reversal(paid))
+    await story.consume(story.exhausted(enrolment), story.reversal(paid))
     again = story.payment(offered)
-    await story.hear(again)
+    await story.consume(again)
     assert (await story.enrolment(again.lines[0].order_line_id)).status == "active"
 
 
@@ -200,12 +215,12 @@ async def test_an_enrolment_reinstated_while_the_job_ran_is_left_alone(story, wo
     await story.register()
     paid = story.payment(await story.offer())
     lost = story.reversal(paid)
-    await story.hear(paid, lost)
+    await story.consume(paid, lost)
     clock.advance(days=60)
     end = enrolments.end_unpaid_enrolment
 
     async def after_it_is_repaid(session, enrolment_id):
-        await story.hear(story.settlement(paid, lost.reversed_at + timedelta(days=1)))
+        await story.consume(story.settlement(paid, lost.reversed_at + timedelta(days=1)))
         await end(session, enrolment_id)
 
     monkeypatch.setattr(enrolments, "end_unpaid_enrolment", after_it_is_repaid)
@@ -215,7 +230,7 @@ async def test_an_enrolment_reinstated_while_the_job_ran_is_left_alone(story, wo
 
 async def test_registering_and_the_job_do_not_activate_twice(story, work):
     paid = story.payment(await story.offer())
-    await story.hear(paid)
+    await story.consume(paid)
     await story.register()
     await settle_waiting_lines(work)
     assert len(await story.announced(EnrolmentActivated)) == 1
@@ -228,7 +243,7 @@ async def test_a_learner_who_cannot_be_settled_holds_up_nobody(story, work, cloc
     bad, good = story.learner_id, new_id()
     for learner_id in (bad, good):
         story.learner_id = learner_id
-        await story.hear(story.payment(await story.offer()))
+        await story.consume(story.payment(await story.offer()))
     clock.advance(days=60)
     settle = enrolments.settle
 
@@ -250,7 +265,7 @@ async def test_an_enrolment_that_cannot_be_ended_holds_up_no_other(story, work, 
     rows = []
     for _ in range(2):
         paid = story.payment(await story.offer())
-        await story.hear(paid, story.reversal(paid))
+        await story.consume(paid, story.reversal(paid))
         rows.append((await story.enrolment(paid.lines[0].order_line_id)).enrolment_id)
     clock.advance(days=60)
     end = enrolments.end_unpaid_enrolment

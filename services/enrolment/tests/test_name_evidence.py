@@ -17,8 +17,8 @@ async def test_no_evidence_outlives_an_erasure_that_it_met(live) -> None:
     learner, database = new_id(), live.process.database
     async with database.transaction() as session:
         await learners.register_learner(session, learner, FORM, live.process.digests)
-        wish = names.NameWish("Okonkwo", None, None, "My passport shows it.")
-        request_id = (await names.open_request(session, learner, wish)).request_id
+        body = names.NewName("Okonkwo", None, None, "My passport shows it.")
+        request_id = (await names.open_request(session, learner, body)).request_id
     storage, policy = live.service.resources[ObjectStorage], live.service.resources[UploadPolicy]
     stored, go_on = asyncio.Event(), asyncio.Event()
 

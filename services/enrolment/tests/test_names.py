@@ -6,19 +6,19 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
+from shared.directory import PersonEntry
 from shared.events.credentials import TranscriptIssued
 from shared.events.enrolment import LearnerNameChanged
 from shared.ids import new_id
-from shared.messaging import NotYet
-from shared.messaging.tables import Letter
-from shared.registers import PersonEntry
+from shared.messaging import RetryLater
+from shared.messaging.tables import QueuedEmail
 
 from .test_api import FORM
 from .test_contact import refused
-from .test_register import anonymise, registers
+from .test_register import anonymise, directory
 
 PDF = b"%PDF-1.7 a deed"
-WISH = {"family_name": "Okonkwo-Reid", "given_name": "Adaeze", "statement": "I married."}
+BODY = {"family_name": "Okonkwo-Reid", "given_name": "Adaeze", "statement": "I married."}
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ async def rename(learner, **changes):
 
 
 async def entry_of(service, story):
-    [entry] = await registers(service).read(PersonEntry, [story.learner_id])
+    [entry] = await directory(service).read(PersonEntry, [story.learner_id])
     return entry
 
 
 async def open_request(learner, **changes):
-    answer = await learner.post("/v1/name-requests", json={**WISH, **changes})
+    answer = await learner.post("/v1/name-requests", json={**BODY, **changes})
     assert answer.status_code == 201, answer.text
     return answer.json()["request_id"]
 
@@ -73,8 +73,8 @@ async def submitted(learner, **changes):
 
 
 async def decide(client, request_id, *, approved=True):
-    wish = {"approved": approved, "reason": "The deed shows it."}
-    return await client.post(f"/v1/name-requests/{request_id}/decision", json=wish)
+    body = {"approved": approved, "reason": "The deed shows it."}
+    return await client.post(f"/v1/name-requests/{request_id}/decision", json=body)
 
 
 async def test_a_name_on_no_document_is_corrected_freely(service, story, learner):
@@ -84,10 +84,11 @@ async def test_a_name_on_no_document_is_corrected_freely(service, story, learner
 
 
 @pytest.mark.parametrize("change", [{"family_name": "Smith"}, {"given_name": None}, {"certificate_name": "Smith, A."}])
-@pytest.mark.parametrize("documented", ["credit", "transcript"])
+@pytest.mark.parametrize("documented", ["submission", "credit", "transcript"])
 async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, story, learner, change, documented):
     [enrolment] = await story.buy(await story.offer())
-    await story.hear(story.credit(enrolment) if documented == "credit" else transcript(story))
+    told = {"submission": story.submission, "credit": story.credit}.get(documented)
+    await story.consume(told(enrolment) if told else transcript(story))
     refused(await rename(learner, **change), 409, "name_on_documents")
     assert await story.announced(LearnerNameChanged) == []
     shown = (await rename(learner, display_name="Ada")).json()  # how to address somebody stands on no document
@@ -96,11 +97,11 @@ async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, story,
 
 
 async def test_a_registrar_decides_on_evidence(service, story, learner, registrar):
-    await story.hear(transcript(story), transcript(story))
+    await story.consume(transcript(story), transcript(story))
     request_id = await submitted(learner, certificate_name="Okonkwo-Reid Adaeze")
     assert await story.announced(LearnerNameChanged) == []
     [waiting] = (await registrar.get("/v1/name-requests", params={"state": "submitted"})).json()["items"]
-    assert waiting["request_id"] == request_id
+    assert (waiting["request_id"], waiting["name_now"]["family_name"]) == (request_id, "Okonkwo")
     [evidence] = (await registrar.get(f"/v1/name-requests/{request_id}")).json()["evidence"]
     assert (await registrar.get(f"/v1/name-evidence/{evidence['evidence_id']}")).content == PDF
     decided = (await decide(registrar, request_id)).json()
@@ -114,18 +115,43 @@ async def test_a_registrar_decides_on_evidence(service, story, learner, registra
         2,
     )
     assert len(await story.announced(LearnerNameChanged)) == 1
-    [letter] = await story.session.scalars(select(Letter).where(Letter.kind == "name_request_decided"))
-    assert (letter.recipient, "approved" in letter.text) == (FORM["contact_email"], True)
+    [email] = await story.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "name_request_decided"))
+    assert email.recipient == FORM["contact_email"]
+    assert "the name Okonkwo-Reid Adaeze.\n\nIt was approved" in email.text
+    assert "made anew in this name" in email.text
     refused(await decide(registrar, request_id, approved=False), 409, "name_request_not_submitted")
     await rename(learner, display_name="Ada")
     assert (await entry_of(service, story)).name_decided is True  # the name is the same
     refused(await rename(learner, family_name="Smith"), 409, "name_on_documents")
 
 
+async def test_a_registrar_sees_the_name_that_is_borne_and_what_was_replaced_is_kept(
+    service, story, learner, registrar, clock
+):
+    request_id = await submitted(learner)
+    clock.advance(days=1)
+    await rename(learner, given_name="Ada")  # on no document yet, so free
+    path = f"/v1/name-requests/{request_id}"
+    seen = (await registrar.get(path)).json()
+    assert (seen["name_at_request"]["given_name"], seen["name_now"]["given_name"]) == ("Adaeze", "Ada")
+    assert (seen["date_of_birth"], seen["replaced_name"]) == (FORM["date_of_birth"], None)
+    clock.advance(days=1)
+    decided = (await decide(registrar, request_id)).json()
+    assert (decided["replaced_name"], decided["name_now"]["family_name"]) == (seen["name_now"], "Okonkwo-Reid")
+    clock.advance(days=1)
+    await decide(registrar, await submitted(learner, family_name="Reid"))
+    seen = (await registrar.get(path)).json()
+    assert (seen["replaced_name"]["family_name"], seen["name_now"]["family_name"]) == ("Okonkwo", "Reid")
+    await anonymise(service, story.learner_id)
+    seen = (await registrar.get(path)).json()
+    names = ("name_at_request", "name_now", "replaced_name", "date_of_birth")
+    assert [seen[name] for name in names] == [None] * 4
+
+
 async def test_who_changed_it_a_moment_too_late_asks_a_registrar(service, story, learner, registrar):
     """Credit was awarded, and enrolment had not heard of it: documents bear the earlier name."""
     await rename(learner, family_name="Reid")
-    await story.hear(transcript(story))
+    await story.consume(transcript(story))
     answer = await rename(learner, family_name="Okonkwo")
     refused(answer, 409, "name_on_documents")
     assert "/v1/name-requests" in answer.json()["detail"]
@@ -136,8 +162,8 @@ async def test_who_changed_it_a_moment_too_late_asks_a_registrar(service, story,
 
 async def test_a_certificate_name_of_other_words_is_decided(service, story, learner, registrar):
     refused(await rename(learner, certificate_name="Prof Adaeze Okonkwo"), 422, "other_certificate_name")
-    wish = {"family_name": "Okonkwo", "certificate_name": "Prof Adaeze Okonkwo"}
-    await decide(registrar, await submitted(learner, **wish))
+    body = {"family_name": "Okonkwo", "certificate_name": "Prof Adaeze Okonkwo"}
+    await decide(registrar, await submitted(learner, **body))
     assert (await entry_of(service, story)).certificate_name == "Prof Adaeze Okonkwo"
     assert (await rename(learner, display_name="Ada")).status_code == 200
     assert (await rename(learner, certificate_name="Okonkwo Adaeze")).status_code == 200
@@ -153,7 +179,7 @@ async def test_a_refused_name_changes_nothing(service, story, learner, registrar
 
 async def test_the_steps_of_a_request(learner, registrar):
     request_id = await open_request(learner)
-    refused(await learner.post("/v1/name-requests", json=WISH), 409, "name_request_open")
+    refused(await learner.post("/v1/name-requests", json=BODY), 409, "name_request_open")
     refused(await learner.post(f"/v1/name-requests/{request_id}/submission"), 409, "name_evidence_missing")
     first = (await add(learner, request_id)).json()
     assert (await add(learner, request_id, filename="again.pdf")).json()["evidence_id"] == first["evidence_id"]
@@ -170,15 +196,15 @@ async def test_the_steps_of_a_request(learner, registrar):
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("body", "code"),
     [
         ({"family_name": "1"}, "empty_name"),
         ({"certificate_name": "-"}, "empty_name"),
-        ({"certificate_name": "A\u200bB"}, "unfit_character"),
+        ({"certificate_name": "A\u200dB"}, "unfit_character"),
     ],
 )
-async def test_a_name_needs_a_letter(learner, wish, code):
-    refused(await learner.post("/v1/name-requests", json={**WISH, **wish}), 422, code)
+async def test_a_name_needs_a_letter(learner, body, code):
+    refused(await learner.post("/v1/name-requests", json={**BODY, **body}), 422, code)
 
 
 async def test_nobody_decides_about_their_own_name(service, story, learner, session):
@@ -217,8 +243,8 @@ async def test_who_is_anonymised_has_no_request_left(service, story, learner, se
 
 
 async def test_a_document_of_somebody_unknown_waits(story):
-    with pytest.raises(NotYet):
-        await story.hear(transcript(story))
+    with pytest.raises(RetryLater):
+        await story.consume(transcript(story))
 
 
 async def test_how_a_name_is_written_on_certificates_is_the_learners_to_say(service, story):
@@ -228,3 +254,10 @@ async def test_how_a_name_is_written_on_certificates_is_the_learners_to_say(serv
         assert (await entry_of(service, story)).certificate_name == "王 小明"
         assert (await rename(client, certificate_name=None)).json()["certificate_name"] is None
         refused(await rename(client, certificate_name="?"), 422, "empty_name")
+
+
+async def test_a_text_left_empty_is_said_to_lack_characters(learner):
+    answer = await learner.post("/v1/name-requests", json={**BODY, "statement": " "})
+    refused(answer, 422, "invalid_request")
+    [told] = answer.json()["errors"]
+    assert told == {"pointer": "/body/statement", "message": "String should have at least 1 character"}

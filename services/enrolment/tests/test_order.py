@@ -18,7 +18,7 @@ from shared.events.credentials import (
     TitlesChanged,
 )
 from shared.ids import new_id
-from shared.testing import StandingClock
+from shared.testing import FrozenClock
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ async def told(story, courses, order) -> dict:
         if step.line is not None and step.line not in enrolments:
             later.append(step)
             continue
-        await story.hear(step.make(enrolments))
+        await story.consume(step.make(enrolments))
         if index in {0, 1}:
             for number, line in lines.items():
                 if index == (1 if number == 3 else 0) and number not in enrolments:
                     enrolments[number] = await story.enrolment(line.order_line_id)
             for waiting in [one for one in later if one.line in enrolments]:
                 later.remove(waiting)
-                await story.hear(waiting.make(enrolments))
+                await story.consume(waiting.make(enrolments))
     assert later == []
     await story.assert_record_stands()
     return plain(await queries.read_study_record(story.session, story.learner_id))
@@ -197,7 +197,7 @@ async def run(service, new_story, order) -> dict:
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 async def test_any_order_and_any_repetition_ends_in_the_same_record(service, new_story, order, again):
-    service.clock.at = StandingClock().at
+    service.clock.at = FrozenClock().at
     if not in_order:
         in_order.update(await run(service, new_story, list(range(STEPS))))
     expected = in_order

@@ -4,9 +4,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from enrolment.tables import Name
+from shared.directory import DirectoryUnreachable, HttpDirectory, PersonEntry
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, LearnerNameChanged
 from shared.ids import new_id
-from shared.registers import HttpRegisters, PersonEntry, RegisterUnreachable
+from shared.messaging.tables import QueuedEmail
 
 from .test_api import FORM
 
@@ -18,21 +20,21 @@ async def learner(service, story):
         yield client
 
 
-def registers(service, secret="test", status=None):
+def directory(service, secret="test", status=None):
     """As another service holds it, on the way to this one without a network; `status` is what it would answer."""
     transport = (
         httpx.ASGITransport(app=service.process.app)
         if status is None
         else httpx.MockTransport(lambda _: httpx.Response(status, text="not JSON"))
     )
-    return HttpRegisters({"enrolment": "http://enrolment"}, secret, httpx.AsyncClient(transport=transport))
+    return HttpDirectory({"enrolment": "http://enrolment"}, secret, httpx.AsyncClient(transport=transport))
 
 
 async def test_the_register_tells_the_name_and_the_address_in_use(service, story, learner, clock):
     await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid"})
     await learner.patch("/v1/learners/me", json={"contact_email": "ada.reid@example.org"})
     await learner.put("/v1/learners/me/contact-email", json={"code": await story.code()})
-    [entry] = await registers(service).read(PersonEntry, [new_id(), story.learner_id])
+    [entry] = await directory(service).read(PersonEntry, [new_id(), story.learner_id])
     assert entry == PersonEntry(
         learner_id=story.learner_id,
         name_version=2,
@@ -65,8 +67,8 @@ async def test_no_event_holds_a_name_or_an_address(story, learner):
 
 @pytest.mark.parametrize("secret", ["", "wrong", "tes"])
 async def test_who_does_not_know_the_secret_reads_nothing(service, learner, secret):
-    with pytest.raises(RegisterUnreachable, match="401"):
-        await registers(service, secret).read(PersonEntry, [new_id()])
+    with pytest.raises(DirectoryUnreachable, match="401"):
+        await directory(service, secret).read(PersonEntry, [new_id()])
 
 
 @pytest.mark.parametrize(
@@ -89,10 +91,10 @@ async def test_what_a_register_refuses(service, session, register, keys, status,
 
 @pytest.mark.parametrize("status", [200, 503])
 async def test_an_owner_who_does_not_answer_in_its_terms_is_unreachable(service, status):
-    with pytest.raises(RegisterUnreachable):
-        await registers(service, status=status).read(PersonEntry, [new_id()])
-    with pytest.raises(RegisterUnreachable):
-        await HttpRegisters({}, "test", httpx.AsyncClient()).read(PersonEntry, [new_id()])
+    with pytest.raises(DirectoryUnreachable):
+        await directory(service, status=status).read(PersonEntry, [new_id()])
+    with pytest.raises(DirectoryUnreachable):
+        await HttpDirectory({}, "test", httpx.AsyncClient()).read(PersonEntry, [new_id()])
 
 
 # --- erasure
@@ -108,7 +110,7 @@ async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, stor
     answer = await anonymise(service, story.learner_id)
     at = "2026-11-23T12:00:00Z"
     assert (answer.status_code, answer.json()) == (200, {"learner_id": str(story.learner_id), "anonymised_at": at})
-    assert await registers(service).read(PersonEntry, [story.learner_id]) == []
+    assert await directory(service).read(PersonEntry, [story.learner_id]) == []
     kept = (await story.session.execute(text("select row_to_json(l)::text from learners l"))).scalar_one()
     assert "ada@" not in kept
     assert "1993" not in kept
@@ -117,17 +119,24 @@ async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, stor
     assert (await learner.patch("/v1/learners/me", json={"family_name": "Back"})).json()["code"] == "not_registered"
 
 
-async def test_erasure_is_announced_once(service, story, learner, clock):
+async def test_erasure_repeated_erases_what_was_written_since_and_is_told_again(service, story, learner, clock):
     first = await anonymise(service, story.learner_id)
     clock.advance(days=1)
+    sent = {"recipient": "", "subject": "", "text": "", "sent_at": clock(), "created_at": clock()}
+    story.session.add(QueuedEmail(letter_id=new_id(), kind="k", about="of somebody else", **sent))
+    late = {"learner_id": story.learner_id, "version": 9, "family_name": "Late", "display_name": "L"}
+    story.session.add(Name(**late, valid_from=clock()))
+    await story.session.flush()
     assert (await anonymise(service, story.learner_id)).json() == first.json()
-    [event] = await story.announced(LearnerAnonymised)
-    assert event.learner_id == story.learner_id
+    told = await story.announced(LearnerAnonymised)
+    assert [(one.learner_id, one.anonymised_at) for one in told] == [(story.learner_id, told[0].anonymised_at)] * 2
+    assert await story.session.scalar(text("select count(*) from names")) == 0
+    assert await story.session.scalar(text("select count(*) from letters where kind = 'k'")) == 1
 
 
 async def test_somebody_who_studies_is_not_anonymised(service, story, learner):
     paid = story.payment(await story.offer())
-    await story.hear(paid)
+    await story.consume(paid)
     answer = await anonymise(service, story.learner_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "still_enrolled")
     assert await story.announced(LearnerAnonymised) == []

@@ -1,6 +1,8 @@
 """Progress and the study record, which facts give in whatever order they arrive."""
 
+import itertools
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from enrolment.domain import study
 from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.study_record import study_record
 
 from .facts import COURSE, ENROLMENT, EXHAUSTED, T0, fact, uid
 
@@ -22,7 +25,7 @@ BOUGHT = study.Course(COURSE, uid(6), 1, "c", "C", "Course", "F", "Data Science"
 ENROLLED = study.Enrolled(ENROLMENT, BOUGHT, "active", None, "mc-regs-2026.2", T0, study.Progress(6, 3, 2))
 
 
-def submitted(number: int, attempt_no: int, hours: float) -> Fact:
+def submitted(number: int, attempt_no: int, hours: float, replaces: UUID | None = None) -> Fact:
     return fact(
         Kind.SUBMISSION_RECEIVED,
         hours=hours,
@@ -32,6 +35,7 @@ def submitted(number: int, attempt_no: int, hours: float) -> Fact:
         window_id=uid(50),
         attempt_no=attempt_no,
         sha256="ab",
+        replaces=replaces,
     )
 
 
@@ -63,7 +67,7 @@ def credit(number: int, submission: int, mark: str, hours: float) -> Fact:
 
 
 def record(facts) -> study.StudyRecord:
-    return study.study_record(PERSON, [ENROLLED], [], facts)
+    return study_record(PERSON, [ENROLLED], [], facts)
 
 
 def test_a_later_file_supersedes_the_earlier_ones_of_its_attempt():
@@ -75,6 +79,19 @@ def test_a_later_file_supersedes_the_earlier_ones_of_its_attempt():
         (13, "received"),
         (21, "received"),
     ]
+
+
+def test_a_file_supersedes_the_one_it_names_whatever_the_clocks_of_those_who_received_them_say():
+    first, old = submitted(11, 1, 5), submitted(10, 1, 1)
+    later = [submitted(12, 1, 4, replaces=uid(11)), submitted(13, 1, 3, replaces=uid(12))]
+    for heard in itertools.permutations([old, first, *later]):
+        [only] = record(heard).enrolments
+        assert {one.submission_id.int: one.status for one in only.submissions} == {
+            **dict.fromkeys((10, 11, 12), "superseded"),
+            13: "received",
+        }
+    [only] = record([first, later[1]]).enrolments
+    assert len([one for one in only.submissions if one.status == "received"]) == 2, "12 is yet to be heard of"
 
 
 def test_no_mark_of_a_voided_submission_is_told():

@@ -13,7 +13,7 @@ RESCINDED = award(Kind.AWARD_RESCINDED, 60, 35, reason_code="misconduct")
 
 
 def closed(decision: str, credit_ids: list[str], classification: str | None = None):
-    data = {"decision": decision, "credit_ids": credit_ids, "classification": classification}
+    data = {"review_id": str(uid(70)), "decision": decision, "credit_ids": credit_ids, "classification": classification}
     return award(Kind.AWARD_REVIEW_CLOSED, 60, 36, **data)
 
 
@@ -31,6 +31,21 @@ def test_an_award_has_the_state_of_its_latest_fact(facts: list, status: str) -> 
     [only] = record(facts).awards
     assert only.status == status
     assert (only.superseded_by is None) == (status != "superseded")
+
+
+@pytest.mark.parametrize("seconds", [-3, 0, 3])
+def test_what_became_of_an_award_does_not_hang_on_the_clocks_of_replicas(seconds: int) -> None:
+    """Whoever gave it back, or closed its review, may have a clock behind that of whoever took or opened it."""
+    later = 34 + seconds / 3600
+    restored = award(Kind.AWARD_RESTORED, 60, later - 2, rescinded_award_id=str(uid(61)))
+    ended = award(
+        Kind.AWARD_REVIEW_CLOSED, 60, later, review_id=str(uid(70)), decision="credit_reinstated", credit_ids=[]
+    )
+    [only] = record([SUPERSEDED, restored, OPENED, ended, CONFERRED]).awards
+    assert (only.status, only.superseded_by, only.under_review) == ("conferred", None, False)
+    again = award(Kind.AWARD_SUPERSEDED, 60, later - 2, superseded_by=uid(62))
+    [only] = record([SUPERSEDED, award(Kind.AWARD_RESCINDED, 61, 33), again, CONFERRED]).awards
+    assert (only.status, only.superseded_by) == ("superseded", uid(62))
 
 
 def test_an_award_stands_while_it_is_under_review() -> None:

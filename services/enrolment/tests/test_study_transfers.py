@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from enrolment.domain.facts import Fact, Kind
-from enrolment.tables import KeptFact
+from enrolment.tables import StoredEvent
 from shared.events.credentials import LineDecided, TransferDecided, TransferRequested
 from shared.ids import new_id
 
@@ -62,7 +62,7 @@ async def test_what_became_of_a_transfer_is_read_with_the_record(service, story)
     request = TransferRequested(**who, share_id=new_id(), credit_ids=(credit_id,), decide_by=T0, requested_at=T0)
     line = LineDecided(credit_id=credit_id, outcome="accept", credits_recognised=15, reason_code="mapped")
     decision = TransferDecided(**who, decisions=(line,), decided_at=T0)
-    await story.hear(decision, request, decision)
+    await story.consume(decision, request, decision)
     async with service.client("learner", id=story.learner_id) as client:
         [seen] = (await client.get("/v1/study-record")).json()["transfers"]
     assert (seen["transfer_id"], seen["status"]) == (str(who["transfer_id"]), "accepted")
@@ -73,10 +73,10 @@ async def test_what_became_of_a_transfer_is_read_with_the_record(service, story)
 async def test_a_fact_that_a_later_release_keeps_does_not_stop_this_one(story):
     await story.register()
     paid = story.payment(await story.offer())
-    await story.hear(paid)
-    kept = (await story.session.scalars(select(KeptFact))).one()
+    await story.consume(paid)
+    kept = (await story.session.scalars(select(StoredEvent))).one()
     row = {name: getattr(kept, name) for name in ("learner_id", "subject", "at", "data", "kept_at")}
-    story.session.add(KeptFact(fact_id=new_id(), type="later.release.said.v1", **row))
-    await story.hear(story.reversal(paid))
+    story.session.add(StoredEvent(fact_id=new_id(), type="later.release.said.v1", **row))
+    await story.consume(story.reversal(paid))
     assert (await story.enrolment(paid.lines[0].order_line_id)).status == "suspended"
     await story.assert_record_stands()

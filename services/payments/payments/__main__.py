@@ -1,6 +1,15 @@
 from payments.app import build
+from payments.commands.receipts import go_on_after, last_receipt
 from payments.settings import Settings
 from shared.cli import main
+from shared.restored import AcceptStep
+
+RECEIPTS = AcceptStep(
+    "--last-receipt",
+    "the highest receipt number anybody was given, by the letters that were sent",
+    go_on_after,
+    last_receipt,
+)
 
 if __name__ == "__main__":
-    main(Settings, build)
+    main(Settings, build, accepting=RECEIPTS)

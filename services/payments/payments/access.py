@@ -1,5 +1,6 @@
 """Who may do what here."""
 
+from payments.domain.orders import OwnOrder
 from shared.access import Access, anyone, owner, staff
 
 ACCESS: Access = {
@@ -12,14 +13,16 @@ ACCESS: Access = {
     "cancel_order": owner("learner"),
     "start_checkout": owner("learner"),
     "request_refund": owner("learner"),
-    "retry_refund": staff("finance"),
+    "grant_refund": staff("finance", own=OwnOrder),
+    "retry_refund": staff("finance", own=OwnOrder),
     "read_receipt": owner("learner", staff=("finance",)),
     "read_receipt_page": anyone(),  # its address is the proof
     "receive_payment_notification": anyone(),  # its signature says who it is from
-    "open_dispute": staff("finance"),
-    "close_dispute": staff("finance"),
+    "open_dispute": staff("finance", own=OwnOrder),
+    "close_dispute": staff("finance", own=OwnOrder),
     "list_disputes": staff("finance"),
     "list_unmatched_payments": staff("finance"),
+    "close_unmatched_payment": staff("finance", own=OwnOrder),
     "list_refunds": staff("finance"),
     "list_ledger": staff("finance"),
 }

@@ -8,8 +8,8 @@ from payments.access import ACCESS
 from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
 from payments.api import finance, receipts
-from payments.domain.addresses import Addresses, Seller
 from payments.domain.policy import longest_order, longest_repayment, longest_silence
+from payments.domain.public_urls import PublicUrls, Seller
 from payments.handlers import inbox
 from payments.jobs import jobs
 from payments.jobs.comparing import Rhythm
@@ -57,7 +57,7 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
             PaymentProvider: provider,
             Seller: Seller(settings.seller),
             Rhythm: Rhythm(timedelta(hours=settings.comparison_hours), timedelta(days=settings.comparison_days)),
-            Addresses: Addresses(
+            PublicUrls: PublicUrls(
                 settings.public_url,
                 Digests(settings.feed_secret.get_secret_value(), "payments"),
                 [*settings.origins, *settings.return_origins],

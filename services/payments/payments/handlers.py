@@ -1,14 +1,25 @@
-"""What payments does about what others announce. Copies are kept whatever the order of arrival."""
+"""Handlers of other services' events. Our copies are right whatever the order of arrival."""
 
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql import expression
 
 from payments.commands.erasure import forget_payer
 from payments.commands.refunds import refund_line
 from payments.domain.refunds import Reason
-from payments.tables import EndedEnrolment, Learner, OfferedCourse, Order, OrderLine, Price
+from payments.tables import (
+    ContestedCredit,
+    EndedEnrolment,
+    Learner,
+    OfferedCourse,
+    Order,
+    OrderLine,
+    Price,
+    RatifiedResult,
+)
 from shared.database import fetch
+from shared.events.assessment import CreditAwarded, CreditReinstated, CreditRevoked, FailRatified
 from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import (
     ActivationRefused,
@@ -18,14 +29,14 @@ from shared.events.enrolment import (
     LearnerAnonymised,
     LearnerRegistered,
 )
-from shared.messaging import Inbox, NotYet
+from shared.messaging import Inbox, RetryLater
 
 inbox = Inbox("payments")
 
 
 @inbox.on(CoursePublished, CourseUpdated)
 async def offer_course(session: AsyncSession, published: CoursePublished) -> None:
-    """The newest version is the one on sale, whichever is heard last."""
+    """Store a course as on sale in its newest version, whichever version's event arrives last."""
     values = {
         "course_version_id": published.course_version_id,
         "version": published.version,
@@ -61,6 +72,7 @@ async def note_price(session: AsyncSession, changed: PriceChanged) -> None:
             amount_minor=changed.amount_minor,
             currency=changed.currency,
             valid_from=changed.valid_from,
+            set_by=changed.set_by,
         )
         .on_conflict_do_nothing()
     )
@@ -77,37 +89,74 @@ async def admit_learner(session: AsyncSession, registered: LearnerRegistered) ->
 
 @inbox.on(LearnerAnonymised)
 async def forget_learner(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
-    """Who paid is forgotten; what was paid is not."""
+    """Erase who paid; what was paid stays."""
     await forget_payer(session, anonymised.learner_id, anonymised.anonymised_at)
+
+
+class AnotherActivation(Exception):
+    """An order line was activated before, as another enrolment."""
 
 
 @inbox.on(EnrolmentActivated)
 async def note_access(session: AsyncSession, activated: EnrolmentActivated) -> None:
-    """The cooling-off period runs from the later of contract and access."""
-    line = await session.get(OrderLine, activated.order_line_id, with_for_update=True)
+    """Store when access began: the cooling-off period runs from the later of contract and access.
+
+    Raises AnotherActivation, for a person to see: enrolment may have lost the first one with its history.
+    """
+    line = await session.get(OrderLine, activated.order_line_id, with_for_update={"key_share": True})
     if line is None:
-        raise NotYet(f"order line {activated.order_line_id} is not known")
+        raise RetryLater(f"order line {activated.order_line_id} is not known")
+    if line.enrolment_id not in {None, activated.enrolment_id}:
+        raise AnotherActivation(f"order line {line.order_line_id} is of the enrolment {line.enrolment_id}")
     line.enrolment_id, line.access_at = activated.enrolment_id, activated.activated_at
 
 
 @inbox.on(ActivationRefused)
 async def compensate(session: AsyncSession, refused: ActivationRefused) -> None:
-    """What was paid for and cannot be given is given back."""
+    """Refund a line that was paid for and could not be activated."""
     if await session.get(OrderLine, refused.order_line_id) is None:
-        raise NotYet(f"order line {refused.order_line_id} is not known")
+        raise RetryLater(f"order line {refused.order_line_id} is not known")
     order = await fetch(session, Order, refused.order_id, lock=True)
     line = await fetch(session, OrderLine, refused.order_line_id)
     if order.paid_at is None:
-        raise NotYet(f"the payment of order {order.order_id} is not known")
+        raise RetryLater(f"the payment of order {order.order_id} is not known")
     await refund_line(session, order, line, Reason.ACTIVATION_IMPOSSIBLE, f"enrolment: {refused.reason_code}")
 
 
 @inbox.on(EnrolmentCancelled, EnrolmentFailed)
 async def note_end(session: AsyncSession, ended: EnrolmentCancelled | EnrolmentFailed) -> None:
-    """The course may be bought again."""
+    """Store that an enrolment has ended: its course may be bought again."""
     at = ended.cancelled_at if isinstance(ended, EnrolmentCancelled) else ended.failed_at
     await session.execute(
         insert(EndedEnrolment)
         .values(enrolment_id=ended.enrolment_id, learner_id=ended.learner_id, course_id=ended.course_id, ended_at=at)
         .on_conflict_do_nothing()
+    )
+
+
+@inbox.on(CreditAwarded, FailRatified)
+async def note_result(session: AsyncSession, ratified: CreditAwarded | FailRatified) -> None:
+    """Store that a result was ratified: its course is no longer given back by the learner alone, nor, if passed, bought
+    again."""
+    passed = isinstance(ratified, CreditAwarded)
+    statement = insert(RatifiedResult).values(enrolment_id=ratified.enrolment_id, passed=passed)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["enrolment_id"],
+            set_={"passed": func.coalesce(RatifiedResult.passed, expression.false()) | passed},
+        )
+    )
+
+
+@inbox.on(CreditRevoked, CreditReinstated)
+async def note_credit(session: AsyncSession, changed: CreditRevoked | CreditReinstated) -> None:
+    """Store whether a credit is revoked: whoever lost it may buy its course again."""
+    if changed.enrolment_id is None or changed.revision is None:  # published by a release without these fields
+        return
+    values = {"revoked": isinstance(changed, CreditRevoked), "revision": changed.revision}
+    statement = insert(ContestedCredit).values(credit_id=changed.credit_id, enrolment_id=changed.enrolment_id, **values)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["credit_id"], set_=values, where=ContestedCredit.revision < changed.revision
+        )
     )

@@ -1,11 +1,22 @@
-"""What payments keeps: columns and constraints, no behaviour."""
+"""The tables of payments: columns and constraints, no behaviour."""
 
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, LargeBinary, MetaData, Text, text
-from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,8 +28,15 @@ class Base(TableBase):
     metadata: ClassVar[MetaData] = new_metadata()
 
 
+RECEIPT_NUMBERS = Sequence("receipt_numbers", metadata=Base.metadata)
+
+
+def _one(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, unique=True, postgresql_where=text(where))
+
+
 class OfferedCourse(Base):
-    """Our copy of what the catalogue sells. The withdrawal may be heard before the course itself."""
+    """Our copy of a course that the catalogue offers. Its withdrawal may arrive before the course itself."""
 
     __tablename__ = "offered_courses"
 
@@ -41,10 +59,12 @@ class Price(Base):
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str] = mapped_column(Text)
     valid_from: Mapped[datetime]
+    set_by: Mapped[str | None] = mapped_column(Text)
+    """The account of the editor."""
 
 
 class Learner(Base):
-    """Who has filled in the short form, and so may order."""
+    """A learner who has registered, and so may order."""
 
     __tablename__ = "learners"
 
@@ -65,7 +85,30 @@ class EndedEnrolment(Base):
     ended_at: Mapped[datetime]
 
 
+class ContestedCredit(Base):
+    """Credit that was revoked, and may have been given back: while it is revoked its course may be bought again."""
+
+    __tablename__ = "contested_credits"
+    __table_args__ = (Index(None, "enrolment_id"),)
+
+    credit_id: Mapped[UUID] = mapped_column(primary_key=True)
+    enrolment_id: Mapped[UUID]
+    revoked: Mapped[bool]
+    revision: Mapped[int]
+
+
+class RatifiedResult(Base):
+    """An enrolment of which a board ratified a result; `passed` is null where a former release noted it."""
+
+    __tablename__ = "ratified_results"
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    passed: Mapped[bool | None]
+
+
 class BasketItem(Base):
+    """A course that a learner means to buy."""
+
     __tablename__ = "basket_items"
 
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -74,7 +117,7 @@ class BasketItem(Base):
 
 
 class Order(Base):
-    """`status` is the state of the purchase; its lines and their prices are fixed by it."""
+    """Courses that are bought together; its lines hold their prices. `status` is an OrderStatus."""
 
     __tablename__ = "orders"
     __table_args__ = (Index(None, "learner_id", "placed_at"), Index(None, "status", "expires_at"))
@@ -91,13 +134,15 @@ class Order(Base):
     payer_email: Mapped[str | None] = mapped_column(Text)
     receipt_number: Mapped[str | None] = mapped_column(Text, unique=True)
     told_at: Mapped[datetime | None]
-    """The instant last told of where its money is."""
+    """The last instant at which it was announced where the order's money is."""
 
 
 class OrderLine(Base):
+    """One course of an order, at its price; `enrolment_id` once it is activated."""
+
     __tablename__ = "order_lines"
     __table_args__ = (
-        Unique("order_id", "course_id"),
+        UniqueConstraint("order_id", "course_id"),
         CheckConstraint("due_minor = list_minor - discount_minor and due_minor >= 0", name="due"),
     )
 
@@ -116,14 +161,15 @@ class OrderLine(Base):
 
 
 class CheckoutAttempt(Base):
-    """One session at the provider. It is on record before the provider is asked, for a time-out may have made it.
+    """One checkout session at the provider. It is stored before the provider is asked, as a call that timed out may
+    have made it.
 
     `quote` is the list price by line that the payer was shown; `payer_email` is empty once the learner is anonymised.
     """
 
     __tablename__ = "checkout_attempts"
     __table_args__ = (
-        Unique("order_id", "attempt_no"),
+        UniqueConstraint("order_id", "attempt_no"),
         Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
         Index(None, "close_at", postgresql_where=text("close_at is not null")),
     )
@@ -147,11 +193,11 @@ class CheckoutAttempt(Base):
 
 
 class Payment(Base):
-    """Money at the provider under its reference. `revision` counts applied facts."""
+    """A payment at the provider, under its reference. `revision` counts applied facts."""
 
     __tablename__ = "payments"
     __table_args__ = (
-        Unique("provider", "reference"),
+        UniqueConstraint("provider", "reference"),
         Index(None, "order_id"),
         Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
         Index(None, "funded_at", postgresql_where=text("use = 'underpaid'")),
@@ -176,7 +222,7 @@ class Payment(Base):
     funded_at: Mapped[datetime | None]
     ask_at: Mapped[datetime | None]
     compared_at: Mapped[datetime | None]
-    """The beginning of the last comparison in which the provider's list told of it."""
+    """The beginning of the last comparison in which the provider's list had it."""
 
 
 class Confirmation(Base):
@@ -191,11 +237,11 @@ class Confirmation(Base):
 
 
 class Notification(Base):
-    """A signed callback, raw. The provider gives no event id: the same bytes, or the same event, are a repeat."""
+    """A signed callback, raw. The provider gives no event id: the same bytes, or the same event, are a repetition."""
 
     __tablename__ = "notifications"
     __table_args__ = (
-        Unique("provider", "subject", "event_type", "event_date"),
+        UniqueConstraint("provider", "subject", "event_type", "event_date"),
         Index("ix_notifications_kept", "received_at", "body_sha256", postgresql_where=text("body is not null")),
     )
 
@@ -210,7 +256,7 @@ class Notification(Base):
 
 
 class RejectedNotification(Base):
-    """A callback whose signature is none of ours. Its body is neither read nor kept."""
+    """A callback that was not signed with a secret of ours. Its body is neither read nor kept."""
 
     __tablename__ = "rejected_notifications"
     __table_args__ = (Index(None, "last_at"),)
@@ -223,10 +269,16 @@ class RejectedNotification(Base):
 
 
 class UnmatchedPayment(Base):
-    """What the provider says and we cannot place; a person in finance looks at it."""
+    """Something the provider reports that we cannot place, or that needs a decision. Finance is shown it until it ends
+    by itself, or one of them closes it with a note."""
 
     __tablename__ = "unmatched_payments"
-    __table_args__ = (Unique("provider", "reference", "reason"), Index(None, "first_at", "unmatched_id"))
+    __table_args__ = (
+        UniqueConstraint("provider", "reference", "reason"),
+        Index(None, "first_at", "unmatched_id"),
+        Index("ix_unmatched_payments_open", "first_at", "unmatched_id", postgresql_where=text("ended_at is null")),
+        Index("ix_unmatched_payments_ended", "first_at", "unmatched_id", postgresql_where=text("ended_at is not null")),
+    )
 
     unmatched_id: Mapped[UUID] = mapped_column(primary_key=True)
     provider: Mapped[str] = mapped_column(Text)
@@ -240,6 +292,10 @@ class UnmatchedPayment(Base):
     payment_id: Mapped[UUID | None]
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None] = mapped_column(Text)
+    """Who closed it; None where it ended by itself."""
+    note: Mapped[str | None] = mapped_column(Text)
 
 
 class Refund(Base):
@@ -252,32 +308,10 @@ class Refund(Base):
     __tablename__ = "refunds"
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount"),
-        Index(
-            "uq_refunds_line_alive",
-            "order_line_id",
-            unique=True,
-            postgresql_where=text("order_line_id is not null and status <> 'cancelled'"),
-        ),
-        Index(
-            "uq_refunds_line_payment",
-            "order_line_id",
-            "payment_id",
-            unique=True,
-            postgresql_where=text("order_line_id is not null"),
-        ),
-        Index(
-            "uq_refunds_payment_reason",
-            "payment_id",
-            "reason_code",
-            unique=True,
-            postgresql_where=text("order_line_id is null"),
-        ),
-        Index(
-            "uq_refunds_active",
-            "payment_id",
-            unique=True,
-            postgresql_where=text("status in ('submitting', 'submitted')"),
-        ),
+        _one("uq_refunds_line_alive", "order_line_id", where="order_line_id is not null and status <> 'cancelled'"),
+        _one("uq_refunds_line_payment", "order_line_id", "payment_id", where="order_line_id is not null"),
+        _one("uq_refunds_payment_reason", "payment_id", "reason_code", where="order_line_id is null"),
+        _one("uq_refunds_active", "payment_id", where="status in ('submitting', 'submitted')"),
         Index(None, "status", "requested_at"),
         Index(None, "order_id"),
         Index(None, "learner_id"),
@@ -306,7 +340,7 @@ class Refund(Base):
 
 
 class ProviderRefund(Base):
-    """What the provider says of one refund it made for one of ours. There is another only where one came to nothing."""
+    """A refund that the provider made for one of ours. There is another only where one came to nothing."""
 
     __tablename__ = "provider_refunds"
     __table_args__ = (Index(None, "refund_id"),)
@@ -320,11 +354,12 @@ class ProviderRefund(Base):
     """None where the provider named none: that of the payment."""
     heard_at: Mapped[datetime]
     revived_at: Mapped[datetime | None]
-    """It had ended, or was sent back, and was taken up again."""
+    """When it was resumed after it had ended, or was sent back; or first reported while ours was not being sent."""
 
 
 class Dispute(Base):
-    """A payer's claim on their bank, as finance entered it. While it is open, its payment is not refunded."""
+    """A payer's claim on their bank, as finance entered it. While it is open, its payment is not refunded; what becomes
+    of it concerns no other payment."""
 
     __tablename__ = "disputes"
     __table_args__ = (
@@ -340,7 +375,7 @@ class Dispute(Base):
     learner_id: Mapped[UUID]
     reason_code: Mapped[str] = mapped_column(Text)
     case_reference: Mapped[str] = mapped_column(Text)
-    """The bank's, or the provider's."""
+    """The bank's reference of the case, or the provider's."""
     opened_by: Mapped[str] = mapped_column(Text)
     opened_at: Mapped[datetime]
     outcome: Mapped[str | None] = mapped_column(Text)
@@ -349,7 +384,7 @@ class Dispute(Base):
 
 
 class Posting(Base):
-    """One happening in the ledger; its entries add up to nothing (checked by the database at commit)."""
+    """One posting in the ledger; its entries add up to zero (checked by the database at commit)."""
 
     __tablename__ = "ledger_postings"
     __table_args__ = (Index(None, "payment_id"), Index(None, "order_id"))
@@ -365,6 +400,8 @@ class Posting(Base):
 
 
 class Entry(Base):
+    """The amount that a posting moves on one account: debits are positive, credits negative."""
+
     __tablename__ = "ledger_entries"
 
     posting_no: Mapped[int] = mapped_column(ForeignKey(Posting.posting_no), primary_key=True)
@@ -373,14 +410,14 @@ class Entry(Base):
 
 
 class Comparison(Base):
-    """How far the provider's list was held against the books: one that was broken off goes on where it stood."""
+    """How far the provider's list was compared with the books: a run that was broken off goes on where it stood."""
 
     __tablename__ = "comparisons"
 
     provider: Mapped[str] = mapped_column(Text, primary_key=True)
     began_at: Mapped[datetime]
     since: Mapped[datetime]
-    """Of what was created since then."""
+    """What was created since then is compared."""
     stage: Mapped[str] = mapped_column(Text)
     page: Mapped[int]
     finished_at: Mapped[datetime | None]

@@ -27,7 +27,7 @@ from shared.ids import new_id
 from shared.jobs import JobFunction, Work
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing
-from shared.testing import ServiceUnderTest, StandingClock, published, service_fixtures
+from shared.testing import FrozenClock, ServiceUnderTest, published, service_fixtures
 
 SECRET = "shared-secret-for-tests"
 OLD_SECRET = "the-secret-before"
@@ -71,7 +71,7 @@ def _build(url: str) -> Any:
     return build(settings, provider)
 
 
-globals().update(service_fixtures(_build, every_answer_told=True))
+globals().update(service_fixtures(_build, every_response_documented=True))
 
 
 @dataclass
@@ -86,10 +86,10 @@ class Shop:
     learner_id: UUID = field(default_factory=new_id)
 
     @property
-    def clock(self) -> StandingClock:
+    def clock(self) -> FrozenClock:
         return self.service.clock
 
-    async def hear(self, *events: Any) -> None:
+    async def consume(self, *events: Any) -> None:
         if self.session is not None:
             for event in events:
                 await inbox.receive(self.session, event)
@@ -102,7 +102,7 @@ class Shop:
     async def sell(self, price: int = 49500, title: str = "Statistical Inference") -> UUID:
         """A course on sale at that price; its id."""
         course_id = new_id()
-        await self.hear(
+        await self.consume(
             CoursePublished(
                 course_id=course_id,
                 course_version_id=new_id(),
@@ -126,18 +126,23 @@ class Shop:
         await self.price(course_id, price, PRICED_FROM)
         return course_id
 
-    async def price(self, course_id: UUID, amount: int, valid_from: datetime) -> None:
-        await self.hear(
+    async def price(self, course_id: UUID, amount: int, valid_from: datetime, *, by: UUID | None = None) -> None:
+        await self.consume(
             PriceChanged(
-                course_id=course_id, price_id=new_id(), amount_minor=amount, currency="GBP", valid_from=valid_from
+                course_id=course_id,
+                price_id=new_id(),
+                amount_minor=amount,
+                currency="GBP",
+                valid_from=valid_from,
+                set_by=str(by or new_id()),
             )
         )
 
     async def withdraw(self, course_id: UUID) -> None:
-        await self.hear(CourseWithdrawn(course_id=course_id, withdrawn_at=self.clock()))
+        await self.consume(CourseWithdrawn(course_id=course_id, withdrawn_at=self.clock()))
 
     async def register(self, learner_id: UUID | None = None) -> None:
-        await self.hear(
+        await self.consume(
             LearnerRegistered(learner_id=learner_id or self.learner_id, name_version=1, registered_at=self.clock())
         )
 
@@ -155,9 +160,9 @@ class Shop:
         return answer.json()
 
     async def checkout(self, order: dict[str, Any], **body: Any) -> httpx.Response:
-        wish = {"payer": {"email": "ada@example.org", "given_name": "Ada", "family_name": "Lovelace"}} | body
+        sent = {"payer": {"email": "ada@example.org", "given_name": "Ada", "family_name": "Lovelace"}} | body
         async with self.learner() as client:
-            return await client.post(f"/v1/orders/{order['order_id']}/checkout", json=wish)
+            return await client.post(f"/v1/orders/{order['order_id']}/checkout", json=sent)
 
     async def open_session(self, order: dict[str, Any], **body: Any) -> str:
         """A session at the provider; its id."""
@@ -204,7 +209,7 @@ class Shop:
         async with self.learner() as client:
             return await client.post(f"/v1/orders/{order['order_id']}/lines/{line_id}/refund")
 
-    async def told(self, *kinds: type[Event]) -> list[Any]:
+    async def announced(self, *kinds: type[Event]) -> list[Any]:
         """The events of these kinds so far."""
         if self.session is not None:
             return [event for event in await published(self.session) if isinstance(event, kinds)]
@@ -235,9 +240,10 @@ class Shop:
         )
         return dict(rows.all())
 
-    async def parked(self) -> dict[str, UnmatchedPayment]:
+    async def unmatched(self) -> dict[str, UnmatchedPayment]:
         """Reason -> what finance sees of it."""
-        rows = await self.session.scalars(select(UnmatchedPayment).execution_options(populate_existing=True))
+        waiting = select(UnmatchedPayment).where(UnmatchedPayment.ended_at.is_(None))
+        rows = await self.session.scalars(waiting.execution_options(populate_existing=True))
         return {row.reason: row for row in rows}
 
     async def run(self, *jobs: JobFunction) -> None:
@@ -248,7 +254,7 @@ class Shop:
 
 
 async def _shop(service: ServiceUnderTest, session: AsyncSession | None) -> AsyncIterator[Shop]:
-    service.clock.at = StandingClock().at
+    service.clock.at = FrozenClock().at
     app = sandbox_provider.build(
         sandbox_provider.Settings(api_key=SecretStr(API_KEY), shared_secret=SecretStr(SECRET)),
         http=service.client(),

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from payments import jobs
 from payments.app import build
 from payments.settings import Settings
-from shared import crashes
+from shared import failpoints
 from shared.access import TokenVerifier
 from shared.jobs import Work
 from shared.service import Process
@@ -22,8 +22,8 @@ from shared.testing import AUDIENCE, ISSUER
 def begin(given: dict, crash: str) -> None:
     for name in [name for name in os.environ if name.startswith("MC_")]:
         del os.environ[name]
-    os.environ |= {"MC_ENV": "test", "MC_CRASH": crash}
-    reload(crashes)  # reads the environment as it is loaded
+    os.environ |= {"MC_ENV": "test", "MC_FAILPOINT": crash}
+    reload(failpoints)  # reads the environment as it is loaded
     asyncio.run(_work(given))
 
 

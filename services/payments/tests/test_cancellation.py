@@ -15,8 +15,8 @@ async def test_a_cancelled_order_is_told_once_and_its_pay_page_closed(shop):
     first, again = await shop.cancel(order), await shop.cancel(order)
     assert (first.status_code, first.json()["status"]) == (200, "cancelled")
     assert again.json() == first.json()
-    (told,) = await shop.told(OrderCancelled)
-    assert (str(told.order_id), told.learner_id) == (order["order_id"], shop.learner_id)
+    (announced,) = await shop.announced(OrderCancelled)
+    assert (str(announced.order_id), announced.learner_id) == (order["order_id"], shop.learner_id)
     await shop.run(close_checkouts)
     assert (await shop.session.scalars(select(CheckoutAttempt.status))).all() == ["closed"]
     refused = await shop.checkout(order)
@@ -26,7 +26,7 @@ async def test_a_cancelled_order_is_told_once_and_its_pay_page_closed(shop):
     assert (await shop.cancel(order, "another")).json()["code"] == "order_not_payable"
     shop.clock.advance(hours=25)
     await shop.run(expire_orders)
-    assert await shop.told(OrderExpired) == []
+    assert await shop.announced(OrderExpired) == []
 
 
 async def test_its_courses_may_be_ordered_again(shop):
@@ -45,14 +45,14 @@ async def test_money_that_still_arrives_goes_back_though_the_course_is_on_sale(s
     await shop.control.put("/control/callbacks", json={"mode": "deliver"})
     await shop.control.post("/control/callbacks/release")
     await shop.sandbox.run_due()
-    assert await shop.told(PaymentConfirmed) == []
-    (refund,) = await shop.told(RefundRequested)
+    assert await shop.announced(PaymentConfirmed) == []
+    (refund,) = await shop.announced(RefundRequested)
     assert (refund.amount_minor, refund.order_line_id, refund.reason_code) == (49500, None, "late_payment")
     assert (await shop.read(order))["status"] == "cancelled"
     for _ in range(6):
         await shop.later(hours=2)
         await shop.run(submit_refunds)
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
 
 
 async def test_what_was_paid_too_little_goes_back_at_once(shop):
@@ -60,7 +60,7 @@ async def test_what_was_paid_too_little_goes_back_at_once(shop):
     await shop.pay(await shop.open_session(order), amount=49500)
     assert (await shop.read(order))["status"] == "underpaid"
     assert (await shop.cancel(order)).json()["status"] == "cancelled"
-    (refund,) = await shop.told(RefundRequested)
+    (refund,) = await shop.announced(RefundRequested)
     assert (refund.amount_minor, refund.reason_code) == (49500, "underpaid")
 
 
@@ -74,7 +74,7 @@ async def test_what_is_paid_or_expired_cannot_be_cancelled(shop):
     shop.clock.advance(hours=25)
     refused = await shop.cancel(late, "late")
     assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
-    assert await shop.told(OrderCancelled) == []
+    assert await shop.announced(OrderCancelled) == []
 
 
 async def test_payment_and_cancellation_at_once_end_as_one_or_the_other(live_shop):
@@ -83,8 +83,8 @@ async def test_payment_and_cancellation_at_once_end_as_one_or_the_other(live_sho
         order = await shop.order(await shop.sell())
         session_id = await shop.open_session(order)
         await asyncio.gather(shop.pay(session_id), shop.cancel(order, f"leave {number}"))
-        confirmed = {str(event.order_id) for event in await shop.told(PaymentConfirmed)}
-        returned = {str(event.order_id) for event in await shop.told(RefundRequested)}
+        confirmed = {str(event.order_id) for event in await shop.announced(PaymentConfirmed)}
+        returned = {str(event.order_id) for event in await shop.announced(RefundRequested)}
         status = (await shop.read(order))["status"]
         assert (status, order["order_id"] in confirmed, order["order_id"] in returned) in (
             ("paid", True, False),

@@ -29,8 +29,8 @@ async def test_money_that_was_used_and_is_another_sum_now_is_shown_to_finance_on
     for _ in range(3):
         shop.clock.advance(days=1)
         await shop.run(ask_about_payments)
-    assert (await shop.parked())["amount_changed"].amount_minor == 100
-    assert [one.received_minor for one in await shop.told(AmountMismatch)] == [100]
+    assert (await shop.unmatched())["amount_changed"].amount_minor == 100
+    assert [one.received_minor for one in await shop.announced(AmountMismatch)] == [100]
 
 
 async def test_one_answer_that_lags_reverses_nothing_and_the_provider_is_asked_again_within_minutes(shop, monkeypatch):
@@ -47,7 +47,7 @@ async def test_one_answer_that_lags_reverses_nothing_and_the_provider_is_asked_a
     await shop.run(ask_about_payments)
     assert len(asked) == 1
     assert (await shop.read(order))["status"] == "paid"
-    assert await shop.told(PaymentReversed) == []
+    assert await shop.announced(PaymentReversed) == []
     shop.clock.advance(minutes=5)
     await shop.run(ask_about_payments)
     assert len(asked) == 2
@@ -69,12 +69,12 @@ async def test_too_little_that_grows_to_the_price_pays_the_order(shop):
     assert await shop.balances() == {"provider_receivable": 20000, "unapplied": -20000}
     await grow(shop, payment["payment_id"], 49500)
     assert (await shop.read(order))["status"] == "paid"
-    assert len(await shop.told(PaymentConfirmed)) == 1
+    assert len(await shop.announced(PaymentConfirmed)) == 1
     assert await shop.balances() == {"provider_receivable": 49500, "sales": -49500}
     await shop.later(days=20)
     await shop.run(return_underpaid)
-    assert await shop.told(RefundRequested) == []
-    assert "amount_changed" not in await shop.parked()
+    assert await shop.announced(RefundRequested) == []
+    assert "amount_changed" not in await shop.unmatched()
 
 
 async def test_too_little_that_grows_past_the_price_returns_what_is_too_much(shop):
@@ -82,7 +82,7 @@ async def test_too_little_that_grows_past_the_price_returns_what_is_too_much(sho
     payment = await shop.pay(await shop.open_session(order), amount=10000)
     await grow(shop, payment["payment_id"], 50000)
     assert (await shop.read(order))["status"] == "paid"
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [500]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [500]
 
 
 async def test_too_little_that_goes_back_already_buys_nothing_when_it_grows(shop):
@@ -91,8 +91,8 @@ async def test_too_little_that_goes_back_already_buys_nothing_when_it_grows(shop
     await shop.cancel(order)
     await grow(shop, payment["payment_id"], 49500)
     assert (await shop.read(order))["status"] == "cancelled"
-    assert await shop.told(PaymentConfirmed) == []
-    assert (await shop.parked())["amount_changed"].amount_minor == 49500
+    assert await shop.announced(PaymentConfirmed) == []
+    assert (await shop.unmatched())["amount_changed"].amount_minor == 49500
 
 
 async def test_another_currency_is_booked_in_that_currency(shop):
@@ -120,4 +120,4 @@ async def test_another_currency_is_booked_in_that_currency(shop):
     assert await books() == set()
     shop.clock.advance(days=1)
     await shop.run(compare_with_provider)
-    assert "books_differ" not in await shop.parked()
+    assert "books_differ" not in await shop.unmatched()

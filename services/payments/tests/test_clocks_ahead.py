@@ -63,4 +63,4 @@ async def test_too_little_goes_back_in_time_whatever_clock_saw_it_come(shop):
     assert await heal(shop) == 1
     shop.clock.advance(days=15)
     await shop.run(return_underpaid)
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [100]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [100]

@@ -2,10 +2,14 @@
 
 import asyncio
 
+from sqlalchemy import select, text
+
 from payments.adapters.provider import ProviderUnavailable
+from payments.commands.unmatched import end_unmatched
+from payments.domain.unmatched import Why
 from payments.jobs import compare_with_provider, submit_refunds
 from payments.jobs.comparing import Rhythm
-from payments.tables import Comparison
+from payments.tables import Comparison, Payment, UnmatchedPayment
 from shared import telemetry
 from shared.ids import new_id
 
@@ -38,7 +42,7 @@ async def test_where_nothing_differs_nobody_is_asked_about(shop, monkeypatch):
     for name in ("fetch_payment", "fetch_refund"):
         monkeypatch.setattr(shop.provider, name, ask)
     await compare(shop)
-    assert await shop.parked() == {}
+    assert await shop.unmatched() == {}
 
 
 async def test_a_reversal_after_the_payout_whose_callback_was_lost(shop):
@@ -85,11 +89,12 @@ async def test_what_nobody_can_explain_is_shown_to_finance(shop):
     by_hand = shop.sandbox.create_refund(paid, 100, "by hand", "")  # a refund in the provider's own dashboard
     shop.sandbox.set_status(shop.sandbox.payment(paid), "cancelled")  # after the payout: nothing but a reversal counts
     shop.sandbox.books.remove("payment", gone)
-    stranger = dict(shop.sandbox.payment(paid)) | {"payment_id": "FWU1", "external_reference": f"ord_{new_id().hex}"}
+    names = {"payment_id": "FWU1", "external_reference": f"ord_{new_id().hex}", "status": "delivered"}
+    stranger = dict(shop.sandbox.payment(paid)) | names
     shop.sandbox.books.put("payment", "FWU1", stranger)
     await compare(shop)
-    parked = {reason: row.reference for reason, row in (await shop.parked()).items()}
-    assert parked == {
+    unmatched = {reason: row.reference for reason, row in (await shop.unmatched()).items()}
+    assert unmatched == {
         "unknown_refund": by_hand["refund_id"],
         "differs_from_provider": paid,
         "not_at_provider": gone,
@@ -148,6 +153,26 @@ async def test_two_replicas_at_once_do_no_harm(live_shop):
     async with shop.service.process.database.transaction() as session:
         run = await session.get_one(Comparison, "flywire")
         assert run.finished_at is not None
+
+
+async def test_it_waits_for_a_callback_holding_nothing_that_the_callback_may_want(live_shop):
+    shop = live_shop
+    _, reference = await paid_out(shop)
+    at, database = shop.clock(), shop.service.process.database
+    own = {"provider": "flywire", "reference": reference, "reason": Why.BOOKS_DIFFER}
+    async with database.transaction() as session:
+        session.add(UnmatchedPayment(unmatched_id=new_id(), **own, first_at=at, last_at=at))
+    shop.clock.advance(days=1, minutes=1)
+    async with database.transaction() as callback:
+        await callback.execute(select(Payment).where(Payment.reference == reference).with_for_update(key_share=True))
+        comparing = asyncio.create_task(shop.run(compare_with_provider))
+        async with asyncio.timeout(30):
+            while not await callback.scalar(text("select exists (select from pg_locks where not granted)")):
+                assert not comparing.done(), comparing
+                await asyncio.sleep(0.05)
+        await callback.execute(text("set local lock_timeout = '1s'"))
+        await end_unmatched(callback, "flywire", [reference], Why.BOOKS_DIFFER)
+    await comparing
 
 
 def test_the_rhythm_is_a_setting(service):

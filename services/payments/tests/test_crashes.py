@@ -88,8 +88,8 @@ class Till:
         assert await self.one("select coalesce(sum(amount_minor), 0)::int from ledger_entries") == 0
         cash = "select coalesce(sum(amount_minor), 0)::int from ledger_entries where account = 'cash'"
         assert await self.one(cash) == sold
-        assert len(await self.shop.told(PaymentConfirmed)) == 1
-        asked_back, given_back = await self.shop.told(RefundRequested), await self.shop.told(RefundCompleted)
+        assert len(await self.shop.announced(PaymentConfirmed)) == 1
+        asked_back, given_back = await self.shop.announced(RefundRequested), await self.shop.announced(RefundCompleted)
         assert sorted(one.refund_id for one in asked_back) == sorted(one.refund_id for one in given_back)
         assert len(list(books.all("refund"))) == len(asked_back)
 
@@ -125,7 +125,7 @@ async def test_while_a_checkout_is_opened(till, moment):
         await shop.pay(session_id)
     await till.come_to_rest()
     assert (await shop.read(order))["status"] == "paid"
-    assert len(await till.shop.told(DuplicateDetected)) == len(sessions) - 1 == (moment == "answered")
+    assert len(await till.shop.announced(DuplicateDetected)) == len(sessions) - 1 == (moment == "answered")
     await till.must_balance(49500)
 
 

@@ -46,7 +46,7 @@ async def test_f6_a_dispute_is_announced_and_stands_in_the_list_until_it_is_clos
     order, _ = await delivered(shop, await shop.sell())
     answer = await dispute(shop, order)
     assert answer.status_code == 201
-    [opened] = await shop.told(DisputeOpened)
+    [opened] = await shop.announced(DisputeOpened)
     assert (str(opened.order_id), opened.learner_id, opened.reason_code) == (
         order["order_id"],
         shop.learner_id,
@@ -59,9 +59,9 @@ async def test_f6_a_dispute_is_announced_and_stands_in_the_list_until_it_is_clos
         assert (await close(shop, waiting["dispute_id"], "won")).json()["outcome"] == "won"
         assert (await finance.get("/v1/disputes", params={"open": True})).json()["items"] == []
         assert len((await finance.get("/v1/disputes")).json()["items"]) == 1
-    [closed] = await shop.told(DisputeClosed)
+    [closed] = await shop.announced(DisputeClosed)
     assert closed.outcome == "won"
-    assert await shop.told(PaymentReversed) == []
+    assert await shop.announced(PaymentReversed) == []
     assert (await shop.read(order))["status"] == "paid"
 
 
@@ -69,7 +69,7 @@ async def test_a_lost_dispute_takes_the_money_and_the_books_balance(shop):
     order, _ = await delivered(shop, await shop.sell())
     case = (await dispute(shop, order)).json()
     assert (await close(shop, case["dispute_id"], "lost")).status_code == 200
-    [reversed_] = await shop.told(PaymentReversed)
+    [reversed_] = await shop.announced(PaymentReversed)
     assert (str(reversed_.order_id), reversed_.reason_code) == (order["order_id"], "chargeback")
     assert (await shop.read(order))["status"] == "reversed"
     rows = await shop.session.execute(
@@ -81,8 +81,8 @@ async def test_a_lost_dispute_takes_the_money_and_the_books_balance(shop):
     # The provider tells of no chargeback: asked, it says what it said before, and nothing comes back by that.
     shop.clock.advance(days=2)
     await shop.run(ask_about_payments)
-    assert await shop.told(PaymentRestored) == []
-    assert len(await shop.told(PaymentConfirmed)) == 1
+    assert await shop.announced(PaymentRestored) == []
+    assert len(await shop.announced(PaymentConfirmed)) == 1
 
 
 async def test_while_a_payment_is_disputed_none_of_it_is_given_back(shop):
@@ -108,7 +108,7 @@ async def test_money_lost_in_a_dispute_is_not_refunded_besides(shop):
     await close(shop, case["dispute_id"], "lost")
     await shop.run(submit_refunds)
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "cancelled"
-    assert len(await shop.told(RefundRequested)) == 1
+    assert len(await shop.announced(RefundRequested)) == 1
 
 
 async def test_what_the_provider_took_back_meanwhile_is_not_lost_twice(shop):
@@ -117,7 +117,7 @@ async def test_what_the_provider_took_back_meanwhile_is_not_lost_twice(shop):
     shop.clock.advance(days=1)
     await shop.status(reference, "reversed")
     await close(shop, case["dispute_id"], "lost")
-    assert len(await shop.told(PaymentReversed)) == 1
+    assert len(await shop.announced(PaymentReversed)) == 1
 
 
 async def test_only_what_was_paid_is_disputed_once_at_a_time_for_a_known_reason(shop):

@@ -16,15 +16,14 @@ from starlette.datastructures import Headers
 from payments.adapters.flywire import AT_ONCE, DIGEST_HEADER, Flywire, FlywireAccount, sign
 from payments.adapters.provider import Unreadable
 from payments.domain import ledger, orders
-from payments.domain.addresses import Addresses
 from payments.domain.ledger import Account
 from payments.domain.orders import Offer, Quoted
 from payments.domain.payments import (
     FUNDED,
+    AppliedFact,
     BadSignature,
     PaymentFact,
     ProviderStatus,
-    Standing,
     State,
     Use,
     Verdict,
@@ -33,7 +32,15 @@ from payments.domain.payments import (
     use_of,
 )
 from payments.domain.policy import policy_at
-from payments.domain.refunds import Heard, ProviderRefundStatus, RefundFact, RefundStatus, cooling_off_ends, status_of
+from payments.domain.public_urls import PublicUrls
+from payments.domain.refunds import (
+    LastReported,
+    ProviderRefundStatus,
+    RefundFact,
+    RefundStatus,
+    cooling_off_ends,
+    status_of,
+)
 from payments.domain.refunds import ProviderRefundStatus as R
 from payments.domain.refunds import Verdict as RefundVerdict
 from payments.domain.refunds import judge as judge_refund
@@ -184,7 +191,7 @@ async def test_calls_beyond_the_allowance_wait_for_their_minute(monkeypatch):
     account = FlywireAccount("http://provider", "key", ["s"], "FWU", "f", "http://us", 5, calls_per_minute=2)
     provider, turns = Flywire(account), []
     for _ in range(5):
-        await provider._take_turn(urgent=True)
+        await provider._wait_for_slot(urgent=True)
         turns.append(at - 1000)
     assert turns == [0, 0, 60, 60, 120]
 
@@ -192,11 +199,11 @@ async def test_calls_beyond_the_allowance_wait_for_their_minute(monkeypatch):
 async def test_a_payer_at_the_till_does_not_wait_behind_questions_asked_in_the_background():
     account = FlywireAccount("http://provider", "key", ["s"], "FWU", "f", "http://us", 5, calls_per_minute=8)
     provider = Flywire(account)
-    background = [asyncio.create_task(provider._take_turn(urgent=False)) for _ in range(50)]
+    background = [asyncio.create_task(provider._wait_for_slot(urgent=False)) for _ in range(50)]
     await asyncio.sleep(0.05)
     async with asyncio.timeout(1):
         for _ in range(2):
-            await provider._take_turn(urgent=True)
+            await provider._wait_for_slot(urgent=True)
     assert sum(task.done() for task in background) == 6
     for task in background:
         task.cancel()
@@ -204,8 +211,8 @@ async def test_a_payer_at_the_till_does_not_wait_behind_questions_asked_in_the_b
 
 
 class TestJudging:
-    def last(self, status: P, at: datetime = AT) -> Standing:
-        return Standing(status, at, 49500, "GBP")
+    def last(self, status: P, at: datetime = AT) -> AppliedFact:
+        return AppliedFact(status, at, 49500, "GBP", "card")
 
     def judged(self, last: P, said, *, fetched: bool) -> Verdict:
         return judge(self.last(last), said, fetched=fetched, patience=timedelta(hours=1))
@@ -325,7 +332,7 @@ class TestQuotes:
 
     @pytest.mark.parametrize("accepted", [None, 49500, 59499])
     def test_a_changed_price_names_both(self, accepted):
-        with pytest.raises(orders.PriceChanged) as refused:
+        with pytest.raises(orders.PriceNotAccepted) as refused:
             orders.requote([self.line], self.offer(59500), accepted, "GBP")
         assert refused.value.extras["quoted"] == {"amount_minor": 49500, "currency": "GBP"}
         assert refused.value.extras["current"] == {"amount_minor": 59500, "currency": "GBP"}
@@ -336,7 +343,7 @@ class TestQuotes:
     def test_prices_that_change_in_opposite_directions_are_told_although_the_total_stays(self):
         other = Quoted(new_id(), new_id(), 59500, 0)
         offers = self.offer(59500) | {other.course_id: Offer(other.course_id, new_id(), "b", "b", 49500, "GBP")}
-        with pytest.raises(orders.PriceChanged):
+        with pytest.raises(orders.PriceNotAccepted):
             orders.requote([self.line, other], offers, None, "GBP")
 
 
@@ -347,7 +354,7 @@ class TestBooks:
     def test_they_add_up_to_nothing_and_hold_what_the_provider_holds(
         self, received, sold, owed, given_back, paid_out, settled
     ):
-        books = ledger.books(ledger.Standing(received, settled, sold, owed, given_back, paid_out))
+        books = ledger.books(ledger.PaymentPosition(received, settled, sold, owed, given_back, paid_out))
         assert sum(books.values()) == 0
         assert books.get(Account.CASH, 0) + books.get(Account.PROVIDER, 0) == received - paid_out
         posted = ledger.difference(books, {})
@@ -357,20 +364,20 @@ class TestBooks:
     @given(st.integers(1, 1000), st.integers(0, 1000), st.integers(0, 1000))
     def test_of_lost_money_what_was_paid_back_or_may_still_be_is_a_loss(self, received, paid_out, owed):
         lost = ledger.books(
-            ledger.Standing(0, settled=False, sold=0, owed=owed, given_back=paid_out, paid_out=paid_out)
+            ledger.PaymentPosition(0, settled=False, sold=0, owed=owed, given_back=paid_out, paid_out=paid_out)
         )
         assert lost.get(Account.LOSSES, 0) == paid_out + owed
         assert not lost.get(Account.SALES)
         assert not lost.get(Account.UNAPPLIED)
 
     def test_a_line_paid_back_twice_is_a_loss_of_once(self):
-        twice = ledger.Standing(49500, settled=True, sold=0, owed=0, given_back=49500, paid_out=99000)
+        twice = ledger.PaymentPosition(49500, settled=True, sold=0, owed=0, given_back=49500, paid_out=99000)
         assert ledger.difference(ledger.books(twice), {}) == {Account.CASH: -49500, Account.LOSSES: 49500}
 
 
 class TestRefunds:
     def heard(self, status, at=AT):
-        return Heard(status, at, 49500, "GBP")
+        return LastReported(status, at, 49500, "GBP")
 
     def said(self, status, at=AT):
         return RefundFact("RF1", "P1", status, at, 49500, "")
@@ -441,11 +448,11 @@ def test_the_provider_is_asked_at_2_5_15_and_60_minutes_and_then_hourly():
     ],
 )
 def test_a_payer_is_sent_back_only_where_it_is_allowed(url):
-    places = Addresses("http://localhost:8000", Digests("secret", "payments"), ["https://learn.example"])
-    assert places.return_url("https://learn.example/done?x=1", new_id()) == "https://learn.example/done?x=1"
-    assert places.return_url("http://localhost:8000/done", new_id()) == "http://localhost:8000/done"
+    public_urls = PublicUrls("http://localhost:8000", Digests("secret", "payments"), ["https://learn.example"])
+    assert public_urls.return_url("https://learn.example/done?x=1", new_id()) == "https://learn.example/done?x=1"
+    assert public_urls.return_url("http://localhost:8000/done", new_id()) == "http://localhost:8000/done"
     with pytest.raises(orders.ReturnUrlNotAllowed):
-        places.return_url(url, new_id())
+        public_urls.return_url(url, new_id())
 
 
 def test_receipt_numbers_carry_londons_year():

@@ -7,14 +7,15 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from payments.handlers import inbox
+from payments.handlers import AnotherActivation, inbox
 from payments.tables import OfferedCourse, OrderLine
 from shared.events import registry
+from shared.events.assessment import CreditReinstated, CreditRevoked
 from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import ActivationRefused, EnrolmentActivated, EnrolmentCancelled, EnrolmentFailed
 from shared.events.payments import PaymentConfirmed, RefundRequested
 from shared.ids import new_id
-from shared.messaging import NotYet
+from shared.messaging import RetryLater
 from shared.testing import published
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -44,7 +45,7 @@ def course(course_id: UUID, version: int) -> CoursePublished:
 
 
 def test_the_inbox_hears_what_the_contracts_say():
-    assert inbox.types == {name for name, kind in registry().items() if "payments" in kind.heard_by}
+    assert inbox.types == {name for name, kind in registry().items() if "payments" in kind.consumers}
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
@@ -57,7 +58,7 @@ async def test_a_course_in_any_order_of_its_events_is_the_same(shop, order):
         CourseWithdrawn(course_id=course_id, withdrawn_at=AT),
     ]
     for _ in range(2):
-        await shop.hear(*(events[n] for n in order))
+        await shop.consume(*(events[n] for n in order))
     offered = await shop.session.get(OfferedCourse, course_id, populate_existing=True)
     assert (offered.version, offered.title, offered.withdrawn_at) == (2, "Inference 2", AT)
     async with shop.learner() as client:
@@ -93,18 +94,26 @@ async def test_access_that_came_later_prolongs_the_cooling_off_period(shop):
     shop.clock.at = datetime(2026, 11, 1, 10, tzinfo=UTC)
     order, _ = await shop.buy(await shop.sell())
     later = datetime(2026, 11, 4, 10, tzinfo=UTC)
-    await shop.hear(activated(order, activated_at=later))
+    await shop.consume(activated(order, activated_at=later))
     line = (await shop.read(order))["lines"][0]
     assert (line["access_at"], line["refundable_until"]) == ("2026-11-04T10:00:00Z", "2026-11-19T00:00:00Z")
+
+
+async def test_an_order_line_is_activated_once_and_another_enrolment_of_it_is_for_a_person(shop):
+    order, _ = await shop.buy(await shop.sell())
+    first = activated(order)
+    await shop.consume(first, first)
+    with pytest.raises(AnotherActivation, match=str(first.enrolment_id)):
+        await shop.consume(activated(order))
 
 
 async def test_events_about_orders_we_do_not_know_wait(shop):
     line = {name: str(new_id()) for name in ("course_id", "course_version_id", "order_line_id")}
     order = {"order_id": str(new_id()), "lines": [line]}
-    with pytest.raises(NotYet):
-        await shop.hear(activated(order))
-    with pytest.raises(NotYet):
-        await shop.hear(refused(order))
+    with pytest.raises(RetryLater):
+        await shop.consume(activated(order))
+    with pytest.raises(RetryLater):
+        await shop.consume(refused(order))
 
 
 def refused(order, line=0) -> ActivationRefused:
@@ -121,7 +130,7 @@ def refused(order, line=0) -> ActivationRefused:
 async def test_a_refused_activation_is_compensated_once_and_its_sibling_stays(shop):
     order, _ = await shop.buy(await shop.sell(49500), await shop.sell(59500))
     for _ in range(3):
-        await shop.hear(refused(order, line=1))
+        await shop.consume(refused(order, line=1))
     (refund,) = [event for event in await published(shop.session) if isinstance(event, RefundRequested)]
     assert (refund.amount_minor, refund.reason_code) == (59500, "activation_impossible")
     assert str(refund.order_line_id) == order["lines"][1]["order_line_id"]
@@ -131,14 +140,14 @@ async def test_a_refused_activation_is_compensated_once_and_its_sibling_stays(sh
 
 async def test_a_refusal_that_overtakes_its_payment_waits(shop):
     order = await shop.order(await shop.sell())
-    with pytest.raises(NotYet):
-        await shop.hear(refused(order))
+    with pytest.raises(RetryLater):
+        await shop.consume(refused(order))
 
 
 async def test_a_refusal_after_the_learner_cancelled_changes_nothing(shop):
     order, _ = await shop.buy(await shop.sell())
     await shop.refund(order)
-    await shop.hear(refused(order))
+    await shop.consume(refused(order))
     refunds = [event for event in await published(shop.session) if isinstance(event, RefundRequested)]
     assert [refund.reason_code for refund in refunds] == ["cooling_off"]
 
@@ -153,16 +162,42 @@ async def test_a_course_whose_enrolment_ended_can_be_bought_again(shop, kind, en
     at = cancelled if kind is EnrolmentCancelled else {"failed_at": AT}
     ended = kind(enrolment_id=began.enrolment_id, learner_id=shop.learner_id, course_id=course_id, **at)
     for event in (ended, began) if end_first else (began, ended):
-        await shop.hear(event, event)
+        await shop.consume(event, event)
     again, _ = await shop.buy(course_id)
     assert again["status"] == "paid"
     assert len([event for event in await published(shop.session) if isinstance(event, PaymentConfirmed)]) == 2
 
 
+@pytest.mark.parametrize("order_announced", [*permutations(range(3))])
+async def test_who_lost_the_credit_of_a_course_buys_it_again_while_it_is_revoked(shop, order_announced):
+    course_id = await shop.sell()
+    order, _ = await shop.buy(course_id)
+    began = activated(order)
+    facts = {
+        "credit_id": new_id(),
+        "learner_id": shop.learner_id,
+        "board_id": new_id(),
+        "enrolment_id": began.enrolment_id,
+        "reason_code": "error",
+    }
+    taken = [CreditRevoked(**facts, revoked_at=AT, revision=revision) for revision in (1, 3)]
+    words = [taken[0], CreditReinstated(**facts, reinstated_at=AT, revision=2), taken[1]]
+    await shop.consume(began, taken[0].model_copy(update={"revision": None}))
+    async with shop.learner() as client:
+        await client.put(f"/v1/basket/items/{course_id}")
+        assert (await client.post("/v1/orders")).json()["code"] == "already_bought"
+        given_back = [words[n] for n in order_announced if n < 2]
+        await shop.consume(*given_back, *given_back)
+        assert (await client.post("/v1/orders")).json()["code"] == "already_bought"
+        await shop.consume(*(words[n] for n in order_announced))
+    again, _ = await shop.buy(course_id)
+    assert again["status"] == "paid"
+
+
 async def test_a_course_whose_enrolment_goes_on_cannot_be_bought_again(shop):
     course_id = await shop.sell()
     order, _ = await shop.buy(course_id)
-    await shop.hear(activated(order))
+    await shop.consume(activated(order))
     async with shop.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
         assert (await client.post("/v1/orders")).json()["code"] == "already_bought"

@@ -1,6 +1,7 @@
 """Signed callbacks that no database, index or calendar can hold: finance sees them, and the provider is asked."""
 
 import json
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -44,7 +45,7 @@ async def test_what_cannot_be_held_is_parked_and_the_provider_asked(shop, change
     for subject, outcome in ((reference, "asking"), ("STRANGE1", "not_understood")):
         answer = await shop.callback(json.dumps(notification(subject, **changes)).encode())
         assert (answer.status_code, answer.json()["outcome"]) == (200, outcome)
-    assert "not_understood" in await shop.parked()
+    assert "not_understood" in await shop.unmatched()
     asked = await shop.session.scalar(select(Payment.ask_at).where(Payment.reference == reference))
     assert asked == shop.clock()
 
@@ -53,16 +54,19 @@ async def test_a_redirect_is_no_refusal(shop, monkeypatch):
     order, reference = await shop.buy(await shop.sell())
     await shop.deliver(reference)
     await shop.refund(order)
-    request = shop.provider._http.request
+    stream = shop.provider._http.stream
 
+    @asynccontextmanager
     async def moved(method, path, **options):
         if method == "POST" and path.endswith("/refunds"):
             to = {"Location": "https://maintenance.example/"}
-            return httpx.Response(302, headers=to, request=httpx.Request(method, f"http://provider{path}"))
-        return await request(method, path, **options)
+            yield httpx.Response(302, headers=to, request=httpx.Request(method, f"http://provider{path}"))
+            return
+        async with stream(method, path, **options) as answer:
+            yield answer
 
     with monkeypatch.context() as patch:
-        patch.setattr(shop.provider._http, "request", moved)
+        patch.setattr(shop.provider._http, "stream", moved)
         await shop.run(submit_refunds)
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "submitting"
     await shop.later(minutes=2)

@@ -3,30 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from payments.jobs import ask_about_payments, find_payments, forget_bodies, submit_refunds
-from payments.tables import Base, CheckoutAttempt, Confirmation, Entry, Notification, Payment, RejectedNotification
-from shared.messaging.tables import MessagingBase, SetAside
-
-
-async def test_the_migration_makes_the_tables_the_code_maps(shop):
-    connection = await shop.session.connection()
-
-    def differences(sync):
-        messaging = {*MessagingBase.metadata.tables, "alembic_version"}
-
-        def is_ours(name, kind, _):
-            return kind != "table" or not (name in messaging or name.startswith("outbox"))  # which lies in parts
-
-        options = {"include_name": is_ours}
-        context = MigrationContext.configure(sync, opts=options)
-        return compare_metadata(context, Base.metadata)
-
-    assert await connection.run_sync(differences) == []
+from payments.tables import CheckoutAttempt, Confirmation, Entry, Notification, Payment, RejectedNotification
+from shared.messaging.tables import SetAside
 
 
 async def test_an_abandoned_checkout_is_asked_about_until_eight_days_after_its_order_expired(shop):

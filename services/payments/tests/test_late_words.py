@@ -15,8 +15,8 @@ from shared.events.payments import PaymentFailed, PaymentRestored, PaymentRevers
 
 async def dispute_and_lose(shop, order):
     async with shop.service.client("finance") as finance:
-        wish = {"order_id": order["order_id"], "reason_code": "other", "case_reference": "CB-9"}
-        case = (await finance.post("/v1/disputes", json=wish)).json()
+        body = {"order_id": order["order_id"], "reason_code": "other", "case_reference": "CB-9"}
+        case = (await finance.post("/v1/disputes", json=body)).json()
         await finance.post(f"/v1/disputes/{case['dispute_id']}/closing", json={"outcome": "lost"})
 
 
@@ -27,7 +27,7 @@ async def test_what_the_bank_took_is_not_back_by_way_of_a_payment_that_begins_an
         shop.clock.advance(seconds=1)
         await shop.status(reference, status)
     assert (await shop.read(order))["status"] == "reversed"
-    assert await shop.told(PaymentRestored) == []
+    assert await shop.announced(PaymentRestored) == []
     assert await shop.balances() == {}
 
 
@@ -47,16 +47,16 @@ async def test_lost_money_that_is_on_its_way_again_is_not_owed_until_it_is_there
     )
     async with shop.service.process.database.transaction() as session:
         await inbox.receive(session, refused)
-    assert await shop.told(RefundRequested) == []
+    assert await shop.announced(RefundRequested) == []
     shop.clock.advance(seconds=1)
     await shop.status(reference, "cancelled")
     [shown] = (await shop.read(order))["payments"]
     assert shown["status"] == "lost"
-    assert await shop.told(PaymentFailed) == []
+    assert await shop.announced(PaymentFailed) == []
     for status in ("processed", "guaranteed", "delivered"):
         shop.clock.advance(seconds=1)
         await shop.status(reference, status)
-    assert len(await shop.told(RefundRequested)) == 1
+    assert len(await shop.announced(RefundRequested)) == 1
     assert await shop.balances() == {"cash": 49500, "refund_liability": -49500}
 
 
@@ -73,7 +73,7 @@ async def test_a_copy_of_the_provider_that_lags_behind_loses_no_money(shop, monk
         patch.setattr(shop.provider, "fetch_payment", behind)
         await shop.run(ask_about_payments)
     assert (await shop.read(order))["status"] == "paid"
-    assert await shop.told(PaymentReversed) == []
+    assert await shop.announced(PaymentReversed) == []
     with monkeypatch.context() as patch:  # no copy lags behind for so long: so it is
         patch.setattr(shop.provider, "fetch_payment", behind)
         shop.clock.advance(hours=2)

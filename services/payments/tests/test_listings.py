@@ -110,8 +110,8 @@ async def test_what_cannot_be_read_of_a_list_is_seen(shop):
     shop.sandbox.payment(reference)["amount_to"] = "495.00"
     shop.sandbox.payment(known)["amount_to"] = "495.00"
     await compare(shop)
-    parked = await shop.session.execute(text("select reference, order_id::text, reason from unmatched_payments"))
-    assert {tuple(row) for row in parked} == {
+    unmatched = await shop.session.execute(text("select reference, order_id::text, reason from unmatched_payments"))
+    assert {tuple(row) for row in unmatched} == {
         (reference, None, "not_understood"),
         (known, order["order_id"], "not_understood"),
     }
@@ -126,7 +126,7 @@ async def test_what_names_nothing_is_seen_too(shop):
     shop.sandbox.books.put("refund", refund["refund_id"], refund | {"refund_id": None})
     assert [len(one.reference) for one in (await ask(shop.clock.at.replace(year=2020), 1)).unreadable] == [64]
     await compare(shop)
-    assert "not_understood" in await shop.parked()
+    assert "not_understood" in await shop.unmatched()
 
 
 def test_a_list_that_always_tells_something_new_is_broken_off(monkeypatch):

@@ -31,12 +31,12 @@ async def test_a_payment_of_nothing_holds_up_nobody(shop):
     nothing = await shop.order(await shop.sell())
     await shop.pay(await shop.open_session(nothing), amount=0)
     assert (await shop.read(nothing))["status"] == "placed"
-    assert (await shop.parked())["nothing_paid"].order_id is not None
+    assert (await shop.unmatched())["nothing_paid"].order_id is not None
     too_little = await shop.order(await shop.sell())
     await shop.pay(await shop.open_session(too_little), amount=100)
     await shop.later(days=15)
     await shop.run(return_underpaid)
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [100]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [100]
     assert (await shop.read(too_little))["status"] == "expired"
 
 
@@ -122,9 +122,9 @@ async def test_an_amount_that_changes_after_it_was_used_is_for_finance_and_not_f
     shop.sandbox.payment(reference)["amount_to"] = 100
     await shop.deliver(reference)
     assert await shop.balances() == {"cash": 49500, "sales": -49500}
-    [mismatch, *_] = await shop.told(AmountMismatch)
+    [mismatch, *_] = await shop.announced(AmountMismatch)
     assert (mismatch.expected_minor, mismatch.received_minor) == (49500, 100)
-    row = (await shop.parked())["amount_changed"]
+    row = (await shop.unmatched())["amount_changed"]
     assert (row.amount_minor, row.payment_id is not None) == (100, True)
     shop.clock.advance(hours=1)
     await shop.status(reference, "reversed")
@@ -136,15 +136,15 @@ async def test_what_the_bank_took_is_not_back_because_the_provider_goes_on(shop)
     shop.clock.advance(seconds=1)
     await shop.status(reference, "guaranteed")
     async with shop.service.client("finance") as finance:
-        wish = {"order_id": order["order_id"], "reason_code": "not_recognised", "case_reference": "CB-17"}
-        case = (await finance.post("/v1/disputes", json=wish)).json()
+        body = {"order_id": order["order_id"], "reason_code": "not_recognised", "case_reference": "CB-17"}
+        case = (await finance.post("/v1/disputes", json=body)).json()
         await finance.post(f"/v1/disputes/{case['dispute_id']}/closing", json={"outcome": "lost"})
     shop.clock.advance(days=1)
     await shop.status(reference, "delivered")
     assert (await shop.read(order))["status"] == "reversed"
-    assert await shop.told(PaymentRestored) == []
+    assert await shop.announced(PaymentRestored) == []
     assert await shop.balances() == {}
-    assert (await shop.parked())["paid_after_lost_dispute"].order_id is not None
+    assert (await shop.unmatched())["paid_after_lost_dispute"].order_id is not None
 
 
 async def test_a_refund_that_is_paid_after_the_money_was_lost_is_a_loss_and_told(shop):
@@ -158,7 +158,7 @@ async def test_a_refund_that_is_paid_after_the_money_was_lost_is_a_loss_and_told
         await shop.later(seconds=1)
     assert [one["status"] for one in shop.sandbox.refunds(reference)] == ["finished"]
     assert await shop.balances() == {"cash": -49500, "losses": 49500}
-    assert (await shop.parked())["paid_out_too_much"].amount_minor == 49500
+    assert (await shop.unmatched())["paid_out_too_much"].amount_minor == 49500
 
 
 async def test_a_line_that_cannot_be_given_after_the_money_was_lost_is_not_owed(shop):
@@ -167,7 +167,7 @@ async def test_a_line_that_cannot_be_given_after_the_money_was_lost_is_not_owed(
     shop.clock.advance(hours=1)
     await shop.status(reference, "reversed")
     [line] = order["lines"]
-    await shop.hear(
+    await shop.consume(
         ActivationRefused(
             order_id=order["order_id"],
             order_line_id=line["order_line_id"],
@@ -178,7 +178,7 @@ async def test_a_line_that_cannot_be_given_after_the_money_was_lost_is_not_owed(
         )
     )
     assert await shop.balances() == {}
-    assert await shop.told(RefundRequested) == []
+    assert await shop.announced(RefundRequested) == []
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "cancelled"
 
 
@@ -192,7 +192,7 @@ async def test_a_word_we_do_not_know_is_not_known_yet(shop, word):
     shop.sandbox.payment(payment["payment_id"])["plan"] = []
     shop.clock.advance(seconds=1)
     await shop.status(payment["payment_id"], word)
-    row = (await shop.parked())["unknown_status"]
+    row = (await shop.unmatched())["unknown_status"]
     assert (row.provider_status, row.amount_minor, str(row.order_id)) == (word, 49500, order["order_id"])
     [shown] = (await shop.read(order))["payments"]
     assert shown["status"] == "under_way"
@@ -203,7 +203,7 @@ async def test_a_word_we_do_not_know_is_not_known_yet(shop, word):
     await shop.later(hours=1)
     await shop.run(ask_about_payments)
     assert (await shop.read(order))["status"] == "paid"
-    assert len(await shop.told(PaymentConfirmed)) == 1
+    assert len(await shop.announced(PaymentConfirmed)) == 1
 
 
 async def test_a_payment_first_heard_of_in_a_word_we_do_not_know_is_found_later(shop):
@@ -232,7 +232,7 @@ async def test_a_callback_that_cannot_be_read_has_its_payment_asked_about(shop):
     }
     answer = await shop.callback(json.dumps(event).encode())
     assert (answer.status_code, answer.json()["outcome"]) == (200, "asking")
-    row = (await shop.parked())["not_understood"]
+    row = (await shop.unmatched())["not_understood"]
     assert (row.reference, str(row.order_id)) == (reference, order["order_id"])
     await shop.control.put("/control/callbacks", json={"mode": "drop"})
     await shop.status(reference, "delivered")

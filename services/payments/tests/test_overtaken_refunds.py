@@ -67,13 +67,13 @@ async def test_where_an_answer_contradicts_what_was_told_it_is_asked_for_again_w
         return replace(await fetch(wanted), status=ProviderRefundStatus.RECEIVED)
 
     monkeypatch.setattr(shop.provider, "fetch_refund", behind)
-    told = shop.clock()
+    announced = shop.clock()
     shop.sandbox.set_refund_status({**refund}, "received")  # a callback of the same second has it asked about
     await shop.sandbox.run_due()
     for _ in range(50):
         await shop.run(follow_refunds)
         shop.clock.advance(minutes=1)
-    pauses = [round((at - told).total_seconds() / 60) for at in asked]
+    pauses = [round((at - announced).total_seconds() / 60) for at in asked]
     assert pauses == [0, 2, 5, 15], pauses
 
 
@@ -95,7 +95,7 @@ async def test_a_stale_answer_does_not_undo_what_a_callback_told(shop, bought, m
         await shop.later(hours=2)
         await shop.run(submit_refunds, follow_refunds)
     assert await status_of(shop, order) == "completed"
-    assert await shop.told(RefundFailed) == []
+    assert await shop.announced(RefundFailed) == []
     assert len(shop.sandbox.refunds(reference)) == 1
 
 
@@ -117,7 +117,7 @@ async def test_a_refusal_that_was_overtaken_fails_nothing(shop, bought, monkeypa
         patch.setattr(shop.provider, "create_refund", twice)
         await shop.run(submit_refunds)
     assert await status_of(shop, order) == "completed"
-    assert await shop.told(RefundFailed) == []
+    assert await shop.announced(RefundFailed) == []
 
 
 async def test_a_copy_of_the_provider_that_lags_behind_undoes_nothing(shop, bought, monkeypatch):
@@ -137,7 +137,7 @@ async def test_a_copy_of_the_provider_that_lags_behind_undoes_nothing(shop, boug
     await shop.later(hours=2)
     await shop.run(follow_refunds)
     assert await status_of(shop, order) == "completed"
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
     assert await shop.balances() == {"cash": 49500, "sales": -49500}
 
 
@@ -218,7 +218,7 @@ async def test_should_a_line_be_paid_back_twice_after_all_the_books_and_finance_
         await shop.run(follow_refunds)
     assert sum(one["amount"] for one in shop.sandbox.refunds(reference) if one["status"] == "finished") == 99000
     assert await shop.balances() == {"losses": 49500, "sales": -49500}
-    row = (await shop.parked())["paid_out_too_much"]
+    row = (await shop.unmatched())["paid_out_too_much"]
     assert (str(row.order_id), row.amount_minor, row.currency) == (order["order_id"], 49500, "GBP")
 
 
@@ -237,7 +237,7 @@ async def test_a_refund_told_in_a_word_we_do_not_know_is_no_refusal(shop, bought
         await shop.control.put("/control/callbacks", json={"mode": "drop"})
         await shop.run(submit_refunds)
     assert await status_of(shop, order) == "submitted"
-    assert (await shop.parked())["unknown_status"].provider_status == "pending"
+    assert (await shop.unmatched())["unknown_status"].provider_status == "pending"
     await shop.later(hours=1)
     await shop.run(submit_refunds, follow_refunds)
     assert len(shop.sandbox.refunds(reference)) == 1
@@ -248,14 +248,14 @@ async def test_a_refund_told_in_a_word_we_do_not_know_is_no_refusal(shop, bought
 
 
 async def test_refunds_that_a_dispute_holds_up_hold_up_no_others(shop):
-    """The money of a second payment waits too while its order is disputed."""
     order = await shop.order(await shop.sell())
     sessions = [await shop.open_session(order, payer={"email": f"{n}@example.org"}) for n in range(2)]
     for session_id in sessions:
-        await shop.deliver((await shop.pay(session_id))["payment_id"])
+        duplicate = (await shop.pay(session_id))["payment_id"]
+        await shop.deliver(duplicate)
     async with shop.service.client("finance") as finance:
-        wish = {"order_id": order["order_id"], "reason_code": "not_recognised", "case_reference": "CB-17"}
-        case = (await finance.post("/v1/disputes", json=wish)).json()
+        body = {"order_id": order["order_id"], "reason_code": "not_recognised", "case_reference": "CB-17"}
+        case = (await finance.post("/v1/disputes", json=body | {"payment_reference": duplicate})).json()
         other, reference = await shop.buy(await shop.sell())
         await shop.deliver(reference)
         await shop.refund(other)
@@ -294,7 +294,7 @@ async def test_two_replicas_at_once_ask_for_each_refund_once(live_shop, monkeypa
     assert sorted(asked) == sorted(references)
     for _ in range(2):
         await shop.later(seconds=1)
-    assert await shop.told(RefundFailed) == []
-    assert len(await shop.told(RefundCompleted)) == rounds
+    assert await shop.announced(RefundFailed) == []
+    assert len(await shop.announced(RefundCompleted)) == rounds
     async with shop.service.process.database.transaction() as session:
         assert await session.scalar(text("select coalesce(sum(amount_minor), 0)::int from ledger_entries")) == 0

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import select
 
 from payments.jobs import ask_about_payments, submit_refunds
-from shared.events.payments import RefundRequested
-from shared.messaging.tables import Letter
+from shared.events.payments import PaymentRestored, RefundRequested
+from shared.ids import new_id
+from shared.messaging.tables import QueuedEmail
 
 
 async def lose(shop, reference):
@@ -95,7 +96,7 @@ async def test_a_line_that_a_payment_did_not_pay_for_is_not_given_back_of_it(sho
     refused = await shop.refund(order, 1)
     assert (refused.status_code, refused.json()["code"]) == (409, "refund_already_requested")
     assert (await shop.refund(order, 0)).status_code == 201
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [59500, 49500]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [59500, 49500]
 
 
 @pytest.mark.parametrize("comes_back", ["first", "second"])
@@ -117,7 +118,7 @@ async def test_what_went_back_in_part_is_owed_less_that_part(shop, comes_back):
     assert await shop.balances() == {"cash": -40000, "losses": 40000}
     if comes_back == "first":
         await come_back(shop, first)
-        assert [one.amount_minor for one in await shop.told(RefundRequested)] == [59500, 19500]
+        assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [59500, 19500]
         return
     shop.sandbox.payment(second)["status"] = "delivered"
     shop.clock.advance(days=1)
@@ -174,7 +175,7 @@ async def test_of_lost_money_nobody_is_told_that_it_is_theirs_all_the_same(shop)
     shop.clock.advance(seconds=1)
     await shop.status(reference, "reversed")
     await become(shop, refund, "returned")
-    kinds = (await shop.session.scalars(select(Letter.kind))).all()
+    kinds = (await shop.session.scalars(select(QueuedEmail.kind))).all()
     assert "payment_reversed" in kinds
     assert "refund_delayed" not in kinds
 
@@ -183,5 +184,23 @@ async def test_less_than_is_owed_of_lost_money_ends_it(shop):
     order, _, refund = await on_its_way_when_lost(shop)
     refund["amount"] = 40000
     await become(shop, refund, "finished")
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [59500, 19500]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [59500, 19500]
     assert (await shop.read(order))["lines"][1]["refund"]["amount"]["amount_minor"] == 19500
+
+
+async def test_finance_gives_back_what_was_lost_and_came_again(shop):
+    """It is told with who decided, for credentials held no credit while the money was there."""
+    order, first = await shop.buy(await shop.sell())
+    await lose(shop, first)
+    await come_back(shop, first)
+    line = order["lines"][0]["order_line_id"]
+    by = new_id()
+    async with shop.service.client("finance", id=by) as finance:
+        path = f"/v1/orders/{order['order_id']}/lines/{line}/granted-refund"
+        (await finance.post(path, json={"reason_code": "complaint"})).raise_for_status()
+    [announced] = await shop.announced(RefundRequested)
+    [came] = await shop.announced(PaymentRestored)
+    assert (str(announced.order_line_id), announced.decided_by, announced.amount_minor) == (line, str(by), 49500)
+    assert announced.requested_at >= came.restored_at
+    await pay_out(shop)
+    assert paid_back(shop) == [(first, 49500)]

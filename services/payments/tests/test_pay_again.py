@@ -20,7 +20,7 @@ from shared.events.payments import (
     RefundRequested,
 )
 from shared.ids import new_id
-from shared.messaging.tables import Letter
+from shared.messaging.tables import QueuedEmail
 
 
 async def lose(shop, reference, status="cancelled"):
@@ -63,11 +63,11 @@ async def test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_
     _, reference = await shop.buy(await shop.sell())
     await shop.deliver(reference)
     assert await shop.balances() == {"cash": 49500, "sales": -49500}
-    (settled,) = await shop.told(PaymentSettled)
+    (settled,) = await shop.announced(PaymentSettled)
     shop.clock.advance(seconds=-10)
     await shop.status(reference, "reversed")
     await shop.run(ask_about_payments)
-    (reversed_,) = await shop.told(PaymentReversed)
+    (reversed_,) = await shop.announced(PaymentReversed)
     assert reversed_.reversed_at > settled.settled_at
 
 
@@ -89,8 +89,8 @@ async def test_a_reversed_order_is_paid_again_and_access_is_as_before(shop):
     shown = await shop.read(order)
     assert shown["status"] == "paid"
     assert [(one["reference"], one["status"]) for one in shown["payments"]] == [(first, "lost"), (second, "received")]
-    assert len(await shop.told(PaymentConfirmed)) == len(await shop.told(ReceiptIssued)) == 1
-    (reversed_,), (restored,) = await shop.told(PaymentReversed), await shop.told(PaymentRestored)
+    assert len(await shop.announced(PaymentConfirmed)) == len(await shop.announced(ReceiptIssued)) == 1
+    (reversed_,), (restored,) = await shop.announced(PaymentReversed), await shop.announced(PaymentRestored)
     assert (restored.order_id, restored.learner_id) == (reversed_.order_id, shop.learner_id)
     assert restored.payment_id != reversed_.payment_id
     assert restored.restored_at > reversed_.reversed_at
@@ -101,7 +101,7 @@ async def test_a_reversed_order_is_paid_again_and_access_is_as_before(shop):
         receipt = (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()
     assert (receipt["status"], receipt["payment_reference"]) == ("paid", second)
     assert receipt["total"]["amount_minor"] == 49500
-    kinds = (await shop.session.scalars(select(Letter.kind).order_by(Letter.letter_id))).all()
+    kinds = (await shop.session.scalars(select(QueuedEmail.kind).order_by(QueuedEmail.letter_id))).all()
     assert kinds == ["payment_confirmed", "payment_reversed", "payment_repaid"]
 
 
@@ -109,8 +109,8 @@ async def test_what_a_lost_dispute_took_can_be_paid_again(shop):
     order, reference = await shop.buy(await shop.sell())
     await shop.deliver(reference)
     async with shop.service.client("finance") as finance:
-        wish = {"order_id": order["order_id"], "reason_code": "other", "case_reference": "CB-9"}
-        case = (await finance.post("/v1/disputes", json=wish)).json()
+        body = {"order_id": order["order_id"], "reason_code": "other", "case_reference": "CB-9"}
+        case = (await finance.post("/v1/disputes", json=body)).json()
         await finance.post(f"/v1/disputes/{case['dispute_id']}/closing", json={"outcome": "lost"})
     await pay_again(shop, order)
     assert (await shop.read(order))["status"] == "paid"
@@ -163,7 +163,7 @@ async def test_money_that_comes_back_after_all_is_returned_where_the_order_was_p
     second = await pay_again(shop, order)
     shop.clock.advance(seconds=1)
     await shop.status(first, "processed")
-    assert len(await shop.told(DuplicateDetected)) == 1
+    assert len(await shop.announced(DuplicateDetected)) == 1
     for reference in (first, second):
         await shop.deliver(reference)
     for _ in range(4):
@@ -188,8 +188,8 @@ async def test_it_can_be_lost_and_paid_again_once_more(shop):
     assert await shop.balances() == {"provider_receivable": 49500, "sales": -49500}
     shop.clock.advance(seconds=1)
     await shop.status(second, "processed")
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [49500]
-    assert len(await shop.told(PaymentReversed)) == len(await shop.told(PaymentRestored)) == 2
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [49500]
+    assert len(await shop.announced(PaymentReversed)) == len(await shop.announced(PaymentRestored)) == 2
 
 
 @pytest.mark.parametrize(("amount", "back"), [(50000, 500), (10000, 10000)], ids=["too much", "too little"])
@@ -197,7 +197,7 @@ async def test_another_sum_than_what_is_owed(shop, amount, back):
     order, _ = await bought_and_lost(shop)
     await pay_again(shop, order, amount=amount)
     assert (await shop.read(order))["status"] == ("paid" if amount > 49500 else "reversed")
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [back]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [back]
 
 
 async def test_after_the_time_for_it_the_order_can_no_longer_be_paid_and_late_money_goes_back(shop):
@@ -209,7 +209,7 @@ async def test_after_the_time_for_it_the_order_can_no_longer_be_paid_and_late_mo
     assert (await shop.checkout(order)).json()["code"] == "order_expired"
     payment = await shop.pay(session_id)
     assert (await shop.read(order))["status"] == "reversed"
-    assert [(one.amount_minor, one.reason_code) for one in await shop.told(RefundRequested)] == [
+    assert [(one.amount_minor, one.reason_code) for one in await shop.announced(RefundRequested)] == [
         (49500, "late_payment")
     ]
     assert payment["payment_id"] != reference
@@ -266,7 +266,7 @@ async def test_what_was_paid_again_for_an_enrolment_that_had_ended_goes_back(sho
         refused_at=shop.clock(),
     )
     await inbox.receive(shop.session, refused)
-    assert [one.amount_minor for one in await shop.told(RefundRequested)] == [49500]
+    assert [one.amount_minor for one in await shop.announced(RefundRequested)] == [49500]
 
 
 async def test_a_second_payment_of_the_first_sessions_pays_what_is_owed(shop):

@@ -51,6 +51,7 @@ globals().update(
         ),
         "payments",
         {
+            "unmatched_payments": Table({"reason": "nothing_paid", "ended_at": late(None, at(days=-30))}),
             "orders": Table(
                 {
                     "status": late("placed", "paid"),
@@ -131,7 +132,11 @@ LISTS = {
     "read_basket": [Ask("/v1/basket", LEARNER, full=False)],
     "list_orders": [Ask("/v1/orders", LEARNER)],
     "read_order": [Ask(f"/v1/orders/{FIRST}", LEARNER, full=False)],
-    "list_unmatched_payments": [Ask("/v1/unmatched-payments", FINANCE)],
+    "list_unmatched_payments": [
+        Ask("/v1/unmatched-payments", FINANCE, full=False),
+        Ask("/v1/unmatched-payments?open=true", FINANCE, full=False),
+        Ask("/v1/unmatched-payments?open=false", FINANCE),
+    ],
     "list_refunds": [Ask("/v1/refunds?status=completed", FINANCE)],
     "list_disputes": [
         Ask("/v1/disputes", FINANCE),

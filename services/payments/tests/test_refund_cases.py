@@ -7,7 +7,7 @@ from sqlalchemy import select
 from payments.jobs import ask_about_payments, follow_refunds, submit_refunds
 from payments.tables import OrderLine, Posting, Refund
 from shared.events.payments import PaymentReversed, RefundCompleted, RefundFailed, RefundRequested
-from shared.messaging.tables import Letter
+from shared.messaging.tables import QueuedEmail
 
 
 async def discounted_order(shop):
@@ -31,7 +31,7 @@ async def test_f3_two_lines_go_back_one_after_the_other_once_the_payment_is_deli
 
     for line in (0, 1):
         assert (await shop.refund(order, line)).json()["amount"]["amount_minor"] == 46167
-    assert len(await shop.told(RefundRequested)) == 2  # both accesses end now
+    assert len(await shop.announced(RefundRequested)) == 2  # both accesses end now
     await shop.run(submit_refunds)
     assert shop.sandbox.refunds(reference) == []
 
@@ -44,16 +44,16 @@ async def test_f3_two_lines_go_back_one_after_the_other_once_the_payment_is_deli
     await shop.run(submit_refunds)
     assert len(shop.sandbox.refunds(reference)) == 1
     await shop.later(seconds=0.5)  # finished
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
     await shop.run(submit_refunds)
     assert [one["amount"] for one in shop.sandbox.refunds(reference)] == [46167, 46167]
     await shop.later(seconds=0.5)
     await shop.later(seconds=0.5)
-    assert [one.amount_minor for one in await shop.told(RefundCompleted)] == [46167, 46167]
+    assert [one.amount_minor for one in await shop.announced(RefundCompleted)] == [46167, 46167]
 
     order = await shop.read(order)
     assert [line["refund"] and line["refund"]["status"] for line in order["lines"]] == ["completed", "completed", None]
-    kinds = (await shop.session.scalars(select(Letter.kind).order_by(Letter.kind))).all()
+    kinds = (await shop.session.scalars(select(QueuedEmail.kind).order_by(QueuedEmail.kind))).all()
     assert kinds == ["payment_confirmed", *["refund_finished"] * 2, *["refund_received"] * 2, *["refund_requested"] * 2]
 
 
@@ -80,7 +80,7 @@ async def test_a_refund_whose_creation_timed_out_is_looked_for_before_it_is_made
     assert len(shop.sandbox.refunds(reference)) == 1
     await shop.session.refresh(refund)
     assert refund.status == "completed"
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
 
 
@@ -96,7 +96,7 @@ async def test_a_refund_made_in_silence_is_found_at_the_provider_and_not_made_tw
     await shop.run(submit_refunds)
     assert [one["status"] for one in shop.sandbox.refunds(reference)] == ["finished"]
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
-    assert await shop.told(RefundFailed) == []
+    assert await shop.announced(RefundFailed) == []
 
 
 async def test_a_refund_is_not_asked_for_when_the_provider_takes_the_payment_back_meanwhile(shop):
@@ -131,7 +131,7 @@ async def test_an_answer_that_was_overtaken_by_a_callback_is_not_applied(shop, m
     assert (await shop.read(order))["status"] == "paid"
     await shop.run(ask_about_payments)
     assert (await shop.read(order))["status"] == "paid"
-    assert await shop.told(PaymentReversed) == []
+    assert await shop.announced(PaymentReversed) == []
 
 
 async def test_a_refund_of_which_no_callback_tells_is_asked_about(shop):
@@ -141,7 +141,7 @@ async def test_a_refund_of_which_no_callback_tells_is_asked_about(shop):
     await shop.later(seconds=1)
     await shop.later(minutes=2)
     await shop.run(follow_refunds)
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
 
 
 async def test_a_refund_the_provider_refuses_waits_for_a_person_who_sends_it_again(shop):
@@ -149,7 +149,7 @@ async def test_a_refund_the_provider_refuses_waits_for_a_person_who_sends_it_aga
     payment = shop.sandbox.payment(reference)
     payment["amount_to"], owed = 1, payment["amount_to"]
     await shop.run(submit_refunds)
-    (failed,) = await shop.told(RefundFailed)
+    (failed,) = await shop.announced(RefundFailed)
     assert failed.reason_code == "provider_refused"
     refund = (await shop.read(order))["lines"][0]["refund"]
     assert refund["status"] == "failed"
@@ -187,8 +187,8 @@ async def test_a_refund_the_bank_sends_back_is_open_again_and_the_learner_is_tol
     assert line["refund"]["status"] == "returned"
     kinds = (await shop.session.scalars(select(Posting.kind).order_by(Posting.posting_no))).all()
     assert kinds == ["sold", "refund_requested", "settled", "refunded", "refund_returned"]
-    letters = (await shop.session.scalars(select(Letter).where(Letter.kind == "refund_delayed"))).all()
-    assert len(letters) == 1
+    emails = (await shop.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "refund_delayed"))).all()
+    assert len(emails) == 1
     # While the provider may still pay it, it is not sent a second time.
     async with shop.service.client("finance") as client:
         refused = await client.post(f"/v1/orders/{order['order_id']}/refunds/{line['refund']['refund_id']}/retry")
@@ -206,6 +206,6 @@ async def test_a_refund_not_yet_paid_out_is_dropped_when_the_payment_is_lost(sho
     await shop.refund(order, line=0)
     shop.clock.advance(seconds=0.1)
     await shop.status(reference, "cancelled")
-    (reversed_,) = await shop.told(PaymentReversed)
+    (reversed_,) = await shop.announced(PaymentReversed)
     assert [str(line.order_line_id) for line in reversed_.lines] == [order["lines"][1]["order_line_id"]]
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "cancelled"

@@ -25,8 +25,8 @@ async def status_of(shop, order):
 
 async def dispute(shop, order):
     async with shop.service.client("finance") as finance:
-        wish = {"order_id": order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
-        answer = await finance.post("/v1/disputes", json=wish)
+        body = {"order_id": order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
+        answer = await finance.post("/v1/disputes", json=body)
     assert answer.status_code == 201, answer.text
     return answer.json()["dispute_id"]
 

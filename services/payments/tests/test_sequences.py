@@ -16,16 +16,17 @@ sys.path.append(str(Path(__file__).parent))
 from sequences.books import Books, Violation
 from sequences.faults import FAULTS
 from sequences.life import Life
+from sequences.two_orders import TwoOrders
 
 FIRST, LIVES = int(os.environ.get("FIRST_LIFE", "0")), int(os.environ.get("LIVES", "12"))
 SEARCHED = int(os.environ.get("SEARCHED", "20"))
 
 
-async def live(open_shop, monkeypatch, seed):
+async def live(open_shop, monkeypatch, seed, kind=Life):
     """One life from its beginning to its rest. Raises Violation."""
     async with open_shop() as shop:
         with monkeypatch.context() as patch:
-            life = Life(shop, monkeypatch, seed)
+            life = kind(shop, monkeypatch, seed)
             life.provider.attend(patch)
             try:
                 await life.begin()
@@ -42,7 +43,7 @@ async def violation_of(open_shop, monkeypatch, seed, fault):
     with monkeypatch.context() as patch:
         fault.bring_back(patch)
         try:
-            await live(open_shop, monkeypatch, seed)
+            await live(open_shop, monkeypatch, seed, fault.kind)
         except Violation as seen:
             return str(seen)
     return ""
@@ -52,22 +53,25 @@ FEW = 3
 """So many are lived also where the slow part is left out."""
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [pytest.param(seed, marks=pytest.mark.slow if seed >= FIRST + FEW else ()) for seed in range(FIRST, FIRST + LIVES)],
-)
-async def test_in_the_end_our_ledger_is_the_providers_books(open_shop, monkeypatch, seed):
-    await live(open_shop, monkeypatch, seed)
+SEEDS = [
+    pytest.param(seed, marks=pytest.mark.slow if seed >= FIRST + FEW else ()) for seed in range(FIRST, FIRST + LIVES)
+]
+
+
+@pytest.mark.parametrize("kind", [Life, TwoOrders])
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_in_the_end_our_ledger_is_the_providers_books(open_shop, monkeypatch, seed, kind):
+    await live(open_shop, monkeypatch, seed, kind)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 async def test_the_sequences_are_not_blind(open_shop, monkeypatch, name):
     fault = FAULTS[name]
-    able = (seed for seed in count(fault.begin) if fault.needs <= Life.of(seed))
+    able = (seed for seed in count(fault.begin) if fault.needs <= fault.kind.of(seed))
     for seed in islice(able, SEARCHED):
         if seen := await violation_of(open_shop, monkeypatch, seed, fault):
             assert re.match(fault.seen_as, seen) or seed != fault.begin, seen
-            await live(open_shop, monkeypatch, seed)  # and it is the fault that it shows
+            await live(open_shop, monkeypatch, seed, fault.kind)  # and it is the fault that it shows
             return
     pytest.fail(f"{SEARCHED} lives did not see it: {name.replace('_', ' ')}")

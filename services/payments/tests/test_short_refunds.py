@@ -5,11 +5,11 @@ import json
 import pytest
 from sqlalchemy import select
 
-from payments.commands.letters import WHY
+from payments.commands.emails import WHY
 from payments.domain.refunds import Reason
 from payments.jobs import follow_refunds, submit_refunds
 from shared.events.payments import RefundCompleted
-from shared.messaging.tables import Letter
+from shared.messaging.tables import QueuedEmail
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ async def test_what_was_not_paid_in_full_is_owed_still_and_finance_sees_it(shop,
     order, refund = sent
     assert await say(shop, refund, "finished", **changes) == "applied"
     assert await status_of(shop, order) == "returned"
-    assert await shop.told(RefundCompleted) == []
+    assert await shop.announced(RefundCompleted) == []
     wanted = {"cash": 49500 - paid, "refund_liability": paid - 49500}
     assert await shop.balances() == {account: amount for account, amount in wanted.items() if amount}
-    seen = (await shop.parked())["refunded_too_little"]
+    seen = (await shop.unmatched())["refunded_too_little"]
     assert (seen.amount_minor, seen.currency, str(seen.order_id)) == (
         changes.get("amount", 49500),
         changes.get("currency", "GBP"),
@@ -62,7 +62,7 @@ async def test_the_same_word_with_the_whole_amount_completes_it(shop, sent):
     await say(shop, refund, "finished", amount=40000)
     assert await say(shop, refund, "finished") == "applied"
     assert await status_of(shop, order) == "completed"
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
     assert await shop.balances() == {}
     assert await say(shop, refund, "finished") == "known"
 
@@ -71,9 +71,9 @@ async def test_that_it_was_paid_is_told_again_after_it_was_sent_back(shop, sent)
     _, refund = sent
     for status in ("finished", "returned", "received", "finished", "finished"):
         await say(shop, refund, status)
-    told = (await shop.session.scalars(select(Letter).where(Letter.kind == "refund_finished"))).all()
-    assert len(told) == 2
-    assert all(WHY[Reason.COOLING_OFF] in letter.text for letter in told)
+    announced = (await shop.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "refund_finished"))).all()
+    assert len(announced) == 2
+    assert all(WHY[Reason.COOLING_OFF] in email.text for email in announced)
 
 
 def test_every_reason_is_told_in_a_sentence():
@@ -104,9 +104,9 @@ async def test_finance_has_the_rest_of_a_refund_sent_and_no_more(shop, sent):
     made = shop.sandbox.refunds(refund["payment_id"])
     assert [(one["status"], one["amount"]) for one in made] == [("finished", 40000), ("finished", 9500)]
     assert await status_of(shop, order) == "completed"
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert len(await shop.announced(RefundCompleted)) == 1
     assert await shop.balances() == {}
-    assert "refunded_twice" not in await shop.parked()
+    assert "refunded_twice" not in await shop.unmatched()
     assert (await send_again(shop, order)).status_code == 409
 
 

@@ -24,7 +24,7 @@ async def test_what_a_transfer_is_to_pay_is_not_sold_again_while_it_is_under_way
     await shop.later(days=3)
     await shop.run(expire_orders)
     assert (await shop.read(order))["status"] == "placed"
-    assert await shop.told(OrderExpired) == []
+    assert await shop.announced(OrderExpired) == []
     refused = await order_anew(shop, course_id)
     assert (refused.status_code, refused.json()["code"]) == (409, "already_ordered")
     assert (await shop.checkout(order)).json()["code"] == "payment_under_way"

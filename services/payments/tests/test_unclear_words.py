@@ -5,13 +5,14 @@ import json
 
 import pytest
 from sqlalchemy import select
+from starlette.responses import JSONResponse
 
 from embedded.provider import api as provider_api
 from payments.adapters.provider import ProviderUnavailable
 from payments.jobs import ask_about_payments, compare_with_provider, find_payments, follow_refunds, submit_refunds
 from payments.tables import Refund
 from shared.events.payments import RefundCompleted, RefundFailed
-from shared.messaging.tables import Letter
+from shared.messaging.tables import QueuedEmail
 
 
 async def bought(shop, lines=2):
@@ -52,14 +53,14 @@ async def days_go_by(shop, rounds=4):
         await shop.run(find_payments, ask_about_payments, submit_refunds, follow_refunds, compare_with_provider)
 
 
-def without_references(shop, monkeypatch, places, kind="refund_id"):
+def without_references(shop, monkeypatch, public_urls, kind="refund_id"):
     """The provider leaves our reference null in these places: its answer to the creation, its other answers, its
     callbacks."""
     creating = []
     public, tell, create = provider_api.public, shop.sandbox._tell, shop.sandbox.create_refund
 
     def shown(record):
-        null = kind in record and ("answer" if creating else "list") in places
+        null = kind in record and ("answer" if creating else "list") in public_urls
         creating.clear()
         return {**public(record), **({"external_reference": None} if null else {})}
 
@@ -68,13 +69,13 @@ def without_references(shop, monkeypatch, places, kind="refund_id"):
         creating.append(made)
         return made
 
-    def told(url, event_type, resource, at, data):
-        null = "callbacks" in places and kind in data
+    def announced(url, event_type, resource, at, data):
+        null = "callbacks" in public_urls and kind in data
         return tell(url, event_type, resource, at, {**data, **({"external_reference": None} if null else {})})
 
     monkeypatch.setattr(provider_api, "public", shown)
     monkeypatch.setattr(shop.sandbox, "create_refund", created)
-    monkeypatch.setattr(shop.sandbox, "_tell", told)
+    monkeypatch.setattr(shop.sandbox, "_tell", announced)
 
 
 def first_creation_times_out(shop, monkeypatch):
@@ -102,10 +103,10 @@ PLACES = [
 
 
 @pytest.mark.parametrize("timed_out", [False, True])
-@pytest.mark.parametrize("places", PLACES, ids="+".join)
-async def test_a_refund_without_our_reference_is_paid_once(shop, monkeypatch, places, timed_out):
+@pytest.mark.parametrize("public_urls", PLACES, ids="+".join)
+async def test_a_refund_without_our_reference_is_paid_once(shop, monkeypatch, public_urls, timed_out):
     order, reference = await bought(shop)
-    without_references(shop, monkeypatch, places)
+    without_references(shop, monkeypatch, public_urls)
     if timed_out:
         first_creation_times_out(shop, monkeypatch)
     await shop.refund(order)
@@ -113,7 +114,7 @@ async def test_a_refund_without_our_reference_is_paid_once(shop, monkeypatch, pl
     await days_go_by(shop)
     assert [(one["amount"], one["status"]) for one in shop.sandbox.refunds(reference)] == [(49500, "finished")]
     assert await status_of(shop, order) == "completed"
-    assert (len(await shop.told(RefundCompleted)), await shop.told(RefundFailed)) == (1, [])
+    assert (len(await shop.announced(RefundCompleted)), await shop.announced(RefundFailed)) == (1, [])
     assert await shop.balances() == {"cash": 49500, "sales": -49500}
 
 
@@ -128,7 +129,7 @@ async def test_nothing_is_sent_beside_a_refund_that_nobody_can_explain(shop, ext
     await days_go_by(shop)
     assert shop.sandbox.refunds(reference) == [by_hand]
     assert await status_of(shop, order) == "requested"
-    row = (await shop.parked())["unknown_refund"]
+    row = (await shop.unmatched())["unknown_refund"]
     assert (row.reference, str(row.order_id)) == (by_hand["refund_id"], order["order_id"])
 
 
@@ -156,16 +157,16 @@ async def test_the_rest_of_what_was_paid_in_part_is_not_the_whole_though_the_lis
 @pytest.mark.parametrize("heard", ["callback", "list"])
 async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(shop, heard):
     order, refund = await refunded(shop)
-    before = len((await shop.session.scalars(select(Letter))).all())
+    before = len((await shop.session.scalars(select(QueuedEmail))).all())
     refund["status"] = "archived"
     shop.sandbox.books.put("refund", refund["refund_id"], refund)
     if heard == "callback":
         assert await say(shop, refund, "archived") == "not_known_yet"
     await days_go_by(shop)
     assert await status_of(shop, order) == "completed"
-    assert (await shop.parked())["unknown_status"].provider_status == "archived"
-    assert len((await shop.session.scalars(select(Letter))).all()) == before
-    assert len(await shop.told(RefundCompleted)) == 1
+    assert (await shop.unmatched())["unknown_status"].provider_status == "archived"
+    assert len((await shop.session.scalars(select(QueuedEmail))).all()) == before
+    assert len(await shop.announced(RefundCompleted)) == 1
     assert await shop.balances() == {}
     refund["status"] = "returned"  # and what comes after it still counts
     assert await say(shop, refund, "returned") == "applied"
@@ -173,11 +174,11 @@ async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(shop, hear
 
 
 @pytest.mark.parametrize(
-    "places", [("list",), ("list", "callbacks"), ("callbacks",), ("lost",), ("list", "lost")], ids="+".join
+    "public_urls", [("list",), ("list", "callbacks"), ("callbacks",), ("lost",), ("list", "lost")], ids="+".join
 )
-async def test_a_payment_without_our_reference_is_found_by_our_session(shop, monkeypatch, places):
-    without_references(shop, monkeypatch, places, kind="payment_method")
-    if "lost" in places:
+async def test_a_payment_without_our_reference_is_found_by_our_session(shop, monkeypatch, public_urls):
+    without_references(shop, monkeypatch, public_urls, kind="payment_method")
+    if "lost" in public_urls:
         await shop.control.put("/control/callbacks", json={"mode": "drop"})
     order = await shop.order(await shop.sell())
     await shop.pay(await shop.open_session(order))
@@ -197,7 +198,7 @@ async def test_a_payment_of_our_session_that_names_another_checkout_is_not_taken
     payment = await shop.pay(await shop.open_session(order))
     await days_go_by(shop)
     assert (await shop.read(order))["payments"] == []
-    assert (await shop.parked())["unknown_reference"].reference == payment["payment_id"]
+    assert (await shop.unmatched())["unknown_reference"].reference == payment["payment_id"]
 
 
 @pytest.mark.parametrize("named", ["RF-other", None])
@@ -209,9 +210,9 @@ async def test_a_word_about_a_refund_of_another_payment_is_not_believed(shop, na
     refund["plan"] = []
     changes = {"refund_id": named or refund["refund_id"], "payment_id": "FWU000000001"}
     assert await say(shop, refund, "finished", **changes) == "unmatched"
+    assert "unknown_refund" in await shop.unmatched()
     await days_go_by(shop)
     assert await status_of(shop, order) == "submitted"
-    assert "unknown_refund" in await shop.parked()
 
 
 async def test_an_answer_about_another_than_was_asked_about_tells_nothing(shop, monkeypatch):
@@ -272,10 +273,11 @@ async def test_a_refund_callback_that_cannot_be_read_has_the_provider_asked_abou
     refund["status"] = "returned"
     shop.sandbox.books.put("refund", refund["refund_id"], refund)
     assert await say(shop, refund, "returned", amount=None) == "asking"
+    row = (await shop.unmatched())["not_understood"]
+    assert (row.reference, str(row.order_id)) == (refund["refund_id"], order["order_id"])
     await shop.run(follow_refunds)
     assert await status_of(shop, order) == "returned"
-    row = (await shop.parked())["not_understood"]
-    assert (row.reference, str(row.order_id)) == (refund["refund_id"], order["order_id"])
+    assert await shop.unmatched() == {}
 
 
 async def test_a_refund_that_is_being_sent_is_left_to_its_sender(shop):
@@ -322,3 +324,28 @@ async def test_two_words_of_one_instant_that_tell_other_sums_are_two(shop):
 @pytest.mark.parametrize("body", [b"[" * 60000, b'{"a":' * 12000, b"1" * 5000], ids=["lists", "objects", "digits"])
 async def test_a_body_of_any_depth_is_only_not_understood(shop, body):
     assert (await shop.callback(body)).json()["outcome"] == "not_understood"
+
+
+ODD_SESSIONS = [
+    {"id": "a\x00b"},
+    {"id": "a/b"},
+    {"id": "x" * 200},
+    {"expires_in_seconds": 10**30},
+    {"expires_in_seconds": -1},
+    {"hosted_form": {"url": "javascript:alert(1)"}},
+    {"hosted_form": {"url": "/pay"}},
+    {"hosted_form": {"url": "https://pay.example/a b"}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_SESSIONS, ids=[str(n) for n in range(len(ODD_SESSIONS))])
+async def test_a_pay_page_that_cannot_be_is_an_answer_that_is_not_understood(shop, monkeypatch, odd):
+    order = await shop.order(await shop.sell())
+
+    def respond(content, status=200):
+        return JSONResponse(content | odd if status == 201 else content, status)
+
+    monkeypatch.setattr(provider_api, "JSONResponse", respond)
+    answer = await shop.checkout(order)
+    assert answer.status_code == 503
+    assert "pay_url" not in answer.json()

@@ -45,11 +45,11 @@ async def test_a_part_that_went_back_stands_in_the_receipt_and_the_order(shop, s
 
 async def test_what_is_well_again_is_no_longer_for_finance_to_look_at(shop, short):
     _, refund = short
-    assert set(await shop.parked()) == {"refunded_too_little"}
+    assert set(await shop.unmatched()) == {"refunded_too_little"}
     await say(shop, refund, "refunds", status="archived", amount=40000, currency="GBP")
-    assert "unknown_status" in await shop.parked()
+    assert "unknown_status" in await shop.unmatched()
     await say(shop, refund, "refunds", status="finished", amount=49500, currency="GBP")
-    assert await shop.parked() == {}
+    assert await shop.unmatched() == {}
 
 
 async def test_a_word_we_did_not_know_is_followed_by_one_we_do(shop):
@@ -58,9 +58,9 @@ async def test_a_word_we_did_not_know_is_followed_by_one_we_do(shop):
     record["plan"] = []
     money = {"amount_to": "49500", "currency_to": "GBP"}
     await say(shop, record, "payments", status="archived", **money)
-    assert "unknown_status" in await shop.parked()
+    assert "unknown_status" in await shop.unmatched()
     await say(shop, record, "payments", status="guaranteed", **money)
-    assert await shop.parked() == {}
+    assert await shop.unmatched() == {}
 
 
 async def test_the_receipt_of_what_was_paid_again_says_when_and_how(shop):
@@ -80,7 +80,7 @@ async def test_the_receipt_of_what_was_paid_again_says_when_and_how(shop):
 async def test_nothing_that_arrived_is_not_called_received(shop):
     order = await shop.order(await shop.sell())
     await shop.deliver((await shop.pay(await shop.open_session(order), amount=0))["payment_id"])
-    assert [one["status"] for one in (await shop.read(order))["payments"]] == ["under_way"]
+    assert [one["status"] for one in (await shop.read(order))["payments"]] == ["declined"]
 
 
 async def test_a_currency_in_small_letters_is_the_same(shop):

@@ -28,8 +28,10 @@ class WindowClosed(Event, type="assessment.window.closed.v1", subject="window_id
 
 
 class SubmissionReceived(
-    Event, type="assessment.submission.received.v1", subject="submission_id", heard_by=("enrolment",)
+    Event, type="assessment.submission.received.v1", subject="submission_id", consumers=("enrolment",)
 ):
+    """Work was handed in for an attempt, perhaps in place of what was handed in for it before."""
+
     submission_id: UUID
     enrolment_id: UUID
     learner_id: UUID
@@ -37,12 +39,14 @@ class SubmissionReceived(
     attempt_no: int
     sha256: str
     received_at: Instant
+    replaces: UUID | None = None
+    """The submission that is superseded by it."""
 
 
 class SubmissionVoided(
-    Event, type="assessment.submission.voided.v1", subject="submission_id", heard_by=("credentials", "enrolment")
+    Event, type="assessment.submission.voided.v1", subject="submission_id", consumers=("credentials", "enrolment")
 ):
-    """It never counted: no attempt is used, no mark will be released."""
+    """It earns nothing, and no mark will be released. An attempt was used only where its result had been told."""
 
     submission_id: UUID
     enrolment_id: UUID
@@ -66,7 +70,7 @@ class AssessmentPassed(
     Event,
     type="assessment.assessment.passed.v1",
     subject="submission_id",
-    heard_by=("credentials", "enrolment"),
+    consumers=("credentials", "enrolment"),
 ):
     """A moderated result was released: provisional until the board ratifies it."""
 
@@ -86,7 +90,7 @@ class AssessmentFailed(
     Event,
     type="assessment.assessment.failed.v1",
     subject="submission_id",
-    heard_by=("credentials", "enrolment"),
+    consumers=("credentials", "enrolment"),
 ):
     submission_id: UUID
     enrolment_id: UUID
@@ -99,7 +103,9 @@ class AssessmentFailed(
     released_at: Instant
 
 
-class FailRatified(Event, type="assessment.fail.ratified.v1", subject="submission_id", heard_by=("enrolment",)):
+class FailRatified(
+    Event, type="assessment.fail.ratified.v1", subject="submission_id", consumers=("enrolment", "payments")
+):
     """The board confirmed a fail, as CreditAwarded tells of a pass."""
 
     submission_id: UUID
@@ -113,7 +119,7 @@ class FailRatified(Event, type="assessment.fail.ratified.v1", subject="submissio
 
 
 class MisconductOpened(
-    Event, type="assessment.misconduct.opened.v1", subject="case_id", heard_by=("enrolment", "credentials")
+    Event, type="assessment.misconduct.opened.v1", subject="case_id", consumers=("enrolment", "credentials")
 ):
     """A case about one piece of work: its result is frozen, and nothing is claimed until it is decided."""
 
@@ -127,7 +133,7 @@ class MisconductOpened(
 
 
 class MisconductDecided(
-    Event, type="assessment.misconduct.decided.v1", subject="case_id", heard_by=("enrolment", "credentials")
+    Event, type="assessment.misconduct.decided.v1", subject="case_id", consumers=("enrolment", "credentials")
 ):
     """outcome: no_case, resubmit, mark_zero, credit_revoked. What follows from it is announced besides."""
 
@@ -141,7 +147,7 @@ class MisconductDecided(
 
 
 class AttemptsExhausted(
-    Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", heard_by=("enrolment",)
+    Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", consumers=("enrolment",)
 ):
     enrolment_id: UUID
     learner_id: UUID
@@ -151,7 +157,7 @@ class AttemptsExhausted(
 
 
 class CreditAwarded(
-    Event, type="assessment.credit.awarded.v1", subject="credit_id", heard_by=("credentials", "enrolment")
+    Event, type="assessment.credit.awarded.v1", subject="credit_id", consumers=("credentials", "enrolment", "payments")
 ):
     """The board ratified a pass. At most once per learner and module family."""
 
@@ -177,9 +183,12 @@ class CreditAwarded(
 
 
 class CreditRevoked(
-    Event, type="assessment.credit.revoked.v1", subject="credit_id", heard_by=("credentials", "enrolment")
+    Event, type="assessment.credit.revoked.v1", subject="credit_id", consumers=("credentials", "enrolment", "payments")
 ):
-    """A later decision of the board took the credit away. reason_code: misconduct, appeal, error."""
+    """A later decision of the board took the credit away. reason_code: misconduct, appeal, error.
+
+    `revision` orders what became of one credit; the enrolment is the one that had earned it.
+    """
 
     credit_id: UUID
     learner_id: UUID
@@ -188,10 +197,15 @@ class CreditRevoked(
     revoked_at: Instant
     decided_by: str | None = None
     """The account that decided for the board: another one decides what becomes of an award."""
+    enrolment_id: UUID | None = None
+    revision: int | None = None
 
 
 class CreditReinstated(
-    Event, type="assessment.credit.reinstated.v1", subject="credit_id", heard_by=("enrolment", "credentials")
+    Event,
+    type="assessment.credit.reinstated.v1",
+    subject="credit_id",
+    consumers=("credentials", "enrolment", "payments"),
 ):
     """The board gave a revoked credit back. reason_code: appeal, error."""
 
@@ -200,3 +214,5 @@ class CreditReinstated(
     reason_code: str
     board_id: UUID
     reinstated_at: Instant
+    enrolment_id: UUID | None = None
+    revision: int | None = None

@@ -20,7 +20,7 @@ class CoursePublished(
     Event,
     type="catalogue.course.published.v1",
     subject="course_id",
-    heard_by=("payments", "enrolment", "assessment", "credentials"),
+    consumers=("payments", "enrolment", "assessment", "credentials"),
 ):
     """A course is on sale in its first frozen version."""
 
@@ -52,7 +52,7 @@ class CourseUpdated(
     CoursePublished,
     type="catalogue.course.updated.v1",
     subject="course_id",
-    heard_by=("payments", "enrolment", "assessment", "credentials"),
+    consumers=("payments", "enrolment", "assessment", "credentials"),
 ):
     """A later frozen version replaces the one on sale; learners keep the version they bought."""
 
@@ -68,7 +68,7 @@ class Unit(Fact):
 
 
 class MaterialsPublished(
-    Event, type="catalogue.materials.published.v1", subject="course_version_id", heard_by=("enrolment",)
+    Event, type="catalogue.materials.published.v1", subject="course_version_id", consumers=("enrolment",)
 ):
     """The study materials of one frozen course version."""
 
@@ -81,7 +81,7 @@ class CourseWithdrawn(
     Event,
     type="catalogue.course.withdrawn.v1",
     subject="course_id",
-    heard_by=("payments", "enrolment", "credentials"),
+    consumers=("payments", "enrolment", "credentials"),
 ):
     """No new sales; those who bought it go on."""
 
@@ -89,7 +89,9 @@ class CourseWithdrawn(
     withdrawn_at: Instant
 
 
-class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id", heard_by=("payments", "credentials")):
+class PriceChanged(
+    Event, type="catalogue.price.changed.v1", subject="course_id", consumers=("payments", "credentials")
+):
     """A price row with its date.
 
     A course's price at an instant is the row with the latest `valid_from` not after it.
@@ -100,10 +102,12 @@ class PriceChanged(Event, type="catalogue.price.changed.v1", subject="course_id"
     amount_minor: int
     currency: str
     valid_from: Instant
+    set_by: str | None = None
+    """The account that set it, which buys nothing at it."""
 
 
 class SubjectRenamed(
-    Event, type="catalogue.subject.renamed.v1", subject="subject_id", heard_by=("assessment", "credentials")
+    Event, type="catalogue.subject.renamed.v1", subject="subject_id", consumers=("assessment", "credentials")
 ):
     """A label only: credit keeps the name it was awarded under."""
 
@@ -126,7 +130,7 @@ class ProgrammeModule(Fact):
 
 
 class ProgrammePublished(
-    Event, type="catalogue.programme.published.v1", subject="programme_id", heard_by=("credentials",)
+    Event, type="catalogue.programme.published.v1", subject="programme_id", consumers=("credentials",)
 ):
     """What a partner's degree programme takes in, as a whole; a higher `version` replaces a lower one."""
 

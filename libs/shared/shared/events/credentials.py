@@ -5,7 +5,7 @@ from uuid import UUID
 from shared.events.base import Event, Fact, Instant
 
 
-class BadgeIssued(Event, type="credentials.badge.issued.v1", subject="badge_id", heard_by=("enrolment",)):
+class BadgeIssued(Event, type="credentials.badge.issued.v1", subject="badge_id", consumers=("enrolment",)):
     badge_id: UUID
     learner_id: UUID
     credit_id: UUID | None = None
@@ -15,7 +15,7 @@ class BadgeIssued(Event, type="credentials.badge.issued.v1", subject="badge_id",
     issued_at: Instant
 
 
-class BadgeRevoked(Event, type="credentials.badge.revoked.v1", subject="badge_id", heard_by=("enrolment",)):
+class BadgeRevoked(Event, type="credentials.badge.revoked.v1", subject="badge_id", consumers=("enrolment",)):
     badge_id: UUID
     learner_id: UUID
     credit_id: UUID | None = None
@@ -38,7 +38,7 @@ class BadgeSuperseded(Event, type="credentials.badge.superseded.v1", subject="ba
 
 
 class TranscriptIssued(
-    Event, type="credentials.transcript.issued.v1", subject="transcript_id", heard_by=("enrolment",)
+    Event, type="credentials.transcript.issued.v1", subject="transcript_id", consumers=("enrolment",)
 ):
     transcript_id: UUID
     learner_id: UUID
@@ -54,7 +54,7 @@ class TitlesChanged(Fact):
 
 
 class AwardEligibilityChanged(
-    Event, type="credentials.award.eligibility-changed.v1", subject="learner_id", heard_by=("enrolment",)
+    Event, type="credentials.award.eligibility-changed.v1", subject="learner_id", consumers=("enrolment",)
 ):
     """What the learner may claim is different now; `sequence` orders the changes of one learner."""
 
@@ -64,7 +64,7 @@ class AwardEligibilityChanged(
     changed_at: Instant
 
 
-class AwardClaimed(Event, type="credentials.award.claimed.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardClaimed(Event, type="credentials.award.claimed.v1", subject="award_id", consumers=("enrolment",)):
     award_id: UUID
     learner_id: UUID
     level: str
@@ -75,7 +75,7 @@ class AwardClaimed(Event, type="credentials.award.claimed.v1", subject="award_id
     claimed_at: Instant
 
 
-class AwardConferred(Event, type="credentials.award.conferred.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardConferred(Event, type="credentials.award.conferred.v1", subject="award_id", consumers=("enrolment",)):
     award_id: UUID
     learner_id: UUID
     level: str
@@ -86,7 +86,7 @@ class AwardConferred(Event, type="credentials.award.conferred.v1", subject="awar
     conferred_at: Instant
 
 
-class AwardLapsed(Event, type="credentials.award.lapsed.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardLapsed(Event, type="credentials.award.lapsed.v1", subject="award_id", consumers=("enrolment",)):
     """A claim's reservation ran out before it was conferred; its credit is free again."""
 
     award_id: UUID
@@ -94,7 +94,7 @@ class AwardLapsed(Event, type="credentials.award.lapsed.v1", subject="award_id",
     lapsed_at: Instant
 
 
-class AwardWithdrawn(Event, type="credentials.award.withdrawn.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardWithdrawn(Event, type="credentials.award.withdrawn.v1", subject="award_id", consumers=("enrolment",)):
     """The learner took a claim back; its credit is free again."""
 
     award_id: UUID
@@ -102,7 +102,7 @@ class AwardWithdrawn(Event, type="credentials.award.withdrawn.v1", subject="awar
     withdrawn_at: Instant
 
 
-class AwardRefused(Event, type="credentials.award.refused.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardRefused(Event, type="credentials.award.refused.v1", subject="award_id", consumers=("enrolment",)):
     """A claim that was not conferred; its credit is free again."""
 
     award_id: UUID
@@ -111,19 +111,19 @@ class AwardRefused(Event, type="credentials.award.refused.v1", subject="award_id
     refused_at: Instant
 
 
-class AwardReviewOpened(Event, type="credentials.award.review-opened.v1", subject="award_id", heard_by=("enrolment",)):
-    """Credit it stands on was revoked; the award stands until a person decides."""
+class AwardReviewOpened(Event, type="credentials.award.review-opened.v1", subject="award_id", consumers=("enrolment",)):
+    """Credit it stands on was revoked, or a higher award holds it too; the award stands until a person decides."""
 
     award_id: UUID
     review_id: UUID
     learner_id: UUID
     credit_ids: tuple[UUID, ...]
-    """What was lost."""
+    """What was lost, or is the other one's too."""
     opened_at: Instant
 
 
-class AwardReviewClosed(Event, type="credentials.award.review-closed.v1", subject="award_id", heard_by=("enrolment",)):
-    """decision: substitute, rescind, rescind_and_offer, credit_reinstated."""
+class AwardReviewClosed(Event, type="credentials.award.review-closed.v1", subject="award_id", consumers=("enrolment",)):
+    """decision: substitute, rescind, rescind_and_offer, supersede, credit_reinstated."""
 
     award_id: UUID
     review_id: UUID
@@ -137,7 +137,7 @@ class AwardReviewClosed(Event, type="credentials.award.review-closed.v1", subjec
     closed_at: Instant
 
 
-class AwardRescinded(Event, type="credentials.award.rescinded.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardRescinded(Event, type="credentials.award.rescinded.v1", subject="award_id", consumers=("enrolment",)):
     """It no longer stands. Its credit is free again, except what was revoked."""
 
     award_id: UUID
@@ -149,7 +149,7 @@ class AwardRescinded(Event, type="credentials.award.rescinded.v1", subject="awar
     rescinded_at: Instant
 
 
-class AwardRestored(Event, type="credentials.award.restored.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardRestored(Event, type="credentials.award.restored.v1", subject="award_id", consumers=("enrolment",)):
     """It was superseded by an award that has been rescinded, and stands by itself again."""
 
     award_id: UUID
@@ -158,7 +158,7 @@ class AwardRestored(Event, type="credentials.award.restored.v1", subject="award_
     restored_at: Instant
 
 
-class AwardSuperseded(Event, type="credentials.award.superseded.v1", subject="award_id", heard_by=("enrolment",)):
+class AwardSuperseded(Event, type="credentials.award.superseded.v1", subject="award_id", consumers=("enrolment",)):
     """A higher award took up its credit; it still verifies, as superseded."""
 
     award_id: UUID
@@ -207,7 +207,7 @@ class WebhookDisabled(Event, type="credentials.webhook.disabled.v1", subject="en
 
 
 class TransferRequested(
-    Event, type="credentials.transfer.requested.v1", subject="transfer_id", heard_by=("enrolment",)
+    Event, type="credentials.transfer.requested.v1", subject="transfer_id", consumers=("enrolment",)
 ):
     """A learner asks a partner to take credit into a degree programme."""
 
@@ -230,7 +230,7 @@ class LineDecided(Fact):
     reason_code: str
 
 
-class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="transfer_id", heard_by=("enrolment",)):
+class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="transfer_id", consumers=("enrolment",)):
     """What is not refused is committed to the programme: no award can be claimed with it meanwhile."""
 
     transfer_id: UUID
@@ -243,7 +243,7 @@ class TransferDecided(Event, type="credentials.transfer.decided.v1", subject="tr
 
 
 class TransferCompleted(
-    Event, type="credentials.transfer.completed.v1", subject="transfer_id", heard_by=("enrolment",)
+    Event, type="credentials.transfer.completed.v1", subject="transfer_id", consumers=("enrolment",)
 ):
     """The degree was conferred; the credit is used up."""
 
@@ -255,7 +255,7 @@ class TransferCompleted(
     completed_at: Instant
 
 
-class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="transfer_id", heard_by=("enrolment",)):
+class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="transfer_id", consumers=("enrolment",)):
     """The learner left the degree, or the acceptance ran out; the credit is theirs again."""
 
     transfer_id: UUID
@@ -268,7 +268,7 @@ class TransferReturned(Event, type="credentials.transfer.returned.v1", subject="
 
 
 class TransferWithdrawn(
-    Event, type="credentials.transfer.withdrawn.v1", subject="transfer_id", heard_by=("enrolment",)
+    Event, type="credentials.transfer.withdrawn.v1", subject="transfer_id", consumers=("enrolment",)
 ):
     """A request that ended undecided. reason_code: withdrawn, consent_withdrawn, not_decided_in_time."""
 

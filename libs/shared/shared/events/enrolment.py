@@ -6,7 +6,7 @@ from shared.events.base import Event, Instant
 
 
 class LearnerRegistered(
-    Event, type="enrolment.learner.registered.v1", subject="learner_id", heard_by=("credentials", "payments")
+    Event, type="enrolment.learner.registered.v1", subject="learner_id", consumers=("credentials", "payments")
 ):
     """A person filled in the short form. Names stay in enrolment; the version tells when they change."""
 
@@ -16,7 +16,7 @@ class LearnerRegistered(
 
 
 class LearnerNameChanged(
-    Event, type="enrolment.learner.name-changed.v1", subject="learner_id", heard_by=("credentials",)
+    Event, type="enrolment.learner.name-changed.v1", subject="learner_id", consumers=("credentials",)
 ):
     """Another name is in use. Which one, the register of people tells; earlier ones are told to nobody."""
 
@@ -26,7 +26,7 @@ class LearnerNameChanged(
 
 
 class LearnerContactChanged(
-    Event, type="enrolment.learner.contact-changed.v1", subject="learner_id", heard_by=("credentials",)
+    Event, type="enrolment.learner.contact-changed.v1", subject="learner_id", consumers=("credentials",)
 ):
     """Another address is in use, or the first one was confirmed. Which one, the register of people tells."""
 
@@ -39,7 +39,7 @@ class LearnerAnonymised(
     Event,
     type="enrolment.learner.anonymised.v1",
     subject="learner_id",
-    heard_by=("assessment", "credentials", "gateway", "payments"),
+    consumers=("assessment", "credentials", "gateway", "payments"),
 ):
     """Name and address are erased. What was awarded stays, and tells no longer whose it is."""
 
@@ -60,7 +60,7 @@ class EnrolmentActivated(
     Event,
     type="enrolment.enrolment.activated.v1",
     subject="enrolment_id",
-    heard_by=("assessment", "payments", "credentials"),
+    consumers=("assessment", "payments", "credentials"),
 ):
     """A paid order line gave access to a course version under the regulations of that day."""
 
@@ -74,7 +74,9 @@ class EnrolmentActivated(
     activated_at: Instant
 
 
-class ActivationRefused(Event, type="enrolment.activation.refused.v1", subject="order_line_id", heard_by=("payments",)):
+class ActivationRefused(
+    Event, type="enrolment.activation.refused.v1", subject="order_line_id", consumers=("payments",)
+):
     """A paid line could not become an enrolment, or has none any more; payments gives the money back.
 
     reason_code: course_withdrawn, already_enrolled, already_passed, not_registered, unknown_course; enrolment_ended: it
@@ -90,22 +92,28 @@ class ActivationRefused(Event, type="enrolment.activation.refused.v1", subject="
 
 
 class AccessGranted(Event, type="enrolment.access.granted.v1", subject="enrolment_id"):
+    """Whoever is told of one entitlement of an enrolment twice holds to the higher `sequence`, whichever came last."""
+
     enrolment_id: UUID
     learner_id: UUID
     entitlements: tuple[str, ...]
     granted_at: Instant
+    sequence: int | None = None
 
 
 class AccessRevoked(Event, type="enrolment.access.revoked.v1", subject="enrolment_id"):
+    """`sequence` as in AccessGranted: that of the enrolment's state."""
+
     enrolment_id: UUID
     learner_id: UUID
     entitlements: tuple[str, ...]
     reason_code: str
     revoked_at: Instant
+    sequence: int | None = None
 
 
 class EnrolmentSuspended(
-    Event, type="enrolment.enrolment.suspended.v1", subject="enrolment_id", heard_by=("assessment",)
+    Event, type="enrolment.enrolment.suspended.v1", subject="enrolment_id", consumers=("assessment",)
 ):
     """No submission, no claim until it is reinstated or cancelled. `sequence` orders the states of one enrolment."""
 
@@ -117,7 +125,7 @@ class EnrolmentSuspended(
 
 
 class EnrolmentReinstated(
-    Event, type="enrolment.enrolment.reinstated.v1", subject="enrolment_id", heard_by=("assessment",)
+    Event, type="enrolment.enrolment.reinstated.v1", subject="enrolment_id", consumers=("assessment",)
 ):
     enrolment_id: UUID
     learner_id: UUID
@@ -129,14 +137,18 @@ class EnrolmentCancelled(
     Event,
     type="enrolment.enrolment.cancelled.v1",
     subject="enrolment_id",
-    heard_by=("assessment", "payments", "credentials"),
+    consumers=("assessment", "payments", "credentials"),
 ):
-    """Final. reason_code: refunded, withdrawn, payment_lost. A submission not yet ratified is voided."""
+    """Final. reason_code: refunded, withdrawn, payment_lost; told once more, as refunded, where money goes back after
+    another end. A submission not yet ratified is voided, but for a fail that was told and for what a case of misconduct
+    is open about. `decided_by` granted the refund, where staff did."""
 
     enrolment_id: UUID
     learner_id: UUID
     course_id: UUID
+    order_id: UUID | None = None
     reason_code: str
+    decided_by: str | None = None
     sequence: int
     cancelled_at: Instant
 
@@ -148,10 +160,11 @@ class EnrolmentCompleted(Event, type="enrolment.enrolment.completed.v1", subject
     learner_id: UUID
     course_id: UUID
     completed_at: Instant
+    sequence: int | None = None
 
 
 class EnrolmentFailed(
-    Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id", heard_by=("payments", "credentials")
+    Event, type="enrolment.enrolment.failed.v1", subject="enrolment_id", consumers=("payments", "credentials")
 ):
     """Every attempt is used up; a new enrolment gives new ones."""
 
@@ -159,3 +172,4 @@ class EnrolmentFailed(
     learner_id: UUID
     course_id: UUID
     failed_at: Instant
+    sequence: int | None = None

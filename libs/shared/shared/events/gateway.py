@@ -20,7 +20,7 @@ class AccountClosed(Event, type="gateway.account.closed.v1", subject="account_id
     closed_at: Instant
 
 
-class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="client_id", heard_by=("credentials",)):
+class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="client_id", consumers=("credentials",)):
     """Another organisation's program may ask for tokens with these scopes."""
 
     client_id: str
@@ -29,7 +29,7 @@ class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="cl
     registered_at: Instant
 
 
-class PartnerClosed(Event, type="gateway.partner.closed.v1", subject="client_id", heard_by=("credentials",)):
+class PartnerClosed(Event, type="gateway.partner.closed.v1", subject="client_id", consumers=("credentials",)):
     """No more tokens for it."""
 
     client_id: str

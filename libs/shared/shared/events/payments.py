@@ -30,7 +30,7 @@ class OrderExpired(Event, type="payments.order.expired.v1", subject="order_id"):
 
 
 class OrderCancelled(Event, type="payments.order.cancelled.v1", subject="order_id"):
-    """The learner left it before it was paid."""
+    """The learner left it before it was paid, or its courses were bought by an order that a late payment paid."""
 
     order_id: UUID
     learner_id: UUID
@@ -48,7 +48,7 @@ class CheckoutStarted(Event, type="payments.checkout.started.v1", subject="attem
     started_at: Instant
 
 
-class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="order_id", heard_by=("enrolment",)):
+class PaymentConfirmed(Event, type="payments.payment.confirmed.v1", subject="order_id", consumers=("enrolment",)):
     """The money is certain enough to give access. Once per order, ever."""
 
     order_id: UUID
@@ -74,7 +74,7 @@ class ReceiptIssued(Event, type="payments.receipt.issued.v1", subject="order_id"
 
 
 class PaymentSettled(
-    Event, type="payments.payment.settled.v1", subject="order_id", heard_by=("enrolment", "credentials")
+    Event, type="payments.payment.settled.v1", subject="order_id", consumers=("enrolment", "credentials")
 ):
     """The provider has paid out; from now on a refund can be asked of it."""
 
@@ -95,7 +95,7 @@ class PaymentFailed(Event, type="payments.payment.failed.v1", subject="order_id"
 
 
 class PaymentReversed(
-    Event, type="payments.payment.reversed.v1", subject="order_id", heard_by=("enrolment", "credentials")
+    Event, type="payments.payment.reversed.v1", subject="order_id", consumers=("enrolment", "credentials")
 ):
     """Confirmed money is gone again."""
 
@@ -108,7 +108,7 @@ class PaymentReversed(
 
 
 class PaymentRestored(
-    Event, type="payments.payment.restored.v1", subject="order_id", heard_by=("enrolment", "credentials")
+    Event, type="payments.payment.restored.v1", subject="order_id", consumers=("enrolment", "credentials")
 ):
     """Money that was reversed is there again, or another payment came in its place, which this then names. The
     confirmation is not said a second time."""
@@ -120,7 +120,7 @@ class PaymentRestored(
 
 
 class DisputeOpened(
-    Event, type="payments.dispute.opened.v1", subject="dispute_id", heard_by=("enrolment", "credentials")
+    Event, type="payments.dispute.opened.v1", subject="dispute_id", consumers=("enrolment", "credentials")
 ):
     """The payer asks their bank for the money back; finance entered it. Nothing is claimed until it is closed."""
 
@@ -133,7 +133,7 @@ class DisputeOpened(
 
 
 class DisputeClosed(
-    Event, type="payments.dispute.closed.v1", subject="dispute_id", heard_by=("enrolment", "credentials")
+    Event, type="payments.dispute.closed.v1", subject="dispute_id", consumers=("enrolment", "credentials")
 ):
     """outcome: won and withdrawn leave the money here; lost took it away, which PaymentReversed tells besides."""
 
@@ -172,11 +172,12 @@ class AmountMismatch(Event, type="payments.payment.amount-mismatch.v1", subject=
     detected_at: Instant
 
 
-class RefundRequested(Event, type="payments.refund.requested.v1", subject="refund_id", heard_by=("enrolment",)):
+class RefundRequested(Event, type="payments.refund.requested.v1", subject="refund_id", consumers=("enrolment",)):
     """Access to the line ends now, whenever the provider pays back.
 
-    reason_code: cooling_off, activation_impossible, goodwill. Money returned without a line (a duplicate, an
-    overpayment) has no `order_line_id`, and no enrolment hangs on it.
+    reason_code: cooling_off, activation_impossible, already_bought, goodwill, complaint; the last two are granted by
+    staff (`decided_by`), also after a result was ratified. Money returned without a line (a duplicate, an overpayment)
+    has no `order_line_id`, and no enrolment hangs on it.
     """
 
     refund_id: UUID
@@ -187,6 +188,7 @@ class RefundRequested(Event, type="payments.refund.requested.v1", subject="refun
     amount_minor: int
     currency: str
     reason_code: str
+    decided_by: str | None = None
     requested_at: Instant
 
 

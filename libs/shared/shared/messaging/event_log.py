@@ -1,4 +1,4 @@
-"""The outbox as the service's event log: a part a year, which is kept, and may be taken away when it is old enough."""
+"""The outbox as the service's event log: partitioned by year, kept, and its old partitions detached by an operator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shared.errors import Conflict
 from shared.messaging.epochs import keep_epoch
 
 YEARS_AHEAD: Final = 2
-"""For which there are parts: long before one is missing, some replica has added it."""
+"""How many years ahead have partitions: long before one is missing, some replica has added it."""
 
 
 class StillKept(Conflict):
@@ -26,30 +26,32 @@ class NotSent(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Part:
+    """A partition of the event log: the events of one year, or of several."""
+
     name: str
     ends_at: datetime
-    """Its events were written before."""
+    """Its events were written before this instant."""
     events: int
-    """As the database estimates."""
+    """How many there are, as the database estimates."""
     bytes: int
 
 
 async def keep_event_log(database: Database) -> None:
-    """Have a part for every year to come soon, and the feed whole on a restored database (`keep_epoch`)."""
+    """Add the partitions of the next years, and keep the epoch, so that the feed is whole on a restored database."""
     async with database.transaction() as session:
         await session.execute(text(_ADD), {"ahead": YEARS_AHEAD})
     await keep_epoch(database)
 
 
 async def parts(session: AsyncSession) -> Sequence[Part]:
-    """Oldest first."""
+    """Return the partitions of the event log, oldest first."""
     return [Part(*row) for row in await session.execute(text(_PARTS))]
 
 
 async def detach(session: AsyncSession, name: str, *, kept_years: int) -> Part:
-    """Take a part out of the event log. It stays in the database as a table of its own, to be dumped and dropped.
+    """Detach a partition from the event log. It stays in the database as a table of its own, to be dumped and dropped.
 
-    Raises Unknown, StillKept, NotSent.
+    Raises Unknown: there is none by this name; StillKept: it is not old enough; NotSent: an event in it is not sent.
     """
     part = next((part for part in await parts(session) if part.name == name), None)
     if part is None:

@@ -1,4 +1,4 @@
-"""The event log as a feed, and the reconciliation that heals whatever the broker lost.
+"""The event log as a feed for other services, and the reconciler, which reads theirs for events the broker lost.
 
 A position alone would skip events: a transaction that took an early position may commit late. So the feed is
 ordered by (transaction id, position) and ends before the oldest transaction still running.
@@ -10,6 +10,7 @@ import hmac
 import logging
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Annotated, Final, Protocol
 from uuid import UUID
 
@@ -19,40 +20,55 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from shared import telemetry
-from shared.database import Database, fetch, lock_number
+from shared import liveness, telemetry
+from shared.database import Database, fetch
 from shared.errors import Unauthenticated
-from shared.messaging.claim import Key
-from shared.messaging.epochs import START, Cursor, begin_epoch, resume
+from shared.leases import lease
+from shared.messaging.deduplication import Key
+from shared.messaging.epochs import START, BadFeedCursor, Cursor, begin_epoch, kept_cursor, resume
+from shared.messaging.history import History, Reader, compare, reader_of, state_of
 from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition, Retry
-from shared.outages import DATABASE_ERRORS, note_outage
+from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
+from shared.peers import PeerAway, ask
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 500
 PAGE_BYTES: Final = 4_000_000
-"""Of bodies in one page; the event that reaches it is the last one."""
+"""Bytes of event bodies in one page; the event that reaches it is the page's last."""
+MOST_BYTES: Final = 16 * PAGE_BYTES
+"""Limit of a whole answer: the bodies, a large last one, and everything around them."""
 UNREAD_SECONDS: Final = 2.0
-"""Between rounds, until every feed has been read once."""
+"""Pause between rounds, until every feed has been read once."""
+READ_SECONDS: Final = 45.0
+"""Limit for one page, however slowly it trickles in."""
 MOST_ATTEMPTS: Final = 3
-"""At one page; after that an event in it must be what ends the process each time."""
+"""How often a page is begun; after that an event in it must be what ends the process each time."""
 
 
 class FeedPage(BaseModel):
     bodies: list[str]
     ids: list[UUID] = Field(default=[], exclude=True)
-    """Of the events in the log, for whoever reads it here; they do not travel."""
+    """The ids of the events, for readers in this process; they do not travel."""
     cursor: str
     """Where the next page begins."""
+    installation: UUID | None = None
+    """The installation whose log it is."""
+    reader: Reader | None = None
+    """How far the log's owner has read the asking service's log."""
+
+
+class ForeignFeed(Exception):
+    """A feed serves the log of another installation than the one that was read before."""
 
 
 async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
-    """The events of these types after the cursor, oldest first, none that a late commit could still precede.
+    """Return the events of these types after the cursor, oldest first, none that a late commit could still precede.
 
-    Where there are no more the cursor stands at the mark, which follows the fence each minute, or after the last event
-    if that is later. Raises BadFeedCursor; one that does not fit this database's history is sent back to where it does
-    (`shared.messaging.epochs`).
+    Where there are no more, the page's cursor stands at the mark, which follows the fence each minute, or after the
+    last event if that is later. A cursor that does not fit this database's history is set back to where it does
+    (`shared.messaging.epochs`). Raises BadFeedCursor: it is no cursor.
     """
     asked = Cursor.parse(after)
     while True:
@@ -104,7 +120,7 @@ _PAGE: Final = text("""
     from fence left join sized on sized.before < :bytes
     order by sized.xid, sized.position
 """)
-"""Of each type the next ones, by its index; of these the next of all; and of these as many as are not too long."""
+"""The next events of each type, by the index; of these the next of all types; of these as many as fit PAGE_BYTES."""
 
 
 router = APIRouter(include_in_schema=False)
@@ -116,88 +132,176 @@ async def read_feed(
     types: Annotated[list[str], Query()],
     after: str = START,
     limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+    reader: str = "",
     authorization: Annotated[str, Header()] = "",
 ) -> FeedPage:
     """This service's event log, for the other services alone."""
     admit_service(request, authorization)
-    return await read_page(request.app.state.database, types, after, limit)
+    return await give_page(request.app.state.database, types, after, limit, reader)
+
+
+async def give_page(
+    database: Database, types: Sequence[str], after: str, limit: int = PAGE, reader: str = ""
+) -> FeedPage:
+    """Return a page for another service, and note whether its cursor shows that this database has lost history.
+
+    Raises BadFeedCursor: `after` is no cursor.
+    """
+    page = await read_page(database, types, after, limit)
+    await compare(database, Reader(reader or "another service", after, None))
+    page.installation, page.reader = (await state_of(database)).installation, await reader_of(database, reader)
+    return page
 
 
 def admit_service(request: Request, authorization: str) -> None:
-    """Raises Unauthenticated unless the caller knows the secret the services share."""
+    """Raise Unauthenticated unless the caller sends the secret that the services share."""
     secret: str = request.app.state.feed_secret
     if not hmac.compare_digest(authorization.encode(), f"Bearer {secret}".encode()):
         raise Unauthenticated("this is for services of this platform")
 
 
+class FeedAway(PeerAway):
+    """The log's owner does not answer, or not as the feed's protocol says."""
+
+
 class Feed(Protocol):
-    async def read(self, types: Sequence[str], after: str) -> FeedPage: ...
+    """The event log of another service."""
+
+    async def read(self, types: Sequence[str], after: str) -> FeedPage:
+        """Return the page after this cursor.
+
+        Raises FeedAway: its owner does not answer, or not with a page.
+        """
+        ...
 
 
 class HttpFeed:
-    def __init__(self, base_url: str, secret: str, client: httpx.AsyncClient) -> None:
+    """The feed of another service, read over HTTP."""
+
+    def __init__(self, base_url: str, secret: str, client: httpx.AsyncClient, reader: str) -> None:
         self._url, self._secret, self._client = f"{base_url}/internal/events", secret, client
+        self._reader = reader
 
     async def read(self, types: Sequence[str], after: str) -> FeedPage:
-        answer = await self._client.get(
-            self._url,
-            params=[*(("types", name) for name in types), ("after", after)],
-            headers={"Authorization": f"Bearer {self._secret}"},
-        )
-        answer.raise_for_status()
-        return FeedPage.model_validate_json(answer.content)
+        try:
+            answer = await ask(
+                self._client,
+                "GET",
+                self._url,
+                params=[*(("types", name) for name in types), ("after", after), ("reader", self._reader)],
+                headers={"Authorization": f"Bearer {self._secret}"},
+                within=READ_SECONDS,
+                most_bytes=MOST_BYTES,
+            )
+            answer.raise_for_status()
+            page = FeedPage.model_validate_json(answer.content)
+            Cursor.parse(page.cursor)
+            if page.reader is not None:
+                Cursor.parse(page.reader.cursor)
+        except (PeerAway, httpx.HTTPStatusError, ValidationError, BadFeedCursor) as error:
+            raise FeedAway(str(error)) from error
+        if page.bodies and page.cursor == after:
+            raise FeedAway("the page leads to itself")
+        return page
 
 
 class Reconciler:
-    """Pulls from every producer what this service's inbox lacks; one replica at a time reads a feed."""
+    """Reads every producer's feed for events this service's inbox lacks; one replica at a time reads a feed."""
 
-    def __init__(self, receiver: Receiver, database: Database, feeds: Mapping[str, Feed]) -> None:
+    def __init__(
+        self, receiver: Receiver, database: Database, feeds: Mapping[str, Feed], history: History | None = None
+    ) -> None:
         self.receiver, self.database, self.feeds = receiver, database, feeds
+        self.history = history or History(database)
+        self._round = self.history.round
         self._begun: set[str] = set()
-        """Feeds of which a page was counted as begun and the database then went away, before that was taken back."""
-        self._unread = {source for source in feeds if self._types(source)}
+        """Feeds of which a page was broken off and its count of attempts is yet to be corrected."""
+        self._unread, self._unasked = self._subscribed(), set(feeds)
+        """In the present epoch: feeds not yet read to their end, and services not yet asked how far they read ours."""
+        self._foreign: set[str] = set()
         self._waiting: dict[Key, int] | None = None
-        """What waited once every feed had been read and was not tried since, with how often it had waited."""
-        self.caught_up = asyncio.Event()
-        """Set once every feed was read to its end since this process began, and what waited for another event was
-        tried again since."""
+        """Events that waited when every feed had been read and were not tried since, with how often they had waited."""
+        self.caught_up = self.history.caught_up
+
+    def _subscribed(self) -> set[str]:
+        return {source for source in self.feeds if self._types(source)}
 
     def _types(self, source: str) -> set[str]:
         return {name for name in self.receiver.inbox.types if name.partition(".")[0] == source}
 
     async def run(self, *, every_seconds: float = 60.0) -> None:
+        """Read the feeds, every so many seconds, for ever."""
+        loop = asyncio.get_running_loop()
+        all_due = loop.time()
         while True:
+            liveness.beat(every_seconds)
             try:
-                if count := await self.receiver.take_up_heard():
+                await self._begin_anew()
+                if count := await self.receiver.retry_newly_subscribed():
                     log.info("taken up what the release before did not hear", extra={"count": count})
-            except DATABASE_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - logged by note_outage
                 note_outage(log, error)
             read: set[str] = set()
-            for source in self._unread or self.feeds.keys():
+            wanted = self._unread | self._unasked
+            if not wanted or loop.time() >= all_due:  # one that is away for long keeps none of the others unread
+                wanted, all_due = wanted | self._subscribed(), loop.time() + every_seconds
+            for source in [one for one in self.feeds if one in wanted]:
                 try:
                     if await self.catch_up(source) is not None:
                         read.add(source)
-                except DATABASE_ERRORS as error:
+                except ForeignFeed as error:
+                    self._foreign.add(source)
+                    log.error("the feed is not read", extra={"source": source, "error": str(error)})  # noqa: TRY400
+                except FeedAway as error:
+                    log.warning("feed not read", extra={"source": source, "error": repr(error.__cause__ or error)})
+                except Exception as error:  # noqa: BLE001 - logged by note_outage
                     note_outage(log, error, source=source)
-                except (httpx.HTTPError, ValidationError) as error:
-                    log.warning("feed not read", extra={"source": source, "error": repr(error)})
+                liveness.beat(every_seconds)
             await self._note_read(read)
-            await asyncio.sleep(every_seconds if self.caught_up.is_set() else min(every_seconds, UNREAD_SECONDS))
+            liveness.beat(every_seconds)
+            await self._rest(every_seconds)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until the next round is due: it is soon while a feed is unread, as all are once the epoch changes."""
+        clock = asyncio.get_running_loop().time
+        ends = clock() + seconds
+        while True:
+            await asyncio.sleep(min(max(ends - clock(), 0.0), UNREAD_SECONDS))
+            if clock() >= ends or not self.caught_up.is_set():
+                return
+            try:
+                await self.history.look()
+            except DATABASE_ERRORS as error:
+                note_outage(log, error)
+
+    async def _begin_anew(self) -> None:
+        """Count every feed as unread where the database has begun another epoch."""
+        await self.history.look()
+        if self._round != self.history.round:
+            self._round, self._waiting = self.history.round, None
+            self._unread, self._unasked = self._subscribed(), set(self.feeds)
 
     async def _note_read(self, sources: AbstractSet[str]) -> None:
+        self._foreign -= sources
+        telemetry.feeds_foreign.labels(self.receiver.service).set(len(self._foreign))
         if self.caught_up.is_set():
             return
         self._unread -= sources
+        self._unasked -= sources
         telemetry.feeds_unread.labels(self.receiver.service).set(len(self._unread))
         try:
+            await self._begin_anew()
+            if self._unasked:
+                return
+            await self.history.note_compared()
             if not self._unread and await self._waiting_was_tried():
                 log.info("every feed was read")
                 self.caught_up.set()
-        except DATABASE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - logged by note_outage
             note_outage(log, error)
 
     async def _waiting_was_tried(self) -> bool:
-        """Whether what waited when the feeds had been read was tried since: what it waits for may have been in them."""
+        """Whether every event that waited when the feeds had been read was tried since: they may hold what it needs."""
         async with self.database.transaction() as session:
             found = await session.execute(select(Retry.source, Retry.id, Retry.waits).where(Retry.waiting))
             waiting: dict[Key, int] = {(row.source, row.id): row.waits for row in found}
@@ -207,35 +311,40 @@ class Reconciler:
         return not self._waiting
 
     async def catch_up(self, source: str) -> int | None:
-        """Read one producer's feed to its end; how many events were looked at. None where another replica is at it."""
+        """Read one producer's feed to its end; return how many events it held, None where another replica reads it."""
         types = self._types(source)
-        if not types:
+        if not types:  # its owner may read ours, and is asked how far
+            await self._compare(source, await self.feeds[source].read(["nothing"], START))
             return 0
-        async with self.database.side.hold(lock_number("feed", source)) as ours:
+        async with lease(self.database, f"feed {source}") as ours:
             return await self._catch_up(source, types) if ours else None
 
     async def _catch_up(self, source: str, types: AbstractSet[str]) -> int:
         async with self.database.transaction() as session:
             first = insert(FeedPosition).values(source=source, cursor=START, types=sorted(types), attempts=0)
-            await session.execute(first.on_conflict_do_nothing())  # a release before this one reads beside it
+            await session.execute(first.on_conflict_do_nothing())  # the previous release may run beside this one
             position = await fetch(session, FeedPosition, source)
+            position.cursor = kept_cursor(position.cursor, source)
         if source in self._begun:
             await self._take_back(position)
         seen = 0
         if types != set(position.types):
-            if missed := types - set(position.types):  # a release hears more than the one before it
+            if missed := types - set(position.types):  # this release subscribes to more than the one before it
                 seen += await self._read(position, missed, ahead=True)
-            # What a release does not hear is passed over now: one that hears it again is to read it from the beginning.
+            # Types no longer subscribed to are passed over: a release that subscribes again reads from the beginning.
             position.types = sorted(types)
             await self._keep(position)
         return seen + await self._read(position, types)
 
     async def _read(self, position: FeedPosition, types: AbstractSet[str], *, ahead: bool = False) -> int:
-        """From the position, which moves along, to the end; or else, to be ahead of it, from the beginning."""
+        """Read a feed to its end, from the position, which moves along; with `ahead`, from the beginning, and the
+        position stays. Returns how many events it held."""
         cursor = START if ahead else position.cursor
         seen = 0
         while True:
+            liveness.beat()
             page = await self.feeds[position.source].read(sorted(types), cursor)
+            await self._check_origin(position, page)
             if page.bodies:
                 await self._take(position, [body.encode() for body in page.bodies])
                 seen += len(page.bodies)
@@ -246,16 +355,34 @@ class Reconciler:
             if not page.bodies:
                 return seen
 
+    async def _check_origin(self, position: FeedPosition, page: FeedPage) -> None:
+        """Raise ForeignFeed where the page is of another installation than the one that was read before."""
+        if page.installation is not None and position.installation not in {None, page.installation}:
+            raise ForeignFeed(
+                f"it is of the installation {page.installation}, and {position.installation} was read before: "
+                f"`restored accept` there, or `feed reset {position.source} --installation` here"
+            )
+        position.installation = page.installation or position.installation
+        await self._compare(position.source, page)
+
+    async def _compare(self, source: str, page: FeedPage) -> None:
+        """Note whether the log's owner has read events of ours that this database has lost."""
+        if page.reader is not None:
+            await compare(self.database, replace(page.reader, service=source))
+
     async def _take(self, position: FeedPosition, bodies: list[bytes]) -> None:
-        """Counted before it is tried, for it may end the process; an outage, or being stopped, does not count."""
+        """Handle a page of events. The attempt is counted before it is made, for it may end the process; one that an
+        outage or the end of the process breaks off does not count."""
         position.attempts += 1
         await self._keep(position)
         try:
             if position.attempts <= MOST_ATTEMPTS:
                 await self.receiver.take(bodies)
             else:
-                await self.receiver.suspect(bodies, "a page of the feed with this event was never finished")
-        except (*DATABASE_ERRORS, asyncio.CancelledError):
+                await self.receiver.suspect_poison(bodies, "a page of the feed with this event was never finished")
+        except (Exception, asyncio.CancelledError) as error:
+            if not (isinstance(error, asyncio.CancelledError) or is_database_down(error)):
+                raise
             self._begun.add(position.source)
             with contextlib.suppress(*DATABASE_ERRORS):  # else when it is read next
                 async with asyncio.timeout(TAKEN_BACK_SECONDS):
@@ -276,6 +403,7 @@ class Reconciler:
                     cursor=position.cursor,
                     types=position.types,
                     attempts=position.attempts,
+                    installation=position.installation,
                     read_at=text("now()"),
                 )
             )

@@ -1,8 +1,8 @@
 """From the transport to the effect: an event is claimed, handled and recorded in one transaction.
 
-Inserting the event's key is the claim: of two deliveries at once the second waits for the first and then
-finds the key taken; where the first takes long, the second is put off. Handlers stand any order and any number
-of duplicates.
+Inserting the event's key is the claim: of two deliveries at once the second waits for the first and then finds the key
+taken; where the first takes long, the second is put off, to be tried later. Handlers accept events in any order and any
+number of times.
 """
 
 import asyncio
@@ -16,15 +16,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import telemetry
-from shared.crashes import crash_point
+from shared import liveness, telemetry
 from shared.database import Database, TableBase, now, record_of, takes_writes
 from shared.driver import NotLetIn
 from shared.events import Event
-from shared.messaging.claim import CLAIM_FREE, Keeping, Key, RowOf, claim, give_back
+from shared.failpoints import failpoint
+from shared.messaging.dead_lettering import dead_letter, printable
+from shared.messaging.deduplication import CLAIM_FREE, Key, Projection, RowOf, claim, digests_of, give_back
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
+from shared.messaging.origins import Origins
 from shared.messaging.outbox import HANDLING
-from shared.messaging.parking import park, printable
 from shared.messaging.retrying import Counts, Outcome, RetryPolicy, outcome_of
 from shared.messaging.tables import Retry
 from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
@@ -35,28 +36,32 @@ E = TypeVar("E", bound=Event)
 Handler = Callable[[AsyncSession, E], Awaitable[None]]
 
 LONGEST_SECONDS: Final = 8.0
-"""For one event's handlers: less than the ten after which PostgreSQL ends an idle transaction. Long work is a job."""
+"""Limit for one event's handlers: less than the ten after which PostgreSQL ends an idle transaction. Long work is a
+job."""
 HELD_SECONDS: Final = 0.4
-"""After so long a transaction takes up no other event of its batch: for what it has locked requests wait, and other
-deliveries of the batch, and PostgreSQL lets them wait for a second."""
+"""How long a transaction takes up further events of its batch: requests and other deliveries wait for the rows it has
+locked, and PostgreSQL lets them wait for a second."""
+MOST_STUMBLES: Final = 5
+"""How often a batch is divided at a message whose handler raised, those before it being handled twice; thereafter each
+of its messages is tried alone."""
 TAKEN_BACK_SECONDS: Final = 2.0
-"""For taking back that a try was counted, where it was broken off."""
+"""Limit for correcting the count of a try that was broken off."""
 
 
 class Inbox:
-    """The table of what one service does about what others announce."""
+    """The handlers and projections of one service, by the type of event."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self._handlers: dict[str, list[Handler[Any]]] = {}  # Any: each handler takes its own event class
-        self._keepings: dict[str, Keeping] = {}
+        self._projections: dict[str, Projection] = {}
 
-    def keeps(self, table: type[TableBase], *kinds: type[Event]) -> Callable[[RowOf], RowOf]:
-        """Keep each of these events as the row the function below makes of it, and do nothing else about it. One that
-        is there already stays, and what the row leaves unset is null.
+    def project(self, table: type[TableBase], *kinds: type[Event]) -> Callable[[RowOf], RowOf]:
+        """Store each of these events as the row the decorated function makes of it, and do nothing else about it.
 
-        The row is written in one statement with the claim, which costs a quarter of what a handler and its transaction
-        cost: for what is heard often and only remembered.
+        A row that is there already stays; columns the function leaves unset are null. The row is written in one
+        statement with the claim, at a quarter of the cost of a handler and its transaction: for frequent events that
+        are only remembered. Raises TypeError: one of the types has a handler.
         """
 
         def register(row_of: RowOf) -> RowOf:
@@ -64,38 +69,45 @@ class Inbox:
                 row = record_of(row_of(event, now(session)))
                 await session.execute(insert(table).values(row).on_conflict_do_nothing())
 
-            keeping = Keeping(table, row_of)
+            projection = Projection(table, row_of)
             for heard in kinds:
                 if heard.type in self._handlers:
                     raise TypeError(f"{heard.type} is handled, and cannot be only kept")
                 self.on(heard)(keep)
-                self._keepings[heard.type] = keeping
+                self._projections[heard.type] = projection
             return row_of
 
         return register
 
     def on(self, kind: type[E], *others: type[E]) -> Callable[[Handler[E]], Handler[E]]:
-        """Handle these events with the function below. A handler that takes another event does not type-check."""
+        """Handle these events with the decorated function; one that takes another event does not type-check.
+
+        Raises TypeError: one of the types is projected.
+        """
 
         def register(handler: Handler[E]) -> Handler[E]:
             for heard in (kind, *others):
-                if heard.type in self._keepings:
+                if heard.type in self._projections:
                     raise TypeError(f"{heard.type} is kept, and nothing else is done about it")
                 self._handlers.setdefault(heard.type, []).append(handler)
             return handler
 
         return register
 
-    def keeping(self, type_: str) -> Keeping | None:
-        """What becomes of an event of this type, where it is only kept."""
-        return self._keepings.get(type_)
+    def projection(self, type_: str) -> Projection | None:
+        """Return the projection of this type of event; None where it is handled or not subscribed to."""
+        return self._projections.get(type_)
 
     @property
     def types(self) -> frozenset[str]:
+        """The types of event this service subscribes to."""
         return frozenset(self._handlers)
 
     def read(self, body: bytes) -> Message:
-        """Parse an envelope that is for this service; raises Unreadable."""
+        """Parse an envelope.
+
+        Raises Unreadable: it is no event we know, or none this service subscribes to.
+        """
         message = read(body)
         if message.type not in self._handlers:
             raise Unreadable(UNKNOWN_TYPE, f"{self.service} does not hear {message.type}")
@@ -107,7 +119,10 @@ class Inbox:
             await handler(session, event)
 
     async def handle(self, session: AsyncSession, message: Message) -> None:
-        """Run the handlers as a part of the trace and the request the event comes from."""
+        """Run the handlers of one event, as part of the trace and the request it comes from.
+
+        Raises TimeoutError: they took longer than LONGEST_SECONDS.
+        """
         request = telemetry.request_id.set(message.request_id)
         trace = telemetry.traceparent.set(telemetry.accept_traceparent(message.traceparent))
         session.info[HANDLING] = str(message.id)
@@ -121,20 +136,21 @@ class Inbox:
 
 
 class Receiver:
-    """Takes deliveries for one service into its database. Once `take` returns, the transport may forget them."""
+    """Takes deliveries for one service into its database; once `take` returns, the transport may drop them."""
 
     def __init__(self, inbox: Inbox, database: Database, policy: RetryPolicy | None = None) -> None:
         self.inbox, self.database, self.policy = inbox, database, policy or RetryPolicy()
+        self.origins = Origins(inbox.service, database)
         self._begun: set[Key] = set()
-        """Tries that were counted and told nothing about their event; the database was away when that was to be taken
-        back."""
+        """Events whose last try was broken off and whose count is yet to be corrected, for the database was away."""
 
     @property
     def service(self) -> str:
+        """The service it receives for."""
         return self.inbox.service
 
     async def take(self, bodies: Sequence[bytes]) -> None:
-        """Handle, put off or park every delivery; raises only when the database is away."""
+        """Handle, put off or dead-letter every delivery; raise only when the database is away."""
         await self._take_readable(await self._readable(bodies))
 
     async def _readable(self, bodies: Sequence[bytes]) -> list[Message]:
@@ -144,26 +160,33 @@ class Receiver:
                 messages.append(self.inbox.read(body))
             except Unreadable as unreadable:
                 async with self.database.transaction() as session:
-                    await park(session, body, unreadable.reason, str(unreadable))
+                    await dead_letter(session, body, unreadable.reason, str(unreadable))
         return messages
 
     async def _take_readable(self, messages: Sequence[Message]) -> None:
-        while messages:
+        parts, stumbles = [messages], 0
+        while parts:
+            part, stumbled = parts.pop(0), list[Message]()
+            if not part:
+                continue
+            liveness.beat()
             try:
-                messages = await self._handle(messages)
-            except Exception as error:  # any handler's fault; each message is tried alone below
+                parts.insert(0, await self._handle(part, stumbled))
+            except Exception as error:  # any handler's fault; its message is tried alone below
                 if await self._is_outage(error):
                     raise
-                if len(messages) == 1:
-                    await self._put_off(messages[0], error)
-                    return
-                for message in messages:
-                    await self._take_readable([message])
-                return
+                if len(part) == 1:
+                    await self._put_off(part[0], error)
+                else:
+                    stumbles += 1
+                    parts[:0] = _around(part, stumbled if stumbles <= MOST_STUMBLES else [])
 
     async def _is_outage(self, error: BaseException) -> bool:
-        """Whether the database is away. Where it answers, a message that made its connection fail is at fault:
-        tried without end, it would hold the queue. No message is at fault where a connection was not to be had."""
+        """Whether the error means that the database is away, and no message is at fault.
+
+        Where the database answers after all, the message broke its connection: tried without end, it would hold up the
+        queue. Where no connection was to be had, no message is at fault.
+        """
         if isinstance(error, NotLetIn | PoolTimeout):
             return True
         if not is_database_down(error):
@@ -175,8 +198,11 @@ class Receiver:
                 raise
             return True
 
-    async def _handle(self, messages: Sequence[Message]) -> list[Message]:
-        """As many as there is time for in one transaction; the others."""
+    async def _handle(self, messages: Sequence[Message], stumbled: list[Message]) -> Sequence[Message]:
+        """Handle as many messages as there is time for in one transaction; return the others.
+
+        Where a handler raises, `stumbled` is given the messages handled before and, last, the one at fault.
+        """
         messages = await self._keep(messages)
         if not messages:
             return []
@@ -185,34 +211,41 @@ class Receiver:
             fresh = await self._claim(session, messages)
             deadline = loop.time() + HELD_SECONDS
             while handled < len(fresh) and (not handled or loop.time() < deadline):
-                await self.inbox.handle(session, fresh[handled])
+                try:
+                    await self.inbox.handle(session, fresh[handled])
+                except Exception:
+                    stumbled += fresh[: handled + 1]
+                    raise
                 handled += 1
             await give_back(session, fresh[handled:])
-            crash_point("inbox_handled")
-        crash_point("inbox_committed")
+            failpoint("inbox_handled")
+        failpoint("inbox_committed")
         for message in fresh[:handled]:
-            self._tell_handled(message)
+            self._log_handled(message)
         return fresh[handled:]
 
     async def _keep(self, messages: Sequence[Message]) -> list[Message]:
-        """Keep those that are only kept. The others, and what was not free to be claimed. Raises InHand."""
+        """Store the events that are projected; return the other messages and those that could not be claimed.
+
+        Raises Locked: another delivery of one of them has taken long.
+        """
         rest: list[Message] = []
-        kept: dict[Keeping, dict[Key, Message]] = {}
+        kept: dict[Projection, dict[Key, Message]] = {}
         for message in messages:
-            keeping = self.inbox.keeping(message.type)
-            if keeping is None or kept.setdefault(keeping, {}).setdefault(message.key, message) is not message:
+            projection = self.inbox.projection(message.type)
+            if projection is None or kept.setdefault(projection, {}).setdefault(message.key, message) is not message:
                 rest.append(message)
-        for keeping, its in kept.items():
-            claimed = await keeping.write(self.database, list(its.values()))
-            crash_point("inbox_committed")
+        for projection, its in kept.items():
+            claimed = await projection.write(self.database, list(its.values()))
+            failpoint("inbox_committed")
             for key, message in its.items():
                 if key in claimed:
-                    self._tell_handled(message)
+                    self._log_handled(message)
                 else:
                     rest.append(message)
         return rest
 
-    def _tell_handled(self, message: Message) -> None:
+    def _log_handled(self, message: Message) -> None:
         telemetry.events_handled.labels(self.service, message.type, "handled").inc()
         log.info(
             "event handled",
@@ -225,7 +258,7 @@ class Receiver:
         )
 
     async def _claim(self, session: AsyncSession, messages: Sequence[Message]) -> list[Message]:
-        """Those that are ours to handle; the others were handled, are parked or are being retried."""
+        """Claim the messages; return those to handle. The others were handled, are dead letters or are retried."""
         first: dict[Key, Message] = {}
         for message in messages:
             first.setdefault(message.key, message)
@@ -239,13 +272,13 @@ class Receiver:
         known = await digests_of(session, [message.key for message in duplicates])
         for message in duplicates:
             telemetry.events_handled.labels(self.service, message.type, "duplicate").inc()
-            # With another body it is no duplicate: somebody reused an id, and a person must know.
+            # With another body it is no duplicate: a sender has reused the id, and a person must know.
             if message.sha256 != known.get(message.key, message.sha256):
-                await park(session, message.body, "same_id_other_body", "this id came with another body before")
+                await dead_letter(session, message.body, "same_id_other_body", "this id came with another body before")
         return fresh
 
     async def _put_off(self, message: Message, error: Exception) -> None:
-        """Keep the message in the database until it is due again, so that the queue flows on."""
+        """Store the message for a later try, so that the queue flows on."""
         outcome = outcome_of(error, outage=False)
         fault = outcome is Outcome.FAILED
         log.log(
@@ -279,9 +312,11 @@ class Receiver:
         async with self.database.transaction() as session:
             await session.execute(insert(Retry).values(rows).on_conflict_do_nothing())
 
-    async def suspect(self, bodies: Sequence[bytes], why: str) -> None:
-        """Messages that may kill the process (the broker gave them up, or a page of the feed never got through):
-        each is tried alone, and counted first."""
+    async def suspect_poison(self, bodies: Sequence[bytes], why: str) -> None:
+        """Store messages that may end the process: each is tried alone, and the try counted before it is made.
+
+        `why` says why: the broker gave the message up, or a page of the feed was never finished.
+        """
         messages = await self._readable(bodies)
         async with self.database.transaction() as session:
             known = await digests_of(session, [message.key for message in messages])
@@ -289,9 +324,11 @@ class Receiver:
         if unknown:
             await self._keep_for_retry(unknown, Counts(1, 0), 0, why)
 
-    async def take_up_heard(self) -> int:
-        """Have another try at what was parked because the release before did not hear it (for a while both run, on
-        one queue) and this one does; how many there were."""
+    async def retry_newly_subscribed(self) -> int:
+        """Retry the messages that were dead-lettered for a type this release subscribes to and the one before did not.
+
+        For a while both releases run, on one queue. Returns how many messages there were.
+        """
         async with self.database.transaction() as session:
             taken_up = await session.execute(
                 _TAKE_UP, {"service": self.service, "types": sorted(self.inbox.types), "reason": UNKNOWN_TYPE}
@@ -299,18 +336,20 @@ class Receiver:
         return len(taken_up.all())
 
     async def run_retries(self, *, every_seconds: float = 1.0) -> None:
-        """Try what is due, for ever."""
+        """Retry the events that are due, for ever."""
         while True:
+            liveness.beat(every_seconds)
             try:
                 if await self.database.finds("select from inbox_retry where due_at <= now() limit 1"):
                     while await self.retry_one():
-                        pass
-            except DATABASE_ERRORS as error:
+                        liveness.beat(every_seconds)
+            except Exception as error:  # noqa: BLE001 - logged by note_outage
                 note_outage(log, error)
             await asyncio.sleep(every_seconds)
 
     async def retry_one(self) -> bool:
-        """Try the message that is due longest; False where none is due."""
+        """Retry the event that is due longest, or dead-letter it where it was tried often enough; return False where
+        none is due."""
         for key in list(self._begun):
             await self._note(key, Outcome.BROKEN_OFF)
         async with self.database.transaction() as session:
@@ -320,15 +359,15 @@ class Receiver:
                     .where(Retry.due_at <= text("now()"))
                     .order_by(Retry.due_at)
                     .limit(1)
-                    .with_for_update(skip_locked=True)
+                    .with_for_update(skip_locked=True, key_share=True)
                 )
             ).scalar_one_or_none()
             if due is None:
                 return False
             counts = Counts(due.attempt, due.waits)
-            if reason := self.policy.reason_to_park(counts):
+            if reason := self.policy.reason_to_give_up(counts):
                 await session.delete(due)
-                await park(session, due.body, reason, due.last_error)
+                await dead_letter(session, due.body, reason, due.last_error)
                 return True
             begun = counts.begun()
             await session.execute(_of(due).values(attempt=begun.failures, due_at=_in(self.policy.delay(begun))))
@@ -356,12 +395,12 @@ class Receiver:
             await self._note(key, outcome, error)
             return
         if claimed:
-            self._tell_handled(message)
+            self._log_handled(message)
 
     async def _note(self, key: Key, outcome: Outcome, error: BaseException | None = None) -> None:
-        """How a try that was begun has ended."""
+        """Record how a retry that was counted as begun has ended."""
         async with self.database.transaction() as session:
-            row = await session.get(Retry, key, with_for_update=True)
+            row = await session.get(Retry, key, with_for_update={"key_share": True})
             if row is not None:
                 counts = Counts(row.attempt, row.waits).after(outcome)
                 row.attempt, row.waits = max(counts.failures, 0), counts.waits
@@ -372,8 +411,19 @@ class Receiver:
         self._begun.discard(key)
 
 
+def _around(messages: Sequence[Message], stumbled: Sequence[Message]) -> list[Sequence[Message]]:
+    """Divide a batch at the message whose handler raised (the last of `stumbled`): those before it, it, those after it.
+
+    Without `stumbled`, each message is a part of its own.
+    """
+    if not stumbled:
+        return [[message] for message in messages]
+    tried = set(map(id, stumbled))
+    return [stumbled[:-1], stumbled[-1:], [message for message in messages if id(message) not in tried]]
+
+
 _SOON: Final = {Outcome.WAITS, Outcome.IN_THE_WAY}
-"""After these the next try comes by another measure than was written when the one before was begun."""
+"""Outcomes after which the next try is due at another time than was written when this one was begun."""
 
 
 def _of(row: Retry) -> Update:
@@ -396,24 +446,4 @@ _TAKE_UP = text("""
     select source, id, type, body, 1, now(), error from heard
     on conflict do nothing
     returning id
-""")
-
-
-async def digests_of(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, bytes]:
-    """The digest of the body under which each of these keys has been seen, wherever it stands."""
-    sources, ids = [source for source, _ in keys], [id_ for _, id_ in keys]
-    seen = await session.execute(_KNOWN, {"sources": sources, "ids": ids})
-    return {(row.source, row.id): row.sum for row in seen}
-
-
-_KNOWN = text("""
-    with given as (
-        select source, id from unnest(cast(:sources as text[]), cast(:ids as uuid[])) as given (source, id)
-    )
-    select source, id, sha256(body) as sum from parked_messages join given using (source, id)
-    where resolved_at is null and reason not in ('malformed', 'same_id_other_body')
-    union all
-    select source, id, sha256(body) from inbox_retry join given using (source, id)
-    union all
-    select source, id, body_sha256 from inbox join given using (source, id)
 """)

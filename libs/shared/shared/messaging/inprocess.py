@@ -1,14 +1,15 @@
 """The transport of embedded mode: the relay hands each event to its subscribers in this process.
 
-An envelope counts as sent when every subscriber has it in its own database (handled, put off or parked), so
-a crash in between only means that it is handed over again.
+An envelope counts as sent when every subscriber has it in its own database (handled, put off or dead-lettered), so a
+crash in between only means that it is handed over again.
 """
 
 import logging
 from collections.abc import Sequence
 
-from shared.crashes import crash_point
+from shared.failpoints import failpoint
 from shared.messaging.inbox import Receiver
+from shared.messaging.origins import Delivery
 from shared.messaging.relay import Envelope, TransportDown
 from shared.outages import DATABASE_ERRORS, note_outage
 
@@ -16,29 +17,32 @@ log = logging.getLogger(__name__)
 
 
 class InProcessBus:
+    """The transport to all services of this process."""
+
     at_once = 1
-    """In the order of the commits, as from a queue."""
+    """One batch at a time, so that events come in the order of their commits, as from a queue."""
     batch = 100
-    """They are done with once all subscribers have handled them, and the relay's claim is open as long."""
+    """Small, since a batch is sent once all subscribers have handled it, and the relay's claim is open as long."""
 
     def __init__(self) -> None:
         self._receivers: list[Receiver] = []
 
     def subscribe(self, receiver: Receiver) -> None:
+        """Have this receiver take the events its inbox subscribes to."""
         self._receivers.append(receiver)
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         heard: set[str] = set()
         for receiver in self._receivers:
             types = receiver.inbox.types
-            bodies = [envelope.body for envelope in envelopes if envelope.type in types]
+            theirs = [Delivery(one.body, one.type, one.installation) for one in envelopes if one.type in types]
             heard |= types
-            if not bodies:
+            if not theirs:
                 continue
             try:
-                await receiver.take(bodies)
+                await receiver.take(await receiver.origins.of_this_installation(theirs))
             except DATABASE_ERRORS as error:
                 note_outage(log, error)
                 raise TransportDown(f"{receiver.service}: {error!r}") from error
-        crash_point("relay_published")
+        failpoint("relay_published")
         return ["nobody takes it" if envelope.heard and envelope.type not in heard else None for envelope in envelopes]

@@ -17,7 +17,7 @@ UNKNOWN_TYPE: Final = "unknown_type"
 class Unreadable(Exception):
     """The bytes are no event we know: bad JSON, a missing attribute, an unknown type, data that breaks its schema.
 
-    `reason` is a stable word for the parked message: malformed, unknown_type (a later release may hear it),
+    `reason` is a stable word for the dead letter: malformed, unknown_type (a later release may subscribe to it),
     invalid_data.
     """
 
@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 
 def source_of(event: Event) -> str:
-    """The CloudEvents source: the one service that announces this type."""
+    """Return the event's CloudEvents source: the one service that publishes this type."""
     return f"/services/{event.service}"
 
 
@@ -40,7 +40,7 @@ def envelope(
     request_id: str | None,
     causation: str | None,
 ) -> str:
-    """The event as the bytes that travel; written once and never again, so that every delivery is the same."""
+    """Return the event as the envelope that travels; it is written once, so that every delivery has the same bytes."""
     attributes: dict[str, Any] = {  # Any: JSON
         "specversion": "1.0",
         "id": str(id),
@@ -73,6 +73,7 @@ class Message:
 
     @property
     def key(self) -> tuple[str, UUID]:
+        """The source and the id, by which an event is claimed once."""
         return self.source, self.id
 
     @property
@@ -81,7 +82,7 @@ class Message:
 
 
 def attributes_of(body: bytes) -> dict[str, Any]:  # Any: JSON
-    """Whatever attributes can be read, for parking what cannot be handled; empty where nothing can."""
+    """Return the CloudEvents attributes that can be read, to describe a dead letter; empty where there are none."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -90,7 +91,10 @@ def attributes_of(body: bytes) -> dict[str, Any]:  # Any: JSON
 
 
 def read(body: bytes) -> Message:
-    """Parse an envelope; raises Unreadable."""
+    """Parse an envelope.
+
+    Raises Unreadable: it is no event we know.
+    """
     try:
         parsed = json.loads(body)
         id_, source, type_ = UUID(parsed["id"]), str(parsed["source"]), str(parsed["type"])

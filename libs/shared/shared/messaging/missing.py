@@ -1,4 +1,4 @@
-"""What a person does about a feed: see how far it was read, have it read anew, ask what never arrived."""
+"""What an operator does about a feed: see how far it was read, have it read anew, list events that never arrived."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,45 +10,50 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database, now
 from shared.ids import made_at
-from shared.messaging.claim import KEPT_DAYS, Key
+from shared.messaging.deduplication import KEPT_DAYS, Key, digests_of
 from shared.messaging.epochs import START
 from shared.messaging.feed import Feed
-from shared.messaging.inbox import Inbox, digests_of
+from shared.messaging.inbox import Inbox
 from shared.messaging.message import attributes_of
 from shared.messaging.tables import FeedPosition
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An event of another service that this one hears and has neither handled nor put off nor parked."""
+    """An event that this service subscribes to and has neither handled nor put off nor dead-lettered."""
 
     source: str
     id: UUID
     type: str
     forgotten: bool
-    """It is so old that its key may have been handled and forgotten; only reading it anew makes sure."""
+    """Whether it is so old that it may have been handled and its key deleted since; only reading it anew makes sure."""
 
 
 async def positions(session: AsyncSession) -> Sequence[FeedPosition]:
+    """Return how far each feed was read, by source."""
     return (await session.scalars(select(FeedPosition).order_by(FeedPosition.source))).all()
 
 
-async def read_anew(session: AsyncSession, sources: Sequence[str]) -> int:
-    """Have these feeds (all, where none is named) read from the beginning, within a minute; how many they are.
+async def read_anew(session: AsyncSession, sources: Sequence[str], installation: UUID | None = None) -> int:
+    """Have these feeds (all, where none is named) read from the beginning, within a minute; return how many they are.
 
-    What was handled is not handled again as long as its key is kept; handlers stand the others.
+    `installation` is that whose log is read from now on, where another's was read before. An event whose key is still
+    kept is not handled again; an older one is, and handlers accept that.
     """
     which = FeedPosition.source.in_(sources) if sources else text("true")
     done = await session.execute(
-        update(FeedPosition).where(which).values(cursor=START, attempts=0).returning(FeedPosition.source)
+        update(FeedPosition)
+        .where(which)
+        .values(cursor=START, attempts=0, installation=installation or FeedPosition.installation)
+        .returning(FeedPosition.source)
     )
     return len(done.all())
 
 
 async def missing(database: Database, inbox: Inbox, feeds: Mapping[str, Feed]) -> AsyncIterator[Missing]:
-    """Read the feeds from the beginning, change nothing, and tell what never arrived, as it is found.
+    """Read the feeds from the beginning, change nothing, and yield the events that never arrived, as they are found.
 
-    What is on its way at this moment counts as missing.
+    Events that are on their way at this moment count as missing.
     """
     for source, feed in feeds.items():
         types = sorted(name for name in inbox.types if name.partition(".")[0] == source)

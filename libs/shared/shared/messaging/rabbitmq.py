@@ -1,23 +1,27 @@
-"""The transport between separately running services: RabbitMQ, quorum queues, confirms, manual acks.
+"""The transport between separately running services: RabbitMQ with quorum queues, publisher confirms and manual acks.
 
-The broker is an accelerator: what it loses (a purged queue, a removed binding) the feed brings back. Every
-queue argument is explicit, so that 3.10 and 4.x act alike.
+The broker is an accelerator: events it loses (a purged queue, a removed binding) the feed brings back. Every queue
+argument is explicit, so that RabbitMQ 3.10 and 4.x act alike.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
-from shared.crashes import crash_point
+from shared import liveness
+from shared.failpoints import failpoint
 from shared.messaging.inbox import Inbox, Receiver
+from shared.messaging.origins import Delivery
+from shared.messaging.properties import read_without_odd_properties
 from shared.messaging.relay import Envelope, TransportDown
-from shared.outages import DATABASE_ERRORS, is_being_cancelled, note_outage
+from shared.outages import DATABASE_ERRORS, is_being_cancelled, is_database_down, note_outage
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +37,20 @@ PUBLISH_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
 """Together less than the ten seconds after which PostgreSQL ends the relay's idle transaction."""
 
+FIRST_WAIT: Final = 1.0
+"""Before the broker is tried again, in seconds."""
+
 _BROKER_DOWN = (AMQPException, OSError, TimeoutError, RuntimeError)
 """RuntimeError: what aio-pika raises on a connection or channel that is closed already."""
 
 
 class WrongTopology(Exception):
-    """The broker has an exchange or queue of ours with other arguments; a person must see to it."""
+    """The broker has an exchange or queue of ours with other arguments; a person must see to it. Until then events go
+    by the feed alone."""
 
 
 def queue_arguments(service: str) -> dict[str, Any]:  # Any: AMQP field table
+    """Return the arguments of a service's queue; a broker that has the queue with others refuses to declare it."""
     return {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
@@ -57,6 +66,8 @@ DEAD_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum"}  # Any: AMQP 
 
 
 async def connect(url: str, name: str) -> AbstractConnection:
+    """Open a connection to the broker, which lists it by this name."""
+    read_without_odd_properties()
     connection = await aio_pika.connect(
         url, heartbeat=HEARTBEAT_SECONDS, timeout=10, client_properties={"connection_name": name}
     )
@@ -64,9 +75,10 @@ async def connect(url: str, name: str) -> AbstractConnection:
 
 
 async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue, AbstractQueue]:
-    """The exchanges, the service's queue bound to what it hears, and its dead letters.
+    """Declare the exchanges, the service's queue, bound to the types it subscribes to, and its dead-letter queue.
 
-    Raises WrongTopology: it is a versioned artefact, and a service does not run on another.
+    Returns the two queues. Raises WrongTopology: the broker has one with other arguments, and nothing is consumed from
+    such a queue.
     """
     name, arguments = inbox.service, queue_arguments(inbox.service)
     try:
@@ -83,7 +95,8 @@ async def declare(channel: AbstractChannel, inbox: Inbox) -> tuple[AbstractQueue
 
 
 class RabbitMQ:
-    """Publishes with confirms on a channel of its own; every failure is an unknown outcome, never a success."""
+    """Transport that publishes with confirms on a channel of its own; every failure is an unknown outcome, never a
+    success."""
 
     at_once = 16
     batch = BATCH
@@ -114,12 +127,14 @@ class RabbitMQ:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 channel = await self._ready()
-        except (*_BROKER_DOWN, asyncio.CancelledError) as error:
+        except WrongTopology:
+            raise
+        except (Exception, asyncio.CancelledError) as error:  # the library raises KeyError for an odd greeting
             if is_being_cancelled():
                 raise
             raise TransportDown(repr(error)) from error
         outcomes = await self._publish_all(channel, envelopes)
-        crash_point("relay_published")
+        failpoint("relay_published")
         errors = [None if outcome is None else repr(outcome) for outcome in outcomes]
         if any(isinstance(o, BaseException) and not isinstance(o, _REFUSED) for o in outcomes):
             # A confirm that never came leaves the channel in doubt; the next batch gets a new one.
@@ -132,7 +147,10 @@ class RabbitMQ:
     async def _publish_all(
         self, channel: aiormq.abc.AbstractChannel, envelopes: Sequence[Envelope]
     ) -> list[BaseException | None]:
-        """What became of each. One time-out for all: one each would cost as much as a tenth of the publishing."""
+        """Publish each envelope; return for each its error, None where the broker confirmed it.
+
+        One time-out for all: one each would cost a tenth of the publishing.
+        """
         tasks = [asyncio.ensure_future(self._publish(channel, envelope)) for envelope in envelopes]
         try:
             async with asyncio.timeout(self._timeout):
@@ -149,6 +167,7 @@ class RabbitMQ:
             properties=aiormq.spec.Basic.Properties(
                 message_id=envelope.id,
                 message_type=envelope.type,
+                app_id=None if envelope.installation is None else str(envelope.installation),
                 content_type="application/cloudevents+json",
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             ),
@@ -156,6 +175,7 @@ class RabbitMQ:
         )
 
     async def close(self) -> None:
+        """Close the connection, within CLOSE_SECONDS."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is None:
             return
@@ -169,12 +189,14 @@ class RabbitMQ:
 
 
 _REFUSED = (aio_pika.exceptions.DeliveryError,)
-"""The broker's own word that it did not keep this one message: returned as unroutable, or nacked."""
+"""What is raised where the broker says that it did not keep this one message: returned as unroutable, or nacked."""
 
 
 async def _let_arrive() -> None:
-    """Give what stands in the socket already the few turns of the loop it takes to reach us. No waiting for more:
-    that would delay the one who is alone."""
+    """Yield to the event loop often enough for messages already in the socket to reach us.
+
+    It waits for no more: that would delay a message that comes alone.
+    """
     for _ in range(4):
         await asyncio.sleep(0)
 
@@ -184,7 +206,7 @@ Arrivals = asyncio.Queue[aiormq.abc.DeliveredMessage]
 
 
 async def _arrivals(channel: aiormq.abc.AbstractChannel, queue: AbstractQueue) -> Arrivals:
-    """What arrives from the queue from now on, in order."""
+    """Consume from the queue; return where its messages arrive, in order."""
     arrived: Arrivals = asyncio.Queue()
     await channel.basic_consume(queue.name, arrived.put)
     return arrived
@@ -195,33 +217,61 @@ def _tag(message: aiormq.abc.DeliveredMessage) -> int:
     return message.delivery_tag
 
 
+def _delivery(message: aiormq.abc.DeliveredMessage) -> Delivery:
+    properties = message.header.properties
+    try:
+        installation = UUID(properties.app_id or "")
+    except ValueError:
+        installation = None
+    return Delivery(message.body, properties.message_type or "", installation)
+
+
 class Consumer:
-    """Drains the service's queue in batches into its Receiver, acknowledging after the commit."""
+    """Takes messages from the service's queue in batches to its Receiver, and acknowledges them after the commit."""
 
     def __init__(self, url: str, receiver: Receiver, *, batch: int = BATCH, rebind_seconds: float = 30.0) -> None:
         self._url, self._receiver, self._batch, self._rebind_seconds = url, receiver, batch, rebind_seconds
         self.consuming = asyncio.Event()
 
     async def run(self) -> None:
-        """Consume for ever, reconnecting whenever the broker was away."""
+        """Consume for ever, reconnecting whenever the broker was away; dead letters have a connection of their own."""
+        liveness.rest()
+        async with asyncio.TaskGroup() as group:
+            for name in ("living", "dead"):
+                group.create_task(liveness.part(name, self._keep_consuming(dead=name == "dead")))
+
+    async def _keep_consuming(self, *, dead: bool) -> None:
+        """Consume, and connect anew after every error: each second where the broker was away, less and less often after
+        an error of another kind, which a person is to see to."""
+        wait = FIRST_WAIT
         while True:
+            liveness.beat(self._rebind_seconds)
+            odd: Exception | None = None
             try:
-                # In a task of its own: one that held a TaskGroup whose member failed counts as cancelled for ever.
-                await asyncio.create_task(self._consume())
+                # In a task of its own: a task that held a TaskGroup whose member failed counts as cancelled for ever.
+                await asyncio.create_task(self._consume(dead=dead))
             except BaseExceptionGroup as group:
                 down, fault = group.split((*_BROKER_DOWN, asyncio.CancelledError))
-                if fault is not None:
+                if isinstance(fault, Exception):  # the broker counts deliveries that are not acknowledged
+                    odd = fault
+                elif fault is not None:
                     raise fault from None
-                log.warning("the broker is away", extra={"error": repr(down)})
+                else:
+                    log.warning("the broker is away", extra={"error": repr(down)})
             except (*_BROKER_DOWN, asyncio.CancelledError) as error:
                 if is_being_cancelled():
                     raise
                 log.warning("the broker is away", extra={"error": repr(error)})
-            self.consuming.clear()
-            await asyncio.sleep(1)
+            except Exception as error:  # noqa: BLE001 - logged by note_outage
+                odd = error
+            if odd is not None:
+                note_outage(log, odd)
+            wait = FIRST_WAIT if odd is None else min(2 * wait, self._rebind_seconds)
+            await asyncio.sleep(wait)
 
-    async def _consume(self) -> None:
-        connection = await connect(self._url, f"{self._receiver.service} inbox")
+    async def _consume(self, *, dead: bool) -> None:
+        service = self._receiver.service
+        connection = await connect(self._url, f"{service} dead letters" if dead else f"{service} inbox")
         try:
             lost = asyncio.Event()
 
@@ -230,29 +280,31 @@ class Consumer:
 
             connection.close_callbacks.add(lose)
             async with connection.channel() as channel:
-                queue, dead = await declare(channel, self._receiver.inbox)
-            # The dead on a channel of their own: one ack for all before it would take along those that still wait.
-            living, deceased = await self._channel(connection, lose), await self._channel(connection, lose)
+                living, deceased = await declare(channel, self._receiver.inbox)
+            consuming = await self._channel(connection, lose)
+            arrived = await _arrivals(consuming, deceased if dead else living)
+            draining = self._drain(consuming, arrived, self._suspect_poison if dead else self._receiver.take)
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._drain(living, await _arrivals(living, queue), self._receiver.take)),
-                    group.create_task(self._drain(deceased, await _arrivals(deceased, dead), self._suspect)),
+                    group.create_task(liveness.part("drain", draining)),
                     group.create_task(self._watch(connection)),
                 ]
-                self.consuming.set()
+                if not dead:
+                    self.consuming.set()
                 await lost.wait()
                 for task in tasks:
                     task.cancel()
             raise ConnectionError("the broker closed the connection")
         finally:
-            self.consuming.clear()
+            if not dead:
+                self.consuming.clear()
             async with asyncio.timeout(2):
                 await connection.close()
 
     async def _channel(self, connection: AbstractConnection, lose: Callable[..., None]) -> aiormq.abc.AbstractChannel:
-        """A channel to consume on; `lose` is called when it or its consumer ends (an operator deletes the queue).
+        """Open a channel to consume on; `lose` is called when it or its consumer ends (an operator deletes the queue).
 
-        The layer below, as for publishing: aio-pika would start two tasks and build an object for each message.
+        It is the layer below aio-pika, which would start two tasks and build an object for each message.
         """
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(lose)
@@ -263,40 +315,53 @@ class Consumer:
 
     async def _drain(self, channel: aiormq.abc.AbstractChannel, arrived: Arrivals, take: Take) -> None:
         while True:
+            liveness.rest()
             batch = [await arrived.get()]
+            liveness.beat()
             while len(batch) < self._batch:
                 if arrived.empty():
                     await _let_arrive()
                 if arrived.empty():
                     break
                 batch.append(arrived.get_nowait())
-            crash_point("inbox_received")
-            await self._patiently([message.body for message in batch], take)
+            failpoint("inbox_received")
+            await self._patiently([_delivery(message) for message in batch], take)
             # One ack for the whole batch: deliveries come in order of their tags.
             await channel.basic_ack(_tag(batch[-1]), multiple=True)
 
-    async def _patiently(self, bodies: Sequence[bytes], take: Take) -> None:
-        """While the database is away the messages stay unacknowledged; they are never nacked in a loop."""
+    async def _patiently(self, deliveries: Sequence[Delivery], take: Take) -> None:
+        """Pass messages on to `take`, and try again for as long as the database is away.
+
+        They stay unacknowledged meanwhile, and are never nacked in a loop. After any other error the broker delivers
+        them again, and counts how often.
+        """
         wait = 0.1
         while True:
+            liveness.beat()
             try:
-                await take(bodies)
+                await take(await self._receiver.origins.of_this_installation(deliveries))
             except DATABASE_ERRORS as error:
+                if not is_database_down(error):
+                    raise
                 note_outage(log, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5)
             else:
                 return
 
-    async def _suspect(self, bodies: Sequence[bytes]) -> None:
-        await self._receiver.suspect(bodies, "dead-lettered: it was never acknowledged")
+    async def _suspect_poison(self, bodies: Sequence[bytes]) -> None:
+        await self._receiver.suspect_poison(bodies, "dead-lettered: it was never acknowledged")
 
     async def _watch(self, connection: AbstractConnection) -> None:
-        """Bind again and look whether we are still consumers, for an operator may have removed either."""
+        """Declare queue and bindings again and again, since an operator may have removed them.
+
+        Raises ConnectionError: the queue has no consumer any more.
+        """
         while True:
+            liveness.beat(self._rebind_seconds)
             await asyncio.sleep(self._rebind_seconds)
-            channel = await connection.channel()
             async with asyncio.timeout(10):
+                channel = await connection.channel()
                 queue, _ = await declare(channel, self._receiver.inbox)
                 await channel.close()
             if not queue.declaration_result.consumer_count:

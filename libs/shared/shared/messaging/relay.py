@@ -11,31 +11,31 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import text
 
-from shared import telemetry
-from shared.crashes import crash_point
+from shared import liveness, telemetry
 from shared.database import Database, driver_of
-from shared.driver import connect_driver
+from shared.driver import close_driver, connect_driver, ended_if_broken_off
 from shared.events import registry
-from shared.messaging.outbox import CHANNEL, Row, Wakeup
-from shared.outages import DATABASE_ERRORS, is_being_cancelled, note_outage
+from shared.failpoints import failpoint
+from shared.messaging.outbox import CHANNEL, HandedOff, OutboxNotifier
+from shared.outages import is_being_cancelled, note_outage
 
 log = logging.getLogger(__name__)
 
 MEASURE_SECONDS: Final = 10.0
-"""Between two looks at how much waits."""
+"""Between two measurements of how many events wait."""
 SETTLE_SECONDS: Final = 0.05
-"""Before it is written down what became of what was handed over, all at once."""
+"""How long outcomes of handed-off events are gathered before they are written to the outbox, all at once."""
 
 _DUE = "from outbox where sent_at is null and next_attempt_at <= now()"
 _WAITING = f"select {_DUE} limit 1"
 _CLAIM = f"""
-    update outbox set sent_at = now(), attempts = attempts + 1
+    update outbox set sent_at = now(), attempts = least(attempts, 1000000) + 1
     where position = any (array(
-        select position {_DUE} and id <> all ($2::uuid[]) order by position limit $1 for update skip locked
+        select position {_DUE} and id <> all ($2::uuid[]) order by position limit $1 for no key update skip locked
     ))
-    returning position, id, type, body
+    returning position, id, type, body, (select installation_id from installation) as installation
 """  # noqa: S608 - constants of this module
-"""It says that they are sent, and is committed once they are."""
+"""Marks the rows as sent, in a transaction that is committed once they are."""
 _UNSENT = """
     update outbox set sent_at = null, last_error = $1,
     next_attempt_at = now() + least(power(2, least(attempts - 1, 6)), 60) * interval '1 second'
@@ -43,19 +43,19 @@ _UNSENT = """
 """
 _SENT = """
     with hurry as (select set_config('synchronous_commit', 'off', true))
-    update outbox set sent_at = now(), attempts = attempts + 1 from hurry
+    update outbox set sent_at = now(), attempts = least(attempts, 1000000) + 1 from hurry
     where id = any($1::uuid[]) and sent_at is null and created_at > now() - interval '1 day'
 """
-"""One that is lost in a crash only means that the event is sent twice, so its commit waits for no disk. What was handed
-over was written a moment ago: the parts of other years are passed over."""
+"""If it is lost in a crash, the event is sent twice, and no more, so its commit waits for no disk. Handed-off events
+were written a moment ago: the condition on `created_at` leaves other years' partitions unread."""
 _RELEASE = """
     update outbox set next_attempt_at = now()
     where id = any($1::uuid[]) and sent_at is null and created_at > now() - interval '1 day'
 """
-"""To be claimed: that way it is told what is the matter, and tried again with patience."""
+"""Makes refused events due, so that a relay claims them: `_UNSENT` then records the error and spaces the tries."""
 
 MOST_COUNTED: Final = 10_000
-"""By the gauges: so many are as bad as more, and are counted in no time."""
+"""How far the gauges count: so many waiting events are as bad as more, and are counted in no time."""
 _MEASURE = text(f"""
     select (select count(*) from (select from outbox where sent_at is null limit {MOST_COUNTED}) as unsent),
         coalesce((
@@ -69,13 +69,15 @@ _MEASURE = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a transport is handed."""
+    """An event as a transport is handed it."""
 
     id: str
     type: str
     body: bytes
     heard: bool
-    """Somebody listens to this type, so it must find a queue."""
+    """Whether the type has consumers, so that the event must find a queue."""
+    installation: UUID | None = None
+    """The installation whose database it was written in; None where the release that wrote it did not say."""
 
 
 class TransportDown(Exception):
@@ -83,23 +85,28 @@ class TransportDown(Exception):
 
 
 class Transport(Protocol):
+    """What carries envelopes to the subscribers."""
+
     at_once: int
-    """How many batches of what is handed over may be on their way: a confirm takes longer than the next commit."""
+    """How many batches of handed-off events may be on their way: a confirm takes longer than the next commit."""
     batch: int
-    """How many it is given at most at a time; it should be done with them before a lease is over."""
+    """How many envelopes it is given at most at a time; it should be done with them before a lease is over."""
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
-        """Per envelope None where it is certain to be kept, else why not. Raises TransportDown."""
+        """Send these envelopes; return for each None where it is certain to be kept, else why not.
+
+        Raises TransportDown: nothing can be sent now.
+        """
         ...
 
 
 class Relay:
     """Sends committed events; any number of relays may run at once.
 
-    What its own process commits it is handed (see `Wakeup`). Whatever else there is, it looks for and claims, oldest
-    first, in batches: of processes without a relay, or that ended before they had sent it; what was refused before;
-    what came too fast. A row counts as sent only when the transport confirmed it; an unknown outcome means it is sent
-    again.
+    A relay is handed what its own process commits (see `OutboxNotifier`). All other unsent events it looks for and
+    claims, oldest first, in batches: those of processes without a relay, or that ended before they had sent them, those
+    refused before, and those that came too fast. A row counts as sent only when the transport confirmed it; with an
+    unknown outcome the event is sent again.
     """
 
     def __init__(
@@ -108,53 +115,60 @@ class Relay:
         database: Database,
         transport: Transport,
         *,
-        wakeup: Wakeup | None = None,
+        notifier: OutboxNotifier | None = None,
         poll_seconds: float = 1.0,
         longest_wait_seconds: float = 5.0,
     ) -> None:
-        """`wakeup` is told of the commits of this same process."""
+        """`notifier` is that of this process's Database: it hands the relay what this process commits."""
         self.service, self.database, self.transport = service, database, transport
         self.poll_seconds, self.longest_wait_seconds = poll_seconds, longest_wait_seconds
-        self.last_beat = asyncio.get_event_loop().time()
         self._wake = asyncio.Event()
-        self._wakeup = wakeup
-        if wakeup is not None:
-            wakeup.relay = self
+        self._notifier = notifier
+        if notifier is not None:
+            notifier.relay = self
+        self._gauges = [
+            gauge.labels(service)
+            for gauge in (telemetry.outbox_unsent, telemetry.outbox_oldest_seconds, telemetry.outbox_hidden)
+        ]
+        telemetry.set_unknown(*self._gauges)
         self._measured = float("-inf")
         self._connection: Any = None  # Any: asyncpg ships no types
         self._keeps_up = True
-        """Nothing was refused, and no whole batch waits."""
-        self._handed: list[Row] = []
+        """Whether nothing was refused, and less than a whole batch waits."""
+        self._handed: list[HandedOff] = []
         self._in_hand: set[UUID] = set()
-        """Handed over, and not yet written down what became of it: a lease that runs out meanwhile is for others."""
+        """Handed-off events whose outcome is not yet written: should their lease run out, only other relays claim
+        them."""
         self._given = asyncio.Event()
         self._sent: list[UUID] = []
         self._refused: list[UUID] = []
         self._known = asyncio.Event()
-        """What became of some that were handed over."""
+        """Set while there are outcomes of handed-off events to write."""
 
     async def run(self) -> None:
+        """Send what is handed off and what is found, and record the outcomes, for ever."""
+        liveness.rest()  # each part reports its own liveness
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (self._relay, self._pass_on, self._settle):
-                    group.create_task(part())
+                for name, part in (("look", self._relay), ("send", self._pass_on), ("settle", self._settle)):
+                    group.create_task(liveness.part(name, part()))
         finally:
-            if self._wakeup is not None:
-                self._wakeup.relay = None
-            # In a task of its own: in one that is being cancelled no error counts as the database's.
+            if self._notifier is not None:
+                self._notifier.relay = None
+            # In a task of its own: `note_outage` raises in one that is being cancelled.
             await asyncio.create_task(self._end())
 
     async def _end(self) -> None:
         await self._write_down()
         if self._connection is not None:
-            await self._connection.close(timeout=1)
+            await close_driver(self._connection)
 
-    # --- what is handed over
+    # --- what is handed off
 
     def has_room(self, count: int) -> bool:
         return self._keeps_up and len(self._handed) + count <= self.transport.batch
 
-    def take(self, rows: Sequence[Row]) -> None:
+    def take(self, rows: Sequence[HandedOff]) -> None:
         self._handed += rows
         self._in_hand.update(id_ for id_, *_ in rows)
         self._given.set()
@@ -166,21 +180,25 @@ class Relay:
         turns = asyncio.Semaphore(self.transport.at_once)
         async with asyncio.TaskGroup() as group:
             while True:
+                liveness.rest()
                 await self._given.wait()
+                liveness.beat()
                 await turns.acquire()
                 self._given.clear()
                 rows, self._handed = self._handed, []
                 group.create_task(self._send(rows)).add_done_callback(lambda _: turns.release())
 
-    async def _send(self, rows: Sequence[Row]) -> None:
-        crash_point("relay_handed")
+    async def _send(self, rows: Sequence[HandedOff]) -> None:
+        failpoint("relay_handed")
         try:
-            outcomes = await self.transport.send([_wrapped(id_, type_, body) for id_, type_, _, body in rows])
+            outcomes = await self.transport.send(
+                [_wrapped(id_, type_, body, whose) for id_, type_, _, body, whose in rows]
+            )
         except (TransportDown, asyncio.CancelledError) as down:
             if is_being_cancelled():
                 raise
             outcomes = [repr(down)] * len(rows)
-        except DATABASE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - logged by note_outage
             note_outage(log, error)
             outcomes = [repr(error)] * len(rows)
         for (id_, type_, *_), error in zip(rows, outcomes, strict=True):
@@ -190,13 +208,16 @@ class Relay:
             else:
                 self._refused.append(id_)
                 self._keeps_up = False
-        crash_point("relay_confirmed")
+        failpoint("relay_confirmed")
         self._known.set()
+        liveness.rest()  # in embedded mode the receivers ran in this task, and have set its next deadline
 
     async def _settle(self) -> None:
-        """No hurry: as long as it is leased nobody looks for it."""
+        """Write the outcomes of handed-off events, in batches: while they are leased no other relay looks for them."""
         while True:
+            liveness.rest()
             await self._known.wait()
+            liveness.beat()
             await asyncio.sleep(SETTLE_SECONDS)
             self._known.clear()
             if not await self._write_down():
@@ -204,7 +225,7 @@ class Relay:
                 await asyncio.sleep(1)
 
     async def _write_down(self) -> bool:
-        """What became of what was handed over; False where the database is away."""
+        """Write the outcomes of handed-off events to the outbox; return False where the database is away."""
         sent, refused = len(self._sent), len(self._refused)
         if not (sent or refused):
             return True
@@ -213,7 +234,7 @@ class Relay:
                 await driver.execute(_SENT, self._sent[:sent])
                 if refused:
                     await driver.execute(_RELEASE, self._refused[:refused])
-        except DATABASE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - logged by note_outage
             note_outage(log, error, not_marked=sent)
             return False
         self._in_hand.difference_update(self._sent[:sent], self._refused[:refused])
@@ -228,7 +249,7 @@ class Relay:
     async def _relay(self) -> None:
         wait = 0.1
         while True:
-            self.last_beat = asyncio.get_running_loop().time()
+            liveness.beat()
             try:
                 if await self.send_batch() < self.transport.batch:
                     await self._until_something_waits()
@@ -239,20 +260,21 @@ class Relay:
                 log.warning("the transport is down", extra={"error": repr(down)})
                 await self._rest(wait)
                 wait = min(wait * 2, self.longest_wait_seconds)
-            except DATABASE_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - logged by note_outage
+                telemetry.set_unknown(*self._gauges)
                 note_outage(log, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, self.longest_wait_seconds)
 
     async def _rest(self, seconds: float) -> None:
         try:
-            await self._measure()  # how much waits is of most interest while nothing can be sent
-        except DATABASE_ERRORS as error:
+            await self._measure()  # the number of waiting events matters most while nothing can be sent
+        except Exception as error:  # noqa: BLE001 - logged by note_outage
             note_outage(log, error)
         await asyncio.sleep(seconds)
 
     async def _woken(self) -> bool:
-        """Rest until there is something to send; False where only the poll's time is up."""
+        """Wait to be woken; return False where it is only time for the next poll."""
         try:
             async with asyncio.timeout(self.poll_seconds):
                 await self._wake.wait()
@@ -262,30 +284,37 @@ class Relay:
         return True
 
     async def _until_something_waits(self) -> None:
-        """Until a commit tells of it, or a look finds it: the notice was lost, or an event is to be sent again."""
+        """Wait until a commit is notified or a poll finds a due event: one sent again, or whose NOTIFY was lost."""
         while not await self._woken():
-            self.last_beat = now = asyncio.get_running_loop().time()
-            if now - self._measured >= MEASURE_SECONDS:
+            liveness.beat()
+            if asyncio.get_running_loop().time() - self._measured >= MEASURE_SECONDS:
                 await self._measure()
             connection = await self._connected()
-            if await connection.fetchrow(_WAITING) is not None:
-                return
+            async with ended_if_broken_off(connection):
+                if await connection.fetchrow(_WAITING) is not None:
+                    return
 
     async def _measure(self) -> None:
         self._measured = asyncio.get_running_loop().time()
-        async with self.database.messaging.connect() as connection:
-            unsent, age, hidden = (await connection.execute(_MEASURE)).one()
-        telemetry.outbox_unsent.labels(self.service).set(unsent)
-        telemetry.outbox_oldest_seconds.labels(self.service).set(float(age))
-        telemetry.outbox_hidden.labels(self.service).set(hidden)
+        try:
+            async with self.database.messaging.connect() as connection:
+                measured = (await connection.execute(_MEASURE)).one()
+        except BaseException:
+            telemetry.set_unknown(*self._gauges)
+            raise
+        for gauge, value in zip(self._gauges, measured, strict=True):
+            gauge.set(float(value))
 
     async def send_batch(self) -> int:
-        """Send one batch; the number confirmed. Raises TransportDown."""
+        """Claim and send one batch; return how many events were confirmed.
+
+        Raises TransportDown: nothing can be sent now.
+        """
         connection = await self._connected()
         try:
             async with connection.transaction():
                 sent = await self._send_batch(connection)
-        except (TransportDown, asyncpg.PostgresError):  # the database has answered, and listens
+        except (TransportDown, asyncpg.PostgresError):  # the database has answered: the connection is sound
             raise
         except BaseException:
             connection.terminate()  # a statement that was broken off may still be on its way
@@ -295,13 +324,15 @@ class Relay:
         return len(sent)
 
     async def _send_batch(self, connection: Any) -> list[str]:  # Any: asyncpg ships no types
-        """The types of what was sent."""
+        """Claim and send one batch; return the types of the events that were confirmed."""
         rows = sorted(await connection.fetch(_CLAIM, self.transport.batch, self._in_hand), key=itemgetter("position"))
         if not rows:
             return []
-        crash_point("relay_claimed")
-        outcomes = await self.transport.send([_wrapped(row["id"], row["type"], row["body"]) for row in rows])
-        crash_point("relay_confirmed")
+        failpoint("relay_claimed")
+        outcomes = await self.transport.send(
+            [_wrapped(row["id"], row["type"], row["body"], row["installation"]) for row in rows]
+        )
+        failpoint("relay_confirmed")
         sent: list[str] = []
         for row, error in zip(rows, outcomes, strict=True):
             if error is None:
@@ -313,13 +344,13 @@ class Relay:
         return sent
 
     async def _connected(self) -> Any:  # Any: asyncpg ships no types
-        """The relay's own connection: it hears of commits on it, too. Where it was lost another is opened."""
+        """Return the relay's own connection, on which it also listens to NOTIFY; open another where it was lost."""
         if self._connection is None or self._connection.is_closed():
             # A claim lost in a crash only means that the event is sent twice, so its commit waits for no disk.
             connection = await connect_driver(self.database.url, synchronous_commit="off")
             connection.add_termination_listener(self._lose)
             try:
-                await connection.add_listener(CHANNEL, self._hear)
+                await connection.add_listener(CHANNEL, self._on_notify)
             except BaseException:
                 connection.terminate()
                 raise
@@ -327,18 +358,18 @@ class Relay:
         return self._connection
 
     def _lose(self, _connection: object) -> None:
-        self._wake.set()  # what was committed meanwhile was not heard of
+        self._wake.set()  # what is committed without a connection is not notified to us
 
-    def _hear(self, _connection: object, pid: int, _channel: str, _payload: object) -> None:
-        if self._wakeup is None or pid != self._wakeup.pid:  # else we know already
+    def _on_notify(self, _connection: object, pid: int, _channel: str, _payload: object) -> None:
+        if self._notifier is None or pid != self._notifier.pid:  # our own notifier has woken us already
             self._wake.set()
 
 
-def _wrapped(id_: UUID, type_: str, body: str) -> Envelope:
-    return Envelope(str(id_), type_, body.encode(), is_heard(type_))
+def _wrapped(id_: UUID, type_: str, body: str, installation: UUID | None) -> Envelope:
+    return Envelope(str(id_), type_, body.encode(), has_consumers(type_), installation)
 
 
-def is_heard(type_: str) -> bool:
-    """Whether it must find a queue; of a type this release does not know we cannot tell."""
+def has_consumers(type_: str) -> bool:
+    """Return whether an event of this type must find a queue; True for a type this release does not know."""
     kind = registry().get(type_)
-    return kind is None or bool(kind.heard_by)
+    return kind is None or bool(kind.consumers)

@@ -1,5 +1,4 @@
-"""What a stored reply says of a person goes with the person; that the request was answered stays, so that a repeat does
-nothing again."""
+"""Erasure of a person from stored replies; the keys stay, so that a repeated request has no effect a second time."""
 
 import json
 from typing import Final
@@ -11,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.messaging.tables import Idempotency
 
 ERASED: Final = 410
-"""The status of a reply that is blank; no other refusal is ever stored."""
+"""The status of a blank reply; no error is ever stored as a reply otherwise."""
 
 
 async def erase_replies(session: AsyncSession, person_id: UUID, *words: str | None) -> None:
-    """Blank what was answered to somebody who is erased, and to whomever else it was told: replies that hold their id
-    or, as a whole value, one of these words (names, addresses).
+    """Blank the stored replies to a person who is erased, and those to others that hold their id or, as a whole value,
+    one of these words (names, addresses).
 
-    In the person's turn, so that none is written meanwhile. It reads the replies of one day.
+    The caller holds the person's advisory lock, so that no reply is written meanwhile. Reads the replies of one day.
     """
     told = {str(person_id).encode(), *(json.dumps(word, ensure_ascii=False).encode() for word in words if word)}
     holds = (func.position(literal(one, LargeBinary).op("in")(Idempotency.body)) > 0 for one in sorted(told))

@@ -1,16 +1,15 @@
-"""The HTTP door: routes that are guarded, one transaction a request, problem documents, paging, ETags."""
+"""HTTP: routes guarded by the access table, one transaction a request, problem documents, paging, ETags."""
 
-from shared.web.content import LARGEST, Content, Instant, Money, Secret, View
+from shared.web.content import LARGEST, Instant, Money, RequestModel, Secret, View
 from shared.web.paging import Cursor, Page, Paging, paginate, paginate_each
-from shared.web.problems import refusals, refusals_as_pages
+from shared.web.problems import error_responses, error_responses_as_pages
 from shared.web.reading import KeySetResponse, conditional
-from shared.web.routing import Call, CallerOf, DatabaseOf, Idempotent, Router, Session, resource
+from shared.web.routing import Call, CallerOf, DatabaseOf, Idempotent, ReadSession, Router, Session, resource
 
 __all__ = [
     "LARGEST",
     "Call",
     "CallerOf",
-    "Content",
     "Cursor",
     "DatabaseOf",
     "Idempotent",
@@ -19,14 +18,16 @@ __all__ = [
     "Money",
     "Page",
     "Paging",
+    "ReadSession",
+    "RequestModel",
     "Router",
     "Secret",
     "Session",
     "View",
     "conditional",
+    "error_responses",
+    "error_responses_as_pages",
     "paginate",
     "paginate_each",
-    "refusals",
-    "refusals_as_pages",
     "resource",
 ]

@@ -1,26 +1,29 @@
-"""What goes in and out: requests refuse what they do not know, views are read from rows."""
+"""Types of request and response bodies: requests refuse unknown fields, views are read from rows."""
 
 import re
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared import texts
 from shared.addresses import LONGEST, address_of
-from shared.events.base import Instant
+from shared.events.base import Day, Instant
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028-\u202e\u2066-\u2069]")
 
 
-def _no_control_characters(value: Any) -> Any:  # Any: whatever was sent, not yet validated
-    if isinstance(value, str) and _CONTROL.search(value):
+def _as_seen(value: Any) -> Any:  # Any: whatever was sent, not yet validated
+    if not isinstance(value, str):
+        return value
+    if _CONTROL.search(value):
         raise ValueError("control characters are not allowed")
-    return value
+    return texts.normal(value)
 
 
-Text = Annotated[str, BeforeValidator(_no_control_characters)]
-"""A string a person typed. Control characters are refused: they sign differently in different languages; those that
-turn the direction of writing (Unicode Standard Annex 9, §2) make a page or a letter read as something else. Marks of
-direction, and letters that are written from the right, are as good as any."""
+Text = Annotated[str, BeforeValidator(_as_seen)]
+"""A string a person typed, composed (NFC) and without invisible characters. Control characters are refused: signing
+libraries write them differently, and those that change the direction of writing (Unicode Standard Annex 9, §2) make a
+page or an e-mail read as something else. Marks of direction and right-to-left scripts are taken."""
 
 
 def _one_address(value: str) -> str:
@@ -29,20 +32,20 @@ def _one_address(value: str) -> str:
 
 
 Email = Annotated[Text, AfterValidator(_one_address), Field(max_length=LONGEST, json_schema_extra={"format": "email"})]
-"""Exactly one e-mail address, such as a letter can be sent to."""
+"""Exactly one e-mail address, to which an e-mail can be sent."""
 
 
 IS_SECRET: Final = object()
 
 Secret = Annotated[str, IS_SECRET, Field(json_schema_extra={"format": "password", "writeOnly": True})]
-"""A secret a person typed, as a member of a request's body: nothing made of it is stored with the request."""
+"""A secret a person typed, as a member of a request's body: no digest of it is stored with the request's reply."""
 
 
 LARGEST = 2**31 - 1
-"""What an integer column holds: a whole number in a request has a bound, this where nothing smaller is natural."""
+"""The largest number an integer column holds: the bound of a whole number in a request, where none is more natural."""
 
 
-class Content(BaseModel):
+class RequestModel(BaseModel):
     """What a person or partner sends: unknown fields are refused, so that nobody sets what is not theirs to set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
@@ -59,4 +62,4 @@ class Money(View):
     currency: str = Field(description="ISO 4217", examples=["GBP"])
 
 
-__all__ = ["LARGEST", "Content", "Email", "Instant", "Money", "Secret", "Text", "View"]
+__all__ = ["LARGEST", "Day", "Email", "Instant", "Money", "RequestModel", "Secret", "Text", "View"]

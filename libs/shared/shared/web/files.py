@@ -1,4 +1,4 @@
-"""Files over HTTP: bytes that stream in as they are, and out again as an attachment that no browser runs."""
+"""Files over HTTP: uploads as streams of raw bytes, downloads as attachments that no browser runs."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
 
-from shared.errors import Refusal
+from shared.errors import DomainError
 from shared.files import (
     BadFileName,
     FileEmpty,
@@ -20,9 +21,9 @@ from shared.files import (
 )
 from shared.storage import Storage, StorageUnavailable
 from shared.uploads import Upload
-from shared.web.problems import refusals
+from shared.web.problems import error_responses
 
-UPLOAD_REFUSALS: tuple[type[Refusal], ...] = (
+UPLOAD_ERRORS: tuple[type[DomainError], ...] = (
     BadFileName,
     FileTypeNotAllowed,
     FileNotAsNamed,
@@ -37,12 +38,12 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 ATTACHMENT: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
     200: {"description": "The bytes as they were received", "content": {"*/*": _BINARY}}
-} | refusals(StorageUnavailable)
-"""The `responses` of a route that hands out a file."""
+} | error_responses(StorageUnavailable)
+"""The `responses` of a route that answers with a file."""
 
 
 def file_body(kinds: str) -> dict[str, Any]:  # Any: OpenAPI
-    """The `openapi_extra` of a route that takes a file of these kinds."""
+    """Return the `openapi_extra` of a route that takes a file of these kinds."""
     return {
         "requestBody": {
             "required": True,
@@ -53,7 +54,7 @@ def file_body(kinds: str) -> dict[str, Any]:  # Any: OpenAPI
 
 
 def upload_of(request: Request, filename: str) -> Upload:
-    """The body as a file that is on its way; its chunks raise UploadInterrupted where the caller leaves."""
+    """Return the request's body as an upload; its chunks raise UploadInterrupted where the client leaves."""
     declared = request.headers.get("content-length", "")
     return Upload(filename, int(declared) if declared.isdecimal() else None, _chunks(request))
 
@@ -67,8 +68,15 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         raise UploadInterrupted("the connection ended before the whole file had come") from None
 
 
-async def attachment(storage: Storage, key: str, *, name: str, media_type: str, size: int) -> StreamingResponse:
-    """A stored file under this name; `size` in bytes. Raises StorageUnavailable."""
+async def attachment(
+    session: AsyncSession, storage: Storage, key: str, *, name: str, media_type: str, size: int
+) -> StreamingResponse:
+    """Return an answer that streams a stored file under this name; `size` in bytes.
+
+    The session is closed: its connection is given back before a store that may hang is asked. Raises
+    StorageUnavailable: the file cannot be had.
+    """
+    await session.close()
     return StreamingResponse(
         await storage.open(key),
         media_type=media_type,

@@ -1,5 +1,7 @@
-"""Around every request: its id, its trace, one log line, its metrics. Pure ASGI: Starlette's BaseHTTPMiddleware
-would cancel handlers when a client leaves."""
+"""Middleware of every service: request id, trace, log line and metrics of a request, and HEAD.
+
+It is pure ASGI: Starlette's BaseHTTPMiddleware would cancel handlers when a client leaves.
+"""
 
 import logging
 import time
@@ -14,10 +16,12 @@ log = logging.getLogger("access")
 
 
 class Telemetry:
+    """Gives each request its id and trace, and logs and counts its answer."""
+
     def __init__(self, app: ASGIApp, service: str) -> None:
         self.app, self.service = app, service
         self._measures: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        """By method, route and status: found once, for finding costs more than counting."""
+        """The metrics by method, route and status, found once: finding them costs more than counting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _AROUND in scope:
@@ -66,13 +70,13 @@ class Telemetry:
 
 
 _AROUND: Final = "telemetry"
-"""In the scope of a request that is told of already: a front before the API passes on what it does not answer."""
+"""Marks the scope of a request that is logged already: a cache before the API passes on what it does not answer."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class HeadAsGet:
-    """HEAD is answered as GET would be, without its body (RFC 9110 §9.3.2); FastAPI's routes know GET alone."""
+    """Answers HEAD as GET, without the body (RFC 9110 §9.3.2); FastAPI's routes know GET alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

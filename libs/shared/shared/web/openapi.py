@@ -1,6 +1,6 @@
-"""A service's OpenAPI document: FastAPI's, with who may call and which refusals follow from an operation's shape.
+"""A service's OpenAPI document: FastAPI's, with who may call and which errors follow from an operation's shape.
 
-Refusals of its own an operation names by `responses=refusals(…)`; each is told once, under `components`.
+An operation names its own errors by `responses=error_responses(…)`; each is documented once, under `components`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from fastapi.openapi.utils import get_openapi
 
 from shared.access import Access, InvalidToken, IssuerUnreachable, NotPermitted, Rule
 from shared.database import Unknown
-from shared.errors import Refusal
+from shared.errors import DomainError
 from shared.web.paging import BadCursor
-from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, refusals
+from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, error_responses
 from shared.web.routing import (
     KEY_HEADER,
     IdempotencyKeyMissing,
@@ -38,7 +38,7 @@ _BEARER: Final = {
 
 
 def describe(app: FastAPI, name: str, access: Access) -> Document:
-    """Made once and kept."""
+    """Return the application's OpenAPI document; it is made once and kept."""
     if app.openapi_schema:
         return app.openapi_schema
     made = get_openapi(
@@ -61,17 +61,19 @@ def describe(app: FastAPI, name: str, access: Access) -> Document:
                 operation["security"] = [{"bearer": sorted(rule.scopes)}]
             operation.setdefault("tags", [name])
             content = operation["responses"]["default"]["content"]
-            content[MEDIA_TYPE] = content.pop(next(iter(content)))  # told as of the kind of the route's own answer
+            content[MEDIA_TYPE] = content.pop(next(iter(content)))  # FastAPI documents it with the route's media type
             _require_key(operation)
-            _add_refusals(method, operation, rule)
-            _tell_once(operation, components.setdefault("examples", {}))
+            _document_body(operation)
+            _add_error_responses(method, operation, rule)
+            _document_once(operation, components.setdefault("examples", {}))
+            _name_bodies(operation, components.setdefault("schemas", {}))
     document = _named_by_title(document)
     app.openapi_schema = document
     return document
 
 
 def with_references(value: Any, renamed: Mapping[str, str]) -> Any:  # Any: JSON
-    """A copy in which each reference to an old address is one to the new."""
+    """Return a copy in which each reference to an old address is one to the new."""
     if isinstance(value, dict):
         items = cast("Document", value).items()
         return {
@@ -86,9 +88,10 @@ def with_references(value: Any, renamed: Mapping[str, str]) -> Any:  # Any: JSON
 
 
 def _named_by_title(document: Document) -> Document:
-    """Each schema under the name of its class. pydantic would build names from modules and type parameters.
+    """Return the document with each schema under the name of its class, and not under pydantic's, which is built from
+    modules and type parameters.
 
-    Raises ValueError where two classes have one name: clients' types are called by it, so one must be renamed.
+    Raises ValueError: two classes have one name. Clients' types are called by it, so one must be renamed.
     """
     schemas: Document = document["components"].get("schemas", {})
     titles = {name: str(schema["title"]) for name, schema in schemas.items()}
@@ -101,8 +104,8 @@ def _named_by_title(document: Document) -> Document:
     return document
 
 
-def refusals_of(operation: Document) -> frozenset[str]:
-    """The codes an operation of such a document names."""
+def errors_of(operation: Document) -> frozenset[str]:
+    """Return the problem codes that an operation of such a document names."""
     return frozenset(
         code
         for response in operation["responses"].values()
@@ -111,7 +114,7 @@ def refusals_of(operation: Document) -> frozenset[str]:
 
 
 def takes_key(operation: Document) -> bool:
-    """Whether the operation declares an Idempotency-Key."""
+    """Return whether the operation declares an Idempotency-Key."""
     return any((place, name) == ("header", KEY_HEADER) for place, name, _ in _parameters(operation))
 
 
@@ -121,7 +124,7 @@ def _parameters(operation: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def _require_key(operation: Document) -> None:
-    """Declared optional, so that its absence is a refusal with a code of its own."""
+    """Document the Idempotency-Key as required: it is declared optional, so that its absence has its own code."""
     for _, name, parameter in _parameters(operation):
         if name == KEY_HEADER:
             parameter["required"] = True
@@ -129,18 +132,40 @@ def _require_key(operation: Document) -> None:
             schema |= next(one for one in schema.pop("anyOf") if one["type"] != "null")
 
 
-def _add_refusals(method: str, operation: Document, rule: Rule | None) -> None:
+def _document_body(operation: Document) -> None:
+    """Document a body that may be left out as that, and not as one that may be null: client generators fail on it."""
+    for body in operation.get("requestBody", {}).get("content", {}).values():
+        kinds = body.get("schema", {}).get("anyOf", ())
+        if len(said := [kind for kind in kinds if kind != {"type": "null"}]) == 1 and len(kinds) > 1:
+            body["schema"] = said[0]
+
+
+def _name_bodies(operation: Document, schemas: Document) -> None:
+    """Move each body's inline object schema to `components`, by its title: else clients' types get chance names.
+
+    Raises ValueError: two schemas have one title.
+    """
+    for documented in (operation.get("requestBody", {}), *operation["responses"].values()):
+        for body in documented.get("content", {}).values():
+            schema = body.get("schema", {})
+            if schema.get("type") == "object" and (title := schema.get("title", "").replace(" ", "")):
+                if schemas.setdefault(title, {**schema, "title": title}) != {**schema, "title": title}:
+                    raise ValueError(f"two schemas have one name: {title}")
+                body["schema"] = {"$ref": f"#/components/schemas/{title}"}
+
+
+def _add_error_responses(method: str, operation: Document, rule: Rule | None) -> None:
     responses = operation["responses"]
-    for status, response in refusals(*_implied(method, operation, rule)).items():
+    for status, response in error_responses(*_implied(method, operation, rule)).items():
         known = responses.setdefault(str(status), response)
         if known is not response:
-            told = known["content"].setdefault(MEDIA_TYPE, {"schema": response["content"][MEDIA_TYPE]["schema"]})
-            before, examples = told.get("examples", {}), response["content"][MEDIA_TYPE]["examples"]
-            told["examples"] = before | examples
+            documented = known["content"].setdefault(MEDIA_TYPE, {"schema": response["content"][MEDIA_TYPE]["schema"]})
+            before, examples = documented.get("examples", {}), response["content"][MEDIA_TYPE]["examples"]
+            documented["examples"] = before | examples
             known["description"] += "".join(f", `{code}`" for code in examples if code not in before)
 
 
-def _implied(method: str, operation: Document, rule: Rule | None) -> Iterator[type[Refusal]]:
+def _implied(method: str, operation: Document, rule: Rule | None) -> Iterator[type[DomainError]]:
     yield TemporarilyUnavailable
     if rule is not None:
         yield from (InvalidToken, IssuerUnreachable)  # a token is checked where none is needed, too
@@ -158,10 +183,10 @@ def _implied(method: str, operation: Document, rule: Rule | None) -> Iterator[ty
         yield IdempotencyKeyNotTaken
 
 
-def _tell_once(operation: Document, told: Document) -> None:
-    """Examples go under `components`; one whose words differ there stays where it is."""
+def _document_once(operation: Document, documented: Document) -> None:
+    """Move examples of problems to `components`; one that differs from the one there stays where it is."""
     for response in operation["responses"].values():
         examples = response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
         for code, example in examples.items():
-            if told.setdefault(code, example) == example:
+            if documented.setdefault(code, example) == example:
                 examples[code] = {"$ref": f"#/components/examples/{code}"}

@@ -1,4 +1,4 @@
-"""A page for people, in the look of the verification page: plain HTML that reads well on a telephone and on paper."""
+"""HTML pages for people, in the look of the verification page: plain, and readable on a telephone and on paper."""
 
 from html import escape
 from typing import Final
@@ -7,7 +7,7 @@ CSP: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""No script, nothing from elsewhere, in nobody's frame."""
+"""The pages' Content-Security-Policy: no script, nothing from elsewhere, in nobody's frame."""
 
 _STYLE: Final = """
   :root { color-scheme: light; --ink: #1c2330; --soft: #55607a; --line: #d9deea; --paper: #fff; --ground: #f3f5fa; }
@@ -38,7 +38,7 @@ _STYLE: Final = """
 
 
 def page(title: str, *cards: str) -> str:
-    """A whole page of these cards; the title is plain text, a card is HTML already."""
+    """Return a whole page of these cards; the title is plain text, a card is HTML already."""
     sections = "\n".join(f'<section class="card">\n{card}\n</section>' for card in cards)
     return f"""<!doctype html>
 <html lang="en">
@@ -57,3 +57,12 @@ def page(title: str, *cards: str) -> str:
 </body>
 </html>
 """
+
+
+def whom_to_ask(contact: str) -> str:
+    """Return the paragraph that says to which e-mail address questions, complaints and appeals go."""
+    address = escape(contact)
+    return (
+        "<p>Whoever runs this installation, its registrar and its finance office are reached at "
+        f'<a href="mailto:{address}">{address}</a>, for questions, complaints and appeals.</p>'
+    )

@@ -31,16 +31,22 @@ class Page(BaseModel, Generic[T]):
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:  # Any: pydantic's own TypeForm
-        """Its name in the OpenAPI document, from what it is a page of: `OrderView` gives `OrderPage`."""
+        """Return the model's name in the OpenAPI document, from that of its items: `OrderView` gives `OrderPage`."""
         return f"{params[0].__name__.removesuffix('View')}Page"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
+    """The page a request asks for: how many items at most, after which cursor."""
+
     limit: int
     cursor: str | None
 
     def position(self) -> list[Any] | None:  # Any: the key columns' values
+        """Return the position the cursor holds; None for the first page.
+
+        Raises BadCursor: it is none of ours.
+        """
         if self.cursor is None:
             return None
         try:
@@ -53,7 +59,10 @@ class Cursor:
         return position
 
     def position_by(self, by: Sequence[InstrumentedAttribute[Any]]) -> list[Any] | None:  # Any: the columns' values
-        """The position in a list ordered by these columns; raises BadCursor where the cursor is of another."""
+        """Return the position in a list ordered by these columns; None for the first page.
+
+        Raises BadCursor: the cursor is none of ours, or of another list.
+        """
         position = self.position()
         if position is not None and [type(value) for value in position] != [one.type.python_type for one in by]:
             raise BadCursor("this cursor is of another query")
@@ -62,13 +71,14 @@ class Cursor:
 
 DEFAULT_LIMIT: Final = 20
 MOST: Final = 100
-"""Items of one page."""
+"""The most items of one page."""
 
 
 async def paging_of(
     limit: Annotated[int, Query(ge=1, le=MOST, description="How many items at most")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")] = None,
 ) -> Cursor:
+    """Return the page that a request's parameters ask for."""
     return Cursor(limit, cursor)
 
 
@@ -86,7 +96,10 @@ async def paginate(
     by: Sequence[InstrumentedAttribute[Any]],
     descending: bool = False,
 ) -> tuple[list[Any], str | None]:
-    """One page of mapped rows and the next cursor. `by` must be unique together; the last one usually is the key."""
+    """Return one page of mapped rows, and the cursor of the next one; None at the end.
+
+    The columns `by` must be unique together; the last one usually is the key. Raises BadCursor: it is of another list.
+    """
     position = paging.position_by(by)
     key = tuple_(*by)
     if position is not None:
@@ -113,9 +126,11 @@ async def paginate_each(
     by: Sequence[InstrumentedAttribute[Any]],
     descending: bool = False,
 ) -> tuple[list[Any], str | None]:
-    """One page of what several statements select together, in one order: each is read by its own index, and none
-    further than the page."""
-    paging.position_by(by)  # a bad cursor is refused where there is nothing to select from, too
+    """Return one page of the rows that several statements select together, in one order, and the next cursor.
+
+    Each statement is read by its own index, and none further than the page. Raises BadCursor: it is of another list.
+    """
+    paging.position_by(by)  # a bad cursor is refused without any statement, too
     pages = [await paginate(session, one, paging, by=by, descending=descending) for one in statements]
     rows = [row for page, _ in pages for row in page]
     rows.sort(key=lambda row: [getattr(row, column.key) for column in by], reverse=descending)
@@ -126,7 +141,7 @@ async def paginate_each(
 
 
 def encode(position: Sequence[object]) -> str:
-    """A cursor that stands after this position."""
+    """Return the cursor that stands after this position."""
     packed = json.dumps({"after": list(position)}, default=_pack, separators=(",", ":"))
     return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
 

@@ -1,7 +1,8 @@
-"""Every refusal is a problem document (RFC 9457) with a stable `code`."""
+"""Problem documents (RFC 9457): every error is answered with one, under a stable `code`."""
 
 import inspect
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -13,16 +14,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from shared import telemetry
-from shared.errors import Invalid, NotFound, Refusal, Unavailable
+from shared.errors import DomainError, Invalid, NotFound, Unavailable
 from shared.outages import DATABASE_ERRORS, is_database_down
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 REMEDY: Final = "x-remedy"
-"""Beside the example of a refusal: what to do about it, where its status alone does not say so."""
+"""Beside the example of an error in the OpenAPI document: what to do about it, where its status does not say so."""
 RETRY_AFTER: Final = "2"
-"""Seconds, with every 503 that says no other."""
+"""The Retry-After, in seconds, of every 503 that has no other."""
 _CALLER_LEFT: Final = 499  # for the log and the counters: nobody is there to read it
 _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
@@ -39,22 +40,26 @@ class NoSuchOperation(NotFound):
     """Nothing is offered at this address."""
 
 
-class MethodNotAllowed(Refusal):
+class MethodNotAllowed(DomainError):
     """This address is known, but not with this method; `Allow` names those it has."""
 
     status = 405
     title = "Method not allowed"
 
 
-class InternalError(Refusal):
+class InternalError(DomainError):
     """This is our fault; it has been recorded."""
 
     status = 500
     title = "Unexpected failure"
 
 
-_OF_THE_FRAMEWORK: Final[dict[int, type[Refusal]]] = {404: NoSuchOperation, 405: MethodNotAllowed, 400: InvalidRequest}
-"""What Starlette and FastAPI refuse with, by status; 400 is a body that cannot be read."""
+_OF_THE_FRAMEWORK: Final[dict[int, type[DomainError]]] = {
+    404: NoSuchOperation,
+    405: MethodNotAllowed,
+    400: InvalidRequest,
+}
+"""Our errors for those that Starlette and FastAPI raise, by status; 400 is a body that cannot be read."""
 
 
 class FieldError(BaseModel):
@@ -82,11 +87,11 @@ RESPONSE: Final[dict[str, Any]] = {
     "model": Problem,
     "description": "Any other refusal, as a problem document",
 }  # Any: FastAPI's
-"""What any operation may answer besides, for its OpenAPI document."""
+"""The default response of every operation, for its OpenAPI document."""
 
 
-def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
-    """For a route's `responses`: the rules that may refuse it, by status, each with its code and what it means."""
+def error_responses(*kinds: type[DomainError]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
+    """Return the `responses` of a route that may raise these errors: by status, each with its code and its meaning."""
     responses: dict[int | str, dict[str, Any]] = {}  # Any: OpenAPI
     for kind in sorted(kinds, key=lambda kind: (kind.status, kind.code)):
         meaning = inspect.cleandoc(kind.__doc__ or kind.title).partition("\n\n")[0].replace("\n", " ")
@@ -106,9 +111,9 @@ def refusals(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: 
     return responses
 
 
-def refusals_as_pages(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
-    """The same for a route that answers a browser with a page and programs with a problem document."""
-    told = refusals(*kinds)
+def error_responses_as_pages(*kinds: type[DomainError]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
+    """Return the same for a route that answers a browser with a page and programs with a problem document."""
+    told = error_responses(*kinds)
     for response in told.values():
         response["content"]["text/html"] = {}
     return told
@@ -123,6 +128,7 @@ def problem(
     headers: dict[str, str] | None = None,
     **extras: object,
 ) -> JSONResponse:
+    """Return a problem document as an answer; `extras` are further members of it."""
     body: dict[str, Any] = {  # Any: JSON
         "type": f"/problems/{code}",
         "title": title,
@@ -138,24 +144,56 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every kind of failure with a problem document."""
+_ARRAY, _OBJECT = "Input should be an array", "Input should be an object"
+_IN_JSON: Final = {
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type"), _ARRAY),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"), _OBJECT),
+    "none_required": "Input should be null",
+}
+"""Messages by pydantic's type of error, where its own name types of Python."""
 
-    @app.exception_handler(Refusal)
-    async def refuse(_: Request, refusal: Refusal) -> JSONResponse:
+
+def _in_words(error: Mapping[str, Any]) -> str:  # Any: pydantic's own type
+    """Return pydantic's message about an error in the words of JSON.
+
+    Of a text that was normalised before it was measured it counts characters, where pydantic counts items.
+    """
+    kind, told = str(error["type"]), error.get("ctx", {})
+    if kind in {"too_short", "too_long"}:
+        is_text = isinstance(error.get("input"), str)
+        what, of = ("String", "character") if is_text else ("Array", "item")
+        if isinstance(error.get("input"), Mapping):
+            what = "Object"
+        bound = told.get("min_length", told.get("max_length"))
+        least = "least" if kind == "too_short" else "most"
+        return f"{what} should have at {least} {bound} {of}{'' if bound == 1 else 's'}"
+    if kind in {"value_error", "assertion_error"}:
+        words = str(told.get("error", error["msg"]))
+        return words[:1].upper() + words[1:]
+    return _IN_JSON.get(kind, str(error["msg"]))
+
+
+def install(app: FastAPI) -> None:
+    """Have the application answer every kind of error with a problem document."""
+
+    @app.exception_handler(DomainError)
+    async def refuse(_: Request, domain_error: DomainError) -> JSONResponse:
         return problem(
-            refusal.status,
-            refusal.code,
-            refusal.title,
-            refusal.detail,
-            headers=refusal.headers,
-            **refusal.extras,
+            domain_error.status,
+            domain_error.code,
+            domain_error.title,
+            domain_error.detail,
+            headers=domain_error.headers,
+            **domain_error.extras,
         )
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        is_typed = not request.url.path.startswith("/v1/")  # an address people open: at one that cannot be is nothing
+        if is_typed and all(one["loc"][0] == "path" for one in error.errors()):
+            return problem(NotFound.status, NotFound.code, NotFound.title, "there is nothing at this address")
         errors = [
-            {"pointer": "/" + "/".join(str(part) for part in one["loc"]), "message": one["msg"]}
+            {"pointer": "/" + "/".join(str(part) for part in one["loc"]), "message": _in_words(one)}
             for one in error.errors()
         ]
         kind = InvalidRequest

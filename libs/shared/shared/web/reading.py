@@ -1,4 +1,4 @@
-"""Public reads: ready-made bytes with an ETag, 304 where the client has them already."""
+"""Public reads: answers with an ETag, and 304 Not Modified where the client has the content already."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 class KeySetResponse(JSONResponse):
-    """The kind of content of a JSON Web Key Set (RFC 7517)."""
+    """An answer with the media type of a JSON Web Key Set (RFC 7517)."""
 
     media_type = "application/jwk-set+json"
 
@@ -20,7 +20,7 @@ def conditional(
     max_age_seconds: int = 60,
     media_type: str = "application/json",
 ) -> Response:
-    """The content with its ETag, or 304 Not Modified if the request's If-None-Match names it."""
+    """Return the content with its ETag, or 304 Not Modified if the request's If-None-Match names it."""
     body = content if isinstance(content, bytes) else content.model_dump_json().encode()
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": f"public, max-age={max_age_seconds}"}

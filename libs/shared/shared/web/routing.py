@@ -1,8 +1,8 @@
-"""A route of ours: the caller is admitted before the body is read, and the request is one transaction.
+"""Routes of our own class: the caller is admitted before the body is read, and the request is one transaction.
 
-The transaction is committed before the reply goes out (FastAPI would leave a `yield` dependency only
-afterwards: a client would hear 200 and the commit could still fail), together with the stored reply where
-the operation takes an Idempotency-Key. So a repeat of a request whose reply was lost gets that same reply.
+The transaction is committed before the reply is sent (FastAPI would leave a `yield` dependency only afterwards: a
+client would get a 200 and the commit could still fail), together with the stored reply where the operation takes an
+Idempotency-Key. So a repeat of a request whose reply was lost gets that same reply.
 """
 
 import hashlib
@@ -17,13 +17,14 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.access import Access, Caller, TokenVerifier
-from shared.crashes import crash_point
-from shared.database import Database, HotStatement, unit_of_work
+from shared.access import CALLER, Access, Caller, TokenVerifier
+from shared.database import Database, RawStatement, unit_of_work
 from shared.digests import Digests
-from shared.errors import Conflict, Gone, Invalid, Malformed, Refusal
-from shared.messaging.hot import Asked, LongWay, StoredReply, store_reply
+from shared.errors import Conflict, DomainError, Gone, Invalid, Malformed
+from shared.failpoints import failpoint
+from shared.messaging.fast_path import Asked, Fallback, StoredReply, store_reply
 from shared.messaging.replies import ERASED
+from shared.sessions import ReadSession as SessionThatReads
 from shared.web import storable
 from shared.web.content import IS_SECRET
 from shared.web.problems import RESPONSE
@@ -70,11 +71,12 @@ async def _declare_key(
         ),
     ] = None,
 ) -> None:
-    """Shows the header in OpenAPI; `Operation` enforces it."""
+    """Declare the header for OpenAPI; `Operation` enforces it."""
 
 
 Idempotent = Depends(_declare_key)
-"""`@router.post(..., dependencies=[Idempotent])`: the reply is stored with the effect, under the caller's key."""
+"""Makes an operation take an Idempotency-Key, under which its reply is stored with its effect:
+`@router.post(..., dependencies=[Idempotent])`."""
 
 
 C = TypeVar("C", bound=BaseModel)
@@ -82,40 +84,43 @@ C = TypeVar("C", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An admitted request. One that may be answered without a session is handed to what `Router.hot` registered."""
+    """An admitted request, as a fast path is given it (`Router.fast_path`)."""
 
     request: Request
     caller: Caller
     database: Database
     asked: Asked | None
-    """Where the operation takes an Idempotency-Key."""
+    """The request's key and digest, where the operation takes an Idempotency-Key."""
 
     async def content(self, kind: type[C]) -> C | None:
-        """The request's body, None where there is none; raises LongWay where the route must say what is wrong."""
+        """Return the request's body as a model; None where there is none.
+
+        Raises Fallback: it does not fit, and the route says why.
+        """
         body = await self.request.body()
         if not body:
             return None
         if self.request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            raise LongWay
+            raise Fallback
         try:
             return kind.model_validate_json(body)
         except ValidationError as wrong:
-            raise LongWay from wrong
+            raise Fallback from wrong
 
     def stored(self, response: Response) -> StoredReply:
-        """The reply as it is written with the effect, for an operation that takes an Idempotency-Key."""
+        """Return the reply as it is stored with the effect, for an operation that takes an Idempotency-Key."""
         assert self.asked is not None, "the operation takes an Idempotency-Key"
         self.caller.must_have_proven(self.asked.operation)
         return _reply(self.asked, response)
 
 
-Hot = Callable[[Call], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
+FastPath = Callable[[Call], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
 
 
 class Operation(APIRoute):
-    """See the module's docstring."""
+    """A route that admits its caller first and commits before its reply is sent (see the module's docstring)."""
 
-    hot: Hot | None = None
+    fast_path: FastPath | None = None
 
     def get_route_handler(
         self,
@@ -131,7 +136,7 @@ class Operation(APIRoute):
             request, caller, asked = call.request, call.caller, call.asked
             response = await (_once(request, caller, asked, handle) if asked else handle(request))
             caller.must_have_proven(name)
-            crash_point("request_handled")
+            failpoint("request_handled")
             return response
 
         async def answer_in_transaction(call: Call) -> Response:
@@ -140,12 +145,13 @@ class Operation(APIRoute):
             reading = call.request.method in _SAFE
             async with unit_of_work(call.database.reads if reading else call.database.requests) as session:
                 call.request.state.session = session
+                session.info[CALLER] = call.caller
                 return await answer(call)
 
-        async def answer_hot(hot: Hot, call: Call) -> Response | None:
+        async def answer_fast(fast_path: FastPath, call: Call) -> Response | None:
             try:
-                response = await hot(call)
-            except (LongWay, Refusal):  # the route looks at it afresh, and says what is the matter
+                response = await fast_path(call)
+            except (Fallback, DomainError):  # the route decides anew, and answers with the error
                 call.caller.proven = False
                 return None
             call.caller.must_have_proven(name)
@@ -163,10 +169,10 @@ class Operation(APIRoute):
                 storable.check_json(await request.body())
             asked = await (_asked(request, caller, name, secrets) if idempotent else _not_asked(request))
             call = Call(request, caller, database, asked)
-            response = await answer_hot(self.hot, call) if self.hot else None
+            response = await answer_fast(self.fast_path, call) if self.fast_path else None
             if response is None:
                 response = await answer_in_transaction(call)
-            crash_point("request_committed")
+            failpoint("request_committed")
             if not caller.rule.public:
                 response.headers.setdefault("Cache-Control", "no-store")
             return response
@@ -182,20 +188,23 @@ def _depends(dependant: Dependant, on: Callable[..., Any]) -> bool:  # Any: what
 
 
 def secret_fields(content: object) -> frozenset[str]:
-    """The members of a request's body that are secrets, by their type (`shared.web.content.Secret`)."""
+    """Return the members of a request's body that are secrets, by their type (`shared.web.content.Secret`)."""
     if not (isinstance(content, type) and issubclass(content, BaseModel)):
         return frozenset()
     return frozenset(name for name, field in content.model_fields.items() if IS_SECRET in field.metadata)
 
 
 async def _not_asked(request: Request) -> None:
-    """Raises IdempotencyKeyNotTaken: who asks again with a key would believe in what nobody promised."""
+    """Raise IdempotencyKeyNotTaken where a request that writes has a key: its sender would count on a stored reply."""
     if KEY_HEADER in request.headers and request.method not in _SAFE:
         raise IdempotencyKeyNotTaken(f"this operation takes no {KEY_HEADER}")
 
 
 async def _asked(request: Request, caller: Caller, operation: str, secrets: frozenset[str]) -> Asked:
-    """Raises IdempotencyKeyMissing."""
+    """Return the request's key and digest.
+
+    Raises IdempotencyKeyMissing: it has no key, or one that is too long.
+    """
     key = request.headers.get(KEY_HEADER)
     if not key or len(key) > LONGEST_KEY:
         raise IdempotencyKeyMissing(f"send the header {KEY_HEADER}, at most {LONGEST_KEY} characters")
@@ -208,12 +217,12 @@ def _head(request: Request) -> bytes:
 
 
 def _but(secrets: frozenset[str], body: bytes) -> bytes:
-    """The body without its secrets: of these not even a keyed digest is stored."""
+    """Return the body without its secrets: of these not even a keyed digest is stored."""
     if not secrets:
         return body
     try:
         content = json.loads(body)
-    except (ValueError, RecursionError):  # it will be refused, and nothing stored
+    except (ValueError, RecursionError):  # the route refuses it, and nothing is stored
         return b""
     if not isinstance(content, dict):
         return b""
@@ -247,37 +256,39 @@ async def _once(
     if stored is not None:
         if not await _is_same(asked, stored, request):
             raise IdempotencyKeyReused("this key came with another request before")
-        caller.proven = True  # the reply was given to this same caller
+        caller.had_this_reply()
         if stored.status == ERASED:
             raise ReplyErased("this was done, and what was answered is erased")
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     response = await handle(request)
-    await store_reply(session, _reply(asked, response))
+    if not await store_reply(session, _reply(asked, response)):
+        # A command that commits in its middle gives up the lock: a repeat was done meanwhile, and this is rolled back.
+        raise IdempotencyKeyRunning("a request with this key was done meanwhile", headers={"Retry-After": "1"})
     return response
 
 
-_TRY_LOCK: Final = HotStatement("select pg_try_advisory_xact_lock(:number)")
-_STORED: Final = HotStatement("""
+_TRY_LOCK: Final = RawStatement("select pg_try_advisory_xact_lock(:number)")
+_STORED: Final = RawStatement("""
     select request_sha256, request_digest, status, headers, body from idempotency_keys
     where caller = :caller and operation = :operation and key = :key
 """)
-"""A statement of its own: one that also took the lock would not see what was stored while it waited for its turn."""
+"""A statement of its own: one that also took the lock might not see a reply that was stored just before."""
 
 
 class Router(APIRouter):
-    """An APIRouter whose routes are Operations, each of which may refuse."""
+    """An APIRouter whose routes are Operations, each with the problem document as its default response."""
 
-    def hot(self, operation_id: str) -> Callable[[Hot], Hot]:
-        """Before that operation's route is called and a session opened, try the function below.
+    def fast_path(self, operation_id: str) -> Callable[[FastPath], FastPath]:
+        """Try the decorated function before that operation's route is called and a session opened.
 
-        It answers the ordinary case as the route would, in one transaction of its own. For every other it raises
-        LongWay, or any refusal, and has written nothing.
+        It answers the ordinary case as the route would, in one transaction of its own. In every other case it raises
+        Fallback, or any DomainError, and has written nothing; the route is then called.
         """
         [route] = [one for one in self.routes if isinstance(one, Operation) and one.operation_id == operation_id]
 
-        def register(hot: Hot) -> Hot:
-            route.hot = hot
-            return hot
+        def register(fast_path: FastPath) -> FastPath:
+            route.fast_path = fast_path
+            return fast_path
 
         return register
 
@@ -301,19 +312,23 @@ async def _caller(request: Request) -> Caller:
 
 
 Session = Annotated[AsyncSession, Depends(_session)]
-"""The request's transaction (autocommit on GET); nobody calls commit()."""
+"""The session of the request's transaction; nobody calls commit() (see `shared.sessions`)."""
+
+ReadSession = Annotated[SessionThatReads, Depends(_session)]
+"""The session of a GET: in autocommit, and it refuses statements that write."""
 
 DatabaseOf = Annotated[Database, Depends(_database)]
-"""For a HotStatement; everything else goes through the Session."""
+"""The service's database, for a RawStatement; everything else goes through the Session."""
 
 CallerOf = Annotated[Caller, Depends(_caller)]
-"""Who is asking."""
+"""The caller whom the access table has admitted."""
 
 R = TypeVar("R")
 
 
 def resource(kind: type[R]) -> params.Depends:
-    """Hands a route what app.py built (an adapter, the settings): `Annotated[Store, resource(Store)]`."""
+    """Return the dependency that gives a route what app.py built (an adapter, the settings):
+    `Annotated[Store, resource(Store)]`."""
 
     async def find(request: Request) -> R:
         return cast("R", request.app.state.resources[kind])

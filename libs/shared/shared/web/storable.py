@@ -1,7 +1,7 @@
-"""Text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
+"""Refusal of text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
 
-Every operation's address and JSON body are looked through once, before it reads them, so no field has to think of it;
-what reads a form or a header by hand asks `is_storable`.
+Every operation's address and JSON body are searched once, before it reads them, so no field has to check its own; code
+that reads a form or a header by hand calls `is_storable`.
 """
 
 import json
@@ -15,40 +15,40 @@ from shared.web.problems import InvalidRequest
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-"""What may become such text when the JSON is read: most bodies hold none and are not read twice."""
+"""Escapes that may become such text when the JSON is read: most bodies hold none, and are not parsed twice."""
 
 
 def is_storable(text: str) -> bool:
-    """Whether a column can hold this text."""
+    """Return whether a column can hold this text."""
     return _UNSTORABLE.search(text) is None
 
 
 def check_address(request: Request) -> None:
-    """Raises InvalidRequest."""
+    """Raise InvalidRequest where a request's path or query holds such text."""
     if not is_storable(request.scope["path"]):
-        raise _refusal("/path")
+        raise _invalid("/path")
     query: bytes = request.scope["query_string"]
     if b"%00" in query or b"\x00" in query:
-        raise _refusal("/query")
+        raise _invalid("/query")
 
 
 def check_json(body: bytes) -> None:
-    """Raises InvalidRequest for JSON that is not UTF-8 (RFC 8259 §8.1) or holds such text; other faults pass."""
+    """Raise InvalidRequest for JSON that is not UTF-8 (RFC 8259 §8.1) or holds such text; other faults pass."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise _refusal("/body") from error
+        raise _invalid("/body") from error
     if "\x00" in text:
-        raise _refusal("/body")
+        raise _invalid("/body")
     if _ESCAPED.search(body) is None:
         return
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        return  # no JSON: whoever reads it says so
+        return  # no JSON: the route refuses it
     for pointer, part in _texts(content, "/body"):
         if not is_storable(part):
-            raise _refusal(pointer)
+            raise _invalid(pointer)
 
 
 def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:  # Any: JSON
@@ -65,6 +65,6 @@ def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:  # Any: JSON
             waiting += [(inner, f"{at}/{number}") for number, inner in enumerate(cast("list[Any]", one))]  # Any: JSON
 
 
-def _refusal(pointer: str) -> InvalidRequest:
+def _invalid(pointer: str) -> InvalidRequest:
     message = "NUL, half of a surrogate pair or what is not UTF-8 is not allowed"
     return InvalidRequest("the request holds what is no text", errors=[{"pointer": pointer, "message": message}])

@@ -16,18 +16,19 @@ from assessment.api.shapes import (
 from assessment.commands import submissions
 from assessment.domain.attempts import (
     AlreadyPassed,
-    AttemptsExhausted,
     EnrolmentEnded,
-    EnrolmentSuspended,
+    EnrolmentIsSuspended,
+    NoAttemptsLeft,
     PendingResult,
 )
-from assessment.domain.windows import WindowClosed, WindowNotOpen, WindowState, closed
+from assessment.domain.marks import SitsCourse
+from assessment.domain.windows import WindowIsClosed, WindowNotOpen, WindowState, WindowStillOpen, closed
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
-from shared.web import CallerOf, Page, Paging, Router, Session, conditional, refusals, resource
-from shared.web.files import ATTACHMENT, UPLOAD_REFUSALS, attachment, file_body, upload_of
+from shared.web import CallerOf, Page, Paging, ReadSession, Router, Session, conditional, error_responses, resource
+from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, attachment, file_body, upload_of
 from shared.web.problems import problem
 
 router = Router()
@@ -38,7 +39,7 @@ WINDOWS_FRESH_SECONDS = 10  # a window may be closed early, and should not look 
 @router.get("/v1/windows", operation_id="list_windows", response_model=Page[WindowView])
 async def list_windows(
     request: Request,
-    session: Session,
+    session: ReadSession,
     paging: Paging,
     state: Annotated[WindowState | None, Query(description="Open and upcoming ones unless given")] = None,
 ) -> Response:
@@ -50,7 +51,7 @@ async def list_windows(
 
 
 @router.get("/v1/assessments/{enrolment_id}", operation_id="read_assessment")
-async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf) -> AssessmentView:
+async def read_assessment(enrolment_id: UUID, session: ReadSession, caller: CallerOf) -> AssessmentView:
     """The brief, your attempts and results, and whether work can be handed in now (if not, why)."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
@@ -64,15 +65,15 @@ async def read_assessment(enrolment_id: UUID, session: Session, caller: CallerOf
     response_model=SubmissionReceiptView,
     openapi_extra=file_body("pdf, docx, zip, txt or md"),
     responses={200: {"model": SubmissionReceiptView, "description": "These very bytes are your submission already"}}
-    | refusals(
-        EnrolmentSuspended,
+    | error_responses(
+        EnrolmentIsSuspended,
         EnrolmentEnded,
         AlreadyPassed,
-        AttemptsExhausted,
+        NoAttemptsLeft,
         PendingResult,
         WindowNotOpen,
-        WindowClosed,
-        *UPLOAD_REFUSALS,
+        WindowIsClosed,
+        *UPLOAD_ERRORS,
     ),
 )
 async def submit_work(
@@ -108,7 +109,7 @@ async def submit_work(
 
 @router.get("/v1/assessments/{enrolment_id}/submissions", operation_id="list_submissions")
 async def list_submissions(
-    enrolment_id: UUID, session: Session, caller: CallerOf, paging: Paging
+    enrolment_id: UUID, session: ReadSession, caller: CallerOf, paging: Paging
 ) -> Page[SubmissionReceiptView]:
     """The receipt of every file you handed in, newest first; those replaced or too late are kept too."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
@@ -121,19 +122,24 @@ async def list_submissions(
     "/v1/submissions/{submission_id}/file",
     operation_id="read_submission_file",
     response_class=StreamingResponse,
-    responses=ATTACHMENT,
+    responses=ATTACHMENT | error_responses(SitsCourse, WindowStillOpen),
 )
 async def read_submission_file(
     submission_id: UUID,
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     storage: Annotated[ObjectStorage, resource(ObjectStorage)],
 ) -> StreamingResponse:
-    """The file as it was received. Its author gets it under its own name, a marker under the submission's id."""
+    """The file as it was received. Its author gets it under its own name, a marker under the submission's id.
+
+    Staff get what stands for an attempt or a case is about, once its window has closed, unless they sit that course.
+    """
     submission = await fetch(session, Submission, submission_id)
     caller.must_own(submission.learner_id)
     by_author = caller.id == submission.learner_id
+    if not by_author:
+        await submissions.must_be_for_staff(session, caller.own_id, submission)
     name = submission.filename if by_author else f"{submission_id}.{submission.kind}"
     return await attachment(
-        storage, submission.storage_key, name=name, media_type=submission.media_type, size=submission.size
+        session, storage, submission.storage_key, name=name, media_type=submission.media_type, size=submission.size
     )

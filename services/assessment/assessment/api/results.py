@@ -19,13 +19,26 @@ from assessment.domain.marks import (
     OwnWork,
     ResultsBusy,
     SamePerson,
+    SitsCourse,
     SubmissionSuperseded,
     SubmissionVoid,
 )
 from assessment.domain.misconduct import CaseOpen
 from assessment.tables import Attempt, Board, Release
 from shared.database import Unknown, fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, refusals
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+)
 
 router = Router()
 
@@ -107,7 +120,7 @@ def _progress(work: Release | Board) -> Progress:
     return Progress.UNDER_WAY if work.under_way else Progress.FINISHED
 
 
-class BoardWish(Content):
+class BoardRequest(RequestModel):
     window_id: Identifier
     minutes_reference: Reference
 
@@ -142,12 +155,13 @@ def _board_view(board: Board) -> BoardView:
 @router.get("/v1/windows/{window_id}/results", operation_id="list_results")
 async def list_results(
     window_id: UUID,
-    session: Session,
+    session: ReadSession,
+    caller: CallerOf,
     paging: Paging,
     state: Annotated[AttemptState | None, Query(description="Only work in this state")] = None,
 ) -> Page[OutcomeView]:
-    """The work of a window with marks and states, for release and for the board."""
-    rows, cursor = await queries.list_results(session, window_id, state, paging)
+    """The work of a window with marks and states, for release and for the board; of modules you study, none."""
+    rows, cursor = await queries.list_results(session, caller.name, window_id, state, paging)
     items = [
         _outcome_view(row.attempt, row.submission_id, row.course_version.code)
         for row in rows
@@ -161,7 +175,7 @@ async def list_results(
     operation_id="release_window",
     dependencies=[Idempotent],
     responses={202: {"model": ReleaseView, "description": "Under way: `Location` tells how far"}}
-    | refusals(ResultsBusy),
+    | error_responses(ResultsBusy),
 )
 async def release_window(window_id: UUID, response: Response, session: Session, caller: CallerOf) -> ReleaseView:
     """Release every marked result of a window to its learner, as provisional. Many take a while: 202."""
@@ -172,7 +186,7 @@ async def release_window(window_id: UUID, response: Response, session: Session, 
 
 
 @router.get("/v1/releases/{release_id}", operation_id="read_release")
-async def read_release(release_id: UUID, session: Session) -> ReleaseView:
+async def read_release(release_id: UUID, session: ReadSession) -> ReleaseView:
     """How far a release is."""
     return _release_view(await fetch(session, Release, release_id))
 
@@ -181,7 +195,9 @@ async def read_release(release_id: UUID, session: Session) -> ReleaseView:
     "/v1/submissions/{submission_id}/release",
     operation_id="release_submission",
     dependencies=[Idempotent],
-    responses=refusals(OwnWork, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid, CaseOpen),
+    responses=error_responses(
+        OwnWork, SitsCourse, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid, CaseOpen
+    ),
 )
 async def release_submission(submission_id: UUID, session: Session, caller: CallerOf) -> OutcomeView:
     """Release one marked result to its learner, as provisional."""
@@ -195,14 +211,14 @@ async def release_submission(submission_id: UUID, session: Session, caller: Call
     status_code=201,
     dependencies=[Idempotent],
     responses={202: {"model": BoardView, "description": "Under way: `Location` tells how far"}}
-    | refusals(Unknown, NothingToRatify, SamePerson, ResultsBusy),
+    | error_responses(Unknown, NothingToRatify, SamePerson, ResultsBusy),
 )
-async def ratify_results(wish: BoardWish, response: Response, session: Session, caller: CallerOf) -> BoardView:
+async def ratify_results(body: BoardRequest, response: Response, session: Session, caller: CallerOf) -> BoardView:
     """The board ratifies every released result of a window that its member neither marked nor moderated.
 
     Passes become credit. Many results take a while: 202.
     """
-    board = await boards.ratify_window(session, caller.name, wish.window_id, wish.minutes_reference)
+    board = await boards.ratify_window(session, caller.name, body.window_id, body.minutes_reference)
     response.headers["Location"] = f"/v1/boards/{board.board_id}"
     if board.under_way:
         response.status_code = 202
@@ -210,6 +226,6 @@ async def ratify_results(wish: BoardWish, response: Response, session: Session, 
 
 
 @router.get("/v1/boards/{board_id}", operation_id="read_board")
-async def read_board(board_id: UUID, session: Session) -> BoardView:
+async def read_board(board_id: UUID, session: ReadSession) -> BoardView:
     """A sitting of the board, and how far its results are ratified."""
     return _board_view(await fetch(session, Board, board_id))

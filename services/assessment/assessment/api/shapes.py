@@ -1,11 +1,12 @@
 """What goes in and out."""
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from assessment.domain import windows
 from assessment.domain.attempts import AttemptState
@@ -14,7 +15,7 @@ from assessment.domain.misconduct import MisconductOutcome
 from assessment.domain.windows import WindowState
 from assessment.queries import Overview, seen
 from assessment.tables import Attempt, Brief, Submission, Window
-from shared.web import Content, Instant, View
+from shared.web import Instant, RequestModel, View
 from shared.web.content import Text
 
 ID = "019a1c2e-7b5a-7c31-9d55-1f0e6f3b2a10"
@@ -29,7 +30,7 @@ Reference = Annotated[
 ]
 
 
-class WindowWish(Content):
+class WindowRequest(RequestModel):
     opens_at: Annotated[Instant, Field(description="First instant", examples=["2026-11-20T09:00:00Z"])]
     closes_at: Annotated[Instant, Field(description="First instant too late", examples=["2026-11-27T17:00:00Z"])]
     grace_seconds: Annotated[
@@ -65,13 +66,13 @@ def window_view(window: Window, now: datetime) -> WindowView:
     )
 
 
-class Criterion(Content):
+class Criterion(RequestModel):
     name: Annotated[Text, Field(min_length=1, max_length=200, examples=["Argument"])]
     weight_percent: Annotated[int, Field(ge=1, le=100, examples=[100])]
     description: Annotated[Text, Field(max_length=2000, examples=["Claims follow from evidence."])] = ""
 
 
-class BriefContent(Content):
+class BriefRequest(RequestModel):
     title: Annotated[Text, Field(min_length=1, max_length=300, examples=["A pipeline that survives"])]
     task: Annotated[Text, Field(min_length=1, max_length=20_000, examples=["Build a small pipeline that ..."])]
     deliverable: Annotated[Text, Field(min_length=1, max_length=1000, examples=["A report with runnable code"])]
@@ -254,8 +255,24 @@ class QueuedView(View):
     due_on: Annotated[date, Field(description="Last day of the turnaround", examples=["2026-12-04"])]
 
 
-class Marks(Content):
-    mark: Points
+def _plain(value: object) -> object:
+    if not (isinstance(value, str) and _PLAIN_POINTS.fullmatch(value)):
+        raise ValueError("points are written with up to four digits and as many decimals, and nothing else")
+    return value
+
+
+_PLAIN_POINTS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?")
+
+GivenPoints = Annotated[
+    Points,
+    BeforeValidator(_plain),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PLAIN_POINTS.pattern}$"}, mode="validation"),
+]
+"""As people write them; how many decimals count is the regulations' to say."""
+
+
+class MarksRequest(RequestModel):
+    mark: GivenPoints
     feedback: Annotated[Text, Field(max_length=20_000, description="For the learner", examples=["Well argued."])] = ""
     stage: Annotated[
         Stage,
@@ -272,26 +289,26 @@ class MarkView(View):
     marked_at: At
 
 
-class RevocationWish(Content):
+class RevocationRequest(RequestModel):
     reason_code: Annotated[
         Text, Field(max_length=50, description="As the regulations name them", examples=["misconduct"])
     ]
     minutes_reference: Reference
 
 
-class ReinstatementWish(Content):
+class ReinstatementRequest(RequestModel):
     reason_code: Annotated[Text, Field(max_length=50, description="As the regulations name them", examples=["appeal"])]
     minutes_reference: Reference
 
 
-class CaseWish(Content):
+class CaseRequest(RequestModel):
     submission_id: Identifier
     reason_code: Annotated[
         Text, Field(max_length=50, description="As the regulations name them", examples=["plagiarism"])
     ]
 
 
-class CaseDecision(Content):
+class CaseDecisionRequest(RequestModel):
     outcome: Annotated[
         MisconductOutcome,
         Field(description="resubmit: the attempt does not count; mark_zero: it is used up", examples=["no_case"]),

@@ -6,18 +6,18 @@ from fastapi import Query, Response
 from assessment import queries
 from assessment.api.shapes import (
     AssessedCreditView,
-    BriefContent,
+    BriefRequest,
     BriefView,
-    CaseDecision,
+    CaseDecisionRequest,
+    CaseRequest,
     CaseView,
-    CaseWish,
-    Marks,
+    MarksRequest,
     MarkView,
     QueuedView,
-    ReinstatementWish,
-    RevocationWish,
+    ReinstatementRequest,
+    RevocationRequest,
+    WindowRequest,
     WindowView,
-    WindowWish,
     window_view,
 )
 from assessment.commands import boards, briefs, marking, misconduct, windows
@@ -28,29 +28,35 @@ from assessment.domain.marks import (
     BriefWeights,
     CreditAlreadyRevoked,
     CreditNotRevoked,
+    CreditReplaced,
     MarkOutOfRange,
     NotMarked,
     OwnWork,
     SamePerson,
+    SitsCourse,
     StageNotPermitted,
     SubmissionSuperseded,
     SubmissionVoid,
     UnknownReason,
 )
 from assessment.domain.misconduct import CaseDecided, CaseOpen, OutcomeNotPossible
-from assessment.domain.windows import BadWindow, WindowClosed, WindowNotOpen, WindowStillOpen
+from assessment.domain.windows import BadWindow, FileOnItsWay, WindowIsClosed, WindowNotOpen, WindowStillOpen
 from shared.database import Unknown, now
-from shared.web import CallerOf, Idempotent, Page, Paging, Router, Session, refusals
+from shared.web import CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
 
 router = Router()
 
 
 @router.post(
-    "/v1/windows", operation_id="make_window", status_code=201, dependencies=[Idempotent], responses=refusals(BadWindow)
+    "/v1/windows",
+    operation_id="make_window",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=error_responses(BadWindow),
 )
-async def make_window(wish: WindowWish, session: Session, caller: CallerOf) -> WindowView:
+async def make_window(body: WindowRequest, session: Session, caller: CallerOf) -> WindowView:
     """Open a window besides the regular monthly ones."""
-    window = await windows.make_window(session, caller.name, wish.opens_at, wish.closes_at, wish.grace_seconds)
+    window = await windows.make_window(session, caller.name, body.opens_at, body.closes_at, body.grace_seconds)
     return window_view(window, now(session))
 
 
@@ -58,7 +64,7 @@ async def make_window(wish: WindowWish, session: Session, caller: CallerOf) -> W
     "/v1/windows/{window_id}/closing",
     operation_id="close_window",
     dependencies=[Idempotent],
-    responses=refusals(WindowNotOpen, WindowClosed),
+    responses=error_responses(WindowNotOpen, WindowIsClosed),
 )
 async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> WindowView:
     """Close an open window now instead of at its time."""
@@ -68,10 +74,10 @@ async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> W
 @router.put(
     "/v1/briefs/{course_version_id}",
     operation_id="put_brief",
-    responses={201: {"model": BriefView}} | refusals(BriefWeights),
+    responses={201: {"model": BriefView}} | error_responses(BriefWeights),
 )
 async def put_brief(
-    course_version_id: UUID, content: BriefContent, response: Response, session: Session, caller: CallerOf
+    course_version_id: UUID, content: BriefRequest, response: Response, session: Session, caller: CallerOf
 ) -> BriefView:
     """Write the brief of a course version, or write it anew."""
     brief, is_new = await briefs.put_brief(session, caller.name, course_version_id, content.model_dump())
@@ -81,7 +87,7 @@ async def put_brief(
 
 @router.get("/v1/marking-queue", operation_id="list_marking_queue")
 async def list_marking_queue(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     paging: Paging,
     window_id: Annotated[UUID | None, Query(description="Only work of this window")] = None,
@@ -96,13 +102,15 @@ async def list_marking_queue(
     operation_id="mark_submission",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(
+    responses=error_responses(
         StageNotPermitted,
         SubmissionSuperseded,
         SubmissionVoid,
         CaseOpen,
         OwnWork,
+        SitsCourse,
         WindowStillOpen,
+        FileOnItsWay,
         AlreadyMarked,
         NotMarked,
         AlreadyReleased,
@@ -110,7 +118,7 @@ async def list_marking_queue(
         MarkOutOfRange,
     ),
 )
-async def mark_submission(submission_id: UUID, given: Marks, session: Session, caller: CallerOf) -> MarkView:
+async def mark_submission(submission_id: UUID, given: MarksRequest, session: Session, caller: CallerOf) -> MarkView:
     """Mark work once its window has closed; another examiner may moderate the mark until it is released."""
     marks.may_give(given.stage, caller.roles)
     mark = await marking.mark_submission(
@@ -123,13 +131,13 @@ async def mark_submission(submission_id: UUID, given: Marks, session: Session, c
     "/v1/credits/{credit_id}/revocation",
     operation_id="revoke_credit",
     dependencies=[Idempotent],
-    responses=refusals(OwnWork, SamePerson, UnknownReason, CreditAlreadyRevoked),
+    responses=error_responses(OwnWork, SitsCourse, SamePerson, UnknownReason, CreditAlreadyRevoked),
 )
 async def revoke_credit(
-    credit_id: UUID, wish: RevocationWish, session: Session, caller: CallerOf
+    credit_id: UUID, body: RevocationRequest, session: Session, caller: CallerOf
 ) -> AssessedCreditView:
     """Take a credit away by a later decision of the board. The badge and every award that used it follow."""
-    credit = await boards.revoke_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
+    credit = await boards.revoke_credit(session, caller.name, credit_id, body.reason_code, body.minutes_reference)
     return AssessedCreditView.model_validate(credit)
 
 
@@ -137,13 +145,13 @@ async def revoke_credit(
     "/v1/credits/{credit_id}/reinstatement",
     operation_id="reinstate_credit",
     dependencies=[Idempotent],
-    responses=refusals(OwnWork, SamePerson, UnknownReason, CreditNotRevoked),
+    responses=error_responses(OwnWork, SitsCourse, SamePerson, UnknownReason, CreditNotRevoked, CreditReplaced),
 )
 async def reinstate_credit(
-    credit_id: UUID, wish: ReinstatementWish, session: Session, caller: CallerOf
+    credit_id: UUID, body: ReinstatementRequest, session: Session, caller: CallerOf
 ) -> AssessedCreditView:
     """Give a revoked credit back: a new badge is issued, the old one stays revoked."""
-    credit = await boards.reinstate_credit(session, caller.name, credit_id, wish.reason_code, wish.minutes_reference)
+    credit = await boards.reinstate_credit(session, caller.name, credit_id, body.reason_code, body.minutes_reference)
     return AssessedCreditView.model_validate(credit)
 
 
@@ -152,11 +160,13 @@ async def reinstate_credit(
     operation_id="open_misconduct_case",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(Unknown, SubmissionSuperseded, SubmissionVoid, OwnWork, UnknownReason, CaseOpen),
+    responses=error_responses(
+        Unknown, SubmissionSuperseded, SubmissionVoid, OwnWork, SitsCourse, UnknownReason, CaseOpen
+    ),
 )
-async def open_misconduct_case(wish: CaseWish, session: Session, caller: CallerOf) -> CaseView:
+async def open_misconduct_case(body: CaseRequest, session: Session, caller: CallerOf) -> CaseView:
     """Look into a piece of work: until the case is decided its result is neither marked, released nor ratified."""
-    case = await misconduct.open_case(session, caller.own_id, wish.submission_id, wish.reason_code)
+    case = await misconduct.open_case(session, caller.own_id, body.submission_id, body.reason_code)
     return CaseView.model_validate(case)
 
 
@@ -164,9 +174,11 @@ async def open_misconduct_case(wish: CaseWish, session: Session, caller: CallerO
     "/v1/misconduct-cases/{case_id}/decision",
     operation_id="decide_misconduct_case",
     dependencies=[Idempotent],
-    responses=refusals(CaseDecided, OwnWork, SamePerson, OutcomeNotPossible),
+    responses=error_responses(CaseDecided, OwnWork, SitsCourse, SamePerson, OutcomeNotPossible),
 )
-async def decide_misconduct_case(case_id: UUID, decision: CaseDecision, session: Session, caller: CallerOf) -> CaseView:
+async def decide_misconduct_case(
+    case_id: UUID, decision: CaseDecisionRequest, session: Session, caller: CallerOf
+) -> CaseView:
     """What the panel decided. Which outcomes are possible depends on what became of the work meanwhile."""
     case = await misconduct.decide_case(session, caller.own_id, case_id, decision.outcome, decision.minutes_reference)
     return CaseView.model_validate(case)
@@ -174,7 +186,7 @@ async def decide_misconduct_case(case_id: UUID, decision: CaseDecision, session:
 
 @router.get("/v1/misconduct-cases", operation_id="list_misconduct_cases")
 async def list_misconduct_cases(
-    session: Session,
+    session: ReadSession,
     paging: Paging,
     open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
 ) -> Page[CaseView]:

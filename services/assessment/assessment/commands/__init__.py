@@ -1,1 +1,1 @@
-"""What one may ask of assessment: load, decide, store, announce."""
+"""The commands of assessment: each loads, decides, stores and announces."""

@@ -1,21 +1,24 @@
+"""Boards of examiners: ratifying results, awarding, revoking and reinstating credit."""
+
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment import queries
 from assessment.commands import decisions
-from assessment.commands.marking import advance
+from assessment.commands.marking import advance, must_be_disinterested
 from assessment.commands.releases import count, done_at_once, take_results
 from assessment.domain import marks, regulations
 from assessment.domain.attempts import AttemptState
-from assessment.tables import Attempt, Board, Credit, Window
+from assessment.tables import Attempt, Board, CourseVersion, Credit, Decision, Window
 from shared.database import fetch, now
-from shared.errors import Refusal
+from shared.errors import DomainError
 from shared.events.assessment import (
     AttemptsExhausted,
     CreditAwarded,
@@ -23,7 +26,7 @@ from shared.events.assessment import (
     CreditRevoked,
     FailRatified,
 )
-from shared.ids import new_id
+from shared.ids import id_of, new_id
 from shared.messaging import publish
 
 log = logging.getLogger(__name__)
@@ -32,9 +35,9 @@ log = logging.getLogger(__name__)
 async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minutes_reference: str) -> Board:
     """Ratify every released result of a window: passes become credit, a last fail exhausts the attempts.
 
-    Results of suspended enrolments, those a case is open about, and those the actor marked, moderated or earned are
-    held for a later board. Raises NothingToRatify, SamePerson (all that waits needs another board member) or
-    ResultsBusy.
+    Held for a later board are the results of suspended enrolments, those a case is open about, those the actor marked
+    or moderated, and those of a module the actor studies. Raises NothingToRatify, SamePerson (all that waits needs
+    another board member) or ResultsBusy.
     """
     await fetch(session, Window, window_id)
     await take_results(session, window_id)
@@ -53,17 +56,18 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
     return board
 
 
-async def _nothing_for(session: AsyncSession, board: Board) -> Refusal:
+async def _nothing_for(session: AsyncSession, board: Board) -> DomainError:
     if await session.scalar(queries.results_before(board).limit(1)):
         return marks.SamePerson(
-            "whoever marked, moderated or earned a result, or decided a case about it, does not ratify"
+            "whoever marked, moderated or earned a result, decided a case about it or studies the module, "
+            "does not ratify"
         )
     held = await count(session, queries.results_held(board))
     return marks.NothingToRatify("no released result of this window waits for the board", held=held)
 
 
 async def ratify_batch(session: AsyncSession, board: Board, attempt_ids: Sequence[UUID]) -> None:
-    """Some of the results before a board, which is locked."""
+    """Ratify those of these attempts that the board may ratify. The board must be locked."""
     ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
     rows = await advance(session, attempt_ids, *queries.may_be_ratified(board.decided_by), **ratified)
     await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], board.decided_by)
@@ -74,6 +78,7 @@ async def ratify_batch(session: AsyncSession, board: Board, attempt_ids: Sequenc
 
 
 async def finish_board(session: AsyncSession, board_id: UUID) -> None:
+    """Close a board that has dealt with all its results."""
     board = await fetch(session, Board, board_id, lock=True)
     await _close(session, board)
     log.info("results ratified", extra={"board": str(board_id), "ratified": board.ratified, "held": board.held})
@@ -83,6 +88,17 @@ async def _close(session: AsyncSession, board: Board) -> None:
     await session.flush()
     board.held = await count(session, queries.results_held(board))
     board.under_way = False
+
+
+async def _sit_on(session: AsyncSession, actor: str, minutes_reference: str, credit: Credit) -> Board:
+    """Open a board about one credit, which must be locked. It decides later than each before, whichever replica's clock
+    gave that: the last decision counts."""
+    board = _sit(session, actor, minutes_reference, None)
+    about = select(func.max(Decision.decided_at)).where(Decision.subject_id == credit.credit_id)
+    last = max(filter(None, (credit.awarded_at, credit.revoked_at, await session.scalar(about))))
+    board.decided_at = max(board.decided_at, last + timedelta(microseconds=1))
+    await session.flush()
+    return board
 
 
 def _sit(session: AsyncSession, actor: str, minutes_reference: str, window_id: UUID | None) -> Board:
@@ -101,12 +117,13 @@ def _sit(session: AsyncSession, actor: str, minutes_reference: str, window_id: U
 
 
 async def _award_credit(session: AsyncSession, board: Board, passes: Sequence[tuple[Attempt, UUID]]) -> int:
-    """Credit for each pass whose learner has none in the module's family; how many."""
+    """Award credit for each pass whose learner has none that stands in the module; return how many."""
     if not passes:
         return 0
+    await _make_room(session, [(attempt.learner_id, attempt.course_version.module_family) for attempt, _ in passes])
     # In one order everywhere, so that two boards at once cannot wait for each other in a circle.
     ordered = sorted(passes, key=lambda row: (row[0].learner_id, row[0].course_version.module_family))
-    credit_ids = {attempt.attempt_id: new_id() for attempt, _ in ordered}
+    credit_ids = {attempt.attempt_id: id_of("credit", attempt.attempt_id) for attempt, _ in ordered}
     awarded = set(
         await session.scalars(
             insert(Credit)
@@ -126,6 +143,18 @@ async def _award_credit(session: AsyncSession, board: Board, passes: Sequence[tu
         credit_id = credit_ids[attempt.attempt_id]
         publish(session, _credit_event(attempt, submission_id, credit_id, board, subject_name=subject_name))
     return len(awarded)
+
+
+async def _make_room(session: AsyncSession, modules: Sequence[tuple[UUID, str]]) -> None:
+    """Free the modules of these learners that revoked credit holds: it keeps nobody from earning credit again."""
+    revoked = (
+        select(Credit.credit_id)
+        .where(tuple_(Credit.learner_id, Credit.module_family).in_(modules), Credit.revoked_at.is_not(None))
+        .order_by(Credit.learner_id, Credit.module_family)
+        .with_for_update(key_share=True)
+    )
+    if ids := (await session.scalars(revoked)).all():
+        await session.execute(update(Credit).where(Credit.credit_id.in_(ids)).values(module_family=None))
 
 
 def _credit(attempt: Attempt, credit_id: UUID, board: Board) -> dict[str, Any]:  # Any: column values
@@ -203,10 +232,8 @@ def _announce_fails(session: AsyncSession, board: Board, fails: Sequence[tuple[A
 
 
 async def must_be_another(session: AsyncSession, actor: str, attempt_id: UUID) -> None:
-    """Raises OwnWork or SamePerson where the actor earned, marked or moderated this result."""
-    attempt = await fetch(session, Attempt, attempt_id)
-    if str(attempt.learner_id) == actor:
-        raise marks.OwnWork("somebody else decides about your own work")
+    """Check that the actor has no interest and had no part in a result. Raises OwnWork, SitsCourse or SamePerson."""
+    await must_be_disinterested(session, actor, await fetch(session, Attempt, attempt_id))
     statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt_id, queries.was_judged_by(actor))
     if await session.scalar(statement):
         raise marks.SamePerson("whoever marked or moderated a result, or judged a case about it, does not decide")
@@ -217,18 +244,17 @@ async def revoke_credit(
 ) -> Credit:
     """Take a credit away by a later decision of the board.
 
-    Raises OwnWork, SamePerson, UnknownReason or CreditAlreadyRevoked.
+    Raises OwnWork, SitsCourse, SamePerson, UnknownReason or CreditAlreadyRevoked.
     """
     credit = await fetch(session, Credit, credit_id, lock=True)
     await must_be_another(session, actor, credit.attempt_id)
     marks.check_reason(reason_code, regulations.in_force(now(session)).revocation_reasons)
     if credit.revoked_at is not None:
         raise marks.CreditAlreadyRevoked("this credit is revoked")
-    board = _sit(session, actor, minutes_reference, None)
-    await session.flush()
+    board = await _sit_on(session, actor, minutes_reference, credit)
     credit.revoked_at, credit.revocation_reason = board.decided_at, reason_code
-    credit.revocation_board_id = board.board_id
-    decisions.record(session, "credit_revoked", credit_id, actor, reason_code=reason_code)
+    credit.revocation_board_id, credit.revision = board.board_id, credit.revision + 1
+    decisions.record(session, "credit_revoked", credit_id, actor, reason_code=reason_code, at=board.decided_at)
     publish(
         session,
         CreditRevoked(
@@ -238,24 +264,45 @@ async def revoke_credit(
             board_id=board.board_id,
             revoked_at=board.decided_at,
             decided_by=board.decided_by,
+            enrolment_id=credit.enrolment_id,
+            revision=credit.revision,
         ),
     )
     return credit
 
 
+async def _take_its_place(session: AsyncSession, credit: Credit) -> None:
+    """Give a revoked credit its module again. Raises CreditReplaced where other credit of the learner stands there."""
+    if credit.module_family is not None:
+        return
+    attempt = await fetch(session, Attempt, credit.attempt_id)
+    module = (await fetch(session, CourseVersion, attempt.course_version_id)).module_family
+    there = select(Credit).where(Credit.learner_id == credit.learner_id, Credit.module_family == module)
+    other = (await session.scalars(there.with_for_update(key_share=True))).one_or_none()
+    if other is None or other.revoked_at is None:  # None: while we waited for its lock, yet another replaced it
+        raise marks.CreditReplaced("another pass has earned credit in this module since")
+    other.module_family = None
+    await session.flush()
+    credit.module_family = module
+
+
 async def reinstate_credit(
     session: AsyncSession, actor: str, credit_id: UUID, reason_code: str, minutes_reference: str
 ) -> Credit:
-    """Give a revoked credit back. Raises OwnWork, SamePerson, UnknownReason or CreditNotRevoked."""
+    """Reinstate a revoked credit.
+
+    Raises OwnWork, SitsCourse, SamePerson, UnknownReason, CreditNotRevoked or CreditReplaced.
+    """
     credit = await fetch(session, Credit, credit_id, lock=True)
     await must_be_another(session, actor, credit.attempt_id)
     marks.check_reason(reason_code, regulations.in_force(now(session)).reinstatement_reasons)
     if credit.revoked_at is None:
         raise marks.CreditNotRevoked("this credit stands")
-    board = _sit(session, actor, minutes_reference, None)
-    await session.flush()
+    await _take_its_place(session, credit)
+    board = await _sit_on(session, actor, minutes_reference, credit)
     credit.revoked_at = credit.revocation_reason = credit.revocation_board_id = None
-    decisions.record(session, "credit_reinstated", credit_id, actor, reason_code=reason_code)
+    credit.revision += 1
+    decisions.record(session, "credit_reinstated", credit_id, actor, reason_code=reason_code, at=board.decided_at)
     publish(
         session,
         CreditReinstated(
@@ -264,6 +311,8 @@ async def reinstate_credit(
             reason_code=reason_code,
             board_id=board.board_id,
             reinstated_at=board.decided_at,
+            enrolment_id=credit.enrolment_id,
+            revision=credit.revision,
         ),
     )
     return credit

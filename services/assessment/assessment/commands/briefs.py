@@ -1,3 +1,5 @@
+"""Writing briefs."""
+
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +17,8 @@ async def put_brief(
     course_version_id: UUID,
     content: dict[str, Any],  # Any: JSON, of the shape the API let in
 ) -> tuple[Brief, bool]:
-    """Write the brief of a course version; whether it had none before. Raises Unknown or BriefWeights."""
+    """Write the brief of a course version; return it, and whether there was none before. Raises Unknown or
+    BriefWeights."""
     await fetch(session, CourseVersion, course_version_id, lock=True)
     marks.check_weights([criterion["weight_percent"] for criterion in content["criteria"]])
     brief = await session.get(Brief, course_version_id)

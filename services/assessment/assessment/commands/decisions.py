@@ -1,4 +1,7 @@
+"""The record of who decided what."""
+
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +20,7 @@ def record(
     actor: str,
     *,
     reason_code: str | None = None,
+    at: datetime | None = None,
     **details: Any,  # Any: JSON
 ) -> None:
     """Write down who decided what, with the decision itself."""
@@ -27,7 +31,7 @@ def record(
             subject_id=subject_id,
             actor=actor,
             reason_code=reason_code,
-            decided_at=now(session),
+            decided_at=at or now(session),
             details=details,
         )
     )

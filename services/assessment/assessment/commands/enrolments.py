@@ -1,3 +1,5 @@
+"""Copies of what others own: course versions and enrolments; and voiding the attempts of an ended enrolment."""
+
 from datetime import datetime
 from uuid import UUID
 
@@ -8,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from assessment.commands import decisions
 from assessment.domain.attempts import UNRATIFIED, AttemptState, EnrolmentStatus
 from assessment.tables import Attempt, CourseVersion, Enrolment, EnrolmentState, SubjectName, Submission
-from shared.database import take_turns
+from shared.database import advisory_lock
 from shared.events.assessment import SubmissionVoided
 from shared.events.catalogue import CoursePublished, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated
@@ -16,7 +18,7 @@ from shared.messaging import publish
 
 
 async def keep_course_version(session: AsyncSession, published: CoursePublished) -> None:
-    """Copy a frozen version. It never changes, so the first copy stands."""
+    """Store a course version. It is frozen, so the first copy stands."""
     await session.execute(
         insert(CourseVersion)
         .values(
@@ -39,7 +41,18 @@ async def keep_subject_name(session: AsyncSession, renamed: SubjectRenamed) -> N
     await session.execute(insert(SubjectName).values(**renamed.model_dump()).on_conflict_do_nothing())
 
 
+class AnotherActivation(Exception):
+    """An order line was activated before, as another enrolment: work may have been handed in for that one."""
+
+
 async def keep_enrolment(session: AsyncSession, activated: EnrolmentActivated) -> None:
+    """Store an enrolment.
+
+    Raises AnotherActivation, for a person to see: enrolment may have lost the first one with its history.
+    """
+    of_line = select(Enrolment.enrolment_id).where(Enrolment.order_line_id == activated.order_line_id)
+    if (known := await session.scalar(of_line)) not in {None, activated.enrolment_id}:
+        raise AnotherActivation(f"order line {activated.order_line_id} is of the enrolment {known}")
     await session.execute(
         insert(Enrolment)
         .values(
@@ -47,6 +60,7 @@ async def keep_enrolment(session: AsyncSession, activated: EnrolmentActivated) -
             learner_id=activated.learner_id,
             course_id=activated.course_id,
             course_version_id=activated.course_version_id,
+            order_line_id=activated.order_line_id,
             regulations_version=activated.regulations_version,
             activated_at=activated.activated_at,
         )
@@ -54,14 +68,23 @@ async def keep_enrolment(session: AsyncSession, activated: EnrolmentActivated) -
     )
 
 
-async def keep_status(session: AsyncSession, enrolment_id: UUID, status: EnrolmentStatus, sequence: int) -> None:
-    """Store an enrolment's state unless a later one was heard before; a cancelled one stays cancelled."""
-    await take_turns(session, "enrolment", enrolment_id)
-    heard = insert(EnrolmentState).values(enrolment_id=enrolment_id, status=status, sequence=sequence)
+async def keep_status(
+    session: AsyncSession,
+    enrolment_id: UUID,
+    status: EnrolmentStatus,
+    sequence: int,
+    *,
+    reason_code: str | None = None,
+) -> None:
+    """Store an enrolment's state unless a later one arrived before; a cancelled one stays cancelled."""
+    await advisory_lock(session, "enrolment", enrolment_id)
+    heard = insert(EnrolmentState).values(
+        enrolment_id=enrolment_id, status=status, sequence=sequence, reason_code=reason_code
+    )
     await session.execute(
         heard.on_conflict_do_update(
             index_elements=["enrolment_id"],
-            set_={"status": heard.excluded.status, "sequence": heard.excluded.sequence},
+            set_={column: heard.excluded[column] for column in ("status", "sequence", "reason_code")},
             where=(EnrolmentState.sequence < heard.excluded.sequence)
             & (EnrolmentState.status != EnrolmentStatus.CANCELLED),
         )
@@ -69,12 +92,21 @@ async def keep_status(session: AsyncSession, enrolment_id: UUID, status: Enrolme
 
 
 async def void_unratified(session: AsyncSession, enrolment_id: UUID, reason_code: str, at: datetime) -> int:
-    """Take back every attempt the board has not ratified: it does not count and its mark is never told; how many."""
+    """Void the unratified attempts of an enrolment that was cancelled; return how many.
+
+    They earn nothing, and marks that were not released never are. A fail that was released stays; an attempt that a
+    case is open about is left to the panel.
+    """
     statement = (
         select(Attempt)
-        .where(Attempt.enrolment_id == enrolment_id, Attempt.state.in_(UNRATIFIED))
+        .where(
+            Attempt.enrolment_id == enrolment_id,
+            Attempt.state.in_(UNRATIFIED),
+            Attempt.case_id.is_(None),
+            (Attempt.state != AttemptState.RELEASED) | Attempt.passed,
+        )
         .order_by(Attempt.attempt_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     void = (await session.scalars(statement)).all()
@@ -84,7 +116,7 @@ async def void_unratified(session: AsyncSession, enrolment_id: UUID, reason_code
 
 
 async def void_attempt(session: AsyncSession, attempt: Attempt, actor: str, reason_code: str, at: datetime) -> None:
-    """It never counted. The attempt must be locked."""
+    """Void an attempt and its submission, as if they had never counted. The attempt must be locked."""
     attempt.state, attempt.voided_at = AttemptState.VOIDED, at
     submission = (
         await session.scalars(

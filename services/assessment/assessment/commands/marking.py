@@ -1,3 +1,5 @@
+"""Marking and moderating work, and releasing single results."""
+
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -14,6 +16,7 @@ from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
 from assessment.domain.misconduct import CaseOpen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
+from shared.access import refuse_own
 from shared.database import fetch, now
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, MarkProvisional
 from shared.ids import new_id
@@ -25,27 +28,31 @@ async def mark_submission(
 ) -> Mark:
     """Give a mark, or an examiner's moderated one, to frozen work whose result is not released yet.
 
-    Raises SubmissionSuperseded, SubmissionVoid, CaseOpen, OwnWork, WindowStillOpen, AlreadyMarked, NotMarked,
-    AlreadyReleased, SamePerson or MarkOutOfRange.
+    Raises SubmissionSuperseded, SubmissionVoid, CaseOpen, OwnWork, SitsCourse, WindowStillOpen, FileOnItsWay,
+    AlreadyMarked, NotMarked, AlreadyReleased, SamePerson or MarkOutOfRange.
     """
     attempt = await _free_attempt_of(session, submission_id)
-    if attempt.learner_id == marker_id:
-        raise marks.OwnWork("somebody else marks your own work")
+    await must_be_disinterested(session, marker_id, attempt)
     windows.must_be_closed(queries.seen(await fetch(session, Window, attempt.window_id)), now(session))
     _must_take(AttemptState(attempt.state), stage)
+    if stage is Stage.FIRST and await queries.comes_a_file(
+        session, attempt.window_id, enrolment_id=attempt.enrolment_id
+    ):
+        raise windows.FileOnItsWay("another file for this attempt is on its way", headers={"Retry-After": "60"})
     if stage is Stage.MODERATION and await queries.gave_first_mark(session, attempt.attempt_id, str(marker_id)):
         raise marks.SamePerson("somebody else moderates the mark you gave")
     enrolment = await fetch(session, Enrolment, attempt.enrolment_id)
     result = marks.grade(points, attempt.attempt_no, regulations.find(enrolment.regulations_version).marks)
 
     attempt.state, attempt.marked_at, attempt.feedback = AttemptState.MARKED, now(session), feedback
-    attempt.raw_mark, attempt.mark, attempt.passed, attempt.capped = points, result.mark, result.passed, result.capped
+    attempt.raw_mark, attempt.mark, attempt.passed = result.raw, result.mark, result.passed
+    attempt.capped = result.capped
     given = Mark(
         mark_id=new_id(),
         attempt_id=attempt.attempt_id,
         submission_id=submission_id,
         stage=stage,
-        mark=points,
+        mark=result.raw,
         feedback=feedback,
         marked_by=str(marker_id),
         marked_at=now(session),
@@ -66,6 +73,13 @@ async def mark_submission(
     return given
 
 
+async def must_be_disinterested(session: AsyncSession, actor: UUID | str, attempt: Attempt) -> None:
+    """Check that the actor neither owns the attempt nor studies its module. Raises OwnWork or SitsCourse."""
+    refuse_own(session, marks.OwnWork("somebody else judges your own work"), attempt.learner_id, actor)
+    if await queries.sits(session, UUID(str(actor)), attempt.course_version_id):
+        raise marks.SitsCourse("you study this module yourself")
+
+
 def _must_take(state: AttemptState, stage: Stage) -> None:
     if state in (AttemptState.RELEASED, AttemptState.RATIFIED):
         raise marks.AlreadyReleased("the result is released")
@@ -76,13 +90,12 @@ def _must_take(state: AttemptState, stage: Stage) -> None:
 
 
 async def release_submission(session: AsyncSession, actor: str, submission_id: UUID) -> Attempt:
-    """Tell the learner this result.
+    """Release the result of a submission to its learner.
 
-    Raises OwnWork, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid or CaseOpen.
+    Raises OwnWork, SitsCourse, NotMarked, AlreadyReleased, SubmissionSuperseded, SubmissionVoid or CaseOpen.
     """
     attempt = await _free_attempt_of(session, submission_id)
-    if str(attempt.learner_id) == actor:
-        raise marks.OwnWork("somebody else releases your own result")
+    await must_be_disinterested(session, actor, attempt)
     if attempt.state == AttemptState.SUBMITTED:
         raise marks.NotMarked("this work has no mark yet")
     if attempt.state != AttemptState.MARKED:
@@ -92,7 +105,7 @@ async def release_submission(session: AsyncSession, actor: str, submission_id: U
 
 
 async def release_some(session: AsyncSession, actor: str, attempt_ids: Sequence[UUID]) -> list[Attempt]:
-    """Tell the learners those of these results that may be told; which they were."""
+    """Release those of these results that the actor may release; return their attempts."""
     rows = await advance(
         session, attempt_ids, *queries.may_be_released(actor), state=AttemptState.RELEASED, released_at=now(session)
     )
@@ -108,9 +121,10 @@ async def advance(
     *which: ColumnElement[bool],
     **to: Any,  # Any: column values
 ) -> list[tuple[Attempt, UUID]]:
-    """Move those of the attempts on of which that holds; they come with course, enrolment and submission."""
+    """Set the columns `to` of those of the attempts for which `which` holds; return these with course and enrolment,
+    and the id of their submission."""
     locked = select(Attempt.attempt_id).where(Attempt.attempt_id.in_(attempt_ids), *which)
-    ids = (await session.scalars(locked.order_by(Attempt.attempt_id).with_for_update())).all()
+    ids = (await session.scalars(locked.order_by(Attempt.attempt_id).with_for_update(key_share=True))).all()
     if not ids:
         return []
     await session.execute(
@@ -128,7 +142,7 @@ async def advance(
 
 
 def result_event(attempt: Attempt, submission_id: UUID) -> AssessmentPassed | AssessmentFailed:
-    """What a released result is announced with; the attempt comes with course and enrolment."""
+    """Return the event that announces a released result; the attempt must have its course and enrolment loaded."""
     facts: dict[str, Any] = {  # Any: fields of either event
         "submission_id": submission_id,
         "enrolment_id": attempt.enrolment_id,
@@ -151,12 +165,12 @@ async def _free_attempt_of(session: AsyncSession, submission_id: UUID) -> Attemp
 
 
 async def attempt_of(session: AsyncSession, submission_id: UUID) -> Attempt:
-    """The attempt this work stands for, locked. Raises SubmissionSuperseded or SubmissionVoid."""
+    """Lock and return the attempt this submission stands for. Raises SubmissionSuperseded or SubmissionVoid."""
     submission = await fetch(session, Submission, submission_id)
     if submission.attempt_id is None:
         raise marks.SubmissionVoid("this file came too late to count")
     attempt = await fetch(session, Attempt, submission.attempt_id, lock=True)
-    submission = await fetch(session, Submission, submission_id, lock=True)  # as it is now that the attempt is ours
+    submission = await fetch(session, Submission, submission_id, lock=True)  # as it is once the attempt is locked
     if submission.state == "superseded":
         raise marks.SubmissionSuperseded("a later file took this one's place")
     if attempt.state == AttemptState.VOIDED:

@@ -1,6 +1,6 @@
 """Cases of misconduct: opened by an examiner, decided by a panel whose minutes are named."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -10,26 +10,25 @@ from sqlalchemy.orm import joinedload
 from assessment import queries
 from assessment.commands import decisions
 from assessment.commands.boards import must_be_another, revoke_credit
-from assessment.commands.enrolments import void_attempt
-from assessment.commands.marking import attempt_of, result_event
+from assessment.commands.enrolments import void_attempt, void_unratified
+from assessment.commands.marking import attempt_of, must_be_disinterested, result_event
 from assessment.domain import attempts, marks, misconduct, regulations
-from assessment.domain.attempts import AttemptState
+from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.misconduct import MisconductOutcome
-from assessment.tables import Attempt, Credit, Enrolment, MisconductCase
-from shared.database import fetch, now
+from assessment.tables import Attempt, Credit, Enrolment, EnrolmentState, MisconductCase
+from shared.database import advisory_lock, fetch, now
 from shared.events.assessment import MisconductDecided, MisconductOpened
 from shared.ids import new_id
 from shared.messaging import publish
 
 
 async def open_case(session: AsyncSession, actor_id: UUID, submission_id: UUID, reason_code: str) -> MisconductCase:
-    """Freeze a result until a panel has decided.
+    """Open a case about a submission: its result is frozen until a panel has decided.
 
-    Raises SubmissionSuperseded, SubmissionVoid, OwnWork, UnknownReason or CaseOpen.
+    Raises SubmissionSuperseded, SubmissionVoid, OwnWork, SitsCourse, UnknownReason or CaseOpen.
     """
     attempt = await attempt_of(session, submission_id)
-    if attempt.learner_id == actor_id:
-        raise marks.OwnWork("somebody else looks into your own work")
+    await must_be_disinterested(session, actor_id, attempt)
     marks.check_reason(reason_code, regulations.in_force(now(session)).misconduct.reasons)
     if attempt.case_id is not None:
         raise misconduct.CaseOpen("a case about this work is open already")
@@ -65,11 +64,12 @@ async def open_case(session: AsyncSession, actor_id: UUID, submission_id: UUID, 
 async def decide_case(
     session: AsyncSession, actor_id: UUID, case_id: UUID, outcome: MisconductOutcome, minutes_reference: str
 ) -> MisconductCase:
-    """The panel's word: the result is free again, or what the outcome makes of it.
+    """Record a panel's decision on a case, and apply its outcome to the result, which is no longer frozen.
 
-    Raises CaseDecided, OwnWork, SamePerson or OutcomeNotPossible.
+    Raises CaseDecided, OwnWork, SitsCourse, SamePerson or OutcomeNotPossible.
     """
     case = await fetch(session, MisconductCase, case_id)
+    await advisory_lock(session, "enrolment", case.enrolment_id)  # a cancellation leaves it to us, or waits for us
     attempt = await fetch(session, Attempt, case.attempt_id, lock=True)
     case = await fetch(session, MisconductCase, case_id, lock=True)
     if case.decided_at is not None:
@@ -83,7 +83,9 @@ async def decide_case(
     state = AttemptState(attempt.state)
     allowed = misconduct.possible(
         state,
-        latest=present is not None and present.attempt_id == attempt.attempt_id,
+        latest=present is not None
+        and present.attempt_id == attempt.attempt_id
+        and not await queries.went_on(session, attempt.enrolment_id),
         has_credit=credit is not None,
     )
     misconduct.check_outcome(outcome, allowed)
@@ -113,17 +115,31 @@ async def decide_case(
     elif outcome is MisconductOutcome.CREDIT_REVOKED and credit is not None and credit.revoked_at is None:
         reason = regulations.in_force(at).misconduct.revocation_reason
         await revoke_credit(session, actor, credit.credit_id, reason, minutes_reference)
+    elif outcome is MisconductOutcome.NO_CASE:
+        await _follow_enrolment(session, attempt.enrolment_id, at)
     return case
 
 
+async def _follow_enrolment(session: AsyncSession, enrolment_id: UUID, at: datetime) -> None:
+    """Void what was left to the panel where its enrolment was cancelled meanwhile."""
+    state = await session.get(EnrolmentState, enrolment_id)
+    if state is not None and state.status == EnrolmentStatus.CANCELLED:
+        await session.flush()
+        await void_unratified(session, enrolment_id, state.reason_code or "enrolment_cancelled", at)
+
+
 async def _take_mark(session: AsyncSession, attempt: Attempt, submission_id: UUID, at: datetime) -> None:
-    """Record the fail and tell the learner; what the work had earned stays beside it. The board ratifies it later."""
+    """Record a fail with the mark of a proven case, and release it; the raw mark stays beside it. The board ratifies it
+    later."""
     enrolment = await fetch(session, Enrolment, attempt.enrolment_id)
     rule = regulations.find(enrolment.regulations_version).misconduct
     attempt.mark, attempt.passed, attempt.capped = rule.mark, False, False
     attempt.raw_mark = rule.mark if attempt.raw_mark is None else attempt.raw_mark
     attempt.marked_at, attempt.feedback = attempt.marked_at or at, attempt.feedback or ""
-    attempt.state, attempt.released_at = AttemptState.RELEASED, at
+    # Later than what was released before, whichever replica's clock gave that: subscribers keep the later of the two.
+    before = attempt.released_at
+    attempt.released_at = at if before is None else max(at, before + timedelta(microseconds=1))
+    attempt.state = AttemptState.RELEASED
     await session.flush()
     statement = select(Attempt).where(Attempt.attempt_id == attempt.attempt_id)
     attempt = (

@@ -1,8 +1,8 @@
-"""Results are released and ratified some at a time, each batch committed: what is asked for is a row, and so is how far
-it has come.
+"""Releasing results of a window, in batches, each of which is committed. Boards ratify results in the same way.
 
-A window with few results is done with the request itself. Else a job goes on with it, also after a crash: a result
-moves on in the transaction that announces it, so that none is told twice.
+What is asked for is a row, and so is how far it has come. A window with few results is done with the request itself.
+Else a job goes on with it, also after a crash: a result changes its state in the transaction that announces it, so that
+none is announced twice.
 """
 
 import logging
@@ -27,7 +27,10 @@ BATCH = 250
 
 
 async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> Release:
-    """Tell every learner whose work of this window is marked, but for the actor's own. Raises ResultsBusy."""
+    """Release every result of a window that is marked, but for those in which the actor has an interest.
+
+    Raises ResultsBusy.
+    """
     await fetch(session, Window, window_id)
     await take_results(session, window_id)
     release = Release(
@@ -50,7 +53,7 @@ async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> 
 
 
 async def release_batch(session: AsyncSession, release: Release, attempt_ids: Sequence[UUID]) -> None:
-    """Some of the results of a release, which is locked."""
+    """Release those of these attempts that the release may. The release must be locked."""
     released = await release_some(session, release.released_by, attempt_ids)
     release.released += len(released)
     release.passed += sum(bool(attempt.passed) for attempt in released)
@@ -58,13 +61,14 @@ async def release_batch(session: AsyncSession, release: Release, attempt_ids: Se
 
 
 async def finish_release(session: AsyncSession, release_id: UUID) -> None:
+    """Close a release that has dealt with all its results."""
     release = await fetch(session, Release, release_id, lock=True)
     release.under_way = False
     log.info("results released", extra={"window": str(release.window_id), "released": release.released})
 
 
 async def take_results(session: AsyncSession, window_id: UUID) -> None:
-    """Only one of us releases or ratifies a window's results at a time. Raises ResultsBusy."""
+    """Lock a window's results: they are released or ratified by one at a time. Raises ResultsBusy."""
     busy = "the results of this window are being released or ratified"
     if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock_number("results", window_id)))):
         raise marks.ResultsBusy(busy, headers={"Retry-After": "5"})
@@ -83,7 +87,10 @@ async def done_at_once(
     found: Select[UUID],
     handle: Callable[[Sequence[UUID]], Awaitable[None]],
 ) -> bool:
-    """Whether these results were few and are done. Where that fails the job does it, and sets the bad one aside."""
+    """Handle these results at once if they are few; return whether that is done.
+
+    Where it fails it is left to the job, which sets the bad result aside.
+    """
     if (work.expected or 0) > BATCH:
         return False
     attempt_ids = (await session.scalars(found)).all()

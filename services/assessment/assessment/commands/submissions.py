@@ -1,4 +1,8 @@
+"""Receiving work, and who of the staff may read it."""
+
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -7,22 +11,26 @@ from sqlalchemy.orm import joinedload
 
 from assessment import queries
 from assessment.commands.windows import hold_open
-from assessment.domain import attempts, regulations, windows
+from assessment.domain import attempts, marks, regulations, windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.regulations import Regulations
-from assessment.tables import Attempt, Enrolment, Submission, Window
-from shared.database import fetch, now, take_turns
+from assessment.tables import Attempt, Enrolment, MisconductCase, Submission, UploadUnderWay, Window
+from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.assessment import SubmissionReceived
 from shared.files import FileKind, plan_check
 from shared.ids import new_id
 from shared.messaging import publish
+from shared.sessions import note_failure, outside_transaction
 from shared.storage import Storage
 from shared.uploads import Received, Upload, UploadPolicy, receive
+
+_RECORDED_WITHIN: Final = timedelta(minutes=1)
+"""How long after its last byte a file is recorded at the latest, waiting for the enrolment's lock included."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What was found out before the first byte; plain values, for it outlives its transaction."""
+    """What was found out before the first byte of a file. Plain values, as it outlives its transaction."""
 
     enrolment_id: UUID
     learner_id: UUID
@@ -41,23 +49,50 @@ async def submit_work(
     upload: Upload,
     policy: UploadPolicy,
 ) -> tuple[Submission, bool]:
-    """Take a file for the learner's present or next attempt; whether it is a new submission.
+    """Receive a file for the learner's present or next attempt; return the submission, and whether it is a new one.
 
     What decides is the instant its last byte came. The same bytes again are the same submission. A file that
-    came too late is kept as a draft (its state is `late`): it counts for nothing. Raises the refusals of
+    came too late is kept as a draft (its state is `late`): it counts for nothing. Raises the errors of
     `attempts.admit` and of `shared.files`.
     """
     plan = await _plan(session, enrolment, window_id, upload)
-    await session.rollback()  # nothing was written; no connection is held while the file streams
-    received = await receive(
-        storage,
-        upload.chunks,
-        plan.kind,
-        plan.rules.longest_file_bytes,
-        within=policy.longest,
-        now=lambda: now(session),
+    upload_id = await _note_begin(session, plan, policy)
+    try:
+        async with outside_transaction(session):  # markers must see that a file is on its way while it streams
+            received = await receive(
+                storage,
+                upload.chunks,
+                plan.kind,
+                plan.rules.longest_file_bytes,
+                within=policy.longest,
+                now=lambda: now(session),
+            )
+        recorded = await _record(session, plan, received)
+    except Exception:
+        async with note_failure(session):  # nobody must wait for a file that will not come
+            await _note_end(session, upload_id)
+        raise
+    await _note_end(session, upload_id)
+    return recorded
+
+
+async def _note_begin(session: AsyncSession, plan: _Plan, policy: UploadPolicy) -> UUID:
+    lost = delete(UploadUnderWay).where(
+        UploadUnderWay.enrolment_id == plan.enrolment_id, UploadUnderWay.ends_by < now(session)
     )
-    return await _record(session, plan, received)
+    await session.execute(lost)
+    under_way = UploadUnderWay(
+        upload_id=new_id(),
+        enrolment_id=plan.enrolment_id,
+        window_id=plan.window_id,
+        ends_by=now(session) + policy.longest + _RECORDED_WITHIN,
+    )
+    session.add(under_way)
+    return under_way.upload_id
+
+
+async def _note_end(session: AsyncSession, upload_id: UUID) -> None:
+    await session.execute(delete(UploadUnderWay).where(UploadUnderWay.upload_id == upload_id))
 
 
 async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | None, upload: Upload) -> _Plan:
@@ -66,13 +101,15 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
     rows = (await session.scalars(queries.attempts_of(enrolment.enrolment_id))).all()
     window = attempts.admit(
         await queries.enrolment_status(session, enrolment.enrolment_id),
-        queries.history(rows),
+        await queries.past(session, enrolment.enrolment_id, rows, rules.attempts_allowed),
         rules.attempts_allowed,
         await queries.accepting_windows(session, at),
         at,
         wanted=None if window_id is None else queries.seen(await fetch(session, Window, window_id)),
         coming=await queries.coming_window(session, at),
     )
+    if await queries.holds_credit(session, enrolment):
+        raise attempts.AlreadyPassed("credit for this module stands on your record; another pass would give none")
     filename, kind = plan_check(upload.filename, upload.declared_size, rules.file_kinds, rules.longest_file_bytes)
     return _Plan(
         enrolment_id=enrolment.enrolment_id,
@@ -86,17 +123,18 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
 
 
 async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tuple[Submission, bool]:
-    await take_turns(session, "enrolment", plan.enrolment_id)
+    await advisory_lock(session, "enrolment", plan.enrolment_id)
     status = await queries.enrolment_status(session, plan.enrolment_id)
     attempts.may_study(status)
     window = await hold_open(session, plan.window_id)
     if not windows.accepts(window, received.at):
         return _store(session, plan, received, None), True
-    statement = queries.attempts_of(plan.enrolment_id).with_for_update()
+    statement = queries.attempts_of(plan.enrolment_id).with_for_update(key_share=True)
     rows: list[Attempt] = list((await session.scalars(statement)).all())
-    past = queries.history(rows)
+    past = await queries.past(session, plan.enrolment_id, rows, plan.rules.attempts_allowed)
     attempts.admit(status, past, plan.rules.attempts_allowed, [window], received.at, wanted=window)
     pending = attempts.replaceable(past)
+    replaced: Submission | None = None
     if pending is None:
         attempt = _begin_attempt(session, plan, attempts.next_attempt_no(past))
     else:
@@ -105,7 +143,7 @@ async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tup
         if replaced.sha256 == received.content.sha256:
             return await _with_attempt(session, replaced), False
         replaced.state = "superseded"
-    await session.flush()  # one current submission an attempt: the old one steps back before the new one comes
+    await session.flush()  # an attempt has one current submission: first the old one is superseded
     submission = _store(session, plan, received, attempt)
     publish(
         session,
@@ -117,6 +155,7 @@ async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tup
             attempt_no=attempt.attempt_no,
             sha256=submission.sha256,
             received_at=submission.received_at,
+            replaces=replaced.submission_id if replaced else None,
         ),
     )
     return submission, True
@@ -166,14 +205,25 @@ async def _with_attempt(session: AsyncSession, submission: Submission) -> Submis
     ).one()
 
 
-async def forget_author(session: AsyncSession, learner_id: UUID) -> None:
-    """Drop what somebody handed in that never counted, and the names they gave their files.
+async def must_be_for_staff(session: AsyncSession, reader: UUID, submission: Submission) -> None:
+    """Check that a member of staff may read a submission. Raises Unknown (a draft), SitsCourse or WindowStillOpen."""
+    if not await queries.may_be_read(session, submission):
+        raise Unknown("no such file")
+    if await queries.sits(session, reader, submission.course_version_id):
+        raise marks.SitsCourse("you study this module yourself")
+    windows.must_be_closed(queries.seen(await fetch(session, Window, submission.window_id)), now(session))
 
-    The work that was judged stays with its marks, under the name a marker has always seen. A job removes the files
-    that no submission names any more.
+
+async def forget_author(session: AsyncSession, learner_id: UUID) -> None:
+    """Drop an anonymised learner's submissions that never counted and no case is about, and the names of their files.
+
+    Work that was judged stays with its marks, under the file name that markers have always seen. A job removes the
+    files that no submission names any more.
     """
     theirs = Submission.learner_id == learner_id
-    await session.execute(delete(Submission).where(theirs, Submission.state.in_(["late", "superseded"])))
+    looked_into = select(MisconductCase.case_id).where(MisconductCase.submission_id == Submission.submission_id)
+    never_counted = Submission.state.in_(["late", "superseded"]) & ~looked_into.exists()
+    await session.execute(delete(Submission).where(theirs, never_counted))
     await session.execute(
         update(Submission)
         .where(theirs)

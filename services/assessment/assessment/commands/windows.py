@@ -1,3 +1,5 @@
+"""Making windows, closing them early, and announcing that they have opened or closed."""
+
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from shared.messaging import publish
 
 
 async def publish_coming_windows(session: AsyncSession) -> int:
-    """Publish the regular windows of the coming months that are not there yet; how many were new."""
+    """Publish the regular windows of the coming months that are not there yet; return how many were new."""
     at = now(session)
     rules = regulations.in_force(at)
     published = 0
@@ -46,7 +48,7 @@ async def publish_coming_windows(session: AsyncSession) -> int:
 async def make_window(
     session: AsyncSession, actor: str, opens_at: datetime, closes_at: datetime, grace_seconds: int | None
 ) -> Window:
-    """A window besides the regular ones; the grace is the regulations' unless given. Raises BadWindow."""
+    """Make a window besides the regular ones; its grace is the regulations' unless given. Raises BadWindow."""
     rule = regulations.in_force(now(session)).windows
     windows.check_span(opens_at, closes_at, now(session), rule)
     window = Window(
@@ -62,7 +64,7 @@ async def make_window(
 
 
 async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Window:
-    """Close an open window now. Its grace, if it has one, still holds. Raises WindowNotOpen or WindowClosed."""
+    """Close an open window now. Its grace, if it has one, still holds. Raises WindowNotOpen or WindowIsClosed."""
     window = await fetch(session, Window, window_id, lock=True)
     at = now(session)
     coming = await queries.coming_window(session, at)
@@ -73,7 +75,7 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
     # Half-open, and never empty: a window closed in the instant it opened was still a window.
     window.closes_at = max(at, window.opens_at + window.opens_at.resolution)
     _announce_opening(session, window)
-    _announce_if_closed(session, window)
+    await _announce_if_closed(session, window)
     return window
 
 
@@ -88,7 +90,7 @@ async def announce_closing(session: AsyncSession, window_id: UUID) -> None:
     """Announce that a window has closed: once, however late."""
     window = await fetch(session, Window, window_id, lock=True)
     if window.closed_at is None:
-        _announce_if_closed(session, window)
+        await _announce_if_closed(session, window)
 
 
 def _announce_opening(session: AsyncSession, window: Window) -> None:
@@ -100,14 +102,16 @@ def _announce_opening(session: AsyncSession, window: Window) -> None:
         )
 
 
-def _announce_if_closed(session: AsyncSession, window: Window) -> None:
+async def _announce_if_closed(session: AsyncSession, window: Window) -> None:
+    """Announce that a window has closed, but not before the last file that may be in time: the job tries again."""
     seen = queries.seen(window)
-    if windows.state(seen, now(session)) is windows.WindowState.CLOSED:
+    closed = windows.state(seen, now(session)) is windows.WindowState.CLOSED
+    if closed and not await queries.comes_a_file(session, window.window_id):
         window.closed_at = now(session)
         publish(session, WindowClosed(window_id=window.window_id, closed_at=windows.accepts_until(seen)))
 
 
 async def hold_open(session: AsyncSession, window_id: UUID) -> windows.Window:
-    """The window, which nobody can close early until this transaction ends."""
+    """Lock and return a window: nobody can close it early until this transaction ends."""
     statement = select(Window).where(Window.window_id == window_id).with_for_update(read=True)
     return queries.seen((await session.scalars(statement, execution_options={"populate_existing": True})).one())

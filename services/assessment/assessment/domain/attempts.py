@@ -1,4 +1,4 @@
-"""Attempts: how often a learner may try, and when the next try is theirs."""
+"""Attempts: how many a learner has, and when the next one may begin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,18 @@ class EnrolmentStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-class EnrolmentSuspended(Forbidden):
+class EnrolmentIsSuspended(Forbidden):
     """No work is taken while the enrolment is suspended."""
 
+    code = "enrolment_suspended"
     remedy = "Wait until the enrolment is reinstated; the learner's messages say why it is suspended."
 
 
 class EnrolmentEnded(Forbidden):
-    """The enrolment was cancelled; a new one gives new attempts."""
+    """The enrolment was cancelled; attempts whose results were told count on in a new one."""
 
     code = "enrolment_cancelled"
-    remedy = "Enrol anew; the new enrolment has attempts of its own."
+    remedy = "Enrol anew; attempts whose results you know count there too."
 
 
 class AlreadyPassed(Conflict):
@@ -35,9 +36,10 @@ class AlreadyPassed(Conflict):
     remedy = "Choose another course; the credit for this one is yours."
 
 
-class AttemptsExhausted(Conflict):
-    """Every attempt of this enrolment is used; a new enrolment gives new ones."""
+class NoAttemptsLeft(Conflict):
+    """Every attempt is used; a new enrolment gives new ones."""
 
+    code = "attempts_exhausted"
     remedy = "Enrol on the course again."
 
 
@@ -51,7 +53,7 @@ class AttemptState(StrEnum):
     SUBMITTED = "submitted"
     MARKED = "marked"
     RELEASED = "released"
-    """The learner knows it; it is provisional until the board ratifies it."""
+    """The learner knows the result; it is provisional until the board ratifies it."""
     RATIFIED = "ratified"
     VOIDED = "voided"
     """It never counted."""
@@ -62,7 +64,7 @@ UNRATIFIED = (AttemptState.SUBMITTED, AttemptState.MARKED, AttemptState.RELEASED
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the rules look at of one attempt."""
+    """An attempt, as far as the rules need it."""
 
     attempt_id: UUID
     attempt_no: int
@@ -71,34 +73,48 @@ class Attempt:
     window_id: UUID
     frozen: bool = False
     """A case about it is open."""
+    earlier: bool = False
+    """It was made under an earlier enrolment in the same module."""
 
 
 def may_study(status: EnrolmentStatus) -> None:
-    """Raises EnrolmentSuspended or EnrolmentEnded unless the enrolment is active."""
+    """Check that an enrolment is active. Raises EnrolmentIsSuspended or EnrolmentEnded."""
     if status is EnrolmentStatus.SUSPENDED:
-        raise EnrolmentSuspended("this enrolment is suspended")
+        raise EnrolmentIsSuspended("this enrolment is suspended")
     if status is EnrolmentStatus.CANCELLED:
         raise EnrolmentEnded("this enrolment is cancelled")
 
 
+def carried_over(earlier: Sequence[Attempt], allowed: int) -> list[Attempt]:
+    """Return which of the attempts made in a module under earlier enrolments, the oldest first, still count.
+
+    Only a learner who used up every attempt, or whose pass was ratified, begins anew. Source: three new attempts come
+    with a new enrolment at full fee after the last one was used.
+    """
+    if not earlier or (last := earlier[-1]).frozen:
+        return list(earlier[-1:])
+    done = last.passed if last.state is AttemptState.RATIFIED else False
+    return [] if done or last.attempt_no >= allowed else [last]
+
+
 def present_attempt(history: Sequence[Attempt]) -> Attempt | None:
-    """The latest attempt that counts."""
-    counted = [attempt for attempt in history if attempt.state is not AttemptState.VOIDED]
-    return max(counted, key=lambda attempt: attempt.attempt_no, default=None)
+    """Return the latest attempt that counts; None where there is none."""
+    counted = [attempt for attempt in history if attempt.state is not AttemptState.VOIDED or attempt.earlier]
+    return max(counted, key=lambda attempt: (not attempt.earlier, attempt.attempt_no), default=None)
 
 
 def replaceable(history: Sequence[Attempt]) -> Attempt | None:
-    """The attempt whose work may still be replaced while its window is open."""
+    """Return the attempt whose work may be replaced while its window is open; None where there is none."""
     present = present_attempt(history)
-    if present is None or present.frozen:
+    if present is None or present.frozen or present.earlier:
         return None
     return present if present.state is AttemptState.SUBMITTED else None
 
 
 def must_be_free(history: Sequence[Attempt], allowed: int) -> None:
-    """Raises AlreadyPassed, AttemptsExhausted or PendingResult, unless a further attempt may begin."""
+    """Check that a further attempt may begin. Raises AlreadyPassed, NoAttemptsLeft or PendingResult."""
     present = present_attempt(history)
-    if present is None:
+    if present is None or present.state is AttemptState.VOIDED:  # a pass that ended with an earlier enrolment
         return
     if present.state not in (AttemptState.RELEASED, AttemptState.RATIFIED):
         raise PendingResult("the result of your last attempt has not been released yet")
@@ -107,7 +123,7 @@ def must_be_free(history: Sequence[Attempt], allowed: int) -> None:
     if present.passed:
         raise AlreadyPassed("you have passed this course")
     if present.attempt_no >= allowed:
-        raise AttemptsExhausted(f"all {allowed} attempts of this enrolment are used")
+        raise NoAttemptsLeft(f"all {allowed} attempts of this enrolment are used")
 
 
 def next_attempt_no(history: Sequence[Attempt]) -> int:
@@ -116,7 +132,7 @@ def next_attempt_no(history: Sequence[Attempt]) -> int:
 
 
 def attempts_left(history: Sequence[Attempt], allowed: int) -> int:
-    """How many attempts can still begin, were each one to fail."""
+    """Return how many attempts can still begin, were each one to fail."""
     present = present_attempt(history)
     if present is not None and present.passed and present.state in (AttemptState.RELEASED, AttemptState.RATIFIED):
         return 0
@@ -133,11 +149,11 @@ def admit(
     wanted: Window | None = None,
     coming: Window | None = None,
 ) -> Window:
-    """The window in which this learner may hand in at that instant: the wanted one, else the open one.
+    """Return the window in which this learner may hand in at that instant: the wanted one, else the open one.
 
     Work that may still be replaced goes to its own window; otherwise a further attempt must be free.
-    Raises what says why not: EnrolmentSuspended, EnrolmentEnded, PendingResult, AlreadyPassed,
-    AttemptsExhausted, WindowNotOpen, WindowClosed (which names the `coming` window).
+    Raises EnrolmentIsSuspended, EnrolmentEnded, PendingResult, AlreadyPassed, NoAttemptsLeft, WindowNotOpen or
+    WindowIsClosed (which names the `coming` window).
     """
     may_study(status)
     pending = replaceable(history)

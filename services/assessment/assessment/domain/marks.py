@@ -1,4 +1,4 @@
-"""Marks: what a raw mark is worth, by the regulations the learner enrolled under."""
+"""Marks: the result that a raw mark gives, by the regulations the learner enrolled under."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -51,6 +51,12 @@ class OwnWork(Forbidden):
     remedy = "Leave it to a colleague."
 
 
+class SitsCourse(Forbidden):
+    """Who sits a course sees and judges nobody else's work on it."""
+
+    remedy = "Leave it to a colleague who does not study this module."
+
+
 class SamePerson(Forbidden):
     """Marker, moderator, panel and board of one result are different persons."""
 
@@ -85,6 +91,12 @@ class CreditNotRevoked(Conflict):
     remedy = "Check which credit is meant: this one stands."
 
 
+class CreditReplaced(Conflict):
+    """Another pass has earned credit in the module since, and it stands: a module counts once."""
+
+    remedy = "Leave it revoked, or revoke the other first."
+
+
 class UnknownReason(Invalid):
     """The regulations name the reasons of such a decision."""
 
@@ -92,7 +104,7 @@ class UnknownReason(Invalid):
 
 
 def check_reason(reason_code: str, known: Collection[str]) -> None:
-    """Raises UnknownReason."""
+    """Check that a reason is one that the regulations name. Raises UnknownReason."""
     if reason_code not in known:
         raise UnknownReason(f"the reasons are: {', '.join(sorted(known))}", reason_codes=sorted(known))
 
@@ -114,7 +126,7 @@ _GIVEN_BY = {Stage.FIRST: "marker", Stage.MODERATION: "examiner"}
 
 
 def may_give(stage: Stage, roles: frozenset[str]) -> None:
-    """Raises StageNotPermitted."""
+    """Check that one of the roles may give the mark of this stage. Raises StageNotPermitted."""
     if _GIVEN_BY[stage] not in roles:
         raise StageNotPermitted(f"this mark is given by: {_GIVEN_BY[stage]}")
 
@@ -124,25 +136,27 @@ WHOLE_PERCENT = 100
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`mark` is what is recorded; the raw mark is kept beside it."""
+    """What a mark makes of an attempt. `mark` is recorded; the raw mark is kept beside it, without trailing noughts."""
 
+    raw: Decimal
     mark: Decimal
     passed: bool
     capped: bool
 
 
 def grade(raw: Decimal, attempt_no: int, rule: MarkRule) -> Result:
-    """A raw mark as a result: a pass on a resit is recorded with the cap at most; nothing is rounded.
+    """Return the result of a raw mark: a pass on a resit is recorded with the cap at most; nothing is rounded.
 
     Raises MarkOutOfRange.
     """
     if not 0 <= raw <= rule.out_of or raw % rule.step:
         raise MarkOutOfRange(f"a mark lies between 0 and {rule.out_of}, in steps of {rule.step}")
+    raw = Decimal(f"{raw.normalize():f}")
     mark = min(raw, rule.resit_cap) if attempt_no > 1 else raw
-    return Result(mark=mark, passed=raw >= rule.pass_mark, capped=mark < raw)
+    return Result(raw=raw, mark=mark, passed=raw >= rule.pass_mark, capped=mark < raw)
 
 
 def check_weights(weights: list[int]) -> None:
-    """Raises BriefWeights."""
+    """Check that the weights of a brief's criteria, in per cent, make a whole. Raises BriefWeights."""
     if sum(weights) != WHOLE_PERCENT:
         raise BriefWeights(f"the criteria's weights sum to {sum(weights)} per cent")

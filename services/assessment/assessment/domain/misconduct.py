@@ -34,10 +34,10 @@ class MisconductOutcome(StrEnum):
 
 
 def possible(state: AttemptState, *, latest: bool, has_credit: bool) -> frozenset[MisconductOutcome]:
-    """What a panel may decide about work in that state.
+    """Return the outcomes that a panel may decide on for an attempt in that state.
 
-    `latest`: no further attempt was begun after it. `has_credit`: it brought credit that stands. What a board has
-    ratified stays as recorded, and only its credit can be taken.
+    `latest`: no further attempt was begun after it. `has_credit`: it brought credit. What a board has ratified stays as
+    recorded, and only its credit can be revoked.
     """
     if state in UNRATIFIED:
         proven = {MisconductOutcome.MARK_ZERO, MisconductOutcome.RESUBMIT} if latest else {MisconductOutcome.MARK_ZERO}
@@ -47,6 +47,6 @@ def possible(state: AttemptState, *, latest: bool, has_credit: bool) -> frozense
 
 
 def check_outcome(outcome: MisconductOutcome, allowed: frozenset[MisconductOutcome]) -> None:
-    """Raises OutcomeNotPossible."""
+    """Check that an outcome is among the allowed ones. Raises OutcomeNotPossible."""
     if outcome not in allowed:
         raise OutcomeNotPossible(f"possible here: {', '.join(sorted(allowed))}", outcomes=sorted(allowed))

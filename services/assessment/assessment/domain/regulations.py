@@ -8,12 +8,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from shared.files import FileKind, file_kind
-from shared.regulations import Versions
+from shared.regulations import Versions, begins
 
 
 @dataclass(frozen=True, slots=True)
 class MarkRule:
-    """How a mark is read. Marks are points, in whole steps of `step`, from nought to `out_of`."""
+    """The scale of marks, and what passes. Marks are points, in whole steps of `step`, from nought to `out_of`."""
 
     out_of: Decimal
     step: Decimal
@@ -40,11 +40,11 @@ class WindowRule:
 
 @dataclass(frozen=True, slots=True)
 class MisconductRule:
-    """Of what somebody may be accused, and what a proven case does."""
+    """The reasons for a case of misconduct, and what a proven one does."""
 
     reasons: frozenset[str]
     mark: Decimal
-    """Recorded where the outcome takes the mark."""
+    """The mark that is recorded where the outcome is `mark_zero`."""
     revocation_reason: str
 
 
@@ -68,12 +68,12 @@ class Regulations:
 
 
 def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
-    """Read one version; raises KeyError or ValueError where the document is not one."""
+    """Read one version of the regulations; raises KeyError or ValueError where the document is none."""
     marks, windows, work = document["marks"], document["windows"], document["files"]
     misconduct = document["misconduct"]
     return Regulations(
         version=document["version"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
+        effective_from=begins(document["effective_from"]),
         approved_by=document["approved_by"],
         attempts_allowed=document["attempts"]["allowed"],
         marks=MarkRule(

@@ -11,9 +11,10 @@ from assessment.domain.regulations import WindowRule
 from shared.errors import Conflict, Invalid
 
 
-class WindowClosed(Conflict):
+class WindowIsClosed(Conflict):
     """No window is open for this work: what counts is when its last byte reached us."""
 
+    code = "window_closed"
     remedy = "Hand in during the next window, which the answer names where there is one."
 
 
@@ -43,7 +44,7 @@ class WindowState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the rules look at of a window."""
+    """A window, as far as the rules need it."""
 
     window_id: UUID
     opens_at: datetime
@@ -52,12 +53,12 @@ class Window:
 
 
 def accepts_until(window: Window) -> datetime:
-    """The first instant at which nothing is taken any more: the close, and the grace after it."""
+    """Return the first instant at which no work is taken any more: that of the close, and the grace after it."""
     return window.closes_at + timedelta(seconds=window.grace_seconds)
 
 
 def accepts(window: Window, at: datetime) -> bool:
-    """Whether work whose last byte came at that instant is in time."""
+    """Return whether work whose last byte came at that instant is in time."""
     return window.opens_at <= at < accepts_until(window)
 
 
@@ -67,22 +68,22 @@ def state(window: Window, now: datetime) -> WindowState:
     return WindowState.OPEN if now < accepts_until(window) else WindowState.CLOSED
 
 
-def closed(detail: str, coming: Window | None) -> WindowClosed:
-    """The refusal, which names the window that takes work now or next, if one is published."""
+def closed(detail: str, coming: Window | None) -> WindowIsClosed:
+    """Return the error for a closed window, which names the window that takes work now or next, if one is published."""
     if coming is None:
-        return WindowClosed(f"{detail}; the next one is not published yet", next_window=None)
+        return WindowIsClosed(f"{detail}; the next one is not published yet", next_window=None)
     opens_at, closes_at = coming.opens_at.isoformat(), coming.closes_at.isoformat()
     named = {"window_id": str(coming.window_id), "opens_at": opens_at, "closes_at": closes_at}
-    return WindowClosed(f"{detail}; the next one is open from {opens_at} to {closes_at}", next_window=named)
+    return WindowIsClosed(f"{detail}; the next one is open from {opens_at} to {closes_at}", next_window=named)
 
 
 def choose(
     windows: Sequence[Window], now: datetime, *, preferred: UUID | None = None, coming: Window | None = None
 ) -> Window:
-    """The window that work of this instant belongs to; raises WindowClosed, which names `coming`, where none is open.
+    """Return the window for work of this instant; raises WindowIsClosed, which names `coming`, where none is open.
 
-    `preferred` is where the learner's present attempt lies, so that a replacement replaces. Else it is the
-    one that closes first; one that only lives by its grace comes last.
+    It is the `preferred` one, that of the learner's present attempt, so that a new file replaces the one there. Else it
+    is the one that closes first; windows that are only open by their grace come last.
     """
     accepting = [window for window in windows if accepts(window, now)]
     for window in accepting:
@@ -94,21 +95,36 @@ def choose(
 
 
 def must_be_open(window: Window, now: datetime, coming: Window | None = None) -> None:
-    """Raises WindowNotOpen, or WindowClosed, which names `coming`."""
+    """Check that a window takes work now.
+
+    Raises WindowNotOpen, which names `coming` where that is open now, or WindowIsClosed, which always names it.
+    """
     if now < window.opens_at:
-        raise WindowNotOpen(f"this window opens at {window.opens_at.isoformat()}", opens_at=window.opens_at.isoformat())
+        opens_at = window.opens_at.isoformat()
+        if coming is None or not accepts(coming, now):
+            raise WindowNotOpen(f"this window opens at {opens_at}", opens_at=opens_at, open_window=None)
+        closes_at = coming.closes_at.isoformat()
+        open_window = {"window_id": str(coming.window_id), "closes_at": closes_at}
+        detail = f"this window opens at {opens_at}; another is open until {closes_at}"
+        raise WindowNotOpen(detail, opens_at=opens_at, open_window=open_window)
     if not accepts(window, now):
         raise closed(f"this window closed at {window.closes_at.isoformat()}", coming)
 
 
+class FileOnItsWay(Conflict):
+    """A file that may take this one's place was begun while the window was open, and is not there yet."""
+
+    remedy = "Ask again in some minutes."
+
+
 def must_be_closed(window: Window, now: datetime) -> None:
-    """Raises WindowStillOpen."""
+    """Check that a window has closed, and its grace is over. Raises WindowStillOpen."""
     if now < accepts_until(window):
         raise WindowStillOpen(f"this window takes work until {accepts_until(window).isoformat()}")
 
 
 def check_span(opens_at: datetime, closes_at: datetime, now: datetime, rule: WindowRule) -> None:
-    """Raises BadWindow."""
+    """Check the span of a window made by hand. Raises BadWindow."""
     if opens_at >= closes_at:
         raise BadWindow("a window opens before it closes")
     if closes_at <= now:
@@ -128,7 +144,7 @@ class RegularWindow:
 
 
 def coming_windows(rule: WindowRule, now: datetime) -> list[RegularWindow]:
-    """The regular windows that are open or yet to open, as far ahead as the rule publishes them."""
+    """Return the regular windows that are open or yet to open, as far ahead as the rule publishes them."""
     today = now.astimezone(rule.zone)
     regular = (_regular(rule, month) for month in _months(today.year, today.month, rule.months_published))
     return [window for window in regular if window.closes_at > now]
@@ -155,7 +171,8 @@ def _months(year: int, month: int, count: int) -> Iterable[tuple[int, int]]:
 
 
 def due_on(closes_at: datetime, working_days: int, zone: ZoneInfo) -> date:
-    """The day by which marks are due: so many Mondays to Fridays after the close (bank holidays are not known)."""
+    """Return the day by which marks are due: so many Mondays to Fridays after the close (bank holidays are not
+    known)."""
     days = _working_days_after(closes_at.astimezone(zone).date())
     return next(day for count, day in enumerate(days, start=1) if count == working_days)
 

@@ -1,17 +1,23 @@
-"""Reads longer than a primary-key look-up."""
+"""The queries of assessment, by what is read."""
 
 from assessment.queries.enrolments import (
     Overview,
     Permission,
     attempts_of,
+    courses_sat_by,
     current_submission,
     enrolment_status,
     history,
+    holds_credit,
     known_keys,
     list_cases,
     list_submissions,
+    may_be_read,
     overview,
+    past,
     renamed_subjects,
+    sits,
+    went_on,
 )
 from assessment.queries.queue import (
     QueuedWork,
@@ -20,7 +26,6 @@ from assessment.queries.queue import (
 from assessment.queries.results import (
     boards_under_way,
     gave_first_mark,
-    is_own,
     list_results,
     may_be_ratified,
     may_be_released,
@@ -33,6 +38,7 @@ from assessment.queries.results import (
 )
 from assessment.queries.windows import (
     accepting_windows,
+    comes_a_file,
     coming_window,
     list_windows,
     next_window,
@@ -48,12 +54,14 @@ __all__ = [
     "accepting_windows",
     "attempts_of",
     "boards_under_way",
+    "comes_a_file",
     "coming_window",
+    "courses_sat_by",
     "current_submission",
     "enrolment_status",
     "gave_first_mark",
     "history",
-    "is_own",
+    "holds_credit",
     "known_keys",
     "list_cases",
     "list_results",
@@ -61,9 +69,11 @@ __all__ = [
     "list_windows",
     "marking_queue",
     "may_be_ratified",
+    "may_be_read",
     "may_be_released",
     "next_window",
     "overview",
+    "past",
     "releases_under_way",
     "renamed_subjects",
     "results_before",
@@ -71,7 +81,9 @@ __all__ = [
     "results_to_ratify",
     "results_to_release",
     "seen",
+    "sits",
     "was_judged_by",
+    "went_on",
     "windows_closed_since",
     "windows_opened_since",
 ]

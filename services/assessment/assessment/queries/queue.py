@@ -1,4 +1,4 @@
-"""The work that waits for a mark."""
+"""The marking queue: the work that waits for a mark."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment.domain import regulations, windows
-from assessment.tables import (
-    Submission,
-)
+from assessment.queries.enrolments import courses_sat_by
+from assessment.tables import Submission
 from shared.database import now
 from shared.web.paging import Cursor, paginate_each
 
@@ -20,14 +19,19 @@ from shared.web.paging import Cursor, paginate_each
 async def marking_queue(
     session: AsyncSession, marker_id: UUID, window_id: UUID | None, paging: Cursor
 ) -> tuple[list["QueuedWork"], str | None]:
-    """Frozen work without a mark, oldest first; never the marker's own."""
+    """Return a page of work without a mark whose window has closed, the oldest first; never the marker's own, nor of a
+    module the marker studies."""
     at = now(session)
     statement = (
         select(Submission)
-        .where(Submission.awaits_mark, Submission.learner_id != marker_id)
+        .where(
+            Submission.awaits_mark,
+            Submission.learner_id != marker_id,
+            Submission.course_version_id.not_in(courses_sat_by(marker_id)),
+        )
         .options(joinedload(Submission.course_version), joinedload(Submission.window))
     )
-    # Window by window, each by its index: what waits in windows that are open still is not walked through.
+    # Window by window, each by its index: what waits in windows that are still open is not read.
     rows, cursor = await paginate_each(
         session,
         [
@@ -54,7 +58,7 @@ _WINDOWS_TO_MARK = text("""
     select window_id from waiting join windows using (window_id)
     where closes_at + grace_seconds * interval '1 second' <= :at
 """)
-"""From window to window in the index of what waits, however much it is."""
+"""The windows whose work waits, by steps from one window to the next in the index, however much work it is."""
 
 
 async def _windows_to_mark(session: AsyncSession, at: datetime) -> Sequence[UUID]:
@@ -63,7 +67,7 @@ async def _windows_to_mark(session: AsyncSession, at: datetime) -> Sequence[UUID
 
 @dataclass(frozen=True, slots=True)
 class QueuedWork:
-    """What a marker sees: nothing that tells who wrote it (a file's name may)."""
+    """Work as a marker sees it, without anything that shows who wrote it; a file's name may, and is left out."""
 
     submission_id: UUID
     window_id: UUID

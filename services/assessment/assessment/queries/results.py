@@ -1,28 +1,30 @@
-"""Results of a window: which may be told, which wait for the board, and who had a part in them."""
+"""Results of a window: which may be released, which wait for the board, and who had a part in them."""
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.marks import Stage
 from assessment.domain.misconduct import MisconductOutcome
+from assessment.queries.enrolments import courses_sat_by
 from assessment.tables import Attempt, Board, EnrolmentState, Mark, MisconductCase, Release, Submission, Window
 from shared.database import fetch
 from shared.web.paging import Cursor, paginate
 
 
-def is_own(actor: str) -> ColumnElement[bool]:
-    """Whether an attempt is the actor's own."""
-    return cast(Attempt.learner_id, Text) == actor
+def concerns(actor: str) -> ColumnElement[bool]:
+    """Select attempts that are the actor's own, or of a module the actor studies."""
+    person = UUID(actor)
+    return (Attempt.learner_id == person) | Attempt.course_version_id.in_(courses_sat_by(person))
 
 
 def was_judged_by(actor: str) -> ColumnElement[bool]:
-    """Whether the actor judged an attempt: as marker, as moderator, or on the panel of a case about it.
+    """Select attempts that the actor judged: as marker, as moderator, or on the panel of a case about them.
 
-    Not where the panel took the credit: that was the decision of a board.
+    Not those whose credit the panel revoked: that was the decision of a board.
     """
     marked = select(Mark.mark_id).where(Mark.attempt_id == Attempt.attempt_id, Mark.marked_by == actor)
     cases = select(MisconductCase.case_id).where(
@@ -47,11 +49,12 @@ _SUSPENDED = (
 
 
 def may_be_released(actor: str) -> tuple[ColumnElement[bool], ...]:
-    return Attempt.state == AttemptState.MARKED, Attempt.case_id.is_(None), ~is_own(actor)
+    """Select results that are marked, not frozen by a case, and in which the actor has no interest."""
+    return Attempt.state == AttemptState.MARKED, Attempt.case_id.is_(None), ~concerns(actor)
 
 
 def results_to_release(release: Release) -> Select[UUID]:
-    """Attempts that were marked when the release was asked for, as far as it has not come to them yet."""
+    """Select the attempts that were marked when the release was asked for, and that it has not dealt with yet."""
     return (
         select(Attempt.attempt_id)
         .where(
@@ -65,26 +68,27 @@ def results_to_release(release: Release) -> Select[UUID]:
 
 
 def may_be_ratified(actor: str) -> tuple[ColumnElement[bool], ...]:
-    return *_READY, ~(is_own(actor) | was_judged_by(actor))
+    """Select results that wait for a board, and in which the actor has no interest and had no part."""
+    return *_READY, ~(concerns(actor) | was_judged_by(actor))
 
 
 _READY = (Attempt.state == AttemptState.RELEASED, Attempt.case_id.is_(None), ~_SUSPENDED)
 
 
 def results_to_ratify(board: Board) -> Select[UUID]:
-    """Attempts that the board ratifies, as far as it has not come to them yet."""
+    """Select the attempts that the board ratifies, and has not dealt with yet."""
     reached = select(Board.reached).where(Board.board_id == board.board_id)
     ready = _results_of(board).where(*may_be_ratified(board.decided_by), _beyond(reached))
     return ready.order_by(Attempt.attempt_id)
 
 
 def results_before(board: Board) -> Select[UUID]:
-    """Attempts that wait for a board, whoever sits on it."""
+    """Select the attempts that wait for a board, whoever sits on it."""
     return _results_of(board).where(*_READY)
 
 
 def results_held(board: Board) -> Select[UUID]:
-    """Attempts that were released before the board sat, and are not ratified."""
+    """Select the attempts that were released before the board sat, and are not ratified."""
     return _results_of(board).where(Attempt.state == AttemptState.RELEASED)
 
 
@@ -110,15 +114,16 @@ def boards_under_way() -> Select[UUID]:
 
 
 async def list_results(
-    session: AsyncSession, window_id: UUID, state: AttemptState | None, paging: Cursor
+    session: AsyncSession, actor: str, window_id: UUID, state: AttemptState | None, paging: Cursor
 ) -> tuple[list[Submission], str | None]:
-    """The work of a window with what became of it, for the examiners."""
+    """Return a page of a window's submissions with their attempts, but for those the examiner has an interest in."""
     await fetch(session, Window, window_id)
     statement = select(Attempt).where(Attempt.window_id == window_id, Attempt.state != AttemptState.VOIDED)
+    statement = statement.where(~concerns(actor))
     if state is not None:
         statement = statement.where(Attempt.state == state)
     attempts, cursor = await paginate(session, statement, paging, by=[Attempt.attempt_id])
-    work = (  # apart: joined with the page it may be looked for from the first that was ever handed in
+    work = (  # by itself: joined with the page, PostgreSQL may read all submissions from the first one on
         select(Submission)
         .where(Submission.attempt_id.in_([one.attempt_id for one in attempts]), Submission.state == "current")
         .options(joinedload(Submission.attempt), joinedload(Submission.course_version))

@@ -1,1 +1,1 @@
-"""What lies outside of a request: the memory of this process."""
+"""Adapters: the response cache of this process."""

@@ -1,4 +1,4 @@
-"""What catalogue editors do: write drafts, publish and withdraw courses, set prices."""
+"""The operations of catalogue editors: write drafts, publish and withdraw courses, set prices."""
 
 from typing import Annotated
 from uuid import UUID
@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from catalogue import commands, domain, queries
 from catalogue.api.shapes import (
     CourseBadgeView,
-    CourseContent,
+    CourseRequest,
     CourseState,
     HoursView,
     InstitutionView,
     LearningOutcomeView,
-    NewCourse,
+    NewCourseRequest,
     NewInstitution,
     NewPrice,
     NewSubject,
@@ -29,7 +29,18 @@ from catalogue.api.shapes import (
 )
 from catalogue.tables import CourseVersion, Price
 from shared.database import Unknown
-from shared.web import LARGEST, CallerOf, Idempotent, Page, Paging, Router, Session, paginate, refusals
+from shared.web import (
+    LARGEST,
+    CallerOf,
+    Idempotent,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    error_responses,
+    paginate,
+)
 
 router = Router()
 
@@ -41,7 +52,7 @@ _TEXT = (
     domain.UnknownSubject,
     domain.UnknownInstitution,
 )
-"""What may stand against the text of a draft."""
+"""Errors about the text of a draft."""
 
 
 @router.post(
@@ -49,7 +60,7 @@ _TEXT = (
     operation_id="create_institution",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(domain.SlugTaken),
+    responses=error_responses(domain.SlugTaken),
 )
 async def create_institution(new: NewInstitution, session: Session) -> InstitutionView:
     """Admit a member of the federation."""
@@ -61,7 +72,9 @@ async def create_institution(new: NewInstitution, session: Session) -> Instituti
     operation_id="create_subject",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(domain.SlugTaken, domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName),
+    responses=error_responses(
+        domain.SlugTaken, domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName
+    ),
 )
 async def create_subject(new: NewSubject, session: Session) -> SubjectView:
     """Open a subject for credit to stack in."""
@@ -71,7 +84,7 @@ async def create_subject(new: NewSubject, session: Session) -> SubjectView:
 @router.put(
     "/v1/subjects/{subject_id}/names",
     operation_id="rename_subject",
-    responses=refusals(domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName),
+    responses=error_responses(domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName),
 )
 async def rename_subject(subject_id: UUID, names: SubjectNames, session: Session) -> SubjectView:
     """Rename a subject from now on. Credit already awarded keeps the name it was awarded under."""
@@ -84,9 +97,9 @@ async def rename_subject(subject_id: UUID, names: SubjectNames, session: Session
     operation_id="create_course",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(domain.ReservedSlug, domain.SlugTaken, domain.CodeTaken, domain.OtherCurrency, *_TEXT),
+    responses=error_responses(domain.ReservedSlug, domain.SlugTaken, domain.CodeTaken, domain.OtherCurrency, *_TEXT),
 )
-async def create_course(new: NewCourse, session: Session, caller: CallerOf) -> VersionView:
+async def create_course(new: NewCourseRequest, session: Session, caller: CallerOf) -> VersionView:
     """Begin a course with its first draft. `slug_taken` names the course that has the slug."""
     draft = await commands.create_course(
         session,
@@ -101,14 +114,14 @@ async def create_course(new: NewCourse, session: Session, caller: CallerOf) -> V
 
 
 @router.get("/v1/courses/drafts", operation_id="list_drafts")
-async def list_drafts(session: Session, paging: Paging) -> Page[VersionSummary]:
+async def list_drafts(session: ReadSession, paging: Paging) -> Page[VersionSummary]:
     """What is being written."""
     rows, cursor = await paginate(session, queries.drafts(), paging, by=[CourseVersion.course_version_id])
     return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/v1/courses/{course_id}/draft", operation_id="read_draft")
-async def read_draft(course_id: UUID, session: Session) -> VersionView:
+async def read_draft(course_id: UUID, session: ReadSession) -> VersionView:
     """The course's draft, with its study text."""
     draft = await queries.draft_of(session, course_id)
     if draft is None:
@@ -119,11 +132,11 @@ async def read_draft(course_id: UUID, session: Session) -> VersionView:
 @router.put(
     "/v1/courses/{course_id}/draft",
     operation_id="revise_draft",
-    responses=refusals(domain.NoDraft, domain.DraftChanged, *_TEXT),
+    responses=error_responses(domain.NoDraft, domain.DraftChanged, *_TEXT),
 )
 async def revise_draft(
     course_id: UUID,
-    content: CourseContent,
+    content: CourseRequest,
     session: Session,
     if_match: Annotated[
         int | None,
@@ -142,7 +155,9 @@ async def revise_draft(
     operation_id="start_version",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(domain.NotPublished, domain.CourseWithdrawn, domain.DraftExists, domain.NotOfferedAtThatSize),
+    responses=error_responses(
+        domain.NotPublished, domain.CourseIsWithdrawn, domain.DraftExists, domain.NotOfferedAtThatSize
+    ),
 )
 async def start_version(course_id: UUID, session: Session) -> VersionView:
     """Begin a new version as a copy of the one on sale, which stays on sale until the new one is published."""
@@ -150,7 +165,7 @@ async def start_version(course_id: UUID, session: Session) -> VersionView:
 
 
 @router.get("/v1/courses/{course_id}/versions", operation_id="list_versions")
-async def list_versions(course_id: UUID, session: Session, paging: Paging) -> Page[VersionSummary]:
+async def list_versions(course_id: UUID, session: ReadSession, paging: Paging) -> Page[VersionSummary]:
     """All versions of a course, the latest first."""
     statement = select(CourseVersion).where(CourseVersion.course_id == course_id)
     rows, cursor = await paginate(session, statement, paging, by=[CourseVersion.version], descending=True)
@@ -159,7 +174,7 @@ async def list_versions(course_id: UUID, session: Session, paging: Paging) -> Pa
 
 @router.get("/v1/courses/{course_id}/versions/{version}", operation_id="read_version")
 async def read_version(
-    course_id: UUID, version: Annotated[int, Path(ge=1, le=2**31 - 1, examples=[1])], session: Session
+    course_id: UUID, version: Annotated[int, Path(ge=1, le=2**31 - 1, examples=[1])], session: ReadSession
 ) -> VersionView:
     """One version with its study text, as it was frozen or stands as a draft."""
     return await _view(session, await queries.version_of(session, course_id, version))
@@ -169,8 +184,8 @@ async def read_version(
     "/v1/courses/{course_id}/publication",
     operation_id="publish_course",
     dependencies=[Idempotent],
-    responses=refusals(
-        domain.CourseWithdrawn,
+    responses=error_responses(
+        domain.CourseIsWithdrawn,
         domain.NoDraft,
         domain.NoSubject,
         domain.NoInstitution,
@@ -189,7 +204,7 @@ async def publish_course(course_id: UUID, session: Session, caller: CallerOf) ->
     "/v1/courses/{course_id}/withdrawal",
     operation_id="withdraw_course",
     dependencies=[Idempotent],
-    responses=refusals(domain.NotPublished, domain.CourseWithdrawn),
+    responses=error_responses(domain.NotPublished, domain.CourseIsWithdrawn),
 )
 async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -> CourseState:
     """Take the course off sale, which is final. Who has bought it goes on studying."""
@@ -201,7 +216,9 @@ async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -
     operation_id="set_price",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(domain.CourseWithdrawn, domain.OtherCurrency, domain.PriceInThePast, domain.PriceDateTaken),
+    responses=error_responses(
+        domain.CourseIsWithdrawn, domain.OtherCurrency, domain.PriceInThePast, domain.PriceDateTaken
+    ),
 )
 async def set_price(course_id: UUID, new: NewPrice, session: Session, caller: CallerOf) -> PriceView:
     """Set what the course costs from an instant on, until the next price begins."""
@@ -209,7 +226,7 @@ async def set_price(course_id: UUID, new: NewPrice, session: Session, caller: Ca
 
 
 @router.get("/v1/courses/{course_id}/prices", operation_id="list_prices")
-async def list_prices(course_id: UUID, session: Session, paging: Paging) -> Page[PriceView]:
+async def list_prices(course_id: UUID, session: ReadSession, paging: Paging) -> Page[PriceView]:
     """Every price the course had, has and will have, by its beginning."""
     statement = select(Price).where(Price.course_id == course_id)
     rows, cursor = await paginate(session, statement, paging, by=[Price.valid_from])

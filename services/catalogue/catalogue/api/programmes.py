@@ -1,4 +1,4 @@
-"""Degree programmes elsewhere that take in credit: what everybody reads, and what editors publish."""
+"""Operations on partners' degree programmes that take in credit: everybody reads them, editors publish them."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,16 +13,17 @@ from catalogue.tables import Programme
 from shared.database import fetch
 from shared.web import (
     CallerOf,
-    Content,
     Idempotent,
     Instant,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Session,
     View,
     conditional,
-    refusals,
+    error_responses,
 )
 from shared.web.paging import paginate
 
@@ -32,7 +33,7 @@ ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_le
 Credits = Annotated[int, Field(ge=1, le=600, description="In credits")]
 
 
-class NewProgramme(Content):
+class NewProgramme(RequestModel):
     client_id: ClientId = Field(
         description="The partner's client at the gateway: it decides on transfers into the programme",
         examples=["mcp_0193e7a45b5c7c3a9d590c4f5a1b2c3d"],
@@ -42,7 +43,7 @@ class NewProgramme(Content):
     title: Name = Field(examples=["MSc Data Science"])
 
 
-class NewModule(Content):
+class NewModule(RequestModel):
     course_version_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     module_code: Code = Field(examples=["DS7001"])
     module_title: Name = Field(examples=["Statistical Learning"])
@@ -55,7 +56,7 @@ class NewModule(Content):
         return domain.ModuleText(**self.model_dump())
 
 
-class NewMap(Content):
+class NewMap(RequestModel):
     ceiling_credits: Credits = Field(description="How much credit from here the programme takes in", examples=[60])
     modules: list[NewModule] = Field(max_length=500)
 
@@ -89,7 +90,7 @@ class ProgrammeMapView(ProgrammeView):
     operation_id="create_programme",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(domain.ProgrammeCodeTaken),
+    responses=error_responses(domain.ProgrammeCodeTaken),
 )
 async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView:
     """Admit a partner's degree programme; it takes in credit from its first map on."""
@@ -99,7 +100,7 @@ async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView
 @router.put(
     "/v1/programmes/{programme_id}/map",
     operation_id="publish_programme",
-    responses=refusals(domain.ModuleMappedTwice, domain.ModuleDatesOutOfOrder, domain.UnknownCourseVersion),
+    responses=error_responses(domain.ModuleMappedTwice, domain.ModuleDatesOutOfOrder, domain.UnknownCourseVersion),
 )
 async def publish_programme(programme_id: UUID, new: NewMap, session: Session, caller: CallerOf) -> ProgrammeMapView:
     """Publish what the programme takes in, as a whole: which course version counts as which module, and the ceiling."""
@@ -109,7 +110,7 @@ async def publish_programme(programme_id: UUID, new: NewMap, session: Session, c
 
 
 @router.get("/v1/programmes", operation_id="list_programmes", response_model=Page[ProgrammeView])
-async def list_programmes(request: Request, session: Session, paging: Paging) -> Response:
+async def list_programmes(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Programmes elsewhere that take in credit from here."""
     rows, cursor = await paginate(session, queries.published_programmes(), paging, by=[Programme.programme_id])
     items = [ProgrammeView.model_validate(row) for row in rows]
@@ -117,7 +118,7 @@ async def list_programmes(request: Request, session: Session, paging: Paging) ->
 
 
 @router.get("/v1/programmes/{programme_id}", operation_id="read_programme", response_model=ProgrammeMapView)
-async def read_programme(programme_id: UUID, request: Request, session: Session) -> Response:
+async def read_programme(programme_id: UUID, request: Request, session: ReadSession) -> Response:
     """What the programme takes in. The partner decides on each transfer; the map says what it usually decides."""
     return conditional(request, await _view(session, programme_id))
 

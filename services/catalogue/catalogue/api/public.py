@@ -1,34 +1,42 @@
-"""What everybody reads: courses with search and facets, subjects, institutions."""
+"""The operations everybody may read: courses with search and facets, subjects, institutions."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Query, Request, Response
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 from sqlalchemy import select
 
 from catalogue import queries
-from catalogue.adapters.shelf import Asked, Shelf
+from catalogue.adapters.response_cache import Asked, ResponseCache
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, SubjectView
 from catalogue.domain import Filters
 from catalogue.tables import Institution, Subject
-from shared.web import Cursor, DatabaseOf, Page, Paging, Router, Session, conditional, paginate, resource
+from shared.web import Cursor, DatabaseOf, Page, Paging, ReadSession, Router, conditional, paginate, resource
 from shared.web.content import Text
 from shared.web.paging import BadCursor
 
 router = Router()
 
-ShelfHere = Annotated[Shelf, resource(Shelf)]
-Words = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)]
+CacheHere = Annotated[ResponseCache, resource(ResponseCache)]
+
+
+def _hyphens_parted(words: str) -> str:
+    """Replace hyphens within words, so that a pasted slug is searched by its words. Before a word one means "not"."""
+    return re.sub(r"(?<=\w)-(?=\w)", " ", words)
+
+
+Words = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True), AfterValidator(_hyphens_parted)]
 
 
 @router.get("/v1/courses", operation_id="list_courses", response_model=CoursePage)
 async def list_courses(
     request: Request,
     database: DatabaseOf,
-    shelf: ShelfHere,
+    response_cache: CacheHere,
     paging: Paging,
     *,
     q: Annotated[
@@ -48,26 +56,29 @@ async def list_courses(
     filters = Filters(tuple(subject), tuple(institution), level)
     after = _position(paging, by_rank=bool(q))
     at = database.clock()
-    page = await shelf.fill(
+    page = await response_cache.fill(
         Asked(request.scope["path"], request.scope["query_string"]),
-        lambda: queries.find_courses(database, shelf, q or None, filters, at, limit=paging.limit, after=after),
+        lambda: queries.find_courses(database, response_cache, q or None, filters, at, limit=paging.limit, after=after),
     )
     return conditional(request, page)
 
 
 @router.get("/v1/courses/{slug}", operation_id="read_course", response_model=CourseView)
 async def read_course(
-    request: Request, database: DatabaseOf, shelf: ShelfHere, slug: Annotated[Slug, Path(examples=["causal-inference"])]
+    request: Request,
+    database: DatabaseOf,
+    response_cache: CacheHere,
+    slug: Annotated[Slug, Path(examples=["causal-inference"])],
 ) -> Response:
     """A course with its outline, outcomes and prices; also after it was withdrawn from sale."""
     at = database.clock()
     asked = Asked(request.scope["path"], request.scope["query_string"])
-    page = await shelf.fill(asked, lambda: queries.find_page(database, slug, at))
+    page = await response_cache.fill(asked, lambda: queries.find_page(database, slug, at))
     return conditional(request, page)
 
 
 @router.get("/v1/subjects", operation_id="list_subjects", response_model=Page[SubjectView])
-async def list_subjects(request: Request, session: Session, paging: Paging) -> Response:
+async def list_subjects(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Subjects that credit stacks in, by their address."""
     rows, cursor = await paginate(session, select(Subject), paging, by=[Subject.slug])
     items = [SubjectView.model_validate(row) for row in rows]
@@ -75,7 +86,7 @@ async def list_subjects(request: Request, session: Session, paging: Paging) -> R
 
 
 @router.get("/v1/institutions", operation_id="list_institutions", response_model=Page[InstitutionView])
-async def list_institutions(request: Request, session: Session, paging: Paging) -> Response:
+async def list_institutions(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Members of the federation, by their address."""
     rows, cursor = await paginate(session, select(Institution), paging, by=[Institution.slug])
     items = [InstitutionView.model_validate(row) for row in rows]
@@ -83,7 +94,10 @@ async def list_institutions(request: Request, session: Session, paging: Paging) 
 
 
 def _position(paging: Cursor, *, by_rank: bool) -> tuple[float | str, UUID] | None:
-    """Where the page before ended: at a rank (searching) or a title, and a course; raises BadCursor."""
+    """Return where the previous page ended: at a rank (with search words) or a title, and a course id.
+
+    :raises BadCursor: 400, the cursor is of another query
+    """
     match paging.position():
         case None:
             return None

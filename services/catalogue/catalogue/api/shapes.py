@@ -1,4 +1,4 @@
-"""What goes in and out."""
+"""The request and response bodies of the API."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from catalogue import domain
-from shared.web import Content, Instant, Page, View
+from shared.web import Instant, Page, RequestModel, View
 from shared.web.content import Text
 
 SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -21,7 +21,8 @@ Paragraph = Annotated[Text, StringConstraints(min_length=1, max_length=2000)]
 LongText = Annotated[Text, StringConstraints(min_length=1, max_length=20_000)]
 StudyText = Annotated[Text, StringConstraints(min_length=1, max_length=200_000)]
 Address = Annotated[Text, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=500)]
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=40)]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=40, to_upper=True)]
+"""Letters, digits and a few signs, in upper case however it was typed: 7ds505 is 7DS505."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Minor = Annotated[int, Field(ge=1, le=100_000_000, description="Integer minor units, e.g. pence")]
 
@@ -39,7 +40,7 @@ PriceDate = Annotated[Instant, AfterValidator(_of_this_century)]
 # What editors send
 
 
-class NewInstitution(Content):
+class NewInstitution(RequestModel):
     slug: Slug = Field(examples=["northbridge"])
     name: Name = Field(examples=["Northbridge University"])
     homepage: Address = Field(examples=["https://northbridge.example"])
@@ -48,7 +49,7 @@ class NewInstitution(Content):
     )
 
 
-class SubjectNames(Content):
+class SubjectNames(RequestModel):
     name: Name = Field(description="As it stands in the catalogue", examples=["Data Science"])
     award_name: Name = Field(
         description='As it stands in titles such as "PGCert in …"; may not hold "and" or "with"',
@@ -61,23 +62,23 @@ class NewSubject(SubjectNames):
     description: LongText = Field(examples=["Drawing sound conclusions from data."])
 
 
-class Hours(Content):
+class Hours(RequestModel):
     min: int = Field(ge=1, le=168, examples=[12])
     max: int = Field(ge=1, le=168, examples=[15])
 
 
-class NewOutcome(Content):
+class NewOutcome(RequestModel):
     code: Code = Field(examples=["LO1"])
     text: Paragraph = Field(examples=["Define causal effects with potential outcomes."])
 
 
-class NewSkill(Content):
+class NewSkill(RequestModel):
     name: Name = Field(examples=["causal inference"])
     framework: Name = Field(examples=["ESCO"])
     url: Address = Field(examples=["https://skills.example/causal-inference"])
 
 
-class NewUnit(Content):
+class NewUnit(RequestModel):
     position: int = Field(ge=1, le=100, examples=[1])
     title: Name = Field(examples=["Potential outcomes"])
     minutes: int = Field(ge=1, le=10_000, description="Expected study time", examples=[180])
@@ -87,14 +88,14 @@ class NewUnit(Content):
     text: StudyText = Field(description="Study text, Markdown", examples=["For a unit and a treatment …"])
 
 
-class BadgeText(Content):
+class BadgeText(RequestModel):
     criteria: LongText = Field(
         description="What the badge says had to be done",
         examples=["Awarded to learners who answer a causal question with a defensible design."],
     )
 
 
-class NewPrice(Content):
+class NewPrice(RequestModel):
     amount_minor: Minor = Field(examples=[49500])
     currency: Currency = Field(description="ISO 4217", examples=["GBP"])
     valid_from: PriceDate = Field(examples=["2026-12-01T00:00:00Z"])
@@ -103,7 +104,7 @@ class NewPrice(Content):
         return domain.PriceText(self.amount_minor, self.currency, self.valid_from)
 
 
-class CourseContent(Content):
+class CourseRequest(RequestModel):
     title: Name = Field(examples=["Causal Inference and Experimentation"])
     subject: Slug | None = Field(default=None, description="Needed to publish", examples=["data-science"])
     institution: Slug | None = Field(default=None, description="Needed to publish", examples=["northbridge"])
@@ -142,7 +143,7 @@ class CourseContent(Content):
         )
 
 
-class NewCourse(CourseContent):
+class NewCourseRequest(CourseRequest):
     slug: Slug = Field(description="Its address, for good", examples=["causal-inference"])
     code: Code = Field(examples=["7DS505"])
     module_family: Code | None = Field(

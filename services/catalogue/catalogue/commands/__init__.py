@@ -1,4 +1,4 @@
-"""What editors may ask: each function loads, decides, stores and announces in the caller's transaction."""
+"""Commands of editors: each loads, decides, stores and publishes in the caller's transaction."""
 
 from catalogue.commands.courses import (
     create_course,

@@ -1,4 +1,4 @@
-"""Rows as the events that tell of them."""
+"""Publishing of events about rows of the catalogue."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ from shared.messaging.outbox import publish
 
 
 async def announce_version(session: AsyncSession, course: Course, version: CourseVersion, *, first: bool) -> None:
-    """CoursePublished for the first version, CourseUpdated for a later one."""
+    """Publish CoursePublished for the first version of a course, CourseUpdated for a later one."""
     subject = await fetch(session, Subject, version.subject_id)
     institution = await fetch(session, Institution, version.institution_id)
     assert version.published_at is not None
@@ -80,5 +80,6 @@ def announce_price(session: AsyncSession, price: Price) -> None:
             amount_minor=price.amount_minor,
             currency=price.currency,
             valid_from=price.valid_from,
+            set_by=price.set_by,
         ),
     )

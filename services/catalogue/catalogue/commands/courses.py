@@ -1,6 +1,6 @@
-"""Courses: drafted, published in frozen versions, priced, withdrawn.
+"""Commands on courses: draft, publish in frozen versions, set prices, withdraw.
 
-Each locks its course first, so that editors take turns.
+Each locks the course's row first, so that two editors' commands on one course run one after the other.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,11 @@ from shared.messaging.outbox import publish
 async def create_course(
     session: AsyncSession, *, slug: str, code: str, module_family: str, written: domain.CourseText
 ) -> CourseVersion:
-    """A new course with its first draft. SlugTaken names the course that has the slug, so that a loader can go on."""
+    """Create a course with its first draft.
+
+    :raises SlugTaken: 409, with the id and state of the course that has the slug, so that a loader can go on
+    :raises CodeTaken: 409
+    """
     domain.check_course_slug(slug)
     course = Course(
         course_id=new_id(),
@@ -50,9 +54,12 @@ async def create_course(
 
 
 async def start_version(session: AsyncSession, course_id: UUID) -> CourseVersion:
-    """A draft that begins as a copy of what is on sale.
+    """Begin a draft as a copy of the version on sale.
 
-    Raises NotPublished, CourseWithdrawn, DraftExists, and NotOfferedAtThatSize where the regulations changed since.
+    :raises NotPublished: 409
+    :raises CourseIsWithdrawn: 409
+    :raises DraftExists: 409
+    :raises NotOfferedAtThatSize: 422, the regulations have changed since
     """
     course = await fetch(session, Course, course_id, lock=True)
     if course.current_version_id is None:
@@ -68,7 +75,11 @@ async def start_version(session: AsyncSession, course_id: UUID) -> CourseVersion
 async def revise_draft(
     session: AsyncSession, course_id: UUID, written: domain.CourseText, *, revision: int | None = None
 ) -> CourseVersion:
-    """Replace all of the draft's text; raises NoDraft, and DraftChanged unless `revision` is the present one."""
+    """Replace all of the draft's text.
+
+    :raises NoDraft: 409
+    :raises DraftChanged: 412, `revision` is given and not the draft's present one
+    """
     await fetch(session, Course, course_id, lock=True)
     draft = await queries.draft_of(session, course_id)
     if draft is None:
@@ -84,7 +95,12 @@ async def revise_draft(
 
 
 async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> CourseVersion:
-    """Freeze the draft, put it on sale and announce it; raises what `domain.check_ready` raises, and NoDraft."""
+    """Freeze the draft, put it on sale and publish the events about it.
+
+    :raises CourseIsWithdrawn: 409
+    :raises NoDraft: 409
+    :raises Conflict: 409, as `domain.check_ready` raises
+    """
     course = await fetch(session, Course, course_id, lock=True)
     _refuse_withdrawn(course)
     draft = await queries.draft_of(session, course_id)
@@ -92,7 +108,7 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
         raise domain.NoDraft("there is no draft to publish")
     if (
         draft.subject_id is not None
-    ):  # nobody renames it until this is committed, and the renaming then sees this course
+    ):  # locked against a renaming until this is committed; the renaming then sees this course
         await session.get(Subject, draft.subject_id, with_for_update={"read": True}, populate_existing=True)
     at = now(session)
     units = await queries.units_of(session, draft.course_version_id)
@@ -114,7 +130,7 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
     course.state, course.current_version_id = "published", draft.course_version_id
     await announce_version(session, course, draft, first=first)
     announce_materials(session, draft, units)
-    if first:  # later rows are announced when they are set
+    if first:  # prices set after the first publication are announced at once
         for price in prices:
             announce_price(session, price)
     await renew_listings(session, [course_id])
@@ -122,7 +138,11 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
 
 
 async def withdraw_course(session: AsyncSession, course_id: UUID, *, by: str) -> Course:
-    """End the sale for good; who bought the course goes on. Raises NotPublished, CourseWithdrawn."""
+    """End a course's sale for good; learners who bought it go on.
+
+    :raises NotPublished: 409
+    :raises CourseIsWithdrawn: 409
+    """
     course = await fetch(session, Course, course_id, lock=True)
     if course.state == "draft":
         raise domain.NotPublished("a course that is not on sale cannot be withdrawn")
@@ -134,7 +154,13 @@ async def withdraw_course(session: AsyncSession, course_id: UUID, *, by: str) ->
 
 
 async def set_price(session: AsyncSession, course_id: UUID, price: domain.PriceText, *, by: str) -> Price:
-    """Add a price from an instant on; raises OtherCurrency, PriceInThePast, PriceDateTaken, CourseWithdrawn."""
+    """Set the price of a course from an instant on.
+
+    :raises CourseIsWithdrawn: 409
+    :raises OtherCurrency: 422
+    :raises PriceInThePast: 409
+    :raises PriceDateTaken: 409
+    """
     course = await fetch(session, Course, course_id, lock=True)
     _refuse_withdrawn(course)
     at = now(session)
@@ -159,7 +185,7 @@ async def set_price(session: AsyncSession, course_id: UUID, price: domain.PriceT
 
 def _refuse_withdrawn(course: Course) -> None:
     if course.state == "withdrawn":
-        raise domain.CourseWithdrawn("the course has been withdrawn from sale")
+        raise domain.CourseIsWithdrawn("the course has been withdrawn from sale")
 
 
 async def _new_draft(session: AsyncSession, course_id: UUID, version: int, written: domain.CourseText) -> CourseVersion:

@@ -1,7 +1,7 @@
-"""The listing: what public reads are made of, ready-made when a course changes rather than when it is read.
+"""Listings: the JSON of public reads, made when a course changes rather than when it is read.
 
-`card` stands in lists, `page` is the course's own document; both are JSON objects that lack only the prices,
-because these depend on the instant (see queries). `search` holds the words with their weights.
+`card` is the course's item in lists, `page` its own document; both are JSON objects that lack only the prices, which
+depend on the instant (queries.listings adds them). `search` is the weighted tsvector of its words.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 INDEXED_CHARACTERS = 250_000
-"""Of study text, so that a long course stays below PostgreSQL's limit of 1 MB for a tsvector."""
+"""How much study text is indexed, so that a long course stays below PostgreSQL's limit of 1 MB for a tsvector."""
 
 _RENEW = text("""
     insert into listings (
         course_id, slug, on_sale, sort_title, subject, institution, level, card, page, search
     )
-    select c.course_id, c.slug, c.state = 'published', lower(v.title), s.slug, i.slug, v.level,
+    select c.course_id, c.slug, c.state = 'published', lower(without_accents(v.title)), s.slug, i.slug, v.level,
         (select row_to_json(card)::text from (select
             c.course_id, c.slug, c.code, v.title, v.summary,
             json_build_object('slug', s.slug, 'name', s.name) as subject,
@@ -39,11 +39,13 @@ _RENEW = text("""
             c.module_family, v.prerequisites, json_build_object('criteria', v.criteria) as badge,
             v.outcomes, v.skills, u.outline as units, instant(v.published_at) as published_at
         ) page),
-        setweight(to_tsvector('english', v.title || ' ' || c.code), 'A')
-        || setweight(to_tsvector('english', v.summary || ' ' || s.name), 'B')
-        || setweight(to_tsvector('english', jsonb_path_query_array(v.outcomes, '$[*].text')), 'C')
-        || setweight(to_tsvector('english', jsonb_path_query_array(v.skills, '$[*].name')), 'C')
-        || setweight(to_tsvector('english', left(v.description || ' ' || u.words, :indexed)), 'D')
+        setweight(to_tsvector('english', without_accents(v.title || ' ' || c.code)), 'A')
+        || setweight(to_tsvector('english', without_accents(v.summary || ' ' || s.name)), 'B')
+        || setweight(
+            to_tsvector('english', without_accents(jsonb_path_query_array(v.outcomes, '$[*].text')::text)), 'C'
+        )
+        || setweight(to_tsvector('english', without_accents(jsonb_path_query_array(v.skills, '$[*].name')::text)), 'C')
+        || setweight(to_tsvector('english', without_accents(left(v.description || ' ' || u.words, :indexed))), 'D')
     from courses c
     join course_versions v on v.course_version_id = c.current_version_id
     join subjects s on s.subject_id = v.subject_id
@@ -65,7 +67,7 @@ _RENEW = text("""
 """)
 
 
-_LOCK = text("select from courses where course_id = any(:course_ids) order by course_id for update")
+_LOCK = text("select from courses where course_id = any(:course_ids) order by course_id for no key update")
 
 
 async def lock_courses(session: AsyncSession, course_ids: Sequence[UUID]) -> None:
@@ -73,10 +75,10 @@ async def lock_courses(session: AsyncSession, course_ids: Sequence[UUID]) -> Non
 
 
 async def renew_listings(session: AsyncSession, course_ids: Sequence[UUID]) -> None:
-    """Make these courses' listings anew; a course that was never published has none.
+    """Write these courses' listings anew; a course that was never published has none.
 
-    The courses are locked first, in one order everywhere: what is written is what stands when our turn has come. Else
-    what another transaction published or withdrew meanwhile would be overwritten by what it had been before.
+    The courses are locked first, in one order everywhere, so that the listings are made of rows read under the lock.
+    Otherwise an older state would overwrite what another transaction has published or withdrawn meanwhile.
     """
     await session.flush()
     await lock_courses(session, course_ids)

@@ -1,4 +1,4 @@
-"""Degree programmes of partners, and the map from our courses to their modules."""
+"""Commands on partners' degree programmes and their module maps: which course version counts as which module."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -19,7 +19,10 @@ from shared.messaging.outbox import publish
 async def create_programme(
     session: AsyncSession, *, client_id: str, institution: str, code: str, title: str
 ) -> Programme:
-    """A programme without a map: it takes in nothing yet. Raises ProgrammeCodeTaken."""
+    """Create a programme without a module map: it takes in no credit yet.
+
+    :raises ProgrammeCodeTaken: 409
+    """
     programme = Programme(
         programme_id=new_id(),
         client_id=client_id,
@@ -36,9 +39,11 @@ async def create_programme(
 async def publish_programme(
     session: AsyncSession, programme_id: UUID, ceiling_credits: int, modules: Sequence[domain.ModuleText], *, by: str
 ) -> ProgrammeMap:
-    """The whole map anew, in a version of its own; the map as it stands makes none.
+    """Publish the whole module map as a new version; where nothing differs, return the present one.
 
-    Raises ModuleMappedTwice, ModuleDatesOutOfOrder, UnknownCourseVersion.
+    :raises ModuleMappedTwice: 422
+    :raises ModuleDatesOutOfOrder: 422
+    :raises UnknownCourseVersion: 422
     """
     programme = await fetch(session, Programme, programme_id, lock=True)
     domain.check_map(modules)
@@ -101,7 +106,10 @@ async def publish_programme(
 
 
 async def _courses_of(session: AsyncSession, version_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """Published course version -> its course; raises UnknownCourseVersion."""
+    """Return the course of each published course version, by version id.
+
+    :raises UnknownCourseVersion: 422, one of them does not exist or is not published
+    """
     rows = await session.execute(
         select(CourseVersion.course_version_id, CourseVersion.course_id).where(
             CourseVersion.course_version_id.in_(version_ids), CourseVersion.published_at.is_not(None)

@@ -1,4 +1,4 @@
-"""Reads: editors' rows, and the public's ready-made bytes."""
+"""The catalogue's reads: rows for editors and commands, ready-made JSON for the public."""
 
 from catalogue.queries.listings import find_courses, find_page
 from catalogue.queries.programmes import map_in_use, module_text, modules_of, present_map, published_programmes

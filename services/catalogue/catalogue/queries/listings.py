@@ -1,7 +1,7 @@
-"""The public's hot reads: one statement each, JSON put together by PostgreSQL, answered as bytes.
+"""The public's reads on the fast path: one statement each, JSON assembled by PostgreSQL, returned as bytes.
 
-A listing's `card` and `page` are JSON objects that lack only the prices; these depend on the instant, so they
-are put in before the closing brace here.
+A listing's `card` and `page` are JSON objects that lack only the prices; these depend on the instant, so the statements
+insert them before the closing brace.
 """
 
 import json
@@ -10,9 +10,9 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
-from catalogue.adapters.shelf import Answer, Shelf
+from catalogue.adapters.response_cache import Answer, ResponseCache
 from catalogue.domain import Facets, Filters, Group
-from shared.database import Database, HotStatement, Unknown
+from shared.database import Database, RawStatement, Unknown
 from shared.web.paging import encode
 
 _PRICE: Final = """
@@ -27,19 +27,22 @@ _PRICES: Final = (
 )
 
 _UNTIL: Final = "(select min(valid_from) from prices where valid_from > :at) as until"
-"""When the next price of any course begins: the answer holds until then unless something else changes."""
+"""When the next price of any course begins: the answer holds until then, unless something else changes."""
 
-_PAGE: Final = HotStatement(
+_PAGE: Final = RawStatement(
     f"select left(l.page, -1) || {_PRICES} as body, {_UNTIL} from listings l where l.slug = :slug"  # noqa: S608 - constants of this module
 )
 
 _WEIGHTS: Final = "{0.0005, 0.05, 0.2, 1.0}"
-"""Of study text, outcomes, summary and title. Every place a word stands at adds its weight, and study text is
+"""The weights of study text, outcomes, summary and title. Every occurrence of a word adds its weight, and study text is
 long: its weight is so small that it decides only between courses that are alike otherwise."""
 
 
 async def find_page(database: Database, slug: str, at: datetime) -> Answer:
-    """A published or withdrawn course's page as JSON, with its prices at the instant; raises Unknown."""
+    """Return the page of a published or withdrawn course as JSON, with its prices at the instant.
+
+    :raises Unknown: 404
+    """
     row = await _PAGE.row(database, slug=slug, at=at)
     if row is None:
         raise Unknown("no such course")
@@ -47,13 +50,13 @@ async def find_page(database: Database, slug: str, at: datetime) -> Answer:
 
 
 RANKED: Final = 500
-"""Of more matches only so many, those with the words in the title first, are put in order and shown: ranking reads
-every word of a course."""
+"""The most matches that are ranked and shown, those with the words in the title first: ranking reads every word of a
+course."""
 
 
 async def find_courses(
     database: Database,
-    shelf: Shelf,
+    response_cache: ResponseCache,
     words: str | None,
     filters: Filters,
     at: datetime,
@@ -61,13 +64,13 @@ async def find_courses(
     limit: int,
     after: tuple[float | str, UUID] | None,
 ) -> Answer:
-    """One page of courses on sale, as JSON, by an index: none of the others are read.
+    """Return one page of courses on sale as JSON, by an index: only the courses of the page are read.
 
-    Words are in the manner of search engines ("exact phrase", or, -not): with them the best match comes first,
-    otherwise the alphabet decides. Each facet counts what the other filters leave; they are counted apart, once for
-    all pages.
+    `words` are as in search engines ("exact phrase", or, -not): with them the best match comes first, otherwise courses
+    are in the order of titles. Each facet counts the courses that the other filters leave; facets are counted by a
+    statement of their own, once for all pages.
     """
-    facets = await shelf.count(words, lambda: _count(database, words))
+    facets = await response_cache.count(words, lambda: _count(database, words))
     wanted = facets.matching(filters)
     total = sum(group.courses for group in wanted)
     tail = json.dumps(
@@ -104,7 +107,7 @@ async def find_courses(
 
 
 def _pass_by(facets: Facets, total: int, limit: int) -> float:
-    """How many courses lie between the first of all and the last of a page, where so many match in all."""
+    """Estimate how many courses lie between the first of all and the last of a page, where `total` match."""
     return (limit + 1) * sum(group.courses for group in facets.groups) / total
 
 
@@ -116,8 +119,8 @@ async def _count(database: Database, words: str | None) -> Facets:
     return Facets(groups, names)
 
 
-def _counted(matching: str) -> HotStatement:
-    return HotStatement(f"""
+def _counted(matching: str) -> RawStatement:
+    return RawStatement(f"""
         select counted.*, s.name as subject_name, i.name as institution_name from (
             select subject, institution, level, count(*) from listings l {matching}
             group by subject, institution, level
@@ -126,7 +129,9 @@ def _counted(matching: str) -> HotStatement:
     """)  # noqa: S608 - put together from constants of this module; values are bound
 
 
-_MATCHING: Final = "cross join websearch_to_tsquery('english', :words) query where l.on_sale and l.search @@ query"
+_MATCHING: Final = (
+    "cross join websearch_to_tsquery('english', without_accents(:words)) query where l.on_sale and l.search @@ query"
+)
 _COUNT: Final = _counted("where l.on_sale")
 _COUNT_MATCHES: Final = _counted(_MATCHING)
 
@@ -135,7 +140,7 @@ _BY_TITLE: Final = "select l.sort_title as key, l.course_id, l.card from listing
 
 
 def _filtered(*, subjects: bool, institutions: bool, level: bool) -> str:
-    """The filters that are set; the planner meets no `or :filter is null`."""
+    """Return the conditions of the filters that are set, so that the planner meets no `or :filter is null`."""
     return f"""
         {"and l.subject = any(:subjects)" if subjects else ""}
         {"and l.institution = any(:institutions)" if institutions else ""}
@@ -144,15 +149,15 @@ def _filtered(*, subjects: bool, institutions: bool, level: bool) -> str:
 
 
 @cache
-def _by_title(*, after: bool, **filters: bool) -> HotStatement:
-    """By the alphabet, passing by what does not match."""
+def _by_title(*, after: bool, **filters: bool) -> RawStatement:
+    """Return the statement that walks all courses in the order of titles, past those that do not match."""
     after_it = f"and {_AFTER}" if after else ""
     return _page(f"{_BY_TITLE} {_filtered(**filters)} {after_it} order by l.sort_title, l.course_id")
 
 
 @cache
-def _grouped(*, after: bool) -> HotStatement:
-    """The first of each group that matches, by the index of groups; of these the first."""
+def _grouped(*, after: bool) -> RawStatement:
+    """Return the statement that reads the first courses of each matching group by its index, and merges them."""
     return _page(f"""
         select one.* from unnest(:subjects::text[], :institutions::text[], :levels::integer[])
             as wanted (subject, institution, level)
@@ -165,7 +170,7 @@ def _grouped(*, after: bool) -> HotStatement:
 
 
 @cache
-def _ranked(*, many: bool, after: bool, **filters: bool) -> HotStatement:
+def _ranked(*, many: bool, after: bool, **filters: bool) -> RawStatement:
     filtered = _filtered(**filters)
     in_title = _MATCHING.replace("l.search", "to_tsvector('english', l.sort_title)")
     best = f"""
@@ -180,9 +185,9 @@ def _ranked(*, many: bool, after: bool, **filters: bool) -> HotStatement:
     """)  # noqa: S608 - constants of this module
 
 
-def _page(ordered: str) -> HotStatement:
-    """`ordered` gives key, course_id and card in their order."""
-    return HotStatement(f"""
+def _page(ordered: str) -> RawStatement:
+    """Return the statement of one page; `ordered` is a query for key, course_id and card in the list's order."""
+    return RawStatement(f"""
         with found as materialized ({ordered} limit :limit + 1),
         page as (select *, row_number() over (order by key, course_id) as place from found),
         last as (select key, course_id from page where place = :limit)

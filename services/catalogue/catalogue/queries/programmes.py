@@ -1,4 +1,4 @@
-"""Degree programmes and what they take in."""
+"""Reads of degree programmes and their module maps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,10 @@ async def present_map(session: AsyncSession, programme_id: UUID) -> ProgrammeMap
 
 
 async def map_in_use(session: AsyncSession, programme_id: UUID) -> ProgrammeMap:
-    """Raises Unknown."""
+    """Return the programme's latest module map.
+
+    :raises Unknown: 404, it has none
+    """
     found = await present_map(session, programme_id)
     if found is None:
         raise Unknown(f"no programme {programme_id} takes in credit")

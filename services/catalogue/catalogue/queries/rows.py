@@ -1,4 +1,4 @@
-"""What editors and commands read."""
+"""Reads of rows, for editors and commands."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,10 @@ from shared.database import Unknown
 
 
 async def course_by_slug(session: AsyncSession, slug: str) -> Course:
-    """Raises Unknown."""
+    """Return the course with this slug.
+
+    :raises Unknown: 404
+    """
     course = await session.scalar(select(Course).where(Course.slug == slug))
     if course is None:
         raise Unknown(f"no course {slug}")
@@ -21,7 +24,7 @@ async def course_by_slug(session: AsyncSession, slug: str) -> Course:
 
 
 async def course_ids_of_subject(session: AsyncSession, subject_id: UUID, after: UUID, *, limit: int) -> Sequence[UUID]:
-    """Courses whose version on sale is of that subject, in the order of their ids."""
+    """Return up to `limit` courses, in the order of ids from `after` on, whose version on sale is of the subject."""
     current = (CourseVersion.course_id == Course.course_id) & (
         CourseVersion.course_version_id == Course.current_version_id
     )
@@ -36,7 +39,7 @@ async def course_ids_of_subject(session: AsyncSession, subject_id: UUID, after: 
 
 
 def renamed_subjects() -> Select[UUID]:
-    """Subjects some of whose courses have the old name in their listings."""
+    """Return the statement for subjects some of whose courses have the old name in their listings."""
     return select(Subject.subject_id).where(Subject.renewed_up_to.is_not(None)).order_by(Subject.subject_id)
 
 
@@ -49,7 +52,10 @@ async def draft_of(session: AsyncSession, course_id: UUID) -> CourseVersion | No
 
 
 async def version_of(session: AsyncSession, course_id: UUID, version: int) -> CourseVersion:
-    """Raises Unknown."""
+    """Return this version of the course.
+
+    :raises Unknown: 404
+    """
     found = await session.scalar(
         select(CourseVersion).where(CourseVersion.course_id == course_id, CourseVersion.version == version)
     )
@@ -69,7 +75,7 @@ async def prices_of(session: AsyncSession, course_id: UUID) -> Sequence[Price]:
 
 
 async def text_of(session: AsyncSession, version: CourseVersion) -> domain.CourseText:
-    """All that an editor wrote, as it was written."""
+    """Return the whole text of a version as an editor wrote it."""
     subject = await session.get(Subject, version.subject_id) if version.subject_id else None
     institution = await session.get(Institution, version.institution_id) if version.institution_id else None
     return domain.CourseText(

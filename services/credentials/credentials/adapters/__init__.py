@@ -1,1 +1,1 @@
-"""The outside world: JSON-LD, signing keys."""
+"""The outside world: signing and its keys, JSON-LD, drawing and typesetting, webhooks, and verification."""

@@ -1,6 +1,7 @@
-"""Putting a credential into its own picture, so that sharing the picture shares the proof.
+"""Bake a credential into its own picture, so that sharing the picture shares the proof.
 
-Source: 1EdTech Open Badges 3.0, section 5.3. The picture differs for each holder: baked when asked for, never stored.
+Source: 1EdTech Open Badges 3.0, section 5.3. The picture differs for each holder, so it is baked when asked for, and
+never stored.
 """
 
 import re
@@ -15,21 +16,22 @@ NOT_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uff
 """Characters that no XML document may hold."""
 
 _IHDR_END = 8 + 25
-"""The signature, then IHDR: length, name, 13 bytes, CRC."""
+"""The offset after the PNG signature and the IHDR chunk: length, name, 13 bytes, CRC."""
 
 
 def into_png(picture: bytes, credential: bytes) -> bytes:
-    """One uncompressed iTXt chunk right after the header; `credential` is JSON or a compact JWT in UTF-8."""
+    """Return the PNG with the credential (JSON or a compact JWT, in UTF-8) in an uncompressed iTXt chunk after the
+    header."""
     data = KEYWORD + b"\0\0\0\0\0" + credential
     chunk = len(data).to_bytes(4, "big") + b"iTXt" + data + zlib.crc32(b"iTXt" + data).to_bytes(4, "big")
     return picture[:_IHDR_END] + chunk + picture[_IHDR_END:]
 
 
 def into_svg(picture: str, credential: str) -> str:
-    """The first child of `<svg>`: a JWT as its attribute, JSON as its text."""
+    """Return the SVG with the credential in the first child of `<svg>`: a JWT as its attribute, JSON as its text."""
     start, end, rest = picture.partition(">")
     if credential.startswith("{"):
-        # In JSON such characters stand within strings alone, where they may as well be escaped.
+        # In JSON such characters stand only within strings, where they can be escaped.
         text = NOT_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", credential).replace("]]>", "]]]]><![CDATA[>")
         element = f"<openbadges:credential><![CDATA[{text}]]></openbadges:credential>"
     else:

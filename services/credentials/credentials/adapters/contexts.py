@@ -1,4 +1,4 @@
-"""The JSON-LD contexts that are known here, pinned in the process: nothing is fetched, whatever a document names."""
+"""The JSON-LD contexts we know, pinned in the process: none is ever fetched, whatever a document names."""
 
 import json
 from functools import cache
@@ -31,7 +31,7 @@ class UnknownContext(Invalid):
 
 
 def context_bytes(url: str) -> bytes:
-    """Raises UnknownContext."""
+    """Return the document of a context. Raises UnknownContext."""
     if url not in PINNED:
         raise UnknownContext("the document names a context that is not known here", context=url)
     package, name = PINNED[url]
@@ -39,7 +39,7 @@ def context_bytes(url: str) -> bytes:
 
 
 def context_of(url: str) -> object:
-    """The context itself. Raises UnknownContext."""
+    """Return the context itself, parsed. Raises UnknownContext."""
     return json.loads(context_bytes(url))["@context"]
 
 

@@ -1,6 +1,6 @@
 """Whether the RDF of a document, which is what is signed, holds just what its JSON says, which is what is read.
 
-A JSON reader and the conversion to RDF differ in five ways, and each was used to forge: what no context defines or
+A JSON reader and the conversion to RDF differ in five ways, each of which was used to forge: what no context defines or
 what is no absolute IRI vanishes in RDF; so does a null, and a value object that holds one; a node described in two
 places is one in RDF; lists within lists and repeated entries are flat in RDF; "true" and true are one literal. Every
 document that leaves room for one of them is refused, and the statements counted in the tree must all be in the data
@@ -21,7 +21,7 @@ Document = Mapping[str, Any]  # Any: JSON
 
 MOST_DEPTH: Final = 24
 UNDEFINED: Final = "urn:undefined-term:"
-"""Where a term falls to that no context defines."""
+"""The vocabulary into which terms fall that no context defines."""
 
 _NODE, _LITERAL = {"@id", "@type", "@graph"}, {"@value", "@type", "@language"}
 _NUMERIC = {"boolean", "integer", "nonNegativeInteger", "positiveInteger", "decimal", "double", "float", "int", "long"}
@@ -30,7 +30,7 @@ _OF_ONE_KNOWN = {"id", "type", "name", "url", "image", "description", "email", "
 _READ = {"credentialSubject", "achievement"}
 _IN_A_LANGUAGE = ("@value", "@language")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
-"""BCP 47, as N-Quads writes it."""
+"""A language tag (BCP 47), as N-Quads writes it."""
 _PARTS = ("credentialSubject", "verifiableCredential")
 _ENDORSEMENT = {"id", "type", "endorsementComment"}
 
@@ -48,15 +48,17 @@ class NotCanonical(Invalid):
 
 
 def check_spelling(document: Document, check_contexts: Callable[[Document], object]) -> None:
-    """Raises UndefinedTerms, Ambiguous, NotCanonical for JSON that could be spelled otherwise with the same RDF.
+    """Check that the JSON could not be spelled otherwise with the same RDF. Raises UndefinedTerms, Ambiguous,
+    NotCanonical.
 
-    Only a credential within the credential may name contexts of its own, which `check_contexts` looks at; those a
-    learner record holds are signed each by itself, so what they say is not compared with what the record says.
+    Only a credential within the credential may name contexts of its own, which `check_contexts` checks. The credentials
+    inside a learner record are each signed by themselves, so what they say is not compared with what the record says.
     """
     _Spelling(document, check_contexts).check(document, (), inside=False)
 
 
 def uncovered(names: Iterable[str]) -> UndefinedTerms:
+    """Return the error for names that the signature does not cover."""
     named = sorted(name.removeprefix(UNDEFINED)[:200] for name in names)
     return UndefinedTerms(f"the signature would not cover {', '.join(map(repr, named[:5]))}", terms=named[:20])
 
@@ -70,7 +72,8 @@ class _Spelling:
         self._named: dict[str, object] = {}
 
     def check(self, value: object, path: tuple[str, ...], *, inside: bool, depth: int = 0) -> None:
-        """`path`: the members that lead there; `inside`: within a credential that a learner record holds."""
+        """Check a value. `path`: the members that lead to it; `inside`: it is in a credential that a learner record
+        holds."""
         if depth > MOST_DEPTH:
             raise NotCanonical("the document is nested too deeply")
         if value is None:
@@ -81,7 +84,7 @@ class _Spelling:
             for entry in entries:
                 self.check(entry, path, inside=inside, depth=depth + 1)
         elif _is_in_a_language(value):
-            return  # a text of its own in RDF, unlike the bare one
+            return  # in RDF a text with a language differs from a plain one
         elif isinstance(value, Mapping):
             inside = inside or path == _PARTS
             self._check_node(cast("Document", value), path, inside=inside, depth=depth)
@@ -104,9 +107,10 @@ class _Spelling:
             self.check(member, (*path, name), inside=inside, depth=depth + 1)
 
     def _check_told_once(self, node: Document, path: tuple[str, ...]) -> None:
-        """A node is described in one place, or everywhere alike; of issuers and images hardly more than id is read.
+        """Check that a node is described in one place, or everywhere alike.
 
-        What says more of one than an issuer or image has, or is read as subject or achievement, is no such mention.
+        Of issuers and images little more than the id is read, so a mere mention of one, which says no more than that,
+        may differ. One that is read as subject or achievement is no mere mention.
         """
         name = node.get("id")
         if not isinstance(name, str) or not path:
@@ -132,7 +136,10 @@ class _Spelling:
 
 
 def _is_in_a_language(value: object) -> bool:
-    """The one form of a value object that is taken: expansion drops those of null without a word."""
+    """Return whether a value is a text with a language, well formed: the one form of value object that is accepted.
+
+    Expansion silently drops value objects that hold null.
+    """
     text, language = (members(value).get(name) for name in _IN_A_LANGUAGE)
     well_formed = isinstance(text, str) and isinstance(language, str) and _LANGUAGE.fullmatch(language)
     return set(members(value)) == set(_IN_A_LANGUAGE) and bool(well_formed)
@@ -151,7 +158,7 @@ def _check_entries(entries: list[object], path: tuple[str, ...]) -> None:
 
 
 class Statements:
-    """The statements an expanded document makes, as RDF must hold them; and what in it is no name for RDF."""
+    """The statements an expanded document makes, as RDF must hold them, and the names in it that RDF does not hold."""
 
     def __init__(self, expanded: object) -> None:
         self._found: set[tuple[object, ...]] = set()

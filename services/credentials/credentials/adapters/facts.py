@@ -1,6 +1,7 @@
 """What a credential says of itself, in the words of a page. A stranger's may leave anything out.
 
-Read from `Examined.document`, where the first of several is not whatever a stranger put first.
+It is read from `ParsedCredential.document`, in which the first of several does not depend on the order a stranger
+chose.
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from credentials.adapters.verification.report import Kind
 _LEVELS = {"ext:QualificationLevel", "ext:CourseLevel"}
 _COMPETENCY = "ceasn:Competency"
 _MOST = 50
-"""Skills, results, identities shown: a page is for reading."""
+"""The most skills, results or identities shown: a page is for reading."""
 
 
 @dataclass(frozen=True)
 class Facts:
+    """What a page shows of a credential."""
+
     kind: Kind
     title: str
     issuer: str
@@ -36,11 +39,11 @@ class Facts:
     image: str | None
     partial: bool
     left_out: int
-    """Entries beyond those a page has room for."""
+    """The number of entries beyond those a page has room for."""
 
 
 def facts_of(document: Members, kind: Kind) -> Facts:
-    """Read leniently: what is missing or of another shape is left out."""
+    """Return what a credential says; what is missing or of another shape is left out."""
     subject = members(_one(document.get("credentialSubject")))
     achievement = members(_one(subject.get("achievement")) if kind is Kind.BADGE else None)
     issuer = _one(document.get("issuer"))
@@ -83,7 +86,7 @@ def _kind(alignment: Members) -> str | None:
 
 
 def _names(subject: Members) -> Iterator[str]:
-    """Names given in clear: whoever shows such a credential shares them."""
+    """Yield names given in clear: whoever shows such a credential shares them."""
     for entry in map(members, listed(subject.get("identifier"))[:_MOST]):
         if _text(entry.get("identityType")) == "name" and _one(entry.get("hashed")) is False:
             yield _text(entry.get("identityHash")) or ""
@@ -101,12 +104,12 @@ def _results(subject: Members, achievement: Members) -> Iterator[tuple[str, str]
 
 
 def _one(value: object) -> object:
-    """A single value, which a list may hold; the first of several."""
+    """Return a single value, or the first of several."""
     return next(iter(listed(value)), None)
 
 
 def _text(value: object) -> str | None:
-    """A string; of several in different languages the one in English, as the pages are, else the first."""
+    """Return a text; of several in different languages the one in English, as the pages are, else the first."""
     entries = listed(value)
     english = (one for one in entries if str(members(one).get("@language")).lower().startswith("en"))
     first = next(english, _one(entries))
@@ -120,7 +123,10 @@ def _types(document: Members) -> str:
 
 
 def _number(value: object) -> str | None:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a number with every digit: one that is not shown could be changed unseen."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else repr(value)
 
 
 def _at(document: Members, *names: str) -> datetime | None:

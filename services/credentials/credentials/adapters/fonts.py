@@ -1,7 +1,7 @@
-"""The fonts documents and pictures are drawn from: none of the system's, so that every machine draws the same.
+"""The fonts documents and pictures are drawn with: none of the system's, so that every machine draws the same.
 
-Packages bring them, under the SIL Open Font Licence. For a script that no package has, an operator names a folder; of
-it only families are taken that no package has, so that whatever was drawn before is drawn alike.
+They come in packages, under the SIL Open Font Licence. For a script that no package covers, an operator names a folder;
+only families that no package has are taken from it, so that whatever was drawn before is drawn alike.
 """
 
 import json
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 STANDARDS: Final[list["typst.PDFStandard"]] = ["ua-1", "a-2a"]
 
-# In the order in which a character is looked for: serifs first, then the scripts that have none here, Han at the end.
+# Fonts are tried in this order: serifs first, then the scripts that have none here, Han at the end.
 _PACKAGED: Final = (
     ("fontpkg_noto_serif", "NotoSerif*"),
     ("fontpkg_amiri", "Amiri*"),
@@ -34,7 +34,7 @@ _PACKAGED: Final = (
     ("noto_cjk_sans_jp_regular", "NotoSansCJK*"),
 )
 _EMBEDDED: Final = "Libertinus Serif"
-"""For Latin, Greek and Cyrillic; it is in typst itself."""
+"""The font for Latin, Greek and Cyrillic, which is built into typst."""
 _KINDS: Final = {".ttf", ".otf", ".ttc"}
 _MISSING: Final = re.compile(r'the text `"(.*?)"` could not be displayed')
 _ESCAPED: Final = re.compile(r"\\u\{([0-9a-f]+)\}")
@@ -56,6 +56,8 @@ class NotPrintable(Invalid):
 
 
 class Fonts:
+    """The fonts we have, and which characters they lack."""
+
     def __init__(self, folder: Path | None = None) -> None:
         folders = [_folder_of(package) for package, _ in _PACKAGED]
         families = _families(folders)
@@ -68,7 +70,7 @@ class Fonts:
             families |= _families([place])
             files += _files(place, "*")
         self.families = tuple(dict.fromkeys([_EMBEDDED, *(family for path in files for family in families[path])]))
-        """In the order in which a character is looked for."""
+        """The families in the order in which they are tried for a character."""
         self.loaded = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=folders)
         self._had, self._lacked = set[str](), set[str]()
 
@@ -77,11 +79,14 @@ class Fonts:
         return json.dumps(self.families)
 
     def lacked(self, text: str) -> list[str]:
-        """The characters that no font here has. Asked of typst, each once: the one judge of what can be drawn."""
+        """Return the characters of a text that no font here has.
+
+        Typst decides, once for each character, since it does the drawing.
+        """
         unknown = set(text) - self._had - self._lacked
         if unknown:
             lacked = self._ask(unknown)
-            if lacked:  # told once; whoever runs this can name a folder with fonts for them
+            if lacked:  # logged once; an operator can name a folder with fonts for them
                 scripts = sorted({unicodedata.name(one, "UNKNOWN").partition(" ")[0] for one in lacked})
                 log.warning("no font has some characters", extra={"scripts": scripts})
             self._lacked |= lacked
@@ -100,7 +105,7 @@ class Fonts:
 
 
 def undrawn(error: typst.TypstError) -> list[str]:
-    """The texts no font has, where that is what typst complains of. Raises the error itself where it is not."""
+    """Return the texts no font has, if that is typst's error; else raise the error itself."""
     found = set(_MISSING.findall(f"{error.message} {error.diagnostic}"))
     if not found:
         raise error
@@ -114,7 +119,7 @@ def _copy_unknown(folder: Path, place: Path, known: set[str]) -> None:
 
 
 def _families(folders: list[Path]) -> dict[Path, list[str]]:
-    """File -> the families in it."""
+    """Return the families of each font file, by its path."""
     found: dict[Path, list[str]] = {}
     fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
     for font in fonts.fonts():

@@ -1,7 +1,7 @@
 """JSON-LD by PyLD, with the pinned contexts alone.
 
-What is signed is the RDF of a document, not its JSON: a member whose term no context defines vanishes
-before hashing. `check_terms` refuses such a document, which PyLD alone would let pass.
+What is signed is the RDF of a document, not its JSON: a member whose term no context defines vanishes before hashing.
+`check_terms` refuses such a document, which PyLD alone would accept.
 """
 
 import json
@@ -26,20 +26,20 @@ _MOST_CONTEXTS = 8
 _MOST_ALIKE = 5
 _MOST_STEPS = 500
 
-# PyLD has no type stubs: what it takes and gives is told here, once.
+# PyLD has no type stubs: the types of what it takes and returns are stated here, once.
 _to_rdf = cast("Callable[[object, object], Dataset]", jsonld.to_rdf)
 _expand = cast("Callable[[Document, object, Callable[[object], None]], object]", jsonld.expand)
 _OPTIONS: dict[str, object] = {"base": None}
-"""Without a base a relative address stays one, and is refused; with PyLD's own it would become an absolute one."""
+"""Without a base a relative address stays relative, and is refused; with PyLD's own it would become absolute."""
 
 
 def canonicalise(document: Document) -> str:
-    """The canonical N-Quads (RDFC-1.0). Raises UnknownContext, NotCanonical."""
+    """Return the canonical N-Quads of a document (RDFC-1.0). Raises UnknownContext, NotCanonical."""
     return _Bounded().canonical(dataset_of(document))
 
 
 def dataset_of(document: Document) -> Dataset:
-    """The RDF of a document, as PyLD's dataset: graph name -> quads. Raises UnknownContext, NotCanonical."""
+    """Return the RDF of a document as PyLD's dataset: graph name -> quads. Raises UnknownContext, NotCanonical."""
     return _dataset(_expanded(document))
 
 
@@ -47,12 +47,13 @@ class Statement:
     """A document that passed `check_terms`: what it says and what is signed of it, from one expansion."""
 
     def __init__(self, document: Document) -> None:
-        """Raises UnknownContext, UndefinedTerms, NotCanonical."""
+        """Check and expand the document. Raises UnknownContext, UndefinedTerms, NotCanonical."""
         self._expanded = _expanded(document)
         self.says = meaning_of(self._expanded)
 
     def digest(self, hash_: Hash) -> bytes:
-        """Of the canonical N-Quads, in which the blank nodes are told apart by the same hash. Raises NotCanonical."""
+        """Return the hash of the canonical N-Quads, whose blank nodes are labelled by the same hash. Raises
+        NotCanonical."""
         canonical = _Bounded(hash_).canonical(_dataset(self._expanded))
         return hash_(canonical.encode()).digest()
 
@@ -68,16 +69,16 @@ def _dataset(expanded: object) -> Dataset:
 
 
 def check_terms(document: Document, *, most_bytes: int = MOST_BYTES) -> None:
-    """Raises UndefinedTerms unless every member and type is a term of the contexts and every id an absolute IRI.
+    """Raise UndefinedTerms unless every member and type is a term of the contexts and every id an absolute IRI.
 
-    Also refused: the same statement spelled otherwise (full IRIs, keywords, in another place), since whoever reads
+    The same statement spelled otherwise (full IRIs, keywords, in another place) is refused, too, since whoever reads
     the JSON would not see it there. Raises TooLarge, UnknownContext, Ambiguous, NotCanonical.
     """
     size = len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
     if size > most_bytes:
         raise TooLarge(f"a credential has at most {most_bytes} bytes")
     check_spelling(document, _contexts)
-    # Whatever the contexts leave undefined falls to the vocabulary added here, and is found by its name.
+    # Terms that the contexts do not define fall into the vocabulary added here, and are found by its name.
     expanded = _expanded({**document, "@context": [*_contexts(document), {"@vocab": UNDEFINED}]})
     found = set(_undefined(expanded)) or set(Statements(expanded).uncovered)
     if found:
@@ -85,7 +86,7 @@ def check_terms(document: Document, *, most_bytes: int = MOST_BYTES) -> None:
 
 
 def _expanded(document: Document) -> object:
-    """Raises UndefinedTerms for a member that the expansion leaves out, as it does where no context holds."""
+    """Expand a document. Raises UndefinedTerms for a member that is left out, as it is where no context holds."""
     dropped: list[object] = []
     try:
         expanded = _expand(document, {"documentLoader": load, **_OPTIONS}, dropped.append)
@@ -134,11 +135,17 @@ def _refusal(error: jsonld.JsonLdError) -> Invalid:
         if isinstance(cause, UnknownContext):
             return cause
         cause = getattr(cause, "cause", None) or cause.__cause__
-    return NotCanonical(f"not a JSON-LD document: {str(error)[:200]}")
+    said = error.args[0] if error.args else type(error).__name__  # the other arguments of a JsonLdError hold the input
+    return NotCanonical(f"not a JSON-LD document: {str(said)[:200]}")
+
+
+def _escaped(nquads: list[str]) -> list[str]:
+    """Return N-Quads in canonical form (RDFC-1.0, section 5.2), since PyLD does not escape U+007F."""
+    return sorted(line.replace("\x7f", "\\u007F") for line in nquads)
 
 
 class _Bounded(URDNA2015):
-    """Refuses documents with many unnamed parts alike: telling those apart takes factorial time."""
+    """Canonicalises, but refuses documents with many like unnamed parts: telling those apart takes factorial time."""
 
     def __init__(self, hash_: Hash = sha256) -> None:
         super().__init__()
@@ -150,7 +157,11 @@ class _Bounded(URDNA2015):
 
     def canonical(self, dataset: Dataset) -> str:
         main = cast("Callable[[Dataset, object], str]", self.main)
-        return main(dataset, {"format": "application/n-quads"})
+        quads = main(dataset, {"format": "application/n-quads"}).split("\n")
+        return "\n".join([*_escaped(quads[:-1]), ""])
+
+    def hash_nquads(self, nquads: list[str]) -> str:
+        return super().hash_nquads(_escaped(nquads))  # pyright: ignore[reportUnknownMemberType] - PyLD has no stubs
 
     def create_hash_to_related(self, id_: str, issuer: object) -> dict[str, list[str]]:
         related = cast("dict[str, list[str]]", super().create_hash_to_related(id_, issuer))  # pyright: ignore[reportUnknownMemberType] - PyLD has no stubs

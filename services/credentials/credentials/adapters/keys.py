@@ -26,9 +26,9 @@ _COORDINATE = 32
 
 
 class Signer(Protocol):
-    """Holds one key. A key in a vault or a hardware module signs behind the same three members.
+    """Signs with one key. One in a vault or a hardware module signs behind the same three members.
 
-    `sign` may take its time and ask elsewhere: it is called outside transactions and off the event loop.
+    `sign` may take its time and ask elsewhere: call it outside transactions and off the event loop.
     """
 
     @property
@@ -38,17 +38,17 @@ class Signer(Protocol):
     def verification_method(self) -> str: ...
 
     def sign(self, data: bytes) -> bytes:
-        """64 bytes: an Ed25519 signature, or r and s of an ECDSA one over SHA-256."""
+        """Return 64 bytes: an Ed25519 signature, or r and s of an ECDSA one over SHA-256."""
         ...
 
 
 class WrappingKeyError(Exception):
-    """The wrapping key does not open the stored key: a wrong setting, or a stored key that was touched."""
+    """The wrapping key does not open the stored key: a wrong setting, or a stored key that was changed."""
 
 
 @dataclass(frozen=True)
 class NewKey:
-    """A fresh key: its public half, and its private half wrapped."""
+    """A new key: its public half, and its private half wrapped."""
 
     public: bytes
     """Ed25519: 32 bytes. P-256: the point uncompressed, 65 bytes."""
@@ -83,7 +83,8 @@ class LocalEcdsaSigner:
 
 
 def new_key(wrapping_key: bytes, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022) -> NewKey:
-    """AES-256-GCM, bound to the name of the key: a wrapped key cannot be passed off as another."""
+    """Make a key. The private half is wrapped with AES-256-GCM, bound to the key's name so that keys cannot be
+    exchanged."""
     if suite == Suite.EDDSA_RDFC_2022:
         key = Ed25519PrivateKey.generate()
         public, private = key.public_key().public_bytes_raw(), key.private_bytes_raw()
@@ -99,7 +100,7 @@ def new_key(wrapping_key: bytes, verification_method: str, suite: Suite | str = 
 def unwrap(
     wrapped: bytes, wrapping_key: bytes, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022
 ) -> Signer:
-    """Raises WrappingKeyError."""
+    """Return a signer with the wrapped key. Raises WrappingKeyError."""
     try:
         raw = _cipher(wrapping_key).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], verification_method.encode())
     except InvalidTag:
@@ -113,7 +114,7 @@ def unwrap(
 
 
 def signed_by(public_key: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether it is the Ed25519 signature of that key."""
+    """Return whether the signature over the data is from this Ed25519 key."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, data)
     except (InvalidSignature, ValueError):

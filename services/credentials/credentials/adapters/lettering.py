@@ -1,19 +1,22 @@
-"""How long a text is, and where its lines end, for drawings whose fonts we do not choose."""
+"""Estimate how long a text is, and break it into lines, for drawings whose fonts we do not choose."""
 
 import unicodedata
 
 _NARROW, _WIDE = set("iljtfrI.,:;'!|()[]-"), set("mwMWQO@%&")
 _BROAD = ("TAMIL", "MALAYALAM", "MYANMAR", "ORIYA", "SINHALA", "ETHIOPIC", "ARMENIAN", "GEORGIAN")
-"""Scripts whose letters are about as wide as high, as Unicode names them."""
+"""Scripts whose letters are about as wide as high, by the names of their characters in Unicode."""
 _JOINERS = "\u200c\u200d"
 _FOLLOWING = "\u0e33\u0eb3"
-"""Vowels of Thai and Lao that are no marks, and yet never stand at the beginning of a line."""
+"""Vowels of Thai and Lao that are no combining marks, but never begin a line."""
 _VIRAMA, _MOST_JOINED = 9, 8
-"""The class of marks that join what comes next to what was before; and characters in the longest such cluster."""
+"""The combining class of marks that join the next letter to the one before; the most characters so joined."""
 
 
 def wrap(text: str, room: float) -> list[str]:
-    """Lines of at most so many ems: at spaces, and within a word that is longer (or in a script without spaces)."""
+    """Return a text as lines of at most `room` ems.
+
+    Lines break at spaces, and within a word that is longer (as in a script without spaces).
+    """
     lines, line = list[str](), ""
     for word in text.split():
         joined = f"{line} {word}" if line else word
@@ -32,7 +35,7 @@ def wrap(text: str, room: float) -> list[str]:
 
 
 def _clusters(word: str) -> list[str]:
-    """Letters with their marks and the letters those join to them: never parted."""
+    """Return a word's letters with their marks and the letters those join to them, which are never separated."""
     found: list[str] = []
     joined = False
     for letter in word:
@@ -46,7 +49,7 @@ def _clusters(word: str) -> list[str]:
 
 
 def length(text: str) -> float:
-    """In widths of an em, near enough and rather too long: no font need be asked, and any may be used."""
+    """Return the length of a text in ems, rather too long than too short, whatever font is used."""
     return sum(map(_width, text))
 
 

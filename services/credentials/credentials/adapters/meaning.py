@@ -1,7 +1,7 @@
 """What a document says, read from the expanded tree that is also signed: the one form in which anything is decided.
 
 Expansion gives every member, type and value one spelling and drops what says nothing. What it leaves open says nothing
-in RDF either: order in a set, one value or a list of one, the same value twice. Those have one form here, too.
+in RDF either: order in a set, one value or a list of one, the same value twice. Each of those has one form here, too.
 """
 
 import json
@@ -14,20 +14,23 @@ from credentials.adapters.members import id_of, listed, members
 
 Document = dict[str, Any]  # Any: JSON
 
+_DOUBLE: Final = "http://www.w3.org/2001/XMLSchema#double"
+_DOUBLES_FROM: Final = 1e21
+"""The number from which on JSON-LD writes a whole number as a double, and not as xsd:integer with all its digits."""
 _NAME: Final = "https://schema.org/name"
 
 
 def meaning_of(expanded: object) -> Document:
-    """The document in the terms of the pinned contexts, each set in one order; a set of one is that value.
+    """Return the document in the terms of the pinned contexts, each set in one order, and a set of one as that value.
 
-    An IRI that no context has a term for stays one. A text in a language stays an object, and a node is one also where
-    nothing but its id is said.
+    An IRI for which no context has a term stays an IRI. A text in a language stays an object, and so does a node of
+    which only the id is given.
     """
     node = members(next(iter(listed(expanded)), None))
     said = _node(node)
     issuer = said.get("issuer")
     if issuer is not None and "name" not in members(issuer):
-        # In RDF whatever is said of a node anywhere is said of it.
+        # In RDF, what is said of a node in one place holds in all.
         name = min(_names_of(str(id_of(issuer)), node), default=None)
         if name is not None:
             said["issuer"] = {"id": id_of(issuer), **members(issuer), "name": name}
@@ -35,7 +38,7 @@ def meaning_of(expanded: object) -> Document:
 
 
 def in_terms(value: object) -> object:
-    """A document that is signed letter by letter, with terms for those types which it names by their IRIs."""
+    """Return a document that is signed letter by letter, with terms for those types that it names by their IRIs."""
     if isinstance(value, list):
         return [in_terms(entry) for entry in cast("list[object]", value)]
     if not isinstance(value, Mapping):
@@ -66,8 +69,8 @@ def _node(node: Mapping[str, Any]) -> Document:  # Any: JSON-LD
 def _value(entry: Mapping[str, Any], iri: str) -> list[object]:  # Any: JSON-LD
     if "@value" in entry:
         value = entry["@value"]
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        if isinstance(value, float):
+            value = _as_in_rdf(value, entry.get("@type"))
         return [{"@value": value, "@language": entry["@language"]} if "@language" in entry else value]
     if "@list" in entry:
         return [[value for one in entry["@list"] for value in _value(one, iri)]]
@@ -78,8 +81,16 @@ def _value(entry: Mapping[str, Any], iri: str) -> list[object]:  # Any: JSON-LD
     return [_node(entry)]
 
 
+def _as_in_rdf(value: float, kind: object) -> float:
+    """Return a number as RDF holds it: a double is signed with sixteen digits, and anybody could change further
+    ones."""
+    if not value.is_integer() or abs(value) >= _DOUBLES_FROM or kind == _DOUBLE:
+        value = float(f"{value:.15E}")
+    return int(value) if value.is_integer() else value
+
+
 def _one_or_more(values: list[object]) -> object:
-    """Unnamed nodes are each another one; whatever else is said twice is said once."""
+    """Return a set without repeated values, and a set of one as that value; unnamed nodes are never the same."""
     written = sorted((json.dumps(value, sort_keys=True), n) for n, value in enumerate(values))
     kept = [
         values[n]
@@ -90,7 +101,7 @@ def _one_or_more(values: list[object]) -> object:
 
 
 def _names_of(name: str, value: object) -> Iterator[str]:
-    """What the node is called, within one graph."""
+    """Yield the names given to a node, within one graph."""
     for node in map(members, listed(value)):
         if node.get("@id") == name:
             values = (members(one).get("@value") for one in listed(node.get(_NAME)))
@@ -116,7 +127,7 @@ def _members() -> dict[str, str]:
 
 @cache
 def _of_terms() -> set[str]:
-    """The members whose values are terms themselves."""
+    """Return the members whose values are terms themselves."""
     return {iri for _, iri, kind in _all_terms() if kind == "@vocab"}
 
 
@@ -130,7 +141,7 @@ def _terms() -> dict[str, list[str]]:
 
 
 def _all_terms() -> Iterator[tuple[str, str, object]]:
-    """Each term of the pinned contexts and of those within them, its IRI and what its values are."""
+    """Yield each term of the pinned contexts and of those within them, with its IRI and the type of its values."""
     for url in PINNED:
         yield from _defined(context_of(url), {})
 

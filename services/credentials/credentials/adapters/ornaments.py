@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 @cache
 def seal(radius: float = 19.0) -> str:
-    """Two rosettes about an empty disc, in which the issuer's initials are set."""
+    """Return two rosettes about an empty disc, in which the issuer's initials are set."""
     middle = (radius, radius)
     parts = [
         _rosette(middle, radius, petals=24, depth=0.09),
@@ -25,7 +25,7 @@ def seal(radius: float = 19.0) -> str:
 
 @cache
 def frame(width: float, height: float, inset: float = 8.0) -> str:
-    """A plaited band along the edges of a page, a rosette in each corner, and two rules within."""
+    """Return a plaited band along the edges of a page, with a rosette in each corner, and two rules within."""
     middle = inset + _BAND / 2
     across = _band(inset + _CORNER, width - inset - _CORNER)
     along = _band(inset + _CORNER, height - inset - _CORNER)
@@ -47,7 +47,8 @@ def frame(width: float, height: float, inset: float = 8.0) -> str:
 
 
 def _band(start: float, end: float) -> list[tuple[float, Callable[[int], float]]]:
-    """Along a band of whole plaits: each place, and how far a strand of a given phase sways there."""
+    """Return the places along a band of whole plaits, each with a function from a strand's phase to its offset
+    there."""
     plaits = round((end - start) / _PLAIT)
     steps = 12 * plaits
 
@@ -75,7 +76,7 @@ def _path(points: Iterable[Point], colour: str, *, closed: bool = False) -> str:
 
 
 def _ring(middle: Point, radius: float, stroke: float, colour: str) -> str:
-    """White inside, so that it covers what is drawn before it."""
+    """Return a ring, white inside so that it covers what is drawn before it."""
     at = f'cx="{middle[0]:.2f}" cy="{middle[1]:.2f}" r="{radius:.2f}"'
     return f'<circle {at} fill="#fff" stroke="{colour}" stroke-width="{stroke}"/>'
 

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from credentials.adapters.facts import Facts, facts_of
 from credentials.adapters.members import id_of
-from credentials.adapters.verification import Check, Kind, Question, Report, Status
+from credentials.adapters.verification import Check, IssuerKnown, Question, Report, Status
+from credentials.domain import days
 
 Document = Mapping[str, Any]  # Any: JSON
 
-# No script, nothing from elsewhere, in nobody's frame: whatever a stranger's credential says stays text.
+# No script, nothing from other hosts, in no frame: whatever a stranger's credential says stays text.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -76,13 +77,13 @@ _VERDICTS = {
 }
 
 _RECORD_ENDED = (
-    "Revoked",
+    "Replaced or withdrawn",
     (
         "This learner record was genuine when it was issued. Since then the institution has issued a newer one in "
-        "its place, or withdrawn something that it states. It must not be relied on: ask its holder for the newest."
+        "its place, or withdrawn something that it states. Ask its holder for the newest: that one says what stands."
     ),
 )
-"""Which of the two it was is nobody's business: a changed name would show."""
+"""Does not say which of the two it was: a changed name would show."""
 
 _GIVEN_BACK = (
     "Replaced",
@@ -99,9 +100,33 @@ _PUT_TOGETHER = (
         "listed below; that they are one person's, and whose, is not shown: it is the word of its maker alone."
     ),
 )
+_SIGNED_BY_SOMEBODY = "Signed, by somebody this page does not know"
+_KNOWN_BY_KEY = (
+    "Of whoever signed it nothing is known but a key, which anybody can make and sign with under any name. Who they "
+    "are, and whether what they say is so, is not shown."
+)
+_NOT_OURS = (
+    "Not issued by us",
+    (
+        "It gives its issuer a name that reads as ours, but we did not issue it: somebody else signed it. Do not take "
+        "it for one of ours, whatever it says."
+    ),
+)
+
 _BY_ITS_MAKERS_WORD = {"another_holder", "holder_not_shown"}
 
+_MAY_BE_REVIEWED = {"valid", "superseded"}
+
 _OUTCOMES = {"passed": "Passed", "failed": "Failed", "not_checked": "Not checked"}
+
+
+class VerdictText(NamedTuple):
+    """The verdict on a credential in words."""
+
+    word: str
+    meaning: str
+    tone: str
+    """The status that gives the colour."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +141,14 @@ class _Answer:
 class _Part:
     facts: Facts
     ours: bool
-    status: str
     verdict: str
+    tone: str
     failed: list[_Answer]
 
 
 class Pages:
+    """Renders the pages about verification from their templates."""
+
     def __init__(self) -> None:
         self._environment = Environment(
             loader=PackageLoader("credentials", "templates"),
@@ -142,41 +169,66 @@ class Pages:
         downloads: Mapping[str, str],
         newer_url: str | None = None,
     ) -> str:
-        """The answer to every question; of a replaced credential, what its newest version says, and its address."""
+        """Return the page with the answer to every question.
+
+        Of a replaced credential it shows what the newest version says; `newer_url` is that version's address.
+        """
         shown = report.newer if report.newer is not None and status == "replaced" else report
-        verdict, meaning = verdict_of(report, status, ours=ours)
+        told = verdict_of(report, status, ours=ours)
         return self._environment.get_template("verification.html").render(
             facts=facts_of(shown.document, shown.kind),
-            status=status,
-            verdict=verdict,
-            meaning=meaning,
+            told=told,
             answers=_answers(report.checks),
             parts=[_part(part, ours=ours and _issuer_of(part) == _issuer_of(shown)) for part in shown.parts],
             ours=ours,
             proven=report.proven,
+            known_by_key=report.issuer_known is IssuerKnown.KEY,
             downloads=downloads,
             newer_url=newer_url,
             at=report.checked_at,
         )
 
     def missing(self, what: Literal["credential", "document", "link"]) -> str:
-        """For whoever mistyped an address, or was given one that was never ours."""
+        """Return the page for somebody who mistyped an address, or was given one that was never ours."""
         return self._environment.get_template("missing.html").render(what=what)
 
     def missing_version(self, number: str, version: int, newest: int) -> str:
-        """For whoever asks for a version that a document of ours does not have."""
+        """Return the page for somebody who asks for a version that a document of ours does not have."""
         return self._environment.get_template("missing.html").render(
             what="version", number=number, version=version, newest=newest
         )
 
-    def upload(self, refusal: str | None = None, *, leads_to_text: bool = False) -> str:
-        """The form; with why the last thing handed in could not be checked at all."""
-        return self._environment.get_template("upload.html").render(refusal=refusal, leads_to_text=leads_to_text)
+    def upload(self, error: str | None = None, *, leads_to_text: bool = False) -> str:
+        """Return the upload form, with the reason why the last upload could not be verified at all."""
+        return self._environment.get_template("upload.html").render(error=error, leads_to_text=leads_to_text)
 
 
-def verdict_of(report: Report, status: str, *, ours: bool) -> tuple[str, str]:
-    """In a word, and what it means."""
-    if ours and report.kind is Kind.TRANSCRIPT and status == Status.REVOKED:
+def verdict_of(report: Report, status: str, *, ours: bool) -> VerdictText:
+    """Return the verdict in a word, and what it means. That a stranger signed is said before anything else."""
+    word, meaning = _verdict(report, status, ours=ours)
+    if report.bears_our_name and report.proven and not ours:
+        return VerdictText(*_NOT_OURS, Status.UNCONFIRMED)
+    if report.issuer_known is not IssuerKnown.KEY or ours:
+        if report.under_review_since is None or status not in _MAY_BE_REVIEWED:
+            return VerdictText(word, meaning, status)
+        return VerdictText(
+            f"{word}, under review", f"{meaning} {under_review(report.under_review_since)}", Status.SUSPENDED
+        )
+    if status == Status.VALID:
+        return VerdictText(_SIGNED_BY_SOMEBODY, _KNOWN_BY_KEY, Status.PARTLY_VALID)
+    word = _SIGNED_BY_SOMEBODY if status == Status.PARTLY_VALID else word
+    return VerdictText(word, f"{_KNOWN_BY_KEY} {meaning}", status)
+
+
+def under_review(since: datetime) -> str:
+    return (
+        "Credit that this award stands on was taken back, so the institution has been reviewing it since "
+        f"{_day(since)}: until it has decided, ask it before relying on the award."
+    )
+
+
+def _verdict(report: Report, status: str, *, ours: bool) -> tuple[str, str]:
+    if (ours or report.ours) and report.is_record and status == Status.REVOKED:
         return _RECORD_ENDED
     if status == Status.REPLACED and report.newer and report.newer.document.get("id") != report.document.get("id"):
         return _GIVEN_BACK
@@ -200,19 +252,18 @@ def _issuer_of(report: Report) -> object:
 
 def _part(report: Report, *, ours: bool) -> _Part:
     answers = _answers(report.checks)
-    verdict, _ = verdict_of(report, report.status.value, ours=ours)
+    told = verdict_of(report, report.status.value, ours=ours)
     return _Part(
         facts_of(report.document, report.kind),
         ours,
-        report.status.value,
-        verdict,
+        told.word,
+        told.tone,
         [answer for answer in answers if answer.outcome == "failed"],
     )
 
 
 def _day(at: datetime | str) -> str:
-    at = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return f"{at.day} {at:%B %Y}"
+    return days.in_words(days.day_of(datetime.fromisoformat(at) if isinstance(at, str) else at))
 
 
 def _minute(at: datetime | str) -> str:

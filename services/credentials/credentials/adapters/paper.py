@@ -1,8 +1,8 @@
-"""Documents for people, from one face each: on paper as PDF, on the screen as HTML.
+"""Documents for people, from one view model each: on paper as PDF, on the screen as HTML.
 
-Typst sets the paper: tagged PDF/UA-1 that is also PDF/A-2a, from fonts of packages alone, with the edition's own
-instant as its date. So the same edition gives the same bytes on every machine with this release, and a file can be
-told for ours by its hash.
+Typst sets the paper: tagged PDF/UA-1 that is also PDF/A-2a, with fonts from packages alone, and the edition's own
+instant as its date. So the same edition gives the same bytes on every machine with this release, and a file is
+recognised as ours by its hash.
 """
 
 import asyncio
@@ -26,14 +26,16 @@ from credentials.adapters.fonts import STANDARDS, Fonts, NotPrintable, undrawn
 from credentials.domain.documents import DocumentKind
 from shared.errors import Unavailable
 
-Face = Mapping[str, Any]  # Any: JSON
+ViewModel = Mapping[str, Any]  # Any: JSON
 
 _INK: Final = "#1d2440"
 _FRAMES: Final = {DocumentKind.PARCHMENT: (297.0, 210.0), DocumentKind.CERTIFICATE: (210.0, 297.0)}
 
 
-class PressBusy(Unavailable):
+class TypesetterBusy(Unavailable):
     """More documents are asked for at once than can be set."""
+
+    code = "press_busy"
 
 
 class Paper:
@@ -52,33 +54,34 @@ class Paper:
             lstrip_blocks=True,
         )
 
-    def page(self, face: Face) -> str:
-        """The HTML twin: the same facts, for the screen, for print, and read aloud."""
-        template = self._pages.get_template(f"document_{face['kind']}.html")
-        return template.render(face=face, seal=Markup(ornaments.seal()), qr=Markup(qr_code(face["address"])))  # noqa: S704 - our own drawings
+    def page(self, view_model: ViewModel) -> str:
+        """Return the HTML twin of the paper: the same facts, for the screen, for print, and read aloud."""
+        template = self._pages.get_template(f"document_{view_model['kind']}.html")
+        seal, qr = Markup(ornaments.seal()), Markup(qr_code(view_model["address"]))  # noqa: S704 - our own drawings
+        return template.render(view_model=view_model, seal=seal, qr=qr)
 
     def check_page(self, facts: Mapping[str, Any]) -> str:  # Any: the template's variables
-        """What anybody who has the number of a document is told."""
+        """Return the page that anybody who has the number of a document sees."""
         return self._pages.get_template("document_check.html").render(facts)
 
-    def lacked(self, face: Face) -> list[str]:
-        """The characters of a face for which `pdf` would raise NotPrintable."""
-        return self._fonts.lacked(json.dumps(face, ensure_ascii=False))
+    def lacked(self, view_model: ViewModel) -> list[str]:
+        """Return the characters of a view model for which `pdf` would raise NotPrintable."""
+        return self._fonts.lacked(json.dumps(view_model, ensure_ascii=False))
 
-    async def pdf(self, face: Face, at: datetime) -> bytes:
-        """The paper. Raises NotPrintable, PressBusy."""
+    async def pdf(self, view_model: ViewModel, at: datetime) -> bytes:
+        """Return the paper as PDF. Raises NotPrintable, TypesetterBusy."""
         if self._room <= 0:
-            raise PressBusy("too many documents are being set at this moment", headers={"Retry-After": "1"})
+            raise TypesetterBusy("too many documents are being set at this moment", headers={"Retry-After": "1"})
         self._room -= 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._set, face, at)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._set, view_model, at)
         finally:
             self._room += 1
 
-    def _set(self, face: Face, at: datetime) -> bytes:
-        kind = DocumentKind(face["kind"])
+    def _set(self, view_model: ViewModel, at: datetime) -> bytes:
+        kind = DocumentKind(view_model["kind"])
         given = {
-            "face": json.dumps({**face, "qr": qr_code(face["address"])}),
+            "view_model": json.dumps({**view_model, "qr": qr_code(view_model["address"])}),
             "families": self._fonts.as_json,
             "seal": ornaments.seal(),
         }
@@ -93,7 +96,8 @@ class Paper:
         return cast("bytes", file)
 
     def _compiler(self, kind: DocumentKind) -> typst.Compiler:
-        """One a thread and kind: a compiler serves one call at a time, and remembers what it has laid out before."""
+        """Return this thread's compiler for a kind: a compiler serves one call at a time, and caches what it has laid
+        out."""
         compilers: dict[DocumentKind, typst.Compiler] = vars(self._own).setdefault("compilers", {})
         if kind not in compilers:
             layouts = Path(str(files("credentials") / "paper"))
@@ -104,7 +108,7 @@ class Paper:
 
 
 def qr_code(address: str) -> str:
-    """As SVG; it stays readable with an eighth of it covered."""
+    """Return the QR code of an address as SVG; it stays readable with an eighth of it covered."""
     drawn = io.BytesIO()
     code = segno.make(address, error="m", micro=False)
     code.save(drawn, kind="svg", border=0, dark=_INK, xmldecl=False, omitsize=True)

@@ -1,6 +1,6 @@
-"""The picture of a badge: what it is for, readable at the size of a thumb, in the colour of its subject.
+"""Pictures of badges: what a badge is for, readable at the size of a thumbnail, in the colour of its subject.
 
-Drawn as SVG whose text stays text; the PNG is set with fonts of our own, so that it looks alike everywhere.
+They are drawn as SVG whose text stays text; the PNG is set with fonts of our own, so that it looks alike everywhere.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ import typst
 from credentials.adapters.baking import NOT_XML
 from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.lettering import length, wrap
-from credentials.domain.faces import is_rtl
+from credentials.domain.view_models import is_rtl
 
 SIZE = 600
-"""Both ways, in pixels and in user units."""
+"""Width and height, in pixels and in user units."""
 
 _TILE_CREDITS = 15
-# Ground and its lighter edge; on each ground white text has a contrast of at least 7 (WCAG AAA).
+# Background and its lighter edge; white text on each background has a contrast of at least 7 (WCAG AAA).
 _COLOURS = (
     ("#1f3a6e", "#6d8fd0"),
     ("#5b2a6e", "#b184c9"),
@@ -42,7 +42,7 @@ _COLOURS = (
 )
 _PALE = "#f3e9cf"
 _STEPS = ((56, 2), (48, 3), (41, 3), (35, 4), (30, 5), (25, 6))
-"""Sizes of letters, and how many lines of that size there is room for."""
+"""Font sizes, and how many lines of that size there is room for."""
 _WIDTH = 460
 _FAMILY = "'Noto Serif', 'Libertinus Serif', Georgia, 'Times New Roman', serif"
 _KEPT = 256
@@ -50,24 +50,24 @@ _KEPT = 256
 
 @dataclass(frozen=True)
 class Motif:
-    """What a picture shows. Those of equal motifs are the same, byte for byte."""
+    """What a picture shows. Equal motifs give the same bytes."""
 
     title: str
     issuer: str
     credits: int
     level: int
     subject: str
-    """Gives the colour: the same for all courses of a subject."""
+    """The subject, which gives the colour: the same for all courses of a subject."""
     is_award: bool
     year: int | None = None
-    """Of the award, in the picture of a holder's own badge."""
+    """The year of the award, in the picture of a holder's own badge."""
 
 
 @dataclass
 class _Line:
     text: str
     y: int
-    """Of its foot."""
+    """The vertical position of its foot."""
     size: int
     colour: str
     bold: bool = False
@@ -78,12 +78,15 @@ class _Line:
 
 
 class Pictures:
+    """Draws the pictures, and caches them."""
+
     def __init__(self, fonts: Fonts) -> None:
         self._fonts = fonts
         self._kept: OrderedDict[Motif, bytes] = OrderedDict()
 
     async def png(self, motif: Motif) -> bytes:
-        """Some hundredths of a second of drawing, off the loop; then kept. Raises NotPrintable."""
+        """Return the picture as PNG, drawn off the event loop in some hundredths of a second, then cached. Raises
+        NotPrintable."""
         if motif not in self._kept:
             self._kept[motif] = await asyncio.to_thread(render, motif, self._fonts)
             if len(self._kept) > _KEPT:
@@ -93,14 +96,14 @@ class Pictures:
 
 
 def svg(motif: Motif) -> str:
-    """Its words are in `title` and `desc` too, for whoever hears it."""
+    """Return the picture as SVG. Its words are in `title` and `desc` too, for screen readers."""
     return _drawn(motif, "".join(map(_as_svg, _lines(motif))))
 
 
 def render(motif: Motif, fonts: Fonts) -> bytes:
-    """PNG, with fonts of our own alone. Raises NotPrintable.
+    """Return the picture as PNG, with fonts of our own alone. Raises NotPrintable.
 
-    Its text is set by typst: what draws SVG leaves ligatures and all but one script out where a font has them not.
+    Typst sets its text: the renderer of SVG leaves out ligatures, and all scripts but one, where a font lacks them.
     """
     lines = _lines(motif)
     lacked = fonts.lacked("".join(line.text for line in lines))
@@ -166,12 +169,13 @@ def _as_svg(line: _Line) -> str:
 
 
 def escape(text: str) -> str:
-    """For XML, without what XML has no room for."""
+    """Return a text escaped for XML, without characters that XML cannot hold."""
     return escaped(NOT_XML.sub("", text))
 
 
 def fit(title: str) -> tuple[int, list[str]]:
-    """The largest letters in which a title fits; one that fits in none is cut, and ends in an ellipsis."""
+    """Return the largest font size in which a title fits, and its lines; where none fits, it is cut with an
+    ellipsis."""
     for size, most in _STEPS:
         lines = wrap(title, _WIDTH / size)
         if len(lines) <= most:
@@ -183,7 +187,8 @@ def fit(title: str) -> tuple[int, list[str]]:
 
 
 def _tiles(credits_: int, edge: str, *, room: int) -> str:
-    """One tile a course's worth of credit, in rows of four, and outlines for as many as there is room for."""
+    """Return a tile for each course's worth of credit, in rows of four, and outlines for as many as there is room
+    for."""
     count = max(1, min(12, round(credits_ / _TILE_CREDITS)))
     shown = max(count, room)
     rows = [min(4, shown - start) for start in range(0, shown, 4)]
@@ -200,10 +205,10 @@ def _tiles(credits_: int, edge: str, *, room: int) -> str:
 
 
 def _laurels() -> list[str]:
-    """Two branches about the stack, for an award."""
+    """Return two branches about the tiles, for an award."""
     leaves: list[str] = []
     for number in range(5):
-        bend = 62 - 24 * number  # degrees along a circle about the stack
+        bend = 62 - 24 * number  # degrees along a circle about the tiles
         x, y = 145 * cos(radians(bend)), 90 * sin(radians(bend))
         for side in (-1, 1):
             turn = side * (bend / 2 + 12)

@@ -30,7 +30,10 @@ def proof_options(verification_method: str, created: str) -> Document:
 
 
 def sign(document: Mapping[str, Any], signer: Signer, now: datetime) -> Document:  # Any: JSON
-    """The document with its proof. PyLD does the work: the reference that templates.py is compared with."""
+    """Return the document with its proof.
+
+    PyLD canonicalises it: this is the reference that canonical_templates.py is compared with.
+    """
     options = proof_options(signer.verification_method, instant(now))
     canonical = canonicalise(document)
     canonical_options = canonicalise({**options, "@context": document["@context"]})
@@ -50,7 +53,7 @@ def hashed(canonical: str) -> bytes:
 
 
 def holds(document: Mapping[str, Any], proof: Mapping[str, Any], multikey: str) -> bool:  # Any: JSON
-    """Whether the key signed exactly this document. Raises UnknownContext, NotCanonical."""
+    """Return whether the key signed exactly this document. Raises UnknownContext, NotCanonical."""
     unsigned = {name: member for name, member in document.items() if name != "proof"}
     options = {name: member for name, member in proof.items() if name != "proofValue"}
     value = proof.get("proofValue")

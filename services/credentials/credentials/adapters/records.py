@@ -7,8 +7,8 @@ from credentials.adapters.keys import Signer
 
 
 def sign_record(payload: bytes, signer: Signer) -> str:
-    """RFC 7515 compact serialisation; `kid` is the verification method. The payload is what its hash is of."""
-    # The same key also signs credentials; the type keeps one from being passed off as the other.
+    """Return the payload as a signed compact JWS (RFC 7515), unchanged; `kid` is the verification method."""
+    # The same key also signs credentials: the type prevents one from being passed off as the other.
     header = {"alg": "EdDSA", "kid": signer.verification_method, "typ": "shared-record+jws"}
     signing_input = f"{_encoded(json.dumps(header, separators=(',', ':')).encode())}.{_encoded(payload)}"
     return f"{signing_input}.{_encoded(signer.sign(signing_input.encode('ascii')))}"

@@ -1,4 +1,4 @@
-"""The pages behind a learner's link: plain forms, no script, nothing that tells other hosts where one came from."""
+"""The pages behind a learner's link: plain forms, no script, and no referrer for other hosts."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,14 +14,25 @@ HEADERS: Final = {
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
 }
-"""Of every answer under the address of a link."""
+"""The headers of every answer under the address of a link."""
 
 
 class SharedPages(Pages):
+    """Renders the pages behind a link."""
+
     def gate(
-        self, *, purpose: str, expires_at: datetime, asks_pin: bool, problem: str | None, tries_left: int | None = None
+        self,
+        *,
+        purpose: str | None,
+        expires_at: datetime,
+        asks_pin: bool,
+        problem: str | None,
+        tries_left: int | None = None,
     ) -> str:
-        """Before the record is shown: the PIN where there is one, else a button, so that a preview opens nothing."""
+        """Return the page before the record, which asks for the PIN if there is one.
+
+        Otherwise it has a button, so that a link preview opens nothing.
+        """
         return self._environment.get_template("shared_gate.html").render(
             purpose=purpose, expires_at=expires_at, asks_pin=asks_pin, problem=problem, tries_left=tries_left
         )

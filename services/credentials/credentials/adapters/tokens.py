@@ -15,7 +15,8 @@ from credentials.adapters.keys import Signer
 
 
 def sign(credential: Mapping[str, Any], signer: Signer) -> str:  # Any: JSON
-    """The compact token of an unsigned credential, whose issuer and subject have ids; it ends when that does."""
+    """Return the compact token of an unsigned credential, whose issuer and subject have ids. It expires with the
+    credential."""
     header = {"alg": signer.alg, "kid": signer.verification_method, "typ": "JWT"}
     issuer = credential["issuer"]
     claims = {

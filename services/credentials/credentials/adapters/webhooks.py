@@ -1,4 +1,4 @@
-"""Sends webhooks to partners, signed as Standard Webhooks says, and to public addresses only."""
+"""Send webhooks to partners, signed as Standard Webhooks says, and to public addresses only."""
 
 import asyncio
 import ipaddress
@@ -26,22 +26,22 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 async def resolve(host: str, port: int) -> Sequence[Address]:
-    """Every address of a name. Raises OSError."""
+    """Return every address of a name. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, proto=6)  # TCP
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 
 
 def signatures(secrets: Iterable[bytes], delivery_id: str, at: datetime, body: str) -> str:
-    """One for each live secret, so that a partner changes over without losing a message."""
+    """Return one signature for each live secret, so that a partner changes secrets without losing a message."""
     return " ".join(Webhook(secret).sign(delivery_id, at, body) for secret in secrets)
 
 
-class Courier:
+class WebhookClient:
     """Posts to addresses that partners name, and to none of ours.
 
     A name is resolved once for each try, every address it has must be public, and the connection goes to one of those
-    looked at: a name that changes in between gains nothing. Redirects are not followed. `loopback` is for tests and
-    for platforms on one machine: it admits this machine, any port, and plain http to it.
+    checked: a name that changes in between gains nothing. Redirects are not followed. `loopback` is for tests and for
+    platforms on one machine: it admits this machine, any port, and plain http to it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Courier:
         self._tls = tls or ssl.create_default_context()
 
     async def check(self, url: str) -> None:
-        """Whether we would post there. Raises WebhookAddressRefused."""
+        """Check that we would post to an address. Raises WebhookAddressRefused."""
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -75,7 +75,7 @@ class Courier:
             raise WebhookAddressRefused(f"{parts.hostname[:100]} is not known to the name service") from error
 
     async def post(self, url: str, headers: dict[str, str], body: str) -> Answer:
-        """One try, five seconds at most."""
+        """Post once, within five seconds, and return the outcome."""
         began = time.monotonic()
 
         def answer(status: int | None, response: str, error: str | None) -> Answer:
@@ -87,8 +87,8 @@ class Courier:
                 status, response = await self._exchange(url, headers, body)
         except TimeoutError:
             return answer(None, "", f"no answer within {_SECONDS:g} seconds")
-        except WebhookAddressRefused as refusal:
-            return answer(None, "", refusal.detail)
+        except WebhookAddressRefused as domain_error:
+            return answer(None, "", domain_error.detail)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             return answer(None, "", f"not reached: {type(error).__name__}")
         return answer(status, response, None if 200 <= status < 300 else f"answered {status}")  # noqa: PLR2004 - success
@@ -119,7 +119,7 @@ class Courier:
             return got.status, _CONTROL.sub("", kept.decode("utf-8", "replace"))[:RESPONSE_CHARACTERS]
 
     def admit(self, host: str, addresses: Sequence[Address]) -> Address:
-        """The address to connect to. Raises WebhookAddressRefused unless every one may be asked."""
+        """Return the address to connect to. Raises WebhookAddressRefused unless all of them are allowed."""
         may = [is_public(one) or (self._loopback and one.is_loopback) for one in addresses]
         if not may or not all(may):
             raise WebhookAddressRefused(f"{host[:100]} is not a public address")
@@ -127,11 +127,11 @@ class Courier:
 
 
 class _Checked(httpcore.AsyncNetworkBackend):
-    """Connects to the very address that was looked at. TLS still asks for the name."""
+    """Connects to the very address that was checked. TLS still verifies the name."""
 
-    def __init__(self, courier: Courier, resolve: Resolve) -> None:
+    def __init__(self, webhook_client: WebhookClient, resolve: Resolve) -> None:
         self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        self._courier, self._resolve = courier, resolve
+        self._webhook_client, self._resolve = webhook_client, resolve
 
     async def connect_tcp(
         self,
@@ -141,7 +141,7 @@ class _Checked(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = self._courier.admit(host, await self._resolve(host, port))
+        address = self._webhook_client.admit(host, await self._resolve(host, port))
         return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:  # Any: never called

@@ -1,23 +1,24 @@
-"""Door 1: HTTP in and out."""
+"""The HTTP API: requests in, answers out."""
 
 from fastapi import APIRouter
 
 from credentials.api.awards import router as awards_router
 from credentials.api.document_checks import router as document_checks_router
 from credentials.api.documents import router as documents_router
+from credentials.api.forecasts import router as forecasts_router
+from credentials.api.holds import router as holds_router
 from credentials.api.keys import router as keys_router
 from credentials.api.links import router as links_router
 from credentials.api.messages import router as messages_router
 from credentials.api.pictures import router as pictures_router
-from credentials.api.prospects import router as prospects_router
+from credentials.api.prior_learning import router as prior_learning_router
+from credentials.api.progress_charts import router as progress_charts_router
 from credentials.api.public import router as public_router
-from credentials.api.recognition import router as recognition_router
 from credentials.api.records import router as records_router
 from credentials.api.reports import router as reports_router
 from credentials.api.reviews import router as reviews_router
 from credentials.api.shared_files import router as shared_files_router
 from credentials.api.sharing import router as sharing_router
-from credentials.api.stacks import router as stacks_router
 from credentials.api.transfers import router as transfers_router
 from credentials.api.verification import router as verification_router
 from credentials.api.webhooks import router as webhooks_router
@@ -25,9 +26,10 @@ from credentials.api.webhooks import router as webhooks_router
 routers: tuple[APIRouter, ...] = (
     records_router,
     awards_router,
-    prospects_router,
-    stacks_router,
+    forecasts_router,
+    progress_charts_router,
     reviews_router,
+    holds_router,
     reports_router,
     documents_router,
     document_checks_router,
@@ -40,7 +42,7 @@ routers: tuple[APIRouter, ...] = (
     shared_files_router,
     webhooks_router,
     transfers_router,
-    recognition_router,
+    prior_learning_router,
 )
 
 __all__ = ["messages_router", "routers"]

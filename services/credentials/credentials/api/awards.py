@@ -10,7 +10,15 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.commands import awards
-from credentials.domain.awards import AlreadyConferred, ClaimLapsed, NotClaimed, OnHold, OwnAward, Refusal, UnderReview
+from credentials.domain.awards import (
+    AlreadyConferred,
+    ClaimLapsed,
+    NotClaimed,
+    OnHold,
+    OwnAward,
+    RefusalReason,
+    UnderReview,
+)
 from credentials.domain.credit import Credit
 from credentials.domain.options import (
     DifferentTitle,
@@ -21,11 +29,24 @@ from credentials.domain.options import (
     WrongSelection,
 )
 from credentials.domain.people import HolderAnonymised
-from credentials.domain.prospects import place_of
+from credentials.domain.plan_requests import index_of
 from credentials.domain.regulations import UnknownLevel
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+    paginate,
+)
 from shared.web.content import Text
 
 router = Router()
@@ -73,14 +94,14 @@ class AwardOptionsView(View):
     """Everything that can be claimed now, complete over all ways to choose the credit."""
 
     as_at: Instant
-    on_hold: bool = Field(description="A payment came back: nothing can be claimed until it is settled")
+    on_hold: bool = Field(description="A payment or a case is open: nothing can be claimed until it is settled")
     regulations: list[str] = Field(
         description="The versions one may claim under, the one in force first", examples=[["mc-regs-2026.2"]]
     )
     levels: list[LevelView]
 
 
-class AwardClaim(Content):
+class ClaimRequest(RequestModel):
     level: str = Field(max_length=40, examples=["pgcert"])
     title: Text = Field(max_length=400, description="Exactly as in the options", examples=["PGCert in Data Science"])
     credit_ids: tuple[UUID, ...] | None = Field(
@@ -112,17 +133,19 @@ class AwardView(View):
     superseded_by: UUID | None = Field(description="The higher award that took up its credit", examples=[None])
     ended_at: Instant | None = Field(description="When it lapsed, was withdrawn, refused or rescinded")
     end_reason: str | None = Field(description="Why it was refused or rescinded", examples=["misconduct"])
-    under_review_since: Instant | None = Field(description="Credit it stands on was revoked; see /v1/award-reviews")
-
-
-class ClaimRefusal(Content):
-    reason_code: Literal["identity_not_confirmed", "investigation_open", "fees_outstanding", "claimed_in_error"] = (
-        Field(examples=["claimed_in_error"])
+    under_review_since: Instant | None = Field(
+        description="Credit it stands on was revoked: a claim is held, a conferred award reviewed (/v1/award-reviews)"
     )
 
 
+class ClaimRefusalRequest(RequestModel):
+    reason_code: Literal[
+        "identity_not_confirmed", "investigation_open", "fees_outstanding", "claimed_in_error", "credit_revoked"
+    ] = Field(examples=["claimed_in_error"])
+
+
 @router.get("/v1/award-options", operation_id="list_award_options")
-async def list_award_options(session: Session, caller: CallerOf) -> AwardOptionsView:
+async def list_award_options(session: ReadSession, caller: CallerOf) -> AwardOptionsView:
     """What one can claim now, level by level: the named titles first, each with the credit it would count and leave."""
     now = now_of(session)
     record = await queries.record_of(session, caller.own_id, now)
@@ -142,7 +165,7 @@ async def list_award_options(session: Session, caller: CallerOf) -> AwardOptions
     operation_id="claim_award",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(
+    responses=error_responses(
         HolderAnonymised,
         OnHold,
         UnknownLevel,
@@ -153,7 +176,7 @@ async def list_award_options(session: Session, caller: CallerOf) -> AwardOptions
         TitleAlreadyHeld,
     ),
 )
-async def claim_award(claim: AwardClaim, session: Session, caller: CallerOf) -> AwardView:
+async def claim_award(claim: ClaimRequest, session: Session, caller: CallerOf) -> AwardView:
     """Reserve the credit for an award; the registrar confers it."""
     award = await awards.claim_award(session, caller.own_id, claim.level, claim.title, claim.credit_ids)
     return await _award(session, award)
@@ -161,7 +184,7 @@ async def claim_award(claim: AwardClaim, session: Session, caller: CallerOf) -> 
 
 @router.get("/v1/awards", operation_id="list_awards")
 async def list_awards(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     paging: Paging,
     state: Annotated[State | None, Query()] = None,
@@ -177,7 +200,7 @@ async def list_awards(
 
 
 @router.get("/v1/awards/{award_id}", operation_id="read_award")
-async def read_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
+async def read_award(award_id: UUID, session: ReadSession, caller: CallerOf) -> AwardView:
     award = await fetch(session, tables.Award, award_id)
     caller.must_own(award.learner_id)
     return await _award(session, award)
@@ -188,7 +211,7 @@ async def read_award(award_id: UUID, session: Session, caller: CallerOf) -> Awar
     operation_id="confer_award",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnAward, NotClaimed, ClaimLapsed, UnderReview, OnHold),
+    responses=error_responses(OwnAward, NotClaimed, ClaimLapsed, UnderReview, OnHold),
 )
 async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Confer a claimed award: certificate number, badge, and any lower award it takes up superseded."""
@@ -200,7 +223,7 @@ async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> Aw
     operation_id="withdraw_award_claim",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(NotClaimed, ClaimLapsed, AlreadyConferred),
+    responses=error_responses(NotClaimed, ClaimLapsed, AlreadyConferred),
 )
 async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Take one's claim back before it is conferred; the credit is free at once."""
@@ -213,11 +236,13 @@ async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerO
     operation_id="refuse_award_claim",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred),
+    responses=error_responses(OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred),
 )
-async def refuse_award_claim(award_id: UUID, refusal: ClaimRefusal, session: Session, caller: CallerOf) -> AwardView:
+async def refuse_award_claim(
+    award_id: UUID, refusal: ClaimRefusalRequest, session: Session, caller: CallerOf
+) -> AwardView:
     """Do not confer a claim; the learner is told why, and the credit is free again."""
-    reason = Refusal(refusal.reason_code)
+    reason = RefusalReason(refusal.reason_code)
     return await _award(session, await awards.refuse_claim(session, award_id, reason, by=caller.own_id))
 
 
@@ -254,7 +279,7 @@ def option_view(option: Option) -> OptionView:
 
 
 def _counted(credit: Credit) -> CountedCredit:
-    supposed = place_of(credit.id)
+    supposed = index_of(credit.id)
     return CountedCredit(
         credit_id=None if supposed is not None else UUID(credit.id),
         supposed=supposed,
@@ -265,7 +290,7 @@ def _counted(credit: Credit) -> CountedCredit:
 
 
 def _decimal(fraction: str | None) -> str | None:
-    """A fraction as people read it, to four places at most."""
+    """Return a fraction as people read it, to four places at most."""
     if fraction is None:
         return None
     return f"{float(Fraction(fraction)):.4f}".rstrip("0").rstrip(".")

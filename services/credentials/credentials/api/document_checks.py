@@ -9,18 +9,30 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
+from credentials.adapters.pages import Pages, under_review
 from credentials.adapters.paper import Paper
 from credentials.api.documents import HTML, PDF, Issuing, Printing, safe
 from credentials.api.records import Rendering
 from credentials.api.verification import Accept, client_of, missing_page
 from credentials.commands import documents as printing
-from credentials.domain import documents, faces
+from credentials.domain import documents, view_models
 from credentials.domain.documents import DocumentErased, DocumentKind, DocumentRevoked, TooManyComparisons
-from credentials.queries import Shelved
+from credentials.queries import EditionOnFile
 from shared.database import Unknown
-from shared.errors import Malformed, Refusal, TooLarge, Unsupported
-from shared.web import LARGEST, Content, Instant, Router, Session, View, conditional, refusals, refusals_as_pages
+from shared.errors import DomainError, Invalid, Malformed, TooLarge, Unsupported
+from shared.web import (
+    LARGEST,
+    Instant,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    conditional,
+    error_responses,
+    error_responses_as_pages,
+)
 
 router = Router()
 
@@ -54,6 +66,12 @@ class DocumentTooLarge(TooLarge):
     """No document of ours is as large."""
 
 
+class UnreadableReference(Invalid):
+    """A document is looked up by the number printed on it, or by a SHA-256."""
+
+    remedy = "Type the number as it is printed, or give the SHA-256 in 64 hex digits."
+
+
 class NoPdf(Unsupported):
     """Send the PDF itself as the body, as application/pdf."""
 
@@ -63,7 +81,7 @@ class DocumentCheckView(View):
 
     genuine: bool = Field(
         description="It is a document of ours, byte for byte. False, too, for one of before there were random numbers "
-        "inside, asked for by its hash without its number"
+        "inside, asked for by its hash, or sent without its number"
     )
     status: documents.DocumentStatus | Literal["unknown"]
     number: str | None = Field(default=None, examples=["MC-2026-7KQ2M4X9PAT"])
@@ -71,6 +89,10 @@ class DocumentCheckView(View):
     version: int | None = Field(default=None, description="The edition that was asked about")
     as_at: Instant | None = None
     newest_version: int | None = Field(default=None, description="If higher, a newer edition has taken its place")
+    under_review_since: Instant | None = Field(
+        default=None,
+        description="Of an award: credit it stands on was revoked, and whether it still stands is being decided",
+    )
     verification_url: str | None = None
 
 
@@ -78,7 +100,7 @@ Numbered = Annotated[
     str | None,
     Query(
         max_length=100,
-        description="The number on the document. The hash of a document of before there were random numbers inside "
+        description="The number on the document. The file of a document of before there were random numbers inside "
         "could be guessed from name and class, so it is looked up under the number alone, a few wrong times an hour",
         examples=["MC-2026-7KQ2M4X9PAT"],
     ),
@@ -93,22 +115,34 @@ class BadComparison(Malformed):
 
 class ComparisonView(View):
     same: bool = Field(
-        description="Name and class are both those on the newest version; of anything else it says nothing"
+        description="Name and class are both those on the version compared with; of anything else it says nothing"
     )
-    version: int = Field(description="The version it was compared with, the newest", examples=[1])
+    version: int = Field(description="The version it was compared with", examples=[1])
+    newest_version: int = Field(
+        description="If higher, a newer version has taken the place of the one compared with and may say otherwise",
+        examples=[1],
+    )
 
 
-class _Compared(Content):
+class _Compared(RequestModel):
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
     honours: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = Field(default="", alias="class")
+    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
 
 
 _COMPARED: dict[str, Any] = {  # Any: OpenAPI
     "type": "object",
+    "title": "PrintedOnDocument",
     "required": ["name"],
     "properties": {
         "name": {"type": "string", "maxLength": 500, "description": "As printed"},
         "class": {"type": "string", "maxLength": 200, "description": "As printed; nothing where none is printed"},
+        "version": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LARGEST,
+            "description": "As printed; else the newest is compared with",
+        },
     },
 }
 
@@ -116,29 +150,32 @@ _COMPARED: dict[str, Any] = {  # Any: OpenAPI
 @router.get(
     "/v1/document-checks/{reference}",
     operation_id="read_document_check",
-    responses=refusals(TooManyComparisons),
+    responses=error_responses(UnreadableReference),
 )
 async def read_document_check(
     *,
     reference: Annotated[
         str,
         Path(
-            pattern=r"^(MC-\d{4}-[0-9A-Z]{11}|[0-9a-f]{64})$",
-            description="The number on the document, or the SHA-256 of its file or of its JSON, in hex",
+            max_length=100,
+            description="The number on the document, however typed, or the SHA-256 of its file or of its JSON, in hex",
             examples=["MC-2026-7KQ2M4X9PAT"],
         ),
     ],
-    request: Request,
-    session: Session,
-    notary: Issuing,
-    number: Numbered = None,
+    session: ReadSession,
+    credential_issuer: Issuing,
 ) -> DocumentCheckView:
-    """Whether there is such a document, and what became of it. By a hash computed at home, nothing is uploaded."""
-    if _SHA256.fullmatch(reference):
-        shelved = await _by_hash(session, reference, number, request)
+    """Whether there is such a document, and what became of it. By a hash computed at home, nothing is uploaded.
+
+    Nothing is counted, for any page may have its readers' browsers ask.
+    """
+    if _SHA256.fullmatch(reference.lower()):
+        on_file = await queries.document_by_hash(session, reference.lower())
+    elif known := documents.number_of(reference):
+        on_file = await queries.document_by_number(session, known)
     else:
-        shelved = await queries.document_by_number(session, reference)
-    return _checked(shelved, notary)
+        raise UnreadableReference("this is neither the number of a document nor a SHA-256 in hex")
+    return _checked(on_file, credential_issuer)
 
 
 @router.post(
@@ -152,10 +189,10 @@ async def read_document_check(
             "content": {PDF: _BINARY, "application/octet-stream": _BINARY},
         }
     },
-    responses=refusals(NoPdf, DocumentTooLarge, TooManyComparisons),
+    responses=error_responses(NoPdf, DocumentTooLarge, TooManyComparisons),
 )
 async def check_document(
-    request: Request, session: Session, notary: Issuing, number: Numbered = None
+    request: Request, session: Session, credential_issuer: Issuing, number: Numbered = None
 ) -> DocumentCheckView:
     """Whether this very PDF is one of ours, and whether it is the newest. Nothing is kept of it."""
     file = bytearray()
@@ -165,35 +202,36 @@ async def check_document(
             raise DocumentTooLarge(f"a document of ours has at most {_MOST_BYTES} bytes")
     if not documents.is_pdf(bytes(file[:8])):
         raise NoPdf("this is no PDF")
-    return _checked(await _by_hash(session, documents.digest(bytes(file)), number, request), notary)
+    sha256, known = documents.digest(bytes(file)), None if number is None else documents.number_of(number)
+    if known is None:
+        return _checked(await queries.document_by_hash(session, sha256), credential_issuer)
+    return _checked(await printing.by_file(session, sha256, known, client=client_of(request)), credential_issuer)
 
 
 @router.get(
     "/documents/{number}",
     operation_id="read_document_check_page",
     response_class=Response,
-    responses={200: _PAGE} | refusals_as_pages(Unknown),
+    responses={200: _PAGE} | error_responses_as_pages(Unknown),
 )
 async def read_document_check_page(
     *,
     number: Typed,
     request: Request,
-    session: Session,
-    notary: Issuing,
+    session: ReadSession,
+    credential_issuer: Issuing,
     paper: Printing,
     pages: Rendering,
     version: Annotated[int | None, Query(ge=1, le=LARGEST, description="Which one is at hand")] = None,
     accept: Accept = "application/json",
 ) -> Response:
     """What the document with this number certifies, and what became of it. It names nobody and shows no mark."""
-    shelved = await _shelved(session, number)
-    if shelved is None:
+    on_file = await _on_file(session, number)
+    if on_file is None:
         return missing_page(_unknown(), pages.missing("document"), accept)
-    if version is not None and version > shelved.newest:
-        unknown = Unknown(f"there is no version {version} of this document; the newest is version {shelved.newest}")
-        page = pages.missing_version(shelved.document.number, version, shelved.newest)
-        return missing_page(unknown, page, accept)
-    page = await _check_page(session, shelved, notary, paper, version=version)
+    if version is not None and version > on_file.newest:
+        return _missing_version(on_file, version, pages, accept)
+    page = await _check_page(session, on_file, credential_issuer, paper, version=version)
     return safe(conditional(request, page.encode(), max_age_seconds=30, media_type=HTML))
 
 
@@ -202,7 +240,7 @@ async def read_document_check_page(
     operation_id="compare_document",
     response_model=ComparisonView,
     responses={200: _PAGE}
-    | refusals_as_pages(BadComparison, Unknown, TooManyComparisons, DocumentRevoked, DocumentErased),
+    | error_responses_as_pages(BadComparison, Unknown, TooManyComparisons, DocumentRevoked, DocumentErased),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -218,34 +256,47 @@ async def compare_document(
     number: Typed,
     request: Request,
     session: Session,
-    notary: Issuing,
+    credential_issuer: Issuing,
     paper: Printing,
     pages: Rendering,
     accept: Accept = "application/json",
 ) -> Response:
-    """Whether the name and class on a paper are those the newest version was made out with; only same or not the same.
+    """Whether the name and class on a paper are those its version was made out with; only same or not the same.
 
+    A version that another has taken the place of is compared with where it is named, as it is printed on the paper.
     Nothing else on it is compared: the courses and marks of a transcript are proved by its file alone. What is not the
     same is counted: a client has a few tries an hour.
     """
     body = await _form(request)
-    shelved = await _shelved(session, number)
-    if shelved is None:
+    on_file = await _on_file(session, number)
+    if on_file is None:
         return missing_page(_unknown(), pages.missing("document"), accept)
-    typed = None
+    typed, compared = None, on_file
     try:
         typed = _typed(body, request.headers.get("content-type", ""))
-        is_same = await printing.compare(session, shelved, typed.name, typed.honours, client=client_of(request))
-    except Refusal as refusal:
+        if typed.version is not None and typed.version != on_file.newest:
+            earlier = await queries.document_by_number(session, on_file.document.number, typed.version)
+            if earlier is None:
+                return _missing_version(on_file, typed.version, pages, accept)
+            compared = earlier
+        is_same = await printing.compare(session, compared, typed.name, typed.honours, client=client_of(request))
+    except DomainError as refusal:
         if "text/html" not in accept:
             raise
-        page = await _check_page(session, shelved, notary, paper, problem=refusal.detail, typed=typed)
+        page = await _check_page(session, on_file, credential_issuer, paper, problem=refusal.detail, typed=typed)
         return safe(Response(page, refusal.status, media_type=HTML, headers=_UNKEPT | refusal.headers))
     if "text/html" in accept:
-        page = await _check_page(session, shelved, notary, paper, same=is_same, typed=typed)
+        page = await _check_page(
+            session, on_file, credential_issuer, paper, version=compared.edition.version, same=is_same, typed=typed
+        )
         return safe(Response(page, media_type=HTML, headers=_UNKEPT))
-    view = ComparisonView(same=is_same, version=shelved.newest)
+    view = ComparisonView(same=is_same, version=compared.edition.version, newest_version=on_file.newest)
     return Response(view.model_dump_json(), media_type="application/json", headers=_UNKEPT)
+
+
+def _missing_version(on_file: EditionOnFile, version: int, pages: Pages, accept: str) -> Response:
+    unknown = Unknown(f"there is no version {version} of this document; the newest is version {on_file.newest}")
+    return missing_page(unknown, pages.missing_version(on_file.document.number, version, on_file.newest), accept)
 
 
 async def _form(request: Request) -> bytes:
@@ -267,14 +318,7 @@ def _typed(body: bytes, content_type: str) -> _Compared:
         raise BadComparison("send the name and the class as they are printed, as a form or as JSON") from error
 
 
-async def _by_hash(session: AsyncSession, sha256: str, number: str | None, request: Request) -> Shelved | None:
-    known = None if number is None else documents.number_of(number)
-    if known is None:
-        return await queries.document_by_hash(session, sha256)
-    return await printing.by_hash(session, sha256, known, client=client_of(request))
-
-
-async def _shelved(session: AsyncSession, number: str) -> Shelved | None:
+async def _on_file(session: AsyncSession, number: str) -> EditionOnFile | None:
     known = documents.number_of(number)
     return None if known is None else await queries.document_by_number(session, known)
 
@@ -285,8 +329,8 @@ def _unknown() -> Unknown:
 
 async def _check_page(
     session: AsyncSession,
-    shelved: Shelved,
-    notary: Notary,
+    on_file: EditionOnFile,
+    credential_issuer: CredentialIssuer,
     paper: Paper,
     *,
     version: int | None = None,
@@ -294,23 +338,25 @@ async def _check_page(
     problem: str | None = None,
     typed: _Compared | None = None,
 ) -> str:
-    certified = await printing.certified(session, shelved.document, shelved.edition)
-    verdict, meaning = _VERDICTS[shelved.status]
-    is_revoked = shelved.status is documents.DocumentStatus.REVOKED
+    certified = await printing.certified(session, on_file.document, on_file.edition)
+    verdict, meaning = _VERDICTS[on_file.status]
+    if on_file.under_review_since is not None:
+        verdict, meaning = f"{verdict}, under review", f"{meaning} {under_review(on_file.under_review_since)}"
+    is_revoked = on_file.status is documents.DocumentStatus.REVOKED
     return paper.check_page(
         {
             "verdict": verdict,
             "meaning": meaning,
-            "status": shelved.status.value,
-            "heading": faces.heading(shelved.kind),
-            "issuer": notary.issuer.name,
-            "number": shelved.document.number,
-            "facts": faces.public_facts(shelved.kind, certified),
+            "status": on_file.status.value if on_file.under_review_since is None else "suspended",
+            "heading": view_models.heading(on_file.kind),
+            "issuer": credential_issuer.issuer.name,
+            "number": on_file.document.number,
+            "facts": view_models.public_facts(on_file.kind, certified),
             "version": version,
-            "newest": shelved.newest,
-            "as_at": faces.minute(shelved.edition.as_at.isoformat()),
-            "comparable": not is_revoked and shelved.edition.content is not None,
-            "asks_class": shelved.kind is not DocumentKind.TRANSCRIPT,
+            "newest": on_file.newest,
+            "as_at": view_models.minute(on_file.edition.as_at.isoformat()),
+            "comparable": not is_revoked and on_file.edition.content is not None,
+            "asks_class": on_file.kind is not DocumentKind.TRANSCRIPT,
             "same": same,
             "problem": problem,
             "typed_name": typed.name if typed else "",
@@ -319,16 +365,17 @@ async def _check_page(
     )
 
 
-def _checked(shelved: Shelved | None, notary: Notary) -> DocumentCheckView:
-    if shelved is None:
+def _checked(on_file: EditionOnFile | None, credential_issuer: CredentialIssuer) -> DocumentCheckView:
+    if on_file is None:
         return DocumentCheckView(genuine=False, status="unknown")
     return DocumentCheckView(
         genuine=True,
-        status=shelved.status,
-        number=shelved.document.number,
-        kind=shelved.kind,
-        version=shelved.edition.version,
-        as_at=shelved.edition.as_at,
-        newest_version=shelved.newest,
-        verification_url=notary.document_url(shelved.document.number),
+        status=on_file.status,
+        number=on_file.document.number,
+        kind=on_file.kind,
+        version=on_file.edition.version,
+        as_at=on_file.edition.as_at,
+        newest_version=on_file.newest,
+        under_review_since=on_file.under_review_since,
+        verification_url=credential_issuer.document_url(on_file.document.number),
     )

@@ -9,13 +9,14 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.fonts import NotPrintable
-from credentials.adapters.notary import Notary
 from credentials.adapters.pages import HEADERS
-from credentials.adapters.paper import Paper, PressBusy
+from credentials.adapters.paper import Paper, TypesetterBusy
+from credentials.api.bodies import A_CREDENTIAL, BYTES
 from credentials.commands import documents as printing
 from credentials.commands import learner_records
-from credentials.domain import documents, faces
+from credentials.domain import documents, view_models
 from credentials.domain.documents import (
     DocumentErased,
     DocumentKind,
@@ -24,7 +25,7 @@ from credentials.domain.documents import (
     NothingSigned,
     RecordChanging,
 )
-from credentials.queries import Shelved
+from credentials.queries import EditionOnFile
 from shared.access import Caller
 from shared.database import Unknown
 from shared.web import (
@@ -33,17 +34,17 @@ from shared.web import (
     DatabaseOf,
     Instant,
     Page,
+    ReadSession,
     Router,
-    Session,
     View,
     conditional,
-    refusals,
+    error_responses,
     resource,
 )
 
 router = Router()
 
-Issuing = Annotated[Notary, resource(Notary)]
+Issuing = Annotated[CredentialIssuer, resource(CredentialIssuer)]
 Printing = Annotated[Paper, resource(Paper)]
 Number = Annotated[
     str,
@@ -58,10 +59,13 @@ HTML = "text/html; charset=utf-8"
 _CREDENTIAL = "application/vc+ld+json"
 _PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "To read and print"}  # Any: OpenAPI
 _PAPER: dict[str, Any] = {  # Any: OpenAPI
-    "content": {PDF: {}},
+    "content": {PDF: BYTES},
     "description": "Tagged (PDF/UA-1) and archival (PDF/A-2a), A4",
 }
-_RECORD: dict[str, Any] = {"content": {_CREDENTIAL: {}}, "description": "A signed ClrCredential"}  # Any: OpenAPI
+_RECORD: dict[str, Any] = {
+    "content": {_CREDENTIAL: A_CREDENTIAL},
+    "description": "A signed ClrCredential",
+}  # Any: OpenAPI
 _NEWEST: dict[str, Any] = {"content": {"text/html": {}}, "description": "The newest edition"}  # Any: OpenAPI
 
 _HASH = "5f2b0c4e8d1a7f3690c2b4e6d8fa1c3e5b7d9f0a2c4e6f8b1d3f5a7c9e0b2d4f"
@@ -134,59 +138,66 @@ class TranscriptView(EditionView):
 
 @router.get("/v1/documents", operation_id="list_documents")
 async def list_documents(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
-    notary: Issuing,
+    credential_issuer: Issuing,
     paper: Printing,
     learner_id: Annotated[UUID | None, Query(description="For registrars: whose")] = None,
 ) -> Page[DocumentView]:
     """One's transcript, the certificate of each credit and the parchment of each award; a few dozen at most."""
     whose = learner_id if learner_id is not None and caller.is_staff else caller.own_id
     caller.must_own(whose)
-    return Page(items=[_view(shelved, notary, paper) for shelved in await queries.documents_of(session, whose)])
+    return Page(
+        items=[_view(on_file, credential_issuer, paper) for on_file in await queries.documents_of(session, whose)]
+    )
 
 
 @router.get(
     "/v1/documents/{number}.html",
     operation_id="read_document_page",
     response_class=Response,
-    responses={200: _PAGE} | refusals(DocumentRevoked, DocumentErased, EarlierName),
+    responses={200: _PAGE} | error_responses(DocumentRevoked, DocumentErased, EarlierName),
 )
 async def read_document_page(
     number: Number,
     request: Request,
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
-    notary: Issuing,
+    credential_issuer: Issuing,
     paper: Printing,
     version: Version = None,
 ) -> Response:
     """The same facts as the PDF."""
-    shelved = await _handed_out(session, caller, number, version)
-    return safe(_private(conditional(request, paper.page(face_of(shelved, notary)).encode(), media_type=HTML)))
+    on_file = await _handed_out(session, caller, number, version)
+    return safe(
+        _private(conditional(request, paper.page(view_model_of(on_file, credential_issuer)).encode(), media_type=HTML))
+    )
 
 
 @router.get(
     "/v1/documents/{number}.pdf",
     operation_id="read_document_pdf",
     response_class=Response,
-    responses={200: _PAPER} | refusals(DocumentRevoked, DocumentErased, EarlierName, NotPrintable, PressBusy),
+    responses={200: _PAPER}
+    | error_responses(DocumentRevoked, DocumentErased, EarlierName, NotPrintable, TypesetterBusy),
 )
 async def read_document_pdf(
     number: Number,
     request: Request,
-    session: Session,
+    session: ReadSession,
+    database: DatabaseOf,
     caller: CallerOf,
-    notary: Issuing,
+    credential_issuer: Issuing,
     paper: Printing,
     version: Version = None,
 ) -> Response:
     """The paper. The hash of the file is kept, so that `check_document` knows it again."""
-    shelved = await _handed_out(session, caller, number, version)
-    file = await paper.pdf(face_of(shelved, notary), shelved.edition.as_at)
-    await printing.remember_file(session, shelved.edition, file)
+    on_file = await _handed_out(session, caller, number, version)
+    file = await paper.pdf(view_model_of(on_file, credential_issuer), on_file.edition.as_at)
+    async with database.transaction() as writing:
+        await printing.remember_file(writing, on_file.edition, file)
     response = _private(conditional(request, file, media_type=PDF))
-    response.headers["Content-Disposition"] = f'inline; filename="{shelved.document.kind}-{number}.pdf"'
+    response.headers["Content-Disposition"] = f'inline; filename="{on_file.document.kind}-{number}.pdf"'
     return response
 
 
@@ -194,47 +205,48 @@ async def read_document_pdf(
     "/v1/documents/{number}.clr",
     operation_id="read_learner_record",
     response_class=Response,
-    responses={200: _RECORD} | refusals(DocumentRevoked, DocumentErased, EarlierName, NothingSigned, RecordChanging),
+    responses={200: _RECORD}
+    | error_responses(DocumentRevoked, DocumentErased, EarlierName, NothingSigned, RecordChanging),
 )
 async def read_learner_record(
-    number: Number, request: Request, database: DatabaseOf, caller: CallerOf, notary: Issuing
+    number: Number, request: Request, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing
 ) -> Response:
     """The transcript as a Comprehensive Learner Record 2.0 with the signed badges inside. It names you: share it
     deliberately. It is revoked when a newer transcript takes its place or something on it is withdrawn."""
 
-    async def find(session: AsyncSession) -> Shelved:
-        shelved = await _handed_out(session, caller, number, None)
-        if shelved.document.kind != DocumentKind.TRANSCRIPT:
+    async def find(session: AsyncSession) -> EditionOnFile:
+        on_file = await _handed_out(session, caller, number, None)
+        if on_file.document.kind != DocumentKind.TRANSCRIPT:
             raise Unknown("only a transcript is a learner record")
-        return shelved
+        return on_file
 
-    record = await learner_records.transcript_record(database.transaction, notary, find)
+    record = await learner_records.transcript_record(database.transaction, credential_issuer, find)
     return _private(conditional(request, orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=_CREDENTIAL))
 
 
 @router.get(
     "/v1/documents/{number}",
     operation_id="read_document",
-    responses=refusals(DocumentRevoked, DocumentErased, EarlierName),
+    responses=error_responses(DocumentRevoked, DocumentErased, EarlierName),
 )
 async def read_document(
-    number: Number, session: Session, caller: CallerOf, notary: Issuing, version: Version = None
+    number: Number, session: ReadSession, caller: CallerOf, credential_issuer: Issuing, version: Version = None
 ) -> EditionView:
     """What a document says, as it was hashed."""
-    shelved = await _handed_out(session, caller, number, version)
-    return EditionView(**_edition(shelved, notary))
+    on_file = await _handed_out(session, caller, number, version)
+    return EditionView(**_edition(on_file, credential_issuer))
 
 
 @router.get(
     "/v1/transcript",
     operation_id="read_transcript",
     response_model=TranscriptView,
-    responses={200: _NEWEST} | refusals(Unknown),
+    responses={200: _NEWEST} | error_responses(Unknown),
 )
 async def read_transcript(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
-    notary: Issuing,
+    credential_issuer: Issuing,
     paper: Printing,
     accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
 ) -> TranscriptView | Response:
@@ -247,71 +259,75 @@ async def read_transcript(
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")
     if "text/html" in accept:
-        page = Response(paper.page(face_of(found[0], notary)), media_type=HTML, headers={"Vary": "Accept"})
+        page = Response(
+            paper.page(view_model_of(found[0], credential_issuer)), media_type=HTML, headers={"Vary": "Accept"}
+        )
         return safe(page)
-    return TranscriptView(transcript_id=found[0].edition.edition_id, **_edition(found[0], notary))
+    return TranscriptView(transcript_id=found[0].edition.edition_id, **_edition(found[0], credential_issuer))
 
 
-async def _handed_out(session: AsyncSession, caller: Caller, number: str, version: int | None) -> Shelved:
-    """An edition for its holder or a registrar. Raises Unknown, DocumentRevoked, DocumentErased, EarlierName."""
-    shelved = await queries.document_by_number(session, number, version)
-    if shelved is None:
+async def _handed_out(session: AsyncSession, caller: Caller, number: str, version: int | None) -> EditionOnFile:
+    """Return an edition for its holder or a registrar. Raises Unknown, DocumentRevoked, DocumentErased, EarlierName."""
+    on_file = await queries.document_by_number(session, number, version)
+    if on_file is None:
         raise Unknown("there is no document with this number")
-    caller.must_own(shelved.document.learner_id)
-    documents.check_status(shelved.status)
-    if shelved.edition.content is None:
+    caller.must_own(on_file.document.learner_id)
+    documents.check_status(on_file.status)
+    if on_file.edition.content is None:
         raise documents.DocumentErased("what this document said is not kept")
-    if not shelved.is_newest:
-        person = await session.get(tables.Person, shelved.document.learner_id)
-        documents.check_name(shelved.edition.content, None if person is None else person.legal_name)
-    return shelved
+    if not on_file.is_newest:
+        person = await session.get(tables.Person, on_file.document.learner_id)
+        documents.check_name(on_file.edition.content, None if person is None else person.legal_name)
+    return on_file
 
 
-def face_of(shelved: Shelved, notary: Notary) -> faces.Face:
-    return faces.face(
-        shelved.kind,
-        shelved.edition.content or {},
-        issuer=notary.issuer.name,
-        number=shelved.document.number,
-        address=notary.document_url(shelved.document.number),
-        sha256=shelved.edition.sha256,
-        is_newest=shelved.is_newest,
+def view_model_of(on_file: EditionOnFile, credential_issuer: CredentialIssuer) -> view_models.ViewModel:
+    return view_models.view_model(
+        on_file.kind,
+        on_file.edition.content or {},
+        issuer=credential_issuer.issuer.name,
+        number=on_file.document.number,
+        address=credential_issuer.document_url(on_file.document.number),
+        sha256=on_file.edition.sha256,
+        is_newest=on_file.is_newest,
     )
 
 
-def _view(shelved: Shelved, notary: Notary, paper: Paper) -> DocumentView:
-    document, edition = shelved.document, shelved.edition
+def _view(on_file: EditionOnFile, credential_issuer: CredentialIssuer, paper: Paper) -> DocumentView:
+    document, edition = on_file.document, on_file.edition
     at = f"/v1/documents/{document.number}"
     return DocumentView(
         number=document.number,
-        kind=shelved.kind,
-        title=faces.headline(shelved.kind, edition.content) if edition.content else "",
+        kind=on_file.kind,
+        title=view_models.headline(on_file.kind, edition.content) if edition.content else "",
         credit_id=document.credit_id,
         award_id=document.award_id,
-        status=shelved.status,
+        status=on_file.status,
         version=edition.version,
         as_at=edition.as_at,
         sha256=edition.sha256,
         json_url=at,
         html_url=f"{at}.html",
         pdf_url=f"{at}.pdf",
-        unprintable=paper.lacked(face_of(shelved, notary)) if edition.content else [],
+        unprintable=paper.lacked(view_model_of(on_file, credential_issuer)) if edition.content else [],
         clr_url=f"{at}.clr" if document.kind == DocumentKind.TRANSCRIPT else None,
-        verification_url=notary.document_url(document.number),
+        verification_url=credential_issuer.document_url(document.number),
     )
 
 
-def _edition(shelved: Shelved, notary: Notary) -> dict[str, Any]:  # Any: the fields of EditionView
+def _edition(
+    on_file: EditionOnFile, credential_issuer: CredentialIssuer
+) -> dict[str, Any]:  # Any: the fields of EditionView
     return {
-        "number": shelved.document.number,
-        "kind": shelved.kind,
-        "issuer": notary.issuer.name,
-        "version": shelved.edition.version,
-        "newest_version": shelved.newest,
-        "as_at": shelved.edition.as_at,
-        "sha256": shelved.edition.sha256,
-        "verification_url": notary.document_url(shelved.document.number),
-        "document": shelved.edition.content or {},
+        "number": on_file.document.number,
+        "kind": on_file.kind,
+        "issuer": credential_issuer.issuer.name,
+        "version": on_file.edition.version,
+        "newest_version": on_file.newest,
+        "as_at": on_file.edition.as_at,
+        "sha256": on_file.edition.sha256,
+        "verification_url": credential_issuer.document_url(on_file.document.number),
+        "document": on_file.edition.content or {},
     }
 
 

@@ -13,18 +13,19 @@ from credentials.domain.dids import p256_jwk
 from credentials.domain.keys import KeyState, NextKeyExists, NotNext, PublishedTooRecently, Suite
 from shared.web import (
     CallerOf,
-    Content,
     Idempotent,
     Instant,
     KeySetResponse,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Session,
     View,
     conditional,
+    error_responses,
     paginate,
-    refusals,
 )
 from shared.web.content import Text
 
@@ -63,11 +64,11 @@ class SigningKeyView(View):
     history: list[KeyEventView]
 
 
-class NewKey(Content):
+class NewKey(RequestModel):
     suite: Suite = Field(examples=["eddsa-rdfc-2022"])
 
 
-class Compromise(Content):
+class Compromise(RequestModel):
     reason: Annotated[Text, StringConstraints(min_length=1, max_length=500)] = Field(
         examples=["A backup with the wrapping key was lost"]
     )
@@ -88,11 +89,11 @@ class KeySet(View):
 
 
 @router.get("/v1/signing-keys", operation_id="list_signing_keys")
-async def list_signing_keys(session: Session, paging: Paging, notary: Issuing) -> Page[SigningKeyView]:
+async def list_signing_keys(session: ReadSession, paging: Paging, credential_issuer: Issuing) -> Page[SigningKeyView]:
     """Operators: the issuer's keys, oldest first, with their history and what still carries their signature."""
     key = tables.SigningKey
     rows, cursor = await paginate(
-        session, queries.keys_query(notary.issuer.did), paging, by=[key.created_at, key.verification_method]
+        session, queries.keys_query(credential_issuer.issuer.did), paging, by=[key.created_at, key.verification_method]
     )
     return Page(items=await _views(session, rows), next_cursor=cursor)
 
@@ -102,44 +103,50 @@ async def list_signing_keys(session: Session, paging: Paging, notary: Issuing) -
     operation_id="create_signing_key",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(NextKeyExists),
+    responses=error_responses(NextKeyExists),
 )
-async def create_signing_key(wish: NewKey, session: Session, caller: CallerOf, notary: Issuing) -> SigningKeyView:
+async def create_signing_key(
+    body: NewKey, session: Session, caller: CallerOf, credential_issuer: Issuing
+) -> SigningKeyView:
     """Operators: make the next key of a suite. It is published at once, and signs once it is activated."""
-    return await _view(session, await commands.create_signing_key(session, notary, wish.suite, by=caller.name))
+    return await _view(
+        session, await commands.create_signing_key(session, credential_issuer, body.suite, by=caller.name)
+    )
 
 
 @router.put(
     "/v1/signing-keys/{name}/activation",
     operation_id="activate_signing_key",
-    responses=refusals(NotNext, PublishedTooRecently),
+    responses=error_responses(NotNext, PublishedTooRecently),
 )
-async def activate_signing_key(name: KeyName, session: Session, caller: CallerOf, notary: Issuing) -> SigningKeyView:
+async def activate_signing_key(
+    name: KeyName, session: Session, caller: CallerOf, credential_issuer: Issuing
+) -> SigningKeyView:
     """Operators: sign with the next key from now on. The one before retires and stays published."""
-    return await _view(session, await commands.activate_signing_key(session, notary, name, by=caller.name))
+    return await _view(session, await commands.activate_signing_key(session, credential_issuer, name, by=caller.name))
 
 
 @router.put("/v1/signing-keys/{name}/compromise", operation_id="report_key_compromise")
 async def report_key_compromise(
-    name: KeyName, told: Compromise, session: Session, caller: CallerOf, notary: Issuing
+    name: KeyName, told: Compromise, session: Session, caller: CallerOf, credential_issuer: Issuing
 ) -> SigningKeyView:
     """Operators: strike a key out, at once and for good. Another signs, and what it signed is signed anew.
 
     `carriers` tells how much is left to sign anew.
     """
-    key = await commands.report_compromise(session, notary, name, by=caller.name, reason=told.reason)
+    key = await commands.report_compromise(session, credential_issuer, name, by=caller.name, reason=told.reason)
     return await _view(session, key)
 
 
 @router.get(
     "/credentials/jwks.json", operation_id="read_issuer_keys", response_model=KeySet, response_class=KeySetResponse
 )
-async def read_issuer_keys(request: Request, session: Session, notary: Issuing) -> Response:
+async def read_issuer_keys(request: Request, session: ReadSession, credential_issuer: Issuing) -> Response:
     """The public keys for badges as tokens, as a JSON Web Key Set, for verifiers that read no DID documents.
 
     Not at `/.well-known/jwks.json`: there the front door publishes the keys of access tokens.
     """
-    published = await queries.published_keys(session, notary.issuer.did)
+    published = await queries.published_keys(session, credential_issuer.issuer.did)
     keys = [
         JsonWebKey.model_validate({**p256_jwk(key.public_key), "kid": key.verification_method})
         for key in published

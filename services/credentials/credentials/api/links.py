@@ -1,4 +1,4 @@
-"""Behind a link: what it asks of whoever opens it, and what the learner chose to show there."""
+"""The pages behind a link: what it asks of whoever opens it, and what the learner chose to show there."""
 
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -7,15 +7,26 @@ import orjson
 from fastapi import Header, Path, Request, Response
 from pydantic import Field, ValidationError
 
+from credentials import tables
 from credentials.adapters.shared_pages import HEADERS, SharedPages
 from credentials.api.shared_views import OpenedRecordView
-from credentials.api.sharing import Issuing, Pin, Sealing
+from credentials.api.sharing import Issuing, Pin, Secrets
 from credentials.api.verification import missing_page
 from credentials.commands import sharing
 from credentials.domain.sharing import LinkEnded, PinNeeded, ShareState, WrongPin, sha256_of
 from shared.database import Unknown
 from shared.errors import Malformed
-from shared.web import Content, Instant, Router, Session, View, refusals, refusals_as_pages, resource
+from shared.web import (
+    Instant,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+    error_responses_as_pages,
+    resource,
+)
 from shared.web.problems import problem
 
 router = Router(tags=["sharing"])
@@ -30,7 +41,9 @@ class BadForm(Malformed):
 
 
 class GateView(View):
-    purpose: str = Field(examples=["Application for a data post"])
+    purpose: str | None = Field(
+        description="Null before the PIN, where there is one", examples=["Application for a data post"]
+    )
     needs_pin: bool
     expires_at: Instant
 
@@ -39,44 +52,48 @@ class GateView(View):
     "/shared/{token}",
     operation_id="read_share_gate",
     response_model=GateView,
-    responses={200: _HTML} | refusals_as_pages(Unknown, LinkEnded),
+    responses={200: _HTML} | error_responses_as_pages(Unknown, LinkEnded),
 )
 async def read_share_gate(
     token: Annotated[str, Path(max_length=100)],
-    session: Session,
+    session: ReadSession,
     pages: Rendering,
+    secrets: Secrets,
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
     """What a link asks before it opens. Nothing is shown and nothing counted, so that previews do no harm."""
     try:
-        share, state = await sharing.find_link(session, token)
+        share, state = await sharing.find_link(session, token, secrets)
     except Unknown as unknown:
         return missing_page(unknown, pages.missing("link"), accept)
     if state is not ShareState.LIVE:
         return _ended(pages, accept)
     asks_pin = share.pin_hash is not None
     if "text/html" in accept:
-        page = pages.gate(purpose=share.purpose, expires_at=share.expires_at, asks_pin=asks_pin, problem=None)
+        page = pages.gate(purpose=_purpose(share), expires_at=share.expires_at, asks_pin=asks_pin, problem=None)
         return _page(page)
-    gate = GateView(purpose=share.purpose, needs_pin=asks_pin, expires_at=share.expires_at)
+    gate = GateView(purpose=_purpose(share), needs_pin=asks_pin, expires_at=share.expires_at)
     return Response(gate.model_dump_json(), media_type="application/json", headers=HEADERS)
+
+
+_PIN = {"type": "object", "title": "SharePin", "properties": {"pin": {"type": "string"}}}
 
 
 @router.post(
     "/shared/{token}",
     operation_id="open_shared_record",
     response_model=OpenedRecordView,
-    responses={200: _HTML} | refusals(BadForm) | refusals_as_pages(PinNeeded, WrongPin, LinkEnded),
+    responses={200: _HTML} | error_responses(BadForm) | error_responses_as_pages(PinNeeded, WrongPin, LinkEnded),
     openapi_extra={
         "requestBody": {
             "description": "The PIN, where the link has one",
             "content": {
                 "application/json": {
-                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
+                    "schema": _PIN,
                     "example": {"pin": "4821"},
                 },
                 "application/x-www-form-urlencoded": {
-                    "schema": {"type": "object", "properties": {"pin": {"type": "string"}}},
+                    "schema": _PIN,
                 },
             },
         }
@@ -87,26 +104,26 @@ async def open_shared_record(
     request: Request,
     session: Session,
     pages: Rendering,
-    notary: Issuing,
-    sealer: Sealing,
+    credential_issuer: Issuing,
+    secrets: Secrets,
     accept: Annotated[str, Header()] = "application/json",
 ) -> Response:
     """What the learner chose to show, as it stands now; they see that it was opened."""
     pin = _pin(await request.body(), request.headers.get("content-type", ""))
-    share, state = await sharing.find_link(session, token)
+    share, state = await sharing.find_link(session, token, secrets)
     if state is not ShareState.LIVE:
         return _ended(pages, accept)
     try:
-        opened = await sharing.open_link(session, token, pin, sealer.key_for("share pins"), notary.issuer)
+        opened = await sharing.open_link(session, token, pin, secrets, credential_issuer.issuer)
     except PinNeeded as needed:
         opened = needed
-    except LinkEnded:  # since we looked
+    except LinkEnded:  # it ended since it was found
         return _ended(pages, accept)
     if isinstance(opened, WrongPin | PinNeeded):
         if "text/html" in accept:
             left = opened.extras.get("tries_left")
             page = pages.gate(
-                purpose=share.purpose,
+                purpose=_purpose(share),
                 expires_at=share.expires_at,
                 asks_pin=True,
                 problem=opened.detail,
@@ -120,12 +137,18 @@ async def open_shared_record(
     return Response(orjson.dumps(members), media_type="application/json", headers=HEADERS)
 
 
-class _Opening(Content):
+def _purpose(share: tables.Share) -> str | None:
+    """Return the purpose of a link without a PIN; otherwise it is shown only after the PIN, like all that the learner
+    wrote."""
+    return share.purpose if share.pin_hash is None else None
+
+
+class _Opening(RequestModel):
     pin: Pin | None = None
 
 
 def _pin(body: bytes, content_type: str) -> str | None:
-    """Raises BadForm."""
+    """Return the PIN in a form or in JSON, if there is one. Raises BadForm."""
     try:
         if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
             fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=4)

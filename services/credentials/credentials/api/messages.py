@@ -1,4 +1,4 @@
-"""What partners are told by webhook, for the OpenAPI document: nothing here is served."""
+"""What partners are notified of by webhook, for the OpenAPI document: nothing here is served."""
 
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -29,7 +29,7 @@ async def _signature(
         ),
     ],
 ) -> None:
-    """Standard Webhooks."""
+    """Declare the headers of a delivery, as Standard Webhooks defines them, for OpenAPI."""
 
 
 _Parameters = tuple[Any, ...]  # Any: pydantic's own TypeForm
@@ -60,7 +60,8 @@ class CreditNews(BaseModel):
 
 class AwardNews(BaseModel):
     award_id: UUID = Field(examples=[_EXAMPLE])
-    share_id: UUID = Field(examples=[_EXAMPLE])
+    share_ids: list[UUID] = Field(description="Your live consents that cover it", examples=[[_EXAMPLE]])
+    share_id: UUID = Field(description="The first of them", examples=[_EXAMPLE])
 
 
 class TransferNews(BaseModel):

@@ -10,17 +10,18 @@ from credentials import tables
 from credentials.adapters.baking import into_png, into_svg
 from credentials.adapters.fonts import NotPrintable
 from credentials.adapters.pictures import Motif, Pictures, svg
+from credentials.api.bodies import BYTES, TEXT
 from credentials.api.records import Issuing
 from shared.database import Unknown, fetch
-from shared.web import Router, Session, conditional, refusals, resource
+from shared.web import ReadSession, Router, Session, conditional, error_responses, resource
 
 router = Router()
 
 Drawing = Annotated[Pictures, resource(Pictures)]
 
 _PNG, _SVG = "image/png", "image/svg+xml"
-_SHOWS_PNG: dict[int | str, Any] = {200: {"content": {_PNG: {}}, "description": "A picture"}}  # Any: OpenAPI
-_SHOWS_SVG: dict[int | str, Any] = {200: {"content": {_SVG: {}}, "description": "A picture"}}  # Any: OpenAPI
+_SHOWS_PNG: dict[int | str, Any] = {200: {"content": {_PNG: BYTES}, "description": "A picture"}}  # Any: OpenAPI
+_SHOWS_SVG: dict[int | str, Any] = {200: {"content": {_SVG: TEXT}, "description": "A picture"}}  # Any: OpenAPI
 _DAY = 86_400
 # An SVG opened by itself is a page: it may do nothing but be drawn.
 _STILL = {
@@ -36,10 +37,10 @@ _STILL = {
     responses=_SHOWS_SVG,
 )
 async def read_achievement_drawing(
-    achievement_id: UUID, request: Request, session: Session, notary: Issuing
+    achievement_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing
 ) -> Response:
     """The picture of a course's or an award's badge, as SVG."""
-    motif = await _motif(session, achievement_id, notary)
+    motif = await _motif(session, achievement_id, credential_issuer)
     return _still(conditional(request, svg(motif).encode(), max_age_seconds=_DAY, media_type=_SVG))
 
 
@@ -47,13 +48,13 @@ async def read_achievement_drawing(
     "/achievements/{achievement_id}/image.png",
     operation_id="read_achievement_image",
     response_class=Response,
-    responses=_SHOWS_PNG | refusals(NotPrintable),
+    responses=_SHOWS_PNG | error_responses(NotPrintable),
 )
 async def read_achievement_image(
-    achievement_id: UUID, request: Request, session: Session, notary: Issuing, pictures: Drawing
+    achievement_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing, pictures: Drawing
 ) -> Response:
     """The same as PNG: what the badge itself names as its image."""
-    motif = await _motif(session, achievement_id, notary)
+    motif = await _motif(session, achievement_id, credential_issuer)
     return conditional(request, await pictures.png(motif), max_age_seconds=_DAY, media_type=_PNG)
 
 
@@ -61,13 +62,13 @@ async def read_achievement_image(
     "/credentials/{badge_id}.png",
     operation_id="download_baked_image",
     response_class=Response,
-    responses=_SHOWS_PNG | refusals(NotPrintable),
+    responses=_SHOWS_PNG | error_responses(NotPrintable),
 )
 async def download_baked_image(
-    badge_id: UUID, request: Request, session: Session, notary: Issuing, pictures: Drawing
+    badge_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing, pictures: Drawing
 ) -> Response:
     """The badge's picture with the signed credential in it: shared like any picture, checked like any badge."""
-    motif, credential = await _own(session, badge_id, notary)
+    motif, credential = await _own(session, badge_id, credential_issuer)
     baked = into_png(await pictures.png(motif), credential)
     return _to_keep(conditional(request, baked, media_type=_PNG), f"{badge_id}.png")
 
@@ -75,19 +76,21 @@ async def download_baked_image(
 @router.get(
     "/credentials/{badge_id}.svg", operation_id="download_baked_drawing", response_class=Response, responses=_SHOWS_SVG
 )
-async def download_baked_drawing(badge_id: UUID, request: Request, session: Session, notary: Issuing) -> Response:
+async def download_baked_drawing(
+    badge_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing
+) -> Response:
     """The same as SVG."""
-    motif, credential = await _own(session, badge_id, notary)
+    motif, credential = await _own(session, badge_id, credential_issuer)
     baked = into_svg(svg(motif), credential.decode()).encode()
     return _to_keep(_still(conditional(request, baked, media_type=_SVG)), f"{badge_id}.svg")
 
 
-async def _motif(session: Session, achievement_id: UUID, notary: Issuing, year: int | None = None) -> Motif:
+async def _motif(session: Session, achievement_id: UUID, credential_issuer: Issuing, year: int | None = None) -> Motif:
     row = await fetch(session, tables.Achievement, achievement_id)
     course = await session.get(tables.OfferedCourse, row.course_id) if row.course_id is not None else None
     return Motif(
         title=row.name,
-        issuer=notary.issuer.name,
+        issuer=credential_issuer.issuer.name,
         credits=row.credits,
         level=row.level,
         subject=str(course.subject_id) if course is not None and course.subject_id is not None else row.name,
@@ -96,11 +99,13 @@ async def _motif(session: Session, achievement_id: UUID, notary: Issuing, year: 
     )
 
 
-async def _own(session: Session, badge_id: UUID, notary: Issuing) -> tuple[Motif, bytes]:
+async def _own(session: Session, badge_id: UUID, credential_issuer: Issuing) -> tuple[Motif, bytes]:
     badge = await fetch(session, tables.Badge, badge_id)
     if badge.document is None:
         raise Unknown("this badge is not signed yet")
-    return await _motif(session, badge.achievement_id, notary, badge.awarded_at.year), orjson.dumps(badge.document)
+    return await _motif(session, badge.achievement_id, credential_issuer, badge.awarded_at.year), orjson.dumps(
+        badge.document
+    )
 
 
 def _still(response: Response) -> Response:

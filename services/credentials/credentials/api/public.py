@@ -7,23 +7,36 @@ import orjson
 from fastapi import Header, Path, Request, Response
 
 from credentials import queries, tables
+from credentials.api.bodies import A_CREDENTIAL, TEXT, an_object
 from credentials.api.records import Issuing
 from credentials.commands.verification import own_did_document
 from credentials.domain.badges import achievement_document
 from credentials.domain.status_lists import TTL_SECONDS
 from shared.database import Unknown, fetch
-from shared.web import Router, Session, conditional
+from shared.web import ReadSession, Router, conditional
 
 router = Router()
 
 ListNumber = Annotated[int, Path(ge=1, le=10**6)]
 
 CREDENTIAL = "application/vc+ld+json"
-SIGNED: dict[str, Any] = {"content": {CREDENTIAL: {}}, "description": "Signed JSON-LD"}  # Any: OpenAPI
-KEYS: dict[str, Any] = {"content": {"application/did+ld+json": {}}, "description": "A DID document"}  # Any: OpenAPI
-JSON: dict[str, Any] = {"content": {"application/json": {}}, "description": "JSON"}  # Any: OpenAPI
-TOKEN: dict[str, Any] = {"content": {"text/plain": {}}, "description": "A compact JSON Web Token"}  # Any: OpenAPI
-EITHER: dict[str, Any] = {"content": {CREDENTIAL: {}, "text/plain": {}}, "description": "The badge"}  # Any: OpenAPI
+SIGNED: dict[str, Any] = {"content": {CREDENTIAL: A_CREDENTIAL}, "description": "Signed JSON-LD"}  # Any: OpenAPI
+KEYS: dict[str, Any] = {  # Any: OpenAPI
+    "content": {"application/did+ld+json": an_object("DidDocument", "A DID document as JSON-LD")},
+    "description": "A DID document",
+}
+JSON: dict[str, Any] = {  # Any: OpenAPI
+    "content": {"application/json": an_object("AchievementDocument", "An Open Badges achievement as JSON-LD")},
+    "description": "JSON",
+}
+TOKEN: dict[str, Any] = {  # Any: OpenAPI
+    "content": {"text/plain": TEXT},
+    "description": "A compact JSON Web Token",
+}
+EITHER: dict[str, Any] = {  # Any: OpenAPI
+    "content": {CREDENTIAL: A_CREDENTIAL, "text/plain": TEXT},
+    "description": "The badge",
+}
 _TOKENS = ("text/plain", "application/jwt", "application/vc+jwt")
 _DOCUMENTS = (CREDENTIAL, "application/vc", "application/ld+json", "application/json", "*/*")
 
@@ -34,7 +47,7 @@ _DOCUMENTS = (CREDENTIAL, "application/vc", "application/ld+json", "application/
     response_class=Response,
     responses={200: SIGNED},
 )
-async def refresh_credential(badge_id: UUID, request: Request, session: Session) -> Response:
+async def refresh_credential(badge_id: UUID, request: Request, session: ReadSession) -> Response:
     """The newest version of a badge: for wallets and verifiers that hold an older one (1EdTechCredentialRefresh)."""
     return _document(request, await fetch(session, tables.Badge, badge_id), max_age_seconds=0)
 
@@ -45,7 +58,7 @@ async def refresh_credential(badge_id: UUID, request: Request, session: Session)
     response_class=Response,
     responses={200: TOKEN},
 )
-async def refresh_credential_token(badge_id: UUID, request: Request, session: Session) -> Response:
+async def refresh_credential_token(badge_id: UUID, request: Request, session: ReadSession) -> Response:
     """The newest version of a badge as a JSON Web Token."""
     return _token(request, await fetch(session, tables.Badge, badge_id), max_age_seconds=0)
 
@@ -56,7 +69,7 @@ async def refresh_credential_token(badge_id: UUID, request: Request, session: Se
     response_class=Response,
     responses={200: TOKEN},
 )
-async def read_credential_token(badge_id: UUID, request: Request, session: Session) -> Response:
+async def read_credential_token(badge_id: UUID, request: Request, session: ReadSession) -> Response:
     """The Open Badge as a JSON Web Token (VC-JWT, ES256)."""
     return _token(request, await fetch(session, tables.Badge, badge_id))
 
@@ -65,7 +78,7 @@ async def read_credential_token(badge_id: UUID, request: Request, session: Sessi
 async def read_credential(
     badge_id: UUID,
     request: Request,
-    session: Session,
+    session: ReadSession,
     accept: Annotated[str, Header(description="`text/plain` or `application/jwt` for a JSON Web Token")] = "*/*",
 ) -> Response:
     """The signed Open Badge in its present version: JSON with an embedded proof, or a JSON Web Token."""
@@ -83,7 +96,7 @@ async def read_credential(
     response_class=Response,
     responses={200: TOKEN},
 )
-async def read_status_list_token(number: ListNumber, request: Request, session: Session) -> Response:
+async def read_status_list_token(number: ListNumber, request: Request, session: ReadSession) -> Response:
     """The same list as a JSON Web Token (VC-JWT, ES256), for verifiers that read no other."""
     status_list = await fetch(session, tables.StatusList, number)
     if status_list.token is None:
@@ -94,7 +107,7 @@ async def read_status_list_token(number: ListNumber, request: Request, session: 
 @router.get(
     "/status/revocation/{number}", operation_id="read_status_list", response_class=Response, responses={200: SIGNED}
 )
-async def read_status_list(number: ListNumber, request: Request, session: Session) -> Response:
+async def read_status_list(number: ListNumber, request: Request, session: ReadSession) -> Response:
     """A signed Bitstring Status List."""
     status_list = await fetch(session, tables.StatusList, number)
     if status_list.document is None:
@@ -105,17 +118,21 @@ async def read_status_list(number: ListNumber, request: Request, session: Sessio
 @router.get(
     "/achievements/{achievement_id}", operation_id="read_achievement", response_class=Response, responses={200: JSON}
 )
-async def read_achievement(achievement_id: UUID, request: Request, session: Session, notary: Issuing) -> Response:
+async def read_achievement(
+    achievement_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing
+) -> Response:
     """What a badge recognises, as it stands in the badge."""
     row = await fetch(session, tables.Achievement, achievement_id)
-    achievement = queries.achievement_of(row, notary.achievement_url(achievement_id))
-    return conditional(request, orjson.dumps(achievement_document(achievement, notary.issuer)))
+    achievement = queries.achievement_of(row, credential_issuer.achievement_url(achievement_id))
+    return conditional(request, orjson.dumps(achievement_document(achievement, credential_issuer.issuer)))
 
 
 @router.get("/.well-known/did.json", operation_id="read_did_document", response_class=Response, responses={200: KEYS})
-async def read_did_document(request: Request, session: Session, notary: Issuing) -> Response:
+async def read_did_document(request: Request, session: ReadSession, credential_issuer: Issuing) -> Response:
     """The issuer's keys (did:web)."""
-    return conditional(request, await own_did_document(session, notary), media_type="application/did+ld+json")
+    return conditional(
+        request, await own_did_document(session, credential_issuer), media_type="application/did+ld+json"
+    )
 
 
 def _document(request: Request, badge: tables.Badge, *, max_age_seconds: int = 60) -> Response:

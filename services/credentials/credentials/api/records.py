@@ -9,18 +9,30 @@ from pydantic import Field
 from sqlalchemy import select
 
 from credentials import queries, tables
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.pages import Pages
-from credentials.commands import standing
+from credentials.commands import projection
 from credentials.domain.awards import State
-from credentials.domain.credit import Source
+from credentials.domain.credit import CreditStatus, Source
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Instant, Page, Paging, Router, Session, View, paginate, resource
+from shared.web import (
+    CallerOf,
+    DatabaseOf,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    View,
+    paginate,
+    resource,
+)
 
 router = Router()
 
-Issuing = Annotated[Notary, resource(Notary)]
+Issuing = Annotated[CredentialIssuer, resource(CredentialIssuer)]
 Rendering = Annotated[Pages, resource(Pages)]
 
 
@@ -40,8 +52,9 @@ class CreditView(View):
     level: int | None = Field(examples=[7])
     mark: Decimal | None = Field(description="Null for credit recognised from elsewhere", examples=["68"])
     source: Literal["internal", "rpl_external"] = Field(description="Whether it was earned here or recognised")
-    status: Literal["pending", "ratified", "revoked", "committed", "consumed"] = Field(
-        description="Committed: accepted for a degree elsewhere; consumed: that degree was conferred"
+    status: Literal["pending", "ratified", "revoked", "held", "committed", "consumed"] = Field(
+        description="Held: what was paid for it went back, and staff decide on it. "
+        "Committed: accepted for a degree elsewhere; consumed: that degree was conferred"
     )
     at: Instant = Field(description="When it was released, ratified or revoked")
 
@@ -72,45 +85,42 @@ class CreditComparisonView(View):
 
 
 @router.get("/v1/credits/comparison", operation_id="compare_credit_records")
-async def compare_credit_records(session: Session, paging: Paging) -> CreditComparisonView:
+async def compare_credit_records(session: ReadSession, database: DatabaseOf, paging: Paging) -> CreditComparisonView:
     """Operators: derive badges, titles and documents of the next learners anew from the ledger; name what differs."""
     learner = tables.Learner.learner_id
     learners, cursor = await paginate(session, select(tables.Learner), paging, by=[learner])
     ids = [row.learner_id for row in learners]
-    return CreditComparisonView(compared=len(ids), differing=await standing.differing(session, ids), next_cursor=cursor)
+    differing = await projection.differing(session, database.transaction, ids)
+    return CreditComparisonView(compared=len(ids), differing=differing, next_cursor=cursor)
 
 
 @router.get("/v1/credits", operation_id="list_credits")
-async def list_credits(session: Session, caller: CallerOf) -> Page[CreditView]:
+async def list_credits(session: ReadSession, caller: CallerOf) -> Page[CreditView]:
     """All of one's credit, oldest first; at most a few dozen lines, so in one page."""
     record = await queries.record_of(session, caller.own_id, now_of(session))
     pending = await queries.pending_of(session, caller.own_id)
-    lines = [
-        _credit(line.credit, line.revocation, record.transferred.get(line.credit.credit_id)) for line in record.lines
-    ]
+    lines = [_credit(line, record.transferred.get(line.credit.credit_id)) for line in record.lines]
     lines += [_pending(row, title) for row, title in pending]
     return Page(items=sorted(lines, key=lambda line: line.at))
 
 
 @router.get("/v1/badges", operation_id="list_badges")
-async def list_badges(session: Session, caller: CallerOf, notary: Issuing) -> Page[BadgeView]:
+async def list_badges(session: ReadSession, caller: CallerOf, credential_issuer: Issuing) -> Page[BadgeView]:
     """All of one's badges, of courses and of awards, oldest first; at most a few dozen, so in one page."""
     badges = await queries.badges_of(session, caller.own_id)
-    return Page(items=await _views(session, badges, notary))
+    return Page(items=await _views(session, badges, credential_issuer))
 
 
 @router.get("/v1/badges/{badge_id}", operation_id="read_badge")
-async def read_badge(badge_id: UUID, session: Session, caller: CallerOf, notary: Issuing) -> BadgeView:
+async def read_badge(badge_id: UUID, session: ReadSession, caller: CallerOf, credential_issuer: Issuing) -> BadgeView:
     badge = await fetch(session, tables.Badge, badge_id)
     caller.must_own(badge.learner_id)
-    return (await _views(session, [badge], notary))[0]
+    return (await _views(session, [badge], credential_issuer))[0]
 
 
-def _credit(
-    row: tables.Credit,
-    revocation: tables.Revocation | None,
-    transferred: queries.Transferred | None,
-) -> CreditView:
+def _credit(line: queries.Line, transferred: queries.Transferred | None) -> CreditView:
+    row, revocation = line.credit, line.revocation
+    held = line.hold is not None and transferred is not CreditStatus.CONSUMED
     return CreditView(
         credit_id=row.credit_id,
         enrolment_id=row.enrolment_id,
@@ -122,7 +132,7 @@ def _credit(
         level=row.level,
         mark=row.mark,
         source="rpl_external" if row.source == Source.EXTERNAL else "internal",
-        status="revoked" if revocation else transferred.value if transferred else "ratified",
+        status="revoked" if revocation else "held" if held else transferred.value if transferred else "ratified",
         at=revocation.revoked_at if revocation else row.ratified_at,
     )
 
@@ -144,7 +154,9 @@ def _pending(row: tables.Result, title: str | None) -> CreditView:
     )
 
 
-async def _views(session: Session, badges: Sequence[tables.Badge], notary: Notary) -> list[BadgeView]:
+async def _views(
+    session: Session, badges: Sequence[tables.Badge], credential_issuer: CredentialIssuer
+) -> list[BadgeView]:
     names = await queries.badge_names(session, badges)
     states = await queries.award_states(session, badges)
     return [
@@ -156,8 +168,8 @@ async def _views(session: Session, badges: Sequence[tables.Badge], notary: Notar
             status=_status(badge, states),
             awarded_at=badge.awarded_at,
             issued_at=badge.issued_at,
-            credential_url=notary.credential_url(badge.badge_id) if badge.issued_at else None,
-            verification_url=notary.verification_url(badge.badge_id) if badge.issued_at else None,
+            credential_url=credential_issuer.credential_url(badge.badge_id) if badge.issued_at else None,
+            verification_url=credential_issuer.verification_url(badge.badge_id) if badge.issued_at else None,
         )
         for badge in badges
     ]

@@ -13,13 +13,26 @@ from credentials.domain.impact import AlreadyInEffect
 from credentials.domain.regulations import InvalidRegulations
 from shared.database import fetch
 from shared.regulations import UnknownRegulations
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+    paginate,
+)
 from shared.web.content import Text
 
 router = Router()
 
 
-class ReportWish(Content):
+class ReportRequest(RequestModel):
     """A version this release knows that is not in force yet, or a candidate as a document."""
 
     version: Text | None = Field(default=None, max_length=80, examples=["mc-regs-2027.1"])
@@ -28,7 +41,7 @@ class ReportWish(Content):
     )
 
     @model_validator(mode="after")
-    def _one_or_the_other(self) -> "ReportWish":
+    def _one_or_the_other(self) -> "ReportRequest":
         if (self.version is None) == (self.document is None):
             raise ValueError("name either a version or a document")
         return self
@@ -58,23 +71,23 @@ class AffectedView(View):
     operation_id="request_regulation_report",
     status_code=202,
     dependencies=[Idempotent],
-    responses=refusals(UnknownRegulations, InvalidRegulations, AlreadyInEffect),
+    responses=error_responses(UnknownRegulations, InvalidRegulations, AlreadyInEffect),
 )
-async def request_regulation_report(wish: ReportWish, session: Session, caller: CallerOf) -> ReportView:
+async def request_regulation_report(body: ReportRequest, session: Session, caller: CallerOf) -> ReportView:
     """Compare what every learner may claim now with what they may claim once this version is in force."""
-    report = await reports.request_report(session, wish.version, wish.document, by=caller.own_id)
+    report = await reports.request_report(session, body.version, body.document, by=caller.own_id)
     return ReportView.model_validate(report)
 
 
 @router.get("/v1/regulation-reports/{report_id}", operation_id="read_regulation_report")
-async def read_regulation_report(report_id: UUID, session: Session) -> ReportView:
+async def read_regulation_report(report_id: UUID, session: ReadSession) -> ReportView:
     return ReportView.model_validate(await fetch(session, tables.RegulationReport, report_id))
 
 
 @router.get("/v1/regulation-reports/{report_id}/learners", operation_id="list_affected_learners")
 async def list_affected_learners(
     report_id: UUID,
-    session: Session,
+    session: ReadSession,
     paging: Paging,
     level: Annotated[str | None, Query(max_length=40, examples=["pgdip"])] = None,
 ) -> Page[AffectedView]:

@@ -9,9 +9,11 @@ from pydantic import Field
 
 from credentials import queries, tables
 from credentials.commands import awards, reviews
+from credentials.domain.holds import OwnRefund
 from credentials.domain.reviews import (
     Decision,
     NoSubstitute,
+    NotTakenUp,
     OwnReview,
     OwnRevocation,
     Proposal,
@@ -21,19 +23,35 @@ from credentials.domain.reviews import (
 )
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+    paginate,
+)
 
 router = Router()
 
-Decisions = Literal["substitute", "rescind", "rescind_and_offer"]
-Outcome = Literal["substitute", "rescind", "rescind_and_offer", "credit_reinstated"]
+Decisions = Literal["substitute", "rescind", "rescind_and_offer", "supersede"]
+Outcome = Literal["substitute", "rescind", "rescind_and_offer", "supersede", "credit_reinstated"]
 
 
 class ProposalView(View):
     """What the rules would allow, computed from the credit as it is now."""
 
     decision: Decisions = Field(examples=["substitute"])
-    lost: list[UUID] = Field(description="Credit the award stands on that was revoked")
+    lost: list[UUID] = Field(
+        description="Credit the award stands on that was revoked, or whose money went back; none where a higher award "
+        "holds its credit"
+    )
     added: list[UUID] = Field(description="Spare credit that would take its place")
     removed: list[UUID]
     classification: str | None = Field(description="The class after a substitution", examples=["Merit"])
@@ -61,10 +79,13 @@ class ReviewView(View):
     )
 
 
-class ReviewDecision(Content):
+class ReviewDecision(RequestModel):
     decision: Decisions = Field(examples=["substitute"])
-    reason_code: Literal["misconduct", "assessment_error", "appeal", "administrative_error"] = Field(
-        examples=["misconduct"]
+    reason_code: Literal["misconduct", "appeal", "error", "assessment_error", "administrative_error", "refunded"] = (
+        Field(
+            description="Those for which credit is taken back, what the error was, or that the money went back",
+            examples=["misconduct"],
+        )
     )
     credit_ids: tuple[UUID, ...] | None = Field(
         default=None,
@@ -75,7 +96,7 @@ class ReviewDecision(Content):
 
 @router.get("/v1/award-reviews", operation_id="list_award_reviews")
 async def list_award_reviews(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     paging: Paging,
     waiting: Annotated[
@@ -92,7 +113,7 @@ async def list_award_reviews(
 
 
 @router.get("/v1/award-reviews/{review_id}", operation_id="read_award_review")
-async def read_award_review(review_id: UUID, session: Session, caller: CallerOf) -> ReviewView:
+async def read_award_review(review_id: UUID, session: ReadSession, caller: CallerOf) -> ReviewView:
     review = await fetch(session, tables.AwardReview, review_id)
     caller.must_own(review.learner_id)
     return await _view(session, review)
@@ -103,12 +124,17 @@ async def read_award_review(review_id: UUID, session: Session, caller: CallerOf)
     operation_id="decide_award_review",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnReview, OwnRevocation, ReviewDecided, NoSubstitute, WrongSubstitute),
+    responses=error_responses(
+        OwnReview, OwnRevocation, OwnRefund, ReviewDecided, NoSubstitute, WrongSubstitute, NotTakenUp
+    ),
 )
 async def decide_award_review(
     review_id: UUID, decision: ReviewDecision, session: Session, caller: CallerOf
 ) -> ReviewView:
-    """Substitute spare credit, or rescind the award: its badge is revoked and what it had superseded stands again."""
+    """Substitute spare credit, or rescind the award: its badge is revoked and what it had superseded stands again.
+
+    One that lost nothing, and shares credit with a higher award, may be superseded by it.
+    """
     review = await awards.decide_award_review(
         session,
         review_id,
@@ -150,6 +176,7 @@ def _proposal(proposal: Proposal) -> ProposalView:
         Decision.SUBSTITUTE: "substitute",
         Decision.RESCIND: "rescind",
         Decision.RESCIND_AND_OFFER: "rescind_and_offer",
+        Decision.SUPERSEDE: "supersede",
     }
     return ProposalView(
         decision=decisions[proposal.decision],

@@ -1,4 +1,4 @@
-"""The record a partner fetches by consent, as files. Each fetch is written down, and no reply is kept anywhere."""
+"""The record a partner fetches by consent, as files. Each fetch is recorded, and no reply is stored anywhere."""
 
 from typing import Any
 from uuid import UUID
@@ -7,22 +7,26 @@ import orjson
 from fastapi import Response
 
 from credentials.adapters.fonts import NotPrintable
-from credentials.adapters.paper import PressBusy
-from credentials.api.documents import Printing, face_of
+from credentials.adapters.paper import TypesetterBusy
+from credentials.api.bodies import A_CREDENTIAL, BYTES
+from credentials.api.documents import Printing, view_model_of
 from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing
 from credentials.api.sharing import partner_of
 from credentials.commands import shared_files
 from credentials.domain.documents import NothingSigned, RecordChanging
 from credentials.domain.sharing import PaperShowsMore, ShareExpired, ShareWithdrawn
-from shared.web import CallerOf, DatabaseOf, Router, refusals
+from shared.web import CallerOf, DatabaseOf, Router, error_responses
 
 router = Router(tags=["sharing"])
 
 _PDF = "application/pdf"
-_RECORD: dict[str, Any] = {"content": {CREDENTIAL: {}}, "description": "A signed ClrCredential"}  # Any: OpenAPI
+_RECORD: dict[str, Any] = {
+    "content": {CREDENTIAL: A_CREDENTIAL},
+    "description": "A signed ClrCredential",
+}  # Any: OpenAPI
 _PAPER: dict[str, Any] = {  # Any: OpenAPI
-    "content": {_PDF: {}},
+    "content": {_PDF: BYTES},
     "description": "The transcript, tagged (PDF/UA-1) and archival, A4",
 }
 _HEADERS = {"Cache-Control": "no-store"}
@@ -32,15 +36,15 @@ _HEADERS = {"Cache-Control": "no-store"}
     "/v1/shared-records/{share_id}.clr",
     operation_id="fetch_shared_learner_record",
     response_class=Response,
-    responses={200: _RECORD} | refusals(ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging),
+    responses={200: _RECORD} | error_responses(ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging),
 )
 async def fetch_shared_learner_record(
-    share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing
+    share_id: UUID, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing
 ) -> Response:
     """What the learner consented to as a Comprehensive Learner Record 2.0 with the signed badges inside; `partial`
     where they left something out. The learner sees each fetch. It is revoked when a newer transcript takes its place
     or something on it is withdrawn: fetch it anew."""
-    record = await shared_files.learner_record(database.transaction, notary, partner_of(caller), share_id)
+    record = await shared_files.learner_record(database.transaction, credential_issuer, partner_of(caller), share_id)
     return Response(orjson.dumps(record, option=orjson.OPT_SORT_KEYS), media_type=CREDENTIAL, headers=_HEADERS)
 
 
@@ -48,18 +52,21 @@ async def fetch_shared_learner_record(
     "/v1/shared-records/{share_id}.pdf",
     operation_id="fetch_shared_paper",
     response_class=Response,
-    responses={200: _PAPER} | refusals(ShareWithdrawn, ShareExpired, PaperShowsMore, NotPrintable, PressBusy),
+    responses={200: _PAPER}
+    | error_responses(ShareWithdrawn, ShareExpired, PaperShowsMore, NotPrintable, TypesetterBusy),
 )
 async def fetch_shared_paper(
-    share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing, paper: Printing
+    share_id: UUID, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing, paper: Printing
 ) -> Response:
     """The learner's own transcript on paper, where they consented to the whole record with name, marks and attempts:
     paper shows all of these. The learner sees each fetch."""
     client_id = partner_of(caller)
     async with database.transaction() as session:
-        shelved = await shared_files.consented_transcript(session, client_id, share_id)
-    file = await paper.pdf(face_of(shelved, notary), shelved.edition.as_at)  # a withdrawal does not wait for this
+        on_file = await shared_files.consented_transcript(session, client_id, share_id)
+    file = await paper.pdf(
+        view_model_of(on_file, credential_issuer), on_file.edition.as_at
+    )  # outside the lock, so that a withdrawal does not wait for this
     async with database.transaction() as session:
-        await shared_files.hand_out_paper(session, client_id, share_id, shelved.edition, file)
-    disposition = f'inline; filename="transcript-{shelved.document.number}.pdf"'
+        await shared_files.hand_out_paper(session, client_id, share_id, on_file.edition, file)
+    disposition = f'inline; filename="transcript-{on_file.document.number}.pdf"'
     return Response(file, media_type=_PDF, headers={**_HEADERS, "Content-Disposition": disposition})

@@ -1,4 +1,4 @@
-"""What a shared record says, for the OpenAPI document: it is sent as it was hashed and signed."""
+"""The shape of a shared record, for the OpenAPI document: it is sent as it was hashed and signed."""
 
 from typing import Literal
 from uuid import UUID
@@ -65,7 +65,8 @@ class RecordCredit(View):
     )
     attempt: int | None = Field(default=None, description="Only where the learner consented to it", examples=[1])
     credential_url: str | None = Field(
-        description="The signed Open Badge", examples=[f"https://badges.example.ac.uk/credentials/{_EXAMPLE}"]
+        description="The signed Open Badge; null where the learner held their name back",
+        examples=[f"https://badges.example.ac.uk/credentials/{_EXAMPLE}"],
     )
     verification_url: str | None = Field(examples=[f"https://badges.example.ac.uk/verify/{_EXAMPLE}"])
 
@@ -76,7 +77,12 @@ class RecordAward(View):
     level: str = Field(examples=["pgcert"])
     credits: int = Field(examples=[60])
     status: Literal["conferred", "superseded", "rescinded"] = Field(description="Now", examples=["conferred"])
-    certificate_number: str | None = Field(examples=["MC-2026-7KQ2M4X9PAT"])
+    under_review_since: Instant | None = Field(
+        description="Credit it stands on was revoked, and whether it still stands is being decided", examples=[None]
+    )
+    certificate_number: str | None = Field(
+        description="Null where the learner held their name back", examples=["MC-2026-7KQ2M4X9PAT"]
+    )
     conferred_at: Instant | None
     classification: str | None = Field(default=None, description="Only with marks", examples=["Merit"])
     credential_url: str | None = Field(examples=[f"https://badges.example.ac.uk/credentials/{_EXAMPLE}"])

@@ -1,4 +1,4 @@
-"""Sharing: what a learner shows, to whom, and who looked; and the partner's side of a consent."""
+"""Sharing: what a learner shows, to whom, and who viewed it; and the partner's side of a consent."""
 
 import asyncio
 from typing import Annotated, Literal, Self
@@ -9,9 +9,8 @@ from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
 from credentials import queries, tables
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.records import sign_record
-from credentials.adapters.sealing import Sealer
 from credentials.api.shared_views import SharedRecordView
 from credentials.commands import sharing, transfers
 from credentials.commands.sharing import Lock
@@ -24,6 +23,7 @@ from credentials.domain.sharing import (
     NothingShared,
     Scope,
     ShareExpired,
+    ShareSecrets,
     ShareState,
     ShareWithdrawn,
     UnknownCredit,
@@ -37,30 +37,31 @@ from shared.database import now as now_of
 from shared.web import (
     LARGEST,
     CallerOf,
-    Content,
     DatabaseOf,
     Idempotent,
     Instant,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Session,
     View,
+    error_responses,
     paginate,
-    refusals,
     resource,
 )
 from shared.web.content import Text
 
 router = Router(tags=["sharing"])
 
-Issuing = Annotated[Notary, resource(Notary)]
-Sealing = Annotated[Sealer, resource(Sealer)]
+Issuing = Annotated[CredentialIssuer, resource(CredentialIssuer)]
+Secrets = Annotated[ShareSecrets, resource(ShareSecrets)]
 Label = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Pin = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,12}$")]
 
 
-class ShareWish(Content):
+class ShareRequest(RequestModel):
     """For a partner, name its `client_id`; for a link, say who it is for."""
 
     client_id: str | None = Field(default=None, max_length=100, examples=[None])
@@ -73,7 +74,11 @@ class ShareWish(Content):
     whole_record: bool = Field(default=False, description="All credit and awards, those to come as well")
     with_marks: bool = False
     with_attempts: bool = False
-    with_name: bool = False
+    with_name: bool = Field(
+        default=False,
+        description="Without it nothing leads to your badges, which bear a hash of your confirmed e-mail address: "
+        "what is shown is our word alone",
+    )
     days: int = Field(ge=1, le=LARGEST, description="How long it lasts", examples=[30])
     pin: Pin | None = Field(
         default=None, description="Links only: asked for before anything is shown", examples=["4821"]
@@ -142,7 +147,7 @@ class RecipientView(View):
     name: str = Field(examples=["Example University"])
 
 
-class ShareCode(Content):
+class ShareCode(RequestModel):
     code: str = Field(min_length=16, max_length=40, examples=["7QKD-93MX-T4HA-N0VB"])
 
 
@@ -158,7 +163,7 @@ class ConsentView(View):
 
 
 @router.get("/v1/recipients", operation_id="list_recipients")
-async def list_recipients(session: Session, caller: CallerOf, paging: Paging) -> Page[RecipientView]:
+async def list_recipients(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[RecipientView]:
     """Partners one may let read one's record."""
     caller.must_own(caller.own_id)
     rows, cursor = await paginate(session, queries.recipients(), paging, by=[tables.Partner.client_id])
@@ -169,33 +174,41 @@ async def list_recipients(session: Session, caller: CallerOf, paging: Paging) ->
     "/v1/shares",
     operation_id="grant_share",
     status_code=201,
-    responses=refusals(HolderAnonymised, UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds),
+    responses=error_responses(HolderAnonymised, UnknownRecipient, NothingShared, UnknownCredit, ExpiryOutOfBounds),
 )
 async def grant_share(
-    wish: ShareWish, session: Session, caller: CallerOf, notary: Issuing, sealer: Sealing
+    body: ShareRequest, session: Session, caller: CallerOf, credential_issuer: Issuing, secrets: Secrets
 ) -> GrantedShare:
     """Make a link, or let a partner read. The reply holds a secret, so it is not kept for a repeat: it takes no
     Idempotency-Key, and a share made twice by mistake is withdrawn."""
-    if wish.client_id is not None:
+    if body.client_id is not None:
         share, code = await sharing.grant_consent(
-            session, caller.own_id, wish.client_id, wish.scope(), purpose=wish.purpose, days=wish.days
+            session,
+            caller.own_id,
+            body.client_id,
+            body.scope(),
+            purpose=body.purpose,
+            days=body.days,
+            secrets=secrets,
         )
         return GrantedShare(**_share(session, share).model_dump(), address=None, code=code)
     share, token = await sharing.grant_link(
         session,
         caller.own_id,
-        wish.scope(),
-        recipient=wish.recipient or "",
-        purpose=wish.purpose,
-        days=wish.days,
-        lock=Lock(wish.pin, wish.most_views),
-        pin_key=sealer.key_for("share pins"),
+        body.scope(),
+        recipient=body.recipient or "",
+        purpose=body.purpose,
+        days=body.days,
+        lock=Lock(body.pin, body.most_views),
+        secrets=secrets,
     )
-    return GrantedShare(**_share(session, share).model_dump(), address=f"{notary.url}/shared/{token}", code=None)
+    return GrantedShare(
+        **_share(session, share).model_dump(), address=f"{credential_issuer.url}/shared/{token}", code=None
+    )
 
 
 @router.get("/v1/shares", operation_id="list_shares")
-async def list_shares(session: Session, caller: CallerOf, paging: Paging) -> Page[ShareView]:
+async def list_shares(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ShareView]:
     """Everything one has shared, newest first."""
     statement = queries.shares_of(caller.own_id)
     rows, cursor = await paginate(session, statement, paging, by=[tables.Share.share_id], descending=True)
@@ -203,12 +216,12 @@ async def list_shares(session: Session, caller: CallerOf, paging: Paging) -> Pag
 
 
 @router.get("/v1/shares/{share_id}", operation_id="read_share")
-async def read_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
+async def read_share(share_id: UUID, session: ReadSession, caller: CallerOf) -> ShareView:
     return _share(session, await _own(session, caller, share_id))
 
 
 @router.get("/v1/shares/{share_id}/views", operation_id="list_share_views")
-async def list_share_views(share_id: UUID, session: Session, caller: CallerOf, paging: Paging) -> Page[ViewingView]:
+async def list_share_views(share_id: UUID, session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ViewingView]:
     """Every time it was looked at, newest first."""
     await _own(session, caller, share_id)
     rows, cursor = await paginate(
@@ -222,7 +235,7 @@ async def list_share_views(share_id: UUID, session: Session, caller: CallerOf, p
     operation_id="withdraw_share",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(AlreadyWithdrawn),
+    responses=error_responses(AlreadyWithdrawn),
 )
 async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
     """End it at once; a partner is told."""
@@ -238,15 +251,16 @@ async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> 
     "/v1/shared-records",
     operation_id="redeem_share_code",
     status_code=200,
-    responses=refusals(NoSuchCode, ShareWithdrawn, ShareExpired),
+    responses=error_responses(NoSuchCode, ShareWithdrawn, ShareExpired),
 )
-async def redeem_share_code(handed: ShareCode, session: Session, caller: CallerOf) -> ConsentView:
+async def redeem_share_code(handed: ShareCode, session: Session, caller: CallerOf, secrets: Secrets) -> ConsentView:
     """Turn the code a learner gave you into the consent it stands for; a repeat gives the same."""
-    return _consent(session, await sharing.redeem_code(session, partner_of(caller), handed.code))
+    share = await sharing.redeem_code(session, partner_of(caller), handed.code, secrets)
+    return _consent(session, share)
 
 
 @router.get("/v1/shared-records", operation_id="list_shared_records")
-async def list_shared_records(session: Session, caller: CallerOf, paging: Paging) -> Page[ConsentView]:
+async def list_shared_records(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ConsentView]:
     """The consents given to you, those that have ended as well."""
     statement = queries.shares_for(partner_of(caller))
     rows, cursor = await paginate(session, statement, paging, by=[tables.Share.share_id], descending=True)
@@ -258,15 +272,17 @@ async def list_shared_records(session: Session, caller: CallerOf, paging: Paging
     operation_id="fetch_shared_record",
     status_code=200,
     response_model=SharedRecordView,
-    responses=refusals(ShareWithdrawn, ShareExpired, NoKeyYet),
+    responses=error_responses(ShareWithdrawn, ShareExpired, NoKeyYet),
 )
-async def fetch_shared_record(share_id: UUID, database: DatabaseOf, caller: CallerOf, notary: Issuing) -> Response:
+async def fetch_shared_record(
+    share_id: UUID, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing
+) -> Response:
     """The record as it stands now, signed. A POST, for each fetch is written down and shown to the learner; it takes
     no Idempotency-Key: what was once fetched must not be had again from a kept reply after a withdrawal."""
     client_id = partner_of(caller)
     async with database.transaction() as session:
-        document, scope = await sharing.fetch_record(session, client_id, share_id, notary.issuer)
-        signer = await sharing.record_signer(session, notary)
+        document, scope = await sharing.fetch_record(session, client_id, share_id, credential_issuer.issuer)
+        signer = await sharing.record_signer(session, credential_issuer)
     payload = packed(document)
     jws = await asyncio.to_thread(sign_record, payload, signer)  # a signer may ask elsewhere
     async with database.transaction() as session:
@@ -284,7 +300,7 @@ async def fetch_shared_record(share_id: UUID, database: DatabaseOf, caller: Call
 
 
 def partner_of(caller: Caller) -> str:
-    """The partner who calls. Raises NotPermitted for people."""
+    """Return the partner who calls. Raises NotPermitted for people."""
     if caller.client_id is None:
         raise NotPermitted("this operation is for partners")
     return caller.client_id

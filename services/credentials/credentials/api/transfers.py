@@ -22,7 +22,8 @@ from credentials.domain.transfers import (
     DecisionIncomplete,
     LineState,
     NotAccepted,
-    TransferDecided,
+    ProgrammeClosed,
+    TransferAlreadyDecided,
     TransferOutcome,
     TransferState,
     suggestion,
@@ -32,16 +33,17 @@ from shared.database import Unknown, fetch
 from shared.web import (
     LARGEST,
     CallerOf,
-    Content,
     Idempotent,
     Instant,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Session,
     View,
+    error_responses,
     paginate,
-    refusals,
 )
 from shared.web.content import Text
 
@@ -54,7 +56,7 @@ Reason = Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
 _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
 
 
-class TransferWish(Content):
+class TransferRequest(RequestModel):
     """The partner sees these credits until it has decided, and what it accepts for as long as it holds it."""
 
     programme_id: UUID = Field(description="See GET /v1/programmes", examples=[_EXAMPLE])
@@ -63,7 +65,7 @@ class TransferWish(Content):
     with_attempts: bool = False
     with_name: bool = True
 
-    def sight(self) -> Scope:
+    def disclosure(self) -> Scope:
         return Scope(
             credit_ids=self.credit_ids,
             with_marks=self.with_marks,
@@ -72,7 +74,7 @@ class TransferWish(Content):
         )
 
 
-class LineDecision(Content):
+class LineDecision(RequestModel):
     credit_id: UUID = Field(examples=[_EXAMPLE])
     outcome: TransferOutcome = Field(examples=["accept"])
     credits_recognised: int | None = Field(
@@ -86,15 +88,17 @@ class LineDecision(Content):
         return Decision(**self.model_dump())
 
 
-class TransferDecision(Content):
+class TransferDecision(RequestModel):
     decisions: list[LineDecision] = Field(min_length=1, max_length=50, description="Every credit of the request")
-    accepted_until: Instant = Field(
-        description="Unless the degree is conferred before, what you accept is the learner's again then",
+    accepted_until: Instant | None = Field(
+        default=None,
+        description="Unless the degree is conferred before, what you accept is the learner's again then; needed where "
+        "you accept any",
         examples=["2028-09-30T00:00:00Z"],
     )
 
 
-class TransferReturn(Content):
+class TransferReturn(RequestModel):
     reason_code: Code = Field(examples=["left_programme"])
 
 
@@ -138,6 +142,9 @@ class TransferView(View):
     decide_by: Instant
     decided_at: Instant | None
     accepted_until: Instant | None
+    on_hold: bool = Field(
+        description="A payment of the learner's or a case is open: nothing is accepted or completed until it is settled"
+    )
     closed_at: Instant | None
     closed_reason: str | None
 
@@ -147,18 +154,20 @@ class TransferView(View):
     operation_id="request_transfer",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(Unknown, HolderAnonymised, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested),
+    responses=error_responses(
+        Unknown, HolderAnonymised, ProgrammeClosed, OnHold, UnknownCredit, CreditNotFree, AlreadyRequested
+    ),
 )
-async def request_transfer(wish: TransferWish, session: Session, caller: CallerOf) -> TransferView:
+async def request_transfer(body: TransferRequest, session: Session, caller: CallerOf) -> TransferView:
     """Ask that credit be taken into a degree elsewhere. Until it is decided the credit stays free."""
     transfer = await transfers.request_transfer(
-        session, caller.own_id, wish.programme_id, wish.credit_ids, wish.sight()
+        session, caller.own_id, body.programme_id, body.credit_ids, body.disclosure()
     )
     return (await _views(session, [transfer], by_partner=False))[0]
 
 
 @router.get("/v1/transfers", operation_id="list_transfers")
-async def list_transfers(session: Session, caller: CallerOf, paging: Paging) -> Page[TransferView]:
+async def list_transfers(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[TransferView]:
     """One's own requests; for a partner, those made to it. Newest first."""
     by_partner = caller.admits_partner()
     if by_partner:
@@ -170,7 +179,7 @@ async def list_transfers(session: Session, caller: CallerOf, paging: Paging) -> 
 
 
 @router.get("/v1/transfers/{transfer_id}", operation_id="read_transfer")
-async def read_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
+async def read_transfer(transfer_id: UUID, session: ReadSession, caller: CallerOf) -> TransferView:
     transfer = await _seen(session, caller, transfer_id)
     return (await _views(session, [transfer], by_partner=caller.client_id is not None))[0]
 
@@ -180,7 +189,7 @@ async def read_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -
     operation_id="withdraw_transfer",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(TransferDecided),
+    responses=error_responses(TransferAlreadyDecided),
 )
 async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """Take an undecided request back; the partner sees nothing more."""
@@ -193,8 +202,14 @@ async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerO
     operation_id="decide_transfer",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(
-        TransferDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds, CreditNotFree
+    responses=error_responses(
+        TransferAlreadyDecided,
+        DecisionIncomplete,
+        CreditsOutOfBounds,
+        CeilingExceeded,
+        AcceptanceOutOfBounds,
+        OnHold,
+        CreditNotFree,
     ),
 )
 async def decide_transfer(
@@ -216,7 +231,7 @@ async def decide_transfer(
     operation_id="complete_transfer",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(NotAccepted),
+    responses=error_responses(NotAccepted, OnHold),
 )
 async def complete_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """You conferred the degree: the credit is used up."""
@@ -229,7 +244,7 @@ async def complete_transfer(transfer_id: UUID, session: Session, caller: CallerO
     operation_id="return_transfer",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(NotAccepted),
+    responses=error_responses(NotAccepted),
 )
 async def return_transfer(
     transfer_id: UUID, returned: TransferReturn, session: Session, caller: CallerOf
@@ -250,12 +265,16 @@ async def _seen(session: Session, caller: Caller, transfer_id: UUID) -> tables.T
 
 
 _UNSEEN = (TransferState.WITHDRAWN, TransferState.LAPSED)
+_UNDONE = (TransferState.REQUESTED, TransferState.ACCEPTED)
 
 
 async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partner: bool) -> list[TransferView]:
     lines = await queries.lines_of(session, [row.transfer_id for row in rows])
     programmes = await queries.programmes_by_id(session, [row.programme_id for row in rows])
     held = await queries.held_by(session, [(row.learner_id, row.programme_id) for row in rows])
+    undone = {row.learner_id for row in rows if row.state in _UNDONE}
+    on_hold = await queries.on_hold_among(session, undone) if undone else set[UUID]()
+    unpaid = await queries.held_among(session, {line.credit_id for one in lines.values() for line, _ in one})
     views: list[TransferView] = []
     for row in rows:
         programme = programmes[row.programme_id]
@@ -273,6 +292,8 @@ async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partne
                 decide_by=row.decide_by,
                 decided_at=row.decided_at,
                 accepted_until=row.accepted_until,
+                on_hold=row.state in _UNDONE
+                and (row.learner_id in on_hold or any(line.credit_id in unpaid for line, _ in lines[row.transfer_id])),
                 closed_at=row.closed_at,
                 closed_reason=row.closed_reason,
             )

@@ -1,4 +1,4 @@
-"""Work that is worth doing only while somebody waits for its answer."""
+"""Do work that is worth doing only while somebody waits for its answer."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from credentials.adapters.verification.places import busy
+from credentials.adapters.verification.slots import busy
 
 T = TypeVar("T")
 
@@ -17,10 +17,10 @@ async def while_awaited(
     *,
     margin: float,
 ) -> T:
-    """What the work gives; it is cancelled when whoever asked has left, or has no use for an answer any more.
+    """Return the result of some work, which is cancelled when the client has left, or has no more use for an answer.
 
-    The gateway tells how long it waits (`X-Request-Timeout-Ms`); `margin`, in seconds, is for bringing the answer
-    there. The body was read before. Raises VerifierBusy, ClientDisconnect.
+    The gateway says how long it waits (`X-Request-Timeout-Ms`); `margin`, in seconds, is the time to return the answer.
+    The body must have been read before. Raises VerifierBusy, ClientDisconnect.
     """
     told = request.headers.get("x-request-timeout-ms", "")
     seconds = max(int(told) / 1000 - margin, 0) if told.isdecimal() else None

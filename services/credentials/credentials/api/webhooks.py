@@ -1,4 +1,4 @@
-"""Webhooks: where a partner wants to be told, and what came of each message."""
+"""Webhooks: where a partner wants to be notified, and what came of each delivery."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -9,13 +9,14 @@ from fastapi import Query, Response
 from pydantic import Field
 
 from credentials import queries, tables
-from credentials.adapters.sealing import Sealer
-from credentials.adapters.webhooks import Courier
+from credentials.adapters.secret_box import SecretBox
+from credentials.adapters.webhooks import WebhookClient
 from credentials.api.sharing import partner_of
 from credentials.commands import webhooks
 from credentials.domain.webhooks import (
     DeliveryState,
     EndpointRemoved,
+    PartnerEnded,
     TooManyEndpoints,
     TooManyWebhookSecrets,
     WebhookAddressRefused,
@@ -23,25 +24,26 @@ from credentials.domain.webhooks import (
 from shared.database import Unknown
 from shared.web import (
     CallerOf,
-    Content,
     Idempotent,
     Instant,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Session,
     View,
+    error_responses,
     paginate,
     paginate_each,
-    refusals,
     resource,
 )
 from shared.web.content import Email
 
 router = Router(tags=["webhooks"])
 
-Sending = Annotated[Courier, resource(Courier)]
-Sealing = Annotated[Sealer, resource(Sealer)]
+Sending = Annotated[WebhookClient, resource(WebhookClient)]
+SecretBoxOf = Annotated[SecretBox, resource(SecretBox)]
 
 
 _PAYLOAD = (
@@ -50,7 +52,7 @@ _PAYLOAD = (
 )
 
 
-class NewEndpoint(Content):
+class NewEndpoint(RequestModel):
     url: str = Field(max_length=2048, description="A public https address", examples=["https://hooks.example.edu/mc"])
     contact_email: Email = Field(
         description="An address of your organisation: told when we stop trying", examples=["it@example.edu"]
@@ -75,7 +77,7 @@ class RegisteredEndpoint(EndpointView, EndpointSecret):
     """With the secret that signs what is sent there (Standard Webhooks)."""
 
 
-class Rotation(Content):
+class Rotation(RequestModel):
     overlap_hours: int = Field(
         default=24, ge=0, le=168, description="How long messages carry the old signature as well", examples=[24]
     )
@@ -109,21 +111,21 @@ class DeliveryWithAttempts(DeliveryView):
     "/v1/webhook-endpoints",
     operation_id="register_webhook_endpoint",
     status_code=201,
-    responses=refusals(Unknown, WebhookAddressRefused, TooManyEndpoints),
+    responses=error_responses(Unknown, PartnerEnded, WebhookAddressRefused, TooManyEndpoints),
 )
 async def register_webhook_endpoint(
-    new: NewEndpoint, session: Session, caller: CallerOf, courier: Sending, sealer: Sealing
+    new: NewEndpoint, session: Session, caller: CallerOf, webhook_client: Sending, secret_box: SecretBoxOf
 ) -> RegisteredEndpoint:
     """Be told at this address; `webhooks` in this document says what is sent. The reply holds a secret, so it is not
     kept for a repeat: it takes no Idempotency-Key, and an endpoint registered twice by mistake is removed."""
     endpoint, secret = await webhooks.register_endpoint(
-        session, partner_of(caller), new.url, new.contact_email, courier=courier, sealer=sealer
+        session, partner_of(caller), new.url, new.contact_email, webhook_client=webhook_client, secret_box=secret_box
     )
     return RegisteredEndpoint(**EndpointView.model_validate(endpoint).model_dump(), secret=secret)
 
 
 @router.get("/v1/webhook-endpoints", operation_id="list_webhook_endpoints")
-async def list_webhook_endpoints(session: Session, caller: CallerOf, paging: Paging) -> Page[EndpointView]:
+async def list_webhook_endpoints(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[EndpointView]:
     statement = queries.endpoints_of(partner_of(caller))
     rows, cursor = await paginate(session, statement, paging, by=[tables.WebhookEndpoint.endpoint_id])
     return Page(items=[EndpointView.model_validate(row) for row in rows], next_cursor=cursor)
@@ -140,14 +142,14 @@ async def remove_webhook_endpoint(endpoint_id: UUID, session: Session, caller: C
     "/v1/webhook-endpoints/{endpoint_id}/secrets",
     operation_id="rotate_webhook_secret",
     status_code=201,
-    responses=refusals(EndpointRemoved, TooManyWebhookSecrets),
+    responses=error_responses(PartnerEnded, EndpointRemoved, TooManyWebhookSecrets),
 )
 async def rotate_webhook_secret(
-    endpoint_id: UUID, rotation: Rotation, session: Session, caller: CallerOf, sealer: Sealing
+    endpoint_id: UUID, rotation: Rotation, session: Session, caller: CallerOf, secret_box: SecretBoxOf
 ) -> EndpointSecret:
     """A new signing secret; messages carry both signatures until the overlap is over. No Idempotency-Key, as above."""
     overlap = timedelta(hours=rotation.overlap_hours)
-    secret = await webhooks.rotate_secret(session, partner_of(caller), endpoint_id, overlap, sealer=sealer)
+    secret = await webhooks.rotate_secret(session, partner_of(caller), endpoint_id, overlap, secret_box=secret_box)
     return EndpointSecret(secret=secret)
 
 
@@ -156,7 +158,7 @@ async def rotate_webhook_secret(
     operation_id="ping_webhook_endpoint",
     status_code=202,
     dependencies=[Idempotent],
-    responses=refusals(EndpointRemoved),
+    responses=error_responses(PartnerEnded, EndpointRemoved),
 )
 async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
     """Have a `webhook.ping` sent there."""
@@ -168,7 +170,7 @@ async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: Cal
     operation_id="enable_webhook_endpoint",
     status_code=200,
     dependencies=[Idempotent],
-    responses=refusals(EndpointRemoved),
+    responses=error_responses(PartnerEnded, EndpointRemoved),
 )
 async def enable_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> EndpointView:
     """Write to it again; what was held back meanwhile is sent."""
@@ -177,7 +179,7 @@ async def enable_webhook_endpoint(endpoint_id: UUID, session: Session, caller: C
 
 @router.get("/v1/webhook-deliveries", operation_id="list_webhook_deliveries")
 async def list_webhook_deliveries(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     paging: Paging,
     endpoint_id: Annotated[UUID | None, Query()] = None,
@@ -191,7 +193,7 @@ async def list_webhook_deliveries(
 
 
 @router.get("/v1/webhook-deliveries/{delivery_id}", operation_id="read_webhook_delivery")
-async def read_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryWithAttempts:
+async def read_webhook_delivery(delivery_id: UUID, session: ReadSession, caller: CallerOf) -> DeliveryWithAttempts:
     """A message with every try."""
     delivery = await webhooks.own_delivery(session, partner_of(caller), delivery_id)
     attempts = await queries.attempts_of(session, delivery_id)
@@ -206,7 +208,7 @@ async def read_webhook_delivery(delivery_id: UUID, session: Session, caller: Cal
     operation_id="replay_webhook_delivery",
     status_code=202,
     dependencies=[Idempotent],
-    responses=refusals(EndpointRemoved),
+    responses=error_responses(PartnerEnded, EndpointRemoved),
 )
 async def replay_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
     """Have it sent again under the same id, with all its tries before it."""

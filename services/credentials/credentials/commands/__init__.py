@@ -1,1 +1,1 @@
-"""Load, decide, store, announce."""
+"""The commands: each loads rows, decides, stores, and announces."""

@@ -1,32 +1,32 @@
-"""Claim awards; withdraw, refuse and confer claims."""
+"""Claim awards; withdraw, refuse and confer claims; decide reviews."""
 
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.commands import issuing, letters, reviews
+from credentials.commands import emails, issuing, reviews
 from credentials.commands.people import must_be_present
-from credentials.commands.standing import derive
+from credentials.commands.projection import rebuild
 from credentials.domain import awards, regulations
 from credentials.domain.awards import State
 from credentials.domain.options import DifferentTitle, NotEligible, Option
 from credentials.domain.options import select as select_credit
 from credentials.domain.reviews import Decision, Reason
 from credentials.queries import Record
-from shared.database import fetch, take_turns
+from shared.access import refuse_own
+from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
-from shared.errors import Refusal
+from shared.errors import DomainError
 from shared.events.credentials import (
     AwardClaimed,
     AwardConferred,
     AwardLapsed,
     AwardRefused,
-    AwardSuperseded,
     AwardWithdrawn,
 )
 from shared.ids import new_id
@@ -36,7 +36,7 @@ from shared.messaging import publish
 async def claim_award(
     session: AsyncSession, learner_id: UUID, level: str, title: str, credit_ids: Sequence[UUID] | None
 ) -> tables.Award:
-    """Reserve credit for an award: the learner's selection, or ours where they leave it to us.
+    """Reserve credit for an award: the learner's own selection, or the best one where they name none.
 
     Raises HolderAnonymised, OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle,
     TitleAlreadyHeld.
@@ -45,7 +45,7 @@ async def claim_award(
     now = now_of(session)
     await _lapse(session, now, learner_id)
     if await queries.is_on_hold(session, learner_id):
-        raise awards.OnHold("a payment came back; claims wait until it is settled")
+        raise awards.OnHold("claims wait until a payment or a case is settled")
     record = await queries.record_of(session, learner_id, now)
     option = _option(record, level, title, credit_ids, now)
     version = regulations.find(option.regulations)
@@ -84,26 +84,26 @@ async def claim_award(
             claimed_at=now,
         ),
     )
-    await derive(session, learner_id)
+    await rebuild(session, learner_id)
     return award
 
 
 async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> tables.Award:
-    """The registrar's decision: certificate, badge, and every lower award it takes up superseded, all at once.
+    """Confer a claimed award: give it its certificate number and order its badge, and supersede the lower awards it
+    takes up.
 
     Raises Unknown, OwnAward, NotClaimed, ClaimLapsed, UnderReview, OnHold.
     """
     learner_id = (await fetch(session, tables.Award, award_id)).learner_id
-    if learner_id == by:
-        raise awards.OwnAward("somebody else must confer this award")
-    await take_turns(session, "learner", learner_id)
+    refuse_own(session, awards.OwnAward("somebody else must confer this award"), learner_id, by)
+    await advisory_lock(session, "learner", learner_id)
     award = await fetch(session, tables.Award, award_id, lock=True)
     now = now_of(session)
     awards.check_conferral(
         award.state, award.reserved_until, under_review=award.under_review_since is not None, now=now
     )
     if await queries.is_on_hold(session, learner_id):
-        raise awards.OnHold("a payment came back; nothing is conferred until it is settled")
+        raise awards.OnHold("nothing is conferred until a payment or a case is settled")
     award.state, award.conferred_at, award.conferred_by = State.CONFERRED, now, str(by)
     certificate_number = awards.certificate_number(now, secrets.randbits(50))
     award.certificate_number = certificate_number
@@ -124,36 +124,38 @@ async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> ta
     )
     await _supersede_lower(session, award, record, now)
     await _order_badge(session, award, now)
-    await letters.tell_conferred(session, award)
-    await derive(session, learner_id)
+    await emails.email_conferred(session, award)
+    await rebuild(session, learner_id)
     return award
 
 
 async def withdraw_claim(session: AsyncSession, award_id: UUID) -> tables.Award:
-    """The learner takes the claim back; its credit is free at once.
+    """Take a learner's claim back; its credit is free at once.
 
     Raises Unknown, NotClaimed, ClaimLapsed, AlreadyConferred.
     """
-    award, now = await _claim_in_turn(session, award_id)
+    award, now = await _lock_claim(session, award_id)
     await _release(session, award, State.WITHDRAWN, now)
     publish(session, AwardWithdrawn(award_id=award_id, learner_id=award.learner_id, withdrawn_at=now))
-    await derive(session, award.learner_id)
+    await rebuild(session, award.learner_id)
     return award
 
 
-async def refuse_claim(session: AsyncSession, award_id: UUID, reason: awards.Refusal, *, by: UUID) -> tables.Award:
-    """The registrar does not confer it; the learner is told why.
+async def refuse_claim(
+    session: AsyncSession, award_id: UUID, reason: awards.RefusalReason, *, by: UUID
+) -> tables.Award:
+    """Refuse to confer a claim, and e-mail the learner the reason.
 
     Raises Unknown, OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred.
     """
-    award, now = await _claim_in_turn(session, award_id)
-    if award.learner_id == by:
-        raise awards.OwnAward("somebody else must decide on this claim")
+    award, now = await _lock_claim(session, award_id)
+    refuse_own(session, awards.OwnAward("somebody else must decide on this claim"), award.learner_id, by)
+    lost = award.under_review_since is not None
     await _release(session, award, State.REFUSED, now)
     award.ended_by, award.end_reason = by, reason
     publish(session, AwardRefused(award_id=award_id, learner_id=award.learner_id, reason_code=reason, refused_at=now))
-    await letters.tell_refused(session, award)
-    await derive(session, award.learner_id)
+    await emails.email_refused(session, award, lost=lost)
+    await rebuild(session, award.learner_id)
     return award
 
 
@@ -166,36 +168,37 @@ async def decide_award_review(
     *,
     by: UUID,
 ) -> tables.AwardReview:
-    """What becomes of an award that lost credit.
+    """Carry out a person's decision on an award under review.
 
-    Raises Unknown, OwnReview, OwnRevocation, ReviewDecided, NoSubstitute, WrongSubstitute.
+    Raises Unknown, OwnReview, OwnRevocation, OwnRefund, ReviewDecided, NoSubstitute, WrongSubstitute, NotTakenUp.
     """
     learner_id = (await fetch(session, tables.AwardReview, review_id)).learner_id
-    await take_turns(session, "learner", learner_id)
+    await advisory_lock(session, "learner", learner_id)
     review = await fetch(session, tables.AwardReview, review_id, lock=True)
     award = await fetch(session, tables.Award, review.award_id, lock=True)
     record = await queries.record_of(session, learner_id, now_of(session))
     await reviews.carry_out(session, review, award, record, decision, reason, credit_ids, by=by)
-    await derive(session, learner_id)
+    await rebuild(session, learner_id)
     return review
 
 
 async def lapse_claims(session: AsyncSession, learner_id: UUID) -> None:
     """End the reservations of a learner that have run out, so that their credit is free."""
-    await take_turns(session, "learner", learner_id)
+    await advisory_lock(session, "learner", learner_id)
     await _lapse(session, now_of(session), learner_id)
-    await derive(session, learner_id)
+    await rebuild(session, learner_id)
 
 
 def _option(record: Record, level: str, title: str, credit_ids: Sequence[UUID] | None, now: datetime) -> Option:
     versions = record.versions(now)
-    versions[0].level(level)  # refuses an unknown level in words
+    if not any(one.code == level for version in versions for one in version.levels):
+        versions[0].level(level)  # raises UnknownLevel
     if credit_ids is None:
         found = {option.title: option for option in record.options(now)[level]}
         if title not in found:
             raise NotEligible(f"your credit does not give {title} now", titles=list(found))
         return found[title]
-    refusals: list[Refusal] = []
+    errors: list[DomainError] = []
     titles: list[str] = []
     for version in versions:
         try:
@@ -203,22 +206,22 @@ def _option(record: Record, level: str, title: str, credit_ids: Sequence[UUID] |
                 [str(credit_id) for credit_id in credit_ids],
                 version.level(level),
                 record.facts(),
-                record.standing_awards(),
+                record.live_awards(),
                 version,
             )
-        except Refusal as refusal:  # another version may allow it; if none does, the first one's reason is told
-            refusals.append(refusal)
+        except DomainError as refusal:  # another version may allow it; if none does, the first one's error is raised
+            errors.append(refusal)
             continue
         if option.title == title:
             return option
         titles.append(option.title)
-    if refusals and not titles:
-        raise refusals[0]
+    if errors and not titles:
+        raise errors[0]
     raise DifferentTitle(f"these credits give {titles[0]}", titles=titles)
 
 
 async def _lapse(session: AsyncSession, now: datetime, learner_id: UUID) -> None:
-    """The learner's reservations that have run out. The caller has taken its turn on the learner."""
+    """End the learner's reservations that have run out. The caller holds the learner's advisory lock."""
     lapsed = (
         await session.scalars(
             select(tables.Award).where(
@@ -232,9 +235,12 @@ async def _lapse(session: AsyncSession, now: datetime, learner_id: UUID) -> None
         await _let_lapse(session, award, now)
 
 
-async def _claim_in_turn(session: AsyncSession, award_id: UUID) -> tuple[tables.Award, datetime]:
-    """The claim, still open, in its learner's turn."""
-    await take_turns(session, "learner", (await fetch(session, tables.Award, award_id)).learner_id)
+async def _lock_claim(session: AsyncSession, award_id: UUID) -> tuple[tables.Award, datetime]:
+    """Take the advisory lock of the claim's learner, and return the claim if it is still open, with the time.
+
+    Raises Unknown, AlreadyConferred, NotClaimed, ClaimLapsed.
+    """
+    await advisory_lock(session, "learner", (await fetch(session, tables.Award, award_id)).learner_id)
     award = await fetch(session, tables.Award, award_id, lock=True)
     now = now_of(session)
     awards.check_open(award.state, award.reserved_until, now=now)
@@ -254,34 +260,23 @@ async def _release(session: AsyncSession, award: tables.Award, state: State, now
 
 
 async def _supersede_lower(session: AsyncSession, award: tables.Award, record: Record, now: datetime) -> None:
-    """Awards of a lower level whose credit this one takes up. A mere claim among them ends."""
-    version = regulations.find(award.regulations_version)
-    rank = version.level(award.level).rank
+    """Supersede the lower awards whose credit this one takes up; a mere claim among them lapses."""
     for lower in record.awards:
         shares_credit = record.allocations.get(lower.award_id, frozenset()) & record.allocations[award.award_id]
-        if version.level(lower.level).rank >= rank or not shares_credit:
+        if lower.credits >= award.credits or not shares_credit:
             continue
         if lower.state == State.CLAIMED:
             await _let_lapse(session, lower, now)
         elif lower.state == State.CONFERRED:
-            lower.state, lower.superseded_by, lower.superseded_at = State.SUPERSEDED, award.award_id, now
-            publish(
-                session,
-                AwardSuperseded(
-                    award_id=lower.award_id,
-                    learner_id=award.learner_id,
-                    superseded_by=award.award_id,
-                    superseded_at=now,
-                ),
-            )
+            reviews.supersede(session, lower, award, now)
 
 
 async def _order_badge(session: AsyncSession, award: tables.Award, now: datetime) -> None:
     version = regulations.find(award.regulations_version)
     level = version.level(award.level)
     achievement = tables.Achievement(
-        # One achievement for one title under one version: the same for everybody who earns it.
-        achievement_id=uuid5(NAMESPACE_URL, f"urn:award:{version.version}:{level.code}:{award.title}"),
+        # One achievement for one title on one ground under one version, shared by everybody who earns it so.
+        achievement_id=awards.achievement_id(version.version, level.code, award.title, award.reason),
         course_id=None,
         kind=level.achievement_type,
         name=award.title,

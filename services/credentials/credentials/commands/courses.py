@@ -1,18 +1,19 @@
-"""Keep the copy of what is on sale, at which price, and of who studies it; whatever is heard last."""
+"""Keep the copy of which courses are on sale, and who studies them, whatever the order of events."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import case, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
+from credentials.domain.holds import REFUNDED
 from shared.events.catalogue import CoursePublished
 
 
 async def offer_course(session: AsyncSession, published: CoursePublished) -> None:
-    """The newest version is the one on sale."""
+    """Store a course version as the one on sale, unless a newer one is."""
     values = {
         "course_version_id": published.course_version_id,
         "version": published.version,
@@ -37,6 +38,7 @@ async def offer_course(session: AsyncSession, published: CoursePublished) -> Non
 
 
 async def stop_offering(session: AsyncSession, course_id: UUID, at: datetime) -> None:
+    """Note that a course was withdrawn from sale."""
     statement = insert(tables.OfferedCourse).values(course_id=course_id, withdrawn_at=at)
     await session.execute(
         statement.on_conflict_do_update(
@@ -50,23 +52,20 @@ async def note_enrolment(
     enrolment_id: UUID,
     learner_id: UUID,
     course_id: UUID,
-    *,
-    activated_at: datetime | None = None,
-    ended_at: datetime | None = None,
+    **known: datetime | UUID | str | None,
 ) -> None:
-    """Add what is known of an enrolment."""
+    """Add what is `known` of an enrolment, by column.
+
+    What was stored first stands, except for an end after which the money goes back: it replaces any other end.
+    """
     statement = insert(tables.Enrolment).values(
         enrolment_id=enrolment_id,
         learner_id=learner_id,
         course_id=course_id,
-        activated_at=activated_at,
-        ended_at=ended_at,
+        **known,
     )
-    known = {
-        name: func.coalesce(column, statement.excluded[name])
-        for name, column in (
-            ("activated_at", tables.Enrolment.activated_at),
-            ("ended_at", tables.Enrolment.ended_at),
-        )
-    }
-    await session.execute(statement.on_conflict_do_update(index_elements=[tables.Enrolment.enrolment_id], set_=known))
+    first = {name: func.coalesce(getattr(tables.Enrolment, name), statement.excluded[name]) for name in known}
+    if known.get("end_reason") == REFUNDED:
+        other_end = tables.Enrolment.end_reason.is_distinct_from(REFUNDED)
+        first |= {name: case((other_end, statement.excluded[name]), else_=first[name]) for name in known}
+    await session.execute(statement.on_conflict_do_update(index_elements=[tables.Enrolment.enrolment_id], set_=first))

@@ -1,4 +1,4 @@
-"""Make out documents: a new edition whenever there is something new to say, and files of them."""
+"""Make out documents: a new edition whenever there is something new to say, and files of editions."""
 
 import math
 import secrets
@@ -13,65 +13,72 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.commands import places
-from credentials.domain import documents, faces, policies, transcripts
+from credentials.commands import status_entries
+from credentials.domain import documents, policies, transcripts, view_models
 from credentials.domain.awards import State, certificate_number
 from credentials.domain.badges import instant
 from credentials.domain.documents import DocumentKind
-from credentials.queries import Newest, Record, Shelved
+from credentials.queries import EditionOnFile, Newest, Record
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.events.credentials import TranscriptIssued
 from shared.ids import new_id
 from shared.messaging import publish
 
+CLIENT, _WORD = 4, 12
+"""Digits kept of a digest: of a client's so few that many share them, of a wrong word's enough to tell all words
+apart."""
 _AWARDED = (State.CONFERRED, State.SUPERSEDED)
 
 
 class _Said(NamedTuple):
-    """What a document says now. Credit and award are None on a transcript; `number` where it has one already."""
+    """What a document says now.
+
+    `about` is the credit or award, None on a transcript; `number` is None unless it is given from outside, as an
+    award's is.
+    """
 
     kind: DocumentKind
     about: UUID | None
     number: str | None
     content: documents.Content
+    taught: documents.Content
+    """The content with the institutions."""
 
 
 async def issue(session: AsyncSession, record: Record, now: datetime) -> None:
-    """Editions of what is new. They name the learner, so they wait until the register has told who that is."""
-    person = await session.get(tables.Person, record.learner_id, populate_existing=True)  # it may just have been read
+    """Make out new editions of the learner's documents that have something new to say.
+
+    Documents name the learner, so they wait until the name was read from the directory.
+    """
+    person = await session.get(tables.Person, record.learner_id, populate_existing=True)  # perhaps just stored
     if person is None:
         return
-    held = {(row.kind, row.about): row for row in await queries.newest_editions(session, record.learner_id)}
-    news = [(said, held.get((said.kind, said.about))) for said in _all_said(record, person.legal_name)]
-    news = [(said, last) for said, last in news if _is_news(said, last)]
-    if not news:
-        return
-    taught = await _places(session, [line.credit for line in record.lines])
+    news = await _news(session, record, person.legal_name)
     for said, last in news:
-        _add(session, record.learner_id, said, last, taught, now)
+        _add(session, record.learner_id, said, last, now)
     if any(said.kind is DocumentKind.TRANSCRIPT and last is not None for said, last in news):
-        await places.retire_records(session, record.learner_id, now)
+        await status_entries.retire_records(session, record.learner_id, now)
 
 
 async def issue_to(session: AsyncSession, learner_id: UUID) -> None:
-    """After a name was read: whatever is made out to the learner is made out to that name."""
+    """Make out the learner's documents to the name that was just stored."""
     if await queries.holds_credit(session, learner_id):
         now = now_of(session)
         await issue(session, await queries.record_of(session, learner_id, now), now)
 
 
 async def are_stale(session: AsyncSession, record: Record) -> bool:
-    """Whether a document says something else than the ledger."""
+    """Return whether a document says something else than the ledger."""
     person = await session.get(tables.Person, record.learner_id)
     if person is None:
         return False
-    held = {(row.kind, row.about): row for row in await queries.newest_editions(session, record.learner_id)}
-    return any(_is_news(said, held.get((said.kind, said.about))) for said in _all_said(record, person.legal_name))
+    return bool(await _news(session, record, person.legal_name))
 
 
 async def erase(session: AsyncSession, learner_id: UUID) -> None:
-    """What named the learner goes, and the nonce with it. Number, version, instant and hash stay for papers."""
+    """Erase what the learner's editions say, and the nonces; number, version, instant and hash stay, to check paper
+    against."""
     theirs = select(tables.Document.document_id).where(tables.Document.learner_id == learner_id)
     await session.execute(
         update(tables.Edition)
@@ -81,7 +88,7 @@ async def erase(session: AsyncSession, learner_id: UUID) -> None:
 
 
 async def remember_file(session: AsyncSession, edition: tables.Edition, file: bytes) -> str:
-    """Keep the hash of a file before it is handed out, so that it can be told for ours; the hash, in hex."""
+    """Keep the hash of a file before it is handed out, so that it is recognised as ours. Returns the SHA-256 in hex."""
     digest = documents.digest(file)
     await session.execute(
         insert(tables.Printing)
@@ -92,11 +99,14 @@ async def remember_file(session: AsyncSession, edition: tables.Edition, file: by
 
 
 async def certified(session: AsyncSession, document: tables.Document, edition: tables.Edition) -> documents.Content:
-    """What a document certifies, for anybody: no name, no mark, no class. It outlives the erasure of its holder."""
+    """Return what a document certifies, for anybody: no name, no mark, no class.
+
+    Of a credit or an award it outlives the erasure of the holder.
+    """
     if document.credit_id is not None:
         credit = await fetch(session, tables.Credit, document.credit_id)
         said = _certified(credit)
-        return documents.taught(said, await _places(session, [credit]))
+        return documents.taught(said, await _institutions(session, [credit]))
     if document.award_id is not None:
         award = await fetch(session, tables.Award, document.award_id)
         return {
@@ -110,45 +120,50 @@ async def certified(session: AsyncSession, document: tables.Document, edition: t
     }
 
 
-async def compare(session: AsyncSession, shelved: Shelved, name: str, honours: str, *, client: str) -> bool:
-    """Whether the newest edition is made out to this name, with this class or none.
+async def compare(session: AsyncSession, on_file: EditionOnFile, name: str, honours: str, *, client: str) -> bool:
+    """Return whether an edition is made out to this name, with this class or none.
 
-    One answer for both, so that nobody learns the class who does not know the name.
-    Raises DocumentRevoked, DocumentErased, TooManyComparisons.
+    One answer covers both, so that nobody learns the class without knowing the name. Raises DocumentRevoked,
+    DocumentErased, TooManyComparisons.
     """
-    documents.check_status(shelved.status)
-    content = shelved.edition.content
+    documents.check_status(on_file.status)
+    content = on_file.edition.content
     if content is None:
         raise documents.DocumentErased("its holder was anonymised; what it said is not kept")
-    document, who = await _compared(session, shelved.document.document_id, client)
-    is_same = faces.is_printed(shelved.kind, content, name, honours)
+    document, who = await _compared(session, on_file.document.document_id, client)
+    is_same = view_models.is_printed(on_file.kind, content, name, honours)
     if not is_same:
-        _count_wrong(document, who)
+        _count_wrong(document, who, f"{name} {honours}")
     return is_same
 
 
-async def by_hash(session: AsyncSession, sha256: str, number: str, *, client: str) -> Shelved | None:
-    """The edition with this hash among those of the document with this number; what is none counts as a comparison.
+async def by_file(session: AsyncSession, sha256: str, number: str, *, client: str) -> EditionOnFile | None:
+    """Return the edition with this hash among those of the document with this number.
 
-    Raises TooManyComparisons.
+    Where the hash of one of them could be guessed, a wrong one counts as a wrong comparison. Raises TooManyComparisons.
     """
-    shelved = await queries.document_by_number(session, number)
-    if shelved is None:
+    on_file = await queries.document_by_number(session, number)
+    if on_file is None:
         return None
-    document, who = await _compared(session, shelved.document.document_id, client)
+    if not await queries.can_be_guessed(session, on_file.document.document_id):
+        return await queries.document_by_hash(session, sha256, number)
+    document, who = await _compared(session, on_file.document.document_id, client)
     found = await queries.document_by_hash(session, sha256, number)
     if found is None:
-        _count_wrong(document, who)
+        _count_wrong(document, who, sha256)
     return found
 
 
 async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tuple[tables.Document, str]:
-    """The document, locked, and as whom it counts this client (an address). Raises TooManyComparisons."""
+    """Lock a document before a comparison; return it, and the digest it counts this client (an address) by.
+
+    Raises TooManyComparisons.
+    """
     document, now = await fetch(session, tables.Document, document_id, lock=True), now_of(session)
     limits = policies.in_force(now).documents
     if document.compared_since is None or not timedelta() <= now - document.compared_since < limits.pause:
         document.wrong_comparisons, document.wrong_by_client, document.compared_since = 0, {}, now
-    who = sha256(f"{document_id} {client}".encode()).hexdigest()[:4]
+    who = sha256(f"{document_id} {client}".encode()).hexdigest()[:CLIENT]
     wait = limits.wait(
         document.wrong_by_client.get(who, 0), document.wrong_comparisons, since=now - document.compared_since
     )
@@ -166,13 +181,31 @@ def _in_words(wait: timedelta) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 
-def _count_wrong(document: tables.Document, who: str) -> None:
+def _count_wrong(document: tables.Document, who: str, tried: str) -> None:
+    """Count a wrong comparison; the same words again teach nobody anything, and are not counted again."""
     counted = document.wrong_by_client
-    document.wrong_comparisons += 1
-    document.wrong_by_client = counted | {who: counted.get(who, 0) + 1}
+    words = " ".join(tried.casefold().split())
+    known = "=" + sha256(f"{document.document_id} {words}".encode()).hexdigest()[:_WORD]
+    if known not in counted:
+        document.wrong_comparisons += 1
+        document.wrong_by_client = counted | {who: counted.get(who, 0) + 1, known: 1}
+
+
+async def _news(session: AsyncSession, record: Record, name: str) -> list[tuple[_Said, Newest | None]]:
+    """Return what documents say now that their newest editions do not, with those editions where there are any."""
+    held = {(row.kind, row.about): row for row in await queries.newest_editions(session, record.learner_id)}
+    said = [(one, held.get((one.kind, one.about))) for one in _all_said(record, name)]
+    return [(one, last) for one, last in said if _is_news(one, last)]
 
 
 def _all_said(record: Record, name: str) -> Iterator[_Said]:
+    status_entries = {
+        str(line.credit.credit_id): line.institution for line in record.lines if line.institution is not None
+    }
+
+    def said(kind: DocumentKind, about: UUID | None, number: str | None, content: documents.Content) -> _Said:
+        return _Said(kind, about, number, content, documents.taught(content, status_entries))
+
     standing = [line.credit for line in record.lines if line.revocation is None]
     awarded = [award for award in record.awards if award.state in _AWARDED]
     titles = {award.award_id: award.title for award in record.awards}
@@ -182,19 +215,19 @@ def _all_said(record: Record, name: str) -> Iterator[_Said]:
         [_credit_entry(credit) for credit in standing],
         [_award_entry(award, record, titles) for award in awarded],
     )
-    yield _Said(DocumentKind.TRANSCRIPT, None, None, transcript)
+    yield said(DocumentKind.TRANSCRIPT, None, None, transcript)
     for credit in standing:
         if credit.course_version_id is not None:
-            yield _Said(DocumentKind.CERTIFICATE, credit.credit_id, None, {"name": name, **_certified(credit)})
+            yield said(DocumentKind.CERTIFICATE, credit.credit_id, None, {"name": name, **_certified(credit)})
     for award in awarded:
-        said = {"name": name, **_award_entry(award, record, titles)}
-        yield _Said(DocumentKind.PARCHMENT, award.award_id, award.certificate_number, said)
+        content = {"name": name, **_award_entry(award, record, titles)}
+        yield said(DocumentKind.PARCHMENT, award.award_id, award.certificate_number, content)
 
 
 def _is_news(said: _Said, last: Newest | None) -> bool:
     if last is None:
         return said.kind is not DocumentKind.TRANSCRIPT or not transcripts.is_empty(said.content)
-    return last.content_sha256 != documents.said_hash(said.content, last.nonce)
+    return last.sha256 != documents.hash_of(documents.edition(said.taught, last.version, last.as_at, last.nonce))
 
 
 def _add(
@@ -202,7 +235,6 @@ def _add(
     learner_id: UUID,
     said: _Said,
     last: Newest | None,
-    taught: Mapping[str, str],
     now: datetime,
 ) -> None:
     if last is None:
@@ -220,7 +252,7 @@ def _add(
     else:
         document_id, version = last.document_id, last.version + 1
     nonce = documents.new_nonce()
-    content = documents.edition(documents.taught(said.content, taught), version, now, nonce)
+    content = documents.edition(said.taught, version, now, nonce)
     edition = tables.Edition(
         edition_id=new_id(),
         document_id=document_id,
@@ -244,12 +276,12 @@ def _add(
         )
 
 
-async def _places(session: AsyncSession, credits_: Iterable[tables.Credit]) -> dict[str, str]:
-    """Credit -> the institution at which its course is taught."""
+async def _institutions(session: AsyncSession, credits_: Iterable[tables.Credit]) -> dict[str, str]:
+    """Return the institution that teaches each credit's course, by credit id."""
     versions = {
         credit.credit_id: credit.course_version_id for credit in credits_ if credit.course_version_id is not None
     }
-    known = await queries.places_taught(session, list(versions.values()))
+    known = await queries.institutions_of(session, list(versions.values()))
     return {str(credit_id): known[version] for credit_id, version in versions.items() if version in known}
 
 

@@ -1,4 +1,4 @@
-"""What a learner wrote about themselves goes when they do; what was decided, and that somebody looked, stays."""
+"""Erase what a learner wrote about themselves; what was decided, and that somebody viewed a record, stays."""
 
 from uuid import UUID
 
@@ -11,14 +11,17 @@ from shared.database import now as now_of
 
 
 async def erase_words(session: AsyncSession, learner_id: UUID) -> None:
-    """End every share, and drop purposes, statements and evidence. The caller has its turn on the learner.
+    """End every share, and drop purposes, statements and evidence. The caller holds the learner's advisory lock.
 
-    A stored file that no row names any more is removed by the job that looks for such files.
+    A stored file that no row names any more is removed by the job that looks for orphans.
     """
     now = now_of(session)
     share = tables.Share
     for live in await session.scalars(
-        select(share).where(share.learner_id == learner_id, share.withdrawn_at.is_(None)).with_for_update()
+        select(share)
+        .where(share.learner_id == learner_id, share.withdrawn_at.is_(None))
+        .order_by(share.share_id)
+        .with_for_update(key_share=True)
     ):
         sharing.end_share(session, live, now)
         await transfers.end_with_share(session, live)
@@ -29,6 +32,6 @@ async def erase_words(session: AsyncSession, learner_id: UUID) -> None:
         update(share).where(share.learner_id == learner_id, share.client_id.is_(None)).values(recipient="")
     )
     await session.execute(
-        update(tables.Recognition).where(tables.Recognition.learner_id == learner_id).values(statement="")
+        update(tables.PriorLearning).where(tables.PriorLearning.learner_id == learner_id).values(statement="")
     )
     await session.execute(delete(tables.Evidence).where(tables.Evidence.learner_id == learner_id))

@@ -1,4 +1,4 @@
-"""Store what others announced. Each fact is stored once, whatever is delivered twice; what follows is derived."""
+"""Store what others announced. Each fact is stored once, however often it is delivered; what follows is derived."""
 
 from typing import Any
 from uuid import UUID
@@ -7,14 +7,14 @@ from sqlalchemy import func, inspect
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
-from credentials.commands.standing import derive
+from credentials import queries, tables
+from credentials.commands.projection import rebuild
 from credentials.queries import Record
-from shared.database import take_turns
+from shared.database import advisory_lock
 
 
 async def keep(session: AsyncSession, fact: tables.Base) -> bool:
-    """Insert a fact unless it is there; whether it was new."""
+    """Insert a fact unless it is there. Returns whether it was new."""
     table = type(fact)
     key = inspect(table).primary_key
     statement = insert(table).values(_values(fact)).on_conflict_do_nothing().returning(*key)
@@ -22,7 +22,7 @@ async def keep(session: AsyncSession, fact: tables.Base) -> bool:
 
 
 async def keep_latest_result(session: AsyncSession, result: tables.Result) -> None:
-    """The result released last stands, whichever arrives last."""
+    """Store a submission's result, unless a later one is stored."""
     statement = insert(tables.Result).values(_values(result))
     await session.execute(
         statement.on_conflict_do_update(
@@ -34,10 +34,14 @@ async def keep_latest_result(session: AsyncSession, result: tables.Result) -> No
 
 
 async def keep_payment(session: AsyncSession, payment: tables.Payment) -> None:
-    """Add what is known of an order's money; the latest instant of each kind stands."""
+    """Add what is known of an order's money; the latest instant of each kind stands.
+
+    Where an enrolment ended for want of that money, the learner is rebuilt, since held credit may count again.
+    """
+    await advisory_lock(session, "learner", payment.learner_id)
     statement = insert(tables.Payment).values(_values(payment))
     latest = {
-        # greatest() passes over null: what one event does not tell, the other one did
+        # greatest() passes over null: each event has one of the two instants
         name: func.greatest(column, statement.excluded[name])
         for name, column in (
             ("reversed_at", tables.Payment.reversed_at),
@@ -45,10 +49,12 @@ async def keep_payment(session: AsyncSession, payment: tables.Payment) -> None:
         )
     }
     await session.execute(statement.on_conflict_do_update(index_elements=[tables.Payment.order_id], set_=latest))
+    if await queries.ended_for_want_of_money(session, payment.order_id):
+        await rebuild(session, payment.learner_id)
 
 
 async def keep_span(session: AsyncSession, span: tables.Dispute | tables.MisconductCase) -> None:
-    """Add what is known of something that begins and ends; either may be heard first."""
+    """Add what is known of something that begins and ends; either event may arrive first."""
     table = type(span)
     statement = insert(table).values(_values(span))
     known = {name: func.coalesce(getattr(table, name), statement.excluded[name]) for name in ("opened_at", "closed_at")}
@@ -56,13 +62,13 @@ async def keep_span(session: AsyncSession, span: tables.Dispute | tables.Miscond
     await session.execute(statement.on_conflict_do_update(index_elements=key, set_=known))
 
 
-async def keep_and_derive(session: AsyncSession, learner_id: UUID, fact: tables.Base) -> Record | None:
-    """Insert a fact about a learner and draw the conclusions, one learner at a time.
+async def store_and_rebuild(session: AsyncSession, learner_id: UUID, fact: tables.Base) -> Record | None:
+    """Insert a fact about a learner and rebuild them, under their advisory lock.
 
-    The record they were drawn from, or None where the fact was known.
+    Returns the record that was derived from, or None where the fact was known.
     """
-    await take_turns(session, "learner", learner_id)
-    return await derive(session, learner_id) if await keep(session, fact) else None
+    await advisory_lock(session, "learner", learner_id)
+    return await rebuild(session, learner_id) if await keep(session, fact) else None
 
 
 def _values(fact: tables.Base) -> dict[str, Any]:  # Any: each column's own type

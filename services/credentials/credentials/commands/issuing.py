@@ -1,36 +1,37 @@
-"""Badges: ordered with a place in a status list, signed by a job, corrected, revoked."""
+"""Badges: ordered with a status entry, signed by a job, corrected, revoked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.notary import Document, Notary, Place
-from credentials.commands import keys, places
+from credentials.adapters.credential_issuer import CredentialIssuer, Document, StatusListEntry
+from credentials.commands import keys, status_entries
 from credentials.domain import badges
 from credentials.domain.badges import Due
 from credentials.queries import DueBadge
 from shared.clock import CLOCKS_APART
 from shared.database import now as now_of
 from shared.events.credentials import BadgeIssued, BadgeRevoked, BadgeSuperseded
-from shared.ids import new_id
+from shared.ids import id_of
 from shared.messaging import publish
 
 _BATCH = 200
 
 
 async def record_achievement(session: AsyncSession, row: tables.Achievement) -> None:
-    """Keep what a badge will recognise; frozen, so the first telling stands. Raises NotSignable."""
-    # Built once here, so that what cannot be signed is refused with the message that brought it.
+    """Store what a badge will recognise; it is frozen, so what was stored first stands. Raises NotSignable."""
+    # Built once here, so that what cannot be signed fails with the message that brought it.
     badges.achievement_document(
         queries.achievement_of(row, f"urn:uuid:{row.achievement_id}"), badges.Issuer("did:web:x", "", "")
     )
     values = {column.key: getattr(row, column.key) for column in tables.Achievement.__table__.columns}
+    values["holders_due"] = row.institution is not None  # documents of credit held already must name it
     await session.execute(insert(tables.Achievement).values(values).on_conflict_do_nothing())
 
 
@@ -43,10 +44,16 @@ async def order_badge(
     credit_id: UUID | None = None,
     award_id: UUID | None = None,
 ) -> UUID:
-    """A badge to be signed, with its place in the newest status list."""
+    """Order a badge to be signed, with an entry in the newest status list. Returns its id.
+
+    The id follows from what it recognises and from its holder, and its status entry from the id: ordered again, on a
+    restored database, it is the same badge. The id of the credit alone does not lead to it, for a learner's id is given
+    to nobody. Credit given back after a revocation gets another badge.
+    """
     await session.flush()
-    badge_id = new_id()
-    place = await places.draw_for_badge(session, badge_id, version=1)
+    number = await queries.badges_before(session, credit_id, award_id)
+    badge_id = id_of(f"badge {number}", *(one for one in (credit_id, award_id) if one is not None), learner_id)
+    status_entry = await status_entries.draw_for_badge(session, badge_id, version=1)
     session.add(
         tables.Badge(
             badge_id=badge_id,
@@ -54,9 +61,9 @@ async def order_badge(
             achievement_id=achievement_id,
             credit_id=credit_id,
             award_id=award_id,
-            subject=f"urn:uuid:{uuid4()}",
-            list_number=place.list_number,
-            list_index=place.index,
+            subject=f"urn:uuid:{id_of('subject', badge_id)}",
+            list_number=status_entry.list_number,
+            list_index=status_entry.index,
             version=1,
             due=Due.ISSUE,
             awarded_at=awarded_at,
@@ -67,40 +74,49 @@ async def order_badge(
 
 
 async def correct_badge(session: AsyncSession, badge: tables.Badge) -> None:
-    """Have it signed anew because something it says is different now: same id, newer `validFrom`, another place.
+    """Have a badge signed anew because something it says is different now: same id, newer `validFrom`, another status
+    entry.
 
-    The old version is revoked when the new one is there. A badge that was not signed yet says what is right anyway;
+    The old version is revoked once the new one is there. A badge that was not signed yet will say what is right anyway;
     a revoked one stays as it was.
     """
     if badge.document is None or badge.revoked_at is not None:
         return
-    place = await places.draw_for_badge(session, badge.badge_id, version=badge.version + 1)
-    badge.version, badge.list_number, badge.list_index = badge.version + 1, place.list_number, place.index
+    status_entry = await status_entries.draw_for_badge(session, badge.badge_id, version=badge.version + 1)
+    badge.version, badge.list_number, badge.list_index = badge.version + 1, status_entry.list_number, status_entry.index
     if badge.due is None:
         badge.due = Due.CORRECTION
 
 
 async def make_badges_out_to(session: AsyncSession, learner_id: UUID, email: str) -> None:
-    """Have those of somebody's corrected that do not bear this confirmed address."""
+    """Have the learner's badges corrected that do not bear this confirmed address."""
     for badge in await queries.badges_of(session, learner_id):
         if badge.document is not None and not badges.is_made_out_to(badge.document, email):
             await correct_badge(session, badge)
 
 
 async def erase_holder(session: AsyncSession, learner_id: UUID) -> None:
-    """Have somebody's badges signed without the hash of their address. Copies that are out there stand."""
+    """Have the learner's badges that bear a hash of their address signed without it, revoked ones too, since they are
+    served.
+
+    Copies already handed out stay valid.
+    """
     badge = tables.Badge
     await session.execute(
         update(badge)
-        .where(badge.learner_id == learner_id, badge.document.is_not(None), badge.due.is_(None))
+        .where(
+            badge.learner_id == learner_id,
+            badge.document["credentialSubject"].has_key("identifier"),
+            badge.due.is_distinct_from(Due.COMPROMISE),  # which signs it without the hash as well
+        )
         .values(due=Due.ERASURE)
     )
 
 
 async def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, now: datetime) -> None:
-    """Final, and with it goes every learner record that may hold it. The bits are published within a minute."""
+    """Revoke a badge for good, and every learner record that may hold it. The bits are published within a minute."""
     badge.revoked_at = now
-    await places.retire_records(session, badge.learner_id, now)
+    await status_entries.retire_records(session, badge.learner_id, now)
     publish(
         session,
         BadgeRevoked(
@@ -114,13 +130,14 @@ async def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: 
 
 
 async def order_what_was_signed_ahead(session: AsyncSession) -> int:
-    """Mark the next badges that a clock signed which stood ahead; how many. Until it is 0 there are more."""
+    """Mark the next badges that a clock which ran fast signed. Returns how many; until it is 0 there are more."""
     badge = tables.Badge
     ahead = (
         select(badge.badge_id)
         .where(badge.signed_at > now_of(session) + CLOCKS_APART, badge.due.is_(None), badge.revoked_at.is_(None))
         .order_by(badge.signed_at)
         .limit(_BATCH)
+        .with_for_update(key_share=True, skip_locked=True)  # a learner's badges locked elsewhere are not waited for
     )
     marked = await session.scalars(
         update(badge).where(badge.badge_id.in_(ahead)).values(due=Due.CLOCK).returning(badge.badge_id)
@@ -130,7 +147,7 @@ async def order_what_was_signed_ahead(session: AsyncSession) -> int:
 
 @dataclass(frozen=True)
 class SignedBadge:
-    """A version of a badge as it was signed, not stored yet."""
+    """A version of a badge that is signed, and not stored yet."""
 
     badge_id: UUID
     version: int
@@ -142,39 +159,49 @@ class SignedBadge:
     """The holder's address, whose hash is in it."""
 
 
-def sign_badges(waiting: Sequence[DueBadge], notary: Notary, signers: keys.Signers, now: datetime) -> list[SignedBadge]:
-    """Outside any transaction, off the event loop: signing computes, and may ask a vault."""
-    return [_sign(one, notary, signers, now) for one in waiting]
+def sign_badges(
+    waiting: Sequence[DueBadge], credential_issuer: CredentialIssuer, signers: keys.Signers, now: datetime
+) -> list[SignedBadge]:
+    """Sign badges. Call it outside any transaction and off the event loop: signing computes, and may ask a vault."""
+    return [_sign(one, credential_issuer, signers, now) for one in waiting]
 
 
-def _sign(one: DueBadge, notary: Notary, signers: keys.Signers, now: datetime) -> SignedBadge:
+def _sign(one: DueBadge, credential_issuer: CredentialIssuer, signers: keys.Signers, now: datetime) -> SignedBadge:
     badge, row = one.badge, one.achievement
     before = badge.signed_at or badge.issued_at
-    # The newer of two versions is told by whole seconds, unless a clock that stood ahead signed the older.
+    # Verifiers tell the newer version by whole seconds. After a clock that ran fast, the newer one may be earlier.
     follows = before is not None and before <= now + CLOCKS_APART
     valid_from = max(now, before + timedelta(seconds=1)) if before is not None and follows else now
-    document = notary.sign_badge(
-        queries.achievement_of(row, notary.achievement_url(row.achievement_id)),
+    document = credential_issuer.sign_badge(
+        queries.achievement_of(row, credential_issuer.achievement_url(row.achievement_id)),
         signers.proof,
         badge_id=badge.badge_id,
         subject=badge.subject,
-        place=Place(badge.list_number, badge.list_index),
+        status_entry=StatusListEntry(badge.list_number, badge.list_index),
         awarded_at=badge.awarded_at,
         now=valid_from,
         email=one.email,
     )
-    token = notary.badge_token(document, signers.token)
+    token = credential_issuer.badge_token(document, signers.token)
     return SignedBadge(badge.badge_id, badge.version, str(badge.due), document, token, valid_from, one.email)
 
 
 async def store_badges(
-    session: AsyncSession, signed: Sequence[SignedBadge], notary: Notary, signers: keys.Signers, now: datetime
+    session: AsyncSession,
+    signed: Sequence[SignedBadge],
+    credential_issuer: CredentialIssuer,
+    signers: keys.Signers,
+    now: datetime,
 ) -> None:
-    """Put the new versions in the place of the old ones, unless a badge was changed or revoked meanwhile, or its holder
-    erased or moved: then it is signed again."""
+    """Store the new versions in place of the old ones, and announce them.
+
+    A badge that was changed or revoked meanwhile, or whose holder was erased or has another address, is skipped and
+    signed again.
+    """
     emails = await queries.holders_of(session, [one.badge_id for one in signed])
-    statement = select(tables.Badge).where(tables.Badge.badge_id.in_([one.badge_id for one in signed]))
-    rows = await session.scalars(statement.with_for_update().execution_options(populate_existing=True))
+    theirs = tables.Badge.badge_id.in_([one.badge_id for one in signed])
+    statement = select(tables.Badge).where(theirs).order_by(tables.Badge.badge_id)
+    rows = await session.scalars(statement.with_for_update(key_share=True).execution_options(populate_existing=True))
     badges_by_id = {badge.badge_id: badge for badge in rows}
     courses = await queries.courses_of_badges(session, list(badges_by_id))
     made: list[keys.Signed] = []
@@ -186,20 +213,22 @@ async def store_badges(
         ]
         if badge.version != one.version or badge.due != one.due or emails[one.badge_id] != one.email:
             continue
-        if badge.revoked_at is not None and badge.due != Due.COMPROMISE:
+        if badge.revoked_at is not None and badge.due not in badges.DUE_THOUGH_REVOKED:
             continue
         badge.document, badge.token, badge.due, badge.signed_at = one.document, one.token, None, one.valid_from
         badge.signed_with = signers.proof.verification_method
         badge.token_signed_with = signers.token.verification_method
-        _announce(session, badge, one, courses.get(badge.badge_id), notary, now)
+        _announce(session, badge, one, courses.get(badge.badge_id), credential_issuer, now)
     await keys.log_signatures(session, made, now)
-    place = tables.BadgePlace
-    newer = exists().where(tables.Badge.badge_id == place.badge_id, tables.Badge.version > place.version)
+    status_entry = tables.AssignedStatusEntry
+    newer = exists().where(tables.Badge.badge_id == status_entry.badge_id, tables.Badge.version > status_entry.version)
     await session.flush()
     await session.execute(
-        update(place)
+        update(status_entry)
         .where(
-            place.badge_id.in_([one.badge_id for one in signed if one.version > 1]), place.retired_at.is_(None), newer
+            status_entry.badge_id.in_([one.badge_id for one in signed if one.version > 1]),
+            status_entry.retired_at.is_(None),
+            newer,
         )
         .values(retired_at=now)
     )
@@ -210,7 +239,7 @@ def _announce(
     badge: tables.Badge,
     signed: SignedBadge,
     course_id: UUID | None,
-    notary: Notary,
+    credential_issuer: CredentialIssuer,
     now: datetime,
 ) -> None:
     if badge.issued_at is None:
@@ -223,7 +252,7 @@ def _announce(
                 credit_id=badge.credit_id,
                 award_id=badge.award_id,
                 course_id=course_id,
-                credential_url=notary.credential_url(badge.badge_id),
+                credential_url=credential_issuer.credential_url(badge.badge_id),
                 issued_at=now,
             ),
         )

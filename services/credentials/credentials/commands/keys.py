@@ -1,4 +1,4 @@
-"""The issuer's keys: made, published ahead, taken into use, kept, struck out. Everything done to them is on record."""
+"""The issuer's keys: made, published ahead, activated, retired, struck out. Everything done to them is on record."""
 
 import secrets
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.keys import Signer
-from credentials.adapters.notary import Notary
 from credentials.domain import keys
 from credentials.domain.badges import Due
 from credentials.domain.keys import KeyState, Suite
-from shared.database import fetch, take_turns
+from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.ids import new_id
 
@@ -27,45 +27,50 @@ _ITSELF = "this service"
 
 @dataclass(frozen=True)
 class Signers:
-    """The active keys: for embedded proofs, and for tokens."""
+    """The signers of the active keys: for embedded proofs, and for tokens."""
 
     proof: Signer
     token: Signer
 
 
-async def signers(session: AsyncSession, notary: Notary) -> Signers:
-    """Ready to sign outside the transaction. Keys are made on first use. Raises WrappingKeyError."""
+async def signers(session: AsyncSession, credential_issuer: CredentialIssuer) -> Signers:
+    """Return signers that can be used outside the transaction; keys are made on first use. Raises WrappingKeyError."""
     return Signers(
-        proof=await _signer(session, notary, Suite.EDDSA_RDFC_2022), token=await _signer(session, notary, Suite.ES256)
+        proof=await _signer(session, credential_issuer, Suite.EDDSA_RDFC_2022),
+        token=await _signer(session, credential_issuer, Suite.ES256),
     )
 
 
-async def _signer(session: AsyncSession, notary: Notary, suite: Suite) -> Signer:
-    key = await queries.key_in_state(session, notary.issuer.did, suite, KeyState.ACTIVE)
+async def _signer(session: AsyncSession, credential_issuer: CredentialIssuer, suite: Suite) -> Signer:
+    key = await queries.key_in_state(session, credential_issuer.issuer.did, suite, KeyState.ACTIVE)
     if key is None:
-        await take_turns(session, "signing key")
-        key = await queries.key_in_state(session, notary.issuer.did, suite, KeyState.ACTIVE)
+        await advisory_lock(session, "signing key")
+        key = await queries.key_in_state(session, credential_issuer.issuer.did, suite, KeyState.ACTIVE)
     if key is None:
-        key = await _make(session, notary, suite, by=_ITSELF, reason="the first")
+        key = await _make(session, credential_issuer, suite, by=_ITSELF, reason="the first")
         await _enter(session, key, KeyState.ACTIVE, by=_ITSELF, reason="the first")
-    return notary.signer(key.verification_method, key.wrapped_key, key.suite)
+    return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
 
 
-async def create_signing_key(session: AsyncSession, notary: Notary, suite: Suite, *, by: str) -> tables.SigningKey:
-    """The next key of a suite, published from now on. Raises NextKeyExists."""
-    await take_turns(session, "signing key")
-    if await queries.key_in_state(session, notary.issuer.did, suite, KeyState.NEXT) is not None:
+async def create_signing_key(
+    session: AsyncSession, credential_issuer: CredentialIssuer, suite: Suite, *, by: str
+) -> tables.SigningKey:
+    """Make the next key of a suite, published from now on. Raises NextKeyExists."""
+    await advisory_lock(session, "signing key")
+    if await queries.key_in_state(session, credential_issuer.issuer.did, suite, KeyState.NEXT) is not None:
         raise keys.NextKeyExists(f"there is a next key for {suite}")
-    return await _make(session, notary, suite, by=by, reason="")
+    return await _make(session, credential_issuer, suite, by=by, reason="")
 
 
-async def activate_signing_key(session: AsyncSession, notary: Notary, name: str, *, by: str) -> tables.SigningKey:
+async def activate_signing_key(
+    session: AsyncSession, credential_issuer: CredentialIssuer, name: str, *, by: str
+) -> tables.SigningKey:
     """Sign with the next key from now on; the one before retires, and stays published. Safe to repeat.
 
     Raises Unknown, NotNext, PublishedTooRecently.
     """
-    await take_turns(session, "signing key")
-    key = await fetch(session, tables.SigningKey, notary.verification_method(name), lock=True)
+    await advisory_lock(session, "signing key")
+    key = await fetch(session, tables.SigningKey, credential_issuer.verification_method(name), lock=True)
     if key.state != KeyState.ACTIVE:
         keys.check_activation(key.state, key.created_at, now_of(session))
         before = await queries.key_in_state(session, key.did, key.suite, KeyState.ACTIVE)
@@ -76,15 +81,15 @@ async def activate_signing_key(session: AsyncSession, notary: Notary, name: str,
 
 
 async def report_compromise(
-    session: AsyncSession, notary: Notary, name: str, *, by: str, reason: str
+    session: AsyncSession, credential_issuer: CredentialIssuer, name: str, *, by: str, reason: str
 ) -> tables.SigningKey:
-    """Strike a key out of the issuer's document; another signs from now on. Safe to repeat. Raises Unknown.
+    """Strike a key out of the issuer's DID document; another signs from now on. Safe to repeat. Raises Unknown.
 
-    What it signed is signed anew by the jobs, under the same ids. There is no waiting: the next key takes its
-    place however recently it was published, and where there is none one is made.
+    Jobs sign anew what it signed, under the same ids. There is no waiting: the next key takes its place however
+    recently it was published, and where there is none one is made.
     """
-    await take_turns(session, "signing key")
-    key = await fetch(session, tables.SigningKey, notary.verification_method(name), lock=True)
+    await advisory_lock(session, "signing key")
+    key = await fetch(session, tables.SigningKey, credential_issuer.verification_method(name), lock=True)
     if key.state == KeyState.COMPROMISED:
         return key
     was = key.state
@@ -92,17 +97,19 @@ async def report_compromise(
     if was == KeyState.ACTIVE:
         successor = await queries.key_in_state(session, key.did, key.suite, KeyState.NEXT)
         if successor is None:
-            successor = await _make(session, notary, Suite(key.suite), by=by, reason="a key was compromised")
+            successor = await _make(session, credential_issuer, Suite(key.suite), by=by, reason="a key was compromised")
         await _enter(session, successor, KeyState.ACTIVE, by=by, reason="a key was compromised")
     return key
 
 
-async def order_signing_anew(session: AsyncSession, notary: Notary) -> int:
-    """Mark the next badges that carry a struck-out key's signature; how many. Until it is 0 there are more."""
+async def order_signing_anew(session: AsyncSession, credential_issuer: CredentialIssuer) -> int:
+    """Mark the next badges that carry a struck-out key's signature. Returns how many; until it is 0 there are more."""
     badge, key = tables.Badge, tables.SigningKey
     lost = (
         await session.scalars(
-            select(key.verification_method).where(key.did == notary.issuer.did, key.state == KeyState.COMPROMISED)
+            select(key.verification_method).where(
+                key.did == credential_issuer.issuer.did, key.state == KeyState.COMPROMISED
+            )
         )
     ).all()
     if not lost:
@@ -114,6 +121,7 @@ async def order_signing_anew(session: AsyncSession, notary: Notary) -> int:
             badge.due.is_distinct_from(Due.COMPROMISE),
         )
         .limit(_BATCH)
+        .with_for_update(key_share=True, skip_locked=True)  # a learner's badges locked elsewhere are not waited for
     )
     marked = await session.scalars(
         update(badge).where(badge.badge_id.in_(carrying)).values(due=Due.COMPROMISE).returning(badge.badge_id)
@@ -122,7 +130,7 @@ async def order_signing_anew(session: AsyncSession, notary: Notary) -> int:
 
 
 async def log_signatures(session: AsyncSession, signed: list["Signed"], now: datetime) -> None:
-    """Keep a line for every signature: which key, which credential."""
+    """Log every signature: which key, which credential."""
     if signed:
         rows = [
             {
@@ -133,18 +141,18 @@ async def log_signatures(session: AsyncSession, signed: list["Signed"], now: dat
             }
             for one in signed
         ]
-        # The same key signs the same words in the same second alike: that is one signature, not two.
+        # A key signs the same document in the same second with the same signature: that is one, not two.
         await session.execute(insert(tables.Signature).on_conflict_do_nothing(), rows)
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A signature that was made: by which key, on what."""
+    """A signature that was made: with which key, on which credential."""
 
     credential_id: str
     verification_method: str
     signature: str
-    """As it is written."""
+    """The signature as text: `proofValue`, or the last part of a token."""
 
     @classmethod
     def document(cls, document: Mapping[str, Any]) -> "Signed":  # Any: JSON
@@ -156,13 +164,15 @@ class Signed:
         return cls(credential_id, signer.verification_method, token.rpartition(".")[2])
 
 
-async def _make(session: AsyncSession, notary: Notary, suite: Suite, *, by: str, reason: str) -> tables.SigningKey:
+async def _make(
+    session: AsyncSession, credential_issuer: CredentialIssuer, suite: Suite, *, by: str, reason: str
+) -> tables.SigningKey:
     now = now_of(session)
     algorithm = "ed25519" if suite == Suite.EDDSA_RDFC_2022 else "p256"
-    method, made = notary.new_key(f"{algorithm}-{now:%Y-%m}-{secrets.token_hex(4)}", suite)
+    method, made = credential_issuer.new_key(f"{algorithm}-{now:%Y-%m}-{secrets.token_hex(4)}", suite)
     key = tables.SigningKey(
         verification_method=method,
-        did=notary.issuer.did,
+        did=credential_issuer.issuer.did,
         suite=suite,
         public_key=made.public,
         wrapped_key=made.wrapped,

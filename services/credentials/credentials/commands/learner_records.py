@@ -1,12 +1,12 @@
-"""Sign transcripts as learner records, each with its own place in a status list.
+"""Sign transcripts as learner records, each with its own status entry.
 
-Signing takes long, and is done outside transactions: what is drafted is looked at once more before it is handed out.
+Signing takes long, and is done outside transactions: a draft is checked once more before the record is handed out.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,18 +15,18 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.credential_issuer import CredentialIssuer, StatusListEntry
 from credentials.adapters.keys import Signer
-from credentials.adapters.notary import Notary, Place
-from credentials.commands import keys, places
+from credentials.commands import keys, status_entries
 from credentials.commands.keys import Signed
 from credentials.domain import learner_records
 from credentials.domain.badges import instant
 from credentials.domain.documents import NothingSigned, RecordChanging
 from credentials.domain.keys import PUBLISHED
 from credentials.domain.learner_records import Cover, Part
-from credentials.queries import Shelved
+from credentials.queries import EditionOnFile
+from shared.database import advisory_lock
 from shared.database import now as now_of
-from shared.database import take_turns
 
 Document = dict[str, Any]  # Any: JSON
 JSON = Mapping[str, Any]  # Any: JSON
@@ -37,12 +37,12 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Draft:
-    """A record to be signed. `record_id` names whose it is: the document's own, or that of a share."""
+    """A record to be signed. `record_id` is the id of what it is a record of: the document itself, or a share."""
 
     learner_id: UUID
     edition_id: UUID
     record_id: UUID
-    place: Place
+    status_entry: StatusListEntry
     cover: Cover
     parts: Sequence[Part]
     credits_: Sequence[JSON]
@@ -52,30 +52,32 @@ class Draft:
 
 
 async def transcript_record(
-    transactions: Transactions, notary: Notary, find: Callable[[AsyncSession], Awaitable[Shelved]]
+    transactions: Transactions,
+    credential_issuer: CredentialIssuer,
+    find: Callable[[AsyncSession], Awaitable[EditionOnFile]],
 ) -> Document:
-    """The signed record of a transcript's newest edition, for its holder; `find` tells which.
+    """Return the signed record of a transcript's newest edition, for its holder; `find` gives the edition.
 
-    Kept, and signed anew where a badge inside was signed anew since, or the key it was signed with is compromised.
-    Raises NothingSigned, RecordChanging and what `find` raises.
+    It is stored, and signed anew where a badge inside was signed anew since, or its own key was compromised. Raises
+    NothingSigned, RecordChanging and what `find` raises.
     """
 
     async def draft(session: AsyncSession) -> Draft:
-        shelved = await find(session)
-        content = shelved.edition.content or {}
-        parts = parts_of(content, await queries.signed_badges(session, shelved.document.learner_id))
-        place = await draw_place(session, shelved, shelved.document.document_id, parts)
+        on_file = await find(session)
+        content = on_file.edition.content or {}
+        parts = parts_of(content, await queries.signed_badges(session, on_file.document.learner_id))
+        status_entry = await draw_status_entry(session, on_file, on_file.document.document_id, parts)
         return Draft(
-            shelved.document.learner_id,
-            shelved.edition.edition_id,
-            shelved.document.document_id,
-            place,
+            on_file.document.learner_id,
+            on_file.edition.edition_id,
+            on_file.document.document_id,
+            status_entry,
             Cover(
-                address=notary.document_url(shelved.document.number),
-                subject=f"urn:uuid:{shelved.document.document_id}",
+                address=credential_issuer.document_url(on_file.document.number),
+                subject=f"urn:uuid:{on_file.document.document_id}",
                 name=content["name"],
                 as_at=content["as_at"],
-                status=notary.status_entry(place),
+                status=credential_issuer.status_entry(status_entry),
             ),
             parts,
             content["credits"],
@@ -89,32 +91,33 @@ async def transcript_record(
             .values(clr=record, signed_at=now_of(session))
         )
 
-    return await sign_record(transactions, notary, draft, keep, kept=_kept)
+    return await sign_record(transactions, credential_issuer, draft, keep, kept=_kept)
 
 
 async def sign_record(
     transactions: Transactions,
-    notary: Notary,
+    credential_issuer: CredentialIssuer,
     draft: Callable[[AsyncSession], Awaitable[Draft]],
     keep: Callable[[AsyncSession, Draft, Document], Awaitable[None]],
     kept: Callable[[AsyncSession, Draft], Awaitable[Document | None]] | None = None,
 ) -> Document:
-    """Draft a record, sign it and keep it; begun again where the transcript changed meanwhile.
+    """Draft a record, sign it and keep it; start again where the transcript changed meanwhile.
 
-    Raises NothingSigned, RecordChanging and what `draft` and `keep` raise.
+    `kept` returns a record that was signed before, if it can be used. Raises NothingSigned, RecordChanging and what
+    `draft` and `keep` raise.
     """
     for _ in range(_TRIES):
         async with transactions() as session:
             drafted = await draft(session)
             record = None if kept is None else await kept(session, drafted)
-            key = await queries.active_key(session, notary.issuer.did)
+            key = await queries.active_key(session, credential_issuer.issuer.did)
             now = now_of(session)
         if record is not None:
             return record
         if key is None:
             raise NothingSigned("none of the badges is signed yet; try again shortly")
-        signer = notary.signer(key.verification_method, key.wrapped_key, key.suite)
-        record, made = await asyncio.to_thread(_sign, drafted, notary, signer, now)
+        signer = credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
+        record, made = await asyncio.to_thread(_sign, drafted, credential_issuer, signer, now)
         async with transactions() as session:
             if await _stands(session, drafted):
                 await keys.log_signatures(session, made, now)
@@ -123,17 +126,19 @@ async def sign_record(
     raise RecordChanging("the transcript is changing at this moment; try again shortly")
 
 
-async def draw_place(session: AsyncSession, shelved: Shelved, record_id: UUID, parts: Sequence[Part]) -> Place:
-    """Takes its turn on the learner. Raises NothingSigned."""
+async def draw_status_entry(
+    session: AsyncSession, on_file: EditionOnFile, record_id: UUID, parts: Sequence[Part]
+) -> StatusListEntry:
+    """Take the advisory lock of the learner, and return the status entry of a record. Raises NothingSigned."""
     if not any(part.badge is not None for part in parts):
         raise NothingSigned("none of the badges is signed yet; try again shortly")
-    await take_turns(session, "learner", shelved.document.learner_id)
+    await advisory_lock(session, "learner", on_file.document.learner_id)
     inside = learner_records.inside_sha256(parts)
-    return await places.place_of_record(session, shelved.edition.edition_id, record_id, inside)
+    return await status_entries.entry_of_record(session, on_file.edition.edition_id, record_id, inside)
 
 
 def parts_of(content: JSON, badges: Collection[tables.Badge], only: Collection[str] | None = None) -> list[Part]:
-    """The lines of a transcript with their badges; `only` those credits and awards, where given."""
+    """Return the lines of a transcript with their badges; with `only`, those credits and awards alone."""
     by_source = {str(badge.credit_id or badge.award_id): badge.document for badge in badges}
     parts = [Part(entry["credit_id"], by_source.get(entry["credit_id"])) for entry in content["credits"]]
     parts += [
@@ -143,29 +148,40 @@ def parts_of(content: JSON, badges: Collection[tables.Badge], only: Collection[s
     return [part for part in parts if only is None or part.id in only]
 
 
-def _sign(drafted: Draft, notary: Notary, signer: Signer, now: datetime) -> tuple[Document, list[Signed]]:
-    """JSON-LD takes tens of milliseconds a badge of pure computing."""
+def _sign(
+    drafted: Draft, credential_issuer: CredentialIssuer, signer: Signer, now: datetime
+) -> tuple[Document, list[Signed]]:
+    """Sign a drafted record, and what is signed within it. Off the event loop: JSON-LD computes tens of milliseconds a
+    badge."""
     made: list[Signed] = []
+    parts = list(drafted.parts)
+    if drafted.cover.name is None:
+        stated = [learner_records.restated(part, drafted.cover, valid_from=instant(now)) for part in parts]
+        parts = [
+            replace(part, badge=one and credential_issuer.sign(one, signer, now))
+            for part, one in zip(parts, stated, strict=True)
+        ]
+        made += [Signed.document(part.badge) for part in parts if part.badge is not None]
     results = learner_records.results_document(
-        notary.issuer, drafted.cover, valid_from=instant(now), credits_=drafted.credits_
+        credential_issuer.issuer, drafted.cover, valid_from=instant(now), credits_=drafted.credits_
     )
     if results is not None:
-        results = notary.sign(results, signer, now)
+        results = credential_issuer.sign(results, signer, now)
         made.append(Signed.document(results))
     unsigned = learner_records.record_document(
-        notary.issuer,
+        credential_issuer.issuer,
         drafted.cover,
         valid_from=instant(now),
-        parts=drafted.parts,
+        parts=parts,
         results=results,
-        partial=learner_records.is_partial(drafted.parts, selected=drafted.selected),
+        partial=learner_records.is_partial(parts, selected=drafted.selected),
     )
-    record = notary.sign(unsigned, signer, now)
+    record = credential_issuer.sign(unsigned, signer, now)
     return record, [*made, Signed.document(record)]
 
 
 async def _kept(session: AsyncSession, drafted: Draft) -> Document | None:
-    """The record as it was signed before, on the same place and by a key that is still named."""
+    """Return the record as it was signed before, if its status entry is the same and its key still published."""
     edition = await session.get_one(tables.Edition, drafted.edition_id, populate_existing=True)
     record = edition.clr
     if record is None or record.get("credentialStatus") != drafted.cover.status:
@@ -175,13 +191,17 @@ async def _kept(session: AsyncSession, drafted: Draft) -> Document | None:
 
 
 async def _stands(session: AsyncSession, drafted: Draft) -> bool:
-    """Whether the edition is still the newest and its place not retired, now that it is our turn; else it is now."""
-    await take_turns(session, "learner", drafted.learner_id)
+    """Take the learner's advisory lock, and return whether the signed draft can be handed out.
+
+    The edition must be the newest, its holder not erased, and the status entry not retired; an entry of an edition that
+    is out of date is retired here.
+    """
+    await advisory_lock(session, "learner", drafted.learner_id)
     newest = await queries.latest_transcript(session, drafted.learner_id)
-    held = await queries.live_place_of_record(session, drafted.edition_id, drafted.record_id)
-    if held is None or Place(held.list_number, held.list_index) != drafted.place:
+    held = await queries.live_entry_of_record(session, drafted.edition_id, drafted.record_id)
+    if held is None or StatusListEntry(held.list_number, held.list_index) != drafted.status_entry:
         return False
-    if newest is None or newest.edition_id != drafted.edition_id:
+    if newest is None or newest.content is None or newest.edition_id != drafted.edition_id:
         held.retired_at = now_of(session)
         return False
     return True

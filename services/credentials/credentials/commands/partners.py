@@ -1,23 +1,44 @@
-"""Keep the copy of who the partners are."""
+"""Keep the copy of the partners that the gateway knows."""
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
-from shared.messaging import NotYet
+from shared.messaging import RetryLater
+
+
+async def open_partner(session: AsyncSession, client_id: str, *scopes: str) -> tables.Partner | None:
+    """Return the partner if it is open and has all these scopes, and lock it until the transaction ends.
+
+    Else it could be closed meanwhile, and a consent just given would not end with it. The learner's advisory lock is
+    taken before.
+    """
+    partner = await session.get(tables.Partner, client_id, with_for_update={"read": True}, populate_existing=True)
+    if partner is None or partner.closed_at is not None or not set(scopes) <= set(partner.scopes):
+        return None
+    return partner
 
 
 async def close_partner(session: AsyncSession, client_id: str, at: datetime) -> None:
-    """It gets no tokens any more, and nothing is sent to it. Raises NotYet for an unknown partner."""
-    partner = await session.get(tables.Partner, client_id, with_for_update=True, populate_existing=True)
+    """Close a partner: disable its webhook endpoints and end all consents for it. Raises RetryLater for an unknown
+    partner."""
+    partner = await session.get(tables.Partner, client_id, with_for_update={"key_share": True}, populate_existing=True)
     if partner is None:
-        raise NotYet(f"the partner {client_id} is not known here yet")
+        raise RetryLater(f"the partner {client_id} is not known here yet")
     partner.closed_at = at
-    endpoint = tables.WebhookEndpoint
+    endpoint, share = tables.WebhookEndpoint, tables.Share
     await session.execute(
         update(endpoint)
         .where(endpoint.client_id == client_id, endpoint.disabled_at.is_(None))
         .values(disabled_at=at, disabled_reason="partner_closed")
     )
+    standing = (
+        select(share.share_id)
+        .where(share.client_id == client_id, share.withdrawn_at.is_(None), share.expires_at > at)
+        .order_by(share.share_id)
+        .with_for_update(key_share=True)
+    )
+    ids = (await session.scalars(standing)).all()
+    await session.execute(update(share).where(share.share_id.in_(ids)).values(expires_at=at))

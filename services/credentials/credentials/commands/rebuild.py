@@ -1,29 +1,30 @@
-"""Derive everything anew from the facts, beside what is kept, and say who would gain or lose what.
+"""Derive everything anew from the facts, beside what is stored, and report who would gain or lose what.
 
-Titles: the database sums the credit by learner and subject, the rule is the one that is asked live
-(eligibility.py), and the result is copied into a shadow table and compared there. Badges are compared by the
-database alone, documents by the rule that makes them out.
+Titles: the database sums the credit by learner and subject, the live rule decides (eligibility.py), and the result is
+copied into a shadow table and compared there. Badges are compared by the database alone, documents by the rule that
+makes them out.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
 from credentials.commands import documents
-from credentials.commands.standing import derive
+from credentials.commands.projection import rebuild
 from credentials.domain import eligibility, regulations
-from credentials.domain.awards import STANDING
+from credentials.domain.awards import LIVE
 from credentials.domain.eligibility import Totals
 from credentials.domain.regulations import Regulations
 from credentials.domain.transfers import LineState
-from shared.database import Database, take_turns
+from shared.database import Database, advisory_lock
 from shared.driver import connect_driver
 from shared.ids import new_id
 
@@ -31,34 +32,35 @@ _AT_ONCE = 10_000
 _DOCUMENTS_AT_ONCE = 100
 
 # Per learner and subject: which modules count (each family once, the best of it), own and external, by the
-# rank of the highest award they stand under (-1: none).
+# credits of the highest award they stand under (0: none).
 _SUMS = """
     with present as (
         select distinct on (subject_id) subject_id, award_name from subject_names
         where effective_from <= $1 order by subject_id, effective_from desc
     ), used as (
-        select allocations.credit_id, max(array_position($2::text[], awards.level)) - 1 as rank
+        select allocations.credit_id, max(awards.credits) as highest
         from allocations join awards using (award_id)
-        where awards.state = any($3::text[]) group by allocations.credit_id
+        where awards.state = any($2::text[]) group by allocations.credit_id
     ), gone as (
         select distinct credit_id from revocations where not exists (
             select from reinstatements where reinstatements.credit_id = revocations.credit_id
             and reinstatements.reinstated_at >= revocations.revoked_at
         )
-        union select credit_id from transfer_lines where state = any($6::text[])
+        union select credit_id from credit_holds where released_at is null
+        union select credit_id from transfer_lines where state = any($5::text[])
     ), counted as (
         select distinct on (learner_id, family) learner_id, credit_id, subject_id, subject_name, source from credits
-        where level = $4 and credits = $5 and subject_name <> '' and credit_id not in (select credit_id from gone)
+        where level = $3 and credits = $4 and subject_name <> '' and credit_id not in (select credit_id from gone)
         order by learner_id, family, case when source = 'internal' then coalesce(mark * credits, 0) else 0 end desc,
             source <> 'internal', ratified_at, credit_id
     ), summed as (
-        select learner_id, coalesce(award_name, subject_name) as subject, coalesce(rank, -1) as rank,
+        select learner_id, coalesce(award_name, subject_name) as subject, coalesce(highest, 0) as highest,
             count(*) filter (where source = 'internal') as own, count(*) filter (where source <> 'internal') as external
         from counted left join present using (subject_id) left join used using (credit_id)
         group by learner_id, 2, 3
     )
-    select learner_id, array_agg(subject order by subject, rank), array_agg(rank order by subject, rank),
-        array_agg(own order by subject, rank), array_agg(external order by subject, rank)
+    select learner_id, array_agg(subject order by subject, highest), array_agg(highest order by subject, highest),
+        array_agg(own order by subject, highest), array_agg(external order by subject, highest)
     from summed group by learner_id
 """
 
@@ -101,9 +103,13 @@ _BADGES = """
 """
 
 
+_LONGEST_SECONDS: Final = 3600.0
+"""The time limit, in seconds, of a statement that reads everything there is."""
+
+
 @dataclass(frozen=True)
 class Difference:
-    """What one learner would gain or lose if what is kept were derived anew. `kind`: title, badge, documents."""
+    """What one learner would gain or lose if what is stored were derived anew. `kind`: title, badge, documents."""
 
     learner_id: UUID
     kind: str
@@ -112,21 +118,23 @@ class Difference:
 
 
 async def differences(database: Database) -> AsyncGenerator[Difference]:
-    """Everything in which what is kept is not what the facts give; changes nothing."""
+    """Yield every difference between what is stored and what the facts give; changes nothing."""
     now = database.clock()
-    connection = await connect_driver(database.url)
+    connection = await connect_driver(database.url, answer_seconds=_LONGEST_SECONDS, statement_timeout="0")
     try:
-        await connection.execute("set statement_timeout to 0")  # it reads everything there is
-        await fill_shadow(connection, now)
-        for learner_id, title, gained in await connection.fetch(_DIFFERENT):
+        async with connection.transaction(isolation="repeatable_read"):  # facts arrive between two statements
+            await fill_shadow(connection, now)
+            titles, badges = await connection.fetch(_DIFFERENT), await connection.fetch(_BADGES)
+        for learner_id, title, gained in titles:
             yield Difference(learner_id, "title", title, gained)
-        for learner_id, name, gained in await connection.fetch(_BADGES):
+        for learner_id, name, gained in badges:
             yield Difference(learner_id, "badge", name, gained)
     finally:
         await connection.close()
     last: UUID | None = None
     while True:
         async with database.transaction() as session:
+            await session.execute(text("set transaction isolation level repeatable read"))
             learner_ids = await queries.credited_learners(session, last, _DOCUMENTS_AT_ONCE)
             for learner_id in learner_ids:
                 if await documents.are_stale(session, await queries.record_of(session, learner_id, now)):
@@ -141,7 +149,7 @@ class VersionsDiffer(RuntimeError):
 
 
 async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg ships no types
-    """What every learner may claim, into a shadow table of this connection; how many learners."""
+    """Store what every learner may claim in a shadow table of this connection. Returns how many learners there are."""
     await connection.execute(
         "create temporary table if not exists shadow_eligibilities (learner_id uuid primary key, titles jsonb not null)"
     )
@@ -151,12 +159,11 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
     if len({(one.framework_level, one.module_credits) for one in regulations.versions.all.values()}) > 1:
         raise VersionsDiffer("versions count credit in modules of different sizes")
     pinned = {row[0]: frozenset(row[1]) for row in await connection.fetch(_PINNED)}
-    held = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_HELD, list(STANDING))}
+    held = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_HELD, list(LIVE))}
     rows = await connection.fetch(
         _SUMS,
         now,
-        [level.code for level in current.levels],
-        list(STANDING),
+        list(LIVE),
         current.framework_level,
         current.module_credits,
         [LineState.COMMITTED, LineState.CONSUMED],
@@ -177,11 +184,11 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
 
 def _packed(row: Sequence[Any], versions: Sequence[Regulations], held: set[tuple[str, str]] | None) -> bytes:
     # Any: the columns' own types
-    _, subjects, ranks, own, external = row
+    _, subjects, highest, own, external = row
     found: dict[str, dict[str, None]] = {}
     for version in versions:
         for level in version.levels:
-            totals = _totals(subjects, ranks, own, external, below=level.rank)
+            totals = _totals(subjects, highest, own, external, below=level.credits)
             at_level = found.setdefault(level.code, {})
             for title in eligibility.titles(totals, level, version):
                 if held is None or (level.code, title) not in held:
@@ -191,14 +198,15 @@ def _packed(row: Sequence[Any], versions: Sequence[Regulations], held: set[tuple
 
 
 def _totals(
-    subjects: Sequence[str], ranks: Sequence[int], own: Sequence[int], external: Sequence[int], *, below: int
+    subjects: Sequence[str], highest: Sequence[int], own: Sequence[int], external: Sequence[int], *, below: int
 ) -> Totals:
-    """What is free for a level: credit under no award, or only under lower ones."""
-    if not any(rank >= 0 for rank in ranks):
+    """Return the totals that are free for a level of `below` credits: credit under no award, or only under lower
+    ones."""
+    if not any(highest):
         return tuple(zip(subjects, own, external, strict=True))
     summed: dict[str, tuple[int, int]] = {}
-    for subject, rank, of_own, of_external in zip(subjects, ranks, own, external, strict=True):
-        if rank < below:
+    for subject, above, of_own, of_external in zip(subjects, highest, own, external, strict=True):
+        if above < below:
             known = summed.get(subject, (0, 0))
             summed[subject] = (known[0] + of_own, known[1] + of_external)
     return tuple((subject, *counts) for subject, counts in summed.items())
@@ -210,13 +218,13 @@ def _chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:  # Any: 
 
 
 async def apply(database: Database, learner_ids: Iterable[UUID], *, signed_off_by: str) -> int:
-    """Derive these learners anew, one a transaction, with all that is announced of it; how many."""
+    """Derive these learners anew, each in a transaction of their own that announces what changed. Returns how many."""
     began_at = database.clock()
     count = 0
     for learner_id in learner_ids:
         async with database.transaction() as session:
-            await take_turns(session, "learner", learner_id)
-            await derive(session, learner_id)
+            await advisory_lock(session, "learner", learner_id)
+            await rebuild(session, learner_id)
         count += 1
     async with database.transaction() as session:
         await note(session, began_at, database.clock(), count, signed_off_by)
@@ -224,7 +232,7 @@ async def apply(database: Database, learner_ids: Iterable[UUID], *, signed_off_b
 
 
 async def note(session: AsyncSession, began_at: datetime, finished_at: datetime, learners: int, by: str) -> None:
-    """Keep who signed a rebuild off."""
+    """Record who signed a rebuild off."""
     session.add(
         tables.Rebuild(
             rebuild_id=new_id(), signed_off_by=by, began_at=began_at, finished_at=finished_at, learners=learners

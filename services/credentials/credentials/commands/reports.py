@@ -1,4 +1,4 @@
-"""Who is affected by a version of the regulations that is not in force yet."""
+"""Report who would be affected by a version of the regulations that is not in force yet."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ async def request_report(
     *,
     by: UUID,
 ) -> tables.RegulationReport:
-    """Begin a report; a job compares the learners. Raises UnknownRegulations, InvalidRegulations, AlreadyInEffect."""
+    """Open a report; a job compares the learners. Raises UnknownRegulations, InvalidRegulations, AlreadyInEffect."""
     now = now_of(session)
     candidate = _candidate(version, document)
     if candidate.effective_from <= now and document is None:
@@ -45,7 +45,7 @@ async def request_report(
 
 
 async def go_on_with_report(session: AsyncSession, report_id: UUID, *, limit: int) -> bool:
-    """Compare the next learners of a report; False once it is finished."""
+    """Compare the next learners of a report. Returns False once it is finished."""
     report = await fetch(session, tables.RegulationReport, report_id, lock=True)
     if report.finished_at is not None:
         return False
@@ -57,7 +57,7 @@ async def go_on_with_report(session: AsyncSession, report_id: UUID, *, limit: in
         record = await queries.record_of(session, learner_id, now)
         changes = impact.changes(
             record.facts(),
-            record.standing_awards(),
+            record.live_awards(),
             record.versions(now),
             regulations.claimable_from(candidate, record.pinned),
         )

@@ -1,63 +1,106 @@
-"""Awards that lost credit: opened by the facts, decided by a person."""
+"""Reviews of awards that lost credit: opened because of the facts, decided by a person."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.commands import issuing, letters
+from credentials.commands import emails, issuing
 from credentials.domain import options, regulations, reviews
 from credentials.domain.awards import State
+from credentials.domain.credit import Credit, CreditStatus
+from credentials.domain.holds import OwnRefund
 from credentials.domain.reviews import Decision, Proposal, Reason, Substitute
 from credentials.queries import Record
+from shared.access import refuse_own
 from shared.database import now as now_of
-from shared.errors import Refusal
-from shared.events.credentials import AwardRescinded, AwardRestored, AwardReviewClosed, AwardReviewOpened
+from shared.errors import DomainError
+from shared.events.credentials import (
+    AwardRescinded,
+    AwardRestored,
+    AwardReviewClosed,
+    AwardReviewOpened,
+    AwardSuperseded,
+)
 from shared.ids import new_id
 from shared.messaging import publish
 
 
 async def review_awards(session: AsyncSession, record: Record, now: datetime) -> None:
-    """Open a review of each award that stands on revoked credit; close it where the credit was given back.
+    """Open a review of each award that lost credit, or shares it with a higher award; close it once the credit is its
+    own.
 
-    Nothing is rescinded by itself. A mere claim is only held: it cannot be conferred, and lapses.
+    Credit is lost that was revoked, or whose money went back. Nothing is rescinded by itself. A mere claim is only
+    held, and the learner e-mailed: it cannot be conferred, and lapses.
     """
     waiting = await queries.open_reviews(session, record.learner_id)
     for award in record.awards:
+        award.looked_at = True
         if award.state not in (State.CLAIMED, State.CONFERRED, State.SUPERSEDED):
             continue
-        lost = lost_by(award, record)
+        lost, shared = lost_by(award, record), taken_up(award, record)
+        unpaid = record.revoked.isdisjoint(lost)
         review = waiting.get(award.award_id)
         if lost and award.under_review_since is None:
             award.under_review_since = now
+            if award.state == State.CLAIMED:
+                await emails.email_claim_held(session, award, now, unpaid=unpaid)
         elif not lost:
             award.under_review_since = None
         if award.state == State.CLAIMED:
             continue
-        if lost and review is None:
-            await _open(session, award, lost, now)
-        elif not lost and review is not None:
-            _close(session, review, award, record.allocations[award.award_id], now, Decision.CREDIT_REINSTATED)
-            await letters.tell_review_ended(session, review, award)
+        if (lost or shared) and review is None:
+            await _open(session, award, lost, shared, now, unpaid=unpaid)
+        elif not (lost or shared) and review is not None:
+            await _close(session, review, award, record.allocations[award.award_id], now, Decision.CREDIT_REINSTATED)
+            await emails.email_review_ended(session, review, award)
 
 
 def lost_by(award: tables.Award, record: Record) -> frozenset[UUID]:
-    """The credit an award stands on that was revoked."""
-    return record.allocations.get(award.award_id, frozenset()) & record.revoked
+    """Return the credit of an award that was revoked, or whose money went back."""
+    return record.allocations.get(award.award_id, frozenset()) & (record.revoked | record.held)
+
+
+def taken_up(award: tables.Award, record: Record) -> frozenset[UUID]:
+    """Return the credit of a conferred award on which a higher award stands as well."""
+    if award.state != State.CONFERRED:
+        return frozenset()
+    held = frozenset[UUID]().union(*(record.allocations[one.award_id] for one in _holding(award, record)))
+    return record.allocations.get(award.award_id, frozenset()) & held
+
+
+def _holding(award: tables.Award, record: Record) -> list[tables.Award]:
+    """Return the higher awards that stand on credit of this one, the lowest first."""
+    credit_ids = record.allocations.get(award.award_id, frozenset())
+    found = (
+        one
+        for one in record.awards
+        if one.state in (State.CONFERRED, State.SUPERSEDED)
+        and one.credits > award.credits
+        and credit_ids & record.allocations[one.award_id]
+    )
+    return sorted(found, key=lambda one: (one.credits, one.award_id))
+
+
+def _facts(award: tables.Award, record: Record) -> list[Credit]:
+    """Return the learner's credit as the rules see it, with what a higher award took up as consumed for this one."""
+    gone = frozenset(map(str, taken_up(award, record)))
+    return [replace(credit, status=CreditStatus.CONSUMED) if credit.id in gone else credit for credit in record.facts()]
 
 
 def propose(award: tables.Award, record: Record, now: datetime) -> Proposal:
-    """What we would decide."""
-    own, others, above = _own_and_others(award, record)
+    """Return what we propose for an award under review."""
+    own, others = _own_and_others(award, record)
     return reviews.propose(
         own,
         [str(credit_id) for credit_id in lost_by(award, record)],
-        record.facts(),
+        _facts(award, record),
         others,
-        above,
+        _chain(award, record),
         regulations.find(award.regulations_version),
         record.versions(now),
     )
@@ -74,29 +117,41 @@ async def carry_out(
     *,
     by: UUID,
 ) -> None:
-    """What a person decided; the caller has taken its turn on the learner and derives afterwards.
+    """Carry out a person's decision. The caller holds the learner's advisory lock, and rebuilds the learner afterwards.
 
-    Raises OwnReview, OwnRevocation, ReviewDecided, NoSubstitute, WrongSubstitute.
+    Raises OwnReview, OwnRevocation, OwnRefund, ReviewDecided, NoSubstitute, WrongSubstitute, NotTakenUp.
     """
     now = now_of(session)
-    if award.learner_id == by:
-        raise reviews.OwnReview("somebody else must decide on this award")
+    refuse_own(session, reviews.OwnReview("somebody else must decide on this award"), award.learner_id, by)
     if review.decided_at is not None:
         raise reviews.ReviewDecided(f"this review was decided: {review.decision}")
     lost = lost_by(award, record)
     taken = [line.revocation for line in record.lines if line.credit.credit_id in lost and line.revocation is not None]
     if any(revocation.decided_by == str(by) for revocation in taken):
         raise reviews.OwnRevocation("whoever took the credit away does not decide on the award")
+    given = [line.hold for line in record.lines if line.credit.credit_id in lost and line.hold is not None]
+    if any(hold.refund_by == str(by) for hold in given):
+        raise OwnRefund("whoever gave the money back does not decide on the award")
     review.decided_by = by
     if decision == Decision.SUBSTITUTE:
         await _substitute(session, review, award, record, reason, credit_ids, now)
     elif credit_ids is not None:
         raise reviews.WrongSubstitute("only a substitution names credit")
+    elif decision == Decision.SUPERSEDE:
+        await _supersede(session, review, award, record, reason, now)
     else:
         await _rescind(session, review, award, record, decision, reason, now)
 
 
-async def _open(session: AsyncSession, award: tables.Award, lost: Collection[UUID], now: datetime) -> None:
+async def _open(
+    session: AsyncSession,
+    award: tables.Award,
+    lost: Collection[UUID],
+    shared: Collection[UUID],
+    now: datetime,
+    *,
+    unpaid: bool,
+) -> None:
     review = tables.AwardReview(review_id=new_id(), award_id=award.award_id, learner_id=award.learner_id, opened_at=now)
     session.add(review)
     await session.flush()
@@ -106,11 +161,28 @@ async def _open(session: AsyncSession, award: tables.Award, lost: Collection[UUI
             award_id=award.award_id,
             review_id=review.review_id,
             learner_id=award.learner_id,
-            credit_ids=tuple(sorted(lost)),
+            credit_ids=tuple(sorted({*lost, *shared})),
             opened_at=now,
         ),
     )
-    await letters.tell_review_opened(session, review, award)
+    if lost:
+        await emails.email_review_opened(session, review, award, unpaid=unpaid)
+
+
+async def _supersede(
+    session: AsyncSession,
+    review: tables.AwardReview,
+    award: tables.Award,
+    record: Record,
+    reason: Reason,
+    now: datetime,
+) -> None:
+    holding = _holding(award, record)
+    if lost_by(award, record) or award.state != State.CONFERRED or not holding:
+        raise reviews.NotTakenUp("no higher award holds its credit, or it has lost some")
+    supersede(session, award, holding[0], now)
+    await _close(session, review, award, record.allocations[award.award_id], now, Decision.SUPERSEDE, reason)
+    await emails.email_superseded(session, review, award, holding[0])
 
 
 async def _substitute(
@@ -137,8 +209,8 @@ async def _substitute(
     award.classification, award.under_review_since = known.label, None
     outcome = {"added": list(substitute.added), "removed": list(substitute.removed), "before": before}
     stands_on = [UUID(credit.id) for credit in substitute.selection]
-    _close(session, review, award, stands_on, now, Decision.SUBSTITUTE, reason, outcome)
-    await letters.tell_substituted(session, review, award)
+    await _close(session, review, award, stands_on, now, Decision.SUBSTITUTE, reason, outcome)
+    await emails.email_substituted(session, review, award)
 
 
 async def _rescind(
@@ -150,7 +222,7 @@ async def _rescind(
     reason: Reason,
     now: datetime,
 ) -> None:
-    """Badge, then award; then the awards it had superseded stand again."""
+    """Revoke the badge, rescind the award, and let the awards it had superseded stand again."""
     offer = propose(award, record, now).offer if decision == Decision.RESCIND_AND_OFFER else ()
     badge = await queries.live_badge_of_award(session, award.award_id)
     if badge is not None:
@@ -172,58 +244,87 @@ async def _rescind(
             rescinded_at=now,
         ),
     )
-    restored = await _give_back(session, award, now)
+    restored = _give_back(session, award, record, now)
     outcome = {"offer": list(offer), "restored": [str(lower.award_id) for lower in restored]}
-    _close(session, review, award, (), now, decision, reason, outcome)
-    await letters.tell_rescinded(session, review, award, offer, restored)
+    await _close(session, review, award, (), now, decision, reason, outcome)
+    await emails.email_rescinded(session, review, award, offer, restored)
 
 
-async def _give_back(session: AsyncSession, award: tables.Award, now: datetime) -> Sequence[tables.Award]:
-    """What it had superseded stands by itself again; where that lost credit too, its own review goes on."""
-    lower = await queries.superseded_by(session, award.award_id)
-    for one in lower:
-        one.state, one.superseded_by, one.superseded_at = State.CONFERRED, None, None
+def supersede(session: AsyncSession, lower: tables.Award, by: tables.Award, now: datetime) -> None:
+    """Supersede the lower award by the other; it verifies as superseded from now on."""
+    lower.state, lower.superseded_by, lower.superseded_at = State.SUPERSEDED, by.award_id, now
+    publish(
+        session,
+        AwardSuperseded(
+            award_id=lower.award_id, learner_id=lower.learner_id, superseded_by=by.award_id, superseded_at=now
+        ),
+    )
+
+
+def _give_back(session: AsyncSession, award: tables.Award, record: Record, now: datetime) -> Sequence[tables.Award]:
+    """Confer again the awards that a rescinded one had superseded, and return them.
+
+    Those that share credit with yet another standing award are superseded by it, the lowest of them. Where one lost
+    credit too, its own review goes on.
+    """
+    restored: list[tables.Award] = []
+    for lower in [one for one in record.awards if one.superseded_by == award.award_id]:
+        if holding := _holding(lower, record):
+            supersede(session, lower, holding[0], now)
+            continue
+        lower.state, lower.superseded_by, lower.superseded_at = State.CONFERRED, None, None
+        restored.append(lower)
         publish(
             session,
             AwardRestored(
-                award_id=one.award_id,
-                learner_id=one.learner_id,
+                award_id=lower.award_id,
+                learner_id=lower.learner_id,
                 rescinded_award_id=award.award_id,
                 restored_at=now,
             ),
         )
-    return lower
+    return restored
 
 
 def _chosen(award: tables.Award, record: Record, credit_ids: Sequence[UUID] | None) -> Substitute:
-    own, others, _ = _own_and_others(award, record)
+    own, others = _own_and_others(award, record)
+    chain, facts = _chain(award, record), _facts(award, record)
+    others = [other for other in others if other.id not in chain]
     version = regulations.find(award.regulations_version)
     if credit_ids is None:
-        found = reviews.substitution(own, record.facts(), others, version)
+        found = reviews.substitution(own, facts, others, version)
         if found is None:
             raise reviews.NoSubstitute(f"no spare credit gives {award.title}")
         return found
     level = version.level(award.level)
     try:
-        chosen = options.select([str(one) for one in credit_ids], level, record.facts(), others, version)
-    except Refusal as refusal:
+        spare = reviews.spare(own, facts, others)
+        chosen = options.select([str(one) for one in credit_ids], level, spare, (), version)
+    except DomainError as refusal:
         raise reviews.WrongSubstitute(refusal.detail) from refusal
-    if chosen.title != award.title:
+    if chosen.title != reviews.present_title(own, facts, version):
         raise reviews.WrongSubstitute(f"these credits give {chosen.title}")
     return reviews.replacing(own, chosen.selection, version)
 
 
-def _own_and_others(
-    award: tables.Award, record: Record
-) -> tuple[options.Award, list[options.Award], list[options.Award]]:
-    """The award, those whose credit it cannot take, and the one that superseded it, which shares its credit."""
-    standing = {one.id: one for one in record.standing_awards()}
-    own = standing.pop(str(award.award_id))
-    above = standing.pop(str(award.superseded_by), None)
-    return own, list(standing.values()), [] if above is None else [above]
+def _own_and_others(award: tables.Award, record: Record) -> tuple[options.Award, list[options.Award]]:
+    standing = {one.id: one for one in record.live_awards()}
+    return standing.pop(str(award.award_id)), list(standing.values())
 
 
-def _close(
+def _chain(award: tables.Award, record: Record) -> set[str]:
+    """Return the ids of the awards that superseded this one, however many steps up, and of those it superseded."""
+    by = {one.award_id: one.superseded_by for one in record.awards}
+
+    def above(award_id: UUID | None) -> Iterator[UUID]:
+        while award_id is not None and (award_id := by.get(award_id)) is not None:
+            yield award_id
+
+    below = (one for one in by if award.award_id in above(one))
+    return {str(award_id) for award_id in (*above(award.award_id), *below)}
+
+
+async def _close(
     session: AsyncSession,
     review: tables.AwardReview,
     award: tables.Award,
@@ -233,6 +334,14 @@ def _close(
     reason: str = "",
     outcome: Mapping[str, object] | None = None,
 ) -> None:
+    """Close a review.
+
+    Its instant is later than that of every earlier review of this award, whichever replica's clock gave those, since
+    consumers go by the latest.
+    """
+    of_award = select(func.max(tables.AwardReview.decided_at)).where(tables.AwardReview.award_id == award.award_id)
+    if (before := await session.scalar(of_award)) is not None:
+        now = max(now, before + timedelta(microseconds=1))
     review.decided_at, review.decision, review.reason_code = now, decision, reason or decision
     review.outcome = dict(outcome or {})
     publish(

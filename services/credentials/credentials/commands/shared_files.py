@@ -1,48 +1,50 @@
-"""Files a partner fetches by consent: what was consented to as a learner record, and the paper of all of it."""
+"""Files a partner fetches by consent: what was consented to as a learner record, and the whole transcript on paper."""
 
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.notary import Notary
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import documents, learner_records, sharing
 from credentials.commands.learner_records import Draft, Transactions
 from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.learner_records import Cover
 from credentials.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
-from credentials.queries import Shelved
+from credentials.queries import EditionOnFile
 from shared.database import Unknown
 from shared.database import now as now_of
 
 
-async def learner_record(transactions: Transactions, notary: Notary, client_id: str, share_id: UUID) -> Document:
-    """The credit and awards within the consent as a signed learner record; the learner sees that it was fetched.
+async def learner_record(
+    transactions: Transactions, credential_issuer: CredentialIssuer, client_id: str, share_id: UUID
+) -> Document:
+    """Return the credit and awards within the consent as a signed learner record; the learner sees that it was fetched.
 
-    It goes by the consent and not by the number of the transcript, whose page lists every course.
-    Raises Unknown, ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging.
+    It bears the address of the consent and not the number of the transcript, whose page lists every course. Raises
+    Unknown, ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging.
     """
 
     async def draft(session: AsyncSession) -> Draft:
         share = await sharing.consented_share(session, client_id, share_id)
         scope = scope_of(share.scope)
-        shelved = await _transcript(session, share)
-        content = shelved.edition.content or {}
+        on_file = await _transcript(session, share)
+        content = on_file.edition.content or {}
         only = None if scope.whole_record else frozenset(map(str, scope.credit_ids | scope.award_ids))
         parts = learner_records.parts_of(content, await queries.signed_badges(session, share.learner_id), only)
-        place = await learner_records.draw_place(session, shelved, share_id, parts)
+        status_entry = await learner_records.draw_status_entry(session, on_file, share_id, parts)
         held = {part.id for part in parts}
         return Draft(
             share.learner_id,
-            shelved.edition.edition_id,
+            on_file.edition.edition_id,
             share_id,
-            place,
+            status_entry,
             Cover(
                 address=f"urn:uuid:{share_id}",
                 subject=pairwise_subject(share.learner_id, client_id),
                 name=content["name"] if scope.with_name else None,
                 as_at=content["as_at"],
-                status=notary.status_entry(place),
+                status=credential_issuer.status_entry(status_entry),
             ),
             parts,
             [results_shown(scope, entry) for entry in content["credits"] if entry["credit_id"] in held],
@@ -53,11 +55,11 @@ async def learner_record(transactions: Transactions, notary: Notary, client_id: 
         share = await sharing.consented_share(session, client_id, share_id)  # signing took a while
         sharing.note_viewing(session, share, hash_of(record), "partner", now_of(session))
 
-    return await learner_records.sign_record(transactions, notary, draft, note)
+    return await learner_records.sign_record(transactions, credential_issuer, draft, note)
 
 
-async def consented_transcript(session: AsyncSession, client_id: str, share_id: UUID) -> Shelved:
-    """The newest edition, for a partner that may see all of it.
+async def consented_transcript(session: AsyncSession, client_id: str, share_id: UUID) -> EditionOnFile:
+    """Return the newest edition of the transcript, for a partner that may see all of it.
 
     Raises Unknown, ShareWithdrawn, ShareExpired, PaperShowsMore.
     """
@@ -69,17 +71,17 @@ async def consented_transcript(session: AsyncSession, client_id: str, share_id: 
 async def hand_out_paper(
     session: AsyncSession, client_id: str, share_id: UUID, edition: tables.Edition, file: bytes
 ) -> None:
-    """Ask again, for setting it took a while; keep the hash of the file; the learner sees that it was fetched.
+    """Keep the hash of a paper before it is handed out; the learner sees that it was fetched.
 
-    Raises Unknown, ShareWithdrawn, ShareExpired.
+    The consent is checked again, for setting the paper took a while. Raises Unknown, ShareWithdrawn, ShareExpired.
     """
     share = await sharing.consented_share(session, client_id, share_id)
     sha256 = await documents.remember_file(session, edition, file)
     sharing.note_viewing(session, share, sha256, "partner", now_of(session))
 
 
-async def _transcript(session: AsyncSession, share: tables.Share) -> Shelved:
-    for shelved in await queries.documents_of(session, share.learner_id):
-        if shelved.document.kind == DocumentKind.TRANSCRIPT and shelved.edition.content is not None:
-            return shelved
+async def _transcript(session: AsyncSession, share: tables.Share) -> EditionOnFile:
+    for on_file in await queries.documents_of(session, share.learner_id):
+        if on_file.document.kind == DocumentKind.TRANSCRIPT and on_file.edition.content is not None:
+            return on_file
     raise Unknown("there is no transcript yet")

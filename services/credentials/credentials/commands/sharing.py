@@ -1,4 +1,4 @@
-"""Share a record, look at what was shared, withdraw it."""
+"""Share a record, view what was shared, withdraw it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.keys import Signer
-from credentials.adapters.notary import Notary
-from credentials.commands import keys
+from credentials.commands import emails, keys
+from credentials.commands.partners import open_partner
 from credentials.commands.people import must_be_present
 from credentials.domain import policies, sharing
 from credentials.domain.badges import Issuer, instant
 from credentials.domain.documents import new_nonce
-from credentials.domain.sharing import Document, Scope, ShareState
-from shared.database import Unknown, fetch, take_turns
+from credentials.domain.sharing import Document, Scope, ShareSecrets, ShareState
+from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
 from shared.ids import new_id
@@ -25,7 +26,7 @@ from shared.messaging import publish
 
 @dataclass(frozen=True)
 class Lock:
-    """How a link is locked, besides its token."""
+    """What protects a link besides its token."""
 
     pin: str | None = None
     most_views: int | None = None
@@ -40,42 +41,50 @@ async def grant_link(
     purpose: str,
     days: int,
     lock: Lock,
-    pin_key: bytes,
+    secrets: ShareSecrets,
 ) -> tuple[tables.Share, str]:
-    """A link for whoever is given it, and its token, which is told this once.
+    """Make a link for whoever is given it. Returns its token, too, which is shown only this once.
 
     Raises HolderAnonymised, NothingShared, UnknownCredit, ExpiryOutOfBounds.
     """
     share, token = await _new_share(session, learner_id, scope, purpose=purpose, days=days), sharing.new_token()
-    share.recipient, share.secret_sha256, share.most_views = recipient, sharing.fingerprint(token), lock.most_views
+    share.recipient, share.secret_sha256, share.most_views = recipient, secrets.digest(token), lock.most_views
     if lock.pin is not None:
-        share.pin_hash = await asyncio.to_thread(sharing.pin_hash, lock.pin, share.share_id, pin_key)
+        share.pin_hash = await asyncio.to_thread(secrets.pin_hash, lock.pin, share.share_id)
     await _grant(session, share)
     return share, token
 
 
 async def grant_consent(
-    session: AsyncSession, learner_id: UUID, client_id: str, scope: Scope, *, purpose: str, days: int
+    session: AsyncSession,
+    learner_id: UUID,
+    client_id: str,
+    scope: Scope,
+    *,
+    purpose: str,
+    days: int,
+    secrets: ShareSecrets,
 ) -> tuple[tables.Share, str]:
-    """Consent for a partner, and the code by which it learns of it; the code is told this once.
+    """Give consent to a partner. Returns the code, too, by which it learns of the consent; it is shown only this once.
 
     Raises UnknownRecipient, HolderAnonymised, NothingShared, UnknownCredit, ExpiryOutOfBounds.
     """
-    partner = await session.get(tables.Partner, client_id)
-    if partner is None or partner.closed_at is not None or queries.READING not in partner.scopes:
+    await must_be_present(session, learner_id)
+    partner = await open_partner(session, client_id, queries.READING)
+    if partner is None:
         raise sharing.UnknownRecipient("no partner that may read records has this client id")
     share, code = await _new_share(session, learner_id, scope, purpose=purpose, days=days), sharing.new_code()
-    share.client_id, share.recipient, share.secret_sha256 = client_id, partner.name, sharing.fingerprint(code)
+    share.client_id, share.recipient, share.secret_sha256 = client_id, partner.name, secrets.digest(code)
     await _grant(session, share)
     return share, code
 
 
-async def redeem_code(session: AsyncSession, client_id: str, code: str) -> tables.Share:
-    """The consent a code stands for; again and again the same one.
+async def redeem_code(session: AsyncSession, client_id: str, code: str, secrets: ShareSecrets) -> tables.Share:
+    """Return the consent a code stands for; the same one each time.
 
     Raises NoSuchCode for anybody but the partner it is for, ShareWithdrawn, ShareExpired.
     """
-    share = await queries.share_by_secret(session, sharing.fingerprint(sharing.normal_code(code)), lock=True)
+    share = await queries.share_by_secret(session, secrets.digests(sharing.normal_code(code)), lock=True)
     now = now_of(session)
     if share is None or share.client_id != client_id:
         raise sharing.NoSuchCode("no consent for you has this code")
@@ -88,7 +97,8 @@ async def redeem_code(session: AsyncSession, client_id: str, code: str) -> table
 
 
 async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, issuer: Issuer) -> tuple[Document, Scope]:
-    """What the partner may see, as it stands now, and what the learner consented to; they see that it looked.
+    """Return what the partner may see, as it stands now, and the scope of the consent; the learner sees that it was
+    viewed.
 
     Raises Unknown, ShareWithdrawn, ShareExpired.
     """
@@ -100,47 +110,53 @@ async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, is
 
 
 async def consented_share(session: AsyncSession, client_id: str, share_id: UUID) -> tables.Share:
-    """The partner's, while the learner's consent lasts; nobody withdraws it until the transaction ends.
+    """Return the partner's share while the consent lasts, locked, so that it is not withdrawn until the transaction
+    ends.
 
-    Raises Unknown, ShareWithdrawn, ShareExpired.
+    Takes the learner's advisory lock before the share's row, as withdrawing does. Raises Unknown, ShareWithdrawn,
+    ShareExpired.
     """
-    share = await session.get(tables.Share, share_id, with_for_update=True, populate_existing=True)
-    if share is None or share.client_id != client_id or share.redeemed_at is None:
+    share = await session.get(tables.Share, share_id)
+    if share is None or share.client_id != client_id:
+        raise Unknown(f"no share {share_id}")
+    await advisory_lock(session, "learner", share.learner_id)
+    await session.refresh(share, with_for_update={"key_share": True})
+    if share.redeemed_at is None:
         raise Unknown(f"no share {share_id}")
     sharing.check_consent(state_of(share, now_of(session)))
     return share
 
 
-async def record_signer(session: AsyncSession, notary: Notary) -> Signer:
-    """The key shared records are signed with: the one badges are. Raises NoKeyYet."""
-    key = await queries.active_key(session, notary.issuer.did)
+async def record_signer(session: AsyncSession, credential_issuer: CredentialIssuer) -> Signer:
+    """Return the signer of shared records, with the key that also signs badges. Raises NoKeyYet."""
+    key = await queries.active_key(session, credential_issuer.issuer.did)
     if key is None:
         raise sharing.NoKeyYet("the issuer has no signing key yet; ask again shortly")
-    return notary.signer(key.verification_method, key.wrapped_key, key.suite)
+    return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
 
 
 async def log_signature(session: AsyncSession, share_id: UUID, jws: str, signer: Signer) -> None:
-    """Keep a line for the signature of a shared record, before that is handed out."""
+    """Log the signature of a shared record, before that is handed out."""
     made = keys.Signed.token(f"urn:uuid:{share_id}", jws, signer)
     await keys.log_signatures(session, [made], now_of(session))
 
 
-async def find_link(session: AsyncSession, token: str) -> tuple[tables.Share, ShareState]:
-    """The share behind a link, and whether it can be opened. Raises Unknown."""
-    share = await queries.share_by_secret(session, sharing.fingerprint(token))
+async def find_link(session: AsyncSession, token: str, secrets: ShareSecrets) -> tuple[tables.Share, ShareState]:
+    """Return the share behind a link, and its state. Raises Unknown."""
+    share = await queries.share_by_secret(session, secrets.digests(token))
     if share is None or share.client_id is not None:
         raise Unknown("no such link")
     return share, state_of(share, now_of(session))
 
 
 async def open_link(
-    session: AsyncSession, token: str, pin: str | None, pin_key: bytes, issuer: Issuer
+    session: AsyncSession, token: str, pin: str | None, secrets: ShareSecrets, issuer: Issuer
 ) -> Document | sharing.WrongPin:
-    """What the link shows; the learner sees that it was opened.
+    """Return what a link shows; the learner sees that it was opened.
 
-    A wrong PIN is returned and not raised: that it was tried must be kept. Raises Unknown, LinkEnded, PinNeeded.
+    A wrong PIN is returned and not raised, so that the attempt is stored. Raises Unknown, LinkEnded, PinNeeded.
     """
-    share = await queries.share_by_secret(session, sharing.fingerprint(token), lock=True)
+    share = await queries.share_by_secret(session, secrets.digests(token), lock=True)
     if share is None or share.client_id is not None:
         raise Unknown("no such link")
     now = now_of(session)
@@ -149,11 +165,12 @@ async def open_link(
     if share.pin_hash is not None:
         if pin is None:
             raise sharing.PinNeeded("this link opens with the PIN its sender gave")
-        if not await asyncio.to_thread(sharing.pin_fits, pin, share.pin_hash, share.share_id, pin_key):
+        if not await asyncio.to_thread(secrets.pin_fits, pin, share.pin_hash, share.share_id):
             share.wrong_pins += 1
             left = policies.in_force(now).sharing.wrong_pins - share.wrong_pins
             if left <= 0:
                 share.locked_at = now
+                await emails.email_locked(session, share)
             return sharing.WrongPin("this is not the PIN of this link", tries_left=max(left, 0))
         share.wrong_pins = 0
     document = await _document(session, share, issuer, now)
@@ -162,8 +179,8 @@ async def open_link(
 
 
 async def withdraw_share(session: AsyncSession, learner_id: UUID, share_id: UUID) -> tables.Share:
-    """At once and for good. Raises Unknown, AlreadyWithdrawn."""
-    await take_turns(session, "learner", learner_id)
+    """Withdraw a share, at once and for good. Raises Unknown, AlreadyWithdrawn."""
+    await advisory_lock(session, "learner", learner_id)
     share = await fetch(session, tables.Share, share_id, lock=True)
     if share.learner_id != learner_id:
         raise Unknown(f"no share {share_id}")
@@ -174,7 +191,7 @@ async def withdraw_share(session: AsyncSession, learner_id: UUID, share_id: UUID
 
 
 def end_share(session: AsyncSession, share: tables.Share, now: datetime) -> None:
-    """Withdraw it and say so."""
+    """Withdraw a share and announce it."""
     share.withdrawn_at = now
     publish(
         session,
@@ -214,6 +231,7 @@ async def _grant(session: AsyncSession, share: tables.Share) -> None:
 
 
 def announce_grant(session: AsyncSession, share: tables.Share) -> None:
+    """Announce that a share was granted."""
     publish(
         session,
         ShareGranted(
@@ -254,7 +272,7 @@ async def _document(session: AsyncSession, share: tables.Share, issuer: Issuer, 
 
 
 def note_viewing(session: AsyncSession, share: tables.Share, sha256: str, viewer: str, now: datetime) -> None:
-    """Write down for the learner that it was seen; `sha256` is of what was shown."""
+    """Record for the learner that a share was viewed; `sha256` is of what was shown."""
     share.views += 1
     viewing = tables.Viewing(
         viewing_id=new_id(),

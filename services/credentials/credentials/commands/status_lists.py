@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.notary import Document, Notary
+from credentials.adapters.credential_issuer import CredentialIssuer, Document
 from credentials.commands import keys
 from credentials.domain import status_lists
 from credentials.domain.keys import KeyState
@@ -17,19 +17,22 @@ from credentials.domain.keys import KeyState
 
 @dataclass(frozen=True)
 class Outdated:
-    """A list to be signed anew, with the bits it shall have."""
+    """A list to be signed anew, with the bits it is to have."""
 
     number: int
+    replaces: str | None
+    """The token of the version that the new one replaces."""
     unsigned: Document
     revoked: int
     valid_until: datetime
 
 
-async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -> list[int]:
-    """The numbers of lists whose bits changed, that near their end, that a clock signed which stood ahead, that were
-    signed at another address of the platform, or whose key was struck out; opens the next list in time.
+async def outdated_lists(session: AsyncSession, credential_issuer: CredentialIssuer, now: datetime) -> list[int]:
+    """Return the numbers of the lists to sign anew, and open the next list in time.
 
-    Compared by count, not by time: a revocation may commit after a list that is younger than it.
+    These are lists whose bits changed, that near their end, that were signed by a clock which ran fast, at another
+    address of the platform, or with a key that was struck out. Bits are compared by count, not by time: a revocation
+    may commit after a list that is younger than it.
     """
     revoked = await queries.revoked_counts(session)
     await open_next_list(session)
@@ -41,58 +44,72 @@ async def outdated_lists(session: AsyncSession, notary: Notary, now: datetime) -
         in_force = row.signed_at is not None and row.signed_at <= now
         fresh = in_force and row.valid_until is not None and row.valid_until - now > status_lists.RENEW_BEFORE
         methods = {row.signed_with, row.token_signed_with}
-        signed = row.token is not None and lost.isdisjoint(methods) and all(map(notary.is_own_method, methods))
+        signed = (
+            row.token is not None and lost.isdisjoint(methods) and all(map(credential_issuer.is_own_method, methods))
+        )
         if fresh and signed and row.revoked == revoked.get(row.number, 0):
             continue
         outdated.append(row.number)
     return outdated
 
 
-async def read_outdated(session: AsyncSession, number: int, notary: Notary, now: datetime) -> Outdated:
-    """One list with the bits it shall have from now on."""
-    places = await queries.revoked_places(session, number)
+async def read_outdated(
+    session: AsyncSession, number: int, credential_issuer: CredentialIssuer, now: datetime
+) -> Outdated:
+    """Read one list with the bits it is to have from now on."""
+    status_list = tables.StatusList
+    replaces = await session.scalar(select(status_list.token).where(status_list.number == number))
+    revoked = await queries.revoked_indices(session, number)  # read last, so that a list published meanwhile stands
     valid_until = now + status_lists.VALID_FOR
     unsigned = status_lists.status_list_document(
-        notary.status_list_url(number),
-        notary.issuer.did,
-        places,
+        credential_issuer.status_list_url(number),
+        credential_issuer.issuer.did,
+        revoked,
         valid_from=now - timedelta(seconds=1),  # a verifier's clock may be a little behind ours
         valid_until=valid_until,
         ttl_seconds=status_lists.TTL_SECONDS,
     )
-    return Outdated(number, unsigned, len(places), valid_until)
+    return Outdated(number, replaces, unsigned, len(revoked), valid_until)
 
 
 @dataclass(frozen=True)
 class SignedList:
-    """A list in both its forms, not published yet."""
+    """A list that is signed in both its forms, and not published yet."""
 
     outdated: Outdated
     document: Document
     token: str
     made: tuple[keys.Signed, keys.Signed]
-    """The signatures of the two."""
+    """The signatures of the two forms."""
 
 
-def sign_list(one: Outdated, notary: Notary, signers: keys.Signers, now: datetime) -> SignedList:
-    """Outside any transaction, off the event loop."""
-    document = notary.sign(one.unsigned, signers.proof, now)
-    token = notary.status_list_token(document, signers.token)
+def sign_list(one: Outdated, credential_issuer: CredentialIssuer, signers: keys.Signers, now: datetime) -> SignedList:
+    """Sign a list in both its forms. Call it outside any transaction and off the event loop."""
+    document = credential_issuer.sign(one.unsigned, signers.proof, now)
+    token = credential_issuer.status_list_token(document, signers.token)
     made = keys.Signed.document(document), keys.Signed.token(document["id"], token, signers.token)
     return SignedList(one, document, token, made)
 
 
 async def publish_list(session: AsyncSession, one: SignedList, now: datetime) -> None:
-    """Put the new version in the place of the old one, whole and in both forms at once."""
-    row = await session.get_one(tables.StatusList, one.outdated.number, with_for_update=True)
+    """Store the new version in place of the one it replaces, whole and in both forms at once.
+
+    Another run may have published meanwhile, perhaps with more bits: then its version stands.
+    """
+    await keys.log_signatures(session, list(one.made), now)
+    row = await session.get_one(
+        tables.StatusList, one.outdated.number, with_for_update={"key_share": True}, populate_existing=True
+    )
+    if row.token != one.outdated.replaces:
+        return
     row.document, row.token = orjson.dumps(one.document), one.token
     row.signed_with, row.token_signed_with = (signature.verification_method for signature in one.made)
     row.revoked, row.signed_at, row.valid_until = one.outdated.revoked, now, one.outdated.valid_until
-    await keys.log_signatures(session, list(one.made), now)
 
 
 async def open_next_list(session: AsyncSession) -> None:
-    """Half full is full enough: random draws stay quick, and holders stay hidden among many."""
+    """Open another list once the newest is half full, so that random draws stay quick, and holders hidden among
+    many."""
     newest = await session.scalar(select(func.max(tables.StatusList.number))) or 0
     if await queries.places_taken(session, newest) >= status_lists.LENGTH // 2:
         await session.execute(insert(tables.StatusList).values(number=newest + 1).on_conflict_do_nothing())

@@ -9,15 +9,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.commands import letters, sharing
+from credentials.commands import emails, sharing
+from credentials.commands.partners import open_partner
 from credentials.commands.people import must_be_present
-from credentials.commands.standing import derive
+from credentials.commands.projection import rebuild
 from credentials.domain import policies, transfers
 from credentials.domain.awards import OnHold
 from credentials.domain.credit import CreditStatus
 from credentials.domain.sharing import Scope, UnknownCredit
 from credentials.domain.transfers import Decision, LineState, TransferState
-from shared.database import Unknown, fetch, take_turns
+from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.catalogue import ProgrammePublished
 from shared.events.credentials import (
@@ -33,7 +34,7 @@ from shared.messaging import publish
 
 
 async def record_programme(session: AsyncSession, published: ProgrammePublished) -> None:
-    """The highest version stands, whichever arrives last."""
+    """Store a version of a programme, unless a higher one is stored."""
     values = {
         "version": published.version,
         "client_id": published.client_id,
@@ -55,17 +56,19 @@ async def record_programme(session: AsyncSession, published: ProgrammePublished)
 
 
 async def request_transfer(
-    session: AsyncSession, learner_id: UUID, programme_id: UUID, credit_ids: frozenset[UUID], sight: Scope
+    session: AsyncSession, learner_id: UUID, programme_id: UUID, credit_ids: frozenset[UUID], disclosure: Scope
 ) -> tables.Transfer:
     """Ask the programme's partner to take in these credits, and let it see them until it has decided.
 
-    `sight` says what else it sees of them. Raises HolderAnonymised, Unknown, OnHold, UnknownCredit, CreditNotFree,
-    AlreadyRequested.
+    `disclosure` says what else it sees of them. Raises HolderAnonymised, Unknown, ProgrammeClosed, OnHold,
+    UnknownCredit, CreditNotFree, AlreadyRequested.
     """
     await must_be_present(session, learner_id)
     programme = await fetch(session, tables.Programme, programme_id)
-    if await queries.is_on_hold(session, learner_id):
-        raise OnHold("a payment came back; nothing is transferred until it is settled")
+    partner = await open_partner(session, programme.client_id, queries.READING, queries.DECIDING)
+    if partner is None:
+        raise transfers.ProgrammeClosed("its partner takes no requests")
+    await _must_not_be_on_hold(session, learner_id)
     await _check_free(session, learner_id, sorted(credit_ids))
     open_ones = queries.transfers_query(learner_id=learner_id).where(
         tables.Transfer.programme_id == programme_id, tables.Transfer.state == TransferState.REQUESTED
@@ -74,14 +77,13 @@ async def request_transfer(
         raise transfers.AlreadyRequested("a request to this programme waits for its decision")
     now = now_of(session)
     decide_by = now + policies.in_force(now).transfers.decide_within
-    partner = await fetch(session, tables.Partner, programme.client_id)
     share = tables.Share(
         share_id=new_id(),
         learner_id=learner_id,
         client_id=partner.client_id,
         recipient=partner.name,
         purpose=f"Transfer into {programme.title}",
-        scope=sight.as_json(),
+        scope=disclosure.as_json(),
         granted_at=now,
         redeemed_at=now,  # the partner learns of it by the request; there is no code
         expires_at=decide_by,
@@ -123,17 +125,21 @@ async def request_transfer(
 
 
 async def decide_transfer(
-    session: AsyncSession, client_id: str, transfer_id: UUID, decisions: Sequence[Decision], accepted_until: datetime
+    session: AsyncSession,
+    client_id: str,
+    transfer_id: UUID,
+    decisions: Sequence[Decision],
+    accepted_until: datetime | None,
 ) -> tables.Transfer:
-    """The partner's word on each credit. What it takes is committed: nobody can claim an award with it meanwhile.
+    """Store the partner's decision on each credit; what it accepts is committed, and stands for no award meanwhile.
 
-    Raises Unknown, TransferDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded, AcceptanceOutOfBounds,
-    CreditNotFree.
+    Raises Unknown, TransferAlreadyDecided, DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded,
+    AcceptanceOutOfBounds, OnHold, CreditNotFree.
     """
-    transfer = await _turn_on(session, client_id, transfer_id)
+    transfer = await _lock_and_fetch(session, client_id, transfer_id)
     now = now_of(session)
     if transfer.state != TransferState.REQUESTED or transfer.decide_by <= now:
-        raise transfers.TransferDecided(f"this request is {transfer.state}")
+        raise transfers.TransferAlreadyDecided(f"this request is {transfer.state}")
     lines = (await queries.lines_of(session, [transfer_id]))[transfer_id]
     programme = await fetch(session, tables.Programme, transfer.programme_id)
     recognised = transfers.check_decisions(
@@ -142,9 +148,13 @@ async def decide_transfer(
         ceiling=programme.ceiling_credits,
         held_already=await queries.held_in(session, transfer.learner_id, transfer.programme_id),
     )
-    transfers.check_acceptance(accepted_until, now, policies.in_force(now).transfers)
     taken = [decision.credit_id for decision in decisions if decision.taken]
-    await _check_free(session, transfer.learner_id, taken)
+    if taken:
+        until = transfers.check_acceptance(accepted_until, now, policies.in_force(now).transfers)
+        await _must_not_be_on_hold(session, transfer.learner_id)
+        await _check_free(session, transfer.learner_id, taken)
+    else:
+        until = None
     rows = {line.credit_id: line for line, _ in lines}
     for decision in decisions:
         line = rows[decision.credit_id]
@@ -154,9 +164,9 @@ async def decide_transfer(
     await _commit(session, transfer_id, taken)
     transfer.state = TransferState.ACCEPTED if taken else TransferState.REFUSED
     transfer.decided_at, transfer.decided_by = now, client_id
-    transfer.accepted_until = accepted_until if taken else None
+    transfer.accepted_until = until
     share = await fetch(session, tables.Share, transfer.share_id, lock=True)
-    share.expires_at = accepted_until if taken else now  # consented to with the request: as long as it is held
+    share.expires_at = until or now  # the request consents to this: as long as the credit is held
     publish(
         session,
         TransferDecided(
@@ -177,7 +187,7 @@ async def decide_transfer(
             decided_at=now,
         ),
     )
-    await letters.tell(
+    await emails.enqueue(
         session,
         transfer.learner_id,
         kind="transfer_decided",
@@ -188,13 +198,19 @@ async def decide_transfer(
             "You find the reason for each with your transfers. You may appeal to that institution.",
         ],
     )
-    await derive(session, transfer.learner_id)
+    await rebuild(session, transfer.learner_id)
     return transfer
 
 
 async def complete_transfer(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:
-    """The degree was conferred: what was committed is used up. Raises Unknown, NotAccepted."""
-    transfer = await _turn_on(session, client_id, transfer_id)
+    """Consume the committed credit, since the degree was conferred. Raises Unknown, NotAccepted, OnHold."""
+    transfer = await _lock_and_fetch(session, client_id, transfer_id)
+    if transfer.accepted_until is not None and transfer.accepted_until <= now_of(session):
+        raise transfers.NotAccepted("this acceptance has ended")
+    await _must_not_be_on_hold(session, transfer.learner_id)
+    lines = (await queries.lines_of(session, [transfer_id]))[transfer_id]
+    if await queries.held_among(session, [line.credit_id for line, _ in lines]):
+        raise OnHold("what was paid for some of this credit went back; staff decide on it first")
     credit_ids = await _settle(session, transfer, TransferState.COMPLETED, LineState.CONSUMED)
     publish(
         session,
@@ -207,28 +223,28 @@ async def complete_transfer(session: AsyncSession, client_id: str, transfer_id: 
             completed_at=now_of(session),
         ),
     )
-    await _tell_end(session, transfer, "A degree was conferred on your credit", "It cannot be used again.")
-    await derive(session, transfer.learner_id)
+    await _email_end(session, transfer, "A degree was conferred on your credit", "It cannot be used again.")
+    await rebuild(session, transfer.learner_id)
     return transfer
 
 
 async def return_transfer(
     session: AsyncSession, client_id: str, transfer_id: UUID, reason_code: str
 ) -> tables.Transfer:
-    """The learner left the degree: the credit is theirs again. Raises Unknown, NotAccepted."""
-    transfer = await _turn_on(session, client_id, transfer_id)
+    """Return the committed credit to the learner, who left the degree. Raises Unknown, NotAccepted."""
+    transfer = await _lock_and_fetch(session, client_id, transfer_id)
     await _return(session, transfer, reason_code)
     return transfer
 
 
 async def withdraw_transfer(session: AsyncSession, learner_id: UUID, transfer_id: UUID) -> tables.Transfer:
-    """The learner takes an undecided request back, and the consent with it. Raises Unknown, TransferDecided."""
-    await take_turns(session, "learner", learner_id)
+    """Withdraw a learner's undecided request, and the consent with it. Raises Unknown, TransferAlreadyDecided."""
+    await advisory_lock(session, "learner", learner_id)
     transfer = await fetch(session, tables.Transfer, transfer_id, lock=True)
     if transfer.learner_id != learner_id:
         raise Unknown(f"no transfer {transfer_id}")
     if transfer.state != TransferState.REQUESTED:
-        raise transfers.TransferDecided(f"this request is {transfer.state}")
+        raise transfers.TransferAlreadyDecided(f"this request is {transfer.state}")
     share = await fetch(session, tables.Share, transfer.share_id, lock=True)
     if share.withdrawn_at is None:
         sharing.end_share(session, share, now_of(session))
@@ -237,7 +253,8 @@ async def withdraw_transfer(session: AsyncSession, learner_id: UUID, transfer_id
 
 
 async def end_with_share(session: AsyncSession, share: tables.Share) -> None:
-    """A consent that is withdrawn takes its undecided request with it. The caller has its turn on the learner."""
+    """Withdraw the undecided request that a withdrawn consent belongs to. The caller holds the learner's advisory
+    lock."""
     transfer = await queries.open_transfer_of_share(session, share.share_id)
     if transfer is not None:
         await _end(session, transfer, TransferState.WITHDRAWN, "consent_withdrawn")
@@ -245,12 +262,12 @@ async def end_with_share(session: AsyncSession, share: tables.Share) -> None:
 
 async def end_overdue(session: AsyncSession, transfer_id: UUID) -> None:
     """End a request or acceptance if its time is over."""
-    await take_turns(session, "learner", (await fetch(session, tables.Transfer, transfer_id)).learner_id)
+    await advisory_lock(session, "learner", (await fetch(session, tables.Transfer, transfer_id)).learner_id)
     transfer = await fetch(session, tables.Transfer, transfer_id, lock=True)
     now = now_of(session)
     if transfer.state == TransferState.REQUESTED and transfer.decide_by <= now:
         await _end(session, transfer, TransferState.LAPSED, "not_decided_in_time")
-        await _tell_end(session, transfer, "Your transfer was not decided in time", "You may ask again.")
+        await _email_end(session, transfer, "Your transfer was not decided in time", "You may ask again.")
     elif (
         transfer.state == TransferState.ACCEPTED
         and transfer.accepted_until is not None
@@ -259,17 +276,23 @@ async def end_overdue(session: AsyncSession, transfer_id: UUID) -> None:
         await _return(session, transfer, "acceptance_expired")
 
 
-async def _turn_on(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:
-    """The partner's transfer, with the turn on its learner. Raises Unknown."""
+async def _lock_and_fetch(session: AsyncSession, client_id: str, transfer_id: UUID) -> tables.Transfer:
+    """Take the advisory lock of the learner, and return the partner's transfer. Raises Unknown."""
     transfer = await session.get(tables.Transfer, transfer_id)
     if transfer is None or transfer.client_id != client_id:
         raise Unknown(f"no transfer {transfer_id}")
-    await take_turns(session, "learner", transfer.learner_id)
+    await advisory_lock(session, "learner", transfer.learner_id)
     return await fetch(session, tables.Transfer, transfer_id, lock=True)
 
 
+async def _must_not_be_on_hold(session: AsyncSession, learner_id: UUID) -> None:
+    """Raise OnHold while nothing may be transferred."""
+    if await queries.is_on_hold(session, learner_id):
+        raise OnHold("nothing is transferred until a payment or a case is settled")
+
+
 async def _check_free(session: AsyncSession, learner_id: UUID, credit_ids: Sequence[UUID]) -> None:
-    """Raises UnknownCredit, CreditNotFree."""
+    """Check that the credit is the learner's, and nothing stands on it. Raises UnknownCredit, CreditNotFree."""
     record = await queries.record_of(session, learner_id, now_of(session))
     status = {UUID(fact.id): fact.status for fact in record.facts()}
     if foreign := [str(one) for one in credit_ids if one not in status]:
@@ -278,12 +301,12 @@ async def _check_free(session: AsyncSession, learner_id: UUID, credit_ids: Seque
     taken = [str(one) for one in credit_ids if status[one] is not CreditStatus.RATIFIED or one in used]
     if taken:
         raise transfers.CreditNotFree(
-            "some of this credit is revoked, in an award, or accepted elsewhere", credit_ids=taken
+            "some of this credit is revoked, held, in an award, or accepted elsewhere", credit_ids=taken
         )
 
 
 async def _commit(session: AsyncSession, transfer_id: UUID, credit_ids: Iterable[UUID]) -> None:
-    """Take the credit's place at every level, where the database lets but one stand: an award or a transfer."""
+    """Allocate the credit to the transfer at every level, where the database admits only one award or transfer."""
     for credit_id in credit_ids:
         for level in policies.every_level():
             session.add(tables.Allocation(transfer_id=transfer_id, credit_id=credit_id, level=level, live=True))
@@ -293,7 +316,7 @@ async def _commit(session: AsyncSession, transfer_id: UUID, credit_ids: Iterable
 async def _settle(
     session: AsyncSession, transfer: tables.Transfer, state: TransferState, line_state: LineState
 ) -> tuple[UUID, ...]:
-    """End an acceptance; the credit that was committed. Raises NotAccepted."""
+    """End an acceptance; return the credit that was committed. Raises NotAccepted."""
     if transfer.state != TransferState.ACCEPTED:
         raise transfers.NotAccepted(f"this request is {transfer.state}")
     lines = (await queries.lines_of(session, [transfer.transfer_id]))[transfer.transfer_id]
@@ -326,12 +349,12 @@ async def _return(session: AsyncSession, transfer: tables.Transfer, reason_code:
     )
     share = await fetch(session, tables.Share, transfer.share_id, lock=True)
     share.expires_at = min(share.expires_at, now)
-    await _tell_end(session, transfer, "Your credit is yours again", "You may use it for an award or another degree.")
-    await derive(session, transfer.learner_id)
+    await _email_end(session, transfer, "Your credit is yours again", "You may use it for an award or another degree.")
+    await rebuild(session, transfer.learner_id)
 
 
 async def _end(session: AsyncSession, transfer: tables.Transfer, state: TransferState, reason_code: str) -> None:
-    """A request that ends without a decision; no credit was held."""
+    """End a request without a decision; no credit was committed."""
     now = now_of(session)
     transfer.state, transfer.closed_at, transfer.closed_reason = state, now, reason_code
     await session.execute(
@@ -352,9 +375,9 @@ async def _end(session: AsyncSession, transfer: tables.Transfer, state: Transfer
     )
 
 
-async def _tell_end(session: AsyncSession, transfer: tables.Transfer, subject: str, meaning: str) -> None:
+async def _email_end(session: AsyncSession, transfer: tables.Transfer, subject: str, meaning: str) -> None:
     programme = await fetch(session, tables.Programme, transfer.programme_id)
-    await letters.tell(
+    await emails.enqueue(
         session,
         transfer.learner_id,
         kind="transfer_ended",

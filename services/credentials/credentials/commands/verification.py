@@ -1,7 +1,7 @@
-"""Checking a credential: what is ours is answered from our own records, everything else from outside."""
+"""Verify a credential: what is ours is answered from our own records, everything else from outside."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,8 +12,8 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.members import id_of, listed, members
-from credentials.adapters.notary import Notary
 from credentials.adapters.verification import (
     Check,
     CheckOutcome,
@@ -23,11 +23,13 @@ from credentials.adapters.verification import (
     Unreachable,
     Verifier,
     Web,
+    not_recorded,
     reconsidered,
     revoked,
 )
 from credentials.adapters.verification.outside import origin
 from credentials.domain.awards import State
+from credentials.domain.look_alikes import reads_as
 from shared.database import Unknown, fetch
 from shared.errors import NotFound
 
@@ -43,11 +45,11 @@ class Verdict:
     report: Report
     ours: bool
     superseded: bool
-    """It is genuine and stands, and its holder has since been given a higher award on the same credit."""
+    """It is genuine and stands, but its holder has since been given a higher award on the same credit."""
     achievement_id: UUID | None = None
-    """What it recognises, of one in our records."""
+    """The achievement, where the credential is in our records."""
     newest: UUID | None = None
-    """Of one of ours that was replaced: the badge to rely on. Of a corrected one it has the same id."""
+    """The badge to rely on, where ours was replaced. A corrected badge has the same id."""
 
     @property
     def status(self) -> str:
@@ -56,77 +58,85 @@ class Verdict:
 
 @dataclass(frozen=True)
 class OwnPages:
-    """A web in which our own addresses are answered from the database, and all others by `beyond`.
+    """A `Web` in which our own addresses are answered from the database, and all others by `beyond`.
 
-    Each answer has a session of its own: none is held while somebody else is waited for.
+    Each answer has a session of its own, so that none is held while another host is waited for.
     """
 
     reads: Reads
-    notary: Notary
+    credential_issuer: CredentialIssuer
     beyond: Web
 
     async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
-        """Raises Unreachable. Whatever is of our origin is never asked for over the network."""
+        """Return the bytes at an address; one of our origin is never fetched over the network. Raises Unreachable."""
         try:
-            if origin(url) != origin(self.notary.url):
+            if origin(url) != origin(self.credential_issuer.url):
                 return await self.beyond.get(url, most_bytes, own_word=own_word)
             async with self.reads() as session:
-                return await _own_page(session, self.notary, url.removeprefix(self.notary.url))
+                return await _own_page(session, self.credential_issuer, url.removeprefix(self.credential_issuer.url))
         except (NotFound, ValueError) as error:
             raise Unreachable("unreachable", "There is no such page here.") from error
 
 
 async def verify_given(
-    raw: bytes, reads: Reads, notary: Notary, verifier: Verifier, now: datetime, *, client: str
+    raw: bytes, reads: Reads, credential_issuer: CredentialIssuer, verifier: Verifier, now: datetime, *, client: str
 ) -> Verdict:
-    """Check what somebody handed in; nothing is kept. Raises what `Verifier.verify` raises."""
-    report = await verifier.verify(raw, OwnPages(reads, notary, verifier.outside), now, client=client)
-    ours = report.proven and id_of(report.document.get("issuer")) == notary.issuer.did
+    """Verify what somebody uploaded; nothing is stored. Raises what `Verifier.verify` raises."""
+    report = await verifier.verify(raw, OwnPages(reads, credential_issuer, verifier.outside), now, client=client)
     superseded = False
     async with reads() as session:
-        report = await _as_recorded(session, notary, report)
+        report = await _with_reviews(session, credential_issuer, await _as_recorded(session, credential_issuer, report))
+        ours = report.ours
         if ours and report.verified:
-            superseded = await _is_superseded(session, _badge_of(report, notary))
+            superseded = await _is_superseded(session, _badge_of(report, credential_issuer))
     if ours:
-        report = await _given_back(report, reads, notary, verifier, now)
-    return Verdict(report, ours, superseded, newest=_newest(report, notary) if ours else None)
+        report = await _given_back(report, reads, credential_issuer, verifier, now)
+    return Verdict(report, ours, superseded, newest=_newest(report, credential_issuer) if ours else None)
 
 
-async def verify_badge(badge_id: UUID, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Verdict:
-    """Check one of our own, as it stands in our records. Raises Unknown."""
+async def verify_badge(
+    badge_id: UUID, reads: Reads, credential_issuer: CredentialIssuer, verifier: Verifier, now: datetime
+) -> Verdict:
+    """Verify a badge of ours, as it stands in our records. Raises Unknown."""
     async with reads() as session:
         badge = await fetch(session, tables.Badge, badge_id)
         credential = orjson.dumps(_signed(badge))
         superseded = await _award_is_superseded(session, badge)
-    report = await verifier.verify_own(credential, OwnPages(reads, notary, verifier.outside), now)
+    report = await verifier.verify_own(credential, OwnPages(reads, credential_issuer, verifier.outside), now)
     async with reads() as session:
-        report = await _as_recorded(session, notary, report, ours=True)
+        report = await _with_reviews(
+            session, credential_issuer, await _as_recorded(session, credential_issuer, report, ours=True)
+        )
     report = _versioned(report, Check(Question.VERSION, CheckOutcome.PASSED, "It is the newest version."))
-    report = await _given_back(report, reads, notary, verifier, now)
+    report = await _given_back(report, reads, credential_issuer, verifier, now)
     return Verdict(
         report,
         ours=True,
         superseded=superseded and report.verified,
         achievement_id=badge.achievement_id,
-        newest=_newest(report, notary),
+        newest=_newest(report, credential_issuer),
     )
 
 
-async def _given_back(report: Report, reads: Reads, notary: Notary, verifier: Verifier, now: datetime) -> Report:
-    """Of a badge of ours that was revoked, and whose credit stands again with another badge: replaced by that one."""
-    badge_id = _badge_of(report, notary)
+async def _given_back(
+    report: Report, reads: Reads, credential_issuer: CredentialIssuer, verifier: Verifier, now: datetime
+) -> Report:
+    """Return the report as replaced, where a badge of ours was revoked and its credit given back with another badge."""
+    badge_id = _badge_of(report, credential_issuer)
     if report.status is not Status.REVOKED or badge_id is None:
         return report
     async with reads() as session:
         badge = await queries.badge_of_credit_given_back(session, badge_id)
     if badge is None:
         return report
-    newer = await verifier.verify_own(orjson.dumps(badge.document), OwnPages(reads, notary, verifier.outside), now)
+    newer = await verifier.verify_own(
+        orjson.dumps(badge.document), OwnPages(reads, credential_issuer, verifier.outside), now
+    )
     async with reads() as session:
-        newer = await _as_recorded(session, notary, newer, ours=True)
+        newer = await _as_recorded(session, credential_issuer, newer, ours=True)
     if not newer.verified:
         return report
-    words = f"The credit was given back, with a new badge: {notary.verification_url(badge.badge_id)}"
+    words = f"The credit was given back, with a new badge: {credential_issuer.verification_url(badge.badge_id)}"
     told = Check(Question.VERSION, CheckOutcome.FAILED, words, "replaced")
     return replace(_versioned(report, told), status=Status.REPLACED, newer=newer)
 
@@ -136,38 +146,128 @@ def _versioned(report: Report, told: Check) -> Report:
     return replace(report, checks=checks)
 
 
-def _newest(report: Report, notary: Notary) -> UUID | None:
+def _newest(report: Report, credential_issuer: CredentialIssuer) -> UUID | None:
     if report.newer is None or report.status is not Status.REPLACED:
         return None
-    return _badge_of(report.newer, notary)
+    return _badge_of(report.newer, credential_issuer)
 
 
-def _badge_of(report: Report, notary: Notary) -> UUID | None:
-    """The id that a badge of ours has in its address; None for what has no such address."""
+def _badge_of(report: Report, credential_issuer: CredentialIssuer) -> UUID | None:
+    """Return the id that a badge of ours has in its address; None for anything else."""
     address = str(report.document.get("id"))
     try:
         badge_id = UUID(address.rpartition("/")[2])
     except ValueError:
         return None
-    return badge_id if notary.credential_url(badge_id) == address else None
+    return badge_id if credential_issuer.credential_url(badge_id) == address else None
 
 
-async def _as_recorded(session: AsyncSession, notary: Notary, report: Report, *, ours: bool = False) -> Report:
-    """The records know of a revocation before the next list is signed, be it of what a credential holds."""
-    parts = tuple([await _as_recorded(session, notary, part) for part in report.parts])
-    newer = None if report.newer is None else await _as_recorded(session, notary, report.newer)
-    report = reconsidered(report, parts, newer)
-    ours = ours or (report.proven and id_of(report.document.get("issuer")) == notary.issuer.did)
-    if not ours or newer is not None or report.says(Question.REVOCATION, CheckOutcome.FAILED):
-        return report
+async def _with_reviews(session: AsyncSession, credential_issuer: CredentialIssuer, report: Report) -> Report:
+    """Return the report with the instants since when awards of ours in it are under review, at any depth."""
+    awards = {
+        found: each
+        for each in _all_of(report)
+        if each.ours and (found := _badge_of(each, credential_issuer)) is not None
+    }
+    since = await queries.reviews_of_badges(session, awards)
+    return _reviewed(report, credential_issuer, since) if since else report
+
+
+def _all_of(report: Report) -> Iterator[Report]:
+    yield report
+    for one in (*report.parts, *([] if report.newer is None else [report.newer])):
+        yield from _all_of(one)
+
+
+def _reviewed(report: Report, credential_issuer: CredentialIssuer, since: Mapping[UUID, datetime]) -> Report:
+    badge_id = _badge_of(report, credential_issuer) if report.ours else None
+    return replace(
+        report,
+        under_review_since=None if badge_id is None else since.get(badge_id),
+        parts=tuple(_reviewed(part, credential_issuer, since) for part in report.parts),
+        newer=None if report.newer is None else _reviewed(report.newer, credential_issuer, since),
+    )
+
+
+async def _as_recorded(
+    session: AsyncSession, credential_issuer: CredentialIssuer, report: Report, *, ours: bool = False
+) -> Report:
+    """Return the report with revocations our records know of before the next list is signed, also of what it holds."""
+    parts = tuple([await _as_recorded(session, credential_issuer, part) for part in report.parts])
+    newer = None if report.newer is None else await _as_recorded(session, credential_issuer, report.newer)
+    report = _unless_the_same(_recognised(reconsidered(report, parts, newer), credential_issuer, ours=ours))
+    ours = report.ours
+    if not ours or report.newer is not None or report.says(Question.REVOCATION, CheckOutcome.FAILED):
+        return _ended(report)
     for entry in map(members, listed(report.document.get("credentialStatus"))):
-        found = _STATUS_LIST.fullmatch(str(id_of(entry.get("statusListCredential"))).removeprefix(notary.url))
+        found = _STATUS_LIST.fullmatch(
+            str(id_of(entry.get("statusListCredential"))).removeprefix(credential_issuer.url)
+        )
         index = str(entry.get("statusListIndex"))
         if found is None or not index.isdecimal() or len(index) > _MOST_DIGITS:
             continue
-        if await queries.is_taken_back(session, int(found[1]), int(index)):
-            return revoked(report)
+        taken_back = await queries.is_taken_back(
+            session, int(found[1]), int(index), _badge_of(report, credential_issuer)
+        )
+        if taken_back is not False:
+            return _ended(revoked(report)) if taken_back else not_recorded(report)
     return report
+
+
+def _unless_the_same(report: Report) -> Report:
+    """Return the report without a replacement, where a credential of ours was only signed anew, as after a restore.
+
+    The holder's address is not compared: its hash has a fresh salt in each version, and with another address a badge
+    gets another status entry.
+    """
+    newer = report.newer
+    if not report.ours or newer is None or not newer.verified or _said(newer.document) != _said(report.document):
+        return report
+    words = "It was signed anew since, and says the same."
+    told = Check(Question.VERSION, CheckOutcome.PASSED, words)
+    return _versioned(reconsidered(report, report.parts, None), told)
+
+
+def _said(document: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
+    said = {name: member for name, member in document.items() if name not in {"validFrom", "proof"}}
+    said["credentialSubject"] = {**members(said.get("credentialSubject")), "identifier": None}
+    return said
+
+
+def _ended(report: Report) -> Report:
+    """Return the report of an ended record of ours in words that do not say whether it was replaced or withdrawn.
+
+    Most often it was replaced; which of the two it was is nobody's business.
+    """
+    if not (report.ours and report.is_record):
+        return report
+    words = "The issuer has ended it: there is a newer record, or something that it states was withdrawn."
+    return replace(
+        report,
+        checks=tuple(
+            replace(check, detail=words) if check.name is Question.REVOCATION and check.code == "revoked" else check
+            for check in report.checks
+        ),
+    )
+
+
+def _recognised(report: Report, credential_issuer: CredentialIssuer, *, ours: bool) -> Report:
+    """Return the report with whether the issuer is us, or only looks like us.
+
+    A host's name may contain ours and be its own; a key can bear any name.
+    """
+    issuer = report.document.get("issuer")
+    is_our_address = id_of(issuer) == credential_issuer.issuer.did
+    is_key = str(id_of(issuer)).startswith(("did:key:", "did:jwk:"))
+    names = (members(one).get("@value", one) for one in listed(members(issuer).get("name")))
+    return replace(
+        report,
+        ours=ours or (report.proven and is_our_address),
+        bears_our_name=not is_our_address
+        and any(
+            isinstance(name, str) and reads_as(name, credential_issuer.issuer.name, within=is_key) for name in names
+        ),
+    )
 
 
 def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
@@ -176,14 +276,14 @@ def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
     return badge.document
 
 
-async def own_did_document(session: AsyncSession, notary: Notary) -> bytes:
-    """The issuer's keys, as they are published."""
-    return orjson.dumps(await queries.issuer_document(session, notary.issuer.did))
+async def own_did_document(session: AsyncSession, credential_issuer: CredentialIssuer) -> bytes:
+    """Return the issuer's DID document as it is published."""
+    return orjson.dumps(await queries.issuer_document(session, credential_issuer.issuer.did))
 
 
-async def _own_page(session: AsyncSession, notary: Notary, path: str) -> bytes:
+async def _own_page(session: AsyncSession, credential_issuer: CredentialIssuer, path: str) -> bytes:
     if path == "/.well-known/did.json":
-        return await own_did_document(session, notary)
+        return await own_did_document(session, credential_issuer)
     if found := _STATUS_LIST.fullmatch(path):
         row = await fetch(session, tables.StatusList, int(found[1]))
         if found[2] and row.token is not None:

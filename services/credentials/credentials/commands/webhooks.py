@@ -1,9 +1,9 @@
-"""Tell partners by webhook: order a delivery from each event that concerns them, send it, try again, give up."""
+"""Notify partners by webhook: order a delivery for each event that concerns them, send it, try again, give up."""
 
 import json
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,12 +13,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import queries, tables
-from credentials.adapters.sealing import Sealer
-from credentials.adapters.webhooks import Courier, signatures
+from credentials.adapters.secret_box import SecretBox
+from credentials.adapters.webhooks import WebhookClient, signatures
 from credentials.domain import sharing, webhooks
 from credentials.domain.webhooks import Answer, DeliveryState, Document
-from shared.database import Unknown, fetch, take_turns
+from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
+from shared.emails import enqueue_email
 from shared.events import Event
 from shared.events.credentials import (
     AwardConferred,
@@ -37,9 +38,8 @@ from shared.events.credentials import (
     WebhookDisabled,
 )
 from shared.ids import made_at, new_id
-from shared.mail import write_letter
 from shared.messaging import publish
-from shared.messaging.epochs import START
+from shared.messaging.epochs import START, kept_cursor
 
 _OF_AWARDS: Final = {
     AwardConferred: ("award.conferred", "conferred_at"),
@@ -54,22 +54,29 @@ _OF_TRANSFERS: Final = {
     TransferReturned: ("transfer.returned", "returned_at"),
     TransferWithdrawn: ("transfer.withdrawn", "withdrawn_at"),
 }
-"""What an event is called to partners, and its instant."""
+"""Our events about transfers -> the webhook's type, and the event's member that is its instant."""
 
-TOLD: Final = (BadgeIssued, BadgeRevoked, RecognitionRevoked, ShareRevoked, *_OF_AWARDS, *_OF_TRANSFERS)
-"""Our own events that partners may have to be told of."""
+ANNOUNCED_TO_PARTNERS: Final = (
+    BadgeIssued,
+    BadgeRevoked,
+    RecognitionRevoked,
+    ShareRevoked,
+    *_OF_AWARDS,
+    *_OF_TRANSFERS,
+)
+"""Our own events that partners may have to be notified of."""
 
-TOLD_TYPES: Final = tuple(kind.type for kind in TOLD)
+ANNOUNCED_TYPES: Final = tuple(kind.type for kind in ANNOUNCED_TO_PARTNERS)
 
 _LOG = "events"
 _SKEW = timedelta(hours=1)
-"""Between two clocks, at the very most."""
+"""The most by which two clocks ever differ."""
 _LEASE = timedelta(minutes=1)
-"""How long a delivery is one sender's; after that it must have died."""
+"""How long one sender has a delivery; after that it must have died."""
 
 
 @dataclass(frozen=True)
-class Parcel:
+class SignedDelivery:
     """A delivery ready to be posted."""
 
     delivery_id: UUID
@@ -78,19 +85,27 @@ class Parcel:
     body: str
 
 
-# Where partners want to be told
+# Endpoints
 
 
 async def register_endpoint(
-    session: AsyncSession, client_id: str, url: str, contact_email: str, *, courier: Courier, sealer: Sealer
+    session: AsyncSession,
+    client_id: str,
+    url: str,
+    contact_email: str,
+    *,
+    webhook_client: WebhookClient,
+    secret_box: SecretBox,
 ) -> tuple[tables.WebhookEndpoint, str]:
-    """An address and its signing secret, which is told this once.
+    """Register an address of a partner. Returns its signing secret, too, which is shown only this once.
 
-    Raises WebhookAddressRefused, TooManyEndpoints, Unknown for a partner not known here yet.
+    Raises WebhookAddressRefused, TooManyEndpoints, PartnerEnded, Unknown for a partner not known here yet.
     """
-    await courier.check(url)  # a look-up of the name, bounded; rare enough to wait for with the request's key held
-    await take_turns(session, "webhook endpoints", client_id)
-    await fetch(session, tables.Partner, client_id)
+    await webhook_client.check(
+        url
+    )  # looks the name up, bounded in time; rare enough to wait for while the request's idempotency key is held
+    await advisory_lock(session, "webhook endpoints", client_id)
+    await _must_be_open(session, client_id)
     if await queries.count_endpoints(session, client_id) >= webhooks.MOST_ENDPOINTS:
         raise webhooks.TooManyEndpoints(f"a partner has {webhooks.MOST_ENDPOINTS} addresses at most")
     endpoint = tables.WebhookEndpoint(
@@ -98,15 +113,15 @@ async def register_endpoint(
     )
     session.add(endpoint)
     await session.flush()
-    return endpoint, _new_secret(session, endpoint.endpoint_id, sealer)
+    return endpoint, _new_secret(session, endpoint.endpoint_id, secret_box)
 
 
 async def rotate_secret(
-    session: AsyncSession, client_id: str, endpoint_id: UUID, overlap: timedelta, *, sealer: Sealer
+    session: AsyncSession, client_id: str, endpoint_id: UUID, overlap: timedelta, *, secret_box: SecretBox
 ) -> str:
-    """A new secret, told this once; the older ones sign beside it until the overlap is over.
+    """Return a new secret, which is shown only this once; older ones sign beside it until the overlap is over.
 
-    Raises Unknown, EndpointRemoved, TooManyWebhookSecrets.
+    Raises Unknown, PartnerEnded, EndpointRemoved, TooManyWebhookSecrets.
     """
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     now = now_of(session)
@@ -115,24 +130,24 @@ async def rotate_secret(
         raise webhooks.TooManyWebhookSecrets(f"{webhooks.MOST_SECRETS} secrets live already; wait until one has ended")
     for older in live:
         older.expires_at = min(filter(None, (older.expires_at, now + overlap)))
-    return _new_secret(session, endpoint_id, sealer)
+    return _new_secret(session, endpoint_id, secret_box)
 
 
 async def remove_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> None:
-    """Nothing more is sent there. Raises Unknown; removing twice is removing once."""
+    """Remove an endpoint, to which nothing more is sent. Safe to repeat. Raises Unknown."""
     endpoint = await _endpoint_of(session, client_id, endpoint_id)
     endpoint.removed_at = endpoint.removed_at or now_of(session)
 
 
 async def enable_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
-    """Write to it again; what was held back meanwhile goes out now. Raises Unknown, EndpointRemoved."""
+    """Enable a disabled endpoint; what was held back meanwhile goes out now. Raises as `own_endpoint`."""
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
     return endpoint
 
 
 async def ping(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookDelivery:
-    """A message to try the address and the signature with. Raises Unknown, EndpointRemoved."""
+    """Order a delivery to try the address and the signature with. Raises as `own_endpoint`."""
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     delivery_id = await _order(session, endpoint, new_id(), "webhook.ping", now_of(session), {})
     assert delivery_id is not None, "the event's id is new"
@@ -140,17 +155,17 @@ async def ping(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tabl
 
 
 async def replay(session: AsyncSession, client_id: str, delivery_id: UUID) -> tables.WebhookDelivery:
-    """Send it once more from the start, under the same id. Raises Unknown, EndpointRemoved."""
+    """Send a delivery once more from the start, under the same id. Raises as `own_endpoint`."""
     delivery = await own_delivery(session, client_id, delivery_id)
     await own_endpoint(session, client_id, delivery.endpoint_id)
-    await session.refresh(delivery, with_for_update=True)
+    await session.refresh(delivery, with_for_update={"key_share": True})
     delivery.state, delivery.settled_at = DeliveryState.PENDING, None
     delivery.due_at, delivery.tries = now_of(session), 0
     return delivery
 
 
 async def own_delivery(session: AsyncSession, client_id: str, delivery_id: UUID) -> tables.WebhookDelivery:
-    """Raises Unknown."""
+    """Return a delivery of the partner's. Raises Unknown."""
     delivery = await fetch(session, tables.WebhookDelivery, delivery_id)
     endpoint = await fetch(session, tables.WebhookEndpoint, delivery.endpoint_id)
     if endpoint.client_id != client_id:
@@ -159,130 +174,139 @@ async def own_delivery(session: AsyncSession, client_id: str, delivery_id: UUID)
 
 
 async def own_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
-    """Raises Unknown, EndpointRemoved."""
+    """Return an endpoint of the partner's. Raises Unknown, PartnerEnded, EndpointRemoved."""
+    await _must_be_open(session, client_id)
     endpoint = await _endpoint_of(session, client_id, endpoint_id)
     if endpoint.removed_at is not None:
         raise webhooks.EndpointRemoved("this address was removed; register it anew")
     return endpoint
 
 
+async def _must_be_open(session: AsyncSession, client_id: str) -> None:
+    """Check that a partner is not closed, and lock it so until the transaction ends. Raises PartnerEnded, Unknown."""
+    if (await fetch(session, tables.Partner, client_id, lock=True)).closed_at is not None:
+        raise webhooks.PartnerEnded("this partner was closed")
+
+
 async def _endpoint_of(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
-    endpoint = await session.get(tables.WebhookEndpoint, endpoint_id, with_for_update=True, populate_existing=True)
+    endpoint = await session.get(
+        tables.WebhookEndpoint, endpoint_id, with_for_update={"key_share": True}, populate_existing=True
+    )
     if endpoint is None or endpoint.client_id != client_id:
         raise Unknown(f"no endpoint {endpoint_id}")
     return endpoint
 
 
-def _new_secret(session: AsyncSession, endpoint_id: UUID, sealer: Sealer) -> str:
+def _new_secret(session: AsyncSession, endpoint_id: UUID, secret_box: SecretBox) -> str:
     secret_id, secret = new_id(), secrets.token_bytes(32)
     session.add(
         tables.WebhookSecret(
             secret_id=secret_id,
             endpoint_id=endpoint_id,
-            wrapped=sealer.seal(secret, f"webhook secret {secret_id}"),
+            wrapped=secret_box.seal(secret, f"webhook secret {secret_id}"),
             created_at=now_of(session),
         )
     )
     return webhooks.shown_secret(secret)
 
 
-# What they are told
+# Notifying
 
 
-async def tell_partners(session: AsyncSession, event_id: UUID, event: Event) -> None:
-    """Order the deliveries an event of ours calls for; a second time orders nothing.
+async def notify_partners(session: AsyncSession, event_id: UUID, event: Event) -> None:
+    """Order the deliveries that an event of ours calls for; a second time orders nothing.
 
-    The event log may be read anew from its beginning: nobody is told of what was announced before the address was
+    The event log may be read anew from its beginning: nobody is notified of what was announced before the endpoint was
     registered, or the consent given.
     """
     by = made_at(event_id) + _SKEW
     match event:
-        case ShareRevoked(client_id=str(client_id)):
+        case ShareRevoked(client_id=str(client_id)) if await queries.is_redeemed(session, event.share_id):
             data: Document = {"share_id": str(event.share_id)}
-            await _tell(session, [client_id], event_id, by, "consent.withdrawn", event.revoked_at, data)
+            await _notify(session, client_id, event_id, by, "consent.withdrawn", event.revoked_at, data)
         case BadgeRevoked(credit_id=UUID() as credit_id):
             if await queries.is_revoked(session, credit_id):
-                await _tell_of_credit(
+                await _notify_of_credit(
                     session, event_id, by, event.learner_id, credit_id, "credit.revoked", event.revoked_at
                 )
         case BadgeIssued(credit_id=UUID() as credit_id):
-            if await queries.is_reinstated(session, credit_id, event.issued_at):
-                await _tell_of_credit(
+            if await queries.is_reinstated(session, credit_id, event.badge_id):
+                await _notify_of_credit(
                     session, event_id, by, event.learner_id, credit_id, "credit.reinstated", event.issued_at
                 )
         case RecognitionRevoked():
             for credit_id in event.credit_ids:  # each a message of its own
                 about = uuid5(event_id, str(credit_id))
-                await _tell_of_credit(
+                await _notify_of_credit(
                     session, about, by, event.learner_id, credit_id, "credit.revoked", event.revoked_at
                 )
         case AwardConferred() | AwardSuperseded() | AwardRescinded() | AwardRestored():
             type_, instant = _OF_AWARDS[type(event)]
-            await _tell_of_award(session, event_id, by, event, type_, getattr(event, instant))
+            at = getattr(event, instant)
+            await _notify_of_award(session, event_id, by, event.learner_id, event.award_id, type_, at)
         case TransferRequested() | TransferDecided() | TransferCompleted() | TransferReturned() | TransferWithdrawn():
             type_, instant = _OF_TRANSFERS[type(event)]
             data = {"transfer_id": str(event.transfer_id), "programme_id": str(event.programme_id)}
-            await _tell(session, [event.client_id], event_id, by, type_, getattr(event, instant), data)
+            await _notify(session, event.client_id, event_id, by, type_, getattr(event, instant), data)
         case _:
             pass
 
 
 async def position(session: AsyncSession) -> str:
-    """How far our event log has been read."""
+    """Return the cursor up to which our event log has been read."""
     held = await session.get(tables.WebhookPosition, _LOG)
-    return START if held is None else held.cursor
+    return START if held is None else kept_cursor(held.cursor, "webhooks")
 
 
 async def move_on(session: AsyncSession, cursor: str) -> None:
+    """Store the cursor up to which our event log has been read."""
     statement = insert(tables.WebhookPosition).values(name=_LOG, cursor=cursor)
     await session.execute(
         statement.on_conflict_do_update(index_elements=[tables.WebhookPosition.name], set_={"cursor": cursor})
     )
 
 
-async def _tell_of_credit(
+async def _notify_of_credit(
     session: AsyncSession, event_id: UUID, by: datetime, learner_id: UUID, credit_id: UUID, type_: str, at: datetime
 ) -> None:
-    """Whoever has a live consent for it, given by then, or holds it for a degree."""
-    holders: dict[str, list[str]] = {}
+    """Notify every partner that has a live consent for the credit, redeemed by then, or holds it for a degree."""
     transfers = await queries.transfers_holding(session, credit_id)
-    for transfer in transfers:
-        holders.setdefault(transfer.client_id, [])
-    for share in await queries.live_shares_with_partners(session, learner_id, now_of(session), by):
-        if share.client_id is not None and sharing.scope_of(share.scope).covers_credit(credit_id):
-            holders.setdefault(share.client_id, []).append(str(share.share_id))
-    for client_id, share_ids in holders.items():
+    consents = await _consents(session, learner_id, by, lambda scope: scope.covers_credit(credit_id))
+    for client_id in dict.fromkeys([*(transfer.client_id for transfer in transfers), *consents]):
         held_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
-        data = {"credit_id": str(credit_id), "share_ids": share_ids, "transfer_ids": held_by}
-        await _tell(session, [client_id], event_id, by, type_, at, data)
+        data = {"credit_id": str(credit_id), "share_ids": consents.get(client_id, []), "transfer_ids": held_by}
+        await _notify(session, client_id, event_id, by, type_, at, data)
 
 
-async def _tell_of_award(
-    session: AsyncSession,
-    event_id: UUID,
-    by: datetime,
-    event: AwardConferred | AwardSuperseded | AwardRescinded | AwardRestored,
-    type_: str,
-    at: datetime,
+async def _notify_of_award(
+    session: AsyncSession, event_id: UUID, by: datetime, learner_id: UUID, award_id: UUID, type_: str, at: datetime
 ) -> None:
-    for share in await queries.live_shares_with_partners(session, event.learner_id, now_of(session), by):
-        if share.client_id is not None and sharing.scope_of(share.scope).covers_award(event.award_id):
-            data = {"award_id": str(event.award_id), "share_id": str(share.share_id)}
-            await _tell(session, [share.client_id], event_id, by, type_, at, data)
+    consents = await _consents(session, learner_id, by, lambda scope: scope.covers_award(award_id))
+    for client_id, share_ids in consents.items():
+        data = {"award_id": str(award_id), "share_id": share_ids[0], "share_ids": share_ids}
+        await _notify(session, client_id, event_id, by, type_, at, data)
 
 
-async def _tell(
-    session: AsyncSession,
-    client_ids: Iterable[str],
-    event_id: UUID,
-    by: datetime,
-    type_: str,
-    at: datetime,
-    data: Document,
+async def _consents(
+    session: AsyncSession, learner_id: UUID, by: datetime, covers: Callable[[sharing.Scope], bool]
+) -> dict[str, list[str]]:
+    """Return each partner's live consents that cover it, so that a partner with several is notified of an event
+    once."""
+    found: dict[str, list[str]] = {}
+    for share in await queries.live_shares_with_partners(session, learner_id, now_of(session), by):
+        if share.client_id is not None and covers(sharing.scope_of(share.scope)):
+            found.setdefault(share.client_id, []).append(str(share.share_id))
+    return found
+
+
+async def _notify(
+    session: AsyncSession, client_id: str, event_id: UUID, by: datetime, type_: str, at: datetime, data: Document
 ) -> None:
-    for client_id in client_ids:
-        for endpoint in (await session.scalars(queries.endpoints_of(client_id, by))).all():
-            await _order(session, endpoint, event_id, type_, at, data)
+    """Order a delivery to each endpoint of a partner, unless the partner was closed."""
+    if (await fetch(session, tables.Partner, client_id)).closed_at is not None:
+        return
+    for endpoint in (await session.scalars(queries.endpoints_of(client_id, by))).all():
+        await _order(session, endpoint, event_id, type_, at, data)
 
 
 async def _order(
@@ -307,25 +331,28 @@ async def _order(
 
 @dataclass(frozen=True)
 class Unsendable:
-    """A delivery that cannot be made ready; it is tried again when its lease is over."""
+    """A delivery that cannot be signed; it is tried again when its lease is over."""
 
     delivery_id: UUID
     error: Exception
 
 
-async def take_due(session: AsyncSession, sealer: Sealer, limit: int) -> list[Parcel | Unsendable]:
-    """What is to be posted now, signed. Each is counted as tried before it is: a crash in between posts it again."""
+async def take_due(session: AsyncSession, secret_box: SecretBox, limit: int) -> list[SignedDelivery | Unsendable]:
+    """Take the deliveries that are due, signed, under a lease.
+
+    Each is counted as tried before it is posted: after a crash in between it is posted again.
+    """
     now = now_of(session)
-    parcels: list[Parcel | Unsendable] = []
+    signed_deliveries: list[SignedDelivery | Unsendable] = []
     for due in await queries.due_deliveries(session, now, limit):
         delivery = due.delivery
         delivery.tries += 1
         delivery.due_at = now + _LEASE
         live = await queries.live_secrets(session, delivery.endpoint_id, now)
         try:
-            opened = [sealer.open(secret.wrapped, f"webhook secret {secret.secret_id}") for secret in live]
+            opened = [secret_box.open(secret.wrapped, f"webhook secret {secret.secret_id}") for secret in live]
         except Exception as error:  # noqa: BLE001 - its neighbours go out; the job sets it aside
-            parcels.append(Unsendable(delivery.delivery_id, error))
+            signed_deliveries.append(Unsendable(delivery.delivery_id, error))
             continue
         name = f"msg_{delivery.delivery_id.hex}"
         headers = {
@@ -333,12 +360,12 @@ async def take_due(session: AsyncSession, sealer: Sealer, limit: int) -> list[Pa
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": signatures(opened, name, now, delivery.payload),
         }
-        parcels.append(Parcel(delivery.delivery_id, due.url, headers, delivery.payload))
-    return parcels
+        signed_deliveries.append(SignedDelivery(delivery.delivery_id, due.url, headers, delivery.payload))
+    return signed_deliveries
 
 
 async def note_answer(session: AsyncSession, delivery_id: UUID, answer: Answer) -> None:
-    """Write down what came of a try: it was taken, is tried again later, or is given up."""
+    """Store the outcome of a try: the delivery was accepted, is tried again later, or is given up."""
     now = now_of(session)
     delivery = await fetch(session, tables.WebhookDelivery, delivery_id, lock=True)
     endpoint = await fetch(session, tables.WebhookEndpoint, delivery.endpoint_id, lock=True)
@@ -375,7 +402,7 @@ async def _disable(session: AsyncSession, endpoint: tables.WebhookEndpoint, reas
             endpoint_id=endpoint.endpoint_id, client_id=endpoint.client_id, reason_code=reason, disabled_at=now
         ),
     )
-    await write_letter(
+    await enqueue_email(
         session,
         kind="webhook_disabled",
         about=f"{endpoint.endpoint_id} {now.isoformat()}",

@@ -1,9 +1,9 @@
 """Open Badges 3.0: the unsigned AchievementCredential, and what it may say.
 
-A public badge carries no name, no address and no mark: the holder is a random URN, and a salted hash by which
-whoever is given the address can see that it is meant.
-Every member written here is a term of the contexts named, so nothing is left outside the signature.
-Source: 1EdTech Open Badges 3.0; W3C Verifiable Credentials 2.0.
+A public badge carries no name, no e-mail address and no mark: the holder is a random URN, and a salted hash by which
+whoever knows the holder's address can check that the badge is theirs. Every member written here is a term of the
+contexts named, so nothing is left outside the signature. Source: 1EdTech Open Badges 3.0; W3C Verifiable Credentials
+2.0.
 """
 
 import json
@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from shared.errors import Invalid
 
@@ -31,9 +31,9 @@ CONTEXTS = (
 )
 SCHEMA_URL = "https://purl.imsglobal.org/spec/ob/v3p0/schema/json/ob_v3p0_achievementcredential_schema.json"
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20<>\"{}|^`\\]+")
-"""An absolute IRI (RFC 3987), as strictly as N-Quads writes it: what is none vanishes from what is signed."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>\"{}|^`\\]+")
+"""An absolute IRI (RFC 3987), as strictly as N-Quads writes it: anything else vanishes from what is signed."""
 
 
 class NotSignable(Invalid):
@@ -45,13 +45,20 @@ class Due(StrEnum):
 
     ISSUE = "issue"
     CORRECTION = "correction"
-    """Something it says is different now: another place in the list, and the old one's bit is set."""
+    """Something the badge says is different now: the new version gets another status entry, and the old one's bit is
+    set."""
     ERASURE = "erasure"
-    """The holder was anonymised: the hash of the address goes; copies that are out there stand."""
+    """The holder was anonymised: the hash of the address is removed. Copies already handed out stay valid."""
     COMPROMISE = "compromise"
-    """The key is struck out, and with it whatever still carries its signature."""
+    """The signing key was compromised and struck out, and with it whatever still carries its signature."""
     CLOCK = "clock"
-    """A clock that stood ahead signed it, so it would not be valid yet; copies that are out there will be."""
+    """It was signed by a clock that ran fast, so it is not valid yet; copies already handed out become valid in
+    time."""
+
+
+DUE_THOUGH_REVOKED: Final = frozenset({Due.COMPROMISE, Due.ERASURE})
+"""Reasons to sign even a revoked badge, since it is still served: one signed with a compromised key must say that it is
+revoked, and an erased address must go."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Skill:
 
 @dataclass(frozen=True)
 class Achievement:
-    """What is recognised: one frozen course version, or one title of an award."""
+    """What a badge recognises: one frozen course version, or one title of an award."""
 
     url: str
     kind: str
@@ -85,36 +92,46 @@ class Issuer:
 
 
 def text(value: str) -> str:
-    """Raises NotSignable for control characters other than tab and line ends."""
+    """Return the text if it can be signed.
+
+    Raises NotSignable for control characters other than tab and line ends.
+    """
     if _CONTROL.search(value):
         raise NotSignable("control characters cannot be signed")
     return value
 
 
 def iri(value: str) -> str:
-    """Raises NotSignable for what is no absolute IRI: it would vanish from the signed statement."""
+    """Return the address if it can be signed.
+
+    Raises NotSignable for what is no absolute IRI: it would vanish from the signed statement.
+    """
     if not IRI.fullmatch(value):
         raise NotSignable(f"{value!r} is not an absolute address")
     return value
 
 
 def instant(at: datetime) -> str:
-    """RFC 3339 in UTC, whole seconds: the form in which it is signed."""
+    """Return an instant in the form in which it is signed: RFC 3339 in UTC, whole seconds."""
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def identity_hash(email: str, salt: str) -> str:
-    """Addresses are compared trimmed and in lower case. Source: Open Badges 3.0, IdentityHash (salt appended)."""
+    """Return the salted hash of an e-mail address, trimmed and in lower case.
+
+    Source: Open Badges 3.0, IdentityHash (salt appended).
+    """
     return "sha256$" + sha256((email.strip().lower() + salt).encode()).hexdigest()
 
 
 def is_made_out_to(badge: Mapping[str, Any], email: str) -> bool:  # Any: JSON
-    """Whether a badge of ours bears the hash of this address."""
+    """Return whether a badge of ours bears the hash of this e-mail address."""
     identities = badge["credentialSubject"].get("identifier", ())
     return any(one["identityHash"] == identity_hash(email, one["salt"]) for one in identities)
 
 
 def ects(credits_: int) -> str:
+    """Return UK credits as ECTS credits, in figures."""
     value = Fraction(_frameworks()["ects_per_credit"]) * credits_
     return f"{float(value):g}"
 
@@ -124,7 +141,7 @@ def credential_name(achievement: Achievement) -> str:
 
 
 def achievement_document(achievement: Achievement, issuer: Issuer) -> Document:
-    """The Achievement as it stands in the badge."""
+    """Return the achievement as JSON, as it stands in the badge. Raises NotSignable."""
     document: Document = {
         "id": iri(achievement.url),
         "type": ["Achievement"],
@@ -141,7 +158,7 @@ def achievement_document(achievement: Achievement, issuer: Issuer) -> Document:
             "type": "Image",
             "caption": text(f"{achievement.name}, {achievement.credits} credits at level {achievement.level}"),
         },
-        # Only its name, not its whole profile again: two identical unnamed parts slow canonicalisation down.
+        # Only the issuer's name, not the whole profile again: two identical unnamed parts slow canonicalisation down.
         "creator": {"id": iri(issuer.did), "type": ["Profile"], "name": text(issuer.name)},
         "criteria": {"narrative": text(achievement.criteria)},
     }
@@ -169,9 +186,9 @@ def badge_document(
     identity_hash: str | None = None,
     salt: str | None = None,
 ) -> Document:
-    """The unsigned credential. `valid_from` is its version, `awarded` the instant of the award itself.
+    """Return the unsigned badge. `valid_from` is its version, `awarded` the instant of the award itself.
 
-    Without `identity_hash` the holder is the random subject alone (somebody who was anonymised).
+    Without `identity_hash` the holder is the random subject alone (a learner who was anonymised).
     """
     holder: Document = {"id": subject, "type": ["AchievementSubject"], "creditsEarned": credits_}
     if identity_hash is not None:
@@ -200,7 +217,7 @@ def badge_document(
 
 
 def status_entry(status_id: str, status_list_url: str, status_index: str) -> Document:
-    """One object: the schemas refuse a list of them."""
+    """Return the status entry of a credential: a single object, since the schemas refuse a list."""
     return {
         "id": status_id,
         "type": "BitstringStatusListEntry",

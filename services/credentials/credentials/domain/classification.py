@@ -11,7 +11,8 @@ from credentials.domain.regulations import Regulations
 
 @dataclass(frozen=True)
 class Classification:
-    """`mean` is exact; `mark` is it rounded half up; both are None where too little credit has a mark."""
+    """The class of a selection. `mean` is exact, `mark` is the mean rounded half up; both are None where too little of
+    the credit has a mark."""
 
     mean: Fraction | None
     mark: int | None
@@ -19,6 +20,7 @@ class Classification:
 
 
 def classify(selection: Iterable[Credit], regulations: Regulations) -> Classification:
+    """Return the class of a selection, weighting each mark by its credits. External credit has no mark that counts."""
     points, marked, total = Decimal(0), 0, 0
     for credit in selection:
         total += credit.credits

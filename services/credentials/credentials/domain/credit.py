@@ -1,4 +1,4 @@
-"""Credit: which of it may count, and in which order it is chosen."""
+"""Credit: which of it may count, and in which order of preference."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from credentials.domain.regulations import Regulations
 
 class CreditStatus(StrEnum):
     PROVISIONAL = "provisional"
-    """Released to the learner, not yet ratified by the board: no credit yet."""
+    """Released to the learner, not yet ratified by the board: a pass that is not credit yet."""
     RATIFIED = "ratified"
     REVOKED = "revoked"
+    HELD = "held"
+    """Its money went back: it counts for nothing new until staff let it stand."""
     COMMITTED = "committed"
     """A partner accepted it for a degree that is not conferred yet."""
     CONSUMED = "consumed"
@@ -28,7 +30,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Credit:
-    """What a board gave for one passed module. `subject` is the award name, as it stands in titles."""
+    """Credit that a board gave for one passed module. `subject` is the award name, as it stands in titles."""
 
     id: str
     family: str
@@ -46,25 +48,29 @@ class Credit:
 
     @property
     def weight(self) -> Decimal:
-        """What it adds to a mean, in mark times credits; without a mark of ours, nothing."""
+        """The credit's part in a weighted mean, in mark times credits; 0 for credit without a mark of ours."""
         return Decimal(0) if self.mark is None or self.external else self.mark * self.credits
 
 
 def preference(credit: Credit) -> tuple[Decimal, bool, datetime, str]:
-    """Sorts the credit to count first to the front: best mark, then our own, then the earliest pass."""
+    """Return a sort key that puts the credit to count first to the front: best mark, then our own, then the earliest
+    pass."""
     return (-credit.weight, credit.external, credit.passed_at, credit.id)
 
 
 @dataclass(frozen=True)
 class Countable:
-    """What may count towards an award, best first, and why the rest may not (credit id -> reason code)."""
+    """The credit that may count towards an award, best first, and why the rest may not (credit id -> reason code)."""
 
     credits: tuple[Credit, ...]
     left_out: dict[str, str]
 
 
 def countable(held: Iterable[Credit], regulations: Regulations) -> Countable:
-    """One credit per module family, the best: reasons are status, level, no_subject, size, repeated."""
+    """Return which credit may count, one (the best) per module family, and why the rest may not.
+
+    The reason codes are level, no_subject, size, repeated, or the status of credit that is not ratified.
+    """
     chosen: dict[str, Credit] = {}
     left_out: dict[str, str] = {}
     for credit in sorted(held, key=preference):

@@ -1,4 +1,4 @@
-"""did:web: the issuer's name is its host, its keys are a document there.
+"""did:web: the issuer is named by its host, and publishes its keys in a document there.
 
 Source: did:web method specification; W3C Controlled Identifiers 1.0 (Multikey).
 """
@@ -17,7 +17,7 @@ _ED25519 = b"\xed\x01"
 
 
 def did_of(url: str) -> str:
-    """The did:web identifier of an address: its host, and port and path where it has them."""
+    """Return the did:web identifier of an address: its host, and its port and path where it has them."""
     parts = urlsplit(url)
     path = [quote(segment, safe="") for segment in parts.path.split("/") if segment]
     return ":".join(["did:web", quote(parts.netloc, safe=""), *path])
@@ -28,9 +28,10 @@ def did_document(
     keys: Iterable[tuple[str, str]],
     jwks: Iterable[tuple[str, Mapping[str, str]]] = (),
 ) -> Document:
-    """`keys` are (verification method id, multikey) for embedded proofs, `jwks` (id, JSON Web Key) for tokens.
+    """Return the DID document that publishes these keys.
 
-    Plain absolute ids: verifiers compare whole strings.
+    `keys` are (verification method id, multikey) for embedded proofs, `jwks` (id, JSON Web Key) for tokens. All ids are
+    absolute: verifiers compare whole strings.
     """
     methods: list[Document] = [
         {"id": method, "type": "JsonWebKey", "controller": did, "publicKeyJwk": dict(jwk)} for method, jwk in jwks
@@ -52,18 +53,18 @@ def did_document(
 
 
 def p256_jwk(point: bytes) -> dict[str, str]:
-    """A P-256 public key (the uncompressed point, 65 bytes) as it is published for tokens."""
+    """Return a P-256 public key (the uncompressed point, 65 bytes) as the JSON Web Key that is published for tokens."""
     x, y = (urlsafe_b64encode(half).rstrip(b"=").decode() for half in (point[1:33], point[33:65]))
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
 
 
 def multikey(public_key: bytes) -> str:
-    """An Ed25519 public key (32 bytes) as it is published."""
+    """Return an Ed25519 public key (32 bytes) as the multikey that is published."""
     return "z" + base58(_ED25519 + public_key)
 
 
 def public_key(multikey_: str) -> bytes:
-    """Raises ValueError for what is no Ed25519 multikey."""
+    """Return the Ed25519 public key (32 bytes) of a multikey. Raises ValueError for what is none."""
     decoded = unbase58(multikey_[1:]) if multikey_.startswith("z") else b""
     if not decoded.startswith(_ED25519) or len(decoded) != len(_ED25519) + 32:
         raise ValueError("not an Ed25519 multikey")
@@ -71,7 +72,7 @@ def public_key(multikey_: str) -> bytes:
 
 
 def base58(data: bytes) -> str:
-    # Every signature is written so: long division is for ten digits at a time, the rest is small numbers.
+    # Every signature is written in base 58, so speed matters: only one long division for each ten digits.
     number, pairs = int.from_bytes(data, "big"), list[str]()
     while number:
         number, word = divmod(number, _TEN_DIGITS)
@@ -88,7 +89,7 @@ def base58(data: bytes) -> str:
 
 
 def unbase58(value: str) -> bytes:
-    """Raises ValueError for characters outside the alphabet."""
+    """Return the bytes of a base-58 text. Raises ValueError for characters outside the alphabet."""
     number = 0
     for digit in value:
         number = number * 58 + _ALPHABET.index(digit)

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +16,7 @@ from shared.errors import Conflict, Gone, TooMany
 Content = dict[str, Any]  # Any: JSON
 
 NUMBER: Final = r"^MC-\d{4}-[0-9A-Z]{11}$"
+_TYPED: Final = re.compile(r"\bMC ?([0-9]{4}) ?((?:[0-9A-Z] ?){10}[0-9A-Z])(?![0-9A-Z])")
 """As a regular expression."""
 
 _BYTES_OF_PDF = b"%PDF-"
@@ -23,9 +25,9 @@ _BYTES_OF_PDF = b"%PDF-"
 class DocumentKind(StrEnum):
     TRANSCRIPT = "transcript"
     CERTIFICATE = "certificate"
-    """Of the credit for one course."""
+    """Certifies the credit for one course."""
     PARCHMENT = "parchment"
-    """Of an award."""
+    """Certifies an award."""
 
 
 class DocumentStatus(StrEnum):
@@ -72,52 +74,69 @@ class RecordChanging(Conflict):
 
 
 def new_nonce() -> str:
-    """128 random bits in hex: whoever has the hash of an edition, and guesses what it says, learns nothing."""
+    """Return 128 random bits in hex, so that the hash of an edition does not confirm a guess at what it says."""
     return secrets.token_hex(16)
 
 
-def edition(said: Mapping[str, Any], version: int, as_at: datetime, nonce: str) -> Content:  # Any: JSON
-    """The document as it is hashed: what it says, in which version, as at which instant."""
-    return {"version": version, "as_at": instant(as_at), "nonce": nonce, **said}
+def edition(said: Mapping[str, Any], version: int, as_at: datetime, nonce: str | None) -> Content:  # Any: JSON
+    """Return the document as it is hashed: what it says, its version, and the instant it is as at.
+
+    Editions made before there were nonces have none.
+    """
+    salted = {} if nonce is None else {"nonce": nonce}
+    return {"version": version, "as_at": instant(as_at), **salted, **said}
 
 
-def said_hash(said: Mapping[str, Any], nonce: str | None) -> str:  # Any: JSON
-    """Of what it says alone. Editions of before there were nonces have none."""
-    return hash_of(said if nonce is None else {"nonce": nonce, **said})
+def said_hash(said: Mapping[str, Any], nonce: str) -> str:  # Any: JSON
+    """Return the hash of what an edition says, without its version, its instant and the institutions.
+
+    The release before decides by it whether there is anything new to say.
+    """
+    return hash_of({"nonce": nonce, **said})
 
 
 def hash_of(document: Mapping[str, Any]) -> str:  # Any: JSON
-    """SHA-256, in hex, of the document as JSON with sorted members and no spaces, in UTF-8 (RFC 8785 for these)."""
+    """Return the SHA-256, in hex, of a document as JSON with sorted members and no spaces, in UTF-8 (RFC 8785 for
+    these)."""
     packed = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sha256(packed.encode("utf-8")).hexdigest()
 
 
-def taught(said: Mapping[str, Any], places: Mapping[str, str]) -> Content:  # Any: JSON
-    """The document with the institution at which each course is taught, by credit id, as far as that is known."""
+def taught(said: Mapping[str, Any], institutions: Mapping[str, str]) -> Content:  # Any: JSON
+    """Return the document with the institution at which each course is taught, where it is known.
+
+    `institutions` are by credit id.
+    """
     content = dict(said)
-    if said.get("credit_id") in places:
-        content["institution"] = places[said["credit_id"]]
+    if said.get("credit_id") in institutions:
+        content["institution"] = institutions[said["credit_id"]]
     if said.get("awards") is not None:  # a transcript: its credits are entries of their own
-        content["credits"] = [taught(entry, places) for entry in said["credits"]]
+        content["credits"] = [taught(entry, institutions) for entry in said["credits"]]
     return content
 
 
 def check_status(status: DocumentStatus) -> None:
-    """Raises DocumentRevoked. What is merely superseded is handed out, and says so."""
+    """Check that a document may be handed out: what is merely superseded is, and says so. Raises DocumentRevoked."""
     if status is DocumentStatus.REVOKED:
         raise DocumentRevoked("what this document certified was taken back")
 
 
 def check_name(content: Mapping[str, Any], name: str | None) -> None:  # Any: JSON
-    """An earlier edition is handed out only while it bears the name in use. Raises EarlierName."""
+    """Check that an earlier edition bears the name in use; otherwise only the newest is handed out. Raises
+    EarlierName."""
     if content["name"] != name:
         raise EarlierName("that edition was made out to an earlier name; the newest one takes its place")
 
 
 def number_of(typed: str) -> str | None:
-    """The number as it is printed, however it was typed: letters that are read alike are not in it."""
-    number = re.sub(r"\s", "", typed).upper().translate(str.maketrans("OIL", "011"))
-    return number if re.fullmatch(NUMBER, number) else None
+    """Return a document's number as it is printed, from what somebody typed; None where there is no number in it.
+
+    Any signs may stand between its parts, any words around it, and letters may be small; O, I and L, which no number
+    has, are read as digits.
+    """
+    words = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", typed)).upper().translate(str.maketrans("OIL", "011"))
+    found = _TYPED.search(words)
+    return f"MC-{found[1]}-{found[2].replace(' ', '')}" if found else None
 
 
 def is_pdf(start: bytes) -> bool:

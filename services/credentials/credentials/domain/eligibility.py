@@ -1,7 +1,7 @@
 """Which titles a learner's totals by subject give: the same set as options.py finds, without choosing the credit.
 
-Closed form over (own, external) modules by subject. Live it tells whether eligibility changed; a rebuild asks
-it for every learner from sums made by the database.
+In closed form over the (own, external) modules by subject. It decides live whether eligibility changed; a rebuild uses
+it for every learner, from sums made by the database.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ Totals = tuple[tuple[str, int, int], ...]
 
 
 def totals(available: Iterable[Credit]) -> Totals:
-    """The modules of credit that may count, by subject."""
+    """Return how many own and external modules there are in each subject."""
     found: dict[str, list[int]] = {}
     for credit in available:
         found.setdefault(str(credit.subject), [0, 0])[credit.external] += 1
@@ -27,9 +27,9 @@ def totals(available: Iterable[Credit]) -> Totals:
 
 
 def titles(totals: Totals, level: Level, regulations: Regulations) -> tuple[str, ...]:
-    """Every title some selection of so much credit gives, in the order people see them."""
+    """Return every title that some selection of these totals gives, in the order people see them."""
     modules = level.credits // regulations.module_credits
-    # More of a subject than the level takes changes nothing: so few totals are told apart, and many learners share one.
+    # More of a subject than the level takes changes nothing. Capped, many learners share one entry of the cache.
     capped = tuple(sorted((subject, min(own, modules), min(external, modules)) for subject, own, external in totals))
     return _titles(capped, level.rank, regulations)
 
@@ -37,15 +37,13 @@ def titles(totals: Totals, level: Level, regulations: Regulations) -> tuple[str,
 def by_level(
     held: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
 ) -> dict[str, tuple[str, ...]]:
-    """What a learner may claim under any of the versions, by level code; the titles options.py finds."""
+    """Return the titles a learner may claim under any of the versions, by level code: those that options.py finds."""
     facts = list(held)
     found: dict[str, dict[str, None]] = {}
     for regulations in versions:
         counted = countable(facts, regulations).credits
-        codes = {level.code for level in regulations.levels}  # a candidate may lack a level that awards were made at
-        known = [award for award in awards if award.level in codes]
         for level in regulations.levels:
-            free = totals(available_at(level, counted, known, regulations))
+            free = totals(available_at(level, counted, awards))
             taken = titles_held(level, awards)
             at_level = found.setdefault(level.code, {})
             at_level |= dict.fromkeys(title for title in titles(free, level, regulations) if title not in taken)
@@ -72,7 +70,7 @@ def _titles(totals: Totals, rank: int, regulations: Regulations) -> tuple[str, .
 def _names(
     pattern: Pattern, largest: tuple[str, int, int], totals: Totals, modules: int, ceiling: int
 ) -> Iterator[Mapping[str, int]]:
-    """What stands in the title, for each way this subject can be the pattern's largest."""
+    """Yield the subjects that stand in the title, for each way in which this subject can be the pattern's largest."""
     subject, own, external = largest
     rest = modules - pattern.largest
     if own + external < pattern.largest:
@@ -82,15 +80,16 @@ def _names(
     others = tuple(one for one in totals if one[0] != subject)
     for choice in (others,) if pattern.or_more else combinations(others, pattern.others):
         if _fewest_external(pattern, rest, choice, allowed) <= allowed:
-            # two names: then the others are one
+            # A title of two names has one other subject.
             yield named | {choice[0][0]: rest} if pattern.rule.named > 1 else named
 
 
 def _fewest_external(pattern: Pattern, rest: int, others: Totals, allowed: int) -> int:
-    """How much external credit the other subjects need at least to give the rest; too much where they cannot.
+    """Return the least external credit that the other subjects need to give the rest; more than allowed where they
+    cannot.
 
-    So many distinct subjects, none giving more than the largest: own credit first, and where too few subjects
-    have own credit, one external each from the missing ones.
+    That many distinct subjects are needed, none giving more than the largest: own credit is taken first, and where too
+    few subjects have own credit, one external module from each of the missing ones.
     """
     bound = pattern.largest
     of_any = sum(min(own + external, bound) for _, own, external in others)

@@ -14,11 +14,13 @@ from credentials.domain.regulations import Level, Regulations
 from credentials.domain.titles import Pattern, Title, entitle, patterns
 
 Cost = tuple[int, ...]
-"""What a selection is to have as little of, the most important first."""
+"""What to minimise in a selection, the most important first."""
 
 
 @dataclass(frozen=True)
 class Filling:
+    """A title, and the selection of credit that is best for it."""
+
     title: Title
     selection: list[Credit]
 
@@ -31,10 +33,10 @@ def fillings(
     wanted: Callable[[Title], bool] = lambda _: True,
     cost: Callable[[Credit], Cost] | None = None,
 ) -> Iterator[Filling]:
-    """For each pattern and each choice of subjects it leaves open, the best credit that fills it.
+    """Yield, for each pattern and each choice of subjects it leaves open, the best credit that fills it.
 
-    `available` comes best first. Where external credit is not the last of its worth, `cost` says what is: then
-    external credit beyond the ceiling is exchanged for the dearer credit that costs least.
+    `available` comes best first. Where external credit is not the last in that order, `cost` gives the worth of each
+    credit: external credit beyond the ceiling is then exchanged for the credit that raises the cost least.
     """
     by_subject: dict[str, list[Credit]] = {}
     for credit in available:
@@ -61,12 +63,12 @@ def fillings(
 
 
 def most_external(level: Level, regulations: Regulations) -> int:
-    """How many modules from elsewhere may stand in an award of this level."""
+    """Return how many modules from elsewhere may stand in an award of this level."""
     return int(regulations.external_max_share * level.credits / regulations.module_credits)
 
 
 def by_name(selection: Sequence[Credit]) -> dict[str, int]:
-    """Modules by subject."""
+    """Return the number of modules by subject."""
     modules: dict[str, int] = {}
     for credit in selection:
         modules[str(credit.subject)] = modules.get(str(credit.subject), 0) + 1
@@ -83,7 +85,7 @@ def _choices(pattern: Pattern, others: list[str]) -> Iterator[tuple[str, ...]]:
 
 def _title(pattern: Pattern, largest: str, choice: Sequence[str], modules: int, level: Level) -> Title:
     named = {largest: pattern.largest} if pattern.rule.named else {}
-    if pattern.rule.named > 1:  # then the others are one, and both names stand in the title
+    if pattern.rule.named > 1:  # a single other subject: both names stand in the title
         named[choice[0]] = modules - pattern.largest
     return entitle(pattern.rule, pattern.rank, named, level)
 
@@ -95,9 +97,11 @@ def _take(
     by_subject: Mapping[str, Sequence[Credit]],
     available: Sequence[Credit],
 ) -> list[Credit] | None:
-    """The best modules from these subjects: the pattern's number of them at least, none giving more than the largest.
+    """Return the best modules from these subjects: at least the pattern's number of subjects, none giving more than the
+    largest; None where there are too few.
 
-    The tops of the best subjects are in some best filling: any other top could be exchanged for one of them.
+    The top credits of the best subjects are in some best filling: any other subject's top could be exchanged for one of
+    them.
     """
     if len(subjects) == 1:
         only = by_subject[subjects[0]]
@@ -131,10 +135,11 @@ def _exchange(
     ceiling: int,
     cost: Callable[[Credit], Cost] | None,
 ) -> list[Credit] | None:
-    """The same pattern with no more external credit than the ceiling, or None.
+    """Return a selection of the same pattern with no more external credit than the ceiling, or None where there is
+    none.
 
-    One cheapest exchange after another is best for each number of external credits on the way: H. N. Gabow and
-    R. E. Tarjan, Efficient algorithms for a family of matroid intersection problems (1984).
+    One cheapest exchange after another is best for each number of external credits on the way: H. N. Gabow and R. E.
+    Tarjan, Efficient algorithms for a family of matroid intersection problems (1984).
     """
     if cost is None:
         return None

@@ -1,4 +1,5 @@
-"""Who is affected before a version of the regulations takes effect: which titles each learner gains and loses."""
+"""Who would be affected by a version of the regulations before it takes effect: the titles each learner gains and
+loses."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ class AlreadyInEffect(Conflict):
 
 @dataclass(frozen=True)
 class Change:
-    """What one learner may claim at one level after, and not before, or the other way round."""
+    """The titles that one learner would gain and lose at one level."""
 
     level: str
     gained: tuple[str, ...]
@@ -31,7 +32,10 @@ def changes(
     before: Sequence[Regulations],
     after: Sequence[Regulations],
 ) -> tuple[Change, ...]:
-    """Per level, where anything changes: the versions the learner may claim under now, and those from then on."""
+    """Return the titles a learner gains and loses, for each level at which anything changes.
+
+    `before` are the versions the learner may claim under now, `after` those from the candidate's effect on.
+    """
     facts = list(held)
     then, now = by_level(facts, awards, after), by_level(facts, awards, before)
     found: list[Change] = []

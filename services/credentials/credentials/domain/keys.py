@@ -25,10 +25,10 @@ class KeyState(StrEnum):
 
 
 PUBLISHED = frozenset({KeyState.NEXT, KeyState.ACTIVE, KeyState.RETIRED})
-"""States in which the issuer's document names the key."""
+"""States in which the issuer's DID document names the key."""
 
 PUBLISHED_AHEAD = timedelta(hours=24)
-"""How long a key is named before it signs: others keep copies of the issuer's document that long."""
+"""How long a key is published before it signs: others cache the issuer's DID document that long."""
 
 
 class NextKeyExists(Conflict):
@@ -50,7 +50,7 @@ class PublishedTooRecently(Conflict):
 
 
 def check_activation(state: str, published_at: datetime, now: datetime) -> None:
-    """Raises NotNext, PublishedTooRecently."""
+    """Check that a key can become the active one now. Raises NotNext, PublishedTooRecently."""
     if state != KeyState.NEXT:
         raise NotNext(f"this key is {state}")
     if now - published_at < PUBLISHED_AHEAD:

@@ -1,7 +1,8 @@
 """Comprehensive Learner Record 2.0: the unsigned ClrCredential that carries signed badges, each with its own proof.
 
-It is shared deliberately, so it names the learner; marks, which no badge carries, stand in a credential of their
-own inside. Every member written here is a term of the contexts named. Source: 1EdTech CLR Standard 2.0.
+It is shared deliberately, so it names the learner, unless they held their name back: then it carries none of their
+badges, but restates what those recognise. Marks, which no badge carries, stand in a credential of their own inside.
+Every member written here is a term of the contexts named. Source: 1EdTech CLR Standard 2.0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from credentials.domain.documents import hash_of
 Document = dict[str, Any]  # Any: JSON
 JSON = Mapping[str, Any]  # Any: JSON
 
-# In this order: verifiers check it. The last two are the badge's own.
+# Verifiers check this order. The last two are the badge's own.
 CONTEXTS = (
     CREDENTIALS_CONTEXT,
     "https://purl.imsglobal.org/spec/clr/v2p0/context-2.0.1.json",
@@ -24,17 +25,22 @@ CONTEXTS = (
 CLR_SCHEMA_URL = "https://purl.imsglobal.org/spec/clr/v2p0/schema/json/clr_v2p0_clrcredential_schema.json"
 
 
+def is_within(address: str) -> bool:
+    """Return whether an address is that of a credential inside a learner record of ours, which ends with the record."""
+    return "#" in address
+
+
 @dataclass(frozen=True)
 class Cover:
-    """Under which addresses a record goes, and whom it names."""
+    """The addresses, the holder and the status entry of a learner record."""
 
     address: str
     subject: str
     name: str | None
     as_at: str
-    """The instant it tells of."""
+    """The instant that the record is as at."""
     status: JSON
-    """Its place in a status list: that of the record and of the results in it, which stand and fall together."""
+    """The status entry of the record and of the results in it, which are revoked together."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,17 @@ class Part:
     id: str
     badge: JSON | None
     builds: frozenset[str] = frozenset()
-    """For an award: the credit it stands on."""
+    """Of an award: the ids of the credit it stands on."""
 
 
 def is_partial(parts: Iterable[Part], *, selected: bool) -> bool:
-    """A record is whole if it holds a badge for everything on the transcript."""
+    """Return whether a record lacks a badge for anything on the transcript."""
     return selected or any(part.badge is None for part in parts)
 
 
 def inside_sha256(parts: Iterable[Part]) -> str:
-    """Of what a record holds: another where a badge was signed anew, or is there now."""
+    """Return a hash of the badges in a record; it changes when a badge is signed anew, or is there for the first
+    time."""
     return hash_of({part.id: part.badge and part.badge["proof"][0]["proofValue"] for part in parts})
 
 
@@ -66,9 +73,10 @@ def record_document(
     results: JSON | None,
     partial: bool,
 ) -> Document:
-    """The unsigned record: `valid_from` is its version.
+    """Return the unsigned record: `valid_from` is its version, and courses are associated with the awards they build
+    to.
 
-    Courses are associated with the awards they build to. Raises NotSignable.
+    Raises NotSignable.
     """
     document: Document = {
         "@context": list(CONTEXTS),
@@ -101,8 +109,26 @@ def record_document(
     return document
 
 
+def restated(part: Part, cover: Cover, *, valid_from: str) -> Document | None:
+    """Return what a part's badge recognises, unsigned, said of the record's subject; None where it is not signed yet.
+
+    Nothing in it leads to the badge or its holder.
+    """
+    if part.badge is None:
+        return None
+    kept = {name: member for name, member in part.badge.items() if name not in {"proof", "refreshService"}}
+    subject = {name: member for name, member in part.badge["credentialSubject"].items() if name != "identifier"}
+    return {
+        **kept,
+        "id": iri(f"{cover.address}#{part.id}"),
+        "validFrom": valid_from,
+        "credentialSubject": {**subject, "id": iri(cover.subject)},
+        "credentialStatus": dict(cover.status),
+    }
+
+
 def results_document(issuer: Issuer, cover: Cover, *, valid_from: str, credits_: Iterable[JSON]) -> Document | None:
-    """The unsigned statement of the marks and attempts there are, or None where there is none. Raises NotSignable."""
+    """Return the unsigned statement of marks and attempts, or None where there are none. Raises NotSignable."""
     address, subject = cover.address, cover.subject
     described: list[Document] = []
     results: list[Document] = []
@@ -145,7 +171,7 @@ def results_document(issuer: Issuer, cover: Cover, *, valid_from: str, credits_:
 
 
 def _associations(parts: Sequence[Part]) -> Iterable[Document]:
-    """Associations are between achievements: the course is part of the award."""
+    """Yield an association for each course of an award: the course's achievement is part of the award's."""
     achievements = {part.id: _achievement(part.badge) for part in parts if part.badge is not None}
     for award in parts:
         for credit_id in sorted(award.builds):

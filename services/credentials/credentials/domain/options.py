@@ -1,7 +1,7 @@
 """What a learner may claim: every title some selection of their credit gives, and the best selection for it.
 
 External credit has no mark and comes last in the order of preference, so the best selection for a title
-(fillings.py) is also the one with the least of it. Source: academic rules §3.2-3.4.
+(fillings.py) is also the one with the least of it. Source: docs/rules.md, "Titles" and "Choosing credit".
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from decimal import Decimal
 from credentials.domain.classification import Classification, classify
 from credentials.domain.credit import Credit, countable, preference
 from credentials.domain.fillings import Filling, by_name, fillings, most_external
-from credentials.domain.regulations import Level, Regulations
+from credentials.domain.regulations import Level, Regulations, levels_under
 from credentials.domain.titles import Title, alphabetical, title_of
 from shared.errors import Conflict, Invalid
 
@@ -49,17 +49,25 @@ class DifferentTitle(Invalid):
 
 @dataclass(frozen=True)
 class Award:
-    """An award claimed, conferred or superseded: its credit makes no other at its level or below."""
+    """An award claimed, conferred or superseded: its credit makes no other award at its level or below.
+
+    `credits` says how high it is, since the regulations in force may no longer know its level.
+    """
 
     id: str
     level: str
+    credits: int
     title: str
     credit_ids: frozenset[str]
+
+    def takes_up(self, level: Level) -> bool:
+        """Return whether this award's credit makes no award at that level."""
+        return self.level == level.code or self.credits >= level.credits
 
 
 @dataclass(frozen=True)
 class Option:
-    """A title open to the learner, with the selection we would make: best marks, then earliest passes."""
+    """A title open to the learner, with the best selection for it: best marks, then earliest passes."""
 
     level: str
     title: str
@@ -73,19 +81,22 @@ class Option:
     left: tuple[Credit, ...]
     classification: Classification
     supersedes: tuple[str, ...]
-    """Awards whose credit this one takes up."""
+    """Lower awards whose credit this one would take up."""
 
 
 def options(
     held: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
 ) -> dict[str, tuple[Option, ...]]:
-    """By level code, under any of the versions (the first one that gives a title is the one named)."""
+    """Return what a learner may claim under any of the versions, by level code.
+
+    An option names the first version that gives its title; the others are in `also_under`.
+    """
     facts = list(held)
-    merged: dict[str, dict[str, Option]] = {}
+    merged: dict[str, dict[str, Option]] = {code: {} for code in levels_under(versions)}
     for regulations in versions:
         counted = countable(facts, regulations).credits
         for level in regulations.levels:
-            at_level = merged.setdefault(level.code, {})
+            at_level = merged[level.code]
             for option in _options_at(level, counted, awards, regulations):
                 known = at_level.get(option.title)
                 if known is None:
@@ -106,13 +117,11 @@ def select(
     awards: Sequence[Award],
     regulations: Regulations,
 ) -> Option:
-    """The option a learner's own selection gives.
+    """Return the option that a learner's own selection gives.
 
     Raises WrongSelection, NotAvailable, TitleAlreadyHeld.
     """
-    available = {
-        credit.id: credit for credit in available_at(level, countable(held, regulations).credits, awards, regulations)
-    }
+    available = {credit.id: credit for credit in available_at(level, countable(held, regulations).credits, awards)}
     if len(set(credit_ids)) != len(credit_ids):
         raise WrongSelection("a credit counts once")
     if missing := [credit_id for credit_id in credit_ids if credit_id not in available]:
@@ -141,7 +150,7 @@ def select(
 def _options_at(
     level: Level, counted: Sequence[Credit], awards: Sequence[Award], regulations: Regulations
 ) -> Iterator[Option]:
-    available = available_at(level, counted, awards, regulations)
+    available = available_at(level, counted, awards)
     if sum(credit.credits for credit in available) < level.credits:
         return
     known_titles = titles_held(level, awards)
@@ -165,7 +174,7 @@ def _options_at(
 
 
 def _plainer(one: Filling, other: Filling) -> bool:
-    """Of two selections for one title with equal marks: the plainer rule, then the earliest passes."""
+    """Compare two selections for one title with equal marks: the plainer rule wins, then the earliest passes."""
 
     def order(filling: Filling) -> tuple[int, list[tuple[datetime, str]]]:
         return filling.title.rank, sorted((credit.passed_at, credit.id) for credit in filling.selection)
@@ -183,7 +192,7 @@ def _option(
     awards: Sequence[Award],
     regulations: Regulations,
 ) -> Option:
-    """`available` comes best first."""
+    """Return the option of a selection. `available` comes best first."""
     chosen = {credit.id for credit in selection}
     return Option(
         level=level.code,
@@ -198,25 +207,20 @@ def _option(
         left=tuple(credit for credit in available if credit.id not in chosen),
         classification=classify(selection, regulations),
         supersedes=tuple(
-            sorted(
-                award.id
-                for award in awards
-                if regulations.level(award.level).rank < level.rank and award.credit_ids & chosen
-            )
+            sorted(award.id for award in awards if not award.takes_up(level) and award.credit_ids & chosen)
         ),
     )
 
 
-def available_at(
-    level: Level, counted: Sequence[Credit], awards: Sequence[Award], regulations: Regulations
-) -> list[Credit]:
-    """Credit counts once a level, and what made a higher award makes no lower one."""
+def available_at(level: Level, counted: Sequence[Credit], awards: Sequence[Award]) -> list[Credit]:
+    """Return the credit that no award at this level or above stands on, in the order given."""
     used: set[str] = set()
     for award in awards:
-        if regulations.level(award.level).rank >= level.rank:
+        if award.takes_up(level):
             used |= award.credit_ids
     return [credit for credit in counted if credit.id not in used]
 
 
 def titles_held(level: Level, awards: Sequence[Award]) -> set[str]:
+    """Return the titles of the awards at this level."""
     return {award.title for award in awards if award.level == level.code}

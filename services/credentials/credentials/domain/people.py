@@ -1,4 +1,4 @@
-"""Who is still somebody to us."""
+"""Learners who were anonymised."""
 
 from shared.errors import Gone
 

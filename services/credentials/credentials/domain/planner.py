@@ -1,8 +1,8 @@
-"""The ways to a title: what a learner holds and studies now, and what to add from the courses on sale.
+"""Plans: what leads to a title, from the credit a learner holds, the courses they study, and courses on sale.
 
-Before a purchase as well as after it, and for somebody who holds nothing. Closed form: held credit costs
-nothing, what is being studied costs weeks, a course on sale costs its price and weeks, and the cheapest
-selection for a title is found as the best one is (fillings.py). Source: academic rules §3.4.
+For use before a purchase as well as after it, and for somebody who holds nothing. In closed form: held credit costs
+nothing, what is being studied costs weeks, a course on sale costs its price and weeks, and the cheapest selection for a
+title is found as the best one is (fillings.py). Source: docs/rules.md, "Choosing credit".
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ _LATER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Course:
-    """What gives credit when passed: on sale, or already being studied (`enrolled`, `price_minor` 0).
+    """A course that gives credit when passed: on sale, or already being studied (`enrolled`, `price_minor` 0).
 
-    Amounts are minor units of one currency; `weeks` is how long its study takes. One that is neither stands for
-    credit nobody sells at present.
+    Amounts are minor units of one currency; `weeks` is how long its study takes. One that is neither on sale nor
+    studied stands for credit nobody sells at present.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to a title: credit that counts, courses being studied, courses to buy."""
+    """A plan for one title: credit that counts, courses being studied, courses to buy."""
 
     level: str
     title: str
@@ -57,12 +57,12 @@ class Plan:
 
     @property
     def weeks_in_turn(self) -> int:
-        """Of study, one course after another."""
+        """Weeks of study, one course after another."""
         return sum(course.weeks for course in (*self.enrolled, *self.to_buy))
 
     @property
     def weeks_at_once(self) -> int:
-        """Of study, all courses at the same time."""
+        """Weeks of study, all courses at the same time."""
         return max((course.weeks for course in (*self.enrolled, *self.to_buy)), default=0)
 
 
@@ -70,15 +70,17 @@ Objective = Callable[[Course], Cost]
 
 
 def cheapest(course: Course) -> Cost:
+    """Prefer the lowest price, then the fewest weeks."""
     return (course.price_minor, course.weeks)
 
 
 def quickest(course: Course) -> Cost:
+    """Prefer the fewest weeks, then the lowest price."""
     return (course.weeks, course.price_minor)
 
 
 def fewest(course: Course) -> Cost:
-    """As few more courses as can be, of these as many as can be bought now, then as cheap."""
+    """Prefer the fewest further courses, of these as many as can be bought now, then the lowest price."""
     return (not course.enrolled, not (course.enrolled or course.on_sale), course.price_minor, course.weeks)
 
 
@@ -91,7 +93,11 @@ def plans(
     objective: Objective,
     wanted: Callable[[Title], bool] = lambda _: True,
 ) -> tuple[Plan, ...]:
-    """The best way to each wanted title of these levels that can be reached, under the version that makes it best."""
+    """Return the best plan for each wanted title of these levels that can be reached, under the version that makes it
+    best.
+
+    The best plan has the lowest sum of `objective` over its courses; plans come in that order.
+    """
     facts = list(held)
     best: dict[tuple[str, str], tuple[Cost, Plan]] = {}
     for regulations in versions:
@@ -106,13 +112,13 @@ def plans(
 
 
 def naming(subjects: Collection[str]) -> Callable[[Title], bool]:
-    """Titles in which exactly these subjects stand."""
+    """Return a predicate for titles that name exactly these subjects."""
     names = set(subjects)
     return lambda title: set(title.named) == names
 
 
 def misfit(course: Course, regulations: Regulations) -> str | None:
-    """Why the credit of a course counts towards nothing, as countable() says it of credit; None where it may count."""
+    """Return why a course's credit counts towards nothing, as a reason code of countable(); None where it may count."""
     return countable([_as_credit(course)], regulations).left_out.get(course.id)
 
 
@@ -127,7 +133,7 @@ def _plans_at(
 ) -> Iterable[tuple[Cost, Plan]]:
     nothing = tuple(0 for _ in objective(Course("", "", "", 0, 0, 0, 0)))
     by_id = {course.id: course for course in _offered(courses, counted, regulations, objective, level)}
-    credits_ = available_at(level, counted, awards, regulations) + [_as_credit(course) for course in by_id.values()]
+    credits_ = available_at(level, counted, awards) + [_as_credit(course) for course in by_id.values()]
 
     def cost(credit: Credit) -> Cost:
         return objective(by_id[credit.id]) if credit.id in by_id else nothing
@@ -153,7 +159,8 @@ def _offered(
     objective: Objective,
     level: Level,
 ) -> list[Course]:
-    """Courses that would add credit: one a family, none of a family held, and no more of a subject than can count."""
+    """Return the courses that would add credit: one a family, of no family held, and no more of a subject than can
+    count."""
     families = {credit.family for credit in counted}
     adding: list[Course] = []
     for course in sorted(courses, key=lambda course: (not course.enrolled, objective(course), course.id)):

@@ -1,4 +1,4 @@
-"""What the regulations say of sharing, of checking documents, of transfer and recognition."""
+"""The regulations' policies on sharing, checking documents, transfers and prior learning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from fractions import Fraction
 from typing import Any
 
 from shared.files import FileKind, file_kind
-from shared.regulations import Versions
+from shared.regulations import Versions, begins
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """`wrong_pins`: after so many the link is locked. `code_life`: how long a partner's code can be redeemed first."""
+    """Limits of shares. A link is locked after `wrong_pins`; a partner must first redeem its code within
+    `code_life`."""
 
-    longest: timedelta
+    longest_years: int
     wrong_pins: int
     code_life: timedelta
 
@@ -23,8 +24,9 @@ class Sharing:
 class Documents:
     """How often a document may be compared, in one `pause`, with a name or class that is not on it.
 
-    After `wrong_comparisons` of theirs a client waits until the pause is over. After `wrong_comparisons_of_all` the
-    document slows down for everybody, to as many again spread over the pause: strangers close it to nobody.
+    After `wrong_comparisons` of its own a client waits until the pause is over. After `wrong_comparisons_of_all`,
+    clients that were wrong before are slowed down, so that as many again spread over the pause. As many again are
+    reserved for clients that were not wrong yet; then these are slowed down, too.
     """
 
     wrong_comparisons: int
@@ -32,10 +34,13 @@ class Documents:
     pause: timedelta
 
     def wait(self, theirs: int, of_all: int, *, since: timedelta) -> timedelta:
-        """How long a client waits who was wrong so often, `since` the first comparison; nothing where it need not."""
+        """Return how long a client must wait before its next comparison; zero where it need not.
+
+        `theirs` and `of_all` count wrong comparisons in this pause, whose first was `since` ago.
+        """
         if theirs >= self.wrong_comparisons:
             return self.pause - since
-        beyond = of_all + 1 - self.wrong_comparisons_of_all
+        beyond = of_all + 1 - self.wrong_comparisons_of_all * (1 if theirs else 2)
         return (
             max(self.pause * beyond / self.wrong_comparisons_of_all - since, timedelta()) if beyond > 0 else timedelta()
         )
@@ -43,17 +48,18 @@ class Documents:
 
 @dataclass(frozen=True)
 class Transfers:
-    """A partner decides within `decide_within`, and its acceptance lasts for at most `longest_acceptance`."""
+    """A partner decides within `decide_within`, and its acceptance lasts for at most `acceptance_years`."""
 
     decide_within: timedelta
-    longest_acceptance: timedelta
+    acceptance_years: int
 
 
 @dataclass(frozen=True)
-class Recognition:
-    """`oldest_years`: how old what was learned elsewhere may be; None where age does not matter.
+class PriorLearning:
+    """Limits of prior learning.
 
-    `ceiling_credits`: the share of the largest award that may come from elsewhere, in credits.
+    `oldest_years`: how long ago it may have been completed; None where age does not matter. `ceiling_credits`: the
+    share of the largest award that may come from elsewhere, in credits.
     """
 
     oldest_years: int | None
@@ -67,12 +73,14 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Policies:
+    """The policies of one version of the regulations."""
+
     version: str
     effective_from: datetime
     sharing: Sharing
     documents: Documents
     transfers: Transfers
-    recognition: Recognition
+    recognition: PriorLearning
     levels: tuple[str, ...]
     """The award levels at which a credit can be used."""
 
@@ -82,9 +90,9 @@ def _parse(document: Mapping[str, Any]) -> Policies:  # Any: JSON
     largest = max(level["credits"] for level in document["levels"])
     return Policies(
         version=document["version"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
+        effective_from=begins(document["effective_from"]),
         sharing=Sharing(
-            longest=timedelta(days=sharing["longest_days"]),
+            longest_years=sharing["longest_years"],
             wrong_pins=sharing["wrong_pins"],
             code_life=timedelta(days=sharing["code_days"]),
         ),
@@ -95,9 +103,9 @@ def _parse(document: Mapping[str, Any]) -> Policies:  # Any: JSON
         ),
         transfers=Transfers(
             decide_within=timedelta(days=transfers["decide_within_days"]),
-            longest_acceptance=timedelta(days=transfers["acceptance_days_at_most"]),
+            acceptance_years=transfers["acceptance_years_at_most"],
         ),
-        recognition=Recognition(
+        recognition=PriorLearning(
             oldest_years=recognition["age_years_at_most"],
             ceiling_credits=int(largest * Fraction(document["external_max_share"])),
             module_credits=document["module_credits"],
@@ -114,6 +122,14 @@ _versions = Versions("credentials", _parse)
 in_force = _versions.in_force
 
 
+def years_after(at: datetime, years: int) -> datetime:
+    """Return the same day of the year, years later; 1 March for a 29 February where that year has none."""
+    try:
+        return at.replace(year=at.year + years)
+    except ValueError:
+        return at.replace(year=at.year + years, month=3, day=1)
+
+
 def every_level() -> list[str]:
-    """The levels of all versions: a learner may still claim under an older one."""
+    """Return the level codes of all versions, since a learner may still claim under an older one."""
     return sorted({level for policies in _versions.all.values() for level in policies.levels})

@@ -1,6 +1,7 @@
-"""The regulations as data: one JSON document a version, immutable once in effect."""
+"""The regulations as data: one JSON document for each version, immutable once in effect."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,13 +10,13 @@ from string import Formatter
 from typing import Any, Final
 
 from shared.errors import Invalid
-from shared.regulations import Versions
+from shared.regulations import Versions, begins
 
 
 class UnknownLevel(Invalid):
     """The regulations offer no award at that level."""
 
-    remedy = "Take a level that the regulations offer."
+    remedy = "Take one of the levels that `levels` lists."
 
 
 class InvalidRegulations(Invalid):
@@ -27,13 +28,15 @@ class InvalidRegulations(Invalid):
 MOST_LEVELS: Final = 8
 MOST_RULES: Final = 20
 MOST_MODULES: Final = 60
-"""Of one level: what is asked of a version is decided in time that grows with their square."""
+"""The most modules a level may take: the time to decide anything under a version grows with their square."""
 _HIGHEST_MARK: Final = 100
+_LARGEST: Final = 10_000
+_LONGEST_TEXT: Final = 500
 
 
 @dataclass(frozen=True)
 class Level:
-    """An award one can stack up to; `rank` orders the levels, lowest first."""
+    """A level at which awards are made; `rank` orders the levels, lowest first."""
 
     code: str
     label: str
@@ -44,10 +47,11 @@ class Level:
 
 @dataclass(frozen=True)
 class TitleRule:
-    """Which selections it fits, told by the number of subjects and the share of the largest one.
+    """A rule that gives a title to the selections it fits, by their number of subjects and the share of the largest
+    one.
 
-    `named` subjects appear in the title: none, the largest alone, or all of them. The last rule takes
-    whatever the others leave, so that every selection has exactly one title.
+    `named` subjects appear in the title: none, the largest alone, or all of them. The last rule takes whatever the
+    others leave, so that every selection has exactly one title.
     """
 
     rule: str
@@ -63,6 +67,7 @@ class TitleRule:
     otherwise: bool
 
     def fits(self, subjects: int, largest: Fraction) -> bool:
+        """Return whether the rule fits a selection with so many subjects and this share of the largest one."""
         if self.otherwise:
             return True
         few_enough = self.subjects_at_most is None or subjects <= self.subjects_at_most
@@ -72,13 +77,15 @@ class TitleRule:
 
 @dataclass(frozen=True)
 class Band:
+    """A class of award, and the lowest mark for it."""
+
     label: str
     at_least: int
 
 
 @dataclass(frozen=True)
 class Regulations:
-    """One version. Credits are counted in modules of `module_credits`; marks are points of 100."""
+    """One version of the regulations. Credits are counted in modules of `module_credits`; marks are points of 100."""
 
     version: str
     effective_from: datetime
@@ -95,38 +102,52 @@ class Regulations:
     unclassified: str
 
     def __hash__(self) -> int:
-        """What follows from a version is remembered by it; its name tells versions apart fast enough for that."""
+        """Hash by the version's name alone: versions are keys of caches, and hashing all their rules would be slow."""
         return hash(self.version)
 
     def level(self, code: str) -> Level:
-        """Raises UnknownLevel."""
+        """Return the level with this code. Raises UnknownLevel."""
         for level in self.levels:
             if level.code == code:
                 return level
-        raise UnknownLevel(f"there is no award level {code!r} in {self.version}")
+        known = [level.code for level in self.levels]
+        raise UnknownLevel(f"there is no award level {code!r} in {self.version}, but: {', '.join(known)}", levels=known)
+
+
+def levels_under(versions: Iterable[Regulations]) -> dict[str, tuple[Level, Regulations]]:
+    """Return each level there is under any of these versions, lowest first, with the first version that has it."""
+    found: dict[str, tuple[Level, Regulations]] = {}
+    for version in versions:
+        for level in version.levels:
+            found.setdefault(level.code, (level, version))
+    return dict(sorted(found.items(), key=lambda entry: entry[1][0].credits))
 
 
 def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
-    """Read one version; raises ValueError where its rules could not decide every selection alike."""
+    """Read one version.
+
+    Raises ValueError, KeyError and the like for what is none, and ValueError where its rules would not decide every
+    selection alike.
+    """
     levels = tuple(
-        Level(entry["code"], entry["label"], entry["credits"], rank, entry["achievement_type"])
-        for rank, entry in enumerate(sorted(document["levels"], key=lambda entry: entry["credits"]))
+        Level(_text(entry["code"]), _text(entry["label"]), entry["credits"], rank, _text(entry["achievement_type"]))
+        for rank, entry in enumerate(sorted(document["levels"], key=lambda entry: _whole(entry["credits"])))
     )
     classification = document["classification"]
     regulations = Regulations(
-        version=document["version"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
-        approved_by=document["approved_by"],
-        module_credits=document["module_credits"],
-        framework_level=document["framework_level"],
+        version=_text(document["version"]),
+        effective_from=begins(_text(document["effective_from"])),
+        approved_by=_text(document["approved_by"]),
+        module_credits=_whole(document["module_credits"]),
+        framework_level=_whole(document["framework_level"]),
         levels=levels,
         title_rules=tuple(_title_rule(entry) for entry in document["title_rules"]),
-        pass_mark=Decimal(document["marks"]["pass"]),
-        external_max_share=Fraction(document["external_max_share"]),
-        claim_minutes=document["claim_minutes"],
-        bands=tuple(Band(band["label"], band["at_least"]) for band in classification["bands"]),
-        marked_share_at_least=Fraction(classification["marked_share_at_least"]),
-        unclassified=classification["otherwise"],
+        pass_mark=Decimal(_matching(_MARK, document["marks"]["pass"])),
+        external_max_share=_share(document["external_max_share"]),
+        claim_minutes=_whole(document["claim_minutes"]),
+        bands=tuple(Band(_text(band["label"]), _whole(band["at_least"])) for band in classification["bands"]),
+        marked_share_at_least=_share(classification["marked_share_at_least"]),
+        unclassified=_text(classification["otherwise"]),
     )
     _check(regulations)
     return regulations
@@ -135,18 +156,46 @@ def parse(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
 def _title_rule(entry: Mapping[str, Any]) -> TitleRule:  # Any: JSON
     subjects, share = entry.get("subjects", {}), entry.get("largest_share", {})
     return TitleRule(
-        rule=entry["rule"],
-        subjects_at_least=subjects.get("at_least", 1),
-        subjects_at_most=subjects.get("at_most"),
-        share_at_least=Fraction(share.get("at_least", 0)),
-        share_over=Fraction(share.get("over", 0)),
-        share_at_most=Fraction(share.get("at_most", 1)),
-        named=entry["named"],
-        order=entry.get("order", "larger_first"),
-        template=entry["template"],
-        reason=entry["reason"],
-        otherwise=entry.get("otherwise", False),
+        rule=_text(entry["rule"]),
+        subjects_at_least=_whole(subjects.get("at_least", 1)),
+        subjects_at_most=_whole(subjects["at_most"]) if "at_most" in subjects else None,
+        share_at_least=_share(share.get("at_least", "0")),
+        share_over=_share(share.get("over", "0")),
+        share_at_most=_share(share.get("at_most", "1")),
+        named=_whole(entry["named"]),
+        order=_text(entry.get("order", "larger_first")),
+        template=_text(entry["template"]),
+        reason=_text(entry["reason"]),
+        otherwise=entry.get("otherwise", False) is True,
     )
+
+
+# Each kind of value has one notation: a number in another one, such as 1e999999, may take hours to read.
+
+_SHARE: Final = re.compile("[0-9]{1,4}(/[0-9]{1,4})?")
+_MARK: Final = re.compile("[0-9]{1,3}")
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= _LARGEST:  # neither true nor 15.0
+        raise ValueError(f"a number is none of 0 to {_LARGEST}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT or not value.isprintable():
+        raise ValueError(f"a text is none of 1 to {_LONGEST_TEXT} printable characters")
+    return value
+
+
+def _share(value: object) -> Fraction:
+    return Fraction(_matching(_SHARE, value))
+
+
+def _matching(form: re.Pattern[str], value: object) -> str:
+    if not form.fullmatch(_text(value)):
+        raise ValueError(f"a share or mark is not of the form {form.pattern}")
+    return _text(value)
 
 
 def _check(regulations: Regulations) -> None:
@@ -166,8 +215,6 @@ def _check(regulations: Regulations) -> None:
 
 
 def _check_bounds(regulations: Regulations) -> None:
-    if regulations.effective_from.tzinfo is None:
-        raise ValueError(f"{regulations.version}: effective_from has no time zone")
     if not 0 <= regulations.pass_mark <= _HIGHEST_MARK:
         raise ValueError(f"{regulations.version}: the pass mark is no mark")
     if not 0 <= regulations.external_max_share <= 1:
@@ -183,7 +230,10 @@ def _check_bounds(regulations: Regulations) -> None:
 
 
 def _check_template(template: str, named: int, version: str) -> None:
-    """Only the words we give it: a template is data, and must not reach into what it is filled with."""
+    """Raise ValueError if a template has any field but the words it is given.
+
+    A template is data, and must not reach into the objects it is filled with.
+    """
     known = {"label", "credits", *map(str, range(named))}
     for _, name, spec, conversion in Formatter().parse(template):
         if name is not None and (name not in known or spec or conversion):
@@ -191,7 +241,7 @@ def _check_template(template: str, named: int, version: str) -> None:
 
 
 def read_candidate(document: Mapping[str, Any]) -> Regulations:  # Any: JSON
-    """A version somebody proposes. Raises InvalidRegulations."""
+    """Read a version that somebody proposes. Raises InvalidRegulations."""
     try:
         return parse(document)
     except (ArithmeticError, AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
@@ -203,19 +253,19 @@ find, in_force = versions.find, versions.in_force
 
 
 def longest_claim() -> timedelta:
-    """No reservation runs longer, under whatever version."""
+    """Return the longest time for which any version reserves credit."""
     return timedelta(minutes=max(one.claim_minutes for one in versions.all.values()))
 
 
 def claimable(pinned: frozenset[str], now: datetime) -> tuple[Regulations, ...]:
-    """The versions a learner may claim under: the one in force, then those pinned at enrolment, newest first.
+    """Return the versions a learner may claim under: the one in force, then those pinned at enrolment, newest first.
 
-    The better of two: a change of the rules takes nothing from whoever enrolled before it.
+    They may claim under the better one: a change of the rules takes nothing from whoever enrolled before it.
     """
     return claimable_from(in_force(now), pinned)
 
 
 def claimable_from(candidate: Regulations, pinned: frozenset[str]) -> tuple[Regulations, ...]:
-    """The versions the same learner may claim under once the candidate is in force."""
+    """Return the versions the same learner may claim under once the candidate is in force."""
     older = [find(version) for version in pinned if version != candidate.version]
     return candidate, *sorted(older, key=lambda regulations: regulations.effective_from, reverse=True)

@@ -1,4 +1,7 @@
-"""What a learner shows to whom: scope, expiry, PIN, withdrawal, and the record shown. Source: rules §5, §6.18."""
+"""What a learner shows to whom: scope, expiry, PIN, withdrawal, and the disclosure itself.
+
+Source: docs/rules.md, "Sharing".
+"""
 
 import hashlib
 import hmac
@@ -12,7 +15,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from credentials.domain.policies import Sharing
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+
+from credentials.domain.policies import Sharing, years_after
+from shared.digests import ARGON2ID
 from shared.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Unavailable
 
 Document = dict[str, Any]  # Any: JSON
@@ -99,14 +106,15 @@ class ShareState(StrEnum):
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     LOCKED = "locked"
-    """Too many wrong PINs."""
+    """A wrong PIN was given too often."""
     USED_UP = "used_up"
-    """Opened as often as it may be."""
+    """The link was opened as often as it may be."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What is shown. `whole_record` takes in whatever comes later; marks, attempts and the name only where said so."""
+    """What a share shows. `whole_record` includes whatever is added later; marks, attempts and the name only if so
+    chosen."""
 
     credit_ids: frozenset[UUID] = frozenset()
     award_ids: frozenset[UUID] = frozenset()
@@ -116,17 +124,20 @@ class Scope:
     with_name: bool = False
 
     def covers_credit(self, credit_id: UUID) -> bool:
+        """Return whether the share shows this credit."""
         return self.whole_record or credit_id in self.credit_ids
 
     def covers_award(self, award_id: UUID) -> bool:
+        """Return whether the share shows this award."""
         return self.whole_record or award_id in self.award_ids
 
     @property
     def is_everything(self) -> bool:
-        """Nothing is held back, so that the learner's own paper shows no more."""
+        """Whether nothing is held back, so that the learner's own transcript shows no more."""
         return self.whole_record and self.with_marks and self.with_attempts and self.with_name
 
     def as_json(self) -> Document:
+        """Return the scope as it is stored; `scope_of` reads it."""
         return {
             "credit_ids": sorted(map(str, self.credit_ids)),
             "award_ids": sorted(map(str, self.award_ids)),
@@ -138,6 +149,7 @@ class Scope:
 
 
 def scope_of(document: Mapping[str, Any]) -> Scope:  # Any: JSON
+    """Return the scope stored in a share."""
     return Scope(
         credit_ids=frozenset(map(UUID, document["credit_ids"])),
         award_ids=frozenset(map(UUID, document["award_ids"])),
@@ -149,7 +161,7 @@ def scope_of(document: Mapping[str, Any]) -> Scope:  # Any: JSON
 
 
 def check_scope(scope: Scope, own_credits: Iterable[UUID], own_awards: Iterable[UUID]) -> None:
-    """Raises NothingShared, UnknownCredit."""
+    """Check that a scope names something, and only the learner's own. Raises NothingShared, UnknownCredit."""
     if not (scope.whole_record or scope.credit_ids or scope.award_ids):
         raise NothingShared("name credit, awards or the whole record")
     foreign = (scope.credit_ids - set(own_credits)) | (scope.award_ids - set(own_awards))
@@ -158,10 +170,10 @@ def check_scope(scope: Scope, own_credits: Iterable[UUID], own_awards: Iterable[
 
 
 def expiry(now: datetime, days: int, policy: Sharing) -> datetime:
-    """Raises ExpiryOutOfBounds."""
-    if not timedelta() < timedelta(days=days) <= policy.longest:
-        raise ExpiryOutOfBounds(f"a share lasts at most {policy.longest.days} days")
-    return now + timedelta(days=days)
+    """Return the instant at which a share of so many days ends. Raises ExpiryOutOfBounds."""
+    if not now < (ends_at := now + timedelta(days=days)) <= years_after(now, policy.longest_years):
+        raise ExpiryOutOfBounds(f"a share lasts at most {policy.longest_years} years")
+    return ends_at
 
 
 def state_of(
@@ -172,7 +184,10 @@ def state_of(
     locked_at: datetime | None,
     views_left: int | None,
 ) -> ShareState:
-    """Withdrawal is told before expiry: it was the learner's word. The expiry instant itself is outside."""
+    """Return the state of a share. It has expired from the instant `expires_at` on.
+
+    Withdrawal comes before expiry, for it was the learner's decision.
+    """
     if withdrawn_at is not None:
         return ShareState.WITHDRAWN
     if expires_at <= now:
@@ -185,7 +200,7 @@ def state_of(
 
 
 def check_consent(state: ShareState) -> None:
-    """For partners, who are told why. Raises ShareWithdrawn, ShareExpired."""
+    """Check that a consent is live, and tell its partner why if not. Raises ShareWithdrawn, ShareExpired."""
     if state is ShareState.WITHDRAWN:
         raise ShareWithdrawn("the learner withdrew their consent")
     if state is not ShareState.LIVE:
@@ -196,51 +211,78 @@ def check_consent(state: ShareState) -> None:
 
 
 def new_token() -> str:
-    """256 random bits, fit for an address."""
+    """Return 256 random bits, as text for a link's address."""
     return secrets.token_urlsafe(32)
 
 
-_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # letters that are read alike are left out
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # letters mistaken for digits are left out
 
 
 def new_code() -> str:
-    """80 random bits in four groups: read out or typed; worth nothing to anybody but the partner it is for."""
+    """Return 80 random bits as letters in four groups, to be read out or typed.
+
+    A code is worth nothing to anybody but the partner it is for.
+    """
     letters = [secrets.choice(_LETTERS) for _ in range(16)]
     return "-".join("".join(letters[at : at + 4]) for at in range(0, 16, 4))
 
 
 def normal_code(typed: str) -> str:
-    """As it was given, however it was typed."""
+    """Return a code as it was given out, from what somebody typed."""
     letters = re.sub(r"[\s-]", "", typed).upper().translate(str.maketrans("OIL", "011"))
     return "-".join(letters[at : at + 4] for at in range(0, len(letters), 4))
 
 
-def fingerprint(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+class ShareSecrets:
+    """Makes and compares what is stored of a link's token, a partner's code and a PIN; without the key it gives no
+    clue.
 
+    `key` is in no database. What the previous release stored (SHA-256 of secrets, scrypt of PINs) is still recognised,
+    for as long as a share may last.
+    """
 
-def pin_hash(pin: str, share_id: UUID, key: bytes) -> bytes:
-    """Slow, salted per share, and useless to guess at without the key, which is kept apart from the database."""
-    salt = hmac.digest(key, f"share pin {share_id}".encode(), "sha256")
-    return hashlib.scrypt(pin.encode(), salt=salt, n=2**14, r=8, p=1)
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._hasher = PasswordHasher(**ARGON2ID)
 
+    def digest(self, secret: str) -> bytes:
+        """Return the HMAC-SHA-256 of a token or a code."""
+        return hmac.digest(self._key, b"share secret\0" + secret.encode(), "sha256")
 
-def pin_fits(pin: str, kept: bytes, share_id: UUID, key: bytes) -> bool:
-    return hmac.compare_digest(pin_hash(pin, share_id, key), kept)
+    def digests(self, secret: str) -> tuple[bytes, bytes]:
+        """Return every form in which a token or a code may be stored."""
+        return self.digest(secret), hashlib.sha256(secret.encode()).digest()
+
+    def pin_hash(self, pin: str, share_id: UUID) -> bytes:
+        """Return the Argon2id hash of a PIN. Slow: call it off the event loop."""
+        return self._hasher.hash(self._peppered(pin, share_id)).encode()
+
+    def pin_fits(self, pin: str, stored: bytes, share_id: UUID) -> bool:
+        """Return whether a PIN matches its stored hash. Slow: call it off the event loop."""
+        if not stored.startswith(b"$argon2id$"):
+            salt = hmac.digest(self._key, f"share pin {share_id}".encode(), "sha256")
+            return hmac.compare_digest(hashlib.scrypt(pin.encode(), salt=salt, n=2**14, r=8, p=1), stored)
+        try:
+            return self._hasher.verify(stored, self._peppered(pin, share_id))
+        except VerifyMismatchError:
+            return False
+
+    def _peppered(self, pin: str, share_id: UUID) -> bytes:
+        return hmac.digest(self._key, f"share pin {share_id}\0{pin}".encode(), "sha256")
 
 
 def check_paper(scope: Scope) -> None:
-    """Raises PaperShowsMore."""
+    """Check that a scope leaves out nothing that paper shows. Raises PaperShowsMore."""
     if not scope.is_everything:
         raise PaperShowsMore("the consent leaves out what paper shows; fetch the record or its .clr")
 
 
-# The record that is shown
+# The disclosure
 
 
 @dataclass(frozen=True)
 class Line:
-    """A credit as it stands now, with what the course taught where it is one of ours."""
+    """A credit as it stands now, with what the course taught if it is one of ours."""
 
     credit_id: UUID
     entry: Document
@@ -258,23 +300,30 @@ class Held:
 
 
 def pairwise_subject(learner_id: UUID, recipient: str) -> str:
-    """The same for one learner and one recipient, and no key to what other recipients hold."""
+    """Return the subject id of one learner for one recipient, which does not lead to the id other recipients hold."""
     return f"urn:uuid:{uuid5(learner_id, recipient)}"
 
 
 def shown(scope: Scope, lines: Iterable[Line], awards: Iterable[Held]) -> Document:
-    """The credits and awards within the scope, and of each only what the scope lets be seen."""
+    """Return the credits and awards within the scope, each with only what the scope discloses.
+
+    Without the name it discloses neither badges, which bear a hash of the holder's address, nor a certificate number,
+    under which a name can be compared.
+    """
+    nameless: Document = {} if scope.with_name else {"badge_id": None}
     credits_: list[Document] = []
     for line in lines:
         if scope.covers_credit(line.credit_id):
-            entry = dict(line.entry)
+            entry = dict(line.entry) | nameless
             if scope.with_marks:
                 entry["mark"] = line.mark
             if scope.with_attempts:
                 entry["attempt"] = line.attempt
             credits_.append(entry)
     held = [
-        dict(award.entry) | ({"classification": award.classification} if scope.with_marks else {})
+        dict(award.entry)
+        | ({"classification": award.classification} if scope.with_marks else {})
+        | (nameless and {**nameless, "certificate_number": None})
         for award in awards
         if scope.covers_award(award.award_id)
     ]
@@ -282,7 +331,7 @@ def shown(scope: Scope, lines: Iterable[Line], awards: Iterable[Held]) -> Docume
 
 
 def results_shown(scope: Scope, entry: Mapping[str, Any]) -> Document:  # Any: JSON
-    """A credit of a transcript without the mark or the attempt that the scope keeps from being seen."""
+    """Return a transcript's credit without the mark or the attempt that the scope does not disclose."""
     return {
         **entry,
         "mark": entry["mark"] if scope.with_marks else None,
@@ -291,10 +340,11 @@ def results_shown(scope: Scope, entry: Mapping[str, Any]) -> Document:  # Any: J
 
 
 def packed(document: Document) -> bytes:
-    """JSON with sorted members and no spaces, in UTF-8 (RFC 8785 for these): what is hashed and signed."""
+    """Return the bytes that are hashed and signed: JSON with sorted members and no spaces, in UTF-8 (RFC 8785 for
+    these)."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sha256_of(document: Document) -> str:
-    """Of the packed record, in hex."""
+    """Return the SHA-256 of the packed document, in hex."""
     return hashlib.sha256(packed(document)).hexdigest()

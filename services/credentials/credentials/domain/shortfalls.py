@@ -1,21 +1,21 @@
-"""Why a wish finds no plan, and why a course counts towards nothing: nothing is left out without a reason."""
+"""Why a request finds no plan, and why a course counts towards nothing: nothing is left out without a reason."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from credentials.domain.credit import Credit
+from credentials.domain.forecast import WORDS, listed, not_on_sale
 from credentials.domain.options import Award
-from credentials.domain.outlook import WORDS, listed, not_on_sale
+from credentials.domain.plan_requests import PlanRequest
 from credentials.domain.planner import Course, Plan, fewest, misfit, plans
-from credentials.domain.prospects import Wish
-from credentials.domain.regulations import Level, Regulations
+from credentials.domain.regulations import Level, Regulations, levels_under
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """A level at which no plan gives what is wished; `missing` is credits by subject.
+    """A level at which no plan gives what was asked for; `missing` is credits by subject.
 
-    `reason` is other_currency, not_on_sale, held (the wished title is, at this level) or no_such_title.
+    `reason` is other_currency, not_on_sale, held (the learner holds that title) or no_such_title.
     """
 
     level: str
@@ -26,7 +26,7 @@ class Unreachable:
 
 @dataclass(frozen=True)
 class LeftOutCourse:
-    """A course that is studied or on sale and would add no credit that counts; the reasons are countable()'s."""
+    """A course, studied or on sale, that would add no credit that counts; the reason codes are countable()'s."""
 
     course: Course
     reason: str
@@ -37,13 +37,13 @@ class LeftOutCourse:
 
 
 def failing(supposed: Iterable[Credit], regulations: Regulations) -> dict[str, str]:
-    """Supposed credit whose mark is no pass (credit id -> reason). Without a mark a pass is supposed."""
+    """Return supposed credit whose mark is no pass (credit id -> reason code). Without a mark a pass is supposed."""
     return {one.id: "failed" for one in supposed if one.mark is not None and one.mark < regulations.pass_mark}
 
 
 def unreachable(
     level: Level,
-    wish: Wish,
+    plan_request: PlanRequest,
     held: Iterable[Credit],
     awards: Sequence[Award],
     courses: Collection[Course],
@@ -51,16 +51,16 @@ def unreachable(
     subjects: Collection[str],
     versions: Sequence[Regulations],
 ) -> Unreachable:
-    """Why plans() finds nothing at this level that the wish admits.
+    """Return why plans() finds nothing at this level that the request admits.
 
     `elsewhere` are the courses sold in other currencies (id -> course, currency), `subjects` all those there are.
     """
     facts = list(held)
     all_sold = [*courses, *(course for course, _ in elsewhere.values())]
-    known = [*all_sold, *not_on_sale(subjects, level, versions[0])]
+    known = [*all_sold, *not_on_sale(subjects, level, levels_under(versions)[level.code][1])]
 
     def nearest(standing: Sequence[Award], offered: Collection[Course] = known) -> Plan | None:
-        found = plans(facts, standing, offered, [level.code], versions, fewest, wish.admits)
+        found = plans(facts, standing, offered, [level.code], versions, fewest, plan_request.admits)
         return found[0] if found else None
 
     if elsewhere and (plan := nearest(awards, all_sold)) is not None:
@@ -83,7 +83,8 @@ def unreachable(
 def left_out_courses(
     courses: Iterable[Course], asked: Collection[str], regulations: Regulations
 ) -> tuple[LeftOutCourse, ...]:
-    """Courses being studied, or on sale in a subject that is asked for, whose credit the regulations do not count."""
+    """Return the courses being studied, or on sale in a subject asked for, whose credit the regulations do not
+    count."""
     found = [
         LeftOutCourse(course, reason)
         for course in courses

@@ -1,4 +1,4 @@
-"""Bitstring Status List: one bit a credential, hidden among at least 131,072 others.
+"""Bitstring Status List: one bit for each credential, among at least 131,072 others, so that asking reveals nobody.
 
 Source: W3C Bitstring Status List v1.0. Bit 0 is the most significant bit of byte 0.
 """
@@ -14,20 +14,20 @@ from credentials.domain.badges import CREDENTIALS_CONTEXT, instant
 from shared.errors import Invalid
 
 LENGTH = 131_072
-"""Positions in a list: the least the standard allows."""
+"""Bits in a list: the fewest the standard allows."""
 
 VALID_FOR = timedelta(hours=48)
 RENEW_BEFORE = timedelta(hours=24)
 """A list is signed anew when this little of its time is left, so that a day's failure to sign does no harm."""
 
 TTL_SECONDS = 30
-"""How long others may keep a copy."""
+"""How long others may cache a list."""
 
 _MOST_BYTES = 1 << 22
-"""33 million places."""
+"""The size at which a stranger's list is cut off: 33 million entries."""
 
 _MOST_MEMBERS = 16
-"""One is usual; some programs pack what is large in pieces."""
+"""The most gzip members in a stranger's list. One is usual; some programs pack what is large in pieces."""
 
 
 class BadStatusList(Invalid):
@@ -35,15 +35,19 @@ class BadStatusList(Invalid):
 
 
 def encode(revoked: Iterable[int]) -> str:
+    """Return the encoded list in which these bits are set: gzip, then multibase base64url."""
     bits = bytearray(LENGTH // 8)
     for index in revoked:
         bits[index >> 3] |= 0x80 >> (index & 7)
-    packed = gzip.compress(bytes(bits), mtime=0)  # without a time stamp: the same bits are the same text
+    packed = gzip.compress(bytes(bits), mtime=0)  # without a time stamp, so that the same bits give the same text
     return "u" + urlsafe_b64encode(packed).rstrip(b"=").decode("ascii")
 
 
 def is_set(encoded: str, index: int) -> bool:
-    """Raises BadStatusList for what is no list, one too short to hide in, or an index outside it."""
+    """Return whether a bit of an encoded list is set.
+
+    Raises BadStatusList for what is no list, one too short to hide in, or an index outside it.
+    """
     bits = _decode(encoded)
     if not 0 <= index < len(bits) * 8:
         raise BadStatusList(f"position {index} is outside the list")
@@ -64,8 +68,10 @@ def _decode(encoded: str) -> bytes:
 
 
 def _unpack(packed: bytes) -> bytes:
-    """Of the members of a gzip file (RFC 1952), bounded: a few kilobytes can unpack to gigabytes, or be thousands of
-    members. Raises BadStatusList."""
+    """Return the contents of a gzip file (RFC 1952), bounded in size and number of members.
+
+    A few kilobytes can unpack to gigabytes, or be thousands of members. Raises BadStatusList.
+    """
     bits = bytearray()
     for _ in range(_MOST_MEMBERS):
         unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -85,7 +91,7 @@ def status_list_document(
     valid_until: datetime,
     ttl_seconds: int,
 ) -> dict[str, Any]:  # Any: JSON
-    """The unsigned list. `valid_until` is the only defence against an old list shown again."""
+    """Return the unsigned status list. Only `valid_until` protects from an old list presented again."""
     return {
         "@context": [CREDENTIALS_CONTEXT],
         "id": url,

@@ -1,9 +1,9 @@
 """The title of a selection, and every shape of selection that gives a title.
 
-A selection is told apart only by how many modules each subject has, and a rule only by the number of
-subjects and the share of the largest. So the selections of one level fall into few patterns: the largest
-subject has m of n modules, beside others that number exactly k, or at least k. Asking whether a learner can
-fill a pattern needs the totals by subject alone (options.py), never the subsets of the credits.
+All that matters of a selection is how many modules each subject has, and to a rule only the number of subjects and the
+share of the largest. So the selections of one level fall into few patterns: the largest subject has m of n modules,
+beside others that number exactly k, or at least k. Whether a learner can fill a pattern follows from the totals by
+subject alone (eligibility.py), never from the subsets of the credits.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ from credentials.domain.regulations import Level, Regulations, TitleRule
 
 @dataclass(frozen=True)
 class Title:
+    """The title of a selection, the rule that gives it, and the subjects it names."""
+
     text: str
     rule: TitleRule
     rank: int
@@ -25,7 +27,8 @@ class Title:
 
 @dataclass(frozen=True)
 class Pattern:
-    """The largest subject has `largest` modules; exactly, or at least, `others` more stand beside it."""
+    """Selections whose largest subject has `largest` modules, beside exactly, or with `or_more` at least, `others`
+    more."""
 
     rule: TitleRule
     rank: int
@@ -35,18 +38,19 @@ class Pattern:
 
 
 def alphabetical(subject: str) -> tuple[str, str]:
+    """Return a sort key for names as people read them."""
     return (subject.casefold(), subject)
 
 
 def title_of(modules: Mapping[str, int], level: Level, regulations: Regulations) -> Title:
-    """The title of a complete selection, given as modules by subject. Total: exactly one rule decides."""
+    """Return the title of a complete selection, given as modules by subject. Exactly one rule decides."""
     total = sum(modules.values())
     rank, rule = _decide(len(modules), Fraction(max(modules.values()), total), regulations)
     return entitle(rule, rank, modules, level)
 
 
 def entitle(rule: TitleRule, rank: int, modules: Mapping[str, int], level: Level) -> Title:
-    """The words of a rule for a selection it fits."""
+    """Return the title in the words of a rule, for a selection that the rule fits."""
     by_size = sorted(modules, key=lambda subject: (-modules[subject], *alphabetical(subject)))
     named = by_size[: rule.named]
     if rule.order == "alphabetical":
@@ -57,7 +61,7 @@ def entitle(rule: TitleRule, rank: int, modules: Mapping[str, int], level: Level
 
 @cache
 def patterns(level: Level, regulations: Regulations) -> tuple[Pattern, ...]:
-    """Every pattern of a level, from its rules; together they cover all selections, each exactly once."""
+    """Return every pattern of a level; together they cover all selections, each exactly once."""
     modules = level.credits // regulations.module_credits
     found: list[Pattern] = []
     for largest in range(1, modules + 1):

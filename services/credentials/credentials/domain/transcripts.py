@@ -1,4 +1,4 @@
-"""The transcript: all that a learner holds as at an instant. Results no board has ratified are not on it."""
+"""The transcript: all that a learner holds as at an instant, without results that no board has ratified."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ def content(
     credits_: Iterable[Mapping[str, Any]],  # Any: JSON
     awards: Iterable[Mapping[str, Any]],  # Any: JSON
 ) -> Document:
-    """What a transcript says, apart from its version and instant. The total is of ratified credit."""
+    """Return what a transcript says, apart from its version and instant. The total is of ratified credit."""
     held = sorted(credits_, key=lambda entry: (entry["ratified_at"], entry["credit_id"]))
     return {
         "learner_id": learner_id,

@@ -1,4 +1,7 @@
-"""Credit on its way into a degree elsewhere: requested, decided module by module, consumed or returned. Rules §3.6."""
+"""Credit on its way into a degree elsewhere: requested, decided module by module, consumed or returned.
+
+Source: docs/rules.md, "Transfers".
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from credentials.domain.policies import Transfers
+from credentials.domain.policies import Transfers, years_after
 from shared.errors import Conflict, Invalid
 
 Module = Mapping[str, Any]  # Any: JSON, as in ProgrammePublished
@@ -25,9 +28,16 @@ class AlreadyRequested(Conflict):
     remedy = "Withdraw the open request first."
 
 
-class TransferDecided(Conflict):
+class ProgrammeClosed(Conflict):
+    """The programme's partner was closed, or may not read what a transfer shows it."""
+
+    remedy = "Choose a programme that `GET /v1/programmes` offers."
+
+
+class TransferAlreadyDecided(Conflict):
     """A request is decided once, and only while it waits for a decision."""
 
+    code = "transfer_decided"
     remedy = "Read the decision; the learner may ask again."
 
 
@@ -56,7 +66,7 @@ class CeilingExceeded(Conflict):
 
 
 class AcceptanceOutOfBounds(Invalid):
-    """An acceptance ends after today, and not later than the regulations allow."""
+    """An acceptance has an end, after today and not later than the regulations allow."""
 
     remedy = "Choose a day within the bounds that `detail` names."
 
@@ -92,7 +102,7 @@ class TransferOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """On one credit. Whatever is not taken in whole needs a reason, which the learner sees."""
+    """A partner's decision on one credit. Whatever is not accepted in whole needs a reason, which the learner sees."""
 
     credit_id: UUID
     outcome: TransferOutcome
@@ -109,8 +119,9 @@ class Decision:
 def check_decisions(
     decisions: Sequence[Decision], sizes: Mapping[UUID, int], *, ceiling: int, held_already: int
 ) -> dict[UUID, int]:
-    """Credit -> how much of it is recognised. All in credits.
+    """Check a partner's decisions; return how many credits each recognises (credit id -> credits).
 
+    `sizes` are the credits of each credit asked for, `held_already` those the programme has, `ceiling` its limit.
     Raises DecisionIncomplete, CreditsOutOfBounds, CeilingExceeded.
     """
     named = [decision.credit_id for decision in decisions]
@@ -128,7 +139,7 @@ def check_decisions(
 
 
 def _recognised(decision: Decision, size: int) -> int:
-    """Raises CreditsOutOfBounds."""
+    """Return the credits that a decision recognises. Raises CreditsOutOfBounds."""
     given = decision.credits_recognised
     match decision.outcome:
         case TransferOutcome.ACCEPT if given in (None, size):
@@ -141,16 +152,17 @@ def _recognised(decision: Decision, size: int) -> int:
             raise CreditsOutOfBounds(f"{decision.outcome} does not go with {given} of {size} credits")
 
 
-def check_acceptance(until: datetime, now: datetime, policy: Transfers) -> None:
-    """Raises AcceptanceOutOfBounds."""
-    if not now < until <= now + policy.longest_acceptance:
-        raise AcceptanceOutOfBounds(f"an acceptance lasts at most {policy.longest_acceptance.days} days")
+def check_acceptance(until: datetime | None, now: datetime, policy: Transfers) -> datetime:
+    """Return the instant at which an acceptance ends, if it is within bounds. Raises AcceptanceOutOfBounds."""
+    if until is None or not now < until <= years_after(now, policy.acceptance_years):
+        raise AcceptanceOutOfBounds(f"an acceptance lasts at most {policy.acceptance_years} years")
+    return until
 
 
 def suggestion(
     modules: Iterable[Mapping[str, Any]], course_version_id: UUID | None, at: datetime
 ) -> Mapping[str, Any] | None:
-    """The module the map has for a course version on that day, if any. Any: JSON, as in the event."""
+    """Return the module that the map has for a course version at that instant, if any. Any: JSON, as in the event."""
     for module in modules:
         ends = module.get("valid_until")
         if (

@@ -1,6 +1,6 @@
-"""Awards under review, and what was issued on them."""
+"""Awards, their reviews, and the badges issued for them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -12,13 +12,14 @@ from credentials.domain.awards import State
 
 
 async def live_badge_of_award(session: AsyncSession, award_id: UUID) -> tables.Badge | None:
+    """Return the award's badge that is not revoked, or None."""
     return await session.scalar(
         select(tables.Badge).where(tables.Badge.award_id == award_id, tables.Badge.revoked_at.is_(None))
     )
 
 
 def lapsing_learners(now: datetime) -> Select[UUID]:
-    """Learners with a reservation that has run out."""
+    """Select learners with a reservation that has run out."""
     award = tables.Award
     due = award.state == State.CLAIMED, award.reserved_until <= now
     return select(award.learner_id).where(*due).group_by(award.learner_id).order_by(award.learner_id)
@@ -30,7 +31,7 @@ async def awards_by_id(session: AsyncSession, award_ids: Collection[UUID]) -> di
 
 
 async def open_reviews(session: AsyncSession, learner_id: UUID) -> dict[UUID, tables.AwardReview]:
-    """Award -> its review that waits for a decision."""
+    """Return the reviews of a learner that wait for a decision, by award id."""
     rows = await session.scalars(
         select(tables.AwardReview).where(
             tables.AwardReview.learner_id == learner_id, tables.AwardReview.decided_at.is_(None)
@@ -39,15 +40,14 @@ async def open_reviews(session: AsyncSession, learner_id: UUID) -> dict[UUID, ta
     return {row.award_id: row for row in rows}
 
 
-async def superseded_by(session: AsyncSession, award_id: UUID) -> Sequence[tables.Award]:
-    """The awards this one took up."""
-    statement = select(tables.Award).where(
-        tables.Award.superseded_by == award_id, tables.Award.state == State.SUPERSEDED
-    )
-    return (await session.scalars(statement.with_for_update())).all()
+def awards_to_look_at() -> Select[UUID]:
+    """Select awards whose credit was not checked yet for being shared with another award."""
+    award = tables.Award
+    return select(award.award_id).where(~award.looked_at).order_by(award.award_id)
 
 
 def reviews_query(learner_id: UUID | None, *, waiting: bool | None) -> Select[tables.AwardReview]:
+    """Select reviews; with `waiting`, those that do or do not wait for a decision."""
     statement = select(tables.AwardReview)
     if learner_id is not None:
         statement = statement.where(tables.AwardReview.learner_id == learner_id)

@@ -15,7 +15,7 @@ from credentials.domain.planner import Course
 
 Subject = InstrumentedAttribute[UUID] | InstrumentedAttribute[UUID | None]
 _CLOCKS_APART: Final = timedelta(minutes=1)
-"""More than replicas that are in service ever are."""
+"""More than the clocks of two replicas ever differ."""
 _NO_AMOUNT, _NO_CURRENCY = literal(0), literal("")
 
 
@@ -32,7 +32,7 @@ class CourseOnFile:
 
 
 async def on_sale(session: AsyncSession, at: datetime) -> list[CourseOnFile]:
-    """Every course one can buy at that instant, at its price, under the subjects' present names."""
+    """Return every course that can be bought at that instant, at its price, under the subjects' present names."""
     offered, price = tables.OfferedCourse, tables.Price
     latest = (
         select(price.amount_minor, price.currency)
@@ -51,7 +51,7 @@ async def on_sale(session: AsyncSession, at: datetime) -> list[CourseOnFile]:
 
 
 async def studied_by(session: AsyncSession, learner_id: UUID, at: datetime) -> list[CourseOnFile]:
-    """Courses of the learner's enrolments that neither ended nor brought credit yet, one a course."""
+    """Return the courses of the learner's enrolments that neither ended nor gave credit yet, each course once."""
     offered, enrolment = tables.OfferedCourse, tables.Enrolment
     credited = select(tables.Credit.enrolment_id).where(
         tables.Credit.learner_id == learner_id, tables.Credit.enrolment_id.is_not(None)
@@ -70,13 +70,13 @@ async def studied_by(session: AsyncSession, learner_id: UUID, at: datetime) -> l
 
 
 async def courses_by_id(session: AsyncSession, ids: Iterable[UUID], at: datetime) -> Mapping[UUID, CourseOnFile]:
-    """Those of the courses that are known, on sale or not."""
+    """Return those of the courses that are known, on sale or not, by id."""
     statement = _courses(at).where(tables.OfferedCourse.course_id.in_(list(ids)))
     return {row[0].course_id: _on_file(row[0], row[1], row[2], row[3]) for row in await session.execute(statement)}
 
 
 async def subjects_there_are(session: AsyncSession, at: datetime) -> set[str]:
-    """The present names of all subjects a course was ever offered in."""
+    """Return the present names of all subjects in which a course was ever offered."""
     offered = tables.OfferedCourse
     one = (
         select(offered.subject_id, offered.subject_name).where(offered.course_version_id.is_not(None)).distinct().cte()
@@ -93,23 +93,30 @@ async def subjects_there_are(session: AsyncSession, at: datetime) -> set[str]:
 
 
 def known_everywhere(now: datetime) -> datetime:
-    """What took effect by then has done so by the clock of every replica."""
+    """Return an instant that has passed by the clock of every replica."""
     return now - _CLOCKS_APART
 
 
 def renamed_subjects(now: datetime) -> Select[UUID]:
-    """Subjects with a new name whose holders have not been noted as due."""
+    """Select subjects with a new name whose holders are not marked as due yet."""
     name = tables.SubjectName
     due = select(name.subject_id).where(name.holders_due, name.effective_from <= known_everywhere(now))
     return due.order_by(name.subject_id)
 
 
+def courses_to_note() -> Select[UUID]:
+    """Select course versions whose holders are not marked as due yet."""
+    achievement = tables.Achievement
+    return select(achievement.achievement_id).where(achievement.holders_due).order_by(achievement.achievement_id)
+
+
 def due_derivations() -> Select[UUID]:
+    """Select learners who are marked as due to be derived anew."""
     return select(tables.DueDerivation.learner_id).order_by(tables.DueDerivation.learner_id)
 
 
 def present_name(subject_id: Subject, at: datetime) -> ScalarSelect[str]:
-    """The award name a subject has been given since, if it was renamed."""
+    """Select the award name that a subject has by now, if it was renamed."""
     renamed = tables.SubjectName
     return (
         select(renamed.award_name)

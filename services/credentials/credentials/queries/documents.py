@@ -1,7 +1,8 @@
-"""Documents, their editions, and the files they were handed out as."""
+"""Documents, their editions, and the files in which they were handed out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,26 +18,29 @@ from credentials.queries.records import is_in_force
 
 
 class Newest(NamedTuple):
-    """A document of a learner's, and its newest edition as far as one looks at it to tell whether it is news."""
+    """A learner's document, with what of its newest edition shows whether there is something new to say."""
 
     document_id: UUID
     kind: DocumentKind
     number: str
     about: UUID | None
-    """The credit or the award."""
+    """The credit or the award it certifies; None for a transcript."""
     version: int
-    content_sha256: str
+    as_at: datetime
+    sha256: str
     nonce: str | None
 
 
 @dataclass(frozen=True)
-class Shelved:
-    """An edition with its document, what became of what it certifies, and the version that is newest."""
+class EditionOnFile:
+    """An edition with its document, the status of what it certifies, and the number of the newest version."""
 
     document: tables.Document
     edition: tables.Edition
     status: DocumentStatus
     newest: int
+    under_review_since: datetime | None = None
+    """Since when the award it certifies is under review, because credit it stands on was revoked."""
 
     @property
     def kind(self) -> DocumentKind:
@@ -48,6 +52,7 @@ class Shelved:
 
 
 async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newest]:
+    """Return the newest edition of each of a learner's documents."""
     document, edition = tables.Document, tables.Edition
     statement = (
         select(
@@ -56,7 +61,8 @@ async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newes
             document.number,
             func.coalesce(document.credit_id, document.award_id),
             edition.version,
-            edition.content_sha256,
+            edition.as_at,
+            edition.sha256,
             edition.content["nonce"].astext,
         )
         .join(edition, edition.document_id == document.document_id)
@@ -67,16 +73,17 @@ async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newes
     return [Newest(row[0], DocumentKind(row[1]), *row[2:]) for row in await session.execute(statement)]
 
 
-async def documents_of(session: AsyncSession, learner_id: UUID) -> list[Shelved]:
-    """The newest edition of each of a learner's documents, the transcript first, then by what they certify."""
-    statement = _shelf().where(tables.Document.learner_id == learner_id, _is_newest())
-    found = [_shelved(row) for row in await session.execute(statement)]
+async def documents_of(session: AsyncSession, learner_id: UUID) -> list[EditionOnFile]:
+    """Return the newest edition of each of a learner's documents, the transcript first, then by what they certify."""
+    statement = _response_cache().where(tables.Document.learner_id == learner_id, _is_newest())
+    found = [_on_file(row) for row in await session.execute(statement)]
     order = list(DocumentKind)
     return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
 
 
 async def name_on_documents(session: AsyncSession, learner_id: UUID) -> str | None:
-    """To which the newest edition is made out; None where nothing is, or its holder was anonymised."""
+    """Return the name to which the learner's newest edition is made out; None where there is none, or they were
+    anonymised."""
     edition = tables.Edition
     names = (
         select(edition.content["name"].astext)
@@ -86,26 +93,35 @@ async def name_on_documents(session: AsyncSession, learner_id: UUID) -> str | No
     return await session.scalar(names.order_by(edition.as_at.desc(), edition.edition_id.desc()).limit(1))
 
 
-async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> Shelved | None:
-    """An edition of the document with this number: the newest, unless a version is named."""
+async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> EditionOnFile | None:
+    """Return an edition of the document with this number: the newest, unless a version is named."""
     which = _is_newest() if version is None else tables.Edition.version == version
-    row = (await session.execute(_shelf().where(tables.Document.number == number, which))).first()
-    return None if row is None else _shelved(row)
+    row = (await session.execute(_response_cache().where(tables.Document.number == number, which))).first()
+    return None if row is None else _on_file(row)
 
 
-async def document_by_hash(session: AsyncSession, sha256: str, number: str | None = None) -> Shelved | None:
-    """The edition that was handed out as a file with this hash, or whose content has it.
+async def document_by_hash(session: AsyncSession, sha256: str, number: str | None = None) -> EditionOnFile | None:
+    """Return the edition that was handed out as a file with this hash, or whose content has it.
 
     One whose hash can be guessed is found only among those of the document with this `number`.
     """
     printed = select(tables.Printing.edition_id).where(tables.Printing.sha256 == sha256)
     which = tables.Edition.has_nonce if number is None else tables.Document.number == number
-    statement = _shelf().where(or_(tables.Edition.sha256 == sha256, tables.Edition.edition_id.in_(printed)), which)
+    statement = _response_cache().where(
+        or_(tables.Edition.sha256 == sha256, tables.Edition.edition_id.in_(printed)), which
+    )
     row = (await session.execute(statement)).first()
-    return None if row is None else _shelved(row)
+    return None if row is None else _on_file(row)
+
+
+async def can_be_guessed(session: AsyncSession, document_id: UUID) -> bool:
+    """Return whether an edition has no nonce, so that its hash follows from what can be guessed."""
+    edition = tables.Edition
+    return bool(await session.scalar(select(exists().where(edition.document_id == document_id, ~edition.has_nonce))))
 
 
 async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.Edition | None:
+    """Return the newest edition of the learner's transcript."""
     document, edition = tables.Document, tables.Edition
     return await session.scalar(
         select(edition)
@@ -116,8 +132,8 @@ async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.E
     )
 
 
-async def places_taught(session: AsyncSession, versions: Sequence[UUID]) -> Mapping[UUID, str]:
-    """Course version -> the institution that teaches it."""
+async def institutions_of(session: AsyncSession, versions: Sequence[UUID]) -> Mapping[UUID, str]:
+    """Return the institutions that teach these course versions, by version id, as far as they are known."""
     achievement = tables.Achievement
     statement = select(achievement.achievement_id, achievement.institution).where(
         achievement.achievement_id.in_(versions)
@@ -127,7 +143,7 @@ async def places_taught(session: AsyncSession, versions: Sequence[UUID]) -> Mapp
 
 
 async def signed_badges(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
-    """The badges that stand: signed and not revoked."""
+    """Return the learner's badges that are signed and not revoked."""
     badge = tables.Badge
     statement = (
         select(badge)
@@ -138,11 +154,12 @@ async def signed_badges(session: AsyncSession, learner_id: UUID) -> Sequence[tab
 
 
 async def holds_credit(session: AsyncSession, learner_id: UUID) -> bool:
+    """Return whether the learner has any credit, revoked or not."""
     return bool(await session.scalar(select(exists().where(tables.Credit.learner_id == learner_id))))
 
 
-def _shelf() -> Select[tables.Document, tables.Edition, str, int]:
-    """Editions with their documents. What became of the credit or award is derived as it is asked."""
+def _response_cache() -> Select[tables.Document, tables.Edition, str, int, datetime | None]:
+    """Select editions with their documents. The status of the credit or award is derived when asked for."""
     document, edition, other = tables.Document, tables.Edition, aliased(tables.Edition)
     newest = select(func.max(other.version)).where(other.document_id == document.document_id).scalar_subquery()
     revoked = exists().where(tables.Revocation.credit_id == document.credit_id, is_in_force())
@@ -152,7 +169,7 @@ def _shelf() -> Select[tables.Document, tables.Edition, str, int]:
         else_=literal(DocumentStatus.VALID.value),
     )
     return (
-        select(document, edition, status, newest)
+        select(document, edition, status, newest, tables.Award.under_review_since)
         .join(edition, edition.document_id == document.document_id)
         .outerjoin(tables.Award, tables.Award.award_id == document.award_id)
     )
@@ -165,5 +182,5 @@ def _is_newest() -> ColumnElement[bool]:
     )
 
 
-def _shelved(row: Row[tables.Document, tables.Edition, str, int]) -> Shelved:
-    return Shelved(row[0], row[1], DocumentStatus(row[2]), row[3])
+def _on_file(row: Row[tables.Document, tables.Edition, str, int, datetime | None]) -> EditionOnFile:
+    return EditionOnFile(row[0], row[1], DocumentStatus(row[2]), row[3], row[4])

@@ -1,6 +1,6 @@
-"""What is issued: badges, transcripts, status lists, keys."""
+"""What is issued: badges, status entries and status lists."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from credentials import tables
-from credentials.domain.badges import Achievement, Due, skills
-from credentials.queries.people import confirmed_email
-from shared.database import Database, HotStatement
+from credentials.domain.badges import DUE_THOUGH_REVOKED, Achievement, skills
+from credentials.queries.people import confirmed_email, keep_as_they_are
+from shared.database import Database, RawStatement
 
-# PostgreSQL's own names of a row's version: whoever writes the row, in whatever way, changes them.
-_REVISION: Final = HotStatement("""
+# xmin and ctid name a row's version in PostgreSQL: any write to the row changes them.
+_REVISION: Final = RawStatement("""
 select concat_ws(' ', badge.xmin, badge.ctid, award.xmin, award.ctid, place.xmin, place.ctid, (
   select max(greatest(created_at, activated_at, retired_at, compromised_at)) from signing_keys
 ), (
@@ -34,7 +34,7 @@ where badge.badge_id = :badge_id
 
 @dataclass(frozen=True)
 class DueBadge:
-    """A badge to sign, what it recognises, and its holder's confirmed address; None where there is none."""
+    """A badge to sign, what it recognises, and its holder's confirmed address (None where there is none)."""
 
     badge: tables.Badge
     achievement: tables.Achievement
@@ -43,19 +43,22 @@ class DueBadge:
 
 @dataclass(frozen=True)
 class Waiting:
+    """How many badges wait for their course, how many for their holder's name, and since when the oldest waits."""
+
     for_course: int
     for_holder: int
     since: datetime | None
 
 
 async def badge_revision(database: Database, badge_id: UUID) -> str | None:
-    """Differs once anything was written that a badge's verification page tells of; None for no badge."""
+    """Return a text that changes when anything a badge's verification page shows is written; None where there is no
+    badge."""
     found = await _REVISION.row(database, badge_id=badge_id)
     return None if found is None else found["revision"]
 
 
 async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> tables.Badge | None:
-    """The signed badge that the credit of a revoked one has by now; None where that was not given back."""
+    """Return the signed badge by which the credit of a revoked badge was given back; None where it was not."""
     revoked, badge = aliased(tables.Badge), tables.Badge
     statement = (
         select(badge)
@@ -70,7 +73,19 @@ async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> t
     return await session.scalar(statement)
 
 
+async def reviews_of_badges(session: AsyncSession, badge_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """Return since when the awards of these badges are under review, by badge id, for those that are."""
+    badge, award = tables.Badge, tables.Award
+    statement = (
+        select(badge.badge_id, award.under_review_since)
+        .join(award, award.award_id == badge.award_id)
+        .where(badge.badge_id.in_(badge_ids), award.under_review_since.is_not(None))
+    )
+    return {badge_id: since for badge_id, since in await session.execute(statement) if since is not None}
+
+
 async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
+    """Return a learner's badges, the oldest award first."""
     statement = (
         select(tables.Badge)
         .where(tables.Badge.learner_id == learner_id)
@@ -80,7 +95,7 @@ async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.
 
 
 async def badge_names(session: AsyncSession, badges: Sequence[tables.Badge]) -> dict[UUID, str]:
-    """Achievement id -> its name, for those known."""
+    """Return the names of the badges' achievements by achievement id, for those known."""
     wanted = {badge.achievement_id for badge in badges}
     rows = await session.execute(
         select(tables.Achievement.achievement_id, tables.Achievement.name).where(
@@ -91,6 +106,7 @@ async def badge_names(session: AsyncSession, badges: Sequence[tables.Badge]) -> 
 
 
 async def award_states(session: AsyncSession, badges: Sequence[tables.Badge]) -> dict[UUID, str]:
+    """Return the states of the awards that these badges are for, by award id."""
     wanted = [badge.award_id for badge in badges if badge.award_id is not None]
     rows = await session.execute(
         select(tables.Award.award_id, tables.Award.state).where(tables.Award.award_id.in_(wanted))
@@ -99,7 +115,8 @@ async def award_states(session: AsyncSession, badges: Sequence[tables.Badge]) ->
 
 
 def due_badges() -> Select[UUID]:
-    """Badges to sign, oldest first. Those whose course or holder is not known here yet wait; they hold up nobody."""
+    """Select badges to sign, oldest first. Those whose course or holder is not known here yet wait, and hold up no
+    other."""
     badge, learner, person = tables.Badge, tables.Learner, tables.Person
     return (
         select(badge.badge_id)
@@ -112,7 +129,7 @@ def due_badges() -> Select[UUID]:
 
 
 async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> list[DueBadge]:
-    """Those of these that are due."""
+    """Return those of these badges that are due."""
     badge = tables.Badge
     rows = await session.execute(
         select(badge, tables.Achievement, confirmed_email())
@@ -125,11 +142,9 @@ async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> li
 
 
 async def holders_of(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, str | None]:
-    """Badge -> its holder's confirmed address as it is now. Until the transaction ends nobody of them moves."""
-    badge, learner, person = tables.Badge, tables.Learner, tables.Person
-    held = select(badge.learner_id).where(badge.badge_id.in_(badge_ids))
-    lock = select(learner.learner_id).where(learner.learner_id.in_(held)).order_by(learner.learner_id)
-    await session.execute(lock.with_for_update(read=True))
+    """Return the confirmed address of each badge's holder, by badge id, and lock it until the transaction ends."""
+    badge, person = tables.Badge, tables.Person
+    await keep_as_they_are(session, select(badge.learner_id).where(badge.badge_id.in_(badge_ids)))
     rows = await session.execute(
         select(badge.badge_id, confirmed_email())
         .outerjoin(person, person.learner_id == badge.learner_id)
@@ -139,7 +154,7 @@ async def holders_of(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[U
 
 
 async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
-    """Badge -> the course it recognises; None for an award."""
+    """Return the course each badge recognises, by badge id; None for an award."""
     rows = await session.execute(
         select(tables.Badge.badge_id, tables.Achievement.course_id)
         .join(tables.Achievement, tables.Achievement.achievement_id == tables.Badge.achievement_id)
@@ -149,13 +164,14 @@ async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) ->
 
 
 def is_due() -> ColumnElement[bool]:
-    """Nothing more is signed of a revoked badge, except what a lost key makes worthless: then it must say revoked."""
+    """Return a condition on badges: one is to be signed. A revoked one is only for the reasons in
+    `DUE_THOUGH_REVOKED`."""
     badge = tables.Badge
-    return and_(badge.due.is_not(None), or_(badge.revoked_at.is_(None), badge.due == Due.COMPROMISE))
+    return and_(badge.due.is_not(None), or_(badge.revoked_at.is_(None), badge.due.in_(DUE_THOUGH_REVOKED)))
 
 
 async def waiting_badges(session: AsyncSession) -> Waiting:
-    """Badges that cannot be signed yet, and since when the oldest waits."""
+    """Count the badges that cannot be signed yet."""
     badge, learner, person = tables.Badge, tables.Learner, tables.Person
     unknown_course = select(tables.Achievement).where(tables.Achievement.achievement_id == badge.achievement_id)
     known_holder = (
@@ -179,49 +195,70 @@ async def waiting_badges(session: AsyncSession) -> Waiting:
 
 
 def _set_bits() -> CompoundSelect[int, int]:
-    """(list, index) of every bit that is set: all places of revoked badges, and what corrections and records left."""
-    badge, place = tables.Badge, tables.BadgePlace
+    """Select (list, index) of every bit that is set: all status entries of revoked badges, and those that were
+    retired."""
+    badge, status_entry = tables.Badge, tables.AssignedStatusEntry
     revoked = (
-        select(place.list_number, place.list_index)
-        .join(badge, badge.badge_id == place.badge_id)
+        select(status_entry.list_number, status_entry.list_index)
+        .join(badge, badge.badge_id == status_entry.badge_id)
         .where(badge.revoked_at.is_not(None))
     )
-    return revoked.union(select(place.list_number, place.list_index).where(place.retired_at.is_not(None)))
+    return revoked.union(
+        select(status_entry.list_number, status_entry.list_index).where(status_entry.retired_at.is_not(None))
+    )
 
 
-async def revoked_places(session: AsyncSession, list_number: int) -> Sequence[int]:
+async def revoked_indices(session: AsyncSession, list_number: int) -> Sequence[int]:
+    """Return the indices of the bits that are to be set in a list."""
     bits = _set_bits().subquery()
     return (await session.scalars(select(bits.c.list_index).where(bits.c.list_number == list_number))).all()
 
 
 async def revoked_counts(session: AsyncSession) -> dict[int, int]:
+    """Return how many bits are to be set, by list number."""
     bits = _set_bits().subquery()
     rows = await session.execute(select(bits.c.list_number, func.count()).group_by(bits.c.list_number))
     return {row[0]: row[1] for row in rows}
 
 
-async def is_taken_back(session: AsyncSession, list_number: int, index: int) -> bool:
-    """Whether the bit of this place is set, or will be in the next list that is signed."""
-    badge, place = tables.Badge, tables.BadgePlace
+async def badges_before(session: AsyncSession, credit_id: UUID | None, award_id: UUID | None) -> int:
+    """Return how many badges this credit or award has had: those stored here or, if more, as many as it was revoked."""
+    badge, revocation = tables.Badge, tables.Revocation
+    of_ground = badge.credit_id == credit_id if credit_id is not None else badge.award_id == award_id
+    had = select(func.count()).where(of_ground).scalar_subquery()
+    revoked = select(func.count()).where(revocation.credit_id == credit_id).scalar_subquery()
+    return await session.scalar(select(func.greatest(had, revoked))) or 0
+
+
+async def is_taken_back(session: AsyncSession, list_number: int, index: int, badge_id: UUID | None) -> bool | None:
+    """Return whether the bit of a status entry is set, or will be in the next list that is signed.
+
+    None where the entry is not known as that of this badge or, without a badge, of a record.
+    """
+    badge, status_entry = tables.Badge, tables.AssignedStatusEntry
     statement = (
-        select(or_(place.retired_at.is_not(None), badge.revoked_at.is_not(None)))
-        .outerjoin(badge, badge.badge_id == place.badge_id)
-        .where(place.list_number == list_number, place.list_index == index)
+        select(status_entry.badge_id, or_(status_entry.retired_at.is_not(None), badge.revoked_at.is_not(None)))
+        .outerjoin(badge, badge.badge_id == status_entry.badge_id)
+        .where(status_entry.list_number == list_number, status_entry.list_index == index)
     )
-    return bool(await session.scalar(statement))
+    found = (await session.execute(statement)).one_or_none()
+    return None if found is None or found[0] != badge_id else bool(found[1])
 
 
-async def live_place_of_record(session: AsyncSession, edition_id: UUID, record_id: UUID) -> tables.BadgePlace | None:
-    """Of a learner record that stands."""
-    place = tables.BadgePlace
-    statement = select(place).where(
-        place.edition_id == edition_id, place.record_id == record_id, place.retired_at.is_(None)
+async def live_entry_of_record(
+    session: AsyncSession, edition_id: UUID, record_id: UUID
+) -> tables.AssignedStatusEntry | None:
+    """Return the status entry of a learner record that is not retired, or None."""
+    status_entry = tables.AssignedStatusEntry
+    statement = select(status_entry).where(
+        status_entry.edition_id == edition_id, status_entry.record_id == record_id, status_entry.retired_at.is_(None)
     )
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
 async def places_taken(session: AsyncSession, list_number: int) -> int:
-    statement = select(func.count()).where(tables.BadgePlace.list_number == list_number)
+    """Return how many entries of a status list were ever drawn."""
+    statement = select(func.count()).where(tables.AssignedStatusEntry.list_number == list_number)
     return await session.scalar(statement) or 0
 
 

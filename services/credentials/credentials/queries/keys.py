@@ -1,4 +1,4 @@
-"""The issuer's keys: which are published, which signs, what carries their signature."""
+"""The issuer's keys: which are published, which one signs, and what carries their signatures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from credentials.domain.keys import PUBLISHED, KeyState, Suite
 
 
 async def published_keys(session: AsyncSession, did: str) -> Sequence[tables.SigningKey]:
-    """Every key the issuer names: the next ones ahead of time, retired ones as long as what they signed lives."""
+    """Return every key the issuer publishes: the active ones, the next ones ahead of time, and the retired ones."""
     statement = (
         select(tables.SigningKey)
         .where(tables.SigningKey.did == did, tables.SigningKey.state.in_(PUBLISHED))
@@ -22,9 +22,9 @@ async def published_keys(session: AsyncSession, did: str) -> Sequence[tables.Sig
 
 
 async def issuer_document(session: AsyncSession, did: str) -> dict[str, Any]:  # Any: JSON
-    """The issuer's DID document as it is published.
+    """Return the issuer's DID document as it is published.
 
-    The key that signs tokens comes first: there are verifiers that take the first one for a token's.
+    The active keys come first: some verifiers take the first one for a token's.
     """
     keys = sorted(await published_keys(session, did), key=lambda key: key.state != KeyState.ACTIVE)
     return did_document(
@@ -37,13 +37,13 @@ async def issuer_document(session: AsyncSession, did: str) -> dict[str, Any]:  #
 async def key_in_state(
     session: AsyncSession, did: str, suite: Suite | str, state: KeyState
 ) -> tables.SigningKey | None:
-    """The active or next key; there is at most one of each suite."""
+    """Return the active or next key of a suite, of which there is at most one."""
     key = tables.SigningKey
     return await session.scalar(select(key).where(key.did == did, key.suite == suite, key.state == state))
 
 
 async def active_key(session: AsyncSession, did: str) -> tables.SigningKey | None:
-    """The one that signs embedded proofs."""
+    """Return the key that signs embedded proofs."""
     return await key_in_state(session, did, Suite.EDDSA_RDFC_2022, KeyState.ACTIVE)
 
 
@@ -52,6 +52,7 @@ def keys_query(did: str) -> Select[tables.SigningKey]:
 
 
 async def history_of(session: AsyncSession, methods: Sequence[str]) -> Sequence[tables.KeyEvent]:
+    """Return what was done to these keys, in order."""
     statement = (
         select(tables.KeyEvent)
         .where(tables.KeyEvent.verification_method.in_(methods))
@@ -61,7 +62,7 @@ async def history_of(session: AsyncSession, methods: Sequence[str]) -> Sequence[
 
 
 async def carriers_of(session: AsyncSession, verification_method: str) -> int:
-    """Badges and status lists that carry a signature of this key now."""
+    """Return how many badges and status lists carry a signature of this key now."""
     badge, status_list = tables.Badge, tables.StatusList
     badges = await session.scalar(
         select(func.count()).where(

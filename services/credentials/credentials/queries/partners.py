@@ -1,28 +1,32 @@
-"""Partners' addresses, and what is to be sent there."""
+"""Partners' endpoints, and the deliveries to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, or_, select, text
+from sqlalchemy import Select, and_, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from credentials import tables
 from credentials.domain.webhooks import DeliveryState
 from credentials.queries.records import is_in_force
 
 _AT_ONCE = 4
-"""Deliveries to one address in a batch: a slow partner does not keep the others waiting."""
+"""Deliveries to one endpoint in a batch, so that a slow partner does not keep the others waiting."""
 
 
 @dataclass(frozen=True)
 class Due:
+    """A delivery that is due, and the address it goes to."""
+
     delivery: tables.WebhookDelivery
     url: str
 
 
 def endpoints_of(client_id: str, registered_by: datetime | None = None) -> Select[tables.WebhookEndpoint]:
+    """Select a partner's endpoints, or those registered by an instant."""
     endpoint = tables.WebhookEndpoint
     statement = select(endpoint).where(endpoint.client_id == client_id, endpoint.removed_at.is_(None))
     return statement if registered_by is None else statement.where(endpoint.created_at <= registered_by)
@@ -33,7 +37,7 @@ async def count_endpoints(session: AsyncSession, client_id: str) -> int:
 
 
 async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) -> Sequence[tables.WebhookSecret]:
-    """Newest first."""
+    """Return the secrets of an endpoint that have not ended, newest first."""
     secret = tables.WebhookSecret
     statement = select(secret).where(
         secret.endpoint_id == endpoint_id, or_(secret.expires_at.is_(None), secret.expires_at > now)
@@ -44,7 +48,7 @@ async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) 
 async def deliveries_of(
     session: AsyncSession, client_id: str, endpoint_id: UUID | None, state: str | None
 ) -> list[Select[tables.WebhookDelivery]]:
-    """A partner's, one statement for each of its addresses."""
+    """Return statements that select a partner's deliveries, one for each endpoint."""
     delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
     own = select(endpoint.endpoint_id).where(endpoint.client_id == client_id)
     if endpoint_id is not None:
@@ -77,32 +81,36 @@ _FIRST_DUE = text("""
     where endpoint.disabled_at is null and endpoint.removed_at is null
     order by first.due_at, first.delivery_id limit :most
 """)
-"""From one address where something waits to the next, by the index: what waits behind the first few costs nothing."""
+"""Steps by the index from one endpoint with pending deliveries to the next; what waits behind the first few costs
+nothing."""
 
 
 async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> list[Due]:
-    """What is to be sent now, locked; a few for each address, and what another sender holds is left to it."""
+    """Return the deliveries to send now, locked: a few for each endpoint, without those another sender holds."""
     delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
     first = await session.scalars(_FIRST_DUE, {"now": now, "at_once": _AT_ONCE, "most": limit})
     statement = (
         select(delivery, endpoint.url)
         .join(endpoint, endpoint.endpoint_id == delivery.endpoint_id)
-        # Looked at once more with the lock: another sender may have taken it meanwhile.
+        # Checked once more with the lock: another sender may have taken it meanwhile.
         .where(delivery.delivery_id.in_(first.all()), delivery.state == DeliveryState.PENDING, delivery.due_at <= now)
         .order_by(delivery.due_at, delivery.delivery_id)
-        .with_for_update(of=delivery, skip_locked=True)
+        .with_for_update(of=delivery, skip_locked=True, key_share=True)
     )
     return [Due(row[0], row[1]) for row in await session.execute(statement)]
 
 
 async def is_revoked(session: AsyncSession, credit_id: UUID) -> bool:
+    """Return whether a revocation of the credit is in force."""
     revocation = tables.Revocation
     statement = select(revocation.credit_id).where(revocation.credit_id == credit_id, is_in_force())
     return await session.scalar(statement) is not None
 
 
-async def is_reinstated(session: AsyncSession, credit_id: UUID, at: datetime) -> bool:
-    """Whether it had been given back by that instant, and stands."""
-    given = tables.Reinstatement
-    given_back = select(exists().where(given.credit_id == credit_id, given.reinstated_at <= at))
-    return bool(await session.scalar(given_back)) and not await is_revoked(session, credit_id)
+async def is_reinstated(session: AsyncSession, credit_id: UUID, badge_id: UUID) -> bool:
+    """Return whether this badge is the one by which the credit was given back: it stands, and an earlier one was
+    revoked."""
+    badge, before = tables.Badge, aliased(tables.Badge)
+    stands = exists().where(badge.badge_id == badge_id, badge.revoked_at.is_(None))
+    revoked = exists().where(before.credit_id == credit_id, before.revoked_at.is_not(None))
+    return bool(await session.scalar(select(and_(stands, revoked))))

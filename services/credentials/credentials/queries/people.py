@@ -1,14 +1,15 @@
-"""Who the learners are, and whose copy here is older than what enrolment has."""
+"""The copy of the directory: whose entry is out of date, and whose address is confirmed."""
 
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, case, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
 
 
 def outdated_people() -> Select[UUID]:
-    """Learners, in the order of their ids, whose name or address is not here as it is in use."""
+    """Select learners, in the order of their ids, whose name or address in use is not stored here yet."""
     learner = tables.Learner
     return (
         select(learner.learner_id).where(learner.unread, learner.anonymised_at.is_(None)).order_by(learner.learner_id)
@@ -16,8 +17,10 @@ def outdated_people() -> Select[UUID]:
 
 
 def untold_people() -> Select[UUID]:
-    """Learners, in the order of their ids, of whose address nobody has told whether it is confirmed: another release
-    of enrolment's answered, or another release of ours wrote down what it answered."""
+    """Select learners, in the order of their ids, of whose address it is not known whether it is confirmed.
+
+    The answer came from, or was stored by, a release that did not have this.
+    """
     person = tables.Person
     return (
         select(person.learner_id)
@@ -27,6 +30,13 @@ def untold_people() -> Select[UUID]:
 
 
 def confirmed_email() -> ColumnElement[str | None]:
-    """Of a person: the address that may stand in a badge, null where there is none."""
+    """Return the address of a person that may stand in a badge, as an expression; null where there is none."""
     person = tables.Person
     return case((and_(person.email_confirmed, person.told_version == person.contact_version), person.email))
+
+
+async def keep_as_they_are(session: AsyncSession, learner_ids: Select[UUID]) -> None:
+    """Lock these learners, so that none gets another address or is erased until the transaction ends."""
+    learner = tables.Learner
+    lock = select(learner.learner_id).where(learner.learner_id.in_(learner_ids)).order_by(learner.learner_id)
+    await session.execute(lock.with_for_update(read=True))

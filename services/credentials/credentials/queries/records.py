@@ -1,4 +1,4 @@
-"""A learner's record: credit, awards, money, what is pending."""
+"""A learner's record: credit, awards, holds, and pending results."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from sqlalchemy.orm import aliased
 
 from credentials import tables
 from credentials.domain import options, regulations
-from credentials.domain.awards import STANDING
+from credentials.domain.awards import LIVE
 from credentials.domain.credit import Credit, CreditStatus, Source
+from credentials.queries.holds import is_held
 
 T = TypeVar("T")
 Transferred = Literal[CreditStatus.COMMITTED, CreditStatus.CONSUMED]
@@ -21,14 +22,18 @@ Transferred = Literal[CreditStatus.COMMITTED, CreditStatus.CONSUMED]
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the ledger with what became of it."""
+    """A line of the ledger, with what became of it."""
 
     credit: tables.Credit
     revocation: tables.Revocation | None
+    hold: tables.CreditHold | None
+    """The open hold, where its money went back."""
     badge: tables.Badge | None
-    """The live one: what was revoked stays so."""
+    """The badge that is not revoked."""
     subject: str
-    """The award name in use now, where the subject was renamed."""
+    """The subject's award name in use now."""
+    institution: str | None
+    """The institution that teaches its course, once that is known."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,23 @@ class Record:
     lines: Sequence[Line]
     awards: Sequence[tables.Award]
     allocations: Mapping[UUID, frozenset[UUID]]
-    """Award -> the credit it stands on, whether or not it still holds it."""
+    """Award id -> the credit it stands on, or stood on before it ended."""
     pinned: frozenset[str]
     transferred: Mapping[UUID, Transferred]
-    """Credit that a degree elsewhere holds."""
+    """Credit that is committed to a degree elsewhere, or was consumed by it."""
 
     @property
     def revoked(self) -> frozenset[UUID]:
+        """The credit that is revoked now."""
         return frozenset(line.credit.credit_id for line in self.lines if line.revocation is not None)
 
+    @property
+    def held(self) -> frozenset[UUID]:
+        """The credit that is held now."""
+        return frozenset(line.credit.credit_id for line in self.lines if line.hold is not None)
+
     def facts(self) -> list[Credit]:
-        """The credit as the rules see it, under the subjects' present names."""
+        """Return the credit as the rules see it, under the subjects' present names."""
         return [
             Credit(
                 id=str(line.credit.credit_id),
@@ -68,33 +79,42 @@ class Record:
     def _status(self, line: Line) -> CreditStatus:
         if line.revocation is not None:
             return CreditStatus.REVOKED
-        return self.transferred.get(line.credit.credit_id, CreditStatus.RATIFIED)
+        status = self.transferred.get(line.credit.credit_id, CreditStatus.RATIFIED)
+        return CreditStatus.HELD if line.hold is not None and status is not CreditStatus.CONSUMED else status
 
-    def standing_awards(self) -> list[options.Award]:
+    def live_awards(self) -> list[options.Award]:
+        """Return the awards that hold their title and credit, as the rules see them."""
         return [
             options.Award(
                 id=str(award.award_id),
                 level=award.level,
+                credits=award.credits,
                 title=award.title,
                 credit_ids=frozenset(map(str, self.allocations.get(award.award_id, frozenset()))),
             )
             for award in self.awards
-            if award.state in STANDING
+            if award.state in LIVE
         ]
 
     def versions(self, now: datetime) -> tuple[regulations.Regulations, ...]:
+        """Return the versions of the regulations the learner may claim under, the one in force first."""
         return regulations.claimable(self.pinned, now)
 
     def options(self, now: datetime) -> dict[str, tuple[options.Option, ...]]:
-        return options.options(self.facts(), self.standing_awards(), self.versions(now))
+        """Return what the learner may claim, by level code."""
+        return options.options(self.facts(), self.live_awards(), self.versions(now))
 
 
 async def record_of(session: AsyncSession, learner_id: UUID, now: datetime) -> Record:
+    """Return everything known of a learner's credit."""
     return (await records_of(session, [learner_id], now))[learner_id]
 
 
 async def records_of(session: AsyncSession, learner_ids: Collection[UUID], now: datetime) -> dict[UUID, Record]:
-    """Four statements, however many learners: this is asked with every fact and every look at one's options."""
+    """Return everything known of several learners' credit, in four statements, however many learners there are.
+
+    It is called with every fact and every look at a learner's options.
+    """
     if not learner_ids:
         return {}
     wanted = list(learner_ids)
@@ -127,11 +147,21 @@ async def _pins_of(session: AsyncSession, learner_ids: list[UUID]) -> dict[UUID,
 
 
 def is_in_force() -> ColumnElement[bool]:
-    """Of a revocation: no later one takes its place, and no reinstatement has undone it."""
+    """Return a condition on revocations: there is no later one of the credit, and no reinstatement has undone it."""
     this, later, undone = tables.Revocation, aliased(tables.Revocation), tables.Reinstatement
     return ~or_(
         exists().where(later.credit_id == this.credit_id, later.revoked_at > this.revoked_at).correlate(this),
         exists().where(undone.credit_id == this.credit_id, undone.reinstated_at >= this.revoked_at).correlate(this),
+    )
+
+
+async def other_credit_of(session: AsyncSession, learner_id: UUID, enrolment_id: UUID, credit_id: UUID) -> UUID | None:
+    """Return other credit that stands and came from the same enrolment, or None."""
+    credit, revocation = tables.Credit, tables.Revocation
+    revoked = exists().where(revocation.credit_id == credit.credit_id, is_in_force())
+    of_enrolment = credit.learner_id == learner_id, credit.enrolment_id == enrolment_id
+    return await session.scalar(
+        select(credit.credit_id).where(*of_enrolment, credit.credit_id != credit_id, ~revoked).limit(1)
     )
 
 
@@ -145,14 +175,23 @@ async def _ledger_of(session: AsyncSession, learner_ids: list[UUID], now: dateti
         .scalar_subquery()
     )
     statement = (
-        select(credit, tables.Revocation, tables.Badge, func.coalesce(present_name, credit.subject_name))
+        select(
+            credit,
+            tables.Revocation,
+            tables.CreditHold,
+            tables.Badge,
+            func.coalesce(present_name, credit.subject_name),
+            tables.Achievement.institution,
+        )
         .select_from(credit)
+        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == credit.course_version_id)
         .outerjoin(tables.Revocation, and_(tables.Revocation.credit_id == credit.credit_id, is_in_force()))
+        .outerjoin(tables.CreditHold, and_(tables.CreditHold.credit_id == credit.credit_id, is_held()))
         .outerjoin(tables.Badge, and_(tables.Badge.credit_id == credit.credit_id, tables.Badge.revoked_at.is_(None)))
         .where(credit.learner_id.in_(learner_ids))
     )
     rows = await session.execute(statement)
-    return _by_learner((row[0].learner_id, Line(row[0], row[1], row[2], row[3])) for row in rows)
+    return _by_learner((row[0].learner_id, Line(*row)) for row in rows)
 
 
 async def _awards_of(
@@ -197,34 +236,46 @@ async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> di
 
 
 async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
-    """Whether money of any order of the learner's is gone and has not come since, or is in dispute, or a case of
-    misconduct is open."""
+    """Return whether the learner may claim, be conferred or transfer nothing until a payment or case is settled."""
+    return bool(await on_hold_among(session, [learner_id]))
+
+
+async def on_hold_among(session: AsyncSession, learner_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these learners who are on hold.
+
+    Money of one of their orders is gone and has not come since, or is in dispute, or a case of misconduct is open.
+    """
     payment, dispute, case = tables.Payment, tables.Dispute, tables.MisconductCase
-    gone = exists().where(
-        payment.learner_id == learner_id,
+    gone = select(payment.learner_id).where(
+        payment.learner_id.in_(learner_ids),
         payment.reversed_at.is_not(None),
         or_(payment.settled_at.is_(None), payment.settled_at <= payment.reversed_at),
     )
-    disputed = exists().where(
-        dispute.learner_id == learner_id, dispute.opened_at.is_not(None), dispute.closed_at.is_(None)
+    under_way = (
+        select(one.learner_id).where(
+            one.learner_id.in_(learner_ids), one.opened_at.is_not(None), one.closed_at.is_(None)
+        )
+        for one in (dispute, case)
     )
-    accused = exists().where(case.learner_id == learner_id, case.opened_at.is_not(None), case.closed_at.is_(None))
-    return bool(await session.scalar(select(or_(gone, disputed, accused))))
+    return set(await session.scalars(gone.union(*under_way)))
 
 
 async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.Result, str | None]]:
-    """Released passes neither ratified nor voided, each with its course's title where the course is known."""
-    ratified = select(tables.Credit.submission_id).where(tables.Credit.learner_id == learner_id)
-    voided = select(tables.Voiding.submission_id).where(tables.Voiding.learner_id == learner_id)
+    """Return released passes neither ratified nor voided, each with its course's title where the course is known."""
+    result = tables.Result
+    credit, voiding = tables.Credit, tables.Voiding
+    ratified = exists().where(credit.learner_id == learner_id, credit.submission_id == result.submission_id)
+    voided = exists().where(voiding.submission_id == result.submission_id)
     statement = (
-        select(tables.Result, tables.Achievement.name)
-        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == tables.Result.course_version_id)
+        select(result, tables.Achievement.name)
+        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == result.course_version_id)
         .where(
-            tables.Result.learner_id == learner_id,
-            tables.Result.passed,
-            tables.Result.submission_id.not_in(ratified.union_all(voided)),
+            result.learner_id == learner_id,
+            result.passed,
+            ~ratified,
+            ~voided,
         )
-        .order_by(tables.Result.released_at)
+        .order_by(result.released_at)
     )
     return [(row[0], row[1]) for row in await session.execute(statement)]
 

@@ -10,13 +10,13 @@ from credentials import tables
 
 
 def unfinished_reports() -> Select[UUID]:
-    """Reports under way, the oldest first."""
+    """Select reports under way, the oldest first."""
     report = tables.RegulationReport
     return select(report.report_id).where(report.finished_at.is_(None)).order_by(report.report_id)
 
 
 async def credited_learners(session: AsyncSession, after: UUID | None, limit: int) -> Sequence[UUID]:
-    """Learners with credit, in the order of their ids."""
+    """Return learners with credit, in the order of their ids."""
     learner_id = tables.Credit.learner_id
     statement = select(learner_id).distinct().order_by(learner_id).limit(limit)
     return (await session.scalars(statement if after is None else statement.where(learner_id > after))).all()

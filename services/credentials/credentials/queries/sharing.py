@@ -1,10 +1,10 @@
-"""Shares, who may read them, who did, and what a shared record shows."""
+"""Shares, their viewings, and what a shared record shows."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials import tables
@@ -14,7 +14,7 @@ from credentials.domain.sharing import Document, Held, Line
 from credentials.queries.documents import signed_badges
 from credentials.queries.records import Record, record_of
 
-READING = "transcripts:read"
+READING, DECIDING = "transcripts:read", "transfers:decide"
 
 SHAREABLE = (State.CONFERRED, State.SUPERSEDED, State.RESCINDED)
 
@@ -24,14 +24,17 @@ def shares_of(learner_id: UUID) -> Select[tables.Share]:
 
 
 def shares_for(client_id: str) -> Select[tables.Share]:
-    """A partner's, from when it redeemed the code or was asked for a transfer."""
+    """Select a partner's shares, from when it redeemed the code or was asked for a transfer."""
     return select(tables.Share).where(tables.Share.client_id == client_id, tables.Share.redeemed_at.is_not(None))
 
 
-async def share_by_secret(session: AsyncSession, fingerprint: bytes, *, lock: bool = False) -> tables.Share | None:
-    statement = select(tables.Share).where(tables.Share.secret_sha256 == fingerprint)
-    if lock:  # as it is once the lock is held, not as it was read before
-        statement = statement.with_for_update().execution_options(populate_existing=True)
+async def share_by_secret(
+    session: AsyncSession, digests: tuple[bytes, ...], *, lock: bool = False
+) -> tables.Share | None:
+    """Return the share whose link or code has one of these digests."""
+    statement = select(tables.Share).where(tables.Share.secret_sha256.in_(digests))
+    if lock:  # read as it is once the lock is held
+        statement = statement.with_for_update(key_share=True).execution_options(populate_existing=True)
     return await session.scalar(statement)
 
 
@@ -40,27 +43,37 @@ def viewings_of(share_id: UUID) -> Select[tables.Viewing]:
 
 
 def recipients() -> Select[tables.Partner]:
-    """Partners that may read records."""
+    """Select partners that may read records."""
     partner = tables.Partner
     return select(partner).where(partner.closed_at.is_(None), partner.scopes.contains([READING]))
 
 
+async def is_redeemed(session: AsyncSession, share_id: UUID) -> bool:
+    """Return whether the partner knows of the share."""
+    share = tables.Share
+    return bool(
+        await session.scalar(select(exists().where(share.share_id == share_id, share.redeemed_at.is_not(None))))
+    )
+
+
 async def live_shares_with_partners(
-    session: AsyncSession, learner_id: UUID, now: datetime, granted_by: datetime
+    session: AsyncSession, learner_id: UUID, now: datetime, redeemed_by: datetime
 ) -> Sequence[tables.Share]:
+    """Return the live shares that partners knew of by an instant; a code that was not redeemed does not count."""
     share = tables.Share
     statement = select(share).where(
         share.learner_id == learner_id,
         share.client_id.is_not(None),
         share.withdrawn_at.is_(None),
-        share.granted_at <= granted_by,
+        share.redeemed_at <= redeemed_by,
         share.expires_at > now,
     )
+    statement = statement.order_by(share.share_id)
     return (await session.scalars(statement)).all()
 
 
 async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> tuple[list[Line], list[Held], Record]:
-    """Every credit and award of a learner that could be shown, as it stands now."""
+    """Return every credit and award of a learner that could be shown, as it stands now."""
     record = await record_of(session, learner_id, now)
     version_ids = {line.credit.course_version_id for line in record.lines}
     taught = {
@@ -101,6 +114,7 @@ async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> t
                 "level": award.level,
                 "credits": award.credits,
                 "status": award.state,
+                "under_review_since": instant(award.under_review_since) if award.under_review_since else None,
                 "certificate_number": award.certificate_number,
                 "conferred_at": instant(award.conferred_at) if award.conferred_at else None,
                 "badge_id": badge_of.get(award.award_id),

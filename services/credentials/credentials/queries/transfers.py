@@ -46,13 +46,13 @@ async def programmes_by_id(session: AsyncSession, programme_ids: Collection[UUID
 
 
 async def held_in(session: AsyncSession, learner_id: UUID, programme_id: UUID) -> int:
-    """Credits of the learner's that the programme holds or has used up."""
+    """Return how many credits of the learner's the programme holds or has used up."""
     held = await held_by(session, [(learner_id, programme_id)])
     return held[learner_id, programme_id]
 
 
 async def held_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> Counter[tuple[UUID, UUID]]:
-    """The same of many learners and programmes, in one statement."""
+    """Return the same for many learners and programmes, in one statement."""
     line, transfer = tables.TransferLine, tables.Transfer
     rows = await session.execute(
         select(transfer.learner_id, transfer.programme_id, func.sum(line.credits_recognised))
@@ -64,7 +64,7 @@ async def held_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> 
 
 
 async def allocated(session: AsyncSession, credit_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these credits that stand under a live award or are held by a transfer."""
+    """Return those of these credits that stand under a live award or are held by a transfer."""
     allocation = tables.Allocation
     rows = await session.scalars(
         select(allocation.credit_id).where(allocation.credit_id.in_(credit_ids), allocation.live)
@@ -73,6 +73,7 @@ async def allocated(session: AsyncSession, credit_ids: Sequence[UUID]) -> set[UU
 
 
 async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[tables.Transfer]:
+    """Return the transfers to which the credit is committed, or by which it was consumed."""
     line, transfer = tables.TransferLine, tables.Transfer
     statement = (
         select(transfer)
@@ -90,7 +91,7 @@ async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> table
 
 
 def overdue_transfers(now: datetime) -> Select[UUID]:
-    """Those that were not decided in time, or whose acceptance has ended."""
+    """Select transfers that were not decided in time, or whose acceptance has ended."""
     transfer = tables.Transfer
     return select(transfer.transfer_id).where(
         or_(

@@ -1,6 +1,6 @@
 """The tables, by what they hold."""
 
-from credentials.tables.awards import Allocation, Award, AwardReview, Notice
+from credentials.tables.awards import Allocation, Award, AwardReview, CreditHold, PendingEmail
 from credentials.tables.base import Base
 from credentials.tables.courses import Enrolment, OfferedCourse, Price
 from credentials.tables.documents import Document, Edition, Printing
@@ -18,7 +18,7 @@ from credentials.tables.facts import (
     SubjectName,
     Voiding,
 )
-from credentials.tables.issued import Badge, BadgePlace, Eligibility, StatusList
+from credentials.tables.issued import AssignedStatusEntry, Badge, Eligibility, StatusList
 from credentials.tables.keys import KeyEvent, Signature, SigningKey
 from credentials.tables.partners import (
     Partner,
@@ -29,7 +29,7 @@ from credentials.tables.partners import (
     WebhookSecret,
 )
 from credentials.tables.people import Learner, Person
-from credentials.tables.recognition import Evidence, Recognition
+from credentials.tables.prior_learning import Evidence, PriorLearning
 from credentials.tables.reports import Rebuild, RegulationReport, RegulationReportLine
 from credentials.tables.sharing import Share, Viewing
 from credentials.tables.transfers import Programme, Transfer, TransferLine
@@ -37,12 +37,13 @@ from credentials.tables.transfers import Programme, Transfer, TransferLine
 __all__ = [
     "Achievement",
     "Allocation",
+    "AssignedStatusEntry",
     "Award",
     "AwardReview",
     "Badge",
-    "BadgePlace",
     "Base",
     "Credit",
+    "CreditHold",
     "Dispute",
     "Document",
     "DueDerivation",
@@ -53,17 +54,17 @@ __all__ = [
     "KeyEvent",
     "Learner",
     "MisconductCase",
-    "Notice",
     "OfferedCourse",
     "Partner",
     "Payment",
+    "PendingEmail",
     "Person",
     "Pin",
     "Price",
     "Printing",
+    "PriorLearning",
     "Programme",
     "Rebuild",
-    "Recognition",
     "RegulationReport",
     "RegulationReportLine",
     "Reinstatement",

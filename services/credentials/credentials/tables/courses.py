@@ -1,18 +1,26 @@
-"""Our copy of what the catalogue sells and of who studies it: what plans are made of."""
+"""Our copy of the courses the catalogue sells and of who studies them, from which plans are made."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
 
 
 class OfferedCourse(Base):
-    """The newest version on sale. The withdrawal may be heard before the course itself."""
+    """The newest version of a course on sale. Its withdrawal may arrive before the course itself."""
 
     __tablename__ = "offered_courses"
+    __table_args__ = (
+        CheckConstraint(
+            "course_version_id is null or (version is not null and code is not null and title is not null "
+            "and institution_name is not null and subject_id is not null and subject_name is not null "
+            "and credits is not null and level is not null and family is not null and weeks is not null)",
+            name="known",
+        ),
+    )
 
     course_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_version_id: Mapped[UUID | None]
@@ -33,6 +41,7 @@ class Price(Base):
     """The price of a course from an instant on."""
 
     __tablename__ = "prices"
+    __table_args__ = (Index("ix_prices_course_id_valid_from", "course_id", "valid_from"),)
 
     price_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID]
@@ -42,12 +51,22 @@ class Price(Base):
 
 
 class Enrolment(Base):
-    """Who studies what. The end, when it was cancelled or failed, may be heard before the beginning."""
+    """A learner's enrolment on a course. Its end, when it was cancelled or failed, may arrive before its beginning."""
 
     __tablename__ = "enrolments"
+    __table_args__ = (
+        Index(None, "learner_id"),
+        Index(None, "order_id", postgresql_where=text("end_reason = 'payment_lost'")),
+    )
 
     enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
     course_id: Mapped[UUID]
     activated_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    order_id: Mapped[UUID | None]
+    """The order, of an enrolment that was cancelled."""
+    end_reason: Mapped[str | None] = mapped_column(Text)
+    """Why it was cancelled, in enrolment's words."""
+    refund_by: Mapped[str | None] = mapped_column(Text)
+    """Who granted the refund that ended it, where staff did."""

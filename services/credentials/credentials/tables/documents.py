@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,33 +14,48 @@ from credentials.tables.base import Base
 class Document(Base):
     """One learner's transcript, the certificate of a credit, or the parchment of an award.
 
-    `number` never changes: it stands on every edition, and the address at which they are checked is made of it.
+    `number` never changes: it stands on every edition, and in the address at which they are checked.
     """
 
     __tablename__ = "documents"
+    __table_args__ = (
+        Index("uq_documents_transcript", "learner_id", unique=True, postgresql_where=text("kind = 'transcript'")),
+        CheckConstraint(
+            "(kind = 'certificate') = (credit_id is not null) and (kind = 'parchment') = (award_id is not null)",
+            name="about",
+        ),
+        CheckConstraint("kind in ('transcript', 'certificate', 'parchment')", name="kind"),
+        Index(None, "learner_id"),
+    )
 
     document_id: Mapped[UUID] = mapped_column(primary_key=True)
-    number: Mapped[str] = mapped_column(Text)
+    number: Mapped[str] = mapped_column(Text, unique=True)
     kind: Mapped[str] = mapped_column(Text)
     learner_id: Mapped[UUID]
-    credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"))
-    award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
+    credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"), unique=True)
+    award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"), unique=True)
     wrong_comparisons: Mapped[int] = mapped_column(server_default="0", default=0)
-    """Of a name or class that is not on it, since `compared_since`."""
+    """Comparisons since `compared_since` with a name or class that is not on it."""
     wrong_by_client: Mapped[dict[str, int]] = mapped_column(JSONB, server_default="{}", default=dict)
-    """Of those, by who made them: two bytes of a digest, which tell clients of one document apart and name nobody."""
+    """Those, by client and by what was compared. Clients go by two bytes of a digest, which name nobody."""
     compared_since: Mapped[datetime | None]
 
 
 class Edition(Base):
     """What a document said from `as_at` until the next edition. Only the newest one stands.
 
-    `content` is None once the learner is anonymised: it names them. `sha256` pins the content together with its
-    version and instant; `content_sha256` tells whether there is anything new to say. Both take in the nonce inside the
-    content, which goes with it; `has_nonce` stays. Without one the hashes can be guessed from what the edition says.
+    `content` is None once the learner is anonymised, since it names them. `sha256` is the hash of the content together
+    with its version and instant; `content_sha256` shows the release before whether there is anything new to say. Both
+    include the nonce inside the content, which is erased with it; `has_nonce` stays. Without a nonce the hashes can be
+    guessed from what the edition says.
     """
 
     __tablename__ = "editions"
+    __table_args__ = (
+        UniqueConstraint("document_id", "version"),
+        CheckConstraint("version > 0", name="version"),
+        Index(None, "sha256"),
+    )
 
     edition_id: Mapped[UUID] = mapped_column(primary_key=True)
     document_id: Mapped[UUID] = mapped_column(ForeignKey("documents.document_id"))
@@ -56,7 +71,7 @@ class Edition(Base):
 
 
 class Printing(Base):
-    """A file an edition was handed out as. Another release may set the same edition in other bytes."""
+    """A file in which an edition was handed out. Another release may set the same edition in other bytes."""
 
     __tablename__ = "printings"
 

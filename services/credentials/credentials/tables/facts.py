@@ -1,11 +1,11 @@
-"""Facts: kept as they came and never changed; all else is derived from them."""
+"""Facts: stored as they arrived and never changed; all else is derived from them."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, true
+from sqlalchemy import CheckConstraint, Index, Text, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -15,6 +15,10 @@ class Achievement(Base):
     """What a badge recognises: a frozen course version, or a title awarded under one version of the regulations."""
 
     __tablename__ = "achievements"
+    __table_args__ = (
+        CheckConstraint("credits > 0", name="credits"),
+        Index("ix_achievements_holders_due", "achievement_id", postgresql_where=text("holders_due")),
+    )
 
     achievement_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID | None]
@@ -27,23 +31,26 @@ class Achievement(Base):
     level: Mapped[int]
     skills: Mapped[dict[str, Any]]  # Any: JSON, {"items": [{name, framework, url}]}
     institution: Mapped[str | None] = mapped_column(Text)
-    """The member that teaches the course. Told for versions published since it is kept."""
+    """The member institution that teaches the course; None for versions published before this was in the event."""
+    holders_due: Mapped[bool] = mapped_column(server_default=false())
+    """Whether the holders of its credit are yet to be marked as due, as for a subject's name."""
 
 
 class SubjectName(Base):
     """The award name of a subject from an instant on."""
 
     __tablename__ = "subject_names"
+    __table_args__ = (Index("ix_subject_names_holders_due", "subject_id", postgresql_where=text("holders_due")),)
 
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     effective_from: Mapped[datetime] = mapped_column(primary_key=True)
     award_name: Mapped[str] = mapped_column(Text)
     holders_due: Mapped[bool] = mapped_column(server_default=true())
-    """Whoever holds credit of the subject is yet to be noted as due (`DueDerivation`)."""
+    """Whether the holders of the subject's credit are yet to be marked as due (`DueDerivation`)."""
 
 
 class DueDerivation(Base):
-    """A learner about whom something else than a fact has changed: what follows is to be derived anew."""
+    """A learner who is due to be derived anew, because something other than their facts has changed."""
 
     __tablename__ = "due_derivations"
 
@@ -54,6 +61,7 @@ class Pin(Base):
     """The regulations a learner enrolled under: they may claim by those or by the ones in force."""
 
     __tablename__ = "pins"
+    __table_args__ = (Index(None, "learner_id"),)
 
     enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
@@ -65,6 +73,7 @@ class Result(Base):
     """The latest released result of a submission. A pass that no board has ratified counts for nothing."""
 
     __tablename__ = "results"
+    __table_args__ = (Index(None, "learner_id"),)
 
     submission_id: Mapped[UUID] = mapped_column(primary_key=True)
     enrolment_id: Mapped[UUID]
@@ -78,9 +87,10 @@ class Result(Base):
 
 
 class Voiding(Base):
-    """A submission that never counted: its result, whenever that arrives, is nobody's pending credit."""
+    """A submission that never counted: its result, whenever that arrives, is no pending credit."""
 
     __tablename__ = "voidings"
+    __table_args__ = (Index(None, "learner_id"),)
 
     submission_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
@@ -88,13 +98,25 @@ class Voiding(Base):
 
 
 class Credit(Base):
-    """A line of the ledger: what a board gave. `subject_name` is as at that day; lines are never changed.
+    """A line of the ledger: credit that a board gave. Lines are never changed; `subject_name` is the name of that day.
 
-    Credit recognised from elsewhere has no enrolment, submission, course, mark or attempt here, and its `board_id`
-    is that of the recognition.
+    Credit recognised from elsewhere has no enrolment, submission, course, mark or attempt here, and its `board_id` is
+    that of the recognition.
     """
 
     __tablename__ = "credits"
+    __table_args__ = (
+        CheckConstraint("credits > 0", name="credits"),
+        CheckConstraint(
+            "source <> 'internal' or (enrolment_id is not null and submission_id is not null and course_id is not null"
+            " and course_version_id is not null and mark is not null and attempt_no is not null)",
+            name="ours",
+        ),
+        CheckConstraint("source in ('internal', 'rpl_external')", name="source"),
+        Index(None, "course_version_id"),
+        Index(None, "learner_id"),
+        Index(None, "subject_id"),
+    )
 
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
@@ -118,9 +140,10 @@ class Credit(Base):
 
 
 class Revocation(Base):
-    """A board took a credit away. It may arrive before the credit does."""
+    """A board's revocation of a credit. It may arrive before the credit does."""
 
     __tablename__ = "revocations"
+    __table_args__ = (Index(None, "learner_id"),)
 
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
     revoked_at: Mapped[datetime] = mapped_column(primary_key=True)
@@ -131,7 +154,7 @@ class Revocation(Base):
 
 
 class Reinstatement(Base):
-    """A board gave a revoked credit back: it undoes the revocations before it, whichever arrives first."""
+    """A board's reinstatement of a revoked credit: it undoes the revocations before it, whichever arrives first."""
 
     __tablename__ = "reinstatements"
 
@@ -143,12 +166,13 @@ class Reinstatement(Base):
 
 
 class Payment(Base):
-    """When an order's money was last known to be gone, and when to be there.
+    """The last instants at which an order's money was known to be gone, and to be there.
 
     While it is gone the learner claims nothing; ratified credit stays.
     """
 
     __tablename__ = "payments"
+    __table_args__ = (Index("ix_payments_reversed", "learner_id", postgresql_where=text("reversed_at is not null")),)
 
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
@@ -157,12 +181,13 @@ class Payment(Base):
 
 
 class Dispute(Base):
-    """The payer asked their bank for the money back: until it is closed nothing is claimed.
+    """A payer's request to their bank to have the money back: until it is closed the learner claims nothing.
 
-    Its end may be heard before its beginning. Lost money is told as a payment reversed besides.
+    Its end may arrive before its beginning. If the money is lost, a reversed payment is announced besides.
     """
 
     __tablename__ = "disputes"
+    __table_args__ = (Index("ix_disputes_open", "learner_id", postgresql_where=text("closed_at is null")),)
 
     dispute_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
@@ -171,12 +196,13 @@ class Dispute(Base):
 
 
 class MisconductCase(Base):
-    """An examiner looks into a piece of the learner's work: until that is decided nothing is claimed.
+    """An examiner's case about the learner's work: until it is decided the learner claims nothing.
 
-    Its end may be heard before its beginning. What follows from it is told by events of its own.
+    Its end may arrive before its beginning. What follows from it is announced by events of its own.
     """
 
     __tablename__ = "misconduct_cases"
+    __table_args__ = (Index("ix_misconduct_cases_open", "learner_id", postgresql_where=text("closed_at is null")),)
 
     case_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]

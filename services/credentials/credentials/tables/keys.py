@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import CheckConstraint, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -13,6 +13,17 @@ class SigningKey(Base):
     """A key of the issuer. The private half is wrapped by a key outside the database."""
 
     __tablename__ = "signing_keys"
+    __table_args__ = (
+        Index(
+            "uq_signing_keys_did_suite",
+            "did",
+            "suite",
+            "state",
+            unique=True,
+            postgresql_where=text("state in ('next', 'active')"),
+        ),
+        CheckConstraint("state in ('next', 'active', 'retired', 'compromised')", name="state"),
+    )
 
     verification_method: Mapped[str] = mapped_column(Text, primary_key=True)
     did: Mapped[str] = mapped_column(Text)
@@ -21,16 +32,17 @@ class SigningKey(Base):
     wrapped_key: Mapped[bytes] = mapped_column(LargeBinary)
     state: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
-    """From when on it was published."""
+    """The instant from which on it was published."""
     activated_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
     compromised_at: Mapped[datetime | None]
 
 
 class KeyEvent(Base):
-    """Append-only: who brought a key into a state, and why."""
+    """An entry of the keys' log, which is only appended to: who brought a key into a state, and why."""
 
     __tablename__ = "key_events"
+    __table_args__ = (Index(None, "verification_method"),)
 
     event_id: Mapped[UUID] = mapped_column(primary_key=True)
     verification_method: Mapped[str] = mapped_column(Text)
@@ -41,12 +53,13 @@ class KeyEvent(Base):
 
 
 class Signature(Base):
-    """Append-only: every signature made. One that is not here was made by somebody else."""
+    """A signature we made, in a log that is only appended to. One that is not here was made by somebody else."""
 
     __tablename__ = "signatures"
+    __table_args__ = (Index(None, "credential_id"),)
 
     signature_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    """Of the signature as it is written (proofValue, or the last part of a token)."""
+    """The SHA-256 of the signature as text (proofValue, or the last part of a token)."""
     verification_method: Mapped[str] = mapped_column(Text)
     credential_id: Mapped[str] = mapped_column(Text)
     signed_at: Mapped[datetime]

@@ -4,16 +4,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Text
+from sqlalchemy import ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
 
 
 class RegulationReport(Base):
-    """`position` is the last learner compared. `gained` and `lost` count learners by level."""
+    """A report on a version of the regulations. `position` is the last learner compared; `gained` and `lost` count
+    learners."""
 
     __tablename__ = "regulation_reports"
+    __table_args__ = (Index("ix_regulation_reports_open", "report_id", postgresql_where=text("finished_at is null")),)
 
     report_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[str] = mapped_column(Text)
@@ -43,7 +45,7 @@ class RegulationReportLine(Base):
 
 
 class Rebuild(Base):
-    """Everything derived anew for the learners who differed, on somebody's word."""
+    """A rebuild of the learners who differed, and the person who signed it off."""
 
     __tablename__ = "rebuilds"
 

@@ -1,10 +1,10 @@
-"""What learners show, to whom, and who looked."""
+"""Shares: what learners show, to whom, and who viewed it."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -13,18 +13,31 @@ from credentials.tables.base import Base
 class Share(Base):
     """A consent: purpose, recipient, scope, expiry. `client_id` is the partner; a link has none.
 
-    `secret_sha256` is of the link's token or the partner's code, which were shown once.
+    `secret_sha256` is the keyed digest (HMAC-SHA-256) of the link's token or the partner's code, which were shown once;
+    `pin_hash` is argon2id's.
     """
 
     __tablename__ = "shares"
+    __table_args__ = (
+        CheckConstraint(
+            "client_id is null or (pin_hash is null and most_views is null and locked_at is null)", name="link"
+        ),
+        CheckConstraint("most_views is null or views <= most_views", name="views"),
+        Index(None, "client_id", postgresql_where=text("client_id is not null")),
+        Index(
+            "ix_shares_client_id_share_id", "client_id", "share_id", postgresql_where=text("redeemed_at is not null")
+        ),
+        Index(None, "learner_id"),
+        Index("ix_shares_learner_id_share_id", "learner_id", "share_id"),
+    )
 
     share_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    client_id: Mapped[str | None] = mapped_column(Text)
+    client_id: Mapped[str | None] = mapped_column(Text, ForeignKey("partners.client_id"))
     recipient: Mapped[str] = mapped_column(Text)
     purpose: Mapped[str] = mapped_column(Text)
     scope: Mapped[dict[str, Any]]  # Any: JSON, see domain.sharing.Scope
-    secret_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    secret_sha256: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     pin_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     wrong_pins: Mapped[int] = mapped_column(server_default="0", default=0)
     locked_at: Mapped[datetime | None]
@@ -37,9 +50,14 @@ class Share(Base):
 
 
 class Viewing(Base):
-    """That the record was seen: when, and by whom, as far as we know them. Of strangers nothing is kept."""
+    """A viewing of a shared record: when, and by whom, as far as we know them. Of strangers nothing is stored."""
 
     __tablename__ = "viewings"
+    __table_args__ = (
+        CheckConstraint("viewer in ('link', 'partner')", name="viewer"),
+        Index(None, "share_id"),
+        Index("ix_viewings_share_id_viewing_id", "share_id", "viewing_id"),
+    )
 
     viewing_id: Mapped[UUID] = mapped_column(primary_key=True)
     share_id: Mapped[UUID] = mapped_column(ForeignKey("shares.share_id"))
@@ -47,4 +65,4 @@ class Viewing(Base):
     viewer: Mapped[str] = mapped_column(Text)
     """link or partner."""
     sha256: Mapped[str] = mapped_column(Text)
-    """Of what was shown."""
+    """The SHA-256 of what was shown."""

@@ -15,7 +15,20 @@ from enrolment.domain import regulations, study
 from enrolment.domain.enrolments import EnrolmentNotOpen, EnrolmentNotSuspended, MaterialsClosed, OwnEnrolment
 from enrolment.tables import Enrolment, Unit, UnitProgress
 from shared.database import Unknown, fetch
-from shared.web import CallerOf, Content, Idempotent, Instant, Page, Paging, Router, Session, View, paginate, refusals
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+    paginate,
+)
 
 router = Router()
 
@@ -92,11 +105,11 @@ class StudyUnitView(UnitSummary):
     text: str = Field(description="Study text, Markdown", examples=["## What a pipeline promises\n…"])
 
 
-class ProgressStep(Content):
+class ProgressStep(RequestModel):
     status: Literal["started", "finished"] = Field(examples=["finished"])
 
 
-class EnrolmentReason(Content):
+class EnrolmentReason(RequestModel):
     reason_code: str = Field(description="Why, in a stable word", pattern=r"^[a-z_]{3,40}$", examples=["repaid"])
 
 
@@ -140,9 +153,9 @@ def _summary(unit: Unit, done: UnitProgress | None) -> UnitSummary:
     )
 
 
-@router.get("/v1/enrolments", operation_id="list_enrolments", responses=refusals(Unknown))
+@router.get("/v1/enrolments", operation_id="list_enrolments", responses=error_responses(Unknown))
 async def list_enrolments(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     paging: Paging,
     learner_id: Annotated[UUID | None, Query(description="Whose; advisors only, else one's own")] = None,
@@ -162,7 +175,7 @@ async def list_enrolments(
 
 
 @router.get("/v1/enrolments/{enrolment_id}", operation_id="read_enrolment")
-async def read_enrolment(enrolment_id: UUID, session: Session, caller: CallerOf) -> EnrolmentDetails:
+async def read_enrolment(enrolment_id: UUID, session: ReadSession, caller: CallerOf) -> EnrolmentDetails:
     """An enrolment with its progress and the states it went through."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
@@ -176,7 +189,7 @@ async def read_enrolment(enrolment_id: UUID, session: Session, caller: CallerOf)
     operation_id="withdraw_enrolment",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(EnrolmentNotOpen),
+    responses=error_responses(EnrolmentNotOpen),
 )
 async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: CallerOf) -> EnrolmentView:
     """Give the course up, without a refund (that is asked of payments). Final; access ends at once."""
@@ -191,7 +204,7 @@ async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: Calle
     operation_id="reinstate_enrolment",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(OwnEnrolment, EnrolmentNotSuspended),
+    responses=error_responses(OwnEnrolment, EnrolmentNotSuspended),
 )
 async def reinstate_enrolment(
     enrolment_id: UUID, reason: EnrolmentReason, session: Session, caller: CallerOf
@@ -203,7 +216,7 @@ async def reinstate_enrolment(
 
 
 @router.get("/v1/enrolments/{enrolment_id}/units", operation_id="list_units")
-async def list_units(enrolment_id: UUID, session: Session, caller: CallerOf, paging: Paging) -> Page[UnitSummary]:
+async def list_units(enrolment_id: UUID, session: ReadSession, caller: CallerOf, paging: Paging) -> Page[UnitSummary]:
     """The units of the course version, in order, with one's progress; their text is read one by one."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
@@ -217,9 +230,9 @@ async def list_units(enrolment_id: UUID, session: Session, caller: CallerOf, pag
 @router.get(
     "/v1/enrolments/{enrolment_id}/units/{unit_id}",
     operation_id="read_unit",
-    responses=refusals(MaterialsClosed),
+    responses=error_responses(MaterialsClosed),
 )
-async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller: CallerOf) -> StudyUnitView:
+async def read_unit(enrolment_id: UUID, unit_id: UUID, session: ReadSession, caller: CallerOf) -> StudyUnitView:
     """The study text of one unit."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
@@ -232,7 +245,7 @@ async def read_unit(enrolment_id: UUID, unit_id: UUID, session: Session, caller:
 @router.put(
     "/v1/enrolments/{enrolment_id}/units/{unit_id}/progress",
     operation_id="record_progress",
-    responses=refusals(MaterialsClosed),
+    responses=error_responses(MaterialsClosed),
 )
 async def record_progress(
     enrolment_id: UUID, unit_id: UUID, step: ProgressStep, session: Session, caller: CallerOf

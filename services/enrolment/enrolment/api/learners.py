@@ -19,6 +19,7 @@ from enrolment.domain.learners import (
     NameOnDocuments,
     NotRegistered,
     OtherCertificateName,
+    OwnErasure,
     StillEnrolled,
     UnfitCharacter,
     UnknownCountry,
@@ -26,8 +27,20 @@ from enrolment.domain.learners import (
 from enrolment.domain.particulars import NoAddressToConfirm, TooManyConfirmations, WrongConfirmationCode
 from shared.database import now
 from shared.digests import Digests
-from shared.web import CallerOf, Content, Idempotent, Instant, Router, Session, View, conditional, refusals, resource
-from shared.web.content import Email, Text
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Instant,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    conditional,
+    error_responses,
+    resource,
+)
+from shared.web.content import Day, Email, Text
 
 router = Router()
 
@@ -54,7 +67,7 @@ class DeclarationView(View):
     statement: str = Field(examples=["What I have confirmed is true. …"])
 
 
-class Affirmation(Content):
+class Affirmation(RequestModel):
     version: str = Field(description="Of the wording that was shown", max_length=32, examples=["2026.1"])
     answers: dict[str, bool] = Field(
         description="Every criterion, affirmed",
@@ -63,7 +76,7 @@ class Affirmation(Content):
     )
 
 
-class ShortForm(Content):
+class ShortForm(RequestModel):
     """What we need to know of a learner. Names are taken in any script, without digits and what cannot be seen."""
 
     family_name: PersonName = Field(description="Somebody with a single name gives it here", examples=["Okonkwo"])
@@ -76,7 +89,7 @@ class ShortForm(Content):
         description="How certificates write the name: its words in another order, or in another script; else given and "
         "family name. About other words a registrar decides: `/v1/name-requests`",
     )
-    date_of_birth: date | None = Field(default=None, examples=["1993-05-17"])
+    date_of_birth: Day | None = Field(default=None, examples=["1993-05-17"])
     country: Country = Field(description="ISO 3166-1 alpha-2", examples=["GB"])
     contact_email: Email = Field(
         description="A code is sent there; once it has come back, badges are made out to the address",
@@ -85,7 +98,7 @@ class ShortForm(Content):
     declaration: Affirmation
 
 
-class Particulars(Content):
+class Particulars(RequestModel):
     """What is to change; what is left out stays. A name that stands on documents changes by `/v1/name-requests`."""
 
     family_name: PersonName | None = Field(default=None, examples=["Okonkwo-Reid"])
@@ -97,7 +110,7 @@ class Particulars(Content):
         default=None,
         description="null: given name, family name. Its words in another order, or in another script",
     )
-    date_of_birth: date | None = Field(default=None, description="null: not told", examples=["1993-05-17"])
+    date_of_birth: Day | None = Field(default=None, description="null: not told", examples=["1993-05-17"])
     country: Country | None = Field(default=None, description="ISO 3166-1 alpha-2", examples=["NG"])
     contact_email: Email | None = Field(
         default=None,
@@ -107,7 +120,7 @@ class Particulars(Content):
     )
 
 
-class ConfirmationCode(Content):
+class ConfirmationCode(RequestModel):
     code: str = Field(max_length=40, description="As it was sent to the address", examples=["7HK2M-9QXPA"])
 
 
@@ -162,7 +175,7 @@ def _view(registered: queries.Registered) -> LearnerView:
 
 
 @router.get("/v1/declarations/current", operation_id="read_current_declaration", response_model=DeclarationView)
-async def read_current_declaration(request: Request, session: Session) -> Response:
+async def read_current_declaration(request: Request, session: ReadSession) -> Response:
     """The wording of both admission criteria that is in force."""
     return conditional(request, DeclarationView.model_validate(declarations.current(now(session))))
 
@@ -172,7 +185,7 @@ async def read_current_declaration(request: Request, session: Session) -> Respon
     operation_id="register_learner",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(
+    responses=error_responses(
         AlreadyRegistered,
         DeclarationOutdated,
         CriteriaNotAffirmed,
@@ -188,7 +201,7 @@ async def register_learner(form: ShortForm, session: Session, caller: CallerOf, 
 
     A code is sent to the contact address: `PUT /v1/learners/me/contact-email`.
     """
-    wish = commands.Form(
+    details = commands.Form(
         family_name=form.family_name,
         given_name=form.given_name,
         display_name=form.display_name,
@@ -199,11 +212,11 @@ async def register_learner(form: ShortForm, session: Session, caller: CallerOf, 
         declaration_version=form.declaration.version,
         answers=form.declaration.answers,
     )
-    return _view(await commands.register_learner(session, caller.own_id, wish, digests))
+    return _view(await commands.register_learner(session, caller.own_id, details, digests))
 
 
-@router.get("/v1/learners/me", operation_id="read_own_learner", responses=refusals(NotRegistered))
-async def read_own_learner(session: Session, caller: CallerOf) -> LearnerView:
+@router.get("/v1/learners/me", operation_id="read_own_learner", responses=error_responses(NotRegistered))
+async def read_own_learner(session: ReadSession, caller: CallerOf) -> LearnerView:
     """One's own particulars."""
     return _view(await queries.registered(session, caller.own_id))
 
@@ -211,7 +224,7 @@ async def read_own_learner(session: Session, caller: CallerOf) -> LearnerView:
 @router.patch(
     "/v1/learners/me",
     operation_id="update_own_learner",
-    responses=refusals(
+    responses=error_responses(
         NotRegistered,
         UnknownCountry,
         ImplausibleDateOfBirth,
@@ -238,7 +251,7 @@ async def update_own_learner(
     operation_id="send_contact_code",
     status_code=204,
     dependencies=[Idempotent],
-    responses=refusals(NotRegistered, NoAddressToConfirm, TooManyConfirmations),
+    responses=error_responses(NotRegistered, NoAddressToConfirm, TooManyConfirmations),
 )
 async def send_contact_code(session: Session, caller: CallerOf, digests: Keyed) -> Response:
     """Send another code to the contact address that waits to be confirmed; the former code ends.
@@ -252,7 +265,7 @@ async def send_contact_code(session: Session, caller: CallerOf, digests: Keyed) 
 @router.put(
     "/v1/learners/me/contact-email",
     operation_id="confirm_contact_email",
-    responses=refusals(NotRegistered, NoAddressToConfirm, WrongConfirmationCode),
+    responses=error_responses(NotRegistered, NoAddressToConfirm, WrongConfirmationCode),
 )
 async def confirm_contact_email(
     typed: ConfirmationCode, session: Session, caller: CallerOf, digests: Keyed
@@ -266,7 +279,7 @@ async def confirm_contact_email(
 @router.put(
     "/v1/learners/{learner_id}/anonymisation",
     operation_id="anonymise_learner",
-    responses=refusals(NotRegistered, StillEnrolled),
+    responses=error_responses(OwnErasure, NotRegistered, StillEnrolled),
 )
 async def anonymise_learner(learner_id: UUID, session: Session, caller: CallerOf) -> AnonymisationView:
     """Registrars: erase a learner's names, address and date of birth, and close the account.

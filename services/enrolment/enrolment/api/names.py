@@ -1,7 +1,8 @@
 """Requests for another name: a learner asks with evidence, a registrar decides."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request
@@ -22,27 +23,28 @@ from enrolment.domain.particulars import (
     OwnNameRequest,
     TooMuchNameEvidence,
 )
-from enrolment.tables import NameEvidence, NameRequest
+from enrolment.tables import Name, NameEvidence, NameRequest
 from shared.access import Caller
 from shared.database import Unknown, fetch
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 from shared.web import (
     CallerOf,
-    Content,
     Idempotent,
     Instant,
     Page,
     Paging,
+    ReadSession,
+    RequestModel,
     Router,
     Session,
     View,
+    error_responses,
     paginate,
-    refusals,
     resource,
 )
 from shared.web.content import Text
-from shared.web.files import ATTACHMENT, UPLOAD_REFUSALS, attachment, file_body, upload_of
+from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, attachment, file_body, upload_of
 
 router = Router(tags=["names"])
 
@@ -51,7 +53,7 @@ LongText = Annotated[Text, StringConstraints(min_length=1, max_length=5000)]
 _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
 
 
-class NameRequestContent(Content):
+class NewNameRequest(RequestModel):
     """The whole name as it is to be."""
 
     family_name: PersonName = Field(examples=["Okonkwo-Reid"])
@@ -63,7 +65,7 @@ class NameRequestContent(Content):
     statement: LongText = Field(description="Why, and what the evidence shows", examples=["I married on 3 October."])
 
 
-class NameDecision(Content):
+class NameDecision(RequestModel):
     approved: bool = Field(examples=[True])
     reason: LongText = Field(description="The learner sees it", examples=["The marriage certificate shows it."])
 
@@ -75,6 +77,13 @@ class NameEvidenceView(View):
     size: int = Field(description="In bytes", examples=[48211])
     sha256: str = Field(description="Of what was received, in hex")
     received_at: Instant
+
+
+class BorneName(View):
+    family_name: str = Field(examples=["Okonkwo"])
+    given_name: str | None = Field(examples=["Adaeze"])
+    certificate_name: str | None = Field(examples=[None])
+    display_name: str = Field(examples=["Adaeze Okonkwo"])
 
 
 class NameRequestView(View):
@@ -89,10 +98,16 @@ class NameRequestView(View):
     submitted_at: Instant | None
     decided_at: Instant | None
     reason: str | None = Field(description="Of the decision", examples=[None])
+    name_now: BorneName | None = Field(description="What the learner is called now; gone once they are anonymised")
 
 
 class NameRequestWithEvidence(NameRequestView):
+    """The names, the date of birth and the evidence are gone once the learner is anonymised."""
+
     evidence: Sequence[NameEvidenceView]
+    name_at_request: BorneName | None = Field(description="What the learner was called when they asked")
+    replaced_name: BorneName | None = Field(description="What the approval replaced")
+    date_of_birth: date | None = Field(description="As the learner gave it", examples=["1988-05-17"])
 
 
 @router.post(
@@ -100,17 +115,17 @@ class NameRequestWithEvidence(NameRequestView):
     operation_id="open_name_request",
     status_code=201,
     dependencies=[Idempotent],
-    responses=refusals(NotRegistered, EmptyName, UnfitCharacter, NameRequestOpen),
+    responses=error_responses(NotRegistered, EmptyName, UnfitCharacter, NameRequestOpen),
 )
-async def open_name_request(content: NameRequestContent, session: Session, caller: CallerOf) -> NameRequestWithEvidence:
+async def open_name_request(content: NewNameRequest, session: Session, caller: CallerOf) -> NameRequestWithEvidence:
     """Begin a request for another name; add evidence, then submit it."""
-    wish = names.NameWish(**content.model_dump())
-    return await _view(session, await names.open_request(session, caller.own_id, wish))
+    new_name = names.NewName(**content.model_dump())
+    return await _view(session, await names.open_request(session, caller.own_id, new_name))
 
 
 @router.get("/v1/name-requests", operation_id="list_name_requests")
 async def list_name_requests(
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     paging: Paging,
     state: Annotated[NameRequestState | None, Query(description="For registrars `submitted`: those to decide")] = None,
@@ -119,11 +134,13 @@ async def list_name_requests(
     own = caller.own_id
     statement = queries.name_requests(None if caller.is_staff else own, state)
     rows, cursor = await paginate(session, statement, paging, by=[NameRequest.request_id])
-    return Page(items=[NameRequestView.model_validate(row) for row in rows], next_cursor=cursor)
+    called = await queries.present_names(session, {row.learner_id for row in rows})
+    items = [NameRequestView(**_stated(row), name_now=_borne(called.get(row.learner_id))) for row in rows]
+    return Page(items=items, next_cursor=cursor)
 
 
 @router.get("/v1/name-requests/{request_id}", operation_id="read_name_request")
-async def read_name_request(request_id: UUID, session: Session, caller: CallerOf) -> NameRequestWithEvidence:
+async def read_name_request(request_id: UUID, session: ReadSession, caller: CallerOf) -> NameRequestWithEvidence:
     """One's own request; for a registrar anybody's that was submitted."""
     return await _view(session, await _seen(session, caller, request_id))
 
@@ -133,7 +150,7 @@ async def read_name_request(request_id: UUID, session: Session, caller: CallerOf
     operation_id="add_name_evidence",
     status_code=201,
     openapi_extra=file_body("pdf, png or jpeg"),
-    responses=refusals(NameRequestNotDraft, TooMuchNameEvidence, *UPLOAD_REFUSALS),
+    responses=error_responses(NameRequestNotDraft, TooMuchNameEvidence, *UPLOAD_ERRORS),
 )
 async def add_name_evidence(
     *,
@@ -159,7 +176,7 @@ async def add_name_evidence(
 )
 async def read_name_evidence(
     evidence_id: UUID,
-    session: Session,
+    session: ReadSession,
     caller: CallerOf,
     storage: Annotated[ObjectStorage, resource(ObjectStorage)],
 ) -> StreamingResponse:
@@ -167,7 +184,12 @@ async def read_name_evidence(
     evidence = await fetch(session, NameEvidence, evidence_id)
     await _seen(session, caller, evidence.request_id)
     return await attachment(
-        storage, evidence.storage_key, name=evidence.filename, media_type=evidence.media_type, size=evidence.size
+        session,
+        storage,
+        evidence.storage_key,
+        name=evidence.filename,
+        media_type=evidence.media_type,
+        size=evidence.size,
     )
 
 
@@ -175,7 +197,7 @@ async def read_name_evidence(
     "/v1/name-requests/{request_id}/submission",
     operation_id="submit_name_request",
     dependencies=[Idempotent],
-    responses=refusals(NameRequestNotDraft, NameEvidenceMissing),
+    responses=error_responses(NameRequestNotDraft, NameEvidenceMissing),
 )
 async def submit_name_request(request_id: UUID, session: Session, caller: CallerOf) -> NameRequestWithEvidence:
     """Hand the request in; from now on it waits for a registrar."""
@@ -188,7 +210,7 @@ async def submit_name_request(request_id: UUID, session: Session, caller: Caller
     "/v1/name-requests/{request_id}/withdrawal",
     operation_id="withdraw_name_request",
     dependencies=[Idempotent],
-    responses=refusals(NameRequestClosed),
+    responses=error_responses(NameRequestClosed),
 )
 async def withdraw_name_request(request_id: UUID, session: Session, caller: CallerOf) -> NameRequestWithEvidence:
     """Give a request up before it is decided."""
@@ -201,7 +223,7 @@ async def withdraw_name_request(request_id: UUID, session: Session, caller: Call
     "/v1/name-requests/{request_id}/decision",
     operation_id="decide_name_request",
     dependencies=[Idempotent],
-    responses=refusals(OwnNameRequest, NameRequestNotSubmitted),
+    responses=error_responses(OwnNameRequest, NameRequestNotSubmitted),
 )
 async def decide_name_request(
     request_id: UUID, decision: NameDecision, session: Session, caller: CallerOf
@@ -224,7 +246,21 @@ async def _seen(session: Session, caller: Caller, request_id: UUID, *, lock: boo
 
 async def _view(session: Session, request: NameRequest) -> NameRequestWithEvidence:
     evidence = await queries.name_evidence_of(session, request.request_id)
+    borne = await queries.names_of_request(session, request)
     return NameRequestWithEvidence(
-        **NameRequestView.model_validate(request).model_dump(),
+        **_stated(request),
         evidence=[NameEvidenceView.model_validate(one) for one in evidence],
+        name_at_request=_borne(borne.at_request),
+        name_now=_borne(borne.now),
+        replaced_name=_borne(borne.replaced),
+        date_of_birth=borne.date_of_birth,
     )
+
+
+def _stated(request: NameRequest) -> dict[str, Any]:  # Any: each field's own type
+    """What its row tells."""
+    return {field: getattr(request, field) for field in NameRequestView.model_fields if field != "name_now"}
+
+
+def _borne(name: Name | None) -> BorneName | None:
+    return None if name is None else BorneName.model_validate(name)

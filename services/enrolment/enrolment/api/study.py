@@ -10,7 +10,7 @@ from enrolment.api.enrolments import EnrolledCourseView, ProgressView
 from enrolment.domain.enrolments import EnrolmentStatus
 from enrolment.domain.learners import NotRegistered
 from enrolment.tables import Learner
-from shared.web import CallerOf, Instant, Paging, Router, Session, View, paginate, refusals
+from shared.web import CallerOf, Instant, Paging, ReadSession, Router, View, error_responses, paginate
 
 router = Router()
 
@@ -141,8 +141,8 @@ class StudyRecordComparisonView(View):
     next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")
 
 
-@router.get("/v1/study-record", operation_id="read_own_study_record", responses=refusals(NotRegistered))
-async def read_own_study_record(session: Session, caller: CallerOf) -> StudyRecordView:
+@router.get("/v1/study-record", operation_id="read_own_study_record", responses=error_responses(NotRegistered))
+async def read_own_study_record(session: ReadSession, caller: CallerOf) -> StudyRecordView:
     """Everything about one's own studies: courses, progress, submissions, results, credits, badges, awards, transfers.
 
     Marks are provisional until the board has ratified them, and say so.
@@ -153,15 +153,15 @@ async def read_own_study_record(session: Session, caller: CallerOf) -> StudyReco
 @router.get(
     "/v1/learners/{learner_id}/study-record",
     operation_id="read_study_record",
-    responses=refusals(NotRegistered),
+    responses=error_responses(NotRegistered),
 )
-async def read_study_record(learner_id: UUID, session: Session) -> StudyRecordView:
+async def read_study_record(learner_id: UUID, session: ReadSession) -> StudyRecordView:
     """Advisors: a learner's study record."""
     return StudyRecordView.model_validate(await queries.read_study_record(session, learner_id))
 
 
 @router.get("/v1/study-record-comparison", operation_id="compare_study_records")
-async def compare_study_records(session: Session, paging: Paging) -> StudyRecordComparisonView:
+async def compare_study_records(session: ReadSession, paging: Paging) -> StudyRecordComparisonView:
     """Operators: rebuild the study records of the next learners from the facts and name those that differ."""
     learners, cursor = await paginate(session, queries.learners_page(), paging, by=[Learner.learner_id])
     compared = await queries.compare_study_records(session, [learner.learner_id for learner in learners])

@@ -1,1 +1,1 @@
-"""What one may ask of enrolment: load, decide, store, announce."""
+"""The commands of enrolment: each loads, decides, stores and announces."""

@@ -1,4 +1,4 @@
-"""Contact addresses: badges are made out to one once its code has come back, and so long another is not used."""
+"""Contact addresses: a new one is used, and badges name the first one, once the code sent to it has been entered."""
 
 from datetime import timedelta
 from hmac import compare_digest
@@ -11,24 +11,26 @@ from enrolment.domain import learners, particulars
 from enrolment.tables import ContactChange, Learner
 from shared.database import now
 from shared.digests import Digests
+from shared.emails import enqueue_email
 from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
-from shared.mail import write_letter
 from shared.messaging import publish
-from shared.messaging.tables import Letter
+from shared.messaging.tables import QueuedEmail
+from shared.sessions import keep_despite_refusal
 
 _DAY = timedelta(days=1)
 _ASKED, _CHANGED = "confirm_contact", "contact_changed"
 
 
 async def send_first_code(session: AsyncSession, learner_id: UUID, email: str, digests: Digests) -> None:
-    """To the address that was given at registration."""
+    """Send a code to the address that was given at registration."""
     await _send_code(session, learner_id, None, email, digests, until_then=_NOT_NAMED)
 
 
 async def ask_to_confirm(session: AsyncSession, learner: Learner, email: str, digests: Digests) -> None:
-    """Send a code to the new address; the address in use gives up another that waits. Raises TooManyConfirmations."""
-    change = await session.get(ContactChange, learner.learner_id, with_for_update=True)
+    """Send a code to a new address; where it is the one in use, give up another that waits for its code. Raises
+    TooManyConfirmations."""
+    change = await session.get(ContactChange, learner.learner_id, with_for_update={"key_share": True})
     if email != learner.contact_email:
         await _send_code(session, learner.learner_id, change, email, digests, until_then=_OLD_IS_USED)
     elif change is not None and change.contact_email not in {None, email}:
@@ -36,9 +38,9 @@ async def ask_to_confirm(session: AsyncSession, learner: Learner, email: str, di
 
 
 async def send_code_again(session: AsyncSession, learner_id: UUID, digests: Digests) -> None:
-    """To the address that waits. Raises NotRegistered, NoAddressToConfirm, TooManyConfirmations."""
+    """Send another code to the address that waits. Raises NotRegistered, NoAddressToConfirm, TooManyConfirmations."""
     learner = await _present(session, learner_id)
-    change = await session.get(ContactChange, learner_id, with_for_update=True)
+    change = await session.get(ContactChange, learner_id, with_for_update={"key_share": True})
     waits = None if change is None else change.contact_email
     if waits is not None and waits != learner.contact_email:
         await _send_code(session, learner_id, change, waits, digests, until_then=_OLD_IS_USED)
@@ -49,11 +51,11 @@ async def send_code_again(session: AsyncSession, learner_id: UUID, digests: Dige
 
 
 async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, digests: Digests) -> None:
-    """The address that waits is the learner's from now on. Raises NotRegistered, NoAddressToConfirm,
+    """Use the address that waits from now on, as its code was entered. Raises NotRegistered, NoAddressToConfirm,
     WrongConfirmationCode."""
     at, policy = now(session), particulars.policy()
     learner = await _present(session, learner_id)
-    change = await session.get(ContactChange, learner_id, with_for_update=True)
+    change = await session.get(ContactChange, learner_id, with_for_update={"key_share": True})
     if (
         change is None
         or change.contact_email is None
@@ -65,7 +67,7 @@ async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, di
         change.tries += 1
         if change.tries >= policy.tries_a_code:
             change.code_digest = None
-        await session.commit()  # the refusal must not undo that it was tried
+        await keep_despite_refusal(session)  # the count of tries
         raise particulars.WrongConfirmationCode("this is not the code that was sent to the address")
     former, learner.contact_email = learner.contact_email, change.contact_email
     learner.contact_confirmed_at = at
@@ -76,19 +78,19 @@ async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, di
     )
     if former == learner.contact_email:
         return
-    await write_letter(
+    await enqueue_email(
         session,
         kind=_CHANGED,
         about=f"{learner_id} {learner.contact_version}",
         to=former,
         subject="Your contact address was changed",
-        body="From now on we write to another address. If this was not you, write to the registrar's office at once.\n",
+        body="From now on we write to another address. If this was not you, write to the address below at once.\n",
     )
 
 
-def letters_about(learner_id: UUID) -> ColumnElement[bool]:
-    """Those written here, also to addresses that were given up or left."""
-    return and_(Letter.kind.in_((_ASKED, _CHANGED)), Letter.about.startswith(f"{learner_id} "))
+def emails_about(learner_id: UUID) -> ColumnElement[bool]:
+    """Select the e-mails that this module has queued, also to addresses that were given up or are no longer used."""
+    return and_(QueuedEmail.kind.in_((_ASKED, _CHANGED)), QueuedEmail.about.startswith(f"{learner_id} "))
 
 
 _OLD_IS_USED = "your old address is used"
@@ -96,7 +98,7 @@ _NOT_NAMED = "badges do not name this address"
 
 
 async def _present(session: AsyncSession, learner_id: UUID) -> Learner:
-    learner = await session.get(Learner, learner_id, with_for_update=True, populate_existing=True)
+    learner = await session.get(Learner, learner_id, with_for_update={"key_share": True}, populate_existing=True)
     if learner is None or learner.anonymised_at is not None:
         raise learners.NotRegistered("this account has not registered as a learner")
     return learner
@@ -126,7 +128,7 @@ async def _send_code(
     change.contact_email, change.asked_at = email, at
     change.letters, change.tries = change.letters + 1, 0
     change.code_digest = _digest(digests, learner_id, email, code)
-    await write_letter(
+    await enqueue_email(
         session,
         kind=_ASKED,
         about=f"{learner_id} {new_id()}",

@@ -17,7 +17,8 @@ from shared.events.catalogue import Unit as PublishedUnit
 
 
 async def keep_course_version(session: AsyncSession, published: CoursePublished) -> None:
-    """A version is frozen: the first copy is the only one. Learners who paid for it meanwhile are settled."""
+    """Store a course version, and settle the learners who have paid for its course. A version is frozen: its first copy
+    stays."""
     values = {name: getattr(published, name) for name in Course.__dataclass_fields__}
     await session.execute(insert(CourseVersion).values(values).on_conflict_do_nothing())
     for learner_id in await queries.learners_waiting_for(session, published.course_id):
@@ -25,6 +26,7 @@ async def keep_course_version(session: AsyncSession, published: CoursePublished)
 
 
 async def keep_units(session: AsyncSession, course_version_id: UUID, units: Sequence[PublishedUnit]) -> None:
+    """Store the units of a course version; the first copy stays."""
     if units:
         rows = [
             {**unit.model_dump(), "objectives": list(unit.objectives), "course_version_id": course_version_id}
@@ -34,6 +36,7 @@ async def keep_units(session: AsyncSession, course_version_id: UUID, units: Sequ
 
 
 async def keep_course_withdrawal(session: AsyncSession, course_id: UUID, withdrawn_at: datetime) -> None:
+    """Store when a course was withdrawn, the earliest time that was announced."""
     statement = insert(WithdrawnCourse).values(course_id=course_id, withdrawn_at=withdrawn_at)
     earliest = func.least(WithdrawnCourse.withdrawn_at, statement.excluded.withdrawn_at)
     await session.execute(

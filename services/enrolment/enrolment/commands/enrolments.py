@@ -1,4 +1,4 @@
-"""The life of an enrolment: every fact is kept, then everything about its learner is decided anew."""
+"""The life of an enrolment: every fact is stored, then everything about its learner is decided anew."""
 
 import json
 from collections.abc import Collection
@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment import queries
 from enrolment.domain import enrolments, regulations
-from enrolment.domain.enrolments import Decision, EnrolmentStatus, Standing
+from enrolment.domain.enrolments import Decision, DerivedState, EnrolmentStatus
 from enrolment.domain.facts import Fact, Kind
-from enrolment.tables import CourseVersion, Enrolment, EnrolmentState, KeptFact, OrderLine, WithdrawnCourse
-from shared.database import HotStatement, fetch, now, record_of, take_turns
+from enrolment.tables import CourseVersion, Enrolment, EnrolmentState, OrderLine, StoredEvent, WithdrawnCourse
+from shared.access import refuse_own
+from shared.database import RawStatement, advisory_lock, fetch, now, record_of
 from shared.events import Event
 from shared.events.enrolment import (
     AccessGranted,
@@ -28,19 +29,21 @@ from shared.events.enrolment import (
     EnrolmentSuspended,
 )
 from shared.events.payments import PaymentConfirmed
-from shared.ids import new_id
-from shared.messaging import publish
+from shared.ids import id_of
+from shared.messaging import history, publish
 
 
 async def keep_fact(session: AsyncSession, learner_id: UUID, fact: Fact) -> None:
-    """Append it, once however often it arrives. The learner's turn is held until the transaction ends."""
-    await take_turns(session, "learner", learner_id)
+    """Append a fact about a learner, once however often it arrives. Holds the learner's lock until the transaction
+    ends."""
+    await advisory_lock(session, "learner", learner_id)
     row = record_of(kept_fact(learner_id, fact, now(session)))
     await _KEEP.within(session, **row | {"data": json.dumps(row["data"])})
 
 
-def kept_fact(learner_id: UUID, fact: Fact, kept_at: datetime) -> KeptFact:
-    return KeptFact(
+def kept_fact(learner_id: UUID, fact: Fact, kept_at: datetime) -> StoredEvent:
+    """Return a fact as a row."""
+    return StoredEvent(
         fact_id=fact.fact_id,
         learner_id=learner_id,
         type=fact.kind.value,
@@ -51,7 +54,7 @@ def kept_fact(learner_id: UUID, fact: Fact, kept_at: datetime) -> KeptFact:
     )
 
 
-_KEEP: Final = HotStatement("""
+_KEEP: Final = RawStatement("""
     insert into facts (fact_id, learner_id, type, subject, at, data, kept_at)
     values (:fact_id, :learner_id, :type, :subject, :at, :data::jsonb, :kept_at)
     on conflict do nothing
@@ -59,7 +62,8 @@ _KEEP: Final = HotStatement("""
 
 
 async def keep_paid_lines(session: AsyncSession, confirmed: PaymentConfirmed) -> None:
-    """Each line is decided for itself: one that waits or is refused does not hold up its siblings."""
+    """Store the paid lines of an order. Each is decided by itself: one that waits or is refused does not hold up the
+    others."""
     await session.execute(
         insert(OrderLine)
         .values(
@@ -82,7 +86,7 @@ async def keep_paid_lines(session: AsyncSession, confirmed: PaymentConfirmed) ->
 
 
 async def withdraw_enrolment(session: AsyncSession, enrolment_id: UUID) -> Enrolment:
-    """The learner gives the course up, without a refund. Raises EnrolmentNotOpen."""
+    """Cancel an enrolment that the learner gives up, without a refund. Raises EnrolmentNotOpen."""
     enrolment = await _take(session, enrolment_id)
     if enrolment.status not in enrolments.OPEN:
         raise enrolments.EnrolmentNotOpen(f"this enrolment is {enrolment.status}")
@@ -91,37 +95,40 @@ async def withdraw_enrolment(session: AsyncSession, enrolment_id: UUID) -> Enrol
 
 
 async def reinstate_enrolment(session: AsyncSession, enrolment_id: UUID, *, by: str, reason_code: str) -> Enrolment:
-    """Staff saw that the money is there. Raises OwnEnrolment, EnrolmentNotSuspended."""
+    """Reinstate a suspended enrolment, as staff saw that the money is there. Raises OwnEnrolment,
+    EnrolmentNotSuspended."""
     enrolment = await _take(session, enrolment_id)
-    if str(enrolment.learner_id) == by:
-        raise enrolments.OwnEnrolment("somebody else decides about your own enrolment")
+    own = enrolments.OwnEnrolment("somebody else decides about your own enrolment")
+    refuse_own(session, own, enrolment.learner_id, by)
     if enrolment.status != EnrolmentStatus.SUSPENDED:
         raise enrolments.EnrolmentNotSuspended(f"this enrolment is {enrolment.status}")
-    await _decide_on(session, enrolment, Kind.REINSTATEMENT, by=by, reason_code=reason_code)
+    facts = await queries.facts_of(session, enrolment.learner_id)
+    forgives = [str(fact.fact_id) for fact in enrolments.troubles(queries.ground_of(enrolment), facts)]
+    await _decide_on(session, enrolment, Kind.REINSTATEMENT, by=by, reason_code=reason_code, forgives=forgives)
     return enrolment
 
 
 async def end_unpaid_enrolment(session: AsyncSession, enrolment_id: UUID) -> None:
-    """Cancel an enrolment whose money did not come back in time; nothing, if it did meanwhile."""
+    """Cancel an enrolment whose money did not come back in time; do nothing if it did meanwhile."""
     enrolment = await _take(session, enrolment_id)
     repayment = regulations.find(enrolment.regulations_version).repayment
     facts = await queries.facts_of(session, enrolment.learner_id)
     lost_at = enrolments.lost_since(queries.ground_of(enrolment), facts)
     if enrolment.status != EnrolmentStatus.SUSPENDED or lost_at is None:
         return
-    # The loss may be heard of late, or follow a dispute for which the enrolment was suspended long before.
+    # The loss may be announced late, or follow a dispute for which the enrolment was suspended long before.
     if max(lost_at, enrolment.changed_at) + repayment <= now(session):
         await _decide_on(session, enrolment, Kind.PAYMENT_LOST)
 
 
 async def _take(session: AsyncSession, enrolment_id: UUID) -> Enrolment:
-    """The enrolment in its learner's turn, as the turns before left it."""
+    """Take the learner's lock, and return the enrolment as it is then."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
-    await take_turns(session, "learner", enrolment.learner_id)
+    await advisory_lock(session, "learner", enrolment.learner_id)
     return await fetch(session, Enrolment, enrolment_id, lock=True)
 
 
-async def _decide_on(session: AsyncSession, enrolment: Enrolment, kind: Kind, **data: str) -> None:
+async def _decide_on(session: AsyncSession, enrolment: Enrolment, kind: Kind, **data: str | list[str]) -> None:
     at = now(session)
     fact = Fact.of(
         kind, enrolment.enrolment_id, at, {"enrolment_id": str(enrolment.enrolment_id), "at": at.isoformat(), **data}
@@ -131,15 +138,15 @@ async def _decide_on(session: AsyncSession, enrolment: Enrolment, kind: Kind, **
 
 
 async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = False) -> None:
-    """Decide everything about a learner anew from all facts, and announce what is different now.
+    """Decide everything about a learner anew from all facts, and announce what has changed.
 
-    Only who knows that all was heard that others have announced may `refuse` a line for what has not arrived in time.
+    `refuse` lines only where all events that others have published were handled, and this database has lost no history.
     """
-    await take_turns(session, "learner", learner_id)
+    await advisory_lock(session, "learner", learner_id)
     facts = await queries.facts_of(session, learner_id)
     rows = await queries.enrolments_of(session, learner_id)
     for enrolment in rows:
-        await _move(session, enrolment, enrolments.standing(queries.ground_of(enrolment), facts))
+        await _move(session, enrolment, enrolments.derived_state(queries.ground_of(enrolment), facts))
         if enrolments.ended_without_need(queries.ground_of(enrolment), enrolment.module_family, facts):
             await _give_back(session, enrolment, facts)
     lines = await queries.undecided_lines(session, learner_id)
@@ -147,6 +154,7 @@ async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = Fals
         return
     eligible = await queries.is_eligible(session, learner_id)
     passed = enrolments.passed_families(facts)
+    accepted = await history.accepted_at(session)
     for line in lines:
         course = await session.get(CourseVersion, line.course_version_id)
         withdrawn = await session.get(WithdrawnCourse, line.course_id)
@@ -156,6 +164,10 @@ async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = Fals
             for row in rows
             if row.status in enrolments.OPEN and not enrolments.has_failed(queries.ground_of(row), facts)
         ]
+        # Learners whose registration was lost with history have the time to register again.
+        waiting_since = max(line.heard_at, accepted or line.heard_at)
+        paid = enrolments.PaidLine(line.order_line_id, line.course_id, line.confirmed_at, waiting_since)
+        others = {enrolment_of(other.order_line_id) for other in lines if other is not line}
         situation = enrolments.Situation(
             eligible=eligible,
             module_family=course.module_family if course is not None and known else None,
@@ -163,16 +175,16 @@ async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = Fals
             open_courses={row.course_id for row in under_way},
             open_families={row.module_family for row in under_way},
             passed_families=passed,
+            earned=enrolments.earned_by(paid, facts, {*(row.enrolment_id for row in rows), *others}),
         )
         at = now(session)
-        paid = enrolments.PaidLine(line.course_id, line.confirmed_at, line.heard_at)
         decision = enrolments.decide(paid, situation, regulations.in_force(at), at)
-        if decision is Decision.WAIT or (decision in enrolments.NOT_IN_TIME and not refuse):
+        if decision is Decision.WAIT or (decision is not Decision.ACTIVATE and not refuse):
             continue
         if decision is Decision.ACTIVATE and course is not None:
-            enrolment = await _activate(session, line, course, at)
+            enrolment = await _activate(session, line, course, at, situation.earned or enrolment_of(line.order_line_id))
             rows.append(enrolment)
-            target = enrolments.standing(queries.ground_of(enrolment), facts)
+            target = enrolments.derived_state(queries.ground_of(enrolment), facts)
             if target.status is EnrolmentStatus.ACTIVE:
                 _announce_access(session, enrolment, before=(), reason_code="activated", at=at)
             await _move(session, enrolment, target, granted=False)
@@ -181,9 +193,16 @@ async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = Fals
         await session.flush()
 
 
-async def _activate(session: AsyncSession, line: OrderLine, course: CourseVersion, at: datetime) -> Enrolment:
+def enrolment_of(order_line_id: UUID) -> UUID:
+    """Return the id of a paid line's one enrolment."""
+    return id_of("enrolment", order_line_id)
+
+
+async def _activate(
+    session: AsyncSession, line: OrderLine, course: CourseVersion, at: datetime, enrolment_id: UUID
+) -> Enrolment:
     enrolment = Enrolment(
-        enrolment_id=new_id(),
+        enrolment_id=enrolment_id,
         learner_id=line.learner_id,
         course_id=line.course_id,
         course_version_id=line.course_version_id,
@@ -218,7 +237,7 @@ async def _activate(session: AsyncSession, line: OrderLine, course: CourseVersio
 
 
 def _refuse(session: AsyncSession, line: OrderLine, decision: Decision, at: datetime, *, refunded: bool) -> None:
-    """The money goes back; where it is on its way already, there is nothing to say."""
+    """Refuse to activate a paid line, so that its money goes back; where it goes back already, nothing is announced."""
     line.decided_at = at
     if refunded:
         line.outcome = "refunded"
@@ -238,19 +257,20 @@ def _refuse(session: AsyncSession, line: OrderLine, decision: Decision, at: date
 
 
 async def _give_back(session: AsyncSession, enrolment: Enrolment, facts: Collection[Fact]) -> None:
-    """What was paid again too late goes back, once."""
-    line = await session.get(OrderLine, enrolment.order_line_id, with_for_update=True)
+    """Have money go back, once, that came after the enrolment had ended for want of it."""
+    line = await session.get(OrderLine, enrolment.order_line_id, with_for_update={"key_share": True})
     if line is not None and line.outcome == "activated":
         refunded = enrolments.is_refunded(line.order_line_id, facts)
         _refuse(session, line, Decision.ENROLMENT_ENDED, now(session), refunded=refunded)
 
 
-async def _move(session: AsyncSession, enrolment: Enrolment, target: Standing, *, granted: bool = True) -> None:
-    """Give the enrolment its status, once; `granted` tells whether the one before opened anything yet."""
-    before = enrolment.status
-    # A fact that arrives late may give a better reason for the same status: nothing to announce.
+async def _move(session: AsyncSession, enrolment: Enrolment, target: DerivedState, *, granted: bool = True) -> None:
+    """Give the enrolment its status, once; `granted`: whether access by the status before was announced."""
+    before, reason = enrolment.status, enrolment.reason_code
     enrolment.reason_code = target.reason_code
-    if before == target.status:
+    # A fact that arrives late may give a better reason for the same status: nothing to announce, but that the money of
+    # an enrolment that had ended goes back, which holds its credit.
+    if before == target.status and (target.reason_code != enrolments.REFUNDED or reason == enrolments.REFUNDED):
         return
     at = now(session)
     enrolment.status = target.status.value
@@ -268,7 +288,7 @@ async def _move(session: AsyncSession, enrolment: Enrolment, target: Standing, *
                 reinstated_at=at,
             ),
         )
-    announcement = _announcement(enrolment, at)
+    announcement = _announcement(enrolment, at, target.decided_by)
     if announcement is not None:
         publish(session, announcement)
     rules = regulations.find(enrolment.regulations_version)
@@ -276,8 +296,8 @@ async def _move(session: AsyncSession, enrolment: Enrolment, target: Standing, *
     _announce_access(session, enrolment, before=opened_before, reason_code=target.reason_code or target.status, at=at)
 
 
-def _announcement(enrolment: Enrolment, at: datetime) -> Event | None:
-    """What the status it has now is announced with."""
+def _announcement(enrolment: Enrolment, at: datetime, decided_by: str | None) -> Event | None:
+    """Return the event that announces the enrolment's present status; None where that is no event of its own."""
     who: dict[str, Any] = {  # Any: fields of several events
         "enrolment_id": enrolment.enrolment_id,
         "learner_id": enrolment.learner_id,
@@ -288,12 +308,18 @@ def _announcement(enrolment: Enrolment, at: datetime) -> Event | None:
             return EnrolmentSuspended(**who, reason_code=reason_code, sequence=sequence, suspended_at=at)
         case EnrolmentStatus.CANCELLED:
             return EnrolmentCancelled(
-                **who, course_id=course_id, reason_code=reason_code, sequence=sequence, cancelled_at=at
+                **who,
+                course_id=course_id,
+                order_id=enrolment.order_id,
+                reason_code=reason_code,
+                decided_by=decided_by,
+                sequence=sequence,
+                cancelled_at=at,
             )
         case EnrolmentStatus.COMPLETED:
-            return EnrolmentCompleted(**who, course_id=course_id, completed_at=at)
+            return EnrolmentCompleted(**who, course_id=course_id, sequence=sequence, completed_at=at)
         case EnrolmentStatus.FAILED:
-            return EnrolmentFailed(**who, course_id=course_id, failed_at=at)
+            return EnrolmentFailed(**who, course_id=course_id, sequence=sequence, failed_at=at)
         case EnrolmentStatus.ACTIVE:
             return None
 
@@ -301,7 +327,7 @@ def _announcement(enrolment: Enrolment, at: datetime) -> Event | None:
 def _announce_access(
     session: AsyncSession, enrolment: Enrolment, *, before: tuple[str, ...], reason_code: str, at: datetime
 ) -> None:
-    """Entitlements follow the status, as the regulations pinned to the enrolment say."""
+    """Announce the entitlements that the status gives and takes, by the regulations pinned to the enrolment."""
     after = regulations.find(enrolment.regulations_version).opened_by(enrolment.status)
     gained = tuple(name for name in after if name not in before)
     lost = tuple(name for name in before if name not in after)
@@ -313,6 +339,7 @@ def _announce_access(
                 learner_id=enrolment.learner_id,
                 entitlements=gained,
                 granted_at=at,
+                sequence=enrolment.sequence,
             ),
         )
     if lost:
@@ -324,6 +351,7 @@ def _announce_access(
                 entitlements=lost,
                 reason_code=reason_code,
                 revoked_at=at,
+                sequence=enrolment.sequence,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Registering and keeping one's particulars."""
+"""Registering learners, changing their particulars, and anonymising them."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +16,8 @@ from enrolment.domain import declarations, learners
 from enrolment.domain.enrolments import OPEN as OPEN_ENROLMENTS
 from enrolment.domain.particulars import OPEN, NameRequestState
 from enrolment.tables import ContactChange, Declaration, Learner, Name, NameEvidence, NameRequest
-from shared.database import now, take_turns
+from shared.access import refuse_own
+from shared.database import advisory_lock, now
 from shared.digests import Digests
 from shared.events.enrolment import (
     EligibilityDeclared,
@@ -24,19 +25,19 @@ from shared.events.enrolment import (
     LearnerNameChanged,
     LearnerRegistered,
 )
-from shared.messaging import NotYet, publish
+from shared.messaging import RetryLater, publish
 from shared.messaging.replies import erase_replies
-from shared.messaging.tables import Letter
+from shared.messaging.tables import QueuedEmail
 
 _NAMED = (
-    "documents bear your name, or will in a moment: ask a registrar for the name that they should bear "
+    "you handed in work under your name, or documents bear it: ask a registrar for the name that they should bear "
     "(POST /v1/name-requests), also where they bear another than you see here"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The short form."""
+    """The short form, by which a learner registers."""
 
     family_name: str
     given_name: str | None
@@ -50,9 +51,9 @@ class Form:
 
 
 async def register_learner(session: AsyncSession, learner_id: UUID, form: Form, digests: Digests) -> queries.Registered:
-    """Admit a person by their own certification, and settle what they had paid for already.
+    """Register a learner by their own certification, and settle what they had paid for already.
 
-    Their address is used from now on, and unconfirmed until the code that is sent there comes back.
+    Their address is used from now on, and is unconfirmed until the code that is sent there is entered.
 
     Raises AlreadyRegistered, DeclarationOutdated, CriteriaNotAffirmed, UnknownCountry, ImplausibleDateOfBirth,
     EmptyName, UnfitCharacter and OtherCertificateName.
@@ -113,13 +114,14 @@ async def update_learner(
     changes: dict[str, Any],  # Any: the fields that were sent, already validated, by name
     digests: Digests,
 ) -> queries.Registered:
-    """Change what was sent. Another name is a new version; earlier ones stay. Another address waits for its code.
+    """Change the particulars that were sent. Another name is a new version; earlier ones stay. Another address waits
+    for its code.
 
     Raises NotRegistered, UnknownCountry, ImplausibleDateOfBirth, EmptyName, UnfitCharacter, OtherCertificateName,
     NameOnDocuments, TooManyConfirmations.
     """
     at = now(session)
-    learner = await session.get(Learner, learner_id, with_for_update=True)
+    learner = await session.get(Learner, learner_id, with_for_update={"key_share": True})
     if learner is None:
         raise learners.NotRegistered("this account has not registered as a learner")
     if changes.get("country"):
@@ -157,7 +159,7 @@ def use_name(session: AsyncSession, learner: Learner, name: learners.PersonName,
 
 
 async def note_document(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
-    """A document bears their name from now on. Raises NotYet for an unknown learner."""
+    """Store since when a document bears the learner's name. Raises RetryLater for an unknown learner."""
     found = await session.scalar(
         update(Learner)
         .where(Learner.learner_id == learner_id)
@@ -165,35 +167,37 @@ async def note_document(session: AsyncSession, learner_id: UUID, at: datetime) -
         .returning(Learner.learner_id)
     )
     if found is None:
-        raise NotYet(f"the learner {learner_id} is not known here")
+        raise RetryLater(f"the learner {learner_id} is not known here")
 
 
 async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str) -> datetime:
-    """Erase who a learner is; enrolments and results stay, as the academic record must. Since when it is so.
+    """Erase who a learner is; return since when it is so. Enrolments and results stay, as the academic record must.
 
-    Final, and safe to repeat. Raises NotRegistered, StillEnrolled.
+    Final. Repeated, it erases what was written since, here and in all subscribed services. Raises OwnErasure,
+    NotRegistered, StillEnrolled.
     """
-    await take_turns(session, "learner", learner_id)
-    learner = await session.get(Learner, learner_id, with_for_update=True)
+    refuse_own(session, learners.OwnErasure("another registrar erases who you are"), learner_id, by)
+    await advisory_lock(session, "learner", learner_id)
+    learner = await session.get(Learner, learner_id, with_for_update={"key_share": True})
     if learner is None:
         raise learners.NotRegistered("this account has not registered as a learner")
-    if learner.anonymised_at is not None:
-        return learner.anonymised_at
-    if any(row.status in OPEN_ENROLMENTS for row in await queries.enrolments_of(session, learner_id)):
+    repeated = learner.anonymised_at is not None
+    if not repeated and any(row.status in OPEN_ENROLMENTS for row in await queries.enrolments_of(session, learner_id)):
         raise learners.StillEnrolled("an enrolment is still open")
-    at = now(session)
+    at = learner.anonymised_at or now(session)
     names = list(await session.scalars(delete(Name).where(Name.learner_id == learner_id).returning(Name)))
     change = await session.get(ContactChange, learner_id)
-    addresses = [learner.contact_email, *([change.contact_email] if change and change.contact_email else ())]
+    # Not an empty one: e-mails that were sent some time ago have no address any more, whoever they went to.
+    addresses = [one for one in (learner.contact_email, change.contact_email if change else None) if one]
     shown = [word for name in names for word in (name.display_name, name.certificate_name)]
     await erase_replies(session, learner_id, *addresses, *shown)
     await session.execute(
-        delete(Letter).where(or_(Letter.recipient.in_(addresses), contacts.letters_about(learner_id)))
+        delete(QueuedEmail).where(or_(QueuedEmail.recipient.in_(addresses), contacts.emails_about(learner_id)))
     )
     await session.execute(delete(ContactChange).where(ContactChange.learner_id == learner_id))
     # Evidence may be on its way: whoever adds it holds the request.
     requests = select(NameRequest.request_id).where(NameRequest.learner_id == learner_id)
-    await session.execute(requests.order_by(NameRequest.request_id).with_for_update())
+    await session.execute(requests.order_by(NameRequest.request_id).with_for_update(key_share=True))
     await session.execute(delete(NameEvidence).where(NameEvidence.learner_id == learner_id))
     asked = update(NameRequest).where(NameRequest.learner_id == learner_id)
     await session.execute(asked.where(NameRequest.state.in_(OPEN)).values(state=NameRequestState.WITHDRAWN))
@@ -201,7 +205,8 @@ async def anonymise_learner(session: AsyncSession, learner_id: UUID, *, by: str)
         asked.values(family_name="", given_name=None, certificate_name=None, statement="", reason=None)
     )
     learner.contact_email, learner.contact_confirmed_at, learner.date_of_birth = "", None, None
-    learner.anonymised_at, learner.anonymised_by = at, by
+    if not repeated:
+        learner.anonymised_at, learner.anonymised_by = at, by
     publish(session, LearnerAnonymised(learner_id=learner_id, anonymised_at=at))
     return at
 

@@ -1,4 +1,4 @@
-"""Requests for another name: asked with evidence, decided by a registrar. Documents bear a decided name only."""
+"""Requests for another name: made with evidence, decided by a registrar. Documents bear a decided name only."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,17 +10,19 @@ from enrolment.commands.learners import name_of, use_name
 from enrolment.domain import learners, particulars
 from enrolment.domain.particulars import NameRequestState
 from enrolment.tables import Learner, NameEvidence, NameRequest
-from shared.database import Unknown, fetch, now, take_turns
+from shared.access import refuse_own
+from shared.database import Unknown, advisory_lock, fetch, now
+from shared.emails import enqueue_email
 from shared.files import plan_check
 from shared.ids import new_id
-from shared.mail import write_letter
+from shared.sessions import outside_transaction
 from shared.storage import Storage
 from shared.uploads import Upload, UploadPolicy, receive
 
 
 @dataclass(frozen=True, slots=True)
-class NameWish:
-    """The whole name as it is to be."""
+class NewName:
+    """The whole name that a learner asks for, and why."""
 
     family_name: str
     given_name: str | None
@@ -28,11 +30,12 @@ class NameWish:
     statement: str
 
 
-async def open_request(session: AsyncSession, learner_id: UUID, wish: NameWish) -> NameRequest:
-    """A draft, to which evidence is added. Raises NotRegistered, EmptyName, UnfitCharacter, NameRequestOpen."""
-    await take_turns(session, "learner", learner_id)
+async def open_request(session: AsyncSession, learner_id: UUID, new_name: NewName) -> NameRequest:
+    """Open a draft of a request, to which evidence is added. Raises NotRegistered, EmptyName, UnfitCharacter,
+    NameRequestOpen."""
+    await advisory_lock(session, "learner", learner_id)
     await queries.registered(session, learner_id)
-    name = learners.person_name(wish.family_name, wish.given_name, None, wish.certificate_name)
+    name = learners.person_name(new_name.family_name, new_name.given_name, None, new_name.certificate_name)
     if await session.scalar(queries.open_name_requests(learner_id)) is not None:
         raise particulars.NameRequestOpen("withdraw the request that is open first")
     request = NameRequest(
@@ -41,7 +44,7 @@ async def open_request(session: AsyncSession, learner_id: UUID, wish: NameWish) 
         family_name=name.family_name,
         given_name=name.given_name,
         certificate_name=name.certificate_name,
-        statement=wish.statement,
+        statement=new_name.statement,
         state=NameRequestState.DRAFT,
         created_at=now(session),
     )
@@ -53,22 +56,22 @@ async def open_request(session: AsyncSession, learner_id: UUID, wish: NameWish) 
 async def add_evidence(
     session: AsyncSession, storage: Storage, request: NameRequest, upload: Upload, times: UploadPolicy
 ) -> NameEvidence:
-    """Check and store a file; the same bytes again are the same file.
+    """Check and store a file of evidence; the same bytes again are the same file.
 
-    Raises NameRequestNotDraft, TooMuchNameEvidence, and the refusals of `shared.files`.
+    Raises NameRequestNotDraft, TooMuchNameEvidence, and the errors of `shared.files`.
     """
     policy, request_id, learner_id = particulars.policy(), request.request_id, request.learner_id
     _must_be_draft(request)
     name, kind = plan_check(upload.filename, upload.declared_size, policy.file_kinds, policy.longest_file_bytes)
-    await session.rollback()  # nothing was written; no connection is held while the file streams
-    received = await receive(
-        storage,
-        upload.chunks,
-        kind,
-        policy.longest_file_bytes,
-        within=times.longest,
-        now=lambda: now(session),
-    )
+    async with outside_transaction(session):
+        received = await receive(
+            storage,
+            upload.chunks,
+            kind,
+            policy.longest_file_bytes,
+            within=times.longest,
+            now=lambda: now(session),
+        )
     _must_be_draft(await fetch(session, NameRequest, request_id, lock=True))
     held = await queries.name_evidence_of(session, request_id)
     for known in held:
@@ -93,7 +96,7 @@ async def add_evidence(
 
 
 async def submit_request(session: AsyncSession, request: NameRequest) -> None:
-    """Raises NameRequestNotDraft, NameEvidenceMissing."""
+    """Hand a request in for a registrar's decision. Raises NameRequestNotDraft, NameEvidenceMissing."""
     _must_be_draft(request)
     if not await queries.name_evidence_of(session, request.request_id):
         raise particulars.NameEvidenceMissing("add evidence first: a deed, a passport, a marriage certificate")
@@ -101,7 +104,7 @@ async def submit_request(session: AsyncSession, request: NameRequest) -> None:
 
 
 def withdraw_request(request: NameRequest) -> None:
-    """Raises NameRequestClosed."""
+    """Withdraw a request that is not decided yet. Raises NameRequestClosed."""
     if request.state not in particulars.OPEN:
         raise particulars.NameRequestClosed(f"this request is {request.state}")
     request.state = NameRequestState.WITHDRAWN
@@ -110,16 +113,17 @@ def withdraw_request(request: NameRequest) -> None:
 async def decide_request(
     session: AsyncSession, request_id: UUID, *, approved: bool, reason: str, by: UUID
 ) -> NameRequest:
-    """The registrar's word; an approved name is borne, and stands on every document, from now on.
+    """Record a registrar's decision on a request; an approved name is the learner's, and on every document, from now
+    on.
 
     Raises Unknown, OwnNameRequest, NameRequestNotSubmitted.
     """
     request = await fetch(session, NameRequest, request_id)
     if request.submitted_at is None:
         raise Unknown(f"no request {request_id}")
-    if request.learner_id == by:
-        raise particulars.OwnNameRequest("somebody else decides about your own name")
-    await take_turns(session, "learner", request.learner_id)
+    own = particulars.OwnNameRequest("somebody else decides about your own name")
+    refuse_own(session, own, request.learner_id, by)
+    await advisory_lock(session, "learner", request.learner_id)
     learner = await fetch(session, Learner, request.learner_id, lock=True)
     request = await fetch(session, NameRequest, request_id, lock=True)
     if request.state != NameRequestState.SUBMITTED:
@@ -134,13 +138,14 @@ async def decide_request(
             "certificate_name": request.certificate_name,
         }
         use_name(session, learner, learners.rename(used, changes), request_id)
-    await write_letter(
+    wanted = request.certificate_name or f"{request.given_name or ''} {request.family_name}".strip()
+    await enqueue_email(
         session,
         kind="name_request_decided",
         about=request_id,
         to=learner.contact_email,
         subject="Your request for another name was decided",
-        body=f"It was {request.state}.\n\n{reason}\n",
+        body=particulars.decided_in_words(wanted, reason, approved=approved),
     )
     await session.flush()
     return request

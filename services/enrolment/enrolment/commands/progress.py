@@ -15,7 +15,7 @@ from shared.database import fetch, now
 async def record_progress(
     session: AsyncSession, enrolment: Enrolment, unit_id: UUID, *, finished: bool
 ) -> UnitProgress:
-    """A unit is begun once and finished once; neither is undone by what comes later. `enrolment` is locked.
+    """Record that a unit is begun or finished, once each; neither is undone later. `enrolment` is locked.
 
     Raises MaterialsClosed and Unknown (no such unit in the course version).
     """

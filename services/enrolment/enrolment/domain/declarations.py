@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from shared.errors import Conflict, Invalid
+from shared.regulations import begins
 
 
 class DeclarationOutdated(Conflict):
@@ -44,7 +45,7 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a learner certified: which text, which answers, and a digest of both that binds them."""
+    """What a learner certified: which text, which answers, and a digest of both."""
 
     version: str
     answers: Mapping[str, bool]
@@ -59,13 +60,14 @@ def all_declarations() -> tuple[Declaration, ...]:
 
 
 def current(at: datetime) -> Declaration:
-    """The wording in force at an instant; before the first one, the first."""
+    """Return the wording in force at an instant; before the first one, the first."""
     in_force = [declaration for declaration in all_declarations() if declaration.effective_from <= at]
     return in_force[-1] if in_force else all_declarations()[0]
 
 
 def certify(version: str, answers: Mapping[str, bool], at: datetime) -> Certificate:
-    """Raises DeclarationOutdated and CriteriaNotAffirmed."""
+    """Return what a learner certified. Raises DeclarationOutdated unless the version is the one in force, and
+    CriteriaNotAffirmed unless every criterion, and nothing else, is affirmed."""
     declaration = current(at)
     if version != declaration.version:
         raise DeclarationOutdated(
@@ -89,7 +91,7 @@ def certify(version: str, answers: Mapping[str, bool], at: datetime) -> Certific
 def _read(document: Mapping[str, Any]) -> Declaration:  # Any: JSON
     return Declaration(
         version=document["version"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
+        effective_from=begins(document["effective_from"]),
         introduction=document["introduction"],
         criteria=tuple(Criterion(**criterion) for criterion in document["criteria"]),
         statement=document["statement"],

@@ -1,4 +1,4 @@
-"""From a paid order line to an enrolment, and the status of that enrolment as all facts together have it."""
+"""Whether a paid order line becomes an enrolment, and the status of an enrolment as it follows from all facts."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -44,118 +44,156 @@ class EnrolmentStatus(StrEnum):
 
 
 OPEN = frozenset({EnrolmentStatus.ACTIVE, EnrolmentStatus.SUSPENDED})
-"""Under way: no second enrolment in the course or its module family is given beside it."""
+"""Under way: the learner gets no second enrolment in the course or its module family beside it."""
 
 
 DISPUTED = "payment_disputed"
 CHARGEBACK = "chargeback"
+REFUNDED = "refunded"
 LOST = "lost"
 """The outcome of a dispute that took the money."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DerivedState:
+    """The status of an enrolment as the facts have it, and why."""
+
     status: EnrolmentStatus
     reason_code: str | None = None
+    decided_by: str | None = None
+    """Who granted the refund that ended it, where staff did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What an enrolment stands on: the ids its facts are found by."""
+    """The ids by which an enrolment's facts are found."""
 
     enrolment_id: UUID
     order_id: UUID
     order_line_id: UUID
 
 
-def standing(ground: Ground, facts: Collection[Fact]) -> Standing:
-    """The status that the facts give, in whatever order they arrived.
+def derived_state(ground: Ground, facts: Collection[Fact]) -> DerivedState:
+    """Return the status of an enrolment that follows from the facts, in whatever order they arrived.
 
     A cancellation is final. Missing or disputed money suspends, even after the credit (which stays: that is the
-    board's to decide). Credit completes, and the last failed attempt fails. Source: the saga table
-    and chargeback policy of the domain rules.
+    board's to decide). Credit completes, and the last failed attempt fails. Source: docs/rules.md,
+    "Enrolment" and "Money that is taken back".
     """
-    ended = _first_end(ground, facts)
+    ended = _end(ground, facts)
     if ended is not None:
-        return Standing(EnrolmentStatus.CANCELLED, ended)
+        return ended
     lost = _lost_money(ground, facts)
     if lost is not None:
-        return Standing(EnrolmentStatus.SUSPENDED, str(lost.data.get("reason_code", CHARGEBACK)))
+        return DerivedState(EnrolmentStatus.SUSPENDED, str(lost.data.get("reason_code", CHARGEBACK)))
     if _is_disputed(ground, facts):
-        return Standing(EnrolmentStatus.SUSPENDED, DISPUTED)
+        return DerivedState(EnrolmentStatus.SUSPENDED, DISPUTED)
     mine = [fact for fact in facts if fact.id("enrolment_id") == ground.enrolment_id]
     if of_kind(mine, Kind.CREDIT_AWARDED):
-        return Standing(EnrolmentStatus.COMPLETED)
+        return DerivedState(EnrolmentStatus.COMPLETED)
     if of_kind(mine, Kind.ATTEMPTS_EXHAUSTED):
-        return Standing(EnrolmentStatus.FAILED, "attempts_exhausted")
-    return Standing(EnrolmentStatus.ACTIVE)
+        return DerivedState(EnrolmentStatus.FAILED, "attempts_exhausted")
+    return DerivedState(EnrolmentStatus.ACTIVE)
 
 
-def _first_end(ground: Ground, facts: Iterable[Fact]) -> str | None:
-    for fact in of_kind(facts, Kind.REFUND_REQUESTED, Kind.WITHDRAWAL, Kind.PAYMENT_LOST):
-        if fact.kind is Kind.REFUND_REQUESTED and fact.id("order_line_id") == ground.order_line_id:
-            return "refunded"
-        if fact.kind is Kind.WITHDRAWAL and fact.subject == ground.enrolment_id:
-            return "withdrawn"
-        if fact.kind is Kind.PAYMENT_LOST and fact.subject == ground.enrolment_id:
-            return "payment_lost"
+def _end(ground: Ground, facts: Collection[Fact]) -> DerivedState | None:
+    """Return how the enrolment has ended; None where it has not.
+
+    Where there is a refund, by that: consumers of the end must know of money that goes back after another end, as
+    finance may grant it, or as it was lost and came again.
+    """
+    cancelled = EnrolmentStatus.CANCELLED
+    for fact in of_kind(facts, Kind.REFUND_REQUESTED):
+        if fact.id("order_line_id") == ground.order_line_id:
+            return DerivedState(cancelled, REFUNDED, fact.data.get("decided_by"))
+    for fact in of_kind(facts, Kind.WITHDRAWAL, Kind.PAYMENT_LOST):
+        if fact.subject == ground.enrolment_id:
+            return DerivedState(cancelled, "withdrawn" if fact.kind is Kind.WITHDRAWAL else "payment_lost")
     return None
 
 
 def lost_since(ground: Ground, facts: Collection[Fact]) -> datetime | None:
-    """Since when the order's money is gone; None while it is there, or only disputed."""
+    """Return since when the order's money is lost; None while it is there, or only disputed."""
     lost = _lost_money(ground, facts)
     return lost.at if lost is not None else None
 
 
 def ended_without_need(ground: Ground, family: str, facts: Collection[Fact]) -> bool:
-    """Whether the enrolment ended because its money was gone, and the money is there after all. Where the course was
-    passed it was given."""
+    """Return whether the enrolment ended because its money was lost, and the money is there after all. Where the course
+    was passed, it was given for the money."""
     return (
-        _first_end(ground, facts) == "payment_lost"
+        _end(ground, facts) == DerivedState(EnrolmentStatus.CANCELLED, "payment_lost")
         and _lost_money(ground, facts) is None
         and family not in passed_families(facts)
     )
 
 
 def has_failed(ground: Ground, facts: Collection[Fact]) -> bool:
-    """Whether the last attempt was used up, whatever has become of the money since."""
+    """Return whether the last attempt was used up, whatever has become of the money since."""
     return any(fact.id("enrolment_id") == ground.enrolment_id for fact in of_kind(facts, Kind.ATTEMPTS_EXHAUSTED))
 
 
-def _lost_money(ground: Ground, facts: Collection[Fact]) -> Fact | None:
-    """The last loss of the order's money, unless it came back afterwards or staff let it pass."""
+def _of_its_money(ground: Ground, facts: Iterable[Fact], *kinds: Kind) -> list[Fact]:
+    """Return the facts about the payment that pays the order now: the one that confirmed it, or the one restored last.
+    Facts about another payment, whenever they come, change nothing."""
     of_order = [fact for fact in facts if fact.id("order_id") == ground.order_id]
-    losses = [
+    paid_by = of_kind(of_order, Kind.PAYMENT_RESTORED) or of_kind(of_order, Kind.PAYMENT_CONFIRMED)
+    paying = paid_by[-1].id("payment_id") if paid_by else None
+    return [fact for fact in of_kind(of_order, *kinds) if paying in {None, fact.id("payment_id")}]
+
+
+def _lost_money(ground: Ground, facts: Collection[Fact]) -> Fact | None:
+    """Return the last fact about the loss of the order's money; None where it came back afterwards or staff let it
+    pass.
+
+    The instants of these facts are all given by payments, each later than those before (`Order.told_at`).
+    """
+    came = _of_its_money(ground, facts, Kind.PAYMENT_SETTLED, Kind.PAYMENT_RESTORED)
+    # Money that did not come back between two facts about its loss was lost once.
+    words = [loss for loss in _losses(ground, facts) if not any(fact.at > loss.at for fact in came)]
+    return words[-1] if words and not _is_forgiven(ground, facts, *words) else None
+
+
+def _losses(ground: Ground, facts: Collection[Fact]) -> list[Fact]:
+    return [
         fact
-        for fact in of_kind(of_order, Kind.PAYMENT_REVERSED, Kind.DISPUTE_CLOSED)
+        for fact in _of_its_money(ground, facts, Kind.PAYMENT_REVERSED, Kind.DISPUTE_CLOSED)
         if fact.kind is Kind.PAYMENT_REVERSED or fact.data["outcome"] == LOST
     ]
-    if not losses:
-        return None
-    last = losses[-1]
-    returned = any(fact.at > last.at for fact in of_kind(of_order, Kind.PAYMENT_SETTLED, Kind.PAYMENT_RESTORED))
-    return None if returned or _is_forgiven(ground, facts, last) else last
+
+
+def troubles(ground: Ground, facts: Collection[Fact]) -> list[Fact]:
+    """Return the facts about losses of the order's money and disputes about it: those that a reinstatement lets
+    pass."""
+    return [*_losses(ground, facts), *_of_its_money(ground, facts, Kind.DISPUTE_OPENED)]
 
 
 def _is_disputed(ground: Ground, facts: Collection[Fact]) -> bool:
-    """Whether the payer's bank has yet to decide about the order's money, and staff did not let it pass."""
-    of_order = [fact for fact in facts if fact.id("order_id") == ground.order_id]
-    closed = {fact.subject for fact in of_kind(of_order, Kind.DISPUTE_CLOSED)}
+    """Return whether the payer's bank has yet to decide about the order's money, and staff did not let that pass."""
+    closed = {fact.subject for fact in _of_its_money(ground, facts, Kind.DISPUTE_CLOSED)}
     return any(
         fact.subject not in closed and not _is_forgiven(ground, facts, fact)
-        for fact in of_kind(of_order, Kind.DISPUTE_OPENED)
+        for fact in _of_its_money(ground, facts, Kind.DISPUTE_OPENED)
     )
 
 
-def _is_forgiven(ground: Ground, facts: Collection[Fact], trouble: Fact) -> bool:
+def _is_forgiven(ground: Ground, facts: Collection[Fact], *words: Fact) -> bool:
+    """Return whether staff knew one of these facts about one loss or dispute, and let it pass."""
+    known = {str(word.fact_id) for word in words}
+    decisions = [fact for fact in of_kind(facts, Kind.REINSTATEMENT) if fact.subject == ground.enrolment_id]
     return any(
-        fact.subject == ground.enrolment_id and fact.at >= trouble.at for fact in of_kind(facts, Kind.REINSTATEMENT)
+        not known.isdisjoint(fact.data["forgives"])
+        if "forgives" in fact.data
+        else fact.at >= words[-1].at  # decided under a release that did not note what it knew of
+        for fact in decisions
     )
 
 
 @dataclass(frozen=True, slots=True)
 class PaidLine:
+    """A paid order line that may become an enrolment."""
+
+    order_line_id: UUID
     course_id: UUID
     confirmed_at: datetime
     heard_at: datetime
@@ -163,20 +201,22 @@ class PaidLine:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What decides about a paid line, as known now."""
+    """What decides about a paid line, as it is known now."""
 
     eligible: bool
     """The learner has registered, which includes certifying both admission criteria."""
     module_family: str | None
-    """Of the course version that was bought; None while we have not heard of it."""
+    """That of the course version that was bought; None while the version is not known here."""
     withdrawn_at: datetime | None
     open_courses: Collection[UUID]
     open_families: Collection[str]
     passed_families: Collection[str]
+    earned: UUID | None = None
+    """The enrolment this line had before, which is not known here and earned its credit (`earned_by`)."""
 
 
 class Decision(StrEnum):
-    """The names of refusals are the reason codes of ActivationRefused."""
+    """What becomes of a paid line. The names of refusals are the reason codes of ActivationRefused."""
 
     ACTIVATE = "activate"
     WAIT = "wait"
@@ -189,29 +229,34 @@ class Decision(StrEnum):
     """The money came back after the enrolment had ended for want of it."""
 
 
-NOT_IN_TIME = frozenset({Decision.NOT_REGISTERED, Decision.UNKNOWN_COURSE})
-"""What was waited for has not arrived: concluded from the time alone."""
-
-
 def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: datetime) -> Decision:
-    """What becomes of a paid line. What may still arrive is waited for, but not for ever."""
-    patient = at < line.heard_at + regulations.activation_wait
+    """Decide what becomes of a paid line. It waits for what may still arrive, but not for ever."""
     withdrawn = situation.withdrawn_at
+    if situation.earned is not None and situation.module_family is not None:
+        return Decision.ACTIVATE
     if withdrawn is not None and withdrawn <= line.confirmed_at:
         return Decision.COURSE_WITHDRAWN
+    obstacle = _obstacle(line, situation)
+    if obstacle is None:
+        return Decision.ACTIVATE
+    return Decision.WAIT if at < line.heard_at + regulations.activation_wait else obstacle
+
+
+def _obstacle(line: PaidLine, situation: Situation) -> Decision | None:
+    """Return what stands in the way of an enrolment, and may be removed by an event that is yet to arrive, also by the
+    refund or revocation that made room for the purchase."""
     if not situation.eligible:
-        return Decision.WAIT if patient else Decision.NOT_REGISTERED
+        return Decision.NOT_REGISTERED
     if situation.module_family is None:
-        return Decision.WAIT if patient else Decision.UNKNOWN_COURSE
+        return Decision.UNKNOWN_COURSE
     if situation.module_family in situation.passed_families:
         return Decision.ALREADY_PASSED
-    if line.course_id in situation.open_courses or situation.module_family in situation.open_families:
-        return Decision.ALREADY_ENROLLED
-    return Decision.ACTIVATE
+    under_way = line.course_id in situation.open_courses or situation.module_family in situation.open_families
+    return Decision.ALREADY_ENROLLED if under_way else None
 
 
 def passed_families(facts: Collection[Fact]) -> frozenset[str]:
-    """Module families the learner holds credit for: awarded and not revoked."""
+    """Return the module families the learner holds credit for: awarded and not revoked."""
     revoked = revocations(facts)
     return frozenset(
         str(fact.data["module_family"])
@@ -220,11 +265,24 @@ def passed_families(facts: Collection[Fact]) -> frozenset[str]:
     )
 
 
+def earned_by(line: PaidLine, facts: Collection[Fact], known: Collection[UUID]) -> UUID | None:
+    """Return the enrolment of a line that was activated before this database lost it: credit was awarded for the course
+    since it was paid, to an enrolment that is none of the `known` ones. None where there is none."""
+    if is_refunded(line.order_line_id, facts):
+        return None
+    for fact in of_kind(facts, Kind.CREDIT_AWARDED):
+        enrolment_id = fact.id("enrolment_id")
+        if enrolment_id not in known and fact.id("course_id") == line.course_id and fact.at >= line.confirmed_at:
+            return enrolment_id
+    return None
+
+
 def is_refunded(order_line_id: UUID, facts: Iterable[Fact]) -> bool:
+    """Return whether a refund of an order line was requested."""
     return any(fact.id("order_line_id") == order_line_id for fact in of_kind(facts, Kind.REFUND_REQUESTED))
 
 
 def must_open(entitlement: str, status: str, regulations: Regulations) -> None:
-    """Raises MaterialsClosed unless an enrolment of that status opens it."""
+    """Check that an enrolment of that status opens this entitlement. Raises MaterialsClosed."""
     if entitlement not in regulations.opened_by(status):
         raise MaterialsClosed(f"this enrolment is {status}", status_of_enrolment=status)

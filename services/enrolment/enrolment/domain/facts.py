@@ -1,4 +1,4 @@
-"""What was heard and decided about a learner, kept as it came. Everything else about their studies is derived."""
+"""Facts: what others published and what was decided here about a learner. All else about their studies is derived."""
 
 import hashlib
 import json
@@ -57,8 +57,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`at` is the instant the fact became true, not when we heard of it. `fact_id` is a digest of the rest: the same
-    fact has the same id however often it arrives."""
+    """One event or decision about a learner. `at` is the instant it became true, not that at which it arrived.
+    `fact_id` is a digest of the rest: the same fact has the same id however often it arrives."""
 
     fact_id: UUID
     kind: Kind
@@ -72,19 +72,21 @@ class Fact:
         return cls(UUID(bytes=hashlib.sha256(canonical.encode()).digest()[:16]), kind, subject, at, data)
 
     def id(self, name: str) -> UUID | None:
-        """An id among the data; None where the event has none."""
+        """Return an id among the data; None where the event has none of that name."""
         value = self.data.get(name)
         return UUID(value) if value else None
 
 
 def of_kind(facts: Iterable[Fact], *kinds: Kind) -> list[Fact]:
-    """Those of these kinds in the order they became true, whatever the order they arrived in."""
+    """Return the facts of these kinds in the order they became true, whatever the order they arrived in."""
     return sorted(
         (fact for fact in facts if fact.kind in kinds), key=lambda fact: (fact.at, fact.subject, fact.fact_id)
     )
 
 
 def revocations(facts: Iterable[Fact]) -> dict[UUID, Fact]:
-    """The revocation of each credit that the board has not given back since."""
-    last = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_REVOKED, Kind.CREDIT_REINSTATED)}
+    """Return the revocation of each credit that the board has not reinstated since."""
+    words = of_kind(facts, Kind.CREDIT_REVOKED, Kind.CREDIT_REINSTATED)
+    # Events of former releases, which had no revision, are older than those that have one.
+    last = {fact.subject: fact for fact in sorted(words, key=lambda fact: fact.data.get("revision") or 0)}
     return {credit_id: fact for credit_id, fact in last.items() if fact.kind is Kind.CREDIT_REVOKED}

@@ -1,4 +1,4 @@
-"""The short form: names in any script, a country, a way to write to the person."""
+"""The rules of the short form: names in any script, a country, a date of birth."""
 
 import json
 import unicodedata
@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 
-from shared.errors import Conflict, Invalid, NotFound
+from shared.errors import Conflict, Forbidden, Invalid, NotFound
 
 
 class AlreadyRegistered(Conflict):
@@ -21,6 +21,12 @@ class NotRegistered(NotFound):
     """The account has not filled in the short form."""
 
     remedy = "Register first: `POST /v1/learners` takes the short form."
+
+
+class OwnErasure(Forbidden):
+    """Nobody erases themselves: a registrar looks first at what speaks against it."""
+
+    remedy = "Ask another registrar."
 
 
 class UnknownCountry(Invalid):
@@ -55,7 +61,7 @@ class OtherCertificateName(Invalid):
 
 
 class NameOnDocuments(Conflict):
-    """A name that stands on documents changes by a registrar's decision alone: POST /v1/name-requests."""
+    """A name under which work was handed in, or that stands on documents, changes by a registrar's decision alone."""
 
     remedy = "Ask for the new name with `POST /v1/name-requests`."
 
@@ -82,7 +88,7 @@ class PersonName:
     certificate_name: str | None = None
 
     def stands_as(self, other: "PersonName") -> bool:
-        """Whether documents would bear the same name."""
+        """Return whether documents would bear the same name."""
         return (self.family_name, self.given_name, self.certificate_name) == (
             other.family_name,
             other.given_name,
@@ -93,7 +99,7 @@ class PersonName:
 def person_name(
     family_name: str, given_name: str | None, display_name: str | None, certificate_name: str | None = None
 ) -> PersonName:
-    """Names in one Unicode form, so that the same name is the same bytes. Raises EmptyName, UnfitCharacter."""
+    """Return a name in one Unicode form, so that the same name is the same bytes. Raises EmptyName, UnfitCharacter."""
     family, given, display, certificate = map(_normal, (family_name, given_name, display_name, certificate_name))
     if not _has_letter(family) or not all(map(_has_letter, filter(None, (given, display, certificate)))):
         raise EmptyName("a name needs at least one letter")
@@ -103,7 +109,7 @@ def person_name(
 
 
 def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
-    """The name with the parts that were sent. A display name made of the others follows them.
+    """Return the name with the parts that were sent. A display name made of the others follows them.
 
     Raises EmptyName, UnfitCharacter.
     """
@@ -117,12 +123,12 @@ def rename(used: PersonName, changes: Mapping[str, str | None]) -> PersonName:
 
 
 def must_write_the_name(name: PersonName) -> None:
-    """That the certificate name is the name in another order or script. Raises OtherCertificateName."""
+    """Check that the certificate name is the name in another order or script. Raises OtherCertificateName."""
     if name.certificate_name is None:
         return
     given, family = _words(name.given_name or ""), _words(name.family_name)
     own, scripts = [*given, *family], _scripts(f"{name.given_name or ''} {name.family_name}")
-    # What is written in another script beside or instead of the name says it again.
+    # What is written in another script, beside or instead of the name, is taken for the same name.
     written = [word for word in _words(name.certificate_name) if _scripts(word) & scripts or not _scripts(word)]
     is_joined = "".join(written) in {"".join(own), "".join([*family, *given])}  # as Chinese names are
     if written and sorted(written) != sorted(own) and not is_joined:
@@ -170,7 +176,7 @@ def _must_be_seen(name: str) -> None:
 
 
 def _script(character: str) -> str:
-    """The first word of the character's name is its script: LATIN, CJK, ARABIC."""
+    """Return a character's script, which is the first word of its Unicode name: LATIN, CJK, ARABIC."""
     return unicodedata.name(character, "").split(" ")[0]
 
 
@@ -193,17 +199,17 @@ def _has_letter(name: str) -> bool:
 
 @cache
 def countries() -> frozenset[str]:
-    """ISO 3166-1 alpha-2 codes in use."""
+    """Return the ISO 3166-1 alpha-2 codes in use."""
     return frozenset(json.loads((files("enrolment") / "countries.json").read_text("utf-8")))
 
 
 def must_be_country(code: str) -> None:
-    """Raises UnknownCountry."""
+    """Check that a country code is in use. Raises UnknownCountry."""
     if code not in countries():
         raise UnknownCountry(f"{code} is no ISO 3166-1 alpha-2 code")
 
 
 def must_be_plausible(date_of_birth: date, today: date) -> None:
-    """Raises ImplausibleDateOfBirth."""
+    """Check that a date of birth lies in the past, within a human life. Raises ImplausibleDateOfBirth."""
     if not today.year - OLDEST_YEARS <= date_of_birth.year or date_of_birth >= today:
         raise ImplausibleDateOfBirth("a date of birth lies in the past, within a human life")

@@ -1,4 +1,5 @@
-"""How a learner's name and address change once something hangs on them: a registrar's decision, a code by e-mail."""
+"""How a learner's name and address change once documents or e-mails depend on them: by a registrar's decision, and by a
+code sent to the address."""
 
 import json
 import secrets
@@ -83,6 +84,8 @@ OPEN = frozenset({NameRequestState.DRAFT, NameRequestState.SUBMITTED})
 
 @dataclass(frozen=True)
 class Policy:
+    """How long a code holds, how many may be sent and tried, and what evidence for a name may be."""
+
     confirmation_holds: timedelta
     letters_a_day: int
     tries_a_code: int
@@ -110,11 +113,22 @@ _LENGTH = 10
 
 
 def new_code() -> str:
-    """Fifty random bits, to be typed."""
+    """Return fifty random bits as a code that people can type."""
     code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
     return f"{code[: _LENGTH // 2]}-{code[_LENGTH // 2 :]}"
 
 
 def as_typed(code: str) -> bytes:
-    """The same bytes however it was typed."""
+    """Return a code as the same bytes however it was typed."""
     return "".join(filter(str.isalnum, code)).upper().translate(str.maketrans("OIL", "011")).encode()
+
+
+def decided_in_words(name: str, reason: str, *, approved: bool) -> str:
+    """Return the body of the e-mail about a decided request for another name."""
+    what = (
+        "It was approved: it is yours from now on. Your transcript and certificates are made anew in this name, each "
+        "under its number, in a version of its own. Earlier copies are told for genuine, and for replaced."
+        if approved
+        else "It was refused: your name, and your documents, stay as they are. You may appeal against this decision."
+    )
+    return f"You asked to bear the name {name}.\n\n{what}\n\nReason of the decision: {reason}\n"

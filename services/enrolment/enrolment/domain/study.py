@@ -1,17 +1,14 @@
-"""The study record: one pure function over everything known about a learner, whatever order it arrived in."""
+"""What a study record holds about a learner."""
 
-from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from enrolment.domain.facts import Fact, Kind, of_kind, revocations
-
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The frozen version that was bought."""
+    """The frozen course version that was bought."""
 
     course_id: UUID
     course_version_id: UUID
@@ -29,7 +26,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Units of the course version; `percent` is the share finished, rounded down."""
+    """How many units of the course version are begun and finished; `percent` is the share finished, rounded down."""
 
     units: int
     started: int
@@ -42,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """An enrolment as stored, with what it is about."""
+    """An enrolment as it is stored, with its course version and progress."""
 
     enrolment_id: UUID
     course: Course
@@ -66,7 +63,7 @@ class NotActivated:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """`status`: received, superseded (a later file replaced it), voided (it never counted)."""
+    """A file handed in. `status`: received, superseded (a later file replaced it), voided (it never counted)."""
 
     submission_id: UUID
     window_id: UUID
@@ -78,7 +75,8 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`standing`: provisional (released), frozen (a case about it is open), ratified (by the board).
+    """The released result of an attempt. `standing`: provisional, frozen (a case about it is open), ratified (by the
+    board).
 
     `mark` in points of 100.
     """
@@ -94,6 +92,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Study:
+    """One enrolment in the study record, with its submissions and results."""
+
     enrolment_id: UUID
     course: Course
     status: str
@@ -107,7 +107,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """`status`: awarded or revoked."""
+    """Credit for a passed course. `status`: awarded or revoked."""
 
     credit_id: UUID
     enrolment_id: UUID
@@ -125,7 +125,7 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """`status`: issued or revoked."""
+    """A badge about one credit or award. `status`: issued or revoked."""
 
     badge_id: UUID
     credit_id: UUID | None
@@ -137,9 +137,10 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class Award:
-    """`status`: claimed; lapsed (nobody conferred it in time), withdrawn, refused; conferred; superseded, rescinded.
+    """An award. `status`: claimed; lapsed (nobody conferred it in time), withdrawn, refused; conferred; superseded,
+    rescinded.
 
-    A higher award takes up the credit of a superseded one. While it is under review it stands.
+    A higher award takes up the credit of a superseded one. An award under review still stands.
     """
 
     award_id: UUID
@@ -183,6 +184,8 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
+    """Everything about one learner's studies."""
+
     learner_id: UUID
     display_name: str
     registered_at: datetime
@@ -202,231 +205,3 @@ class Person:
     learner_id: UUID
     display_name: str
     registered_at: datetime
-
-
-def study_record(
-    person: Person,
-    enrolled: Iterable[Enrolled],
-    not_activated: Iterable[NotActivated],
-    facts: Collection[Fact],
-) -> StudyRecord:
-    """Everything about one learner's studies. Marks of a voided submission are not told."""
-    held = _credits(facts)
-    return StudyRecord(
-        learner_id=person.learner_id,
-        display_name=person.display_name,
-        registered_at=person.registered_at,
-        enrolments=tuple(
-            _study(enrolment, facts)
-            for enrolment in sorted(enrolled, key=lambda one: (one.activated_at, one.enrolment_id))
-        ),
-        not_activated=tuple(sorted(not_activated, key=lambda one: (one.decided_at, one.order_line_id))),
-        credits=held,
-        credits_total=sum(credit.credits for credit in held if credit.status == "awarded"),
-        badges=_badges(facts),
-        awards=_awards(facts),
-        transfers=_transfers(facts),
-        award_eligibility=_eligibility(facts),
-    )
-
-
-def _study(enrolment: Enrolled, facts: Collection[Fact]) -> Study:
-    mine = [fact for fact in facts if fact.id("enrolment_id") == enrolment.enrolment_id]
-    voided = {fact.subject for fact in of_kind(mine, Kind.SUBMISSION_VOIDED)}
-    return Study(
-        enrolment_id=enrolment.enrolment_id,
-        course=enrolment.course,
-        status=enrolment.status,
-        reason_code=enrolment.reason_code,
-        regulations_version=enrolment.regulations_version,
-        activated_at=enrolment.activated_at,
-        progress=enrolment.progress,
-        submissions=_submissions(mine, voided),
-        results=_results(mine, voided),
-    )
-
-
-def _submissions(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Submission, ...]:
-    received = of_kind(mine, Kind.SUBMISSION_RECEIVED)
-    latest = {fact.data["attempt_no"]: fact.subject for fact in received}
-    return tuple(
-        Submission(
-            submission_id=fact.subject,
-            window_id=UUID(fact.data["window_id"]),
-            attempt_no=fact.data["attempt_no"],
-            sha256=fact.data["sha256"],
-            received_at=fact.at,
-            status="voided"
-            if fact.subject in voided
-            else "received"
-            if latest[fact.data["attempt_no"]] == fact.subject
-            else "superseded",
-        )
-        for fact in received
-    )
-
-
-def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ...]:
-    """One per submission, as released last. The board's word on a fail was not announced apart in former times:
-    the last attempt was then ratified with those before."""
-    ratified = {fact.id("submission_id") for fact in of_kind(mine, Kind.CREDIT_AWARDED, Kind.FAIL_RATIFIED)}
-    exhausted = bool(of_kind(mine, Kind.ATTEMPTS_EXHAUSTED))
-    decided = {fact.subject for fact in of_kind(mine, Kind.MISCONDUCT_DECIDED)}
-    frozen = {fact.id("submission_id") for fact in of_kind(mine, Kind.MISCONDUCT_OPENED) if fact.subject not in decided}
-
-    def standing(submission_id: UUID) -> str:
-        if submission_id in frozen:
-            return "frozen"
-        return "ratified" if submission_id in ratified or exhausted else "provisional"
-
-    released = {fact.subject: fact for fact in of_kind(mine, Kind.ASSESSMENT_PASSED, Kind.ASSESSMENT_FAILED)}
-    results = [
-        Result(
-            submission_id=submission_id,
-            attempt_no=fact.data["attempt_no"],
-            outcome="passed" if fact.kind is Kind.ASSESSMENT_PASSED else "failed",
-            mark=Decimal(fact.data["mark"]),
-            capped=bool(fact.data.get("capped", False)),
-            standing=standing(submission_id),
-            released_at=fact.at,
-        )
-        for submission_id, fact in released.items()
-        if submission_id not in voided
-    ]
-    return tuple(sorted(results, key=lambda result: (result.attempt_no, result.released_at, result.submission_id)))
-
-
-def _credits(facts: Collection[Fact]) -> tuple[Credit, ...]:
-    revoked = revocations(facts)
-    awarded = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_AWARDED)}
-    return tuple(
-        Credit(
-            credit_id=credit_id,
-            enrolment_id=UUID(fact.data["enrolment_id"]),
-            course_code=fact.data["course_code"],
-            course_title=fact.data["course_title"],
-            module_family=fact.data["module_family"],
-            subject_name=fact.data["subject_name"],
-            credits=fact.data["credits"],
-            level=fact.data["level"],
-            mark=Decimal(fact.data["mark"]),
-            ratified_at=fact.at,
-            status="revoked" if credit_id in revoked else "awarded",
-            reason_code=revoked[credit_id].data["reason_code"] if credit_id in revoked else None,
-        )
-        for credit_id, fact in awarded.items()
-    )
-
-
-def _badges(facts: Collection[Fact]) -> tuple[Badge, ...]:
-    revoked = {fact.subject for fact in of_kind(facts, Kind.BADGE_REVOKED)}
-    issued = {fact.subject: fact for fact in of_kind(facts, Kind.BADGE_ISSUED)}
-    return tuple(
-        Badge(
-            badge_id=badge_id,
-            credit_id=fact.id("credit_id"),
-            award_id=fact.id("award_id"),
-            credential_url=fact.data["credential_url"],
-            issued_at=fact.at,
-            status="revoked" if badge_id in revoked else "issued",
-        )
-        for badge_id, fact in issued.items()
-    )
-
-
-def _latest(facts: Collection[Fact], kind: Kind) -> dict[UUID, Fact]:
-    return {fact.subject: fact for fact in of_kind(facts, kind)}
-
-
-def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
-    claimed, conferred = _latest(facts, Kind.AWARD_CLAIMED), _latest(facts, Kind.AWARD_CONFERRED)
-    opened, closed = _latest(facts, Kind.AWARD_REVIEW_OPENED), _latest(facts, Kind.AWARD_REVIEW_CLOSED)
-    superseded = {
-        award_id: fact
-        for award_id, fact in _latest(facts, Kind.AWARD_SUPERSEDED).items()
-        if not _after(_latest(facts, Kind.AWARD_RESTORED).get(award_id), fact)
-    }
-    ends = {
-        "rescinded": _latest(facts, Kind.AWARD_RESCINDED),
-        "superseded": superseded,
-        "conferred": conferred,
-        "withdrawn": _latest(facts, Kind.AWARD_WITHDRAWN),
-        "refused": _latest(facts, Kind.AWARD_REFUSED),
-        "lapsed": _latest(facts, Kind.AWARD_LAPSED),
-    }
-    return tuple(
-        Award(
-            award_id=award_id,
-            level=known.data["level"],
-            title=known.data["title"],
-            status=next((status for status, facts_ in ends.items() if award_id in facts_), "claimed"),
-            under_review=award_id in opened and not _after(closed.get(award_id), opened[award_id]),
-            credit_ids=_stands_on(known, closed.get(award_id)),
-            classification=_classification(conferred.get(award_id), closed.get(award_id)),
-            certificate_number=conferred[award_id].data["certificate_number"] if award_id in conferred else None,
-            claimed_at=claimed[award_id].at if award_id in claimed else None,
-            conferred_at=conferred[award_id].at if award_id in conferred else None,
-            superseded_by=superseded[award_id].id("superseded_by") if award_id in superseded else None,
-        )
-        for award_id, known in {**claimed, **conferred}.items()
-    )
-
-
-def _stands_on(known: Fact, review: Fact | None) -> tuple[UUID, ...]:
-    """A review may have put other credit in the place of what was lost."""
-    said = review.data["credit_ids"] if review is not None and review.data["credit_ids"] else known.data["credit_ids"]
-    return tuple(UUID(credit_id) for credit_id in said)
-
-
-def _classification(conferral: Fact | None, review: Fact | None) -> str | None:
-    """With other credit the award may have another class."""
-    if review is not None and review.data.get("classification"):
-        return review.data["classification"]
-    return None if conferral is None else conferral.data["classification"]
-
-
-def _transfers(facts: Collection[Fact]) -> tuple[Transfer, ...]:
-    requested, decided = _latest(facts, Kind.TRANSFER_REQUESTED), _latest(facts, Kind.TRANSFER_DECIDED)
-    taken = {transfer_id: _taken(decision) for transfer_id, decision in decided.items()}
-    ends = {
-        "completed": _latest(facts, Kind.TRANSFER_COMPLETED),
-        "returned": _latest(facts, Kind.TRANSFER_RETURNED),
-        "accepted": {transfer_id: decided[transfer_id] for transfer_id, some in taken.items() if some},
-        "refused": decided,
-        "withdrawn": _latest(facts, Kind.TRANSFER_WITHDRAWN),
-        "requested": requested,
-    }
-
-    def transfer(transfer_id: UUID, request: Fact) -> Transfer:
-        status, last = next((status, known[transfer_id]) for status, known in ends.items() if transfer_id in known)
-        return Transfer(
-            transfer_id=transfer_id,
-            programme_id=UUID(request.data["programme_id"]),
-            status=status,
-            reason_code=last.data.get("reason_code"),
-            credit_ids=tuple(UUID(credit_id) for credit_id in request.data["credit_ids"]),
-            accepted_credit_ids=taken.get(transfer_id, ()),
-            requested_at=request.at,
-            decided_at=decided[transfer_id].at if transfer_id in decided else None,
-        )
-
-    return tuple(transfer(transfer_id, request) for transfer_id, request in requested.items())
-
-
-def _taken(decision: Fact) -> tuple[UUID, ...]:
-    return tuple(UUID(line["credit_id"]) for line in decision.data["decisions"] if line["outcome"] != "refuse")
-
-
-def _after(fact: Fact | None, other: Fact) -> bool:
-    return fact is not None and fact.at >= other.at
-
-
-def _eligibility(facts: Collection[Fact]) -> tuple[Eligibility, ...]:
-    """The changes applied in the order that credentials gave them."""
-    titles: dict[str, set[str]] = {}
-    for fact in sorted(of_kind(facts, Kind.ELIGIBILITY_CHANGED), key=lambda fact: fact.data["sequence"]):
-        for level in fact.data["levels"]:
-            held = titles.setdefault(level["level"], set())
-            held |= set(level["titles_added"])
-            held -= set(level["titles_removed"])
-    return tuple(Eligibility(level, tuple(sorted(held))) for level, held in sorted(titles.items()) if held)

@@ -1,6 +1,6 @@
 """A contact address is unconfirmed until its code has come back, the first one too.
 
-Of those in use, these are confirmed which took another's place by a code: there is a letter about it. Of the others
+Of those in use, these are confirmed which took another's place by a code: there is an e-mail about it. Of the others
 nobody knows whose they are.
 """
 

@@ -1,7 +1,7 @@
-"""Flywire's REST API, checkout sessions and signed callbacks (developers.flywire.com; what is uncertain is a setting).
+"""Flywire's REST API: checkout sessions, payments, refunds and signed callbacks (developers.flywire.com).
 
-No call of it is documented as idempotent, so none is repeated blindly: whoever got ProviderUnavailable looks
-first what became of it.
+What its documentation leaves uncertain is a setting. No call is documented as idempotent, so none is repeated blindly:
+after ProviderUnavailable the caller first finds out what became of it.
 """
 
 import asyncio
@@ -46,7 +46,8 @@ from payments.adapters.provider import (
 from payments.domain.payments import BadSignature, PaymentFact
 from payments.domain.refunds import RefundFact
 from shared.clock import Clock, system_clock
-from shared.crashes import crash_point
+from shared.failpoints import failpoint
+from shared.peers import PeerAway, ask
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,13 @@ DIGEST_HEADER: Final = "X-Flywire-Digest"
 KEY_HEADER: Final = "X-Authentication-Key"
 MINUTE: Final = 60.0
 AT_ONCE: Final = 8
-"""Calls under way: enough for the 500 a minute Flywire allows. httpx looks through all it has under way for each."""
+"""Calls under way at once: enough for the 500 a minute that Flywire allows. For each call httpx looks through all that
+are open, so more would be slower."""
 KEPT_FOR_PEOPLE: Final = 4
-"""One call in so many is kept for payers at the till: what is asked in the background must not make them wait."""
+"""One call in so many is kept for `URGENT` operations: background calls must not make payers wait."""
 URGENT: Final = frozenset({"create_checkout"})
-TIMES: Final = 2  # the time-out is of each step; all of a call takes at most so many of it
+TIMES: Final = 2  # the time-out holds for each step of a call; the whole call may take so many time-outs
+MOST_BYTES: Final = 10_000_000  # of an answer
 PER_PAGE: Final = 100  # the most Flywire gives
 NOT_NOW: Final = frozenset(
     {
@@ -73,12 +76,12 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _NotSent(Exception):
-    """When its turn came it was not to be sent any more."""
+    """A call that was no longer to be sent once a slot for it was free."""
 
 
 @dataclass(frozen=True)
 class FlywireAccount:
-    """Where and as whom. `secrets` are all that may sign at the moment: two while one is being replaced."""
+    """Flywire's address, and our key and portal there. `secrets` may all sign callbacks: two while one is replaced."""
 
     url: str
     api_key: str
@@ -89,11 +92,11 @@ class FlywireAccount:
     notifications_url: str
     timeout_seconds: float
     calls_per_minute: int = 0
-    """At most so many; 0 for no limit. Flywire answers 429 above 500 and then blocks the address for 10 minutes."""
+    """The most calls a minute; 0 for no limit. Above 500, Flywire answers 429 and blocks the address for 10 minutes."""
 
 
 class Flywire:
-    """The PaymentProvider over HTTP."""
+    """The PaymentProvider that calls Flywire's API over HTTP."""
 
     name = "flywire"
 
@@ -157,7 +160,7 @@ class Flywire:
 
     def parse_notification(self, headers: Mapping[str, str], raw_body: bytes) -> PaymentFact | RefundFact | Unreadable:
         given = headers.get(DIGEST_HEADER, "").encode("latin-1", "replace")
-        # No early way out: the time taken must not tell which secret almost fitted.
+        # Every secret is tried: the time taken must not show which one matched.
         if not sum(hmac.compare_digest(sign(raw_body, secret), given) for secret in self._secrets):
             raise BadSignature("the notification is not signed by the payment provider")
         try:
@@ -215,11 +218,8 @@ class Flywire:
         said = _read(Refund, await self._ask("fetch_refund", "GET", f"/refunds/{provider_refund_id}"))
         return _about(provider_refund_id, said.refund_id, said).fact(asked_at)
 
-    async def cancel_refund(self, provider_refund_id: str) -> None:
-        await self._ask("cancel_refund", "POST", f"/refunds/{provider_refund_id}/cancel")
-
-    async def _take_turn(self, *, urgent: bool) -> None:
-        """Wait until a call fits into the last minute's allowance, of which a part is kept for people who wait."""
+    async def _wait_for_slot(self, *, urgent: bool) -> None:
+        """Wait until a call fits into the last minute's allowance, of which a part is kept for `URGENT` operations."""
         most = self._account.calls_per_minute
         if not most:
             return
@@ -244,19 +244,26 @@ class Flywire:
         allowed: Sequence[int] = (),
         while_true: Callable[[], Awaitable[bool]] | None = None,
     ) -> httpx.Response:
-        await self._take_turn(urgent=operation in URGENT)
-        crash_point(f"{operation}_asking")
+        await self._wait_for_slot(urgent=operation in URGENT)
+        failpoint(f"{operation}_asking")
         try:
             async with self._under_way:
                 if while_true is not None and not await while_true():
                     raise _NotSent
-                async with asyncio.timeout(TIMES * self._account.timeout_seconds):
-                    answer = await self._http.request(method, path, json=content, params=params)
-        except (httpx.HTTPError, TimeoutError) as error:
+                answer = await ask(
+                    self._http,
+                    method,
+                    path,
+                    json=content,
+                    params=params,
+                    within=TIMES * self._account.timeout_seconds,
+                    most_bytes=MOST_BYTES,
+                )
+        except PeerAway as error:
             raise ProviderUnavailable(
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
             ) from error
-        crash_point(f"{operation}_answered")
+        failpoint(f"{operation}_answered")
         if answer.is_success or answer.status_code in allowed:
             return answer
         if answer.status_code in NOT_NOW or answer.is_server_error:
@@ -269,7 +276,7 @@ class Flywire:
 
 
 def sign(raw_body: bytes, secret: bytes) -> bytes:
-    """base64(HMAC-SHA256(raw body, shared secret)), as in the header X-Flywire-Digest."""
+    """Return base64(HMAC-SHA256(raw body, shared secret)), as in the header X-Flywire-Digest."""
     return base64.b64encode(hmac.digest(secret, raw_body, hashlib.sha256))
 
 
@@ -281,7 +288,7 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
 
 
 def _about(asked: str, told: str, said: _Model) -> _Model:
-    """An answer about something else than was asked about tells nothing."""
+    """Return an answer. Raises ProviderUnclear where it is about something else than was asked about."""
     if told != asked:
         raise _unclear()
     return said
@@ -290,7 +297,7 @@ def _about(asked: str, told: str, said: _Model) -> _Model:
 def _readable(
     shape: type[_Model], found: Sequence[Any], name: str
 ) -> tuple[Sequence[_Model], Sequence[Unreadable]]:  # Any: JSON
-    """One of a list that cannot be read must not hide the others."""
+    """Read each item of a list by itself: one that cannot be read must not hide the others."""
     read, unreadable = list[_Model](), list[Unreadable]()
     for one in found:
         try:
@@ -313,7 +320,7 @@ def _not_understood(one: Any, name: str, error: ValidationError) -> Unreadable: 
 
 
 def _why(error: ValidationError) -> str:
-    """What is wrong with it, without its values, which name the payer."""
+    """Return what is wrong with a body, without its values, which name the payer."""
     return "; ".join(f"{'/'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors())
 
 

@@ -1,23 +1,25 @@
-"""The shapes of Flywire's answers and callbacks, and the facts they tell (developers.flywire.com)."""
+"""Models of Flywire's answers and callbacks, and the facts read from them (developers.flywire.com)."""
 
 import json
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from payments.domain.payments import UNKNOWN_METHOD, PaymentFact, ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus, RefundFact
-from shared.messaging.parking import printable
+from shared.events.base import Instant
+from shared.messaging.dead_lettering import printable
 
 REFERENCE: Final = r"^[A-Za-z0-9_-]{1,100}$"  # it becomes part of a path
 LONGEST: Final = 100
+LONGEST_SESSION: Final = 30 * 24 * 3600  # seconds
 YEARS: Final = range(2000, 9000)
 
 
 def _text(value: object) -> object:
-    """A word that may be missing: null is as good as none."""
+    """Return the value, or an empty string for null, which means the same as a missing field."""
     return "" if value is None else value
 
 
@@ -35,7 +37,7 @@ def _method(value: object) -> object:
 
 
 def _whole(value: object) -> object:
-    """Minor units come as integers or as strings of digits; "495.00" would be another amount, and is refused."""
+    """Check that minor units are an integer or a string of digits: "495.00" would be another amount, and is refused."""
     if isinstance(value, bool | float) or (isinstance(value, str | int) and not _DIGITS.fullmatch(str(value))):
         raise ValueError("not an integer of minor units")
     return value
@@ -90,30 +92,31 @@ class Refund(BaseModel):
 
 
 def _plausible(at: datetime) -> datetime:
-    """In a year that every calendar and every time zone can hold."""
+    """Check that an instant is in a year that every calendar and every time zone can hold."""
     if at.year not in YEARS:
         raise ValueError("no instant of a payment")
     return at
 
 
 class Callback(BaseModel):
-    event_date: Annotated[AwareDatetime, AfterValidator(_plausible)]
+    event_date: Annotated[Instant, AfterValidator(_plausible)]
     event_resource: _Word = ""
     data: dict[str, Any]  # Any: JSON, read by resource
 
 
 class Form(BaseModel):
-    url: str
+    url: str = Field(pattern=r"^https?://[!-~]{1,2000}$")
+    """Payers are sent there."""
 
 
 class Session(BaseModel):
-    id: str
+    id: str = Field(pattern=REFERENCE)
     hosted_form: Form
-    expires_in_seconds: int
+    expires_in_seconds: int = Field(ge=1, le=LONGEST_SESSION)
 
 
 class Confirmed(BaseModel):
-    payment_reference: str
+    payment_reference: str = Field(pattern=REFERENCE)
 
 
 class Payments(BaseModel):
@@ -133,7 +136,7 @@ _NAMES: Final = {"reference": "payment_id", "refund_reference": "refund_id", "ex
 
 
 def references_in(raw_body: bytes) -> dict[str, str]:
-    """What a body that cannot be read names: the payment, the refund, and our reference; empty where it names none."""
+    """Return the references that an unreadable body names: of the payment, of the refund, and ours."""
     try:
         body: Any = json.loads(raw_body)  # Any: JSON
         found = {name: body["data"].get(theirs) for name, theirs in _NAMES.items()}

@@ -1,4 +1,4 @@
-"""The payment provider as we need it; `flywire.py` speaks to the real one, the sandbox speaks Flywire's shapes."""
+"""What we need of a payment provider. `flywire.py` calls the real one; the sandbox answers as Flywire does."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ProviderRefused(BadUpstream):
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Whom the pay page greets. Names go to the provider only."""
+    """The payer as the pay page shows them. Names go to the provider only."""
 
     email: str
     given_name: str
@@ -38,7 +38,7 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of what is paid for; `amount_minor` in minor units."""
+    """One line of what is paid for; `amount_minor` is in minor units of the order's currency."""
 
     id: str
     description: str
@@ -47,7 +47,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutOrder:
-    """What the provider is told. `reference` comes back in every notification; at most 50 characters."""
+    """An order as it is sent to the provider. `reference`, of at most 50 characters, comes back in every
+    notification."""
 
     reference: str
     amount_minor: int
@@ -59,6 +60,8 @@ class CheckoutOrder:
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
+    """A checkout session that the provider has opened, and its pay page."""
+
     provider_session: str
     url: str
     expires_at: datetime
@@ -66,13 +69,13 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What this release does not understand, and of whom it seems to tell: a signed notification, or one of a list."""
+    """A signed notification, or an item of a list, that this release cannot read, and what it seems to be about."""
 
     why: str
     reference: str = ""
     external_reference: str = ""
     refund_reference: str = ""
-    """The provider's name for the refund of which a callback tells."""
+    """The provider's id of the refund that a callback is about."""
 
 
 F = TypeVar("F")
@@ -80,17 +83,17 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[F]):
-    """A page of what the provider has: an empty one is the end of the list."""
+    """A page of the provider's payments or refunds; an empty one is the end of the list."""
 
     facts: Sequence[F]
     unreadable: Sequence[Unreadable]
 
 
 class PaymentProvider(Protocol):
-    """Every call but `parse_notification` asks the outside world: never inside a transaction.
+    """A payment provider. Every method but `parse_notification` calls the outside world: never inside a transaction.
 
     They raise ProviderUnavailable (the outcome is unknown; ProviderUnclear where there was an answer that cannot be
-    read) and ProviderRefused (the answer is no). A status we do not know is told as such, with its reference.
+    read) and ProviderRefused (the answer is no). A status we do not know is returned as UNKNOWN, with its reference.
     """
 
     @property
@@ -99,40 +102,39 @@ class PaymentProvider(Protocol):
     async def create_checkout(self, order: CheckoutOrder, now: datetime) -> Checkout: ...
 
     async def confirm_checkout(self, provider_session: str) -> str | None:
-        """The payment's reference once the payer has finished the form; None until then."""
+        """Return the payment's reference once the payer has finished the form; None until then."""
         ...
 
     async def expire_checkout(self, provider_session: str) -> None: ...
 
     def parse_notification(self, headers: Mapping[str, str], raw_body: bytes) -> PaymentFact | RefundFact | Unreadable:
-        """What a callback says; raises BadSignature before anything of the body is read. Pure."""
+        """Return what a callback reports; raises BadSignature before anything of the body is read. Pure."""
         ...
 
     async def fetch_payment(self, reference: str) -> PaymentFact:
-        """What the provider says of it now; `at` is the instant of asking."""
+        """Return what the provider reports of a payment now; the fact's `at` is the instant of asking."""
         ...
 
     async def list_payments(self, since: datetime, page: int) -> Listed[PaymentFact]:
-        """Of what was created since then, page by page from 1 on. `reference` of one that cannot be read is the
-        payment, or refund, or a digest of it where it names none."""
+        """Return a page, from 1 on, of the payments created since then. `reference` of an unreadable item is that of
+        the payment or refund, or a digest of the item where it names none."""
         ...
 
     async def list_refunds(self, since: datetime, page: int) -> Listed[RefundFact]:
-        """As `list_payments`."""
+        """Return a page of the refunds created since then, as `list_payments` does."""
         ...
 
     async def create_refund(
         self, reference: str, amount_minor: int, our_refund_id: str, still_ours: Callable[[], Awaitable[bool]]
     ) -> RefundFact | None:
-        """None, and nothing is sent, where `still_ours` says no: it is asked last, after all waiting for a turn."""
+        """Ask for a refund of a payment; None, and nothing is sent, where `still_ours` says no.
+
+        `still_ours` is asked last, after all waiting for a slot.
+        """
         ...
 
     async def refunds_of(self, reference: str) -> Sequence[RefundFact]:
-        """All refunds of a payment, dead or alive, among them those that a timed-out create may have made."""
+        """Return all refunds of a payment, ended or not, among them those that a timed-out create may have made."""
         ...
 
     async def fetch_refund(self, provider_refund_id: str) -> RefundFact: ...
-
-    async def cancel_refund(self, provider_refund_id: str) -> None:
-        """Possible until the provider has begun to pay it out."""
-        ...

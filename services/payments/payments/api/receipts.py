@@ -5,23 +5,25 @@ from html import escape
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Header, Path, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
 from payments.api.views import ReceiptLine, ReceiptView
-from payments.commands.letters import money as in_words
-from payments.domain.addresses import Addresses, Seller
+from payments.commands.emails import money as in_words
 from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
 from payments.domain.policy import policy_of
+from payments.domain.public_urls import PublicUrls, Seller
 from payments.tables import Order, OrderLine
 from shared.database import Unknown, fetch
-from shared.web import CallerOf, Money, Router, Session, refusals, refusals_as_pages, resource
+from shared.web import CallerOf, Money, ReadSession, Router, error_responses, error_responses_as_pages, resource
 from shared.web.pages import CSP, page
 
 router = Router()
 astray = APIRouter(include_in_schema=False)
 """No operation: where a browser ends up with an address that was copied in part."""
+
+Accept = Annotated[str, Header(description="`text/html`: what is not there is told on a page")]
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
@@ -35,9 +37,9 @@ _STATES = {
 }
 
 
-@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=refusals(OrderNotPaid))
+@router.get("/v1/orders/{order_id}/receipt", operation_id="read_receipt", responses=error_responses(OrderNotPaid))
 async def read_receipt(
-    order_id: UUID, session: Session, caller: CallerOf, seller: Annotated[Seller, resource(Seller)]
+    order_id: UUID, session: ReadSession, caller: CallerOf, seller: Annotated[Seller, resource(Seller)]
 ) -> ReceiptView:
     """What was paid, how, for what, and what of it has gone back. Of a payment that was taken back it says so."""
     order = await fetch(session, Order, order_id)
@@ -49,30 +51,36 @@ async def read_receipt(
     "/receipts/{order_id:uuid}/{seal}",
     operation_id="read_receipt_page",
     response_class=Response,
-    responses=_PAGE | refusals_as_pages(Unknown),
+    responses=_PAGE | error_responses_as_pages(Unknown),
 )
 async def read_receipt_page(
     order_id: UUID,
     seal: Annotated[str, Path(description="From the letter: it opens this one receipt")],
-    session: Session,
-    places: Annotated[Addresses, resource(Addresses)],
+    session: ReadSession,
+    public_urls: Annotated[PublicUrls, resource(PublicUrls)],
     seller: Annotated[Seller, resource(Seller)],
+    accept: Accept = "application/json",
 ) -> Response:
-    """The receipt behind the address in the letter, which alone knows it. Of the payer it tells the e-mail address."""
+    """The receipt behind the address in the e-mail, which alone knows it. Of the payer it tells the e-mail address."""
+    order = await session.get(Order, order_id) if public_urls.opens_receipt(order_id, seal) else None
     try:
-        order = await session.get(Order, order_id) if places.opens_receipt(order_id, seal) else None
         receipt = await _receipt(session, order, seller) if order else None
     except OrderNotPaid:
         receipt = None
-    if receipt is None:
-        return await read_no_receipt_page()
-    return _page(f"Receipt {receipt.receipt_number}", *_cards(receipt))
+    if order is None or receipt is None:
+        return await read_no_receipt_page(accept)
+    paid_on = policy_of(order.regulations_version).day(receipt.paid_at)
+    return _page(f"Receipt {receipt.receipt_number}", *_cards(receipt, paid_on))
 
 
 @astray.get("/receipts{rest:path}")  # noqa: FAST003 - the same whatever it is
-async def read_no_receipt_page() -> Response:
-    """The same whatever is missing of the address."""
-    return _page("No such receipt", _MISSING, status=404)
+async def read_no_receipt_page(accept: Accept = "application/json") -> Response:
+    """The same whatever is missing of the address: in words for people; raises Unknown for programs."""
+    if "text/html" not in accept:
+        raise Unknown("there is no receipt at this address")
+    response = _page("No such receipt", _MISSING, status=Unknown.status)
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 _MISSING = (
@@ -86,7 +94,7 @@ def _page(title: str, *cards: str, status: int = 200) -> Response:
     return Response(page(title, *cards), status, headers=headers, media_type=_HTML)
 
 
-def _cards(receipt: ReceiptView) -> list[str]:
+def _cards(receipt: ReceiptView, paid_on: str) -> list[str]:
     rows = "\n".join(
         f'<tr><th scope="row">{escape(line.title)} <span class="soft">{escape(line.code)}</span></th>'
         f'<td class="number">{_shown(line.paid)}</td>'
@@ -97,7 +105,7 @@ def _cards(receipt: ReceiptView) -> list[str]:
         f'<p class="soft">Receipt</p>\n<h1>{escape(receipt.receipt_number)}</h1>\n<p>{_STATES[receipt.status]}</p>\n'
         f"<dl>\n<dt>Sold by</dt><dd>{escape(receipt.seller)}</dd>\n"
         f"<dt>Payer</dt><dd>{escape(receipt.payer_email or 'no longer known')}</dd>\n"
-        f"<dt>Paid on</dt><dd>{receipt.paid_at:%-d %B %Y}</dd>\n"
+        f"<dt>Paid on</dt><dd>{paid_on}</dd>\n"
         f"<dt>Paid by</dt><dd>{escape(receipt.method.replace('_', ' '))}</dd>\n"
         f"<dt>Payment</dt><dd>{escape(receipt.payment_reference)}</dd>\n"
         f"<dt>Order</dt><dd>{receipt.order_id}</dd>\n</dl>"

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import FUNDED, State
+from payments.domain.unmatched import ENDED_BY, Why
 from payments.tables import Payment, Refund
-from shared.web import LARGEST, Content, Instant, Money, View
+from shared.web import LARGEST, Instant, Money, RequestModel, View
 from shared.web.content import Email, Text
 
 ID = "01936f2e-8f57-7cc1-9f0b-0d7d6a3c1e01"
@@ -28,7 +29,7 @@ class BasketView(View):
     totals: list[Money] = Field(description="What is on sale now, summed by currency")
 
 
-class OrderWish(Content):
+class OrderRequest(RequestModel):
     course_ids: list[UUID] | None = Field(
         default=None,
         min_length=1,
@@ -36,6 +37,10 @@ class OrderWish(Content):
         description="Only these of the basket; all of it by default",
         examples=[[ID]],
     )
+
+
+class RefundGrant(RequestModel):
+    reason_code: Literal["goodwill", "complaint"] = Field(examples=["complaint"])
 
 
 class RefundView(View):
@@ -72,7 +77,10 @@ class OrderLineView(View):
     due: Money
     enrolment_id: UUID | None = Field(description="Once enrolment has opened access")
     access_at: Instant | None
-    refundable_until: Instant | None = Field(description="End of the cooling-off period; null while nothing is paid")
+    refundable_until: Instant | None = Field(
+        description="End of the cooling-off period; null while nothing is paid, and once a result was ratified"
+    )
+    result_ratified: bool = Field(description="A board has ratified a result: only staff decide on a refund")
     refund: RefundView | None
 
 
@@ -98,14 +106,17 @@ class OrderPaymentView(View):
             {
                 **{name: getattr(payment, name) for name in cls.model_fields if name not in {"amount", "status"}},
                 "amount": Money(amount_minor=payment.amount_minor, currency=payment.currency),
-                "status": "under_way" if _of_nothing(payment) else _PAYMENT_STATUS[State(payment.state)],
+                "status": _status_of(payment),
             }
         )
 
 
-def _of_nothing(payment: Payment) -> bool:
-    """The provider says that it is there, and that it is nothing."""
-    return payment.state in FUNDED and payment.amount_minor == 0
+def _status_of(payment: Payment) -> str:
+    """One of nothing may still become something until it is paid out."""
+    state = State(payment.state)
+    if state in FUNDED and payment.amount_minor == 0:
+        state = State.FAILED_ATTEMPT if state is State.SETTLED else State.CAPTURING
+    return _PAYMENT_STATUS[state]
 
 
 _PAYMENT_STATUS: Final = {
@@ -140,15 +151,15 @@ class OrderView(View):
     payments: list[OrderPaymentView] = Field(description="What was paid or tried, the oldest first")
 
 
-class PayerWish(Content):
+class PayerRequest(RequestModel):
     email: Email = Field(description="The confirmation letter goes there", examples=["ada.lovelace@example.org"])
     given_name: Text = Field(default="", max_length=100, examples=["Ada"])
     family_name: Text = Field(default="", max_length=100, examples=["Lovelace"])
     country: str = Field(default="GB", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["GB"])
 
 
-class CheckoutRequest(Content):
-    payer: PayerWish
+class CheckoutRequest(RequestModel):
+    payer: PayerRequest
     return_url: str | None = Field(
         default=None,
         max_length=2000,
@@ -214,7 +225,10 @@ class UnmatchedPaymentView(View):
     unmatched_id: UUID
     provider: str = Field(examples=["flywire"])
     reference: str = Field(examples=["FWU744586810"])
-    reason: str = Field(examples=["unknown_reference"])
+    reason: Why = Field(
+        description="What it ends by: " + "; ".join(f"{why}: {ended}" for why, ended in ENDED_BY.items()),
+        examples=["unknown_reference"],
+    )
     external_reference: str | None
     provider_status: str | None = Field(examples=["guaranteed"])
     amount: Money | None
@@ -222,23 +236,39 @@ class UnmatchedPaymentView(View):
     payment_id: UUID | None
     first_at: Instant
     last_at: Instant
+    ended_at: Instant | None = Field(description="Null while finance has to look at it")
+    note: str | None = Field(
+        description="Of who closed it; null where it ended by itself", examples=["Paid by bank transfer, see CB-17"]
+    )
 
 
-class DisputeWish(Content):
+class UnmatchedPaymentClosure(RequestModel):
+    note: Text = Field(min_length=1, max_length=1000, examples=["Paid by bank transfer, see CB-17"])
+
+
+class DisputeRequest(RequestModel):
     order_id: UUID = Field(examples=[ID])
+    payment_reference: Text | None = Field(
+        default=None,
+        max_length=100,
+        description="The provider's, of the disputed payment, whatever became of its money; by default the one that "
+        "pays the order",
+        examples=["FWU744586810"],
+    )
     reason_code: Text = Field(max_length=50, description="As the regulations name them", examples=["not_recognised"])
     case_reference: Text = Field(
         min_length=1, max_length=100, description="The bank's or the provider's", examples=["CB-2026-00017"]
     )
 
 
-class DisputeClosing(Content):
+class DisputeClosingRequest(RequestModel):
     outcome: DisputeOutcome = Field(description="Lost: the bank took the money back", examples=["won"])
 
 
 class DisputeView(View):
     dispute_id: UUID = Field(examples=[ID])
     order_id: UUID = Field(examples=[ID])
+    payment_reference: str = Field(description="The provider's", examples=["FWU744586810"])
     learner_id: UUID = Field(examples=[ID])
     reason_code: str = Field(examples=["not_recognised"])
     case_reference: str = Field(examples=["CB-2026-00017"])

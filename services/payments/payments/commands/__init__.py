@@ -1,1 +1,1 @@
-"""What one may ask of payments: load, decide, store, announce."""
+"""The commands of payments: each loads, decides, stores and announces."""

@@ -9,14 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments import queries
 from payments.domain import orders
 from payments.domain.policy import policy_at
-from payments.tables import BasketItem, OfferedCourse
-from shared.database import now, take_turns
+from payments.tables import BasketItem, Learner, OfferedCourse
+from shared.database import advisory_lock, now
 
 
 async def put_basket_item(session: AsyncSession, learner_id: UUID, course_id: UUID) -> None:
-    """Raises CourseUnknown, CourseNotOnSale, BasketFull. A course that is there already stays as it is."""
+    """Put a course into the learner's basket; one that is there already stays as it is.
+
+    Raises RegistrationNeeded, CourseUnknown, CourseNotOnSale, BasketFull.
+    """
     at = now(session)
-    await take_turns(session, "basket", learner_id)
+    await advisory_lock(session, "basket", learner_id)
+    learner = await session.get(Learner, learner_id)
+    if learner is not None and learner.anonymised_at is not None:  # a token lives on for its minutes
+        raise orders.RegistrationNeeded("this account was closed")
     known = await session.get(OfferedCourse, course_id)
     if known is None or known.course_version_id is None:
         raise orders.CourseUnknown(f"no course {course_id}")
@@ -36,7 +42,7 @@ async def put_basket_item(session: AsyncSession, learner_id: UUID, course_id: UU
 
 
 async def remove_basket_item(session: AsyncSession, learner_id: UUID, course_id: UUID) -> None:
-    """What is not there need not be removed."""
+    """Take a course out of the learner's basket, if it is there."""
     await session.execute(
         delete(BasketItem).where(BasketItem.learner_id == learner_id, BasketItem.course_id == course_id)
     )

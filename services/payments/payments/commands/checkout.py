@@ -1,4 +1,4 @@
-"""Opening a session at the provider for an order."""
+"""Opening a checkout session at the provider for an order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +29,19 @@ from shared.database import fetch, now
 from shared.events.payments import CheckoutStarted
 from shared.ids import new_id
 from shared.messaging import publish
+from shared.sessions import keep_despite_refusal, note_failure, outside_transaction
 
 LONGEST_OPENING: Final = timedelta(seconds=30)
-"""Longer than the provider's time-out: an attempt still opening then belongs to a process that died."""
+"""Longer than the provider's time-out: an attempt still opening then belongs to a process that died, or waits for a
+slot at the provider. Another is opened, and that one is closed once it opens."""
 WORTH_REUSING: Final = timedelta(minutes=5)
+_SOON: Final = {"Retry-After": "2"}
 
 
 @dataclass(frozen=True, slots=True)
-class CheckoutWish:
+class CheckoutDetails:
+    """What a payer gives when they open a checkout."""
+
     payer: Payer
     return_url: str
     accepted_total_minor: int | None
@@ -46,45 +51,47 @@ class CheckoutWish:
 
 
 async def start_checkout(
-    session: AsyncSession, provider: PaymentProvider, order_id: UUID, wish: CheckoutWish
+    session: AsyncSession, provider: PaymentProvider, order_id: UUID, details: CheckoutDetails
 ) -> CheckoutAttempt:
-    """The payer's way to pay: a session at the provider, or the one still open for the same payer and amount.
+    """Open a checkout session at the provider, or return the one still open for the same payer and amount.
 
-    One that was paid in serves no more, whatever came of that.
+    A session in which a payment was made is not used again, whatever came of the payment.
 
-    Raises OrderExpired, OrderNotPayable, CourseNotOnSale, AlreadyBought, PriceChanged, PaymentUnderWay,
+    Raises OrderIsExpired, OrderNotPayable, CourseNotOnSale, AlreadyBought, OwnPrice, PriceNotAccepted, PaymentUnderWay,
     CheckoutRunning, ProviderUnavailable, ProviderRefused.
     """
-    attempt, lines = await _open_attempt(session, order_id, wish)
+    attempt, lines = await _open_attempt(session, order_id, details)
     if attempt.status == "open":
         return attempt
-    # The attempt must be on record before the provider hears of it: a time-out may have made the session, and
-    # its payment is then told by our reference. Nor may a transaction stay open while we wait.
-    await session.commit()
+    attempt_id = attempt.attempt_id
+    # The attempt must be on record before the provider is asked: a call that timed out may have made the session, and
+    # its payment is then found by our reference.
     try:
-        checkout = await provider.create_checkout(_described(attempt, lines, wish), now(session))
+        async with outside_transaction(session):
+            checkout = await provider.create_checkout(_described(attempt, lines, details), now(session))
     except (ProviderUnavailable, ProviderRefused) as failure:
-        attempt = await fetch(session, CheckoutAttempt, attempt.attempt_id, lock=True)
-        attempt.status = "unknown" if isinstance(failure, ProviderUnavailable) else "refused"
-        attempt.ask_at = attempt.ask_at if attempt.status == "unknown" else None
-        await session.commit()
+        async with note_failure(session):
+            attempt = await fetch(session, CheckoutAttempt, attempt_id, lock=True)
+            attempt.status = "unknown" if isinstance(failure, ProviderUnavailable) else "refused"
+            attempt.ask_at = attempt.ask_at if attempt.status == "unknown" else None
         raise
-    attempt = await _opened(session, order_id, attempt.attempt_id, checkout, provider.name)
+    attempt = await _opened(session, order_id, attempt_id, checkout, provider.name)
     if attempt.close_at is not None:
-        await session.commit()  # the refusal must not undo what was noted of the session at the provider
+        await keep_despite_refusal(session)  # the session exists at the provider, and must be closed
         order = await fetch(session, Order, order_id)
         orders.check_payable(order.status, order.expires_at, now(session))
+        raise orders.CheckoutRunning("another checkout was opened meanwhile", headers=_SOON)
     return attempt
 
 
 async def _open_attempt(
-    session: AsyncSession, order_id: UUID, wish: CheckoutWish
+    session: AsyncSession, order_id: UUID, details: CheckoutDetails
 ) -> tuple[CheckoutAttempt, Sequence[OrderLine]]:
     at = now(session)
     order = await fetch(session, Order, order_id, lock=True)
     policy = policy_of(order.regulations_version)
     payments = await queries.payments_of(session, order_id)
-    if order.status in UNPAID | {OrderStatus.REVERSED} and not wish.beside_payment_under_way:
+    if order.status in UNPAID | {OrderStatus.REVERSED} and not details.beside_payment_under_way:
         _check_no_other(payments)
     orders.check_payable(order.status, order.expires_at, at)
     if order.status == OrderStatus.REVERSED:  # bought already, at the price of then
@@ -92,7 +99,7 @@ async def _open_attempt(
         if not lines:
             raise orders.OrderNotPayable("all of this order was given back", order_status=order.status)
     else:
-        lines = await _offered(session, order, wish, at, policy)
+        lines = await _offered(session, order, details, at, policy)
     due = sum(line.due_minor for line in lines)
 
     used = {payment.attempt_id for payment in payments}
@@ -100,9 +107,9 @@ async def _open_attempt(
     for attempt in attempts:
         if attempt.status == "opening":
             if at - attempt.started_at < LONGEST_OPENING:
-                raise orders.CheckoutRunning("a checkout is being opened", headers={"Retry-After": "2"})
+                raise orders.CheckoutRunning("a checkout is being opened", headers=_SOON)
             attempt.status = "unknown"
-        elif attempt.attempt_id not in used and _serves(attempt, due, wish, at):
+        elif attempt.attempt_id not in used and _serves(attempt, due, details, at):
             return attempt, lines
     await close_checkouts(session, order_id)
     attempt_id = new_id()
@@ -115,8 +122,8 @@ async def _open_attempt(
         amount_minor=due,
         currency=order.currency,
         quote={str(line.order_line_id): line.list_minor for line in lines},
-        payer_email=wish.payer.email,
-        return_url=wish.return_url,
+        payer_email=details.payer.email,
+        return_url=details.return_url,
         started_at=at,
         ask_at=policy.next_question(at, at),
     )
@@ -139,60 +146,64 @@ def _check_no_other(payments: Sequence[Payment]) -> None:
 
 
 async def _offered(
-    session: AsyncSession, order: Order, wish: CheckoutWish, at: datetime, policy: Policy
+    session: AsyncSession, order: Order, details: CheckoutDetails, at: datetime, policy: Policy
 ) -> Sequence[OrderLine]:
-    """The lines at the prices that hold now."""
+    """Return the order's lines, at the prices that hold now. Raises as `check_offers` and `requote`."""
     lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
     offers = await queries.offers(session, [line.course_id for line in lines], at)
     bought = await queries.bought_courses(session, order.learner_id, at)
-    orders.check_offers([line.course_id for line in lines], offers, bought)
+    orders.check_offers([line.course_id for line in lines], offers, bought, order.learner_id)
     # A quote that ends later than one made now would was written by a clock that stood ahead: it holds no more.
     if not at < order.quote_ends_at <= at + policy.quote + CLOCKS_APART:
         quoted = [Quoted(line.order_line_id, line.course_id, line.list_minor, line.discount_minor) for line in lines]
-        apply_quote(lines, orders.requote(quoted, offers, wish.accepted_total_minor, order.currency))
+        apply_quote(lines, orders.requote(quoted, offers, details.accepted_total_minor, order.currency))
         order.quote_ends_at = at + policy.quote
     return lines
 
 
-def _serves(attempt: CheckoutAttempt, due: int, wish: CheckoutWish, at: datetime) -> bool:
+def _serves(attempt: CheckoutAttempt, due: int, details: CheckoutDetails, at: datetime) -> bool:
     return (
         attempt.status == "open"
         and attempt.close_at is None
         and attempt.amount_minor == due
-        and (attempt.payer_email, attempt.return_url) == (wish.payer.email, wish.return_url)
+        and (attempt.payer_email, attempt.return_url) == (details.payer.email, details.return_url)
         and attempt.session_expires_at is not None
         and at + WORTH_REUSING < attempt.session_expires_at
     )
 
 
 def apply_quote(lines: Sequence[OrderLine], prices: Mapping[UUID, int]) -> None:
+    """Set the lines' list prices, and what is due of each, from the quoted price by line."""
     for line in lines:
         line.list_minor = prices[line.order_line_id]
         line.due_minor = line.list_minor - line.discount_minor
 
 
-def _described(attempt: CheckoutAttempt, lines: Sequence[OrderLine], wish: CheckoutWish) -> CheckoutOrder:
+def _described(attempt: CheckoutAttempt, lines: Sequence[OrderLine], details: CheckoutDetails) -> CheckoutOrder:
     return CheckoutOrder(
         reference=attempt.reference,
         amount_minor=attempt.amount_minor,
         currency=attempt.currency,
         items=[Item(line.code, line.title, line.due_minor) for line in lines],
-        payer=wish.payer,
-        return_url=wish.return_url,
+        payer=details.payer,
+        return_url=details.return_url,
     )
 
 
 async def _opened(
     session: AsyncSession, order_id: UUID, attempt_id: UUID, checkout: Checkout, provider: str
 ) -> CheckoutAttempt:
-    order = await fetch(session, Order, order_id, lock=True)  # else who ends it now would not see this session
+    order = await fetch(session, Order, order_id, lock=True)  # else whoever ends it now would not see this session
     attempt = await fetch(session, CheckoutAttempt, attempt_id, lock=True)
+    overtaken = attempt.status != "opening"
     attempt.status = "open"
     attempt.provider_session, attempt.pay_url = checkout.provider_session, checkout.url
     attempt.session_expires_at = checkout.expires_at
     try:
         orders.check_payable(order.status, order.expires_at, now(session))
-    except (orders.OrderExpired, orders.OrderNotPayable):  # meanwhile, while the provider thought about it
+    except (orders.OrderIsExpired, orders.OrderNotPayable):  # ended while the provider was asked
+        overtaken = True
+    if overtaken:
         attempt.close_at = now(session)
     publish(
         session,

@@ -1,22 +1,19 @@
-"""Where the provider's list and our books differ, and what of it finance has to see."""
+"""Comparing the provider's list with our books, and showing finance what differs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
-from payments.commands.unmatched import park, park_payment, park_refund
+from payments.commands.unmatched import end_unmatched, show_payment, show_refund, show_to_finance
 from payments.domain import ledger
-from payments.domain.ledger import Account
-from payments.domain.payments import FUNDED, PaymentFact
-from payments.domain.refunds import ProviderRefundStatus, RefundFact
-from payments.tables import Entry, Order, Payment, Posting, ProviderRefund, Refund, UnmatchedPayment
+from payments.domain.payments import PaymentFact
+from payments.domain.refunds import RefundFact
+from payments.domain.unmatched import Why
+from payments.tables import Order, Payment, ProviderRefund, Refund, UnmatchedPayment
 from shared.database import fetch
-
-MONEY: Final = (Account.CASH, Account.PROVIDER)
 
 
 async def find_payment(session: AsyncSession, provider: str, reference: str) -> Payment | None:
@@ -25,7 +22,7 @@ async def find_payment(session: AsyncSession, provider: str, reference: str) -> 
 
 
 async def find_refund(session: AsyncSession, provider_refund_id: str) -> UUID | None:
-    """Our refund for which the provider made this one, where it told of it before."""
+    """Return the id of our refund for which the provider made this one, where it reported it before."""
     statement = select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == provider_refund_id)
     return await session.scalar(statement)
 
@@ -33,7 +30,10 @@ async def find_refund(session: AsyncSession, provider_refund_id: str) -> UUID | 
 async def differing_payments(
     session: AsyncSession, provider: str, facts: Sequence[PaymentFact]
 ) -> Sequence[PaymentFact]:
-    """Those that we do not know, or have otherwise: in their row, or in the ledger."""
+    """Return the payments that we do not know, or have otherwise, in their row or in the ledger.
+
+    Of the others, what finance was shown as different ends.
+    """
     references = [one.reference for one in facts]
     known = {
         one.reference: one
@@ -42,19 +42,20 @@ async def differing_payments(
         )
     }
     changed = await _shown_sums(session, provider, references)
-    ids = [one.payment_id for one in known.values()]
-    held, paid_out = await _held(session, ids), await _paid_out(session, ids)
+    wanted = await queries.positions(session, known.values())
+    held = await queries.balances_of(session, wanted)
 
     def agrees(fact: PaymentFact) -> bool:
         payment = known.get(fact.reference)
         if payment is None:
             return False
         id_ = payment.payment_id
-        wanted = _received(payment) - paid_out.get(id_, 0)
-        booked = held.get(id_, {}) == ({payment.currency: wanted} if wanted else {})
+        booked = not ledger.differences(ledger.books(wanted[id_]), payment.currency, held[id_])
         return booked and _says_the_same(payment, fact, changed)
 
-    return [one for one in facts if not agrees(one)]
+    agreeing = [one.reference for one in facts if agrees(one)]
+    await end_unmatched(session, provider, agreeing, Why.BOOKS_DIFFER, Why.DIFFERS_FROM_PROVIDER, Why.NOT_AT_PROVIDER)
+    return [one for one in facts if one.reference not in agreeing]
 
 
 def _says_the_same(payment: Payment, fact: PaymentFact, changed: Mapping[str, tuple[int | None, str | None]]) -> bool:
@@ -62,73 +63,45 @@ def _says_the_same(payment: Payment, fact: PaymentFact, changed: Mapping[str, tu
     return (payment.provider_status, amount, currency) == (fact.status, fact.amount_minor, fact.currency)
 
 
-def _received(payment: Payment) -> int:
-    return payment.amount_minor if payment.state in FUNDED and payment.use is not None else 0
-
-
 async def _shown_sums(
     session: AsyncSession, provider: str, references: Collection[str]
 ) -> dict[str, tuple[int | None, str | None]]:
-    """The other sums that finance was shown of money that was used already: the books go by the first."""
+    """Return the changed sums that finance was shown of payments already used, by reference: the books go by the first
+    sum."""
     rows = await session.execute(
         select(UnmatchedPayment.reference, UnmatchedPayment.amount_minor, UnmatchedPayment.currency).where(
             UnmatchedPayment.provider == provider,
             UnmatchedPayment.reference.in_(references),
-            UnmatchedPayment.reason == "amount_changed",
+            UnmatchedPayment.reason == Why.AMOUNT_CHANGED,
+            queries.is_still_shown(),
         )
     )
     return {row.reference: (row.amount_minor, row.currency) for row in rows}
 
 
-async def _held(session: AsyncSession, payment_ids: Collection[UUID]) -> dict[UUID, dict[str, int]]:
-    """What stands in the ledger as money here or at the provider, by payment and currency."""
-    total = func.sum(Entry.amount_minor)
-    rows = await session.execute(
-        select(Posting.payment_id, Posting.currency, total)
-        .join(Entry, Entry.posting_no == Posting.posting_no)
-        .where(Posting.payment_id.in_(payment_ids), Entry.account.in_(MONEY))
-        .group_by(Posting.payment_id, Posting.currency)
-        .having(total != 0)
-    )
-    found: dict[UUID, dict[str, int]] = {}
-    for payment_id, currency, money in rows:
-        found.setdefault(payment_id, {})[currency] = int(money)
-    return found
-
-
-async def _paid_out(session: AsyncSession, payment_ids: Collection[UUID]) -> dict[UUID, int]:
-    """What the provider has paid back, by payment."""
-    rows = await session.execute(
-        select(Refund.payment_id, func.sum(ProviderRefund.amount_minor))
-        .join(ProviderRefund, ProviderRefund.refund_id == Refund.refund_id)
-        .where(
-            Refund.payment_id.in_(payment_ids),
-            ProviderRefund.status == ProviderRefundStatus.FINISHED,
-            or_(ProviderRefund.currency.is_(None), ProviderRefund.currency == Refund.currency),
-        )
-        .group_by(Refund.payment_id)
-    )
-    return {payment_id: int(total) for payment_id, total in rows}
-
-
 async def show_what_remains(session: AsyncSession, provider: str, said: PaymentFact) -> None:
-    """Show finance what the provider's answer, applied, has not explained. What is asked about again may still be."""
+    """Show finance where a payment still differs after the provider's answer was applied, unless the provider is to be
+    asked again."""
     payment = await find_payment(session, provider, said.reference)
     if payment is None:
         return
     order = await fetch(session, Order, payment.order_id, lock=True)
     payment = await fetch(session, Payment, payment.payment_id, lock=True)
-    wanted = ledger.books(await queries.standing(session, payment))
+    wanted = ledger.books(await queries.position(session, payment))
     if ledger.differences(wanted, payment.currency, await queries.balances(session, payment.payment_id)):
-        await park_payment(session, provider, said, "books_differ", payment)
+        await show_payment(session, provider, said, Why.BOOKS_DIFFER, payment)
+    else:
+        await end_unmatched(session, provider, [said.reference], Why.BOOKS_DIFFER)
     changed = await _shown_sums(session, provider, [said.reference])
     asking = payment.status_at < said.at and payment.ask_at is not None
-    if not asking and not _says_the_same(payment, said, changed):
-        await park(
+    if _says_the_same(payment, said, changed):
+        await end_unmatched(session, provider, [said.reference], Why.DIFFERS_FROM_PROVIDER)
+    elif not asking:
+        await show_to_finance(
             session,
             provider,
             said.reference,
-            "differs_from_provider",
+            Why.DIFFERS_FROM_PROVIDER,
             external_reference=said.external_reference,
             provider_status=said.word or said.status,
             amount_minor=said.amount_minor,
@@ -138,14 +111,17 @@ async def show_what_remains(session: AsyncSession, provider: str, said: PaymentF
         )
 
 
-async def differing_refunds(session: AsyncSession, facts: Sequence[RefundFact]) -> Sequence[RefundFact]:
-    """Those that we do not know, or have otherwise."""
+async def differing_refunds(session: AsyncSession, provider: str, facts: Sequence[RefundFact]) -> Sequence[RefundFact]:
+    """Return the refunds that we do not know, or have otherwise. Of the others, what finance was shown as different
+    ends."""
     ids = [one.provider_refund_id for one in facts]
     known = {
         one.provider_refund_id: one
         for one in await session.scalars(select(ProviderRefund).where(ProviderRefund.provider_refund_id.in_(ids)))
     }
-    return [one for one in facts if not _is_as_we_have_it(known.get(one.provider_refund_id), one)]
+    agreeing = [id_ for one in facts if _is_as_we_have_it(known.get(id_ := one.provider_refund_id), one)]
+    await end_unmatched(session, provider, agreeing, Why.DIFFERS_FROM_PROVIDER)
+    return [one for one in facts if one.provider_refund_id not in agreeing]
 
 
 def _is_as_we_have_it(made: ProviderRefund | None, fact: RefundFact) -> bool:
@@ -156,11 +132,14 @@ def _is_as_we_have_it(made: ProviderRefund | None, fact: RefundFact) -> bool:
 
 
 async def show_what_remains_of_refund(session: AsyncSession, provider: str, said: RefundFact) -> None:
-    """As `show_what_remains`."""
+    """Show finance where a refund still differs, as `show_what_remains` does for a payment."""
     made = await session.get(ProviderRefund, said.provider_refund_id)
-    if made is None or _is_as_we_have_it(made, said):
+    if made is None:
+        return
+    if _is_as_we_have_it(made, said):
+        await end_unmatched(session, provider, [said.provider_refund_id], Why.DIFFERS_FROM_PROVIDER)
         return
     refund = await fetch(session, Refund, made.refund_id)
     if refund.ask_at is None:
         payment = await fetch(session, Payment, refund.payment_id)
-        await park_refund(session, provider, said, "differs_from_provider", payment, refund)
+        await show_refund(session, provider, said, Why.DIFFERS_FROM_PROVIDER, payment, refund)

@@ -1,4 +1,4 @@
-"""Disputes: entered and closed by finance. What they hold up is decided where it is kept."""
+"""Opening and closing disputes, as finance enters them. Refunds that they hold up look at them by themselves."""
 
 from uuid import UUID
 
@@ -13,31 +13,40 @@ from payments.domain.disputes import (
     DisputeAlreadyClosed,
     DisputeAlreadyOpen,
     DisputeOutcome,
+    PaymentNotReceived,
     check_reason,
 )
-from payments.domain.orders import OrderNotPaid, OrderStatus, must_be_anothers
+from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import policy_at
 from payments.tables import Dispute, Order, Payment
-from shared.database import fetch, now
+from shared.access import refuse_own
+from shared.database import Unknown, fetch, now
 from shared.events.payments import DisputeClosed, DisputeOpened
 from shared.ids import new_id
 from shared.messaging import publish
 
+_OWN = "somebody else decides about your own order"
+
 
 async def open_dispute(
-    session: AsyncSession, order_id: UUID, *, reason_code: str, case_reference: str, by: str
+    session: AsyncSession,
+    order_id: UUID,
+    *,
+    reason_code: str,
+    case_reference: str,
+    by: str,
+    payment_reference: str | None = None,
 ) -> Dispute:
-    """The payer of this order asks the money back.
+    """Record that the payer asks their bank for the money of an order: of the payment that pays it, or of the named
+    one.
 
-    Raises Unknown, OwnOrder, UnknownDisputeReason, OrderNotPaid, DisputeAlreadyOpen.
+    Raises Unknown, OwnOrder, UnknownDisputeReason, OrderNotPaid, PaymentNotReceived, DisputeAlreadyOpen.
     """
     order = await fetch(session, Order, order_id, lock=True)
-    must_be_anothers(order.learner_id, by)
+    refuse_own(session, OwnOrder(_OWN), order.learner_id, by)
     check_reason(reason_code, policy_at(now(session)).dispute_reasons)
-    payment = await queries.confirming_payment(session, order_id)
-    if payment is None or order.status != OrderStatus.PAID:
-        raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
+    payment = await _disputed_payment(session, order, payment_reference)
     dispute_id = await session.scalar(
         insert(Dispute)
         .values(
@@ -54,7 +63,7 @@ async def open_dispute(
         .returning(Dispute.dispute_id)
     )
     if dispute_id is None:
-        raise DisputeAlreadyOpen("the payment of this order is disputed already")
+        raise DisputeAlreadyOpen("this payment is disputed already")
     dispute = await fetch(session, Dispute, dispute_id)
     publish(
         session,
@@ -70,14 +79,29 @@ async def open_dispute(
     return dispute
 
 
+async def _disputed_payment(session: AsyncSession, order: Order, reference: str | None) -> Payment:
+    if reference is None:
+        payment = await queries.confirming_payment(session, order.order_id)
+        if payment is None or order.status != OrderStatus.PAID:
+            raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
+        return payment
+    named = (one for one in await queries.payments_of(session, order.order_id) if one.reference == reference)
+    payment = next(named, None)
+    if payment is None:
+        raise Unknown(f"no payment {reference} of this order")
+    if payment.use is None:
+        raise PaymentNotReceived("nothing came of this payment", payment_status=payment.provider_status)
+    return payment
+
+
 async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: DisputeOutcome, by: str) -> Dispute:
-    """The bank has decided: lost money is gone as if the provider had taken it back.
+    """Record what the bank decided. Lost money is gone as if the provider had taken it back.
 
     Raises Unknown, OwnOrder, DisputeAlreadyClosed.
     """
     dispute = await fetch(session, Dispute, dispute_id)
     order = await fetch(session, Order, dispute.order_id, lock=True)
-    must_be_anothers(order.learner_id, by)
+    refuse_own(session, OwnOrder(_OWN), order.learner_id, by)
     dispute = await fetch(session, Dispute, dispute_id, lock=True)
     if dispute.closed_at is not None:
         raise DisputeAlreadyClosed(f"this dispute was {dispute.outcome}")

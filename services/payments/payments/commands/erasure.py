@@ -1,38 +1,39 @@
-"""What payments forgets of somebody who is anonymised. Orders, refunds and the books stay: the law has it so."""
+"""Erasing the personal data of a payer who is anonymised. Orders, refunds and the books stay: the law has it so."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, select, tuple_, union, update
+from sqlalchemy import Text, cast, delete, func, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.orders import close_checkouts, let_expire
 from payments.commands.underpayment import return_underpaid
 from payments.domain.orders import UNPAID, OrderStatus
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Notification, Order, Payment, Refund
-from shared.database import now, take_turns
-from shared.messaging import NotYet
+from shared.database import advisory_lock, now
+from shared.messaging import RetryLater
 from shared.messaging.replies import erase_replies
+from shared.messaging.tables import QueuedEmail
 
 
 async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
-    """Erase basket, addresses and raw callbacks; what is not paid expires, and what was paid too little goes back.
+    """Erase a learner's basket, addresses, e-mails and raw callbacks.
 
-    Raises NotYet for an unknown learner.
+    Orders that are not paid expire; money that was too little goes back. Raises RetryLater for an unknown learner.
     """
-    await take_turns(session, "basket", learner_id)  # no order is placed meanwhile
-    learner = await session.get(Learner, learner_id, with_for_update=True, populate_existing=True)
+    await advisory_lock(session, "basket", learner_id)  # no order is placed meanwhile
+    learner = await session.get(Learner, learner_id, with_for_update={"key_share": True}, populate_existing=True)
     if learner is None:
-        raise NotYet(f"the learner {learner_id} is not known here yet")
+        raise RetryLater(f"the learner {learner_id} is not known here yet")
     learner.anonymised_at = learner.anonymised_at or at
     await session.flush()
-    await session.execute(delete(BasketItem).where(BasketItem.learner_id == learner_id))
     for order in await session.scalars(
         select(Order)
         .where(Order.learner_id == learner_id)
         .order_by(Order.order_id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ):
         order.payer_email = None
@@ -45,8 +46,21 @@ async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) ->
         elif order.status == OrderStatus.REVERSED:
             order.expires_at = min(order.expires_at, now(session))
             await close_checkouts(session, order.order_id)
+    # After the orders: a payment that was under way may have put courses back.
+    await session.execute(delete(BasketItem).where(BasketItem.learner_id == learner_id))
     await erase_replies(session, learner_id)
+    await _erase_emails(session, learner_id)
     await _erase_callbacks(session, learner_id)
+
+
+async def _erase_emails(session: AsyncSession, learner_id: UUID) -> None:
+    """Delete the e-mails about the learner's orders, payments and refunds."""
+    orders = select(Order.order_id).where(Order.learner_id == learner_id)
+    payments = select(Payment.payment_id).where(Payment.order_id.in_(orders))
+    refunds = select(Refund.refund_id).where(Refund.learner_id == learner_id)
+    named = union(orders, payments, refunds).subquery()
+    about = select(cast(named.c[0], Text))
+    await session.execute(delete(QueuedEmail).where(func.split_part(QueuedEmail.about, " ", 1).in_(about)))
 
 
 async def _erase_callbacks(session: AsyncSession, learner_id: UUID) -> None:
@@ -72,15 +86,15 @@ async def _erase_callbacks(session: AsyncSession, learner_id: UUID) -> None:
 
 
 Position = tuple[datetime, bytes]
-"""Of a callback: when it came, and its digest."""
+"""The position of a callback: when it came, and its digest."""
 
 BATCH: Final = 100
 
 
 async def erase_late_callbacks(session: AsyncSession, after: Position | None) -> Position | None:
-    """Of the next callbacks that are kept, drop those about people who were anonymised before they came.
+    """Of the next callbacks, drop the bodies of those about people who were anonymised before they came.
 
-    Gives the last one it looked at, None where there were no more.
+    Returns the position of the last callback looked at; None where there were no more.
     """
     key = (Notification.received_at, Notification.body_sha256)
     kept = select(*key, Notification.provider, Notification.subject).where(Notification.body.is_not(None))
@@ -88,7 +102,17 @@ async def erase_late_callbacks(session: AsyncSession, after: Position | None) ->
     found = (await session.execute(kept.order_by(*key).limit(BATCH))).all()
     if not found:
         return None
-    about = [(row.provider, row.subject) for row in found if row.subject is not None]
+    of_anonymised = await about_anonymised(
+        session, [(row.provider, row.subject) for row in found if row.subject is not None]
+    )
+    gone = [row.body_sha256 for row in found if (row.provider, row.subject) in of_anonymised]
+    if gone:
+        await session.execute(update(Notification).where(Notification.body_sha256.in_(gone)).values(body=None))
+    return found[-1].received_at, found[-1].body_sha256
+
+
+async def about_anonymised(session: AsyncSession, about: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return which of these payments and refunds, by provider and its reference, are of somebody who was anonymised."""
     payments = (
         select(Payment.provider, Payment.reference)
         .join(Order, Order.order_id == Payment.order_id)
@@ -101,8 +125,4 @@ async def erase_late_callbacks(session: AsyncSession, after: Position | None) ->
         .join(Learner, Learner.learner_id == Refund.learner_id)
         .where(Refund.provider_refund_id.in_([subject for _, subject in about]), Learner.anonymised_at.is_not(None))
     )
-    of_anonymised = {(row[0], row[1]) for query in (payments, refunds) for row in await session.execute(query)}
-    gone = [row.body_sha256 for row in found if (row.provider, row.subject) in of_anonymised]
-    if gone:
-        await session.execute(update(Notification).where(Notification.body_sha256.in_(gone)).values(body=None))
-    return found[-1].received_at, found[-1].body_sha256
+    return {(row[0], row[1]) for query in (payments, refunds) for row in await session.execute(query)}

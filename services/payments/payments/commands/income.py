@@ -1,26 +1,29 @@
 """Money that arrives: it pays the order, for the first time or again, or it goes back."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
-from payments.commands import letters
+from payments.commands import emails, receipts
+from payments.commands.cancellation import leave_others
 from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
 from payments.commands.losses import confirm_with, return_duplicate
 from payments.commands.orders import announced, close_checkouts, next_word_at
-from payments.commands.refunds import return_money
+from payments.commands.refunds import refund_line, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
-from payments.commands.unmatched import park_payment
-from payments.domain.addresses import Addresses
-from payments.domain.orders import ENDED_UNPAID, OrderStatus, receipt_number
-from payments.domain.payments import FUNDED, PaymentFact, ProviderStatus, Use, use_of
+from payments.commands.unmatched import show_payment
+from payments.domain.orders import ENDED_UNPAID, UNPAID, OrderStatus, receipt_number
+from payments.domain.payments import FUNDED, PaymentFact, ProviderStatus, State, Use, use_of
 from payments.domain.policy import policy_of
+from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import Reason
+from payments.domain.unmatched import Why
 from payments.tables import CheckoutAttempt, Confirmation, Learner, Order, OrderLine, Payment
 from shared.database import now
 from shared.events.payments import AmountMismatch, PaymentConfirmed, PaymentRestored, ReceiptIssued
@@ -30,37 +33,41 @@ log = logging.getLogger(__name__)
 
 
 async def take(
-    session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, places: Addresses
+    session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, public_urls: PublicUrls
 ) -> None:
-    """Money arrived: it pays the order, or it goes back."""
+    """Use money that arrived: it pays the order, or it goes back."""
     at = now(session)
     if payment.amount_minor == 0:  # nothing arrived; another fact may say more
-        await park_payment(session, payment.provider, _fact_of(payment), "nothing_paid", payment)
+        await _take_nothing(session, payment, order, attempt)
         return
     payment.funded_at = payment.funded_at or at
     confirming = await queries.confirming_payment(session, order.order_id)
     again = confirming is not None and confirming.state not in FUNDED
     if again:
         lines = await queries.lines_not_given_back(session, order.order_id)
-        due, late, sellable = sum(line.due_minor for line in lines), not lines or order.expires_at <= at, False
+        due, late = sum(line.due_minor for line in lines), not lines or order.expires_at <= at
+        wares = _Wares()
     else:
         lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
         due, late = attempt.amount_minor, order.status in ENDED_UNPAID
-        sellable = late and await _sellable(session, order, lines)
+        wares = await _wares(session, order, lines, late=late)
+        late = late or not wares.sold
     use = use_of(
         received_minor=payment.amount_minor,
         due_minor=due,
         same_currency=payment.currency == order.currency,
         confirmed=confirming is not None and not again,
         open_=not late,
-        sellable=sellable,
+        sellable=bool(wares.sold),
     )
     payment.use = use
     match use:
         case Use.ORDER if again:
             await _confirm_again(session, payment, order, attempt, due=due)
         case Use.ORDER:
-            await _confirm(session, payment, order, attempt, lines=lines, places=places)
+            await _confirm(session, payment, order, attempt, wares=wares, public_urls=public_urls)
+            if late:
+                await leave_others(session, order, [line.course_id for line in wares.sold])
         case Use.UNDERPAID:
             await post(session, "held", payment)
             await reconsider(session, order)
@@ -74,7 +81,7 @@ async def take(
             if order.status == OrderStatus.UNDERPAID:
                 grace = policy_of(order.regulations_version).underpaid_refund_after
                 order.expires_at, days = max(order.expires_at, (payment.funded_at or at) + grace), grace.days
-                await letters.tell_underpaid(session, payment, attempt, days)
+                await emails.email_underpaid(session, payment, attempt, days)
             else:
                 await return_underpaid(session, order)
         case Use.DUPLICATE:
@@ -82,18 +89,43 @@ async def take(
             await return_duplicate(session, order, payment, payment.amount_minor)
         case Use.LATE:
             await post(session, "owed_back", payment)
-            await return_money(session, order, payment, payment.amount_minor, Reason.LATE_PAYMENT)
+            reason = Reason.ALREADY_BOUGHT if lines and wares.bought == lines else Reason.LATE_PAYMENT
+            await return_money(session, order, payment, payment.amount_minor, reason)
 
 
-async def _sellable(session: AsyncSession, order: Order, lines: list[OrderLine]) -> bool:
-    """Whether a late payment can still buy something; what it cannot buy then comes back line by line."""
-    if order.status == OrderStatus.CANCELLED:
-        return False
-    if (await session.get_one(Learner, order.learner_id)).anonymised_at is not None:
-        return False
-    wanted = {line.course_id for line in lines}
-    offers = await queries.offers(session, wanted, now(session))
-    return bool(wanted & offers.keys() - await queries.bought_courses(session, order.learner_id, now(session)))
+async def _take_nothing(session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt) -> None:
+    await show_payment(session, payment.provider, _fact_of(payment), Why.NOTHING_PAID, payment)
+    if payment.state == State.SETTLED:
+        payable = order.status in UNPAID | {OrderStatus.REVERSED}
+        await emails.email_no_payment(session, payment, attempt, payable=payable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wares:
+    """What money that arrives can buy of the lines of its order."""
+
+    sold: Sequence[OrderLine] = ()
+    unsold: Sequence[OrderLine] = ()
+    bought: Sequence[OrderLine] = ()
+    """Those whose course the learner has bought otherwise; they are not sold."""
+
+
+async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine], *, late: bool) -> _Wares:
+    """Return which lines the money can buy: nothing twice, and for an order that had ended only what is still on
+    sale."""
+    wanted = [line.course_id for line in lines]
+    sellable = set(wanted)
+    if late:
+        await queries.lock_open_orders(session, order, wanted)  # waits for whoever pays one of them
+        gone = (await session.get_one(Learner, order.learner_id)).anonymised_at is not None
+        left = gone or order.status == OrderStatus.CANCELLED
+        sellable = set() if left else (await queries.offers(session, wanted, now(session))).keys()
+    had = await queries.bought_courses(session, order.learner_id, now(session))
+    return _Wares(
+        sold=[line for line in lines if line.course_id in sellable - had],
+        unsold=[line for line in lines if line.course_id not in sellable - had],
+        bought=[line for line in lines if line.course_id in had],
+    )
 
 
 async def _confirm(
@@ -102,18 +134,17 @@ async def _confirm(
     order: Order,
     attempt: CheckoutAttempt,
     *,
-    lines: list[OrderLine],
-    places: Addresses,
+    wares: _Wares,
+    public_urls: PublicUrls,
 ) -> None:
-    at = now(session)
+    at, lines = now(session), [*wares.sold, *wares.unsold]
     await session.execute(
         insert(Confirmation).values(order_id=order.order_id, payment_id=payment.payment_id, confirmed_at=at)
     )
     # The payer pays what this checkout's page said, whatever was quoted since.
     apply_quote(lines, {UUID(line_id): price for line_id, price in attempt.quote.items()})
     policy = policy_of(order.regulations_version)
-    drawn = await session.scalar(select(func.nextval(text("'receipt_numbers'"))))
-    number = receipt_number(drawn or 0, at, policy)
+    number = receipt_number(await receipts.draw_number(session), at, policy)
     order.status, order.paid_at, order.payer_email = OrderStatus.PAID, at, attempt.payer_email
     order.receipt_number = number
     attempt.status = "paid"
@@ -127,7 +158,7 @@ async def _confirm(
             amount_minor=attempt.amount_minor,
             currency=order.currency,
             method=payment.method,
-            lines=tuple(map(announced, lines)),
+            lines=tuple(map(announced, wares.sold)),
             confirmed_at=at,
         ),
     )
@@ -143,14 +174,17 @@ async def _confirm(
             issued_at=at,
         ),
     )
-    await letters.confirm_purchase(session, order, lines, places)
+    await emails.confirm_purchase(session, order, wares.sold, public_urls, unsold=wares.unsold)
+    for line in wares.unsold:
+        reason = Reason.ALREADY_BOUGHT if line in wares.bought else Reason.ACTIVATION_IMPOSSIBLE
+        await refund_line(session, order, line, reason, "policy")
     await _end_payment(session, payment, order, attempt, due=attempt.amount_minor)
 
 
 async def _confirm_again(
     session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, *, due: int
 ) -> None:
-    """The order whose payment was taken back is paid by another one; to others it is as if the money had come back."""
+    """Confirm an order whose payment was taken back by another payment; to other services the money has come back."""
     await confirm_with(session, order, payment)
     order.payer_email, attempt.status = attempt.payer_email, "paid"
     await post(session, "sold_again", payment)
@@ -164,14 +198,14 @@ async def _confirm_again(
             restored_at=next_word_at(session, order),
         ),
     )
-    await letters.tell_paid_again(session, payment, order, due)
+    await emails.email_paid_again(session, payment, order, due)
     await _end_payment(session, payment, order, attempt, due=due)
 
 
 async def _end_payment(
     session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, *, due: int
 ) -> None:
-    """Nothing else is to be paid, and what was too much or too little goes back."""
+    """Close the order's other checkouts, and give back what was too much or too little."""
     await close_checkouts(session, order.order_id, but=attempt.attempt_id)
     if payment.amount_minor > due:
         received = payment.amount_minor, payment.currency
@@ -183,6 +217,7 @@ async def _end_payment(
 def announce_mismatch(
     session: AsyncSession, payment: Payment, order: Order, *, expected: int, received: tuple[int, str]
 ) -> None:
+    """Publish that another amount, or currency, arrived than was expected; amounts in minor units."""
     log.warning("amount mismatch", extra={"order": str(order.order_id), "payment": str(payment.payment_id)})
     amount, currency = received
     publish(

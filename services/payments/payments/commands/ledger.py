@@ -1,4 +1,4 @@
-"""Writing in the books."""
+"""Posting to the ledger."""
 
 from uuid import UUID
 
@@ -6,21 +6,23 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
+from payments.commands import unmatched
 from payments.domain import ledger
 from payments.domain.ledger import Account
 from payments.tables import Entry, Payment, Posting
 from shared.database import now
 
 
-async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id: UUID | None = None) -> int:
-    """Post what is different now of a payment, under the name of what happened; the loss it has brought in all.
+async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id: UUID | None = None) -> None:
+    """Post what has changed of a payment, under the name of what happened, and show finance what the payer has too
+    much, for as long as they have it.
 
-    What stands in the books is compared with what is true, so that facts may come in any order and twice. Where nothing
-    is different nothing is posted. The order must be locked.
+    The books are compared with where the payment's money stands, so that facts may come in any order and twice. Where
+    nothing differs nothing is posted. The order must be locked.
     """
     await session.flush()
-    wanted = ledger.books(await queries.standing(session, payment))
-    held = await queries.balances(session, payment.payment_id)
+    position = await queries.position(session, payment)
+    wanted, held = ledger.books(position), await queries.balances(session, payment.payment_id)
     for currency, entries in ledger.differences(wanted, payment.currency, held).items():
         before = await session.scalar(
             select(func.count()).select_from(Posting).where(Posting.payment_id == payment.payment_id)
@@ -41,4 +43,5 @@ async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id:
             for account, amount in entries.items()
         )
         await session.flush()
-    return wanted.get(Account.LOSSES, 0)
+    if any(entries.get(Account.LOSSES) for entries in (wanted, *held.values())):
+        await unmatched.show_loss(session, payment, ledger.paid_out_too_much(position))

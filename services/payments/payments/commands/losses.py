@@ -1,4 +1,4 @@
-"""Money that was there and is gone, and money that is there again."""
+"""Payments that were there and are lost, and lost ones that are there again."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from payments import queries
-from payments.commands import letters
+from payments.commands import emails
+from payments.commands.cancellation import leave_others
 from payments.commands.ledger import post
 from payments.commands.orders import announced, close_checkouts, next_word_at
 from payments.commands.refunds import announce_request, owe_again, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
-from payments.commands.unmatched import park, park_loss, unpark
+from payments.commands.unmatched import show_own_payment
 from payments.domain.orders import OrderStatus
 from payments.domain.payments import FUNDED, State, Use
 from payments.domain.policy import policy_of
 from payments.domain.refunds import ENDED, Reason, RefundStatus, paid_of
+from payments.domain.unmatched import Why
 from payments.tables import Confirmation, Order, Payment, ProviderRefund, Refund
 from shared.database import now
 from shared.events.payments import DuplicateDetected, PaymentRestored, PaymentReversed
@@ -26,14 +28,14 @@ NOT_SENT = (RefundStatus.REQUESTED, RefundStatus.FAILED)
 
 
 async def confirm_with(session: AsyncSession, order: Order, payment: Payment) -> None:
-    """From now on this is the payment that pays the order. The order must be locked."""
+    """Make this the payment that pays the order. The order must be locked."""
     await session.execute(
         update(Confirmation).where(Confirmation.order_id == order.order_id).values(payment_id=payment.payment_id)
     )
 
 
 async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
-    """Money we had counted on is gone: nothing of it is left to give back, and what it bought is suspended.
+    """Record that a confirmed payment is lost: nothing of it is left to give back, and what it bought is suspended.
 
     What the provider is paying back already may still be paid: that is a loss. The order must be locked.
     """
@@ -45,9 +47,7 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
         .where(Refund.payment_id == payment.payment_id, ended)
         .values(status=RefundStatus.CANCELLED, ask_at=None, revision=Refund.revision + 1)
     )
-    loss = await post(session, "lost", payment)
-    if loss > 0:
-        await park_loss(session, payment, order, loss)
+    await post(session, "lost", payment)
     await reconsider(session, order)
     if payment.use != Use.ORDER:
         return
@@ -65,11 +65,11 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
         ),
     )
     owed = any(line.order_line_id not in gone_back for line in lines)
-    await letters.tell_reversed(session, payment, order, until=order.expires_at if owed else None)
+    await emails.email_reversed(session, payment, order, until=order.expires_at if owed else None)
 
 
 async def lose_to_the_bank(session: AsyncSession, payment: Payment, order: Order, reason_code: str) -> None:
-    """Money is gone of which the provider tells nothing. The order must be locked."""
+    """Record a payment as lost that the bank took and the provider reports as there. The order must be locked."""
     payment.state, payment.reason_code = State.LOST, reason_code
     payment.revision += 1
     await session.flush()
@@ -77,7 +77,7 @@ async def lose_to_the_bank(session: AsyncSession, payment: Payment, order: Order
 
 
 async def return_duplicate(session: AsyncSession, order: Order, payment: Payment, amount_minor: int) -> None:
-    """Another payment pays the order: what is left of this one goes back. The order must be locked."""
+    """Give back what is left of a payment whose order another payment pays. The order must be locked."""
     publish(
         session,
         DuplicateDetected(
@@ -93,14 +93,15 @@ async def return_duplicate(session: AsyncSession, order: Order, payment: Payment
 
 
 async def _reopen(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
-    """Refunds of this payment that were cancelled with it go on, but for lines that go back of another one."""
+    """Reopen and return the refunds that were cancelled with this payment, but for lines that another payment gives
+    back."""
     other = aliased(Refund)
     goes_back = exists().where(other.order_line_id == Refund.order_line_id, other.status != RefundStatus.CANCELLED)
     own = Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED
     refunds = (await session.scalars(select(Refund).where(*own, ~goes_back))).all()
     for refund in refunds:
         made = await queries.provider_refunds_of(session, refund.refund_id)
-        # Of what was paid in part finance sends the rest.
+        # Where a part was paid, finance sends the rest.
         in_part = paid_of(made, refund.currency) != 0
         refund.status = RefundStatus.RETURNED if in_part else RefundStatus.REQUESTED
         refund.failure_code = None
@@ -109,11 +110,11 @@ async def _reopen(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
 
 
 async def restore(session: AsyncSession, payment: Payment, order: Order) -> None:
-    """Money that was lost is back (documented: a cancelled payment may be processed after all).
+    """Record that a lost payment is there again (documented: a cancelled payment may be processed after all).
 
-    The books are as before the loss, refunds go on and the enrolments are reinstated. PaymentConfirmed was said once
-    and is not said again. Where the order was paid again meanwhile, it is a duplicate and goes back. Finance is shown
-    it besides: an enrolment may have ended for want of the money.
+    The books are as before the loss, refunds go on and the enrolments are reinstated. PaymentConfirmed was announced
+    once and is not announced again. Where another payment pays the order meanwhile, this one is a duplicate and goes
+    back. Finance is shown it until it is settled.
     """
     if payment.use == Use.ORDER:
         confirming = await queries.confirming_payment(session, order.order_id)
@@ -122,9 +123,10 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
         else:
             await confirm_with(session, order, payment)
             await close_checkouts(session, order.order_id)
+            lines = await queries.lines_not_given_back(session, order.order_id)
+            await leave_others(session, order, [line.course_id for line in lines])
     refunds = await _reopen(session, payment)
-    if await post(session, "restored", payment) <= 0:
-        await unpark(session, payment.provider, [payment.reference], "paid_out_too_much")
+    await post(session, "restored", payment)
     for refund in refunds:
         await announce_request(session, refund, payment)
     if payment.use == Use.ORDER:
@@ -146,14 +148,6 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
                 restored_at=next_word_at(session, order),
             ),
         )
-    await park(
-        session,
-        payment.provider,
-        payment.reference,
-        "restored_after_loss",
-        provider_status=payment.provider_status,
-        amount_minor=payment.amount_minor,
-        currency=payment.currency,
-        order_id=order.order_id,
-        payment_id=payment.payment_id,
-    )
+        await emails.email_restored(session, payment, order)
+    if payment.state != State.SETTLED:
+        await show_own_payment(session, payment, Why.RESTORED_AFTER_LOSS)

@@ -1,4 +1,4 @@
-"""Taking in the provider's callbacks: stored raw, applied once."""
+"""Receiving the provider's callbacks: stored raw, applied once."""
 
 import logging
 
@@ -9,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments import queries
 from payments.adapters.provider import Unreadable
 from payments.commands import refund_facts, unmatched
+from payments.commands.erasure import about_anonymised
 from payments.commands.refund_facts import apply_refund_fact
 from payments.commands.settlement import apply_payment_fact, ask_again
-from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact
+from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import RefundFact
+from payments.domain.unmatched import Why
 from payments.tables import Notification, RejectedNotification
 from shared.database import now
 from shared.digests import Digests
@@ -26,10 +28,10 @@ async def receive_notification(
     provider: str,
     body: bytes,
     fact: PaymentFact | RefundFact | Unreadable,
-    places: Addresses,
+    public_urls: PublicUrls,
     digests: Digests,
 ) -> str:
-    """Store a signed callback and apply it, in one transaction; what it came to, in a word.
+    """Store a signed callback and apply it, in one transaction; return the outcome in a word.
 
     The same bytes, or the same event of the same subject and sum, have an effect once: of two at once the second waits
     for the first and then finds it. Where the provider must be asked, a job asks it after the commit.
@@ -54,28 +56,32 @@ async def receive_notification(
         return "duplicate"
     match fact:
         case PaymentFact():
-            outcome = await apply_payment_fact(session, provider, fact, places)
+            outcome = await apply_payment_fact(session, provider, fact, public_urls)
         case RefundFact():
             outcome = await apply_refund_fact(session, provider, fact)
         case Unreadable():
             log.error("notification not understood", extra={"why": fact.why})
             outcome = await _ask_about(session, provider, fact, digest)
-    await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(outcome=outcome))
+    told: dict[str, object] = {"outcome": outcome}
+    if subject is not None and await about_anonymised(session, [(provider, str(subject))]):
+        told["body"] = None  # it holds a payer's data, and is applied
+    await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(told))
     return outcome
 
 
 async def _ask_about(session: AsyncSession, provider: str, said: Unreadable, digest: bytes) -> str:
-    """Finance sees what cannot be read, and the provider is asked about the refund or payment that it names."""
+    """Show finance a callback that cannot be read, and plan to ask the provider about the refund or payment it
+    names."""
     payment = await refund_facts.ask_again(session, said.refund_reference, said.external_reference)
     known = payment is not None
     if not known and said.reference:
         known = await ask_again(session, provider, said.reference, said.external_reference)
         payment = await queries.payment_by_reference(session, provider, said.reference) if known else None
-    await unmatched.park(
+    await unmatched.show_to_finance(
         session,
         provider,
         said.refund_reference or said.reference or digest.hex(),
-        "not_understood",
+        Why.NOT_UNDERSTOOD,
         external_reference=said.external_reference or None,
         order_id=payment.order_id if payment else None,
         payment_id=payment.payment_id if payment else None,
@@ -96,7 +102,7 @@ def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, obj
 
 
 async def reject_notification(session: AsyncSession, body: bytes, digests: Digests) -> None:
-    """Record that something unsigned or wrongly signed came; of what it said nothing is kept."""
+    """Record that an unsigned or wrongly signed callback came; nothing of its content is kept."""
     at = now(session)
     log.warning("notification rejected", extra={"size": len(body)})
     statement = insert(RejectedNotification).values(

@@ -1,4 +1,4 @@
-"""Placing an order and letting it expire."""
+"""Placing an order, letting it expire, and closing its checkouts."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from payments.domain import orders
 from payments.domain.orders import Offer, OrderStatus
 from payments.domain.policy import policy_at
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Order, OrderLine
-from shared.database import fetch, now, take_turns
+from shared.database import advisory_lock, fetch, now
 from shared.events.payments import Line, OrderExpired, OrderPlaced
 from shared.ids import new_id
 from shared.messaging import publish
@@ -21,11 +21,11 @@ from shared.messaging import publish
 async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Sequence[UUID] | None) -> Order:
     """Order the basket, or those courses of it, at the present prices, which hold for the quote's time.
 
-    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, AlreadyOrdered,
+    Raises RegistrationNeeded, BasketEmpty, NotInBasket, CourseNotOnSale, AlreadyBought, OwnPrice, AlreadyOrdered,
     CurrenciesDiffer.
     """
     at = now(session)
-    await take_turns(session, "basket", learner_id)
+    await advisory_lock(session, "basket", learner_id)
     learner = await session.get(Learner, learner_id)
     if learner is None or learner.anonymised_at is not None:
         raise orders.RegistrationNeeded("register as a learner first: POST /v1/learners")
@@ -41,7 +41,7 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     if absent:
         raise orders.NotInBasket("put the course into the basket first", course_ids=absent)
     offers = await queries.offers(session, wanted, at)
-    orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id, at))
+    orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id, at), learner_id)
     orders.check_not_ordered(wanted, await queries.open_orders(session, learner_id, at))
 
     order, lines = draw_up(learner_id, [offers[course_id] for course_id in wanted], at)
@@ -56,7 +56,7 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
 
 
 def draw_up(learner_id: UUID, offers: Sequence[Offer], at: datetime) -> tuple[Order, list[OrderLine]]:
-    """An order of these at their present prices, under the policy in force; nothing is written."""
+    """Return an order of these courses at their present prices, under the policy in force; nothing is written."""
     policy = policy_at(at)
     order = Order(
         order_id=new_id(),
@@ -87,6 +87,7 @@ def draw_up(learner_id: UUID, offers: Sequence[Offer], at: datetime) -> tuple[Or
 
 
 def placed(order: Order, lines: Sequence[OrderLine]) -> OrderPlaced:
+    """Return the event that announces a new order."""
     return OrderPlaced(
         order_id=order.order_id,
         learner_id=order.learner_id,
@@ -98,8 +99,8 @@ def placed(order: Order, lines: Sequence[OrderLine]) -> OrderPlaced:
 
 
 async def expire_order(session: AsyncSession, order_id: UUID) -> None:
-    """Let an order expire that nobody paid in time; its sessions at the provider are then closed. One of which a
-    payment is on its way waits for that."""
+    """Let an order expire that nobody paid in time; its sessions at the provider are then closed. It waits for a
+    payment that is on its way."""
     order = await fetch(session, Order, order_id, lock=True)
     if order.status != OrderStatus.PLACED or order.expires_at > now(session):
         return
@@ -108,22 +109,22 @@ async def expire_order(session: AsyncSession, order_id: UUID) -> None:
 
 
 async def let_expire(session: AsyncSession, order: Order) -> None:
-    """It can no longer be paid. The order must be locked."""
+    """Let an order expire: it can no longer be paid. The order must be locked."""
     order.status = OrderStatus.EXPIRED
     publish(session, OrderExpired(order_id=order.order_id, learner_id=order.learner_id, expired_at=now(session)))
     await close_checkouts(session, order.order_id)
 
 
 async def end_repayment(session: AsyncSession, order_id: UUID) -> None:
-    """It was not paid again in time: nobody is to pay any more where they would pay for nothing."""
+    """Close the pay pages of an order that was not paid again in time: payers would pay there for nothing."""
     order = await fetch(session, Order, order_id, lock=True)
     if order.status == OrderStatus.REVERSED and order.expires_at <= now(session):
         await close_checkouts(session, order_id)
 
 
 def next_word_at(session: AsyncSession, order: Order) -> datetime:
-    """The instant to tell of where an order's money is: later than each before, whichever replica's clock told it, for
-    the last word counts. The order must be locked."""
+    """Return the instant at which to announce where an order's money is, later than each before, whichever replica's
+    clock gave that: subscribers go by the latest. The order must be locked."""
     at = now(session)
     if order.told_at is not None:
         at = max(at, order.told_at + timedelta(microseconds=1))
@@ -132,7 +133,8 @@ def next_word_at(session: AsyncSession, order: Order) -> datetime:
 
 
 async def close_checkouts(session: AsyncSession, order_id: UUID, *, but: UUID | None = None) -> None:
-    """Have the order's open sessions at the provider closed soon, so that nobody pays there for nothing."""
+    """Have the order's open sessions at the provider closed soon, so that nobody pays there for nothing. `but`: an
+    attempt that stays open."""
     await session.execute(
         update(CheckoutAttempt)
         .where(
@@ -145,6 +147,7 @@ async def close_checkouts(session: AsyncSession, order_id: UUID, *, but: UUID | 
 
 
 def announced(line: OrderLine) -> Line:
+    """Return an order line as events carry it."""
     return Line(
         order_line_id=line.order_line_id,
         course_id=line.course_id,

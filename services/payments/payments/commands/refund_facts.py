@@ -1,6 +1,6 @@
-"""What the provider says of a refund, applied: facts come late, twice, in any order, and change their mind.
+"""Applying what the provider reports of refunds: facts come late, twice, in any order, and contradict each other.
 
-Every refund the provider made for one of ours is kept, and what became of ours follows from all of them.
+Every refund the provider made for one of ours is kept, and the status of ours follows from all of them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
-from payments.commands import letters, unmatched
+from payments.commands import emails, unmatched
 from payments.commands.ledger import post
 from payments.commands.refunds import fail_refund, owe_again, payer_of
 from payments.domain.payments import State
@@ -20,7 +20,7 @@ from payments.domain.policy import Policy, policy_of
 from payments.domain.refunds import (
     ENDED,
     UNDER_WAY,
-    Heard,
+    LastReported,
     ProviderRefundStatus,
     RefundFact,
     RefundStatus,
@@ -28,6 +28,7 @@ from payments.domain.refunds import (
     judge,
     status_of,
 )
+from payments.domain.unmatched import Why
 from payments.tables import Order, Payment, ProviderRefund, Refund
 from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
@@ -43,16 +44,21 @@ async def apply_refund_fact(
     asked_for: UUID | None = None,
     asked_at_revision: int | None = None,
 ) -> str:
-    """Take in one fact of one refund; what it came to, in a word.
+    """Apply one fact about one refund; return the outcome in a word.
 
-    `asked_for`: it is the answer to a question about this refund of ours, and so needs no reference.
+    `asked_for`: the fact answers a question about this refund of ours, and so needs no reference.
     `asked_at_revision`: the fact was fetched when our refund stood at this revision; if anything was applied meanwhile
-    it may be older than that, and the provider is asked once more. Of what was never heard of it is the first word.
+    it may be older than that, and the provider is asked once more, unless it is the first about the provider's refund.
     """
     refund_id = await find_refund(session, fact) or asked_for
+    if refund_id is None and fact.status is ProviderRefundStatus.CANCELLED:  # nothing comes of it, whosever it is
+        await unmatched.end_unmatched(
+            session, provider, [fact.provider_refund_id], Why.UNKNOWN_REFUND, Why.NOT_UNDERSTOOD
+        )
+        return "unmatched"
     if refund_id is None:
         payment = await queries.payment_by_reference(session, provider, fact.payment_reference)
-        await unmatched.park_refund(session, provider, fact, "unknown_refund", payment)
+        await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
         return "unmatched"
     order = await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
     refund = await fetch(session, Refund, refund_id, lock=True)
@@ -60,11 +66,14 @@ async def apply_refund_fact(
     policy = policy_of(order.regulations_version)
     fetched = asked_at_revision is not None
     if not is_of_payment(fact, payment):
-        await unmatched.park_refund(session, provider, fact, "unknown_refund", payment)
+        await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
         _ask(session, refund, policy.ask_every if fetched else timedelta())
         return "unmatched"
-    made = await session.get(ProviderRefund, fact.provider_refund_id, with_for_update=True, populate_existing=True)
-    if made is None:  # dated in the future it would hold up all that is told before that date
+    await unmatched.end_unmatched(session, provider, [fact.provider_refund_id], Why.UNKNOWN_REFUND, Why.NOT_UNDERSTOOD)
+    made = await session.get(
+        ProviderRefund, fact.provider_refund_id, with_for_update={"key_share": True}, populate_existing=True
+    )
+    if made is None:  # dated in the future it would make all that is reported before that date look old
         fact = replace(fact, at=min(fact.at, now(session) + CLOCKS_APART))
     elif fetched and refund.revision != asked_at_revision:
         _ask(session, refund)
@@ -74,24 +83,23 @@ async def apply_refund_fact(
 
     refund.revision += 1
     if fact.status is ProviderRefundStatus.UNKNOWN:
-        await unmatched.park_refund(session, provider, fact, "unknown_status", payment, refund)
+        await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_STATUS, payment, refund)
     else:
-        await unmatched.unpark(session, provider, [fact.provider_refund_id], "unknown_status")
+        await unmatched.end_unmatched(session, provider, [fact.provider_refund_id], Why.UNKNOWN_STATUS)
     await _note(session, refund, made, fact)
     all_made = await queries.provider_refunds_of(session, refund_id)
     await _advance(session, refund, payment, all_made, fact)
-    loss = await post(
+    await post(
         session,
         "refunded" if fact.status is ProviderRefundStatus.FINISHED else "refund_returned",
         payment,
         refund_id=refund_id,
     )
-    if loss <= 0:
-        await unmatched.unpark(session, provider, [payment.reference], "paid_out_too_much")
-    elif fact.status is ProviderRefundStatus.FINISHED:
-        await unmatched.park_loss(session, payment, order, loss)
     if sum(one.amount_minor for one in all_made if one.status != ProviderRefundStatus.CANCELLED) > refund.amount_minor:
-        await unmatched.park_refund(session, provider, fact, "refunded_twice", payment, refund)
+        await unmatched.show_refund(session, provider, fact, Why.REFUNDED_TWICE, payment, refund)
+    else:
+        told = [one.provider_refund_id for one in all_made]
+        await unmatched.end_unmatched(session, provider, told, Why.REFUNDED_TWICE)
     _plan_question(session, refund, policy, fetched=fetched, again=fetched and made is not None)
     return "applied"
 
@@ -106,9 +114,9 @@ async def _without_effect(
     *,
     fetched: bool,
 ) -> str | None:
-    """What a fact comes to that changes nothing, in a word; None where it is to be applied."""
+    """Return the outcome of a fact that changes nothing, in a word; None where it is to be applied."""
     at = now(session)
-    last = Heard(ProviderRefundStatus(made.status), made.status_at, made.amount_minor, made.currency or "")
+    last = LastReported(ProviderRefundStatus(made.status), made.status_at, made.amount_minor, made.currency or "")
     verdict = judge(last, fact, fetched=fetched, patience=policy.ask_every)
     if not fetched and fact.at > at + CLOCKS_APART:
         verdict = Verdict.ASK
@@ -120,7 +128,7 @@ async def _without_effect(
             _ask(session, refund, policy.next_question(last.at, at) - at)
             return "asking"
         case Verdict.UNCLEAR:
-            await unmatched.park_refund(session, payment.provider, fact, "unknown_status", payment, refund)
+            await unmatched.show_refund(session, payment.provider, fact, Why.UNKNOWN_STATUS, payment, refund)
             if fetched:
                 _plan_question(session, refund, policy, fetched=True, again=True)
             else:
@@ -128,7 +136,7 @@ async def _without_effect(
             return "not_known_yet"
         case Verdict.KNOWN:
             if fact.status is not ProviderRefundStatus.UNKNOWN:
-                await unmatched.unpark(session, payment.provider, [fact.provider_refund_id], "unknown_status")
+                await unmatched.end_unmatched(session, payment.provider, [fact.provider_refund_id], Why.UNKNOWN_STATUS)
             made.status_at = max(made.status_at, fact.at)
             _plan_question(session, refund, policy, fetched=fetched, again=fetched)
             return "known"
@@ -137,18 +145,18 @@ async def _without_effect(
 
 
 async def find_refund(session: AsyncSession, fact: RefundFact) -> UUID | None:
-    """Our refund: by the provider's name for it where we have heard that, else by the reference we gave."""
+    """Return the id of our refund: by the provider's id of it where we know that, else by the reference we gave."""
     return await _find(session, fact.provider_refund_id, fact.external_reference)
 
 
 def is_of_payment(fact: RefundFact, payment: Payment) -> bool:
-    """Whether it may tell of a refund of this payment: it names no other one."""
+    """Return whether a fact may be about a refund of this payment: it names no other payment."""
     return fact.payment_reference in {"", payment.reference}
 
 
 async def ask_again(session: AsyncSession, provider_refund_id: str, external: str) -> Payment | None:
-    """Something came about this refund that could not be read: ask the provider. Its payment; None if it is not known
-    here."""
+    """Ask the provider soon about a refund of which something unreadable came. Returns its payment; None where the
+    refund is not known here."""
     refund_id = await _find(session, provider_refund_id, external)
     if refund_id is None:
         return None
@@ -175,8 +183,8 @@ async def _find(session: AsyncSession, provider_refund_id: str, external: str) -
 
 
 def _ask(session: AsyncSession, refund: Refund, pause: timedelta = timedelta()) -> None:
-    """Ask the provider, at once or after a while. One that is being sent is left to whoever sends it, who looks at what
-    the provider has first."""
+    """Plan to ask the provider about a refund, at once or after `pause`. One that is being sent is left to whoever
+    sends it, who looks first at what the provider has."""
     if refund.status != RefundStatus.SUBMITTING:
         refund.ask_at = now(session) + pause
 
@@ -194,7 +202,7 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
                 amount_minor=fact.amount_minor,
                 currency=fact.currency or None,
                 heard_at=at,
-                # Heard of when ours was not being sent: it was forgotten, or given up.
+                # First reported when ours was not being sent: that was forgotten, or given up.
                 revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
             )
         )
@@ -214,7 +222,8 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
     else:
         if made.status in dead and fact.status in UNDER_WAY:
             made.revived_at = at
-        made.status, made.status_at = fact.status, fact.at
+        made.status_at = max(made.status_at, fact.at) if made.status == fact.status else fact.at
+        made.status = fact.status
         made.amount_minor, made.currency = fact.amount_minor, fact.currency or made.currency
     if made is None or fact.status is not ProviderRefundStatus.CANCELLED:
         refund.provider_refund_id = fact.provider_refund_id
@@ -237,7 +246,7 @@ async def _advance(
         in_full=in_full,
     )
     if finished and not in_full:
-        await unmatched.park_refund(session, payment.provider, fact, "refunded_too_little", payment, refund)
+        await unmatched.show_refund(session, payment.provider, fact, Why.REFUNDED_TOO_LITTLE, payment, refund)
     if before is RefundStatus.CANCELLED and await queries.goes_back_otherwise(session, refund):
         return  # what is paid of it all the same is a loss
     over = status is RefundStatus.RETURNED and all(one.status in ENDED for one in made)
@@ -247,7 +256,7 @@ async def _advance(
         return
     if status is before:
         if status is RefundStatus.SUBMITTED and fact.status is ProviderRefundStatus.RECEIVED:
-            await letters.tell_of_refund(session, refund, await payer_of(session, payment), "received")
+            await emails.email_refund(session, refund, await payer_of(session, payment), "received")
         return
     if status is RefundStatus.FAILED:
         await fail_refund(session, refund, f"provider_{fact.status}")
@@ -258,7 +267,7 @@ async def _advance(
     payer = await payer_of(session, payment)
     if status is RefundStatus.COMPLETED:
         told = [one.provider_refund_id for one in made]
-        await unmatched.unpark(session, payment.provider, told, "refunded_too_little")
+        await unmatched.end_unmatched(session, payment.provider, told, Why.REFUNDED_TOO_LITTLE)
         publish(
             session,
             RefundCompleted(
@@ -271,19 +280,19 @@ async def _advance(
                 completed_at=now(session),
             ),
         )
-        await letters.tell_of_refund(session, refund, payer, "finished")
+        await emails.email_refund(session, refund, payer, "finished")
     elif status is RefundStatus.RETURNED and payment.state != State.LOST:
-        await letters.tell_of_delay(session, refund, payer)
+        await emails.email_delay(session, refund, payer)
     elif fact.status is ProviderRefundStatus.RECEIVED:
-        await letters.tell_of_refund(session, refund, payer, "received")
+        await emails.email_refund(session, refund, payer, "received")
 
 
 def _plan_question(session: AsyncSession, refund: Refund, policy: Policy, *, fetched: bool, again: bool) -> None:
-    """When to ask the provider if it says nothing more by itself."""
+    """Plan when to ask the provider about a refund, if it reports nothing more by itself."""
     if refund.status == RefundStatus.SUBMITTING:
-        return  # `ask_at` is then how long it is somebody's to send
+        return  # `ask_at` is then the end of the lease for sending it
     if not fetched and refund.ask_at is not None and refund.ask_at <= now(session):
-        return  # what was odd is settled by an answer, and not by another callback
+        return  # a contradiction is settled by an answer, and not by another callback
     pause: timedelta | None = None
     if refund.status == RefundStatus.SUBMITTED:
         pause = policy.ask_every if again else policy.ask_after[0]

@@ -1,29 +1,33 @@
-"""Giving money back: asked by the learner, owed because nothing was sold, sent again by finance."""
+"""Refunds: requested by the learner, granted by finance, owed because nothing was sold, and sent again."""
 
 import logging
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments import queries
-from payments.commands import letters
+from payments.commands import emails
 from payments.commands.ledger import post
 from payments.domain.disputes import OrderInDispute
-from payments.domain.orders import OrderNotPaid, OrderStatus, must_be_anothers
+from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
     ENDED,
+    GRANTED,
     CoolingOffEnded,
     Reason,
     RefundAlreadyRequested,
     RefundNotFailed,
     RefundStatus,
+    ResultRatified,
     cooling_off_ends,
     paid_of,
 )
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
+from shared.access import refuse_own
 from shared.database import Unknown, fetch, now
 from shared.events.payments import RefundFailed, RefundRequested
 from shared.ids import new_id
@@ -33,22 +37,49 @@ log = logging.getLogger(__name__)
 
 
 async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, by: str) -> Refund:
-    """A learner cancels one line within the cooling-off period: its access ends now, the money follows.
+    """Refund a line that the learner cancels within the cooling-off period: its access ends now, the money follows.
 
-    Raises Unknown, OrderNotPaid, OrderInDispute, CoolingOffEnded, RefundAlreadyRequested.
+    Raises Unknown, OrderNotPaid, OrderInDispute, CoolingOffEnded, ResultRatified, RefundAlreadyRequested.
     """
     order = await fetch(session, Order, order_id, lock=True)
+    line, paid_at = await _paid_line(session, order, line_id)
+    ends = cooling_off_ends(paid_at, line.access_at, policy_of(order.regulations_version))
+    if now(session) >= ends:
+        raise CoolingOffEnded("the cooling-off period is over", ended_at=in_utc(ends))
+    if line.enrolment_id in await queries.ratified_among(session, [line]):
+        raise ResultRatified("a board has ratified the result of this course")
+    return await _refund_once(session, order, line, Reason.COOLING_OFF, by)
+
+
+async def grant_refund(session: AsyncSession, order_id: UUID, line_id: UUID, reason: Reason, by: str) -> Refund:
+    """Refund a line that finance gives back, at any time, also one whose result was ratified: access ends now, credit
+    is held, and awards that stand on it are reviewed.
+
+    Raises Unknown, OwnOrder, OrderNotPaid, OrderInDispute, RefundAlreadyRequested.
+    """
+    order = await fetch(session, Order, order_id, lock=True)
+    refuse_own(session, OwnOrder("somebody else decides about your own order"), order.learner_id, by)
+    line, _ = await _paid_line(session, order, line_id)
+    return await _refund_once(session, order, line, reason, by)
+
+
+async def _paid_line(session: AsyncSession, order: Order, line_id: UUID) -> tuple[OrderLine, datetime]:
+    """Return a line of the locked order that can be given back, and when it was paid. Raises Unknown, OrderNotPaid,
+    OrderInDispute."""
     line = await session.get(OrderLine, line_id)
-    if line is None or line.order_id != order_id:
+    if line is None or line.order_id != order.order_id:
         raise Unknown(f"no line {line_id} in this order")
     if order.status != OrderStatus.PAID or order.paid_at is None:
         raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
-    if await queries.is_disputed(session, order_id):
+    paying = await queries.confirming_payment(session, order.order_id)
+    if paying is not None and await queries.is_disputed(session, paying.payment_id):
         raise OrderInDispute("the payer disputes this payment; wait until that is settled")
-    ends = cooling_off_ends(order.paid_at, line.access_at, policy_of(order.regulations_version))
-    if now(session) >= ends:
-        raise CoolingOffEnded("the cooling-off period is over", ended_at=in_utc(ends))
-    refund = await refund_line(session, order, line, Reason.COOLING_OFF, by)
+    return line, order.paid_at
+
+
+async def _refund_once(session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str) -> Refund:
+    """Refund a line. Raises RefundAlreadyRequested where it is refunded already, or nothing of it is left."""
+    refund = await refund_line(session, order, line, reason, by)
     if refund is None:
         raise RefundAlreadyRequested("this line is being refunded already")
     return refund
@@ -58,7 +89,7 @@ async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reas
     """Owe the payer what was paid for this line and did not go back; None where that is nothing. The order must be
     locked.
 
-    Where the money is gone again nothing goes back, unless it returns.
+    Where the payment is lost the refund is noted as cancelled, and goes on if the money returns.
     """
     payment = await queries.confirming_payment(session, order.order_id)
     if payment is None:
@@ -71,7 +102,7 @@ async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reas
 
 
 async def owe_again(session: AsyncSession, order: Order) -> None:
-    """Lines whose refund was cancelled with its payment are owed from the one that pays the order now, so far as it
+    """Owe lines whose refund was cancelled with its payment from the payment that pays the order now, so far as that
     paid for them. The order must be locked."""
     await session.flush()
     payment = await queries.confirming_payment(session, order.order_id)
@@ -128,7 +159,7 @@ async def _request(
 
 
 async def announce_request(session: AsyncSession, refund: Refund, payment: Payment) -> None:
-    """From now on the money is owed to the payer, in the books too."""
+    """Post, publish and e-mail that the money of a refund is owed to the payer from now on."""
     await post(session, "refund_requested", payment, refund_id=refund.refund_id)
     line = await session.get(OrderLine, refund.order_line_id) if refund.order_line_id else None
     publish(
@@ -142,14 +173,32 @@ async def announce_request(session: AsyncSession, refund: Refund, payment: Payme
             amount_minor=refund.amount_minor,
             currency=refund.currency,
             reason_code=refund.reason_code,
+            decided_by=refund.requested_by if refund.reason_code in GRANTED else None,
             requested_at=refund.requested_at,
         ),
     )
-    await letters.tell_of_refund(session, refund, await payer_of(session, payment), "requested")
+    waits = payment.state != State.SETTLED or await queries.is_disputed(session, payment.payment_id)
+    await emails.email_refund(session, refund, await payer_of(session, payment), "requested", waits=waits)
+
+
+async def cancel_refund(session: AsyncSession, refund: Refund, payment: Payment) -> None:
+    """Cancel a refund whose payment is lost and of which the provider pays nothing: another payment may owe it. The
+    order must be locked."""
+    refund.status, refund.failure_code, refund.ask_at = RefundStatus.CANCELLED, None, None
+    refund.revision += 1
+    await post(session, "refund_not_sent", payment, refund_id=refund.refund_id)
+    await owe_again(session, await fetch(session, Order, refund.order_id))
 
 
 async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -> None:
-    """The provider will not pay it; a person in finance sees to it. Access stays ended. The order must be locked."""
+    """Mark a refund as failed that the provider will not pay: a person in finance sees to it. Access stays ended.
+
+    Where the payment is lost too nothing is owed, and the refund is cancelled. The order must be locked.
+    """
+    payment = await fetch(session, Payment, refund.payment_id)
+    if payment.state == State.LOST:
+        await cancel_refund(session, refund, payment)
+        return
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.FAILED, reason_code, None
     refund.revision += 1
     log.error("refund failed", extra={"refund": str(refund.refund_id), "reason": reason_code})
@@ -164,17 +213,17 @@ async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -
             failed_at=now(session),
         ),
     )
-    payment = await fetch(session, Payment, refund.payment_id)
-    await letters.tell_of_delay(session, refund, await payer_of(session, payment))
+    await emails.email_delay(session, refund, await payer_of(session, payment))
 
 
 async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, by: str) -> Refund:
-    """Finance sends a refund again that the provider will not pay, or the rest of one of which it paid a part; what it
-    may still pay is not sent beside it.
+    """Send a refund again that the provider will not pay, or the rest of one of which it paid a part, as finance asks.
+    Nothing is sent beside what the provider may still pay.
 
     Raises Unknown, OwnOrder, RefundNotFailed.
     """
-    must_be_anothers((await fetch(session, Order, order_id, lock=True)).learner_id, by)
+    order = await fetch(session, Order, order_id, lock=True)
+    refuse_own(session, OwnOrder("somebody else decides about your own order"), order.learner_id, by)
     refund = await fetch(session, Refund, refund_id, lock=True)
     if refund.order_id != order_id:
         raise Unknown(f"no refund {refund_id} of this order")
@@ -197,4 +246,5 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
 
 
 async def payer_of(session: AsyncSession, payment: Payment) -> str:
+    """Return the e-mail address of whoever made a payment; empty once they are anonymised."""
     return (await fetch(session, CheckoutAttempt, payment.attempt_id)).payer_email

@@ -1,7 +1,8 @@
-"""What the provider says of a payment, applied: the order's lock makes facts of one order take turns."""
+"""Applying what the provider reports of payments: under the order's lock, so that facts of one order do not cross."""
 
 import logging
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,15 +11,14 @@ from payments.commands import income
 from payments.commands.ledger import post
 from payments.commands.losses import lose, restore
 from payments.commands.orders import next_word_at
-from payments.commands.unmatched import park_payment, unpark
-from payments.domain.addresses import Addresses
+from payments.commands.unmatched import end_unmatched, show_payment
 from payments.domain.payments import (
     DEAD,
     FUNDED,
     UNKNOWN_METHOD,
+    AppliedFact,
     PaymentFact,
     ProviderStatus,
-    Standing,
     State,
     Use,
     Verdict,
@@ -26,6 +26,8 @@ from payments.domain.payments import (
     state_of,
 )
 from payments.domain.policy import Policy, policy_of
+from payments.domain.public_urls import PublicUrls
+from payments.domain.unmatched import Why
 from payments.queries import is_lost_to_the_bank
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.clock import CLOCKS_APART
@@ -39,17 +41,22 @@ from shared.messaging import publish
 
 log = logging.getLogger(__name__)
 
+HELD_BY_METHOD: Final = frozenset({ProviderStatus.PROCESSED, ProviderStatus.DELIVERED})
+"""Statuses at which the method matters: by it the money is certain or not, and the receipt names it."""
+COMES_TO_NOTHING: Final = frozenset({ProviderStatus.CANCELLED, ProviderStatus.FAILED})
+"""Statuses without any money: whose it would have been does not concern finance."""
+
 
 async def apply_payment_fact(
     session: AsyncSession,
     provider: str,
     fact: PaymentFact,
-    places: Addresses,
+    public_urls: PublicUrls,
     *,
     asked_for: str = "",
     asked_at_revision: int | None = None,
 ) -> str:
-    """Take in one fact of one payment; what it came to, in a word.
+    """Apply one fact about one payment; return the outcome in a word.
 
     `asked_for`: our reference of the checkout it was found by, where it names none itself.
     `asked_at_revision`: the fact was fetched when the payment stood at this revision; if another fact was
@@ -57,7 +64,11 @@ async def apply_payment_fact(
     """
     attempt = await queries.attempt_for(session, provider, fact.reference, fact.external_reference or asked_for)
     if attempt is None:
-        await park_payment(session, provider, fact, "unknown_reference")
+        if fact.status in COMES_TO_NOTHING:
+            await end_unmatched(session, provider, [fact.reference], Why.UNKNOWN_REFERENCE)
+        else:
+            await show_payment(session, provider, fact, Why.UNKNOWN_REFERENCE)
+        await end_unmatched(session, provider, [fact.reference], Why.NOT_UNDERSTOOD)
         return "unmatched"
     order = await fetch(session, Order, attempt.order_id, lock=True)
     policy = policy_of(order.regulations_version)
@@ -66,30 +77,32 @@ async def apply_payment_fact(
     if payment is not None and fetched and payment.revision != asked_at_revision:
         payment.ask_at = now(session)
         return "asking"
+    understood = Why.UNKNOWN_REFERENCE, Why.NOT_UNDERSTOOD, Why.NOT_AT_PROVIDER
     if fact.status is ProviderStatus.UNKNOWN:
-        await park_payment(session, provider, fact, "unknown_status", payment)
-    elif payment is not None:
-        await unpark(session, provider, [fact.reference], "unknown_status")
+        await show_payment(session, provider, fact, Why.UNKNOWN_STATUS, payment)
+        await end_unmatched(session, provider, [fact.reference], *understood)
+    else:
+        await end_unmatched(session, provider, [fact.reference], *understood, Why.UNKNOWN_STATUS)
     if payment is None:
-        # Dated in the future it would hold up all that is told before that date.
+        # Dated in the future it would make all that is reported before that date look old.
         fact = replace(fact, at=min(fact.at, now(session) + CLOCKS_APART))
         payment = _first_seen(session, provider, fact, attempt)
     elif (outcome := await _without_effect(session, payment, fact, order, policy, fetched=fetched)) is not None:
         return outcome
     before = State(payment.state) if payment.revision else None
     anew = await _note(session, payment, fact, order, before, policy, fetched=fetched)
-    await _follow(session, before, payment, order, attempt, anew=anew, places=places)
+    await _follow(session, before, payment, order, attempt, anew=anew, public_urls=public_urls)
     return "applied"
 
 
 async def _without_effect(
     session: AsyncSession, payment: Payment, fact: PaymentFact, order: Order, policy: Policy, *, fetched: bool
 ) -> str | None:
-    """What a fact comes to that changes nothing, in a word; None where it is to be applied."""
-    # An amount that changed after the money was used is the last one told, though the books go by the first.
-    changed = await queries.parked_sum(session, payment, "amount_changed")
+    """Return the outcome of a fact that changes nothing, in a word; None where it is to be applied."""
+    # An amount that changed after the money was used is the last one reported, though the books go by the first.
+    changed = await queries.unmatched_sum(session, payment, Why.AMOUNT_CHANGED)
     amount, currency = changed or (payment.amount_minor, payment.currency)
-    last = Standing(ProviderStatus(payment.provider_status), payment.status_at, amount, currency)
+    last = AppliedFact(ProviderStatus(payment.provider_status), payment.status_at, amount, currency, payment.method)
     verdict = judge(last, fact, fetched=fetched, patience=policy.ask_every)
     if not fetched and fact.at > now(session) + CLOCKS_APART:
         verdict = Verdict.ASK
@@ -106,6 +119,7 @@ async def _without_effect(
             return "not_known_yet"
         case Verdict.KNOWN:
             payment.status_at = max(payment.status_at, fact.at)
+            payment.reason_code = payment.reason_code or fact.reason_code
             _plan_question(session, payment, order, policy, fetched=fetched)
             return "known"
         case Verdict.IGNORE:
@@ -125,33 +139,48 @@ async def _note(
     *,
     fetched: bool,
 ) -> bool:
-    """Take the fact over into the payment's row; whether it is to be decided anew what the money is used for."""
+    """Write a fact into the payment's row; return whether to decide anew what the money is used for."""
     payment.state = state_of(fact.status, fact.method, before, policy)
     if before is State.LOST and payment.state in FUNDED and await is_lost_to_the_bank(session, payment.payment_id):
-        # The provider tells nothing of disputes: what the bank took is not back because the provider goes on.
+        # The provider reports no disputes: what the bank took is not back because the provider goes on.
         payment.state = State.LOST
-        await park_payment(session, payment.provider, fact, "paid_after_lost_dispute", payment)
-    payment.provider_status, payment.status_at = fact.status, fact.at
+        await show_payment(session, payment.provider, fact, Why.PAID_AFTER_LOST_DISPUTE, payment)
+    same = payment.revision and payment.provider_status == fact.status
+    payment.provider_status, payment.status_at = fact.status, max(payment.status_at, fact.at) if same else fact.at
     another_sum = (payment.amount_minor, payment.currency) != (fact.amount_minor, fact.currency)
     anew = payment.use is None or (another_sum and await queries.is_not_used_yet(session, payment))
     if anew:
         payment.amount_minor, payment.currency = fact.amount_minor, fact.currency
     elif another_sum:
         # The money was used as it was; that it is another sum now is for finance to see to.
-        await park_payment(session, payment.provider, fact, "amount_changed", payment)
+        await show_payment(session, payment.provider, fact, Why.AMOUNT_CHANGED, payment)
         received = fact.amount_minor, fact.currency
         income.announce_mismatch(session, payment, order, expected=payment.amount_minor, received=received)
     if before is None or fact.method != UNKNOWN_METHOD:  # what is left out takes nothing back
         payment.method = fact.method
-    payment.reason_code = fact.reason_code
+    payment.reason_code = fact.reason_code or (payment.reason_code if same else "")
+    if payment.revision:
+        await _end(session, payment, fact, another_sum=another_sum)
     payment.revision += 1
     _plan_question(session, payment, order, policy, fetched=fetched)
     await session.flush()
     return anew
 
 
+async def _end(session: AsyncSession, payment: Payment, fact: PaymentFact, *, another_sum: bool) -> None:
+    """End what finance is shown of the payment and this fact settles."""
+    dead = fact.status in DEAD
+    ends = {
+        Why.AMOUNT_CHANGED: not another_sum,
+        Why.NOTHING_PAID: dead or fact.amount_minor > 0,
+        Why.PAID_AFTER_LOST_DISPUTE: dead,
+        Why.RESTORED_AFTER_LOSS: payment.state not in FUNDED or payment.state == State.SETTLED,
+    }
+    await end_unmatched(session, payment.provider, [payment.reference], *(why for why, ended in ends.items() if ended))
+
+
 async def ask_again(session: AsyncSession, provider: str, reference: str, external: str) -> bool:
-    """Something came about this payment that could not be read: ask the provider. Whether it is known here."""
+    """Ask the provider soon about a payment of which something unreadable came. Returns whether it is known here."""
     payment = await queries.payment_by_reference(session, provider, reference)
     if payment is not None:
         payment.ask_at = now(session)
@@ -178,12 +207,14 @@ def _first_seen(session: AsyncSession, provider: str, fact: PaymentFact, attempt
 
 
 def _plan_question(session: AsyncSession, payment: Payment, order: Order, policy: Policy, *, fetched: bool) -> None:
-    """When to ask the provider if it says nothing more by itself."""
+    """Plan when to ask the provider about a payment, if it reports nothing more by itself."""
     at = now(session)
     if not fetched and payment.ask_at is not None and payment.ask_at <= at:
-        return  # what was odd is settled by an answer, and not by another callback
+        return  # a contradiction is settled by an answer, and not by another callback
     asking_ends = order.expires_at + policy.ask_until_after_expiry
-    if payment.provider_status == ProviderStatus.DELIVERED:
+    if not fetched and payment.method == UNKNOWN_METHOD and payment.provider_status in HELD_BY_METHOD:
+        payment.ask_at = at  # a callback that leaves out how it was paid
+    elif payment.provider_status == ProviderStatus.DELIVERED:
         payment.ask_at = None
     elif payment.provider_status in DEAD:
         # Late money revives a cancelled payment, and the callback that says so may be lost.
@@ -203,12 +234,12 @@ async def _follow(
     attempt: CheckoutAttempt,
     *,
     anew: bool,
-    places: Addresses,
+    public_urls: PublicUrls,
 ) -> None:
-    """Draw the conclusions of a payment's new state."""
+    """Do what follows from a payment's new state: use its money, restore it, settle it, or lose it."""
     state = State(payment.state)
     if state in FUNDED and anew:
-        await income.take(session, payment, order, attempt, places)
+        await income.take(session, payment, order, attempt, public_urls)
     elif state in FUNDED and before not in FUNDED:
         await restore(session, payment, order)
     if state is State.SETTLED and before is not State.SETTLED:
@@ -223,7 +254,7 @@ async def _follow(
                     settled_at=next_word_at(session, order),
                 ),
             )
-    if state is State.FAILED_ATTEMPT:
+    if state is State.FAILED_ATTEMPT and before is not State.FAILED_ATTEMPT:
         attempt.status = "failed"
         # A declined card does not end the payer's session: another payment may follow in it.
         attempt.ask_at = policy_of(order.regulations_version).next_question(attempt.started_at, now(session))

@@ -16,7 +16,7 @@ from shared.database import fetch, now
 
 
 async def reconsider(session: AsyncSession, order: Order) -> None:
-    """The order's status as its payments have it now. The order must be locked."""
+    """Set the order's status from its payments. The order must be locked."""
     await session.flush()
     confirming = await queries.confirming_payment(session, order.order_id)
     order.status = status_after(
@@ -27,7 +27,7 @@ async def reconsider(session: AsyncSession, order: Order) -> None:
 
 
 async def return_underpaid(session: AsyncSession, order: Order) -> None:
-    """What was too little goes back whole. The order must be locked."""
+    """Give back, whole, each payment of the order that was too little. The order must be locked."""
     await session.flush()
     for payment in await queries.held_payments(session, order.order_id):
         await return_money(session, order, payment, payment.amount_minor, Reason.UNDERPAID)

@@ -1,28 +1,34 @@
-"""Where money waits for a person in finance."""
+"""Unmatched payments: showing finance what needs a person, and ending that."""
 
 import logging
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import and_, case, null, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.adapters.provider import Unreadable
+from payments.domain.orders import OwnOrder
 from payments.domain.payments import PaymentFact
+from payments.domain.policy import in_utc
 from payments.domain.refunds import RefundFact
+from payments.domain.unmatched import UnmatchedPaymentEnded, Why
 from payments.tables import Order, Payment, Refund, UnmatchedPayment
-from shared.database import now
+from shared.access import refuse_own
+from shared.database import fetch, now
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
 
+_COLUMNS = UnmatchedPayment.__table__.c
 
-async def park(
+
+async def show_to_finance(
     session: AsyncSession,
     provider: str,
     reference: str,
-    reason: str,
+    reason: Why,
     *,
     external_reference: str | None = None,
     provider_status: str | None = None,
@@ -31,7 +37,8 @@ async def park(
     order_id: UUID | None = None,
     payment_id: UUID | None = None,
 ) -> None:
-    """Show finance what cannot be placed or needs a decision: once for a reference and a reason, as last told."""
+    """Show finance what cannot be placed or needs a decision: once for a reference and a reason, as last reported. What
+    finance has closed is shown again when something else is reported."""
     at = now(session)
     values = {
         "external_reference": external_reference,
@@ -40,31 +47,59 @@ async def park(
         "currency": currency,
         "order_id": order_id,
         "payment_id": payment_id,
-        "last_at": at,
     }
+    closed = and_(
+        UnmatchedPayment.ended_by.is_not(None),
+        *(getattr(UnmatchedPayment, name).is_not_distinct_from(value) for name, value in values.items()),
+    )
+    kept = {one.name: case((closed, one), else_=null()) for one in (_COLUMNS.ended_at, _COLUMNS.ended_by)}
     log.error("for finance to look at", extra={"reference": reference, "reason": reason})
     await session.execute(
         insert(UnmatchedPayment)
-        .values(unmatched_id=new_id(), provider=provider, reference=reference, reason=reason, first_at=at, **values)
-        .on_conflict_do_update(index_elements=["provider", "reference", "reason"], set_=values)
+        .values(
+            unmatched_id=new_id(),
+            provider=provider,
+            reference=reference,
+            reason=reason,
+            first_at=at,
+            last_at=at,
+            **values,
+        )
+        .on_conflict_do_update(index_elements=["provider", "reference", "reason"], set_=values | kept | {"last_at": at})
     )
 
 
-async def unpark(session: AsyncSession, provider: str, references: Iterable[str], reason: str) -> None:
-    """Finance need not look at it any more: what was to be seen to is well by itself."""
+async def end_unmatched(session: AsyncSession, provider: str, references: Iterable[str], *reasons: Why) -> None:
+    """End what finance is shown of these references for these reasons, as it has settled by itself."""
     await session.execute(
-        delete(UnmatchedPayment).where(
+        update(UnmatchedPayment)
+        .where(
             UnmatchedPayment.provider == provider,
             UnmatchedPayment.reference.in_(list(references)),
-            UnmatchedPayment.reason == reason,
+            UnmatchedPayment.reason.in_(reasons),
+            UnmatchedPayment.ended_at.is_(None),
         )
+        .values(ended_at=now(session))
     )
 
 
-async def park_payment(
-    session: AsyncSession, provider: str, fact: PaymentFact, reason: str, payment: Payment | None = None
+async def close_unmatched(session: AsyncSession, unmatched_id: UUID, note: str, by: str) -> UnmatchedPayment:
+    """Close what a person in finance has seen to, with their note. Raises Unknown, OwnOrder, UnmatchedPaymentEnded."""
+    row = await fetch(session, UnmatchedPayment, unmatched_id, lock=True)
+    if row.order_id is not None:
+        order = await fetch(session, Order, row.order_id)
+        refuse_own(session, OwnOrder("somebody else decides about your own order"), order.learner_id, by)
+    if row.ended_at is not None:
+        raise UnmatchedPaymentEnded("this has ended already", ended_at=in_utc(row.ended_at))
+    row.ended_at, row.ended_by, row.note = now(session), by, note
+    return row
+
+
+async def show_payment(
+    session: AsyncSession, provider: str, fact: PaymentFact, reason: Why, payment: Payment | None = None
 ) -> None:
-    await park(
+    """Show finance a payment as the provider reports it."""
+    await show_to_finance(
         session,
         provider,
         fact.reference,
@@ -78,9 +113,9 @@ async def park_payment(
     )
 
 
-async def park_own(session: AsyncSession, payment: Payment, reason: str) -> None:
-    """As `park`, of what stands in our books."""
-    await park(
+async def show_own_payment(session: AsyncSession, payment: Payment, reason: Why) -> None:
+    """Show finance a payment as it stands in our books."""
+    await show_to_finance(
         session,
         payment.provider,
         payment.reference,
@@ -93,15 +128,16 @@ async def park_own(session: AsyncSession, payment: Payment, reason: str) -> None
     )
 
 
-async def park_refund(
+async def show_refund(
     session: AsyncSession,
     provider: str,
     fact: RefundFact,
-    reason: str,
+    reason: Why,
     payment: Payment | None = None,
     refund: Refund | None = None,
 ) -> None:
-    await park(
+    """Show finance a refund as the provider reports it."""
+    await show_to_finance(
         session,
         provider,
         fact.provider_refund_id,
@@ -115,29 +151,32 @@ async def park_refund(
     )
 
 
-async def park_unreadable(session: AsyncSession, provider: str, one: Unreadable, payment: Payment | None) -> None:
-    """Of money there may be, but what was told of it cannot be read."""
-    await park(
+async def show_unreadable(session: AsyncSession, provider: str, one: Unreadable, payment: Payment | None) -> None:
+    """Show finance an item of the provider's list that cannot be read: there may be money."""
+    await show_to_finance(
         session,
         provider,
         one.reference,
-        "not_understood",
+        Why.NOT_UNDERSTOOD,
         external_reference=one.external_reference or None,
         order_id=payment.order_id if payment else None,
         payment_id=payment.payment_id if payment else None,
     )
 
 
-async def park_loss(session: AsyncSession, payment: Payment, order: Order, loss_minor: int) -> None:
-    """The payer has back more than once what they paid."""
-    await park(
+async def show_loss(session: AsyncSession, payment: Payment, loss_minor: int) -> None:
+    """Show finance how much the payer has that was not owed to them, in minor units; end that where it is nothing."""
+    if loss_minor <= 0:
+        await end_unmatched(session, payment.provider, [payment.reference], Why.PAID_OUT_TOO_MUCH)
+        return
+    await show_to_finance(
         session,
         payment.provider,
         payment.reference,
-        "paid_out_too_much",
+        Why.PAID_OUT_TOO_MUCH,
         provider_status=payment.provider_status,
         amount_minor=loss_minor,
         currency=payment.currency,
-        order_id=order.order_id,
+        order_id=payment.order_id,
         payment_id=payment.payment_id,
     )

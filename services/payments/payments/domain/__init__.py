@@ -1,1 +1,1 @@
-"""The rules of money: what is asked, what arrived, what goes back. Pure functions; rules are data."""
+"""The rules of money: what is due, what arrived, what goes back. Pure functions; rules are data."""

@@ -1,4 +1,4 @@
-"""Disputes: the payer asks their bank for the money back. The provider tells of none; finance enters what it learns."""
+"""Disputes: the payer asks their bank for the money back. The provider reports none; finance enters what it learns."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -24,6 +24,12 @@ class DisputeAlreadyClosed(Conflict):
     remedy = "Open another dispute if the bank began one."
 
 
+class PaymentNotReceived(Conflict):
+    """Only money that came can be asked back from the bank."""
+
+    remedy = "Look in the order's `payments` for the one that the bank names."
+
+
 class OrderInDispute(Conflict):
     """While the bank decides about the money, none of it is given back."""
 
@@ -35,7 +41,7 @@ class DisputeOutcome(StrEnum):
     LOST = "lost"
     """The bank took the money back."""
     WITHDRAWN = "withdrawn"
-    """The payer thought better of it."""
+    """The payer no longer asks for the money."""
 
 
 CHARGEBACK = "chargeback"
@@ -43,6 +49,6 @@ CHARGEBACK = "chargeback"
 
 
 def check_reason(reason_code: str, known: Collection[str]) -> None:
-    """Raises UnknownDisputeReason."""
+    """Check that a dispute's reason is one that the regulations name. Raises UnknownDisputeReason."""
     if reason_code not in known:
         raise UnknownDisputeReason(f"the reasons are: {', '.join(sorted(known))}", reason_codes=sorted(known))

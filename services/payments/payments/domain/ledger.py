@@ -1,4 +1,5 @@
-"""Double entry: every posting adds up to nothing. Debits are positive, credits negative, in minor units."""
+"""Double-entry books: the entries of a posting add up to zero. Debits are positive, credits negative, in minor
+units."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,25 +22,25 @@ Entries = Mapping[Account, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What is true of one payment at this moment, in minor units of its currency."""
+class PaymentPosition:
+    """Where the money of one payment stands now, in minor units of its currency."""
 
     received: int
-    """What it brought; nothing before it is certain, and nothing once it is lost."""
+    """What arrived: nothing before it is certain, and nothing once it is lost."""
     settled: bool
     """Paid out to us: no longer at the provider."""
     sold: int
-    """The price of what it paid for and what was not given back."""
+    """The price of the lines it paid for that were not given back."""
     owed: int
     """Refunds that were not paid yet; of a lost payment those that the provider may still pay."""
     given_back: int
     """Refunds that were paid, each counted once."""
     paid_out: int
-    """What the provider has paid to the payer, all told."""
+    """The sum of what the provider has paid to the payer."""
 
 
-def books(of: Standing) -> Entries:
-    """What has to stand in each account because of this payment.
+def books(of: PaymentPosition) -> Entries:
+    """Return the balance that each account must have because of this payment.
 
     What the provider paid out beyond what was owed, or after the money was gone, is a loss; money that pays for nothing
     and is not owed back yet is unapplied.
@@ -53,14 +54,20 @@ def books(of: Standing) -> Entries:
     return {**known, Account.UNAPPLIED: -sum(known.values())}
 
 
+def paid_out_too_much(of: PaymentPosition) -> int:
+    """Return what was paid out beyond what was owed, in minor units: of a payment that is lost, nothing is owed."""
+    return of.paid_out - (of.given_back if of.received else 0)
+
+
 def differences(wanted: Entries, currency: str, held: Mapping[str, Entries]) -> Mapping[str, Entries]:
-    """What to post by currency: what stands in another one than is wanted is undone, for currencies are not added."""
+    """Return what to post, by currency. Balances in another currency than the wanted one are undone: sums of different
+    currencies cannot be added."""
     found = {one: difference({}, entries) for one, entries in held.items() if one != currency}
     found[currency] = difference(wanted, held.get(currency, {}))
     return {one: entries for one, entries in found.items() if entries}
 
 
 def difference(wanted: Entries, held: Entries) -> Entries:
-    """What to post so that the accounts stand as wanted; entries of nothing are left out."""
+    """Return what to post so that the balances are as wanted; accounts that do not change are left out."""
     moved = {account: wanted.get(account, 0) - held.get(account, 0) for account in Account}
     return {account: amount for account, amount in moved.items() if amount}

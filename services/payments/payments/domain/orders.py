@@ -18,16 +18,16 @@ class OrderStatus(StrEnum):
     PAID = "paid"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    """The learner left it; money that still arrives goes back."""
+    """The learner cancelled it; money that still arrives goes back."""
     REVERSED = "reversed"
     """It was paid, and the money is gone again; for a while it can be paid again."""
 
 
 GivenBack = Literal["paid", "partly_refunded", "refunded"]
-"""What people are told of a paid order."""
+"""How a paid order is shown: by how much of it went back."""
 
 UNPAID = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
-"""Not paid yet: the learner may leave it."""
+"""Not paid yet: the learner may cancel the order."""
 ENDED_UNPAID = frozenset({OrderStatus.EXPIRED, OrderStatus.CANCELLED})
 
 
@@ -92,15 +92,17 @@ class CurrenciesDiffer(Conflict):
     remedy = "Order the courses of each currency by themselves."
 
 
-class PriceChanged(Conflict):
+class PriceNotAccepted(Conflict):
     """The quote is over and the price is another now; nothing is charged that was not agreed to."""
 
+    code = "price_changed"
     remedy = "Look at the new price in the basket and order at that."
 
 
-class OrderExpired(Conflict):
+class OrderIsExpired(Conflict):
     """The order can no longer be paid; place a new one."""
 
+    code = "order_expired"
     remedy = "Place a new order."
 
 
@@ -108,6 +110,12 @@ class OrderNotPayable(Conflict):
     """The order is paid or cancelled, or nothing of it is left to pay."""
 
     remedy = "Read the order: if nothing is paid there, place a new one."
+
+
+class OwnPrice(Forbidden):
+    """Nobody buys at a price they set themselves."""
+
+    remedy = "Have another editor set the price."
 
 
 class OwnOrder(Forbidden):
@@ -144,11 +152,13 @@ class Offer:
     code: str
     amount_minor: int
     currency: str
+    set_by: str | None = None
+    """The account that set this price."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """What a line of an order was offered at. `list_minor` less the discount is due."""
+    """The price quoted for a line of an order. `list_minor` less the discount is due."""
 
     order_line_id: UUID
     course_id: UUID
@@ -160,8 +170,11 @@ class Quoted:
         return self.list_minor - self.discount_minor
 
 
-def check_offers(wanted: Sequence[UUID], offers: Mapping[UUID, Offer], bought: frozenset[UUID]) -> None:
-    """Raises what stands against selling these courses together, naming the courses."""
+def check_offers(wanted: Sequence[UUID], offers: Mapping[UUID, Offer], bought: frozenset[UUID], buyer: UUID) -> None:
+    """Check that the buyer may order these courses together.
+
+    Raises BasketEmpty, CourseNotOnSale, AlreadyBought, OwnPrice or CurrenciesDiffer, naming the courses at fault.
+    """
     if not wanted:
         raise BasketEmpty("put a course into the basket first")
     missing = [str(course_id) for course_id in wanted if course_id not in offers]
@@ -170,21 +183,24 @@ def check_offers(wanted: Sequence[UUID], offers: Mapping[UUID, Offer], bought: f
     again = [str(course_id) for course_id in wanted if course_id in bought]
     if again:
         raise AlreadyBought("a course here is bought already", course_ids=again)
+    own = [str(course_id) for course_id in wanted if offers[course_id].set_by == str(buyer)]
+    if own:
+        raise OwnPrice("you set the present price of a course here", course_ids=own)
     if len({offers[course_id].currency for course_id in wanted}) > 1:
         raise CurrenciesDiffer("order courses of different currencies separately")
 
 
 def check_payable(status: str, expires_at: datetime, now: datetime) -> None:
-    """Whether money can pay it, for the first time or again. Raises OrderExpired or OrderNotPayable."""
+    """Check that an order can be paid, for the first time or again. Raises OrderIsExpired or OrderNotPayable."""
     ends = status in {OrderStatus.PLACED, OrderStatus.REVERSED}
     if status == OrderStatus.EXPIRED or (ends and now >= expires_at):
-        raise OrderExpired("this order can no longer be paid", expired_at=in_utc(expires_at))
+        raise OrderIsExpired("this order can no longer be paid", expired_at=in_utc(expires_at))
     if status not in UNPAID and status != OrderStatus.REVERSED:
         raise OrderNotPayable(f"the order is {status}", order_status=status)
 
 
 def check_unpaid(status: str, expires_at: datetime, now: datetime, *, being_paid: bool) -> None:
-    """Whether it waits for its first payment. `being_paid`: one is on its way. Raises OrderExpired or
+    """Check that an order waits for its first payment; `being_paid`: one is on its way. Raises OrderIsExpired or
     OrderNotPayable."""
     if being_paid and status == OrderStatus.PLACED:
         return
@@ -194,7 +210,8 @@ def check_unpaid(status: str, expires_at: datetime, now: datetime, *, being_paid
 
 
 def check_not_ordered(wanted: Sequence[UUID], open_orders: Mapping[UUID, UUID]) -> None:
-    """Raises AlreadyOrdered. `open_orders`: course -> the order it is in that can still be paid."""
+    """Check that no course is in an order that can still be paid. `open_orders`: course -> that order. Raises
+    AlreadyOrdered."""
     again = {str(course_id): str(open_orders[course_id]) for course_id in wanted if course_id in open_orders}
     if again:
         raise AlreadyOrdered(
@@ -205,7 +222,7 @@ def check_not_ordered(wanted: Sequence[UUID], open_orders: Mapping[UUID, UUID]) 
 
 
 def status_after(current: OrderStatus, *, confirming_funded: bool | None, underpaid: bool) -> OrderStatus:
-    """The state of a purchase, from its payments.
+    """Return the status of an order, from its payments.
 
     `confirming_funded`: whether the money that paid it is there; None where nothing did. `underpaid`: whether money is
     held that was too little.
@@ -218,7 +235,8 @@ def status_after(current: OrderStatus, *, confirming_funded: bool | None, underp
 
 
 def given_back(due: Mapping[UUID, int], gone_back: Mapping[UUID, int]) -> GivenBack:
-    """How much of a paid order has gone back: the price by line, and what was paid back of it, in minor units."""
+    """Return how much of a paid order has gone back. `due`: the price by line; `gone_back`: what was paid back of it;
+    both in minor units."""
     if not any(gone_back.get(line_id) for line_id in due):
         return "paid"
     return (
@@ -229,7 +247,9 @@ def given_back(due: Mapping[UUID, int], gone_back: Mapping[UUID, int]) -> GivenB
 def requote(
     quoted: Sequence[Quoted], offers: Mapping[UUID, Offer], accepted_minor: int | None, currency: str
 ) -> Mapping[UUID, int]:
-    """The list price by line when the quote is over. Raises PriceChanged unless it stayed or is accepted.
+    """Return the list price by line once the quote is over.
+
+    Raises PriceNotAccepted where a price changed and the new total is not accepted.
 
     Discounts are in absolute amounts and stay.
     """
@@ -239,7 +259,7 @@ def requote(
         sum(now[line.order_line_id] - line.discount_minor for line in quoted),
     )
     if any(line.list_minor != now[line.order_line_id] for line in quoted) and accepted_minor != after:
-        raise PriceChanged(
+        raise PriceNotAccepted(
             "the price changed after the quote ended; accept the new total or leave the order",
             quoted={"amount_minor": before, "currency": currency},
             current={"amount_minor": after, "currency": currency},
@@ -257,11 +277,5 @@ def requote(
 
 
 def receipt_number(number: int, at: datetime, policy: Policy) -> str:
-    """The year is the one in the policy's time zone."""
+    """Return a receipt's number, `MC-year-number`; the year is that of the policy's time zone."""
     return f"MC-{at.astimezone(policy.time_zone).year}-{number:06d}"
-
-
-def must_be_anothers(learner_id: UUID, by: str) -> None:
-    """Raises OwnOrder."""
-    if str(learner_id) == by:
-        raise OwnOrder("somebody else decides about your own order")

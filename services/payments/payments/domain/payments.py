@@ -1,4 +1,5 @@
-"""From the provider's word to our states. A provider's facts come late, twice, in any order, and change their mind."""
+"""Our states of a payment, from what the provider reports. Its facts come late, twice, in any order, and contradict
+each other."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ class ProviderStatus(StrEnum):
     FAILED = "failed"
     REVERSED = "reversed"
     UNKNOWN = "unknown"
-    """A word we do not know, or none: not known yet."""
+    """A status we have no name for, or none: not known yet."""
 
     @classmethod
     def _missing_(cls, value: object) -> "ProviderStatus":  # noqa: ARG003 - the enum's own signature
@@ -54,11 +55,11 @@ FOLLOWS: Final = {
     _P.REVERSED: frozenset[ProviderStatus](),
     _P.UNKNOWN: frozenset(_P),
 }
-"""What may follow what without asking. Anything else contradicts what we know, and the provider is asked."""
+"""The statuses that may follow each. Any other contradicts what we know, and the provider is asked."""
 
 
 def _ahead(status: ProviderStatus) -> frozenset[ProviderStatus]:
-    """All that may still come of it, in any number of steps."""
+    """Return all statuses that may still follow, in any number of steps."""
     found = set(FOLLOWS[status])
     while more := {after for one in found for after in FOLLOWS[one]} - found:
         found |= more
@@ -97,7 +98,7 @@ UNKNOWN_METHOD: Final = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class PaymentFact:
-    """What the provider says of one payment. Amounts are minor units of what reaches the recipient."""
+    """What the provider reports of one payment. The amount is what reaches the recipient, in minor units."""
 
     reference: str
     status: ProviderStatus
@@ -112,34 +113,37 @@ class PaymentFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AppliedFact:
     """The last fact applied to a payment."""
 
     status: ProviderStatus
     at: datetime
     amount_minor: int
     currency: str
+    method: str
 
 
 class Verdict(Enum):
     APPLY = auto()
     KNOWN = auto()
-    """It says what we know."""
+    """It repeats what we know."""
     IGNORE = auto()
-    """Paid out; nothing but a reversal changes that."""
+    """The payment is paid out; only a reversal changes that."""
     ASK = auto()
-    """Older than, as old as, or against what we know: the provider is asked, nothing is guessed."""
+    """It is older than what we know, as old, or contradicts it: the provider is asked, nothing is guessed."""
     DOUBT = auto()
-    """An answer that may be older than what we know: the provider is asked again after a while."""
+    """It is an answer that may be older than what we know: the provider is asked again after a while."""
     UNCLEAR = auto()
-    """It says what we do not understand: not known yet, and asked again after a while."""
+    """Its status is one we do not understand: the provider is asked again after a while."""
 
 
 def judge(  # noqa: PLR0911 - a table of cases, read from above
-    last: Standing | None, fact: PaymentFact, *, fetched: bool, patience: timedelta
+    last: AppliedFact | None, fact: PaymentFact, *, fetched: bool, patience: timedelta
 ) -> Verdict:
-    """What to do with a fact. A fetched one needs no order; but where it does not follow what was heard, and that may
-    have come of it, it is believed when it is later by `patience`: no copy of the provider's lags behind for so long.
+    """Decide what to do with a fact.
+
+    A fetched one may come out of order. But where it cannot follow the last fact, and the last may have followed it, it
+    is believed only when it is later by `patience`: no copy of the provider's data lags behind for so long.
     """
     if last is None:
         return Verdict.APPLY
@@ -147,7 +151,8 @@ def judge(  # noqa: PLR0911 - a table of cases, read from above
         return Verdict.UNCLEAR
     if fact.status == last.status:
         if (fact.amount_minor, fact.currency) == (last.amount_minor, last.currency):
-            return Verdict.KNOWN
+            names_it = last.method == UNKNOWN_METHOD != fact.method  # left out before
+            return Verdict.APPLY if names_it else Verdict.KNOWN
         return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if last.status is ProviderStatus.UNKNOWN:
         return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
@@ -162,8 +167,8 @@ def judge(  # noqa: PLR0911 - a table of cases, read from above
 
 
 def state_of(status: ProviderStatus, method: str, before: State | None, policy: Policy) -> State:
-    """Our state; a payment that dies after it was confirmed is lost, one that dies before was only an attempt. What was
-    lost stays so until the money is there again, whatever is on its way."""
+    """Return our state of a payment. One that ends without money is lost if it was confirmed before, else a failed
+    attempt; a lost one stays so until the money is there again, whatever is on its way."""
     gone = before in FUNDED or before is State.LOST
     match status:
         case ProviderStatus.PROCESSED:
@@ -189,7 +194,7 @@ DEAD: Final = frozenset({_P.CANCELLED, _P.FAILED, _P.REVERSED})
 def use_of(
     *, received_minor: int, due_minor: int, same_currency: bool, confirmed: bool, open_: bool, sellable: bool
 ) -> Use:
-    """What to do with money that arrived.
+    """Decide what money that arrived is used for.
 
     `confirmed`: another payment paid the order. `open_`: the order had neither expired nor been cancelled.
     `sellable`: it could be placed today.

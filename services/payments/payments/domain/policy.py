@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.regulations import Versions
+from shared.regulations import Versions, begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Policy:
     time_zone: ZoneInfo
     dispute_reasons: frozenset[str]
     ask_after: tuple[timedelta, ...]
-    """When the provider is asked about a payment it has said nothing of, after the checkout began."""
+    """When the provider is asked about a payment of which it has reported nothing, after the checkout began."""
     ask_every: timedelta
     ask_until_after_expiry: timedelta
     ask_unsettled_every: timedelta
@@ -41,8 +41,12 @@ class Policy:
     def confirming_status(self, method: str) -> str:
         return self.confirm_at.get(method, self.confirm_at["otherwise"])
 
+    def day(self, at: datetime) -> str:
+        """Return the day as people read it, in the policy's time zone."""
+        return f"{at.astimezone(self.time_zone):%-d %B %Y}"
+
     def next_question(self, began_at: datetime, now: datetime) -> datetime:
-        """When the provider is next asked about what began then, if it says nothing by itself."""
+        """Return when to ask the provider next about what began then, if it reports nothing by itself."""
         began_at = min(began_at, now)  # else it was seen by a clock that stood ahead
         planned = (began_at + delay for delay in self.ask_after)
         return next((at for at in planned if at > now), now + self.ask_every)
@@ -52,7 +56,7 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
     asking, keep = document["asking"], document["keep"]
     return Policy(
         version=document["version"],
-        effective_from=datetime.fromisoformat(document["effective_from"]),
+        effective_from=begins(document["effective_from"]),
         courses_at_most=document["basket"]["courses_at_most"],
         quote=timedelta(minutes=document["quote_minutes"]),
         order=timedelta(minutes=document["order_minutes"]),
@@ -78,25 +82,25 @@ policy_at, policy_of = versions.in_force, versions.find
 
 
 def shortest_grace() -> timedelta:
-    """No version returns money that was too little any sooner after it came."""
+    """Return the shortest time after which any version returns money that was too little."""
     return min(version.underpaid_refund_after for version in versions.all.values())
 
 
 def longest_silence() -> timedelta:
-    """No question to the provider is ever planned further ahead."""
+    """Return the longest time ahead that any version plans a question to the provider."""
     return max(max(*one.ask_after, one.ask_every, one.ask_unsettled_every) for one in versions.all.values())
 
 
 def longest_order() -> timedelta:
-    """The longest time that any version gives to pay."""
+    """Return the longest time that any version gives to pay."""
     return max(one.order for one in versions.all.values())
 
 
 def longest_repayment() -> timedelta:
-    """The longest time that any version gives to pay again."""
+    """Return the longest time that any version gives to pay again."""
     return max(one.repayment for one in versions.all.values())
 
 
 def in_utc(at: datetime) -> str:
-    """An RFC 3339 instant, as in every answer of the API."""
+    """Return an RFC 3339 instant, as in every answer of the API."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

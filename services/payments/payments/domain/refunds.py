@@ -1,4 +1,4 @@
-"""Money that goes back: when a learner may ask for it, and what the provider makes of it."""
+"""Refunds: when a learner may ask for one, and our status of it from what the provider reports."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +13,13 @@ from shared.errors import Conflict
 class CoolingOffEnded(Conflict):
     """Fees go back within the cooling-off period only."""
 
-    remedy = "Withdraw without a refund, or write to finance about a complaint."
+    remedy = "Withdraw without a refund, or write to finance: staff decide on it."
+
+
+class ResultRatified(Conflict):
+    """A course whose result a board ratified is not given back within the cooling-off period either."""
+
+    remedy = "Write to finance: staff decide on it, as credit and awards may stand on the result."
 
 
 class RefundAlreadyRequested(Conflict):
@@ -35,8 +41,8 @@ class RefundStatus(StrEnum):
     SUBMITTED = "submitted"
     COMPLETED = "completed"
     RETURNED = "returned"
-    """Open again: the bank sent it back, or the provider took up what had ended: it may still be paid. Or less was paid
-    than is owed: finance has the rest sent."""
+    """Open again: the bank sent the money back, or the provider resumed a refund that had ended, and may still pay it.
+    Or less was paid than is owed: finance has the rest sent."""
     FAILED = "failed"
     """The provider will not pay it; finance sends it again."""
     CANCELLED = "cancelled"
@@ -44,7 +50,7 @@ class RefundStatus(StrEnum):
 
 
 ACTIVE = frozenset({RefundStatus.SUBMITTING, RefundStatus.SUBMITTED})
-"""The provider takes one at a time for a payment."""
+"""The provider takes one of these at a time for a payment."""
 IN_FLIGHT = ACTIVE | {RefundStatus.RETURNED}
 """The provider may still pay these, whatever becomes of the payment."""
 OWED = IN_FLIGHT | {RefundStatus.REQUESTED, RefundStatus.FAILED}
@@ -57,10 +63,17 @@ class Reason(StrEnum):
     OVERPAID = "overpaid"
     UNDERPAID = "underpaid"
     LATE_PAYMENT = "late_payment"
+    ALREADY_BOUGHT = "already_bought"
+    GOODWILL = "goodwill"
+    COMPLAINT = "complaint"
+
+
+GRANTED: Final = frozenset({Reason.GOODWILL, Reason.COMPLAINT})
+"""The reasons that finance decides on; what becomes of credit that was earned is decided by others."""
 
 
 class Made(Protocol):
-    """What the provider says of a refund that it made for one of ours."""
+    """What the provider reports of a refund that it made for one of ours."""
 
     @property
     def status(self) -> str: ...
@@ -71,8 +84,8 @@ class Made(Protocol):
 
 
 def paid_of(made: Iterable[Made], currency: str) -> int | None:
-    """How much of what is owed in that currency was paid, in minor units; None where some was paid in another one,
-    so that nobody can say."""
+    """Return how much was paid of what is owed in that currency, in minor units; None where some was paid in another
+    currency, so that nobody can say."""
     finished = [one for one in made if one.status == ProviderRefundStatus.FINISHED]
     if any(one.currency and one.currency != currency for one in finished):
         return None
@@ -88,7 +101,7 @@ class ProviderRefundStatus(StrEnum):
     CANCELLED = "cancelled"
     RETURNED = "returned"
     UNKNOWN = "unknown"
-    """A word we do not know, or none: not known yet."""
+    """A status we have no name for, or none: not known yet."""
 
     @classmethod
     def _missing_(cls, value: object) -> "ProviderRefundStatus":  # noqa: ARG003 - the enum's own signature
@@ -108,12 +121,12 @@ FOLLOWS: Final = {
     _R.CANCELLED: frozenset[ProviderRefundStatus](),
     _R.UNKNOWN: _ANY,
 }
-"""What may follow what. An answer that says anything else may come from a copy that lags behind."""
+"""The statuses that may follow each. An answer with any other may come from a copy that lags behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundFact:
-    """What the provider says of one refund; `external_reference` is our refund's id."""
+    """What the provider reports of one refund; `external_reference` is our refund's id."""
 
     provider_refund_id: str
     payment_reference: str
@@ -128,8 +141,8 @@ class RefundFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What the provider said last of one of its refunds."""
+class LastReported:
+    """What the provider reported last of one of its refunds."""
 
     status: ProviderRefundStatus
     at: datetime
@@ -145,12 +158,13 @@ class Verdict(Enum):
     DOUBT = auto()
     """It cannot follow what we know: the provider is asked again after a while."""
     UNCLEAR = auto()
-    """A word we do not understand takes back nothing of what we know: it is asked again after a while."""
+    """Its status is one we do not understand, which takes back nothing of what we know: the provider is asked again
+    after a while."""
 
 
-def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: timedelta) -> Verdict:
-    """What to do with a fact. An answer that contradicts what was heard is believed when it is later by `patience`:
-    no copy of the provider's lags behind for so long."""
+def judge(last: LastReported | None, fact: RefundFact, *, fetched: bool, patience: timedelta) -> Verdict:
+    """Decide what to do with a fact. A fetched one that contradicts the last is believed when it is later by
+    `patience`: no copy of the provider's data lags behind for so long."""
     if last is None:
         return Verdict.APPLY
     if fact.status is ProviderRefundStatus.UNKNOWN and last.status is not ProviderRefundStatus.UNKNOWN:
@@ -158,7 +172,7 @@ def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: time
     if fact.status == last.status:
         other_currency = fact.currency and last.currency and fact.currency != last.currency
         if fact.amount_minor == last.amount_minor and not other_currency:
-            return Verdict.KNOWN
+            return Verdict.APPLY if fact.currency and not last.currency else Verdict.KNOWN
         return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if fetched:
         believed = fact.status in FOLLOWS[last.status] or fact.at > last.at + patience
@@ -167,7 +181,7 @@ def judge(last: Heard | None, fact: RefundFact, *, fetched: bool, patience: time
 
 
 def cooling_off_ends(contract_at: datetime, access_at: datetime | None, policy: Policy) -> datetime:
-    """The first instant at which a purchase can no longer be cancelled.
+    """Return the first instant at which a purchase can no longer be cancelled.
 
     The end of day 14 after the later of contract and access (london.ac.uk, your legal rights); days are
     those of the policy's time zone.
@@ -180,9 +194,9 @@ def cooling_off_ends(contract_at: datetime, access_at: datetime | None, policy: 
 def status_of(
     statuses: Collection[ProviderRefundStatus], before: RefundStatus, *, taken_up_again: bool, in_full: bool = True
 ) -> RefundStatus:
-    """Our status, from what became of every refund the provider made for it.
+    """Return our status of a refund, from the statuses of every refund the provider made for it.
 
-    `taken_up_again`: one of them had ended, or was sent back, and is not dead after all. `in_full`: what finished is
+    `taken_up_again`: one of them had ended, or was sent back, and was resumed. `in_full`: what finished is
     all that is owed, in the currency that is owed; else the rest stays open.
     """
     if _R.FINISHED in statuses and in_full:

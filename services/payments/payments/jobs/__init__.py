@@ -1,5 +1,5 @@
-"""What payments does by itself. The provider is asked between transactions, never inside one; every due row is handled
-by itself, and a bad one is set aside."""
+"""The jobs of payments. The provider is asked between transactions, never inside one; every due row is handled by
+itself, and a bad one is set aside."""
 
 from datetime import timedelta
 from typing import Final
@@ -29,7 +29,7 @@ for seconds, job in (*asking.EVERY, *refunding.EVERY, *comparing.EVERY):
 
 @jobs.every(15, effect=ENDS)
 async def expire_orders(work: Work) -> None:
-    """Orders nobody paid in time."""
+    """Let orders expire that nobody paid in time."""
     due = (
         select(Order.order_id)
         .where(Order.status == OrderStatus.PLACED, Order.expires_at <= work.now(), ~queries.is_being_paid())
@@ -40,7 +40,7 @@ async def expire_orders(work: Work) -> None:
 
 @jobs.every(60, effect=ENDS)
 async def end_repayments(work: Work) -> None:
-    """Pay pages that are still open of orders that were not paid again in time."""
+    """Close pay pages that are still open of orders that were not paid again in time."""
     open_ = exists().where(
         CheckoutAttempt.order_id == Order.order_id,
         CheckoutAttempt.status == "open",
@@ -53,7 +53,7 @@ async def end_repayments(work: Work) -> None:
 
 @jobs.every(3600, effect=ENDS)
 async def return_underpaid(work: Work) -> None:
-    """What was too little goes back, once nothing can be bought with it: found by the money, not by the order."""
+    """Give back payments that were too little, once nothing can be bought with them: found by payment, not by order."""
     waiting = Order.status.in_((OrderStatus.PLACED, OrderStatus.UNDERPAID))
     due = (
         select(Order.order_id)
@@ -67,9 +67,9 @@ async def return_underpaid(work: Work) -> None:
 
 @jobs.every(86400, effect=REMOVES)
 async def forget_bodies(work: Work) -> None:
-    """Raw callbacks hold payers' data; they and the record of rejected ones are kept only so long.
+    """Drop raw callbacks, which hold payers' data, and the record of rejected ones, when they are old.
 
-    What came about somebody after they were anonymised goes at once.
+    Callbacks about somebody that came after they were anonymised are dropped at once.
     """
     policy, last = policy_at(work.now()), None
     while True:

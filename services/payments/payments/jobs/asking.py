@@ -1,4 +1,4 @@
-"""What the provider is asked, and told, about checkouts and payments when it says nothing by itself."""
+"""Jobs that ask the provider about checkouts and payments of which it reports nothing, and close its sessions."""
 
 import logging
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused
 from payments.commands.settlement import apply_payment_fact
-from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact
 from payments.domain.policy import policy_of
+from payments.domain.public_urls import PublicUrls
 from payments.jobs.paging import ListIncomplete, Walk
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.due_rows import for_each
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 async def close_checkouts(work: Work) -> None:
-    """Sessions that must not be paid any more: of expired or paid orders, or replaced by a newer one."""
+    """Close sessions in which nobody must pay any more: of expired or paid orders, or replaced by a newer one."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     due = (
         select(CheckoutAttempt.attempt_id)
@@ -38,10 +38,10 @@ async def close_checkouts(work: Work) -> None:
             attempt = await session.get_one(CheckoutAttempt, attempt_id)
         try:
             await provider.expire_checkout(attempt.provider_session or "")
-        except ProviderRefused as refusal:
-            log.exception("checkout not closed", extra={"attempt": str(attempt_id), "error": refusal.detail})
+        except ProviderRefused as error:
+            log.exception("checkout not closed", extra={"attempt": str(attempt_id), "error": error.detail})
         async with work.database.transaction() as session:
-            attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update=True)
+            attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update={"key_share": True})
             attempt.close_at = None
             if attempt.status == "open":
                 attempt.status = "closed"
@@ -50,29 +50,29 @@ async def close_checkouts(work: Work) -> None:
 
 
 async def ask_about_payments(work: Work) -> None:
-    """Payments whose facts came in an odd order, or of which nothing more was heard."""
+    """Ask about payments whose facts contradict each other, or of which nothing more was reported."""
     due = select(Payment.payment_id).where(Payment.ask_at <= work.now()).order_by(Payment.ask_at)
 
     await for_each(work, "ask_about_payments", due, partial(ask_about_payment, work))
 
 
 async def ask_about_payment(work: Work, payment_id: UUID) -> PaymentFact:
-    """What the provider says of it now, which is applied."""
+    """Apply what the provider reports of a payment now, and return it."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
         seen = await session.get_one(Payment, payment_id)
     fact = await provider.fetch_payment(seen.reference)
     async with work.database.transaction() as session:
         # Plan the next question; the answer, applied next, may plan another.
-        order = await session.get_one(Order, seen.order_id, with_for_update=True)
-        payment = await session.get_one(Payment, payment_id, with_for_update=True)
+        order = await session.get_one(Order, seen.order_id, with_for_update={"key_share": True})
+        payment = await session.get_one(Payment, payment_id, with_for_update={"key_share": True})
         payment.ask_at = policy_of(order.regulations_version).next_question(payment.seen_at, work.now())
         await _apply(session, work, fact, seen.revision)
     return fact
 
 
 async def take_in_payment(work: Work, reference: str) -> None:
-    """Apply what the provider says now of a payment that was never heard of."""
+    """Apply what the provider reports now of a payment that is not known here."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     fact = await provider.fetch_payment(reference)
     async with work.database.transaction() as session:
@@ -80,7 +80,8 @@ async def take_in_payment(work: Work, reference: str) -> None:
 
 
 async def find_payments(work: Work) -> None:
-    """Checkouts of which nothing was heard, or nothing since a card was declined: their callbacks may be lost."""
+    """Look for payments of checkouts of which nothing was reported, or nothing since a card was declined: their
+    callbacks may be lost."""
     due = (
         select(CheckoutAttempt.attempt_id).where(CheckoutAttempt.ask_at <= work.now()).order_by(CheckoutAttempt.ask_at)
     )
@@ -92,8 +93,8 @@ async def find_payments(work: Work) -> None:
             seen = await session.get_one(CheckoutAttempt, attempt_id)
         fact = await listing.find(seen)
         async with work.database.transaction() as session:
-            order = await session.get_one(Order, seen.order_id, with_for_update=True)
-            attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update=True)
+            order = await session.get_one(Order, seen.order_id, with_for_update={"key_share": True})
+            attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update={"key_share": True})
             policy = policy_of(order.regulations_version)
             following = policy.next_question(attempt.started_at, work.now())
             attempt.ask_at = following if following < order.expires_at + policy.ask_until_after_expiry else None
@@ -108,8 +109,8 @@ async def find_payments(work: Work) -> None:
 
 
 class _Listing:
-    """Finds the payment of a checkout: by its session, or, where its creation timed out, by our reference in the
-    provider's list, which is then asked for once."""
+    """A search for the payment of a checkout: by its session, or, where its creation timed out, by our reference in the
+    provider's list, which is then fetched once."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -129,7 +130,7 @@ class _Listing:
         return await self._provider.fetch_payment(reference) if reference else None
 
     async def _list(self, since: datetime) -> Mapping[str, str]:
-        """The references of the payments of all checkouts that have no session, by ours."""
+        """Return the provider's references of the payments of all checkouts that have no session, by our references."""
         async with self._work.database.transaction() as session:
             unknown = CheckoutAttempt.ask_at <= self._work.now(), CheckoutAttempt.provider_session.is_(None)
             rows = await session.execute(select(CheckoutAttempt.reference, CheckoutAttempt.started_at).where(*unknown))
@@ -151,7 +152,7 @@ class _Listing:
 async def _apply(session: AsyncSession, work: Work, fact: PaymentFact, revision: int, asked_for: str = "") -> None:
     provider: PaymentProvider = work.resource(PaymentProvider)
     await apply_payment_fact(
-        session, provider.name, fact, work.resource(Addresses), asked_for=asked_for, asked_at_revision=revision
+        session, provider.name, fact, work.resource(PublicUrls), asked_for=asked_for, asked_at_revision=revision
     )
 
 

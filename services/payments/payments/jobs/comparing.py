@@ -1,5 +1,5 @@
-"""The provider's list, held against our books: it finds what nobody told us and no question was planned for, such as a
-reversal after the payout whose callback was lost, or another payment in a session that was paid in.
+"""The job that compares the provider's list with our books. It finds what was not reported and no question was planned
+for, such as a reversal after the payout whose callback was lost, or another payment in a session that was paid in.
 """
 
 import logging
@@ -22,6 +22,7 @@ from payments.adapters.provider import (
 from payments.commands import comparison, unmatched
 from payments.commands.refund_facts import apply_refund_fact
 from payments.domain.refunds import RefundFact
+from payments.domain.unmatched import Why
 from payments.jobs.asking import ask_about_payment, take_in_payment
 from payments.jobs.paging import ListIncomplete, Walk
 from payments.jobs.refunding import ask_about_refund
@@ -30,6 +31,7 @@ from shared import telemetry
 from shared.clock import CLOCKS_APART
 from shared.due_rows import forget, is_the_row, set_aside
 from shared.jobs import JobFunction, Work
+from shared.messaging import history
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +42,16 @@ STAGES: Final = ("payments", "refunds", "ours")
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
+    """How often the books are compared, and how far back."""
+
     every: timedelta
     back: timedelta
-    """What was created in this time is compared."""
+    """How far back: what was created in this time is compared."""
 
 
 async def compare_with_provider(work: Work) -> None:
-    """Page by page: what differs is asked about at once, and what remains is shown to finance. Two at the same, or one
-    that is broken off and begins a page anew, do no harm."""
+    """Compare page by page: what differs is asked about at once, and what remains is shown to finance. Two runs at the
+    same time, or one that is broken off and begins a page anew, do no harm."""
     run = await _begin(work)
     if run is None:
         return
@@ -66,24 +70,28 @@ async def compare_with_provider(work: Work) -> None:
 
 
 async def _begin(work: Work) -> Comparison | None:
-    """The comparison that is under way, or is due; None where there is none."""
+    """Return the comparison that is under way, or begin the one that is due; None where there is none."""
     provider, rhythm, now = work.resource(PaymentProvider), work.resource(Rhythm), work.now()
     async with work.database.transaction() as session:
         before = {"began_at": now - rhythm.every, "since": now, "stage": STAGES[0], "page": 1, "finished_at": now}
         await session.execute(insert(Comparison).values(provider=provider.name, **before).on_conflict_do_nothing())
-        run = await session.get_one(Comparison, provider.name, with_for_update=True)
+        run = await session.get_one(Comparison, provider.name, with_for_update={"key_share": True})
         if run.finished_at is None and run.began_at <= now + CLOCKS_APART:
             return run
-        if run.began_at + rhythm.every > now and run.began_at <= now + CLOCKS_APART:
+        restored_at = await history.restored_at(session)
+        restored = restored_at is not None and run.began_at < restored_at
+        if run.began_at + rhythm.every > now and run.began_at <= now + CLOCKS_APART and not restored:
             return None
-        run.began_at, run.since, run.finished_at = now, now - rhythm.back, None
+        # A database restored from a copy lacks what came in after the copy was made.
+        run.since = min(run.since, run.began_at - rhythm.back) if restored else now - rhythm.back
+        run.began_at, run.finished_at = now, None
         run.stage, run.page = STAGES[0], 1
         return run
 
 
 async def _advance(work: Work, run: Comparison, *, more: bool) -> Comparison:
     async with work.database.transaction() as session:
-        row = await session.get_one(Comparison, run.provider, with_for_update=True)
+        row = await session.get_one(Comparison, run.provider, with_for_update={"key_share": True})
         if (row.began_at, row.stage, row.page) != (run.began_at, run.stage, run.page):
             return row  # another replica is further
         following = STAGES.index(row.stage) + 1
@@ -110,10 +118,11 @@ async def _payments(work: Work, run: Comparison, walk: Walk) -> bool:
     provider: PaymentProvider = work.resource(PaymentProvider)
     listed = await provider.list_payments(run.since, run.page)
     async with work.database.transaction() as session:
-        differing = await comparison.differing_payments(session, provider.name, listed.facts)
+        # Payments before what finance is shown of them: whoever applies a fact locks them in this order.
         told = [one.reference for one in (*listed.facts, *listed.unreadable)]
         of_page = Payment.provider == provider.name, Payment.reference.in_(told)
         await session.execute(update(Payment).where(*of_page).values(compared_at=run.began_at))
+        differing = await comparison.differing_payments(session, provider.name, listed.facts)
     for fact in differing:
         await _alone(work, fact.reference, "payment", _settle_payment(work, fact.reference))
     for one in listed.unreadable:
@@ -122,14 +131,15 @@ async def _payments(work: Work, run: Comparison, walk: Walk) -> bool:
 
 
 async def _show_unless(work: Work, one: Unreadable, settling: Awaitable[None]) -> None:
-    """What cannot be read in the list may be readable by itself; else finance is shown that there is something."""
+    """Settle an item that cannot be read in the list, as it may be readable by itself; else show finance that it is
+    there."""
     try:
         await settling
     except (ProviderUnclear, ProviderRefused):
         provider: PaymentProvider = work.resource(PaymentProvider)
         async with work.database.transaction() as session:
             payment = await comparison.find_payment(session, provider.name, one.reference)
-            await unmatched.park_unreadable(session, provider.name, one, payment)
+            await unmatched.show_unreadable(session, provider.name, one, payment)
         raise
 
 
@@ -149,7 +159,7 @@ async def _refunds(work: Work, run: Comparison, walk: Walk) -> bool:
     provider: PaymentProvider = work.resource(PaymentProvider)
     listed = await provider.list_refunds(run.since, run.page)
     async with work.database.transaction() as session:
-        differing = await comparison.differing_refunds(session, listed.facts)
+        differing = await comparison.differing_refunds(session, provider.name, listed.facts)
     for fact in differing:
         await _alone(work, fact.provider_refund_id, "refund", _settle_refund(work, fact.provider_refund_id, fact))
     for one in listed.unreadable:
@@ -158,11 +168,12 @@ async def _refunds(work: Work, run: Comparison, walk: Walk) -> bool:
 
 
 async def _settle_refund(work: Work, provider_refund_id: str, fact: RefundFact | None) -> None:
-    """`fact`: what the list tells of it, where that could be read."""
+    """Ask about a refund that differs, and show finance what remains. `fact`: the list's item, where it could be
+    read."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
         refund_id = await comparison.find_refund(session, provider_refund_id)
-    if refund_id is None:  # never heard of: it is one of ours, or shown to finance
+    if refund_id is None:  # not known yet: it is made for one of ours, or shown to finance
         fact = fact or await provider.fetch_refund(provider_refund_id)
         async with work.database.transaction() as session:
             await apply_refund_fact(session, provider.name, fact)
@@ -174,7 +185,7 @@ async def _settle_refund(work: Work, provider_refund_id: str, fact: RefundFact |
 
 
 async def _ours(work: Work, run: Comparison, _: Walk) -> bool:
-    """Payments of ours that the list has left out."""
+    """Ask about payments of ours that the list has left out."""
     after: tuple[datetime, UUID] | None = None
     key = Payment.seen_at, Payment.payment_id
     window = Payment.provider == run.provider, Payment.seen_at >= run.since, Payment.seen_at < run.began_at
@@ -195,14 +206,14 @@ async def _ours(work: Work, run: Comparison, _: Walk) -> bool:
 async def _look_for(work: Work, payment_id: UUID) -> None:
     try:
         await ask_about_payment(work, payment_id)
-    except ProviderRefused as refusal:
-        log.exception("the provider does not have it", extra={"payment": str(payment_id), "error": refusal.detail})
+    except ProviderRefused as error:
+        log.exception("the provider does not have it", extra={"payment": str(payment_id), "error": error.detail})
         async with work.database.transaction() as session:
-            await unmatched.park_own(session, await session.get_one(Payment, payment_id), "not_at_provider")
+            await unmatched.show_own_payment(session, await session.get_one(Payment, payment_id), Why.NOT_AT_PROVIDER)
 
 
 async def _alone(work: Work, reference: str, kind: str, settling: Awaitable[None]) -> None:
-    """One that cannot be settled is set aside, and the others go on."""
+    """Settle one difference; where that fails it is set aside, and the others go on."""
     telemetry.provider_differences.labels(kind).inc()
     try:
         await settling

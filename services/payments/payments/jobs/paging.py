@@ -1,5 +1,5 @@
-"""Where a list of the provider's ends: it may ignore the page we ask for, give fewer a page than we ask, or go on for
-ever."""
+"""Reading a list of the provider's to its end: it may ignore the page we ask for, give fewer items a page than we ask,
+or go on for ever."""
 
 from collections.abc import Collection
 from typing import Final
@@ -12,16 +12,16 @@ class ListIncomplete(Exception):
 
 
 class Walk:
-    """One way through a list, page by page. Its end is a page with nothing on it."""
+    """One reading of a list, page by page. Its end is a page with nothing on it."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self.broken_off = False
 
     def goes_on(self, page: int, entries: Collection[str]) -> bool:
-        """Whether another page is to be asked for. `entries`: what names each one of this page.
+        """Return whether to ask for another page. `entries`: the references of the items on this page.
 
-        Raises ListIncomplete where the page tells only what other pages told, or is the last that is asked for.
+        Raises ListIncomplete where the page repeats only what other pages had, or is the last that is asked for.
         """
         if not entries:
             return False

@@ -1,5 +1,5 @@
-"""Refunds at the provider: asked for, and asked about. Two replicas at the same do nothing twice: a refund is claimed
-in its row, and an answer is applied only to the row it was asked for."""
+"""Jobs that send refunds to the provider, and ask about them. Two replicas at once do nothing twice: a refund is leased
+in its row, and an answer is applied only to the revision it was asked for."""
 
 import logging
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from payments.commands import refunds, unmatched
 from payments.commands.ledger import post
 from payments.commands.refund_facts import apply_refund_fact, find_refund, is_of_payment
 from payments.commands.settlement import apply_payment_fact
-from payments.domain.addresses import Addresses
 from payments.domain.payments import PaymentFact, ProviderStatus, State
 from payments.domain.policy import policy_of
+from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import (
     ACTIVE,
     ENDED,
@@ -31,6 +31,7 @@ from payments.domain.refunds import (
     RefundStatus,
     paid_of,
 )
+from payments.domain.unmatched import Why
 from payments.tables import Order, Payment, Refund
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
@@ -38,8 +39,8 @@ from shared.jobs import JobFunction, Work
 log = logging.getLogger(__name__)
 
 SETTLING: Final = timedelta(minutes=1)
-"""How long a claim lasts from just before the refund is sent: longer than the whole call may take. One whose creation
-timed out is left alone for as long, before it is looked for at the provider."""
+"""How long the lease lasts from just before the refund is sent: longer than the whole call may take. A refund whose
+creation timed out is left alone for as long, before it is looked for at the provider."""
 
 
 async def submit_refunds(work: Work) -> None:
@@ -49,7 +50,8 @@ async def submit_refunds(work: Work) -> None:
     to_send = and_(
         Refund.status == RefundStatus.REQUESTED,
         ~busy,
-        Refund.order_id.not_in(queries.disputed_orders()),  # the bank may take it; then nothing is left to give back
+        # The bank may take it; then nothing is left to give back.
+        Refund.payment_id.not_in(queries.disputed_payments()),
         or_(Refund.ask_at.is_(None), Refund.ask_at <= work.now()),
         Payment.state == State.SETTLED,
     )
@@ -70,41 +72,42 @@ async def submit_refunds(work: Work) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """A refund that is ours to send until `ask_at`; `revision` tells whether anything has happened to it since."""
+class _LeasedRefund:
+    """A refund that is ours to send until its `ask_at`; by `revision` we see whether anything has happened to it
+    since."""
 
     refund: Refund
     payment: Payment
     revision: int
 
 
-async def _claim(work: Work, refund_id: UUID) -> _Claim | None:
-    """None where it is another replica's, or cannot be sent now."""
+async def _claim(work: Work, refund_id: UUID) -> _LeasedRefund | None:
+    """Lease a refund; None where another replica has it, or it cannot be sent now."""
     async with work.database.transaction() as session:
         refund = await session.get_one(Refund, refund_id)
-        await session.get_one(Order, refund.order_id, with_for_update=True)
-        refund = await session.get_one(Refund, refund_id, with_for_update=True, populate_existing=True)
+        await session.get_one(Order, refund.order_id, with_for_update={"key_share": True})
+        refund = await session.get_one(Refund, refund_id, with_for_update={"key_share": True}, populate_existing=True)
         payment = await session.get_one(Payment, refund.payment_id, populate_existing=True)
         if refund.ask_at is not None and refund.ask_at > work.now():
             return None
         if refund.status == RefundStatus.REQUESTED:
             busy = exists().where(Refund.payment_id == payment.payment_id, Refund.status.in_(ACTIVE))
-            disputed = await queries.is_disputed(session, refund.order_id)
+            disputed = await queries.is_disputed(session, refund.payment_id)
             if payment.state != State.SETTLED or disputed or await session.scalar(select(busy)):
                 return None
         elif refund.status != RefundStatus.SUBMITTING:
             return None
         refund.status, refund.ask_at = RefundStatus.SUBMITTING, work.now() + SETTLING
         refund.revision += 1
-        return _Claim(refund, payment, refund.revision)
+        return _LeasedRefund(refund, payment, refund.revision)
 
 
-async def _submit(work: Work, claim: _Claim) -> None:
-    """What the provider has made already is looked at before money moves: it may be this one."""
+async def _submit(work: Work, claim: _LeasedRefund) -> None:
+    """Send a leased refund, after looking at what the provider has made already: this one may be among it."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     refund, payment = claim.refund, claim.payment
     made = await provider.refunds_of(payment.reference)
-    known = await _tell_apart(work, claim, made)
+    known = await _match_refunds(work, claim, made)
     paid = paid_of(known.made, refund.currency)
     rest = 0 if paid is None else refund.amount_minor - paid
     if rest <= 0 or any(one.status not in ENDED for one in known.made):
@@ -119,12 +122,16 @@ async def _submit(work: Work, claim: _Claim) -> None:
         return
     try:
         fact = await provider.create_refund(payment.reference, rest, str(refund.refund_id), lambda: _renew(work, claim))
-    except ProviderRefused as refusal:
-        log.exception("refund refused", extra={"refund": str(refund.refund_id), "error": refusal.detail})
+    except ProviderRefused as error:
+        log.exception("refund refused", extra={"refund": str(refund.refund_id), "error": error.detail})
+        said = await provider.fetch_payment(payment.reference)
+        if said.status is not ProviderStatus.DELIVERED:  # that is why
+            await _put_back(work, claim, said)
+            return
         async with work.database.transaction() as session:
-            await session.get_one(Order, refund.order_id, with_for_update=True)
-            row = await session.get_one(Refund, refund.refund_id, with_for_update=True)
-            if row.revision == claim.revision:  # else the provider has said meanwhile what became of it
+            await session.get_one(Order, refund.order_id, with_for_update={"key_share": True})
+            row = await session.get_one(Refund, refund.refund_id, with_for_update={"key_share": True})
+            if row.revision == claim.revision:  # else the provider has reported meanwhile what became of it
                 await refunds.fail_refund(session, row, "provider_refused")
         return
     if fact is None:
@@ -138,14 +145,15 @@ class _Known:
     """What we know of the refunds that the provider made of a payment."""
 
     ours: Sequence[RefundFact]
-    """What it says now of those that it made for this refund of ours."""
+    """What it reports now of those that it made for this refund of ours."""
     made: Sequence[Made]
-    """The same, with what it said before of those that it tells nothing of now, or nothing that we understand."""
+    """The same, with what it reported before of those that it does not list now, or with a status we do not
+    understand."""
     unexplained: Sequence[RefundFact]
-    """Of which we do not know whose they are, and by which money may have gone back."""
+    """Those of which we do not know whose they are, and by which money may have gone back."""
 
 
-async def _tell_apart(work: Work, claim: _Claim, listed: Sequence[RefundFact]) -> _Known:
+async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[RefundFact]) -> _Known:
     refund_id = claim.refund.refund_id
     async with work.database.transaction() as session:
         before = {one.provider_refund_id: one for one in await queries.provider_refunds_of(session, refund_id)}
@@ -164,9 +172,12 @@ async def _tell_apart(work: Work, claim: _Claim, listed: Sequence[RefundFact]) -
     )
 
 
-async def _explain(work: Work, claim: _Claim, unexplained: Sequence[RefundFact], rest: int) -> None:
-    """One that has no reference is this one where we have asked for it, and it is the only one and of that sum. Else
-    nothing is sent beside them, and finance is shown them."""
+async def _explain(work: Work, claim: _LeasedRefund, unexplained: Sequence[RefundFact], rest: int) -> None:
+    """Find out whether an unexplained refund at the provider is this one.
+
+    It is where we have asked for this one, and it is the only one, without a reference, and of that sum. Else nothing
+    is sent beside the unexplained ones, and finance is shown them.
+    """
     refund, payment = claim.refund, claim.payment
     first = unexplained[0]
     unnamed = not first.external_reference and is_of_payment(first, payment)
@@ -176,10 +187,10 @@ async def _explain(work: Work, claim: _Claim, unexplained: Sequence[RefundFact],
         return
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
-        order = await session.get_one(Order, refund.order_id, with_for_update=True)
-        row = await session.get_one(Refund, refund.refund_id, with_for_update=True)
+        order = await session.get_one(Order, refund.order_id, with_for_update={"key_share": True})
+        row = await session.get_one(Refund, refund.refund_id, with_for_update={"key_share": True})
         for one in unexplained:
-            await unmatched.park_refund(session, provider.name, one, "unknown_refund", payment)
+            await unmatched.show_refund(session, provider.name, one, Why.UNKNOWN_REFUND, payment)
         pause = policy_of(order.regulations_version).ask_every
         if row.submitted_at is not None:  # and so one of them may be this one
             if row.revision == claim.revision:
@@ -188,24 +199,29 @@ async def _explain(work: Work, claim: _Claim, unexplained: Sequence[RefundFact],
     await _put_back(work, claim, pause=pause)
 
 
-async def _renew(work: Work, claim: _Claim) -> bool:
-    """Whether it may still be sent, and is ours from now on for a whole SETTLING: much may have happened since it was
-    claimed, for this process may have stood still. Money that the bank has, or may get, is not paid back."""
+async def _renew(work: Work, claim: _LeasedRefund) -> bool:
+    """Renew the lease for a whole SETTLING; return whether the refund may still be sent.
+
+    Much may have happened since it was leased, as this process may have stood still. Money that the bank has, or may
+    get, is not paid back.
+    """
     async with work.database.transaction() as session:
-        await session.get_one(Order, claim.refund.order_id, with_for_update=True)
-        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update=True, populate_existing=True)
+        await session.get_one(Order, claim.refund.order_id, with_for_update={"key_share": True})
+        row = await session.get_one(
+            Refund, claim.refund.refund_id, with_for_update={"key_share": True}, populate_existing=True
+        )
         payment = await session.get_one(Payment, row.payment_id, populate_existing=True)
         if row.revision != claim.revision or payment.state != State.SETTLED:
             return False
-        if await queries.is_disputed(session, row.order_id):
+        if await queries.is_disputed(session, row.payment_id):
             return False
         row.ask_at = work.now() + SETTLING
         row.submitted_at = row.submitted_at or work.now()  # from now on it may stand at the provider
         return True
 
 
-async def _apply(work: Work, claim: _Claim, *facts: RefundFact) -> None:
-    """An answer that was overtaken is not applied; the provider is asked again."""
+async def _apply(work: Work, claim: _LeasedRefund, *facts: RefundFact) -> None:
+    """Apply the provider's answers; one that was overtaken is not applied, and the provider is asked again."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     revision = claim.revision
     for fact in facts:
@@ -217,31 +233,34 @@ async def _apply(work: Work, claim: _Claim, *facts: RefundFact) -> None:
             revision += 1
 
 
-async def _put_back(work: Work, claim: _Claim, said: PaymentFact | None = None, *, pause: timedelta = SETTLING) -> None:
-    """It cannot be sent now, and nothing of it exists at the provider: the payment is not delivered after all, is
-    disputed or lost, or another refund of it is under way, or may be."""
+async def _put_back(
+    work: Work, claim: _LeasedRefund, said: PaymentFact | None = None, *, pause: timedelta = SETTLING
+) -> None:
+    """Give up the lease of a refund that cannot be sent now, and of which nothing exists at the provider.
+
+    The payment is not delivered after all, is disputed or lost, or another refund of it is under way, or may be.
+    """
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
-        await session.get_one(Order, claim.refund.order_id, with_for_update=True)
-        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update=True)
-        payment = await session.get_one(Payment, claim.payment.payment_id, with_for_update=True)
+        await session.get_one(Order, claim.refund.order_id, with_for_update={"key_share": True})
+        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update={"key_share": True})
+        payment = await session.get_one(Payment, claim.payment.payment_id, with_for_update={"key_share": True})
         if row.revision != claim.revision:
             return
-        lost = payment.state == State.LOST
-        row.status = RefundStatus.CANCELLED if lost else RefundStatus.REQUESTED
-        row.ask_at = None if lost else work.now() + pause
-        row.revision += 1
-        await post(session, "refund_not_sent", payment, refund_id=row.refund_id)
-        if lost:
-            await refunds.owe_again(session, await session.get_one(Order, row.order_id))
+        if payment.state == State.LOST:
+            await refunds.cancel_refund(session, row, payment)
+        else:
+            row.status, row.ask_at = RefundStatus.REQUESTED, work.now() + pause
+            row.revision += 1
+            await post(session, "refund_not_sent", payment, refund_id=row.refund_id)
         if said is not None:
             await apply_payment_fact(
-                session, provider.name, said, work.resource(Addresses), asked_at_revision=claim.payment.revision
+                session, provider.name, said, work.resource(PublicUrls), asked_at_revision=claim.payment.revision
             )
 
 
 async def follow_refunds(work: Work) -> None:
-    """Refunds of which nothing more was heard."""
+    """Ask about refunds of which nothing more was reported."""
     due = (
         select(Refund.refund_id)
         .where(Refund.ask_at <= work.now(), Refund.provider_refund_id.is_not(None))
@@ -252,7 +271,7 @@ async def follow_refunds(work: Work) -> None:
 
 
 async def ask_about_refund(work: Work, refund_id: UUID) -> None:
-    """What the provider says now of all that it made for this refund is applied."""
+    """Apply what the provider reports now of all refunds that it made for this one."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
         made = [one.provider_refund_id for one in await queries.provider_refunds_of(session, refund_id)]

@@ -10,15 +10,18 @@ from sqlalchemy import false, select
 from payments import jobs, queries
 from payments.adapters import flywire
 from payments.adapters.provider import ProviderRefused
-from payments.commands import losses, refund_facts, refunds, settlement, underpayment
+from payments.commands import losses, refund_facts, refunds, settlement, underpayment, unmatched
 from payments.domain import ledger
 from payments.domain.ledger import Account
-from payments.domain.orders import OrderStatus
+from payments.domain.orders import OrderStatus, OwnOrder
 from payments.domain.payments import ProviderStatus, State
 from payments.domain.refunds import ProviderRefundStatus, RefundStatus, Verdict
 from payments.jobs import asking, refunding
 from payments.tables import Dispute, Order, Refund
+from sequences.life import Life
+from sequences.two_orders import TwoOrders
 from shared import due_rows
+from shared.access import refuse_own
 from shared.database import fetch
 from shared.due_rows import for_each_in_transaction
 
@@ -73,9 +76,9 @@ def a_payments_stale_answer_is_believed(patch):
     a_payments_lagging_answer_is_believed(patch)
     apply = asking.apply_payment_fact
 
-    async def apply_unseen(session, provider, fact, places, *, asked_at_revision=None, **more):
+    async def apply_unseen(session, provider, fact, public_urls, *, asked_at_revision=None, **more):
         revision = Whichever(asked_at_revision or 0)
-        return await apply(session, provider, fact, places, asked_at_revision=revision, **more)
+        return await apply(session, provider, fact, public_urls, asked_at_revision=revision, **more)
 
     patch.setattr(asking, "apply_payment_fact", apply_unseen)
 
@@ -86,7 +89,7 @@ def a_refusal_is_not_compared(patch):
 
     async def claim_unseen(work, refund_id):
         claimed = await claim(work, refund_id)
-        return claimed and refunding._Claim(claimed.refund, claimed.payment, Whichever(claimed.revision))
+        return claimed and refunding._LeasedRefund(claimed.refund, claimed.payment, Whichever(claimed.revision))
 
     patch.setattr(refunding, "_claim", claim_unseen)
 
@@ -103,7 +106,9 @@ def a_refund_that_comes_back_is_sent_beside(patch):
         await look(self, reference)
         return []
 
-    async def retry(session, order_id, refund_id, *_, **__):
+    async def retry(session, order_id, refund_id, by, **__):
+        order = await fetch(session, Order, order_id)
+        refuse_own(session, OwnOrder(""), order.learner_id, by)
         refund = await fetch(session, Refund, refund_id, lock=True)
         if refund.status == RefundStatus.FAILED:
             refund.status, refund.ask_at = RefundStatus.REQUESTED, None
@@ -158,7 +163,8 @@ def too_little_is_kept_when_it_comes_back_to_an_order_that_was_left(patch):
 
 
 def too_little_is_kept(patch):
-    patch.setattr(queries, "unreturned", false)
+    for module in (queries, queries.payments):
+        patch.setattr(module, "unreturned", false)
 
 
 def a_refund_paid_after_the_loss_is_an_asset(patch):
@@ -237,10 +243,10 @@ def payers_queue_behind_the_poller(patch):
 
 
 def a_round_without_progress_goes_on(patch):
-    """Refunds are chosen by their payment and refused by their order, for as long as that takes."""
+    """Refunds of a disputed payment are chosen, and then refused, for as long as that takes."""
 
-    async def refused(session, order_id):
-        return bool(await session.scalar(select(actual.where(Dispute.order_id == order_id).exists())))
+    async def refused(session, payment_id):
+        return bool(await session.scalar(select(actual.where(Dispute.payment_id == payment_id).exists())))
 
     async def take(self):
         if self._job == "submit_refunds":
@@ -249,9 +255,9 @@ def a_round_without_progress_goes_on(patch):
         return await take_fresh(self)
 
     take_fresh = due_rows._Round._take
-    actual = select(Dispute.order_id).where(Dispute.closed_at.is_(None))
+    actual = select(Dispute.payment_id).where(Dispute.closed_at.is_(None))
     patch.setattr(queries, "is_disputed", refused)
-    patch.setattr(queries, "disputed_orders", lambda: select(Dispute.order_id).where(false()))
+    patch.setattr(queries, "disputed_payments", lambda: select(Dispute.payment_id).where(false()))
     patch.setattr(due_rows._Round, "_take", take)
 
 
@@ -292,15 +298,15 @@ def a_refund_without_our_reference_is_not_there(patch):
     async def apply_what_names_it(session, provider, fact, *, asked_for=None, **more):
         return await apply(session, provider, fact, **more)
 
-    patch.setattr(refunding, "_tell_apart", by_reference)
+    patch.setattr(refunding, "_match_refunds", by_reference)
     patch.setattr(refunding, "apply_refund_fact", apply_what_names_it)
 
 
 def a_payment_without_our_reference_is_not_ours(patch):
     apply = asking.apply_payment_fact
 
-    async def apply_what_names_it(session, provider, fact, places, *, asked_for="", **more):
-        return await apply(session, provider, fact, places, **more)
+    async def apply_what_names_it(session, provider, fact, public_urls, *, asked_for="", **more):
+        return await apply(session, provider, fact, public_urls, **more)
 
     patch.setattr(asking, "apply_payment_fact", apply_what_names_it)
 
@@ -324,6 +330,24 @@ def a_word_dated_in_the_future_is_believed(patch):
     patch.setattr(settlement, "CLOCKS_APART", timedelta(days=999))
 
 
+def a_loss_stays_shown_when_it_is_none(patch):
+    show = unmatched.show_loss
+
+    async def show_more(session, payment, loss_minor):
+        if loss_minor > 0:
+            await show(session, payment, loss_minor)
+
+    patch.setattr(unmatched, "show_loss", show_more)
+    patch.setattr(ledger, "paid_out_too_much", lambda of: ledger.books(of).get(Account.LOSSES, 0))
+
+
+def a_course_of_two_open_orders_is_sold_twice(patch):
+    async def nothing(session, learner_id, at):
+        return frozenset()
+
+    patch.setattr(queries, "bought_courses", nothing)
+
+
 @dataclass(frozen=True)
 class Fault:
     bring_back: Callable[[Any], None]
@@ -333,10 +357,13 @@ class Fault:
     """The first life that met it when this was written; they are searched from there on."""
     needs: frozenset[str] = frozenset()
     """Lives without these are passed over: they cannot meet it."""
+    kind: type[Life] = Life
 
 
-def _fault(bring_back: Callable[[Any], None], seen_as: str, begin: int, *needs: str) -> tuple[str, Fault]:
-    return bring_back.__name__, Fault(bring_back, seen_as, begin, frozenset(needs))
+def _fault(
+    bring_back: Callable[[Any], None], seen_as: str, begin: int, *needs: str, kind: type[Life] = Life
+) -> tuple[str, Fault]:
+    return bring_back.__name__, Fault(bring_back, seen_as, begin, frozenset(needs), kind)
 
 
 FAULTS = dict(
@@ -403,6 +430,8 @@ FAULTS = dict(
             "others",
             "refunding",
         ),
+        _fault(a_loss_stays_shown_when_it_is_none, "finance is shown a loss", 0, "overtake", "reverse", "delivered"),
         _fault(a_word_dated_in_the_future_is_believed, "cash is not what the provider says", 37, "future", "refunded"),
+        _fault(a_course_of_two_open_orders_is_sold_twice, "sold twice", 0, kind=TwoOrders),
     )
 )

@@ -21,6 +21,7 @@ from payments.domain.refunds import RefundStatus
 from payments.handlers import inbox
 from payments.tables import ProviderRefund
 from sequences.books import FUNDED, Violation, must
+from sequences.openings import Openings
 from sequences.provider import ANOTHER, MOVES, REFUND_MOVES, TILL, UNSAID, Provider
 from shared.events.enrolment import ActivationRefused
 from shared.jobs import Work
@@ -34,7 +35,6 @@ JOBS = (
     "follow_refunds",
     "return_underpaid",
 )
-PRICE = 49500
 MOST_TRANSACTIONS = 400
 """A job that needs more for the few rows of one order does not come to an end."""
 TROUBLES = (
@@ -87,7 +87,7 @@ class Patient(Work):
         return super(Patient, self).now()
 
 
-class Life:
+class Life(Openings):
     """One order, and everybody who has to do with it."""
 
     def __init__(self, shop, monkeypatch, seed):
@@ -101,8 +101,12 @@ class Life:
         self.heard: list[bytes] = []
         self.did: list[str] = []
         self.provider = Provider(shop, self.chance, self.odd, self.troubles)
+        self.also = random.Random(f"also {seed}")  # noqa: S311
+        """Draws what lives did not do at first, so that they stay what they were otherwise."""
         self.agreed: dict[str, int] = {}
         """Payment -> what it was when we used it, where it is another sum now."""
+        self.taken: set[str] = set()
+        """Payments that a bank took."""
         self.calls: list[Any] = []
         self.narrow = "narrow" in self.troubles
 
@@ -111,86 +115,6 @@ class Life:
         """How this life begins, and what troubles it."""
         life = cls(None, None, seed)
         return life.troubles | {life.opening}
-
-    async def begin(self):
-        lines = self.chance.choice([1, 2, 3])
-        self.order = await self.shop.order(*[await self.shop.sell(PRICE) for _ in range(lines)])
-        self.total = PRICE * lines
-        # Most lives begin where it becomes interesting.
-        opening = self.opening
-        paid = opening not in {"new", "parts", "declined", "revived", "underpaid"}
-        if paid or opening == "underpaid":
-            amount = self.total if paid else self.total - 500
-            body = {"first_name": "SANDBOX_TO_GUARANTEED_STATUS", "amount": amount}
-            payment = await self.shop.pay(await self.shop.open_session(self.order), **body)
-            self.shop.sandbox.payment(payment["payment_id"])["plan"] = []
-            if opening == "bank":  # which takes the money before the provider has paid it out
-                self.shop.clock.advance(seconds=1)
-                await self.shop.status(payment["payment_id"], "guaranteed")
-                await self.dispute()
-                await self.dispute("lost")
-            elif opening != "paid" and paid:
-                await self.shop.deliver(payment["payment_id"])
-                await self.shop.refund(self.order, self.chance.randrange(lines))
-            if opening in {"refunding", "refunded"} and paid:
-                await self.shop.run(jobs.submit_refunds)
-                for _ in range(2 if opening == "refunded" else 0):
-                    await self.shop.later(seconds=0.5)
-        if opening == "parts":
-            await self.pay_in_parts()
-        if opening == "declined":
-            await self.pay_after_a_refusal()
-        if opening == "revived":
-            await self.pay_lose_and_begin_anew()
-        await self.shop.control.put("/control/callbacks", json={"mode": "hold"})
-        if opening == "paid" and {"lost_callbacks", "reverse"} <= self.troubles and "lag" not in self.troubles:
-            await self.pay_out_and_take_back(payment["payment_id"])
-
-    async def pay_out_and_take_back(self, reference):
-        """Of which we hear late, after we have asked, and by a clock that is behind ours."""
-        payment, sandbox = self.shop.sandbox.payment(reference), self.shop.sandbox
-        sandbox.set_status(payment, "delivered")
-        self.shop.clock.advance(minutes=3)
-        await self.run("ask_about_payments")
-        sandbox.set_status(payment, "reversed", at=self.shop.clock() - timedelta(minutes=1))
-        self.heard = self.provider.take()
-
-    async def pay_in_parts(self):
-        """Too little, once or twice; some of it is lost and may come back."""
-        count = self.chance.choice([1, 1, 2])
-        references = []
-        for n in range(count):
-            session_id = await self.shop.open_session(self.order, payer={"email": f"{n}@example.org"})
-            payment = await self.shop.pay(session_id, first_name="SANDBOX_TO_GUARANTEED_STATUS", amount=10000 * (n + 1))
-            self.shop.sandbox.payment(payment["payment_id"])["plan"] = []
-            references.append(payment["payment_id"])
-        self.shop.clock.advance(seconds=1)
-        await self.shop.status(references[0], "cancelled")
-        if count == 1:
-            if self.chance.random() < 0.5:
-                await self.leave()
-            if self.chance.random() < 0.7:
-                self.shop.clock.advance(seconds=1)
-                await self.shop.status(references[0], "processed")
-
-    async def pay_after_a_refusal(self):
-        """A declined card does not end the payer's session: another payment follows in it."""
-        session_id = await self.shop.open_session(self.order)
-        first = await self.shop.pay(session_id, first_name="SANDBOX_TO_CANCEL_STATUS")
-        self.shop.clock.advance(seconds=1)
-        await self.shop.status(first["payment_id"], "failed")
-        await self.shop.control.put("/control/callbacks", json={"mode": self.chance.choice(["drop", "hold"])})
-        self.shop.sandbox.session(session_id)["status"] = "open"
-        self.shop.clock.advance(minutes=self.chance.choice([1, 20]))
-        second = await self.shop.pay(session_id, first_name="SANDBOX_TO_GUARANTEED_STATUS")
-        self.shop.sandbox.payment(second["payment_id"])["plan"] = []
-
-    async def pay_lose_and_begin_anew(self):
-        """Money that was there, is gone, and is on its way again."""
-        payment = await self.shop.pay(await self.shop.open_session(self.order))
-        for status in ("cancelled", "initiated"):
-            self.shop.clock.advance(seconds=1)
-            await self.shop.status(payment["payment_id"], status)
 
     # the learner
 
@@ -310,12 +234,26 @@ class Life:
         async with self.shop.service.client("finance") as finance:
             open_ = (await finance.get("/v1/disputes", params={"open": True})).json()["items"]
             mine = [one for one in open_ if one["order_id"] == self.order["order_id"]]
-            if mine:
+            if mine and self.also.random() < 0.7:
                 outcome = outcome or self.chance.choice(["won", "lost", "withdrawn"])
-                await finance.post(f"/v1/disputes/{mine[0]['dispute_id']}/closing", json={"outcome": outcome})
+                await self.close_dispute(finance, self.also.choice(mine), outcome)
             else:
-                wish = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
-                assert (await finance.post("/v1/disputes", json=wish)).status_code in {201, 409}
+                body = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
+                paid = [one["reference"] for one in (await self.shop.read(self.order))["payments"]]
+                if paid and self.also.random() < 0.7:  # whatever became of it
+                    body["payment_reference"] = self.also.choice(paid)
+                answer = await finance.post("/v1/disputes", json=body)
+                assert answer.status_code in {201, 409}
+                if answer.status_code == 201:
+                    named = body.get("payment_reference", answer.json()["payment_reference"])
+                    self.provider.disputed[answer.json()["dispute_id"]] = named
+
+    async def close_dispute(self, finance, dispute, outcome):
+        path = f"/v1/disputes/{dispute['dispute_id']}/closing"
+        (await finance.post(path, json={"outcome": outcome})).raise_for_status()
+        reference = self.provider.disputed.pop(dispute["dispute_id"])
+        if outcome == "lost":
+            self.taken.add(reference)
 
     async def refuse_activation(self):
         order = await self.shop.read(self.order)
@@ -354,7 +292,7 @@ class Life:
                 raise Died
 
         with self.monkeypatch.context() as patch:
-            patch.setattr(flywire, "crash_point", point)
+            patch.setattr(flywire, "failpoint", point)
             if what == "overtake":
                 self.overtake(patch)
             await self.run(job)
@@ -375,8 +313,29 @@ class Life:
         provider, twice = self.shop.provider, self.chance.random() < 0.5
         for name in ("fetch_payment", "fetch_refund", "create_refund", "refunds_of"):
             patch.setattr(provider, name, self.slowly(getattr(provider, name)))
-        if twice:  # the second of two replicas is refused, when the first one's is told already
+        if "reverse" in self.troubles and self.also.random() < 0.3:
+            patch.setattr(provider, "create_refund", self.too_late(provider.create_refund))
+        elif twice:  # the second of two replicas is refused, when the first one's is told already
             patch.setattr(provider, "create_refund", self.late(provider.create_refund))
+
+    def too_late(self, ask):
+        """The money is taken back when its refund is as good as sent, which is refused for that."""
+
+        async def answer(reference, amount, ours, still_ours):
+            async def go_on():
+                if not await still_ours():
+                    return False
+                record = self.shop.sandbox.payment(reference)
+                self.shop.clock.advance(seconds=1)
+                if record["status"] == "delivered":
+                    self.shop.sandbox.set_status(record, "reversed")
+                for body in self.provider.take() if self.also.random() < 0.7 else []:
+                    await self.call_back(body)
+                return True
+
+            return await ask(reference, amount, ours, go_on)
+
+        return answer
 
     def late(self, ask):
         async def answer(*arguments):
@@ -405,6 +364,7 @@ class Life:
         return answer
 
     async def live(self):
+        self.provider.method_left_out = "nulls" in self.troubles and self.also.random() < 0.6
         weights = {
             self.pay: 4,
             self.leave: 0.4 * ("leave" in self.troubles),
@@ -438,7 +398,8 @@ class Life:
         await self.shop.control.put("/control/callbacks", json={"mode": "drop"})
         async with self.shop.service.client("finance") as finance:
             for one in (await finance.get("/v1/disputes", params={"open": True})).json()["items"]:
-                await finance.post(f"/v1/disputes/{one['dispute_id']}/closing", json={"outcome": "won"})
+                outcome = self.also.choice(["won", "won", "lost"])
+                await self.close_dispute(finance, one, outcome)
         quiet = 0
         for pause in ({"minutes": 5}, {"hours": 2}, {"days": 15}, *([{"days": 2}] * 16)):
             before = len(self.provider.history), sum(map(len, self.provider.history.values()))

@@ -14,7 +14,7 @@ from embedded.provider.shapes import NotPossible
 from payments.adapters import flywire
 from payments.domain.payments import PaymentFact, ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus, RefundFact
-from sequences.books import ODD_WORD
+from sequences.books import ODD_WORD, must
 
 MOVES = {
     "initiated": {"processed": 3, "guaranteed": 3, "cancelled": 2, "failed": 1, "word": 2},
@@ -53,10 +53,10 @@ def garbled():
     return flywire._read(flywire.Payment, httpx.Response(200, content=b'{"payment_id": null}'))
 
 
-def since_revival(told):
+def since_revival(announced):
     """From the last time on that it was cancelled: what a copy tells of before nothing tells from what comes after."""
-    cancelled = [n for n, (status, _) in enumerate(told) if status == "cancelled"]
-    return told[cancelled[-1] :] if cancelled else told
+    cancelled = [n for n, (status, _) in enumerate(announced) if status == "cancelled"]
+    return announced[cancelled[-1] :] if cancelled else announced
 
 
 PLACES = ("payments", "refunds", "fetch_payment", "fetch_refund", "refunds_of", "create_refund")
@@ -74,6 +74,10 @@ class Provider:
         """Reference -> status and instant, the oldest first."""
         self.refused = Counter()
         """Our reference -> how often this refund was refused."""
+        self.method_left_out = False
+        """In callbacks about payments."""
+        self.disputed: dict[str, str] = {}
+        """Dispute -> the payment that a bank is asked about."""
         self.sick: set[str] = set()
         """Of these nothing that can be read is answered."""
 
@@ -91,6 +95,7 @@ class Provider:
             self.history[refund["refund_id"]].append((status, self.shop.clock()))
 
         def refund_is_made(reference, amount, external, url):
+            must(reference not in self.disputed.values(), "paid back what a bank may take", reference)
             try:
                 return create(reference, amount, external, url)
             except NotPossible:
@@ -121,10 +126,12 @@ class Provider:
         return answer
 
     def telling(self, tell):
-        def told(url, event_type, resource, at, data):
-            tell(url, event_type, resource, at, data | ({"external_reference": None} if resource in self.null else {}))
+        def announced(url, event_type, resource, at, data):
+            left_out = {"external_reference": None} if resource in self.null else {}
+            left_out |= {"payment_method": None} if self.method_left_out and resource == "payments" else {}
+            tell(url, event_type, resource, at, data | left_out)
 
-        return told
+        return announced
 
     def garbling(self, ask):
         async def answer(*arguments):
@@ -144,9 +151,9 @@ class Provider:
                 return replace(fact, payment_reference=ANOTHER)
             if "lag" not in self.troubles or self.chance.random() < 0.2:
                 return fact
-            told, oldest = since_revival(self.history[reference]), self.shop.clock() - LAG
-            replaced = [status for (status, _), (_, at) in pairwise(told) if at > oldest]  # less than that ago
-            word = self.chance.choice([*replaced, told[-1][0]])
+            announced, oldest = since_revival(self.history[reference]), self.shop.clock() - LAG
+            replaced = [status for (status, _), (_, at) in pairwise(announced) if at > oldest]  # less than that ago
+            word = self.chance.choice([*replaced, announced[-1][0]])
             kind = ProviderStatus if isinstance(fact.status, ProviderStatus) else ProviderRefundStatus
             return replace(fact, status=kind(word), word=word)
 

@@ -1,4 +1,4 @@
-"""The feed's reader knows which types it has read, and how often it has begun a page."""
+"""Feed positions say which types were read, and how often the next page was begun."""
 
 from alembic import op
 

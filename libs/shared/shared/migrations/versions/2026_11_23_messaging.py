@@ -1,4 +1,4 @@
-"""The messaging tables: outbox, inbox, retries, parked messages, feed positions, idempotency keys, letters."""
+"""The messaging tables: outbox, inbox, retries, dead letters, feed positions, idempotency keys, e-mails."""
 
 from alembic import op
 

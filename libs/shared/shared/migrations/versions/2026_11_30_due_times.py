@@ -1,4 +1,4 @@
-"""Rows set aside that a wrong clock put off are found by an index."""
+"""An index by which rows are found that were set aside with a wrong clock's due time."""
 
 from alembic import op
 

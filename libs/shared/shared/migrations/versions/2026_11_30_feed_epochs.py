@@ -1,4 +1,4 @@
-"""The feed tells which history of the database a cursor was given in, and finds the types asked for by an index."""
+"""Epochs, in which the feed's cursors are given, and an index by which the feed finds events by type."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""What housekeeping looks for is found by an index, however much is kept."""
+"""Indexes by which housekeeping finds the rows it deletes or blanks, however many there are."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Which installation this database is: its file store carries the same id."""
+"""The installation's id, which the database and its file store carry."""
 
 from alembic import op
 

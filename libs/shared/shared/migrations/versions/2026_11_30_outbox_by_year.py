@@ -1,7 +1,7 @@
-"""The outbox is kept in a part a year: what is written and sent stays small, and an old part can be taken away.
+"""The outbox is partitioned by year: the partition that is written stays small, and old ones can be detached.
 
-The table that was there becomes the first part, as it is, with its indexes. Commands write on meanwhile; the exchange
-itself holds them for a moment.
+The table that was there becomes the first partition, as it is, with its indexes. Commands write on meanwhile; the
+exchange itself holds them up for a moment.
 """
 
 from alembic import op
@@ -40,10 +40,11 @@ ADD_PARTS = """
         end loop;
     end $$
 """
-"""From the end of the newest part to the end of that year; the parts it made, each whole before it is attached.
+"""Adds partitions from the end of the newest to the end of that year, and returns their names; each has its keys and
+indexes before it is attached.
 
-The last two years have parts of their own. What lies between is one: a clock that stood far ahead must not leave one
-for each year.
+The last two years have partitions of their own. The years before them share one: a clock that stood far ahead must not
+leave one for each year.
 """
 
 BOUND = """

@@ -1,9 +1,9 @@
-"""Is a credential genuine, and does it still stand? Ours and others', asked in the same way.
+"""Verify a credential, ours or another's, in the same way: is it genuine, and does it still stand?
 
-`reading` takes what was given apart (JSON, JWT, PNG, SVG), `examination` finds out what it says and what exactly was
-signed, `issuers` and `standing` know what to make of what it refers to, and `verifier` puts the questions and sums up
-the answers in a `report`. All that computing is done in a bounded process for each document (`worker`), to which
-`workbench` gives a place in line (`places`) and for which `outside` fetches. `entry` is the way in.
+`reading` unwraps what was uploaded (JSON, JWT, PNG, SVG), `parsing` finds out what it says and what exactly was signed,
+`issuers` and `status_checks` check what it refers to, and `verifier` asks the questions and sums up the answers in a
+`report`. All that computing is done in a bounded process for each document (`worker`), for which `sandbox_pool` waits
+for a slot (`slots`) and fetches through `outside`. `entry` is where verification begins.
 """
 
 from credentials.adapters.verification.entry import Verifier
@@ -12,10 +12,12 @@ from credentials.adapters.verification.outside import Outside, Unreachable, Web
 from credentials.adapters.verification.report import (
     Check,
     CheckOutcome,
+    IssuerKnown,
     Kind,
     Question,
     Report,
     Status,
+    not_recorded,
     revoked,
     sentence,
 )
@@ -24,6 +26,7 @@ from credentials.adapters.verification.verifier import reconsidered
 __all__ = [
     "Check",
     "CheckOutcome",
+    "IssuerKnown",
     "Kind",
     "Limits",
     "Outside",
@@ -33,6 +36,7 @@ __all__ = [
     "Unreachable",
     "Verifier",
     "Web",
+    "not_recorded",
     "reconsidered",
     "revoked",
     "sentence",

@@ -1,4 +1,4 @@
-"""The way in: strangers' documents, and those in our own records."""
+"""Where verification begins: of strangers' documents, and of those in our own records."""
 
 import asyncio
 from dataclasses import replace
@@ -6,43 +6,46 @@ from datetime import datetime
 
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Unreachable, Web
-from credentials.adapters.verification.places import Turns
 from credentials.adapters.verification.report import Report
+from credentials.adapters.verification.sandbox_pool import Forks, SandboxPool
+from credentials.adapters.verification.slots import ClientQueue
 from credentials.adapters.verification.verifier import Asking
-from credentials.adapters.verification.workbench import Forks, Workbench
 
 
 class Verifier:
+    """Verifies credentials in a pool of bounded processes."""
+
     def __init__(self, limits: Limits, outside: Web) -> None:
         self.limits = limits
         self.outside = outside
         self.forks = Forks()
-        self.workbench = Workbench(limits, self.forks)
-        # Our own pages wait in no line with strangers' documents.
-        self._records = Workbench(replace(limits, workers=1, niceness=0), self.forks)
-        self._turns = Turns(limits.waiting_of_one)
+        self.sandbox_pool = SandboxPool(limits, self.forks)
+        # A pool of its own, so that our own pages do not wait behind strangers' documents.
+        self._records = SandboxPool(replace(limits, workers=1, niceness=0), self.forks)
+        self._client_queue = ClientQueue(limits)
 
     async def run(self) -> None:
-        """Ends the processes when it is cancelled."""
+        """Start the processes, and end them on cancellation."""
         await self.forks.run()
 
     async def verify(self, raw: bytes, web: Web, now: datetime, *, client: str) -> Report:
-        """The answers to every question about a credential as `client` (an address) handed it in.
+        """Return the answers to every question about a credential that `client` (an account or an address) uploaded.
 
-        Nothing of it is computed in this process. Raises VerifierBusy, TooCostly, and what `examination.examine` raises
+        None of the computing is done in this process. Raises VerifierBusy, TooCostly, and what `parsing.parse` raises
         for what is no credential at all.
         """
-        async with self._turns.of(client):
-            return await self.workbench.verify(raw, _Sources(web, self.limits), now)
+        async with self._client_queue.of(client, raw):
+            return await self.sandbox_pool.verify(raw, _Sources(web, self.limits), now)
 
     async def verify_own(self, raw: bytes, web: Web, now: datetime) -> Report:
-        """The same about one in our own records, so the newest version there is, and looked at often.
+        """Return the answers about a credential in our own records, which is the newest version, and often asked for.
 
-        What it refers to is ours too, so that its signature and its list are looked at here.
+        It is only parsed in a sandbox. Its signature and its list are checked in this process, since they are ours,
+        too.
         """
-        examined = await self._records.examine(raw)
-        self._records.keep(raw, examined)
-        return await Asking(self._records, _Sources(web, self.limits), now).report(examined)
+        parsed = await self._records.parse(raw)
+        self._records.keep(raw, parsed)
+        return await Asking(self._records, _Sources(web, self.limits), now).report(parsed)
 
 
 class _Sources:

@@ -1,4 +1,4 @@
-"""Whose key is it? A key counts only if the credential's own issuer names it, and only while it does.
+"""Find the key of a credential's issuer. A key counts only if that issuer names it, and only while it does.
 
 Source: did:web, did:key and did:jwk methods; W3C Controlled Identifiers 1.0. A did:web issuer vouches by its own DID
 document, an https issuer by the document at its own address or the key set at the well-known address of its origin.
@@ -14,26 +14,26 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from credentials.adapters.members import Members, id_of, listed, members
 from credentials.adapters.verification import public_keys
-from credentials.adapters.verification.examination import Signed
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Web, origin
+from credentials.adapters.verification.parsing import Signed
 from credentials.adapters.verification.period import has_ended
 from credentials.adapters.verification.plain_json import read_object
 from credentials.adapters.verification.public_keys import PublicKey, UnusableKey
 from credentials.adapters.verification.report import Broken
-from shared.errors import Refusal
+from shared.errors import DomainError
 
 _MOST_METHODS = 100
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _STEP = re.compile(r"([A-Za-z0-9._~-]|%(?!2[Ff35]|3[Ff]|5[Cc]|[01])[0-9A-Fa-f]{2})+")
-"""Of a path; what would lead elsewhere in an address is none."""
+"""A step of a path, without characters that would lead elsewhere in an address."""
 
 
 _LONG_AGO = "1970-01-01T00:00:00Z"
 
 
 def issuer_of(document: Members) -> str:
-    """Raises Broken."""
+    """Return the id of a credential's issuer. Raises Broken."""
     issuer = id_of(document.get("issuer"))
     if not isinstance(issuer, str) or not issuer:
         raise Broken("issuer_unknown", "It names no issuer.")
@@ -41,7 +41,7 @@ def issuer_of(document: Members) -> str:
 
 
 async def key_of(issuer: str, signed: Signed, web: Web, limits: Limits, now: datetime) -> PublicKey:
-    """The key the signature is to be held against, as the issuer publishes it now. Raises Broken, Unreachable."""
+    """Return the key to check the signature with, as the issuer publishes it now. Raises Broken, Unreachable."""
     asked = _Asked(issuer, signed, web, limits, now)
     try:
         match issuer.split(":", 2)[:2]:
@@ -60,7 +60,7 @@ async def key_of(issuer: str, signed: Signed, web: Web, limits: Limits, now: dat
 
 
 def did_url(did: str) -> str:
-    """Where a did:web document is. Raises Broken."""
+    """Return the address of a did:web document. Raises Broken."""
     host, *path = did.removeprefix("did:web:").split(":")
     name = unquote(host)
     if not _HOST.fullmatch(name) or any(not _STEP.fullmatch(part) or unquote(part) in {".", ".."} for part in path):
@@ -71,7 +71,7 @@ def did_url(did: str) -> str:
 
 @dataclass(frozen=True)
 class _Asked:
-    """One issuer, asked for the key of one signature."""
+    """The search for one issuer's key for one signature."""
 
     issuer: str
     signed: Signed
@@ -80,7 +80,7 @@ class _Asked:
     now: datetime
 
     def agreeing(self, key: PublicKey) -> PublicKey:
-        """The DID is the key; the signature may only name that same one."""
+        """Return the key that the DID itself is; the signature may name no other."""
         did = self.issuer
         fragment = "0" if did.startswith("did:jwk:") else did.removeprefix("did:key:")
         if self.signed.method not in {None, did, f"{did}#{fragment}", f"#{fragment}", fragment}:
@@ -88,6 +88,7 @@ class _Asked:
         return self._that_came([key]) or key
 
     async def of_did_web(self) -> PublicKey:
+        """Return the key that a did:web issuer's DID document names."""
         address = did_url(self.issuer)
         own = self._own_methods(await self._read(address))
         came = self._that_came(list(_readable(method for method in own if self._holds(method))))
@@ -112,12 +113,13 @@ class _Asked:
         )
 
     async def of_address(self) -> PublicKey:
-        """An issuer with an https address: its keys are in the set of its origin, or named by its own document."""
+        """Return the key of an issuer with an https address, from the key set of its origin or the issuer's own
+        document."""
         parts = urlsplit(self.issuer)
         well_known = f"{parts.scheme}://{parts.netloc}/.well-known/jwks.json"
         where = self.signed.method
         if where is None or urlsplit(where).scheme not in {"https", "http"}:
-            # No address: a `kid` or `jwk` to be found in the set every issuer of JWTs publishes.
+            # No address: look for a `kid` or `jwk` in the set that every issuer of JWTs publishes.
             where = well_known + (f"#{where}" if where else "")
         elif not _is_same_origin(where, self.issuer):
             raise _not_named()
@@ -128,20 +130,21 @@ class _Asked:
         return self._that_came([key]) or key
 
     def _own_methods(self, document: Members) -> list[Members]:
-        """The verification methods by which the issuer's own document lets it assert something. Raises Broken."""
+        """Return the verification methods with which the issuer's own document lets it assert something. Raises
+        Broken."""
         if document.get("id") != self.issuer:
             raise Broken("issuer_unknown", "What was found at the issuer's address is of another.")
         entries = [*listed(document.get("verificationMethod")), *listed(document.get("assertionMethod"))]
         if len(entries) > _MOST_METHODS:
             raise Broken("issuer_unknown", "The issuer publishes more keys than can be looked through.")
-        # Beside what is meant there may be anything: what has no name is passed over.
+        # A document may list anything besides: entries without a name are ignored.
         vouched = {self._absolute(id_of(entry)) for entry in listed(document.get("assertionMethod"))} - {None}
         methods: list[Members] = [{**one, "id": self._absolute(one.get("id"))} for one in map(members, entries)]
         held = self._taking_back(methods)
         return [one for one in held if listed(one.get("controller")) == [self.issuer] and one["id"] in vouched]
 
     def _taking_back(self, methods: list[Members]) -> list[Members]:
-        """The same, but a key that is revoked under one name is so under every other."""
+        """Return the same methods, with a key that is revoked under one name revoked under every other."""
         taken_back = list(_readable(one for one in methods if self._is_revoked(one)))
         return [{**one, "revoked": _LONG_AGO} if _is_among(one, taken_back) else one for one in methods]
 
@@ -151,7 +154,7 @@ class _Asked:
         return self.issuer + name if name.startswith("#") else name
 
     async def _of_set(self, where: str) -> PublicKey:
-        """The one key meant, in a JWK set or as a single JWK; or the one that is the same as came along."""
+        """Return the key that is meant in a JWK set or a single JWK, or the JWT's own key if it is one of them."""
         url, fragment = urldefrag(where)
         document = await self._read(url)
         entries = [document] if "kty" in document else listed(document.get("keys"))
@@ -165,7 +168,7 @@ class _Asked:
         return self._held(named or (meant if len(meant) == 1 else []))
 
     def _that_came(self, keys: list[PublicKey]) -> PublicKey | None:
-        """The key that came along with the JWT, if one did, and it is one of these. Raises Broken."""
+        """Return the key that came with the JWT, if one did; it must be one of these. Raises Broken."""
         if self.signed.jwk is None:
             return None
         offered = public_keys.from_jwk(self.signed.jwk)
@@ -174,7 +177,7 @@ class _Asked:
         return offered
 
     def _holds(self, method: Members) -> bool:
-        """Whether the issuer has not withdrawn this key."""
+        """Return whether the issuer has not withdrawn this key."""
         return not has_ended(method, self.now) and not has_ended(members(method.get("publicKeyJwk")), self.now)
 
     def _is_revoked(self, method: Members) -> bool:
@@ -182,7 +185,8 @@ class _Asked:
         return any(has_ended({"revoked": one.get("revoked")}, self.now) for one in said)
 
     def _held(self, named: list[Members]) -> PublicKey:
-        """Of the keys with the name that is meant the one that made the signature; without one, any of them."""
+        """Return the key that made the signature, among those with the name; if none did, any, so that the proof
+        fails."""
         if not named:
             raise _not_named()
         held = [method for method in named if self._holds(method)]
@@ -198,7 +202,7 @@ class _Asked:
     async def _read(self, url: str) -> Members:
         try:
             return read_object(await self.web.get(url, self.limits.answer_bytes, own_word=True), self.limits)
-        except Refusal as error:
+        except DomainError as error:
             raise Broken("issuer_unknown", "What was found at the issuer's address cannot be read.") from error
 
 
@@ -207,7 +211,7 @@ def _is_among(method: Members, keys: list[PublicKey]) -> bool:
 
 
 def _readable(methods: Iterable[Members]) -> Iterator[PublicKey]:
-    """Beside the right key there may be others, of kinds that are not read here."""
+    """Yield the keys of kinds that are read here; an issuer may publish others besides."""
     for method in methods:
         try:
             yield _key(method)

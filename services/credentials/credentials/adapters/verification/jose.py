@@ -18,7 +18,7 @@ from credentials.adapters.verification.report import Broken
 from shared.errors import Invalid
 
 _HEADER = {"alg", "kid", "jwk", "typ", "cty", "iss", "x5c", "x5t", "x5t#S256"}
-"""Certificates say whose key it may be, not whose it is: they are passed over, for the issuer says that."""
+"""The members a header may have. Certificates (x5…) are ignored, since only the issuer says whose key it is."""
 _TYPES = {"jwt", "vc+jwt", "vc+ld+jwt", "vc+ld+json+jwt", "vc-ld+jwt"}
 _CONTENTS = {"vc", "vc+ld+json", "vc-ld", "ld+json", "json"}
 _LONGEST_HEADER = 8192
@@ -40,7 +40,7 @@ class Jwt:
 
 
 def split(token: bytes, limits: Limits) -> Jwt:
-    """Raises NotToken and what reading JSON raises. Nothing is known yet of who signed it."""
+    """Return the parts of a JWT, of which nothing is verified yet. Raises NotToken and what reading JSON raises."""
     header, payload, signature = token.split(b".")
     try:
         return _split(_decoded(header), _decoded(payload), token[: len(header) + 1 + len(payload)], signature, limits)
@@ -49,7 +49,7 @@ def split(token: bytes, limits: Limits) -> Jwt:
 
 
 def check_header(header: Members) -> None:
-    """Raises Broken: an algorithm that proves nothing, or members that would change what the signature means."""
+    """Raise Broken for an algorithm that proves nothing, or members that would change what the signature means."""
     algorithm = header.get("alg")
     if algorithm not in ALGORITHMS:
         raise Broken(
@@ -71,7 +71,7 @@ def check_header(header: Members) -> None:
 
 
 def check_claims(header: Members, claims: Members, credential: Members) -> None:
-    """Raises Broken where the header or the claims and the credential differ."""
+    """Raise Broken where the header or the claims differ from the credential."""
     subject = credential.get("credentialSubject")
     stated = {
         "iss": id_of(credential.get("issuer")),

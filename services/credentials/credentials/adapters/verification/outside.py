@@ -1,10 +1,10 @@
-"""Fetching what a stranger's credential refers to, without being sent anywhere inside.
+"""Fetch what a stranger's credential refers to, without being sent anywhere inside.
 
 A credential names addresses, and whoever made it may name one of ours. So a name is resolved here, once; every address
-it resolves to must be a public one; and the connection goes to the very address that was looked at, so that a name
-which resolves differently the second time gains nothing. Only https, few redirects, each checked like the first; an
-answer is cut off at its size and its time. Who asks for a key gets the answer of the origin that was asked, and of no
-other that it sends on to. Contexts and schemas are never fetched at all.
+it resolves to must be a public one; and the connection goes to the very address that was checked, so that a name which
+resolves differently the second time gains nothing. Only https, few redirects, each checked like the first; an answer is
+cut off at its size and its time. Whoever asks for a key gets the answer of the origin that was asked, and of no other
+that it redirects to. Contexts and schemas are never fetched at all.
 """
 
 import asyncio
@@ -28,31 +28,33 @@ _LONGEST_URL = 2048
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ACCEPT = b"application/did+ld+json, application/vc, application/jwk-set+json, application/json, */*;q=0.1"
 
-# They carry an IPv4 address within: what they lead to is not what they look like.
+# Addresses that contain an IPv4 address, to which they may lead.
 _TUNNELS = [ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
 
 
 class Unreachable(Broken):
-    """What a credential refers to could not be had, and why."""
+    """What a credential refers to could not be fetched, and why."""
 
 
 class Web(Protocol):
-    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
-        """The answer's bytes. `own_word`: nothing in them is signed, so they count only from this very origin.
+    """Fetches what a credential refers to."""
 
-        Raises Unreachable.
+    async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
+        """Return the bytes at an address. Raises Unreachable.
+
+        `own_word`: nothing in them is signed, so they count only from this very origin.
         """
         ...
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port, as browsers compare them. Raises ValueError."""
+    """Return scheme, host and port, as browsers compare them. Raises ValueError."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is for everyone: not private, loopback, link-local, shared, reserved or tunnelled."""
+    """Return whether an address is for everyone: not private, loopback, link-local, shared, reserved or tunnelled."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
@@ -68,10 +70,11 @@ class _Kept:
 
 
 class Outside:
-    """The one way out of this service that strangers can steer."""
+    """The only way out of this service that strangers can steer."""
 
     def __init__(self, limits: Limits, *, loopback: bool = False, tls: ssl.SSLContext | None = None) -> None:
-        """`loopback`: for tests, and platforms on one machine: this machine may be asked too, by http."""
+        """Set up the client. `loopback`, for tests and platforms on one machine: this machine may be asked too, by
+        http."""
         self._limits = limits
         self._loopback = loopback
         self._tls = tls or ssl.create_default_context()
@@ -79,7 +82,7 @@ class Outside:
         self._kept_bytes = 0
 
     async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
-        """The answer's bytes. Raises Unreachable."""
+        """Return the bytes at an address. Raises Unreachable."""
         kept = self._kept.get((url, own_word))
         if kept is not None and kept.until > time.monotonic() and len(kept.body) <= most_bytes:
             return kept.body
@@ -116,7 +119,7 @@ class Outside:
         raise Unreachable("too_many_redirects", f"{_host(url)} sends from one address to the next.")
 
     def _check(self, url: str) -> None:
-        """Raises Unreachable for what is never asked, before anything is resolved."""
+        """Raise Unreachable for an address that is never asked, before anything is resolved."""
         parts = urlsplit(url)
         schemes = {"https", "http"} if self._loopback else {"https"}
         if len(url) > _LONGEST_URL or not url.isascii() or any(char <= " " for char in url):
@@ -140,7 +143,7 @@ class Outside:
 
 
 class _Guarded(httpcore.AsyncNetworkBackend):
-    """Resolves, looks at what came of it, and connects to just that. TLS still asks for the name."""
+    """Resolves a name, checks the addresses, and connects to one of just those. TLS still verifies the name."""
 
     def __init__(self, *, loopback: bool) -> None:
         self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
@@ -174,7 +177,7 @@ def _headers(url: str) -> list[tuple[bytes, bytes]]:
     return [
         (b"host", urlsplit(url).netloc.encode("ascii")),
         (b"accept", _ACCEPT),
-        (b"accept-encoding", b"identity"),  # nothing that unpacks to more than it is
+        (b"accept-encoding", b"identity"),  # no compression, so that nothing unpacks to more than was received
         (b"user-agent", b"microcredentials-verifier"),
     ]
 

@@ -1,4 +1,4 @@
-"""JSON from strangers: refused where two readers could understand it differently, or one could be worn out by it."""
+"""JSON from strangers: refused where two readers could understand it differently, or one could be overloaded by it."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 from credentials.adapters.verification.limits import Limits
 from shared.errors import Invalid, Malformed
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _OPENING, _CLOSING = b"[{", b"]}"
 
 
@@ -36,7 +36,7 @@ class ControlCharacters(Invalid):
 
 
 def read_object(raw: bytes, limits: Limits) -> dict[str, Any]:  # Any: JSON
-    """Raises NotJson, TooDeep, TooManyValues, ControlCharacters."""
+    """Return the object in a JSON text. Raises NotJson, TooDeep, TooManyValues, ControlCharacters."""
     _check_depth(raw, limits.depth)
     try:
         value: object = json.loads(
@@ -51,7 +51,7 @@ def read_object(raw: bytes, limits: Limits) -> dict[str, Any]:  # Any: JSON
 
 
 def _check_depth(raw: bytes, most: int) -> None:
-    """Before parsing, which would recurse as deep."""
+    """Raise TooDeep before parsing, which would recurse as deep."""
     depth, quoted, escaped = 0, False, False
     for byte in raw:
         if quoted:
@@ -87,7 +87,7 @@ def _check_values(document: object, most: int) -> None:
             waiting.extend(cast("list[object]", value))
         elif isinstance(value, str):
             _check_text(value)
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, float) and not math.isfinite(float(f"{value:.15E}")):  # as RDF writes it
             raise NotJson("a number is out of range")
 
 
@@ -110,7 +110,8 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _small(digits: str) -> int:
-    """Beyond 2^53 readers disagree, and thousands of digits take their time."""
+    """Return an integer. Raises NotJson beyond 2^53, where readers disagree; thousands of digits would take long to
+    read."""
     if len(digits) > 17 or abs(int(digits)) > 2**53:  # noqa: PLR2004 - sixteen digits and a sign
         raise NotJson("a number is out of range")
     return int(digits)

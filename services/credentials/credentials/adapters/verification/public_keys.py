@@ -1,4 +1,4 @@
-"""Public keys as others publish them, and signatures held against them.
+"""Public keys as others publish them, and the signatures they verify.
 
 Source: W3C Controlled Identifiers 1.0 (Multikey, JsonWebKey); RFC 7517, 7518, 8037.
 """
@@ -19,11 +19,11 @@ from credentials.domain.dids import unbase58
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 ALGORITHMS = ("EdDSA", "ES256", "ES384", "RS256")
-"""By whom a key of that kind is used; RS256 and ES256 are what Open Badges asks every verifier to read."""
+"""The algorithms we verify; RS256 and ES256 are those that Open Badges asks of every verifier."""
 
 _SMALLEST_RSA, _LARGEST_RSA = 2048, 4096
 _LARGEST_EXPONENT = 1 << 32
-"""65537 is what keys have; one as long as the modulus takes three hundred times the work."""
+"""Keys have 65537; an exponent as long as the modulus takes three hundred times the work."""
 _MULTIKEYS = {
     b"\xed\x01": (32, None),
     b"\x80\x24": (33, ec.SECP256R1),
@@ -32,7 +32,7 @@ _MULTIKEYS = {
 _JWK_MEMBERS = {"OKP": ("kty", "crv", "x"), "EC": ("kty", "crv", "x", "y"), "RSA": ("kty", "n", "e")}
 _CURVES = {"Ed25519", "P-256", "P-384"}
 _LONGEST = 200
-"""Characters of a multibase key; decoding takes the square of it."""
+"""In characters of a multibase key, since the time to decode grows with their square."""
 
 
 class UnusableKey(ValueError):
@@ -40,7 +40,7 @@ class UnusableKey(ValueError):
 
 
 def from_multibase(text: str) -> PublicKey:
-    """Raises UnusableKey."""
+    """Return the key of a Multikey. Raises UnusableKey."""
     if not text.startswith("z") or len(text) > _LONGEST:
         raise UnusableKey("not a multikey")
     try:
@@ -56,7 +56,7 @@ def from_multibase(text: str) -> PublicKey:
 
 
 def from_jwk(jwk: Mapping[str, Any]) -> PublicKey:  # Any: JSON
-    """The public half alone, whatever else the JWK holds. Raises UnusableKey."""
+    """Return the public half of a JWK, whatever else that holds. Raises UnusableKey."""
     uses = {str(use) for use in listed(jwk.get("key_ops", "verify"))}
     if jwk.get("use", "sig") != "sig" or not {"verify", "sign"} & uses:
         raise UnusableKey("a JWK that is for something else than signing")
@@ -81,7 +81,7 @@ def from_jwk(jwk: Mapping[str, Any]) -> PublicKey:  # Any: JSON
 
 
 def from_did_jwk(did: str) -> PublicKey:
-    """Raises UnusableKey."""
+    """Return the key that a did:jwk is. Raises UnusableKey."""
     encoded = did.removeprefix("did:jwk:")
     try:
         jwk: object = json.loads(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
@@ -93,7 +93,7 @@ def from_did_jwk(did: str) -> PublicKey:
 
 
 def algorithm_of(key: PublicKey) -> str:
-    """The one algorithm a key signs with: so nobody is talked into another. Raises UnusableKey."""
+    """Return the one algorithm a key signs with, so that a signature cannot choose another. Raises UnusableKey."""
     if isinstance(key, ed25519.Ed25519PublicKey):
         return "EdDSA"
     if isinstance(key, rsa.RSAPublicKey):
@@ -108,7 +108,7 @@ def algorithm_of(key: PublicKey) -> str:
 
 
 def verifies(key: PublicKey, algorithm: str, data: bytes, signature: bytes) -> bool:
-    """Whether the key made this signature, with its own algorithm and no other."""
+    """Return whether the key made this signature, with its own algorithm and no other."""
     try:
         if algorithm not in ALGORITHMS or algorithm_of(key) != algorithm:
             return False

@@ -1,4 +1,4 @@
-"""What was handed in, taken out of its wrapping: JSON, a compact JWT, or a picture with either baked in.
+"""Unwrap what was uploaded: JSON, a compact JWT, or a picture with either baked in.
 
 Source: 1EdTech Open Badges 3.0, section 5.3 (baking). The bytes of the credential stay as they came.
 """
@@ -55,7 +55,7 @@ class DamagedImage(Invalid):
 
 @dataclass(frozen=True)
 class Given:
-    """`text` is JSON, or a compact JWT where `is_jwt`."""
+    """An unwrapped credential. `text` is JSON, or a compact JWT where `is_jwt`."""
 
     text: bytes
     is_jwt: bool
@@ -63,7 +63,10 @@ class Given:
 
 
 def read(raw: bytes, limits: Limits) -> Given:
-    """Raises CredentialTooLarge, NotCredential, DamagedImage, NoCredentialInImage, SeveralCredentialsInImage."""
+    """Return the credential in what was uploaded.
+
+    Raises CredentialTooLarge, NotCredential, DamagedImage, NoCredentialInImage, SeveralCredentialsInImage.
+    """
     carrier: Carrier | None = None
     if raw.startswith(_PNG):
         carrier, raw = "png", _out_of_png(_at_most(raw, limits.image_bytes), limits)
@@ -88,7 +91,7 @@ def _looks_like_xml(raw: bytes) -> bool:
 
 
 def _out_of_png(raw: bytes, limits: Limits) -> bytes:
-    """The text of the one chunk of our keyword, compressed or not."""
+    """Return the text of the one chunk with our keyword, compressed or not."""
     found: list[bytes] = []
     position, ended = len(_PNG), False
     while position + 12 <= len(raw) and not ended:
@@ -108,7 +111,8 @@ def _out_of_png(raw: bytes, limits: Limits) -> bytes:
 
 
 def _text_of_chunk(data: bytes, limits: Limits) -> bytes:
-    """iTXt: keyword, 0, compression flag and method, language, 0, translated keyword, 0, text."""
+    """Return the text of an iTXt chunk: keyword, 0, compression flag and method, language, 0, translated keyword, 0,
+    text."""
     flags = data[len(KEYWORD) + 1 : len(KEYWORD) + 3]
     parts = data[len(KEYWORD) + 3 :].split(b"\0", 2)
     if len(parts) != 3 or flags not in {b"\0\0", b"\1\0"}:  # noqa: PLR2004 - language, translated keyword, text
@@ -125,7 +129,7 @@ def _text_of_chunk(data: bytes, limits: Limits) -> bytes:
 
 
 def _out_of_svg(raw: bytes) -> bytes:
-    """Text or `verify` of the one openbadges:credential; no DOCTYPE, no entities."""
+    """Return the text or `verify` of the one openbadges:credential. Neither DOCTYPE nor entities are allowed."""
     try:
         root: Element = fromstring(raw, forbid_dtd=True)
     except DefusedXmlException as error:

@@ -1,4 +1,4 @@
-"""What came of it: each question with its own answer, and what they add up to."""
+"""The report of a verification: each question with its own answer, and what they add up to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,14 +6,20 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from credentials.adapters.members import id_of
+from credentials.domain.learner_records import is_within
+
 Document = Mapping[str, Any]  # Any: JSON
+
+NAMED_BY_KEY = ("did:key:", "did:jwk:")
+"""Issuers that are named by a key and nothing else."""
 
 
 class CheckOutcome(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_CHECKED = "not_checked"
-    """An earlier answer leaves nothing to ask, or there was no way to ask."""
+    """An earlier answer leaves nothing to ask, or the issuer could not be asked."""
 
 
 class Question(StrEnum):
@@ -27,7 +33,7 @@ class Question(StrEnum):
     VERSION = "version"
     """Asked where the issuer offers newer versions."""
     PARTS = "parts"
-    """Asked where it holds other credentials."""
+    """Asked where the credential holds others."""
 
 
 class Status(StrEnum):
@@ -35,13 +41,13 @@ class Status(StrEnum):
     REPLACED = "replaced"
     """The issuer has since given out a newer version, which stands."""
     PARTLY_VALID = "partly_valid"
-    """It stands, but not everything it holds."""
+    """It stands, but not every credential it holds does."""
     SUSPENDED = "suspended"
     REVOKED = "revoked"
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     UNCONFIRMED = "unconfirmed"
-    """Something else did not hold: it may be forged, damaged, or its issuer cannot be asked."""
+    """Another check failed: it may be forged, damaged, or its issuer cannot be asked."""
 
 
 class Kind(StrEnum):
@@ -50,9 +56,19 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+class IssuerKnown(StrEnum):
+    """What is known of an issuer whose signature holds."""
+
+    OURS = "ours"
+    ADDRESS = "address"
+    """A web address of theirs, so that one can find out whose that is."""
+    KEY = "key"
+    """Only the key they signed with, which anybody can make."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """`code` names why it did not pass, stably; `detail` says it to people."""
+    """The answer to a question. `code` names why it did not pass, stably; `detail` says it to people."""
 
     name: Question
     outcome: CheckOutcome
@@ -62,14 +78,21 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
+    """All that was found about a credential."""
+
     status: Status
     checks: tuple[Check, ...]
     checked_at: datetime
     kind: Kind
     document: Document
-    """What it says, read from what was signed; of one that was refused, as it was given."""
+    """What it says, read from what was signed; where that was refused, as it was uploaded."""
     parts: tuple["Report", ...] = field(default=())
     newer: "Report | None" = None
+    ours: bool = False
+    bears_our_name: bool = False
+    """Whether somebody else signed it, under a name that looks like ours."""
+    under_review_since: datetime | None = None
+    """Since when an award of ours is under review, because credit it stands on was revoked."""
 
     @property
     def verified(self) -> bool:
@@ -77,20 +100,37 @@ class Report:
 
     @property
     def proven(self) -> bool:
-        """Whether it is the word of the issuer it names, be it still true or not."""
+        """Whether it is the word of the issuer it names, whether or not it still holds."""
         return self.says(Question.PROOF, CheckOutcome.PASSED)
 
+    @property
+    def is_record(self) -> bool:
+        """Whether it is a learner record, or a credential only within one of ours; both end when there is a newer
+        record."""
+        return self.kind is Kind.TRANSCRIPT or is_within(str(self.document.get("id")))
+
+    @property
+    def issuer_known(self) -> IssuerKnown | None:
+        """What is known of the issuer; None where it is not shown to be that issuer's word."""
+        if not self.proven:
+            return None
+        if self.ours:
+            return IssuerKnown.OURS
+        issuer = str(id_of(self.document.get("issuer")))
+        return IssuerKnown.KEY if issuer.startswith(NAMED_BY_KEY) else IssuerKnown.ADDRESS
+
     def says(self, name: Question, outcome: CheckOutcome) -> bool:
+        """Return whether a question has this outcome."""
         return any(check.name is name and check.outcome is outcome for check in self.checks)
 
 
 def sentence(detail: str) -> str:
-    """The detail of a refusal as a sentence of its own, as those of checks are."""
+    """Return the detail of an error as a sentence, as the details of checks are."""
     return f"{detail[:1].upper()}{detail[1:]}{'' if detail.endswith('.') else '.'}"
 
 
 def revoked(report: Report) -> Report:
-    """The same, of a credential that its issuer has taken back and whose list does not say so yet."""
+    """Return the report of a credential whose issuer has revoked it, when the list does not say so yet."""
     told = Check(
         Question.REVOCATION, CheckOutcome.FAILED, "The issuer has revoked it; its list will say so soon.", "revoked"
     )
@@ -98,12 +138,25 @@ def revoked(report: Report) -> Report:
     return replace(report, status=Status.REVOKED, checks=checks)
 
 
+def not_recorded(report: Report) -> Report:
+    """Return the report of a credential of ours that is not in our records: they were lost, and its later history with
+    them."""
+    told = Check(
+        Question.REVOCATION,
+        CheckOutcome.FAILED,
+        "The issuer has signed it and has no record of it: whether it still stands is not known here.",
+        "not_recorded",
+    )
+    checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
+    return replace(report, status=Status.UNCONFIRMED, checks=checks)
+
+
 UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
-"""What reading a stranger's document raises where it lacks something, or has it in another shape: it proves nothing."""
+"""What reading a stranger's document raises where a member is missing or has another shape: it proves nothing."""
 
 
 class Broken(Exception):
-    """A check did not hold."""
+    """A check did not pass."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

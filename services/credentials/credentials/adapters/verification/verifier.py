@@ -1,4 +1,4 @@
-"""Puts the questions to one credential, in the order in which they make sense, and sums up the answers."""
+"""Ask the questions about one credential, in the order in which they make sense, and sum up the answers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,12 +6,13 @@ from datetime import datetime
 
 from credentials.adapters.members import Members, listed, members
 from credentials.adapters.verification import public_keys
-from credentials.adapters.verification.examination import Examined, Signed, ask
-from credentials.adapters.verification.examiner import Examiner
 from credentials.adapters.verification.issuers import issuer_of, key_of
 from credentials.adapters.verification.outside import Web
+from credentials.adapters.verification.parser import Parser
+from credentials.adapters.verification.parsing import ParsedCredential, Signed, ask
 from credentials.adapters.verification.period import check_period, has_ended, instant
 from credentials.adapters.verification.report import (
+    NAMED_BY_KEY,
     UNREADABLE,
     Broken,
     Check,
@@ -21,8 +22,8 @@ from credentials.adapters.verification.report import (
     Report,
     Status,
 )
-from credentials.adapters.verification.standing import ask_lists
-from shared.errors import Refusal
+from credentials.adapters.verification.status_checks import ask_lists
+from shared.errors import DomainError
 
 _LATER = (Question.ISSUER, Question.PROOF, Question.PERIOD, Question.REVOCATION_LIST, Question.REVOCATION)
 _PROVEN = {Question.SCHEMA, Question.TERMS, Question.ISSUER, Question.PROOF}
@@ -33,62 +34,70 @@ _ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
 
 @dataclass(frozen=True)
 class Asking:
-    """One verification: what takes documents apart, where answers come from, and the instant they are for."""
+    """One verification: the parser, where answers come from, and the instant they are for."""
 
-    examiner: Examiner
+    parser: Parser
     web: Web
     now: datetime
 
-    async def verified(self, examined: Examined) -> Report:
-        """With the question for a newer version, which is asked of whole documents alone."""
-        report = await self.report(examined)
+    async def verified(self, parsed: ParsedCredential) -> Report:
+        """Return the answers, with that to the question for a newer version, which is asked of whole documents
+        alone."""
+        report = await self.report(parsed)
         return await self.refreshed(report) if report.proven else report
 
-    async def report(self, examined: Examined) -> Report:
+    async def report(self, parsed: ParsedCredential) -> Report:
+        """Return the answers to all questions but that for a newer version."""
         now = self.now
-        document, checks = examined.document, list(examined.checks)
-        if not examined.readable:
+        document, checks = parsed.document, list(parsed.checks)
+        if not parsed.readable:
             checks += [_skipped(name) for name in _LATER]
-            return Report(Status.UNCONFIRMED, tuple(checks), now, examined.kind, document)
-        checks += await self._ask_issuer(examined)
-        checks.append(ask(Question.PERIOD, lambda: _within_period(examined, now)))
-        if _is_proven(checks):  # else whoever made it up would have us ask addresses of their choice
-            checks += await ask_lists(document, issuer_of(document), self.web, self.examiner, now)
+            return Report(Status.UNCONFIRMED, tuple(checks), now, parsed.kind, document)
+        checks += await self._ask_issuer(parsed)
+        checks.append(ask(Question.PERIOD, lambda: _within_period(parsed, now)))
+        if _is_proven(checks):  # else whoever forged it would have us fetch addresses of their choice
+            checks += await ask_lists(document, issuer_of(document), self.web, self.parser, now)
         else:
             checks += [_skipped(Question.REVOCATION_LIST), _skipped(Question.REVOCATION)]
         parts: list[Report] = []
-        if examined.parts or examined.kind is Kind.TRANSCRIPT:
-            parts = [await self.report(part) for part in examined.parts]
+        if parsed.parts or parsed.kind is Kind.TRANSCRIPT:
+            parts = [await self.report(part) for part in parsed.parts]
             checks.append(ask(Question.PARTS, lambda: _all_stand(document, parts)))
         status = _status(checks)
-        return Report(status, tuple(checks), now, examined.kind, document, tuple(parts))
+        return Report(status, tuple(checks), now, parsed.kind, document, tuple(parts))
 
-    async def _ask_issuer(self, examined: Examined) -> list[Check]:
-        signed = examined.signed
+    async def _ask_issuer(self, parsed: ParsedCredential) -> list[Check]:
+        signed = parsed.signed
         if signed is None:
-            assert examined.unsigned is not None, "what is not signed says why"
-            return [_skipped(Question.ISSUER), examined.unsigned]
+            assert parsed.unsigned is not None, "what is not signed says why"
+            return [_skipped(Question.ISSUER), parsed.unsigned]
         try:
-            issuer = issuer_of(examined.document)
-            key = await key_of(issuer, signed, self.web, self.examiner.limits, self.now)
+            issuer = issuer_of(parsed.document)
+            key = await key_of(issuer, signed, self.web, self.parser.limits, self.now)
         except Broken as broken:
             return [Check(Question.ISSUER, CheckOutcome.FAILED, broken.detail, broken.code), _skipped(Question.PROOF)]
         except UNREADABLE:
             detail = "What was found at the issuer's address cannot be read."
             return [Check(Question.ISSUER, CheckOutcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
-        vouched = Check(Question.ISSUER, CheckOutcome.PASSED, f"{issuer} names the signing key as its own.")
+        told = (
+            "The issuer is named by its key alone, which anybody can make; nothing more is known of it."
+            if issuer.startswith(NAMED_BY_KEY)
+            else f"{issuer} names the signing key as its own."
+        )
+        vouched = Check(Question.ISSUER, CheckOutcome.PASSED, told)
         return [vouched, ask(Question.PROOF, lambda: _holds(signed, key, self.now))]
 
     async def refreshed(self, report: Report) -> Report:
-        """Ask once whether the issuer has given out a newer version; without an answer, go on with what is there."""
+        """Ask once whether the issuer has issued a newer version; without an answer the report is about what was
+        given."""
         url = _refresh_address(report.document)
         if url is None:
             return report
         try:
-            found = await self.web.get(url, self.examiner.limits.document_bytes)
-            newest = await self.report(await self.examiner.examine(found))
+            found = await self.web.get(url, self.parser.limits.document_bytes)
+            newest = await self.report(await self.parser.parse(found))
             newer = newest.proven and _is_newer(newest.document, report.document)
-        except (Broken, Refusal, *UNREADABLE):
+        except (Broken, DomainError, *UNREADABLE):
             asked = Check(
                 Question.VERSION, CheckOutcome.NOT_CHECKED, "The issuer could not be asked for a newer version."
             )
@@ -109,10 +118,10 @@ def _holds(signed: Signed, key: public_keys.PublicKey, now: datetime) -> str:
     return "It is letter by letter what the issuer signed."
 
 
-def _within_period(examined: Examined, now: datetime) -> str:
-    check_period(examined.document, now)
-    if examined.signed is not None:
-        check_period(examined.signed.claims, now)
+def _within_period(parsed: ParsedCredential, now: datetime) -> str:
+    check_period(parsed.document, now)
+    if parsed.signed is not None:
+        check_period(parsed.signed.claims, now)
     return "It is within its period of validity."
 
 
@@ -131,7 +140,7 @@ def _all_stand(record: Members, parts: list[Report]) -> str:
 
 
 def _names_of_holder(document: Members) -> set[str]:
-    """By which a credential says to whom it was made out: an issuer vouches for those in its own."""
+    """Return the ids and identity hashes of the holder; an issuer vouches for those in its own credentials."""
     subjects = list(map(members, listed(document.get("credentialSubject"))))
     identities = [members(entry) for subject in subjects for entry in listed(subject.get("identifier"))]
     told = [entry.get("identityHash") for entry in identities if entry.get("identityType") != "name"]
@@ -150,7 +159,7 @@ def _status(checks: list[Check]) -> Status:
 
 
 def reconsidered(report: Report, parts: tuple[Report, ...], newer: Report | None) -> Report:
-    """The same, after more became known of the credentials it holds or of its newer version."""
+    """Return the report after more became known of the credentials it holds or of its newer version."""
     if (parts, newer) == (report.parts, report.newer):
         return report
     checks = report.checks
@@ -165,7 +174,7 @@ def reconsidered(report: Report, parts: tuple[Report, ...], newer: Report | None
 
 
 def _is_proven(checks: Iterable[Check]) -> bool:
-    """Whether it is the issuer's own word, be it still true or not."""
+    """Return whether it is the issuer's own word, whether or not it still holds."""
     return {check.name for check in checks if check.outcome is CheckOutcome.PASSED} >= _PROVEN
 
 
@@ -182,7 +191,7 @@ def _is_newer(newest: Members, known: Members) -> bool:
 
 
 def _with(report: Report, check: Check, status: Status, newer: Report | None = None) -> Report:
-    return Report(status, (*report.checks, check), report.checked_at, report.kind, report.document, report.parts, newer)
+    return replace(report, status=status, checks=(*report.checks, check), newer=newer)
 
 
 def _skipped(name: Question) -> Check:

@@ -1,4 +1,4 @@
-"""What the service and the process that works on one document say to each other over a socket.
+"""The messages between the service and the process that works on one document, over a socket.
 
 A message is its kind, the length of its body, and the body.
 """
@@ -13,35 +13,35 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from credentials.adapters import contexts, coverage, json_ld
-from credentials.adapters.verification import examination, jose, plain_json, reading
-from credentials.adapters.verification.examination import Examined
+from credentials.adapters.verification import jose, parsing, plain_json, reading
 from credentials.adapters.verification.limits import Limits
+from credentials.adapters.verification.parsing import ParsedCredential
 from credentials.adapters.verification.report import Report
-from shared.errors import Refusal
+from shared.errors import DomainError
 
 HEAD: Final = Struct("!BI")
 
 
 class Kind(IntEnum):
     ORDER = 1
-    """To the process: what is wanted, an `Order`."""
+    """To the process: what is asked, an `Order`."""
     DOCUMENT = 2
     """To the process, after the order."""
     PAUSE = 3
     """From the process: it has computed for as long as it may at a time, and waits for GO_ON."""
     GO_ON = 4
     FETCH = 5
-    """From the process: it wants what is at an address, a `Fetch`."""
+    """From the process: it asks for what is at an address, a `Fetch`."""
     FETCHED = 6
     NOT_FETCHED = 7
-    """To the process: why not, a `Failure`."""
+    """To the process: why that was not fetched, a `Failure`."""
     ANSWER = 8
     """From the process, at the end: an `Answer`."""
 
 
 @dataclass
 class Order:
-    """To be verified as of `now`, or merely examined; `niceness` and the limits of the work go with it."""
+    """An order to verify as of `now`, or merely to parse; the limits of the work go with it."""
 
     limits: Limits
     now: datetime | None = None
@@ -62,9 +62,9 @@ class Failure:
 
 @dataclass(config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 class Answer:
-    """What was found, or the code and words of the refusal."""
+    """The result, or the code and words of the error."""
 
-    examined: Examined | None = None
+    parsed: ParsedCredential | None = None
     report: Report | None = None
     refused: Failure | None = None
 
@@ -79,16 +79,16 @@ def pack(kind: Kind, body: bytes = b"") -> bytes:
     return HEAD.pack(kind, len(body)) + body
 
 
-def refusal(failure: Failure) -> Refusal:
-    """The same refusal on this side of the wire."""
-    return _REFUSALS[failure.code](failure.detail)
+def domain_error(failure: Failure) -> DomainError:
+    """Return the error of a failure, for this side of the socket."""
+    return _ERRORS[failure.code](failure.detail)
 
 
-def _refusals() -> Iterator[type[Refusal]]:
-    for module in (contexts, coverage, examination, jose, json_ld, plain_json, reading):
+def _refusals() -> Iterator[type[DomainError]]:
+    for module in (contexts, coverage, parsing, jose, json_ld, plain_json, reading):
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Refusal) and value.__module__ == module.__name__:
+            if isinstance(value, type) and issubclass(value, DomainError) and value.__module__ == module.__name__:
                 yield value
 
 
-_REFUSALS: Final = {kind.code: kind for kind in _refusals()}
+_ERRORS: Final = {kind.code: kind for kind in _refusals()}

@@ -1,10 +1,10 @@
-"""`python -m credentials.adapters.verification.worker <socket>`: forks a process for each document that comes.
+"""`python -m credentials.adapters.verification.worker <socket>`: fork a process for each document that comes.
 
-Whoever started it sends it one end of a socket for each document. The process that is forked does all the computing
-there is about that document and nothing else, asks for what is to be fetched, and ends. What counts is the time of a
-processor, once for everything: after each slice the process tells so and waits to be let on, and at its limit the
-operating system ends it, as it does at the limit of memory. A process that nobody listens to any more ends with its
-slice. None of them holds a secret or opens a connection.
+Whoever started it sends it one end of a socket for each document. The forked process does all the computing for that
+document and nothing else, asks for what is to be fetched, and ends. Processor time is what counts, for all of it
+together: after each slice the process reports it and waits until it may go on, and at its limit the operating system
+ends it, as it does at the limit of memory. A process whose socket is closed ends with its slice. None of them holds a
+secret or opens a connection.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from hashlib import sha256
 from types import FrameType
 
 from credentials.adapters import json_ld
-from credentials.adapters.verification import examination
-from credentials.adapters.verification.examination import Examined, TooCostly, Unreadable
+from credentials.adapters.verification import parsing
 from credentials.adapters.verification.limits import Limits
 from credentials.adapters.verification.outside import Unreachable
+from credentials.adapters.verification.parsing import ParsedCredential, TooCostly, Unreadable
 from credentials.adapters.verification.reading import CredentialTooLarge
 from credentials.adapters.verification.verifier import Asking
 from credentials.adapters.verification.wire import (
@@ -41,7 +41,7 @@ from credentials.adapters.verification.wire import (
     Order,
     pack,
 )
-from shared.errors import Refusal
+from shared.errors import DomainError
 
 _VC = "https://www.w3.org/ns/credentials/v2"
 _OB = "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json"
@@ -50,8 +50,8 @@ _COSTLY = Failure(TooCostly.code, "understanding this document takes more than a
 
 
 def serve(control: socket.socket) -> None:
-    """Until whoever started it is gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets those that ended
+    """Fork processes until whoever started this one is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps those that ended
     _warm()
     while True:
         told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -67,21 +67,21 @@ def serve(control: socket.socket) -> None:
 
 
 def _warm() -> None:
-    """What each process would do again: reading contexts and schemas."""
+    """Read contexts and schemas, as each process would do again otherwise."""
     for contexts, name in (
         ([_VC, _OB], "OpenBadgeCredential"),
         ([_VC, _CLR, _OB], "ClrCredential"),
         ([_VC], "VerifiablePresentation"),
     ):
         document = {"@context": contexts, "id": "urn:x:y", "type": ["VerifiableCredential", name]}
-        examination.examine(json.dumps(document).encode(), Limits())
+        parsing.parse(json.dumps(document).encode(), Limits())
         json_ld.canonicalise(document)
     gc.collect()
-    gc.freeze()  # else each process would copy what it only reads
+    gc.freeze()  # otherwise each process would copy pages that it only reads
 
 
 class _Line:
-    """The socket to whoever asks, who alone lets this process go on."""
+    """The socket to the service, which alone lets this process go on."""
 
     def __init__(self, given: socket.socket) -> None:
         self._given = given
@@ -89,18 +89,18 @@ class _Line:
         self._seconds = math.inf
 
     def limit(self, limits: Limits) -> None:
-        """From now on computing is counted."""
+        """Count processor time from now on, and limit it."""
         os.nice(limits.niceness)
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        last = math.ceil(limits.seconds) + 1  # for what a signal's handler cannot interrupt
+        last = math.ceil(limits.seconds) + 1  # for what a signal handler cannot interrupt
         resource.setrlimit(resource.RLIMIT_CPU, (last, last))
         self._seconds = limits.seconds
         signal.signal(signal.SIGPROF, self._pause)
         signal.setitimer(signal.ITIMER_PROF, limits.slice_seconds, limits.slice_seconds)
 
     def read(self) -> tuple[Kind, bytes]:
-        """Ends the process where nobody is there any more."""
+        """Return the next message. Ends the process where the socket is closed."""
         kind, size = HEAD.unpack(self._exactly(HEAD.size))
         return Kind(kind), self._exactly(size)
 
@@ -139,24 +139,24 @@ class _Line:
 
 
 class _Here:
-    """Examines in this process, each document once."""
+    """Parses in this process, each document once."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._known: dict[bytes, Examined] = {}
+        self._known: dict[bytes, ParsedCredential] = {}
 
-    async def examine(self, document: bytes) -> Examined:
+    async def parse(self, document: bytes) -> ParsedCredential:
         digest = sha256(document).digest()
         if digest not in self._known:
-            self._known[digest] = examination.examine(document, self.limits)
+            self._known[digest] = parsing.parse(document, self.limits)
         return self._known[digest]
 
-    def keep(self, document: bytes, examined: Examined) -> None:
-        """It is kept for as long as the process lives."""
+    def keep(self, document: bytes, parsed: ParsedCredential) -> None:
+        """Do nothing, since it is kept for as long as the process lives."""
 
 
 class _Elsewhere:
-    """Has fetched what is wanted by whoever may open connections."""
+    """Fetches through the service, which may open connections."""
 
     def __init__(self, line: _Line) -> None:
         self._line = line
@@ -178,8 +178,8 @@ def _work(line: _Line) -> None:
     line.limit(order.limits)
     try:
         answer = asyncio.run(_answer(document, order, line))
-    except Refusal as refusal:
-        answer = Answer(refused=Failure(refusal.code, refusal.detail))
+    except DomainError as domain_error:
+        answer = Answer(refused=Failure(domain_error.code, domain_error.detail))
     except (MemoryError, RecursionError):
         answer = Answer(refused=_COSTLY)
     except Exception:  # noqa: BLE001 - a stranger chose the document: it gets an answer, we the traceback
@@ -195,10 +195,10 @@ def _work(line: _Line) -> None:
 
 async def _answer(document: bytes, order: Order, line: _Line) -> Answer:
     here = _Here(order.limits)
-    examined = await here.examine(document)
+    parsed = await here.parse(document)
     if order.now is None:
-        return Answer(examined=examined)
-    return Answer(report=await Asking(here, _Elsewhere(line), order.now).verified(examined))
+        return Answer(parsed=parsed)
+    return Answer(report=await Asking(here, _Elsewhere(line), order.now).verified(parsed))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,96 @@
+"""A file counts by the instant its last byte came: until it is recorded nothing overtakes it."""
+
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from assessment import jobs
+from assessment.tables import UploadUnderWay
+from shared.events.assessment import SubmissionReceived, WindowClosed
+from shared.ids import new_id
+from shared.jobs import Work
+from shared.storage import ObjectStorage
+
+
+@pytest.fixture
+def storing(service, monkeypatch):
+    """What happens between the last byte of a file and its being stored."""
+    storage = service.service.resources[ObjectStorage]
+    put, meanwhile = storage.put, []
+
+    async def slow(key, chunks):
+        await put(key, chunks)
+        while meanwhile:
+            await meanwhile.pop()()
+
+    monkeypatch.setattr(storage, "put", slow)
+    return meanwhile
+
+
+async def test_a_file_that_came_in_time_is_not_overtaken_by_the_mark_of_the_one_it_replaces(story, storing):
+    enrolment = await story.enrol()
+    await story.window(closes_at=story.closes)
+    first = await story.receipt(enrolment)
+    story.clock.at = story.closes - timedelta(seconds=0.3)
+
+    async def mark():
+        story.clock.at = story.closes + timedelta(seconds=2)
+        refused = await story.mark(first["submission_id"], 60)
+        story.refused(refused, 409, "file_on_its_way")
+        assert refused.headers["retry-after"]
+
+    storing.append(mark)
+    second = await story.receipt(enrolment)
+    assert second["state"] == "current"
+    story.refused(await story.mark(first["submission_id"], 60), 409, "submission_superseded")
+    assert (await story.mark(second["submission_id"], 60)).status_code == 201
+
+
+async def test_a_window_is_not_announced_closed_before_a_file_that_came_in_time(story, service, storing):
+    await story.window(closes_at=story.closes)
+    story.clock.at = story.closes - timedelta(seconds=0.3)
+    announce = partial(jobs.announce_windows, Work(service.process.database, {}))
+
+    async def close():
+        story.clock.at = story.closes + timedelta(seconds=2)
+        await announce()
+        assert await story.announced(WindowClosed) == []
+
+    storing.append(close)
+    await story.receipt(await story.enrol())
+    await announce()
+    kinds = [type(one) for one in await story.announced(SubmissionReceived, WindowClosed)]
+    assert kinds == [SubmissionReceived, WindowClosed]
+
+
+@pytest.mark.parametrize("how", ["refused", "late", "same", "crash"])
+async def test_nobody_waits_for_a_file_that_comes_no_more(story, storing, session, how):
+    enrolment = await story.enrol()
+    await story.window(closes_at=story.closes)
+    content = story.pdf("work")
+    first = await story.receipt(enrolment, content)
+    if how == "refused":
+        story.refused(await story.submit(enrolment, b"no pdf"), 415, "file_not_as_named")
+    elif how == "late":
+        late = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"))
+        story.refused(late, 409, "window_closed")
+    elif how == "same":
+        assert (await story.submit(enrolment, content)).status_code == 200
+    else:
+        begun = UploadUnderWay(
+            upload_id=new_id(),
+            enrolment_id=enrolment.enrolment_id,
+            window_id=UUID(first["window_id"]),
+            ends_by=story.closes + timedelta(minutes=5),
+        )
+        session.add(begun)
+        await session.commit()
+        story.clock.at = story.closes
+        story.refused(await story.mark(first["submission_id"], 60), 409, "file_on_its_way")
+    story.clock.at = story.closes + timedelta(minutes=5, seconds=1 if how == "crash" else -299)
+    assert (await story.mark(first["submission_id"], 60)).status_code == 201
+    left = (await session.scalars(select(UploadUnderWay))).all()
+    assert len(left) == (1 if how == "crash" else 0)

@@ -1,0 +1,110 @@
+"""Several at once, on a database with real commits."""
+
+import asyncio
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from enrolment import queries
+from enrolment.domain import regulations
+from enrolment.jobs import settle_waiting_lines
+from enrolment.tables import Enrolment
+from shared.events.enrolment import (
+    EnrolmentActivated,
+    EnrolmentCancelled,
+)
+from shared.ids import new_id
+from shared.jobs import Work
+
+from .test_api import FORM
+
+
+async def test_two_registrations_at_once_make_one_learner(live):
+    learner_id = new_id()
+    async with live.client("learner", id=learner_id) as client:
+        answers = await asyncio.gather(*(client.post("/v1/learners", json=FORM) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_story):
+    """Two orders, each delivered to two consumers at once."""
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        await story.register()
+        offered = await story.offer()
+    payments = [story.payment(offered), story.payment(offered)]
+
+    async def consume(paid):
+        async with live.process.database.transaction() as session:
+            await live.service.inbox.receive(session, paid)
+
+    await asyncio.gather(*(consume(paid) for paid in payments * 2))
+    live.clock.at += regulations.in_force(live.clock()).activation_wait
+    await settle_waiting_lines(Work(live.process.database, {}))
+
+    async with live.process.database.transaction() as session:
+        story.session = session
+        assert await session.scalar(select(func.count()).select_from(Enrolment)) == 1
+        assert len(await story.announced(EnrolmentActivated)) == 1
+        record = await queries.read_study_record(session, story.learner_id)
+        assert [one.reason_code for one in record.not_activated] == ["already_enrolled"]
+
+
+async def test_registering_while_a_payment_is_being_handled_activates_it(live, new_story):
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        offered = await story.offer()
+    paid = story.payment(offered)
+    async with live.client("learner", id=story.learner_id) as client:
+        async with live.process.database.transaction() as session:
+            await live.service.inbox.receive(session, paid)
+            registering = asyncio.create_task(client.post("/v1/learners", json=FORM))
+            await asyncio.sleep(0.3)
+            assert not registering.done()  # it waits for its turn
+        assert (await registering).status_code == 201
+        [enrolment] = (await client.get("/v1/enrolments")).json()["items"]
+    assert enrolment["status"] == "active"
+
+
+async def test_a_refund_and_a_withdrawal_at_once_cancel_once(live, new_story):
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        await story.register()
+        paid = story.payment(await story.offer())
+        await story.consume(paid)
+        enrolment = await story.enrolment(paid.lines[0].order_line_id)
+
+    async def refund():
+        async with live.process.database.transaction() as session:
+            await live.service.inbox.receive(session, story.refund(paid, at=paid.confirmed_at + timedelta(hours=1)))
+
+    async with live.client("learner", id=story.learner_id) as client:
+        path = f"/v1/enrolments/{enrolment.enrolment_id}/withdrawal"
+        *answers, _ = await asyncio.gather(client.post(path), client.post(path), refund())
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert [answer.status_code for answer in answers].count(201) <= 1
+    async with live.process.database.transaction() as session:
+        story.session = session
+        assert len(await story.announced(EnrolmentCancelled)) == 1
+        await story.assert_record_stands()
+
+
+async def test_finishing_a_unit_many_times_at_once_is_one_step(live, new_story):
+    async with live.process.database.transaction() as session:
+        story = new_story(session)
+        story.service = live
+        await story.register()
+        [enrolment] = await story.buy(await story.offer(units=2))
+    async with live.client("learner", id=story.learner_id) as client:
+        base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
+        unit = (await client.get(base)).json()["items"][0]["unit_id"]
+        steps = ["started", "finished"] * 3
+        answers = await asyncio.gather(
+            *(client.put(f"{base}/{unit}/progress", json={"status": status}) for status in steps)
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        body = (await client.get(f"/v1/enrolments/{enrolment.enrolment_id}")).json()
+    assert body["progress"] == {"units": 2, "started": 1, "finished": 1, "percent": 50}

@@ -1,0 +1,40 @@
+"""Every operation that staff may not do about themselves is tried by the person concerned."""
+
+import pytest
+
+from enrolment.access import ACCESS
+from shared.testing import own_matters
+
+from .test_api import FORM
+from .test_names import decide, submitted
+
+
+async def decide_name_request(story, own):
+    return await decide(own, await submitted(own), approved=True)
+
+
+async def anonymise_learner(story, own):
+    return await own.put(f"/v1/learners/{story.learner_id}/anonymisation")
+
+
+async def reinstate_enrolment(story, own):
+    paid = story.payment(await story.offer())
+    await story.consume(paid, story.reversal(paid))
+    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    return await own.post(f"/v1/enrolments/{enrolment.enrolment_id}/reinstatement", json={"reason_code": "repaid"})
+
+
+WALKS = {walk.__name__: walk for walk in (decide_name_request, anonymise_learner, reinstate_enrolment)}
+
+
+def test_every_such_operation_is_walked():
+    assert set(WALKS) == set(own_matters(ACCESS))
+
+
+@pytest.mark.parametrize("operation", WALKS)
+async def test_nobody_decides_about_themselves(service, story, operation):
+    roles = sorted({"learner", *ACCESS[operation].staff})
+    async with service.client(*roles, id=story.learner_id) as own:
+        await own.post("/v1/learners", json=FORM)
+        answer = await WALKS[operation](story, own)
+    assert (answer.status_code, answer.json()["code"]) == (403, own_matters(ACCESS)[operation])

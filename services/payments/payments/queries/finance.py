@@ -1,0 +1,59 @@
+"""The lists that finance reads: disputes, unmatched payments, refunds."""
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments.domain.refunds import RefundStatus
+from payments.domain.unmatched import Why
+from payments.tables import (
+    Dispute,
+    Payment,
+    Refund,
+    UnmatchedPayment,
+)
+from shared.web import Cursor, paginate
+
+
+async def disputes_page(
+    session: AsyncSession, *, open_: bool | None, paging: Cursor
+) -> tuple[list[Dispute], str | None]:
+    statement = select(Dispute)
+    if open_ is not None:
+        statement = statement.where(Dispute.closed_at.is_(None) if open_ else Dispute.closed_at.is_not(None))
+    return await paginate(session, statement, paging, by=[Dispute.opened_at, Dispute.dispute_id])
+
+
+async def unmatched_sum(session: AsyncSession, payment: Payment, reason: Why) -> tuple[int, str] | None:
+    """Return the amount and currency that finance was last shown of a payment, for this reason, and that still hold."""
+    row = await session.execute(
+        select(UnmatchedPayment.amount_minor, UnmatchedPayment.currency).where(
+            UnmatchedPayment.provider == payment.provider,
+            UnmatchedPayment.reference == payment.reference,
+            UnmatchedPayment.reason == reason,
+            is_still_shown(),
+        )
+    )
+    return next(((amount, currency) for amount, currency in row if amount is not None), None)
+
+
+def is_still_shown() -> ColumnElement[bool]:
+    """Select what has not ended by itself, closed by finance or not."""
+    return or_(UnmatchedPayment.ended_at.is_(None), UnmatchedPayment.ended_by.is_not(None))
+
+
+async def unmatched_page(
+    session: AsyncSession, *, open_: bool, paging: Cursor
+) -> tuple[list[UnmatchedPayment], str | None]:
+    ended = UnmatchedPayment.ended_at
+    return await paginate(
+        session,
+        select(UnmatchedPayment).where(ended.is_(None) if open_ else ended.is_not(None)),
+        paging,
+        by=[UnmatchedPayment.first_at, UnmatchedPayment.unmatched_id],
+        descending=True,
+    )
+
+
+async def refunds_page(session: AsyncSession, status: RefundStatus, paging: Cursor) -> tuple[list[Refund], str | None]:
+    found = select(Refund).where(Refund.status == status)
+    return await paginate(session, found, paging, by=[Refund.requested_at, Refund.refund_id])

@@ -1,0 +1,183 @@
+"""What is on sale, baskets, and orders with their lines."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments.domain.orders import UNPAID, Offer, OrderStatus
+from payments.domain.refunds import RefundStatus
+from payments.queries.payments import is_being_paid
+from payments.tables import (
+    BasketItem,
+    Confirmation,
+    ContestedCredit,
+    EndedEnrolment,
+    OfferedCourse,
+    Order,
+    OrderLine,
+    Price,
+    RatifiedResult,
+    Refund,
+)
+from shared.web import Cursor, paginate
+
+
+async def offers(session: AsyncSession, course_ids: Iterable[UUID], at: datetime) -> dict[UUID, Offer]:
+    """Return those of the courses that are on sale, at the price of that instant: the one that began last."""
+    latest = (
+        select(Price.amount_minor, Price.currency, Price.set_by)
+        .where(Price.course_id == OfferedCourse.course_id, Price.valid_from <= at)
+        .order_by(Price.valid_from.desc(), Price.price_id.desc())
+        .limit(1)
+        .lateral()
+    )
+    rows = await session.execute(
+        select(
+            OfferedCourse.course_id,
+            OfferedCourse.course_version_id,
+            OfferedCourse.title,
+            OfferedCourse.code,
+            latest.c.amount_minor,
+            latest.c.currency,
+            latest.c.set_by,
+        )
+        .join(latest, latest.c.amount_minor > 0)
+        .where(
+            OfferedCourse.course_id.in_(list(course_ids)),
+            OfferedCourse.course_version_id.is_not(None),
+            OfferedCourse.withdrawn_at.is_(None),
+        )
+    )
+    return {row.course_id: Offer(*row) for row in rows}
+
+
+_HAS_ENDED: Final = exists().where(EndedEnrolment.enrolment_id == OrderLine.enrolment_id)
+
+
+_LOST_ITS_CREDIT: Final = exists().where(
+    ContestedCredit.enrolment_id == OrderLine.enrolment_id, ContestedCredit.revoked
+)
+
+
+_WAS_PASSED: Final = exists().where(RatifiedResult.enrolment_id == OrderLine.enrolment_id, RatifiedResult.passed)
+
+
+WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_line_id)
+"""Also a line that was to be given back before the payment for it was lost."""
+
+
+async def bought_courses(session: AsyncSession, learner_id: UUID, at: datetime) -> frozenset[UUID]:
+    """Return the courses of paid lines that were not given back, and whose enrolment has neither ended nor lost its
+    credit.
+
+    Where the payment is lost the enrolment ends by itself once it is too late to pay again. A course that was passed is
+    not sold again, whatever became of its money: its credit would bar the enrolment.
+    """
+    goes_back = exists().where(
+        Refund.order_line_id == OrderLine.order_line_id,
+        or_(Refund.status != RefundStatus.CANCELLED, Refund.payment_id != Confirmation.payment_id),
+    )
+    paid = and_(Order.status == OrderStatus.PAID, ~goes_back)
+    ending = and_(
+        Order.status == OrderStatus.REVERSED,
+        Order.expires_at <= at,
+        OrderLine.enrolment_id.is_not(None),
+        ~WAS_GIVEN_BACK,
+    )
+    return frozenset(
+        await session.scalars(
+            select(OrderLine.course_id)
+            .join(Order, Order.order_id == OrderLine.order_id)
+            .join(Confirmation, Confirmation.order_id == Order.order_id)
+            .where(
+                Order.learner_id == learner_id,
+                or_(and_(or_(paid, ending), ~_HAS_ENDED), _WAS_PASSED),
+                ~_LOST_ITS_CREDIT,
+            )
+        )
+    )
+
+
+async def ratified_among(session: AsyncSession, lines: Collection[OrderLine]) -> frozenset[UUID]:
+    """Return the enrolments of these lines of which a board has ratified a result."""
+    begun = [line.enrolment_id for line in lines if line.enrolment_id is not None]
+    if not begun:
+        return frozenset()
+    found = select(RatifiedResult.enrolment_id).where(RatifiedResult.enrolment_id.in_(begun))
+    return frozenset(await session.scalars(found))
+
+
+async def open_orders(session: AsyncSession, learner_id: UUID, at: datetime) -> dict[UUID, UUID]:
+    """Return course -> the learner's order it is in that can still be paid, or be paid again."""
+    again = and_(Order.status == OrderStatus.REVERSED, Order.expires_at > at, ~WAS_GIVEN_BACK, ~_HAS_ENDED)
+    placed = and_(Order.status == OrderStatus.PLACED, or_(Order.expires_at > at, is_being_paid()))
+    open_ = or_(placed, Order.status == OrderStatus.UNDERPAID, again)
+    rows = await session.execute(
+        select(OrderLine.course_id, Order.order_id)
+        .join(Order, Order.order_id == OrderLine.order_id)
+        .where(Order.learner_id == learner_id, open_)
+    )
+    return {row.course_id: row.order_id for row in rows}
+
+
+async def lock_open_orders(session: AsyncSession, order: Order, course_ids: Collection[UUID]) -> Sequence[Order]:
+    """Lock and return the learner's other orders of any of these courses that nothing has paid yet."""
+    of_them = exists().where(OrderLine.order_id == Order.order_id, OrderLine.course_id.in_(course_ids))
+    others = Order.learner_id == order.learner_id, Order.order_id != order.order_id, Order.status.in_(UNPAID)
+    statement = select(Order).where(*others, of_them).order_by(Order.order_id).with_for_update(key_share=True)
+    return (await session.scalars(statement.execution_options(populate_existing=True))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class BasketLine:
+    """A course somebody means to buy; `offer` is None where it is not on sale now."""
+
+    course_id: UUID
+    added_at: datetime
+    title: str | None
+    code: str | None
+    offer: Offer | None
+
+
+async def basket(session: AsyncSession, learner_id: UUID, at: datetime) -> list[BasketLine]:
+    """Return what is in a learner's basket, in the order it was put there."""
+    rows = (
+        await session.execute(
+            select(BasketItem.course_id, BasketItem.added_at, OfferedCourse.title, OfferedCourse.code)
+            .outerjoin(OfferedCourse, OfferedCourse.course_id == BasketItem.course_id)
+            .where(BasketItem.learner_id == learner_id)
+            .order_by(BasketItem.added_at, BasketItem.course_id)
+        )
+    ).all()
+    on_sale = await offers(session, [row.course_id for row in rows], at)
+    return [BasketLine(*row, offer=on_sale.get(row.course_id)) for row in rows]
+
+
+async def lines_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, list[OrderLine]]:
+    """Return the lines of each order, by position."""
+    found: dict[UUID, list[OrderLine]] = {order_id: [] for order_id in order_ids}
+    statement = select(OrderLine).where(OrderLine.order_id.in_(found)).order_by(OrderLine.order_id, OrderLine.position)
+    for line in await session.scalars(statement):
+        found[line.order_id].append(line)
+    return found
+
+
+async def lines_not_given_back(session: AsyncSession, order_id: UUID) -> list[OrderLine]:
+    """Return the order's lines that were not given back, by position: what is paid again where the payment is lost."""
+    statement = select(OrderLine).where(OrderLine.order_id == order_id, ~WAS_GIVEN_BACK)
+    return list(await session.scalars(statement.order_by(OrderLine.position)))
+
+
+async def orders_page(session: AsyncSession, learner_id: UUID, paging: Cursor) -> tuple[list[Order], str | None]:
+    return await paginate(
+        session,
+        select(Order).where(Order.learner_id == learner_id),
+        paging,
+        by=[Order.placed_at, Order.order_id],
+        descending=True,
+    )

@@ -1,0 +1,176 @@
+"""What is put into a basket and ordered, and why not."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import update
+
+from payments.tables import Price
+from shared.events.payments import OrderPlaced
+from shared.ids import new_id
+from shared.messaging.fast_path import Fallback
+from shared.testing import published
+
+from .test_api import FAR, said
+
+
+async def test_a_basket_holds_courses_at_their_present_price(shop):
+    one, two = await shop.sell(), await shop.sell(59500)
+    async with shop.learner() as client:
+        for course_id in (one, two, one):
+            answer = await client.put(f"/v1/basket/items/{course_id}")
+        assert answer.status_code == 200
+        assert [item["course_id"] for item in answer.json()["items"]] == [str(one), str(two)]
+        assert answer.json()["totals"] == [{"amount_minor": 109000, "currency": "GBP"}]
+        for _ in range(2):
+            assert (await client.delete(f"/v1/basket/items/{one}")).status_code == 204
+        await shop.price(two, 60000, shop.clock())
+        basket = (await client.get("/v1/basket")).json()
+    assert [(item["course_id"], item["price"]["amount_minor"]) for item in basket["items"]] == [(str(two), 60000)]
+
+
+async def test_a_withdrawn_course_stays_in_sight_but_not_on_sale(shop):
+    course_id = await shop.sell()
+    async with shop.learner() as client:
+        await client.put(f"/v1/basket/items/{course_id}")
+        await shop.withdraw(course_id)
+        basket = (await client.get("/v1/basket")).json()
+        assert [(item["on_sale"], item["price"]) for item in basket["items"]] == [(False, None)]
+        assert basket["totals"] == []
+        assert said(await client.put(f"/v1/basket/items/{course_id}")) == (409, "course_not_on_sale")
+
+
+async def test_what_cannot_be_put_into_a_basket(shop):
+    async with shop.learner() as client:
+        assert said(await client.put(f"/v1/basket/items/{new_id()}")) == (404, "course_unknown")
+        free = await shop.sell(0)
+        assert said(await client.put(f"/v1/basket/items/{free}")) == (409, "course_not_on_sale")
+        not_yet = await shop.sell()
+        await shop.price(not_yet, 99500, datetime(2027, 1, 1, tzinfo=UTC))
+        answer = await client.put(f"/v1/basket/items/{not_yet}")
+        assert answer.json()["items"][0]["price"]["amount_minor"] == 49500
+
+
+async def test_a_basket_is_full_at_the_number_in_the_regulations(shop):
+    async with shop.learner() as client:
+        for _ in range(50):
+            assert (await client.put(f"/v1/basket/items/{await shop.sell()}")).status_code == 200
+        assert said(await client.put(f"/v1/basket/items/{await shop.sell()}")) == (409, "basket_full")
+
+
+async def test_a_placed_order_fixes_prices_and_empties_the_basket(shop):
+    order = await shop.order(await shop.sell(49500), await shop.sell(59500))
+    assert order["status"] == "placed"
+    assert order["total"] == {"amount_minor": 109000, "currency": "GBP"}
+    assert [line["due"]["amount_minor"] for line in order["lines"]] == [49500, 59500]
+    assert order["quote_ends_at"] == "2026-11-23T12:30:00Z"
+    assert order["expires_at"] == "2026-11-24T12:00:00Z"
+    async with shop.learner() as client:
+        assert (await client.get("/v1/basket")).json()["items"] == []
+        assert (await client.get("/v1/orders")).json()["items"] == [order]
+    (placed,) = [event for event in await published(shop.session) if isinstance(event, OrderPlaced)]
+    assert [line.due_minor for line in placed.lines] == [49500, 59500]
+
+
+async def test_twelve_courses_at_495_pounds_are_5940_pounds(shop):
+    order = await shop.order(*[await shop.sell() for _ in range(12)])
+    assert order["total"]["amount_minor"] == 594000
+
+
+async def test_a_part_of_the_basket_can_be_ordered(shop):
+    one, two = await shop.sell(), await shop.sell()
+    await shop.register()
+    async with shop.learner() as client:
+        for course_id in (one, two):
+            await client.put(f"/v1/basket/items/{course_id}")
+        answer = await client.post("/v1/orders", json={"course_ids": [str(two)]})
+        assert [line["course_id"] for line in answer.json()["lines"]] == [str(two)]
+        assert answer.headers["location"] == f"/v1/orders/{answer.json()['order_id']}"
+        assert [item["course_id"] for item in (await client.get("/v1/basket")).json()["items"]] == [str(one)]
+        assert said(await client.post("/v1/orders", json={"course_ids": [str(two)]})) == (409, "not_in_basket")
+
+
+async def test_why_an_order_is_refused(shop):
+    course_id = await shop.sell()
+    async with shop.learner() as client:
+        await client.put(f"/v1/basket/items/{course_id}")
+        assert said(await client.post("/v1/orders")) == (409, "registration_needed")
+        await shop.register()
+        await shop.withdraw(course_id)
+        refused = await client.post("/v1/orders")
+        assert said(refused) == (409, "course_not_on_sale")
+        assert refused.json()["course_ids"] == [str(course_id)]
+        await client.delete(f"/v1/basket/items/{course_id}")
+        assert said(await client.post("/v1/orders")) == (409, "basket_empty")
+        assert said(await client.post("/v1/orders", json={"price": 1})) == (422, "invalid_request")
+
+
+async def test_courses_of_different_currencies_are_ordered_separately(shop):
+    pounds, dollars = await shop.sell(), await shop.sell()
+    await shop.session.execute(update(Price).where(Price.course_id == dollars).values(currency="USD"))
+    await shop.register()
+    async with shop.learner() as client:
+        for course_id in (pounds, dollars):
+            await client.put(f"/v1/basket/items/{course_id}")
+        assert [total["currency"] for total in (await client.get("/v1/basket")).json()["totals"]] == ["GBP", "USD"]
+        assert said(await client.post("/v1/orders")) == (409, "currencies_differ")
+        for course_id, currency in ((pounds, "GBP"), (dollars, "USD")):
+            answer = await client.post("/v1/orders", json={"course_ids": [str(course_id)]})
+            assert answer.json()["total"]["currency"] == currency
+
+
+async def test_what_was_bought_is_not_sold_again(shop):
+    course_id = await shop.sell()
+    await shop.buy(course_id)
+    async with shop.learner() as client:
+        await client.put(f"/v1/basket/items/{course_id}")
+        refused = await client.post("/v1/orders")
+    assert said(refused) == (409, "already_bought")
+    assert refused.json()["course_ids"] == [str(course_id)]
+
+
+async def test_an_order_placed_before_cannot_buy_the_course_a_second_time(shop):
+    course_id = await shop.sell()
+    first = await shop.order(course_id)
+    late = await shop.open_session(first)
+    shop.clock.advance(hours=24)
+    second = await shop.order(course_id)
+    shop.sandbox.books.put("session", late, {**shop.sandbox.session(late), "status": "open", "expires_at": FAR})
+    await shop.pay(late)
+    assert (await shop.read(first))["status"] == "paid"
+    assert said(await shop.checkout(second)) == (409, "already_bought")
+
+
+@pytest.mark.parametrize("way", ["hot", "long"])
+async def test_a_course_in_an_order_that_can_still_be_paid_is_not_ordered_again(shop, way, monkeypatch):
+    if way == "long":
+        monkeypatch.setattr("payments.commands.fast_orders.draw_up_order", refuse_the_fast_path)
+    course_id, other = await shop.sell(), await shop.sell()
+    first = await shop.order(course_id)
+    async with shop.learner() as client:
+        for one in (course_id, other):
+            await client.put(f"/v1/basket/items/{one}")
+        refused = await client.post("/v1/orders")
+        assert said(refused) == (409, "already_ordered")
+        assert (refused.json()["course_ids"], refused.json()["order_ids"]) == ([str(course_id)], [first["order_id"]])
+        assert (await client.post("/v1/orders", json={"course_ids": [str(other)]})).status_code == 201
+        await shop.pay(await shop.open_session(first), amount=1)
+        assert said(await client.post("/v1/orders")) == (409, "already_ordered")  # underpaid is open as well
+        assert (await shop.cancel(first)).status_code == 200
+        assert (await client.post("/v1/orders")).status_code == 201
+
+
+async def refuse_the_fast_path(*_):
+    raise Fallback
+
+
+async def test_two_orders_of_one_basket_at_once_place_it_once(live_shop):
+    shop = live_shop
+    course_id = await shop.sell()
+    await shop.register()
+    async with shop.learner() as client:
+        await client.put(f"/v1/basket/items/{course_id}")
+        answers = await asyncio.gather(*(client.post("/v1/orders") for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"basket_empty"}

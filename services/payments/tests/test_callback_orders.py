@@ -1,0 +1,138 @@
+"""Callbacks in any order, doubled, late or lost: we end where the provider is."""
+
+import json
+import random
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from payments.jobs import (
+    ask_about_payments,
+    find_payments,
+)
+from payments.tables import (
+    Payment,
+)
+from shared.events.payments import (
+    DuplicateDetected,
+    PaymentConfirmed,
+    PaymentFailed,
+    PaymentReversed,
+    PaymentSettled,
+    RefundRequested,
+)
+
+from .test_cases import call
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_callbacks_in_any_order_end_in_the_same_state(shop, newest_first):
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "hold", "copies": 2})
+    await shop.pay(session_id)
+    await shop.later(seconds=1)
+    await shop.later(seconds=1)
+    assert (await shop.control.post("/control/callbacks/release", json={"newest_first": newest_first})).json() == {
+        "released": 8
+    }
+    await shop.sandbox.run_due()
+    await shop.run(ask_about_payments)
+    payment = await shop.session.scalar(select(Payment))
+    assert payment.state == "settled"
+    assert (await shop.read(order))["status"] == "paid"
+    assert len(await shop.announced(PaymentConfirmed)) == 1
+    assert len(await shop.announced(PaymentSettled)) == 1
+    assert await shop.announced(PaymentFailed, PaymentReversed, DuplicateDetected) == []
+
+
+LIVES = (
+    ("initiated", "processed", "guaranteed", "delivered"),
+    ("initiated", "cancelled"),
+    ("initiated", "cancelled", "initiated", "processed", "guaranteed", "delivered"),
+    ("initiated", "processed", "cancelled"),
+    ("initiated", "processed", "cancelled", "processed", "guaranteed"),
+    ("initiated", "processed", "guaranteed", "delivered", "reversed"),
+    ("initiated", "failed"),
+)
+
+
+@pytest.mark.parametrize("seed", range(21))
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(shop, seed, leaves):
+    """Lost, doubled and shuffled: at the end our state is the provider's, said once, and the books balance.
+
+    Where the learner leaves the order at any moment, it is paid, or what was paid goes back.
+    """
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    life = LIVES[seed % len(LIVES)]
+    order = await shop.order(await shop.sell())
+    session_id = await shop.open_session(order)
+    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    payment = await shop.pay(session_id, first_name="SANDBOX_TO_CANCEL_STATUS")  # begins as `initiated`
+    reference = payment["payment_id"]
+    for status in life[1:]:
+        shop.clock.advance(seconds=chance.choice([0, 1, 60]))
+        await shop.status(reference, status)
+    bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery")]
+    heard = [body for body in bodies for _ in range(chance.choice([0, 1, 1, 2]))]
+    chance.shuffle(heard)
+    left, left_after = False, chance.randint(0, len(heard)) if leaves else None
+    for number, body in enumerate([*heard, None]):
+        if number == left_after:
+            left = (await shop.cancel(order)).status_code == 200
+        if body is None:
+            break
+        assert (await call(shop, body)).status_code == 200
+        if chance.random() < 0.3:
+            await shop.run(ask_about_payments)
+    for _ in range(12):
+        shop.clock.advance(hours=1)
+        await shop.run(ask_about_payments, find_payments)
+    shop.clock.advance(days=1)
+    await shop.run(ask_about_payments)
+
+    row = await shop.session.scalar(select(Payment).execution_options(populate_existing=True))
+    assert row.provider_status == life[-1]
+    confirmed = len(await shop.announced(PaymentConfirmed))
+    assert confirmed <= 1
+    status = (await shop.read(order))["status"]
+    returned = [one.amount_minor for one in await shop.announced(RefundRequested)]
+    assert (status == "cancelled") == left
+    if left:
+        assert not confirmed
+        assert returned == [49500] or (returned == [] and row.use is None)
+    elif life[-1] in {"delivered", "guaranteed"}:
+        assert (status, confirmed, returned) == ("paid", 1, [])
+    else:
+        assert status in ({"reversed"} if confirmed else {"placed", "expired"})
+    assert len(await shop.announced(PaymentReversed)) >= (status == "reversed")
+    total = await shop.session.execute(text("select coalesce(sum(amount_minor), 0)::bigint from ledger_entries"))
+    assert total.scalar() == 0
+
+
+async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(shop):
+    order = await shop.order(await shop.sell())
+    payment = await shop.pay(await shop.open_session(order), first_name="SANDBOX_TO_CANCEL_STATUS")
+    await shop.later(seconds=1)
+    reference = payment["payment_id"]
+    assert len(await shop.announced(PaymentFailed)) == 1
+    body = {
+        "event_type": "processed",
+        "event_date": (shop.clock() - timedelta(hours=1)).isoformat(),
+        "event_resource": "payments",
+        "data": {
+            "payment_id": reference,
+            "status": "processed",
+            "amount_to": 49500,
+            "currency_to": "GBP",
+            "external_reference": payment["external_reference"],
+            "payment_method": {"type": "card"},
+        },
+    }
+    answer = await call(shop, json.dumps(body).encode())
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "asking")
+    await shop.run(ask_about_payments)
+    assert (await shop.read(order))["status"] == "placed"
+    assert await shop.announced(PaymentConfirmed) == []

@@ -1,0 +1,85 @@
+"""Every operation that finance may not do about an order of their own is tried by the person concerned."""
+
+from datetime import timedelta
+
+import pytest
+
+from payments.access import ACCESS
+from payments.jobs import submit_refunds
+from shared.testing import own_matters
+
+CASE = {"reason_code": "not_recognised", "case_reference": "CB-17"}
+
+
+async def delivered(shop):
+    order, reference = await shop.buy(await shop.sell())
+    await shop.deliver(reference)
+    return order
+
+
+async def open_dispute(shop, own):
+    order = await delivered(shop)
+    return await own.post("/v1/disputes", json={"order_id": order["order_id"], **CASE})
+
+
+async def close_dispute(shop, own):
+    order = await delivered(shop)
+    async with shop.service.client("finance") as finance:
+        case = (await finance.post("/v1/disputes", json={"order_id": order["order_id"], **CASE})).json()
+    return await own.post(f"/v1/disputes/{case['dispute_id']}/closing", json={"outcome": "won"})
+
+
+async def retry_refund(shop, own):
+    order = await delivered(shop)
+    await shop.refund(order)
+    await shop.run(submit_refunds)
+    [line] = (await shop.read(order))["lines"]
+    return await own.post(f"/v1/orders/{order['order_id']}/refunds/{line['refund']['refund_id']}/retry")
+
+
+async def grant_refund(shop, own):
+    order = await delivered(shop)
+    path = f"/v1/orders/{order['order_id']}/lines/{order['lines'][0]['order_line_id']}/granted-refund"
+    return await own.post(path, json={"reason_code": "goodwill"})
+
+
+async def test_nobody_buys_at_a_price_they_set_themselves(shop):
+    await shop.register()
+    course_id, other = await shop.sell(), await shop.sell()
+    await shop.price(course_id, 1, shop.clock() - timedelta(seconds=1), by=shop.learner_id)
+    async with shop.learner() as own:
+        for one in (course_id, other):
+            await own.put(f"/v1/basket/items/{one}")
+        refused = await own.post("/v1/orders")
+        assert (refused.status_code, refused.json()["code"]) == (403, "own_price")
+        assert refused.json()["course_ids"] == [str(course_id)]
+        order = (await own.post("/v1/orders", json={"course_ids": [str(other)]})).json()
+    await shop.price(other, 1, shop.clock(), by=shop.learner_id)
+    shop.clock.advance(minutes=31)  # the quote of another's price is over
+    refused = await shop.checkout(order, accepted_total=1)
+    assert (refused.status_code, refused.json()["code"]) == (403, "own_price")
+    await shop.price(other, 2, shop.clock())
+    assert (await shop.checkout(order, accepted_total=2)).status_code == 201
+
+
+async def close_unmatched_payment(shop, own):
+    await shop.pay(await shop.open_session(await shop.order(await shop.sell())), amount=0)
+    row = (await shop.unmatched())["nothing_paid"]
+    return await own.post(f"/v1/unmatched-payments/{row.unmatched_id}/closure", json={"note": "Settled."})
+
+
+WALKS = {
+    walk.__name__: walk for walk in (open_dispute, close_dispute, grant_refund, retry_refund, close_unmatched_payment)
+}
+
+
+def test_every_such_operation_is_walked():
+    assert set(WALKS) == set(own_matters(ACCESS))
+
+
+@pytest.mark.parametrize("operation", WALKS)
+async def test_nobody_decides_about_an_order_of_their_own(shop, operation):
+    roles = sorted({"learner", *ACCESS[operation].staff})
+    async with shop.service.client(*roles, id=shop.learner_id) as own:
+        answer = await WALKS[operation](shop, own)
+    assert (answer.status_code, answer.json()["code"]) == (403, own_matters(ACCESS)[operation])

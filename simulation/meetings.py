@@ -1,0 +1,93 @@
+"""How a job is run: by one replica, by two at once, or with something happening in its middle."""
+
+import random
+import re
+from collections import Counter
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import event
+
+from simulation.activities import Activity, current
+from simulation.replicas import Replica
+from simulation.world import World
+
+_WRITES: Final = re.compile(r"\s*(with\b.*?\)\s*)?(insert|update|delete)\b", re.IGNORECASE | re.DOTALL)
+
+
+class Meeting:
+    """Runs a job by one replica."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.wrote: Counter[str] = Counter()
+        """By the activity's name: how many rows a run of a job has written."""
+
+    async def do(self, service: str, job: str) -> bool:
+        """Run the job. Returns whether it wrote anything."""
+        return await self._end([await self._begin(service, 0, job, None)])
+
+    async def before(self) -> None:
+        """Called when something is about to happen."""
+
+    async def after(self) -> None:
+        """Called when it has happened, and all events about it are delivered."""
+
+    async def _begin(self, service: str, number: int, job: str, gates: int | None) -> Activity:
+        replica = self.world.replicas[service][number]
+        name = f"turn of {job} on {replica}"
+        self.wrote[name] += 0
+        return await self.world.happen(name, random.Random(name), partial(replica.turn, job, alone=False), gates)
+
+    async def _end(self, activities: list[Activity]) -> bool:
+        for activity in activities:
+            while not activity.done:
+                await self.world.go_on(activity, None)
+        wrote = [self.wrote.pop(activity.name, 0) for activity in activities]
+        return any(wrote)
+
+
+class InStep(Meeting):
+    """Runs a job by two replicas at once, alternating at gates: both have read the same before either goes on."""
+
+    async def do(self, service: str, job: str) -> bool:
+        both = [await self._begin(service, number, job, 0) for number in range(2)]
+        while not all(one.done for one in both):
+            for one in both:
+                if not one.done:
+                    await self.world.go_on(one, 0)
+        return await self._end(both)
+
+
+class Between(Meeting):
+    """Runs a job by one replica; and whatever happens, happens while every job has stopped at one of its gates."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        super().__init__(world)
+        self._chance = random.Random(seed)
+        self._halves: list[Activity] = []
+
+    async def before(self) -> None:
+        for service, replicas in self.world.replicas.items():
+            for job in replicas[1].jobs:
+                self._halves.append(await self._begin(service, 1, job, self._chance.randint(1, 7)))
+
+    async def after(self) -> None:
+        halves, self._halves = self._halves, []
+        await self._end(halves)
+
+
+def meeting_of(world: World, told: str) -> Meeting:
+    """Return the meeting of this name: `alone`, `in-step`, or `between <seed>`."""
+    kind, _, seed = told.partition(" ")
+    return Between(world, int(seed)) if kind == "between" else {"alone": Meeting, "in-step": InStep}[kind](world)
+
+
+def count_writes(replica: Replica, meeting: Meeting) -> None:
+    def executed(_: Any, cursor: Any, statement: str, *__: Any) -> None:  # Any: SQLAlchemy's
+        activity = current.get()
+        if activity is not None and activity.name in meeting.wrote and _WRITES.match(statement):
+            meeting.wrote[activity.name] += abs(cursor.rowcount)  # -1 where several rows went at once
+
+    for engine in (replica.process.database.web, replica.process.database.messaging):
+        event.listen(engine.sync_engine, "after_cursor_execute", executed)

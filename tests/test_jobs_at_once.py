@@ -1,0 +1,82 @@
+"""Every job of every service, done by two replicas at once: whoever acts outside is right with another beside it.
+
+A turn is a lease, and can be lost while the work goes on (`shared.leases`). One life is told, the same each time, in
+which every job has something to do (`simulation.story`): by one replica; by two from gate to gate (a gate stands before
+every transaction and every call outside). Whatever left us, and what decides in every row, is the same each time.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from simulation.instants import WorldLoop
+from simulation.runs import opened
+
+pytestmark = pytest.mark.slow
+
+MEETINGS: Final = ("alone", "in-step", "between 1")
+PATIENCE_SECONDS: Final = 3000.0
+READ_ONLY: Final = {"credentials.watch_waiting_badges"}
+"""They measure, and write nothing."""
+DIFFERING: Final = {"credentials.signatures": "each signature that was made is recorded, though another's was stored"}
+"""Tables that may tell of two where two were at it, and why."""
+
+
+IN_BATCHES: Final = {
+    "credentials: learners before turn of learner": "one learner's new name, then another's turn",
+    "payments: orders before turn of basket": "what became of one learner's order, then another's erasure",
+    "payments: orders before learners": "likewise",
+}
+"""Only where messages of several kinds are handled in one transaction: each of them keeps to the order, and those about
+several learners come as they come. A deadlock has them tried again one by one."""
+
+
+@pytest.fixture(scope="module")
+def lives() -> Iterator[dict[str, dict[str, Any]]]:
+    """By how jobs were done: what came of the life."""
+    loop, disabled = WorldLoop(), logging.root.manager.disable
+    opening = opened(len(MEETINGS))
+    runs = loop.run_until_complete(opening.__aenter__())
+
+    async def together() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(runs.live(story=one, patience=PATIENCE_SECONDS) for one in MEETINGS))
+
+    try:
+        yield dict(zip(MEETINGS, loop.run_until_complete(together()), strict=True))
+    finally:
+        loop.run_until_complete(opening.__aexit__(None, None, None))
+        loop.close()
+        logging.disable(disabled)
+
+
+def test_every_job_has_something_to_do(lives):
+    """A new one needs its place in the story."""
+    for meeting in ("alone", "in-step"):
+        assert not lives[meeting]["violations"], meeting
+        idle = {job for job in lives[meeting]["jobs"] if not lives[meeting]["worked"].get(job)}
+        assert idle == READ_ONLY, meeting
+
+
+def test_two_at_once_do_what_one_does(lives):
+    alone, both = (lives[meeting]["state"] for meeting in ("alone", "in-step"))
+    assert all(alone[what] for what in ("letters", "webhooks", "provider", "payments.refunds"))
+    differing = {
+        what: (Counter(rows) - Counter(both[what]), Counter(both[what]) - Counter(rows))
+        for what, rows in alone.items()
+        if rows != both[what] and what not in DIFFERING
+    }
+    assert not differing
+
+
+def test_whatever_happens_between_the_halves_of_every_job_breaks_nothing(lives):
+    """Each job is begun before each thing that happens, stops at one of its gates, and goes on after it."""
+    assert not lives["between 1"]["violations"]
+
+
+def test_no_two_transactions_take_their_locks_in_opposite_orders(lives):
+    """Of all that is asked, heard and done by itself in the life: two that do could wait for each other."""
+    opposite = {told.partition(" in ")[0]: told for told in lives["alone"]["orders"]}
+    assert {pair: told for pair, told in opposite.items() if pair not in IN_BATCHES} == {}

@@ -1,0 +1,62 @@
+"""Who commits, and what may write: read off the syntax tree of the services and the gateway."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from embedded.services import NAMES
+
+ENDS = {"commit", "rollback", "begin"}
+"""What begins or ends a transaction. A savepoint (`begin_nested`) is within one."""
+NOT_OF_A_DATABASE = {("gateway", "edge/proxy.py", "begin")}
+"""An exchange with a service begins."""
+READS = {"get", "head"}
+
+
+def modules(name):
+    root = Path(import_module(name).__path__[0])
+    for path in sorted(root.rglob("*.py")):
+        yield str(path.relative_to(root)), ast.parse(path.read_text())
+
+
+def ends_of_transactions(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ENDS:
+            yield node.func.attr
+
+
+def reading_routes(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+            calls = (one.func for one in node.decorator_list if isinstance(one, ast.Call))
+            if any(isinstance(one, ast.Attribute) and one.attr in READS for one in calls):
+                yield node
+
+
+def takes(function):
+    every = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    return {ast.unparse(one.annotation) for one in every if one.annotation is not None}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_what_opened_a_transaction_ends_it(name):
+    """A command that must wait for somebody outside says so by a function of `shared.sessions`."""
+    found = {(name, where, word) for where, tree in modules(name) for word in ends_of_transactions(tree)}
+    assert found <= NOT_OF_A_DATABASE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_reads_is_given_a_session_that_cannot_write(name):
+    routes = [(where, route) for where, tree in modules(name) for route in reading_routes(tree)]
+    assert routes
+    wrong = {(where, route.name) for where, route in routes if takes(route) & {"Session", "AsyncSession"}}
+    assert wrong == set()
+
+
+def test_the_words_are_found_where_they_stand():
+    tree = ast.parse("async def pay(session):\n    await session.commit()\n    await session.begin_nested()\n")
+    assert [*ends_of_transactions(tree)] == ["commit"]
+    tree = ast.parse("@router.get('/v1/x')\nasync def read(session: Session, *, at: Clock): ...\n")
+    assert [takes(route) for route in reading_routes(tree)] == [{"Session", "Clock"}]

@@ -1,0 +1,7 @@
+"""Settings of newservice: those every service has."""
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Nothing of its own yet."""

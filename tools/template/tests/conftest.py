@@ -1,0 +1,22 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from newservice.app import build
+from newservice.settings import Settings
+from shared.testing import ServiceUnderTest, service_fixtures
+
+globals().update(
+    service_fixtures(
+        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_response_documented=True
+    )
+)
+
+
+@pytest.fixture
+async def editor(service: ServiceUnderTest, session: AsyncSession) -> AsyncIterator[httpx.AsyncClient]:
+    async with service.client("catalogue_editor") as client:
+        yield client

@@ -1,0 +1,21 @@
+"""What the demo shows of a learner's e-mail."""
+
+from email.message import EmailMessage
+
+from embedded.demo import Cast, Story, email_to
+from embedded.journey import Learner
+
+
+async def test_a_second_letter_of_the_same_subject_is_shown_when_it_is_there(tmp_path):
+    (tmp_path / "mail").mkdir()
+
+    def arrive(name, said):
+        message = EmailMessage()
+        message["Subject"] = "Your payment is confirmed"
+        message.set_content(said)
+        (tmp_path / "mail" / f"{name}_ada@learner.example.eml").write_bytes(bytes(message))
+
+    story, cast = Story(tmp_path, {}), Cast(Learner(None), "ada@learner.example", {})
+    for name, said in (("b", "the first\n"), ("a", "the second\n"), ("c", "the third\n")):
+        arrive(name, said)
+        assert await email_to(story, cast, "Your payment is confirmed") == said
