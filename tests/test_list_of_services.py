@@ -10,6 +10,7 @@ import pytest
 from embedded.architecture import expanded
 from embedded.listed import faults
 from embedded.workspace import BEHIND_THE_GATEWAY, NAMES, ROOT
+from shared.testing import syntax_tree
 
 
 def test_every_file_that_names_the_services_names_all_of_them():
@@ -65,7 +66,7 @@ def names_all(file: Path) -> bool:
     """Whether one literal of a program, or one line of another file, holds every service's name."""
     text = file.read_text()
     if file.suffix == ".py":
-        literals = [one for one in ast.walk(ast.parse(text)) if isinstance(one, ast.List | ast.Tuple | ast.Set)]
+        literals = [one for one in ast.walk(syntax_tree(text)) if isinstance(one, ast.List | ast.Tuple | ast.Set)]
         words = [{one.value for one in node.elts if isinstance(one, ast.Constant)} for node in literals]
     else:
         words = [{*re.findall(r"\w+", line)} for line in text.splitlines()]

@@ -7,6 +7,8 @@ from typing import Final
 
 import pytest
 
+from shared.testing import syntax_tree
+
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
@@ -20,7 +22,7 @@ MAY: Final = {"libs/shared/shared/peers.py", "libs/shared/shared/testing.py", "l
 
 def asked(source: str) -> Iterator[int]:
     """The lines that ask an httpx client (whatever is named `http` or `client`)."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ASKS:
             whom = ast.unparse(node.func.value).rpartition(".")[2].strip("_")
             if whom in {"http", "client"} or whom.startswith("AsyncClient("):

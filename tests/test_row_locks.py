@@ -15,6 +15,8 @@ from typing import Final
 
 import pytest
 
+from shared.testing import syntax_tree
+
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
@@ -46,7 +48,7 @@ _LOCK: Final = re.compile(r"\bfor\s+update\b", re.IGNORECASE)
 
 def whole_locks(source: str) -> Iterator[tuple[str, int]]:
     """The function and line of each lock that shuts out those who refer to the row."""
-    yield from _of(ast.parse(source), "")
+    yield from _of(syntax_tree(source), "")
 
 
 def _of(node: ast.AST, function: str) -> Iterator[tuple[str, int]]:
@@ -73,7 +75,7 @@ _ORDERED: Final = re.compile(r"\border\s+by\b", re.IGNORECASE)
 def unordered_locks(source: str) -> Iterator[tuple[str, int]]:
     """The function and line of each lock upon whatever rows a condition finds that waits for others and tells no order
     of its own. Rows that are got by their key are one."""
-    yield from _unordered_in(ast.parse(source), "", ordered=False)
+    yield from _unordered_in(syntax_tree(source), "", ordered=False)
 
 
 def _unordered_in(node: ast.AST, function: str, *, ordered: bool) -> Iterator[tuple[str, int]]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.testing import syntax_tree
+
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
@@ -58,7 +60,7 @@ def _items(rest: str) -> list[str]:
 
 
 def faults_of_python(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         for sql in _statements(node):
             yield from (f"line {getattr(node, 'lineno', 0)}: {fault}" for fault in faults_of_sql(sql))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "order_by":

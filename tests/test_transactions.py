@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedded.services import NAMES
+from shared.testing import syntax_tree
 
 ENDS = {"commit", "rollback", "begin"}
 """What begins or ends a transaction. A savepoint (`begin_nested`) is within one."""
@@ -18,7 +19,7 @@ READS = {"get", "head"}
 def modules(name):
     root = Path(import_module(name).__path__[0])
     for path in sorted(root.rglob("*.py")):
-        yield str(path.relative_to(root)), ast.parse(path.read_text())
+        yield str(path.relative_to(root)), syntax_tree(path.read_text())
 
 
 def ends_of_transactions(tree):
@@ -56,7 +57,7 @@ def test_who_reads_is_given_a_session_that_cannot_write(name):
 
 
 def test_the_words_are_found_where_they_stand():
-    tree = ast.parse("async def pay(session):\n    await session.commit()\n    await session.begin_nested()\n")
+    tree = syntax_tree("async def pay(session):\n    await session.commit()\n    await session.begin_nested()\n")
     assert [*ends_of_transactions(tree)] == ["commit"]
-    tree = ast.parse("@router.get('/v1/x')\nasync def read(session: Session, *, at: Clock): ...\n")
+    tree = syntax_tree("@router.get('/v1/x')\nasync def read(session: Session, *, at: Clock): ...\n")
     assert [takes(route) for route in reading_routes(tree)] == [{"Session", "Clock"}]

@@ -17,6 +17,7 @@ from gateway.domain.keys import SigningKeyUnreadable
 from gateway.jobs import keep_signing_keys
 from gateway.tables import Partner, SigningKey
 from shared.jobs import Work
+from shared.testing import syntax_tree
 
 PASSWORD = "nine brass engines humming"
 
@@ -93,7 +94,7 @@ def test_no_operation_gives_anothers_account_another_password_or_address():
     root = Path(gateway.__file__).parent
     setting = set()
     for file in root.rglob("*.py"):
-        for function in ast.walk(ast.parse(file.read_text())):
+        for function in ast.walk(syntax_tree(file.read_text())):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and sets_sign_in(function):
                 setting.add((str(file.relative_to(root)), function.name))
     assert setting == {

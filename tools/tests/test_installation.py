@@ -17,6 +17,7 @@ from embedded.installation import Unusable
 from embedded.postgres import Postgres, PostgresError
 from embedded.provider.books import Books
 from embedded.services import SECRETS, has_secrets, keep_secrets
+from shared.testing import syntax_tree
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "embedded")
@@ -64,7 +65,7 @@ def test_nobody_leaves_the_program_inside_except_star():
     """Python 3.11.2 puts what is raised there into a group, which is printed with its traces."""
     folders = ("tools", "libs", "services", "gateway", "bench")
     for file in [file for folder in folders for file in (ROOT / folder).rglob("*.py")]:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(syntax_tree(file.read_text())):
             if isinstance(node, ast.TryStar):
                 inside = [one for handler in node.handlers for part in handler.body for one in ast.walk(part)]
                 assert not [one for one in inside if isinstance(one, ast.Raise)], file
