@@ -8,7 +8,7 @@ SEEDS ?= 20
 AT = $(if $(BASE_URL),--base-url "$(BASE_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-award replay test test-quick simulate check migration bench lock docs service
+.PHONY: help run demo demo-award replay test test-quick test-failed simulate check migration bench lock docs service
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ test: ## everything, on a real PostgreSQL and a real RabbitMQ
 
 test-quick: ## all but the slow part
 	@exec tools/setup.sh dev $(PYTHON_IN_VENV) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-failed: ## what failed last, alone and three times, if it is little: it is broken, or flaky and named
+	@exec tools/setup.sh dev tools/failed_alone.sh
 
 simulate: ## the platform under random lives: SEEDS=<n> fresh ones, SEED=<n> one, BLIND=1 [FAULT=…] whether it sees
 	@exec tools/setup.sh dev $(PYTHON_IN_VENV) -m simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) \
