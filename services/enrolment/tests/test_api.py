@@ -14,17 +14,7 @@ from shared.events.enrolment import (
 )
 from shared.ids import new_id
 
-FORM = {
-    "family_name": "Okonkwo",
-    "given_name": "Adaeze",
-    "date_of_birth": "1993-05-17",
-    "country": "GB",
-    "contact_email": "ada@example.org",
-    "declaration": {
-        "version": "2026.1",
-        "answers": {"degree_or_experience": True, "english_proficiency": True},
-    },
-}
+from .people import FORM
 
 
 @pytest.fixture

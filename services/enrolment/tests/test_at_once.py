@@ -16,7 +16,7 @@ from shared.events.enrolment import (
 from shared.ids import new_id
 from shared.jobs import Work
 
-from .test_api import FORM
+from .people import FORM
 
 
 async def test_two_registrations_at_once_make_one_learner(live):

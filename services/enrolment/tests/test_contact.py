@@ -11,8 +11,7 @@ from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
 
-from .test_api import FORM
-from .test_register import anonymise, directory
+from .people import FORM, anonymise, directory, refused
 
 NEW = "ada.reid@example.org"
 FIRST = FORM["contact_email"]
@@ -32,10 +31,6 @@ async def ask(learner, email=NEW):
 
 async def confirm(learner, code):
     return await learner.put("/v1/learners/me/contact-email", json={"code": code})
-
-
-def refused(answer, status, code):
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
 async def test_another_address_moves_nothing_before_it_is_confirmed(service, story, learner):

@@ -13,12 +13,7 @@ from shared.ids import new_id
 from shared.messaging import RetryLater
 from shared.messaging.tables import QueuedEmail
 
-from .test_api import FORM
-from .test_contact import refused
-from .test_register import anonymise, directory
-
-PDF = b"%PDF-1.7 a deed"
-BODY = {"family_name": "Okonkwo-Reid", "given_name": "Adaeze", "statement": "I married."}
+from .people import BODY, FORM, PDF, add, anonymise, decide, directory, open_request, refused, submitted
 
 
 @pytest.fixture
@@ -51,30 +46,6 @@ async def rename(learner, **changes):
 async def entry_of(service, story):
     [entry] = await directory(service).read(PersonEntry, [story.learner_id])
     return entry
-
-
-async def open_request(learner, **changes):
-    answer = await learner.post("/v1/name-requests", json={**BODY, **changes})
-    assert answer.status_code == 201, answer.text
-    return answer.json()["request_id"]
-
-
-async def add(learner, request_id, content=PDF, filename="deed.pdf"):
-    path = f"/v1/name-requests/{request_id}/evidence"
-    return await learner.put(path, params={"filename": filename}, content=content)
-
-
-async def submitted(learner, **changes):
-    request_id = await open_request(learner, **changes)
-    assert (await add(learner, request_id)).status_code == 201
-    answer = await learner.post(f"/v1/name-requests/{request_id}/submission")
-    assert (answer.status_code, answer.json()["state"]) == (200, "submitted")
-    return request_id
-
-
-async def decide(client, request_id, *, approved=True):
-    body = {"approved": approved, "reason": "The deed shows it."}
-    return await client.post(f"/v1/name-requests/{request_id}/decision", json=body)
 
 
 async def test_a_name_on_no_document_is_corrected_freely(service, story, learner):

@@ -5,8 +5,7 @@ import pytest
 from enrolment.access import ACCESS
 from shared.testing import own_matters
 
-from .test_api import FORM
-from .test_names import decide, submitted
+from .people import FORM, decide, submitted
 
 
 async def decide_name_request(story, own):

@@ -12,8 +12,7 @@ from enrolment.tables import Base
 from shared.ids import new_id
 from shared.pairs import Pairs
 
-from .test_api import FORM
-from .test_names import BODY, PDF
+from .people import BODY, FORM, PDF
 
 pytestmark = pytest.mark.slow
 

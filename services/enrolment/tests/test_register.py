@@ -10,7 +10,7 @@ from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, Le
 from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
 
-from .test_api import FORM
+from .people import FORM, anonymise, directory
 
 
 @pytest.fixture
@@ -18,16 +18,6 @@ async def learner(service, story):
     async with service.client("learner", id=story.learner_id) as client:
         await client.post("/v1/learners", json=FORM)
         yield client
-
-
-def directory(service, secret="test", status=None):
-    """As another service holds it, on the way to this one without a network; `status` is what it would answer."""
-    transport = (
-        httpx.ASGITransport(app=service.process.app)
-        if status is None
-        else httpx.MockTransport(lambda _: httpx.Response(status, text="not JSON"))
-    )
-    return HttpDirectory({"enrolment": "http://enrolment"}, secret, httpx.AsyncClient(transport=transport))
 
 
 async def test_the_register_tells_the_name_and_the_address_in_use(service, story, learner, clock):
@@ -98,11 +88,6 @@ async def test_an_owner_who_does_not_answer_in_its_terms_is_unreachable(service,
 
 
 # --- erasure
-
-
-async def anonymise(service, learner_id, role="registrar"):
-    async with service.client(role) as client:
-        return await client.put(f"/v1/learners/{learner_id}/anonymisation")
 
 
 async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, story, learner, clock):

@@ -10,19 +10,14 @@ from hypothesis import strategies as st
 
 from enrolment.domain import study
 from enrolment.domain.facts import Fact, Kind
-from enrolment.domain.study_record import study_record
 
-from .facts import COURSE, ENROLMENT, EXHAUSTED, T0, fact, uid
+from .facts import ENROLMENT, EXHAUSTED, fact, uid
+from .study_facts import CLAIMED, CONFERRED, SUPERSEDED, award, record
 
 
 @pytest.mark.parametrize(("units", "finished", "percent"), [(0, 0, 0), (6, 0, 0), (6, 1, 16), (6, 5, 83), (6, 6, 100)])
 def test_percent_is_rounded_down(units, finished, percent):
     assert study.Progress(units, finished, finished).percent == percent
-
-
-PERSON = study.Person(uid(100), "Ada", T0)
-BOUGHT = study.Course(COURSE, uid(6), 1, "c", "C", "Course", "F", "Data Science", "Northbridge", 15, 7, 10)
-ENROLLED = study.Enrolled(ENROLMENT, BOUGHT, "active", None, "mc-regs-2026.2", T0, study.Progress(6, 3, 2))
 
 
 def submitted(number: int, attempt_no: int, hours: float, replaces: UUID | None = None) -> Fact:
@@ -64,10 +59,6 @@ def credit(number: int, submission: int, mark: str, hours: float) -> Fact:
         level=7,
         mark=mark,
     )
-
-
-def record(facts) -> study.StudyRecord:
-    return study_record(PERSON, [ENROLLED], [], facts)
 
 
 def test_a_later_file_supersedes_the_earlier_ones_of_its_attempt():
@@ -186,25 +177,7 @@ def badge(number: int, credit_number: int) -> Fact:
 BADGE_GONE = fact(Kind.BADGE_REVOKED, hours=21, subject=uid(40), reason_code="appeal")
 
 
-def award(kind: Kind, number: int, hours: float, **data) -> Fact:
-    return fact(kind, hours=hours, subject=uid(number), award_id=uid(number), **data)
-
-
-CLAIMED = award(
-    Kind.AWARD_CLAIMED, 60, 30, level="pgcert", title="PGCert in Data Science", credit_ids=[str(uid(30))], rule="single"
-)
-CONFERRED = award(
-    Kind.AWARD_CONFERRED,
-    60,
-    31,
-    level="pgcert",
-    title="PGCert in Data Science",
-    credit_ids=[str(uid(30))],
-    classification="Merit",
-    certificate_number="N1",
-)
 LAPSED = award(Kind.AWARD_LAPSED, 60, 31)
-SUPERSEDED = award(Kind.AWARD_SUPERSEDED, 60, 32, superseded_by=uid(61))
 
 
 def test_a_badge_is_issued_until_it_is_revoked():

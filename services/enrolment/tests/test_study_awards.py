@@ -5,7 +5,7 @@ import pytest
 from enrolment.domain.facts import Kind
 
 from .facts import uid
-from .test_study import CLAIMED, CONFERRED, SUPERSEDED, award, record
+from .study_facts import CLAIMED, CONFERRED, SUPERSEDED, award, record
 
 RESTORED = award(Kind.AWARD_RESTORED, 60, 33, rescinded_award_id=str(uid(61)))
 OPENED = award(Kind.AWARD_REVIEW_OPENED, 60, 34, review_id=str(uid(70)), credit_ids=[str(uid(30))])

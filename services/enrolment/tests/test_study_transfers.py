@@ -12,7 +12,7 @@ from shared.ids import new_id
 
 from .conftest import T0
 from .facts import fact, uid
-from .test_study import record
+from .study_facts import record
 
 KEPT, LEFT = str(uid(30)), str(uid(31))
 

@@ -16,11 +16,7 @@ from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
 from shared.testing import published
 
-FAR = "2027-01-01T00:00:00Z"
-
-
-def said(answer) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
+from .orders import said
 
 
 async def test_an_order_says_that_a_card_was_declined_and_can_be_paid_again(shop):

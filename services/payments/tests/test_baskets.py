@@ -12,7 +12,7 @@ from shared.ids import new_id
 from shared.messaging.fast_path import Fallback
 from shared.testing import published
 
-from .test_api import FAR, said
+from .orders import said
 
 
 async def test_a_basket_holds_courses_at_their_present_price(shop):
@@ -136,7 +136,9 @@ async def test_an_order_placed_before_cannot_buy_the_course_a_second_time(shop):
     late = await shop.open_session(first)
     shop.clock.advance(hours=24)
     second = await shop.order(course_id)
-    shop.sandbox.books.put("session", late, {**shop.sandbox.session(late), "status": "open", "expires_at": FAR})
+    shop.sandbox.books.put(
+        "session", late, {**shop.sandbox.session(late), "status": "open", "expires_at": "2027-01-01T00:00:00Z"}
+    )
     await shop.pay(late)
     assert (await shop.read(first))["status"] == "paid"
     assert said(await shop.checkout(second)) == (409, "already_bought")

@@ -23,8 +23,6 @@ from shared.events.payments import (
     RefundRequested,
 )
 
-from .test_cases import call
-
 
 @pytest.mark.parametrize("newest_first", [False, True])
 async def test_callbacks_in_any_order_end_in_the_same_state(shop, newest_first):
@@ -84,7 +82,7 @@ async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(sh
             left = (await shop.cancel(order)).status_code == 200
         if body is None:
             break
-        assert (await call(shop, body)).status_code == 200
+        assert (await shop.callback(body)).status_code == 200
         if chance.random() < 0.3:
             await shop.run(ask_about_payments)
     for _ in range(12):
@@ -131,7 +129,7 @@ async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(shop
             "payment_method": {"type": "card"},
         },
     }
-    answer = await call(shop, json.dumps(body).encode())
+    answer = await shop.callback(json.dumps(body).encode())
     assert (answer.status_code, answer.json()["outcome"]) == (200, "asking")
     await shop.run(ask_about_payments)
     assert (await shop.read(order))["status"] == "placed"

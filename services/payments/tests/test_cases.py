@@ -37,16 +37,6 @@ from shared.messaging.tables import QueuedEmail
 VECTOR = Path(__file__).with_name("vector.json").read_bytes()
 
 
-SECRET = b"shared-secret-for-tests"
-"""Signs the callbacks in these tests."""
-
-
-async def call(shop, body: bytes, digest: bytes | None = None):
-    headers = {"X-Flywire-Digest": (sign(body, SECRET) if digest is None else digest).decode()}
-    async with shop.service.client() as client:
-        return await client.post("/v1/payment-notifications", content=body, headers=headers)
-
-
 async def count(session, table) -> int:
     return await session.scalar(select(func.count()).select_from(table))
 
@@ -67,7 +57,7 @@ async def order_of_the_vector(shop):
 
 async def test_m1_a_guaranteed_callback_confirms_the_order(shop):
     order = await order_of_the_vector(shop)
-    answer = await call(shop, VECTOR)
+    answer = await shop.callback(VECTOR)
     assert (answer.status_code, answer.json()) == (200, {"outcome": "applied"})
     (confirmed,) = await shop.announced(PaymentConfirmed)
     assert str(confirmed.order_id) == order["order_id"]
@@ -81,8 +71,8 @@ async def test_m1_a_guaranteed_callback_confirms_the_order(shop):
 async def test_m2_the_same_callback_again_has_no_second_effect(live_shop):
     shop = live_shop
     order = await order_of_the_vector(shop)
-    answers = await asyncio.gather(call(shop, VECTOR), call(shop, VECTOR))
-    answers += [await call(shop, VECTOR) for _ in range(4)]
+    answers = await asyncio.gather(shop.callback(VECTOR), shop.callback(VECTOR))
+    answers += [await shop.callback(VECTOR) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200] * 6
     assert sorted(answer.json()["outcome"] for answer in answers) == ["applied", *["duplicate"] * 5]
     assert len(await shop.announced(PaymentConfirmed)) == 1
@@ -94,8 +84,8 @@ async def test_m2_the_same_callback_again_has_no_second_effect(live_shop):
 
 async def test_m2_the_same_event_in_other_bytes_has_no_second_effect(shop):
     await order_of_the_vector(shop)
-    await call(shop, VECTOR)
-    answer = await call(shop, json.dumps(json.loads(VECTOR), indent=1).encode())
+    await shop.callback(VECTOR)
+    answer = await shop.callback(json.dumps(json.loads(VECTOR), indent=1).encode())
     assert (answer.status_code, answer.json()["outcome"]) == (200, "duplicate")
     assert len(await shop.announced(PaymentConfirmed)) == 1
 
@@ -104,7 +94,7 @@ async def test_m3_a_changed_byte_is_refused_and_only_the_rejection_is_recorded(s
     order = await order_of_the_vector(shop)
     body = VECTOR.replace(b'"49500"', b'"49501"')
     for _ in range(2):
-        answer = await call(shop, body, sign(VECTOR, SECRET))
+        answer = await shop.callback(body, sign(VECTOR, b"shared-secret-for-tests"))
         assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
         assert answer.headers["content-type"] == "application/problem+json"
     (rejection,) = await shop.session.scalars(select(RejectedNotification).execution_options(populate_existing=True))
@@ -116,16 +106,16 @@ async def test_m3_a_changed_byte_is_refused_and_only_the_rejection_is_recorded(s
 
 async def test_a_secret_that_is_being_replaced_still_signs(shop):
     await order_of_the_vector(shop)
-    assert (await call(shop, VECTOR, sign(VECTOR, b"the-secret-before"))).json()["outcome"] == "applied"
+    assert (await shop.callback(VECTOR, sign(VECTOR, b"the-secret-before"))).json()["outcome"] == "applied"
 
 
 async def test_a_callback_is_not_read_beyond_its_cap(shop):
-    answer = await call(shop, b"x" * (64 * 1024 + 1))
+    answer = await shop.callback(b"x" * (64 * 1024 + 1))
     assert (answer.status_code, answer.json()["code"]) == (413, "notification_too_large")
 
 
 async def test_an_unknown_reference_is_answered_200_and_parked(shop):
-    answer = await call(shop, VECTOR)
+    answer = await shop.callback(VECTOR)
     assert (answer.status_code, answer.json()["outcome"]) == (200, "unmatched")
     async with shop.service.client("finance") as client:
         (unmatched,) = (await client.get("/v1/unmatched-payments")).json()["items"]
@@ -134,7 +124,7 @@ async def test_an_unknown_reference_is_answered_200_and_parked(shop):
 
 
 async def test_a_signed_callback_we_do_not_understand_is_answered_200_and_parked(shop):
-    answer = await call(shop, b'{"event_type":"surprise"}')
+    answer = await shop.callback(b'{"event_type":"surprise"}')
     assert (answer.status_code, answer.json()["outcome"]) == (200, "not_understood")
     assert (await shop.session.scalar(select(UnmatchedPayment))).reason == "not_understood"
 
@@ -254,7 +244,7 @@ async def test_m10_two_payments_at_once_confirm_once(live_shop):
     for session_id in sessions:
         await shop.pay(session_id)
     bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery") if "processed" in one["body"]]
-    answers = await asyncio.gather(*(call(shop, body) for body in bodies))
+    answers = await asyncio.gather(*(shop.callback(body) for body in bodies))
     assert [answer.status_code for answer in answers] == [200] * 3
     assert len(await shop.announced(PaymentConfirmed)) == 1
     assert len(await shop.announced(DuplicateDetected)) == 2
@@ -304,7 +294,7 @@ async def test_what_is_paid_too_much_goes_back(shop):
 async def test_money_of_another_currency_is_not_enough(shop):
     await order_of_the_vector(shop)
     body = VECTOR.replace(b'"GBP"', b'"USD"').replace(b'"49500"', b'"9999999"')
-    await call(shop, body)
+    await shop.callback(body)
     assert await shop.announced(PaymentConfirmed) == []
     assert [one.currency for one in await shop.announced(AmountMismatch)] == ["USD"]
 

@@ -5,7 +5,7 @@ import pytest
 from payments.jobs import submit_refunds
 from shared.events.payments import DisputeOpened, PaymentReversed
 
-from .test_disputes import CASE, close, delivered, dispute, refused
+from .disputes import CASE, close, delivered, dispute, refused
 
 
 async def paid_twice(shop):

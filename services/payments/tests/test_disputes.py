@@ -16,30 +16,7 @@ from shared.events.payments import (
 )
 from shared.ids import new_id
 
-CASE = {"reason_code": "not_recognised", "case_reference": "CB-17"}
-
-
-async def dispute(shop, order, **changes):
-    async with shop.service.client("finance") as finance:
-        return await finance.post("/v1/disputes", json={"order_id": order["order_id"], **CASE, **changes})
-
-
-async def close(shop, dispute_id, outcome):
-    async with shop.service.client("finance") as finance:
-        return await finance.post(f"/v1/disputes/{dispute_id}/closing", json={"outcome": outcome})
-
-
-def refused(answer, status, code):
-    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    return answer.json()
-
-
-async def delivered(shop, *course_ids):
-    """A bought order whose money has been paid out."""
-    order, reference = await shop.buy(*course_ids)
-    await shop.status(reference, "guaranteed")
-    await shop.status(reference, "delivered")
-    return order, reference
+from .disputes import CASE, close, delivered, dispute, refused
 
 
 async def test_f6_a_dispute_is_announced_and_stands_in_the_list_until_it_is_closed(shop):

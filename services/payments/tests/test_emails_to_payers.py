@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from shared.messaging.tables import QueuedEmail
 
-from .test_disputes import dispute
+from .disputes import dispute
 
 
 async def emails(shop):

@@ -12,13 +12,13 @@ from payments.tables import OfferedCourse, OrderLine
 from shared.events import registry
 from shared.events.assessment import CreditReinstated, CreditRevoked
 from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged
-from shared.events.enrolment import ActivationRefused, EnrolmentActivated, EnrolmentCancelled, EnrolmentFailed
+from shared.events.enrolment import ActivationRefused, EnrolmentCancelled, EnrolmentFailed
 from shared.events.payments import PaymentConfirmed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import RetryLater
 from shared.testing import published
 
-AT = datetime(2026, 6, 1, tzinfo=UTC)
+from .enrolments import AT, activated
 
 
 def course(course_id: UUID, version: int) -> CoursePublished:
@@ -74,20 +74,6 @@ async def test_the_price_is_the_one_that_began_last(shop):
         async with shop.learner() as client:
             basket = (await client.put(f"/v1/basket/items/{course_id}")).json()
         assert basket["items"][0]["price"]["amount_minor"] == price
-
-
-def activated(order, line=0, **changes) -> EnrolmentActivated:
-    values = {
-        "enrolment_id": new_id(),
-        "learner_id": new_id(),
-        "course_id": UUID(order["lines"][line]["course_id"]),
-        "course_version_id": UUID(order["lines"][line]["course_version_id"]),
-        "order_id": UUID(order["order_id"]),
-        "order_line_id": UUID(order["lines"][line]["order_line_id"]),
-        "regulations_version": "mc-regs-2026.2",
-        "activated_at": AT,
-    }
-    return EnrolmentActivated(**(values | changes))
 
 
 async def test_access_that_came_later_prolongs_the_cooling_off_period(shop):

@@ -13,8 +13,8 @@ from shared.events.enrolment import ActivationRefused, LearnerAnonymised
 from shared.ids import new_id
 from shared.pairs import Pairs
 
-from .test_disputes import close, delivered, dispute
-from .test_transfers import transfer
+from .disputes import close, delivered, dispute
+from .orders import transfer
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from shared.events.enrolment import EnrolmentCancelled
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 
-from .test_handlers import AT, activated
+from .enrolments import AT, activated
 
 
 def ratified(kind: type[CreditAwarded | FailRatified], enrolment_id: UUID, learner_id: UUID) -> Event:

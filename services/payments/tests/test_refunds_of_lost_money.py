@@ -9,7 +9,7 @@ from payments.tables import Refund
 from shared.events.payments import RefundFailed
 from shared.messaging.tables import QueuedEmail
 
-from .test_disputes import close, dispute
+from .disputes import close, dispute
 
 
 @pytest.fixture

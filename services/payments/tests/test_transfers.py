@@ -3,18 +3,7 @@
 from payments.jobs import expire_orders, submit_refunds
 from shared.events.payments import OrderExpired
 
-
-async def transfer(shop, order):
-    """A transfer that was announced; the provider says nothing more of it by itself."""
-    payment = (await shop.pay(await shop.open_session(order), method="bank_transfer"))["payment_id"]
-    shop.sandbox.payment(payment)["plan"] = []
-    return payment
-
-
-async def order_anew(shop, course_id):
-    async with shop.learner() as client:
-        await client.put(f"/v1/basket/items/{course_id}")
-        return await client.post("/v1/orders")
+from .orders import order_anew, transfer
 
 
 async def test_what_a_transfer_is_to_pay_is_not_sold_again_while_it_is_under_way(shop):

@@ -8,7 +8,7 @@ from payments.tables import CheckoutAttempt
 from shared.events.payments import OrderCancelled, PaymentConfirmed, RefundRequested
 from shared.messaging.tables import QueuedEmail
 
-from .test_transfers import order_anew, transfer
+from .orders import order_anew, transfer
 
 
 async def expired(shop, *course_ids):

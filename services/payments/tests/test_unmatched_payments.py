@@ -9,7 +9,7 @@ from payments.domain.unmatched import ENDED_BY, Why
 from payments.jobs import ask_about_payments, compare_with_provider, submit_refunds
 from payments.tables import OrderLine, Payment, UnmatchedPayment
 
-from .test_disputes import close, dispute
+from .disputes import close, dispute
 
 
 async def say(shop, record, status, resource="payments", **changes):
