@@ -19,9 +19,10 @@ from bench.alone import alone, prepared
 from bench.badges import COURSE
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, running, wrk
-from credentials import tables
 from credentials.adapters.json_ld import canonicalise, check_terms
 from credentials.handlers import inbox
+from credentials.tables.issued import Badge
+from credentials.tables.people import Learner, Person
 from embedded import ports
 from embedded.services import Deployment, build
 from shared.events.assessment import CreditAwarded
@@ -112,11 +113,11 @@ async def _order(deployment: Deployment, count: int) -> list[UUID]:
         for number in range(count):
             learner = new_id()
             names = {"legal_name": "Ada Lovelace", "display_name": "Ada", "email": f"{number}@learner.example"}
-            session.add(tables.Learner(learner_id=learner, name_version=1, registered_at=now))
+            session.add(Learner(learner_id=learner, name_version=1, registered_at=now))
             told = {"contact_version": 1, "told_version": 1, "email_confirmed": True}
-            session.add(tables.Person(learner_id=learner, name_version=1, read_at=now, **told, **names))
+            session.add(Person(learner_id=learner, name_version=1, read_at=now, **told, **names))
             await inbox.receive(session, _pass(course, learner, now))
-        badges = list(await session.scalars(select(tables.Badge.badge_id)))
+        badges = list(await session.scalars(select(Badge.badge_id)))
     await credentials.process.http.aclose()
     await credentials.process.database.dispose()
     return badges

@@ -15,14 +15,14 @@ from sqlalchemy import false
 from catalogue.commands import listings, reference
 from credentials.commands import issuing
 from credentials.commands import people as credential_people
-from payments import queries as payment_queries
 from payments.adapters import flywire
 from payments.commands import losses, refund_facts, settlement
 from payments.domain.payments import ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus
+from payments.queries.payments import unreturned
 from shared import due_rows
 from shared.messaging import retrying
-from simulation.faults_of_kinds import EDITS, LIVED_TOO, Edit, Patch
+from simulation.faults_of_kinds import EDITS, LIVED_TOO, Edit, Patch, patch_everywhere
 
 
 class _Equal:
@@ -58,7 +58,7 @@ def a_payments_overtaken_answer_is_believed(patch: Patch) -> None:
 
 
 def too_little_is_kept(patch: Patch) -> None:
-    patch(payment_queries, "unreturned", false)
+    patch_everywhere(patch, unreturned, false)
 
 
 def what_the_bank_took_is_restored(patch: Patch) -> None:
@@ -96,7 +96,7 @@ def a_badge_is_stored_though_its_holder_is_another(patch: Patch) -> None:
     async def whoever(*_: Any) -> _Equal:
         return _Equal()
 
-    patch(issuing.queries, "holders_of", whoever)
+    patch(issuing, "holders_of", whoever)
 
 
 def erasure_does_not_reach_credentials(patch: Patch) -> None:

@@ -39,6 +39,13 @@ import shared.leases
 Patch = Callable[[Any, str, Any], None]  # Any: whatever is changed
 
 
+def patch_everywhere(patch: Patch, function: Any, instead: Any) -> None:  # Any: a function of any kind
+    """Replace a function in each module that knows it by its name."""
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get(function.__name__) is function:
+            patch(module, function.__name__, instead)
+
+
 @dataclass(frozen=True)
 class Edit:
     """An edit of the function or method `name` of `module`: the text `was`, which stands there once, is replaced, and
@@ -63,10 +70,10 @@ class Edit:
         made: dict[str, Any] = {}  # Any: the one function
         changed = compile(source, f"<{self.name}, as it was>", "exec", dont_inherit=True)
         exec(changed, self.module.__dict__, made)  # noqa: S102 - our own text
-        patch(owner, last, made[last])
-        for module in list(sys.modules.values()):
-            if path == [] and getattr(module, "__dict__", {}).get(last) is now:
-                patch(module, last, made[last])
+        if path:
+            patch(owner, last, made[last])
+        else:
+            patch_everywhere(patch, now, made[last])
 
 
 _PAYMENTS: Final = "services/payments/tests"
@@ -111,9 +118,10 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         Edit(
             payments.commands.refunds,
             "_paid_line",
-            "paying is not None and await queries.is_disputed(session, paying.payment_id)",
-            "any([await queries.is_disputed(session, one.payment_id) "
-            "for one in await queries.payments_of(session, order.order_id)])",
+            "if paying is not None and await is_disputed(session, paying.payment_id):",
+            "from payments.queries.payments import payments_of\n"
+            "    if any([await is_disputed(session, one.payment_id) "
+            "for one in await payments_of(session, order.order_id)]):",
         ),
         f"{_PAYMENTS}/test_disputed_payments.py::test_while_a_duplicate_is_disputed_the_order_is_given_back_as_ever",
     ),
@@ -233,7 +241,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         Edit(
             credentials.commands.transfers,
             "_must_not_be_on_hold",
-            "if await queries.is_on_hold(session, learner_id):",
+            "if await is_on_hold(session, learner_id):",
             "if False:",
         ),
         f"{_CREDENTIALS}/test_steps_of_transfers.py::test_nothing_is_accepted_or_completed_while_something_is_open",
@@ -242,9 +250,9 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         Edit(
             credentials.commands.transfers,
             "request_transfer",
-            "await open_partner(session, programme.client_id, queries.READING, queries.DECIDING)\n",
-            "await fetch(session, tables.Partner, programme.client_id)\n"
-            "    if partner.closed_at is not None or not {queries.READING, queries.DECIDING} <= set(partner.scopes):\n"
+            "await open_partner(session, programme.client_id, READING, DECIDING)\n",
+            "await fetch(session, Partner, programme.client_id)\n"
+            "    if partner.closed_at is not None or not {READING, DECIDING} <= set(partner.scopes):\n"
             "        partner = None\n",
         ),
         f"{_CREDENTIALS}/test_pairs.py::test_no_two_commands_on_one_learner_harm_each_other",

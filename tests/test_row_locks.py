@@ -38,7 +38,7 @@ ONE_ROW: Final = {
 }
 """Locks without an order that need none."""
 ORDERED_ELSEWHERE: Final = {
-    ("services/assessment/assessment/commands/submissions.py", "_record"): "`queries.attempts_of`",
+    ("services/assessment/assessment/commands/submissions.py", "_record"): "`attempts_of`",
 }
 
 _NAMES: Final = {"read", "key_share"}

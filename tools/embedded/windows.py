@@ -5,8 +5,8 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-from assessment import queries
 from assessment.commands.windows import make_window
+from assessment.queries.windows import accepting_windows
 from shared.database import Database, advisory_lock, now
 from shared.outages import is_database_down
 
@@ -34,7 +34,7 @@ async def open_one(assessment: Database) -> bool:
     async with assessment.transaction() as session:
         await advisory_lock(session, "sandbox window")
         at = now(session)
-        if any(window.closes_at > at + AHEAD for window in await queries.accepting_windows(session, at)):
+        if any(window.closes_at > at + AHEAD for window in await accepting_windows(session, at)):
             return False
         await make_window(session, "sandbox", at, at + LASTS, None)
     return True

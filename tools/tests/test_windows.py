@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 import assessment.app
 import assessment.settings
-from assessment import queries
 from assessment.commands.windows import close_window
+from assessment.queries.windows import accepting_windows
 from embedded import windows
 from shared.testing import under_test
 
@@ -33,7 +33,7 @@ async def test_a_window_is_opened_whenever_none_stays_open(service):
     assert await windows.open_one(database)
     assert not await windows.open_one(database)
     async with database.transaction() as session:
-        (only,) = await queries.accepting_windows(session, service.clock())
+        (only,) = await accepting_windows(session, service.clock())
         await close_window(session, "an examiner", only.window_id)
     assert await windows.open_one(database), "it was closed to be marked"
     service.clock.at += windows.LASTS - timedelta(seconds=30)

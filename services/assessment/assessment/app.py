@@ -1,10 +1,11 @@
 from datetime import timedelta
 from pathlib import Path
 
-from assessment import api, queries
+from assessment import api
 from assessment.access import ACCESS
 from assessment.handlers import inbox
 from assessment.jobs import jobs
+from assessment.queries.enrolments import known_keys
 from assessment.settings import Settings
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
@@ -27,7 +28,7 @@ def build(settings: Settings) -> Service:
             ObjectStorage: open_storage(settings.storage_url),
             UploadPolicy: UploadPolicy(
                 store="submissions",
-                named=queries.known_keys,
+                named=known_keys,
                 longest=timedelta(seconds=settings.upload_seconds),
                 orphan_age=timedelta(hours=settings.orphan_hours),
                 orphans_at_once=settings.orphans_at_once,

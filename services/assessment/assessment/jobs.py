@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from assessment import queries
 from assessment.commands import boards, releases, windows
+from assessment.queries.results import boards_under_way, releases_under_way, results_to_ratify, results_to_release
+from assessment.queries.windows import windows_closed_since, windows_opened_since
 from assessment.tables import Board, Release
 from shared import orphans, store_owner
 from shared.database import fetch
@@ -25,7 +26,7 @@ async def publish_windows(work: Work) -> None:
 @jobs.every(5)
 async def announce_windows(work: Work) -> None:
     """Announce the windows that have opened since the last time, then those that have closed."""
-    opened, closed = queries.windows_opened_since(work.now()), queries.windows_closed_since(work.now())
+    opened, closed = windows_opened_since(work.now()), windows_closed_since(work.now())
     await for_each_in_transaction(work, "announce_openings", opened, windows.announce_opening)
     await for_each_in_transaction(work, "announce_closings", closed, windows.announce_closing)
 
@@ -34,14 +35,14 @@ async def announce_windows(work: Work) -> None:
 async def release_results(work: Work) -> None:
     """Go on with the releases that were too large for their request."""
     if await work.database.finds(_RELEASES):
-        await for_each(work, "releases", queries.releases_under_way(), partial(_release, work))
+        await for_each(work, "releases", releases_under_way(), partial(_release, work))
 
 
 @jobs.every(1)
 async def ratify_results(work: Work) -> None:
     """Go on with the boards whose results were too many for their request."""
     if await work.database.finds(_BOARDS):
-        await for_each(work, "boards", queries.boards_under_way(), partial(_ratify, work))
+        await for_each(work, "boards", boards_under_way(), partial(_ratify, work))
 
 
 _RELEASES = "select from releases where under_way limit 1"
@@ -55,7 +56,7 @@ async def _release(work: Work, release_id: UUID) -> None:
             await releases.release_batch(session, release, attempt_ids)
 
     async with work.database.transaction() as session:
-        due = queries.results_to_release(await fetch(session, Release, release_id))
+        due = results_to_release(await fetch(session, Release, release_id))
     await for_batches(work, "release_results", due, some, batch=releases.BATCH)
     async with work.database.transaction() as session:
         await releases.finish_release(session, release_id)
@@ -68,7 +69,7 @@ async def _ratify(work: Work, board_id: UUID) -> None:
             await boards.ratify_batch(session, board, attempt_ids)
 
     async with work.database.transaction() as session:
-        due = queries.results_to_ratify(await fetch(session, Board, board_id))
+        due = results_to_ratify(await fetch(session, Board, board_id))
     await for_batches(work, "ratify_results", due, some, batch=releases.BATCH)
     async with work.database.transaction() as session:
         await boards.finish_board(session, board_id)

@@ -12,11 +12,11 @@ from uuid import UUID
 import httpx
 import pytest
 
-from catalogue import queries
 from catalogue.adapters.response_cache import ResponseCache
-from catalogue.api import cached_reads
+from catalogue.api import cached_reads, public
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, SubjectView
 from catalogue.domain import PriceText, price_at
+from catalogue.queries import listings
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest
 from shared.web import Page
@@ -300,7 +300,9 @@ class Reads:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
         for name in ("find_page", "find_courses"):
-            monkeypatch.setattr(queries, name, self._counted(getattr(queries, name)))
+            counted = self._counted(getattr(listings, name))
+            for reader in (cached_reads, public):
+                monkeypatch.setattr(reader, name, counted)
 
     def _counted(self, read: Any) -> Any:
         async def counted(*arguments: Any, **options: Any) -> Any:
@@ -419,7 +421,8 @@ async def test_what_the_front_cannot_answer_the_route_refuses(shop, monkeypatch)
         unknown = await anyone.get("/v1/courses/there-is-none")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
         away = AsyncMock(side_effect=OSError("the database is away"))
-        monkeypatch.setattr(queries, "find_page", away)
+        for reader in (cached_reads, public):
+            monkeypatch.setattr(reader, "find_page", away)
         refused = await anyone.get(PATHS[0])
         assert (refused.status_code, refused.json()["code"]) == (503, "temporarily_unavailable")
         assert refused.headers["x-request-id"]

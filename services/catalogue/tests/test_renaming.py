@@ -8,8 +8,9 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 
-from catalogue import commands
 from catalogue.commands import reference
+from catalogue.commands.courses import publish_course, withdraw_course
+from catalogue.commands.reference import rename_subject
 from catalogue.jobs import renew_listings
 from catalogue.tables import Subject
 from shared.events.catalogue import SubjectRenamed
@@ -123,7 +124,7 @@ async def test_a_course_withdrawn_meanwhile_stays_withdrawn(live, editor, work) 
     await rename(live, editor)
     await meanwhile(
         live,
-        lambda session: commands.withdraw_course(session, made["course_id"], by="editor"),
+        lambda session: withdraw_course(session, made["course_id"], by="editor"),
         lambda: renew_listings(work),
     )
     after = await page(live)
@@ -136,7 +137,7 @@ async def test_a_version_published_meanwhile_stays_on_the_page(live, editor, wor
     await rename(live, editor)
     await meanwhile(
         live,
-        lambda session: commands.publish_course(session, made["course_id"], by="editor"),
+        lambda session: publish_course(session, made["course_id"], by="editor"),
         lambda: renew_listings(work),
     )
     after = await page(live)
@@ -147,7 +148,7 @@ async def test_a_course_published_while_its_subject_is_renamed_has_the_new_name(
     made = await draft(editor)
     await meanwhile(
         live,
-        lambda session: commands.publish_course(session, made["course_id"], by="editor"),
+        lambda session: publish_course(session, made["course_id"], by="editor"),
         lambda: rename(live, editor),
     )
     await renew_listings(work)
@@ -163,7 +164,7 @@ async def test_a_subject_renamed_while_a_course_is_published_gives_it_the_new_na
         answer = await editor.post(f"/v1/courses/{made['course_id']}/publication")
         assert answer.status_code == 200, answer.text
 
-    await meanwhile(live, lambda session: commands.rename_subject(session, wanted, **NAMES), publish_it)
+    await meanwhile(live, lambda session: rename_subject(session, wanted, **NAMES), publish_it)
     assert (await page(live))["subject"]["name"] == "Data Studies"
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from credentials import api, queries
+from credentials import api
 from credentials.access import ACCESS
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.fonts import Fonts
@@ -21,6 +21,7 @@ from credentials.domain.sharing import ShareSecrets
 from credentials.domain.webhooks import LONGEST_WAIT
 from credentials.handlers import inbox
 from credentials.jobs import jobs
+from credentials.queries.prior_learning import known_evidence
 from credentials.settings import Settings
 from shared.due_times import DueTime
 from shared.service import Service
@@ -55,7 +56,7 @@ def build(settings: Settings) -> Service:
             ObjectStorage: open_storage(settings.evidence_url),
             UploadPolicy: UploadPolicy(
                 store="evidence",
-                named=queries.known_evidence,
+                named=known_evidence,
                 longest=timedelta(seconds=settings.evidence_seconds),
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
                 orphans_at_once=settings.evidence_orphans_at_once,

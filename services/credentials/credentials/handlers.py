@@ -2,12 +2,29 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import courses, emails, erasure, facts, holds, issuing, partners, people, transfers
 from credentials.commands.projection import rebuild
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from credentials.domain.holds import REFUNDED
+from credentials.queries.holds import has_brought_credit
+from credentials.queries.records import other_credit_of
+from credentials.tables.courses import Price
+from credentials.tables.facts import (
+    Achievement,
+    Credit,
+    Dispute,
+    MisconductCase,
+    Payment,
+    Pin,
+    Reinstatement,
+    Result,
+    Revocation,
+    SubjectName,
+    Voiding,
+)
+from credentials.tables.partners import Partner
+from credentials.tables.people import Learner
 from shared.database import advisory_lock
 from shared.events.assessment import (
     AssessmentFailed,
@@ -47,7 +64,7 @@ inbox = Inbox("credentials")
 async def record_course(session: AsyncSession, course: CoursePublished) -> None:
     await issuing.record_achievement(
         session,
-        tables.Achievement(
+        Achievement(
             achievement_id=course.course_version_id,
             course_id=course.course_id,
             kind="MicroCredential",
@@ -74,7 +91,7 @@ async def stop_offering(session: AsyncSession, withdrawn: CourseWithdrawn) -> No
 async def note_price(session: AsyncSession, changed: PriceChanged) -> None:
     await facts.keep(
         session,
-        tables.Price(
+        Price(
             price_id=changed.price_id,
             course_id=changed.course_id,
             amount_minor=changed.amount_minor,
@@ -89,7 +106,7 @@ async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None
     """Store a subject's new name. Titles claimed from then on have it (see `derive_renamed`); credit keeps its own."""
     await facts.keep(
         session,
-        tables.SubjectName(
+        SubjectName(
             subject_id=renamed.subject_id,
             effective_from=renamed.effective_from,
             award_name=renamed.award_name,
@@ -102,7 +119,7 @@ async def rename_subject(session: AsyncSession, renamed: SubjectRenamed) -> None
 async def record_learner(session: AsyncSession, registered: LearnerRegistered) -> None:
     await facts.keep(
         session,
-        tables.Learner(
+        Learner(
             learner_id=registered.learner_id,
             name_version=registered.name_version,
             contact_version=1,
@@ -137,7 +154,7 @@ async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) 
     await facts.store_and_rebuild(
         session,
         activated.learner_id,
-        tables.Pin(
+        Pin(
             enrolment_id=activated.enrolment_id,
             learner_id=activated.learner_id,
             regulations_version=activated.regulations_version,
@@ -170,7 +187,7 @@ async def note_end_of_enrolment(session: AsyncSession, ended: EnrolmentCancelled
         end_reason=ended.reason_code,
         refund_by=ended.decided_by,
     )
-    if await queries.has_brought_credit(session, ended.learner_id, ended.enrolment_id):
+    if await has_brought_credit(session, ended.learner_id, ended.enrolment_id):
         if ended.reason_code == REFUNDED:
             await holds.note_refund(session, ended.learner_id, ended.enrolment_id, ended.decided_by)
         await rebuild(session, ended.learner_id)
@@ -181,7 +198,7 @@ async def show_pending_credit(session: AsyncSession, released: AssessmentPassed 
     """Show a pass as pending until a board ratifies it; a fail released later replaces it."""
     await facts.keep_latest_result(
         session,
-        tables.Result(
+        Result(
             submission_id=released.submission_id,
             enrolment_id=released.enrolment_id,
             learner_id=released.learner_id,
@@ -200,7 +217,7 @@ async def drop_pending_credit(session: AsyncSession, voided: SubmissionVoided) -
     """Drop the pass of a submission that was voided before the board sat, as if it had never counted."""
     await facts.keep(
         session,
-        tables.Voiding(submission_id=voided.submission_id, learner_id=voided.learner_id, voided_at=voided.voided_at),
+        Voiding(submission_id=voided.submission_id, learner_id=voided.learner_id, voided_at=voided.voided_at),
     )
 
 
@@ -213,13 +230,13 @@ async def enter_credit(session: AsyncSession, awarded: CreditAwarded) -> None:
     """
     await advisory_lock(session, "learner", awarded.learner_id)
     if (
-        standing := await queries.other_credit_of(session, awarded.learner_id, awarded.enrolment_id, awarded.credit_id)
+        standing := await other_credit_of(session, awarded.learner_id, awarded.enrolment_id, awarded.credit_id)
     ) is not None:
         raise RetryLater(f"enrolment {awarded.enrolment_id} has earned the credit {standing}")
     record = await facts.store_and_rebuild(
         session,
         awarded.learner_id,
-        tables.Credit(
+        Credit(
             credit_id=awarded.credit_id,
             learner_id=awarded.learner_id,
             enrolment_id=awarded.enrolment_id,
@@ -253,14 +270,14 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
     history: the event waits for the credit, and becomes a dead letter for a person if that never comes.
     """
     await advisory_lock(session, "learner", revoked.learner_id)
-    if await session.get(tables.Credit, revoked.credit_id) is None and revoked.enrolment_id is not None:
+    if await session.get(Credit, revoked.credit_id) is None and revoked.enrolment_id is not None:
         theirs = revoked.learner_id, revoked.enrolment_id, revoked.credit_id
-        if (standing := await queries.other_credit_of(session, *theirs)) is not None:
+        if (standing := await other_credit_of(session, *theirs)) is not None:
             raise RetryLater(f"enrolment {revoked.enrolment_id} has earned the credit {standing}, which stands")
     record = await facts.store_and_rebuild(
         session,
         revoked.learner_id,
-        tables.Revocation(
+        Revocation(
             credit_id=revoked.credit_id,
             learner_id=revoked.learner_id,
             reason_code=revoked.reason_code,
@@ -279,7 +296,7 @@ async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) 
     record = await facts.store_and_rebuild(
         session,
         reinstated.learner_id,
-        tables.Reinstatement(
+        Reinstatement(
             credit_id=reinstated.credit_id,
             learner_id=reinstated.learner_id,
             reason_code=reinstated.reason_code,
@@ -296,7 +313,7 @@ async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -
     """Hold claims until a dispute is closed; ratified credit stays."""
     await facts.keep_span(
         session,
-        tables.Dispute(dispute_id=opened.dispute_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
+        Dispute(dispute_id=opened.dispute_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
     )
 
 
@@ -305,7 +322,7 @@ async def free_claims_after_dispute(session: AsyncSession, closed: DisputeClosed
     """Free claims from a dispute. Where its money was lost, the payment's reversal holds them from here on."""
     await facts.keep_span(
         session,
-        tables.Dispute(dispute_id=closed.dispute_id, learner_id=closed.learner_id, closed_at=closed.closed_at),
+        Dispute(dispute_id=closed.dispute_id, learner_id=closed.learner_id, closed_at=closed.closed_at),
     )
 
 
@@ -314,7 +331,7 @@ async def hold_claims_in_case(session: AsyncSession, opened: MisconductOpened) -
     """Hold claims while a panel may still take credit away."""
     await facts.keep_span(
         session,
-        tables.MisconductCase(case_id=opened.case_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
+        MisconductCase(case_id=opened.case_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
     )
 
 
@@ -323,16 +340,14 @@ async def free_claims_after_case(session: AsyncSession, decided: MisconductDecid
     """Free claims from a case. Credit that the decision took is revoked by an event of its own."""
     await facts.keep_span(
         session,
-        tables.MisconductCase(case_id=decided.case_id, learner_id=decided.learner_id, closed_at=decided.decided_at),
+        MisconductCase(case_id=decided.case_id, learner_id=decided.learner_id, closed_at=decided.decided_at),
     )
 
 
 @inbox.on(PaymentReversed)
 async def hold_claims(session: AsyncSession, reversed_: PaymentReversed) -> None:
     """Hold claims until an order's money is settled; ratified credit stays."""
-    gone = tables.Payment(
-        order_id=reversed_.order_id, learner_id=reversed_.learner_id, reversed_at=reversed_.reversed_at
-    )
+    gone = Payment(order_id=reversed_.order_id, learner_id=reversed_.learner_id, reversed_at=reversed_.reversed_at)
     await facts.keep_payment(session, gone)
 
 
@@ -341,7 +356,7 @@ async def free_claims(session: AsyncSession, returned: PaymentSettled | PaymentR
     """Free claims that were held for an order's lost money, which came after all."""
     at = returned.settled_at if isinstance(returned, PaymentSettled) else returned.restored_at
     await facts.keep_payment(
-        session, tables.Payment(order_id=returned.order_id, learner_id=returned.learner_id, settled_at=at)
+        session, Payment(order_id=returned.order_id, learner_id=returned.learner_id, settled_at=at)
     )
 
 
@@ -350,7 +365,7 @@ async def record_partner(session: AsyncSession, registered: PartnerRegistered) -
     """Store a partner. Learners may let it read their record, if its scopes include that."""
     await facts.keep(
         session,
-        tables.Partner(
+        Partner(
             client_id=registered.client_id,
             name=registered.name,
             scopes=list(registered.scopes),

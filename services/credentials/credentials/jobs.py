@@ -11,7 +11,6 @@ from prometheus_client import Gauge
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient
@@ -28,7 +27,13 @@ from credentials.commands import (
     webhooks,
 )
 from credentials.domain.webhooks import Answer
-from credentials.tables import StatusList
+from credentials.queries.awards import awards_to_look_at, lapsing_learners
+from credentials.queries.courses import courses_to_note, due_derivations, renamed_subjects
+from credentials.queries.issued import badges_to_sign, due_badges, waiting_badges
+from credentials.queries.people import outdated_people, untold_people
+from credentials.queries.reports import unfinished_reports
+from credentials.queries.transfers import overdue_transfers
+from credentials.tables.issued import StatusList
 from shared import orphans, store_owner
 from shared.directory import MOST_KEYS, Directory, PersonEntry
 from shared.due_rows import (
@@ -68,13 +73,13 @@ async def _read_some(work: Work, learner_ids: Sequence[UUID]) -> None:
 async def read_people(work: Work) -> None:
     """Read names and addresses that changed from enrolment's directory. No transaction is open while enrolment is
     asked."""
-    await for_batches(work, "read_people", queries.outdated_people(), partial(_read_some, work), batch=MOST_KEYS)
+    await for_batches(work, "read_people", outdated_people(), partial(_read_some, work), batch=MOST_KEYS)
 
 
 @jobs.every(60)
 async def read_confirmations(work: Work) -> None:
     """Read whether an address is confirmed, where that was not known when it was read."""
-    await for_batches(work, "read_confirmations", queries.untold_people(), partial(_read_some, work), batch=MOST_KEYS)
+    await for_batches(work, "read_confirmations", untold_people(), partial(_read_some, work), batch=MOST_KEYS)
 
 
 @jobs.every(1)
@@ -84,13 +89,13 @@ async def sign_badges(work: Work) -> None:
 
     async def sign(badge_ids: Sequence[UUID]) -> None:
         async with work.database.transaction() as session:
-            waiting = await queries.badges_to_sign(session, badge_ids)
+            waiting = await badges_to_sign(session, badge_ids)
             signers = await keys.signers(session, credential_issuer)
         signed = await asyncio.to_thread(issuing.sign_badges, waiting, credential_issuer, signers, work.now())
         async with work.database.transaction() as session:
             await issuing.store_badges(session, signed, credential_issuer, signers, work.now())
 
-    await for_batches(work, "sign_badges", queries.due_badges(), sign, batch=_BATCH)
+    await for_batches(work, "sign_badges", due_badges(), sign, batch=_BATCH)
 
 
 @jobs.every(10)
@@ -134,7 +139,7 @@ async def publish_status_lists(work: Work) -> None:
 async def watch_waiting_badges(work: Work) -> None:
     """Warn of badges that have long waited for their course or holder, which usually become known within a moment."""
     async with work.database.transaction() as session:
-        waiting = await queries.waiting_badges(session)
+        waiting = await waiting_badges(session)
     badges_waiting.labels("course").set(waiting.for_course)
     badges_waiting.labels("holder").set(waiting.for_holder)
     if waiting.since is not None and work.now() - waiting.since > _LONG_WAIT:
@@ -162,20 +167,18 @@ async def derive_renamed(work: Work) -> None:
     Each is a transaction of its own.
     """
     if await work.database.finds("select from subject_names where holders_due limit 1"):
-        await for_each_in_transaction(
-            work, "note_renamed", queries.renamed_subjects(work.now()), projection.note_holders
-        )
+        await for_each_in_transaction(work, "note_renamed", renamed_subjects(work.now()), projection.note_holders)
     if await work.database.finds("select from achievements where holders_due limit 1"):
-        await for_each_in_transaction(work, "note_taught", queries.courses_to_note(), projection.note_taught)
+        await for_each_in_transaction(work, "note_taught", courses_to_note(), projection.note_taught)
     if await work.database.finds("select from due_derivations limit 1"):
-        await for_each_in_transaction(work, "derive_renamed", queries.due_derivations(), projection.derive_due)
+        await for_each_in_transaction(work, "derive_renamed", due_derivations(), projection.derive_due)
 
 
 @jobs.every(60)
 async def look_at_awards(work: Work) -> None:
     """Review awards of former releases that may stand on the same credit as another, each once."""
     if await work.database.finds("select from awards where not looked_at limit 1"):
-        await for_each_in_transaction(work, "look_at_awards", queries.awards_to_look_at(), projection.look_at)
+        await for_each_in_transaction(work, "look_at_awards", awards_to_look_at(), projection.look_at)
 
 
 @jobs.every(30, effect=ENDS)
@@ -185,7 +188,7 @@ async def lapse_claims(work: Work) -> None:
     Each learner is a transaction of their own: holding several advisory locks at once could deadlock with an event's
     handler.
     """
-    await for_each_in_transaction(work, "lapse_claims", queries.lapsing_learners(work.now()), awards.lapse_claims)
+    await for_each_in_transaction(work, "lapse_claims", lapsing_learners(work.now()), awards.lapse_claims)
 
 
 @jobs.every(1)
@@ -296,13 +299,13 @@ async def report_on_regulations(work: Work) -> None:
             async with work.database.transaction() as session:
                 more = await reports.go_on_with_report(session, report_id, limit=_BATCH)
 
-    await for_each(work, "report_on_regulations", queries.unfinished_reports(), go_on)
+    await for_each(work, "report_on_regulations", unfinished_reports(), go_on)
 
 
 @jobs.every(60, effect=ENDS)
 async def end_overdue_transfers(work: Work) -> None:
     """End requests nobody decided, and acceptances that have run out, each in a transaction of its own."""
-    due = queries.overdue_transfers(work.now())
+    due = overdue_transfers(work.now())
     await for_each_in_transaction(work, "end_overdue_transfers", due, transfers.end_overdue)
 
 

@@ -7,8 +7,9 @@ import jwt
 from openbadgeslib.ob3 import OB3LdpVerifier
 from sqlalchemy import select
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.domain import status_lists
+from credentials.tables.issued import Badge
 from shared.directory import LocalDirectory
 from shared.events.credentials import BadgeSuperseded
 from shared.events.enrolment import LearnerContactChanged
@@ -36,9 +37,9 @@ class Issuer:
         async with self.service.client("operator") as operator:
             return await operator.request(method, path, json=body or None)
 
-    async def badge(self, code="DS01") -> tables.Badge:
+    async def badge(self, code="DS01") -> Badge:
         self.session.expire_all()
-        statement = select(tables.Badge).where(tables.Badge.credit_id == named("credit", self.learner, code))
+        statement = select(Badge).where(Badge.credit_id == named("credit", self.learner, code))
         return (await self.session.scalars(statement)).one()
 
     async def document(self, code="DS01") -> dict:

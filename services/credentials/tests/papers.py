@@ -1,7 +1,7 @@
 """Learners with documents, for tests."""
 
-from credentials import tables
 from credentials.commands.people import store_person
+from credentials.tables.people import Learner, Person
 
 from .announcements import hold_credit as hold_credit_of_somebody
 from .announcements import introduce, person
@@ -9,7 +9,7 @@ from .announcements import introduce, person
 
 async def hold_credit(session, learner, **counts: int) -> None:
     """As everywhere, of a learner whose name is known."""
-    if await session.get(tables.Person, learner) is None:
+    if await session.get(Person, learner) is None:
         await introduce(session, learner)
     await hold_credit_of_somebody(session, learner, **counts)
 
@@ -29,7 +29,7 @@ async def conferred(service, learner, title: str = "PGCert in Data Science", lev
 
 async def rename(session, learner, version: int, **names: str) -> None:
     session.expire_all()
-    row = await session.get(tables.Learner, learner)
+    row = await session.get(Learner, learner)
     row.name_version = version
     await session.flush()
     await store_person(session, person(learner, name_version=version, name_decided=True, **names))

@@ -11,7 +11,7 @@ import pytest
 from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
 from sqlalchemy import func, select
 
-from credentials import tables
+from credentials.tables.awards import Allocation
 from shared.events.credentials import AwardConferred, AwardSuperseded
 from shared.ids import new_id
 from shared.testing import access_failures, published
@@ -237,7 +237,7 @@ async def test_two_tabs_claim_shared_credit_at_once(live) -> None:
     answers = sorted(await asyncio.gather(*map(claim, chosen)))
     assert answers == [(201, ""), (409, "not_available")]
     async with live.process.database.transaction() as session:
-        count = select(func.count(), func.count(tables.Allocation.credit_id.distinct())).where(tables.Allocation.live)
+        count = select(func.count(), func.count(Allocation.credit_id.distinct())).where(Allocation.live)
         assert (await session.execute(count)).one() == (4, 4)
 
 

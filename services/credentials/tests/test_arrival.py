@@ -3,8 +3,11 @@
 import pytest
 from sqlalchemy import func, select
 
-from credentials import queries, tables
-from credentials.commands import rebuild
+from credentials.commands import documents, rebuild
+from credentials.queries.documents import documents_of, newest_editions
+from credentials.queries.records import record_of
+from credentials.tables.documents import Edition
+from credentials.tables.issued import Eligibility
 from shared.ids import new_id
 
 from .announcements import (
@@ -54,13 +57,13 @@ async def test_documents_say_where_a_course_was_taught_whenever_it_is_heard_of(
     await let_time_work(service)
     session.expire_all()
     assert (await compared(service))["differing"] == []
-    newest = [on_file.edition.content for on_file in await queries.documents_of(session, learner)]
+    newest = [on_file.edition.content for on_file in await documents_of(session, learner)]
     (transcript,), (certificate,) = (
         [one for one in newest if "credits" in one and "awards" in one],
         [one for one in newest if "course_code" in one],
     )
     assert certificate["institution"] == transcript["credits"][0]["institution"] == "Northbridge University"
-    versions = await session.scalar(select(func.count()).select_from(tables.Edition))
+    versions = await session.scalar(select(func.count()).select_from(Edition))
     assert versions == (4 if is_late else 2)
 
 
@@ -71,11 +74,11 @@ async def test_a_document_that_does_not_say_where_is_named(service, session, lea
 
 async def test_regulations_pinned_after_the_credit_count_at_once(service, session, learner) -> None:
     await hold_credit(session, learner, DS=5, MG=3)
-    before = (await session.get(tables.Eligibility, learner)).titles
+    before = (await session.get(Eligibility, learner)).titles
     await consume(session, activated(learner, "mc-regs-2026.1"))
     session.expire_all()
-    after = (await session.get(tables.Eligibility, learner)).titles
-    record = await queries.record_of(session, learner, BEFORE)
+    after = (await session.get(Eligibility, learner)).titles
+    record = await record_of(session, learner, BEFORE)
     assert record.pinned == {"mc-regs-2026.1"}
     assert (await compared(service))["differing"] == []
     assert before != after
@@ -104,7 +107,7 @@ async def test_what_arrives_while_a_record_is_read_is_no_difference(live, monkey
     async with database.transaction() as session:
         await introduce(session, learner)
         await hold_credit(session, learner, DS=3)
-    read = queries.newest_editions
+    read = newest_editions
 
     async def interrupted(session, learner_id) -> list:
         if not looked:
@@ -113,7 +116,7 @@ async def test_what_arrives_while_a_record_is_read_is_no_difference(live, monkey
                 await hold_credit(other, learner, DS=4)
         return await read(session, learner_id)
 
-    monkeypatch.setattr(queries, "newest_editions", interrupted)
+    monkeypatch.setattr(documents, "newest_editions", interrupted)
     assert (await compared(live))["differing"] == []
     looked.clear()
     monkeypatch.undo()

@@ -5,11 +5,16 @@ from datetime import timedelta
 
 from sqlalchemy import select, text, update
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.adapters.secret_box import SecretBox
 from credentials.commands import awards, emails, issuing, people, reports, status_lists, transfers, webhooks
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists as list_rules
+from credentials.tables.issued import Badge, StatusList
+from credentials.tables.partners import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from credentials.tables.people import Person
+from credentials.tables.reports import RegulationReport
+from credentials.tables.transfers import Transfer
 from shared import telemetry
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
@@ -55,7 +60,7 @@ async def test_a_person_who_cannot_be_stored(service, session, clock, monkeypatc
     real = people.store_person
     monkeypatch.setattr(people, "store_person", failing(real, lambda entry: entry.learner_id == bad))
     await jobs.read_people(work_of(service))
-    assert (await session.scalars(select(tables.Person.learner_id))).all() == [good]
+    assert (await session.scalars(select(Person.learner_id))).all() == [good]
     assert await aside(session) == [("read_people", str(bad))]
 
 
@@ -63,7 +68,7 @@ async def test_a_badge_that_cannot_be_signed(service, session, clock, monkeypatc
     learner = new_id()
     await hold_credit(session, learner, DS=3)
     await jobs.read_people(work_of(service))
-    bad, *good = (await session.scalars(select(tables.Badge.badge_id).order_by(tables.Badge.badge_id))).all()
+    bad, *good = (await session.scalars(select(Badge.badge_id).order_by(Badge.badge_id))).all()
     real = issuing._sign
 
     def sign(one, *rest):
@@ -73,7 +78,7 @@ async def test_a_badge_that_cannot_be_signed(service, session, clock, monkeypatc
 
     monkeypatch.setattr(issuing, "_sign", sign)
     await jobs.sign_badges(work_of(service))
-    signed = select(tables.Badge.badge_id).where(tables.Badge.document.is_not(None)).order_by(tables.Badge.badge_id)
+    signed = select(Badge.badge_id).where(Badge.document.is_not(None)).order_by(Badge.badge_id)
     assert (await session.scalars(signed)).all() == good
     assert await aside(session) == [("sign_badges", str(bad))]
 
@@ -94,7 +99,7 @@ async def test_a_status_list_that_cannot_be_signed(service, session, clock, monk
     monkeypatch.setattr(status_lists, "sign_list", sign)
     await jobs.publish_status_lists(work_of(service))
     session.expire_all()
-    signed = select(tables.StatusList.number).where(tables.StatusList.token.is_not(None))
+    signed = select(StatusList.number).where(StatusList.token.is_not(None))
     assert (await session.scalars(signed)).all() == [2]
     assert await aside(session) == [("publish_status_lists", "1")]
 
@@ -114,7 +119,7 @@ async def test_a_status_list_with_a_place_outside_it(service, session, clock, mo
     await session.commit()
     await jobs.publish_status_lists(work_of(service))
     session.expire_all()
-    signed = select(tables.StatusList.number).where(tables.StatusList.token.is_not(None))
+    signed = select(StatusList.number).where(StatusList.token.is_not(None))
     assert (await session.scalars(signed)).all() == [2]
     assert await aside(session) == [("publish_status_lists", "1")]
 
@@ -187,11 +192,11 @@ async def test_a_delivery_to_what_is_no_address(service, session, clock) -> None
             async with service.client(client_id=client_id, scopes=MANAGES) as client:
                 await client.post(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}/pings")
             if client_id == P:
-                of_it = tables.WebhookEndpoint.endpoint_id == endpoint["endpoint_id"]
-                await session.execute(update(tables.WebhookEndpoint).where(of_it).values(url="https://[bad/x"))
+                of_it = WebhookEndpoint.endpoint_id == endpoint["endpoint_id"]
+                await session.execute(update(WebhookEndpoint).where(of_it).values(url="https://[bad/x"))
         await jobs.send_webhooks(Work(service.process.database, service.service.resources))
         assert (len(bad.got), len(good.got)) == (0, 1)
-        tries = select(tables.WebhookDelivery.tries).order_by(tables.WebhookDelivery.tries)
+        tries = select(WebhookDelivery.tries).order_by(WebhookDelivery.tries)
         assert (await session.scalars(tries)).all() == [1, 1]
 
 
@@ -234,7 +239,7 @@ async def test_a_transfer_that_cannot_end(service, session, clock, monkeypatch) 
     monkeypatch.setattr(transfers, "end_overdue", failing(real, lambda transfer_id: str(transfer_id) == bad))
     await jobs.end_overdue_transfers(work_of(service))
     session.expire_all()
-    lapsed = select(tables.Transfer.transfer_id).where(tables.Transfer.state == "lapsed")
+    lapsed = select(Transfer.transfer_id).where(Transfer.state == "lapsed")
     assert [str(one) for one in await session.scalars(lapsed)] == [good]
     assert await aside(session) == [("end_overdue_transfers", bad)]
 
@@ -249,7 +254,7 @@ async def test_a_report_that_cannot_go_on(service, session, clock, monkeypatch) 
     monkeypatch.setattr(reports, "go_on_with_report", failing(real, lambda report_id, **_: report_id == bad))
     await jobs.report_on_regulations(work_of(service))
     session.expire_all()
-    unfinished = select(tables.RegulationReport.report_id).where(tables.RegulationReport.finished_at.is_(None))
+    unfinished = select(RegulationReport.report_id).where(RegulationReport.finished_at.is_(None))
     assert (await session.scalars(unfinished)).all() == [bad]
     assert await aside(session) == [("report_on_regulations", str(bad))]
 
@@ -299,8 +304,8 @@ async def test_a_delivery_whose_secret_cannot_be_read(service, session, clock) -
             endpoint = await register(service, partner.url, client_id)
             if client_id == P:
                 await session.execute(
-                    update(tables.WebhookSecret)
-                    .where(tables.WebhookSecret.endpoint_id == endpoint["endpoint_id"])
+                    update(WebhookSecret)
+                    .where(WebhookSecret.endpoint_id == endpoint["endpoint_id"])
                     .values(wrapped=b"x" * 40)
                 )
             async with service.client(client_id=client_id, scopes=MANAGES) as client:

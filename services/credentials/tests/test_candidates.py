@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import func, select
 
-from credentials import tables
 from credentials.domain import impact, regulations
 from credentials.domain.credit import Credit
 from credentials.domain.regulations import InvalidRegulations
+from credentials.tables.reports import RegulationReport
 from shared.ids import new_id
 
 from .announcements import hold_credit
@@ -81,7 +81,7 @@ async def test_an_odd_report_keeps_no_good_one_waiting(service, session, member)
             assert (refused.status_code, refused.json()["code"]) == (422, "invalid_regulations")
         report = await report_on(service, office, candidate())
     assert report["finished_at"] is not None
-    assert await session.scalar(select(func.count()).select_from(tables.RegulationReport)) == 1
+    assert await session.scalar(select(func.count()).select_from(RegulationReport)) == 1
 
 
 async def test_what_is_not_read_of_a_document_is_stored_all_the_same(service, session) -> None:

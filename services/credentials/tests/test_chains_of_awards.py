@@ -6,11 +6,13 @@ import pytest
 from sqlalchemy import select
 
 from credentials import jobs as clockwork
-from credentials import queries, tables
 from credentials.commands import awards
 from credentials.domain import regulations
 from credentials.domain.awards import State
 from credentials.domain.reviews import Decision, NoSubstitute, NotTakenUp, Reason, WrongSubstitute
+from credentials.queries.records import record_of
+from credentials.tables.awards import Award, AwardReview, PendingEmail
+from credentials.tables.issued import Badge
 from shared.database import now as now_of
 from shared.events.credentials import AwardRestored, AwardSuperseded
 from shared.ids import new_id
@@ -23,30 +25,28 @@ from .test_reviews import TITLE, hold_award
 DIPLOMA, MASTERS = "PGDip in Data Science", "Master's degree in Data Science"
 
 
-async def decide(session, award: tables.Award, decision: Decision, codes: list[str] | None = None) -> None:
+async def decide(session, award: Award, decision: Decision, codes: list[str] | None = None) -> None:
     review = await session.scalar(
-        select(tables.AwardReview).where(
-            tables.AwardReview.award_id == award.award_id, tables.AwardReview.decided_at.is_(None)
-        )
+        select(AwardReview).where(AwardReview.award_id == award.award_id, AwardReview.decided_at.is_(None))
     )
     chosen = None if codes is None else [named("credit", award.learner_id, code) for code in codes]
     await awards.decide_award_review(session, review.review_id, decision, Reason.MISCONDUCT, chosen, by=new_id())
 
 
-async def chain_of(session, learner) -> list[tables.Award]:
+async def chain_of(session, learner) -> list[Award]:
     """A certificate, a diploma and a degree, each of which took up the one before."""
     levels = regulations.in_force(now_of(session)).levels
     held = []
     for level, title, modules in zip(levels, (TITLE, DIPLOMA, None), (4, 8, 12), strict=True):
         await hold_credit(session, learner, DS=modules)
-        found = (await queries.record_of(session, learner, now_of(session))).options(now_of(session))[level.code]
+        found = (await record_of(session, learner, now_of(session))).options(now_of(session))[level.code]
         held.append(await hold_award(session, learner, level.code, title or found[0].title))
     assert [award.state for award in held] == ["superseded", "superseded", "conferred"]
     return held
 
 
 async def assert_no_credit_stands_twice(session, learner) -> None:
-    record = await queries.record_of(session, learner, now_of(session))
+    record = await record_of(session, learner, now_of(session))
     standing = [one for one in record.awards if one.state in (State.CLAIMED, State.CONFERRED)]
     for one, other in itertools.combinations(standing, 2):
         assert not record.allocations[one.award_id] & record.allocations[other.award_id], (one.title, other.title)
@@ -96,7 +96,7 @@ async def test_a_substitution_takes_no_credit_from_another_award(service, sessio
         await decide(session, diploma, Decision.SUBSTITUTE, by_hand)
     await consume(session, course("DS13", DS), credit(learner, "DS13", DS, mark=50))
     await decide(session, diploma, Decision.SUBSTITUTE)
-    record = await queries.record_of(session, learner, now_of(session))
+    record = await record_of(session, learner, now_of(session))
     assert named("credit", learner, "DS13") in record.allocations[diploma.award_id]
     assert (certificate.state, diploma.state) == ("conferred", "conferred")
     await assert_no_credit_stands_twice(session, learner)
@@ -121,7 +121,7 @@ async def test_the_lowest_of_three_may_share_credit_with_both_above(service, ses
     certificate, _, _ = await chain_of(session, learner)
     await consume(session, revoked(learner, "DS04"))
     await decide(session, certificate, Decision.SUBSTITUTE)
-    record = await queries.record_of(session, learner, now_of(session))
+    record = await record_of(session, learner, now_of(session))
     kept = {named("credit", learner, f"DS{n:02}") for n in (1, 2, 3)}
     assert kept < record.allocations[certificate.award_id]
     assert not record.revoked & record.allocations[certificate.award_id]
@@ -144,7 +144,7 @@ async def test_spare_credit_takes_its_place_though_the_subject_was_renamed(servi
     with pytest.raises(WrongSubstitute):
         await decide(session, award, Decision.SUBSTITUTE, by_hand)
     await decide(session, award, Decision.SUBSTITUTE)
-    record = await queries.record_of(session, learner, now_of(session))
+    record = await record_of(session, learner, now_of(session))
     assert again.credit_id in record.allocations[award.award_id]
     assert (award.state, award.title) == ("conferred", TITLE)
 
@@ -157,7 +157,7 @@ async def test_what_was_not_lost_stays_though_the_module_was_passed_better_since
     better = credit(learner, "DS01", DS, mark=90, credit_id=new_id(), enrolment_id=new_id(), submission_id=new_id())
     await consume(session, better, revoked(learner, "DS04"))
     await decide(session, award, Decision.SUBSTITUTE)
-    record = await queries.record_of(session, learner, now_of(session))
+    record = await record_of(session, learner, now_of(session))
     assert record.allocations[award.award_id] == {named("credit", learner, f"DS{n:02}") for n in (1, 2, 3, 5)}
 
 
@@ -169,19 +169,19 @@ async def test_each_badge_of_a_title_states_its_own_reason(service, session, clo
     assert held[0].reason != held[1].reason
     await let_time_work(service)
     for award in held:
-        badge = await session.scalar(select(tables.Badge).where(tables.Badge.award_id == award.award_id))
+        badge = await session.scalar(select(Badge).where(Badge.award_id == award.award_id))
         await session.refresh(badge)
         assert badge.document["credentialSubject"]["achievement"]["criteria"]["narrative"].startswith(award.reason)
 
 
-async def stood_twice(session, certificate: tables.Award) -> None:
+async def stood_twice(session, certificate: Award) -> None:
     """As a release of before left it: given back though a higher award holds its credit, and not looked at since."""
     certificate.state, certificate.superseded_by, certificate.superseded_at = State.CONFERRED, None, None
     certificate.looked_at = False
     await session.flush()
 
 
-async def look(service, session, *held: tables.Award) -> None:
+async def look(service, session, *held: Award) -> None:
     await clockwork.look_at_awards(Work(service.process.database, service.service.resources))
     for award in held:
         await session.refresh(award)
@@ -200,7 +200,7 @@ async def test_an_award_that_stood_twice_is_found_and_superseded_by_a_registrar(
     await stood_twice(session, certificate)
     await look(service, session, certificate)
     assert certificate.under_review_since is None  # it lost nothing: to others it stands as before
-    emails = select(tables.PendingEmail.kind).where(tables.PendingEmail.kind == "award_review_opened")
+    emails = select(PendingEmail.kind).where(PendingEmail.kind == "award_review_opened")
     assert (await session.scalars(emails)).all() == []
     review = await reviewed(service, learner)
     assert (review["award_id"], review["proposal"]["decision"]) == (str(certificate.award_id), "supersede")
@@ -242,7 +242,7 @@ async def test_only_what_shares_credit_and_lost_none_is_superseded_by_a_review(s
 async def test_an_award_is_looked_at_once(service, session, clock) -> None:
     learner = new_id()
     await chain_of(session, learner)
-    assert all((await session.scalars(select(tables.Award.looked_at))).all())
+    assert all((await session.scalars(select(Award.looked_at))).all())
     await look(service, session)
-    waiting = select(tables.AwardReview).where(tables.AwardReview.learner_id == learner)
+    waiting = select(AwardReview).where(AwardReview.learner_id == learner)
     assert (await session.scalars(waiting)).all() == []

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from credentials import tables
 from credentials.adapters.secret_box import SecretBox
 from credentials.commands import awards, partners, webhooks
 from credentials.domain.webhooks import RETRY_AFTER, Answer
+from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import now as now_of
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
@@ -66,12 +66,12 @@ async def test_a_closed_partner_has_nothing_sent_to_it_again(
         answers.append(await client.post(f"{endpoint}/secrets", json={}))
         answers.append(await client.post("/v1/webhook-endpoints", json=new))
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(409, "partner_ended")}
-    row = await session.scalar(select(tables.WebhookEndpoint))
+    row = await session.scalar(select(WebhookEndpoint))
     row.disabled_at = None  # by a release that let it
     await consume(session, revoked(learner, "DS01"))
     await send(service, session)
     assert partner.got == []
-    assert (await session.scalars(select(tables.WebhookDelivery))).all() == []
+    assert (await session.scalars(select(WebhookDelivery))).all() == []
 
 
 async def test_consents_for_a_closed_partner_have_ended(service, learner, closed) -> None:
@@ -96,7 +96,7 @@ async def test_an_address_is_not_enabled_while_its_partner_is_closed(live, partn
         await asyncio.sleep(0.3)
     assert (await enabling).json()["code"] == "partner_ended"
     async with database.transaction() as session:
-        assert (await session.scalar(select(tables.WebhookEndpoint))).disabled_reason == "partner_closed"
+        assert (await session.scalar(select(WebhookEndpoint))).disabled_reason == "partner_closed"
 
 
 async def enable(service, endpoint_id: str):
@@ -158,7 +158,7 @@ async def test_credit_given_back_by_a_clock_that_is_ahead_is_told(
     assert sorted(told) == ["credit.reinstated", "credit.revoked"]
 
 
-DELIVERIES = select(tables.WebhookDelivery).order_by(tables.WebhookDelivery.delivery_id)
+DELIVERIES = select(WebhookDelivery).order_by(WebhookDelivery.delivery_id)
 
 
 async def test_what_is_replayed_while_a_try_fails_is_tried_again_within_seconds(

@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from credentials import queries, tables
+from credentials.queries.documents import latest_transcript
+from credentials.tables.documents import Edition
+from credentials.tables.facts import Credit
+from credentials.tables.issued import Badge, Eligibility
 from shared.ids import new_id
 
 from .announcements import DS, consume, credit, hold_credit, introduce, let_time_work, registered, revoked
@@ -44,8 +47,8 @@ async def test_the_learners_come_in_pages(service, session, clock) -> None:
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FALSIFIED = {
-    "a badge was revoked for no reason": update(tables.Badge).values(revoked_at=NOW),
-    "titles were told that are not due": update(tables.Eligibility).values(titles={"pgcert": ["PGCert in Anything"]}),
+    "a badge was revoked for no reason": update(Badge).values(revoked_at=NOW),
+    "titles were told that are not due": update(Eligibility).values(titles={"pgcert": ["PGCert in Anything"]}),
 }
 
 
@@ -63,8 +66,8 @@ async def test_a_transcript_that_says_something_else_is_named(service, session, 
     await introduce(session, learner)
     await hold_credit(session, learner, DS=1)
     wrong = {"version": 9, "content": {}, "content_sha256": "00", "sha256": "00", "as_at": NOW}
-    told = await queries.latest_transcript(session, learner)
-    session.add(tables.Edition(edition_id=new_id(), document_id=told.document_id, **wrong))
+    told = await latest_transcript(session, learner)
+    session.add(Edition(edition_id=new_id(), document_id=told.document_id, **wrong))
     await session.flush()
     assert (await compared(service))["differing"] == [str(learner)]
 
@@ -73,7 +76,7 @@ async def test_credit_from_which_nothing_followed_is_named(service, session, clo
     learner = new_id()
     await consume(session, registered(learner))
     given = credit(learner, "DS01", DS)
-    columns = {name: value for name, value in dict(given).items() if hasattr(tables.Credit, name)}
-    session.add(tables.Credit(**columns, family=given.module_family, source="internal"))
+    columns = {name: value for name, value in dict(given).items() if hasattr(Credit, name)}
+    session.add(Credit(**columns, family=given.module_family, source="internal"))
     await session.flush()
     assert (await compared(service))["differing"] == [str(learner)]

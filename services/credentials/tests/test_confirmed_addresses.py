@@ -3,8 +3,11 @@
 import pytest
 from sqlalchemy import delete, select, text, update
 
-from credentials import jobs, queries, tables
+from credentials import jobs
 from credentials.domain import badges
+from credentials.queries.people import confirmed_email
+from credentials.tables.issued import Badge
+from credentials.tables.people import Learner, Person
 from shared.directory import LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
@@ -51,11 +54,11 @@ class Enrolment:
 
     async def versions(self):
         self.session.expire_all()
-        return list(await self.session.scalars(select(tables.Badge.version)))
+        return list(await self.session.scalars(select(Badge.version)))
 
     async def held(self):
         self.session.expire_all()
-        return await self.session.get(tables.Person, self.learner)
+        return await self.session.get(Person, self.learner)
 
 
 @pytest.fixture
@@ -95,7 +98,7 @@ async def test_the_confirmation_may_overtake_the_registration(service, session, 
     await jobs.read_people(work_of(service, register))
     register.write(entry(learner, 2, is_confirmed=True))
     await jobs.read_people(work_of(service, register))
-    assert await session.scalar(select(queries.confirmed_email())) == ADDRESS
+    assert await session.scalar(select(confirmed_email())) == ADDRESS
     await consume(session, course("DS01", DS), credit(learner, "DS01", DS))
     await let_time_work(service)
     [[identity]] = await identifiers(session, learner)
@@ -140,7 +143,7 @@ async def test_the_previous_enrolment_does_not_tell_and_is_asked_again(enrolment
     assert await enrolment.names() == [None, None]
     await enrolment.says(1, is_confirmed=True)
     assert await enrolment.names() == [True, True]
-    await enrolment.session.execute(update(tables.Learner).values(unread=True))
+    await enrolment.session.execute(update(Learner).values(unread=True))
     await enrolment.says(1, is_confirmed=None)  # a replica of the previous release knows no better
     held = await enrolment.held()
     assert (held.email_confirmed, held.told_version) == (True, 1)
@@ -148,16 +151,16 @@ async def test_the_previous_enrolment_does_not_tell_and_is_asked_again(enrolment
 
 async def test_what_the_previous_credentials_wrote_down_is_asked_again(enrolment):
     await enrolment.says(1, is_confirmed=False)
-    await enrolment.session.execute(update(tables.Person).values(contact_version=2))
-    await enrolment.session.execute(update(tables.Learner).values(contact_version=2))
-    assert await enrolment.session.scalar(select(queries.confirmed_email())) is None
+    await enrolment.session.execute(update(Person).values(contact_version=2))
+    await enrolment.session.execute(update(Learner).values(contact_version=2))
+    assert await enrolment.session.scalar(select(confirmed_email())) is None
     await enrolment.says(2, is_confirmed=True)
     assert await enrolment.names() == [True, True]
 
 
 async def test_badges_issued_before_stand_and_are_not_renewed_where_they_are_right(enrolment):
     await enrolment.says(1, is_confirmed=True)
-    await enrolment.session.execute(update(tables.Person).values(told_version=None, email_confirmed=False))
+    await enrolment.session.execute(update(Person).values(told_version=None, email_confirmed=False))
     await enrolment.says(1, is_confirmed=False)
     assert (await enrolment.names(), await enrolment.versions()) == ([True, True], [1, 1])
     await consume(enrolment.session, confirmed(enrolment.learner))
@@ -170,7 +173,7 @@ async def test_the_copy_read_again_from_nothing_says_the_same(enrolment):
     await consume(enrolment.session, confirmed(enrolment.learner))
     await enrolment.says(2, is_confirmed=True)
     before = await enrolment.versions()
-    await enrolment.session.execute(delete(tables.Person))
-    await enrolment.session.execute(update(tables.Learner).values(unread=True, contact_version=1))
+    await enrolment.session.execute(delete(Person))
+    await enrolment.session.execute(update(Learner).values(unread=True, contact_version=1))
     await enrolment.work()
     assert (await enrolment.names(), await enrolment.versions()) == ([True, True], before)

@@ -3,7 +3,7 @@
 import itertools
 from datetime import timedelta
 
-from credentials import queries
+from credentials.queries import courses
 from shared.events.catalogue import CourseUpdated, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import EnrolmentCancelled
 from shared.ids import new_id
@@ -22,7 +22,7 @@ def withdrawn(code: str) -> CourseWithdrawn:
 
 
 async def on_sale(session, clock) -> dict[str, tuple[str, int]]:
-    found = await queries.on_sale(session, clock())
+    found = await courses.on_sale(session, clock())
     return {one.code: (one.course.subject, one.course.price_minor) for one in found}
 
 
@@ -45,7 +45,7 @@ async def test_the_newest_version_is_the_one_on_sale(service, session, clock) ->
         **(dict(course("DS01", DS)) | {"version": 2, "title": "Newer", "course_version_id": new_id()})
     )
     await consume(session, newer, course("DS01", DS), priced("DS01"))
-    (found,) = await queries.on_sale(session, clock())
+    (found,) = await courses.on_sale(session, clock())
     assert found.title == "Newer"
 
 
@@ -58,7 +58,7 @@ async def test_what_is_studied_counts_until_it_ends_or_brings_credit(service, se
     learner = new_id()
 
     async def studied() -> list[str]:
-        return [one.code for one in await queries.studied_by(session, learner, clock())]
+        return [one.code for one in await courses.studied_by(session, learner, clock())]
 
     begun = activated(learner, "mc-regs-2026.2", code="DS01")
     await consume(session, course("DS01", DS), begun)

@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, select
 
-from credentials import tables
 from credentials.commands.projection import differing, rebuild
 from credentials.commands.rebuild import differences
+from credentials.tables.awards import CreditHold, PendingEmail
+from credentials.tables.issued import Badge
 from shared.events.credentials import AwardEligibilityChanged, AwardReviewClosed, AwardReviewOpened
 from shared.events.payments import PaymentRestored
 from shared.ids import new_id
@@ -37,7 +38,7 @@ def lost(who, code):
 
 
 async def told(session, kind):
-    return list(await session.scalars(select(tables.PendingEmail.subject).where(tables.PendingEmail.kind == kind)))
+    return list(await session.scalars(select(PendingEmail.subject).where(PendingEmail.kind == kind)))
 
 
 async def statuses(own):
@@ -59,7 +60,7 @@ async def test_a_conferred_award_whose_money_went_back_is_reviewed_and_its_credi
         waiting = (await office.get("/v1/credit-holds")).json()["items"]
         assert [one["reason_code"] for one in waiting if one["learner_id"] == str(who)] == ["refunded"] * 4
         assert len(await told(session, "credit_held")) == 4
-        assert {one.revoked_at for one in await session.scalars(select(tables.Badge))} == {None}
+        assert {one.revoked_at for one in await session.scalars(select(Badge))} == {None}
         decided = await decide(office, review, "rescind", reason_code="refunded")
         assert (decided.status_code, decided.json()["state"]) == (201, "rescinded")
         assert (await own.get(f"/v1/awards/{award.award_id}")).json()["state"] == "rescinded"
@@ -70,7 +71,7 @@ async def test_that_credit_is_held_is_told_once_also_after_the_letter_has_gone(s
     await hold_credit(session, who, DS=1)
     await consume(session, cancelled(who, "DS01"))
     assert len(await told(session, "credit_held")) == 1
-    await session.execute(delete(tables.PendingEmail))
+    await session.execute(delete(PendingEmail))
     await rebuild(session, who)
     assert await told(session, "credit_held") == []
 
@@ -133,7 +134,7 @@ async def test_money_that_is_there_again_releases_by_itself_whatever_is_heard_fi
     if heard == (0, 1, 2):
         assert len([one for one in await published(session) if isinstance(one, AwardReviewOpened)]) == 1
         assert len(await told(session, "credit_released")) == 1
-        (hold,) = await session.scalars(select(tables.CreditHold))
+        (hold,) = await session.scalars(select(CreditHold))
         assert (hold.release_reason, hold.released_by) == ("money_restored", None)
 
 
@@ -148,7 +149,7 @@ async def test_money_that_came_again_and_was_then_given_back_holds_whatever_is_h
     words = [*lost(who, "DS01"), granted]
     for n in heard:
         await consume(session, words[n], words[n])
-    (hold,) = await session.scalars(select(tables.CreditHold))
+    (hold,) = await session.scalars(select(CreditHold))
     assert (hold.reason_code, hold.refund_by, hold.released_at) == ("refunded", str(finance), None)
     async with service.client("learner", id=who) as own:
         assert (await statuses(own))["DS01"] == "held"
@@ -156,7 +157,7 @@ async def test_money_that_came_again_and_was_then_given_back_holds_whatever_is_h
     assert len(await told(session, "credit_held")) == 1 + len(await told(session, "credit_released"))
     assert (await release(service, who)).status_code == 200
     await consume(session, *words)
-    assert [one.released_by is None for one in await session.scalars(select(tables.CreditHold))] == [False]
+    assert [one.released_by is None for one in await session.scalars(select(CreditHold))] == [False]
 
 
 @pytest.mark.parametrize("reason", ["refunded", "payment_lost", "withdrawn"])

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from credentials import tables
 from credentials.commands.documents import CLIENT
 from credentials.commands.people import forget_person
 from credentials.domain import documents, view_models
 from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.policies import in_force
+from credentials.tables.documents import Document, Edition
 from shared.ids import new_id
 
 from .announcements import consume, let_time_work, revoked
@@ -39,10 +39,10 @@ async def compare(service, number: str, name: str, class_: str | None = None, *,
 
 async def printed_class(session, number: str) -> str:
     edition = await session.scalar(
-        tables.Edition.__table__.select()
-        .with_only_columns(tables.Edition.content)
-        .join(tables.Document, tables.Document.document_id == tables.Edition.document_id)
-        .where(tables.Document.number == number)
+        Edition.__table__.select()
+        .with_only_columns(Edition.content)
+        .join(Document, Document.document_id == Edition.document_id)
+        .where(Document.number == number)
     )
     return view_models.honours(DocumentKind.PARCHMENT, edition) or ""
 
@@ -127,7 +127,7 @@ async def test_nobody_guesses(service, session, clock, papers) -> None:
     assert (await compare(service, number, "Ada Lovelace"))["same"]
 
 
-async def unknown_to(session, document: tables.Document) -> str:
+async def unknown_to(session, document: Document) -> str:
     """A client that was not wrong yet; of those many count as one."""
     await session.refresh(document)
     for number in itertools.count():
@@ -143,7 +143,7 @@ async def test_nor_do_many_together_and_they_close_it_to_nobody(service, session
     for guess in range(limits.wrong_comparisons_of_all):
         client = f"198.51.100.{guess // limits.wrong_comparisons}"
         assert (await compare(service, number, f"Guess {guess}", client=client))["same"] is False
-    document = (await session.scalars(select(tables.Document).where(tables.Document.number == number))).one()
+    document = (await session.scalars(select(Document).where(Document.number == number))).one()
     for guess in range(limits.wrong_comparisons_of_all):
         if guess % 50 == 0:
             honest = await compare(service, number, "Ada Lovelace", client=await unknown_to(session, document))
@@ -165,7 +165,7 @@ async def test_nor_do_many_together_and_they_close_it_to_nobody(service, session
         refused = await compare(service, number, "Guess", client="203.0.113.9")
         assert refused["code"] == "too_many_comparisons"
     assert (await compare(service, number, "Guess", client="198.51.100.0"))["code"] == "too_many_comparisons"
-    counted = await session.scalar(select(tables.Document.wrong_by_client).where(tables.Document.number == number))
+    counted = await session.scalar(select(Document.wrong_by_client).where(Document.number == number))
     assert all(len(who) == 4 for who in counted if not who.startswith("=")), "nobody's address is kept"
     clock.advance(seconds=limits.pause.total_seconds())
     assert (await compare(service, number, "Ada Lovelace"))["same"]
@@ -217,27 +217,25 @@ async def test_a_file_that_nobody_guesses_is_not_counted(service, session, clock
 async def without_nonce(session, learner: UUID) -> str:
     """The learner's certificates as they were made before there were nonces; the hash of one, which can be guessed."""
     editions = await session.scalars(
-        select(tables.Edition)
-        .join(tables.Document, tables.Document.document_id == tables.Edition.document_id)
-        .where(tables.Document.learner_id == learner, tables.Document.kind == DocumentKind.CERTIFICATE)
-        .order_by(tables.Document.number)
+        select(Edition)
+        .join(Document, Document.document_id == Edition.document_id)
+        .where(Document.learner_id == learner, Document.kind == DocumentKind.CERTIFICATE)
+        .order_by(Document.number)
     )
     for edition in editions:
         edition.content = {name: value for name, value in edition.content.items() if name != "nonce"}
         edition.sha256, edition.has_nonce = hash_of(edition.content), False
     await session.flush()
-    return await session.scalar(
-        select(tables.Edition.sha256).where(~tables.Edition.has_nonce).order_by(tables.Edition.as_at).limit(1)
-    )
+    return await session.scalar(select(Edition.sha256).where(~Edition.has_nonce).order_by(Edition.as_at).limit(1))
 
 
 async def test_a_hash_that_can_be_guessed_confirms_nothing(service, session, clock, papers) -> None:
     limits = in_force(clock()).documents
     guessed = await without_nonce(session, papers["learner"])
     number = await session.scalar(
-        select(tables.Document.number)
-        .join(tables.Edition, tables.Edition.document_id == tables.Document.document_id)
-        .where(tables.Edition.sha256 == guessed)
+        select(Document.number)
+        .join(Edition, Edition.document_id == Document.document_id)
+        .where(Edition.sha256 == guessed)
     )
     async with service.client("learner", id=papers["learner"]) as client, service.client() as anyone:
         (paper,) = [one for one in (await documents_of(client))["certificate"] if one["number"] == number]

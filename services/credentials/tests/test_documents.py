@@ -8,12 +8,13 @@ import pytest
 from pypdf import PdfReader
 from sqlalchemy import func, select
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import documents as commands
 from credentials.commands.keys import report_compromise
 from credentials.commands.people import forget_person
 from credentials.domain.documents import hash_of
+from credentials.queries.records import record_of
+from credentials.tables.documents import Edition, Printing
 from shared.events.credentials import TranscriptIssued
 from shared.ids import new_id
 from shared.testing import published
@@ -208,7 +209,7 @@ async def test_after_erasure_a_paper_can_still_be_checked_and_names_nobody(servi
     assert (checked["genuine"], checked["status"]) == (True, "valid")
     assert "PGCert in Data Science" in page.text
     assert len(listed) == 6
-    kept = await session.scalars(select(tables.Edition))
+    kept = await session.scalars(select(Edition))
     assert {(edition.content, edition.clr) for edition in kept} == {(None, None)}
 
 
@@ -233,7 +234,7 @@ async def test_no_hash_of_a_document_can_be_guessed(service, session, clock) -> 
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     await conferred(service, learner)
-    editions = (await session.scalars(select(tables.Edition))).all()
+    editions = (await session.scalars(select(Edition))).all()
     guessed = set().union(*(guesses(edition.content) for edition in editions))
     nonces = {edition.content["nonce"] for edition in editions}
     assert len(nonces) == len(editions)
@@ -242,7 +243,7 @@ async def test_no_hash_of_a_document_can_be_guessed(service, session, clock) -> 
     await forget_person(session, learner, BEFORE)
     await session.flush()
     session.expire_all()
-    kept = await session.scalars(select(tables.Edition))
+    kept = await session.scalars(select(Edition))
     assert {(edition.content, edition.content_sha256) for edition in kept} == {(None, "")}
 
 
@@ -250,7 +251,7 @@ async def test_the_nonce_is_in_the_file_and_makes_no_news(service, session, cloc
     learner = new_id()
     await hold_credit(session, learner, DS=1)
     now = clock()
-    record = await queries.record_of(session, learner, now)
+    record = await record_of(session, learner, now)
     assert not await commands.are_stale(session, record)
     await commands.issue(session, record, now)
     await session.flush()
@@ -267,11 +268,11 @@ async def test_the_nonce_is_in_the_file_and_makes_no_news(service, session, cloc
 async def test_an_edition_of_before_there_were_nonces_stands_until_there_is_news(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=1)
-    for edition in (await session.scalars(select(tables.Edition))).all():
+    for edition in (await session.scalars(select(Edition))).all():
         edition.content, edition.content_sha256 = without(edition.content, "nonce"), hash_of(said_in(edition.content))
         edition.sha256 = hash_of(edition.content)
     await session.flush()
-    assert not await commands.are_stale(session, await queries.record_of(session, learner, clock()))
+    assert not await commands.are_stale(session, await record_of(session, learner, clock()))
 
 
 async def test_a_name_no_font_has_is_refused_on_paper_and_shown_on_the_screen(service, session, clock) -> None:
@@ -283,7 +284,7 @@ async def test_a_name_no_font_has_is_refused_on_paper_and_shown_on_the_screen(se
         refused = await client.get(certificate["pdf_url"])
         page = await client.get(certificate["html_url"])
         listed = (await documents_of(client))["certificate"]
-        printed = await session.scalar(select(func.count()).select_from(tables.Printing))
+        printed = await session.scalar(select(func.count()).select_from(Printing))
         await rename(session, learner, 3, given_name="Ruth", family_name="Futhark", display_name="Ruth")
         (certificate,) = (await documents_of(client))["certificate"]
         again = await client.get(certificate["pdf_url"])

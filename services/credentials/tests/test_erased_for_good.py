@@ -5,9 +5,12 @@ import asyncio
 import pytest
 from sqlalchemy import func, select, text
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.commands import emails, issuing, learner_records, people
 from credentials.domain.badges import Due
+from credentials.tables.awards import PendingEmail
+from credentials.tables.documents import Edition
+from credentials.tables.issued import Badge
 from shared.events.enrolment import LearnerAnonymised
 from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
@@ -54,7 +57,7 @@ async def test_a_revoked_badge_loses_the_hash_of_the_address_as_well(service, se
         await step(service, session, clock, learner)
     await let_time_work(service)
     assert await identifiers(session, learner) == [[]]
-    badge = await session.scalar(select(tables.Badge).where(tables.Badge.learner_id == learner))
+    badge = await session.scalar(select(Badge).where(Badge.learner_id == learner))
     async with service.client() as anyone:
         served = await anyone.get(f"/credentials/{badge.badge_id}")
     assert (badge.due, served.status_code) == (None, 200)
@@ -77,7 +80,7 @@ async def test_what_bears_no_hash_stays_due_for_what_it_was(service, session, cl
     learner = await holder(service, session, contact_confirmed=False)
     await let_time_work(service)
     assert await identifiers(session, learner) == [[]]
-    badge = await session.scalar(select(tables.Badge).where(tables.Badge.learner_id == learner))
+    badge = await session.scalar(select(Badge).where(Badge.learner_id == learner))
     await issuing.correct_badge(session, badge)
     await session.flush()
     await erase(session, learner, clock)
@@ -92,7 +95,7 @@ async def badges_of(session, learner) -> list[str]:
 
 async def test_a_revoked_badge_of_a_lost_key_is_signed_for_that_when_its_holder_goes(service, session, learner) -> None:
     await consume(session, revoked(learner, "DS01"))
-    badge = await session.scalar(select(tables.Badge).where(tables.Badge.learner_id == learner))
+    badge = await session.scalar(select(Badge).where(Badge.learner_id == learner))
     badge.due = Due.COMPROMISE
     await session.flush()
     await issuing.erase_holder(session, learner)
@@ -115,7 +118,7 @@ async def test_no_record_is_kept_of_who_was_erased_while_it_was_signed(service, 
     answer = await ask(service, learner)
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["code"]) == (410, "document_erased")
-    assert await session.scalar(select(func.count()).where(tables.Edition.clr.is_not(None))) == 0
+    assert await session.scalar(select(func.count()).where(Edition.clr.is_not(None))) == 0
 
 
 async def test_letters_that_wait_to_be_sent_go_with_their_reader(service, session, clock, learner) -> None:
@@ -133,7 +136,7 @@ async def test_a_letter_is_not_handed_on_beside_the_erasure_of_its_reader(live) 
         await introduce(session, learner)
         await emails.enqueue(session, learner, kind="k", about="x", subject="s", paragraphs=["p"])
     async with database.transaction() as session, database.transaction() as beside:
-        notices = list(await session.scalars(select(tables.PendingEmail.notice_id)))
+        notices = list(await session.scalars(select(PendingEmail.notice_id)))
         await people.forget_person(beside, learner, BEFORE)
         posting = asyncio.create_task(emails.queue_emails(session, notices, ""))
         await asyncio.sleep(0.3)

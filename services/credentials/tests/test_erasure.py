@@ -5,12 +5,18 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
-from credentials import jobs, queries, tables
+from credentials import jobs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import issuing, keys, people, sharing
 from credentials.domain import badges
 from credentials.domain.people import HolderAnonymised
 from credentials.domain.sharing import Scope, ShareSecrets
+from credentials.queries.issued import badges_to_sign, due_badges
+from credentials.tables.awards import Award
+from credentials.tables.issued import Badge
+from credentials.tables.prior_learning import Evidence, PriorLearning
+from credentials.tables.sharing import Share
+from credentials.tables.transfers import Transfer
 from shared.directory import LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
@@ -52,7 +58,7 @@ async def test_who_was_anonymised_says_nothing_more(service, session, erased, pa
     async with service.client("learner", id=erased) as client:
         answer = await client.post(path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (410, "holder_anonymised"), answer.text
-    for table in (tables.Share, tables.PriorLearning, tables.Award, tables.Transfer):
+    for table in (Share, PriorLearning, Award, Transfer):
         assert await session.scalar(select(func.count()).select_from(table)) == 0
 
 
@@ -66,7 +72,7 @@ async def test_evidence_that_arrives_after_the_erasure_is_not_kept(service, sess
         path = f"/v1/recognition-uploads/{opened['recognition_id']}"
         answer = await client.put(path, params={"filename": "passport.pdf"}, content=b"%PDF-1.7 a passport")
     assert (answer.status_code, answer.json()["code"]) == (410, "holder_anonymised"), answer.text
-    assert await session.scalar(select(func.count()).select_from(tables.Evidence)) == 0
+    assert await session.scalar(select(func.count()).select_from(Evidence)) == 0
 
 
 async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
@@ -109,7 +115,7 @@ async def sign_while(service, session, between) -> None:
     """The steps of the job, and something that is committed while it signs."""
     work = work_of(service)
     credential_issuer = work.resource(CredentialIssuer)
-    waiting = await queries.badges_to_sign(session, list(await session.scalars(queries.due_badges())))
+    waiting = await badges_to_sign(session, list(await session.scalars(due_badges())))
     assert waiting
     signers = await keys.signers(session, credential_issuer)
     signed = await asyncio.to_thread(issuing.sign_badges, waiting, credential_issuer, signers, work.now())
@@ -120,7 +126,7 @@ async def sign_while(service, session, between) -> None:
 
 async def identifiers(session, learner) -> list[dict]:
     session.expire_all()
-    rows = await session.scalars(select(tables.Badge).where(tables.Badge.learner_id == learner))
+    rows = await session.scalars(select(Badge).where(Badge.learner_id == learner))
     return [row.document["credentialSubject"].get("identifier", []) for row in rows]
 
 

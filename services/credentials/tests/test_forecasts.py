@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from credentials import tables
 from credentials.commands import awards
 from credentials.domain import regulations
+from credentials.tables.issued import Eligibility
 from shared.database import now as now_of
 from shared.ids import new_id
 
@@ -157,7 +157,7 @@ async def test_what_if_adds_to_what_is_held_and_stores_nothing(service, session,
         assert (await client.get("/v1/award-options")).json()["levels"][0]["options"] == []
     assert (option["title"], option["mean"]) == (f"PGCert in {DS}", "65")
     assert [one["supposed"] for one in option["counted"]] == [0, None, None, None]
-    assert (await session.get(tables.Eligibility, learner)).titles == {}
+    assert (await session.get(Eligibility, learner)).titles == {}
 
 
 @pytest.mark.parametrize(

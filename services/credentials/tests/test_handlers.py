@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from credentials import queries, tables
 from credentials.commands import awards, projection
 from credentials.domain.badges import NotSignable
+from credentials.queries.documents import latest_transcript
+from credentials.queries.records import pending_of
+from credentials.tables.facts import Credit
+from credentials.tables.issued import Badge, Eligibility
 from shared.events.credentials import (
     AwardEligibilityChanged,
     BadgeIssued,
@@ -84,9 +87,9 @@ async def test_any_order_ends_in_the_same_state(service, session, clock) -> None
         await introduce(session, learner)
         await consume(session, *(facts[n] for n in order))
         await let_time_work(service)
-        badge = (await session.scalars(select(tables.Badge).where(tables.Badge.learner_id == learner))).one_or_none()
-        transcript = await queries.latest_transcript(session, learner)
-        eligibility = await session.get(tables.Eligibility, learner)
+        badge = (await session.scalars(select(Badge).where(Badge.learner_id == learner))).one_or_none()
+        transcript = await latest_transcript(session, learner)
+        eligibility = await session.get(Eligibility, learner)
         states.add(
             (
                 badge is None or badge.revoked_at is not None,
@@ -140,7 +143,7 @@ async def standing_of(service, session, learner: UUID, prefix: str) -> dict:
         credits_, options, badges, transcript = [
             (await own.get(f"/v1/{path}")).json() for path in ("credits", "award-options", "badges", "transcript")
         ]
-    told = await session.get(tables.Eligibility, learner)
+    told = await session.get(Eligibility, learner)
     titles = {
         level["level"]: [(one["title"], one["regulations"], one["mean"], len(one["left"])) for one in level["options"]]
         for level in options["levels"]
@@ -220,21 +223,21 @@ async def test_a_pass_amended_to_a_fail_is_no_longer_pending(service, session, c
     for order in ((passed, failed), (failed, passed)):
         learner = new_id()
         await consume(session, *(tell(learner, "DS01") for tell in order))
-        assert await queries.pending_of(session, learner) == []
+        assert await pending_of(session, learner) == []
 
 
 async def test_a_voided_submission_leaves_nothing_pending(service, session, clock) -> None:
     for order in ((passed, voided), (voided, passed)):
         learner = new_id()
         await consume(session, *(tell(learner, "DS01") for tell in order))
-        assert await queries.pending_of(session, learner) == []
+        assert await pending_of(session, learner) == []
 
 
 async def test_pinned_regulations_stay_open_to_the_learner(service, session, clock) -> None:
     learner = new_id()
     await consume(session, activated(learner, "mc-regs-2026.1"))
     await hold_credit(session, learner, DS=5, MG=3)
-    told = await session.get(tables.Eligibility, learner)
+    told = await session.get(Eligibility, learner)
     assert told.titles["pgdip"] == ["PGDip in Data Science with Management", "PGDip in Interdisciplinary Studies"]
 
 
@@ -250,9 +253,9 @@ async def test_a_renamed_subject_changes_the_titles_and_not_the_ledger(service, 
     await consume(
         session, course("LAW04", "Law & Society"), credit(learner, "LAW04", LAW, subject_name="Law & Society")
     )
-    told = await session.get(tables.Eligibility, learner)
+    told = await session.get(Eligibility, learner)
     assert told.titles["pgcert"] == ["PGCert in Law & Society"]
-    row = await session.get(tables.Credit, named("credit", learner, "LAW01"))
+    row = await session.get(Credit, named("credit", learner, "LAW01"))
     assert row.subject_name == "Law"
 
 
@@ -265,7 +268,7 @@ async def test_whoever_holds_credit_of_a_renamed_subject_is_told_the_new_titles(
     clock.advance(minutes=1)
     await let_time_work(service)
     assert await projection.differing(session, service.process.database.transaction, [ada, bob]) == []
-    told = await session.get(tables.Eligibility, ada, populate_existing=True)
+    told = await session.get(Eligibility, ada, populate_existing=True)
     assert told.titles["pgcert"] == ["PGCert in Law & Society"]
     [last] = [one for one in await of_kind(session, AwardEligibilityChanged) if one.learner_id == ada][-1:]
     [pgcert] = [one for one in last.levels if one.level == "pgcert"]

@@ -3,7 +3,7 @@
 import itertools
 from datetime import timedelta
 
-from credentials.queries import is_on_hold
+from credentials.queries.records import is_on_hold
 from shared.events.assessment import MisconductDecided, MisconductOpened
 from shared.ids import new_id
 

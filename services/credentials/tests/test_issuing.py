@@ -13,10 +13,13 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from credentials import jobs, queries, tables
+from credentials import jobs
 from credentials.adapters import json_ld
 from credentials.commands import issuing
 from credentials.domain import badges
+from credentials.queries.issued import waiting_badges
+from credentials.tables.issued import AssignedStatusEntry, Badge
+from credentials.tables.keys import Signature
 from shared.directory import LocalDirectory
 from shared.events.assessment import CreditReinstated
 from shared.events.credentials import BadgeIssued
@@ -72,7 +75,7 @@ async def test_what_is_issued_meets_the_published_schemas(issuer, published_sche
 
 async def test_every_signature_is_on_record(issuer, session):
     document, token = await issuer.document(), await issuer.token()
-    logged = {row.signature_sha256: row for row in await session.scalars(select(tables.Signature))}
+    logged = {row.signature_sha256: row for row in await session.scalars(select(Signature))}
     proof = logged[sha256(document["proof"][0]["proofValue"].encode()).digest()]
     assert proof.credential_id == document["id"]
     assert proof.verification_method == document["proof"][0]["verificationMethod"]
@@ -199,8 +202,8 @@ async def test_a_badge_is_issued_once_however_often_it_is_corrected(issuer, sess
     ]
 
 
-async def places_of(session, badge) -> list[tables.AssignedStatusEntry]:
-    status_entry = tables.AssignedStatusEntry
+async def places_of(session, badge) -> list[AssignedStatusEntry]:
+    status_entry = AssignedStatusEntry
     return list(
         await session.scalars(
             select(status_entry).where(status_entry.badge_id == badge.badge_id).order_by(status_entry.version)
@@ -265,7 +268,7 @@ async def test_what_changed_while_it_was_signed_is_not_stored(issuer, session, m
         await session_.execute(
             text("update badges set revoked_at = now() where badge_id = :id"), {"id": revoked_meanwhile}
         )
-        await issuing.correct_badge(session_, await session_.get(tables.Badge, (await issuer.badge("DS02")).badge_id))
+        await issuing.correct_badge(session_, await session_.get(Badge, (await issuer.badge("DS02")).badge_id))
         await store(session_, *arguments)
 
     monkeypatch.setattr(issuing, "store_badges", store_later)
@@ -349,4 +352,4 @@ async def test_what_is_signed_is_covered_in_full(issuer):
     document = await issuer.document()
     json_ld.check_terms(document)
     assert orjson.loads(orjson.dumps(document)) == document
-    assert (await queries.waiting_badges(issuer.session)).since is None
+    assert (await waiting_badges(issuer.session)).since is None

@@ -6,13 +6,16 @@ import orjson
 import pytest
 from sqlalchemy import func, select
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.keys import WrappingKeyError
 from credentials.commands import awards
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists
 from credentials.domain.awards import ClaimLapsed
+from credentials.tables.awards import Allocation, Award
+from credentials.tables.issued import Badge, StatusList
+from credentials.tables.keys import SigningKey
 from shared.due_times import bring_forward
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
@@ -61,7 +64,7 @@ async def test_a_lapsed_reservation_frees_its_credit_before_the_clock_says_so(se
     await awards.claim_award(session, learner, "pgcert", TITLE, None)
     clock.advance(minutes=30)
     await awards.claim_award(session, learner, "pgcert", TITLE, None)
-    live = select(func.count()).select_from(tables.Allocation).where(tables.Allocation.live)
+    live = select(func.count()).select_from(Allocation).where(Allocation.live)
     assert await session.scalar(live) == 4
 
 
@@ -69,15 +72,13 @@ async def test_the_database_itself_allots_a_credit_once_a_level(service, session
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     first = await awards.claim_award(session, learner, "pgcert", TITLE, None)
-    second = tables.Award(
-        **{column.key: getattr(first, column.key) for column in tables.Award.__table__.columns} | {"award_id": new_id()}
+    second = Award(
+        **{column.key: getattr(first, column.key) for column in Award.__table__.columns} | {"award_id": new_id()}
     )
     session.add(second)
     await session.flush()
     session.add(
-        tables.Allocation(
-            award_id=second.award_id, credit_id=named("credit", learner, "DS01"), level="pgcert", live=True
-        )
+        Allocation(award_id=second.award_id, credit_id=named("credit", learner, "DS01"), level="pgcert", live=True)
     )
     with pytest.raises(Exception, match="uq_allocations_credit_id_level"):
         await session.flush()
@@ -88,7 +89,7 @@ async def publish(service) -> datetime | None:
     """One round of the job; when the first list was signed."""
     await jobs.publish_status_lists(work_of(service))
     async with service.process.database.transaction() as session:
-        return (await session.get(tables.StatusList, 1, populate_existing=True)).signed_at
+        return (await session.get(StatusList, 1, populate_existing=True)).signed_at
 
 
 async def test_a_list_is_signed_only_when_it_must_be(service, session, clock) -> None:
@@ -99,10 +100,8 @@ async def test_a_list_is_signed_only_when_it_must_be(service, session, clock) ->
     assert await publish(service) == first
     await consume(session, revoked(learner, "DS02"))
     assert await publish(service) == clock()
-    badge = (
-        await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "DS02")))
-    ).one()
-    document = orjson.loads((await session.get(tables.StatusList, 1, populate_existing=True)).document)
+    badge = (await session.scalars(select(Badge).where(Badge.credit_id == named("credit", learner, "DS02")))).one()
+    document = orjson.loads((await session.get(StatusList, 1, populate_existing=True)).document)
     assert status_lists.is_set(document["credentialSubject"]["encodedList"], badge.list_index)
     clock.advance(hours=23)
     assert await publish(service) < clock()
@@ -116,9 +115,7 @@ async def test_a_half_full_list_gives_way_to_the_next(service, session, clock, m
     monkeypatch.setattr(status_lists, "LENGTH", 4)
     await open_next_list(session)
     await hold_credit(session, learner, MG=1)
-    badge = (
-        await session.scalars(select(tables.Badge).where(tables.Badge.credit_id == named("credit", learner, "MG01")))
-    ).one()
+    badge = (await session.scalars(select(Badge).where(Badge.credit_id == named("credit", learner, "MG01")))).one()
     assert badge.list_number == 2
 
 
@@ -135,7 +132,7 @@ async def test_the_private_key_is_not_in_the_database_in_clear(service, session,
     await hold_credit(session, learner, DS=1)
     await let_time_work(service)
     stranger = CredentialIssuer("https://badges.example.ac.uk", "Somebody else", bytes(32))
-    keys = (await session.scalars(select(tables.SigningKey))).all()
+    keys = (await session.scalars(select(SigningKey))).all()
     assert sorted(key.suite for key in keys) == ["ES256", "eddsa-rdfc-2022"]
     for key in keys:
         with pytest.raises(WrappingKeyError):

@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from credentials import tables
 from credentials.commands import awards
+from credentials.tables.documents import Document
+from credentials.tables.issued import Badge
 from shared.ids import id_of, new_id
 
 from .announcements import hold_credit, introduce, let_time_work
@@ -32,7 +33,7 @@ async def learner(service, session, clock):
 
 async def told_apart(service, session, shown: str) -> None:
     """No badge is found by any id that was shown, nor by what our code derives from one; no number is told."""
-    badges = (await session.scalars(select(tables.Badge))).all()
+    badges = (await session.scalars(select(Badge))).all()
     assert len(badges) == 6
     assert all(badge.document["credentialSubject"]["identifier"] for badge in badges)
     ids = {UUID(found) for found in _UUID.findall(shown)}
@@ -40,7 +41,7 @@ async def told_apart(service, session, shown: str) -> None:
     derived = {id_of(f"badge {number}", one) for one in ids for number in range(3)}
     assert not {badge.badge_id for badge in badges} & (ids | derived)
     assert not [badge.subject for badge in badges if badge.subject in shown]
-    numbers = (await session.scalars(select(tables.Document.number))).all()
+    numbers = (await session.scalars(select(Document.number))).all()
     assert numbers
     assert not [number for number in numbers if number in shown]
     assert "sha256$" not in shown

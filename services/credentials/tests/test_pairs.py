@@ -7,7 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from credentials.commands.people import store_person
-from credentials.tables import Base
+from credentials.tables.base import Base
 from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id

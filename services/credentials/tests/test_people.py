@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import delete, select, update
 
-from credentials import tables
 from credentials.jobs import read_people
+from credentials.tables.documents import Document, Edition
+from credentials.tables.people import Learner, Person
 from shared.directory import DirectoryUnreachable, LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, LearnerNameChanged
 from shared.ids import new_id
@@ -35,7 +36,7 @@ class Asked(LocalDirectory):
 
 async def held(session, learner):
     session.expire_all()
-    return await session.get(tables.Person, learner)
+    return await session.get(Person, learner)
 
 
 async def test_a_registered_learner_is_looked_up_once(service, session, clock):
@@ -113,7 +114,7 @@ async def test_those_without_an_entry_hold_up_nobody(service, session, clock, mo
     for learner in learners:
         await consume(session, registered(learner))
     await read_people(work_of(service, LocalDirectory(person(learners[-1]))))
-    assert list(await session.scalars(select(tables.Person.learner_id))) == [learners[-1]]
+    assert list(await session.scalars(select(Person.learner_id))) == [learners[-1]]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ async def test_while_enrolment_is_away_nothing_is_lost(service, session, clock):
         await read_people(work_of(service, Away()))
     await read_people(work_of(service, LocalDirectory(person(learner))))
     assert await held(session, learner) is not None
-    await session.execute(delete(tables.Person))
+    await session.execute(delete(Person))
 
 
 async def test_a_name_may_be_written_in_any_order_and_script(service, session, clock):
@@ -154,16 +155,14 @@ async def test_documents_change_to_no_name_that_no_registrar_decided_on(service,
     await read_people(work_of(service, register))
 
     async def printed():
-        editions = select(tables.Edition.content).join(
-            tables.Document, tables.Document.document_id == tables.Edition.document_id
-        )
-        rows = await session.scalars(editions.where(tables.Document.learner_id == learner))
+        editions = select(Edition.content).join(Document, Document.document_id == Edition.document_id)
+        rows = await session.scalars(editions.where(Document.learner_id == learner))
         return {content["name"] for content in rows}
 
     assert await printed() == {"Ada Lovelace"}
-    await session.execute(delete(tables.Person))  # the copy is read again from nothing
+    await session.execute(delete(Person))  # the copy is read again from nothing
     register.write(person(learner, family_name="Mallory"))
-    await session.execute(update(tables.Learner).values(unread=True))
+    await session.execute(update(Learner).values(unread=True))
     await read_people(work_of(service, register))
     assert (await held(session, learner)).legal_name == "Ada Lovelace"
     assert await printed() == {"Ada Lovelace"}

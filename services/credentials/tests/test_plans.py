@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import text, update
 
-from credentials import queries
 from credentials.app import build
-from credentials.tables import WebhookDelivery
+from credentials.queries.partners import due_deliveries
+from credentials.tables.partners import WebhookDelivery
 from shared.directory import Directory
 from shared.plans import BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
 
@@ -294,7 +294,7 @@ async def test_what_is_due_at_an_address_costs_no_more_when_much_waits_there(pla
             update(WebhookDelivery).values(endpoint_id=one, state="pending", settled_at=None, due_at=database.clock())
         )
         await session.execute(text("analyze webhook_deliveries"))
-        assert len(await queries.due_deliveries(session, database.clock(), 20)) == 4
+        assert len(await due_deliveries(session, database.clock(), 20)) == 4
         await session.rollback()
     dear = [str(read) for read in reads if not read.query.lower().startswith("update") and read.rows > LEARNERS // 10]
     assert not dear, "\n".join(dear)

@@ -6,9 +6,10 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from credentials import jobs as clockwork
-from credentials import queries, tables
 from credentials.domain import policies
 from credentials.domain.prior_learning import LearnedTooLongAgo, NotYetCompleted, check_age
+from credentials.queries.prior_learning import external_credits
+from credentials.tables.prior_learning import Evidence
 from shared.events.credentials import BadgeIssued, CreditRecognised, RecognitionDecided, RecognitionRevoked
 from shared.ids import new_id
 from shared.jobs import Work
@@ -113,7 +114,7 @@ async def test_what_was_recognised_is_taken_back_and_partners_hear_of_it(service
     async with service.client("learner", id=learner) as client:
         lines = (await client.get("/v1/credits")).json()["items"]
     assert [line["status"] for line in lines if line["source"] == "rpl_external"] == ["revoked"] * 2
-    assert await queries.external_credits(session, learner) == 0
+    assert await external_credits(session, learner) == 0
     assert sum(isinstance(event, RecognitionRevoked) for event in await published(session)) == 1
 
 
@@ -178,7 +179,7 @@ async def test_files_no_application_names_are_removed(service, session, clock, l
             await client.put(f"/v1/recognition-uploads/{address}", params={"filename": "a.pdf"}, content=PDF)
     storage = service.service.resources[ObjectStorage]
     before = [stored.key async for page in storage.pages() for stored in page]
-    kept = await session.scalar(tables.Evidence.__table__.select().with_only_columns(tables.Evidence.storage_key))
+    kept = await session.scalar(Evidence.__table__.select().with_only_columns(Evidence.storage_key))
     clock.at += timedelta(days=36500)
     resources = service.service.resources
     policy = replace(resources[UploadPolicy], orphans_at_once=1000)  # other tests have left files too

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from sqlalchemy import func, select
 
-from credentials import tables
+from credentials.tables.awards import Allocation, Award
 from shared.ids import new_id
 from shared.running import Server
 
@@ -58,11 +58,9 @@ async def test_a10_two_tabs_claim_shared_credit_a_hundred_times(live) -> None:
 
             outcomes[tuple(sorted(await asyncio.gather(claim(range(1, 5)), claim(range(2, 6)))))] += 1
             async with live.process.database.transaction() as session:
-                allocated = select(func.count(), func.count(tables.Allocation.credit_id.distinct())).where(
-                    tables.Allocation.live,
-                    tables.Allocation.award_id.in_(
-                        select(tables.Award.award_id).where(tables.Award.learner_id == learner)
-                    ),
+                allocated = select(func.count(), func.count(Allocation.credit_id.distinct())).where(
+                    Allocation.live,
+                    Allocation.award_id.in_(select(Award.award_id).where(Award.learner_id == learner)),
                 )
                 assert (await session.execute(allocated)).one() == (4, 4)
     assert outcomes == {((201, ""), (409, "not_available")): ROUNDS}

@@ -4,10 +4,12 @@ import argparse
 
 from sqlalchemy import delete, select, text, update
 
-from credentials import tables
 from credentials.__main__ import _rebuild
 from credentials.commands import awards, projection, rebuild
 from credentials.domain.credit import Source
+from credentials.tables.facts import Credit
+from credentials.tables.issued import Badge, Eligibility
+from credentials.tables.reports import Rebuild
 from shared.ids import new_id
 
 from .announcements import (
@@ -65,7 +67,7 @@ async def tell_all(session) -> list:
 async def recognise(session, learner, number: int) -> None:
     """Credit from elsewhere, as a registrar's decision leaves it."""
     session.add(
-        tables.Credit(
+        Credit(
             credit_id=new_id(),
             learner_id=learner,
             course_code=f"RPL-{number}",
@@ -98,13 +100,9 @@ async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys)
     await let_time_work(live)
     async with database.transaction() as session:
         falsified = {"pgcert": ["PGCert in Alchemy"], "pgdip": [], "masters": []}
+        await session.execute(update(Eligibility).where(Eligibility.learner_id == plain).values(titles=falsified))
         await session.execute(
-            update(tables.Eligibility).where(tables.Eligibility.learner_id == plain).values(titles=falsified)
-        )
-        await session.execute(
-            update(tables.Badge)
-            .where(tables.Badge.credit_id == named("credit", plain, "DS02"))
-            .values(revoked_at=live.clock())
+            update(Badge).where(Badge.credit_id == named("credit", plain, "DS02")).values(revoked_at=live.clock())
         )
     assert await found(live) == [
         (plain, "title", "PGCert in Alchemy", False),
@@ -117,7 +115,7 @@ async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys)
     assert f"{plain}  gains  badge  Course DS02" in capsys.readouterr().out
     assert await found(live) == []
     async with database.transaction() as session:
-        kept = (await session.scalars(select(tables.Rebuild))).one()
+        kept = (await session.scalars(select(Rebuild))).one()
     assert (kept.signed_off_by, kept.learners) == ("The Registrar", 1)
     assert await _rebuild(database, body(dry_run=True)) == 0
 
@@ -146,7 +144,7 @@ async def test_credit_that_a_degree_elsewhere_holds_counts_no_more(live) -> None
         if learner == returned:
             await act(live, asked, "return", {"reason_code": "left_programme"})
     async with live.process.database.transaction() as session:
-        told = [(await session.get(tables.Eligibility, learner)).titles["pgcert"] for learner in learners]
+        told = [(await session.get(Eligibility, learner)).titles["pgcert"] for learner in learners]
     assert [bool(titles) for titles in told] == [False, False, True, True]
     await let_time_work(live)
     assert await found(live) == []
@@ -159,6 +157,6 @@ async def test_titles_told_of_credit_that_is_gone_are_lost(live) -> None:
         await hold_credit(session, learner, DS=4)
     async with database.transaction() as session:
         await session.execute(text("alter table credits disable trigger tr_credits_append_only"))
-        await session.execute(delete(tables.Badge))
-        await session.execute(delete(tables.Credit))
+        await session.execute(delete(Badge))
+        await session.execute(delete(Credit))
     assert await found(live) == [(learner, "title", "PGCert in Data Science", False)]

@@ -8,10 +8,13 @@ import pytest
 from openbadgeslib.ob3 import OB3VerificationError, status
 from sqlalchemy import select
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.commands import awards, learner_records
 from credentials.commands.people import forget_person
 from credentials.domain import status_lists
+from credentials.tables.documents import Edition
+from credentials.tables.issued import AssignedStatusEntry
+from credentials.tables.people import Learner
 from shared.directory import LocalDirectory
 from shared.ids import new_id
 
@@ -83,7 +86,7 @@ async def confer_an_award(service, session, learner) -> None:
 
 async def correct_a_badge(service, session, learner) -> None:
     entry = person(learner, contact_email="another@learner.example", contact_version=2)
-    row = await session.get(tables.Learner, learner, populate_existing=True)
+    row = await session.get(Learner, learner, populate_existing=True)
     row.contact_version, row.unread = 2, True
     await session.flush()
     await jobs.read_people(work_of(service, LocalDirectory(entry)))
@@ -238,13 +241,13 @@ async def test_a_transcript_that_changes_again_and_again_is_asked_for_later(
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["code"]) == (409, "record_changing")
     session.expire_all()
-    statement = select(tables.AssignedStatusEntry).where(tables.AssignedStatusEntry.edition_id.is_not(None))
+    statement = select(AssignedStatusEntry).where(AssignedStatusEntry.edition_id.is_not(None))
     assert all(status_entry.retired_at is not None for status_entry in await session.scalars(statement))
 
 
 async def test_a_record_from_before_records_could_be_revoked_is_signed_anew(service, session, learner) -> None:
     record = await record_of(service, learner)
-    edition = await session.scalar(select(tables.Edition).where(tables.Edition.clr.is_not(None)))
+    edition = await session.scalar(select(Edition).where(Edition.clr.is_not(None)))
     edition.clr = {name: member for name, member in record.items() if name != "credentialStatus"}
     await session.flush()
     assert (await record_of(service, learner))["credentialStatus"] == record["credentialStatus"]

@@ -6,11 +6,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
-from credentials import queries, tables
 from credentials.adapters.verification import Verifier
 from credentials.app import build
 from credentials.commands import issuing
+from credentials.queries.issued import badge_revision
 from credentials.settings import Settings
+from credentials.tables.issued import Badge
 from shared.ids import new_id
 from shared.testing import ServiceUnderTest
 
@@ -29,7 +30,7 @@ async def badge_id(service, session, learner) -> UUID:
     await hold_credit(session, learner, DS=4)
     award = await hold_award(session, learner)
     await let_time_work(service)
-    found = await session.scalar(select(tables.Badge.badge_id).where(tables.Badge.award_id == award.award_id))
+    found = await session.scalar(select(Badge.badge_id).where(Badge.award_id == award.award_id))
     assert found is not None
     return found
 
@@ -44,7 +45,7 @@ def replica(service, session, clock) -> ServiceUnderTest:
 
 
 async def revoke(service, session, clock, learner, badge_id) -> None:
-    await issuing.revoke_badge(session, await session.get(tables.Badge, badge_id), "misconduct", clock())
+    await issuing.revoke_badge(session, await session.get(Badge, badge_id), "misconduct", clock())
     await session.flush()
 
 
@@ -83,8 +84,8 @@ WRITES = [
 @pytest.mark.parametrize("write", WRITES)
 async def test_whatever_a_page_tells_of_changes_its_revision(service, session, badge_id, write) -> None:
     database = service.process.database
-    before = await queries.badge_revision(database, badge_id)
-    assert before == await queries.badge_revision(database, badge_id)
+    before = await badge_revision(database, badge_id)
+    assert before == await badge_revision(database, badge_id)
     changed = await session.execute(text(write.replace(":badge_id", "cast(:badge_id as uuid)")), {"badge_id": badge_id})
     assert changed.rowcount
-    assert await queries.badge_revision(database, badge_id) != before
+    assert await badge_revision(database, badge_id) != before

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from credentials import jobs as clockwork
-from credentials import tables
 from credentials.domain import regulations as regs
 from credentials.domain.regulations import InvalidRegulations
+from credentials.tables.reports import RegulationReport
 from shared.ids import new_id
 
 from .announcements import activated, consume, hold_credit, work_of
@@ -77,7 +77,7 @@ async def test_a_level_that_goes_away_takes_its_titles_with_it(service, session,
     async with service.client("registrar") as office:
         report = await report_on(service, office, candidate(levels=IN_FORCE["levels"][1:]))
     assert report["lost"] == {"pgcert": 1}
-    assert (await session.get(tables.RegulationReport, report["report_id"])).document["version"] == "mc-regs-2027.1"
+    assert (await session.get(RegulationReport, report["report_id"])).document["version"] == "mc-regs-2027.1"
 
 
 async def test_versions_in_effect_or_unknown_are_refused(service, session, clock) -> None:

@@ -6,8 +6,9 @@ import orjson
 import pytest
 from sqlalchemy import delete, select
 
-from credentials import tables
 from credentials.commands import projection
+from credentials.tables.facts import Credit
+from credentials.tables.issued import AssignedStatusEntry, Badge
 from shared.database import advisory_lock
 from shared.ids import new_id
 from shared.messaging import RetryLater
@@ -18,7 +19,7 @@ from .test_verification_api import issued
 
 async def lose(session, badge_id: str) -> None:
     """As on a copy of before it was ordered."""
-    for table in (tables.Badge, tables.AssignedStatusEntry):
+    for table in (Badge, AssignedStatusEntry):
         await session.execute(delete(table).where(table.badge_id == UUID(badge_id)))
     session.expire_all()
 
@@ -40,7 +41,7 @@ async def test_a_badge_of_ours_without_a_row_is_not_valid(service, session, cloc
 async def test_a_badge_that_was_lost_is_ordered_as_the_same_and_revoked_with_it(service, session, clock) -> None:
     learner = new_id()
     badge_id, document = await issued(service, session, learner)
-    row = select(tables.Badge.badge_id, tables.Badge.list_number, tables.Badge.list_index, tables.Badge.subject)
+    row = select(Badge.badge_id, Badge.list_number, Badge.list_index, Badge.subject)
     before = (await session.execute(row)).one()
     await lose(session, badge_id)
     await advisory_lock(session, "learner", learner)
@@ -75,7 +76,7 @@ async def test_an_enrolment_earns_its_credit_once_until_that_was_revoked(service
     with pytest.raises(RetryLater, match=str(first.credit_id)):
         await consume(session, again)
     await consume(session, first, revoked(learner, "DS01"), again)
-    credits_ = await session.scalars(select(tables.Credit.credit_id).where(tables.Credit.learner_id == learner))
+    credits_ = await session.scalars(select(Credit.credit_id).where(Credit.learner_id == learner))
     assert set(credits_) == {first.credit_id, again.credit_id}
 
 
@@ -94,5 +95,5 @@ async def test_a_revocation_of_unknown_credit_is_not_passed_over_while_its_enrol
         await consume(session, taken)
     await consume(session, revoked(learner, "DS01"))  # by a person's word, with the id that stands here
     await consume(session, again, taken)
-    left = select(tables.Badge.badge_id).where(tables.Badge.learner_id == learner, tables.Badge.revoked_at.is_(None))
+    left = select(Badge.badge_id).where(Badge.learner_id == learner, Badge.revoked_at.is_(None))
     assert (await session.scalars(left)).all() == []

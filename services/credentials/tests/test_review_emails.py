@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from credentials import jobs as clockwork
-from credentials import tables
+from credentials.tables.awards import Award, PendingEmail
+from credentials.tables.people import Learner
 from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
 
@@ -156,23 +157,23 @@ async def test_letters_wait_for_the_address_and_go_once(service, session, clock)
     await let_time_work(service)
     await let_time_work(service)
     (email,) = await emails_about(session, "award_conferred")
-    number = await session.scalar(select(tables.Award.certificate_number))
+    number = await session.scalar(select(Award.certificate_number))
     assert f"{service.service.settings.public_url}/documents/{number}\n" in email.text
     assert email.recipient == person(learner).contact_email
     assert email.about == f"{learner} {(await one_award(session)).award_id}"
     assert email.text.startswith(f"Dear {person(learner).display_name},\n\n")
 
 
-async def one_award(session) -> tables.Award:
-    return (await session.scalars(select(tables.Award))).one()
+async def one_award(session) -> Award:
+    return (await session.scalars(select(Award))).one()
 
 
 async def test_nobody_writes_to_a_learner_who_was_erased(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     await hold_award(session, learner)
-    (await session.get(tables.Learner, learner)).anonymised_at = clock()
+    (await session.get(Learner, learner)).anonymised_at = clock()
     await session.flush()
     await let_time_work(service)
     assert await emails_about(session, "award_conferred") == []
-    assert (await session.scalars(select(tables.PendingEmail))).all() == []
+    assert (await session.scalars(select(PendingEmail))).all() == []

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from credentials import tables
 from credentials.commands import awards
 from credentials.domain.reviews import Decision, Reason
+from credentials.tables.awards import Award, AwardReview
+from credentials.tables.issued import Eligibility
 from shared.events.assessment import CreditReinstated
 from shared.events.credentials import (
     AwardConferred,
@@ -41,7 +42,7 @@ TITLE = "PGCert in Data Science"
 CLAIM = {"level": "pgcert", "title": TITLE}
 
 
-async def hold_award(session, learner, level: str = "pgcert", title: str = TITLE) -> tables.Award:
+async def hold_award(session, learner, level: str = "pgcert", title: str = TITLE) -> Award:
     award = await awards.claim_award(session, learner, level, title, None)
     return await awards.confer_award(session, award.award_id, by=new_id())
 
@@ -122,9 +123,9 @@ async def test_a12_without_spare_credit_credit_badge_and_award_go_in_that_order(
     assert badge_of_credit.credit_id == named("credit", learner, "DS04")
     assert badge_of_award.credit_id is None
     assert (rescinded.award_id, rescinded.certificate_number) == (award.award_id, award.certificate_number)
-    assert (await session.get(tables.Eligibility, learner)).titles["pgcert"] == []
+    assert (await session.get(Eligibility, learner)).titles["pgcert"] == []
     assert any(isinstance(event, AwardEligibilityChanged) for event in told) is False  # there was none to lose
-    row = await session.get(tables.AwardReview, review["review_id"], populate_existing=True)
+    row = await session.get(AwardReview, review["review_id"], populate_existing=True)
     assert row.decided_by == registrar
     await session.refresh(award)
     assert (award.state, award.ended_by, award.end_reason) == ("rescinded", registrar, "misconduct")
@@ -294,9 +295,7 @@ async def test_the_order_in_which_two_losses_arrive_changes_nothing(service, ses
         await hold_award(session, learner)
         await hold_credit(session, learner, DS=6)
         await consume(session, *(revoked(learner, code) for code in order))
-        review = (
-            await session.scalars(select(tables.AwardReview).where(tables.AwardReview.learner_id == learner))
-        ).one()
+        review = (await session.scalars(select(AwardReview).where(AwardReview.learner_id == learner))).one()
         closed = await awards.decide_award_review(
             session, review.review_id, Decision.SUBSTITUTE, Reason.MISCONDUCT, None, by=new_id()
         )
@@ -405,9 +404,9 @@ async def test_revocation_and_reinstatement_count_by_their_dates_whichever_arriv
         learner = new_id()
         await consume(session, *(fact(learner) for fact in order))
         await hold_credit(session, learner, DS=4)
-        assert (await session.get(tables.Eligibility, learner)).titles["pgcert"] == [TITLE]
+        assert (await session.get(Eligibility, learner)).titles["pgcert"] == [TITLE]
         await consume(session, again(learner))
-        assert (await session.get(tables.Eligibility, learner)).titles["pgcert"] == []
+        assert (await session.get(Eligibility, learner)).titles["pgcert"] == []
 
 
 def revoked_at(days: int):

@@ -11,8 +11,9 @@ from openbadgeslib.ob3.clr import bundled_clr_contexts
 from openbadgeslib.ob3.ldp import verify_data_integrity_proof
 from sqlalchemy import select
 
-from credentials import tables
 from credentials.commands import awards
+from credentials.tables.documents import Document
+from credentials.tables.keys import SigningKey
 from shared.ids import new_id
 
 from .announcements import hold_credit, introduce, let_time_work, named
@@ -45,7 +46,7 @@ async def get(service, path: str, partner: str = P):
 
 async def others_agree(session, record: dict) -> None:
     """openbadgeslib: raises unless the proofs of the record and of all inside hold."""
-    key = await session.get(tables.SigningKey, record["proof"][0]["verificationMethod"])
+    key = await session.get(SigningKey, record["proof"][0]["verificationMethod"])
     pem = Ed25519PublicKey.from_public_bytes(key.public_key).public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )
@@ -67,7 +68,7 @@ async def test_a_selection_is_a_partial_record_of_that_alone(
     assert answer.headers["Cache-Control"] == "no-store"
     record = answer.json()
     assert (record["partial"], sorted(names(record))) == (True, ["Course DS01", "Course DS03"])
-    (number,) = await session.scalars(select(tables.Document.number).where(tables.Document.kind == "transcript"))
+    (number,) = await session.scalars(select(Document.number).where(Document.kind == "transcript"))
     for kept_back in ("Lovelace", number, "DS02", str(learner), "Mark"):
         assert kept_back not in answer.text
     assert "identifier" not in record["credentialSubject"]

@@ -12,12 +12,14 @@ from jwt.algorithms import OKPAlgorithm
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from credentials import tables
 from credentials.adapters.secret_box import SecretBox, SecretBoxError
 from credentials.api.shared_views import OpenedRecordView
 from credentials.commands import awards
 from credentials.domain import sharing
 from credentials.domain.sharing import ShareSecrets
+from credentials.tables.keys import Signature, SigningKey
+from credentials.tables.people import Person
+from credentials.tables.sharing import Share, Viewing
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
 from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import PartnerClosed
@@ -109,7 +111,7 @@ async def test_a_code_must_be_redeemed_before_it_is_old(service, session, clock,
 
 
 async def test_marks_attempts_and_the_name_are_shown_only_where_consented(service, session, clock, learner) -> None:
-    person = await session.get(tables.Person, learner)
+    person = await session.get(Person, learner)
     person.legal_name = "Ada Lovelace"
     await session.flush()
     granted = await consent(service, learner, "DS01", with_marks=True, with_attempts=True, with_name=True)
@@ -129,7 +131,7 @@ async def test_the_record_is_signed_and_tells_the_status_of_the_moment(service, 
         "DS01": "ratified",
         "DS02": "revoked",
     }
-    key = (await session.scalars(select(tables.SigningKey).where(tables.SigningKey.suite == "eddsa-rdfc-2022"))).one()
+    key = (await session.scalars(select(SigningKey).where(SigningKey.suite == "eddsa-rdfc-2022"))).one()
     public = OKPAlgorithm.from_jwk(
         {"kty": "OKP", "crv": "Ed25519", "x": jwt.utils.base64url_encode(key.public_key).decode()}
     )
@@ -274,21 +276,21 @@ async def test_secrets_are_kept_as_hashes(service, session, clock, learner) -> N
     everything = "".join([*rows, *(body.decode() for body in stored)])
     assert path.rpartition("/")[2] not in everything
     assert granted["code"] not in everything
-    share = (await session.scalars(select(tables.Share).where(tables.Share.pin_hash.is_not(None)))).one()
+    share = (await session.scalars(select(Share).where(Share.pin_hash.is_not(None)))).one()
     ours, others = service.service.resources[ShareSecrets], ShareSecrets(bytes(32))
     assert share.pin_hash.startswith(b"$argon2id$v=19$m=19456,t=2,p=1$")
     assert ours.pin_fits("4821", share.pin_hash, share.share_id)
     assert not ours.pin_fits("4822", share.pin_hash, share.share_id)
     assert not ours.pin_fits("4821", share.pin_hash, new_id())
     assert not others.pin_fits("4821", share.pin_hash, share.share_id)
-    digests = set((await session.scalars(select(tables.Share.secret_sha256))).all())
+    digests = set((await session.scalars(select(Share.secret_sha256))).all())
     assert digests == {ours.digest(path.rpartition("/")[2]), ours.digest(granted["code"])}
 
 
 async def test_what_the_previous_release_stored_still_opens(service, session, clock, learner) -> None:
     path, granted = await link(service, learner, pin="4821"), await consent(service, learner, "DS01")
     key = service.service.resources[SecretBox].key_for("share pins")
-    for share in await session.scalars(select(tables.Share)):
+    for share in await session.scalars(select(Share)):
         if share.pin_hash is None:
             share.secret_sha256 = hashlib.sha256(granted["code"].encode()).digest()
         else:
@@ -361,10 +363,10 @@ async def test_an_erased_learners_words_go_and_the_view_log_stays(service, sessi
     assert (await fetch(service, granted["share_id"])).json()["code"] == "share_withdrawn"
     async with service.client() as anyone:
         assert (await anyone.get(path)).status_code == 404
-    rows = (await session.scalars(select(tables.Share).where(tables.Share.learner_id == learner))).all()
+    rows = (await session.scalars(select(Share).where(Share.learner_id == learner))).all()
     assert {(row.purpose, row.secret_sha256, row.pin_hash) for row in rows} == {("", None, None)}
     assert sorted(row.recipient for row in rows) == ["", f"University {P}"]
-    assert len((await session.scalars(select(tables.Viewing))).all()) == 1
+    assert len((await session.scalars(select(Viewing))).all()) == 1
 
 
 async def test_a_record_is_signed_on_record(service, session, clock, learner) -> None:
@@ -372,7 +374,7 @@ async def test_a_record_is_signed_on_record(service, session, clock, learner) ->
     await redeem(service, granted["code"])
     answer = (await fetch(service, granted["share_id"])).json()
     written = hashlib.sha256(answer["jws"].rpartition(".")[2].encode()).digest()
-    kept = await session.get(tables.Signature, written)
+    kept = await session.get(Signature, written)
     assert kept.credential_id == f"urn:uuid:{granted['share_id']}"
     assert kept.verification_method == jwt.get_unverified_header(answer["jws"])["kid"]
 

@@ -5,8 +5,9 @@ import pytest
 from openbadgeslib.ob3 import OB3VerificationError
 from sqlalchemy import select
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.commands import issuing
+from credentials.tables.keys import SigningKey
 
 from .announcements import consume, hold_credit, let_time_work, revoked, work_of
 from .issuer import instant, verified
@@ -132,6 +133,6 @@ async def test_no_key_is_known_that_nobody_made(issuer):
 
 async def test_private_keys_are_never_shown(issuer, session):
     shown = (await issuer.ask("GET", "/v1/signing-keys")).text + (await issuer.get("/.well-known/did.json")).text
-    for key in await session.scalars(select(tables.SigningKey)):
+    for key in await session.scalars(select(SigningKey)):
         assert key.wrapped_key.hex() not in shown
     assert "wrapped" not in shown

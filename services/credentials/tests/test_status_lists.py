@@ -9,12 +9,13 @@ import pytest
 from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
 from sqlalchemy import func, select, text
 
-from credentials import jobs, tables
+from credentials import jobs
 from credentials.adapters import proofs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import issuing, keys, status_entries
 from credentials.commands import status_lists as publishing
 from credentials.domain import status_lists
+from credentials.tables.issued import AssignedStatusEntry, Badge, StatusList
 from shared.ids import new_id
 
 from .announcements import consume, let_time_work, revoked, work_of
@@ -141,16 +142,14 @@ async def test_a_badge_that_a_clock_signed_which_stood_ahead_is_signed_anew_once
     clock.at = right + timedelta(days=1)
     await session.execute(text("update badges set due = 'issue'"))
     await let_time_work(issuer.service)
-    ahead = select(func.count()).select_from(tables.Badge).where(tables.Badge.signed_at > right)
+    ahead = select(func.count()).select_from(Badge).where(Badge.signed_at > right)
     assert await session.scalar(ahead)
     assert instant((await issuer.document())["validFrom"]) > right
     clock.at = right
     await let_time_work(issuer.service)
     assert not await session.scalar(ahead)
     assert instant((await issuer.document())["validFrom"]) <= right
-    assert (
-        await session.scalar(select(func.count()).select_from(tables.Badge).where(tables.Badge.due.is_not(None))) == 0
-    )
+    assert await session.scalar(select(func.count()).select_from(Badge).where(Badge.due.is_not(None))) == 0
 
 
 @pytest.mark.parametrize("tamper", ["bit", "period", "key"])
@@ -192,7 +191,7 @@ async def test_no_place_is_given_twice(issuer, session, monkeypatch):
     badge = await issuer.badge()
     for _ in range(6):
         await issuing.correct_badge(session, badge)
-    assert await session.scalar(select(func.count()).select_from(tables.AssignedStatusEntry)) == 6
+    assert await session.scalar(select(func.count()).select_from(AssignedStatusEntry)) == 6
     with pytest.raises(RuntimeError, match="list is full"):
         await issuing.correct_badge(session, badge)
 
@@ -207,7 +206,7 @@ async def test_a_list_is_published_while_others_draw_places_in_it(live):
         await status_entries.draw_for_badge(drawing, new_id(), version=1)
         await asyncio.wait_for(jobs.publish_status_lists(work_of(live)), 20)
     async with database.transaction() as session:
-        assert (await session.get_one(tables.StatusList, 1)).revoked == 0
+        assert (await session.get_one(StatusList, 1)).revoked == 0
 
 
 async def test_a_run_that_was_overtaken_puts_no_older_list_over_a_newer_one(issuer, session):

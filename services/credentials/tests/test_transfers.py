@@ -9,9 +9,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from credentials import jobs as clockwork
-from credentials import tables
 from credentials.commands import awards
 from credentials.domain.transfers import suggestion
+from credentials.tables.awards import Allocation
+from credentials.tables.partners import WebhookDelivery
+from credentials.tables.transfers import Programme
 from shared.events.credentials import (
     TransferCompleted,
     TransferDecided,
@@ -95,7 +97,7 @@ async def test_the_database_itself_lets_a_credit_be_claimed_or_committed(service
     await act(service, asked["transfer_id"], "decision", decision(learner, DS01="accept"))
     row = {"transfer_id": asked["transfer_id"], "credit_id": ids(learner, "DS01")[0], "level": "pgdip", "live": True}
     with pytest.raises(IntegrityError, match="uq_allocations_credit_id_level"):
-        await session.execute(insert(tables.Allocation).values(row))
+        await session.execute(insert(Allocation).values(row))
 
 
 async def test_a_claim_and_a_decision_at_once_have_one_winner(live) -> None:
@@ -267,8 +269,8 @@ async def test_a_partner_that_accepted_is_told_within_a_minute_of_a_revocation(l
     ]
     async with live.process.database.transaction() as session:
         delay = await session.scalar(
-            select(tables.WebhookDelivery.settled_at - tables.WebhookDelivery.created_at).where(
-                tables.WebhookDelivery.type == "credit.revoked"
+            select(WebhookDelivery.settled_at - WebhookDelivery.created_at).where(
+                WebhookDelivery.type == "credit.revoked"
             )
         )
     assert delay < timedelta(minutes=1)
@@ -286,7 +288,7 @@ async def test_partners_are_told_of_every_turn_of_a_transfer(service, session, c
 
 async def test_the_latest_map_stands_whatever_arrives_last(service, session, clock, learner) -> None:
     await consume(session, programme(version=3, ceiling=90), programme(version=2, ceiling=75))
-    held = await session.get(tables.Programme, PROGRAMME)
+    held = await session.get(Programme, PROGRAMME)
     assert (held.version, held.ceiling_credits) == (3, 90)
 
 

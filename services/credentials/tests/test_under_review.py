@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy import select
 
-from credentials import tables
+from credentials.tables.issued import Badge
 from shared.ids import new_id
 
 from .announcements import consume, hold_credit, let_time_work, revoked
@@ -17,7 +17,7 @@ ASK = "until it has decided, ask it before relying on the award."
 
 
 async def badge_of(session, award) -> str:
-    statement = select(tables.Badge.badge_id).where(tables.Badge.award_id == award.award_id)
+    statement = select(Badge.badge_id).where(Badge.award_id == award.award_id)
     return str(await session.scalar(statement))
 
 

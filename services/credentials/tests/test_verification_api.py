@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from credentials import tables
 from credentials.adapters import baking, keys
 from credentials.adapters.verification import Outside, Verifier
 from credentials.commands import issuing
 from credentials.settings import Settings
+from credentials.tables.issued import Badge
 from shared.ids import new_id
 
 from . import foreign
@@ -72,7 +72,7 @@ async def test_our_own_as_a_token(service, session, clock, learner) -> None:
 async def test_an_old_version_of_ours_leads_to_the_new_one(service, session, clock, learner) -> None:
     badge_id, old = await issued(service, session, learner)
     clock.advance(days=1)
-    await issuing.correct_badge(session, await session.get(tables.Badge, UUID(badge_id)))
+    await issuing.correct_badge(session, await session.get(Badge, UUID(badge_id)))
     await session.flush()
     await let_time_work(service)
     async with service.client() as anyone:
@@ -109,7 +109,7 @@ async def test_an_old_token_of_ours_leads_to_the_new_one_as_the_old_document_doe
     async with service.client() as anyone:
         old = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
         clock.advance(days=1)
-        await issuing.correct_badge(session, await session.get(tables.Badge, UUID(badge_id)))
+        await issuing.correct_badge(session, await session.get(Badge, UUID(badge_id)))
         await session.flush()
         await let_time_work(service)
         new = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
@@ -124,7 +124,7 @@ async def test_an_old_token_of_ours_leads_to_the_new_one_as_the_old_document_doe
 
 async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, session, clock, learner) -> None:
     badge_id, document = await issued(service, session, learner)
-    await issuing.revoke_badge(session, await session.get(tables.Badge, UUID(badge_id)), "misconduct", clock())
+    await issuing.revoke_badge(session, await session.get(Badge, UUID(badge_id)), "misconduct", clock())
     await session.flush()
     async with service.client() as anyone:
         token = (await anyone.get(f"/credentials/{badge_id}.jwt")).content
@@ -143,7 +143,7 @@ async def test_what_a_record_holds_is_told_as_it_stands_in_our_records(service, 
     badge_id, document = await issued(service, session, learner)
     around = sign_as_anybody(transcript([json.loads(document)]))
     deeper = sign_as_anybody(transcript([around], id=f"{ROOT}/transcripts/2"))
-    await issuing.revoke_badge(session, await session.get(tables.Badge, UUID(badge_id)), "misconduct", clock())
+    await issuing.revoke_badge(session, await session.get(Badge, UUID(badge_id)), "misconduct", clock())
     await session.flush()
     async with service.client() as anyone:
         one, two = [(await anyone.post("/v1/verifications", json=body)).json() for body in (around, deeper)]
@@ -156,12 +156,12 @@ async def test_what_a_record_holds_is_told_as_it_stands_in_our_records(service, 
 async def test_a_newer_version_of_ours_that_was_revoked_is_told_at_once(service, session, clock, learner) -> None:
     badge_id, old = await issued(service, session, learner)
     clock.advance(days=1)
-    await issuing.correct_badge(session, await session.get(tables.Badge, UUID(badge_id)))
+    await issuing.correct_badge(session, await session.get(Badge, UUID(badge_id)))
     await session.flush()
     await let_time_work(service)
     async with service.client() as anyone:
         assert (await anyone.post("/v1/verifications", content=old)).json()["status"] == "replaced"
-        await issuing.revoke_badge(session, await session.get(tables.Badge, UUID(badge_id)), "misconduct", clock())
+        await issuing.revoke_badge(session, await session.get(Badge, UUID(badge_id)), "misconduct", clock())
         await session.flush()
         answer = (await anyone.post("/v1/verifications", content=old)).json()
     assert (answer["status"], answer["newer"]["status"]) == ("revoked", "revoked")

@@ -10,11 +10,11 @@ from sqlalchemy import select, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from credentials import jobs as clockwork
-from credentials import tables
 from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient
 from credentials.commands import awards, webhooks
 from credentials.domain.webhooks import RETRY_AFTER, Answer, next_try
+from credentials.tables.partners import WebhookSecret
 from shared.events.credentials import WebhookDisabled
 from shared.ids import new_id
 from shared.jobs import Work
@@ -194,7 +194,7 @@ async def test_two_secrets_sign_while_one_is_changed(service, session, clock, le
             last = await client.post(f"{address}/secrets", json={})
         assert last.status_code == 201
         assert (await client.post(f"{address}/secrets", json={})).json()["code"] == "too_many_webhook_secrets"
-    kept = (await session.scalars(select(tables.WebhookSecret.wrapped))).all()
+    kept = (await session.scalars(select(WebhookSecret.wrapped))).all()
     secret_box = service.service.resources[SecretBox]
     assert all(len(one) == 12 + 32 + 16 for one in kept)
     assert secret_box.key_for("sealed secrets") != secret_box.key_for("share pins")

@@ -4,7 +4,6 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from assessment import queries
 from assessment.api.shapes import (
     AssessmentView,
     SubmissionReceiptView,
@@ -23,6 +22,7 @@ from assessment.domain.attempts import (
 )
 from assessment.domain.marks import SitsCourse
 from assessment.domain.windows import WindowIsClosed, WindowNotOpen, WindowState, WindowStillOpen, closed
+from assessment.queries import enrolments, windows
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
 from shared.storage import ObjectStorage
@@ -44,7 +44,7 @@ async def list_windows(
     state: Annotated[WindowState | None, Query(description="Open and upcoming ones unless given")] = None,
 ) -> Response:
     """Windows in which work may be handed in, by their closing."""
-    rows, cursor = await queries.list_windows(session, state, paging)
+    rows, cursor = await windows.list_windows(session, state, paging)
     at = now(session)
     page = Page[WindowView](items=[window_view(row, at) for row in rows], next_cursor=cursor)
     return conditional(request, page, max_age_seconds=WINDOWS_FRESH_SECONDS)
@@ -55,7 +55,7 @@ async def read_assessment(enrolment_id: UUID, session: ReadSession, caller: Call
     """The brief, your attempts and results, and whether work can be handed in now (if not, why)."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
-    return assessment_view(await queries.overview(session, enrolment))
+    return assessment_view(await enrolments.overview(session, enrolment))
 
 
 @router.put(
@@ -100,7 +100,7 @@ async def submit_work(
     receipt = receipt_view(submission)
     if submission.state == "late":  # a refusal that keeps what it refused, so it is not raised
         detail = "the window had closed before the last byte came; the file is kept as a draft and counts for nothing"
-        late = closed(detail, await queries.coming_window(session, now(session)))
+        late = closed(detail, await windows.coming_window(session, now(session)))
         draft = receipt.model_dump(mode="json")
         return problem(late.status, late.code, late.title, late.detail, headers=None, **late.extras, draft=draft)
     response.status_code = 201 if is_new else 200
@@ -114,7 +114,7 @@ async def list_submissions(
     """The receipt of every file you handed in, newest first; those replaced or too late are kept too."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
-    rows, cursor = await queries.list_submissions(session, enrolment_id, paging)
+    rows, cursor = await enrolments.list_submissions(session, enrolment_id, paging)
     return Page[SubmissionReceiptView](items=[receipt_view(row) for row in rows], next_cursor=cursor)
 
 

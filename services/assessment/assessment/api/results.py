@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
-from assessment import queries
 from assessment.api.shapes import AT, ID, At, Identifier, Reference
 from assessment.commands import boards, marking, releases
 from assessment.domain.attempts import AttemptState
@@ -24,6 +23,7 @@ from assessment.domain.marks import (
     SubmissionVoid,
 )
 from assessment.domain.misconduct import CaseOpen
+from assessment.queries import results
 from assessment.tables import Attempt, Board, Release
 from shared.database import Unknown, fetch
 from shared.web import (
@@ -161,7 +161,7 @@ async def list_results(
     state: Annotated[AttemptState | None, Query(description="Only work in this state")] = None,
 ) -> Page[OutcomeView]:
     """The work of a window with marks and states, for release and for the board; of modules you study, none."""
-    rows, cursor = await queries.list_results(session, caller.name, window_id, state, paging)
+    rows, cursor = await results.list_results(session, caller.name, window_id, state, paging)
     items = [
         _outcome_view(row.attempt, row.submission_id, row.course_version.code)
         for row in rows

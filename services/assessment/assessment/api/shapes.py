@@ -13,7 +13,8 @@ from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
 from assessment.domain.misconduct import MisconductOutcome
 from assessment.domain.windows import WindowState
-from assessment.queries import Overview, seen
+from assessment.queries.enrolments import Overview
+from assessment.queries.windows import seen
 from assessment.tables import Attempt, Brief, Submission, Window
 from shared.web import Instant, RequestModel, View
 from shared.web.content import Text

@@ -3,7 +3,6 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
-from assessment import queries
 from assessment.api.shapes import (
     AssessedCreditView,
     BriefRequest,
@@ -41,6 +40,8 @@ from assessment.domain.marks import (
 )
 from assessment.domain.misconduct import CaseDecided, CaseOpen, OutcomeNotPossible
 from assessment.domain.windows import BadWindow, FileOnItsWay, WindowIsClosed, WindowNotOpen, WindowStillOpen
+from assessment.queries.enrolments import list_cases
+from assessment.queries.queue import marking_queue
 from shared.database import Unknown, now
 from shared.web import CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
 
@@ -93,7 +94,7 @@ async def list_marking_queue(
     window_id: Annotated[UUID | None, Query(description="Only work of this window")] = None,
 ) -> Page[QueuedView]:
     """Work of closed windows that waits for a mark, oldest first. Nothing tells whose it is."""
-    rows, cursor = await queries.marking_queue(session, caller.own_id, window_id, paging)
+    rows, cursor = await marking_queue(session, caller.own_id, window_id, paging)
     return Page[QueuedView](items=[QueuedView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
@@ -191,5 +192,5 @@ async def list_misconduct_cases(
     open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
 ) -> Page[CaseView]:
     """Cases, the oldest first."""
-    rows, cursor = await queries.list_cases(session, open_=open_, paging=paging)
+    rows, cursor = await list_cases(session, open_=open_, paging=paging)
     return Page[CaseView](items=[CaseView.model_validate(row) for row in rows], next_cursor=cursor)

@@ -10,12 +10,13 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from assessment import queries
 from assessment.commands import decisions
 from assessment.commands.marking import advance, must_be_disinterested
 from assessment.commands.releases import count, done_at_once, take_results
 from assessment.domain import marks, regulations
 from assessment.domain.attempts import AttemptState
+from assessment.queries.enrolments import renamed_subjects
+from assessment.queries.results import may_be_ratified, results_before, results_held, results_to_ratify, was_judged_by
 from assessment.tables import Attempt, Board, CourseVersion, Credit, Decision, Window
 from shared.database import fetch, now
 from shared.errors import DomainError
@@ -43,7 +44,7 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
     await take_results(session, window_id)
     board = _sit(session, actor, minutes_reference, window_id)
     await session.flush()
-    found = queries.results_to_ratify(board)
+    found = results_to_ratify(board)
     board.expected = await count(session, found)
     if not board.expected:
         raise await _nothing_for(session, board)
@@ -57,19 +58,19 @@ async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minu
 
 
 async def _nothing_for(session: AsyncSession, board: Board) -> DomainError:
-    if await session.scalar(queries.results_before(board).limit(1)):
+    if await session.scalar(results_before(board).limit(1)):
         return marks.SamePerson(
             "whoever marked, moderated or earned a result, decided a case about it or studies the module, "
             "does not ratify"
         )
-    held = await count(session, queries.results_held(board))
+    held = await count(session, results_held(board))
     return marks.NothingToRatify("no released result of this window waits for the board", held=held)
 
 
 async def ratify_batch(session: AsyncSession, board: Board, attempt_ids: Sequence[UUID]) -> None:
     """Ratify those of these attempts that the board may ratify. The board must be locked."""
     ratified = {"state": AttemptState.RATIFIED, "ratified_at": board.decided_at, "board_id": board.board_id}
-    rows = await advance(session, attempt_ids, *queries.may_be_ratified(board.decided_by), **ratified)
+    rows = await advance(session, attempt_ids, *may_be_ratified(board.decided_by), **ratified)
     await decisions.record_all(session, "ratified", [attempt.attempt_id for attempt, _ in rows], board.decided_by)
     board.ratified += len(rows)
     board.credits_awarded += await _award_credit(session, board, [row for row in rows if row[0].passed])
@@ -86,7 +87,7 @@ async def finish_board(session: AsyncSession, board_id: UUID) -> None:
 
 async def _close(session: AsyncSession, board: Board) -> None:
     await session.flush()
-    board.held = await count(session, queries.results_held(board))
+    board.held = await count(session, results_held(board))
     board.under_way = False
 
 
@@ -133,7 +134,7 @@ async def _award_credit(session: AsyncSession, board: Board, passes: Sequence[tu
         )
     )
     subjects = {attempt.course_version.subject_id for attempt, _ in ordered}
-    renamed = await queries.renamed_subjects(session, subjects, board.decided_at)
+    renamed = await renamed_subjects(session, subjects, board.decided_at)
     for attempt, submission_id in ordered:
         if attempt.attempt_id not in awarded:
             decisions.record(session, "no_second_credit", attempt.attempt_id, "regulations")
@@ -234,7 +235,7 @@ def _announce_fails(session: AsyncSession, board: Board, fails: Sequence[tuple[A
 async def must_be_another(session: AsyncSession, actor: str, attempt_id: UUID) -> None:
     """Check that the actor has no interest and had no part in a result. Raises OwnWork, SitsCourse or SamePerson."""
     await must_be_disinterested(session, actor, await fetch(session, Attempt, attempt_id))
-    statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt_id, queries.was_judged_by(actor))
+    statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt_id, was_judged_by(actor))
     if await session.scalar(statement):
         raise marks.SamePerson("whoever marked or moderated a result, or judged a case about it, does not decide")
 

@@ -9,12 +9,14 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from assessment import queries
 from assessment.commands import decisions
 from assessment.domain import marks, regulations, windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.marks import Stage
 from assessment.domain.misconduct import CaseOpen
+from assessment.queries.enrolments import sits
+from assessment.queries.results import gave_first_mark, may_be_released
+from assessment.queries.windows import comes_a_file, seen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
 from shared.access import refuse_own
 from shared.database import fetch, now
@@ -33,13 +35,11 @@ async def mark_submission(
     """
     attempt = await _free_attempt_of(session, submission_id)
     await must_be_disinterested(session, marker_id, attempt)
-    windows.must_be_closed(queries.seen(await fetch(session, Window, attempt.window_id)), now(session))
+    windows.must_be_closed(seen(await fetch(session, Window, attempt.window_id)), now(session))
     _must_take(AttemptState(attempt.state), stage)
-    if stage is Stage.FIRST and await queries.comes_a_file(
-        session, attempt.window_id, enrolment_id=attempt.enrolment_id
-    ):
+    if stage is Stage.FIRST and await comes_a_file(session, attempt.window_id, enrolment_id=attempt.enrolment_id):
         raise windows.FileOnItsWay("another file for this attempt is on its way", headers={"Retry-After": "60"})
-    if stage is Stage.MODERATION and await queries.gave_first_mark(session, attempt.attempt_id, str(marker_id)):
+    if stage is Stage.MODERATION and await gave_first_mark(session, attempt.attempt_id, str(marker_id)):
         raise marks.SamePerson("somebody else moderates the mark you gave")
     enrolment = await fetch(session, Enrolment, attempt.enrolment_id)
     result = marks.grade(points, attempt.attempt_no, regulations.find(enrolment.regulations_version).marks)
@@ -76,7 +76,7 @@ async def mark_submission(
 async def must_be_disinterested(session: AsyncSession, actor: UUID | str, attempt: Attempt) -> None:
     """Check that the actor neither owns the attempt nor studies its module. Raises OwnWork or SitsCourse."""
     refuse_own(session, marks.OwnWork("somebody else judges your own work"), attempt.learner_id, actor)
-    if await queries.sits(session, UUID(str(actor)), attempt.course_version_id):
+    if await sits(session, UUID(str(actor)), attempt.course_version_id):
         raise marks.SitsCourse("you study this module yourself")
 
 
@@ -107,7 +107,7 @@ async def release_submission(session: AsyncSession, actor: str, submission_id: U
 async def release_some(session: AsyncSession, actor: str, attempt_ids: Sequence[UUID]) -> list[Attempt]:
     """Release those of these results that the actor may release; return their attempts."""
     rows = await advance(
-        session, attempt_ids, *queries.may_be_released(actor), state=AttemptState.RELEASED, released_at=now(session)
+        session, attempt_ids, *may_be_released(actor), state=AttemptState.RELEASED, released_at=now(session)
     )
     await decisions.record_all(session, "released", [attempt.attempt_id for attempt, _ in rows], actor)
     for attempt, submission_id in rows:

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from assessment import queries
 from assessment.commands import decisions
 from assessment.commands.boards import must_be_another, revoke_credit
 from assessment.commands.enrolments import void_attempt, void_unratified
@@ -15,6 +14,7 @@ from assessment.commands.marking import attempt_of, must_be_disinterested, resul
 from assessment.domain import attempts, marks, misconduct, regulations
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.misconduct import MisconductOutcome
+from assessment.queries.enrolments import attempts_of, history, went_on
 from assessment.tables import Attempt, Credit, Enrolment, EnrolmentState, MisconductCase
 from shared.database import advisory_lock, fetch, now
 from shared.events.assessment import MisconductDecided, MisconductOpened
@@ -78,14 +78,14 @@ async def decide_case(
         raise marks.SamePerson("whoever opened a case does not decide it")
     await must_be_another(session, str(actor_id), attempt.attempt_id)
     credit = await session.scalar(select(Credit).where(Credit.attempt_id == attempt.attempt_id))
-    rows = (await session.scalars(queries.attempts_of(attempt.enrolment_id))).all()
-    present = attempts.present_attempt(queries.history(rows))
+    rows = (await session.scalars(attempts_of(attempt.enrolment_id))).all()
+    present = attempts.present_attempt(history(rows))
     state = AttemptState(attempt.state)
     allowed = misconduct.possible(
         state,
         latest=present is not None
         and present.attempt_id == attempt.attempt_id
-        and not await queries.went_on(session, attempt.enrolment_id),
+        and not await went_on(session, attempt.enrolment_id),
         has_credit=credit is not None,
     )
     misconduct.check_outcome(outcome, allowed)

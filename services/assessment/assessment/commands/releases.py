@@ -12,9 +12,9 @@ from uuid import UUID
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from assessment import queries
 from assessment.commands.marking import release_some
 from assessment.domain import marks
+from assessment.queries.results import results_to_release
 from assessment.tables import Board, Release, Window
 from shared.database import fetch, lock_number, now
 from shared.ids import new_id
@@ -45,7 +45,7 @@ async def release_window(session: AsyncSession, actor: str, window_id: UUID) -> 
     )
     session.add(release)
     await session.flush()
-    found = queries.results_to_release(release)
+    found = results_to_release(release)
     release.expected = await count(session, found)
     if await done_at_once(session, release, found, lambda ids: release_batch(session, release, ids)):
         release.under_way = False

@@ -9,11 +9,12 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
-from assessment import queries
 from assessment.commands.windows import hold_open
 from assessment.domain import attempts, marks, regulations, windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.regulations import Regulations
+from assessment.queries import enrolments
+from assessment.queries.windows import accepting_windows, coming_window, seen
 from assessment.tables import Attempt, Enrolment, MisconductCase, Submission, UploadUnderWay, Window
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.assessment import SubmissionReceived
@@ -98,17 +99,17 @@ async def _note_end(session: AsyncSession, upload_id: UUID) -> None:
 async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | None, upload: Upload) -> _Plan:
     at = now(session)
     rules = regulations.find(enrolment.regulations_version)
-    rows = (await session.scalars(queries.attempts_of(enrolment.enrolment_id))).all()
+    rows = (await session.scalars(enrolments.attempts_of(enrolment.enrolment_id))).all()
     window = attempts.admit(
-        await queries.enrolment_status(session, enrolment.enrolment_id),
-        await queries.past(session, enrolment.enrolment_id, rows, rules.attempts_allowed),
+        await enrolments.enrolment_status(session, enrolment.enrolment_id),
+        await enrolments.past(session, enrolment.enrolment_id, rows, rules.attempts_allowed),
         rules.attempts_allowed,
-        await queries.accepting_windows(session, at),
+        await accepting_windows(session, at),
         at,
-        wanted=None if window_id is None else queries.seen(await fetch(session, Window, window_id)),
-        coming=await queries.coming_window(session, at),
+        wanted=None if window_id is None else seen(await fetch(session, Window, window_id)),
+        coming=await coming_window(session, at),
     )
-    if await queries.holds_credit(session, enrolment):
+    if await enrolments.holds_credit(session, enrolment):
         raise attempts.AlreadyPassed("credit for this module stands on your record; another pass would give none")
     filename, kind = plan_check(upload.filename, upload.declared_size, rules.file_kinds, rules.longest_file_bytes)
     return _Plan(
@@ -124,14 +125,14 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
 
 async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tuple[Submission, bool]:
     await advisory_lock(session, "enrolment", plan.enrolment_id)
-    status = await queries.enrolment_status(session, plan.enrolment_id)
+    status = await enrolments.enrolment_status(session, plan.enrolment_id)
     attempts.may_study(status)
     window = await hold_open(session, plan.window_id)
     if not windows.accepts(window, received.at):
         return _store(session, plan, received, None), True
-    statement = queries.attempts_of(plan.enrolment_id).with_for_update(key_share=True)
+    statement = enrolments.attempts_of(plan.enrolment_id).with_for_update(key_share=True)
     rows: list[Attempt] = list((await session.scalars(statement)).all())
-    past = await queries.past(session, plan.enrolment_id, rows, plan.rules.attempts_allowed)
+    past = await enrolments.past(session, plan.enrolment_id, rows, plan.rules.attempts_allowed)
     attempts.admit(status, past, plan.rules.attempts_allowed, [window], received.at, wanted=window)
     pending = attempts.replaceable(past)
     replaced: Submission | None = None
@@ -139,7 +140,7 @@ async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tup
         attempt = _begin_attempt(session, plan, attempts.next_attempt_no(past))
     else:
         attempt = next(row for row in rows if row.attempt_id == pending.attempt_id)
-        replaced = (await session.scalars(queries.current_submission(attempt.attempt_id))).one()
+        replaced = (await session.scalars(enrolments.current_submission(attempt.attempt_id))).one()
         if replaced.sha256 == received.content.sha256:
             return await _with_attempt(session, replaced), False
         replaced.state = "superseded"
@@ -207,11 +208,11 @@ async def _with_attempt(session: AsyncSession, submission: Submission) -> Submis
 
 async def must_be_for_staff(session: AsyncSession, reader: UUID, submission: Submission) -> None:
     """Check that a member of staff may read a submission. Raises Unknown (a draft), SitsCourse or WindowStillOpen."""
-    if not await queries.may_be_read(session, submission):
+    if not await enrolments.may_be_read(session, submission):
         raise Unknown("no such file")
-    if await queries.sits(session, reader, submission.course_version_id):
+    if await enrolments.sits(session, reader, submission.course_version_id):
         raise marks.SitsCourse("you study this module yourself")
-    windows.must_be_closed(queries.seen(await fetch(session, Window, submission.window_id)), now(session))
+    windows.must_be_closed(seen(await fetch(session, Window, submission.window_id)), now(session))
 
 
 async def forget_author(session: AsyncSession, learner_id: UUID) -> None:

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from assessment import queries
 from assessment.commands import decisions
 from assessment.domain import regulations, windows
+from assessment.queries import windows as window_queries
 from assessment.tables import Window
 from shared.database import fetch, now
 from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
@@ -67,8 +67,8 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
     """Close an open window now. Its grace, if it has one, still holds. Raises WindowNotOpen or WindowIsClosed."""
     window = await fetch(session, Window, window_id, lock=True)
     at = now(session)
-    coming = await queries.coming_window(session, at)
-    windows.must_be_open(queries.seen(window), at, coming)
+    coming = await window_queries.coming_window(session, at)
+    windows.must_be_open(window_queries.seen(window), at, coming)
     if window.closes_at <= at:
         raise windows.closed("this window is closed and lives by its grace alone", coming)
     decisions.record(session, "window_closed_early", window_id, actor, planned=window.closes_at.isoformat())
@@ -104,9 +104,9 @@ def _announce_opening(session: AsyncSession, window: Window) -> None:
 
 async def _announce_if_closed(session: AsyncSession, window: Window) -> None:
     """Announce that a window has closed, but not before the last file that may be in time: the job tries again."""
-    seen = queries.seen(window)
+    seen = window_queries.seen(window)
     closed = windows.state(seen, now(session)) is windows.WindowState.CLOSED
-    if closed and not await queries.comes_a_file(session, window.window_id):
+    if closed and not await window_queries.comes_a_file(session, window.window_id):
         window.closed_at = now(session)
         publish(session, WindowClosed(window_id=window.window_id, closed_at=windows.accepts_until(seen)))
 
@@ -114,4 +114,4 @@ async def _announce_if_closed(session: AsyncSession, window: Window) -> None:
 async def hold_open(session: AsyncSession, window_id: UUID) -> windows.Window:
     """Lock and return a window: nobody can close it early until this transaction ends."""
     statement = select(Window).where(Window.window_id == window_id).with_for_update(read=True)
-    return queries.seen((await session.scalars(statement, execution_options={"populate_existing": True})).one())
+    return window_queries.seen((await session.scalars(statement, execution_options={"populate_existing": True})).one())

@@ -7,7 +7,7 @@ from fastapi import Header, Path
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalogue import commands, domain, queries
+from catalogue import domain
 from catalogue.api.shapes import (
     CourseBadgeView,
     CourseRequest,
@@ -27,6 +27,8 @@ from catalogue.api.shapes import (
     VersionSummary,
     VersionView,
 )
+from catalogue.commands import courses, reference
+from catalogue.queries.rows import draft_of, drafts, text_of, units_of, version_of
 from catalogue.tables import CourseVersion, Price
 from shared.database import Unknown
 from shared.web import (
@@ -64,7 +66,7 @@ _TEXT = (
 )
 async def create_institution(new: NewInstitution, session: Session) -> InstitutionView:
     """Admit a member of the federation."""
-    return InstitutionView.model_validate(await commands.create_institution(session, **new.model_dump()))
+    return InstitutionView.model_validate(await reference.create_institution(session, **new.model_dump()))
 
 
 @router.post(
@@ -78,7 +80,7 @@ async def create_institution(new: NewInstitution, session: Session) -> Instituti
 )
 async def create_subject(new: NewSubject, session: Session) -> SubjectView:
     """Open a subject for credit to stack in."""
-    return SubjectView.model_validate(await commands.create_subject(session, **new.model_dump()))
+    return SubjectView.model_validate(await reference.create_subject(session, **new.model_dump()))
 
 
 @router.put(
@@ -88,7 +90,7 @@ async def create_subject(new: NewSubject, session: Session) -> SubjectView:
 )
 async def rename_subject(subject_id: UUID, names: SubjectNames, session: Session) -> SubjectView:
     """Rename a subject from now on. Credit already awarded keeps the name it was awarded under."""
-    subject = await commands.rename_subject(session, subject_id, name=names.name, award_name=names.award_name)
+    subject = await reference.rename_subject(session, subject_id, name=names.name, award_name=names.award_name)
     return SubjectView.model_validate(subject)
 
 
@@ -101,7 +103,7 @@ async def rename_subject(subject_id: UUID, names: SubjectNames, session: Session
 )
 async def create_course(new: NewCourseRequest, session: Session, caller: CallerOf) -> VersionView:
     """Begin a course with its first draft. `slug_taken` names the course that has the slug."""
-    draft = await commands.create_course(
+    draft = await courses.create_course(
         session,
         slug=new.slug,
         code=new.code,
@@ -109,21 +111,21 @@ async def create_course(new: NewCourseRequest, session: Session, caller: CallerO
         written=new.as_text(),
     )
     if new.price is not None:
-        await commands.set_price(session, draft.course_id, new.price.as_text(), by=caller.name)
+        await courses.set_price(session, draft.course_id, new.price.as_text(), by=caller.name)
     return await _view(session, draft)
 
 
 @router.get("/v1/courses/drafts", operation_id="list_drafts")
 async def list_drafts(session: ReadSession, paging: Paging) -> Page[VersionSummary]:
     """What is being written."""
-    rows, cursor = await paginate(session, queries.drafts(), paging, by=[CourseVersion.course_version_id])
+    rows, cursor = await paginate(session, drafts(), paging, by=[CourseVersion.course_version_id])
     return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
 
 
 @router.get("/v1/courses/{course_id}/draft", operation_id="read_draft")
 async def read_draft(course_id: UUID, session: ReadSession) -> VersionView:
     """The course's draft, with its study text."""
-    draft = await queries.draft_of(session, course_id)
+    draft = await draft_of(session, course_id)
     if draft is None:
         raise Unknown("the course has no draft")
     return await _view(session, draft)
@@ -146,7 +148,7 @@ async def revise_draft(
     ] = None,
 ) -> VersionView:
     """Replace the draft's text as a whole."""
-    draft = await commands.revise_draft(session, course_id, content.as_text(), revision=if_match)
+    draft = await courses.revise_draft(session, course_id, content.as_text(), revision=if_match)
     return await _view(session, draft)
 
 
@@ -161,7 +163,7 @@ async def revise_draft(
 )
 async def start_version(course_id: UUID, session: Session) -> VersionView:
     """Begin a new version as a copy of the one on sale, which stays on sale until the new one is published."""
-    return await _view(session, await commands.start_version(session, course_id))
+    return await _view(session, await courses.start_version(session, course_id))
 
 
 @router.get("/v1/courses/{course_id}/versions", operation_id="list_versions")
@@ -177,7 +179,7 @@ async def read_version(
     course_id: UUID, version: Annotated[int, Path(ge=1, le=2**31 - 1, examples=[1])], session: ReadSession
 ) -> VersionView:
     """One version with its study text, as it was frozen or stands as a draft."""
-    return await _view(session, await queries.version_of(session, course_id, version))
+    return await _view(session, await version_of(session, course_id, version))
 
 
 @router.post(
@@ -197,7 +199,7 @@ async def read_version(
 async def publish_course(course_id: UUID, session: Session, caller: CallerOf) -> VersionView:
     """Freeze the draft and put it on sale. Refused with what is missing: a subject, an institution, an outcome,
     a unit or a price in force."""
-    return await _view(session, await commands.publish_course(session, course_id, by=caller.name))
+    return await _view(session, await courses.publish_course(session, course_id, by=caller.name))
 
 
 @router.post(
@@ -208,7 +210,7 @@ async def publish_course(course_id: UUID, session: Session, caller: CallerOf) ->
 )
 async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -> CourseState:
     """Take the course off sale, which is final. Who has bought it goes on studying."""
-    return CourseState.model_validate(await commands.withdraw_course(session, course_id, by=caller.name))
+    return CourseState.model_validate(await courses.withdraw_course(session, course_id, by=caller.name))
 
 
 @router.post(
@@ -222,7 +224,7 @@ async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -
 )
 async def set_price(course_id: UUID, new: NewPrice, session: Session, caller: CallerOf) -> PriceView:
     """Set what the course costs from an instant on, until the next price begins."""
-    return PriceView.model_validate(await commands.set_price(session, course_id, new.as_text(), by=caller.name))
+    return PriceView.model_validate(await courses.set_price(session, course_id, new.as_text(), by=caller.name))
 
 
 @router.get("/v1/courses/{course_id}/prices", operation_id="list_prices")
@@ -234,8 +236,8 @@ async def list_prices(course_id: UUID, session: ReadSession, paging: Paging) -> 
 
 
 async def _view(session: AsyncSession, version: CourseVersion) -> VersionView:
-    written = await queries.text_of(session, version)
-    units = await queries.units_of(session, version.course_version_id)
+    written = await text_of(session, version)
+    units = await units_of(session, version.course_version_id)
     return VersionView(
         course_id=version.course_id,
         course_version_id=version.course_version_id,

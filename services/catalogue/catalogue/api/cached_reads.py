@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from catalogue import queries
 from catalogue.adapters.response_cache import Answer, Asked, ResponseCache
 from catalogue.api.shapes import SLUG
 from catalogue.domain import Filters
+from catalogue.queries.listings import find_courses, find_page
 from shared.database import Database, Unknown
 from shared.outages import is_database_down
 from shared.web import conditional
@@ -78,11 +78,11 @@ class CachedReads:
 
         async def read() -> Answer:
             if limit is not None:
-                return await queries.find_courses(
+                return await find_courses(
                     self._database, self._response_cache, None, Filters(), at, limit=limit, after=None
                 )
             assert page is not None, "one of both is asked for"
-            return await queries.find_page(self._database, page[1], at)
+            return await find_page(self._database, page[1], at)
 
         if page is None and limit is None:
             return None

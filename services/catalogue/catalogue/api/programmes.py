@@ -7,8 +7,10 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import Field, StringConstraints
 
-from catalogue import commands, domain, queries
+from catalogue import domain
 from catalogue.api.shapes import Code, Name
+from catalogue.commands import programmes
+from catalogue.queries.programmes import map_in_use, modules_of, published_programmes
 from catalogue.tables import Programme
 from shared.database import fetch
 from shared.web import (
@@ -94,7 +96,7 @@ class ProgrammeMapView(ProgrammeView):
 )
 async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView:
     """Admit a partner's degree programme; it takes in credit from its first map on."""
-    return ProgrammeView.model_validate(await commands.create_programme(session, **new.model_dump()))
+    return ProgrammeView.model_validate(await programmes.create_programme(session, **new.model_dump()))
 
 
 @router.put(
@@ -105,14 +107,14 @@ async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView
 async def publish_programme(programme_id: UUID, new: NewMap, session: Session, caller: CallerOf) -> ProgrammeMapView:
     """Publish what the programme takes in, as a whole: which course version counts as which module, and the ceiling."""
     modules = [module.as_text() for module in new.modules]
-    await commands.publish_programme(session, programme_id, new.ceiling_credits, modules, by=caller.name)
+    await programmes.publish_programme(session, programme_id, new.ceiling_credits, modules, by=caller.name)
     return await _view(session, programme_id)
 
 
 @router.get("/v1/programmes", operation_id="list_programmes", response_model=Page[ProgrammeView])
 async def list_programmes(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Programmes elsewhere that take in credit from here."""
-    rows, cursor = await paginate(session, queries.published_programmes(), paging, by=[Programme.programme_id])
+    rows, cursor = await paginate(session, published_programmes(), paging, by=[Programme.programme_id])
     items = [ProgrammeView.model_validate(row) for row in rows]
     return conditional(request, Page(items=items, next_cursor=cursor))
 
@@ -125,7 +127,7 @@ async def read_programme(programme_id: UUID, request: Request, session: ReadSess
 
 async def _view(session: Session, programme_id: UUID) -> ProgrammeMapView:
     programme = await fetch(session, Programme, programme_id)
-    drawn = await queries.map_in_use(session, programme_id)
+    drawn = await map_in_use(session, programme_id)
     return ProgrammeMapView(
         programme_id=programme_id,
         institution=programme.institution,
@@ -133,6 +135,6 @@ async def _view(session: Session, programme_id: UUID) -> ProgrammeMapView:
         title=programme.title,
         version=drawn.version,
         ceiling_credits=drawn.ceiling_credits,
-        modules=[ModuleView.model_validate(row) for row in await queries.modules_of(session, drawn)],
+        modules=[ModuleView.model_validate(row) for row in await modules_of(session, drawn)],
         published_at=drawn.published_at,
     )

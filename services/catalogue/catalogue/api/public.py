@@ -10,10 +10,10 @@ from fastapi import Path, Query, Request, Response
 from pydantic import AfterValidator, StringConstraints
 from sqlalchemy import select
 
-from catalogue import queries
 from catalogue.adapters.response_cache import Asked, ResponseCache
 from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, SubjectView
 from catalogue.domain import Filters
+from catalogue.queries.listings import find_courses, find_page
 from catalogue.tables import Institution, Subject
 from shared.web import Cursor, DatabaseOf, Page, Paging, ReadSession, Router, conditional, paginate, resource
 from shared.web.content import Text
@@ -58,7 +58,7 @@ async def list_courses(
     at = database.clock()
     page = await response_cache.fill(
         Asked(request.scope["path"], request.scope["query_string"]),
-        lambda: queries.find_courses(database, response_cache, q or None, filters, at, limit=paging.limit, after=after),
+        lambda: find_courses(database, response_cache, q or None, filters, at, limit=paging.limit, after=after),
     )
     return conditional(request, page)
 
@@ -73,7 +73,7 @@ async def read_course(
     """A course with its outline, outcomes and prices; also after it was withdrawn from sale."""
     at = database.clock()
     asked = Asked(request.scope["path"], request.scope["query_string"])
-    page = await response_cache.fill(asked, lambda: queries.find_page(database, slug, at))
+    page = await response_cache.fill(asked, lambda: find_page(database, slug, at))
     return conditional(request, page)
 
 

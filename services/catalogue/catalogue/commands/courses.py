@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalogue import domain, queries
+from catalogue import domain
 from catalogue.commands.announcements import announce_materials, announce_price, announce_version
 from catalogue.commands.listings import renew_listings
 from catalogue.commands.writing import write
+from catalogue.queries.rows import course_by_slug, draft_of, prices_of, text_of, units_of
 from catalogue.tables import Course, CourseVersion, Institution, Price, Subject, Unit
 from shared.database import fetch, now
 from shared.events.catalogue import CourseWithdrawn
@@ -47,7 +48,7 @@ async def create_course(
             },
         )
     except domain.SlugTaken as taken:
-        existing = await queries.course_by_slug(session, slug)
+        existing = await course_by_slug(session, slug)
         taken.extras |= {"course_id": str(existing.course_id), "state": existing.state}
         raise
     return await _new_draft(session, course.course_id, 1, written)
@@ -65,10 +66,10 @@ async def start_version(session: AsyncSession, course_id: UUID) -> CourseVersion
     if course.current_version_id is None:
         raise domain.NotPublished("the course still has its first draft")
     _refuse_withdrawn(course)
-    if await queries.draft_of(session, course_id) is not None:
+    if await draft_of(session, course_id) is not None:
         raise domain.DraftExists("the course already has a draft")
     on_sale = await fetch(session, CourseVersion, course.current_version_id)
-    written = await queries.text_of(session, on_sale)
+    written = await text_of(session, on_sale)
     return await _new_draft(session, course_id, on_sale.version + 1, written)
 
 
@@ -81,7 +82,7 @@ async def revise_draft(
     :raises DraftChanged: 412, `revision` is given and not the draft's present one
     """
     await fetch(session, Course, course_id, lock=True)
-    draft = await queries.draft_of(session, course_id)
+    draft = await draft_of(session, course_id)
     if draft is None:
         raise domain.NoDraft("there is no draft; start a new version")
     if revision is not None and revision != draft.revision:
@@ -103,7 +104,7 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
     """
     course = await fetch(session, Course, course_id, lock=True)
     _refuse_withdrawn(course)
-    draft = await queries.draft_of(session, course_id)
+    draft = await draft_of(session, course_id)
     if draft is None:
         raise domain.NoDraft("there is no draft to publish")
     if (
@@ -111,8 +112,8 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
     ):  # locked against a renaming until this is committed; the renaming then sees this course
         await session.get(Subject, draft.subject_id, with_for_update={"read": True}, populate_existing=True)
     at = now(session)
-    units = await queries.units_of(session, draft.course_version_id)
-    prices = await queries.prices_of(session, course_id)
+    units = await units_of(session, draft.course_version_id)
+    prices = await prices_of(session, course_id)
     offered = [domain.PriceText(price.amount_minor, price.currency, price.valid_from) for price in prices]
     domain.check_ready(
         domain.Readiness(

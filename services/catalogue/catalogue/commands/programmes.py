@@ -6,8 +6,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalogue import domain, queries
+from catalogue import domain
 from catalogue.commands.writing import write
+from catalogue.queries.programmes import module_text, modules_of, present_map
 from catalogue.tables import CourseVersion, Programme, ProgrammeMap, ProgrammeModule
 from shared.database import fetch, now
 from shared.events.catalogue import ProgrammeModule as ModuleFact
@@ -48,10 +49,10 @@ async def publish_programme(
     programme = await fetch(session, Programme, programme_id, lock=True)
     domain.check_map(modules)
     courses = await _courses_of(session, [module.course_version_id for module in modules])
-    present = await queries.present_map(session, programme_id)
+    present = await present_map(session, programme_id)
     if present is not None and present.ceiling_credits == ceiling_credits:
-        rows = await queries.modules_of(session, present)
-        if {queries.module_text(row) for row in rows} == set(modules):
+        rows = await modules_of(session, present)
+        if {module_text(row) for row in rows} == set(modules):
             return present
     drawn = ProgrammeMap(
         programme_id=programme_id,

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalogue import domain, queries
+from catalogue import domain
 from catalogue.commands.listings import lock_courses, renew_listings
 from catalogue.commands.writing import write
+from catalogue.queries.rows import course_ids_of_subject
 from catalogue.tables import Institution, Subject
 from shared import texts
 from shared.database import fetch, now
@@ -89,7 +90,7 @@ async def renew_some_listings(session: AsyncSession, subject_id: UUID) -> bool:
     reached = (await fetch(session, Subject, subject_id)).renewed_up_to
     if reached is None:
         return False
-    course_ids = await queries.course_ids_of_subject(session, subject_id, reached, limit=BATCH)
+    course_ids = await course_ids_of_subject(session, subject_id, reached, limit=BATCH)
     await lock_courses(session, course_ids)  # before the subject, in the order in which publishing locks them
     subject = await fetch(session, Subject, subject_id, lock=True)
     if subject.renewed_up_to == reached:  # otherwise it was renamed once more, and renewing begins anew

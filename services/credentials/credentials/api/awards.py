@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 
-from credentials import queries, tables
 from credentials.commands import awards
 from credentials.domain.awards import (
     AlreadyConferred,
@@ -31,6 +30,8 @@ from credentials.domain.options import (
 from credentials.domain.people import HolderAnonymised
 from credentials.domain.plan_requests import index_of
 from credentials.domain.regulations import UnknownLevel
+from credentials.queries.records import allocations_of, awards_query, is_on_hold, record_of
+from credentials.tables.awards import Award
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import (
@@ -148,10 +149,10 @@ class ClaimRefusalRequest(RequestModel):
 async def list_award_options(session: ReadSession, caller: CallerOf) -> AwardOptionsView:
     """What one can claim now, level by level: the named titles first, each with the credit it would count and leave."""
     now = now_of(session)
-    record = await queries.record_of(session, caller.own_id, now)
+    record = await record_of(session, caller.own_id, now)
     return AwardOptionsView(
         as_at=now,
-        on_hold=await queries.is_on_hold(session, caller.own_id),
+        on_hold=await is_on_hold(session, caller.own_id),
         regulations=[version.version for version in record.versions(now)],
         levels=[
             LevelView(level=level, options=[option_view(option) for option in found])
@@ -194,14 +195,14 @@ async def list_awards(
     whose = learner_id if caller.is_staff else caller.own_id
     if caller.is_staff:
         caller.must_own(caller.own_id)
-    statement = queries.awards_query(whose, state)
-    rows, next_cursor = await paginate(session, statement, paging, by=(tables.Award.award_id,))
+    statement = awards_query(whose, state)
+    rows, next_cursor = await paginate(session, statement, paging, by=(Award.award_id,))
     return Page(items=await _views(session, rows), next_cursor=next_cursor)
 
 
 @router.get("/v1/awards/{award_id}", operation_id="read_award")
 async def read_award(award_id: UUID, session: ReadSession, caller: CallerOf) -> AwardView:
-    award = await fetch(session, tables.Award, award_id)
+    award = await fetch(session, Award, award_id)
     caller.must_own(award.learner_id)
     return await _award(session, award)
 
@@ -227,7 +228,7 @@ async def confer_award(award_id: UUID, session: Session, caller: CallerOf) -> Aw
 )
 async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerOf) -> AwardView:
     """Take one's claim back before it is conferred; the credit is free at once."""
-    caller.must_own((await fetch(session, tables.Award, award_id)).learner_id)
+    caller.must_own((await fetch(session, Award, award_id)).learner_id)
     return await _award(session, await awards.withdraw_claim(session, award_id))
 
 
@@ -246,12 +247,12 @@ async def refuse_award_claim(
     return await _award(session, await awards.refuse_claim(session, award_id, reason, by=caller.own_id))
 
 
-async def _award(session: Session, award: tables.Award) -> AwardView:
+async def _award(session: Session, award: Award) -> AwardView:
     return (await _views(session, [award]))[0]
 
 
-async def _views(session: Session, awards: Sequence[tables.Award]) -> list[AwardView]:
-    stands_on = await queries.allocations_of(session, [award.award_id for award in awards])
+async def _views(session: Session, awards: Sequence[Award]) -> list[AwardView]:
+    stands_on = await allocations_of(session, [award.award_id for award in awards])
     return [
         AwardView(
             **{name: getattr(award, name) for name in AwardView.model_fields if name not in ("credit_ids", "mean")},

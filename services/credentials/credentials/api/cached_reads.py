@@ -14,9 +14,9 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from credentials import queries
 from credentials.adapters.page_cache import PageCache
 from credentials.api.verification import kept_page
+from credentials.queries.issued import badge_revision
 from shared.database import Database
 from shared.outages import is_database_down
 from shared.web.middleware import Telemetry
@@ -50,7 +50,7 @@ class CachedReads:
             return None
         try:
             badge_id = UUID(path.rpartition("/")[2])
-            return self._page_cache.get(path, await queries.badge_revision(self._database, badge_id))
+            return self._page_cache.get(path, await badge_revision(self._database, badge_id))
         except Exception as error:  # the API is tried next; an error of this path alone must be seen
             if not is_database_down(error):
                 log.exception("a page could not be answered before the API", extra={"path": path})

@@ -8,7 +8,6 @@ from fastapi import Path, Query, Request, Response
 from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.pages import Pages, under_review
 from credentials.adapters.paper import Paper
@@ -18,7 +17,7 @@ from credentials.api.verification import Accept, client_of, missing_page
 from credentials.commands import documents as printing
 from credentials.domain import documents, view_models
 from credentials.domain.documents import DocumentErased, DocumentKind, DocumentRevoked, TooManyComparisons
-from credentials.queries import EditionOnFile
+from credentials.queries.documents import EditionOnFile, document_by_hash, document_by_number
 from shared.database import Unknown
 from shared.errors import DomainError, Invalid, Malformed, TooLarge, Unsupported
 from shared.web import (
@@ -170,9 +169,9 @@ async def read_document_check(
     Nothing is counted, for any page may have its readers' browsers ask.
     """
     if _SHA256.fullmatch(reference.lower()):
-        on_file = await queries.document_by_hash(session, reference.lower())
+        on_file = await document_by_hash(session, reference.lower())
     elif known := documents.number_of(reference):
-        on_file = await queries.document_by_number(session, known)
+        on_file = await document_by_number(session, known)
     else:
         raise UnreadableReference("this is neither the number of a document nor a SHA-256 in hex")
     return _checked(on_file, credential_issuer)
@@ -204,7 +203,7 @@ async def check_document(
         raise NoPdf("this is no PDF")
     sha256, known = documents.digest(bytes(file)), None if number is None else documents.number_of(number)
     if known is None:
-        return _checked(await queries.document_by_hash(session, sha256), credential_issuer)
+        return _checked(await document_by_hash(session, sha256), credential_issuer)
     return _checked(await printing.by_file(session, sha256, known, client=client_of(request)), credential_issuer)
 
 
@@ -275,7 +274,7 @@ async def compare_document(
     try:
         typed = _typed(body, request.headers.get("content-type", ""))
         if typed.version is not None and typed.version != on_file.newest:
-            earlier = await queries.document_by_number(session, on_file.document.number, typed.version)
+            earlier = await document_by_number(session, on_file.document.number, typed.version)
             if earlier is None:
                 return _missing_version(on_file, typed.version, pages, accept)
             compared = earlier
@@ -320,7 +319,7 @@ def _typed(body: bytes, content_type: str) -> _Compared:
 
 async def _on_file(session: AsyncSession, number: str) -> EditionOnFile | None:
     known = documents.number_of(number)
-    return None if known is None else await queries.document_by_number(session, known)
+    return None if known is None else await document_by_number(session, known)
 
 
 def _unknown() -> Unknown:

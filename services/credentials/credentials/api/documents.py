@@ -8,7 +8,6 @@ from fastapi import Header, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.fonts import NotPrintable
 from credentials.adapters.pages import HEADERS
@@ -25,7 +24,8 @@ from credentials.domain.documents import (
     NothingSigned,
     RecordChanging,
 )
-from credentials.queries import EditionOnFile
+from credentials.queries.documents import EditionOnFile, document_by_number, documents_of
+from credentials.tables.people import Person
 from shared.access import Caller
 from shared.database import Unknown
 from shared.web import (
@@ -147,9 +147,7 @@ async def list_documents(
     """One's transcript, the certificate of each credit and the parchment of each award; a few dozen at most."""
     whose = learner_id if learner_id is not None and caller.is_staff else caller.own_id
     caller.must_own(whose)
-    return Page(
-        items=[_view(on_file, credential_issuer, paper) for on_file in await queries.documents_of(session, whose)]
-    )
+    return Page(items=[_view(on_file, credential_issuer, paper) for on_file in await documents_of(session, whose)])
 
 
 @router.get(
@@ -251,11 +249,7 @@ async def read_transcript(
     accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
 ) -> TranscriptView | Response:
     """One's own transcript, with its hash and the instant it tells of."""
-    found = [
-        one
-        for one in await queries.documents_of(session, caller.own_id)
-        if one.document.kind == DocumentKind.TRANSCRIPT
-    ]
+    found = [one for one in await documents_of(session, caller.own_id) if one.document.kind == DocumentKind.TRANSCRIPT]
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")
     if "text/html" in accept:
@@ -268,7 +262,7 @@ async def read_transcript(
 
 async def _handed_out(session: AsyncSession, caller: Caller, number: str, version: int | None) -> EditionOnFile:
     """Return an edition for its holder or a registrar. Raises Unknown, DocumentRevoked, DocumentErased, EarlierName."""
-    on_file = await queries.document_by_number(session, number, version)
+    on_file = await document_by_number(session, number, version)
     if on_file is None:
         raise Unknown("there is no document with this number")
     caller.must_own(on_file.document.learner_id)
@@ -276,7 +270,7 @@ async def _handed_out(session: AsyncSession, caller: Caller, number: str, versio
     if on_file.edition.content is None:
         raise documents.DocumentErased("what this document said is not kept")
     if not on_file.is_newest:
-        person = await session.get(tables.Person, on_file.document.learner_id)
+        person = await session.get(Person, on_file.document.learner_id)
         documents.check_name(on_file.edition.content, None if person is None else person.legal_name)
     return on_file
 

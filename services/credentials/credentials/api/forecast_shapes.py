@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from credentials.api.awards import LevelView
 from credentials.domain.planner import Course, Plan
 from credentials.domain.shortfalls import LeftOutCourse
-from credentials.queries import CourseOnFile
+from credentials.queries.courses import CourseOnFile
 from shared.web import Instant, Money, RequestModel, View
 from shared.web.content import Text
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import Query, Request, Response
 
-from credentials import queries
 from credentials.api.awards import option_view
 from credentials.api.forecast_shapes import (
     SUBJECT_TO_BOARD,
@@ -30,6 +29,8 @@ from credentials.domain.credit import Credit, countable
 from credentials.domain.options import Award, Option, options
 from credentials.domain.plan_requests import SubjectWithoutCourses, UnknownCourse, UnknownTitle
 from credentials.domain.regulations import Regulations, UnknownLevel, claimable, levels_under
+from credentials.queries import courses
+from credentials.queries.records import is_on_hold, record_of
 from shared.database import now as now_of
 from shared.web import CallerOf, ReadSession, Router, Session, conditional, error_responses
 from shared.web.content import Text
@@ -61,8 +62,8 @@ async def read_award_outlook(
 ) -> ForecastView:
     """Why not: for each level what counts, what is missing, and the nearest titles with the cheapest next step."""
     now = now_of(session)
-    record = await queries.record_of(session, caller.own_id, now)
-    versions, on_hold = record.versions(now), await queries.is_on_hold(session, caller.own_id)
+    record = await record_of(session, caller.own_id, now)
+    versions, on_hold = record.versions(now), await is_on_hold(session, caller.own_id)
     market = await _market(session, now, None, caller.own_id)
     found = [
         forecast.forecast(one, record.facts(), record.live_awards(), market.courses, versions, title=title, most=most)
@@ -86,7 +87,7 @@ async def read_award_outlook(
 async def suppose_award_options(supposition: Supposition, session: Session, caller: CallerOf) -> SupposedOptions:
     """What one could claim if these courses were passed as well. Nothing is stored."""
     now = now_of(session)
-    record = await queries.record_of(session, caller.own_id, now)
+    record = await record_of(session, caller.own_id, now)
     versions, held = record.versions(now), record.facts()
     supposed = await _supposed(session, supposition, held, versions[0], now)
     return _supposed_options(held, supposed, record.live_awards(), versions, now)
@@ -108,7 +109,7 @@ async def list_award_plans(
 ) -> PlansView:
     """The cheapest and the quickest way to a title from what one holds and studies now; where there is none, why."""
     now = now_of(session)
-    record = await queries.record_of(session, caller.own_id, now)
+    record = await record_of(session, caller.own_id, now)
     market = await _market(session, now, currency, caller.own_id)
     plan_request = plan_requests.PlanRequest(level, title, tuple(subjects))
     known = await _subjects(session, record.facts(), subjects, now)
@@ -158,17 +159,17 @@ async def forecast_award_plans(
 
 
 async def _market(session: Session, now: datetime, currency: str | None, learner_id: UUID | None) -> Market:
-    on_sale = await queries.on_sale(session, now)
+    on_sale = await courses.on_sale(session, now)
     counted = Counter(one.currency for one in on_sale)
     sold_in = currency or max(counted, key=lambda one: (counted[one], str(one)), default=None)
-    studied = [] if learner_id is None else await queries.studied_by(session, learner_id, now)
+    studied = [] if learner_id is None else await courses.studied_by(session, learner_id, now)
     elsewhere = {one.course.id: (one.course, str(one.currency)) for one in on_sale if one.currency != sold_in}
     return Market([*(one for one in on_sale if one.currency == sold_in), *studied], sold_in, elsewhere)
 
 
 async def _subjects(session: Session, held: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
     """Return all subjects there are. Raises SubjectWithoutCourses where one that is asked for is none of them."""
-    known = await queries.subjects_there_are(session, now) | forecast.subjects_of((), held)
+    known = await courses.subjects_there_are(session, now) | forecast.subjects_of((), held)
     plan_requests.check_subjects(set(asked) - known)
     return known
 
@@ -226,7 +227,7 @@ async def _supposed(
 ) -> list[Credit]:
     """Return the credit that a request supposes. Raises UnknownCourse, SubjectWithoutCourses."""
     wanted = [one.course_id for one in supposition.courses if one.course_id is not None]
-    known = await queries.courses_by_id(session, wanted, now)
+    known = await courses.courses_by_id(session, wanted, now)
     plan_requests.check_courses(set(wanted) - set(known))
     subjects = {one.subject for one in supposition.courses if one.subject is not None}
     if subjects:

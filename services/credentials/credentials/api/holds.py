@@ -6,9 +6,10 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 
-from credentials import queries, tables
 from credentials.commands import holds
 from credentials.domain.holds import HoldEnded, OwnCredit, OwnRefund
+from credentials.queries.holds import held_credit, holds_query
+from credentials.tables.awards import CreditHold
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -58,7 +59,7 @@ async def list_credit_holds(
 ) -> Page[CreditHoldView]:
     """Credit that counts for nothing new, as what was paid for it went back: a person lets it stand, or a board revokes
     it. Awards that stand on it are reviewed besides."""
-    rows, cursor = await paginate(session, queries.holds_query(open_=open_), paging, by=(tables.CreditHold.credit_id,))
+    rows, cursor = await paginate(session, holds_query(open_=open_), paging, by=(CreditHold.credit_id,))
     return Page(items=await _views(session, rows), next_cursor=cursor)
 
 
@@ -73,8 +74,8 @@ async def release_credit(credit_id: UUID, body: CreditRelease, session: Session,
     return (await _views(session, [await holds.release_credit(session, credit_id, body.reason_code, caller.own_id)]))[0]
 
 
-async def _views(session: Session, rows: list[tables.CreditHold]) -> list[CreditHoldView]:
-    credit = await queries.held_credit(session, rows)
+async def _views(session: Session, rows: list[CreditHold]) -> list[CreditHoldView]:
+    credit = await held_credit(session, rows)
     return [
         CreditHoldView.model_validate(
             {

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 from fastapi import Path, Request, Response
 from pydantic import Field, StringConstraints
 
-from credentials import queries, tables
 from credentials.api.records import Issuing
 from credentials.commands import keys as commands
 from credentials.domain.dids import p256_jwk
 from credentials.domain.keys import KeyState, NextKeyExists, NotNext, PublishedTooRecently, Suite
+from credentials.queries.keys import carriers_of, history_of, keys_query, published_keys
+from credentials.tables.keys import SigningKey
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -91,9 +92,9 @@ class KeySet(View):
 @router.get("/v1/signing-keys", operation_id="list_signing_keys")
 async def list_signing_keys(session: ReadSession, paging: Paging, credential_issuer: Issuing) -> Page[SigningKeyView]:
     """Operators: the issuer's keys, oldest first, with their history and what still carries their signature."""
-    key = tables.SigningKey
+    key = SigningKey
     rows, cursor = await paginate(
-        session, queries.keys_query(credential_issuer.issuer.did), paging, by=[key.created_at, key.verification_method]
+        session, keys_query(credential_issuer.issuer.did), paging, by=[key.created_at, key.verification_method]
     )
     return Page(items=await _views(session, rows), next_cursor=cursor)
 
@@ -146,7 +147,7 @@ async def read_issuer_keys(request: Request, session: ReadSession, credential_is
 
     Not at `/.well-known/jwks.json`: there the front door publishes the keys of access tokens.
     """
-    published = await queries.published_keys(session, credential_issuer.issuer.did)
+    published = await published_keys(session, credential_issuer.issuer.did)
     keys = [
         JsonWebKey.model_validate({**p256_jwk(key.public_key), "kid": key.verification_method})
         for key in published
@@ -155,12 +156,12 @@ async def read_issuer_keys(request: Request, session: ReadSession, credential_is
     return conditional(request, KeySet(keys=keys), media_type=KeySetResponse.media_type)
 
 
-async def _view(session: Session, key: tables.SigningKey) -> SigningKeyView:
+async def _view(session: Session, key: SigningKey) -> SigningKeyView:
     return (await _views(session, [key]))[0]
 
 
-async def _views(session: Session, rows: Sequence[tables.SigningKey]) -> list[SigningKeyView]:
-    history = await queries.history_of(session, [row.verification_method for row in rows])
+async def _views(session: Session, rows: Sequence[SigningKey]) -> list[SigningKeyView]:
+    history = await history_of(session, [row.verification_method for row in rows])
     return [
         SigningKeyView(
             name=row.verification_method.rpartition("#")[2],
@@ -171,7 +172,7 @@ async def _views(session: Session, rows: Sequence[tables.SigningKey]) -> list[Si
             activated_at=row.activated_at,
             retired_at=row.retired_at,
             compromised_at=row.compromised_at,
-            carriers=await queries.carriers_of(session, row.verification_method),
+            carriers=await carriers_of(session, row.verification_method),
             history=[
                 KeyEventView.model_validate(event)
                 for event in history

@@ -7,13 +7,13 @@ import orjson
 from fastapi import Header, Path, Request, Response
 from pydantic import Field, ValidationError
 
-from credentials import tables
 from credentials.adapters.shared_pages import HEADERS, SharedPages
 from credentials.api.shared_views import OpenedRecordView
 from credentials.api.sharing import Issuing, Pin, Secrets
 from credentials.api.verification import missing_page
 from credentials.commands import sharing
 from credentials.domain.sharing import LinkEnded, PinNeeded, ShareState, WrongPin, sha256_of
+from credentials.tables.sharing import Share
 from shared.database import Unknown
 from shared.errors import Malformed
 from shared.web import (
@@ -137,7 +137,7 @@ async def open_shared_record(
     return Response(orjson.dumps(members), media_type="application/json", headers=HEADERS)
 
 
-def _purpose(share: tables.Share) -> str | None:
+def _purpose(share: Share) -> str | None:
     """Return the purpose of a link without a PIN; otherwise it is shown only after the PIN, like all that the learner
     wrote."""
     return share.purpose if share.pin_hash is None else None

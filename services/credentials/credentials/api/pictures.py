@@ -6,12 +6,14 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 
-from credentials import tables
 from credentials.adapters.baking import into_png, into_svg
 from credentials.adapters.fonts import NotPrintable
 from credentials.adapters.pictures import Motif, Pictures, svg
 from credentials.api.bodies import BYTES, TEXT
 from credentials.api.records import Issuing
+from credentials.tables.courses import OfferedCourse
+from credentials.tables.facts import Achievement
+from credentials.tables.issued import Badge
 from shared.database import Unknown, fetch
 from shared.web import ReadSession, Router, Session, conditional, error_responses, resource
 
@@ -86,8 +88,8 @@ async def download_baked_drawing(
 
 
 async def _motif(session: Session, achievement_id: UUID, credential_issuer: Issuing, year: int | None = None) -> Motif:
-    row = await fetch(session, tables.Achievement, achievement_id)
-    course = await session.get(tables.OfferedCourse, row.course_id) if row.course_id is not None else None
+    row = await fetch(session, Achievement, achievement_id)
+    course = await session.get(OfferedCourse, row.course_id) if row.course_id is not None else None
     return Motif(
         title=row.name,
         issuer=credential_issuer.issuer.name,
@@ -100,7 +102,7 @@ async def _motif(session: Session, achievement_id: UUID, credential_issuer: Issu
 
 
 async def _own(session: Session, badge_id: UUID, credential_issuer: Issuing) -> tuple[Motif, bytes]:
-    badge = await fetch(session, tables.Badge, badge_id)
+    badge = await fetch(session, Badge, badge_id)
     if badge.document is None:
         raise Unknown("this badge is not signed yet")
     return await _motif(session, badge.achievement_id, credential_issuer, badge.awarded_at.year), orjson.dumps(

@@ -9,7 +9,6 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, StringConstraints
 
-from credentials import queries, tables
 from credentials.commands import prior_learning
 from credentials.domain.people import HolderAnonymised
 from credentials.domain.prior_learning import (
@@ -27,6 +26,8 @@ from credentials.domain.prior_learning import (
     Unit,
     UnitsOutOfBounds,
 )
+from credentials.queries.prior_learning import credit_of_prior_learning, evidence_of, recognitions_query
+from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import Caller
 from shared.database import Unknown, fetch
 from shared.storage import ObjectStorage
@@ -143,10 +144,10 @@ async def list_recognitions(
     """One's own applications; for a registrar everybody's."""
     learner_id = None if caller.is_staff else caller.own_id
     caller.must_own(caller.own_id)
-    statement = queries.recognitions_query(learner_id, state)
+    statement = recognitions_query(learner_id, state)
     if caller.is_staff:
-        statement = statement.where(tables.PriorLearning.submitted_at.is_not(None))
-    rows, cursor = await paginate(session, statement, paging, by=[tables.PriorLearning.recognition_id])
+        statement = statement.where(PriorLearning.submitted_at.is_not(None))
+    rows, cursor = await paginate(session, statement, paging, by=[PriorLearning.recognition_id])
     return Page(items=[PriorLearningView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
@@ -188,7 +189,7 @@ async def read_recognition_file(
     evidence_id: UUID, session: ReadSession, caller: CallerOf, storage: Storing
 ) -> StreamingResponse:
     """A file of one's own application; for a registrar of anybody's."""
-    evidence = await fetch(session, tables.Evidence, evidence_id)
+    evidence = await fetch(session, Evidence, evidence_id)
     await _own(session, caller, evidence.recognition_id)
     return await attachment(
         session,
@@ -266,17 +267,17 @@ async def revoke_recognition(
     return await _view(session, application)
 
 
-async def _own(session: Session, caller: Caller, recognition_id: UUID, *, lock: bool = False) -> tables.PriorLearning:
-    application = await fetch(session, tables.PriorLearning, recognition_id, lock=lock)
+async def _own(session: Session, caller: Caller, recognition_id: UUID, *, lock: bool = False) -> PriorLearning:
+    application = await fetch(session, PriorLearning, recognition_id, lock=lock)
     caller.must_own(application.learner_id)
     if application.submitted_at is None and application.learner_id != caller.id:
         raise Unknown(f"no application {recognition_id}")  # a draft is its author's, withdrawn or not
     return application
 
 
-async def _view(session: Session, application: tables.PriorLearning) -> PriorLearningWithEvidence:
-    files = await queries.evidence_of(session, application.recognition_id)
-    credits_ = await queries.credit_of_prior_learning(session, application.recognition_id)
+async def _view(session: Session, application: PriorLearning) -> PriorLearningWithEvidence:
+    files = await evidence_of(session, application.recognition_id)
+    credits_ = await credit_of_prior_learning(session, application.recognition_id)
     return PriorLearningWithEvidence(
         **PriorLearningView.model_validate(application).model_dump(),
         evidence=[EvidenceView.model_validate(row) for row in files],

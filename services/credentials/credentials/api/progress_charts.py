@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import Response
 
-from credentials import queries, tables
 from credentials.adapters import progress_chart
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.progress_chart import Step, SubjectProgress
@@ -14,6 +13,9 @@ from credentials.api.bodies import TEXT
 from credentials.domain import forecast, plan_requests, regulations
 from credentials.domain.credit import countable
 from credentials.domain.forecast import Forecast
+from credentials.queries import courses
+from credentials.queries.records import record_of
+from credentials.tables.awards import Award
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import CallerOf, ReadSession, Router, resource
@@ -36,10 +38,10 @@ _ALONE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inli
 async def read_stack_picture(session: ReadSession, caller: CallerOf) -> Response:
     """One's stack: modules by subject, how far each level is, what is open and what comes next."""
     now = now_of(session)
-    record = await queries.record_of(session, caller.own_id, now)
+    record = await record_of(session, caller.own_id, now)
     versions = record.versions(now)
-    studied = [one.course for one in await queries.studied_by(session, caller.own_id, now)]
-    on_sale = [one.course for one in await queries.on_sale(session, now)]
+    studied = [one.course for one in await courses.studied_by(session, caller.own_id, now)]
+    on_sale = [one.course for one in await courses.on_sale(session, now)]
     levels = [
         forecast.forecast(level, record.facts(), record.live_awards(), [*on_sale, *studied], versions, most=1)
         for level in plan_requests.levels_of(versions, None)
@@ -75,9 +77,9 @@ async def read_award_picture(
     credential_issuer: Annotated[CredentialIssuer, resource(CredentialIssuer)],
 ) -> Response:
     """What an award is made of. Says no name, no mark and no number, so that it can be shown around."""
-    award = await fetch(session, tables.Award, award_id)
+    award = await fetch(session, Award, award_id)
     caller.must_own(award.learner_id)
-    record = await queries.record_of(session, award.learner_id, now_of(session))
+    record = await record_of(session, award.learner_id, now_of(session))
     version = regulations.find(award.regulations_version)
     stands_on = record.allocations[award_id]
     svg = progress_chart.draw_award(

@@ -6,12 +6,14 @@ from uuid import UUID
 import orjson
 from fastapi import Header, Path, Request, Response
 
-from credentials import queries, tables
 from credentials.api.bodies import A_CREDENTIAL, TEXT, an_object
 from credentials.api.records import Issuing
 from credentials.commands.verification import own_did_document
 from credentials.domain.badges import achievement_document
 from credentials.domain.status_lists import TTL_SECONDS
+from credentials.queries.issued import achievement_of
+from credentials.tables.facts import Achievement
+from credentials.tables.issued import Badge, StatusList
 from shared.database import Unknown, fetch
 from shared.web import ReadSession, Router, conditional
 
@@ -49,7 +51,7 @@ _DOCUMENTS = (CREDENTIAL, "application/vc", "application/ld+json", "application/
 )
 async def refresh_credential(badge_id: UUID, request: Request, session: ReadSession) -> Response:
     """The newest version of a badge: for wallets and verifiers that hold an older one (1EdTechCredentialRefresh)."""
-    return _document(request, await fetch(session, tables.Badge, badge_id), max_age_seconds=0)
+    return _document(request, await fetch(session, Badge, badge_id), max_age_seconds=0)
 
 
 @router.get(
@@ -60,7 +62,7 @@ async def refresh_credential(badge_id: UUID, request: Request, session: ReadSess
 )
 async def refresh_credential_token(badge_id: UUID, request: Request, session: ReadSession) -> Response:
     """The newest version of a badge as a JSON Web Token."""
-    return _token(request, await fetch(session, tables.Badge, badge_id), max_age_seconds=0)
+    return _token(request, await fetch(session, Badge, badge_id), max_age_seconds=0)
 
 
 @router.get(
@@ -71,7 +73,7 @@ async def refresh_credential_token(badge_id: UUID, request: Request, session: Re
 )
 async def read_credential_token(badge_id: UUID, request: Request, session: ReadSession) -> Response:
     """The Open Badge as a JSON Web Token (VC-JWT, ES256)."""
-    return _token(request, await fetch(session, tables.Badge, badge_id))
+    return _token(request, await fetch(session, Badge, badge_id))
 
 
 @router.get("/credentials/{badge_id}", operation_id="read_credential", response_class=Response, responses={200: EITHER})
@@ -82,7 +84,7 @@ async def read_credential(
     accept: Annotated[str, Header(description="`text/plain` or `application/jwt` for a JSON Web Token")] = "*/*",
 ) -> Response:
     """The signed Open Badge in its present version: JSON with an embedded proof, or a JSON Web Token."""
-    badge = await fetch(session, tables.Badge, badge_id)
+    badge = await fetch(session, Badge, badge_id)
     asked = (part.partition(";")[0].strip() for part in accept.split(","))
     preferred = next((kind for kind in asked if kind in {*_TOKENS, *_DOCUMENTS}), CREDENTIAL)
     response = _token(request, badge) if preferred in _TOKENS else _document(request, badge)
@@ -98,7 +100,7 @@ async def read_credential(
 )
 async def read_status_list_token(number: ListNumber, request: Request, session: ReadSession) -> Response:
     """The same list as a JSON Web Token (VC-JWT, ES256), for verifiers that read no other."""
-    status_list = await fetch(session, tables.StatusList, number)
+    status_list = await fetch(session, StatusList, number)
     if status_list.token is None:
         raise Unknown("this list is not published yet")
     return conditional(request, status_list.token.encode(), max_age_seconds=TTL_SECONDS, media_type="text/plain")
@@ -109,7 +111,7 @@ async def read_status_list_token(number: ListNumber, request: Request, session: 
 )
 async def read_status_list(number: ListNumber, request: Request, session: ReadSession) -> Response:
     """A signed Bitstring Status List."""
-    status_list = await fetch(session, tables.StatusList, number)
+    status_list = await fetch(session, StatusList, number)
     if status_list.document is None:
         raise Unknown("this list is not published yet")
     return conditional(request, status_list.document, max_age_seconds=TTL_SECONDS, media_type=CREDENTIAL)
@@ -122,8 +124,8 @@ async def read_achievement(
     achievement_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing
 ) -> Response:
     """What a badge recognises, as it stands in the badge."""
-    row = await fetch(session, tables.Achievement, achievement_id)
-    achievement = queries.achievement_of(row, credential_issuer.achievement_url(achievement_id))
+    row = await fetch(session, Achievement, achievement_id)
+    achievement = achievement_of(row, credential_issuer.achievement_url(achievement_id))
     return conditional(request, orjson.dumps(achievement_document(achievement, credential_issuer.issuer)))
 
 
@@ -135,14 +137,14 @@ async def read_did_document(request: Request, session: ReadSession, credential_i
     )
 
 
-def _document(request: Request, badge: tables.Badge, *, max_age_seconds: int = 60) -> Response:
+def _document(request: Request, badge: Badge, *, max_age_seconds: int = 60) -> Response:
     if badge.document is None:
         raise Unknown("this badge is not signed yet")
     body = orjson.dumps(badge.document)
     return conditional(request, body, max_age_seconds=max_age_seconds, media_type=CREDENTIAL)
 
 
-def _token(request: Request, badge: tables.Badge, *, max_age_seconds: int = 60) -> Response:
+def _token(request: Request, badge: Badge, *, max_age_seconds: int = 60) -> Response:
     if badge.token is None:
         raise Unknown("this badge is not signed as a token")
     return conditional(request, badge.token.encode(), max_age_seconds=max_age_seconds, media_type="text/plain")

@@ -8,12 +8,16 @@ from uuid import UUID
 from pydantic import Field
 from sqlalchemy import select
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.pages import Pages
 from credentials.commands import projection
 from credentials.domain.awards import State
 from credentials.domain.credit import CreditStatus, Source
+from credentials.queries.issued import award_states, badge_names, badges_of
+from credentials.queries.records import Line, Transferred, pending_of, record_of
+from credentials.tables.facts import Result
+from credentials.tables.issued import Badge
+from credentials.tables.people import Learner
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import (
@@ -87,8 +91,8 @@ class CreditComparisonView(View):
 @router.get("/v1/credits/comparison", operation_id="compare_credit_records")
 async def compare_credit_records(session: ReadSession, database: DatabaseOf, paging: Paging) -> CreditComparisonView:
     """Operators: derive badges, titles and documents of the next learners anew from the ledger; name what differs."""
-    learner = tables.Learner.learner_id
-    learners, cursor = await paginate(session, select(tables.Learner), paging, by=[learner])
+    learner = Learner.learner_id
+    learners, cursor = await paginate(session, select(Learner), paging, by=[learner])
     ids = [row.learner_id for row in learners]
     differing = await projection.differing(session, database.transaction, ids)
     return CreditComparisonView(compared=len(ids), differing=differing, next_cursor=cursor)
@@ -97,8 +101,8 @@ async def compare_credit_records(session: ReadSession, database: DatabaseOf, pag
 @router.get("/v1/credits", operation_id="list_credits")
 async def list_credits(session: ReadSession, caller: CallerOf) -> Page[CreditView]:
     """All of one's credit, oldest first; at most a few dozen lines, so in one page."""
-    record = await queries.record_of(session, caller.own_id, now_of(session))
-    pending = await queries.pending_of(session, caller.own_id)
+    record = await record_of(session, caller.own_id, now_of(session))
+    pending = await pending_of(session, caller.own_id)
     lines = [_credit(line, record.transferred.get(line.credit.credit_id)) for line in record.lines]
     lines += [_pending(row, title) for row, title in pending]
     return Page(items=sorted(lines, key=lambda line: line.at))
@@ -107,18 +111,18 @@ async def list_credits(session: ReadSession, caller: CallerOf) -> Page[CreditVie
 @router.get("/v1/badges", operation_id="list_badges")
 async def list_badges(session: ReadSession, caller: CallerOf, credential_issuer: Issuing) -> Page[BadgeView]:
     """All of one's badges, of courses and of awards, oldest first; at most a few dozen, so in one page."""
-    badges = await queries.badges_of(session, caller.own_id)
+    badges = await badges_of(session, caller.own_id)
     return Page(items=await _views(session, badges, credential_issuer))
 
 
 @router.get("/v1/badges/{badge_id}", operation_id="read_badge")
 async def read_badge(badge_id: UUID, session: ReadSession, caller: CallerOf, credential_issuer: Issuing) -> BadgeView:
-    badge = await fetch(session, tables.Badge, badge_id)
+    badge = await fetch(session, Badge, badge_id)
     caller.must_own(badge.learner_id)
     return (await _views(session, [badge], credential_issuer))[0]
 
 
-def _credit(line: queries.Line, transferred: queries.Transferred | None) -> CreditView:
+def _credit(line: Line, transferred: Transferred | None) -> CreditView:
     row, revocation = line.credit, line.revocation
     held = line.hold is not None and transferred is not CreditStatus.CONSUMED
     return CreditView(
@@ -137,7 +141,7 @@ def _credit(line: queries.Line, transferred: queries.Transferred | None) -> Cred
     )
 
 
-def _pending(row: tables.Result, title: str | None) -> CreditView:
+def _pending(row: Result, title: str | None) -> CreditView:
     return CreditView(
         credit_id=None,
         enrolment_id=row.enrolment_id,
@@ -154,11 +158,9 @@ def _pending(row: tables.Result, title: str | None) -> CreditView:
     )
 
 
-async def _views(
-    session: Session, badges: Sequence[tables.Badge], credential_issuer: CredentialIssuer
-) -> list[BadgeView]:
-    names = await queries.badge_names(session, badges)
-    states = await queries.award_states(session, badges)
+async def _views(session: Session, badges: Sequence[Badge], credential_issuer: CredentialIssuer) -> list[BadgeView]:
+    names = await badge_names(session, badges)
+    states = await award_states(session, badges)
     return [
         BadgeView(
             badge_id=badge.badge_id,
@@ -175,7 +177,7 @@ async def _views(
     ]
 
 
-def _status(badge: tables.Badge, states: dict[UUID, str]) -> Literal["being_signed", "valid", "superseded", "revoked"]:
+def _status(badge: Badge, states: dict[UUID, str]) -> Literal["being_signed", "valid", "superseded", "revoked"]:
     if badge.revoked_at is not None:
         return "revoked"
     if badge.issued_at is None:

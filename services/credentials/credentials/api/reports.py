@@ -7,10 +7,10 @@ from fastapi import Query
 from pydantic import Field, model_validator
 from sqlalchemy import select
 
-from credentials import tables
 from credentials.commands import reports
 from credentials.domain.impact import AlreadyInEffect
 from credentials.domain.regulations import InvalidRegulations
+from credentials.tables.reports import RegulationReport, RegulationReportLine
 from shared.database import fetch
 from shared.regulations import UnknownRegulations
 from shared.web import (
@@ -81,7 +81,7 @@ async def request_regulation_report(body: ReportRequest, session: Session, calle
 
 @router.get("/v1/regulation-reports/{report_id}", operation_id="read_regulation_report")
 async def read_regulation_report(report_id: UUID, session: ReadSession) -> ReportView:
-    return ReportView.model_validate(await fetch(session, tables.RegulationReport, report_id))
+    return ReportView.model_validate(await fetch(session, RegulationReport, report_id))
 
 
 @router.get("/v1/regulation-reports/{report_id}/learners", operation_id="list_affected_learners")
@@ -92,8 +92,8 @@ async def list_affected_learners(
     level: Annotated[str | None, Query(max_length=40, examples=["pgdip"])] = None,
 ) -> Page[AffectedView]:
     """Whom it affects and how, as far as the report has come."""
-    await fetch(session, tables.RegulationReport, report_id)
-    line = tables.RegulationReportLine
+    await fetch(session, RegulationReport, report_id)
+    line = RegulationReportLine
     statement = select(line).where(line.report_id == report_id)
     if level is not None:
         statement = statement.where(line.level == level)

@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import Field
 
-from credentials import queries, tables
 from credentials.commands import awards, reviews
 from credentials.domain.holds import OwnRefund
 from credentials.domain.reviews import (
@@ -21,6 +20,9 @@ from credentials.domain.reviews import (
     ReviewDecided,
     WrongSubstitute,
 )
+from credentials.queries.awards import awards_by_id, reviews_query
+from credentials.queries.records import records_of
+from credentials.tables.awards import AwardReview
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.web import (
@@ -107,14 +109,14 @@ async def list_award_reviews(
     whose = None if caller.is_staff else caller.own_id
     if caller.is_staff:
         caller.must_own(caller.own_id)
-    statement = queries.reviews_query(whose, waiting=waiting)
-    rows, cursor = await paginate(session, statement, paging, by=(tables.AwardReview.review_id,))
+    statement = reviews_query(whose, waiting=waiting)
+    rows, cursor = await paginate(session, statement, paging, by=(AwardReview.review_id,))
     return Page(items=await _views(session, rows), next_cursor=cursor)
 
 
 @router.get("/v1/award-reviews/{review_id}", operation_id="read_award_review")
 async def read_award_review(review_id: UUID, session: ReadSession, caller: CallerOf) -> ReviewView:
-    review = await fetch(session, tables.AwardReview, review_id)
+    review = await fetch(session, AwardReview, review_id)
     caller.must_own(review.learner_id)
     return await _view(session, review)
 
@@ -146,14 +148,14 @@ async def decide_award_review(
     return await _view(session, review)
 
 
-async def _view(session: Session, review: tables.AwardReview) -> ReviewView:
+async def _view(session: Session, review: AwardReview) -> ReviewView:
     return (await _views(session, [review]))[0]
 
 
-async def _views(session: Session, rows: Sequence[tables.AwardReview]) -> list[ReviewView]:
+async def _views(session: Session, rows: Sequence[AwardReview]) -> list[ReviewView]:
     now = now_of(session)
-    reviewed = await queries.awards_by_id(session, [row.award_id for row in rows])
-    records = await queries.records_of(session, {row.learner_id for row in rows if row.decided_at is None}, now)
+    reviewed = await awards_by_id(session, [row.award_id for row in rows])
+    records = await records_of(session, {row.learner_id for row in rows if row.decided_at is None}, now)
     fields = ("review_id", "award_id", "learner_id", "opened_at", "decision", "reason_code", "decided_at", "outcome")
     views: list[ReviewView] = []
     for row in rows:

@@ -8,7 +8,6 @@ import orjson
 from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.records import sign_record
 from credentials.api.shared_views import SharedRecordView
@@ -31,6 +30,9 @@ from credentials.domain.sharing import (
     packed,
     sha256_of,
 )
+from credentials.queries.sharing import recipients, shares_for, shares_of, viewings_of
+from credentials.tables.partners import Partner
+from credentials.tables.sharing import Share, Viewing
 from shared.access import Caller, NotPermitted
 from shared.database import fetch
 from shared.database import now as now_of
@@ -166,7 +168,7 @@ class ConsentView(View):
 async def list_recipients(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[RecipientView]:
     """Partners one may let read one's record."""
     caller.must_own(caller.own_id)
-    rows, cursor = await paginate(session, queries.recipients(), paging, by=[tables.Partner.client_id])
+    rows, cursor = await paginate(session, recipients(), paging, by=[Partner.client_id])
     return Page(items=[RecipientView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
@@ -210,8 +212,8 @@ async def grant_share(
 @router.get("/v1/shares", operation_id="list_shares")
 async def list_shares(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ShareView]:
     """Everything one has shared, newest first."""
-    statement = queries.shares_of(caller.own_id)
-    rows, cursor = await paginate(session, statement, paging, by=[tables.Share.share_id], descending=True)
+    statement = shares_of(caller.own_id)
+    rows, cursor = await paginate(session, statement, paging, by=[Share.share_id], descending=True)
     return Page(items=[_share(session, row) for row in rows], next_cursor=cursor)
 
 
@@ -224,9 +226,7 @@ async def read_share(share_id: UUID, session: ReadSession, caller: CallerOf) -> 
 async def list_share_views(share_id: UUID, session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ViewingView]:
     """Every time it was looked at, newest first."""
     await _own(session, caller, share_id)
-    rows, cursor = await paginate(
-        session, queries.viewings_of(share_id), paging, by=[tables.Viewing.viewing_id], descending=True
-    )
+    rows, cursor = await paginate(session, viewings_of(share_id), paging, by=[Viewing.viewing_id], descending=True)
     return Page(items=[ViewingView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
@@ -262,8 +262,8 @@ async def redeem_share_code(handed: ShareCode, session: Session, caller: CallerO
 @router.get("/v1/shared-records", operation_id="list_shared_records")
 async def list_shared_records(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ConsentView]:
     """The consents given to you, those that have ended as well."""
-    statement = queries.shares_for(partner_of(caller))
-    rows, cursor = await paginate(session, statement, paging, by=[tables.Share.share_id], descending=True)
+    statement = shares_for(partner_of(caller))
+    rows, cursor = await paginate(session, statement, paging, by=[Share.share_id], descending=True)
     return Page(items=[_consent(session, row) for row in rows], next_cursor=cursor)
 
 
@@ -306,13 +306,13 @@ def partner_of(caller: Caller) -> str:
     return caller.client_id
 
 
-async def _own(session: Session, caller: Caller, share_id: UUID) -> tables.Share:
-    share = await fetch(session, tables.Share, share_id)
+async def _own(session: Session, caller: Caller, share_id: UUID) -> Share:
+    share = await fetch(session, Share, share_id)
     caller.must_own(share.learner_id)
     return share
 
 
-def _share(session: Session, share: tables.Share) -> ShareView:
+def _share(session: Session, share: Share) -> ShareView:
     return ShareView(
         share_id=share.share_id,
         kind="link" if share.client_id is None else "partner",
@@ -330,7 +330,7 @@ def _share(session: Session, share: tables.Share) -> ShareView:
     )
 
 
-def _consent(session: Session, share: tables.Share) -> ConsentView:
+def _consent(session: Session, share: Share) -> ConsentView:
     return ConsentView(
         share_id=share.share_id,
         purpose=share.purpose,

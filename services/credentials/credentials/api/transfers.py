@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from credentials import queries, tables
 from credentials.api.sharing import partner_of
 from credentials.commands import transfers
 from credentials.domain.awards import OnHold
@@ -28,6 +27,11 @@ from credentials.domain.transfers import (
     TransferState,
     suggestion,
 )
+from credentials.queries.holds import held_among
+from credentials.queries.records import on_hold_among
+from credentials.queries.transfers import held_by, lines_of, programmes_by_id, transfers_query
+from credentials.tables.facts import Credit
+from credentials.tables.transfers import Programme, Transfer, TransferLine
 from shared.access import Caller
 from shared.database import Unknown, fetch
 from shared.web import (
@@ -171,10 +175,10 @@ async def list_transfers(session: ReadSession, caller: CallerOf, paging: Paging)
     """One's own requests; for a partner, those made to it. Newest first."""
     by_partner = caller.admits_partner()
     if by_partner:
-        statement = queries.transfers_query(client_id=partner_of(caller))
+        statement = transfers_query(client_id=partner_of(caller))
     else:
-        statement = queries.transfers_query(learner_id=caller.own_id)
-    rows, cursor = await paginate(session, statement, paging, by=[tables.Transfer.transfer_id], descending=True)
+        statement = transfers_query(learner_id=caller.own_id)
+    rows, cursor = await paginate(session, statement, paging, by=[Transfer.transfer_id], descending=True)
     return Page(items=await _views(session, rows, by_partner=by_partner), next_cursor=cursor)
 
 
@@ -254,8 +258,8 @@ async def return_transfer(
     return (await _views(session, [transfer], by_partner=True))[0]
 
 
-async def _seen(session: Session, caller: Caller, transfer_id: UUID) -> tables.Transfer:
-    transfer = await fetch(session, tables.Transfer, transfer_id)
+async def _seen(session: Session, caller: Caller, transfer_id: UUID) -> Transfer:
+    transfer = await fetch(session, Transfer, transfer_id)
     if caller.admits_partner():
         if transfer.client_id != caller.client_id:
             raise Unknown(f"no transfer {transfer_id}")
@@ -268,13 +272,13 @@ _UNSEEN = (TransferState.WITHDRAWN, TransferState.LAPSED)
 _UNDONE = (TransferState.REQUESTED, TransferState.ACCEPTED)
 
 
-async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partner: bool) -> list[TransferView]:
-    lines = await queries.lines_of(session, [row.transfer_id for row in rows])
-    programmes = await queries.programmes_by_id(session, [row.programme_id for row in rows])
-    held = await queries.held_by(session, [(row.learner_id, row.programme_id) for row in rows])
+async def _views(session: Session, rows: Sequence[Transfer], *, by_partner: bool) -> list[TransferView]:
+    lines = await lines_of(session, [row.transfer_id for row in rows])
+    programmes = await programmes_by_id(session, [row.programme_id for row in rows])
+    held = await held_by(session, [(row.learner_id, row.programme_id) for row in rows])
     undone = {row.learner_id for row in rows if row.state in _UNDONE}
-    on_hold = await queries.on_hold_among(session, undone) if undone else set[UUID]()
-    unpaid = await queries.held_among(session, {line.credit_id for one in lines.values() for line, _ in one})
+    on_hold = await on_hold_among(session, undone) if undone else set[UUID]()
+    unpaid = await held_among(session, {line.credit_id for one in lines.values() for line, _ in one})
     views: list[TransferView] = []
     for row in rows:
         programme = programmes[row.programme_id]
@@ -301,9 +305,7 @@ async def _views(session: Session, rows: Sequence[tables.Transfer], *, by_partne
     return views
 
 
-def _line(
-    line: tables.TransferLine, credit: tables.Credit, programme: tables.Programme, transfer: tables.Transfer
-) -> TransferLineView:
+def _line(line: TransferLine, credit: Credit, programme: Programme, transfer: Transfer) -> TransferLineView:
     suggested = suggestion(programme.modules["items"], credit.course_version_id, transfer.requested_at)
     return TransferLineView(
         credit_id=line.credit_id,

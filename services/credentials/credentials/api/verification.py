@@ -9,7 +9,6 @@ from fastapi import Header, Path, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from credentials import queries
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.page_cache import PageCache
 from credentials.adapters.pages import HEADERS
@@ -31,6 +30,8 @@ from credentials.api.verification_shapes import FORMS, VerificationView
 from credentials.api.waiting import while_awaited
 from credentials.commands.verification import Verdict, verify_badge, verify_given
 from credentials.domain import documents
+from credentials.queries.documents import document_by_hash
+from credentials.queries.issued import badge_revision
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import DomainError, Malformed, Unsupported
@@ -175,7 +176,7 @@ async def read_verification_page(
     try:
         known = _id_of(badge_id)
         path = f"/verify/{known}"
-        revision = await queries.badge_revision(process.database, known)
+        revision = await badge_revision(process.database, known)
         page = page_cache.get(path, revision)
         if page is None:
             verdict = await verify_badge(
@@ -251,7 +252,7 @@ def client_of(request: Request) -> str:
 async def _own_paper(file: bytes, process: Running, pages: Rendering) -> Response:
     """Redirect to the page of the document whose file this is, or say that it is none of ours."""
     async with process.database.reads() as session:
-        on_file = await queries.document_by_hash(session, documents.digest(file))
+        on_file = await document_by_hash(session, documents.digest(file))
     if on_file is None:
         return _page(
             pages.upload(

@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
-from credentials import queries, tables
 from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient
 from credentials.api.sharing import partner_of
@@ -21,6 +20,8 @@ from credentials.domain.webhooks import (
     TooManyWebhookSecrets,
     WebhookAddressRefused,
 )
+from credentials.queries.partners import attempts_of, deliveries_of, endpoints_of
+from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import Unknown
 from shared.web import (
     CallerOf,
@@ -126,8 +127,8 @@ async def register_webhook_endpoint(
 
 @router.get("/v1/webhook-endpoints", operation_id="list_webhook_endpoints")
 async def list_webhook_endpoints(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[EndpointView]:
-    statement = queries.endpoints_of(partner_of(caller))
-    rows, cursor = await paginate(session, statement, paging, by=[tables.WebhookEndpoint.endpoint_id])
+    statement = endpoints_of(partner_of(caller))
+    rows, cursor = await paginate(session, statement, paging, by=[WebhookEndpoint.endpoint_id])
     return Page(items=[EndpointView.model_validate(row) for row in rows], next_cursor=cursor)
 
 
@@ -186,8 +187,8 @@ async def list_webhook_deliveries(
     state: Annotated[DeliveryState | None, Query()] = None,
 ) -> Page[DeliveryView]:
     """What was sent or is to be, newest first. Messages may arrive in any order, and more than once."""
-    statements = await queries.deliveries_of(session, partner_of(caller), endpoint_id, state)
-    by = [tables.WebhookDelivery.delivery_id]
+    statements = await deliveries_of(session, partner_of(caller), endpoint_id, state)
+    by = [WebhookDelivery.delivery_id]
     rows, cursor = await paginate_each(session, statements, paging, by=by, descending=True)
     return Page(items=[DeliveryView.model_validate(row) for row in rows], next_cursor=cursor)
 
@@ -196,7 +197,7 @@ async def list_webhook_deliveries(
 async def read_webhook_delivery(delivery_id: UUID, session: ReadSession, caller: CallerOf) -> DeliveryWithAttempts:
     """A message with every try."""
     delivery = await webhooks.own_delivery(session, partner_of(caller), delivery_id)
-    attempts = await queries.attempts_of(session, delivery_id)
+    attempts = await attempts_of(session, delivery_id)
     return DeliveryWithAttempts(
         **DeliveryView.model_validate(delivery).model_dump(),
         attempts=[DeliveryAttemptView.model_validate(row) for row in attempts],

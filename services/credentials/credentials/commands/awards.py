@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import emails, issuing, reviews
 from credentials.commands.people import must_be_present
 from credentials.commands.projection import rebuild
@@ -17,7 +16,9 @@ from credentials.domain.awards import State
 from credentials.domain.options import DifferentTitle, NotEligible, Option
 from credentials.domain.options import select as select_credit
 from credentials.domain.reviews import Decision, Reason
-from credentials.queries import Record
+from credentials.queries.records import Record, is_on_hold, record_of
+from credentials.tables.awards import Allocation, Award, AwardReview
+from credentials.tables.facts import Achievement
 from shared.access import refuse_own
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
@@ -35,7 +36,7 @@ from shared.messaging import publish
 
 async def claim_award(
     session: AsyncSession, learner_id: UUID, level: str, title: str, credit_ids: Sequence[UUID] | None
-) -> tables.Award:
+) -> Award:
     """Reserve credit for an award: the learner's own selection, or the best one where they name none.
 
     Raises HolderAnonymised, OnHold, UnknownLevel, NotEligible, NotAvailable, WrongSelection, DifferentTitle,
@@ -44,13 +45,13 @@ async def claim_award(
     await must_be_present(session, learner_id)
     now = now_of(session)
     await _lapse(session, now, learner_id)
-    if await queries.is_on_hold(session, learner_id):
+    if await is_on_hold(session, learner_id):
         raise awards.OnHold("claims wait until a payment or a case is settled")
-    record = await queries.record_of(session, learner_id, now)
+    record = await record_of(session, learner_id, now)
     option = _option(record, level, title, credit_ids, now)
     version = regulations.find(option.regulations)
     mean = option.classification.mean
-    award = tables.Award(
+    award = Award(
         award_id=new_id(),
         learner_id=learner_id,
         level=level,
@@ -70,7 +71,7 @@ async def claim_award(
     await session.flush()
     chosen = tuple(UUID(credit.id) for credit in option.selection)
     for credit_id in chosen:
-        session.add(tables.Allocation(award_id=award.award_id, credit_id=credit_id, level=level, live=True))
+        session.add(Allocation(award_id=award.award_id, credit_id=credit_id, level=level, live=True))
     publish(
         session,
         AwardClaimed(
@@ -88,26 +89,26 @@ async def claim_award(
     return award
 
 
-async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> tables.Award:
+async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> Award:
     """Confer a claimed award: give it its certificate number and order its badge, and supersede the lower awards it
     takes up.
 
     Raises Unknown, OwnAward, NotClaimed, ClaimLapsed, UnderReview, OnHold.
     """
-    learner_id = (await fetch(session, tables.Award, award_id)).learner_id
+    learner_id = (await fetch(session, Award, award_id)).learner_id
     refuse_own(session, awards.OwnAward("somebody else must confer this award"), learner_id, by)
     await advisory_lock(session, "learner", learner_id)
-    award = await fetch(session, tables.Award, award_id, lock=True)
+    award = await fetch(session, Award, award_id, lock=True)
     now = now_of(session)
     awards.check_conferral(
         award.state, award.reserved_until, under_review=award.under_review_since is not None, now=now
     )
-    if await queries.is_on_hold(session, learner_id):
+    if await is_on_hold(session, learner_id):
         raise awards.OnHold("nothing is conferred until a payment or a case is settled")
     award.state, award.conferred_at, award.conferred_by = State.CONFERRED, now, str(by)
     certificate_number = awards.certificate_number(now, secrets.randbits(50))
     award.certificate_number = certificate_number
-    record = await queries.record_of(session, learner_id, now)
+    record = await record_of(session, learner_id, now)
     credit_ids = record.allocations[award_id]
     publish(
         session,
@@ -129,7 +130,7 @@ async def confer_award(session: AsyncSession, award_id: UUID, *, by: UUID) -> ta
     return award
 
 
-async def withdraw_claim(session: AsyncSession, award_id: UUID) -> tables.Award:
+async def withdraw_claim(session: AsyncSession, award_id: UUID) -> Award:
     """Take a learner's claim back; its credit is free at once.
 
     Raises Unknown, NotClaimed, ClaimLapsed, AlreadyConferred.
@@ -141,9 +142,7 @@ async def withdraw_claim(session: AsyncSession, award_id: UUID) -> tables.Award:
     return award
 
 
-async def refuse_claim(
-    session: AsyncSession, award_id: UUID, reason: awards.RefusalReason, *, by: UUID
-) -> tables.Award:
+async def refuse_claim(session: AsyncSession, award_id: UUID, reason: awards.RefusalReason, *, by: UUID) -> Award:
     """Refuse to confer a claim, and e-mail the learner the reason.
 
     Raises Unknown, OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred.
@@ -167,16 +166,16 @@ async def decide_award_review(
     credit_ids: Sequence[UUID] | None,
     *,
     by: UUID,
-) -> tables.AwardReview:
+) -> AwardReview:
     """Carry out a person's decision on an award under review.
 
     Raises Unknown, OwnReview, OwnRevocation, OwnRefund, ReviewDecided, NoSubstitute, WrongSubstitute, NotTakenUp.
     """
-    learner_id = (await fetch(session, tables.AwardReview, review_id)).learner_id
+    learner_id = (await fetch(session, AwardReview, review_id)).learner_id
     await advisory_lock(session, "learner", learner_id)
-    review = await fetch(session, tables.AwardReview, review_id, lock=True)
-    award = await fetch(session, tables.Award, review.award_id, lock=True)
-    record = await queries.record_of(session, learner_id, now_of(session))
+    review = await fetch(session, AwardReview, review_id, lock=True)
+    award = await fetch(session, Award, review.award_id, lock=True)
+    record = await record_of(session, learner_id, now_of(session))
     await reviews.carry_out(session, review, award, record, decision, reason, credit_ids, by=by)
     await rebuild(session, learner_id)
     return review
@@ -224,10 +223,10 @@ async def _lapse(session: AsyncSession, now: datetime, learner_id: UUID) -> None
     """End the learner's reservations that have run out. The caller holds the learner's advisory lock."""
     lapsed = (
         await session.scalars(
-            select(tables.Award).where(
-                tables.Award.learner_id == learner_id,
-                tables.Award.state == State.CLAIMED,
-                tables.Award.reserved_until <= now,
+            select(Award).where(
+                Award.learner_id == learner_id,
+                Award.state == State.CLAIMED,
+                Award.reserved_until <= now,
             )
         )
     ).all()
@@ -235,31 +234,29 @@ async def _lapse(session: AsyncSession, now: datetime, learner_id: UUID) -> None
         await _let_lapse(session, award, now)
 
 
-async def _lock_claim(session: AsyncSession, award_id: UUID) -> tuple[tables.Award, datetime]:
+async def _lock_claim(session: AsyncSession, award_id: UUID) -> tuple[Award, datetime]:
     """Take the advisory lock of the claim's learner, and return the claim if it is still open, with the time.
 
     Raises Unknown, AlreadyConferred, NotClaimed, ClaimLapsed.
     """
-    await advisory_lock(session, "learner", (await fetch(session, tables.Award, award_id)).learner_id)
-    award = await fetch(session, tables.Award, award_id, lock=True)
+    await advisory_lock(session, "learner", (await fetch(session, Award, award_id)).learner_id)
+    award = await fetch(session, Award, award_id, lock=True)
     now = now_of(session)
     awards.check_open(award.state, award.reserved_until, now=now)
     return award, now
 
 
-async def _let_lapse(session: AsyncSession, award: tables.Award, now: datetime) -> None:
+async def _let_lapse(session: AsyncSession, award: Award, now: datetime) -> None:
     await _release(session, award, State.LAPSED, now)
     publish(session, AwardLapsed(award_id=award.award_id, learner_id=award.learner_id, lapsed_at=now))
 
 
-async def _release(session: AsyncSession, award: tables.Award, state: State, now: datetime) -> None:
+async def _release(session: AsyncSession, award: Award, state: State, now: datetime) -> None:
     award.state, award.ended_at, award.under_review_since = state, now, None
-    await session.execute(
-        update(tables.Allocation).where(tables.Allocation.award_id == award.award_id).values(live=False)
-    )
+    await session.execute(update(Allocation).where(Allocation.award_id == award.award_id).values(live=False))
 
 
-async def _supersede_lower(session: AsyncSession, award: tables.Award, record: Record, now: datetime) -> None:
+async def _supersede_lower(session: AsyncSession, award: Award, record: Record, now: datetime) -> None:
     """Supersede the lower awards whose credit this one takes up; a mere claim among them lapses."""
     for lower in record.awards:
         shares_credit = record.allocations.get(lower.award_id, frozenset()) & record.allocations[award.award_id]
@@ -271,10 +268,10 @@ async def _supersede_lower(session: AsyncSession, award: tables.Award, record: R
             reviews.supersede(session, lower, award, now)
 
 
-async def _order_badge(session: AsyncSession, award: tables.Award, now: datetime) -> None:
+async def _order_badge(session: AsyncSession, award: Award, now: datetime) -> None:
     version = regulations.find(award.regulations_version)
     level = version.level(award.level)
-    achievement = tables.Achievement(
+    achievement = Achievement(
         # One achievement for one title on one ground under one version, shared by everybody who earns it so.
         achievement_id=awards.achievement_id(version.version, level.code, award.title, award.reason),
         course_id=None,

@@ -7,8 +7,8 @@ from sqlalchemy import case, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.domain.holds import REFUNDED
+from credentials.tables.courses import Enrolment, OfferedCourse
 from shared.events.catalogue import CoursePublished
 
 
@@ -27,22 +27,22 @@ async def offer_course(session: AsyncSession, published: CoursePublished) -> Non
         "family": published.module_family,
         "weeks": published.weeks,
     }
-    statement = insert(tables.OfferedCourse).values(course_id=published.course_id, **values)
+    statement = insert(OfferedCourse).values(course_id=published.course_id, **values)
     await session.execute(
         statement.on_conflict_do_update(
-            index_elements=[tables.OfferedCourse.course_id],
+            index_elements=[OfferedCourse.course_id],
             set_=values,
-            where=func.coalesce(tables.OfferedCourse.version, 0) < published.version,
+            where=func.coalesce(OfferedCourse.version, 0) < published.version,
         )
     )
 
 
 async def stop_offering(session: AsyncSession, course_id: UUID, at: datetime) -> None:
     """Note that a course was withdrawn from sale."""
-    statement = insert(tables.OfferedCourse).values(course_id=course_id, withdrawn_at=at)
+    statement = insert(OfferedCourse).values(course_id=course_id, withdrawn_at=at)
     await session.execute(
         statement.on_conflict_do_update(
-            index_elements=[tables.OfferedCourse.course_id], set_={"withdrawn_at": statement.excluded.withdrawn_at}
+            index_elements=[OfferedCourse.course_id], set_={"withdrawn_at": statement.excluded.withdrawn_at}
         )
     )
 
@@ -58,14 +58,14 @@ async def note_enrolment(
 
     What was stored first stands, except for an end after which the money goes back: it replaces any other end.
     """
-    statement = insert(tables.Enrolment).values(
+    statement = insert(Enrolment).values(
         enrolment_id=enrolment_id,
         learner_id=learner_id,
         course_id=course_id,
         **known,
     )
-    first = {name: func.coalesce(getattr(tables.Enrolment, name), statement.excluded[name]) for name in known}
+    first = {name: func.coalesce(getattr(Enrolment, name), statement.excluded[name]) for name in known}
     if known.get("end_reason") == REFUNDED:
-        other_end = tables.Enrolment.end_reason.is_distinct_from(REFUNDED)
+        other_end = Enrolment.end_reason.is_distinct_from(REFUNDED)
         first |= {name: case((other_end, statement.excluded[name]), else_=first[name]) for name in known}
-    await session.execute(statement.on_conflict_do_update(index_elements=[tables.Enrolment.enrolment_id], set_=first))
+    await session.execute(statement.on_conflict_do_update(index_elements=[Enrolment.enrolment_id], set_=first))

@@ -12,13 +12,26 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import status_entries
 from credentials.domain import documents, policies, transcripts, view_models
 from credentials.domain.awards import State, certificate_number
 from credentials.domain.badges import instant
 from credentials.domain.documents import DocumentKind
-from credentials.queries import EditionOnFile, Newest, Record
+from credentials.queries.documents import (
+    EditionOnFile,
+    Newest,
+    can_be_guessed,
+    document_by_hash,
+    document_by_number,
+    holds_credit,
+    institutions_of,
+    newest_editions,
+)
+from credentials.queries.records import Record, record_of
+from credentials.tables.awards import Award
+from credentials.tables.documents import Document, Edition, Printing
+from credentials.tables.facts import Credit
+from credentials.tables.people import Person
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.events.credentials import TranscriptIssued
@@ -51,7 +64,7 @@ async def issue(session: AsyncSession, record: Record, now: datetime) -> None:
 
     Documents name the learner, so they wait until the name was read from the directory.
     """
-    person = await session.get(tables.Person, record.learner_id, populate_existing=True)  # perhaps just stored
+    person = await session.get(Person, record.learner_id, populate_existing=True)  # perhaps just stored
     if person is None:
         return
     news = await _news(session, record, person.legal_name)
@@ -63,14 +76,14 @@ async def issue(session: AsyncSession, record: Record, now: datetime) -> None:
 
 async def issue_to(session: AsyncSession, learner_id: UUID) -> None:
     """Make out the learner's documents to the name that was just stored."""
-    if await queries.holds_credit(session, learner_id):
+    if await holds_credit(session, learner_id):
         now = now_of(session)
-        await issue(session, await queries.record_of(session, learner_id, now), now)
+        await issue(session, await record_of(session, learner_id, now), now)
 
 
 async def are_stale(session: AsyncSession, record: Record) -> bool:
     """Return whether a document says something else than the ledger."""
-    person = await session.get(tables.Person, record.learner_id)
+    person = await session.get(Person, record.learner_id)
     if person is None:
         return False
     return bool(await _news(session, record, person.legal_name))
@@ -79,36 +92,34 @@ async def are_stale(session: AsyncSession, record: Record) -> bool:
 async def erase(session: AsyncSession, learner_id: UUID) -> None:
     """Erase what the learner's editions say, and the nonces; number, version, instant and hash stay, to check paper
     against."""
-    theirs = select(tables.Document.document_id).where(tables.Document.learner_id == learner_id)
+    theirs = select(Document.document_id).where(Document.learner_id == learner_id)
     await session.execute(
-        update(tables.Edition)
-        .where(tables.Edition.document_id.in_(theirs))
-        .values(content=None, clr=None, content_sha256="")
+        update(Edition).where(Edition.document_id.in_(theirs)).values(content=None, clr=None, content_sha256="")
     )
 
 
-async def remember_file(session: AsyncSession, edition: tables.Edition, file: bytes) -> str:
+async def remember_file(session: AsyncSession, edition: Edition, file: bytes) -> str:
     """Keep the hash of a file before it is handed out, so that it is recognised as ours. Returns the SHA-256 in hex."""
     digest = documents.digest(file)
     await session.execute(
-        insert(tables.Printing)
+        insert(Printing)
         .values(sha256=digest, edition_id=edition.edition_id, printed_at=now_of(session))
         .on_conflict_do_nothing()
     )
     return digest
 
 
-async def certified(session: AsyncSession, document: tables.Document, edition: tables.Edition) -> documents.Content:
+async def certified(session: AsyncSession, document: Document, edition: Edition) -> documents.Content:
     """Return what a document certifies, for anybody: no name, no mark, no class.
 
     Of a credit or an award it outlives the erasure of the holder.
     """
     if document.credit_id is not None:
-        credit = await fetch(session, tables.Credit, document.credit_id)
+        credit = await fetch(session, Credit, document.credit_id)
         said = _certified(credit)
         return documents.taught(said, await _institutions(session, [credit]))
     if document.award_id is not None:
-        award = await fetch(session, tables.Award, document.award_id)
+        award = await fetch(session, Award, document.award_id)
         return {
             "title": award.title,
             "credits": award.credits,
@@ -142,24 +153,24 @@ async def by_file(session: AsyncSession, sha256: str, number: str, *, client: st
 
     Where the hash of one of them could be guessed, a wrong one counts as a wrong comparison. Raises TooManyComparisons.
     """
-    on_file = await queries.document_by_number(session, number)
+    on_file = await document_by_number(session, number)
     if on_file is None:
         return None
-    if not await queries.can_be_guessed(session, on_file.document.document_id):
-        return await queries.document_by_hash(session, sha256, number)
+    if not await can_be_guessed(session, on_file.document.document_id):
+        return await document_by_hash(session, sha256, number)
     document, who = await _compared(session, on_file.document.document_id, client)
-    found = await queries.document_by_hash(session, sha256, number)
+    found = await document_by_hash(session, sha256, number)
     if found is None:
         _count_wrong(document, who, sha256)
     return found
 
 
-async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tuple[tables.Document, str]:
+async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tuple[Document, str]:
     """Lock a document before a comparison; return it, and the digest it counts this client (an address) by.
 
     Raises TooManyComparisons.
     """
-    document, now = await fetch(session, tables.Document, document_id, lock=True), now_of(session)
+    document, now = await fetch(session, Document, document_id, lock=True), now_of(session)
     limits = policies.in_force(now).documents
     if document.compared_since is None or not timedelta() <= now - document.compared_since < limits.pause:
         document.wrong_comparisons, document.wrong_by_client, document.compared_since = 0, {}, now
@@ -181,7 +192,7 @@ def _in_words(wait: timedelta) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 
-def _count_wrong(document: tables.Document, who: str, tried: str) -> None:
+def _count_wrong(document: Document, who: str, tried: str) -> None:
     """Count a wrong comparison; the same words again teach nobody anything, and are not counted again."""
     counted = document.wrong_by_client
     words = " ".join(tried.casefold().split())
@@ -193,7 +204,7 @@ def _count_wrong(document: tables.Document, who: str, tried: str) -> None:
 
 async def _news(session: AsyncSession, record: Record, name: str) -> list[tuple[_Said, Newest | None]]:
     """Return what documents say now that their newest editions do not, with those editions where there are any."""
-    held = {(row.kind, row.about): row for row in await queries.newest_editions(session, record.learner_id)}
+    held = {(row.kind, row.about): row for row in await newest_editions(session, record.learner_id)}
     said = [(one, held.get((one.kind, one.about))) for one in _all_said(record, name)]
     return [(one, last) for one, last in said if _is_news(one, last)]
 
@@ -240,7 +251,7 @@ def _add(
     if last is None:
         document_id, version = new_id(), 1
         session.add(
-            tables.Document(
+            Document(
                 document_id=document_id,
                 number=said.number or certificate_number(now, secrets.randbits(50)),
                 kind=said.kind,
@@ -253,7 +264,7 @@ def _add(
         document_id, version = last.document_id, last.version + 1
     nonce = documents.new_nonce()
     content = documents.edition(said.taught, version, now, nonce)
-    edition = tables.Edition(
+    edition = Edition(
         edition_id=new_id(),
         document_id=document_id,
         version=version,
@@ -276,16 +287,16 @@ def _add(
         )
 
 
-async def _institutions(session: AsyncSession, credits_: Iterable[tables.Credit]) -> dict[str, str]:
+async def _institutions(session: AsyncSession, credits_: Iterable[Credit]) -> dict[str, str]:
     """Return the institution that teaches each credit's course, by credit id."""
     versions = {
         credit.credit_id: credit.course_version_id for credit in credits_ if credit.course_version_id is not None
     }
-    known = await queries.institutions_of(session, list(versions.values()))
+    known = await institutions_of(session, list(versions.values()))
     return {str(credit_id): known[version] for credit_id, version in versions.items() if version in known}
 
 
-def _certified(credit: tables.Credit) -> dict[str, Any]:  # Any: JSON
+def _certified(credit: Credit) -> dict[str, Any]:  # Any: JSON
     return {
         "credit_id": str(credit.credit_id),
         "course_code": credit.course_code,
@@ -297,7 +308,7 @@ def _certified(credit: tables.Credit) -> dict[str, Any]:  # Any: JSON
     }
 
 
-def _credit_entry(credit: tables.Credit) -> dict[str, Any]:  # Any: JSON
+def _credit_entry(credit: Credit) -> dict[str, Any]:  # Any: JSON
     return {
         **_certified(credit),
         "source": credit.source,
@@ -306,7 +317,7 @@ def _credit_entry(credit: tables.Credit) -> dict[str, Any]:  # Any: JSON
     }
 
 
-def _award_entry(award: tables.Award, record: Record, titles: Mapping[UUID, str]) -> dict[str, Any]:  # Any: JSON
+def _award_entry(award: Award, record: Record, titles: Mapping[UUID, str]) -> dict[str, Any]:  # Any: JSON
     return {
         "award_id": str(award.award_id),
         "title": award.title,

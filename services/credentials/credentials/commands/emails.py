@@ -9,8 +9,12 @@ from sqlalchemy import Select, delete, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
-from credentials.queries import Record
+from credentials.queries.people import keep_as_they_are
+from credentials.queries.records import Record
+from credentials.tables.awards import Award, AwardReview, CreditHold, PendingEmail
+from credentials.tables.facts import Credit, Revocation
+from credentials.tables.people import Learner, Person
+from credentials.tables.sharing import Share
 from shared.database import now as now_of
 from shared.emails import enqueue_email
 from shared.ids import new_id
@@ -39,7 +43,7 @@ async def enqueue(
     A second one of the same kind about the same subject is ignored.
     """
     await session.execute(
-        insert(tables.PendingEmail)
+        insert(PendingEmail)
         .values(
             notice_id=new_id(),
             learner_id=learner_id,
@@ -53,7 +57,7 @@ async def enqueue(
     )
 
 
-async def email_conferred(session: AsyncSession, award: tables.Award) -> None:
+async def email_conferred(session: AsyncSession, award: Award) -> None:
     """E-mail a learner that their award was conferred."""
     await enqueue(
         session,
@@ -69,7 +73,7 @@ async def email_conferred(session: AsyncSession, award: tables.Award) -> None:
     )
 
 
-async def email_claim_held(session: AsyncSession, award: tables.Award, now: datetime, *, unpaid: bool) -> None:
+async def email_claim_held(session: AsyncSession, award: Award, now: datetime, *, unpaid: bool) -> None:
     """E-mail a learner that their claim is held. `unpaid`: none of its credit was revoked, but money went back."""
     await enqueue(
         session,
@@ -87,7 +91,7 @@ async def email_claim_held(session: AsyncSession, award: tables.Award, now: date
     )
 
 
-async def email_refused(session: AsyncSession, award: tables.Award, *, lost: bool) -> None:
+async def email_refused(session: AsyncSession, award: Award, *, lost: bool) -> None:
     """E-mail a learner that their claim was refused. `lost`: some of its credit was revoked."""
     free = "What is left of the credit you had claimed it with" if lost else "The credit you had claimed it with"
     await enqueue(
@@ -132,7 +136,7 @@ async def email_credit_reinstated(
 ) -> None:
     """E-mail a learner that credit was given back, if the revocation that this undoes arrived before: else nothing was
     lost."""
-    known = exists().where(tables.Revocation.credit_id == credit_id, tables.Revocation.revoked_at <= reinstated_at)
+    known = exists().where(Revocation.credit_id == credit_id, Revocation.revoked_at <= reinstated_at)
     if not await session.scalar(select(known)):
         return
     for line in record.lines:
@@ -150,7 +154,7 @@ async def email_credit_reinstated(
             )
 
 
-async def email_credit_held(session: AsyncSession, credit: tables.Credit, hold: tables.CreditHold) -> None:
+async def email_credit_held(session: AsyncSession, credit: Credit, hold: CreditHold) -> None:
     """E-mail a learner that credit is held because its money went back."""
     if not _is_news(session, hold.held_at):
         return
@@ -170,7 +174,7 @@ async def email_credit_held(session: AsyncSession, credit: tables.Credit, hold: 
     )
 
 
-async def email_credit_released(session: AsyncSession, credit: tables.Credit, hold: tables.CreditHold) -> None:
+async def email_credit_released(session: AsyncSession, credit: Credit, hold: CreditHold) -> None:
     """E-mail a learner that credit which was held counts again."""
     await enqueue(
         session,
@@ -188,9 +192,7 @@ def _is_news(session: AsyncSession, at: datetime) -> bool:
     return now_of(session) - at < NEWS_FOR
 
 
-async def email_review_opened(
-    session: AsyncSession, review: tables.AwardReview, award: tables.Award, *, unpaid: bool
-) -> None:
+async def email_review_opened(session: AsyncSession, review: AwardReview, award: Award, *, unpaid: bool) -> None:
     """E-mail a learner that their award is under review. `unpaid`: as for `email_claim_held`."""
     await enqueue(
         session,
@@ -208,7 +210,7 @@ async def email_review_opened(
     )
 
 
-async def email_review_ended(session: AsyncSession, review: tables.AwardReview, award: tables.Award) -> None:
+async def email_review_ended(session: AsyncSession, review: AwardReview, award: Award) -> None:
     """E-mail a learner that the review ended without a decision, since the credit counts again."""
     await enqueue(
         session,
@@ -223,7 +225,7 @@ async def email_review_ended(session: AsyncSession, review: tables.AwardReview, 
     )
 
 
-async def email_substituted(session: AsyncSession, review: tables.AwardReview, award: tables.Award) -> None:
+async def email_substituted(session: AsyncSession, review: AwardReview, award: Award) -> None:
     """E-mail a learner that other credit took the place of what their award had lost."""
     await enqueue(
         session,
@@ -239,9 +241,7 @@ async def email_substituted(session: AsyncSession, review: tables.AwardReview, a
     )
 
 
-async def email_superseded(
-    session: AsyncSession, review: tables.AwardReview, award: tables.Award, higher: tables.Award
-) -> None:
+async def email_superseded(session: AsyncSession, review: AwardReview, award: Award, higher: Award) -> None:
     """E-mail a learner that a higher award superseded the one under review."""
     await enqueue(
         session,
@@ -259,10 +259,10 @@ async def email_superseded(
 
 async def email_rescinded(
     session: AsyncSession,
-    review: tables.AwardReview,
-    award: tables.Award,
+    review: AwardReview,
+    award: Award,
     offer: Sequence[str],
-    restored: Sequence[tables.Award],
+    restored: Sequence[Award],
 ) -> None:
     """E-mail a learner that their award was rescinded, with the titles on offer and the awards that stand again."""
     paragraphs = [
@@ -286,7 +286,7 @@ async def email_rescinded(
     )
 
 
-async def email_locked(session: AsyncSession, share: tables.Share) -> None:
+async def email_locked(session: AsyncSession, share: Share) -> None:
     """E-mail a learner that their link was locked after wrong PINs."""
     await enqueue(
         session,
@@ -311,7 +311,7 @@ def _listed(titles: Sequence[str]) -> str:
 
 def due_emails() -> Select[UUID]:
     """Select e-mails whose addressee is known, or was erased; the oldest first."""
-    pending, person, learner = tables.PendingEmail, tables.Person, tables.Learner
+    pending, person, learner = PendingEmail, Person, Learner
     return (
         select(pending.notice_id)
         .outerjoin(person, person.learner_id == pending.learner_id)
@@ -324,9 +324,9 @@ def due_emails() -> Select[UUID]:
 async def queue_emails(session: AsyncSession, pending_ids: Sequence[UUID], platform: str) -> None:
     """Queue these e-mails for sending, without those to learners who were erased. `platform` is the platform's
     address."""
-    pending, person, learner = tables.PendingEmail, tables.Person, tables.Learner
+    pending, person, learner = PendingEmail, Person, Learner
     theirs = select(pending.learner_id).where(pending.notice_id.in_(pending_ids))
-    await queries.keep_as_they_are(session, theirs)
+    await keep_as_they_are(session, theirs)
     rows = await session.execute(
         select(pending, person.email, person.display_name, learner.anonymised_at)
         .outerjoin(person, person.learner_id == pending.learner_id)

@@ -5,8 +5,9 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.commands import sharing, transfers
+from credentials.tables.prior_learning import Evidence, PriorLearning
+from credentials.tables.sharing import Share
 from shared.database import now as now_of
 
 
@@ -16,7 +17,7 @@ async def erase_words(session: AsyncSession, learner_id: UUID) -> None:
     A stored file that no row names any more is removed by the job that looks for orphans.
     """
     now = now_of(session)
-    share = tables.Share
+    share = Share
     for live in await session.scalars(
         select(share)
         .where(share.learner_id == learner_id, share.withdrawn_at.is_(None))
@@ -31,7 +32,5 @@ async def erase_words(session: AsyncSession, learner_id: UUID) -> None:
     await session.execute(
         update(share).where(share.learner_id == learner_id, share.client_id.is_(None)).values(recipient="")
     )
-    await session.execute(
-        update(tables.PriorLearning).where(tables.PriorLearning.learner_id == learner_id).values(statement="")
-    )
-    await session.execute(delete(tables.Evidence).where(tables.Evidence.learner_id == learner_id))
+    await session.execute(update(PriorLearning).where(PriorLearning.learner_id == learner_id).values(statement=""))
+    await session.execute(delete(Evidence).where(Evidence.learner_id == learner_id))

@@ -9,12 +9,13 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer, Document, StatusListEntry
 from credentials.commands import keys, status_entries
 from credentials.domain import badges
 from credentials.domain.badges import Due
-from credentials.queries import DueBadge
+from credentials.queries.issued import DueBadge, achievement_of, badges_before, badges_of, courses_of_badges, holders_of
+from credentials.tables.facts import Achievement
+from credentials.tables.issued import AssignedStatusEntry, Badge
 from shared.clock import CLOCKS_APART
 from shared.database import now as now_of
 from shared.events.credentials import BadgeIssued, BadgeRevoked, BadgeSuperseded
@@ -24,15 +25,15 @@ from shared.messaging import publish
 _BATCH = 200
 
 
-async def record_achievement(session: AsyncSession, row: tables.Achievement) -> None:
+async def record_achievement(session: AsyncSession, row: Achievement) -> None:
     """Store what a badge will recognise; it is frozen, so what was stored first stands. Raises NotSignable."""
     # Built once here, so that what cannot be signed fails with the message that brought it.
     badges.achievement_document(
-        queries.achievement_of(row, f"urn:uuid:{row.achievement_id}"), badges.Issuer("did:web:x", "", "")
+        achievement_of(row, f"urn:uuid:{row.achievement_id}"), badges.Issuer("did:web:x", "", "")
     )
-    values = {column.key: getattr(row, column.key) for column in tables.Achievement.__table__.columns}
+    values = {column.key: getattr(row, column.key) for column in Achievement.__table__.columns}
     values["holders_due"] = row.institution is not None  # documents of credit held already must name it
-    await session.execute(insert(tables.Achievement).values(values).on_conflict_do_nothing())
+    await session.execute(insert(Achievement).values(values).on_conflict_do_nothing())
 
 
 async def order_badge(
@@ -51,11 +52,11 @@ async def order_badge(
     to nobody. Credit given back after a revocation gets another badge.
     """
     await session.flush()
-    number = await queries.badges_before(session, credit_id, award_id)
+    number = await badges_before(session, credit_id, award_id)
     badge_id = id_of(f"badge {number}", *(one for one in (credit_id, award_id) if one is not None), learner_id)
     status_entry = await status_entries.draw_for_badge(session, badge_id, version=1)
     session.add(
-        tables.Badge(
+        Badge(
             badge_id=badge_id,
             learner_id=learner_id,
             achievement_id=achievement_id,
@@ -73,7 +74,7 @@ async def order_badge(
     return badge_id
 
 
-async def correct_badge(session: AsyncSession, badge: tables.Badge) -> None:
+async def correct_badge(session: AsyncSession, badge: Badge) -> None:
     """Have a badge signed anew because something it says is different now: same id, newer `validFrom`, another status
     entry.
 
@@ -90,7 +91,7 @@ async def correct_badge(session: AsyncSession, badge: tables.Badge) -> None:
 
 async def make_badges_out_to(session: AsyncSession, learner_id: UUID, email: str) -> None:
     """Have the learner's badges corrected that do not bear this confirmed address."""
-    for badge in await queries.badges_of(session, learner_id):
+    for badge in await badges_of(session, learner_id):
         if badge.document is not None and not badges.is_made_out_to(badge.document, email):
             await correct_badge(session, badge)
 
@@ -101,7 +102,7 @@ async def erase_holder(session: AsyncSession, learner_id: UUID) -> None:
 
     Copies already handed out stay valid.
     """
-    badge = tables.Badge
+    badge = Badge
     await session.execute(
         update(badge)
         .where(
@@ -113,7 +114,7 @@ async def erase_holder(session: AsyncSession, learner_id: UUID) -> None:
     )
 
 
-async def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: str, now: datetime) -> None:
+async def revoke_badge(session: AsyncSession, badge: Badge, reason_code: str, now: datetime) -> None:
     """Revoke a badge for good, and every learner record that may hold it. The bits are published within a minute."""
     badge.revoked_at = now
     await status_entries.retire_records(session, badge.learner_id, now)
@@ -131,7 +132,7 @@ async def revoke_badge(session: AsyncSession, badge: tables.Badge, reason_code: 
 
 async def order_what_was_signed_ahead(session: AsyncSession) -> int:
     """Mark the next badges that a clock which ran fast signed. Returns how many; until it is 0 there are more."""
-    badge = tables.Badge
+    badge = Badge
     ahead = (
         select(badge.badge_id)
         .where(badge.signed_at > now_of(session) + CLOCKS_APART, badge.due.is_(None), badge.revoked_at.is_(None))
@@ -173,7 +174,7 @@ def _sign(one: DueBadge, credential_issuer: CredentialIssuer, signers: keys.Sign
     follows = before is not None and before <= now + CLOCKS_APART
     valid_from = max(now, before + timedelta(seconds=1)) if before is not None and follows else now
     document = credential_issuer.sign_badge(
-        queries.achievement_of(row, credential_issuer.achievement_url(row.achievement_id)),
+        achievement_of(row, credential_issuer.achievement_url(row.achievement_id)),
         signers.proof,
         badge_id=badge.badge_id,
         subject=badge.subject,
@@ -198,12 +199,12 @@ async def store_badges(
     A badge that was changed or revoked meanwhile, or whose holder was erased or has another address, is skipped and
     signed again.
     """
-    emails = await queries.holders_of(session, [one.badge_id for one in signed])
-    theirs = tables.Badge.badge_id.in_([one.badge_id for one in signed])
-    statement = select(tables.Badge).where(theirs).order_by(tables.Badge.badge_id)
+    emails = await holders_of(session, [one.badge_id for one in signed])
+    theirs = Badge.badge_id.in_([one.badge_id for one in signed])
+    statement = select(Badge).where(theirs).order_by(Badge.badge_id)
     rows = await session.scalars(statement.with_for_update(key_share=True).execution_options(populate_existing=True))
     badges_by_id = {badge.badge_id: badge for badge in rows}
-    courses = await queries.courses_of_badges(session, list(badges_by_id))
+    courses = await courses_of_badges(session, list(badges_by_id))
     made: list[keys.Signed] = []
     for one in signed:
         badge = badges_by_id[one.badge_id]
@@ -220,8 +221,8 @@ async def store_badges(
         badge.token_signed_with = signers.token.verification_method
         _announce(session, badge, one, courses.get(badge.badge_id), credential_issuer, now)
     await keys.log_signatures(session, made, now)
-    status_entry = tables.AssignedStatusEntry
-    newer = exists().where(tables.Badge.badge_id == status_entry.badge_id, tables.Badge.version > status_entry.version)
+    status_entry = AssignedStatusEntry
+    newer = exists().where(Badge.badge_id == status_entry.badge_id, Badge.version > status_entry.version)
     await session.flush()
     await session.execute(
         update(status_entry)
@@ -236,7 +237,7 @@ async def store_badges(
 
 def _announce(
     session: AsyncSession,
-    badge: tables.Badge,
+    badge: Badge,
     signed: SignedBadge,
     course_id: UUID | None,
     credential_issuer: CredentialIssuer,

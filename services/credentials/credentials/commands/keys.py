@@ -11,12 +11,14 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.keys import Signer
 from credentials.domain import keys
 from credentials.domain.badges import Due
 from credentials.domain.keys import KeyState, Suite
+from credentials.queries.keys import key_in_state
+from credentials.tables.issued import Badge
+from credentials.tables.keys import KeyEvent, Signature, SigningKey
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.ids import new_id
@@ -42,10 +44,10 @@ async def signers(session: AsyncSession, credential_issuer: CredentialIssuer) ->
 
 
 async def _signer(session: AsyncSession, credential_issuer: CredentialIssuer, suite: Suite) -> Signer:
-    key = await queries.key_in_state(session, credential_issuer.issuer.did, suite, KeyState.ACTIVE)
+    key = await key_in_state(session, credential_issuer.issuer.did, suite, KeyState.ACTIVE)
     if key is None:
         await advisory_lock(session, "signing key")
-        key = await queries.key_in_state(session, credential_issuer.issuer.did, suite, KeyState.ACTIVE)
+        key = await key_in_state(session, credential_issuer.issuer.did, suite, KeyState.ACTIVE)
     if key is None:
         key = await _make(session, credential_issuer, suite, by=_ITSELF, reason="the first")
         await _enter(session, key, KeyState.ACTIVE, by=_ITSELF, reason="the first")
@@ -54,26 +56,26 @@ async def _signer(session: AsyncSession, credential_issuer: CredentialIssuer, su
 
 async def create_signing_key(
     session: AsyncSession, credential_issuer: CredentialIssuer, suite: Suite, *, by: str
-) -> tables.SigningKey:
+) -> SigningKey:
     """Make the next key of a suite, published from now on. Raises NextKeyExists."""
     await advisory_lock(session, "signing key")
-    if await queries.key_in_state(session, credential_issuer.issuer.did, suite, KeyState.NEXT) is not None:
+    if await key_in_state(session, credential_issuer.issuer.did, suite, KeyState.NEXT) is not None:
         raise keys.NextKeyExists(f"there is a next key for {suite}")
     return await _make(session, credential_issuer, suite, by=by, reason="")
 
 
 async def activate_signing_key(
     session: AsyncSession, credential_issuer: CredentialIssuer, name: str, *, by: str
-) -> tables.SigningKey:
+) -> SigningKey:
     """Sign with the next key from now on; the one before retires, and stays published. Safe to repeat.
 
     Raises Unknown, NotNext, PublishedTooRecently.
     """
     await advisory_lock(session, "signing key")
-    key = await fetch(session, tables.SigningKey, credential_issuer.verification_method(name), lock=True)
+    key = await fetch(session, SigningKey, credential_issuer.verification_method(name), lock=True)
     if key.state != KeyState.ACTIVE:
         keys.check_activation(key.state, key.created_at, now_of(session))
-        before = await queries.key_in_state(session, key.did, key.suite, KeyState.ACTIVE)
+        before = await key_in_state(session, key.did, key.suite, KeyState.ACTIVE)
         if before is not None:
             await _enter(session, before, KeyState.RETIRED, by=by, reason="")
         await _enter(session, key, KeyState.ACTIVE, by=by, reason="")
@@ -82,20 +84,20 @@ async def activate_signing_key(
 
 async def report_compromise(
     session: AsyncSession, credential_issuer: CredentialIssuer, name: str, *, by: str, reason: str
-) -> tables.SigningKey:
+) -> SigningKey:
     """Strike a key out of the issuer's DID document; another signs from now on. Safe to repeat. Raises Unknown.
 
     Jobs sign anew what it signed, under the same ids. There is no waiting: the next key takes its place however
     recently it was published, and where there is none one is made.
     """
     await advisory_lock(session, "signing key")
-    key = await fetch(session, tables.SigningKey, credential_issuer.verification_method(name), lock=True)
+    key = await fetch(session, SigningKey, credential_issuer.verification_method(name), lock=True)
     if key.state == KeyState.COMPROMISED:
         return key
     was = key.state
     await _enter(session, key, KeyState.COMPROMISED, by=by, reason=reason)
     if was == KeyState.ACTIVE:
-        successor = await queries.key_in_state(session, key.did, key.suite, KeyState.NEXT)
+        successor = await key_in_state(session, key.did, key.suite, KeyState.NEXT)
         if successor is None:
             successor = await _make(session, credential_issuer, Suite(key.suite), by=by, reason="a key was compromised")
         await _enter(session, successor, KeyState.ACTIVE, by=by, reason="a key was compromised")
@@ -104,7 +106,7 @@ async def report_compromise(
 
 async def order_signing_anew(session: AsyncSession, credential_issuer: CredentialIssuer) -> int:
     """Mark the next badges that carry a struck-out key's signature. Returns how many; until it is 0 there are more."""
-    badge, key = tables.Badge, tables.SigningKey
+    badge, key = Badge, SigningKey
     lost = (
         await session.scalars(
             select(key.verification_method).where(
@@ -142,7 +144,7 @@ async def log_signatures(session: AsyncSession, signed: list["Signed"], now: dat
             for one in signed
         ]
         # A key signs the same document in the same second with the same signature: that is one, not two.
-        await session.execute(insert(tables.Signature).on_conflict_do_nothing(), rows)
+        await session.execute(insert(Signature).on_conflict_do_nothing(), rows)
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,11 @@ class Signed:
 
 async def _make(
     session: AsyncSession, credential_issuer: CredentialIssuer, suite: Suite, *, by: str, reason: str
-) -> tables.SigningKey:
+) -> SigningKey:
     now = now_of(session)
     algorithm = "ed25519" if suite == Suite.EDDSA_RDFC_2022 else "p256"
     method, made = credential_issuer.new_key(f"{algorithm}-{now:%Y-%m}-{secrets.token_hex(4)}", suite)
-    key = tables.SigningKey(
+    key = SigningKey(
         verification_method=method,
         did=credential_issuer.issuer.did,
         suite=suite,
@@ -184,7 +186,7 @@ async def _make(
     return key
 
 
-async def _enter(session: AsyncSession, key: tables.SigningKey, state: KeyState, *, by: str, reason: str) -> None:
+async def _enter(session: AsyncSession, key: SigningKey, state: KeyState, *, by: str, reason: str) -> None:
     now = now_of(session)
     key.state = state
     match state:
@@ -197,7 +199,7 @@ async def _enter(session: AsyncSession, key: tables.SigningKey, state: KeyState,
         case KeyState.NEXT:
             pass
     session.add(
-        tables.KeyEvent(
+        KeyEvent(
             event_id=new_id(), verification_method=key.verification_method, state=state, by=by, reason=reason, at=now
         )
     )

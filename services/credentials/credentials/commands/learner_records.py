@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer, StatusListEntry
 from credentials.adapters.keys import Signer
 from credentials.commands import keys, status_entries
@@ -24,7 +23,12 @@ from credentials.domain.badges import instant
 from credentials.domain.documents import NothingSigned, RecordChanging
 from credentials.domain.keys import PUBLISHED
 from credentials.domain.learner_records import Cover, Part
-from credentials.queries import EditionOnFile
+from credentials.queries.documents import EditionOnFile, latest_transcript, signed_badges
+from credentials.queries.issued import live_entry_of_record
+from credentials.queries.keys import active_key
+from credentials.tables.documents import Edition
+from credentials.tables.issued import Badge
+from credentials.tables.keys import SigningKey
 from shared.database import advisory_lock
 from shared.database import now as now_of
 
@@ -65,7 +69,7 @@ async def transcript_record(
     async def draft(session: AsyncSession) -> Draft:
         on_file = await find(session)
         content = on_file.edition.content or {}
-        parts = parts_of(content, await queries.signed_badges(session, on_file.document.learner_id))
+        parts = parts_of(content, await signed_badges(session, on_file.document.learner_id))
         status_entry = await draw_status_entry(session, on_file, on_file.document.document_id, parts)
         return Draft(
             on_file.document.learner_id,
@@ -84,7 +88,7 @@ async def transcript_record(
         )
 
     async def keep(session: AsyncSession, drafted: Draft, record: Document) -> None:
-        edition = tables.Edition
+        edition = Edition
         await session.execute(
             update(edition)
             .where(edition.edition_id == drafted.edition_id)
@@ -110,7 +114,7 @@ async def sign_record(
         async with transactions() as session:
             drafted = await draft(session)
             record = None if kept is None else await kept(session, drafted)
-            key = await queries.active_key(session, credential_issuer.issuer.did)
+            key = await active_key(session, credential_issuer.issuer.did)
             now = now_of(session)
         if record is not None:
             return record
@@ -137,7 +141,7 @@ async def draw_status_entry(
     return await status_entries.entry_of_record(session, on_file.edition.edition_id, record_id, inside)
 
 
-def parts_of(content: JSON, badges: Collection[tables.Badge], only: Collection[str] | None = None) -> list[Part]:
+def parts_of(content: JSON, badges: Collection[Badge], only: Collection[str] | None = None) -> list[Part]:
     """Return the lines of a transcript with their badges; with `only`, those credits and awards alone."""
     by_source = {str(badge.credit_id or badge.award_id): badge.document for badge in badges}
     parts = [Part(entry["credit_id"], by_source.get(entry["credit_id"])) for entry in content["credits"]]
@@ -182,11 +186,11 @@ def _sign(
 
 async def _kept(session: AsyncSession, drafted: Draft) -> Document | None:
     """Return the record as it was signed before, if its status entry is the same and its key still published."""
-    edition = await session.get_one(tables.Edition, drafted.edition_id, populate_existing=True)
+    edition = await session.get_one(Edition, drafted.edition_id, populate_existing=True)
     record = edition.clr
     if record is None or record.get("credentialStatus") != drafted.cover.status:
         return None
-    key = await session.get(tables.SigningKey, record["proof"][0]["verificationMethod"])
+    key = await session.get(SigningKey, record["proof"][0]["verificationMethod"])
     return record if key is not None and key.state in PUBLISHED else None
 
 
@@ -197,8 +201,8 @@ async def _stands(session: AsyncSession, drafted: Draft) -> bool:
     is out of date is retired here.
     """
     await advisory_lock(session, "learner", drafted.learner_id)
-    newest = await queries.latest_transcript(session, drafted.learner_id)
-    held = await queries.live_entry_of_record(session, drafted.edition_id, drafted.record_id)
+    newest = await latest_transcript(session, drafted.learner_id)
+    held = await live_entry_of_record(session, drafted.edition_id, drafted.record_id)
     if held is None or StatusListEntry(held.list_number, held.list_index) != drafted.status_entry:
         return False
     if newest is None or newest.content is None or newest.edition_id != drafted.edition_id:

@@ -7,9 +7,10 @@ from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import documents, emails, issuing
 from credentials.domain.people import HolderAnonymised
+from credentials.queries.documents import name_on_documents
+from credentials.tables.people import Learner, Person
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.directory import PersonEntry
@@ -37,16 +38,16 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     confirmed address; an unconfirmed one takes none off them.
     """
     await advisory_lock(session, "learner", entry.learner_id)
-    learner = await fetch(session, tables.Learner, entry.learner_id, lock=True)
+    learner = await fetch(session, Learner, entry.learner_id, lock=True)
     if learner.anonymised_at is not None:  # since the directory answered
         return
-    held = await session.get(tables.Person, entry.learner_id)
+    held = await session.get(Person, entry.learner_id)
     if held is not None and (held.name_version > entry.name_version or held.contact_version > entry.contact_version):
         return
     learner.unread = entry.name_version < learner.name_version or entry.contact_version < learner.contact_version
     name = entry.certificate_name or " ".join(filter(None, (entry.given_name, entry.family_name)))
     if not entry.name_decided:
-        name = await queries.name_on_documents(session, entry.learner_id) or name
+        name = await name_on_documents(session, entry.learner_id) or name
     values = {
         "name_version": entry.name_version,
         "contact_version": entry.contact_version,
@@ -57,8 +58,8 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     }
     if entry.contact_confirmed is not None:
         values |= {"email_confirmed": entry.contact_confirmed, "told_version": entry.contact_version}
-    statement = insert(tables.Person).values(learner_id=entry.learner_id, **values)
-    await session.execute(statement.on_conflict_do_update(index_elements=[tables.Person.learner_id], set_=values))
+    statement = insert(Person).values(learner_id=entry.learner_id, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=[Person.learner_id], set_=values))
     if entry.contact_confirmed:
         await issuing.make_badges_out_to(session, entry.learner_id, entry.contact_email)
     if held is None or held.legal_name != name:
@@ -70,11 +71,11 @@ async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -
     await advisory_lock(session, "learner", learner_id)
     learner = await _learner(session, learner_id)
     learner.anonymised_at = at
-    person = await session.get(tables.Person, learner_id)
+    person = await session.get(Person, learner_id)
     words = (person.legal_name, person.display_name, person.email) if person is not None else ()
     await erase_replies(session, learner_id, *words)
     await emails.erase_emails(session, learner_id, None if person is None else person.email)
-    await session.execute(delete(tables.Person).where(tables.Person.learner_id == learner_id))
+    await session.execute(delete(Person).where(Person.learner_id == learner_id))
     await issuing.erase_holder(session, learner_id)
     await documents.erase(session, learner_id)
 
@@ -85,13 +86,13 @@ async def must_be_present(session: AsyncSession, learner_id: UUID) -> None:
     Raises HolderAnonymised.
     """
     await advisory_lock(session, "learner", learner_id)
-    learner = await session.get(tables.Learner, learner_id, populate_existing=True)
+    learner = await session.get(Learner, learner_id, populate_existing=True)
     if learner is not None and learner.anonymised_at is not None:
         raise HolderAnonymised("this learner was anonymised")
 
 
-async def _learner(session: AsyncSession, learner_id: UUID) -> tables.Learner:
-    learner = await session.get(tables.Learner, learner_id, with_for_update={"key_share": True}, populate_existing=True)
+async def _learner(session: AsyncSession, learner_id: UUID) -> Learner:
+    learner = await session.get(Learner, learner_id, with_for_update={"key_share": True}, populate_existing=True)
     if learner is None:
         raise RetryLater(f"the learner {learner_id} is not known here yet")
     return learner

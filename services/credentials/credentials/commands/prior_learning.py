@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import emails, facts
 from credentials.commands.people import must_be_present
 from credentials.commands.projection import rebuild
@@ -15,6 +14,9 @@ from credentials.domain import policies, prior_learning
 from credentials.domain.credit import Source
 from credentials.domain.days import day_of
 from credentials.domain.prior_learning import PriorLearningState, Unit
+from credentials.queries.prior_learning import credit_of_prior_learning, evidence_of, external_credits, subject_name
+from credentials.tables.facts import Credit, Revocation
+from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import refuse_own
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
@@ -39,7 +41,7 @@ class PriorLearningClaim:
     statement: str
 
 
-async def open_application(session: AsyncSession, learner_id: UUID, claim: PriorLearningClaim) -> tables.PriorLearning:
+async def open_application(session: AsyncSession, learner_id: UUID, claim: PriorLearningClaim) -> PriorLearning:
     """Open an application as a draft, to which evidence is added.
 
     Raises HolderAnonymised, NotYetCompleted, LearnedTooLongAgo.
@@ -47,7 +49,7 @@ async def open_application(session: AsyncSession, learner_id: UUID, claim: Prior
     await must_be_present(session, learner_id)
     now = now_of(session)
     prior_learning.check_age(claim.completed_on, day_of(now), policies.in_force(now).recognition)
-    application = tables.PriorLearning(
+    application = PriorLearning(
         recognition_id=new_id(),
         learner_id=learner_id,
         institution=claim.institution,
@@ -67,10 +69,10 @@ async def open_application(session: AsyncSession, learner_id: UUID, claim: Prior
 async def add_evidence(
     session: AsyncSession,
     storage: Storage,
-    application: tables.PriorLearning,
+    application: PriorLearning,
     upload: Upload,
     times: UploadPolicy,
-) -> tables.Evidence:
+) -> Evidence:
     """Check and store a file as evidence; the same bytes again are the same file.
 
     Raises HolderAnonymised, NotDraft, TooMuchEvidence, and the errors of `shared.files`.
@@ -89,15 +91,15 @@ async def add_evidence(
             now=lambda: now_of(session),
         )
     await must_be_present(session, learner_id)
-    application = await fetch(session, tables.PriorLearning, recognition_id, lock=True)
+    application = await fetch(session, PriorLearning, recognition_id, lock=True)
     _must_be_draft(application)
-    held = await queries.evidence_of(session, recognition_id)
+    held = await evidence_of(session, recognition_id)
     for known in held:
         if known.sha256 == received.content.sha256:
             return known
     if len(held) >= policy.most_files:
         raise prior_learning.TooMuchEvidence(f"an application has {policy.most_files} files at most")
-    evidence = tables.Evidence(
+    evidence = Evidence(
         evidence_id=new_id(),
         recognition_id=recognition_id,
         learner_id=learner_id,
@@ -113,15 +115,15 @@ async def add_evidence(
     return evidence
 
 
-async def submit_application(session: AsyncSession, application: tables.PriorLearning) -> None:
+async def submit_application(session: AsyncSession, application: PriorLearning) -> None:
     """Submit a draft for decision. Raises NotDraft, EvidenceMissing."""
     _must_be_draft(application)
-    if not await queries.evidence_of(session, application.recognition_id):
+    if not await evidence_of(session, application.recognition_id):
         raise prior_learning.EvidenceMissing("add evidence first: a transcript or certificate, for instance")
     application.state, application.submitted_at = PriorLearningState.SUBMITTED, now_of(session)
 
 
-def withdraw_application(application: tables.PriorLearning) -> None:
+def withdraw_application(application: PriorLearning) -> None:
     """Withdraw an application that is not decided yet. Raises NotSubmitted."""
     if application.state not in (PriorLearningState.DRAFT, PriorLearningState.SUBMITTED):
         raise prior_learning.NotSubmitted(f"this application is {application.state}")
@@ -130,7 +132,7 @@ def withdraw_application(application: tables.PriorLearning) -> None:
 
 async def recognise(
     session: AsyncSession, recognition_id: UUID, units: Sequence[Unit], *, reason_code: str, reason: str, by: UUID
-) -> tables.PriorLearning:
+) -> PriorLearning:
     """Enter the units into the ledger as credit: by subject, without a mark, counted for awards and not for their
     class.
 
@@ -139,14 +141,14 @@ async def recognise(
     application = await _to_decide(session, recognition_id, by)
     now = now_of(session)
     policy, version = policies.in_force(now).recognition, policies.in_force(now).version
-    held = await queries.external_credits(session, application.learner_id)
+    held = await external_credits(session, application.learner_id)
     prior_learning.check_units(units, application.credits_claimed, held, policy)
     entered: list[UUID] = []
     for number, unit in enumerate(units, start=1):
-        subject = await queries.subject_name(session, unit.subject_id, now)
+        subject = await subject_name(session, unit.subject_id, now)
         if subject is None:
             raise prior_learning.SubjectNotInCatalogue(f"no subject {unit.subject_id} is known here")
-        credit = tables.Credit(
+        credit = Credit(
             credit_id=new_id(),
             learner_id=application.learner_id,
             course_code=f"RPL-{number}",
@@ -182,14 +184,14 @@ async def recognise(
 
 async def refuse(
     session: AsyncSession, recognition_id: UUID, *, reason_code: str, reason: str, by: UUID
-) -> tables.PriorLearning:
+) -> PriorLearning:
     """Refuse an application. Raises Unknown, OwnApplication, NotSubmitted."""
     application = await _to_decide(session, recognition_id, by)
     await _decide(session, application, PriorLearningState.REFUSED, reason_code, reason, by, [])
     return application
 
 
-async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: str, by: UUID) -> tables.PriorLearning:
+async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: str, by: UUID) -> PriorLearning:
     """Take recognised credit back; awards that stand on it go to review.
 
     Raises Unknown, OwnApplication, NotRecognised.
@@ -199,11 +201,11 @@ async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: st
         raise prior_learning.NotRecognised(f"this application is {application.state}")
     now = now_of(session)
     application.state, application.revoked_at = PriorLearningState.REVOKED, now
-    credits_ = await queries.credit_of_prior_learning(session, recognition_id)
+    credits_ = await credit_of_prior_learning(session, recognition_id)
     for credit in credits_:
         await facts.keep(
             session,
-            tables.Revocation(
+            Revocation(
                 credit_id=credit.credit_id,
                 revoked_at=now,
                 learner_id=credit.learner_id,
@@ -237,32 +239,32 @@ async def revoke(session: AsyncSession, recognition_id: UUID, *, reason_code: st
     return application
 
 
-def _must_be_draft(application: tables.PriorLearning) -> None:
+def _must_be_draft(application: PriorLearning) -> None:
     """Raise NotDraft unless the application is a draft."""
     if application.state != PriorLearningState.DRAFT:
         raise prior_learning.NotDraft(f"this application is {application.state}")
 
 
-def _must_be_anothers(session: AsyncSession, application: tables.PriorLearning, by: UUID) -> None:
+def _must_be_anothers(session: AsyncSession, application: PriorLearning, by: UUID) -> None:
     """Raise OwnApplication if the application is that of the person who decides."""
     own = prior_learning.OwnApplication("somebody else must decide on this application")
     refuse_own(session, own, application.learner_id, by)
 
 
-async def _lock_and_fetch(session: AsyncSession, recognition_id: UUID, by: UUID) -> tables.PriorLearning:
+async def _lock_and_fetch(session: AsyncSession, recognition_id: UUID, by: UUID) -> PriorLearning:
     """Take the advisory lock of the applicant, and return their application if it was submitted.
 
     Raises Unknown, OwnApplication.
     """
-    application = await fetch(session, tables.PriorLearning, recognition_id)
+    application = await fetch(session, PriorLearning, recognition_id)
     if application.submitted_at is None:
         raise Unknown(f"no application {recognition_id}")
     _must_be_anothers(session, application, by)
     await advisory_lock(session, "learner", application.learner_id)
-    return await fetch(session, tables.PriorLearning, recognition_id, lock=True)
+    return await fetch(session, PriorLearning, recognition_id, lock=True)
 
 
-async def _to_decide(session: AsyncSession, recognition_id: UUID, by: UUID) -> tables.PriorLearning:
+async def _to_decide(session: AsyncSession, recognition_id: UUID, by: UUID) -> PriorLearning:
     """Return an application that waits for a decision, as `_lock_and_fetch` does. Raises NotSubmitted besides."""
     application = await _lock_and_fetch(session, recognition_id, by)
     if application.state != PriorLearningState.SUBMITTED:
@@ -272,7 +274,7 @@ async def _to_decide(session: AsyncSession, recognition_id: UUID, by: UUID) -> t
 
 async def _decide(
     session: AsyncSession,
-    application: tables.PriorLearning,
+    application: PriorLearning,
     state: PriorLearningState,
     reason_code: str,
     reason: str,

@@ -15,10 +15,15 @@ from sqlalchemy import and_, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import documents, emails, issuing, reviews
 from credentials.domain import eligibility
-from credentials.queries import Record
+from credentials.queries.courses import known_everywhere
+from credentials.queries.holds import is_held, is_unpaid
+from credentials.queries.records import Record, record_of
+from credentials.tables.awards import Award, CreditHold
+from credentials.tables.courses import Enrolment
+from credentials.tables.facts import Achievement, Credit, DueDerivation, SubjectName
+from credentials.tables.issued import Eligibility
 from shared.database import advisory_lock, fetch, shared_advisory_lock
 from shared.database import now as now_of
 from shared.events.credentials import AwardEligibilityChanged, TitlesChanged
@@ -36,7 +41,7 @@ async def rebuild(session: AsyncSession, learner_id: UUID) -> Record:
     await shared_advisory_lock(session, *SUBJECT_NAMES)
     now = now_of(session)
     held, released = await _settle_holds(session, learner_id, now)
-    record = await queries.record_of(session, learner_id, now)
+    record = await record_of(session, learner_id, now)
     for line in record.lines:
         if line.hold is not None and line.credit.credit_id in held:
             await emails.email_credit_held(session, line.credit, line.hold)
@@ -62,13 +67,13 @@ async def rebuild(session: AsyncSession, learner_id: UUID) -> Record:
 
 async def _settle_holds(
     session: AsyncSession, learner_id: UUID, now: datetime
-) -> tuple[AbstractSet[UUID], Mapping[UUID, tables.CreditHold]]:
+) -> tuple[AbstractSet[UUID], Mapping[UUID, CreditHold]]:
     """Hold credit whose money went back, and release credit whose money is there again.
 
     Returns the ids of the credit that is held now and was not before, and the holds that ended, by credit id.
     """
-    credit, enrolment, hold = tables.Credit, tables.Enrolment, tables.CreditHold
-    of_unpaid = enrolment.enrolment_id == credit.enrolment_id, credit.learner_id == learner_id, queries.is_unpaid()
+    credit, enrolment, hold = Credit, Enrolment, CreditHold
+    of_unpaid = enrolment.enrolment_id == credit.enrolment_id, credit.learner_id == learner_id, is_unpaid()
     columns = ("credit_id", "learner_id", "reason_code", "held_at", "refund_by")
     unpaid = select(
         credit.credit_id, credit.learner_id, enrolment.end_reason, enrolment.ended_at, enrolment.refund_by
@@ -88,7 +93,7 @@ async def _settle_holds(
     held = set(begun.scalars())
     of_paid = (
         hold.learner_id == learner_id,
-        queries.is_held(),
+        is_held(),
         ~exists().where(credit.credit_id == hold.credit_id, *of_unpaid),
     )
     ended = update(hold).where(*of_paid).values(released_at=now, release_reason="money_restored").returning(hold)
@@ -101,20 +106,20 @@ async def note_holders(session: AsyncSession, subject_id: UUID) -> None:
     Waits until no transaction derives by the old name any more.
     """
     await advisory_lock(session, *SUBJECT_NAMES)
-    holders = select(tables.Credit.learner_id).where(tables.Credit.subject_id == subject_id).distinct()
-    due = insert(tables.DueDerivation).from_select(["learner_id"], holders)
+    holders = select(Credit.learner_id).where(Credit.subject_id == subject_id).distinct()
+    due = insert(DueDerivation).from_select(["learner_id"], holders)
     await session.execute(due.on_conflict_do_nothing())
-    name = tables.SubjectName
-    in_force = name.effective_from <= queries.known_everywhere(now_of(session))
+    name = SubjectName
+    in_force = name.effective_from <= known_everywhere(now_of(session))
     await session.execute(update(name).where(name.subject_id == subject_id, in_force).values(holders_due=False))
 
 
 async def note_taught(session: AsyncSession, course_version_id: UUID) -> None:
     """Mark everybody who holds credit of a course version as due, since it became known where it is taught."""
     await advisory_lock(session, *SUBJECT_NAMES)
-    credit, achievement = tables.Credit, tables.Achievement
+    credit, achievement = Credit, Achievement
     holders = select(credit.learner_id).where(credit.course_version_id == course_version_id).distinct()
-    due = insert(tables.DueDerivation).from_select(["learner_id"], holders)
+    due = insert(DueDerivation).from_select(["learner_id"], holders)
     await session.execute(due.on_conflict_do_nothing())
     noted = update(achievement).where(achievement.achievement_id == course_version_id)
     await session.execute(noted.values(holders_due=False))
@@ -124,14 +129,14 @@ async def derive_due(session: AsyncSession, learner_id: UUID) -> None:
     """Rebuild a learner who is marked as due."""
     await advisory_lock(session, "learner", learner_id)
     await shared_advisory_lock(session, *SUBJECT_NAMES)  # before the row, as note_holders does
-    due = tables.DueDerivation
+    due = DueDerivation
     if await session.scalar(delete(due).where(due.learner_id == learner_id).returning(due.learner_id)):
         await rebuild(session, learner_id)
 
 
 async def look_at(session: AsyncSession, award_id: UUID) -> None:
     """Rebuild the learner of an award that was not looked at yet."""
-    award = await fetch(session, tables.Award, award_id)
+    award = await fetch(session, Award, award_id)
     await advisory_lock(session, "learner", award.learner_id)
     await session.refresh(award)
     if not award.looked_at:
@@ -140,9 +145,9 @@ async def look_at(session: AsyncSession, award_id: UUID) -> None:
 
 async def _announce_eligibility(session: AsyncSession, record: Record, now: datetime) -> None:
     titles = _titles(record, now)
-    announced = await session.get(tables.Eligibility, record.learner_id)
+    announced = await session.get(Eligibility, record.learner_id)
     if announced is None:
-        announced = tables.Eligibility(learner_id=record.learner_id, sequence=0, titles={})
+        announced = Eligibility(learner_id=record.learner_id, sequence=0, titles={})
         session.add(announced)
     changes = tuple(
         TitlesChanged(
@@ -184,13 +189,13 @@ async def _differs_in_turn(transactions: Transactions, learner_id: UUID) -> bool
 
 async def _differs(session: AsyncSession, learner_id: UUID) -> bool:
     now = now_of(session)
-    record = await queries.record_of(session, learner_id, now)
+    record = await record_of(session, learner_id, now)
     misbadged = any(
         (line.badge is not None and line.badge.revoked_at is None) != (line.revocation is None)
         for line in record.lines
         if line.credit.course_version_id is not None  # recognised credit has no badge of ours
     )
-    announced = await session.get(tables.Eligibility, learner_id)
+    announced = await session.get(Eligibility, learner_id)
     titles = _titles(record, now)
     stale = any(set(titles[level]) != set(announced.titles.get(level, ()) if announced else ()) for level in titles)
     return misbadged or stale or await documents.are_stale(session, record)

@@ -16,7 +16,6 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import documents
 from credentials.commands.projection import rebuild
 from credentials.domain import eligibility, regulations
@@ -24,6 +23,9 @@ from credentials.domain.awards import LIVE
 from credentials.domain.eligibility import Totals
 from credentials.domain.regulations import Regulations
 from credentials.domain.transfers import LineState
+from credentials.queries.records import record_of
+from credentials.queries.reports import credited_learners
+from credentials.tables.reports import Rebuild
 from shared.database import Database, advisory_lock
 from shared.driver import connect_driver
 from shared.ids import new_id
@@ -135,9 +137,9 @@ async def differences(database: Database) -> AsyncGenerator[Difference]:
     while True:
         async with database.transaction() as session:
             await session.execute(text("set transaction isolation level repeatable read"))
-            learner_ids = await queries.credited_learners(session, last, _DOCUMENTS_AT_ONCE)
+            learner_ids = await credited_learners(session, last, _DOCUMENTS_AT_ONCE)
             for learner_id in learner_ids:
-                if await documents.are_stale(session, await queries.record_of(session, learner_id, now)):
+                if await documents.are_stale(session, await record_of(session, learner_id, now)):
                     yield Difference(learner_id, "documents", "a new edition of what is made out", gained=True)
         if len(learner_ids) < _DOCUMENTS_AT_ONCE:
             return
@@ -234,7 +236,5 @@ async def apply(database: Database, learner_ids: Iterable[UUID], *, signed_off_b
 async def note(session: AsyncSession, began_at: datetime, finished_at: datetime, learners: int, by: str) -> None:
     """Record who signed a rebuild off."""
     session.add(
-        tables.Rebuild(
-            rebuild_id=new_id(), signed_off_by=by, began_at=began_at, finished_at=finished_at, learners=learners
-        )
+        Rebuild(rebuild_id=new_id(), signed_off_by=by, began_at=began_at, finished_at=finished_at, learners=learners)
     )

@@ -6,9 +6,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.domain import impact, regulations
 from credentials.domain.regulations import Regulations
+from credentials.queries.records import record_of
+from credentials.queries.reports import count_credited_learners, credited_learners
+from credentials.tables.reports import RegulationReport, RegulationReportLine
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.ids import new_id
@@ -20,19 +22,19 @@ async def request_report(
     document: Mapping[str, Any] | None,  # Any: JSON
     *,
     by: UUID,
-) -> tables.RegulationReport:
+) -> RegulationReport:
     """Open a report; a job compares the learners. Raises UnknownRegulations, InvalidRegulations, AlreadyInEffect."""
     now = now_of(session)
     candidate = _candidate(version, document)
     if candidate.effective_from <= now and document is None:
         raise impact.AlreadyInEffect(f"{candidate.version} has been in effect since {candidate.effective_from}")
-    report = tables.RegulationReport(
+    report = RegulationReport(
         report_id=new_id(),
         version=candidate.version,
         document=None if document is None else dict(document),
         requested_by=by,
         requested_at=now,
-        learners=await queries.count_credited_learners(session),
+        learners=await count_credited_learners(session),
         compared=0,
         affected=0,
         gained={},
@@ -46,15 +48,15 @@ async def request_report(
 
 async def go_on_with_report(session: AsyncSession, report_id: UUID, *, limit: int) -> bool:
     """Compare the next learners of a report. Returns False once it is finished."""
-    report = await fetch(session, tables.RegulationReport, report_id, lock=True)
+    report = await fetch(session, RegulationReport, report_id, lock=True)
     if report.finished_at is not None:
         return False
     now = now_of(session)
     candidate = _candidate(report.version, report.document)
-    learner_ids = await queries.credited_learners(session, report.position, limit)
+    learner_ids = await credited_learners(session, report.position, limit)
     gained, lost = dict(report.gained), dict(report.lost)
     for learner_id in learner_ids:
-        record = await queries.record_of(session, learner_id, now)
+        record = await record_of(session, learner_id, now)
         changes = impact.changes(
             record.facts(),
             record.live_awards(),
@@ -63,7 +65,7 @@ async def go_on_with_report(session: AsyncSession, report_id: UUID, *, limit: in
         )
         for change in changes:
             session.add(
-                tables.RegulationReportLine(
+                RegulationReportLine(
                     report_id=report.report_id,
                     learner_id=learner_id,
                     level=change.level,

@@ -8,14 +8,15 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.commands import emails, issuing
 from credentials.domain import options, regulations, reviews
 from credentials.domain.awards import State
 from credentials.domain.credit import Credit, CreditStatus
 from credentials.domain.holds import OwnRefund
 from credentials.domain.reviews import Decision, Proposal, Reason, Substitute
-from credentials.queries import Record
+from credentials.queries.awards import live_badge_of_award, open_reviews
+from credentials.queries.records import Record
+from credentials.tables.awards import Allocation, Award, AwardReview
 from shared.access import refuse_own
 from shared.database import now as now_of
 from shared.errors import DomainError
@@ -37,7 +38,7 @@ async def review_awards(session: AsyncSession, record: Record, now: datetime) ->
     Credit is lost that was revoked, or whose money went back. Nothing is rescinded by itself. A mere claim is only
     held, and the learner e-mailed: it cannot be conferred, and lapses.
     """
-    waiting = await queries.open_reviews(session, record.learner_id)
+    waiting = await open_reviews(session, record.learner_id)
     for award in record.awards:
         award.looked_at = True
         if award.state not in (State.CLAIMED, State.CONFERRED, State.SUPERSEDED):
@@ -60,12 +61,12 @@ async def review_awards(session: AsyncSession, record: Record, now: datetime) ->
             await emails.email_review_ended(session, review, award)
 
 
-def lost_by(award: tables.Award, record: Record) -> frozenset[UUID]:
+def lost_by(award: Award, record: Record) -> frozenset[UUID]:
     """Return the credit of an award that was revoked, or whose money went back."""
     return record.allocations.get(award.award_id, frozenset()) & (record.revoked | record.held)
 
 
-def taken_up(award: tables.Award, record: Record) -> frozenset[UUID]:
+def taken_up(award: Award, record: Record) -> frozenset[UUID]:
     """Return the credit of a conferred award on which a higher award stands as well."""
     if award.state != State.CONFERRED:
         return frozenset()
@@ -73,7 +74,7 @@ def taken_up(award: tables.Award, record: Record) -> frozenset[UUID]:
     return record.allocations.get(award.award_id, frozenset()) & held
 
 
-def _holding(award: tables.Award, record: Record) -> list[tables.Award]:
+def _holding(award: Award, record: Record) -> list[Award]:
     """Return the higher awards that stand on credit of this one, the lowest first."""
     credit_ids = record.allocations.get(award.award_id, frozenset())
     found = (
@@ -86,13 +87,13 @@ def _holding(award: tables.Award, record: Record) -> list[tables.Award]:
     return sorted(found, key=lambda one: (one.credits, one.award_id))
 
 
-def _facts(award: tables.Award, record: Record) -> list[Credit]:
+def _facts(award: Award, record: Record) -> list[Credit]:
     """Return the learner's credit as the rules see it, with what a higher award took up as consumed for this one."""
     gone = frozenset(map(str, taken_up(award, record)))
     return [replace(credit, status=CreditStatus.CONSUMED) if credit.id in gone else credit for credit in record.facts()]
 
 
-def propose(award: tables.Award, record: Record, now: datetime) -> Proposal:
+def propose(award: Award, record: Record, now: datetime) -> Proposal:
     """Return what we propose for an award under review."""
     own, others = _own_and_others(award, record)
     return reviews.propose(
@@ -108,8 +109,8 @@ def propose(award: tables.Award, record: Record, now: datetime) -> Proposal:
 
 async def carry_out(
     session: AsyncSession,
-    review: tables.AwardReview,
-    award: tables.Award,
+    review: AwardReview,
+    award: Award,
     record: Record,
     decision: Decision,
     reason: Reason,
@@ -145,14 +146,14 @@ async def carry_out(
 
 async def _open(
     session: AsyncSession,
-    award: tables.Award,
+    award: Award,
     lost: Collection[UUID],
     shared: Collection[UUID],
     now: datetime,
     *,
     unpaid: bool,
 ) -> None:
-    review = tables.AwardReview(review_id=new_id(), award_id=award.award_id, learner_id=award.learner_id, opened_at=now)
+    review = AwardReview(review_id=new_id(), award_id=award.award_id, learner_id=award.learner_id, opened_at=now)
     session.add(review)
     await session.flush()
     publish(
@@ -171,8 +172,8 @@ async def _open(
 
 async def _supersede(
     session: AsyncSession,
-    review: tables.AwardReview,
-    award: tables.Award,
+    review: AwardReview,
+    award: Award,
     record: Record,
     reason: Reason,
     now: datetime,
@@ -187,8 +188,8 @@ async def _supersede(
 
 async def _substitute(
     session: AsyncSession,
-    review: tables.AwardReview,
-    award: tables.Award,
+    review: AwardReview,
+    award: Award,
     record: Record,
     reason: Reason,
     credit_ids: Sequence[UUID] | None,
@@ -196,13 +197,13 @@ async def _substitute(
 ) -> None:
     substitute = _chosen(award, record, credit_ids)
     await session.execute(
-        delete(tables.Allocation).where(
-            tables.Allocation.award_id == award.award_id,
-            tables.Allocation.credit_id.in_([UUID(credit_id) for credit_id in substitute.removed]),
+        delete(Allocation).where(
+            Allocation.award_id == award.award_id,
+            Allocation.credit_id.in_([UUID(credit_id) for credit_id in substitute.removed]),
         )
     )
     for credit_id in substitute.added:
-        session.add(tables.Allocation(award_id=award.award_id, credit_id=UUID(credit_id), level=award.level, live=True))
+        session.add(Allocation(award_id=award.award_id, credit_id=UUID(credit_id), level=award.level, live=True))
     before = {"mean": award.mean, "mark": award.mark, "classification": award.classification}
     known = substitute.classification
     award.mean, award.mark = None if known.mean is None else str(known.mean), known.mark
@@ -215,8 +216,8 @@ async def _substitute(
 
 async def _rescind(
     session: AsyncSession,
-    review: tables.AwardReview,
-    award: tables.Award,
+    review: AwardReview,
+    award: Award,
     record: Record,
     decision: Decision,
     reason: Reason,
@@ -224,14 +225,12 @@ async def _rescind(
 ) -> None:
     """Revoke the badge, rescind the award, and let the awards it had superseded stand again."""
     offer = propose(award, record, now).offer if decision == Decision.RESCIND_AND_OFFER else ()
-    badge = await queries.live_badge_of_award(session, award.award_id)
+    badge = await live_badge_of_award(session, award.award_id)
     if badge is not None:
         await issuing.revoke_badge(session, badge, reason, now)
     award.state, award.superseded_by, award.superseded_at = State.RESCINDED, None, None
     award.ended_at, award.ended_by, award.end_reason, award.under_review_since = now, review.decided_by, reason, None
-    await session.execute(
-        update(tables.Allocation).where(tables.Allocation.award_id == award.award_id).values(live=False)
-    )
+    await session.execute(update(Allocation).where(Allocation.award_id == award.award_id).values(live=False))
     publish(
         session,
         AwardRescinded(
@@ -250,7 +249,7 @@ async def _rescind(
     await emails.email_rescinded(session, review, award, offer, restored)
 
 
-def supersede(session: AsyncSession, lower: tables.Award, by: tables.Award, now: datetime) -> None:
+def supersede(session: AsyncSession, lower: Award, by: Award, now: datetime) -> None:
     """Supersede the lower award by the other; it verifies as superseded from now on."""
     lower.state, lower.superseded_by, lower.superseded_at = State.SUPERSEDED, by.award_id, now
     publish(
@@ -261,13 +260,13 @@ def supersede(session: AsyncSession, lower: tables.Award, by: tables.Award, now:
     )
 
 
-def _give_back(session: AsyncSession, award: tables.Award, record: Record, now: datetime) -> Sequence[tables.Award]:
+def _give_back(session: AsyncSession, award: Award, record: Record, now: datetime) -> Sequence[Award]:
     """Confer again the awards that a rescinded one had superseded, and return them.
 
     Those that share credit with yet another standing award are superseded by it, the lowest of them. Where one lost
     credit too, its own review goes on.
     """
-    restored: list[tables.Award] = []
+    restored: list[Award] = []
     for lower in [one for one in record.awards if one.superseded_by == award.award_id]:
         if holding := _holding(lower, record):
             supersede(session, lower, holding[0], now)
@@ -286,7 +285,7 @@ def _give_back(session: AsyncSession, award: tables.Award, record: Record, now: 
     return restored
 
 
-def _chosen(award: tables.Award, record: Record, credit_ids: Sequence[UUID] | None) -> Substitute:
+def _chosen(award: Award, record: Record, credit_ids: Sequence[UUID] | None) -> Substitute:
     own, others = _own_and_others(award, record)
     chain, facts = _chain(award, record), _facts(award, record)
     others = [other for other in others if other.id not in chain]
@@ -307,12 +306,12 @@ def _chosen(award: tables.Award, record: Record, credit_ids: Sequence[UUID] | No
     return reviews.replacing(own, chosen.selection, version)
 
 
-def _own_and_others(award: tables.Award, record: Record) -> tuple[options.Award, list[options.Award]]:
+def _own_and_others(award: Award, record: Record) -> tuple[options.Award, list[options.Award]]:
     standing = {one.id: one for one in record.live_awards()}
     return standing.pop(str(award.award_id)), list(standing.values())
 
 
-def _chain(award: tables.Award, record: Record) -> set[str]:
+def _chain(award: Award, record: Record) -> set[str]:
     """Return the ids of the awards that superseded this one, however many steps up, and of those it superseded."""
     by = {one.award_id: one.superseded_by for one in record.awards}
 
@@ -326,8 +325,8 @@ def _chain(award: tables.Award, record: Record) -> set[str]:
 
 async def _close(
     session: AsyncSession,
-    review: tables.AwardReview,
-    award: tables.Award,
+    review: AwardReview,
+    award: Award,
     stands_on: Collection[UUID],
     now: datetime,
     decision: Decision,
@@ -339,7 +338,7 @@ async def _close(
     Its instant is later than that of every earlier review of this award, whichever replica's clock gave those, since
     consumers go by the latest.
     """
-    of_award = select(func.max(tables.AwardReview.decided_at)).where(tables.AwardReview.award_id == award.award_id)
+    of_award = select(func.max(AwardReview.decided_at)).where(AwardReview.award_id == award.award_id)
     if (before := await session.scalar(of_award)) is not None:
         now = max(now, before + timedelta(microseconds=1))
     review.decided_at, review.decision, review.reason_code = now, decision, reason or decision

@@ -4,14 +4,15 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import documents, learner_records, sharing
 from credentials.commands.learner_records import Draft, Transactions
 from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.learner_records import Cover
 from credentials.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
-from credentials.queries import EditionOnFile
+from credentials.queries.documents import EditionOnFile, documents_of, signed_badges
+from credentials.tables.documents import Edition
+from credentials.tables.sharing import Share
 from shared.database import Unknown
 from shared.database import now as now_of
 
@@ -31,7 +32,7 @@ async def learner_record(
         on_file = await _transcript(session, share)
         content = on_file.edition.content or {}
         only = None if scope.whole_record else frozenset(map(str, scope.credit_ids | scope.award_ids))
-        parts = learner_records.parts_of(content, await queries.signed_badges(session, share.learner_id), only)
+        parts = learner_records.parts_of(content, await signed_badges(session, share.learner_id), only)
         status_entry = await learner_records.draw_status_entry(session, on_file, share_id, parts)
         held = {part.id for part in parts}
         return Draft(
@@ -68,9 +69,7 @@ async def consented_transcript(session: AsyncSession, client_id: str, share_id: 
     return await _transcript(session, share)
 
 
-async def hand_out_paper(
-    session: AsyncSession, client_id: str, share_id: UUID, edition: tables.Edition, file: bytes
-) -> None:
+async def hand_out_paper(session: AsyncSession, client_id: str, share_id: UUID, edition: Edition, file: bytes) -> None:
     """Keep the hash of a paper before it is handed out; the learner sees that it was fetched.
 
     The consent is checked again, for setting the paper took a while. Raises Unknown, ShareWithdrawn, ShareExpired.
@@ -80,8 +79,8 @@ async def hand_out_paper(
     sharing.note_viewing(session, share, sha256, "partner", now_of(session))
 
 
-async def _transcript(session: AsyncSession, share: tables.Share) -> EditionOnFile:
-    for on_file in await queries.documents_of(session, share.learner_id):
+async def _transcript(session: AsyncSession, share: Share) -> EditionOnFile:
+    for on_file in await documents_of(session, share.learner_id):
         if on_file.document.kind == DocumentKind.TRANSCRIPT and on_file.edition.content is not None:
             return on_file
     raise Unknown("there is no transcript yet")

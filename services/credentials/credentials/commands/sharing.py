@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.keys import Signer
 from credentials.commands import emails, keys
@@ -17,6 +16,10 @@ from credentials.domain import policies, sharing
 from credentials.domain.badges import Issuer, instant
 from credentials.domain.documents import new_nonce
 from credentials.domain.sharing import Document, Scope, ShareSecrets, ShareState
+from credentials.queries.keys import active_key
+from credentials.queries.sharing import READING, share_by_secret, shareable
+from credentials.tables.people import Person
+from credentials.tables.sharing import Share, Viewing
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
@@ -42,7 +45,7 @@ async def grant_link(
     days: int,
     lock: Lock,
     secrets: ShareSecrets,
-) -> tuple[tables.Share, str]:
+) -> tuple[Share, str]:
     """Make a link for whoever is given it. Returns its token, too, which is shown only this once.
 
     Raises HolderAnonymised, NothingShared, UnknownCredit, ExpiryOutOfBounds.
@@ -64,13 +67,13 @@ async def grant_consent(
     purpose: str,
     days: int,
     secrets: ShareSecrets,
-) -> tuple[tables.Share, str]:
+) -> tuple[Share, str]:
     """Give consent to a partner. Returns the code, too, by which it learns of the consent; it is shown only this once.
 
     Raises UnknownRecipient, HolderAnonymised, NothingShared, UnknownCredit, ExpiryOutOfBounds.
     """
     await must_be_present(session, learner_id)
-    partner = await open_partner(session, client_id, queries.READING)
+    partner = await open_partner(session, client_id, READING)
     if partner is None:
         raise sharing.UnknownRecipient("no partner that may read records has this client id")
     share, code = await _new_share(session, learner_id, scope, purpose=purpose, days=days), sharing.new_code()
@@ -79,12 +82,12 @@ async def grant_consent(
     return share, code
 
 
-async def redeem_code(session: AsyncSession, client_id: str, code: str, secrets: ShareSecrets) -> tables.Share:
+async def redeem_code(session: AsyncSession, client_id: str, code: str, secrets: ShareSecrets) -> Share:
     """Return the consent a code stands for; the same one each time.
 
     Raises NoSuchCode for anybody but the partner it is for, ShareWithdrawn, ShareExpired.
     """
-    share = await queries.share_by_secret(session, secrets.digests(sharing.normal_code(code)), lock=True)
+    share = await share_by_secret(session, secrets.digests(sharing.normal_code(code)), lock=True)
     now = now_of(session)
     if share is None or share.client_id != client_id:
         raise sharing.NoSuchCode("no consent for you has this code")
@@ -109,14 +112,14 @@ async def fetch_record(session: AsyncSession, client_id: str, share_id: UUID, is
     return document, sharing.scope_of(share.scope)
 
 
-async def consented_share(session: AsyncSession, client_id: str, share_id: UUID) -> tables.Share:
+async def consented_share(session: AsyncSession, client_id: str, share_id: UUID) -> Share:
     """Return the partner's share while the consent lasts, locked, so that it is not withdrawn until the transaction
     ends.
 
     Takes the learner's advisory lock before the share's row, as withdrawing does. Raises Unknown, ShareWithdrawn,
     ShareExpired.
     """
-    share = await session.get(tables.Share, share_id)
+    share = await session.get(Share, share_id)
     if share is None or share.client_id != client_id:
         raise Unknown(f"no share {share_id}")
     await advisory_lock(session, "learner", share.learner_id)
@@ -129,7 +132,7 @@ async def consented_share(session: AsyncSession, client_id: str, share_id: UUID)
 
 async def record_signer(session: AsyncSession, credential_issuer: CredentialIssuer) -> Signer:
     """Return the signer of shared records, with the key that also signs badges. Raises NoKeyYet."""
-    key = await queries.active_key(session, credential_issuer.issuer.did)
+    key = await active_key(session, credential_issuer.issuer.did)
     if key is None:
         raise sharing.NoKeyYet("the issuer has no signing key yet; ask again shortly")
     return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
@@ -141,9 +144,9 @@ async def log_signature(session: AsyncSession, share_id: UUID, jws: str, signer:
     await keys.log_signatures(session, [made], now_of(session))
 
 
-async def find_link(session: AsyncSession, token: str, secrets: ShareSecrets) -> tuple[tables.Share, ShareState]:
+async def find_link(session: AsyncSession, token: str, secrets: ShareSecrets) -> tuple[Share, ShareState]:
     """Return the share behind a link, and its state. Raises Unknown."""
-    share = await queries.share_by_secret(session, secrets.digests(token))
+    share = await share_by_secret(session, secrets.digests(token))
     if share is None or share.client_id is not None:
         raise Unknown("no such link")
     return share, state_of(share, now_of(session))
@@ -156,7 +159,7 @@ async def open_link(
 
     A wrong PIN is returned and not raised, so that the attempt is stored. Raises Unknown, LinkEnded, PinNeeded.
     """
-    share = await queries.share_by_secret(session, secrets.digests(token), lock=True)
+    share = await share_by_secret(session, secrets.digests(token), lock=True)
     if share is None or share.client_id is not None:
         raise Unknown("no such link")
     now = now_of(session)
@@ -178,10 +181,10 @@ async def open_link(
     return document
 
 
-async def withdraw_share(session: AsyncSession, learner_id: UUID, share_id: UUID) -> tables.Share:
+async def withdraw_share(session: AsyncSession, learner_id: UUID, share_id: UUID) -> Share:
     """Withdraw a share, at once and for good. Raises Unknown, AlreadyWithdrawn."""
     await advisory_lock(session, "learner", learner_id)
-    share = await fetch(session, tables.Share, share_id, lock=True)
+    share = await fetch(session, Share, share_id, lock=True)
     if share.learner_id != learner_id:
         raise Unknown(f"no share {share_id}")
     if share.withdrawn_at is not None:
@@ -190,7 +193,7 @@ async def withdraw_share(session: AsyncSession, learner_id: UUID, share_id: UUID
     return share
 
 
-def end_share(session: AsyncSession, share: tables.Share, now: datetime) -> None:
+def end_share(session: AsyncSession, share: Share, now: datetime) -> None:
     """Withdraw a share and announce it."""
     share.withdrawn_at = now
     publish(
@@ -199,7 +202,7 @@ def end_share(session: AsyncSession, share: tables.Share, now: datetime) -> None
     )
 
 
-def state_of(share: tables.Share, now: datetime) -> ShareState:
+def state_of(share: Share, now: datetime) -> ShareState:
     return sharing.state_of(
         now=now,
         expires_at=share.expires_at,
@@ -209,12 +212,12 @@ def state_of(share: tables.Share, now: datetime) -> ShareState:
     )
 
 
-async def _new_share(session: AsyncSession, learner_id: UUID, scope: Scope, *, purpose: str, days: int) -> tables.Share:
+async def _new_share(session: AsyncSession, learner_id: UUID, scope: Scope, *, purpose: str, days: int) -> Share:
     await must_be_present(session, learner_id)
     now = now_of(session)
-    lines, awards, _ = await queries.shareable(session, learner_id, now)
+    lines, awards, _ = await shareable(session, learner_id, now)
     sharing.check_scope(scope, [line.credit_id for line in lines], [award.award_id for award in awards])
-    return tables.Share(
+    return Share(
         share_id=new_id(),
         learner_id=learner_id,
         purpose=purpose,
@@ -224,13 +227,13 @@ async def _new_share(session: AsyncSession, learner_id: UUID, scope: Scope, *, p
     )
 
 
-async def _grant(session: AsyncSession, share: tables.Share) -> None:
+async def _grant(session: AsyncSession, share: Share) -> None:
     session.add(share)
     await session.flush()
     announce_grant(session, share)
 
 
-def announce_grant(session: AsyncSession, share: tables.Share) -> None:
+def announce_grant(session: AsyncSession, share: Share) -> None:
     """Announce that a share was granted."""
     publish(
         session,
@@ -247,10 +250,10 @@ def announce_grant(session: AsyncSession, share: tables.Share) -> None:
     )
 
 
-async def _document(session: AsyncSession, share: tables.Share, issuer: Issuer, now: datetime) -> Document:
+async def _document(session: AsyncSession, share: Share, issuer: Issuer, now: datetime) -> Document:
     scope = sharing.scope_of(share.scope)
-    lines, awards, _ = await queries.shareable(session, share.learner_id, now)
-    person = await session.get(tables.Person, share.learner_id) if scope.with_name else None
+    lines, awards, _ = await shareable(session, share.learner_id, now)
+    person = await session.get(Person, share.learner_id) if scope.with_name else None
     document: Document = {
         "share_id": str(share.share_id),
         "as_at": instant(now),
@@ -271,10 +274,10 @@ async def _document(session: AsyncSession, share: tables.Share, issuer: Issuer, 
     return document
 
 
-def note_viewing(session: AsyncSession, share: tables.Share, sha256: str, viewer: str, now: datetime) -> None:
+def note_viewing(session: AsyncSession, share: Share, sha256: str, viewer: str, now: datetime) -> None:
     """Record for the learner that a share was viewed; `sha256` is of what was shown."""
     share.views += 1
-    viewing = tables.Viewing(
+    viewing = Viewing(
         viewing_id=new_id(),
         share_id=share.share_id,
         viewed_at=now,

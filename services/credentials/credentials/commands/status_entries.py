@@ -11,9 +11,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import StatusListEntry
 from credentials.domain import status_lists
+from credentials.queries.issued import live_entry_of_record
+from credentials.tables.documents import Document, Edition
+from credentials.tables.issued import AssignedStatusEntry, StatusList
 from shared.database import now as now_of
 
 _DRAWS = 64
@@ -37,7 +39,7 @@ async def entry_of_record(
 
     Otherwise another one is drawn, and the one before retired. The caller holds the learner's advisory lock.
     """
-    held = await queries.live_entry_of_record(session, edition_id, record_id)
+    held = await live_entry_of_record(session, edition_id, record_id)
     if held is not None and held.inside_sha256 == inside_sha256:
         return StatusListEntry(held.list_number, held.list_index)
     if held is not None:
@@ -52,7 +54,7 @@ async def retire_records(session: AsyncSession, learner_id: UUID, now: datetime)
 
     The bits are published with the next status lists, within a minute.
     """
-    status_entry, edition, document = tables.AssignedStatusEntry, tables.Edition, tables.Document
+    status_entry, edition, document = AssignedStatusEntry, Edition, Document
     theirs = (
         select(edition.edition_id)
         .join(document, document.document_id == edition.document_id)
@@ -68,16 +70,16 @@ async def retire_records(session: AsyncSession, learner_id: UUID, now: datetime)
 async def _draw(session: AsyncSession, indices: Iterator[int], **whose: object) -> StatusListEntry:
     """Take the first of these indices that is free in the newest list; they are spread so that an index says
     nothing."""
-    newest_list = select(func.max(tables.StatusList.number)).scalar_subquery()
+    newest_list = select(func.max(StatusList.number)).scalar_subquery()
     for index in islice(indices, _DRAWS):
         row = (
             await session.execute(
-                insert(tables.AssignedStatusEntry)
+                insert(AssignedStatusEntry)
                 .values(list_number=newest_list, list_index=index, **whose)
                 .on_conflict_do_nothing(
-                    index_elements=[tables.AssignedStatusEntry.list_number, tables.AssignedStatusEntry.list_index]
+                    index_elements=[AssignedStatusEntry.list_number, AssignedStatusEntry.list_index]
                 )
-                .returning(tables.AssignedStatusEntry.list_number, tables.AssignedStatusEntry.list_index)
+                .returning(AssignedStatusEntry.list_number, AssignedStatusEntry.list_index)
             )
         ).first()
         if row is not None:

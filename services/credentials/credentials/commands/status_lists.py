@@ -8,11 +8,13 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer, Document
 from credentials.commands import keys
 from credentials.domain import status_lists
 from credentials.domain.keys import KeyState
+from credentials.queries.issued import places_taken, revoked_counts, revoked_indices
+from credentials.tables.issued import StatusList
+from credentials.tables.keys import SigningKey
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ async def outdated_lists(session: AsyncSession, credential_issuer: CredentialIss
     address of the platform, or with a key that was struck out. Bits are compared by count, not by time: a revocation
     may commit after a list that is younger than it.
     """
-    revoked = await queries.revoked_counts(session)
+    revoked = await revoked_counts(session)
     await open_next_list(session)
-    key = tables.SigningKey
+    key = SigningKey
     lost = set(await session.scalars(select(key.verification_method).where(key.state == KeyState.COMPROMISED)))
-    rows = (await session.scalars(select(tables.StatusList).order_by(tables.StatusList.number))).all()
+    rows = (await session.scalars(select(StatusList).order_by(StatusList.number))).all()
     outdated: list[int] = []
     for row in rows:
         in_force = row.signed_at is not None and row.signed_at <= now
@@ -57,9 +59,9 @@ async def read_outdated(
     session: AsyncSession, number: int, credential_issuer: CredentialIssuer, now: datetime
 ) -> Outdated:
     """Read one list with the bits it is to have from now on."""
-    status_list = tables.StatusList
+    status_list = StatusList
     replaces = await session.scalar(select(status_list.token).where(status_list.number == number))
-    revoked = await queries.revoked_indices(session, number)  # read last, so that a list published meanwhile stands
+    revoked = await revoked_indices(session, number)  # read last, so that a list published meanwhile stands
     valid_until = now + status_lists.VALID_FOR
     unsigned = status_lists.status_list_document(
         credential_issuer.status_list_url(number),
@@ -98,7 +100,7 @@ async def publish_list(session: AsyncSession, one: SignedList, now: datetime) ->
     """
     await keys.log_signatures(session, list(one.made), now)
     row = await session.get_one(
-        tables.StatusList, one.outdated.number, with_for_update={"key_share": True}, populate_existing=True
+        StatusList, one.outdated.number, with_for_update={"key_share": True}, populate_existing=True
     )
     if row.token != one.outdated.replaces:
         return
@@ -110,6 +112,6 @@ async def publish_list(session: AsyncSession, one: SignedList, now: datetime) ->
 async def open_next_list(session: AsyncSession) -> None:
     """Open another list once the newest is half full, so that random draws stay quick, and holders hidden among
     many."""
-    newest = await session.scalar(select(func.max(tables.StatusList.number))) or 0
-    if await queries.places_taken(session, newest) >= status_lists.LENGTH // 2:
-        await session.execute(insert(tables.StatusList).values(number=newest + 1).on_conflict_do_nothing())
+    newest = await session.scalar(select(func.max(StatusList.number))) or 0
+    if await places_taken(session, newest) >= status_lists.LENGTH // 2:
+        await session.execute(insert(StatusList).values(number=newest + 1).on_conflict_do_nothing())

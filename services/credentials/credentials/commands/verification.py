@@ -11,7 +11,6 @@ from uuid import UUID
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.members import id_of, listed, members
 from credentials.adapters.verification import (
@@ -30,6 +29,10 @@ from credentials.adapters.verification import (
 from credentials.adapters.verification.outside import origin
 from credentials.domain.awards import State
 from credentials.domain.look_alikes import reads_as
+from credentials.queries.issued import badge_of_credit_given_back, is_taken_back, reviews_of_badges
+from credentials.queries.keys import issuer_document
+from credentials.tables.awards import Award
+from credentials.tables.issued import Badge, StatusList
 from shared.database import Unknown, fetch
 from shared.errors import NotFound
 
@@ -99,7 +102,7 @@ async def verify_badge(
 ) -> Verdict:
     """Verify a badge of ours, as it stands in our records. Raises Unknown."""
     async with reads() as session:
-        badge = await fetch(session, tables.Badge, badge_id)
+        badge = await fetch(session, Badge, badge_id)
         credential = orjson.dumps(_signed(badge))
         superseded = await _award_is_superseded(session, badge)
     report = await verifier.verify_own(credential, OwnPages(reads, credential_issuer, verifier.outside), now)
@@ -126,7 +129,7 @@ async def _given_back(
     if report.status is not Status.REVOKED or badge_id is None:
         return report
     async with reads() as session:
-        badge = await queries.badge_of_credit_given_back(session, badge_id)
+        badge = await badge_of_credit_given_back(session, badge_id)
     if badge is None:
         return report
     newer = await verifier.verify_own(
@@ -169,7 +172,7 @@ async def _with_reviews(session: AsyncSession, credential_issuer: CredentialIssu
         for each in _all_of(report)
         if each.ours and (found := _badge_of(each, credential_issuer)) is not None
     }
-    since = await queries.reviews_of_badges(session, awards)
+    since = await reviews_of_badges(session, awards)
     return _reviewed(report, credential_issuer, since) if since else report
 
 
@@ -206,9 +209,7 @@ async def _as_recorded(
         index = str(entry.get("statusListIndex"))
         if found is None or not index.isdecimal() or len(index) > _MOST_DIGITS:
             continue
-        taken_back = await queries.is_taken_back(
-            session, int(found[1]), int(index), _badge_of(report, credential_issuer)
-        )
+        taken_back = await is_taken_back(session, int(found[1]), int(index), _badge_of(report, credential_issuer))
         if taken_back is not False:
             return _ended(revoked(report)) if taken_back else not_recorded(report)
     return report
@@ -270,7 +271,7 @@ def _recognised(report: Report, credential_issuer: CredentialIssuer, *, ours: bo
     )
 
 
-def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
+def _signed(badge: Badge) -> dict[str, Any]:  # Any: JSON
     if badge.document is None:
         raise Unknown("this badge is not signed yet")
     return badge.document
@@ -278,20 +279,20 @@ def _signed(badge: tables.Badge) -> dict[str, Any]:  # Any: JSON
 
 async def own_did_document(session: AsyncSession, credential_issuer: CredentialIssuer) -> bytes:
     """Return the issuer's DID document as it is published."""
-    return orjson.dumps(await queries.issuer_document(session, credential_issuer.issuer.did))
+    return orjson.dumps(await issuer_document(session, credential_issuer.issuer.did))
 
 
 async def _own_page(session: AsyncSession, credential_issuer: CredentialIssuer, path: str) -> bytes:
     if path == "/.well-known/did.json":
         return await own_did_document(session, credential_issuer)
     if found := _STATUS_LIST.fullmatch(path):
-        row = await fetch(session, tables.StatusList, int(found[1]))
+        row = await fetch(session, StatusList, int(found[1]))
         if found[2] and row.token is not None:
             return row.token.encode()
         if not found[2] and row.document is not None:
             return row.document
     if found := _REFRESH.fullmatch(path):
-        badge = await fetch(session, tables.Badge, UUID(found[1]))
+        badge = await fetch(session, Badge, UUID(found[1]))
         if not found[2]:
             return orjson.dumps(_signed(badge))
         if badge.token is not None:
@@ -300,11 +301,11 @@ async def _own_page(session: AsyncSession, credential_issuer: CredentialIssuer, 
 
 
 async def _is_superseded(session: AsyncSession, badge_id: UUID | None) -> bool:
-    badge = None if badge_id is None else await session.get(tables.Badge, badge_id)
+    badge = None if badge_id is None else await session.get(Badge, badge_id)
     return badge is not None and await _award_is_superseded(session, badge)
 
 
-async def _award_is_superseded(session: AsyncSession, badge: tables.Badge) -> bool:
+async def _award_is_superseded(session: AsyncSession, badge: Badge) -> bool:
     if badge.award_id is None:
         return False
-    return (await fetch(session, tables.Award, badge.award_id)).state == State.SUPERSEDED
+    return (await fetch(session, Award, badge.award_id)).state == State.SUPERSEDED

@@ -12,11 +12,28 @@ from uuid import UUID, uuid5
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import queries, tables
 from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient, signatures
 from credentials.domain import sharing, webhooks
 from credentials.domain.webhooks import Answer, DeliveryState, Document
+from credentials.queries.partners import (
+    count_endpoints,
+    due_deliveries,
+    endpoints_of,
+    is_reinstated,
+    is_revoked,
+    live_secrets,
+)
+from credentials.queries.sharing import is_redeemed, live_shares_with_partners
+from credentials.queries.transfers import transfers_holding
+from credentials.tables.partners import (
+    Partner,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookPosition,
+    WebhookSecret,
+)
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.emails import enqueue_email
@@ -96,7 +113,7 @@ async def register_endpoint(
     *,
     webhook_client: WebhookClient,
     secret_box: SecretBox,
-) -> tuple[tables.WebhookEndpoint, str]:
+) -> tuple[WebhookEndpoint, str]:
     """Register an address of a partner. Returns its signing secret, too, which is shown only this once.
 
     Raises WebhookAddressRefused, TooManyEndpoints, PartnerEnded, Unknown for a partner not known here yet.
@@ -106,9 +123,9 @@ async def register_endpoint(
     )  # looks the name up, bounded in time; rare enough to wait for while the request's idempotency key is held
     await advisory_lock(session, "webhook endpoints", client_id)
     await _must_be_open(session, client_id)
-    if await queries.count_endpoints(session, client_id) >= webhooks.MOST_ENDPOINTS:
+    if await count_endpoints(session, client_id) >= webhooks.MOST_ENDPOINTS:
         raise webhooks.TooManyEndpoints(f"a partner has {webhooks.MOST_ENDPOINTS} addresses at most")
-    endpoint = tables.WebhookEndpoint(
+    endpoint = WebhookEndpoint(
         endpoint_id=new_id(), client_id=client_id, url=url, contact_email=contact_email, created_at=now_of(session)
     )
     session.add(endpoint)
@@ -125,7 +142,7 @@ async def rotate_secret(
     """
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     now = now_of(session)
-    live = await queries.live_secrets(session, endpoint.endpoint_id, now)
+    live = await live_secrets(session, endpoint.endpoint_id, now)
     if len(live) >= webhooks.MOST_SECRETS:
         raise webhooks.TooManyWebhookSecrets(f"{webhooks.MOST_SECRETS} secrets live already; wait until one has ended")
     for older in live:
@@ -139,22 +156,22 @@ async def remove_endpoint(session: AsyncSession, client_id: str, endpoint_id: UU
     endpoint.removed_at = endpoint.removed_at or now_of(session)
 
 
-async def enable_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
+async def enable_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> WebhookEndpoint:
     """Enable a disabled endpoint; what was held back meanwhile goes out now. Raises as `own_endpoint`."""
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     endpoint.disabled_at = endpoint.disabled_reason = endpoint.failing_since = None
     return endpoint
 
 
-async def ping(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookDelivery:
+async def ping(session: AsyncSession, client_id: str, endpoint_id: UUID) -> WebhookDelivery:
     """Order a delivery to try the address and the signature with. Raises as `own_endpoint`."""
     endpoint = await own_endpoint(session, client_id, endpoint_id)
     delivery_id = await _order(session, endpoint, new_id(), "webhook.ping", now_of(session), {})
     assert delivery_id is not None, "the event's id is new"
-    return await fetch(session, tables.WebhookDelivery, delivery_id)
+    return await fetch(session, WebhookDelivery, delivery_id)
 
 
-async def replay(session: AsyncSession, client_id: str, delivery_id: UUID) -> tables.WebhookDelivery:
+async def replay(session: AsyncSession, client_id: str, delivery_id: UUID) -> WebhookDelivery:
     """Send a delivery once more from the start, under the same id. Raises as `own_endpoint`."""
     delivery = await own_delivery(session, client_id, delivery_id)
     await own_endpoint(session, client_id, delivery.endpoint_id)
@@ -164,16 +181,16 @@ async def replay(session: AsyncSession, client_id: str, delivery_id: UUID) -> ta
     return delivery
 
 
-async def own_delivery(session: AsyncSession, client_id: str, delivery_id: UUID) -> tables.WebhookDelivery:
+async def own_delivery(session: AsyncSession, client_id: str, delivery_id: UUID) -> WebhookDelivery:
     """Return a delivery of the partner's. Raises Unknown."""
-    delivery = await fetch(session, tables.WebhookDelivery, delivery_id)
-    endpoint = await fetch(session, tables.WebhookEndpoint, delivery.endpoint_id)
+    delivery = await fetch(session, WebhookDelivery, delivery_id)
+    endpoint = await fetch(session, WebhookEndpoint, delivery.endpoint_id)
     if endpoint.client_id != client_id:
         raise Unknown(f"no delivery {delivery_id}")
     return delivery
 
 
-async def own_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
+async def own_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID) -> WebhookEndpoint:
     """Return an endpoint of the partner's. Raises Unknown, PartnerEnded, EndpointRemoved."""
     await _must_be_open(session, client_id)
     endpoint = await _endpoint_of(session, client_id, endpoint_id)
@@ -184,13 +201,13 @@ async def own_endpoint(session: AsyncSession, client_id: str, endpoint_id: UUID)
 
 async def _must_be_open(session: AsyncSession, client_id: str) -> None:
     """Check that a partner is not closed, and lock it so until the transaction ends. Raises PartnerEnded, Unknown."""
-    if (await fetch(session, tables.Partner, client_id, lock=True)).closed_at is not None:
+    if (await fetch(session, Partner, client_id, lock=True)).closed_at is not None:
         raise webhooks.PartnerEnded("this partner was closed")
 
 
-async def _endpoint_of(session: AsyncSession, client_id: str, endpoint_id: UUID) -> tables.WebhookEndpoint:
+async def _endpoint_of(session: AsyncSession, client_id: str, endpoint_id: UUID) -> WebhookEndpoint:
     endpoint = await session.get(
-        tables.WebhookEndpoint, endpoint_id, with_for_update={"key_share": True}, populate_existing=True
+        WebhookEndpoint, endpoint_id, with_for_update={"key_share": True}, populate_existing=True
     )
     if endpoint is None or endpoint.client_id != client_id:
         raise Unknown(f"no endpoint {endpoint_id}")
@@ -200,7 +217,7 @@ async def _endpoint_of(session: AsyncSession, client_id: str, endpoint_id: UUID)
 def _new_secret(session: AsyncSession, endpoint_id: UUID, secret_box: SecretBox) -> str:
     secret_id, secret = new_id(), secrets.token_bytes(32)
     session.add(
-        tables.WebhookSecret(
+        WebhookSecret(
             secret_id=secret_id,
             endpoint_id=endpoint_id,
             wrapped=secret_box.seal(secret, f"webhook secret {secret_id}"),
@@ -221,16 +238,16 @@ async def notify_partners(session: AsyncSession, event_id: UUID, event: Event) -
     """
     by = made_at(event_id) + _SKEW
     match event:
-        case ShareRevoked(client_id=str(client_id)) if await queries.is_redeemed(session, event.share_id):
+        case ShareRevoked(client_id=str(client_id)) if await is_redeemed(session, event.share_id):
             data: Document = {"share_id": str(event.share_id)}
             await _notify(session, client_id, event_id, by, "consent.withdrawn", event.revoked_at, data)
         case BadgeRevoked(credit_id=UUID() as credit_id):
-            if await queries.is_revoked(session, credit_id):
+            if await is_revoked(session, credit_id):
                 await _notify_of_credit(
                     session, event_id, by, event.learner_id, credit_id, "credit.revoked", event.revoked_at
                 )
         case BadgeIssued(credit_id=UUID() as credit_id):
-            if await queries.is_reinstated(session, credit_id, event.badge_id):
+            if await is_reinstated(session, credit_id, event.badge_id):
                 await _notify_of_credit(
                     session, event_id, by, event.learner_id, credit_id, "credit.reinstated", event.issued_at
                 )
@@ -254,15 +271,15 @@ async def notify_partners(session: AsyncSession, event_id: UUID, event: Event) -
 
 async def position(session: AsyncSession) -> str:
     """Return the cursor up to which our event log has been read."""
-    held = await session.get(tables.WebhookPosition, _LOG)
+    held = await session.get(WebhookPosition, _LOG)
     return START if held is None else kept_cursor(held.cursor, "webhooks")
 
 
 async def move_on(session: AsyncSession, cursor: str) -> None:
     """Store the cursor up to which our event log has been read."""
-    statement = insert(tables.WebhookPosition).values(name=_LOG, cursor=cursor)
+    statement = insert(WebhookPosition).values(name=_LOG, cursor=cursor)
     await session.execute(
-        statement.on_conflict_do_update(index_elements=[tables.WebhookPosition.name], set_={"cursor": cursor})
+        statement.on_conflict_do_update(index_elements=[WebhookPosition.name], set_={"cursor": cursor})
     )
 
 
@@ -270,7 +287,7 @@ async def _notify_of_credit(
     session: AsyncSession, event_id: UUID, by: datetime, learner_id: UUID, credit_id: UUID, type_: str, at: datetime
 ) -> None:
     """Notify every partner that has a live consent for the credit, redeemed by then, or holds it for a degree."""
-    transfers = await queries.transfers_holding(session, credit_id)
+    transfers = await transfers_holding(session, credit_id)
     consents = await _consents(session, learner_id, by, lambda scope: scope.covers_credit(credit_id))
     for client_id in dict.fromkeys([*(transfer.client_id for transfer in transfers), *consents]):
         held_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
@@ -293,7 +310,7 @@ async def _consents(
     """Return each partner's live consents that cover it, so that a partner with several is notified of an event
     once."""
     found: dict[str, list[str]] = {}
-    for share in await queries.live_shares_with_partners(session, learner_id, now_of(session), by):
+    for share in await live_shares_with_partners(session, learner_id, now_of(session), by):
         if share.client_id is not None and covers(sharing.scope_of(share.scope)):
             found.setdefault(share.client_id, []).append(str(share.share_id))
     return found
@@ -303,17 +320,17 @@ async def _notify(
     session: AsyncSession, client_id: str, event_id: UUID, by: datetime, type_: str, at: datetime, data: Document
 ) -> None:
     """Order a delivery to each endpoint of a partner, unless the partner was closed."""
-    if (await fetch(session, tables.Partner, client_id)).closed_at is not None:
+    if (await fetch(session, Partner, client_id)).closed_at is not None:
         return
-    for endpoint in (await session.scalars(queries.endpoints_of(client_id, by))).all():
+    for endpoint in (await session.scalars(endpoints_of(client_id, by))).all():
         await _order(session, endpoint, event_id, type_, at, data)
 
 
 async def _order(
-    session: AsyncSession, endpoint: tables.WebhookEndpoint, event_id: UUID, type_: str, at: datetime, data: Document
+    session: AsyncSession, endpoint: WebhookEndpoint, event_id: UUID, type_: str, at: datetime, data: Document
 ) -> UUID | None:
     now = now_of(session)
-    statement = insert(tables.WebhookDelivery).values(
+    statement = insert(WebhookDelivery).values(
         delivery_id=new_id(),
         endpoint_id=endpoint.endpoint_id,
         event_id=event_id,
@@ -323,7 +340,7 @@ async def _order(
         created_at=now,
         due_at=now,
     )
-    return await session.scalar(statement.on_conflict_do_nothing().returning(tables.WebhookDelivery.delivery_id))
+    return await session.scalar(statement.on_conflict_do_nothing().returning(WebhookDelivery.delivery_id))
 
 
 # Sending
@@ -344,11 +361,11 @@ async def take_due(session: AsyncSession, secret_box: SecretBox, limit: int) -> 
     """
     now = now_of(session)
     signed_deliveries: list[SignedDelivery | Unsendable] = []
-    for due in await queries.due_deliveries(session, now, limit):
+    for due in await due_deliveries(session, now, limit):
         delivery = due.delivery
         delivery.tries += 1
         delivery.due_at = now + _LEASE
-        live = await queries.live_secrets(session, delivery.endpoint_id, now)
+        live = await live_secrets(session, delivery.endpoint_id, now)
         try:
             opened = [secret_box.open(secret.wrapped, f"webhook secret {secret.secret_id}") for secret in live]
         except Exception as error:  # noqa: BLE001 - its neighbours go out; the job sets it aside
@@ -367,10 +384,10 @@ async def take_due(session: AsyncSession, secret_box: SecretBox, limit: int) -> 
 async def note_answer(session: AsyncSession, delivery_id: UUID, answer: Answer) -> None:
     """Store the outcome of a try: the delivery was accepted, is tried again later, or is given up."""
     now = now_of(session)
-    delivery = await fetch(session, tables.WebhookDelivery, delivery_id, lock=True)
-    endpoint = await fetch(session, tables.WebhookEndpoint, delivery.endpoint_id, lock=True)
+    delivery = await fetch(session, WebhookDelivery, delivery_id, lock=True)
+    endpoint = await fetch(session, WebhookEndpoint, delivery.endpoint_id, lock=True)
     session.add(
-        tables.WebhookAttempt(
+        WebhookAttempt(
             attempt_id=new_id(),
             delivery_id=delivery_id,
             attempted_at=now,
@@ -394,7 +411,7 @@ async def note_answer(session: AsyncSession, delivery_id: UUID, answer: Answer) 
         await _disable(session, endpoint, reason, now)
 
 
-async def _disable(session: AsyncSession, endpoint: tables.WebhookEndpoint, reason: str, now: datetime) -> None:
+async def _disable(session: AsyncSession, endpoint: WebhookEndpoint, reason: str, now: datetime) -> None:
     endpoint.disabled_at, endpoint.disabled_reason = now, reason
     publish(
         session,

@@ -7,51 +7,48 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.domain.awards import State
+from credentials.tables.awards import Award, AwardReview
+from credentials.tables.issued import Badge
 
 
-async def live_badge_of_award(session: AsyncSession, award_id: UUID) -> tables.Badge | None:
+async def live_badge_of_award(session: AsyncSession, award_id: UUID) -> Badge | None:
     """Return the award's badge that is not revoked, or None."""
-    return await session.scalar(
-        select(tables.Badge).where(tables.Badge.award_id == award_id, tables.Badge.revoked_at.is_(None))
-    )
+    return await session.scalar(select(Badge).where(Badge.award_id == award_id, Badge.revoked_at.is_(None)))
 
 
 def lapsing_learners(now: datetime) -> Select[UUID]:
     """Select learners with a reservation that has run out."""
-    award = tables.Award
+    award = Award
     due = award.state == State.CLAIMED, award.reserved_until <= now
     return select(award.learner_id).where(*due).group_by(award.learner_id).order_by(award.learner_id)
 
 
-async def awards_by_id(session: AsyncSession, award_ids: Collection[UUID]) -> dict[UUID, tables.Award]:
-    rows = await session.scalars(select(tables.Award).where(tables.Award.award_id.in_(award_ids)))
+async def awards_by_id(session: AsyncSession, award_ids: Collection[UUID]) -> dict[UUID, Award]:
+    rows = await session.scalars(select(Award).where(Award.award_id.in_(award_ids)))
     return {row.award_id: row for row in rows}
 
 
-async def open_reviews(session: AsyncSession, learner_id: UUID) -> dict[UUID, tables.AwardReview]:
+async def open_reviews(session: AsyncSession, learner_id: UUID) -> dict[UUID, AwardReview]:
     """Return the reviews of a learner that wait for a decision, by award id."""
     rows = await session.scalars(
-        select(tables.AwardReview).where(
-            tables.AwardReview.learner_id == learner_id, tables.AwardReview.decided_at.is_(None)
-        )
+        select(AwardReview).where(AwardReview.learner_id == learner_id, AwardReview.decided_at.is_(None))
     )
     return {row.award_id: row for row in rows}
 
 
 def awards_to_look_at() -> Select[UUID]:
     """Select awards whose credit was not checked yet for being shared with another award."""
-    award = tables.Award
+    award = Award
     return select(award.award_id).where(~award.looked_at).order_by(award.award_id)
 
 
-def reviews_query(learner_id: UUID | None, *, waiting: bool | None) -> Select[tables.AwardReview]:
+def reviews_query(learner_id: UUID | None, *, waiting: bool | None) -> Select[AwardReview]:
     """Select reviews; with `waiting`, those that do or do not wait for a decision."""
-    statement = select(tables.AwardReview)
+    statement = select(AwardReview)
     if learner_id is not None:
-        statement = statement.where(tables.AwardReview.learner_id == learner_id)
+        statement = statement.where(AwardReview.learner_id == learner_id)
     if waiting is not None:
-        undecided = tables.AwardReview.decided_at.is_(None)
+        undecided = AwardReview.decided_at.is_(None)
         statement = statement.where(undecided if waiting else ~undecided)
     return statement

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, ScalarSelect, Select, func, literal, selec
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from credentials import tables
 from credentials.domain.planner import Course
+from credentials.tables.courses import Enrolment, OfferedCourse, Price
+from credentials.tables.facts import Achievement, Credit, DueDerivation, SubjectName
 
 Subject = InstrumentedAttribute[UUID] | InstrumentedAttribute[UUID | None]
 _CLOCKS_APART: Final = timedelta(minutes=1)
@@ -33,7 +34,7 @@ class CourseOnFile:
 
 async def on_sale(session: AsyncSession, at: datetime) -> list[CourseOnFile]:
     """Return every course that can be bought at that instant, at its price, under the subjects' present names."""
-    offered, price = tables.OfferedCourse, tables.Price
+    offered, price = OfferedCourse, Price
     latest = (
         select(price.amount_minor, price.currency)
         .where(price.course_id == offered.course_id, price.valid_from <= at)
@@ -52,10 +53,8 @@ async def on_sale(session: AsyncSession, at: datetime) -> list[CourseOnFile]:
 
 async def studied_by(session: AsyncSession, learner_id: UUID, at: datetime) -> list[CourseOnFile]:
     """Return the courses of the learner's enrolments that neither ended nor gave credit yet, each course once."""
-    offered, enrolment = tables.OfferedCourse, tables.Enrolment
-    credited = select(tables.Credit.enrolment_id).where(
-        tables.Credit.learner_id == learner_id, tables.Credit.enrolment_id.is_not(None)
-    )
+    offered, enrolment = OfferedCourse, Enrolment
+    credited = select(Credit.enrolment_id).where(Credit.learner_id == learner_id, Credit.enrolment_id.is_not(None))
     statement = _courses(at).where(
         offered.course_id.in_(
             select(enrolment.course_id).where(
@@ -71,17 +70,17 @@ async def studied_by(session: AsyncSession, learner_id: UUID, at: datetime) -> l
 
 async def courses_by_id(session: AsyncSession, ids: Iterable[UUID], at: datetime) -> Mapping[UUID, CourseOnFile]:
     """Return those of the courses that are known, on sale or not, by id."""
-    statement = _courses(at).where(tables.OfferedCourse.course_id.in_(list(ids)))
+    statement = _courses(at).where(OfferedCourse.course_id.in_(list(ids)))
     return {row[0].course_id: _on_file(row[0], row[1], row[2], row[3]) for row in await session.execute(statement)}
 
 
 async def subjects_there_are(session: AsyncSession, at: datetime) -> set[str]:
     """Return the present names of all subjects in which a course was ever offered."""
-    offered = tables.OfferedCourse
+    offered = OfferedCourse
     one = (
         select(offered.subject_id, offered.subject_name).where(offered.course_version_id.is_not(None)).distinct().cte()
     )
-    renamed = tables.SubjectName
+    renamed = SubjectName
     named = (
         select(renamed.award_name)
         .where(renamed.subject_id == one.c.subject_id, renamed.effective_from <= at)
@@ -99,25 +98,25 @@ def known_everywhere(now: datetime) -> datetime:
 
 def renamed_subjects(now: datetime) -> Select[UUID]:
     """Select subjects with a new name whose holders are not marked as due yet."""
-    name = tables.SubjectName
+    name = SubjectName
     due = select(name.subject_id).where(name.holders_due, name.effective_from <= known_everywhere(now))
     return due.order_by(name.subject_id)
 
 
 def courses_to_note() -> Select[UUID]:
     """Select course versions whose holders are not marked as due yet."""
-    achievement = tables.Achievement
+    achievement = Achievement
     return select(achievement.achievement_id).where(achievement.holders_due).order_by(achievement.achievement_id)
 
 
 def due_derivations() -> Select[UUID]:
     """Select learners who are marked as due to be derived anew."""
-    return select(tables.DueDerivation.learner_id).order_by(tables.DueDerivation.learner_id)
+    return select(DueDerivation.learner_id).order_by(DueDerivation.learner_id)
 
 
 def present_name(subject_id: Subject, at: datetime) -> ScalarSelect[str]:
     """Select the award name that a subject has by now, if it was renamed."""
-    renamed = tables.SubjectName
+    renamed = SubjectName
     return (
         select(renamed.award_name)
         .where(renamed.subject_id == subject_id, renamed.effective_from <= at)
@@ -129,14 +128,14 @@ def present_name(subject_id: Subject, at: datetime) -> ScalarSelect[str]:
 
 def _courses(
     at: datetime, amount_minor: ColumnElement[int] = _NO_AMOUNT, currency: ColumnElement[str] = _NO_CURRENCY
-) -> Select[tables.OfferedCourse, str, int, str]:
-    offered = tables.OfferedCourse
+) -> Select[OfferedCourse, str, int, str]:
+    offered = OfferedCourse
     subject = func.coalesce(present_name(offered.subject_id, at), offered.subject_name)
     return select(offered, subject, amount_minor, currency).where(offered.course_version_id.is_not(None))
 
 
 def _on_file(
-    row: tables.OfferedCourse, subject: str, amount_minor: int, currency: str, *, enrolled: bool = False
+    row: OfferedCourse, subject: str, amount_minor: int, currency: str, *, enrolled: bool = False
 ) -> CourseOnFile:
     return CourseOnFile(
         course=Course(

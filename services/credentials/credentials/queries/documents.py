@@ -11,10 +11,13 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from credentials import tables
 from credentials.domain.awards import State
 from credentials.domain.documents import DocumentKind, DocumentStatus
 from credentials.queries.records import is_in_force
+from credentials.tables.awards import Award
+from credentials.tables.documents import Document, Edition, Printing
+from credentials.tables.facts import Achievement, Credit, Revocation
+from credentials.tables.issued import Badge
 
 
 class Newest(NamedTuple):
@@ -35,8 +38,8 @@ class Newest(NamedTuple):
 class EditionOnFile:
     """An edition with its document, the status of what it certifies, and the number of the newest version."""
 
-    document: tables.Document
-    edition: tables.Edition
+    document: Document
+    edition: Edition
     status: DocumentStatus
     newest: int
     under_review_since: datetime | None = None
@@ -53,7 +56,7 @@ class EditionOnFile:
 
 async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newest]:
     """Return the newest edition of each of a learner's documents."""
-    document, edition = tables.Document, tables.Edition
+    document, edition = Document, Edition
     statement = (
         select(
             document.document_id,
@@ -75,7 +78,7 @@ async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newes
 
 async def documents_of(session: AsyncSession, learner_id: UUID) -> list[EditionOnFile]:
     """Return the newest edition of each of a learner's documents, the transcript first, then by what they certify."""
-    statement = _response_cache().where(tables.Document.learner_id == learner_id, _is_newest())
+    statement = _response_cache().where(Document.learner_id == learner_id, _is_newest())
     found = [_on_file(row) for row in await session.execute(statement)]
     order = list(DocumentKind)
     return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
@@ -84,19 +87,19 @@ async def documents_of(session: AsyncSession, learner_id: UUID) -> list[EditionO
 async def name_on_documents(session: AsyncSession, learner_id: UUID) -> str | None:
     """Return the name to which the learner's newest edition is made out; None where there is none, or they were
     anonymised."""
-    edition = tables.Edition
+    edition = Edition
     names = (
         select(edition.content["name"].astext)
-        .join(tables.Document, tables.Document.document_id == edition.document_id)
-        .where(tables.Document.learner_id == learner_id, edition.content.is_not(None))
+        .join(Document, Document.document_id == edition.document_id)
+        .where(Document.learner_id == learner_id, edition.content.is_not(None))
     )
     return await session.scalar(names.order_by(edition.as_at.desc(), edition.edition_id.desc()).limit(1))
 
 
 async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> EditionOnFile | None:
     """Return an edition of the document with this number: the newest, unless a version is named."""
-    which = _is_newest() if version is None else tables.Edition.version == version
-    row = (await session.execute(_response_cache().where(tables.Document.number == number, which))).first()
+    which = _is_newest() if version is None else Edition.version == version
+    row = (await session.execute(_response_cache().where(Document.number == number, which))).first()
     return None if row is None else _on_file(row)
 
 
@@ -105,24 +108,22 @@ async def document_by_hash(session: AsyncSession, sha256: str, number: str | Non
 
     One whose hash can be guessed is found only among those of the document with this `number`.
     """
-    printed = select(tables.Printing.edition_id).where(tables.Printing.sha256 == sha256)
-    which = tables.Edition.has_nonce if number is None else tables.Document.number == number
-    statement = _response_cache().where(
-        or_(tables.Edition.sha256 == sha256, tables.Edition.edition_id.in_(printed)), which
-    )
+    printed = select(Printing.edition_id).where(Printing.sha256 == sha256)
+    which = Edition.has_nonce if number is None else Document.number == number
+    statement = _response_cache().where(or_(Edition.sha256 == sha256, Edition.edition_id.in_(printed)), which)
     row = (await session.execute(statement)).first()
     return None if row is None else _on_file(row)
 
 
 async def can_be_guessed(session: AsyncSession, document_id: UUID) -> bool:
     """Return whether an edition has no nonce, so that its hash follows from what can be guessed."""
-    edition = tables.Edition
+    edition = Edition
     return bool(await session.scalar(select(exists().where(edition.document_id == document_id, ~edition.has_nonce))))
 
 
-async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.Edition | None:
+async def latest_transcript(session: AsyncSession, learner_id: UUID) -> Edition | None:
     """Return the newest edition of the learner's transcript."""
-    document, edition = tables.Document, tables.Edition
+    document, edition = Document, Edition
     return await session.scalar(
         select(edition)
         .join(document, document.document_id == edition.document_id)
@@ -134,7 +135,7 @@ async def latest_transcript(session: AsyncSession, learner_id: UUID) -> tables.E
 
 async def institutions_of(session: AsyncSession, versions: Sequence[UUID]) -> Mapping[UUID, str]:
     """Return the institutions that teach these course versions, by version id, as far as they are known."""
-    achievement = tables.Achievement
+    achievement = Achievement
     statement = select(achievement.achievement_id, achievement.institution).where(
         achievement.achievement_id.in_(versions)
     )
@@ -142,9 +143,9 @@ async def institutions_of(session: AsyncSession, versions: Sequence[UUID]) -> Ma
     return {version: place for version, place in rows if place is not None}
 
 
-async def signed_badges(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
+async def signed_badges(session: AsyncSession, learner_id: UUID) -> Sequence[Badge]:
     """Return the learner's badges that are signed and not revoked."""
-    badge = tables.Badge
+    badge = Badge
     statement = (
         select(badge)
         .where(badge.learner_id == learner_id, badge.document.is_not(None), badge.revoked_at.is_(None))
@@ -155,32 +156,30 @@ async def signed_badges(session: AsyncSession, learner_id: UUID) -> Sequence[tab
 
 async def holds_credit(session: AsyncSession, learner_id: UUID) -> bool:
     """Return whether the learner has any credit, revoked or not."""
-    return bool(await session.scalar(select(exists().where(tables.Credit.learner_id == learner_id))))
+    return bool(await session.scalar(select(exists().where(Credit.learner_id == learner_id))))
 
 
-def _response_cache() -> Select[tables.Document, tables.Edition, str, int, datetime | None]:
+def _response_cache() -> Select[Document, Edition, str, int, datetime | None]:
     """Select editions with their documents. The status of the credit or award is derived when asked for."""
-    document, edition, other = tables.Document, tables.Edition, aliased(tables.Edition)
+    document, edition, other = Document, Edition, aliased(Edition)
     newest = select(func.max(other.version)).where(other.document_id == document.document_id).scalar_subquery()
-    revoked = exists().where(tables.Revocation.credit_id == document.credit_id, is_in_force())
+    revoked = exists().where(Revocation.credit_id == document.credit_id, is_in_force())
     status: ColumnElement[str] = case(
-        (or_(revoked, tables.Award.state == State.RESCINDED), literal(DocumentStatus.REVOKED.value)),
-        (tables.Award.state == State.SUPERSEDED, literal(DocumentStatus.SUPERSEDED.value)),
+        (or_(revoked, Award.state == State.RESCINDED), literal(DocumentStatus.REVOKED.value)),
+        (Award.state == State.SUPERSEDED, literal(DocumentStatus.SUPERSEDED.value)),
         else_=literal(DocumentStatus.VALID.value),
     )
     return (
-        select(document, edition, status, newest, tables.Award.under_review_since)
+        select(document, edition, status, newest, Award.under_review_since)
         .join(edition, edition.document_id == document.document_id)
-        .outerjoin(tables.Award, tables.Award.award_id == document.award_id)
+        .outerjoin(Award, Award.award_id == document.award_id)
     )
 
 
 def _is_newest() -> ColumnElement[bool]:
-    later = aliased(tables.Edition)
-    return ~exists().where(
-        and_(later.document_id == tables.Edition.document_id, later.version > tables.Edition.version)
-    )
+    later = aliased(Edition)
+    return ~exists().where(and_(later.document_id == Edition.document_id, later.version > Edition.version))
 
 
-def _on_file(row: Row[tables.Document, tables.Edition, str, int, datetime | None]) -> EditionOnFile:
+def _on_file(row: Row[Document, Edition, str, int, datetime | None]) -> EditionOnFile:
     return EditionOnFile(row[0], row[1], DocumentStatus(row[2]), row[3], row[4])

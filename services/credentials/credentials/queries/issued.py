@@ -10,9 +10,12 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, or_, s
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from credentials import tables
 from credentials.domain.badges import DUE_THOUGH_REVOKED, Achievement, skills
 from credentials.queries.people import confirmed_email, keep_as_they_are
+from credentials.tables import facts
+from credentials.tables.awards import Award
+from credentials.tables.issued import AssignedStatusEntry, Badge
+from credentials.tables.people import Learner, Person
 from shared.database import Database, RawStatement
 
 # xmin and ctid name a row's version in PostgreSQL: any write to the row changes them.
@@ -36,8 +39,8 @@ where badge.badge_id = :badge_id
 class DueBadge:
     """A badge to sign, what it recognises, and its holder's confirmed address (None where there is none)."""
 
-    badge: tables.Badge
-    achievement: tables.Achievement
+    badge: Badge
+    achievement: facts.Achievement
     email: str | None
 
 
@@ -57,9 +60,9 @@ async def badge_revision(database: Database, badge_id: UUID) -> str | None:
     return None if found is None else found["revision"]
 
 
-async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> tables.Badge | None:
+async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> Badge | None:
     """Return the signed badge by which the credit of a revoked badge was given back; None where it was not."""
-    revoked, badge = aliased(tables.Badge), tables.Badge
+    revoked, badge = aliased(Badge), Badge
     statement = (
         select(badge)
         .join(revoked, revoked.credit_id == badge.credit_id)
@@ -75,7 +78,7 @@ async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> t
 
 async def reviews_of_badges(session: AsyncSession, badge_ids: Collection[UUID]) -> dict[UUID, datetime]:
     """Return since when the awards of these badges are under review, by badge id, for those that are."""
-    badge, award = tables.Badge, tables.Award
+    badge, award = Badge, Award
     statement = (
         select(badge.badge_id, award.under_review_since)
         .join(award, award.award_id == badge.award_id)
@@ -84,43 +87,37 @@ async def reviews_of_badges(session: AsyncSession, badge_ids: Collection[UUID]) 
     return {badge_id: since for badge_id, since in await session.execute(statement) if since is not None}
 
 
-async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[tables.Badge]:
+async def badges_of(session: AsyncSession, learner_id: UUID) -> Sequence[Badge]:
     """Return a learner's badges, the oldest award first."""
-    statement = (
-        select(tables.Badge)
-        .where(tables.Badge.learner_id == learner_id)
-        .order_by(tables.Badge.awarded_at, tables.Badge.badge_id)
-    )
+    statement = select(Badge).where(Badge.learner_id == learner_id).order_by(Badge.awarded_at, Badge.badge_id)
     return (await session.scalars(statement)).all()
 
 
-async def badge_names(session: AsyncSession, badges: Sequence[tables.Badge]) -> dict[UUID, str]:
+async def badge_names(session: AsyncSession, badges: Sequence[Badge]) -> dict[UUID, str]:
     """Return the names of the badges' achievements by achievement id, for those known."""
     wanted = {badge.achievement_id for badge in badges}
     rows = await session.execute(
-        select(tables.Achievement.achievement_id, tables.Achievement.name).where(
-            tables.Achievement.achievement_id.in_(wanted)
+        select(facts.Achievement.achievement_id, facts.Achievement.name).where(
+            facts.Achievement.achievement_id.in_(wanted)
         )
     )
     return {row.achievement_id: row.name for row in rows}
 
 
-async def award_states(session: AsyncSession, badges: Sequence[tables.Badge]) -> dict[UUID, str]:
+async def award_states(session: AsyncSession, badges: Sequence[Badge]) -> dict[UUID, str]:
     """Return the states of the awards that these badges are for, by award id."""
     wanted = [badge.award_id for badge in badges if badge.award_id is not None]
-    rows = await session.execute(
-        select(tables.Award.award_id, tables.Award.state).where(tables.Award.award_id.in_(wanted))
-    )
+    rows = await session.execute(select(Award.award_id, Award.state).where(Award.award_id.in_(wanted)))
     return {row.award_id: row.state for row in rows}
 
 
 def due_badges() -> Select[UUID]:
     """Select badges to sign, oldest first. Those whose course or holder is not known here yet wait, and hold up no
     other."""
-    badge, learner, person = tables.Badge, tables.Learner, tables.Person
+    badge, learner, person = Badge, Learner, Person
     return (
         select(badge.badge_id)
-        .join(tables.Achievement, tables.Achievement.achievement_id == badge.achievement_id)
+        .join(facts.Achievement, facts.Achievement.achievement_id == badge.achievement_id)
         .join(learner, learner.learner_id == badge.learner_id)
         .outerjoin(person, person.learner_id == badge.learner_id)
         .where(is_due(), or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)))
@@ -130,11 +127,11 @@ def due_badges() -> Select[UUID]:
 
 async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> list[DueBadge]:
     """Return those of these badges that are due."""
-    badge = tables.Badge
+    badge = Badge
     rows = await session.execute(
-        select(badge, tables.Achievement, confirmed_email())
-        .join(tables.Achievement, tables.Achievement.achievement_id == badge.achievement_id)
-        .outerjoin(tables.Person, tables.Person.learner_id == badge.learner_id)
+        select(badge, facts.Achievement, confirmed_email())
+        .join(facts.Achievement, facts.Achievement.achievement_id == badge.achievement_id)
+        .outerjoin(Person, Person.learner_id == badge.learner_id)
         .where(badge.badge_id.in_(badge_ids), badge.badge_id.in_(due_badges()))
         .order_by(badge.badge_id)
     )
@@ -143,7 +140,7 @@ async def badges_to_sign(session: AsyncSession, badge_ids: Sequence[UUID]) -> li
 
 async def holders_of(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, str | None]:
     """Return the confirmed address of each badge's holder, by badge id, and lock it until the transaction ends."""
-    badge, person = tables.Badge, tables.Person
+    badge, person = Badge, Person
     await keep_as_they_are(session, select(badge.learner_id).where(badge.badge_id.in_(badge_ids)))
     rows = await session.execute(
         select(badge.badge_id, confirmed_email())
@@ -156,9 +153,9 @@ async def holders_of(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[U
 async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
     """Return the course each badge recognises, by badge id; None for an award."""
     rows = await session.execute(
-        select(tables.Badge.badge_id, tables.Achievement.course_id)
-        .join(tables.Achievement, tables.Achievement.achievement_id == tables.Badge.achievement_id)
-        .where(tables.Badge.badge_id.in_(badge_ids))
+        select(Badge.badge_id, facts.Achievement.course_id)
+        .join(facts.Achievement, facts.Achievement.achievement_id == Badge.achievement_id)
+        .where(Badge.badge_id.in_(badge_ids))
     )
     return {row.badge_id: row.course_id for row in rows}
 
@@ -166,14 +163,14 @@ async def courses_of_badges(session: AsyncSession, badge_ids: Sequence[UUID]) ->
 def is_due() -> ColumnElement[bool]:
     """Return a condition on badges: one is to be signed. A revoked one is only for the reasons in
     `DUE_THOUGH_REVOKED`."""
-    badge = tables.Badge
+    badge = Badge
     return and_(badge.due.is_not(None), or_(badge.revoked_at.is_(None), badge.due.in_(DUE_THOUGH_REVOKED)))
 
 
 async def waiting_badges(session: AsyncSession) -> Waiting:
     """Count the badges that cannot be signed yet."""
-    badge, learner, person = tables.Badge, tables.Learner, tables.Person
-    unknown_course = select(tables.Achievement).where(tables.Achievement.achievement_id == badge.achievement_id)
+    badge, learner, person = Badge, Learner, Person
+    unknown_course = select(facts.Achievement).where(facts.Achievement.achievement_id == badge.achievement_id)
     known_holder = (
         select(learner.learner_id)
         .outerjoin(person, person.learner_id == learner.learner_id)
@@ -197,7 +194,7 @@ async def waiting_badges(session: AsyncSession) -> Waiting:
 def _set_bits() -> CompoundSelect[int, int]:
     """Select (list, index) of every bit that is set: all status entries of revoked badges, and those that were
     retired."""
-    badge, status_entry = tables.Badge, tables.AssignedStatusEntry
+    badge, status_entry = Badge, AssignedStatusEntry
     revoked = (
         select(status_entry.list_number, status_entry.list_index)
         .join(badge, badge.badge_id == status_entry.badge_id)
@@ -223,7 +220,7 @@ async def revoked_counts(session: AsyncSession) -> dict[int, int]:
 
 async def badges_before(session: AsyncSession, credit_id: UUID | None, award_id: UUID | None) -> int:
     """Return how many badges this credit or award has had: those stored here or, if more, as many as it was revoked."""
-    badge, revocation = tables.Badge, tables.Revocation
+    badge, revocation = Badge, facts.Revocation
     of_ground = badge.credit_id == credit_id if credit_id is not None else badge.award_id == award_id
     had = select(func.count()).where(of_ground).scalar_subquery()
     revoked = select(func.count()).where(revocation.credit_id == credit_id).scalar_subquery()
@@ -235,7 +232,7 @@ async def is_taken_back(session: AsyncSession, list_number: int, index: int, bad
 
     None where the entry is not known as that of this badge or, without a badge, of a record.
     """
-    badge, status_entry = tables.Badge, tables.AssignedStatusEntry
+    badge, status_entry = Badge, AssignedStatusEntry
     statement = (
         select(status_entry.badge_id, or_(status_entry.retired_at.is_not(None), badge.revoked_at.is_not(None)))
         .outerjoin(badge, badge.badge_id == status_entry.badge_id)
@@ -245,11 +242,9 @@ async def is_taken_back(session: AsyncSession, list_number: int, index: int, bad
     return None if found is None or found[0] != badge_id else bool(found[1])
 
 
-async def live_entry_of_record(
-    session: AsyncSession, edition_id: UUID, record_id: UUID
-) -> tables.AssignedStatusEntry | None:
+async def live_entry_of_record(session: AsyncSession, edition_id: UUID, record_id: UUID) -> AssignedStatusEntry | None:
     """Return the status entry of a learner record that is not retired, or None."""
-    status_entry = tables.AssignedStatusEntry
+    status_entry = AssignedStatusEntry
     statement = select(status_entry).where(
         status_entry.edition_id == edition_id, status_entry.record_id == record_id, status_entry.retired_at.is_(None)
     )
@@ -258,11 +253,11 @@ async def live_entry_of_record(
 
 async def places_taken(session: AsyncSession, list_number: int) -> int:
     """Return how many entries of a status list were ever drawn."""
-    statement = select(func.count()).where(tables.AssignedStatusEntry.list_number == list_number)
+    statement = select(func.count()).where(AssignedStatusEntry.list_number == list_number)
     return await session.scalar(statement) or 0
 
 
-def achievement_of(row: tables.Achievement, url: str) -> Achievement:
+def achievement_of(row: facts.Achievement, url: str) -> Achievement:
     return Achievement(
         url=url,
         kind=row.kind,

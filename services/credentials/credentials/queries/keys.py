@@ -6,17 +6,16 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.domain.dids import did_document, multikey, p256_jwk
 from credentials.domain.keys import PUBLISHED, KeyState, Suite
+from credentials.tables.issued import Badge, StatusList
+from credentials.tables.keys import KeyEvent, SigningKey
 
 
-async def published_keys(session: AsyncSession, did: str) -> Sequence[tables.SigningKey]:
+async def published_keys(session: AsyncSession, did: str) -> Sequence[SigningKey]:
     """Return every key the issuer publishes: the active ones, the next ones ahead of time, and the retired ones."""
     statement = (
-        select(tables.SigningKey)
-        .where(tables.SigningKey.did == did, tables.SigningKey.state.in_(PUBLISHED))
-        .order_by(tables.SigningKey.created_at)
+        select(SigningKey).where(SigningKey.did == did, SigningKey.state.in_(PUBLISHED)).order_by(SigningKey.created_at)
     )
     return (await session.scalars(statement)).all()
 
@@ -34,36 +33,32 @@ async def issuer_document(session: AsyncSession, did: str) -> dict[str, Any]:  #
     )
 
 
-async def key_in_state(
-    session: AsyncSession, did: str, suite: Suite | str, state: KeyState
-) -> tables.SigningKey | None:
+async def key_in_state(session: AsyncSession, did: str, suite: Suite | str, state: KeyState) -> SigningKey | None:
     """Return the active or next key of a suite, of which there is at most one."""
-    key = tables.SigningKey
+    key = SigningKey
     return await session.scalar(select(key).where(key.did == did, key.suite == suite, key.state == state))
 
 
-async def active_key(session: AsyncSession, did: str) -> tables.SigningKey | None:
+async def active_key(session: AsyncSession, did: str) -> SigningKey | None:
     """Return the key that signs embedded proofs."""
     return await key_in_state(session, did, Suite.EDDSA_RDFC_2022, KeyState.ACTIVE)
 
 
-def keys_query(did: str) -> Select[tables.SigningKey]:
-    return select(tables.SigningKey).where(tables.SigningKey.did == did)
+def keys_query(did: str) -> Select[SigningKey]:
+    return select(SigningKey).where(SigningKey.did == did)
 
 
-async def history_of(session: AsyncSession, methods: Sequence[str]) -> Sequence[tables.KeyEvent]:
+async def history_of(session: AsyncSession, methods: Sequence[str]) -> Sequence[KeyEvent]:
     """Return what was done to these keys, in order."""
     statement = (
-        select(tables.KeyEvent)
-        .where(tables.KeyEvent.verification_method.in_(methods))
-        .order_by(tables.KeyEvent.at, tables.KeyEvent.event_id)
+        select(KeyEvent).where(KeyEvent.verification_method.in_(methods)).order_by(KeyEvent.at, KeyEvent.event_id)
     )
     return (await session.scalars(statement)).all()
 
 
 async def carriers_of(session: AsyncSession, verification_method: str) -> int:
     """Return how many badges and status lists carry a signature of this key now."""
-    badge, status_list = tables.Badge, tables.StatusList
+    badge, status_list = Badge, StatusList
     badges = await session.scalar(
         select(func.count()).where(
             or_(badge.signed_with == verification_method, badge.token_signed_with == verification_method)

@@ -9,9 +9,11 @@ from sqlalchemy import Select, and_, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from credentials import tables
 from credentials.domain.webhooks import DeliveryState
 from credentials.queries.records import is_in_force
+from credentials.tables.facts import Revocation
+from credentials.tables.issued import Badge
+from credentials.tables.partners import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSecret
 
 _AT_ONCE = 4
 """Deliveries to one endpoint in a batch, so that a slow partner does not keep the others waiting."""
@@ -21,13 +23,13 @@ _AT_ONCE = 4
 class Due:
     """A delivery that is due, and the address it goes to."""
 
-    delivery: tables.WebhookDelivery
+    delivery: WebhookDelivery
     url: str
 
 
-def endpoints_of(client_id: str, registered_by: datetime | None = None) -> Select[tables.WebhookEndpoint]:
+def endpoints_of(client_id: str, registered_by: datetime | None = None) -> Select[WebhookEndpoint]:
     """Select a partner's endpoints, or those registered by an instant."""
-    endpoint = tables.WebhookEndpoint
+    endpoint = WebhookEndpoint
     statement = select(endpoint).where(endpoint.client_id == client_id, endpoint.removed_at.is_(None))
     return statement if registered_by is None else statement.where(endpoint.created_at <= registered_by)
 
@@ -36,9 +38,9 @@ async def count_endpoints(session: AsyncSession, client_id: str) -> int:
     return await session.scalar(select(func.count()).select_from(endpoints_of(client_id).subquery())) or 0
 
 
-async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) -> Sequence[tables.WebhookSecret]:
+async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) -> Sequence[WebhookSecret]:
     """Return the secrets of an endpoint that have not ended, newest first."""
-    secret = tables.WebhookSecret
+    secret = WebhookSecret
     statement = select(secret).where(
         secret.endpoint_id == endpoint_id, or_(secret.expires_at.is_(None), secret.expires_at > now)
     )
@@ -47,9 +49,9 @@ async def live_secrets(session: AsyncSession, endpoint_id: UUID, now: datetime) 
 
 async def deliveries_of(
     session: AsyncSession, client_id: str, endpoint_id: UUID | None, state: str | None
-) -> list[Select[tables.WebhookDelivery]]:
+) -> list[Select[WebhookDelivery]]:
     """Return statements that select a partner's deliveries, one for each endpoint."""
-    delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
+    delivery, endpoint = WebhookDelivery, WebhookEndpoint
     own = select(endpoint.endpoint_id).where(endpoint.client_id == client_id)
     if endpoint_id is not None:
         own = own.where(endpoint.endpoint_id == endpoint_id)
@@ -57,8 +59,8 @@ async def deliveries_of(
     return [one if state is None else one.where(delivery.state == state) for one in statements]
 
 
-async def attempts_of(session: AsyncSession, delivery_id: UUID) -> Sequence[tables.WebhookAttempt]:
-    attempt = tables.WebhookAttempt
+async def attempts_of(session: AsyncSession, delivery_id: UUID) -> Sequence[WebhookAttempt]:
+    attempt = WebhookAttempt
     statement = select(attempt).where(attempt.delivery_id == delivery_id).order_by(attempt.attempt_id)
     return (await session.scalars(statement)).all()
 
@@ -87,7 +89,7 @@ nothing."""
 
 async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> list[Due]:
     """Return the deliveries to send now, locked: a few for each endpoint, without those another sender holds."""
-    delivery, endpoint = tables.WebhookDelivery, tables.WebhookEndpoint
+    delivery, endpoint = WebhookDelivery, WebhookEndpoint
     first = await session.scalars(_FIRST_DUE, {"now": now, "at_once": _AT_ONCE, "most": limit})
     statement = (
         select(delivery, endpoint.url)
@@ -102,7 +104,7 @@ async def due_deliveries(session: AsyncSession, now: datetime, limit: int) -> li
 
 async def is_revoked(session: AsyncSession, credit_id: UUID) -> bool:
     """Return whether a revocation of the credit is in force."""
-    revocation = tables.Revocation
+    revocation = Revocation
     statement = select(revocation.credit_id).where(revocation.credit_id == credit_id, is_in_force())
     return await session.scalar(statement) is not None
 
@@ -110,7 +112,7 @@ async def is_revoked(session: AsyncSession, credit_id: UUID) -> bool:
 async def is_reinstated(session: AsyncSession, credit_id: UUID, badge_id: UUID) -> bool:
     """Return whether this badge is the one by which the credit was given back: it stands, and an earlier one was
     revoked."""
-    badge, before = tables.Badge, aliased(tables.Badge)
+    badge, before = Badge, aliased(Badge)
     stands = exists().where(badge.badge_id == badge_id, badge.revoked_at.is_(None))
     revoked = exists().where(before.credit_id == credit_id, before.revoked_at.is_not(None))
     return bool(await session.scalar(select(and_(stands, revoked))))

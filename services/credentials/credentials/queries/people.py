@@ -5,12 +5,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, case, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
+from credentials.tables.people import Learner, Person
 
 
 def outdated_people() -> Select[UUID]:
     """Select learners, in the order of their ids, whose name or address in use is not stored here yet."""
-    learner = tables.Learner
+    learner = Learner
     return (
         select(learner.learner_id).where(learner.unread, learner.anonymised_at.is_(None)).order_by(learner.learner_id)
     )
@@ -21,7 +21,7 @@ def untold_people() -> Select[UUID]:
 
     The answer came from, or was stored by, a release that did not have this.
     """
-    person = tables.Person
+    person = Person
     return (
         select(person.learner_id)
         .where(person.told_version.is_distinct_from(person.contact_version))
@@ -31,12 +31,12 @@ def untold_people() -> Select[UUID]:
 
 def confirmed_email() -> ColumnElement[str | None]:
     """Return the address of a person that may stand in a badge, as an expression; null where there is none."""
-    person = tables.Person
+    person = Person
     return case((and_(person.email_confirmed, person.told_version == person.contact_version), person.email))
 
 
 async def keep_as_they_are(session: AsyncSession, learner_ids: Select[UUID]) -> None:
     """Lock these learners, so that none gets another address or is erased until the transaction ends."""
-    learner = tables.Learner
+    learner = Learner
     lock = select(learner.learner_id).where(learner.learner_id.in_(learner_ids)).order_by(learner.learner_id)
     await session.execute(lock.with_for_update(read=True))

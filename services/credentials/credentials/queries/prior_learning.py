@@ -7,39 +7,41 @@ from uuid import UUID
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.domain.credit import Source
 from credentials.queries.records import is_in_force
+from credentials.tables.courses import OfferedCourse
+from credentials.tables.facts import Credit, Revocation, SubjectName
+from credentials.tables.prior_learning import Evidence, PriorLearning
 
 
-def recognitions_query(learner_id: UUID | None, state: str | None) -> Select[tables.PriorLearning]:
-    statement = select(tables.PriorLearning)
+def recognitions_query(learner_id: UUID | None, state: str | None) -> Select[PriorLearning]:
+    statement = select(PriorLearning)
     if learner_id is not None:
-        statement = statement.where(tables.PriorLearning.learner_id == learner_id)
+        statement = statement.where(PriorLearning.learner_id == learner_id)
     if state is not None:
-        statement = statement.where(tables.PriorLearning.state == state)
+        statement = statement.where(PriorLearning.state == state)
     return statement
 
 
-async def evidence_of(session: AsyncSession, recognition_id: UUID) -> Sequence[tables.Evidence]:
-    statement = select(tables.Evidence).where(tables.Evidence.recognition_id == recognition_id)
-    return (await session.scalars(statement.order_by(tables.Evidence.evidence_id))).all()
+async def evidence_of(session: AsyncSession, recognition_id: UUID) -> Sequence[Evidence]:
+    statement = select(Evidence).where(Evidence.recognition_id == recognition_id)
+    return (await session.scalars(statement.order_by(Evidence.evidence_id))).all()
 
 
 async def known_evidence(session: AsyncSession, keys: Sequence[str]) -> Collection[str]:
     """Return those of these storage keys that an application names."""
-    return set(await session.scalars(select(tables.Evidence.storage_key).where(tables.Evidence.storage_key.in_(keys))))
+    return set(await session.scalars(select(Evidence.storage_key).where(Evidence.storage_key.in_(keys))))
 
 
-async def credit_of_prior_learning(session: AsyncSession, recognition_id: UUID) -> Sequence[tables.Credit]:
-    credit = tables.Credit
+async def credit_of_prior_learning(session: AsyncSession, recognition_id: UUID) -> Sequence[Credit]:
+    credit = Credit
     statement = select(credit).where(credit.board_id == recognition_id, credit.source == Source.EXTERNAL)
     return (await session.scalars(statement.order_by(credit.course_code))).all()
 
 
 async def external_credits(session: AsyncSession, learner_id: UUID) -> int:
     """Return how many credits from elsewhere stand on the learner's record."""
-    credit, revocation = tables.Credit, tables.Revocation
+    credit, revocation = Credit, Revocation
     revoked = exists().where(revocation.credit_id == credit.credit_id, is_in_force())
     total = await session.scalar(
         select(func.sum(credit.credits)).where(
@@ -51,7 +53,7 @@ async def external_credits(session: AsyncSession, learner_id: UUID) -> int:
 
 async def subject_name(session: AsyncSession, subject_id: UUID, now: datetime) -> str | None:
     """Return the present award name of a subject in which courses were ever offered, or None."""
-    renamed, offered = tables.SubjectName, tables.OfferedCourse
+    renamed, offered = SubjectName, OfferedCourse
     present = await session.scalar(
         select(renamed.award_name)
         .where(renamed.subject_id == subject_id, renamed.effective_from <= now)

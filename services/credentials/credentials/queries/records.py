@@ -10,11 +10,26 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from credentials import tables
 from credentials.domain import options, regulations
 from credentials.domain.awards import LIVE
 from credentials.domain.credit import Credit, CreditStatus, Source
 from credentials.queries.holds import is_held
+from credentials.tables.awards import Allocation, Award, CreditHold
+from credentials.tables.facts import (
+    Achievement,
+    Dispute,
+    MisconductCase,
+    Payment,
+    Pin,
+    Reinstatement,
+    Result,
+    Revocation,
+    SubjectName,
+    Voiding,
+)
+from credentials.tables.facts import Credit as CreditRow
+from credentials.tables.issued import Badge
+from credentials.tables.transfers import Transfer, TransferLine
 
 T = TypeVar("T")
 Transferred = Literal[CreditStatus.COMMITTED, CreditStatus.CONSUMED]
@@ -24,11 +39,11 @@ Transferred = Literal[CreditStatus.COMMITTED, CreditStatus.CONSUMED]
 class Line:
     """A line of the ledger, with what became of it."""
 
-    credit: tables.Credit
-    revocation: tables.Revocation | None
-    hold: tables.CreditHold | None
+    credit: CreditRow
+    revocation: Revocation | None
+    hold: CreditHold | None
     """The open hold, where its money went back."""
-    badge: tables.Badge | None
+    badge: Badge | None
     """The badge that is not revoked."""
     subject: str
     """The subject's award name in use now."""
@@ -42,7 +57,7 @@ class Record:
 
     learner_id: UUID
     lines: Sequence[Line]
-    awards: Sequence[tables.Award]
+    awards: Sequence[Award]
     allocations: Mapping[UUID, frozenset[UUID]]
     """Award id -> the credit it stands on, or stood on before it ended."""
     pinned: frozenset[str]
@@ -141,14 +156,14 @@ def _by_learner(rows: Iterable[tuple[UUID, T]]) -> dict[UUID, list[T]]:
 
 
 async def _pins_of(session: AsyncSession, learner_ids: list[UUID]) -> dict[UUID, list[str]]:
-    pin = tables.Pin
+    pin = Pin
     statement = select(pin.learner_id, pin.regulations_version).where(pin.learner_id.in_(learner_ids)).distinct()
     return _by_learner((row[0], row[1]) for row in await session.execute(statement))
 
 
 def is_in_force() -> ColumnElement[bool]:
     """Return a condition on revocations: there is no later one of the credit, and no reinstatement has undone it."""
-    this, later, undone = tables.Revocation, aliased(tables.Revocation), tables.Reinstatement
+    this, later, undone = Revocation, aliased(Revocation), Reinstatement
     return ~or_(
         exists().where(later.credit_id == this.credit_id, later.revoked_at > this.revoked_at).correlate(this),
         exists().where(undone.credit_id == this.credit_id, undone.reinstated_at >= this.revoked_at).correlate(this),
@@ -157,7 +172,7 @@ def is_in_force() -> ColumnElement[bool]:
 
 async def other_credit_of(session: AsyncSession, learner_id: UUID, enrolment_id: UUID, credit_id: UUID) -> UUID | None:
     """Return other credit that stands and came from the same enrolment, or None."""
-    credit, revocation = tables.Credit, tables.Revocation
+    credit, revocation = CreditRow, Revocation
     revoked = exists().where(revocation.credit_id == credit.credit_id, is_in_force())
     of_enrolment = credit.learner_id == learner_id, credit.enrolment_id == enrolment_id
     return await session.scalar(
@@ -166,7 +181,7 @@ async def other_credit_of(session: AsyncSession, learner_id: UUID, enrolment_id:
 
 
 async def _ledger_of(session: AsyncSession, learner_ids: list[UUID], now: datetime) -> dict[UUID, list[Line]]:
-    credit, renamed = tables.Credit, tables.SubjectName
+    credit, renamed = CreditRow, SubjectName
     present_name = (
         select(renamed.award_name)
         .where(renamed.subject_id == credit.subject_id, renamed.effective_from <= now)
@@ -177,42 +192,40 @@ async def _ledger_of(session: AsyncSession, learner_ids: list[UUID], now: dateti
     statement = (
         select(
             credit,
-            tables.Revocation,
-            tables.CreditHold,
-            tables.Badge,
+            Revocation,
+            CreditHold,
+            Badge,
             func.coalesce(present_name, credit.subject_name),
-            tables.Achievement.institution,
+            Achievement.institution,
         )
         .select_from(credit)
-        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == credit.course_version_id)
-        .outerjoin(tables.Revocation, and_(tables.Revocation.credit_id == credit.credit_id, is_in_force()))
-        .outerjoin(tables.CreditHold, and_(tables.CreditHold.credit_id == credit.credit_id, is_held()))
-        .outerjoin(tables.Badge, and_(tables.Badge.credit_id == credit.credit_id, tables.Badge.revoked_at.is_(None)))
+        .outerjoin(Achievement, Achievement.achievement_id == credit.course_version_id)
+        .outerjoin(Revocation, and_(Revocation.credit_id == credit.credit_id, is_in_force()))
+        .outerjoin(CreditHold, and_(CreditHold.credit_id == credit.credit_id, is_held()))
+        .outerjoin(Badge, and_(Badge.credit_id == credit.credit_id, Badge.revoked_at.is_(None)))
         .where(credit.learner_id.in_(learner_ids))
     )
     rows = await session.execute(statement)
     return _by_learner((row[0].learner_id, Line(*row)) for row in rows)
 
 
-async def _awards_of(
-    session: AsyncSession, learner_ids: list[UUID]
-) -> dict[UUID, list[tuple[tables.Award, frozenset[UUID]]]]:
+async def _awards_of(session: AsyncSession, learner_ids: list[UUID]) -> dict[UUID, list[tuple[Award, frozenset[UUID]]]]:
     statement = (
         select(
-            tables.Award,
-            func.array_agg(tables.Allocation.credit_id).filter(tables.Allocation.credit_id.is_not(None)),
+            Award,
+            func.array_agg(Allocation.credit_id).filter(Allocation.credit_id.is_not(None)),
         )
-        .outerjoin(tables.Allocation, tables.Allocation.award_id == tables.Award.award_id)
-        .where(tables.Award.learner_id.in_(learner_ids))
-        .group_by(tables.Award.award_id)
-        .order_by(tables.Award.claimed_at)
+        .outerjoin(Allocation, Allocation.award_id == Award.award_id)
+        .where(Award.learner_id.in_(learner_ids))
+        .group_by(Award.award_id)
+        .order_by(Award.claimed_at)
     )
     rows = await session.execute(statement)
     return _by_learner((row[0].learner_id, (row[0], frozenset(row[1] or ()))) for row in rows)
 
 
 async def _transferred(session: AsyncSession, learner_ids: list[UUID]) -> dict[UUID, list[tuple[UUID, Transferred]]]:
-    line, transfer = tables.TransferLine, tables.Transfer
+    line, transfer = TransferLine, Transfer
     rows = await session.execute(
         select(transfer.learner_id, line.credit_id, line.state)
         .join(transfer, transfer.transfer_id == line.transfer_id)
@@ -228,7 +241,7 @@ async def allocations_of(session: AsyncSession, award_ids: Sequence[UUID]) -> di
     if not award_ids:
         return {}
     found: dict[UUID, set[UUID]] = {}
-    rows = await _all(session, select(tables.Allocation).where(tables.Allocation.award_id.in_(award_ids)))
+    rows = await _all(session, select(Allocation).where(Allocation.award_id.in_(award_ids)))
     for row in rows:
         if row.award_id is not None:
             found.setdefault(row.award_id, set()).add(row.credit_id)
@@ -245,7 +258,7 @@ async def on_hold_among(session: AsyncSession, learner_ids: Collection[UUID]) ->
 
     Money of one of their orders is gone and has not come since, or is in dispute, or a case of misconduct is open.
     """
-    payment, dispute, case = tables.Payment, tables.Dispute, tables.MisconductCase
+    payment, dispute, case = Payment, Dispute, MisconductCase
     gone = select(payment.learner_id).where(
         payment.learner_id.in_(learner_ids),
         payment.reversed_at.is_not(None),
@@ -260,15 +273,15 @@ async def on_hold_among(session: AsyncSession, learner_ids: Collection[UUID]) ->
     return set(await session.scalars(gone.union(*under_way)))
 
 
-async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[tables.Result, str | None]]:
+async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[Result, str | None]]:
     """Return released passes neither ratified nor voided, each with its course's title where the course is known."""
-    result = tables.Result
-    credit, voiding = tables.Credit, tables.Voiding
+    result = Result
+    credit, voiding = CreditRow, Voiding
     ratified = exists().where(credit.learner_id == learner_id, credit.submission_id == result.submission_id)
     voided = exists().where(voiding.submission_id == result.submission_id)
     statement = (
-        select(result, tables.Achievement.name)
-        .outerjoin(tables.Achievement, tables.Achievement.achievement_id == result.course_version_id)
+        select(result, Achievement.name)
+        .outerjoin(Achievement, Achievement.achievement_id == result.course_version_id)
         .where(
             result.learner_id == learner_id,
             result.passed,
@@ -280,12 +293,12 @@ async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[
     return [(row[0], row[1]) for row in await session.execute(statement)]
 
 
-def awards_query(learner_id: UUID | None, state: str | None) -> Select[tables.Award]:
-    statement = select(tables.Award)
+def awards_query(learner_id: UUID | None, state: str | None) -> Select[Award]:
+    statement = select(Award)
     if learner_id is not None:
-        statement = statement.where(tables.Award.learner_id == learner_id)
+        statement = statement.where(Award.learner_id == learner_id)
     if state is not None:
-        statement = statement.where(tables.Award.state == state)
+        statement = statement.where(Award.state == state)
     return statement
 
 

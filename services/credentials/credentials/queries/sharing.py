@@ -7,50 +7,50 @@ from uuid import UUID
 from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.domain.awards import State
 from credentials.domain.badges import instant
 from credentials.domain.sharing import Document, Held, Line
 from credentials.queries.documents import signed_badges
 from credentials.queries.records import Record, record_of
+from credentials.tables.facts import Achievement
+from credentials.tables.partners import Partner
+from credentials.tables.sharing import Share, Viewing
 
 READING, DECIDING = "transcripts:read", "transfers:decide"
 
 SHAREABLE = (State.CONFERRED, State.SUPERSEDED, State.RESCINDED)
 
 
-def shares_of(learner_id: UUID) -> Select[tables.Share]:
-    return select(tables.Share).where(tables.Share.learner_id == learner_id)
+def shares_of(learner_id: UUID) -> Select[Share]:
+    return select(Share).where(Share.learner_id == learner_id)
 
 
-def shares_for(client_id: str) -> Select[tables.Share]:
+def shares_for(client_id: str) -> Select[Share]:
     """Select a partner's shares, from when it redeemed the code or was asked for a transfer."""
-    return select(tables.Share).where(tables.Share.client_id == client_id, tables.Share.redeemed_at.is_not(None))
+    return select(Share).where(Share.client_id == client_id, Share.redeemed_at.is_not(None))
 
 
-async def share_by_secret(
-    session: AsyncSession, digests: tuple[bytes, ...], *, lock: bool = False
-) -> tables.Share | None:
+async def share_by_secret(session: AsyncSession, digests: tuple[bytes, ...], *, lock: bool = False) -> Share | None:
     """Return the share whose link or code has one of these digests."""
-    statement = select(tables.Share).where(tables.Share.secret_sha256.in_(digests))
+    statement = select(Share).where(Share.secret_sha256.in_(digests))
     if lock:  # read as it is once the lock is held
         statement = statement.with_for_update(key_share=True).execution_options(populate_existing=True)
     return await session.scalar(statement)
 
 
-def viewings_of(share_id: UUID) -> Select[tables.Viewing]:
-    return select(tables.Viewing).where(tables.Viewing.share_id == share_id)
+def viewings_of(share_id: UUID) -> Select[Viewing]:
+    return select(Viewing).where(Viewing.share_id == share_id)
 
 
-def recipients() -> Select[tables.Partner]:
+def recipients() -> Select[Partner]:
     """Select partners that may read records."""
-    partner = tables.Partner
+    partner = Partner
     return select(partner).where(partner.closed_at.is_(None), partner.scopes.contains([READING]))
 
 
 async def is_redeemed(session: AsyncSession, share_id: UUID) -> bool:
     """Return whether the partner knows of the share."""
-    share = tables.Share
+    share = Share
     return bool(
         await session.scalar(select(exists().where(share.share_id == share_id, share.redeemed_at.is_not(None))))
     )
@@ -58,9 +58,9 @@ async def is_redeemed(session: AsyncSession, share_id: UUID) -> bool:
 
 async def live_shares_with_partners(
     session: AsyncSession, learner_id: UUID, now: datetime, redeemed_by: datetime
-) -> Sequence[tables.Share]:
+) -> Sequence[Share]:
     """Return the live shares that partners knew of by an instant; a code that was not redeemed does not count."""
-    share = tables.Share
+    share = Share
     statement = select(share).where(
         share.learner_id == learner_id,
         share.client_id.is_not(None),
@@ -79,7 +79,7 @@ async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> t
     taught = {
         row.achievement_id: row
         for row in await session.scalars(
-            select(tables.Achievement).where(tables.Achievement.achievement_id.in_(version_ids - {None}))
+            select(Achievement).where(Achievement.achievement_id.in_(version_ids - {None}))
         )
     }
     status = {fact.id: fact.status.value for fact in record.facts()}
@@ -127,7 +127,7 @@ async def shareable(session: AsyncSession, learner_id: UUID, now: datetime) -> t
     return lines, held, record
 
 
-def _descriptor(achievement: tables.Achievement) -> Document:
+def _descriptor(achievement: Achievement) -> Document:
     return {
         "name": achievement.name,
         "code": achievement.code,

@@ -8,39 +8,41 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials import tables
 from credentials.domain.transfers import LineState, TransferState
+from credentials.tables.awards import Allocation
+from credentials.tables.facts import Credit
+from credentials.tables.transfers import Programme, Transfer, TransferLine
 
 HELD = (LineState.COMMITTED, LineState.CONSUMED)
 
 
-def transfers_query(*, learner_id: UUID | None = None, client_id: str | None = None) -> Select[tables.Transfer]:
-    statement = select(tables.Transfer)
+def transfers_query(*, learner_id: UUID | None = None, client_id: str | None = None) -> Select[Transfer]:
+    statement = select(Transfer)
     if learner_id is not None:
-        statement = statement.where(tables.Transfer.learner_id == learner_id)
+        statement = statement.where(Transfer.learner_id == learner_id)
     if client_id is not None:
-        statement = statement.where(tables.Transfer.client_id == client_id)
+        statement = statement.where(Transfer.client_id == client_id)
     return statement
 
 
 async def lines_of(
     session: AsyncSession, transfer_ids: Sequence[UUID]
-) -> dict[UUID, list[tuple[tables.TransferLine, tables.Credit]]]:
-    line, credit = tables.TransferLine, tables.Credit
+) -> dict[UUID, list[tuple[TransferLine, Credit]]]:
+    line, credit = TransferLine, Credit
     rows = await session.execute(
         select(line, credit)
         .join(credit, credit.credit_id == line.credit_id)
         .where(line.transfer_id.in_(transfer_ids))
         .order_by(credit.course_code, credit.credit_id)
     )
-    found: dict[UUID, list[tuple[tables.TransferLine, tables.Credit]]] = {one: [] for one in transfer_ids}
+    found: dict[UUID, list[tuple[TransferLine, Credit]]] = {one: [] for one in transfer_ids}
     for row in rows:
         found[row[0].transfer_id].append((row[0], row[1]))
     return found
 
 
-async def programmes_by_id(session: AsyncSession, programme_ids: Collection[UUID]) -> dict[UUID, tables.Programme]:
-    programme = tables.Programme
+async def programmes_by_id(session: AsyncSession, programme_ids: Collection[UUID]) -> dict[UUID, Programme]:
+    programme = Programme
     rows = await session.scalars(select(programme).where(programme.programme_id.in_(set(programme_ids))))
     return {row.programme_id: row for row in rows}
 
@@ -53,7 +55,7 @@ async def held_in(session: AsyncSession, learner_id: UUID, programme_id: UUID) -
 
 async def held_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> Counter[tuple[UUID, UUID]]:
     """Return the same for many learners and programmes, in one statement."""
-    line, transfer = tables.TransferLine, tables.Transfer
+    line, transfer = TransferLine, Transfer
     rows = await session.execute(
         select(transfer.learner_id, transfer.programme_id, func.sum(line.credits_recognised))
         .join(transfer, transfer.transfer_id == line.transfer_id)
@@ -65,16 +67,16 @@ async def held_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> 
 
 async def allocated(session: AsyncSession, credit_ids: Sequence[UUID]) -> set[UUID]:
     """Return those of these credits that stand under a live award or are held by a transfer."""
-    allocation = tables.Allocation
+    allocation = Allocation
     rows = await session.scalars(
         select(allocation.credit_id).where(allocation.credit_id.in_(credit_ids), allocation.live)
     )
     return set(rows)
 
 
-async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[tables.Transfer]:
+async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[Transfer]:
     """Return the transfers to which the credit is committed, or by which it was consumed."""
-    line, transfer = tables.TransferLine, tables.Transfer
+    line, transfer = TransferLine, Transfer
     statement = (
         select(transfer)
         .join(line, line.transfer_id == transfer.transfer_id)
@@ -83,8 +85,8 @@ async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[
     return (await session.scalars(statement)).all()
 
 
-async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> tables.Transfer | None:
-    transfer = tables.Transfer
+async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> Transfer | None:
+    transfer = Transfer
     return await session.scalar(
         select(transfer).where(transfer.share_id == share_id, transfer.state == TransferState.REQUESTED)
     )
@@ -92,7 +94,7 @@ async def open_transfer_of_share(session: AsyncSession, share_id: UUID) -> table
 
 def overdue_transfers(now: datetime) -> Select[UUID]:
     """Select transfers that were not decided in time, or whose acceptance has ended."""
-    transfer = tables.Transfer
+    transfer = Transfer
     return select(transfer.transfer_id).where(
         or_(
             and_(transfer.state == TransferState.REQUESTED, transfer.decide_by <= now),

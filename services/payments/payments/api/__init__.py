@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import Request, Response, status
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.adapters.provider import Payer, PaymentProvider, ProviderRefused, ProviderUnavailable
 from payments.api.receipts import given_back_of
 from payments.api.views import (
@@ -58,6 +57,9 @@ from payments.domain.refunds import (
     ResultRatified,
     cooling_off_ends,
 )
+from payments.queries import orders
+from payments.queries.payments import payments_of_orders
+from payments.queries.refunds import paid_back_by_line, refunds_of
 from payments.tables import Order, OrderLine, Payment, Refund
 from shared.database import fetch, now
 from shared.digests import Digests
@@ -116,7 +118,7 @@ async def remove_basket_item(course_id: UUID, session: Session, caller: CallerOf
 
 
 async def _basket(session: AsyncSession, learner_id: UUID) -> BasketView:
-    lines = await queries.basket(session, learner_id, now(session))
+    lines = await orders.basket(session, learner_id, now(session))
     totals: dict[str, int] = {}
     for line in lines:
         if line.offer is not None:
@@ -179,7 +181,7 @@ async def place_order_fast(call: Call) -> Response:
 @router.get("/v1/orders", operation_id="list_orders")
 async def list_orders(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[OrderView]:
     """The caller's orders, the newest first."""
-    found, following = await queries.orders_page(session, caller.own_id, paging)
+    found, following = await orders.orders_page(session, caller.own_id, paging)
     return Page(items=await _orders(session, found), next_cursor=following)
 
 
@@ -193,10 +195,10 @@ async def read_order(order_id: UUID, session: ReadSession, caller: CallerOf) -> 
 
 async def _orders(session: AsyncSession, found: Sequence[Order]) -> list[OrderView]:
     ids = [order.order_id for order in found]
-    lines, returns = await queries.lines_of(session, ids), await queries.refunds_of(session, ids)
-    paid = await queries.payments_of_orders(session, ids)
-    back = await queries.paid_back_by_line(session, ids)
-    ratified = await queries.ratified_among(session, [line for one in lines.values() for line in one])
+    lines, returns = await orders.lines_of(session, ids), await refunds_of(session, ids)
+    paid = await payments_of_orders(session, ids)
+    back = await paid_back_by_line(session, ids)
+    ratified = await orders.ratified_among(session, [line for one in lines.values() for line in one])
     return [
         _order_view(order, lines[order.order_id], returns[order.order_id], paid[order.order_id], back, ratified)
         for order in found

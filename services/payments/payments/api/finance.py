@@ -8,7 +8,6 @@ from fastapi import Query
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.api.views import (
     ID,
     DisputeClosingRequest,
@@ -31,6 +30,9 @@ from payments.domain.disputes import (
 from payments.domain.orders import OrderNotPaid, OwnOrder
 from payments.domain.refunds import Reason, RefundAlreadyRequested, RefundNotFailed, RefundStatus
 from payments.domain.unmatched import UnmatchedPaymentEnded
+from payments.queries.books import ledger_page
+from payments.queries.finance import disputes_page, refunds_page, unmatched_page
+from payments.queries.payments import references_of
 from payments.tables import Dispute, Refund, UnmatchedPayment
 from shared.database import Unknown
 from shared.web import CallerOf, Idempotent, Money, Page, Paging, ReadSession, Router, Session, error_responses
@@ -66,8 +68,8 @@ async def list_refunds(
     ] = RefundStatus.FAILED,
 ) -> Page[OrderRefundView]:
     """Refunds in one state, the oldest request first: the failed wait for `retry_refund`."""
-    found, following = await queries.refunds_page(session, status, paging)
-    references = await queries.references_of(session, [one.payment_id for one in found])
+    found, following = await refunds_page(session, status, paging)
+    references = await references_of(session, [one.payment_id for one in found])
     return Page(
         items=[OrderRefundView.with_payment(one, references[one.payment_id]) for one in found], next_cursor=following
     )
@@ -107,7 +109,7 @@ async def list_unmatched_payments(
 ) -> Page[UnmatchedPaymentView]:
     """Money the provider tells of and we cannot place, the newest first; finance looks at each until it ends by itself
     or is closed."""
-    found, following = await queries.unmatched_page(session, open_=open_, paging=paging)
+    found, following = await unmatched_page(session, open_=open_, paging=paging)
     return Page(items=[_unmatched(one) for one in found], next_cursor=following)
 
 
@@ -177,12 +179,12 @@ async def list_disputes(
     open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
 ) -> Page[DisputeView]:
     """What is disputed, the oldest first."""
-    found, following = await queries.disputes_page(session, open_=open_, paging=paging)
+    found, following = await disputes_page(session, open_=open_, paging=paging)
     return Page(items=await _disputes(session, found), next_cursor=following)
 
 
 async def _disputes(session: AsyncSession, found: Sequence[Dispute]) -> list[DisputeView]:
-    references = await queries.references_of(session, [one.payment_id for one in found])
+    references = await references_of(session, [one.payment_id for one in found])
     return [
         DisputeView.model_validate(
             {
@@ -201,7 +203,7 @@ async def list_ledger(
     order_id: Annotated[UUID | None, Query(description="Only this order's postings")] = None,
 ) -> Page[PostingView]:
     """The books, from the first posting on."""
-    found, following = await queries.ledger_page(session, order_id, paging)
+    found, following = await ledger_page(session, order_id, paging)
     return Page(
         items=[
             PostingView.model_validate(

@@ -8,12 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Path, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.api.views import ReceiptLine, ReceiptView
 from payments.commands.emails import money as in_words
 from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
 from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls, Seller
+from payments.queries.payments import confirming_payment
+from payments.queries.refunds import lines_paid_by, paid_back_by_line
 from payments.tables import Order, OrderLine
 from shared.database import Unknown, fetch
 from shared.web import CallerOf, Money, ReadSession, Router, error_responses, error_responses_as_pages, resource
@@ -127,11 +128,11 @@ def _shown(amount: Money) -> str:
 
 async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> ReceiptView:
     """Raises OrderNotPaid."""
-    payment = await queries.confirming_payment(session, order.order_id)
+    payment = await confirming_payment(session, order.order_id)
     if payment is None or order.receipt_number is None or order.paid_at is None:
         raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
-    lines = await queries.lines_paid_by(session, payment)
-    gone_back = await queries.paid_back_by_line(session, [order.order_id])
+    lines = await lines_paid_by(session, payment)
+    gone_back = await paid_back_by_line(session, [order.order_id])
     policy = policy_of(order.regulations_version)
 
     def money(amount_minor: int) -> Money:

@@ -6,9 +6,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.domain import orders
 from payments.domain.policy import policy_at
+from payments.queries.orders import offers
 from payments.tables import BasketItem, Learner, OfferedCourse
 from shared.database import advisory_lock, now
 
@@ -26,7 +26,7 @@ async def put_basket_item(session: AsyncSession, learner_id: UUID, course_id: UU
     known = await session.get(OfferedCourse, course_id)
     if known is None or known.course_version_id is None:
         raise orders.CourseUnknown(f"no course {course_id}")
-    if course_id not in await queries.offers(session, [course_id], at):
+    if course_id not in await offers(session, [course_id], at):
         raise orders.CourseNotOnSale("this course is not on sale", course_ids=[str(course_id)])
     others = await session.scalar(
         select(func.count())

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.adapters.provider import (
     Checkout,
     CheckoutOrder,
@@ -23,6 +22,8 @@ from payments.domain import orders
 from payments.domain.orders import UNPAID, OrderStatus, Quoted
 from payments.domain.payments import UNDER_WAY
 from payments.domain.policy import Policy, in_utc, policy_of
+from payments.queries import orders as order_queries
+from payments.queries.payments import attempts_of, payments_of
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment
 from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
@@ -90,12 +91,12 @@ async def _open_attempt(
     at = now(session)
     order = await fetch(session, Order, order_id, lock=True)
     policy = policy_of(order.regulations_version)
-    payments = await queries.payments_of(session, order_id)
+    payments = await payments_of(session, order_id)
     if order.status in UNPAID | {OrderStatus.REVERSED} and not details.beside_payment_under_way:
         _check_no_other(payments)
     orders.check_payable(order.status, order.expires_at, at)
     if order.status == OrderStatus.REVERSED:  # bought already, at the price of then
-        lines = await queries.lines_not_given_back(session, order_id)
+        lines = await order_queries.lines_not_given_back(session, order_id)
         if not lines:
             raise orders.OrderNotPayable("all of this order was given back", order_status=order.status)
     else:
@@ -103,7 +104,7 @@ async def _open_attempt(
     due = sum(line.due_minor for line in lines)
 
     used = {payment.attempt_id for payment in payments}
-    attempts = await queries.attempts_of(session, order_id)
+    attempts = await attempts_of(session, order_id)
     for attempt in attempts:
         if attempt.status == "opening":
             if at - attempt.started_at < LONGEST_OPENING:
@@ -149,9 +150,9 @@ async def _offered(
     session: AsyncSession, order: Order, details: CheckoutDetails, at: datetime, policy: Policy
 ) -> Sequence[OrderLine]:
     """Return the order's lines, at the prices that hold now. Raises as `check_offers` and `requote`."""
-    lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
-    offers = await queries.offers(session, [line.course_id for line in lines], at)
-    bought = await queries.bought_courses(session, order.learner_id, at)
+    lines = (await order_queries.lines_of(session, [order.order_id]))[order.order_id]
+    offers = await order_queries.offers(session, [line.course_id for line in lines], at)
+    bought = await order_queries.bought_courses(session, order.learner_id, at)
     orders.check_offers([line.course_id for line in lines], offers, bought, order.learner_id)
     # A quote that ends later than one made now would was written by a clock that stood ahead: it holds no more.
     if not at < order.quote_ends_at <= at + policy.quote + CLOCKS_APART:

@@ -6,12 +6,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands.unmatched import end_unmatched, show_payment, show_refund, show_to_finance
 from payments.domain import ledger
 from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
 from payments.domain.unmatched import Why
+from payments.queries.books import balances, balances_of, position, positions
+from payments.queries.finance import is_still_shown
 from payments.tables import Order, Payment, ProviderRefund, Refund, UnmatchedPayment
 from shared.database import fetch
 
@@ -42,8 +43,8 @@ async def differing_payments(
         )
     }
     changed = await _shown_sums(session, provider, references)
-    wanted = await queries.positions(session, known.values())
-    held = await queries.balances_of(session, wanted)
+    wanted = await positions(session, known.values())
+    held = await balances_of(session, wanted)
 
     def agrees(fact: PaymentFact) -> bool:
         payment = known.get(fact.reference)
@@ -73,7 +74,7 @@ async def _shown_sums(
             UnmatchedPayment.provider == provider,
             UnmatchedPayment.reference.in_(references),
             UnmatchedPayment.reason == Why.AMOUNT_CHANGED,
-            queries.is_still_shown(),
+            is_still_shown(),
         )
     )
     return {row.reference: (row.amount_minor, row.currency) for row in rows}
@@ -87,8 +88,8 @@ async def show_what_remains(session: AsyncSession, provider: str, said: PaymentF
         return
     order = await fetch(session, Order, payment.order_id, lock=True)
     payment = await fetch(session, Payment, payment.payment_id, lock=True)
-    wanted = ledger.books(await queries.position(session, payment))
-    if ledger.differences(wanted, payment.currency, await queries.balances(session, payment.payment_id)):
+    wanted = ledger.books(await position(session, payment))
+    if ledger.differences(wanted, payment.currency, await balances(session, payment.payment_id)):
         await show_payment(session, provider, said, Why.BOOKS_DIFFER, payment)
     else:
         await end_unmatched(session, provider, [said.reference], Why.BOOKS_DIFFER)

@@ -5,7 +5,6 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands.losses import lose_to_the_bank
 from payments.commands.orders import next_word_at
 from payments.domain.disputes import (
@@ -19,6 +18,7 @@ from payments.domain.disputes import (
 from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import policy_at
+from payments.queries.payments import confirming_payment, payments_of
 from payments.tables import Dispute, Order, Payment
 from shared.access import refuse_own
 from shared.database import Unknown, fetch, now
@@ -81,11 +81,11 @@ async def open_dispute(
 
 async def _disputed_payment(session: AsyncSession, order: Order, reference: str | None) -> Payment:
     if reference is None:
-        payment = await queries.confirming_payment(session, order.order_id)
+        payment = await confirming_payment(session, order.order_id)
         if payment is None or order.status != OrderStatus.PAID:
             raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
         return payment
-    named = (one for one in await queries.payments_of(session, order.order_id) if one.reference == reference)
+    named = (one for one in await payments_of(session, order.order_id) if one.reference == reference)
     payment = next(named, None)
     if payment is None:
         raise Unknown(f"no payment {reference} of this order")

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands import emails, receipts
 from payments.commands.cancellation import leave_others
 from payments.commands.checkout import apply_quote
@@ -24,6 +23,8 @@ from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import Reason
 from payments.domain.unmatched import Why
+from payments.queries.orders import bought_courses, lines_not_given_back, lines_of, lock_open_orders, offers
+from payments.queries.payments import confirming_payment
 from payments.tables import CheckoutAttempt, Confirmation, Learner, Order, OrderLine, Payment
 from shared.database import now
 from shared.events.payments import AmountMismatch, PaymentConfirmed, PaymentRestored, ReceiptIssued
@@ -41,14 +42,14 @@ async def take(
         await _take_nothing(session, payment, order, attempt)
         return
     payment.funded_at = payment.funded_at or at
-    confirming = await queries.confirming_payment(session, order.order_id)
+    confirming = await confirming_payment(session, order.order_id)
     again = confirming is not None and confirming.state not in FUNDED
     if again:
-        lines = await queries.lines_not_given_back(session, order.order_id)
+        lines = await lines_not_given_back(session, order.order_id)
         due, late = sum(line.due_minor for line in lines), not lines or order.expires_at <= at
         wares = _Wares()
     else:
-        lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
+        lines = (await lines_of(session, [order.order_id]))[order.order_id]
         due, late = attempt.amount_minor, order.status in ENDED_UNPAID
         wares = await _wares(session, order, lines, late=late)
         late = late or not wares.sold
@@ -116,11 +117,11 @@ async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine]
     wanted = [line.course_id for line in lines]
     sellable = set(wanted)
     if late:
-        await queries.lock_open_orders(session, order, wanted)  # waits for whoever pays one of them
+        await lock_open_orders(session, order, wanted)  # waits for whoever pays one of them
         gone = (await session.get_one(Learner, order.learner_id)).anonymised_at is not None
         left = gone or order.status == OrderStatus.CANCELLED
-        sellable = set() if left else (await queries.offers(session, wanted, now(session))).keys()
-    had = await queries.bought_courses(session, order.learner_id, now(session))
+        sellable = set() if left else (await offers(session, wanted, now(session))).keys()
+    had = await bought_courses(session, order.learner_id, now(session))
     return _Wares(
         sold=[line for line in lines if line.course_id in sellable - had],
         unsold=[line for line in lines if line.course_id not in sellable - had],

@@ -5,10 +5,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands import unmatched
 from payments.domain import ledger
 from payments.domain.ledger import Account
+from payments.queries import books
 from payments.tables import Entry, Payment, Posting
 from shared.database import now
 
@@ -21,8 +21,8 @@ async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id:
     nothing differs nothing is posted. The order must be locked.
     """
     await session.flush()
-    position = await queries.position(session, payment)
-    wanted, held = ledger.books(position), await queries.balances(session, payment.payment_id)
+    position = await books.position(session, payment)
+    wanted, held = ledger.books(position), await books.balances(session, payment.payment_id)
     for currency, entries in ledger.differences(wanted, payment.currency, held).items():
         before = await session.scalar(
             select(func.count()).select_from(Posting).where(Posting.payment_id == payment.payment_id)

@@ -6,7 +6,6 @@ from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from payments import queries
 from payments.commands import emails
 from payments.commands.cancellation import leave_others
 from payments.commands.ledger import post
@@ -19,6 +18,9 @@ from payments.domain.payments import FUNDED, State, Use
 from payments.domain.policy import policy_of
 from payments.domain.refunds import ENDED, Reason, RefundStatus, paid_of
 from payments.domain.unmatched import Why
+from payments.queries.orders import lines_not_given_back, lines_of
+from payments.queries.payments import confirming_payment, sum_going_back
+from payments.queries.refunds import provider_refunds_of
 from payments.tables import Confirmation, Order, Payment, ProviderRefund, Refund
 from shared.database import now
 from shared.events.payments import DuplicateDetected, PaymentRestored, PaymentReversed
@@ -52,7 +54,7 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
     if payment.use != Use.ORDER:
         return
     order.expires_at = now(session) + policy_of(order.regulations_version).repayment
-    lines = (await queries.lines_of(session, [order.order_id]))[order.order_id]
+    lines = (await lines_of(session, [order.order_id]))[order.order_id]
     publish(
         session,
         PaymentReversed(
@@ -100,7 +102,7 @@ async def _reopen(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
     own = Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED
     refunds = (await session.scalars(select(Refund).where(*own, ~goes_back))).all()
     for refund in refunds:
-        made = await queries.provider_refunds_of(session, refund.refund_id)
+        made = await provider_refunds_of(session, refund.refund_id)
         # Where a part was paid, finance sends the rest.
         in_part = paid_of(made, refund.currency) != 0
         refund.status = RefundStatus.RETURNED if in_part else RefundStatus.REQUESTED
@@ -117,13 +119,13 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
     back. Finance is shown it until it is settled.
     """
     if payment.use == Use.ORDER:
-        confirming = await queries.confirming_payment(session, order.order_id)
+        confirming = await confirming_payment(session, order.order_id)
         if confirming is not None and confirming is not payment and confirming.state in FUNDED:
             payment.use = Use.DUPLICATE
         else:
             await confirm_with(session, order, payment)
             await close_checkouts(session, order.order_id)
-            lines = await queries.lines_not_given_back(session, order.order_id)
+            lines = await lines_not_given_back(session, order.order_id)
             await leave_others(session, order, [line.course_id for line in lines])
     refunds = await _reopen(session, payment)
     await post(session, "restored", payment)
@@ -132,7 +134,7 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
     if payment.use == Use.ORDER:
         await owe_again(session, order)
     if payment.use == Use.DUPLICATE:
-        rest = payment.amount_minor - await queries.sum_going_back(session, payment.payment_id)
+        rest = payment.amount_minor - await sum_going_back(session, payment.payment_id)
         if rest > 0:
             await return_duplicate(session, order, payment, rest)
     await reconsider(session, order)

@@ -6,7 +6,6 @@ from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.adapters.provider import Unreadable
 from payments.commands import refund_facts, unmatched
 from payments.commands.erasure import about_anonymised
@@ -16,6 +15,7 @@ from payments.domain.payments import PaymentFact
 from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import RefundFact
 from payments.domain.unmatched import Why
+from payments.queries.payments import payment_by_reference
 from payments.tables import Notification, RejectedNotification
 from shared.database import now
 from shared.digests import Digests
@@ -76,7 +76,7 @@ async def _ask_about(session: AsyncSession, provider: str, said: Unreadable, dig
     known = payment is not None
     if not known and said.reference:
         known = await ask_again(session, provider, said.reference, said.external_reference)
-        payment = await queries.payment_by_reference(session, provider, said.reference) if known else None
+        payment = await payment_by_reference(session, provider, said.reference) if known else None
     await unmatched.show_to_finance(
         session,
         provider,

@@ -7,10 +7,11 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.domain import orders
 from payments.domain.orders import Offer, OrderStatus
 from payments.domain.policy import policy_at
+from payments.queries import orders as order_queries
+from payments.queries.payments import payments_under_way
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Order, OrderLine
 from shared.database import advisory_lock, fetch, now
 from shared.events.payments import Line, OrderExpired, OrderPlaced
@@ -40,9 +41,9 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     absent = [str(course_id) for course_id in wanted if course_id not in in_basket]
     if absent:
         raise orders.NotInBasket("put the course into the basket first", course_ids=absent)
-    offers = await queries.offers(session, wanted, at)
-    orders.check_offers(wanted, offers, await queries.bought_courses(session, learner_id, at), learner_id)
-    orders.check_not_ordered(wanted, await queries.open_orders(session, learner_id, at))
+    offers = await order_queries.offers(session, wanted, at)
+    orders.check_offers(wanted, offers, await order_queries.bought_courses(session, learner_id, at), learner_id)
+    orders.check_not_ordered(wanted, await order_queries.open_orders(session, learner_id, at))
 
     order, lines = draw_up(learner_id, [offers[course_id] for course_id in wanted], at)
     session.add(order)
@@ -104,7 +105,7 @@ async def expire_order(session: AsyncSession, order_id: UUID) -> None:
     order = await fetch(session, Order, order_id, lock=True)
     if order.status != OrderStatus.PLACED or order.expires_at > now(session):
         return
-    if not await queries.payments_under_way(session, order_id):
+    if not await payments_under_way(session, order_id):
         await let_expire(session, order)
 
 

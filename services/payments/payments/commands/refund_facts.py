@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands import emails, unmatched
 from payments.commands.ledger import post
 from payments.commands.refunds import fail_refund, owe_again, payer_of
@@ -29,6 +28,8 @@ from payments.domain.refunds import (
     status_of,
 )
 from payments.domain.unmatched import Why
+from payments.queries.payments import payment_by_reference
+from payments.queries.refunds import goes_back_otherwise, provider_refunds_of
 from payments.tables import Order, Payment, ProviderRefund, Refund
 from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
@@ -57,7 +58,7 @@ async def apply_refund_fact(
         )
         return "unmatched"
     if refund_id is None:
-        payment = await queries.payment_by_reference(session, provider, fact.payment_reference)
+        payment = await payment_by_reference(session, provider, fact.payment_reference)
         await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
         return "unmatched"
     order = await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
@@ -87,7 +88,7 @@ async def apply_refund_fact(
     else:
         await unmatched.end_unmatched(session, provider, [fact.provider_refund_id], Why.UNKNOWN_STATUS)
     await _note(session, refund, made, fact)
-    all_made = await queries.provider_refunds_of(session, refund_id)
+    all_made = await provider_refunds_of(session, refund_id)
     await _advance(session, refund, payment, all_made, fact)
     await post(
         session,
@@ -247,7 +248,7 @@ async def _advance(
     )
     if finished and not in_full:
         await unmatched.show_refund(session, payment.provider, fact, Why.REFUNDED_TOO_LITTLE, payment, refund)
-    if before is RefundStatus.CANCELLED and await queries.goes_back_otherwise(session, refund):
+    if before is RefundStatus.CANCELLED and await goes_back_otherwise(session, refund):
         return  # what is paid of it all the same is a loss
     over = status is RefundStatus.RETURNED and all(one.status in ENDED for one in made)
     if payment.state == State.LOST and (over or status is RefundStatus.FAILED):  # and so nothing is owed any more

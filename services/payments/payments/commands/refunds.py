@@ -7,7 +7,6 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands import emails
 from payments.commands.ledger import post
 from payments.domain.disputes import OrderInDispute
@@ -26,6 +25,9 @@ from payments.domain.refunds import (
     cooling_off_ends,
     paid_of,
 )
+from payments.queries.orders import ratified_among
+from payments.queries.payments import confirming_payment, is_disputed
+from payments.queries.refunds import owed_for, provider_refunds_of, refunds_without_money
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.access import refuse_own
 from shared.database import Unknown, fetch, now
@@ -46,7 +48,7 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
     ends = cooling_off_ends(paid_at, line.access_at, policy_of(order.regulations_version))
     if now(session) >= ends:
         raise CoolingOffEnded("the cooling-off period is over", ended_at=in_utc(ends))
-    if line.enrolment_id in await queries.ratified_among(session, [line]):
+    if line.enrolment_id in await ratified_among(session, [line]):
         raise ResultRatified("a board has ratified the result of this course")
     return await _refund_once(session, order, line, Reason.COOLING_OFF, by)
 
@@ -71,8 +73,8 @@ async def _paid_line(session: AsyncSession, order: Order, line_id: UUID) -> tupl
         raise Unknown(f"no line {line_id} in this order")
     if order.status != OrderStatus.PAID or order.paid_at is None:
         raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
-    paying = await queries.confirming_payment(session, order.order_id)
-    if paying is not None and await queries.is_disputed(session, paying.payment_id):
+    paying = await confirming_payment(session, order.order_id)
+    if paying is not None and await is_disputed(session, paying.payment_id):
         raise OrderInDispute("the payer disputes this payment; wait until that is settled")
     return line, order.paid_at
 
@@ -91,11 +93,11 @@ async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reas
 
     Where the payment is lost the refund is noted as cancelled, and goes on if the money returns.
     """
-    payment = await queries.confirming_payment(session, order.order_id)
+    payment = await confirming_payment(session, order.order_id)
     if payment is None:
         raise OrderNotPaid("nothing was paid for this order", order_status=order.status)
     lost = payment.state == State.LOST
-    owed = line.due_minor if lost else await queries.owed_for(session, payment, line)
+    owed = line.due_minor if lost else await owed_for(session, payment, line)
     if owed <= 0:
         return None
     return await _request(session, payment, owed, order, reason=reason, by=by, line=line)
@@ -105,10 +107,10 @@ async def owe_again(session: AsyncSession, order: Order) -> None:
     """Owe lines whose refund was cancelled with its payment from the payment that pays the order now, so far as that
     paid for them. The order must be locked."""
     await session.flush()
-    payment = await queries.confirming_payment(session, order.order_id)
+    payment = await confirming_payment(session, order.order_id)
     if payment is None or payment.state not in FUNDED:
         return
-    for refund, line in await queries.refunds_without_money(session, order.order_id):
+    for refund, line in await refunds_without_money(session, order.order_id):
         await refund_line(session, order, line, Reason(refund.reason_code), refund.requested_by)
 
 
@@ -177,7 +179,7 @@ async def announce_request(session: AsyncSession, refund: Refund, payment: Payme
             requested_at=refund.requested_at,
         ),
     )
-    waits = payment.state != State.SETTLED or await queries.is_disputed(session, payment.payment_id)
+    waits = payment.state != State.SETTLED or await is_disputed(session, payment.payment_id)
     await emails.email_refund(session, refund, await payer_of(session, payment), "requested", waits=waits)
 
 
@@ -232,7 +234,7 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
     payment = await fetch(session, Payment, refund.payment_id)
     if payment.state == State.LOST:
         raise RefundNotFailed("the payment was taken back; nothing of it is owed", refund_status=refund.status)
-    made = await queries.provider_refunds_of(session, refund_id)
+    made = await provider_refunds_of(session, refund_id)
     paid = paid_of(made, refund.currency)
     if paid is None:
         told = "a part was paid in another currency; settle the rest by hand"

@@ -6,7 +6,6 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands import income
 from payments.commands.ledger import post
 from payments.commands.losses import lose, restore
@@ -28,7 +27,8 @@ from payments.domain.payments import (
 from payments.domain.policy import Policy, policy_of
 from payments.domain.public_urls import PublicUrls
 from payments.domain.unmatched import Why
-from payments.queries import is_lost_to_the_bank
+from payments.queries.finance import unmatched_sum
+from payments.queries.payments import attempt_for, is_lost_to_the_bank, is_not_used_yet, payment_by_reference
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
@@ -62,7 +62,7 @@ async def apply_payment_fact(
     `asked_at_revision`: the fact was fetched when the payment stood at this revision; if another fact was
     applied meanwhile it may be older than that one, and the provider is asked once more.
     """
-    attempt = await queries.attempt_for(session, provider, fact.reference, fact.external_reference or asked_for)
+    attempt = await attempt_for(session, provider, fact.reference, fact.external_reference or asked_for)
     if attempt is None:
         if fact.status in COMES_TO_NOTHING:
             await end_unmatched(session, provider, [fact.reference], Why.UNKNOWN_REFERENCE)
@@ -72,7 +72,7 @@ async def apply_payment_fact(
         return "unmatched"
     order = await fetch(session, Order, attempt.order_id, lock=True)
     policy = policy_of(order.regulations_version)
-    payment = await queries.payment_by_reference(session, provider, fact.reference)
+    payment = await payment_by_reference(session, provider, fact.reference)
     fetched = asked_at_revision is not None
     if payment is not None and fetched and payment.revision != asked_at_revision:
         payment.ask_at = now(session)
@@ -100,7 +100,7 @@ async def _without_effect(
 ) -> str | None:
     """Return the outcome of a fact that changes nothing, in a word; None where it is to be applied."""
     # An amount that changed after the money was used is the last one reported, though the books go by the first.
-    changed = await queries.unmatched_sum(session, payment, Why.AMOUNT_CHANGED)
+    changed = await unmatched_sum(session, payment, Why.AMOUNT_CHANGED)
     amount, currency = changed or (payment.amount_minor, payment.currency)
     last = AppliedFact(ProviderStatus(payment.provider_status), payment.status_at, amount, currency, payment.method)
     verdict = judge(last, fact, fetched=fetched, patience=policy.ask_every)
@@ -148,7 +148,7 @@ async def _note(
     same = payment.revision and payment.provider_status == fact.status
     payment.provider_status, payment.status_at = fact.status, max(payment.status_at, fact.at) if same else fact.at
     another_sum = (payment.amount_minor, payment.currency) != (fact.amount_minor, fact.currency)
-    anew = payment.use is None or (another_sum and await queries.is_not_used_yet(session, payment))
+    anew = payment.use is None or (another_sum and await is_not_used_yet(session, payment))
     if anew:
         payment.amount_minor, payment.currency = fact.amount_minor, fact.currency
     elif another_sum:
@@ -181,11 +181,11 @@ async def _end(session: AsyncSession, payment: Payment, fact: PaymentFact, *, an
 
 async def ask_again(session: AsyncSession, provider: str, reference: str, external: str) -> bool:
     """Ask the provider soon about a payment of which something unreadable came. Returns whether it is known here."""
-    payment = await queries.payment_by_reference(session, provider, reference)
+    payment = await payment_by_reference(session, provider, reference)
     if payment is not None:
         payment.ask_at = now(session)
         return True
-    attempt = await queries.attempt_for(session, provider, reference, external)
+    attempt = await attempt_for(session, provider, reference, external)
     if attempt is not None:
         attempt.ask_at = now(session)
     return attempt is not None

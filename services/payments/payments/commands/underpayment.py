@@ -4,13 +4,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.commands.orders import let_expire
 from payments.commands.refunds import return_money
 from payments.domain.orders import OrderStatus, status_after
 from payments.domain.payments import FUNDED
 from payments.domain.policy import policy_of
 from payments.domain.refunds import Reason
+from payments.queries.payments import confirming_payment, held_payments, payments_under_way
 from payments.tables import Order
 from shared.database import fetch, now
 
@@ -18,18 +18,18 @@ from shared.database import fetch, now
 async def reconsider(session: AsyncSession, order: Order) -> None:
     """Set the order's status from its payments. The order must be locked."""
     await session.flush()
-    confirming = await queries.confirming_payment(session, order.order_id)
+    confirming = await confirming_payment(session, order.order_id)
     order.status = status_after(
         OrderStatus(order.status),
         confirming_funded=None if confirming is None else confirming.state in FUNDED,
-        underpaid=bool(await queries.held_payments(session, order.order_id)),
+        underpaid=bool(await held_payments(session, order.order_id)),
     )
 
 
 async def return_underpaid(session: AsyncSession, order: Order) -> None:
     """Give back, whole, each payment of the order that was too little. The order must be locked."""
     await session.flush()
-    for payment in await queries.held_payments(session, order.order_id):
+    for payment in await held_payments(session, order.order_id):
         await return_money(session, order, payment, payment.amount_minor, Reason.UNDERPAID)
 
 
@@ -40,10 +40,10 @@ async def give_up_underpaid(session: AsyncSession, order_id: UUID) -> None:
     await reconsider(session, order)
     if order.status == OrderStatus.UNDERPAID:
         grace = policy_of(order.regulations_version).underpaid_refund_after
-        held = await queries.held_payments(session, order_id)
+        held = await held_payments(session, order_id)
         if any(payment.funded_at is None or payment.funded_at + grace > now(session) for payment in held):
             return
-        if await queries.payments_under_way(session, order_id):
+        if await payments_under_way(session, order_id):
             return
         await let_expire(session, order)
     await return_underpaid(session, order)

@@ -6,7 +6,6 @@ from typing import Final
 
 from sqlalchemy import exists, or_, select
 
-from payments import queries
 from payments.commands import erasure, orders, underpayment
 from payments.domain.orders import OrderStatus
 from payments.domain.policy import policy_at, shortest_grace
@@ -14,6 +13,7 @@ from payments.jobs import asking, comparing, refunding
 from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
 from payments.jobs.comparing import compare_with_provider
 from payments.jobs.refunding import follow_refunds, submit_refunds
+from payments.queries.payments import is_being_paid, unreturned
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.batches import delete_in_batches, in_batches
 from shared.due_rows import for_each_in_transaction
@@ -32,7 +32,7 @@ async def expire_orders(work: Work) -> None:
     """Let orders expire that nobody paid in time."""
     due = (
         select(Order.order_id)
-        .where(Order.status == OrderStatus.PLACED, Order.expires_at <= work.now(), ~queries.is_being_paid())
+        .where(Order.status == OrderStatus.PLACED, Order.expires_at <= work.now(), ~is_being_paid())
         .order_by(Order.expires_at)
     )
     await for_each_in_transaction(work, "expire_orders", due, orders.expire_order)
@@ -58,7 +58,7 @@ async def return_underpaid(work: Work) -> None:
     due = (
         select(Order.order_id)
         .join(Payment, Payment.order_id == Order.order_id)
-        .where(queries.unreturned(), or_(~waiting, Payment.funded_at <= work.now() - shortest_grace()))
+        .where(unreturned(), or_(~waiting, Payment.funded_at <= work.now() - shortest_grace()))
         .group_by(Order.order_id)
         .order_by(Order.order_id)
     )

@@ -10,13 +10,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused
 from payments.commands.settlement import apply_payment_fact
 from payments.domain.payments import PaymentFact
 from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls
 from payments.jobs.paging import ListIncomplete, Walk
+from payments.queries.payments import payment_by_reference
 from payments.tables import CheckoutAttempt, Order, Payment
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
@@ -100,7 +100,7 @@ async def find_payments(work: Work) -> None:
             attempt.ask_at = following if following < order.expires_at + policy.ask_until_after_expiry else None
             if fact is None:
                 return
-            if await queries.payment_by_reference(session, provider.name, fact.reference) is None:
+            if await payment_by_reference(session, provider.name, fact.reference) is None:
                 await _apply(session, work, fact, 0, seen.reference)
             elif attempt.session_expires_at is not None and attempt.session_expires_at <= work.now():
                 attempt.ask_at = None  # nothing follows in it any more; the payment itself is asked about

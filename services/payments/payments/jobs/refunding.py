@@ -12,7 +12,6 @@ from uuid import UUID
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
-from payments import queries
 from payments.adapters.provider import PaymentProvider, ProviderRefused
 from payments.commands import refunds, unmatched
 from payments.commands.ledger import post
@@ -32,6 +31,8 @@ from payments.domain.refunds import (
     paid_of,
 )
 from payments.domain.unmatched import Why
+from payments.queries.payments import disputed_payments, is_disputed
+from payments.queries.refunds import provider_refunds_of
 from payments.tables import Order, Payment, Refund
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
@@ -51,7 +52,7 @@ async def submit_refunds(work: Work) -> None:
         Refund.status == RefundStatus.REQUESTED,
         ~busy,
         # The bank may take it; then nothing is left to give back.
-        Refund.payment_id.not_in(queries.disputed_payments()),
+        Refund.payment_id.not_in(disputed_payments()),
         or_(Refund.ask_at.is_(None), Refund.ask_at <= work.now()),
         Payment.state == State.SETTLED,
     )
@@ -92,7 +93,7 @@ async def _claim(work: Work, refund_id: UUID) -> _LeasedRefund | None:
             return None
         if refund.status == RefundStatus.REQUESTED:
             busy = exists().where(Refund.payment_id == payment.payment_id, Refund.status.in_(ACTIVE))
-            disputed = await queries.is_disputed(session, refund.payment_id)
+            disputed = await is_disputed(session, refund.payment_id)
             if payment.state != State.SETTLED or disputed or await session.scalar(select(busy)):
                 return None
         elif refund.status != RefundStatus.SUBMITTING:
@@ -156,7 +157,7 @@ class _Known:
 async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[RefundFact]) -> _Known:
     refund_id = claim.refund.refund_id
     async with work.database.transaction() as session:
-        before = {one.provider_refund_id: one for one in await queries.provider_refunds_of(session, refund_id)}
+        before = {one.provider_refund_id: one for one in await provider_refunds_of(session, refund_id)}
         whose = [(one, await find_refund(session, one)) for one in listed]
     ours = [one for one, id_ in whose if id_ == refund_id and is_of_payment(one, claim.payment)]
     strange = [one for one, id_ in whose if id_ is None or not is_of_payment(one, claim.payment)]
@@ -213,7 +214,7 @@ async def _renew(work: Work, claim: _LeasedRefund) -> bool:
         payment = await session.get_one(Payment, row.payment_id, populate_existing=True)
         if row.revision != claim.revision or payment.state != State.SETTLED:
             return False
-        if await queries.is_disputed(session, row.payment_id):
+        if await is_disputed(session, row.payment_id):
             return False
         row.ask_at = work.now() + SETTLING
         row.submitted_at = row.submitted_at or work.now()  # from now on it may stand at the provider
@@ -274,7 +275,7 @@ async def ask_about_refund(work: Work, refund_id: UUID) -> None:
     """Apply what the provider reports now of all refunds that it made for this one."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     async with work.database.transaction() as session:
-        made = [one.provider_refund_id for one in await queries.provider_refunds_of(session, refund_id)]
+        made = [one.provider_refund_id for one in await provider_refunds_of(session, refund_id)]
         refund = await session.get_one(Refund, refund_id)
         made = made or [refund.provider_refund_id or ""]
     for provider_refund_id in made:
