@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from shared import errors
 from shared.errors import BadUpstream, DomainError, Malformed, TooLarge, TooMany, Unavailable
-from shared.web.problems import InternalError, MethodNotAllowed, NoSuchOperation
+from shared.web.problems import DeadlineExceeded, InternalError, MethodNotAllowed, NoSuchOperation
 
-__all__ = ["InternalError", "MethodNotAllowed", "NoSuchOperation"]
+__all__ = ["DeadlineExceeded", "InternalError", "MethodNotAllowed", "NoSuchOperation"]
 
 
 class MalformedRequest(Malformed):
@@ -75,13 +75,6 @@ class ServiceFailed(BadUpstream):
     """The connection broke after the request was sent: whether it took effect is unknown."""
 
     title = "A service did not answer properly"
-
-
-class DeadlineExceeded(DomainError):
-    """The service did not answer within the budget: whether the request took effect is unknown."""
-
-    status = 504
-    title = "A service took too long"
 
 
 class CallersUnrecognisable(Unavailable):

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import delivery
 import httpx
 import pytest
 from delivery import Refund
 from fastapi import Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import delete, text
 
 from shared.access import anyone
@@ -71,6 +72,24 @@ ONE = RawStatement("select :number::int / :of::int as half, :number::int as whol
 @router.post("/v1/patience", operation_id="wait_for_lock")
 async def wait_for_lock(session: Session) -> None:
     await session.execute(text("lock table refunds in access exclusive mode"))
+
+
+@router.post("/v1/slow-refunds", operation_id="refund_slowly", dependencies=[Idempotent])
+async def refund_slowly(session: Session) -> dict[str, str]:
+    publish(session, delivery.refund_of())
+    await session.flush()
+    await session.execute(text("select pg_sleep(1)"))
+    return {"said": "done"}
+
+
+@router.get("/v1/downloads", operation_id="download_slowly")
+async def download_slowly() -> StreamingResponse:
+    async def pieces() -> AsyncIterator[str]:
+        for piece in ("one", "two", "three"):
+            await asyncio.sleep(0.2)
+            yield piece
+
+    return StreamingResponse(pieces())
 
 
 asked_outside = asyncio.Semaphore(0)
@@ -143,6 +162,8 @@ OPEN = {
         "hold_connection",
         "read_raw",
         "wait_for_lock",
+        "refund_slowly",
+        "download_slowly",
         "halve_amount",
         "read_plain",
     )

@@ -66,6 +66,32 @@ async def test_a_lock_held_by_another_is_503_and_not_our_fault(api, payments):
     assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
 
 
+async def test_a_request_ends_when_its_caller_waits_no_longer(api, payments):
+    key = {"Idempotency-Key": "slow"}
+    async with client(api) as caller:
+        late = await caller.post("/v1/slow-refunds", headers={**key, "X-Request-Timeout-Ms": "300"})
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+        assert late.elapsed.total_seconds() < 0.9
+        assert await counts(payments) == (0, 0, 0)
+        again = await caller.post("/v1/slow-refunds", headers={**key, "X-Request-Timeout-Ms": "30000"})
+        assert again.status_code == 200
+    assert await counts(payments) == (0, 1, 1)
+    assert api.database.web.pool.checkedout() == 0
+
+
+@pytest.mark.parametrize("given", ["", "0.1", "-1", "soon", "٣٠", "9" * 5000])
+async def test_a_wait_that_is_no_number_is_no_limit(api, given):
+    async with client(api) as caller:
+        answer = await caller.get("/v1/terms", headers={"X-Request-Timeout-Ms": given.encode()})
+    assert answer.status_code == 200
+
+
+async def test_an_answer_that_has_begun_goes_on_as_long_as_it_takes(api):
+    async with client(api) as caller:
+        answer = await caller.get("/v1/downloads", headers={"X-Request-Timeout-Ms": "300"})
+    assert (answer.status_code, answer.text) == (200, "onetwothree")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [

@@ -1,5 +1,6 @@
 """A file counts by the instant its last byte came: until it is recorded nothing overtakes it."""
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -66,7 +67,7 @@ async def test_a_window_is_not_announced_closed_before_a_file_that_came_in_time(
     assert kinds == [SubmissionReceived, WindowClosed]
 
 
-@pytest.mark.parametrize("how", ["refused", "late", "same", "crash"])
+@pytest.mark.parametrize("how", ["refused", "late", "same", "given_up", "crash"])
 async def test_nobody_waits_for_a_file_that_comes_no_more(story, storing, session, how):
     enrolment = await story.enrol()
     await story.window(closes_at=story.closes)
@@ -77,6 +78,15 @@ async def test_nobody_waits_for_a_file_that_comes_no_more(story, storing, sessio
     elif how == "late":
         late = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"))
         story.refused(late, 409, "window_closed")
+    elif how == "given_up":
+        storing.append(partial(asyncio.sleep, 5))
+        given_up = await story.learner(enrolment).put(
+            f"/v1/assessments/{enrolment.enrolment_id}/submission",
+            params={"filename": "report.pdf"},
+            content=story.pdf(),
+            headers={"X-Request-Timeout-Ms": "500"},
+        )
+        story.refused(given_up, 504, "deadline_exceeded")
     elif how == "same":
         assert (await story.submit(enrolment, content)).status_code == 200
     else:

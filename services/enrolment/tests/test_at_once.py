@@ -3,12 +3,12 @@
 import asyncio
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from enrolment import queries
 from enrolment.domain import regulations
 from enrolment.jobs import settle_waiting_lines
-from enrolment.tables import Enrolment
+from enrolment.tables import Enrolment, Learner
 from shared.events.enrolment import (
     EnrolmentActivated,
     EnrolmentCancelled,
@@ -24,6 +24,20 @@ async def test_two_registrations_at_once_make_one_learner(live):
     async with live.client("learner", id=learner_id) as client:
         answers = await asyncio.gather(*(client.post("/v1/learners", json=FORM) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+async def test_a_registration_that_waits_longer_than_its_caller_is_ended_and_can_be_sent_again(live, new_story):
+    learner_id, key = new_id(), {"Idempotency-Key": "register"}
+    async with live.client("learner", id=learner_id) as client:
+        async with live.process.database.transaction() as other:
+            await other.execute(text("lock table learners in share mode"))
+            late = await client.post("/v1/learners", json=FORM, headers={**key, "X-Request-Timeout-Ms": "500"})
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+        async with live.process.database.transaction() as session:
+            assert await session.scalar(select(func.count()).select_from(Learner)) == 0
+        again = await client.post("/v1/learners", json=FORM, headers={**key, "X-Request-Timeout-Ms": "30000"})
+    assert again.status_code == 201
+    assert live.process.database.web.pool.checkedout() == 0
 
 
 async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_story):

@@ -54,6 +54,13 @@ class InternalError(DomainError):
     title = "Unexpected failure"
 
 
+class DeadlineExceeded(DomainError):
+    """The service did not answer within the budget: whether the request took effect is unknown."""
+
+    status = 504
+    title = "A service took too long"
+
+
 _OF_THE_FRAMEWORK: Final[dict[int, type[DomainError]]] = {
     404: NoSuchOperation,
     405: MethodNotAllowed,

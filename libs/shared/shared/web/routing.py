@@ -28,6 +28,7 @@ from shared.sessions import ReadSession as SessionThatReads
 from shared.web import storable
 from shared.web.content import IS_SECRET
 from shared.web.problems import RESPONSE
+from shared.web.waiting import in_time
 
 KEY_HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
@@ -115,17 +116,24 @@ class Call:
 
 
 FastPath = Callable[[Call], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
+_Handle = Callable[[Request], Coroutine[Any, Any, Response]]  # Any: FastAPI's own type
 
 
 class Operation(APIRoute):
-    """A route that admits its caller first and commits before its reply is sent (see the module's docstring)."""
+    """A route that admits its caller first, commits before its reply is sent (see the module's docstring), and ends
+    when its caller waits no longer."""
 
     fast_path: FastPath | None = None
 
-    def get_route_handler(
-        self,
-    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:  # Any: FastAPI's own type
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> _Handle:
+        handle = self._admitting(super().get_route_handler())
+
+        async def answer_in_time(request: Request) -> Response:
+            return await in_time(request, handle(request))
+
+        return answer_in_time
+
+    def _admitting(self, handle: _Handle) -> _Handle:
         idempotent = any(dependency.dependency is _declare_key for dependency in self.dependencies)
         in_transaction = idempotent or _depends(self.dependant, _session)
         reads_json = self.body_field is not None
@@ -246,7 +254,7 @@ async def _once(
     request: Request,
     caller: Caller,
     asked: Asked,
-    handle: Callable[[Request], Coroutine[Any, Any, Response]],  # Any: FastAPI's own type
+    handle: _Handle,
 ) -> Response:
     session: AsyncSession = request.state.session
     if not (await _TRY_LOCK.within(session, number=asked.lock)).scalar_one():

@@ -1,5 +1,6 @@
 """Receiving work, and who of the staff may read it."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -69,7 +70,7 @@ async def submit_work(
                 now=lambda: now(session),
             )
         recorded = await _record(session, plan, received)
-    except Exception:
+    except (Exception, asyncio.CancelledError):
         async with note_failure(session):  # nobody must wait for a file that will not come
             await _note_end(session, upload_id)
         raise

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from credentials.adapters.verification.slots import busy
+from shared.web.waiting import seconds_awaited
 
 T = TypeVar("T")
 
@@ -19,11 +20,11 @@ async def while_awaited(
 ) -> T:
     """Return the result of some work, which is cancelled when the client has left, or has no more use for an answer.
 
-    The gateway says how long it waits (`X-Request-Timeout-Ms`); `margin`, in seconds, is the time to return the answer.
-    The body must have been read before. Raises VerifierBusy, ClientDisconnect.
+    Every request ends when its caller waits no longer (`shared.web.waiting`); this work ends `margin` seconds before,
+    while a busy verifier can still say so. The body must have been read before. Raises VerifierBusy, ClientDisconnect.
     """
-    told = request.headers.get("x-request-timeout-ms", "")
-    seconds = max(int(told) / 1000 - margin, 0) if told.isdecimal() else None
+    awaited = seconds_awaited(request)
+    seconds = None if awaited is None else max(awaited - margin, 0)
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_leave(request))
     try:
         done, _ = await asyncio.wait({working, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
