@@ -158,7 +158,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         Edit(payments.commands.checkout, "_open_attempt", "if at - attempt.started_at < LONGEST_OPENING:", "if False:"),
         f"{_PAYMENTS}/test_slow_openings.py::test_two_replicas_whose_clocks_are_apart_open_one_pay_page",
     ),
-    "letters_of_the_erased_stay_in_payments": (
+    "emails_of_the_erased_stay_in_payments": (
         Edit(payments.commands.erasure, "forget_payer", "    await _erase_emails(session, learner_id)\n", ""),
         f"{_PAYMENTS}/test_erasure.py::test_addresses_basket_and_raw_callbacks_go_and_the_books_stay",
     ),
@@ -196,14 +196,14 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         ),
         f"{_CREDENTIALS}/test_erased_for_good.py::test_a_revoked_badge_loses_the_hash_of_the_address_as_well",
     ),
-    "letters_of_the_erased_stay_in_credentials": (
+    "emails_of_the_erased_stay_in_credentials": (
         Edit(
             credentials.commands.people,
             "forget_person",
             "await emails.erase_emails(session, learner_id, None if person is None else person.email)",
             "pass",
         ),
-        f"{_CREDENTIALS}/test_erased_for_good.py::test_letters_that_wait_to_be_sent_go_with_their_reader",
+        f"{_CREDENTIALS}/test_erased_for_good.py::test_emails_that_wait_to_be_sent_go_with_their_reader",
     ),
     "no_list_is_published_while_places_are_drawn": (
         Edit(credentials.commands.status_lists, "publish_list", '{"key_share": True}', "True"),
@@ -268,7 +268,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
             "except Exception as error:",
             "except (OSError, ValueError) as error:",
         ),
-        "libs/shared/tests/test_emails.py::test_no_failure_of_one_letter_ends_the_postman",
+        "libs/shared/tests/test_emails.py::test_no_failure_of_one_email_ends_the_email_sender",
     ),
     "a_dead_hosts_turn_is_never_free": (
         Edit(shared.leases, "_take", "(_TAKE,", '(_TAKE.replace("held.until <= clock_timestamp() or", ""),'),
@@ -288,7 +288,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
 """The edit of each fault, and the test that finds it."""
 
 LIVED_TOO: Final[dict[str, frozenset[str]]] = {
-    "letters_of_the_erased_stay_in_payments": frozenset({"erasure"}),
+    "emails_of_the_erased_stay_in_payments": frozenset({"erasure"}),
     "a_module_passed_again_earns_nothing": frozenset({"revocations"}),
     "a_revoked_badge_keeps_the_hash_of_the_address": frozenset({"erasure", "revocations"}),
     "a_badge_states_anothers_reason": frozenset(),

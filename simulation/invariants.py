@@ -29,7 +29,7 @@ _LEFT: Final = {
     "a message is put off": "select type, attempt, waiting, last_error from inbox_retry",
     "a row is set aside": "select job, row_key, last_error from set_aside_rows",
     "an event is not sent": "select type, last_error from outbox where sent_at is null",
-    "a letter is not sent": "select kind, last_error from letters where sent_at is null and recipient <> ''",
+    "an e-mail is not sent": "select kind, last_error from letters where sent_at is null and recipient <> ''",
 }
 
 

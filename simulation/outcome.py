@@ -26,7 +26,7 @@ async def state_of(world: World, webhooks: Sequence[str]) -> dict[str, list[str]
             for table in set(await look.tables(service)) - OF_DELIVERY:
                 rows = await look.ask(service, f'select to_jsonb(t)::text as row from "{table}" t')
                 found[f"{service}.{table}"] = sorted(str(_FACTS.findall(row["row"])) for row in rows)
-    found["letters"] = sorted(f"{one['to']} {one['subject']}" for one in world.post.emails)
+    found["emails"] = sorted(f"{one['to']} {one['subject']}" for one in world.post.emails)
     found["webhooks"] = sorted(_ID.sub("", body) for body in webhooks)
     found["provider"] = sorted(map(str, world.provider.history.values()))
     for service, store in world.files.items():

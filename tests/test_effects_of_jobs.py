@@ -12,7 +12,7 @@ EFFECTS = {
     "every service": {
         "keep_event_log": (REVERSIBLE, "it adds parts and begins epochs"),
         "bring_due_times_forward": (REVERSIBLE, "it makes rows due that are due in the end"),
-        "forget_old_records": (REMOVES, "keys and letters"),
+        "forget_old_records": (REMOVES, "keys and e-mails"),
     },
     "catalogue": {"renew_listings": (REVERSIBLE, "it copies a subject's name")},
     "enrolment": {
@@ -38,7 +38,7 @@ EFFECTS = {
         "sign_anew": (REVERSIBLE, "it has signed anew what stands"),
         "publish_status_lists": (REVERSIBLE, "the next list says otherwise"),
         "watch_waiting_badges": (REVERSIBLE, "it measures"),
-        "queue_emails": (REVERSIBLE, "letters about what has been decided"),
+        "queue_emails": (REVERSIBLE, "e-mails about what has been decided"),
         "derive_renamed": (REVERSIBLE, "it tells titles by a subject's new name"),
         "look_at_awards": (REVERSIBLE, "it opens a review, which a person decides"),
         "lapse_claims": (ENDS, "it ends the reservation of who has not claimed in time"),

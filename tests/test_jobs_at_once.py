@@ -62,7 +62,7 @@ def test_every_job_has_something_to_do(lives):
 
 def test_two_at_once_do_what_one_does(lives):
     alone, both = (lives[meeting]["state"] for meeting in ("alone", "in-step"))
-    assert all(alone[what] for what in ("letters", "webhooks", "provider", "payments.refunds"))
+    assert all(alone[what] for what in ("emails", "webhooks", "provider", "payments.refunds"))
     differing = {
         what: (Counter(rows) - Counter(both[what]), Counter(both[what]) - Counter(rows))
         for what, rows in alone.items()

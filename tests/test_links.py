@@ -57,7 +57,7 @@ async def checkout(embedded_platform):
         yield learner, order, to, (await learner.check_out(order, NAME, to))["pay_url"]
 
 
-async def test_the_links_of_letters_and_of_the_pay_page_lead_to_pages(embedded_platform, checkout, client):
+async def test_the_links_of_emails_and_of_the_pay_page_lead_to_pages(embedded_platform, checkout, client):
     learner, order, to, pay_url = checkout
     await pay_at_the_sandbox(learner.client, pay_url)
     done = await _must_be_for_people(client, f"{pay_url}/done")
@@ -72,7 +72,7 @@ async def test_the_links_of_letters_and_of_the_pay_page_lead_to_pages(embedded_p
         found = re.findall(r"https?://[^\s<>]+", said)
         return found if any("/receipts/" in link for link in found) else None
 
-    links = await until(written, "the letter about the payment")
+    links = await until(written, "the e-mail about the payment")
     receipts = [link for link in links if "/receipts/" in link]
     for link in links:
         await _must_be_for_people(client, link)

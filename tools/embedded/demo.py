@@ -284,9 +284,9 @@ async def email_to(story: Story, cast: Cast, subject: str) -> str:
                 return path, email.get_content()
         return None
 
-    path, said = await until(lambda: asyncio.to_thread(find), f"the letter “{subject}” to {cast.email}")
+    path, said = await until(lambda: asyncio.to_thread(find), f"the e-mail “{subject}” to {cast.email}")
     story.emails.add(path)
-    story.narrate(f"letter “{subject}”: {path}")
+    story.narrate(f"e-mail “{subject}”: {path}")
     return said
 
 

@@ -50,7 +50,7 @@ def asyncapi() -> dict[str, Any]:  # Any: JSON
             "channel": {"$ref": f"#/channels/{kind.type}"},
             "tags": [
                 {"name": kind.type.partition(".")[0]},
-                *({"name": f"heard by {s}"} for s in sorted(kind.consumers)),
+                *({"name": f"consumed by {s}"} for s in sorted(kind.consumers)),
             ],
         }
     schemas["CloudEvent"] = {
@@ -93,8 +93,8 @@ def reference() -> str:
         if kind.type.partition(".")[0] != publisher:
             publisher = kind.type.partition(".")[0]
             lines += [f"## {publisher}", ""]
-        heard = ", ".join(sorted(kind.consumers)) or "nobody yet"
-        lines += [f"### {kind.type}", "", f"{_summary(kind)} Heard by {heard}. Subject: `{kind.subject}`.", ""]
+        consumers = ", ".join(sorted(kind.consumers)) or "nobody yet"
+        lines += [f"### {kind.type}", "", f"{_summary(kind)} Consumers: {consumers}. Subject: `{kind.subject}`.", ""]
         lines += ["| field | type | needed |", "|---|---|---|"]
         schema = kind.model_json_schema(mode="serialization")
         for name, field in schema["properties"].items():

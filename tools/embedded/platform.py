@@ -179,7 +179,7 @@ def _where_to_look(deployment: Deployment, accounts: people.People, listeners: L
         f"  OpenAPI document        {gateway}/openapi.json",
         f"  Courses                 {gateway}/v1/courses",
         f"  Payment provider        {url(PROVIDER)} (sandbox)",
-        f"  Letters                 {deployment.folder / 'mail'}",
+        f"  E-mails                 {deployment.folder / 'mail'}",
         f"  Database                {deployment.folder / 'postgres'}",
         "",
         "Sample accounts (made for this installation; sign in at POST /v1/sign-ins):",

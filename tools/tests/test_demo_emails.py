@@ -6,7 +6,7 @@ from embedded.demo import Cast, Story, email_to
 from embedded.journey import Learner
 
 
-async def test_a_second_letter_of_the_same_subject_is_shown_when_it_is_there(tmp_path):
+async def test_a_second_email_of_the_same_subject_is_shown_when_it_is_there(tmp_path):
     (tmp_path / "mail").mkdir()
 
     def arrive(name, said):

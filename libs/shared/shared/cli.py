@@ -186,8 +186,9 @@ async def _dead_letters(service: Service, arguments: argparse.Namespace) -> int:
             async with database.transaction() as session:
                 for row in await dead_letters.list_dead_letters(session):
                     if arguments.action == "list":
-                        out.write(f"{row.parked_id}  {row.parked_at:%Y-%m-%d %H:%M:%SZ}  {row.type}  {row.reason}\n")
-                    elif row.parked_id == arguments.dead_letter_id:
+                        at = f"{row.dead_lettered_at:%Y-%m-%d %H:%M:%SZ}"
+                        out.write(f"{row.dead_letter_id}  {at}  {row.type}  {row.reason}\n")
+                    elif row.dead_letter_id == arguments.dead_letter_id:
                         out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
     finally:
         await database.dispose()
@@ -222,7 +223,7 @@ async def _emails(service: Service, arguments: argparse.Namespace) -> int:
             for row in await emails.list_unsent(session):
                 state = f"failed {row.failed_at:%Y-%m-%d %H:%M:%SZ}" if row.failed_at else "waits"
                 written = f"{row.created_at:%Y-%m-%d %H:%M:%SZ}"
-                out.write(f"{row.letter_id}  {row.kind}  written {written}  {state}  {row.last_error}\n")
+                out.write(f"{row.email_id}  {row.kind}  written {written}  {state}  {row.last_error}\n")
     finally:
         await database.dispose()
     return 0

@@ -57,7 +57,7 @@ async def enqueue_email(session: AsyncSession, *, kind: str, about: object, to: 
     """Write an e-mail to send in this transaction, unless there is one of the same kind about the same thing."""
     await session.execute(
         insert(QueuedEmail)
-        .values(letter_id=new_id(), kind=kind, about=str(about), recipient=to, subject=subject, text=body)
+        .values(email_id=new_id(), kind=kind, about=str(about), recipient=to, subject=subject, text=body)
         .on_conflict_do_nothing(index_elements=["kind", "about"])
     )
 
@@ -166,7 +166,7 @@ class EmailSender:
             ).scalar_one_or_none()
             if email is not None:
                 # The lease: another e-mail sender takes it only when this one must have died.
-                await session.execute(_LEASE, {"id": email.letter_id, "lease": LEASE})
+                await session.execute(_LEASE, {"id": email.email_id, "lease": LEASE})
             return email
 
     async def _deliver(self, email: QueuedEmail) -> None:
@@ -178,15 +178,15 @@ class EmailSender:
             await self._failed(email, error, trouble)
             if trouble is Trouble.SERVER:
                 raise MailServerAway from error
-            log.warning("letter not sent", extra={"letter": str(email.letter_id), "error": _described(error)})
+            log.warning("email not sent", extra={"email": str(email.email_id), "error": _described(error)})
             return
         async with self.database.transaction() as session:
-            await session.execute(_SENT, {"id": email.letter_id})
+            await session.execute(_SENT, {"id": email.email_id})
 
     def _message(self, email: QueuedEmail) -> EmailMessage:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, routable(email.recipient), email.subject
-        message["Message-ID"] = f"<{email.letter_id}@{self.service}.microcredentials>"
+        message["Message-ID"] = f"<{email.email_id}@{self.service}.microcredentials>"
         message["Reply-To"] = self.contact
         message.set_content(email.text.rstrip("\n") + _WHITHER.format(contact=self.contact, home=self.home))
         return message
@@ -195,7 +195,7 @@ class EmailSender:
         most = _MOST[trouble]
         counted = 0 if trouble is Trouble.SERVER else 1
         values = {
-            "id": email.letter_id,
+            "id": email.email_id,
             "error": _described(error),
             "most": most,
             "counted": counted,
@@ -240,18 +240,18 @@ async def list_unsent(session: AsyncSession, most: int = 1000) -> Sequence[Queue
     return (await session.scalars(found)).all()
 
 
-async def resend(session: AsyncSession, letter_id: UUID) -> None:
+async def resend(session: AsyncSession, email_id: UUID) -> None:
     """Make an e-mail that failed due again, with all its tries.
 
     Raises Unknown: there is none; NotFailed: it was sent, or waits to be; NotKept: it is blank by now.
     """
-    email = await fetch(session, QueuedEmail, letter_id, lock=True)
+    email = await fetch(session, QueuedEmail, email_id, lock=True)
     if email.failed_at is None:
-        raise NotFailed(f"letter {letter_id} has not failed")
+        raise NotFailed(f"e-mail {email_id} has not failed")
     if not email.recipient:
-        raise NotKept(f"letter {letter_id} is blank by now")
+        raise NotKept(f"e-mail {email_id} is blank by now")
     email.failed_at, email.attempts = None, 0
-    await session.execute(text("update letters set due_at = now() where letter_id = :id"), {"id": letter_id})
+    await session.execute(text("update letters set due_at = now() where letter_id = :id"), {"id": email_id})
 
 
 async def measure_emails(session: AsyncSession) -> Sequence[float]:

@@ -139,7 +139,7 @@ class Process:
         self._gauges = [
             gauge.labels(service.name)
             for gauge in (
-                telemetry.parked_messages,
+                telemetry.dead_letters,
                 telemetry.rows_set_aside,
                 telemetry.emails_unsent,
                 telemetry.emails_oldest_seconds,
@@ -256,10 +256,10 @@ class Process:
         )
         background: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [
             ("relay", self.relay.run),
-            ("wakeup", self.notifier.run),
+            ("outbox notifier", self.notifier.run),
             ("retries", self.receiver.run_retries),
             ("reconciler", reconciler.run),
-            ("postman", email_sender.run),
+            ("email sender", email_sender.run),
             ("jobs", lambda: self.service.jobs.run(work)),
             ("housekeeping", lambda: housekeeping(self.service.due_times).run(work)),
             ("gauges", self._measure),

@@ -69,7 +69,7 @@ class ServiceSettings(BaseSettings):
     log_level: str = "INFO"
     smtp_url: str | None = Field(
         default=None,
-        description="smtp://host:port or smtps://user:password@host, percent-encoded; otherwise letters go to "
+        description="smtp://host:port or smtps://user:password@host, percent-encoded; otherwise e-mails go to "
         "mail_folder",
     )
     mail_folder: str = ".local/mail"

@@ -44,7 +44,7 @@ feeds_foreign = Gauge("feeds_foreign", "Feeds not read, for they are of another 
 history_lost = Gauge(
     "history_lost", "1 while others have read what this database does not have, and nobody has accepted it", ["service"]
 )
-parked_messages = Gauge("parked_messages", "Messages a person must look at", ["service"])
+dead_letters = Gauge("parked_messages", "Messages a person must look at", ["service"])
 database_errors = Counter(
     "database_errors_total", "What ended a round of a loop that goes on: by SQLSTATE, or the error's name", ["error"]
 )

@@ -186,7 +186,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-async def test_an_unreadable_message_is_parked_and_the_queue_flows_on(world, name):
+async def test_an_unreadable_message_is_dead_lettered_and_the_queue_flows_on(world, name):
     body, reason = UNREADABLE[name]
     await world.consume()
     sender = world.transport()
@@ -202,7 +202,7 @@ async def test_an_unreadable_message_is_parked_and_the_queue_flows_on(world, nam
 
 
 @pytest.mark.parametrize("mistake", ["bug", "missing_file", "time_out", "bad_statement", "swallowed_statement"])
-async def test_a_handlers_bug_is_retried_then_parked_and_the_queue_flows_on(world, mistake):
+async def test_a_handlers_bug_is_retried_then_dead_lettered_and_the_queue_flows_on(world, mistake):
     await world.consume()
     world.retry()
     sender = world.transport()
@@ -221,11 +221,11 @@ async def test_a_handlers_bug_is_retried_then_parked_and_the_queue_flows_on(worl
     await sender.send([wrapped(body_of(refund_of()))])
     await eventually(lambda: has(world.enrolment, 3))
     assert await world.enrolment.effects(poison) == 0
-    parked_id = await world.enrolment.one("select parked_id from parked_messages")
-    assert await redrive(world.enrolment, parked_id)
+    dead_letter_id = await world.enrolment.one("select parked_id from parked_messages")
+    assert await redrive(world.enrolment, dead_letter_id)
     assert await world.enrolment.effects(poison) == 1
     with pytest.raises(dead_letters.AlreadyResolved):
-        await redrive(world.enrolment, parked_id)
+        await redrive(world.enrolment, dead_letter_id)
     await sender.send([wrapped(body)])
     await sender.send([wrapped(body_of(refund_of()))])
     await eventually(lambda: has(world.enrolment, 5))
@@ -241,8 +241,8 @@ async def test_a_discarded_message_never_has_an_effect(world):
     body = body_of(poison)
     await sender.send([wrapped(body)])
     await eventually(lambda: is_dead_lettered(world.enrolment, "handler_failed"))
-    parked_id = await world.enrolment.one("select parked_id from parked_messages")
-    await dead_letters.discard(world.enrolment.database, parked_id, by="finance", reason="paid back by hand")
+    dead_letter_id = await world.enrolment.one("select parked_id from parked_messages")
+    await dead_letters.discard(world.enrolment.database, dead_letter_id, by="finance", reason="paid back by hand")
     delivery.mended.add("bug")
     await sender.send([wrapped(body)])
     await sender.send([wrapped(body_of(refund_of()))])
@@ -296,7 +296,7 @@ async def test_an_event_nobody_hears_needs_no_queue(world):
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
-async def test_the_same_id_with_another_body_is_parked_and_the_first_has_its_effect(world, together):
+async def test_the_same_id_with_another_body_is_dead_lettered_and_the_first_has_its_effect(world, together):
     await world.consume()
     sender = world.transport()
     id_, first, second = new_id(), refund_of(), refund_of()
@@ -452,7 +452,7 @@ async def nothing_left(station):
     return not await station.all("select 1 from inbox_retry")
 
 
-async def redrive(station, parked_id, body=None):
+async def redrive(station, dead_letter_id, body=None):
     return await dead_letters.redrive(
-        station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
+        station.database, station.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
     )

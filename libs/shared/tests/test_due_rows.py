@@ -17,9 +17,9 @@ from shared.messaging.tables import QueuedEmail, SetAside
 from shared.testing import FrozenClock
 
 DUE = (
-    select(QueuedEmail.letter_id)
+    select(QueuedEmail.email_id)
     .where(QueuedEmail.sent_at.is_(None))
-    .order_by(QueuedEmail.created_at, QueuedEmail.letter_id)
+    .order_by(QueuedEmail.created_at, QueuedEmail.email_id)
 )
 
 
@@ -41,23 +41,23 @@ async def work(payments):
 
 
 async def write(payments, count):
-    """Letters to be sent, as rows that are due; their ids in order."""
+    """E-mails to be sent, as rows that are due; their ids in order."""
     ids = [new_id() for _ in range(count)]
     async with payments.database.messaging.begin() as connection:
-        for number, letter_id in enumerate(ids):
+        for number, email_id in enumerate(ids):
             await connection.execute(
                 text(
                     "insert into letters (letter_id, kind, about, recipient, subject, text, created_at) "
                     "values (:id, 'k', :about, '', '', '', now() + :n * interval '1 second')"
                 ),
-                {"id": letter_id, "about": str(number), "n": number},
+                {"id": email_id, "about": str(number), "n": number},
             )
     return ids
 
 
-async def send(session, letter_id):
+async def send(session, email_id):
     await session.execute(
-        update(QueuedEmail).where(QueuedEmail.letter_id == letter_id).values(sent_at=datetime.now().astimezone())
+        update(QueuedEmail).where(QueuedEmail.email_id == email_id).values(sent_at=datetime.now().astimezone())
     )
 
 
@@ -68,10 +68,10 @@ async def unsent(payments):
 def refusing(bad, error=ZeroDivisionError):
     tried = []
 
-    async def handle(session, letter_id):
-        tried.append(letter_id)
-        await send(session, letter_id)
-        if letter_id in bad:
+    async def handle(session, email_id):
+        tried.append(email_id)
+        await send(session, email_id)
+        if email_id in bad:
             raise error("not this one")
 
     return handle, tried
@@ -150,11 +150,11 @@ async def test_a_row_that_stays_due_is_handled_once_a_round_and_hides_none_behin
     ids = await write(payments, 7)
     tried = []
 
-    async def handle(letter_id):
-        tried.append(letter_id)
-        if letter_id in ids[5:]:
+    async def handle(email_id):
+        tried.append(email_id)
+        if email_id in ids[5:]:
             async with work.database.transaction() as session:
-                await send(session, letter_id)
+                await send(session, email_id)
 
     await for_each(work, "send", DUE, handle, batch=2)
     assert tried == ids
@@ -181,7 +181,7 @@ async def test_a_bad_row_in_a_batch_costs_the_batch_its_haste_and_nothing_else(p
 async def test_a_database_that_is_away_is_no_fault_of_the_row(payments, work):
     await write(payments, 2)
 
-    async def cut(session, letter_id):
+    async def cut(session, email_id):
         await session.execute(text("select pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(Exception, match=r"connection|terminat"):
@@ -226,7 +226,7 @@ async def test_rows_that_never_failed_come_before_any_number_of_others(payments,
     ids = await write(payments, 12)
     handle, tried = refusing(set(ids[:11]), Away)
     for _ in range(4):
-        await for_each_in_transaction(work, "send", DUE.where(QueuedEmail.letter_id != ids[11]), handle)
+        await for_each_in_transaction(work, "send", DUE.where(QueuedEmail.email_id != ids[11]), handle)
     work.database.clock.advance(minutes=2)
     tried.clear()
     await for_each_in_transaction(work, "send", DUE, handle)

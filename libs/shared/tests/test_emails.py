@@ -1,4 +1,4 @@
-"""Letters: one per fact, written with it, tried again, failed where everybody sees."""
+"""E-mails: one per fact, written with it, tried again, failed where everybody sees."""
 
 import asyncio
 import email
@@ -49,7 +49,7 @@ async def hurry(station):
         await connection.execute(text("update letters set due_at = now() where sent_at is null"))
 
 
-async def test_a_letter_per_fact_however_often_it_is_written(payments):
+async def test_an_email_per_fact_however_often_it_is_written(payments):
     await asyncio.gather(*(write(payments) for _ in range(10)))
     await write(payments, "order 2")
     await write(payments, kind="refund")
@@ -61,7 +61,7 @@ async def test_a_letter_per_fact_however_often_it_is_written(payments):
     assert await payments.all("select distinct text from letters") == [("",)]
 
 
-async def test_every_letter_says_where_to_ask_and_appeal(payments):
+async def test_every_email_says_where_to_ask_and_appeal(payments):
     await write(payments)
     mailer = Mailer()
     await email_sender(payments, mailer).send_one()
@@ -73,7 +73,7 @@ async def test_every_letter_says_where_to_ask_and_appeal(payments):
     assert text.endswith("https://learn.example\n")
 
 
-async def test_no_letter_of_what_was_rolled_back(payments):
+async def test_no_email_of_what_was_rolled_back(payments):
     with pytest.raises(ZeroDivisionError):
         async with payments.database.transaction() as session:
             await enqueue_email(session, kind="k", about="a", to="ann@example.org", subject="s", body="b")
@@ -81,7 +81,7 @@ async def test_no_letter_of_what_was_rolled_back(payments):
     assert not await email_sender(payments, Mailer()).send_one()
 
 
-async def test_postmen_at_once_send_each_letter_once(payments):
+async def test_email_senders_at_once_send_each_email_once(payments):
     for n in range(10):
         await write(payments, f"order {n}")
     mailer = Mailer()
@@ -95,7 +95,7 @@ async def test_postmen_at_once_send_each_letter_once(payments):
 
 
 @pytest.mark.parametrize("failure", [OSError("no route"), Unsent(Trouble.SERVER)])
-async def test_while_the_mail_server_is_away_letters_wait_however_long(payments, failure):
+async def test_while_the_mail_server_is_away_emails_wait_however_long(payments, failure):
     await write(payments)
     mailer = Mailer(*[failure] * 100)
     worker = email_sender(payments, mailer)
@@ -111,7 +111,7 @@ async def test_while_the_mail_server_is_away_letters_wait_however_long(payments,
     assert await payments.all("select attempts, last_error from letters where sent_at is not null") == [(1, None)]
 
 
-async def test_an_outage_of_the_mail_server_is_asked_about_seldom_and_ends_for_all_letters(payments):
+async def test_an_outage_of_the_mail_server_is_asked_about_seldom_and_ends_for_all_emails(payments):
     for n in range(5):
         await write(payments, f"order {n}")
     mailer = Mailer(*[OSError("no route")] * 4)
@@ -128,7 +128,7 @@ async def test_an_outage_of_the_mail_server_is_asked_about_seldom_and_ends_for_a
     await asyncio.wait({task})
 
 
-async def test_a_letter_that_is_to_come_later_is_tried_for_days(payments):
+async def test_an_email_that_is_to_come_later_is_tried_for_days(payments):
     await write(payments)
     mailer = Mailer(*[Unsent(Trouble.DELAYED)] * emails.MOST_DELAYS)
     worker = email_sender(payments, mailer)
@@ -146,7 +146,7 @@ async def test_a_letter_that_is_to_come_later_is_tried_for_days(payments):
 
 
 @pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.UNCERTAIN])
-async def test_a_letter_that_can_never_be_sent_fails_visibly_and_the_others_go(payments, trouble):
+async def test_an_email_that_can_never_be_sent_fails_visibly_and_the_others_go(payments, trouble):
     """And one that may have been sent is not sent again for ever."""
     await write(payments)
     mailer = Mailer(*[Unsent(trouble)] * emails.MOST_ATTEMPTS)
@@ -165,7 +165,7 @@ async def test_a_letter_that_can_never_be_sent_fails_visibly_and_the_others_go(p
     async with payments.database.transaction() as session:
         assert list(await emails.measure_emails(session))[::2] == [0, 1]
         (failed,) = await emails.list_unsent(session)
-        await emails.resend(session, failed.letter_id)
+        await emails.resend(session, failed.email_id)
     assert await worker.send_one()
     assert len(mailer.sent) == 2
 
@@ -173,17 +173,17 @@ async def test_a_letter_that_can_never_be_sent_fails_visibly_and_the_others_go(p
 async def test_what_was_sent_or_is_blank_is_not_sent_again(payments):
     await write(payments)
     async with payments.database.transaction() as session:
-        (letter_id,) = (await session.execute(text("select letter_id from letters"))).one()
+        (email_id,) = (await session.execute(text("select letter_id from letters"))).one()
         with pytest.raises(emails.NotFailed):
-            await emails.resend(session, letter_id)
+            await emails.resend(session, email_id)
         await session.execute(text("update letters set failed_at = now(), recipient = ''"))
         session.expire_all()
         with pytest.raises(emails.NotKept):
-            await emails.resend(session, letter_id)
+            await emails.resend(session, email_id)
         assert await emails.list_unsent(session) == []
 
 
-async def test_unsent_letters_are_counted_with_the_age_of_the_oldest(payments):
+async def test_unsent_emails_are_counted_with_the_age_of_the_oldest(payments):
     for n in range(3):
         await write(payments, f"order {n}")
     async with payments.database.transaction() as session:
@@ -195,7 +195,7 @@ async def test_unsent_letters_are_counted_with_the_age_of_the_oldest(payments):
     assert 7200 <= oldest < 7300
 
 
-async def test_who_is_stopped_in_the_middle_of_a_letter_finishes_it(payments):
+async def test_who_is_stopped_in_the_middle_of_an_email_finishes_it(payments):
     await write(payments)
     begun, end, sent = asyncio.Event(), asyncio.Event(), []
 
@@ -215,7 +215,7 @@ async def test_who_is_stopped_in_the_middle_of_a_letter_finishes_it(payments):
     assert await payments.one("select count(*) from letters where sent_at is not null") == 1
 
 
-async def test_a_mail_server_that_never_comes_to_an_end_keeps_no_letter_longer_than_its_lease(payments, monkeypatch):
+async def test_a_mail_server_that_never_comes_to_an_end_keeps_no_email_longer_than_its_lease(payments, monkeypatch):
     monkeypatch.setattr(emails, "SEND_SECONDS", 0.1)
     await write(payments)
 
@@ -227,14 +227,14 @@ async def test_a_mail_server_that_never_comes_to_an_end_keeps_no_letter_longer_t
     assert await payments.all("select attempts, sent_at from letters") == [(1, None)]  # it may have been taken
 
 
-def test_a_letter_is_leased_for_longer_than_its_sending_may_take():
+def test_an_email_is_leased_for_longer_than_its_sending_may_take():
     assert LONGEST_SECONDS < emails.SEND_SECONDS < emails.LEASE.total_seconds()
 
 
 @pytest.mark.parametrize(
     "bad", [{"subject": "two\nlines"}, {"to": "ann@example.org\r\nBcc: eve@example.org"}], ids=["subject", "recipient"]
 )
-async def test_a_line_break_in_a_header_fails_that_letter_alone(payments, bad):
+async def test_a_line_break_in_a_header_fails_that_email_alone(payments, bad):
     await write(payments, "order 1", **bad)
     await write(payments, "order 2")
     mailer = Mailer()
@@ -253,7 +253,7 @@ async def test_a_line_break_in_a_header_fails_that_letter_alone(payments, bad):
 @pytest.mark.parametrize(
     "to", ["ada@[example.org", ".:@example.com", "=?utf-8?q??=@example.com", "me@example.org,boss"]
 )
-async def test_an_address_that_is_none_fails_its_letter_and_the_postman_goes_on(payments, to):
+async def test_an_address_that_is_none_fails_its_email_and_the_email_sender_goes_on(payments, to):
     """Written by a release that took it at the door. It once ended the process, and each one after it."""
     await write(payments, "order 1", to=to)
     await write(payments, "order 2")
@@ -265,7 +265,7 @@ async def test_an_address_that_is_none_fails_its_letter_and_the_postman_goes_on(
 
 
 @pytest.mark.parametrize("failure", [AttributeError("no"), TypeError("no"), RuntimeError("no"), KeyError("no")])
-async def test_no_failure_of_one_letter_ends_the_postman(payments, failure):
+async def test_no_failure_of_one_email_ends_the_email_sender(payments, failure):
     await write(payments, "order 1")
     await write(payments, "order 2")
     mailer = Mailer(failure)
@@ -274,7 +274,7 @@ async def test_no_failure_of_one_letter_ends_the_postman(payments, failure):
     assert len(mailer.sent) == 1
 
 
-async def test_a_postman_who_dies_with_the_letter_leaves_it_to_the_next(payments):
+async def test_an_email_sender_that_dies_with_the_email_leaves_it_to_the_next(payments):
     await write(payments)
 
     class Died(BaseException):
@@ -289,7 +289,7 @@ async def test_a_postman_who_dies_with_the_letter_leaves_it_to_the_next(payments
     assert len(mailer.sent) == 1
 
 
-async def test_a_folder_holds_letters_a_person_can_open(payments, tmp_path):
+async def test_a_folder_holds_emails_a_person_can_open(payments, tmp_path):
     await write(payments, subject="Thänk you", to="ann/.x/x@example.org")
     assert await email_sender(payments, FolderMailer(tmp_path / "post")).send_one()
     (file,) = (tmp_path / "post").iterdir()
@@ -298,7 +298,7 @@ async def test_a_folder_holds_letters_a_person_can_open(payments, tmp_path):
     assert "Änn" in message.get_content()
 
 
-async def test_a_letter_from_no_year_keeps_no_other_waiting(payments):
+async def test_an_email_from_no_year_keeps_no_other_waiting(payments):
     """And a row that an operator wrote by hand is sent like any other."""
     await write(payments)
     await write(payments, "order 2")
@@ -326,7 +326,7 @@ async def test_a_domain_beyond_ascii_is_written_as_every_mail_server_knows_it(pa
     assert mailer.sent[0]["To"] == "ann@xn--bcher-kva.example"
 
 
-async def test_a_count_that_cannot_grow_keeps_no_letter_and_no_event_waiting(payments, stations):
+async def test_a_count_that_cannot_grow_keeps_no_email_and_no_event_waiting(payments, stations):
     await write(payments)
     await payments.announce(event := refund_of())
     async with payments.database.messaging.begin() as connection:

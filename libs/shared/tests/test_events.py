@@ -95,7 +95,7 @@ def test_fields_a_newer_producer_added_are_ignored():
         ),
     ],
 )
-def test_what_is_no_event_is_named_so_that_it_can_be_parked(body, reason):
+def test_what_is_no_event_is_named_so_that_it_can_be_dead_lettered(body, reason):
     with pytest.raises(Unreadable) as unreadable:
         read(body)
     assert unreadable.value.reason == reason

@@ -218,7 +218,7 @@ async def test_a_handler_that_costs_its_connection_is_put_off_for_the_database_a
 
 
 @pytest.mark.parametrize("reason_code", ["bug", "before_payment"])
-async def test_while_a_retry_is_due_a_redelivery_waits_and_another_body_is_parked(enrolment, reason_code):
+async def test_while_a_retry_is_due_a_redelivery_waits_and_another_body_is_dead_lettered(enrolment, reason_code):
     id_, event = new_id(), refund_of(reason_code=reason_code)
     await enrolment.receiver.take([body_of(event, id_)])
     delivery.mended.add(reason_code)
@@ -230,7 +230,7 @@ async def test_while_a_retry_is_due_a_redelivery_waits_and_another_body_is_parke
     assert await enrolment.effects() == await enrolment.effects(event) == 1
 
 
-async def test_while_a_person_has_it_in_hand_another_body_is_parked_too(enrolment):
+async def test_while_a_person_has_it_in_hand_another_body_is_dead_lettered_too(enrolment):
     id_, event = new_id(), refund_of(reason_code="bug")
     await enrolment.receiver.take([body_of(event, id_)])
     await settle(enrolment)
@@ -248,7 +248,7 @@ async def test_an_unreadable_message_does_not_block_the_event_whose_id_it_bears(
     assert await enrolment.dead_letters() == ["malformed"]
 
 
-async def test_the_same_poison_taken_by_ten_at_once_is_parked_once(enrolment):
+async def test_the_same_poison_taken_by_ten_at_once_is_dead_lettered_once(enrolment):
     await asyncio.gather(*(enrolment.receiver.take([b"poison"]) for _ in range(10)))
     assert await enrolment.dead_letters() == ["malformed"]
 
@@ -269,7 +269,7 @@ async def test_a_failing_message_is_tried_once_more_than_there_are_delays(enrolm
     assert await enrolment.one("select error from parked_messages") == "ZeroDivisionError()"
 
 
-async def test_who_waits_too_long_is_parked(enrolment):
+async def test_who_waits_too_long_is_dead_lettered(enrolment):
     async def wait(session, event):
         raise RetryLater("for ever")
 
@@ -306,7 +306,7 @@ async def test_two_that_retry_at_once_let_one_through(enrolment):
     assert await enrolment.effects() == 1
 
 
-async def test_a_retry_that_a_new_release_cannot_read_is_parked_and_does_not_end_us(enrolment):
+async def test_a_retry_that_a_new_release_cannot_read_is_dead_lettered_and_does_not_end_us(enrolment):
     await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
     receiver = Receiver(Inbox("enrolment"), enrolment.database, HASTY)  # hears nothing any more
     await settle(enrolment, receiver)
@@ -314,7 +314,7 @@ async def test_a_retry_that_a_new_release_cannot_read_is_parked_and_does_not_end
     assert "does not hear" in await enrolment.one("select error from parked_messages")
 
 
-async def test_a_suspect_is_counted_before_it_is_tried(enrolment):
+async def test_a_poison_message_is_counted_before_it_is_tried(enrolment):
     attempts = []
 
     async def look(session, event):
@@ -329,7 +329,7 @@ async def test_a_suspect_is_counted_before_it_is_tried(enrolment):
     assert await enrolment.dead_letters() == ["malformed", "handler_failed"]
 
 
-async def test_a_suspect_that_is_known_already_is_left_alone(enrolment):
+async def test_a_poison_message_that_is_known_already_is_left_alone(enrolment):
     done, failing = body_of(refund_of()), body_of(refund_of(reason_code="bug"))
     await enrolment.receiver.take([done, failing])
     await settle(enrolment)

@@ -184,7 +184,7 @@ async def test_a_great_many_old_records_are_forgotten_in_batches_each_committed(
     assert all(most <= BATCH and transactions > 3500 // BATCH for _, _, most, transactions in steps)
 
 
-async def test_of_an_old_letter_only_that_it_was_written_is_kept(payments):
+async def test_of_an_old_email_only_that_it_was_written_is_kept(payments):
     async with payments.database.messaging.begin() as connection:
         for name, sent_at, failed_at in (
             ("sent long ago", "now() - interval '31 days'", "null"),

@@ -158,7 +158,9 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, pa
     await one_effect_each(stations, len(kept))
 
 
-async def test_a_message_that_kills_its_consumer_ends_parked_and_its_neighbours_are_handled(stations, broker, tmp_path):
+async def test_a_message_that_kills_its_consumer_ends_dead_lettered_and_its_neighbours_are_handled(
+    stations, broker, tmp_path
+):
     await forget_topology(broker.url)
     databases = {name: stations[name].url for name in ("payments", "enrolment")}
     apart = ServiceProcesses(tmp_path, databases, broker.url, Issuer(), reconcile=True)

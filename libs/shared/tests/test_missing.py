@@ -55,7 +55,7 @@ async def test_what_never_arrived_is_listed_and_brought_by_a_reset(payments, enr
     assert await ask("feed", "missing") == (0, "0 missing\n")
 
 
-async def test_what_waits_or_is_parked_is_not_missing_and_the_old_may_have_been_forgotten(payments, enrolment):
+async def test_what_waits_or_is_dead_lettered_is_not_missing_and_the_old_may_have_been_forgotten(payments, enrolment):
     await payments.announce(*(refund_of() for _ in range(4)))
     bodies = [str(row[0]).encode() for row in await payments.all("select body from outbox order by position")]
     await enrolment.receiver.suspect_poison([bodies[0]], "in a test")

@@ -71,7 +71,7 @@ async def test_ten_deliveries_on_two_receivers_at_once_are_kept_once(enrolment):
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
-async def test_the_same_id_with_another_body_is_parked_and_the_first_is_kept(enrolment, together):
+async def test_the_same_id_with_another_body_is_dead_lettered_and_the_first_is_kept(enrolment, together):
     first, id_ = refund_of(), new_id()
     bodies = [body_of(first, id_), body_of(refund_of(), id_)]
     for batch in [bodies] if together else [[body] for body in bodies]:

@@ -49,8 +49,10 @@ async def test_one_of_two_people_who_redrive_at_once_is_told(enrolment):
     await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
     await settle(enrolment)
     delivery.mended.add("bug")
-    parked_id = await enrolment.one("select parked_id from parked_messages")
-    results = await asyncio.gather(*(redrive(enrolment, parked_id=parked_id) for _ in range(2)), return_exceptions=True)
+    dead_letter_id = await enrolment.one("select parked_id from parked_messages")
+    results = await asyncio.gather(
+        *(redrive(enrolment, dead_letter_id=dead_letter_id) for _ in range(2)), return_exceptions=True
+    )
     assert sorted(map(type, results), key=str) == sorted([bool, dead_letters.AlreadyResolved], key=str)
     assert await enrolment.effects() == 1
 
@@ -72,8 +74,8 @@ async def test_what_a_person_has_decided_about_a_message_stands_when_it_comes_ag
     if decide == "redrive":
         await redrive(enrolment, body=body_of(event, id_))
     else:
-        parked_id = await enrolment.one("select parked_id from parked_messages")
-        await dead_letters.discard(enrolment.database, parked_id, by="finance", reason="paid by hand")
+        dead_letter_id = await enrolment.one("select parked_id from parked_messages")
+        await dead_letters.discard(enrolment.database, dead_letter_id, by="finance", reason="paid by hand")
     effects = await enrolment.effects()
     for _ in range(2):
         await enrolment.receiver.take([came])
@@ -93,8 +95,10 @@ async def test_a_mended_message_is_the_same_event(enrolment):
     assert await enrolment.effects() == 0
 
 
-async def redrive(station, *, body=None, parked_id=None):
-    parked_id = parked_id or await station.one("select parked_id from parked_messages where resolved_at is null")
+async def redrive(station, *, body=None, dead_letter_id=None):
+    dead_letter_id = dead_letter_id or await station.one(
+        "select parked_id from parked_messages where resolved_at is null"
+    )
     return await dead_letters.redrive(
-        station.database, station.receiver.inbox, parked_id, by="finance", reason="mended", body=body
+        station.database, station.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
     )

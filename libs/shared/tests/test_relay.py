@@ -66,7 +66,7 @@ async def test_a_commit_wakes_the_relay_long_before_its_poll(payments, parts):
     assert sorted(waits)[len(waits) // 2] < 0.5, waits
 
 
-async def test_a_commit_of_the_same_process_wakes_the_relay_without_a_notice(payments, parts):
+async def test_a_commit_of_the_same_process_wakes_the_relay_without_a_notification(payments, parts):
     transport = Recorder()
     parts(Crowded("payments", payments.database, transport, notifier=payments.notifier, poll_seconds=60).run())
     await asyncio.sleep(0.1)  # until it rests; nobody notifies, for the wake-up does not run
@@ -83,7 +83,7 @@ async def test_a_notice_of_another_process_wakes_a_relay_too_and_ones_own_does_n
     parts(other.run())
     await payments.announce(refund_of())
     await eventually(lambda: is_sent(transport, 1), 5)
-    await asyncio.sleep(0.5)  # the notice of this commit comes, and is passed over
+    await asyncio.sleep(0.5)  # the notification of this commit comes, and is passed over
     before = relay.looks
     await payments.announce(refund_of())
     await asyncio.sleep(0.5)

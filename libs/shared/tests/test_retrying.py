@@ -144,7 +144,7 @@ async def test_what_each_outcome_makes_of_each_state(trying, state, outcome):
 @pytest.mark.parametrize(
     ("state", "reason"), [((6, 0, False), "handler_failed"), ((0, 360_001, True), "waited_too_long")]
 )
-async def test_what_has_used_up_its_budget_is_parked_without_another_try(trying, enrolment, state, reason):
+async def test_what_has_used_up_its_budget_is_dead_lettered_without_another_try(trying, enrolment, state, reason):
     await trying.put(*state)
     trying.outcome = "killed"
     assert await trying.receiver.retry_one()
@@ -152,10 +152,10 @@ async def test_what_has_used_up_its_budget_is_parked_without_another_try(trying,
     assert await enrolment.one("select count(*) from inbox_retry") == 0
 
 
-@pytest.mark.parametrize("first", ["lock timeout", "fails", "suspected"])
+@pytest.mark.parametrize("first", ["lock timeout", "fails", "poison"])
 async def test_who_waits_is_waited_for_whatever_happened_first(trying, enrolment, first):
     body, calls = body_of(refund_of()), 0
-    if first == "suspected":
+    if first == "poison":
         await trying.receiver.suspect_poison([body], "dead-lettered")
     else:
         trying.outcome = first
@@ -194,7 +194,7 @@ async def test_a_try_that_an_outage_broke_off_is_taken_back_once_the_database_an
     assert await enrolment.all("select attempt, waits from inbox_retry") == [(1, 1)]
 
 
-async def test_an_event_that_kills_each_time_is_parked_though_it_waited_before(trying, enrolment):
+async def test_an_event_that_kills_each_time_is_dead_lettered_though_it_waited_before(trying, enrolment):
     await trying.once((0, 7, True), "killed")
     for _ in range(5):
         await trying.due()

@@ -219,7 +219,16 @@ async def test_every_loop_of_a_process_is_watched(process):
             return set(process.loops.due) <= process.loops.heard
 
         await eventually(all_consumed)
-        parts = {"relay: look", "relay: send", "relay: settle", "wakeup", "retries", "reconciler", "postman", "gauges"}
+        parts = {
+            "relay: look",
+            "relay: send",
+            "relay: settle",
+            "outbox notifier",
+            "retries",
+            "reconciler",
+            "email sender",
+            "gauges",
+        }
         its_jobs = {"jobs: count", "housekeeping: keep_event_log", "housekeeping: forget_old_records"}
         assert {*parts, *its_jobs, "server"} <= set(process.loops.due)
         for name in list(process.loops.due):

@@ -144,7 +144,7 @@ async def test_whose_a_failure_is_tells_the_step_at_which_it_came(step, said, mo
         assert unsent.value.trouble is expected, unsent.value.__cause__
 
 
-async def test_a_server_that_takes_its_time_over_a_letter_gets_it_once(monkeypatch):
+async def test_a_server_that_takes_its_time_over_an_email_gets_it_once(monkeypatch):
     monkeypatch.setattr(smtp, "STEP_SECONDS", 0.1)
     async with mail_server() as server:
         say = server.say
@@ -158,7 +158,7 @@ async def test_a_server_that_takes_its_time_over_a_letter_gets_it_once(monkeypat
         assert server.emails == 1
 
 
-async def test_an_address_that_the_server_does_not_know_how_to_write_is_that_letters_fault():
+async def test_an_address_that_the_server_does_not_know_how_to_write_is_that_emails_fault():
     async with mail_server() as server:
         with pytest.raises(Unsent) as unsent:
             await SmtpMailer(f"smtp://{server.at}").send(message("\u00e4nn@example.org"))

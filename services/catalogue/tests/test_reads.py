@@ -320,7 +320,7 @@ async def test_a_repeated_read_is_answered_from_memory_until_something_changes(s
     async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
         await open_references(editor)
         made = await publish(editor)
-        await asyncio.sleep(0.2)  # the notice of the publication
+        await asyncio.sleep(0.2)  # the notification of the publication
         first = [await anyone.get(path) for path in PATHS]
         again = [await anyone.get(path) for path in PATHS]
         assert reads.count == 2
@@ -354,7 +354,7 @@ async def test_who_is_refused_empties_nobodys_memory(shop, monkeypatch) -> None:
     async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
         await open_references(editor)
         await publish(editor)
-        await asyncio.sleep(0.2)  # the notice of the publication
+        await asyncio.sleep(0.2)  # the notification of the publication
         for _ in range(3):
             assert (await anyone.get("/v1/courses")).status_code == 200
             assert (await anyone.post("/v1/courses", json={})).status_code == 401

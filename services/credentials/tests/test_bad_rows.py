@@ -200,7 +200,7 @@ async def test_a_delivery_to_what_is_no_address(service, session, clock) -> None
         assert (await session.scalars(tries)).all() == [1, 1]
 
 
-async def test_a_letter_that_cannot_be_handed_on(service, session, clock, monkeypatch) -> None:
+async def test_an_email_that_cannot_be_queued(service, session, clock, monkeypatch) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=1)
     await let_time_work(service)

@@ -80,7 +80,7 @@ async def test_a_badge_says_nothing_of_an_address_until_it_is_confirmed(enrolmen
     assert await enrolment.versions() == [2, 2]
 
 
-async def test_letters_go_to_it_all_the_same(enrolment, clock):
+async def test_emails_go_to_it_all_the_same(enrolment, clock):
     await enrolment.says(1, is_confirmed=False)
     lost = revoked(enrolment.learner, "DS01").model_copy(update={"revoked_at": clock()})
     await consume(enrolment.session, lost)

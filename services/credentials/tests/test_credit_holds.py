@@ -66,7 +66,7 @@ async def test_a_conferred_award_whose_money_went_back_is_reviewed_and_its_credi
         assert (await own.get(f"/v1/awards/{award.award_id}")).json()["state"] == "rescinded"
 
 
-async def test_that_credit_is_held_is_told_once_also_after_the_letter_has_gone(service, session, clock) -> None:
+async def test_that_credit_is_held_is_emailed_once_also_after_the_email_has_gone(service, session, clock) -> None:
     who = new_id()
     await hold_credit(session, who, DS=1)
     await consume(session, cancelled(who, "DS01"))

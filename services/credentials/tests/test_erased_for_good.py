@@ -121,7 +121,7 @@ async def test_no_record_is_kept_of_who_was_erased_while_it_was_signed(service, 
     assert await session.scalar(select(func.count()).where(Edition.clr.is_not(None))) == 0
 
 
-async def test_letters_that_wait_to_be_sent_go_with_their_reader(service, session, clock, learner) -> None:
+async def test_emails_that_wait_to_be_sent_go_with_their_reader(service, session, clock, learner) -> None:
     await emails.enqueue(session, learner, kind="k", about="x", subject="s", paragraphs=["p"])
     await jobs.queue_emails(work_of(service))
     assert await session.scalar(select(func.count()).select_from(QueuedEmail)) == 1
@@ -130,15 +130,15 @@ async def test_letters_that_wait_to_be_sent_go_with_their_reader(service, sessio
     assert await session.scalar(select(func.count()).select_from(QueuedEmail)) == 0
 
 
-async def test_a_letter_is_not_handed_on_beside_the_erasure_of_its_reader(live) -> None:
+async def test_a_email_is_not_handed_on_beside_the_erasure_of_its_reader(live) -> None:
     learner, database = new_id(), live.process.database
     async with database.transaction() as session:
         await introduce(session, learner)
         await emails.enqueue(session, learner, kind="k", about="x", subject="s", paragraphs=["p"])
     async with database.transaction() as session, database.transaction() as beside:
-        notices = list(await session.scalars(select(PendingEmail.notice_id)))
+        pending = list(await session.scalars(select(PendingEmail.pending_email_id)))
         await people.forget_person(beside, learner, BEFORE)
-        posting = asyncio.create_task(emails.queue_emails(session, notices, ""))
+        posting = asyncio.create_task(emails.queue_emails(session, pending, ""))
         await asyncio.sleep(0.3)
         await beside.commit()
         await posting

@@ -29,7 +29,7 @@ TITLE = "PGCert in Data Science"
 CLAIM = {"level": "pgcert", "title": TITLE}
 
 
-async def test_a12_one_letter_tells_of_the_decision(service, session, clock) -> None:
+async def test_a12_one_email_tells_of_the_decision(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     await hold_award(session, learner)
@@ -124,7 +124,7 @@ async def test_an_award_given_back_that_is_under_review_itself_is_called_so(serv
     assert f"Under review itself, because it lost credit too: {TITLE}." in email.text
 
 
-async def test_a_service_that_hears_old_facts_anew_writes_no_letters_about_them(service, session, clock) -> None:
+async def test_a_service_that_consumes_old_facts_anew_writes_no_emails_about_them(service, session, clock) -> None:
     learner = new_id()
     await introduce(session, learner)
     long_ago = revoked(learner, "DS01").model_copy(update={"revoked_at": clock() - timedelta(days=40)})
@@ -148,7 +148,7 @@ async def test_a_review_is_told_when_it_opens_and_when_the_credit_comes_back(ser
     assert email.subject == f"Your {TITLE} stands"
 
 
-async def test_letters_wait_for_the_address_and_go_once(service, session, clock) -> None:
+async def test_emails_wait_for_the_address_and_go_once(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     await hold_award(session, learner)

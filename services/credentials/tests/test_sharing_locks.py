@@ -59,5 +59,5 @@ async def test_who_made_a_link_is_told_that_it_was_locked(service, session, cloc
             answer = await anyone.post(path, json={"pin": "0000"})
     assert answer.json()["code"] == "link_ended"
     assert (gate.json()["purpose"], "Admission" in page.text) == (None, False)
-    (notice,) = await session.scalars(select(PendingEmail).where(PendingEmail.learner_id == learner))
-    assert notice.kind == "share_locked"
+    (pending,) = await session.scalars(select(PendingEmail).where(PendingEmail.learner_id == learner))
+    assert pending.kind == "share_locked"

@@ -58,8 +58,8 @@ async def test_one_of_two_is_accepted_and_the_learner_sees_why(service, session,
     }
     told = [e for e in await published(session) if isinstance(e, TransferRequested | TransferDecided)]
     assert [type(event).__name__ for event in told] == ["TransferRequested", "TransferDecided"]
-    notices = (await session.execute(text("select kind, subject from notices"))).all()
-    assert ("transfer_decided", "Example University has decided on your transfer") in [tuple(row) for row in notices]
+    pending = (await session.execute(text("select kind, subject from notices"))).all()
+    assert ("transfer_decided", "Example University has decided on your transfer") in [tuple(row) for row in pending]
 
 
 async def test_committed_credit_makes_no_award_and_claimed_credit_is_not_committed(

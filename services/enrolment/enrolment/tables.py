@@ -119,9 +119,9 @@ class ContactChange(Base):
     tries: Mapped[int] = mapped_column(server_default="0")
     """How often a wrong code was entered."""
     asked_at: Mapped[datetime]
-    letters: Mapped[int]
+    emails: Mapped[int] = mapped_column("letters")
     counted_since: Mapped[datetime]
-    """Since when `letters` counts the codes that were e-mailed."""
+    """Since when `emails` counts the codes that were e-mailed."""
 
 
 class Declaration(Base):

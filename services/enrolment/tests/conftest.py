@@ -107,7 +107,7 @@ class Story:
     async def code(self) -> str:
         """Of the last e-mail that asks to confirm an address."""
         emails = (
-            select(QueuedEmail.text).where(QueuedEmail.kind == "confirm_contact").order_by(QueuedEmail.letter_id.desc())
+            select(QueuedEmail.text).where(QueuedEmail.kind == "confirm_contact").order_by(QueuedEmail.email_id.desc())
         )
         text = await self.session.scalar(emails.limit(1))
         assert text is not None

@@ -13,7 +13,7 @@ LEARNER = """
     insert into learners (learner_id, country, contact_email, name_version, contact_version, registered_at)
     values (:id, 'GB', 'ada@example.org', 1, :version, now())
 """
-LETTER = """
+EMAIL = """
     insert into letters (letter_id, kind, about, recipient, subject, text)
     values (gen_random_uuid(), 'contact_changed', :about, 'old@example.org', '', '')
 """
@@ -36,8 +36,8 @@ async def test_what_took_anothers_place_by_a_code_is_confirmed_and_nothing_else(
     async with engine.begin() as connection:
         for learner, version in ((first, 1), (moved, 3), (moved_unproven, 2)):
             await connection.execute(text(LEARNER), {"id": learner, "version": version})
-        await connection.execute(text(LETTER), {"about": f"{moved} 3"})
-        await connection.execute(text(LETTER), {"about": f"{moved_unproven} 1"})
+        await connection.execute(text(EMAIL), {"about": f"{moved} 3"})
+        await connection.execute(text(EMAIL), {"about": f"{moved_unproven} 1"})
     await migrate(url, versions)
     async with engine.connect() as connection:
         confirmed = await connection.scalars(

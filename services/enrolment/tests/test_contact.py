@@ -46,9 +46,7 @@ async def test_another_address_moves_nothing_before_it_is_confirmed(service, sto
     assert (entry.contact_email, entry.contact_version) == (NEW, 2)
     [changed] = await story.announced(LearnerContactChanged)
     assert changed.contact_version == 2
-    emails = await story.session.execute(
-        select(QueuedEmail.kind, QueuedEmail.recipient).order_by(QueuedEmail.letter_id)
-    )
+    emails = await story.session.execute(select(QueuedEmail.kind, QueuedEmail.recipient).order_by(QueuedEmail.email_id))
     assert [tuple(row) for row in emails] == [
         ("confirm_contact", FIRST),
         ("confirm_contact", NEW),
@@ -154,7 +152,7 @@ async def test_who_changes_before_confirming_confirms_the_new_address(service, s
     refused(await confirm(learner, first_code), 403, "wrong_confirmation_code")
     await learner.post(CODES)  # goes to the one that waits
     assert (
-        await story.session.scalar(select(QueuedEmail.recipient).order_by(QueuedEmail.letter_id.desc()).limit(1)) == NEW
+        await story.session.scalar(select(QueuedEmail.recipient).order_by(QueuedEmail.email_id.desc()).limit(1)) == NEW
     )
     assert shown(await confirm(learner, await story.code())) == (NEW, True, None)
     assert await entry_of(service, story.learner_id) == (NEW, True, 2)
@@ -166,7 +164,7 @@ async def test_who_gives_the_new_address_up_confirms_the_first(story, learner):
     assert shown(await ask(learner, FIRST)) == (FIRST, False, None)  # keeping it sends nothing
     await learner.post(CODES)
     assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
-    recipients = await story.session.scalars(select(QueuedEmail.recipient).order_by(QueuedEmail.letter_id))
+    recipients = await story.session.scalars(select(QueuedEmail.recipient).order_by(QueuedEmail.email_id))
     assert list(recipients) == [FIRST, NEW, FIRST]
 
 

@@ -108,7 +108,7 @@ async def test_erasure_repeated_erases_what_was_written_since_and_is_told_again(
     first = await anonymise(service, story.learner_id)
     clock.advance(days=1)
     sent = {"recipient": "", "subject": "", "text": "", "sent_at": clock(), "created_at": clock()}
-    story.session.add(QueuedEmail(letter_id=new_id(), kind="k", about="of somebody else", **sent))
+    story.session.add(QueuedEmail(email_id=new_id(), kind="k", about="of somebody else", **sent))
     late = {"learner_id": story.learner_id, "version": 9, "family_name": "Late", "display_name": "L"}
     story.session.add(Name(**late, valid_from=clock()))
     await story.session.flush()

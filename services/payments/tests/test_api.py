@@ -44,7 +44,7 @@ async def test_a_bank_transfer_under_way_is_shown_and_the_order_is_not_sold_twic
     assert (await shop.read(order))["status"] == "paid"
 
 
-async def test_an_underpaid_order_is_paid_as_the_letter_says(shop):
+async def test_an_underpaid_order_is_paid_as_the_email_says(shop):
     """By the same person, from the same page."""
     order = await shop.order(await shop.sell())
     first = await shop.open_session(order)
@@ -283,7 +283,7 @@ async def test_the_receipt_of_a_payment_that_was_taken_back_says_so(shop):
         assert (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()["status"] == "reversed"
 
 
-async def test_the_confirmation_letter_goes_to_the_payer_once(shop):
+async def test_the_confirmation_email_goes_to_the_payer_once(shop):
     order, _ = await shop.buy(await shop.sell(title="Inference"), await shop.sell(59500, title="Strategy"))
     (email,) = await shop.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "payment_confirmed"))
     assert email.recipient == "ada@example.org"
@@ -297,7 +297,7 @@ async def test_the_confirmation_letter_goes_to_the_payer_once(shop):
         assert part in email.text
 
 
-async def test_the_receipt_in_the_letter_is_a_page_that_only_its_address_opens(shop):
+async def test_the_receipt_in_the_email_is_a_page_that_only_its_address_opens(shop):
     order, _ = await shop.buy(await shop.sell(title="Inference & more"), await shop.sell(59500, title="Strategy"))
     unpaid = await shop.order(await shop.sell())
     (email,) = await shop.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "payment_confirmed"))

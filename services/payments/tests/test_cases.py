@@ -114,7 +114,7 @@ async def test_a_callback_is_not_read_beyond_its_cap(shop):
     assert (answer.status_code, answer.json()["code"]) == (413, "notification_too_large")
 
 
-async def test_an_unknown_reference_is_answered_200_and_parked(shop):
+async def test_an_unknown_reference_is_answered_200_and_kept(shop):
     answer = await shop.callback(VECTOR)
     assert (answer.status_code, answer.json()["outcome"]) == (200, "unmatched")
     async with shop.service.client("finance") as client:
@@ -123,7 +123,7 @@ async def test_an_unknown_reference_is_answered_200_and_parked(shop):
     assert unmatched["amount"] == {"amount_minor": 49500, "currency": "GBP"}
 
 
-async def test_a_signed_callback_we_do_not_understand_is_answered_200_and_parked(shop):
+async def test_a_signed_callback_we_do_not_understand_is_answered_200_and_kept(shop):
     answer = await shop.callback(b'{"event_type":"surprise"}')
     assert (answer.status_code, answer.json()["outcome"]) == (200, "not_understood")
     assert (await shop.session.scalar(select(UnmatchedPayment))).reason == "not_understood"

@@ -40,7 +40,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
-async def test_what_cannot_be_held_is_parked_and_the_provider_asked(shop, changes):
+async def test_what_cannot_be_held_is_dead_lettered_and_the_provider_asked(shop, changes):
     _, reference = await shop.buy(await shop.sell())
     for subject, outcome in ((reference, "asking"), ("STRANGE1", "not_understood")):
         answer = await shop.callback(json.dumps(notification(subject, **changes)).encode())

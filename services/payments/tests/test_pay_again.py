@@ -101,7 +101,7 @@ async def test_a_reversed_order_is_paid_again_and_access_is_as_before(shop):
         receipt = (await client.get(f"/v1/orders/{order['order_id']}/receipt")).json()
     assert (receipt["status"], receipt["payment_reference"]) == ("paid", second)
     assert receipt["total"]["amount_minor"] == 49500
-    kinds = (await shop.session.scalars(select(QueuedEmail.kind).order_by(QueuedEmail.letter_id))).all()
+    kinds = (await shop.session.scalars(select(QueuedEmail.kind).order_by(QueuedEmail.email_id))).all()
     assert kinds == ["payment_confirmed", "payment_reversed", "payment_repaid"]
 
 

@@ -30,7 +30,7 @@ async def come_late(shop, reference):
 
 async def emails(shop, kind):
     found = await shop.session.scalars(
-        select(QueuedEmail.text).where(QueuedEmail.kind == kind).order_by(QueuedEmail.letter_id)
+        select(QueuedEmail.text).where(QueuedEmail.kind == kind).order_by(QueuedEmail.email_id)
     )
     return found.all()
 

@@ -47,8 +47,8 @@ async def look(platform: Path, institution_id: str) -> Deliveries | None:
             unsent = await connection.fetch("select id, type from outbox where sent_at is null")
             found.unsent += [f"{row['type']} {row['id']}" for row in unsent]
             waiting = "(select count(*) from inbox_retry)"
-            parked = "(select count(*) from parked_messages where resolved_at is null)"
-            found.waiting += int(await connection.fetchval(f"select {waiting} + {parked}") or 0)
+            dead_letters = "(select count(*) from parked_messages where resolved_at is null)"
+            found.waiting += int(await connection.fetchval(f"select {waiting} + {dead_letters}") or 0)
         finally:
             await connection.close()
     found.events = sum(count for count, _ in logs.values())

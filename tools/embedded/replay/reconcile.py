@@ -186,11 +186,11 @@ def delivered(found: Deliveries) -> list[Row]:
     return [
         Row("committed events = events sent", (found.events, found.events - len(found.unsent)), tuple(found.unsent)),
         Row(
-            "events for every service that hears them = events in its inbox",
+            "events for every service that consumes them = events in its inbox",
             (found.hearings, found.handled),
             tuple(found.astray),
         ),
-        Row("retries and parked messages", (found.waiting,), (str(found.waiting),) if found.waiting else ()),
+        Row("retries and dead letters", (found.waiting,), (str(found.waiting),) if found.waiting else ()),
     ]
 
 

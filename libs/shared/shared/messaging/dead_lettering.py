@@ -25,7 +25,7 @@ async def dead_letter(session: AsyncSession, body: bytes, reason: str, error: st
 
     The same bytes for the same reason are stored once; where they were resolved before, that decision stands.
     """
-    await advisory_lock(session, "parked", hashlib.sha256(body).hexdigest())
+    await advisory_lock(session, "dead letter", hashlib.sha256(body).hexdigest())
     attributes = attributes_of(body)
     try:
         id_ = UUID(str(attributes.get("id")))
@@ -35,7 +35,7 @@ async def dead_letter(session: AsyncSession, body: bytes, reason: str, error: st
         printable(str(attributes[name]))[:LONGEST_NAME] if name in attributes else None for name in ("source", "type")
     )
     same = await session.scalar(
-        select(DeadLetter.parked_id)
+        select(DeadLetter.dead_letter_id)
         .where(
             DeadLetter.source == source,
             DeadLetter.id == id_,
@@ -47,10 +47,10 @@ async def dead_letter(session: AsyncSession, body: bytes, reason: str, error: st
     if same is not None:
         return
     dead_letter = DeadLetter(
-        parked_id=new_id(), source=source, id=id_, type=type_, body=body, reason=reason, error=printable(error)
+        dead_letter_id=new_id(), source=source, id=id_, type=type_, body=body, reason=reason, error=printable(error)
     )
     session.add(dead_letter)
-    log.error("message parked", extra={"event": str(id_), "type": type_, "reason": reason, "error": error})
+    log.error("message dead-lettered", extra={"event": str(id_), "type": type_, "reason": reason, "error": error})
 
 
 def printable(foreign: str) -> str:

@@ -32,7 +32,9 @@ _WITHOUT_KEY: Final = frozenset({"malformed", "same_id_other_body"})
 async def list_dead_letters(session: AsyncSession) -> Sequence[DeadLetter]:
     """Return the dead letters that are not resolved, oldest first."""
     return (
-        await session.scalars(select(DeadLetter).where(DeadLetter.resolved_at.is_(None)).order_by(DeadLetter.parked_at))
+        await session.scalars(
+            select(DeadLetter).where(DeadLetter.resolved_at.is_(None)).order_by(DeadLetter.dead_lettered_at)
+        )
     ).all()
 
 
@@ -42,7 +44,7 @@ async def count_dead_letters(session: AsyncSession) -> int:
 
 
 async def redrive(
-    database: Database, inbox: Inbox, parked_id: UUID, *, by: str, reason: str, body: bytes | None = None
+    database: Database, inbox: Inbox, dead_letter_id: UUID, *, by: str, reason: str, body: bytes | None = None
 ) -> bool:
     """Handle a dead letter now, in one transaction; `body` is an edited one to handle in its place.
 
@@ -50,7 +52,7 @@ async def redrive(
     Locked, and whatever the handler raises: then nothing has changed.
     """
     async with database.transaction() as session:
-        dead_letter = await _open(session, parked_id)
+        dead_letter = await _open(session, dead_letter_id)
         message = inbox.read(body if body is not None else dead_letter.body)
         received = message
         if dead_letter.reason not in _WITHOUT_KEY:
@@ -64,13 +66,13 @@ async def redrive(
         return claimed
 
 
-async def discard(database: Database, parked_id: UUID, *, by: str, reason: str) -> None:
+async def discard(database: Database, dead_letter_id: UUID, *, by: str, reason: str) -> None:
     """Resolve a dead letter so that its message is never handled, should it come again.
 
     Raises AlreadyResolved: it was redriven or discarded before.
     """
     async with database.transaction() as session:
-        dead_letter = await _open(session, parked_id)
+        dead_letter = await _open(session, dead_letter_id)
         if dead_letter.reason not in _WITHOUT_KEY:
             digest = hashlib.sha256(dead_letter.body).digest()
             claimed = insert(Incoming).values(
@@ -80,10 +82,10 @@ async def discard(database: Database, parked_id: UUID, *, by: str, reason: str) 
         _resolve(session, dead_letter, "discarded", by, reason)
 
 
-async def _open(session: AsyncSession, parked_id: UUID) -> DeadLetter:
-    dead_letter = await fetch(session, DeadLetter, parked_id, lock=True)
+async def _open(session: AsyncSession, dead_letter_id: UUID) -> DeadLetter:
+    dead_letter = await fetch(session, DeadLetter, dead_letter_id, lock=True)
     if dead_letter.resolved_at is not None:
-        raise AlreadyResolved(f"message {parked_id} was {dead_letter.resolution} by {dead_letter.resolved_by}")
+        raise AlreadyResolved(f"message {dead_letter_id} was {dead_letter.resolution} by {dead_letter.resolved_by}")
     return dead_letter
 
 

@@ -112,14 +112,14 @@ class DeadLetter(MessagingBase):
         Index("ix_parked_messages_open", "source", "id", postgresql_where=text("resolved_at is null")),
     )
 
-    parked_id: Mapped[UUID] = mapped_column(primary_key=True)
+    dead_letter_id: Mapped[UUID] = mapped_column("parked_id", primary_key=True)
     source: Mapped[str | None] = mapped_column(Text)
     id: Mapped[UUID | None]
     type: Mapped[str | None] = mapped_column(Text)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     reason: Mapped[str] = mapped_column(Text)
     error: Mapped[str] = mapped_column(Text)
-    parked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    dead_lettered_at: Mapped[datetime] = mapped_column("parked_at", server_default=func.now())
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None] = mapped_column(Text)
     resolved_by: Mapped[str | None] = mapped_column(Text)
@@ -223,7 +223,7 @@ class QueuedEmail(MessagingBase):
         Index("ix_letters_to_blank", text("coalesce(sent_at, failed_at)"), postgresql_where=text("recipient <> ''")),
     )
 
-    letter_id: Mapped[UUID] = mapped_column(primary_key=True)
+    email_id: Mapped[UUID] = mapped_column("letter_id", primary_key=True)
     kind: Mapped[str] = mapped_column(Text)
     about: Mapped[str] = mapped_column(Text)
     recipient: Mapped[str] = mapped_column(Text)

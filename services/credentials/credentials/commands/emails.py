@@ -45,7 +45,7 @@ async def enqueue(
     await session.execute(
         insert(PendingEmail)
         .values(
-            notice_id=new_id(),
+            pending_email_id=new_id(),
             learner_id=learner_id,
             kind=kind,
             about=str(about),
@@ -313,11 +313,11 @@ def due_emails() -> Select[UUID]:
     """Select e-mails whose addressee is known, or was erased; the oldest first."""
     pending, person, learner = PendingEmail, Person, Learner
     return (
-        select(pending.notice_id)
+        select(pending.pending_email_id)
         .outerjoin(person, person.learner_id == pending.learner_id)
         .outerjoin(learner, learner.learner_id == pending.learner_id)
         .where(or_(person.learner_id.is_not(None), learner.anonymised_at.is_not(None)))
-        .order_by(pending.notice_id)
+        .order_by(pending.pending_email_id)
     )
 
 
@@ -325,14 +325,14 @@ async def queue_emails(session: AsyncSession, pending_ids: Sequence[UUID], platf
     """Queue these e-mails for sending, without those to learners who were erased. `platform` is the platform's
     address."""
     pending, person, learner = PendingEmail, Person, Learner
-    theirs = select(pending.learner_id).where(pending.notice_id.in_(pending_ids))
+    theirs = select(pending.learner_id).where(pending.pending_email_id.in_(pending_ids))
     await keep_as_they_are(session, theirs)
     rows = await session.execute(
         select(pending, person.email, person.display_name, learner.anonymised_at)
         .outerjoin(person, person.learner_id == pending.learner_id)
         .outerjoin(learner, learner.learner_id == pending.learner_id)
-        .where(pending.notice_id.in_(pending_ids))
-        .order_by(pending.notice_id)
+        .where(pending.pending_email_id.in_(pending_ids))
+        .order_by(pending.pending_email_id)
         .with_for_update(of=pending, skip_locked=True, key_share=True)
     )
     for row, email, name, anonymised_at in rows:

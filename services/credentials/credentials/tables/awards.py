@@ -150,7 +150,7 @@ class PendingEmail(Base):
     __tablename__ = "notices"
     __table_args__ = (UniqueConstraint("kind", "about"), Index(None, "learner_id"))
 
-    notice_id: Mapped[UUID] = mapped_column(primary_key=True)
+    pending_email_id: Mapped[UUID] = mapped_column("notice_id", primary_key=True)
     learner_id: Mapped[UUID]
     kind: Mapped[str] = mapped_column(Text)
     about: Mapped[str] = mapped_column(Text)

@@ -115,18 +115,18 @@ async def _send_code(
 ) -> None:
     at, policy = now(session), particulars.policy()
     if change is None:
-        change = ContactChange(learner_id=learner_id, letters=0, counted_since=at)
+        change = ContactChange(learner_id=learner_id, emails=0, counted_since=at)
         session.add(change)
     elif change.counted_since + _DAY <= at:
-        change.letters, change.counted_since = 0, at
-    if change.letters >= policy.letters_a_day:
+        change.emails, change.counted_since = 0, at
+    if change.emails >= policy.emails_a_day:
         wait = change.counted_since + _DAY - at
         raise particulars.TooManyConfirmations(
             "so many codes were sent today; go on tomorrow", headers={"Retry-After": str(int(wait.total_seconds()) + 1)}
         )
     code = particulars.new_code()
     change.contact_email, change.asked_at = email, at
-    change.letters, change.tries = change.letters + 1, 0
+    change.emails, change.tries = change.emails + 1, 0
     change.code_digest = _digest(digests, learner_id, email, code)
     await enqueue_email(
         session,

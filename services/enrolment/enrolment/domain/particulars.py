@@ -64,7 +64,7 @@ class NoAddressToConfirm(Conflict):
 class WrongConfirmationCode(Forbidden):
     """Not the code that was sent to the contact address."""
 
-    remedy = "Copy the code whole from the newest letter to that address, or have a new one sent."
+    remedy = "Copy the code whole from the newest e-mail to that address, or have a new one sent."
 
 
 class TooManyConfirmations(TooMany):
@@ -87,7 +87,7 @@ class Policy:
     """How long a code holds, how many may be sent and tried, and what evidence for a name may be."""
 
     confirmation_holds: timedelta
-    letters_a_day: int
+    emails_a_day: int
     tries_a_code: int
     most_files: int
     longest_file_bytes: int
@@ -100,7 +100,7 @@ def policy() -> Policy:
     confirmation, evidence = document["confirmation"], document["name_evidence"]
     return Policy(
         confirmation_holds=timedelta(hours=confirmation["hours"]),
-        letters_a_day=confirmation["letters_a_day"],
+        emails_a_day=confirmation["emails_a_day"],
         tries_a_code=confirmation["tries_a_code"],
         most_files=evidence["files_at_most"],
         longest_file_bytes=evidence["file_bytes_at_most"],

@@ -56,7 +56,7 @@ async def read_receipt(
 )
 async def read_receipt_page(
     order_id: UUID,
-    seal: Annotated[str, Path(description="From the letter: it opens this one receipt")],
+    seal: Annotated[str, Path(description="From the e-mail: it opens this one receipt")],
     session: ReadSession,
     public_urls: Annotated[PublicUrls, resource(PublicUrls)],
     seller: Annotated[Seller, resource(Seller)],
@@ -85,7 +85,7 @@ async def read_no_receipt_page(accept: Accept = "application/json") -> Response:
 
 
 _MISSING = (
-    "<h1>No such receipt</h1>\n<p>There is no receipt at this address. Copy the address whole from the letter it was "
+    "<h1>No such receipt</h1>\n<p>There is no receipt at this address. Copy the address whole from the e-mail it was "
     "sent to you in.</p>"
 )
 

@@ -23,7 +23,7 @@ async def confirm_purchase(
 ) -> None:
     """E-mail what was bought, for how much, and where the receipt is; once per order. `unsold`: what was paid for and
     goes back."""
-    back = f"This goes back to you, as a letter of its own tells:\n\n{_listed(order, unsold)}\n\n" if unsold else ""
+    back = f"This goes back to you, as an e-mail of its own says:\n\n{_listed(order, unsold)}\n\n" if unsold else ""
     total = money(sum(line.due_minor for line in [*lines, *unsold]), order.currency)
     policy = policy_of(order.regulations_version)
     await _write(
