@@ -130,7 +130,7 @@ async def test_emails_that_wait_to_be_sent_go_with_their_reader(service, session
     assert await session.scalar(select(func.count()).select_from(QueuedEmail)) == 0
 
 
-async def test_a_email_is_not_handed_on_beside_the_erasure_of_its_reader(live) -> None:
+async def test_an_email_is_not_handed_on_beside_the_erasure_of_its_reader(live) -> None:
     learner, database = new_id(), live.process.database
     async with database.transaction() as session:
         await introduce(session, learner)
