@@ -17,8 +17,10 @@ from playwright.async_api import Browser, async_playwright
 import gateway  # noqa: F401 - else pytest takes the folder of that name for the package
 from embedded.postgres import Postgres
 from embedded.rabbitmq import RabbitMQ
-from shared.plans import SETTINGS
-from shared.testing import ServiceUnderTest
+from shared.testing.plans import SETTINGS
+from shared.testing.services import ServiceUnderTest
+
+pytest_plugins = ["shared.testing.plugin"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ async def postgres() -> AsyncIterator[Postgres]:
 
 @pytest.fixture(scope="session")
 async def planned_server() -> AsyncIterator[Postgres]:
-    """A PostgreSQL that can write down the plan of every statement (see shared.plans)."""
+    """A PostgreSQL that can write down the plan of every statement (see shared.testing.plans)."""
     with tempfile.TemporaryDirectory(prefix="mc-tests-") as folder:
         async with Postgres(Path(folder) / "postgres", {"fsync": "off", **SETTINGS}) as server:
             yield server

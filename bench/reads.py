@@ -14,7 +14,7 @@ from embedded import ports, seed
 from embedded.platform import CONTENT
 from embedded.services import Deployment, build
 from shared.driver import connect_driver
-from shared.testing import FrozenClock, ServiceUnderTest
+from shared.testing.services import FrozenClock, ServiceUnderTest
 
 LIST = "/v1/courses?limit=50"
 STATEMENT = """

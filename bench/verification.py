@@ -28,7 +28,7 @@ from embedded.services import Deployment, build
 from shared.events.assessment import CreditAwarded
 from shared.events.catalogue import CoursePublished, Skill
 from shared.ids import new_id
-from shared.testing import FrozenClock, ServiceUnderTest
+from shared.testing.services import FrozenClock, ServiceUnderTest
 
 AGAIN, FIRST = Limit(0.25, 0.45, 0.5), Limit(0.25, 0.5)
 

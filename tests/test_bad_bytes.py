@@ -10,7 +10,7 @@ import pytest
 
 from embedded.services import NAMES, build, nowhere
 from shared.ids import new_id
-from shared.testing import under_test
+from shared.testing.services import under_test
 
 NUL, HALF = "a\0b", "a\ud800b"
 CURSORS = [

@@ -15,7 +15,8 @@ from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER, Issuer, refusing_database
+from shared.testing.refusing import refusing_database
+from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 MOST = 100
 RESERVED = 3  # for its superuser, by PostgreSQL's own default

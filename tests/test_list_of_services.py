@@ -10,7 +10,7 @@ import pytest
 from embedded.architecture import expanded
 from embedded.listed import faults
 from embedded.workspace import BEHIND_THE_GATEWAY, NAMES, ROOT
-from shared.testing import syntax_tree
+from shared.testing.source import syntax_tree
 
 
 def test_every_file_that_names_the_services_names_all_of_them():

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from shared.testing import syntax_tree
+from shared.testing.source import syntax_tree
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.testing import syntax_tree
+from shared.testing.source import syntax_tree
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedded.services import NAMES
-from shared.testing import syntax_tree
+from shared.testing.source import syntax_tree
 
 ENDS = {"commit", "rollback", "begin"}
 """What begins or ends a transaction. A savepoint (`begin_nested`) is within one."""

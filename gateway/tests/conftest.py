@@ -7,15 +7,17 @@ import pytest
 from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.app import build
-from shared.ids import new_id
-from shared.testing import service_fixtures, under_test
+from shared.testing.services import BuildService, ServiceUnderTest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's importlib mode leaves the path alone
 
 from proxy_harness import gateway_settings
 from two_words import People
 
-globals().update(service_fixtures(lambda url: build(gateway_settings(url)), every_response_documented=True))
+
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return lambda url: build(gateway_settings(url))
 
 
 def pytest_asyncio_loop_factories():
@@ -23,34 +25,22 @@ def pytest_asyncio_loop_factories():
     return {"shipped": auto_loop_factory()}
 
 
-def _renew(tested) -> None:
+def _renew(tested: ServiceUnderTest) -> None:
     """Tokens are verified by the real time, so the standing clock stands there; keys of a test undone are forgotten."""
     tested.clock.at = datetime.now(UTC)
     tested.process.verifier.forget()
 
 
 @pytest.fixture
-async def session(service):
+def service(service: ServiceUnderTest) -> ServiceUnderTest:
     _renew(service)
-    async with service.rolled_back() as session:
-        yield session
+    return service
 
 
 @pytest.fixture
-def clock(service):
-    return service.clock
-
-
-@pytest.fixture
-async def live(make_database):
-    async with under_test(
-        lambda url: build(gateway_settings(url)),
-        make_database,
-        f"live_{new_id().hex[-12:]}",
-        every_response_documented=True,
-    ) as tested:
-        _renew(tested)
-        yield tested
+def live(live: ServiceUnderTest) -> ServiceUnderTest:
+    _renew(live)
+    return live
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from gateway.edge.upstream import Upstream
 from gateway.settings import Settings
 from shared.access import TokenVerifier
 from shared.running import Server
-from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 
 def gateway_settings(url: str, **more) -> Settings:

@@ -14,7 +14,8 @@ from gateway.auth_settings import AuthSettings
 from gateway.commands import keys as key_commands
 from gateway.tables import Account
 from shared.events.gateway import AccountOpened
-from shared.testing import ServiceUnderTest, access_failures, published
+from shared.testing.access import access_failures
+from shared.testing.services import ServiceUnderTest, published
 
 
 async def test_every_operation_admits_whom_its_row_admits_and_nobody_else(service, session):

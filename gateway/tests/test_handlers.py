@@ -16,7 +16,7 @@ from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
 from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import AccountClosed
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 ADA, PASSWORD = "ada@example.org", "nine brass engines humming"
 

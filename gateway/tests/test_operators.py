@@ -17,7 +17,7 @@ from gateway.domain.keys import SigningKeyUnreadable
 from gateway.jobs import keep_signing_keys
 from gateway.tables import Partner, SigningKey
 from shared.jobs import Work
-from shared.testing import syntax_tree
+from shared.testing.source import syntax_tree
 
 PASSWORD = "nine brass engines humming"
 

@@ -14,7 +14,7 @@ from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway, 
 from gateway.app import build
 from gateway.auth_settings import AuthSettings
 from shared.ids import new_id
-from shared.testing import under_test
+from shared.testing.services import under_test
 
 ISSUER, AUDIENCE, JWKS = "https://login.example.ac.uk", "microcredentials-web", "https://login.example.ac.uk/jwks"
 KEY = rsa.generate_private_key(65537, 2048)

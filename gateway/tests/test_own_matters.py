@@ -3,7 +3,7 @@
 from two_words import code
 
 from gateway.access import ACCESS
-from shared.testing import own_matters
+from shared.testing.access import own_matters
 
 
 async def test_nobody_gives_themselves_roles_nor_decides_about_them(people):

@@ -7,7 +7,7 @@ import pytest
 from signing_in import code, operator
 from sqlalchemy import select
 
-from shared.testing import published
+from shared.testing.services import published
 
 
 def basic(client_id, secret):

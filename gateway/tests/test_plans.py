@@ -1,48 +1,55 @@
 """What lists and jobs read depends on the page, not on how many have an account."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from proxy_harness import gateway_settings
 
+from embedded.postgres import Postgres
 from gateway.app import build
-from shared.plans import BASE, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from shared.service import Service
+from shared.testing.plans import BASE, Ask, Planned, Table, at, planned_service, someone, uuid_of
 
 ACCOUNTS, ENDED = 30_000, 500
 
-globals().update(
-    plan_fixtures(
-        # Its own keys stand in the database and would sign by the real time: the test's sign here.
-        lambda url: replace(build(gateway_settings(url)), verifier=None),
-        "gateway",
+TABLES = {
+    "accounts": Table({"email_key": lambda n: f"person-{n}@example.org"}),
+    "account_roles": Table({"role": lambda n: "examiner" if n % 100 == 0 else "learner"}),
+    "role_grants": Table(
         {
-            "accounts": Table({"email_key": lambda n: f"person-{n}@example.org"}),
-            "account_roles": Table({"role": lambda n: "examiner" if n % 100 == 0 else "learner"}),
-            "role_grants": Table(
-                {
-                    # a few wait, or have expired, among many that are decided
-                    "account_id": lambda n: uuid_of("account_id", n if n % 100 == 0 else n % 300),
-                    "proposed_at": lambda n: BASE - timedelta(minutes=n),
-                    "outcome": lambda n: None if n % 100 == 0 else "confirmed",
-                    "decided_by": lambda n: None if n % 100 == 0 else uuid_of("operat", 2),
-                    "decided_at": lambda n: None if n % 100 == 0 else BASE,
-                    "roles": ["marker"],
-                }
-            ),
-            "sign_ins": Table(
-                {
-                    "expires_at": at(days=365),
-                    "ended_at": lambda n: at(days=-30) if n < ENDED else None,
-                    "end_reason": lambda n: "signed_out" if n < ENDED else None,
-                }
-            ),
-            "partners": Table({"scopes": []}, rows=50),
-            "partner_secrets": Table(rows=50),
-            "signing_keys": Table(rows=0),
-        },
-        rows=ACCOUNTS,
-    )
-)
+            # a few wait, or have expired, among many that are decided
+            "account_id": lambda n: uuid_of("account_id", n if n % 100 == 0 else n % 300),
+            "proposed_at": lambda n: BASE - timedelta(minutes=n),
+            "outcome": lambda n: None if n % 100 == 0 else "confirmed",
+            "decided_by": lambda n: None if n % 100 == 0 else uuid_of("operat", 2),
+            "decided_at": lambda n: None if n % 100 == 0 else BASE,
+            "roles": ["marker"],
+        }
+    ),
+    "sign_ins": Table(
+        {
+            "expires_at": at(days=365),
+            "ended_at": lambda n: at(days=-30) if n < ENDED else None,
+            "end_reason": lambda n: "signed_out" if n < ENDED else None,
+        }
+    ),
+    "partners": Table({"scopes": []}, rows=50),
+    "partner_secrets": Table(rows=50),
+    "signing_keys": Table(rows=0),
+}
+
+
+@pytest.fixture(scope="module")
+async def planned(planned_server: Postgres) -> AsyncIterator[Planned]:
+    def build_verified_by_the_tests_key(url: str) -> Service:
+        # The gateway's own keys stand in the database, and would sign by the real time.
+        return replace(build(gateway_settings(url)), verifier=None)
+
+    async with planned_service(build_verified_by_the_tests_key, planned_server, TABLES, rows=ACCOUNTS) as planned:
+        yield planned
+
 
 OPERATOR = someone("operator", id=uuid_of("operat", 1))
 

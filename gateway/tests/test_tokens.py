@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from proxy_harness import front_door
 
 from shared.issuer_keys import COOL_DOWN_SECONDS, MOST_WAITING
-from shared.testing import AUDIENCE, ISSUER
+from shared.testing.services import AUDIENCE, ISSUER
 
 
 def encode(value) -> str:

@@ -17,7 +17,7 @@ from embedded.installation import Unusable
 from embedded.postgres import Postgres, PostgresError
 from embedded.provider.books import Books
 from embedded.services import SECRETS, has_secrets, keep_secrets
-from shared.testing import syntax_tree
+from shared.testing.source import syntax_tree
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "embedded")

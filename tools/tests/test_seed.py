@@ -18,7 +18,7 @@ from embedded import seed
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing
 from shared.outages import DATABASE_ERRORS
-from shared.testing import ServiceUnderTest, under_test
+from shared.testing.services import ServiceUnderTest, under_test
 
 CONTENT = Path(seed.__file__).parents[1] / "content"
 COURSES = len(list((CONTENT / "courses").glob("*.json")))

@@ -10,7 +10,7 @@ import assessment.settings
 from assessment.commands.windows import close_window
 from assessment.queries.windows import accepting_windows
 from embedded import windows
-from shared.testing import under_test
+from shared.testing.services import under_test
 
 
 @pytest.fixture

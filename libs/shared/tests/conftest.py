@@ -8,7 +8,7 @@ from embedded.rabbitmq import RabbitMQ
 from shared.access import TokenVerifier
 from shared.migrate import migrate
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 sys.path.append(str(Path(__file__).parent))
 

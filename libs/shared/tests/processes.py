@@ -28,7 +28,7 @@ from shared.running import run_loop, stop_on_signals
 from shared.service import Process, Service
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
-from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing", "uvicorn.protocols.http.httptools_impl", "httpx"])

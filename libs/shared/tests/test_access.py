@@ -23,7 +23,8 @@ from shared.clock import system_clock
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER, access_failures, under_test
+from shared.testing.access import access_failures
+from shared.testing.services import AUDIENCE, ISSUER, under_test
 from shared.web import Router
 
 

@@ -27,7 +27,7 @@ from shared.messaging.relay import Relay
 from shared.migrate import migrate
 from shared.outages import DATABASE_ERRORS, is_database_down
 from shared.service import Process
-from shared.testing import refusing_database
+from shared.testing.refusing import refusing_database
 
 NOT_NOW = [
     "53300",

@@ -23,7 +23,7 @@ from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.outbox import write_announced
 from shared.messaging.relay import TransportDown
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 
 async def test_what_is_committed_is_delivered(world):

@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.jobs import Work
 from shared.messaging.tables import QueuedEmail, SetAside
-from shared.testing import FrozenClock
+from shared.testing.services import FrozenClock
 
 DUE = (
     select(QueuedEmail.email_id)

@@ -26,7 +26,7 @@ from shared.messaging.relay import TransportDown
 from shared.migrate import migrate
 from shared.outages import is_database_down
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER, Issuer
+from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 

@@ -12,7 +12,7 @@ from processes import ServiceProcesses
 
 from shared.ids import new_id
 from shared.messaging import publish
-from shared.testing import Issuer
+from shared.testing.services import Issuer
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 

@@ -14,7 +14,7 @@ from shared.messaging.tables import SetAside
 from shared.orphans import TRASH_KEPT, files_command, remove_orphans, retry_orphans
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 from shared.store_owner import claim_store, guard_store, installation_id
-from shared.testing import FrozenClock
+from shared.testing.services import FrozenClock
 from shared.uploads import UploadPolicy
 
 HANDFUL = 3

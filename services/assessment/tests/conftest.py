@@ -15,14 +15,13 @@ from assessment.settings import Settings
 from shared.events.catalogue import CoursePublished
 from shared.events.enrolment import EnrolmentActivated, EnrolmentCancelled, EnrolmentSuspended
 from shared.ids import new_id
-from shared.testing import published, service_fixtures
+from shared.testing.services import BuildService, published
 
-globals().update(
-    service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///")),
-        every_response_documented=True,
-    )
-)
+
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///"))
+
 
 PDF = b"%PDF-1.7\n"
 OPENS, CLOSES = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 8, tzinfo=UTC)

@@ -1,7 +1,7 @@
 from uuid import UUID
 
 from shared.ids import new_id
-from shared.testing import access_failures
+from shared.testing.access import access_failures
 
 
 async def test_every_operation_admits_whom_the_table_names_and_nobody_else(service, session):

@@ -9,7 +9,7 @@ from assessment.access import ACCESS
 from assessment.tables import Attempt
 from shared.access import Own
 from shared.events.assessment import CreditAwarded
-from shared.testing import own_matters
+from shared.testing.access import own_matters
 
 STAFF = ("learner", "marker", "examiner")
 

@@ -10,7 +10,7 @@ from assessment.handlers import inbox
 from assessment.tables import Base, Credit
 from shared.events.enrolment import EnrolmentActivated, EnrolmentCancelled, EnrolmentSuspended, LearnerAnonymised
 from shared.ids import new_id
-from shared.pairs import Pairs
+from shared.testing.pairs import Pairs
 
 pytestmark = pytest.mark.slow
 APPEAL = {"reason_code": "appeal", "minutes_reference": "EB/10"}

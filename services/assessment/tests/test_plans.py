@@ -1,13 +1,13 @@
 """What lists, the marking queue and jobs read depends on the page, not on how much was ever handed in."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
-from pydantic import SecretStr
+import pytest
 
-from assessment.app import build
-from assessment.settings import Settings
-from shared.plans import Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from embedded.postgres import Postgres
+from shared.testing.plans import Ask, Planned, Table, at, planned_service, someone, uuid_of
+from shared.testing.services import BuildService
 
 ATTEMPTS, WINDOWS = 20_000, 300
 WAITING, MARKED, RELEASED = 300, 700, 700
@@ -36,84 +36,84 @@ def when(*states: str, then: object) -> Callable[[int], object]:
 MARKER, EXAMINER = uuid_of("marker", 1), uuid_of("examin", 1)
 JUDGED = ("marked", "released", "ratified")
 
-globals().update(
-    plan_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), storage_url="memory:///")),
-        "assessment",
+TABLES = {
+    "windows": Table(
         {
-            "windows": Table(
-                {
-                    "opens_at": lambda n: at(days=-1 - 30 * (LAST + 1 - n)),
-                    "closes_at": lambda n: at(days=6 - 30 * (LAST + 1 - n)),
-                    "grace_seconds": 0,
-                    "opened_at": at(days=-1),
-                    "closed_at": lambda n: at(days=-1) if n <= LAST else None,
-                },
-                rows=WINDOWS,
-            ),
-            "enrolments": Table({"regulations_version": "mc-regs-2026.2"}),
-            "briefs": Table({"criteria": [], "word_limit": 3000}),
-            "attempts": Table(
-                {
-                    "window_id": window,
-                    "state": state,
-                    "raw_mark": when(*JUDGED, then=60),
-                    "mark": when(*JUDGED, then=60),
-                    "passed": when(*JUDGED, then=True),
-                    "capped": when(*JUDGED, then=False),
-                    "feedback": "",
-                    "marked_at": when(*JUDGED, then=at(days=-20)),
-                    "released_at": when("released", "ratified", then=at(days=-10)),
-                    "ratified_at": when("ratified", then=at(days=-5)),
-                    "board_id": lambda n: uuid_of("board_id", n % 300) if state(n) == "ratified" else None,
-                }
-            ),
-            "submissions": Table(
-                {
-                    "attempt_id": lambda n: uuid_of("attempt_id", n),
-                    "enrolment_id": lambda n: uuid_of("enrolment_id", n if n > 100 else 0),
-                    "window_id": window,
-                    "state": "current",
-                    "kind": "pdf",
-                    "received_at": lambda n: at(days=-40, seconds=n),
-                    "awaits_mark": lambda n: state(n) == "submitted",
-                }
-            ),
-            "boards": Table(
-                {
-                    "under_way": lambda n: n == 299,
-                    "window_id": uuid_of("window_id", LAST),
-                    "decided_by": str(EXAMINER),
-                },
-                rows=300,
-            ),
-            "releases": Table(
-                {
-                    "under_way": lambda n: n == 299,
-                    "window_id": uuid_of("window_id", LAST),
-                    "expected": MARKED,
-                    "released_by": str(EXAMINER),
-                    "requested_at": at(days=-1),
-                },
-                rows=300,
-            ),
-            "marks": Table({"marked_by": str(MARKER)}),
-            "credits": Table({"module_family": lambda n: f"DS{n}"}),
-            "misconduct_cases": Table(
-                {
-                    column: (lambda n, value=value: None if n >= ATTEMPTS - 100 else value)
-                    for column, value in {
-                        "outcome": "no_case",
-                        "minutes_reference": "AP/1",
-                        "decided_by": "panel",
-                        "decided_at": at(days=-1),
-                    }.items()
-                }
-            ),
+            "opens_at": lambda n: at(days=-1 - 30 * (LAST + 1 - n)),
+            "closes_at": lambda n: at(days=6 - 30 * (LAST + 1 - n)),
+            "grace_seconds": 0,
+            "opened_at": at(days=-1),
+            "closed_at": lambda n: at(days=-1) if n <= LAST else None,
         },
-        rows=ATTEMPTS,
-    )
-)
+        rows=WINDOWS,
+    ),
+    "enrolments": Table({"regulations_version": "mc-regs-2026.2"}),
+    "briefs": Table({"criteria": [], "word_limit": 3000}),
+    "attempts": Table(
+        {
+            "window_id": window,
+            "state": state,
+            "raw_mark": when(*JUDGED, then=60),
+            "mark": when(*JUDGED, then=60),
+            "passed": when(*JUDGED, then=True),
+            "capped": when(*JUDGED, then=False),
+            "feedback": "",
+            "marked_at": when(*JUDGED, then=at(days=-20)),
+            "released_at": when("released", "ratified", then=at(days=-10)),
+            "ratified_at": when("ratified", then=at(days=-5)),
+            "board_id": lambda n: uuid_of("board_id", n % 300) if state(n) == "ratified" else None,
+        }
+    ),
+    "submissions": Table(
+        {
+            "attempt_id": lambda n: uuid_of("attempt_id", n),
+            "enrolment_id": lambda n: uuid_of("enrolment_id", n if n > 100 else 0),
+            "window_id": window,
+            "state": "current",
+            "kind": "pdf",
+            "received_at": lambda n: at(days=-40, seconds=n),
+            "awaits_mark": lambda n: state(n) == "submitted",
+        }
+    ),
+    "boards": Table(
+        {
+            "under_way": lambda n: n == 299,
+            "window_id": uuid_of("window_id", LAST),
+            "decided_by": str(EXAMINER),
+        },
+        rows=300,
+    ),
+    "releases": Table(
+        {
+            "under_way": lambda n: n == 299,
+            "window_id": uuid_of("window_id", LAST),
+            "expected": MARKED,
+            "released_by": str(EXAMINER),
+            "requested_at": at(days=-1),
+        },
+        rows=300,
+    ),
+    "marks": Table({"marked_by": str(MARKER)}),
+    "credits": Table({"module_family": lambda n: f"DS{n}"}),
+    "misconduct_cases": Table(
+        {
+            column: (lambda n, value=value: None if n >= ATTEMPTS - 100 else value)
+            for column, value in {
+                "outcome": "no_case",
+                "minutes_reference": "AP/1",
+                "decided_by": "panel",
+                "decided_at": at(days=-1),
+            }.items()
+        }
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def planned(planned_server: Postgres, build_service: BuildService) -> AsyncIterator[Planned]:
+    async with planned_service(build_service, planned_server, TABLES, rows=ATTEMPTS) as planned:
+        yield planned
+
 
 MARKING, EXAMINING = someone("marker", id=MARKER), someone("examiner", id=EXAMINER)
 CLOSED = uuid_of("window_id", LAST)

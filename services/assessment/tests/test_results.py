@@ -18,7 +18,7 @@ from shared.events.assessment import (
     MarkProvisional,
 )
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 
 async def test_work_is_marked_only_when_its_window_has_closed(story):

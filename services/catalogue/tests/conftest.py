@@ -7,15 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalogue.app import build
 from catalogue.settings import Settings
-from shared.testing import ServiceUnderTest, service_fixtures
+from shared.testing.services import BuildService, ServiceUnderTest
 
 from .writing import open_references
 
-globals().update(
-    service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_response_documented=True
-    )
-)
+
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test")))
 
 
 @pytest.fixture

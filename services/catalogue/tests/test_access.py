@@ -1,4 +1,5 @@
-from shared.testing import ServiceUnderTest, access_failures
+from shared.testing.access import access_failures
+from shared.testing.services import ServiceUnderTest
 
 
 async def test_every_operation_admits_whom_its_row_names_and_nobody_else(service: ServiceUnderTest) -> None:

@@ -14,7 +14,7 @@ from catalogue.jobs import renew_listings
 from catalogue.tables import CourseVersion, Price, Unit
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.testing import published
+from shared.testing.services import published
 
 from .writing import course, draft, publish
 

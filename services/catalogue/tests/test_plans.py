@@ -1,12 +1,13 @@
 """What lists, search and jobs read depends on the page, not on how much the catalogue holds."""
 
+from collections.abc import AsyncIterator
 from uuid import UUID
 
-from pydantic import SecretStr
+import pytest
 
-from catalogue.app import build
-from catalogue.settings import Settings
-from shared.plans import Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from embedded.postgres import Postgres
+from shared.testing.plans import Ask, Planned, Table, at, planned_service, someone, uuid_of
+from shared.testing.services import BuildService
 
 COURSES, SUBJECTS, INSTITUTIONS = 20_000, 60, 10
 RENAMED = SUBJECTS - 1
@@ -21,63 +22,63 @@ def listing(n: int) -> str:
     return f"'common':1A '{'rare' if n == 77 else 'plain'}':2B 'group{n % 100}':3"
 
 
-globals().update(
-    plan_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))),
-        "catalogue",
+TABLES = {
+    "subjects": Table(
         {
-            "subjects": Table(
-                {
-                    "renewed_up_to": lambda n: UUID(int=0) if n == RENAMED else None,
-                    "award_name": lambda n: f"Subject {n}",
-                },
-                rows=SUBJECTS,
-            ),
-            "institutions": Table(rows=INSTITUTIONS),
-            "courses": Table(
-                {
-                    "state": lambda n: "draft" if n >= COURSES - 100 else "published",
-                    "current_version_id": lambda n: None if n >= COURSES - 100 else uuid_of("course_version_id", n),
-                }
-            ),
-            "course_versions": Table(
-                {
-                    "subject_id": lambda n: uuid_of("subject_id", subject(n)),
-                    "institution_id": lambda n: uuid_of("institution_id", n % INSTITUTIONS),
-                    "published_at": lambda n: None if n >= COURSES - 100 else at(days=-100),
-                    "published_by": lambda n: None if n >= COURSES - 100 else "editor",
-                    "outcomes": [],
-                    "skills": [],
-                    "version": lambda n: n + 1 if n < 60 else 1,
-                    "course_id": lambda n: uuid_of("course_id", 0 if n < 60 else n),
-                }
-            ),
-            "units": Table({"objectives": []}),
-            "prices": Table(
-                {
-                    "course_id": lambda n: uuid_of("course_id", 0 if n < 60 else n),
-                    "valid_from": lambda n: at(days=n) if n < 60 else at(days=-100),
-                    "amount_minor": 49500,
-                }
-            ),
-            "listings": Table(
-                {
-                    "on_sale": True,
-                    "level": lambda n: 6 + n % 2,
-                    "subject": lambda n: f"slug-{subject(n)}",
-                    "institution": lambda n: f"slug-{n % INSTITUTIONS}",
-                    "sort_title": lambda n: f"{n * 7919 % COURSES:06} common title",
-                    "card": '{"course_id":"1"}',
-                    "page": '{"page":"1"}',
-                    "search": listing,
-                },
-                rows=COURSES,
-            ),
-            "programme_maps": Table({"ceiling_credits": 60}),
+            "renewed_up_to": lambda n: UUID(int=0) if n == RENAMED else None,
+            "award_name": lambda n: f"Subject {n}",
+        },
+        rows=SUBJECTS,
+    ),
+    "institutions": Table(rows=INSTITUTIONS),
+    "courses": Table(
+        {
+            "state": lambda n: "draft" if n >= COURSES - 100 else "published",
+            "current_version_id": lambda n: None if n >= COURSES - 100 else uuid_of("course_version_id", n),
+        }
+    ),
+    "course_versions": Table(
+        {
+            "subject_id": lambda n: uuid_of("subject_id", subject(n)),
+            "institution_id": lambda n: uuid_of("institution_id", n % INSTITUTIONS),
+            "published_at": lambda n: None if n >= COURSES - 100 else at(days=-100),
+            "published_by": lambda n: None if n >= COURSES - 100 else "editor",
+            "outcomes": [],
+            "skills": [],
+            "version": lambda n: n + 1 if n < 60 else 1,
+            "course_id": lambda n: uuid_of("course_id", 0 if n < 60 else n),
+        }
+    ),
+    "units": Table({"objectives": []}),
+    "prices": Table(
+        {
+            "course_id": lambda n: uuid_of("course_id", 0 if n < 60 else n),
+            "valid_from": lambda n: at(days=n) if n < 60 else at(days=-100),
+            "amount_minor": 49500,
+        }
+    ),
+    "listings": Table(
+        {
+            "on_sale": True,
+            "level": lambda n: 6 + n % 2,
+            "subject": lambda n: f"slug-{subject(n)}",
+            "institution": lambda n: f"slug-{n % INSTITUTIONS}",
+            "sort_title": lambda n: f"{n * 7919 % COURSES:06} common title",
+            "card": '{"course_id":"1"}',
+            "page": '{"page":"1"}',
+            "search": listing,
         },
         rows=COURSES,
-    )
-)
+    ),
+    "programme_maps": Table({"ceiling_credits": 60}),
+}
+
+
+@pytest.fixture(scope="module")
+async def planned(planned_server: Postgres, build_service: BuildService) -> AsyncIterator[Planned]:
+    async with planned_service(build_service, planned_server, TABLES, rows=COURSES) as planned:
+        yield planned
+
 
 EDITOR = someone("catalogue_editor")
 FIRST = uuid_of("course_id", 0)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from catalogue.tables import ProgrammeModule
 from shared.events.catalogue import ProgrammePublished
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 from .writing import draft, publish
 

@@ -18,7 +18,7 @@ from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Subjec
 from catalogue.domain import PriceText, price_at
 from catalogue.queries import listings
 from shared.ids import new_id
-from shared.testing import ServiceUnderTest
+from shared.testing.services import ServiceUnderTest
 from shared.web import Page
 from shared.web.paging import encode
 

@@ -15,7 +15,7 @@ from catalogue.jobs import renew_listings
 from catalogue.tables import Subject
 from shared.events.catalogue import SubjectRenamed
 from shared.jobs import Work
-from shared.testing import ServiceUnderTest, published
+from shared.testing.services import ServiceUnderTest, published
 
 from .writing import course, draft, open_references, publish
 

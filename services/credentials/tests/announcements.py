@@ -18,7 +18,7 @@ from shared.events.payments import Line, PaymentReversed, PaymentSettled
 from shared.ids import new_id
 from shared.jobs import Work
 from shared.messaging.outbox import write_announced
-from shared.testing import ServiceUnderTest
+from shared.testing.services import ServiceUnderTest
 
 SPACE = UUID("00000000-0000-4000-8000-000000000000")
 BEFORE = datetime(2026, 10, 1, 9, tzinfo=UTC)

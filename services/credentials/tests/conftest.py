@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from credentials.app import build
 from credentials.settings import Settings
 from shared.ids import new_id
-from shared.testing import service_fixtures
+from shared.testing.services import BuildService
 
 from .announcements import consume, hold_credit, let_time_work, registered
 from .degrees import programme
@@ -31,7 +31,9 @@ def settings(url: str) -> Settings:
     )
 
 
-globals().update(service_fixtures(lambda url: build(settings(url)), every_response_documented=True))
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return lambda url: build(settings(url))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from credentials.commands import webhooks
 from shared.jobs import Work
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing
-from shared.testing import published
+from shared.testing.services import published
 
 from .shares import P
 

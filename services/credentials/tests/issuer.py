@@ -14,7 +14,7 @@ from shared.directory import LocalDirectory
 from shared.events.credentials import BadgeSuperseded
 from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import BEFORE, consume, named, person, work_of
 

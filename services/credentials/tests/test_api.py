@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from credentials.tables.awards import Allocation
 from shared.events.credentials import AwardConferred, AwardSuperseded
 from shared.ids import new_id
-from shared.testing import access_failures, published
+from shared.testing.access import access_failures
+from shared.testing.services import published
 
 from .announcements import (
     consume,

@@ -21,7 +21,7 @@ from shared.ids import new_id
 from shared.jobs import Work
 from shared.messaging.epochs import START
 from shared.messaging.tables import Outgoing, QueuedEmail, SetAside
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, work_of
 from .degrees import programme, request

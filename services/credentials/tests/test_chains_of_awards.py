@@ -17,7 +17,7 @@ from shared.database import now as now_of
 from shared.events.credentials import AwardRestored, AwardSuperseded
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import DS, MG, consume, course, credit, hold_credit, let_time_work, named, renamed, revoked
 from .test_reviews import TITLE, hold_award

@@ -13,7 +13,7 @@ from credentials.tables.issued import Badge
 from shared.events.credentials import AwardEligibilityChanged, AwardReviewClosed, AwardReviewOpened
 from shared.events.payments import PaymentRestored
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import BEFORE, cancelled, consume, credit, hold_credit, named, registered, reversed_payment, revoked
 from .degrees import act, decision, request

@@ -17,7 +17,7 @@ from credentials.queries.records import record_of
 from credentials.tables.documents import Edition, Printing
 from shared.events.credentials import TranscriptIssued
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import BEFORE, DS, consume, course, credit, let_time_work, registered, revoked
 from .papers import conferred, documents_of, hold_credit, rename

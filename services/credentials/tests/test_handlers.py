@@ -24,7 +24,7 @@ from shared.events.credentials import (
 )
 from shared.ids import new_id
 from shared.messaging import RetryLater
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import (
     BEFORE,

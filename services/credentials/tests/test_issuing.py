@@ -25,7 +25,7 @@ from shared.events.assessment import CreditReinstated
 from shared.events.credentials import BadgeIssued
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import BEFORE, DS, consume, course, credit, let_time_work, named, person, revoked, work_of
 from .issuer import HOST, UNCHECKED, instant, verified

@@ -19,7 +19,7 @@ from credentials.tables.keys import SigningKey
 from shared.due_times import bring_forward
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, named, revoked, work_of
 

@@ -4,7 +4,7 @@ import pytest
 
 from credentials.access import ACCESS
 from shared.ids import new_id
-from shared.testing import own_matters
+from shared.testing.access import own_matters
 
 from .announcements import DS, LAW, cancelled, consume, course, hold_credit, let_time_work, named, registered, revoked
 from .test_prior_learning import BECAUSE, apply

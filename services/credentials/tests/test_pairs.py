@@ -11,7 +11,7 @@ from credentials.tables.base import Base
 from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
-from shared.pairs import Pairs
+from shared.testing.pairs import Pairs
 
 from .announcements import DS, MG, cancelled, consume, course, credit, let_time_work, named, person, registered, revoked
 from .degrees import decision, programme

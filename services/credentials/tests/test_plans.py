@@ -1,18 +1,18 @@
 """What lists, records and jobs read depends on the page, not on how much was ever awarded."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from unittest.mock import AsyncMock
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text, update
 
-from credentials.app import build
 from credentials.queries.partners import due_deliveries
 from credentials.tables.partners import WebhookDelivery
+from embedded.postgres import Postgres
 from shared.directory import Directory
-from shared.plans import BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
-
-from .conftest import settings
+from shared.testing.plans import BUSY, Ask, Planned, Table, at, planned_service, someone, uuid_of
+from shared.testing.services import BuildService
 
 LEARNERS, WAITING = 8_000, 60
 PARTNER = "partner-of-many"
@@ -38,169 +38,165 @@ def partner(n: int) -> str:
     return PARTNER if n < BUSY else f"client_id-{n}"
 
 
-globals().update(
-    plan_fixtures(
-        lambda url: build(settings(url)),
-        "credentials",
+TABLES = {
+    "learners": Table({"name_version": 1, "unread": lambda n: n >= LEARNERS - WAITING}),
+    "people": Table(
         {
-            "learners": Table({"name_version": 1, "unread": lambda n: n >= LEARNERS - WAITING}),
-            "people": Table(
-                {
-                    "display_name": "Ada Lovelace",
-                    "email": lambda n: f"person-{n}@example.org",
-                    "email_confirmed": True,
-                    "contact_version": 1,
-                    "told_version": last(None, 1),
-                }
-            ),
-            "achievements": Table({"kind": "course", "skills": {"items": []}, "course_id": own("course_id")}),
-            "credits": Table(
-                {
-                    "source": "internal",
-                    "enrolment_id": own("enrolment_id"),
-                    "submission_id": own("submission_id"),
-                    "course_id": own("course_id"),
-                    "course_version_id": own("achievement_id"),
-                    "credits": 15,
-                    "level": 7,
-                    "mark": 60,
-                    "attempt_no": 1,
-                    "regulations_version": "mc-regs-2026.2",
-                    "learner_id": lambda n: uuid_of("learner_id", n // 3),
-                }
-            ),
-            "badges": Table(
-                {
-                    "credit_id": own("credit_id"),
-                    "list_number": lambda n: n // 1_000 + 1,
-                    "list_index": lambda n: n % 1_000,
-                    "document": {},
-                    "due": None,
-                    "revoked_at": lambda n: at(days=-9) if n % 100 == 99 else None,
-                    "issued_at": at(days=-10),
-                    "learner_id": lambda n: uuid_of("learner_id", n // 3),
-                }
-            ),
-            "badge_places": Table(
-                {
-                    "list_number": lambda n: n // 1_000 + 1,
-                    "list_index": lambda n: n % 1_000,
-                    "badge_id": own("badge_id"),
-                    "version": 1,
-                }
-            ),
-            "status_lists": Table(
-                {"number": lambda n: n + 2, "document": b"list", "signed_at": at(), "valid_until": at(days=30)}, rows=8
-            ),
-            "awards": Table(
-                {
-                    "state": last("claimed", "conferred"),
-                    "looked_at": lambda n: n < LEARNERS - WAITING,
-                    "conferred_at": last(None, at(days=-10)),
-                    "certificate_number": last(None, None),
-                    "reserved_until": last(at(days=20), at(days=-20)),
-                    "level": "pgcert",
-                    "regulations_version": "mc-regs-2026.2",
-                    "credits": 60,
-                    "mean": "60",
-                }
-                | {"certificate_number": lambda n: None if n >= LEARNERS - WAITING else f"MC-{n}"}
-            ),
-            "allocations": Table(
-                {"award_id": own("award_id"), "credit_id": own("credit_id"), "level": "pgcert", "live": True}
-            ),
-            "award_reviews": Table(
-                {
-                    "award_id": own("award_id"),
-                    "decided_at": last(None, at(days=-1)),
-                    "decision": last(None, "rescind"),
-                    "reason_code": last(None, "misconduct"),
-                    "decided_by": last(None, uuid_of("regist", 1)),
-                    "outcome": last(None, {}),
-                }
-            ),
-            "credit_holds": Table(
-                {
-                    "credit_id": own("credit_id"),
-                    "reason_code": "refunded",
-                    "released_at": last(None, at(days=-1)),
-                    "release_reason": last(None, "goodwill"),
-                }
-            ),
-            "revocations": Table(rows=0),
-            "reinstatements": Table(rows=0),
-            "recognitions": Table(
-                {
-                    "state": last("submitted", "recognised"),
-                    "credits_claimed": 15,
-                    "level_claimed": 7,
-                    "submitted_at": at(days=-9),
-                    "decided_at": last(None, at(days=-1)),
-                    "decided_by": last(None, "registrar"),
-                    "reason_code": last(None, "equivalent"),
-                }
-            ),
-            "disputes": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
-            "misconduct_cases": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
-            "payments": Table({"settled_at": at(days=-9)}),
-            "pins": Table({"regulations_version": "mc-regs-2026.2"}),
-            "documents": Table(
-                {
-                    "learner_id": lambda n: uuid_of("learner_id", n // 3),
-                    "kind": "certificate",
-                    "credit_id": own("credit_id"),
-                    "number": lambda n: f"D-{n}",
-                }
-            ),
-            "editions": Table({"content": {}, "clr": {}, "signed_at": at(days=-1)}),
-            "partners": Table({"scopes": lambda n: ["transcripts:read"] if n % 2 else []}, rows=200),
-            "programmes": Table({"client_id": partner, "modules": {"items": []}, "ceiling_credits": 90}),
-            "shares": Table(
-                {"client_id": partner, "scope": SCOPE, "expires_at": at(days=90), "redeemed_at": at(days=-1)}
-            ),
-            "viewings": Table({"share_id": lambda n: uuid_of("share_id", 0 if n < BUSY else n)}),
-            "transfers": Table(
-                {
-                    "client_id": partner,
-                    "state": last("requested", "refused"),
-                    "decide_by": last(at(days=-1), at(days=-90)),
-                    "learner_id": lambda n: uuid_of("learner_id", 0 if n < BUSY else n),
-                }
-            ),
-            "transfer_lines": Table({"state": "refused", "outcome": "refuse", "reason_code": "no_room"}),
-            "webhook_endpoints": Table(
-                {"client_id": lambda n: PARTNER if n < 10 else f"client_id-{n}", "url": "https://partner.example/hook"}
-            ),
-            "webhook_deliveries": Table(
-                {
-                    "endpoint_id": lambda n: uuid_of("endpoint_id", 0 if n < BUSY else n),
-                    "state": "delivered",
-                    "settled_at": at(days=-1),
-                    "payload": "{}",
-                }
-            ),
-            "webhook_positions": Table(rows=0),
-            "signing_keys": Table(rows=0),
-            "key_events": Table(rows=200),
-            "regulation_reports": Table({"finished_at": at(days=-1)}, rows=200),
-            "regulation_report_lines": Table(
-                {
-                    "report_id": uuid_of("report_id", 0),
-                    "learner_id": own("learner_id"),
-                    "level": "pgcert",
-                    "gained": [],
-                    "lost": [],
-                }
-            ),
-            "rebuilds": Table(rows=10),
-            "subject_names": Table({"holders_due": lambda n: n < 3}),
-            "due_derivations": Table(rows=WAITING),
-            "notices": Table(rows=300),
-            "offered_courses": Table(),
-        },
-        rows=LEARNERS,
-    )
-)
+            "display_name": "Ada Lovelace",
+            "email": lambda n: f"person-{n}@example.org",
+            "email_confirmed": True,
+            "contact_version": 1,
+            "told_version": last(None, 1),
+        }
+    ),
+    "achievements": Table({"kind": "course", "skills": {"items": []}, "course_id": own("course_id")}),
+    "credits": Table(
+        {
+            "source": "internal",
+            "enrolment_id": own("enrolment_id"),
+            "submission_id": own("submission_id"),
+            "course_id": own("course_id"),
+            "course_version_id": own("achievement_id"),
+            "credits": 15,
+            "level": 7,
+            "mark": 60,
+            "attempt_no": 1,
+            "regulations_version": "mc-regs-2026.2",
+            "learner_id": lambda n: uuid_of("learner_id", n // 3),
+        }
+    ),
+    "badges": Table(
+        {
+            "credit_id": own("credit_id"),
+            "list_number": lambda n: n // 1_000 + 1,
+            "list_index": lambda n: n % 1_000,
+            "document": {},
+            "due": None,
+            "revoked_at": lambda n: at(days=-9) if n % 100 == 99 else None,
+            "issued_at": at(days=-10),
+            "learner_id": lambda n: uuid_of("learner_id", n // 3),
+        }
+    ),
+    "badge_places": Table(
+        {
+            "list_number": lambda n: n // 1_000 + 1,
+            "list_index": lambda n: n % 1_000,
+            "badge_id": own("badge_id"),
+            "version": 1,
+        }
+    ),
+    "status_lists": Table(
+        {"number": lambda n: n + 2, "document": b"list", "signed_at": at(), "valid_until": at(days=30)}, rows=8
+    ),
+    "awards": Table(
+        {
+            "state": last("claimed", "conferred"),
+            "looked_at": lambda n: n < LEARNERS - WAITING,
+            "conferred_at": last(None, at(days=-10)),
+            "certificate_number": last(None, None),
+            "reserved_until": last(at(days=20), at(days=-20)),
+            "level": "pgcert",
+            "regulations_version": "mc-regs-2026.2",
+            "credits": 60,
+            "mean": "60",
+        }
+        | {"certificate_number": lambda n: None if n >= LEARNERS - WAITING else f"MC-{n}"}
+    ),
+    "allocations": Table({"award_id": own("award_id"), "credit_id": own("credit_id"), "level": "pgcert", "live": True}),
+    "award_reviews": Table(
+        {
+            "award_id": own("award_id"),
+            "decided_at": last(None, at(days=-1)),
+            "decision": last(None, "rescind"),
+            "reason_code": last(None, "misconduct"),
+            "decided_by": last(None, uuid_of("regist", 1)),
+            "outcome": last(None, {}),
+        }
+    ),
+    "credit_holds": Table(
+        {
+            "credit_id": own("credit_id"),
+            "reason_code": "refunded",
+            "released_at": last(None, at(days=-1)),
+            "release_reason": last(None, "goodwill"),
+        }
+    ),
+    "revocations": Table(rows=0),
+    "reinstatements": Table(rows=0),
+    "recognitions": Table(
+        {
+            "state": last("submitted", "recognised"),
+            "credits_claimed": 15,
+            "level_claimed": 7,
+            "submitted_at": at(days=-9),
+            "decided_at": last(None, at(days=-1)),
+            "decided_by": last(None, "registrar"),
+            "reason_code": last(None, "equivalent"),
+        }
+    ),
+    "disputes": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
+    "misconduct_cases": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
+    "payments": Table({"settled_at": at(days=-9)}),
+    "pins": Table({"regulations_version": "mc-regs-2026.2"}),
+    "documents": Table(
+        {
+            "learner_id": lambda n: uuid_of("learner_id", n // 3),
+            "kind": "certificate",
+            "credit_id": own("credit_id"),
+            "number": lambda n: f"D-{n}",
+        }
+    ),
+    "editions": Table({"content": {}, "clr": {}, "signed_at": at(days=-1)}),
+    "partners": Table({"scopes": lambda n: ["transcripts:read"] if n % 2 else []}, rows=200),
+    "programmes": Table({"client_id": partner, "modules": {"items": []}, "ceiling_credits": 90}),
+    "shares": Table({"client_id": partner, "scope": SCOPE, "expires_at": at(days=90), "redeemed_at": at(days=-1)}),
+    "viewings": Table({"share_id": lambda n: uuid_of("share_id", 0 if n < BUSY else n)}),
+    "transfers": Table(
+        {
+            "client_id": partner,
+            "state": last("requested", "refused"),
+            "decide_by": last(at(days=-1), at(days=-90)),
+            "learner_id": lambda n: uuid_of("learner_id", 0 if n < BUSY else n),
+        }
+    ),
+    "transfer_lines": Table({"state": "refused", "outcome": "refuse", "reason_code": "no_room"}),
+    "webhook_endpoints": Table(
+        {"client_id": lambda n: PARTNER if n < 10 else f"client_id-{n}", "url": "https://partner.example/hook"}
+    ),
+    "webhook_deliveries": Table(
+        {
+            "endpoint_id": lambda n: uuid_of("endpoint_id", 0 if n < BUSY else n),
+            "state": "delivered",
+            "settled_at": at(days=-1),
+            "payload": "{}",
+        }
+    ),
+    "webhook_positions": Table(rows=0),
+    "signing_keys": Table(rows=0),
+    "key_events": Table(rows=200),
+    "regulation_reports": Table({"finished_at": at(days=-1)}, rows=200),
+    "regulation_report_lines": Table(
+        {
+            "report_id": uuid_of("report_id", 0),
+            "learner_id": own("learner_id"),
+            "level": "pgcert",
+            "gained": [],
+            "lost": [],
+        }
+    ),
+    "rebuilds": Table(rows=10),
+    "subject_names": Table({"holders_due": lambda n: n < 3}),
+    "due_derivations": Table(rows=WAITING),
+    "notices": Table(rows=300),
+    "offered_courses": Table(),
+}
+
+
+@pytest.fixture(scope="module")
+async def planned(planned_server: Postgres, build_service: BuildService) -> AsyncIterator[Planned]:
+    async with planned_service(build_service, planned_server, TABLES, rows=LEARNERS) as planned:
+        yield planned
+
 
 BUSIEST = uuid_of("learner_id", 0)
 LEARNER, REGISTRAR, OPERATOR = (

@@ -15,7 +15,7 @@ from shared.ids import new_id
 from shared.jobs import Work
 from shared.orphans import installation_id
 from shared.storage import ObjectStorage
-from shared.testing import published
+from shared.testing.services import published
 from shared.uploads import UploadPolicy
 
 from .announcements import DS, LAW, consume, course, hold_credit, let_time_work, named, registered

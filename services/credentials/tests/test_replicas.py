@@ -13,7 +13,7 @@ from credentials.queries.issued import badge_revision
 from credentials.settings import Settings
 from credentials.tables.issued import Badge
 from shared.ids import new_id
-from shared.testing import ServiceUnderTest
+from shared.testing.services import ServiceUnderTest
 
 from .announcements import consume, hold_credit, let_time_work, revoked
 from .test_reviews import decide, hold_award, review_of

@@ -24,7 +24,7 @@ from shared.events.credentials import (
 from shared.events.payments import DisputeClosed, DisputeOpened
 from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import (
     BEFORE,

@@ -25,7 +25,7 @@ from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
 from shared.messaging import RetryLater
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, named, registered, revoked
 from .shares import FORM, READS, P, Q, body, consent, fetch, is_documented, know, link, redeem

@@ -23,7 +23,7 @@ from shared.events.credentials import (
 )
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import consume, hold_credit, named, registered, revoked
 from .degrees import DECIDES, PROGRAMME, act, credit_states, decision, ids, programme, request

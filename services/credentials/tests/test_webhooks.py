@@ -18,7 +18,7 @@ from credentials.tables.partners import WebhookSecret
 from shared.events.credentials import WebhookDisabled
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.testing import published
+from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, named, registered, revoked
 from .deliveries import MANAGES, register, send

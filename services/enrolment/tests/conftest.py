@@ -39,14 +39,13 @@ from shared.events.payments import (
 from shared.ids import new_id
 from shared.jobs import Work
 from shared.messaging.tables import QueuedEmail
-from shared.testing import ServiceUnderTest, published, service_fixtures
+from shared.testing.services import BuildService, ServiceUnderTest, published
 
-globals().update(
-    service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), evidence_url="memory:///")),
-        every_response_documented=True,
-    )
-)
+
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), evidence_url="memory:///"))
+
 
 DIGESTS = Digests("test", "enrolment")
 T0 = datetime(2026, 11, 23, 12, tzinfo=UTC)

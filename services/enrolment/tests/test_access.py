@@ -1,7 +1,7 @@
 """Who may do what: every operation as every kind of caller, and nobody sees another's."""
 
 from shared.ids import new_id
-from shared.testing import access_failures
+from shared.testing.access import access_failures
 
 
 async def test_every_operation_admits_whom_its_rule_names_and_nobody_else(service, session, clock):

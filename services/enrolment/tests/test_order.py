@@ -18,7 +18,7 @@ from shared.events.credentials import (
     TitlesChanged,
 )
 from shared.ids import new_id
-from shared.testing import FrozenClock
+from shared.testing.services import FrozenClock
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from enrolment.access import ACCESS
-from shared.testing import own_matters
+from shared.testing.access import own_matters
 
 from .people import FORM, decide, submitted
 

@@ -10,7 +10,7 @@ from httpx import AsyncClient
 from enrolment.handlers import inbox
 from enrolment.tables import Base
 from shared.ids import new_id
-from shared.pairs import Pairs
+from shared.testing.pairs import Pairs
 
 from .people import BODY, FORM, PDF
 

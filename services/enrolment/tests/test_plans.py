@@ -1,13 +1,13 @@
 """What lists, records and jobs read depends on the page, not on how many ever studied."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
-from pydantic import SecretStr
+import pytest
 
-from enrolment.app import build
-from enrolment.settings import Settings
-from shared.plans import BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from embedded.postgres import Postgres
+from shared.testing.plans import BUSY, Ask, Planned, Table, at, planned_service, someone, uuid_of
+from shared.testing.services import BuildService
 
 LEARNERS, WAITING = 15_000, 60
 UNPAID = range(9_000, 9_000 + WAITING)
@@ -21,53 +21,53 @@ def learner(n: int) -> UUID:
     return uuid_of("learner_id", n)
 
 
-globals().update(
-    plan_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"), evidence_url="memory:///")),
-        "enrolment",
+TABLES = {
+    "learners": Table({"country": "GB", "contact_email": lambda n: f"person-{n}@example.org"}),
+    "names": Table({"learner_id": learner, "display_name": "Ada Lovelace"}),
+    "declarations": Table({"learner_id": learner}),
+    "contact_changes": Table(rows=0),
+    "course_versions": Table({"credits": 15, "level": 7}),
+    "enrolments": Table(
         {
-            "learners": Table({"country": "GB", "contact_email": lambda n: f"person-{n}@example.org"}),
-            "names": Table({"learner_id": learner, "display_name": "Ada Lovelace"}),
-            "declarations": Table({"learner_id": learner}),
-            "contact_changes": Table(rows=0),
-            "course_versions": Table({"credits": 15, "level": 7}),
-            "enrolments": Table(
-                {
-                    "status": lambda n: "suspended" if n in UNPAID else "active",
-                    "reason_code": lambda n: "payment_reversed" if n in UNPAID else None,
-                    "changed_at": at(days=-200),
-                    "regulations_version": "mc-regs-2026.2",
-                }
-            ),
-            "facts": Table({"type": "submission_received"}),
-            "order_lines": Table(
-                {
-                    "outcome": last(None, "activated"),
-                    "decided_at": last(None, at(days=-1)),
-                    "heard_at": at(days=-30),
-                    "course_version_id": lambda n: uuid_of("course_version_id", n),
-                }
-            ),
-            "units": Table(
-                {
-                    "course_version_id": lambda n: uuid_of("course_version_id", 0 if n < BUSY else n),
-                    "position": lambda n: n + 1,
-                    "objectives": [],
-                }
-            ),
-            "name_requests": Table(
-                {
-                    "state": last("submitted", "approved"),
-                    "submitted_at": at(days=-2),
-                    "decided_at": last(None, at(days=-1)),
-                    "decided_by": last(None, "registrar"),
-                    "learner_id": lambda n: uuid_of("learner_id", 0 if n < BUSY else n),
-                }
-            ),
-        },
-        rows=LEARNERS,
-    )
-)
+            "status": lambda n: "suspended" if n in UNPAID else "active",
+            "reason_code": lambda n: "payment_reversed" if n in UNPAID else None,
+            "changed_at": at(days=-200),
+            "regulations_version": "mc-regs-2026.2",
+        }
+    ),
+    "facts": Table({"type": "submission_received"}),
+    "order_lines": Table(
+        {
+            "outcome": last(None, "activated"),
+            "decided_at": last(None, at(days=-1)),
+            "heard_at": at(days=-30),
+            "course_version_id": lambda n: uuid_of("course_version_id", n),
+        }
+    ),
+    "units": Table(
+        {
+            "course_version_id": lambda n: uuid_of("course_version_id", 0 if n < BUSY else n),
+            "position": lambda n: n + 1,
+            "objectives": [],
+        }
+    ),
+    "name_requests": Table(
+        {
+            "state": last("submitted", "approved"),
+            "submitted_at": at(days=-2),
+            "decided_at": last(None, at(days=-1)),
+            "decided_by": last(None, "registrar"),
+            "learner_id": lambda n: uuid_of("learner_id", 0 if n < BUSY else n),
+        }
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def planned(planned_server: Postgres, build_service: BuildService) -> AsyncIterator[Planned]:
+    async with planned_service(build_service, planned_server, TABLES, rows=LEARNERS) as planned:
+        yield planned
+
 
 BUSIEST = learner(0)
 LEARNER, ADVISOR, OPERATOR = someone("learner", id=BUSIEST), someone("advisor", id=learner(1)), someone("operator")

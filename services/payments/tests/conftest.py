@@ -27,7 +27,8 @@ from shared.ids import new_id
 from shared.jobs import JobFunction, Work
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing
-from shared.testing import FrozenClock, ServiceUnderTest, published, service_fixtures
+from shared.service import Service
+from shared.testing.services import BuildService, FrozenClock, ServiceUnderTest, published
 
 SECRET = "shared-secret-for-tests"
 OLD_SECRET = "the-secret-before"
@@ -60,7 +61,7 @@ class Provider(Flywire):
 provider = Provider()
 
 
-def _build(url: str) -> Any:
+def _build(url: str) -> Service:
     settings = Settings(
         database_url=url,
         feed_secret=SecretStr("test"),
@@ -71,7 +72,9 @@ def _build(url: str) -> Any:
     return build(settings, provider)
 
 
-globals().update(service_fixtures(_build, every_response_documented=True))
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return _build
 
 
 @dataclass

@@ -16,7 +16,7 @@ from shared import failpoints
 from shared.access import TokenVerifier
 from shared.jobs import Work
 from shared.service import Process
-from shared.testing import AUDIENCE, ISSUER
+from shared.testing.services import AUDIENCE, ISSUER
 
 
 def begin(given: dict, crash: str) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.testing import ServiceUnderTest, access_failures
+from shared.testing.access import access_failures
+from shared.testing.services import ServiceUnderTest
 
 
 async def test_every_operation_admits_exactly_whom_the_access_table_names(service: ServiceUnderTest, session):

@@ -14,7 +14,7 @@ from payments.tables import CheckoutAttempt, Order
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
-from shared.testing import published
+from shared.testing.services import published
 
 from .orders import said
 

@@ -10,7 +10,7 @@ from payments.tables import Price
 from shared.events.payments import OrderPlaced
 from shared.ids import new_id
 from shared.messaging.fast_path import Fallback
-from shared.testing import published
+from shared.testing.services import published
 
 from .orders import said
 

@@ -16,7 +16,7 @@ from shared.events.enrolment import ActivationRefused, EnrolmentCancelled, Enrol
 from shared.events.payments import PaymentConfirmed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import RetryLater
-from shared.testing import published
+from shared.testing.services import published
 
 from .enrolments import AT, activated
 

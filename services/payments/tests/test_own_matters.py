@@ -6,7 +6,7 @@ import pytest
 
 from payments.access import ACCESS
 from payments.jobs import submit_refunds
-from shared.testing import own_matters
+from shared.testing.access import own_matters
 
 CASE = {"reason_code": "not_recognised", "case_reference": "CB-17"}
 

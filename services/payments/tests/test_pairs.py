@@ -11,7 +11,7 @@ from payments.jobs import expire_orders
 from payments.tables import Base
 from shared.events.enrolment import ActivationRefused, LearnerAnonymised
 from shared.ids import new_id
-from shared.pairs import Pairs
+from shared.testing.pairs import Pairs
 
 from .disputes import close, delivered, dispute
 from .orders import transfer

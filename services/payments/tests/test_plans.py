@@ -1,17 +1,19 @@
 """What lists, the basket and jobs read depends on the page, not on how much was ever sold."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import AsyncMock
 
+import pytest
 from pydantic import SecretStr
 
+from embedded.postgres import Postgres
 from payments.adapters.provider import PaymentProvider, ProviderUnavailable
 from payments.app import build
 from payments.jobs.comparing import Rhythm
 from payments.settings import Settings
-from shared.plans import BASE, BUSY, Ask, Planned, Table, at, plan_fixtures, someone, uuid_of
+from shared.testing.plans import BASE, BUSY, Ask, Planned, Table, at, planned_service, someone, uuid_of
 
 ORDERS, LATE = 15_000, 40
 """Of the orders these last few are late in some way, all others are at rest: paid long ago."""
@@ -37,8 +39,83 @@ def received(n: int) -> datetime:
 PROVIDER = away()
 FIRST = uuid_of("order_id", 0)
 
-globals().update(
-    plan_fixtures(
+TABLES = {
+    "unmatched_payments": Table({"reason": "nothing_paid", "ended_at": late(None, at(days=-30))}),
+    "orders": Table(
+        {
+            "status": late("placed", "paid"),
+            "expires_at": at(days=-1),
+            "currency": "GBP",
+            "regulations_version": "mc-regs-2026.2",
+            "paid_at": late(None, at(days=-30)),
+            "receipt_number": lambda n: f"MC-{n}",
+        }
+    ),
+    "order_lines": Table({"list_minor": 49500, "discount_minor": 0, "due_minor": 49500}),
+    "prices": Table({"valid_from": at(days=-100), "amount_minor": 49500, "currency": "GBP"}),
+    "offered_courses": Table(
+        {
+            "course_version_id": lambda n: uuid_of("course_version_id", n),
+            "code": "C",
+            "title": "T",
+            "version": 1,
+        }
+    ),
+    "checkout_attempts": Table(
+        {
+            "status": "closed",
+            "ask_at": late(at(days=-1)),
+            "close_at": late(at(days=-1)),
+            "provider_session": lambda n: f"session-{n}",
+            "currency": "GBP",
+            "started_at": at(days=-2),
+        }
+    ),
+    "payments": Table(
+        {
+            "provider": "flywire",
+            "state": "settled",
+            "use": "order",
+            "currency": "GBP",
+            "provider_status": "delivered",
+            "ask_at": late(at(days=-1)),
+            "funded_at": at(days=-30),
+        }
+    ),
+    "refunds": Table(
+        {
+            "status": late("requested", "completed"),
+            "order_line_id": lambda n: uuid_of("order_line_id", n),
+            "currency": "GBP",
+            "provider_refund_id": lambda n: f"refund-{n}",
+            "ask_at": late(at(days=-1)),
+        }
+    ),
+    "disputes": Table(
+        {
+            "closed_at": late(None, at(days=-1)),
+            "outcome": late(None, "won"),
+            "closed_by": late(None, "bank"),
+        }
+    ),
+    "notifications": Table({"body": b"{}", "received_at": received, "subject": lambda n: f"reference-{n}"}),
+    "rejected_notifications": Table({"last_at": received}),
+    "ledger_postings": Table(
+        {
+            "posting_no": lambda n: n + 1,
+            "order_id": lambda n: uuid_of("order_id", 0 if n < BUSY else n),
+            "kind": "settled",
+            "currency": "GBP",
+        }
+    ),
+    "ledger_entries": Table({"posting_no": lambda n: n + 1, "account": "cash"}),
+    "learners": Table({"anonymised_at": lambda n: at(days=-300) if n < ORDERS / 2 else None}),
+}
+
+
+@pytest.fixture(scope="module")
+async def planned(planned_server: Postgres) -> AsyncIterator[Planned]:
+    async with planned_service(
         lambda url: build(
             Settings(
                 database_url=url,
@@ -49,82 +126,12 @@ globals().update(
             ),
             PROVIDER,
         ),
-        "payments",
-        {
-            "unmatched_payments": Table({"reason": "nothing_paid", "ended_at": late(None, at(days=-30))}),
-            "orders": Table(
-                {
-                    "status": late("placed", "paid"),
-                    "expires_at": at(days=-1),
-                    "currency": "GBP",
-                    "regulations_version": "mc-regs-2026.2",
-                    "paid_at": late(None, at(days=-30)),
-                    "receipt_number": lambda n: f"MC-{n}",
-                }
-            ),
-            "order_lines": Table({"list_minor": 49500, "discount_minor": 0, "due_minor": 49500}),
-            "prices": Table({"valid_from": at(days=-100), "amount_minor": 49500, "currency": "GBP"}),
-            "offered_courses": Table(
-                {
-                    "course_version_id": lambda n: uuid_of("course_version_id", n),
-                    "code": "C",
-                    "title": "T",
-                    "version": 1,
-                }
-            ),
-            "checkout_attempts": Table(
-                {
-                    "status": "closed",
-                    "ask_at": late(at(days=-1)),
-                    "close_at": late(at(days=-1)),
-                    "provider_session": lambda n: f"session-{n}",
-                    "currency": "GBP",
-                    "started_at": at(days=-2),
-                }
-            ),
-            "payments": Table(
-                {
-                    "provider": "flywire",
-                    "state": "settled",
-                    "use": "order",
-                    "currency": "GBP",
-                    "provider_status": "delivered",
-                    "ask_at": late(at(days=-1)),
-                    "funded_at": at(days=-30),
-                }
-            ),
-            "refunds": Table(
-                {
-                    "status": late("requested", "completed"),
-                    "order_line_id": lambda n: uuid_of("order_line_id", n),
-                    "currency": "GBP",
-                    "provider_refund_id": lambda n: f"refund-{n}",
-                    "ask_at": late(at(days=-1)),
-                }
-            ),
-            "disputes": Table(
-                {
-                    "closed_at": late(None, at(days=-1)),
-                    "outcome": late(None, "won"),
-                    "closed_by": late(None, "bank"),
-                }
-            ),
-            "notifications": Table({"body": b"{}", "received_at": received, "subject": lambda n: f"reference-{n}"}),
-            "rejected_notifications": Table({"last_at": received}),
-            "ledger_postings": Table(
-                {
-                    "posting_no": lambda n: n + 1,
-                    "order_id": lambda n: uuid_of("order_id", 0 if n < BUSY else n),
-                    "kind": "settled",
-                    "currency": "GBP",
-                }
-            ),
-            "ledger_entries": Table({"posting_no": lambda n: n + 1, "account": "cash"}),
-            "learners": Table({"anonymised_at": lambda n: at(days=-300) if n < ORDERS / 2 else None}),
-        },
+        planned_server,
+        TABLES,
         rows=ORDERS,
-    )
-)
+    ) as planned:
+        yield planned
+
 
 LEARNER, FINANCE = someone("learner", id=uuid_of("learner_id", 0)), someone("finance", id=uuid_of("financ", 1))
 

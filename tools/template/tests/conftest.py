@@ -7,13 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from newservice.app import build
 from newservice.settings import Settings
-from shared.testing import ServiceUnderTest, service_fixtures
+from shared.testing.services import BuildService, ServiceUnderTest
 
-globals().update(
-    service_fixtures(
-        lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test"))), every_response_documented=True
-    )
-)
+
+@pytest.fixture(scope="session")
+def build_service() -> BuildService:
+    return lambda url: build(Settings(database_url=url, feed_secret=SecretStr("test")))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from sqlalchemy import select
 
 from newservice.tables import Entry
-from shared.testing import access_failures
+from shared.testing.access import access_failures
 
 
 async def test_every_operation_admits_whom_its_row_names_and_nobody_else(service) -> None:

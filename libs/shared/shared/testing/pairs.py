@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.util import await_only
 
 from shared.messaging import RetryLater
-from shared.testing import ServiceUnderTest
+from shared.testing.services import ServiceUnderTest
 
 _TAKES_A_LOCK: Final = re.compile(
     r"\bpg_advisory_xact_lock|\bfor\s+(?:no\s+key\s+)?(?:update|share)\b|^\s*(?:insert|update|delete)\b", re.IGNORECASE

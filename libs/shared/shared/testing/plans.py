@@ -12,7 +12,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.service import Service, housekeeping
-from shared.testing import ServiceUnderTest, under_test
+from shared.service import housekeeping
+from shared.testing.services import BuildService, ServiceUnderTest, under_test
 from shared.web.paging import paging_of
 
 SETTINGS: Final[Mapping[str, str | int]] = {
@@ -430,21 +429,21 @@ def is_paged(route: APIRoute) -> bool:
     return depends(route.dependant)
 
 
-def plan_fixtures(
-    build: Callable[[str], Service], name: str, tables: Mapping[str, Table], rows: int
-) -> dict[str, Any]:  # Any: fixture functions
-    """Return a module's fixture `planned`: the service on a database with `rows` in each table, unless `tables` say."""
-
-    @pytest.fixture(scope="module")
-    async def planned(planned_server: Any) -> AsyncIterator[Planned]:  # Any: the server's class is outside of shared
-        database = f"planned_{name}"
-        async with under_test(build, planned_server.create_role_and_database, database) as tested:
-            connection = await planned_server.connect(database)
-            try:
-                await fill(connection, rows, tables)
-                await watch(connection, database)
-                yield Planned(tested, Plans(planned_server.data_dir / "cluster" / "plans" / "plans.json", connection))
-            finally:
-                await connection.close()
-
-    return {"planned": planned}
+@asynccontextmanager
+async def planned_service(
+    build: BuildService,
+    server: Any,  # Any: the server's class is outside of shared
+    tables: Mapping[str, Table],
+    rows: int,
+) -> AsyncGenerator[Planned]:
+    """Yield the service on a new database with `rows` in each table, unless `tables` say; `server` runs with
+    `SETTINGS`."""
+    name = f"planned_{new_id().hex[-12:]}"
+    async with under_test(build, server.create_role_and_database, name) as tested:
+        connection = await server.connect(name)
+        try:
+            await fill(connection, rows, tables)
+            await watch(connection, name)
+            yield Planned(tested, Plans(server.data_dir / "cluster" / "plans" / "plans.json", connection))
+        finally:
+            await connection.close()

@@ -1,29 +1,24 @@
-"""Test support for services: a real, migrated database, a savepoint for each test, tokens, and the access matrix."""
+"""A service on a real, migrated database: a savepoint for each test, clients with tokens, and what it published."""
 
-import ast
-import asyncio
 import dataclasses
-import gc
 import json
 import re
-import struct
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Self, cast
 from uuid import UUID
 
 import httpx
 import jwt
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from shared.access import Access, TokenVerifier
+from shared.access import TokenVerifier
 from shared.database import Database
 from shared.events import Event
 from shared.ids import new_id
@@ -32,7 +27,7 @@ from shared.messaging.message import read
 from shared.messaging.outbox import OutboxNotifier, write_announced
 from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
-from shared.service import Process, Service, operations
+from shared.service import Process, Service
 from shared.sessions import ReadSession
 from shared.web import problems
 from shared.web.openapi import errors_of, takes_key
@@ -40,21 +35,9 @@ from shared.web.routing import KEY_HEADER
 
 ISSUER, AUDIENCE = "http://localhost:8000", "microcredentials"
 MakeDatabase = Callable[[str], Awaitable[str]]
-
-
-def syntax_tree(source: str) -> ast.Module:
-    """Parse Python, undisturbed by the garbage collector.
-
-    What it collects may log a traceback (a task nobody awaited), for which Python parses lines of its own in the middle
-    of ours; before 3.11.8 and 3.12.2 that ends in a SystemError (https://github.com/python/cpython/issues/106905).
-    """
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        return ast.parse(source)
-    finally:
-        if collected:
-            gc.enable()
+"""Creates an empty database of that name and returns its URL."""
+BuildService = Callable[[str], Service]
+"""Puts a service together, given its database's URL."""
 
 
 class FrozenClock:
@@ -232,7 +215,7 @@ class ServiceUnderTest:
 
 @asynccontextmanager
 async def under_test(
-    build: Callable[[str], Service], make_database: MakeDatabase, name: str, *, every_response_documented: bool = False
+    build: BuildService, make_database: MakeDatabase, name: str, *, every_response_documented: bool = False
 ) -> AsyncGenerator[ServiceUnderTest]:
     """Yield the service on a new database called `name`, migrated as in production."""
     url = await make_database(name)
@@ -247,6 +230,29 @@ async def under_test(
         await tested.process.database.dispose()
 
 
+class KeptServices:
+    """Services under test, each built once and closed at the end of the `async with`."""
+
+    def __init__(self, make_database: MakeDatabase) -> None:
+        self._make_database = make_database
+        self._kept: dict[BuildService, ServiceUnderTest] = {}
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._open.aclose()
+
+    async def of(self, build: BuildService) -> ServiceUnderTest:
+        """Return the service that `build` makes, the same at each call."""
+        if build not in self._kept:
+            name = f"test_{new_id().hex[-12:]}"
+            tested = under_test(build, self._make_database, name, every_response_documented=True)
+            self._kept[build] = await self._open.enter_async_context(tested)
+        return self._kept[build]
+
+
 async def note_compared(url: str) -> None:
     """Record in a database that every other service was asked how far it has read its log, so that it counts as whole
     (`shared.messaging.history`)."""
@@ -259,109 +265,9 @@ async def note_compared(url: str) -> None:
         await database.dispose()
 
 
-def service_fixtures(
-    build: Callable[[str], Service], *, every_response_documented: bool = False
-) -> dict[str, Any]:  # Any: fixture functions
-    """Return the fixtures of a service's tests, for its conftest: `globals().update(service_fixtures(build))`.
-
-    `service` (its database is kept for all the tests), `session` (in a transaction that is rolled back
-    after the test; requests, handlers and jobs share it), `clock` (stands still, at the same instant in each
-    test), `live` (a database of the test's own with real commits, for races).
-    """
-
-    @pytest.fixture(scope="session")
-    async def service(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
-        name = f"test_{new_id().hex[-12:]}"
-        async with under_test(
-            build, make_database, name, every_response_documented=every_response_documented
-        ) as tested:
-            yield tested
-
-    @pytest.fixture
-    async def session(service: ServiceUnderTest) -> AsyncIterator[AsyncSession]:
-        async with service.rolled_back() as session:
-            yield session
-
-    @pytest.fixture
-    def clock(service: ServiceUnderTest) -> Iterator[FrozenClock]:
-        began = service.clock.at
-        yield service.clock
-        service.clock.at = began  # tests that do not ask for the clock find it there too
-
-    @pytest.fixture
-    async def live(make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
-        name = f"live_{new_id().hex[-12:]}"
-        async with under_test(
-            build, make_database, name, every_response_documented=every_response_documented
-        ) as tested:
-            yield tested
-
-    return {"service": service, "session": session, "clock": clock, "live": live}
-
-
 async def published(session: AsyncSession) -> list[Event]:
     """Return the events published so far in this transaction, oldest first."""
     await session.flush()
     await session.run_sync(write_announced)
     bodies = await session.scalars(select(Outgoing.body).order_by(Outgoing.position))
     return [read(body.encode()).event for body in bodies]
-
-
-def own_matters(access: Access) -> dict[str, str]:
-    """Return the operations that raise an error about one's own matter, with its problem code."""
-    return {operation: rule.own.code for operation, rule in access.items() if isinstance(rule.own, type)}
-
-
-async def access_failures(tested: ServiceUnderTest) -> list[str]:
-    """Call every operation as every kind of caller; return what differs from the access table, in words.
-
-    Callers whom the rule admits must get past the guard (any answer but 401, 403 and 5xx); all others must not.
-    """
-    rules = tested.service.access
-    roles = sorted({role for rule in rules.values() for role in rule.owners | rule.staff} | {"nobody_in_particular"})
-    scopes = sorted({scope for rule in rules.values() for scope in rule.scopes} | {"nothing:read"})
-    failures: list[str] = []
-    for operation, (method, path) in operations(tested.process.api).items():
-        rule = rules[operation]
-        concrete = re.sub(r"\{[^}]+\}", str(new_id()), path)
-        actors: list[tuple[str, httpx.AsyncClient, bool]] = [("anonymous", tested.client(), rule.public)]
-        actors += [(f"role {r}", tested.client(r), rule.public or r in rule.owners | rule.staff) for r in roles]
-        actors += [
-            (f"scope {s}", tested.client(client_id="partner", scopes=(s,)), rule.public or s in rule.scopes)
-            for s in scopes
-        ]
-        for actor, client, admitted in actors:
-            async with client:
-                answer = await client.request(method, concrete)
-            code = answer.json().get("code") if answer.status_code in {401, 403} else None
-            refused = code in {"invalid_token", "not_permitted"}
-            if refused == admitted or answer.is_server_error:
-                failures.append(f"{operation} as {actor}: {answer.status_code} {answer.text[:200]}")
-    return failures
-
-
-@asynccontextmanager
-async def refusing_database(sqlstate: str) -> AsyncGenerator[str]:
-    """Yield the URL of a server that refuses every connection with this SQLSTATE, as PostgreSQL does."""
-
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        code = _ASKS_FOR_TLS
-        while code == _ASKS_FOR_TLS:
-            (length,) = struct.unpack("!i", await reader.readexactly(4))
-            (code,) = struct.unpack("!i", (await reader.readexactly(length - 4))[:4])
-            if code == _ASKS_FOR_TLS:
-                writer.write(b"N")
-        fields = b"".join(one + b"\0" for one in (b"SFATAL", b"VFATAL", b"C" + sqlstate.encode(), b"Mnot now", b""))
-        writer.write(b"E" + struct.pack("!i", len(fields) + 4) + fields)
-        await writer.drain()
-        writer.close()
-
-    listening = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    try:
-        yield f"postgresql+asyncpg://nobody:wrong@127.0.0.1:{port}/none"
-    finally:
-        listening.close()
-
-
-_ASKS_FOR_TLS = 80877103  # SSLRequest
