@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment.commands import courses, enrolments, learners
-from enrolment.domain.facts import Fact, Kind
 from enrolment.tables import StoredEvent
 from shared.events import Event
 from shared.events.assessment import (
@@ -120,14 +118,14 @@ async def keep_course_withdrawal(session: AsyncSession, withdrawn: CourseWithdra
 
 @inbox.on(PaymentConfirmed)
 async def activate_enrolments(session: AsyncSession, confirmed: PaymentConfirmed) -> None:
-    await keep(session, confirmed, confirmed.confirmed_at)
+    await enrolments.keep_event(session, confirmed, confirmed.confirmed_at)
     await enrolments.keep_paid_lines(session, confirmed)
     await enrolments.settle(session, confirmed.learner_id)
 
 
 @inbox.on(*DECIDING)
 async def settle_enrolments(session: AsyncSession, event: Event) -> None:
-    learner_id = await keep(session, event, getattr(event, DECIDING[type(event)]))
+    learner_id = await enrolments.keep_event(session, event, getattr(event, DECIDING[type(event)]))
     await enrolments.settle(session, learner_id)
 
 
@@ -139,15 +137,4 @@ async def note_document(session: AsyncSession, issued: TranscriptIssued) -> None
 @inbox.project(StoredEvent, *RECORDED)
 def record_study(event: Event, kept_at: datetime) -> StoredEvent:
     """Return the event as a row of facts. It is written without the learner's lock, as nothing is decided by it."""
-    return enrolments.kept_fact(UUID(event.partition_key), _fact(event, getattr(event, RECORDED[type(event)])), kept_at)
-
-
-async def keep(session: AsyncSession, event: Event, at: datetime) -> UUID:
-    """Append an event to its learner's facts, under the learner's lock; return the learner's id."""
-    learner_id = UUID(event.partition_key)
-    await enrolments.keep_fact(session, learner_id, _fact(event, at))
-    return learner_id
-
-
-def _fact(event: Event, at: datetime) -> Fact:
-    return Fact.of(Kind(event.type), UUID(event.aggregate_id), at, event.model_dump(mode="json"))
+    return enrolments.event_row(event, getattr(event, RECORDED[type(event)]), kept_at)

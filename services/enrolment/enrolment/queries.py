@@ -9,9 +9,10 @@ from sqlalchemy import Exists, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from enrolment.adapters.facts import read
 from enrolment.domain import enrolments, study
 from enrolment.domain.enrolments import Decision
-from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.facts import Fact
 from enrolment.domain.learners import NotRegistered
 from enrolment.domain.particulars import OPEN as OPEN_NAMES
 from enrolment.domain.particulars import NameRequestState
@@ -33,6 +34,7 @@ from enrolment.tables import (
     WithdrawnCourse,
 )
 from shared.directory import PersonEntry
+from shared.events.assessment import CreditAwarded, SubmissionReceived
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ async def is_documented(session: AsyncSession, learner: Learner) -> bool:
         return True
     earned = select(StoredEvent.fact_id).where(
         StoredEvent.learner_id == learner.learner_id,
-        StoredEvent.type.in_((Kind.SUBMISSION_RECEIVED, Kind.CREDIT_AWARDED)),
+        StoredEvent.type.in_((SubmissionReceived.type, CreditAwarded.type)),
     )
     return await session.scalar(earned.limit(1)) is not None
 
@@ -173,14 +175,7 @@ async def facts_of(session: AsyncSession, learner_id: UUID) -> list[Fact]:
             StoredEvent.learner_id == learner_id
         )
     )
-    return [
-        Fact(row.fact_id, Kind(row.type), row.subject, row.at, row.data)
-        for row in rows
-        if row.type in _KINDS  # while two releases run, the later one may store kinds that this one does not know
-    ]
-
-
-_KINDS = frozenset(kind.value for kind in Kind)
+    return [fact for row in rows if (fact := read(row.type, row.fact_id, row.subject, row.at, row.data)) is not None]
 
 
 async def enrolments_of(session: AsyncSession, learner_id: UUID) -> list[Enrolment]:

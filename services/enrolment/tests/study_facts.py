@@ -1,7 +1,8 @@
 """A learner's study record, made of facts."""
 
+from enrolment.domain import facts as kinds
 from enrolment.domain import study
-from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.facts import Fact
 from enrolment.domain.study_record import study_record
 
 from .facts import COURSE, ENROLMENT, T0, fact, uid
@@ -15,15 +16,15 @@ def record(facts) -> study.StudyRecord:
     return study_record(PERSON, [ENROLLED], [], facts)
 
 
-def award(kind: Kind, number: int, hours: float, **data) -> Fact:
+def award(kind: type[Fact], number: int, hours: float, **data) -> Fact:
     return fact(kind, hours=hours, subject=uid(number), award_id=uid(number), **data)
 
 
 CLAIMED = award(
-    Kind.AWARD_CLAIMED, 60, 30, level="pgcert", title="PGCert in Data Science", credit_ids=[str(uid(30))], rule="single"
+    kinds.AwardClaimed, 60, 30, level="pgcert", title="PGCert in Data Science", credit_ids=[str(uid(30))], rule="single"
 )
 CONFERRED = award(
-    Kind.AWARD_CONFERRED,
+    kinds.AwardConferred,
     60,
     31,
     level="pgcert",
@@ -32,4 +33,4 @@ CONFERRED = award(
     classification="Merit",
     certificate_number="N1",
 )
-SUPERSEDED = award(Kind.AWARD_SUPERSEDED, 60, 32, superseded_by=uid(61))
+SUPERSEDED = award(kinds.AwardSuperseded, 60, 32, superseded_by=uid(61))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrolment.domain import declarations, learners, regulations
+from enrolment.domain import facts as kinds
 from enrolment.domain.enrolments import (
     Decision,
     EnrolmentStatus,
@@ -20,7 +21,6 @@ from enrolment.domain.enrolments import (
     must_open,
     passed_families,
 )
-from enrolment.domain.facts import Kind
 from shared.regulations import UnknownRegulations
 
 from .facts import (
@@ -65,8 +65,8 @@ REGULATIONS = regulations.in_force(T0)
         ([reversed_(), settled(1)], EnrolmentStatus.SUSPENDED, "dispute"),
         ([reversed_(), settled(2)], EnrolmentStatus.SUSPENDED, "dispute"),
         ([reversed_(), settled(3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
-        ([reversed_(), fact(Kind.REINSTATEMENT, hours=2)], EnrolmentStatus.ACTIVE, None),
-        ([reversed_(), fact(Kind.REINSTATEMENT, hours=3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
+        ([reversed_(), fact(kinds.Reinstatement, hours=2)], EnrolmentStatus.ACTIVE, None),
+        ([reversed_(), fact(kinds.Reinstatement, hours=3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
         ([reversed_(), settled(3), CREDIT], EnrolmentStatus.COMPLETED, None),
         ([reversed_(), restored(3)], EnrolmentStatus.ACTIVE, None),
         ([reversed_(), restored(3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
@@ -81,7 +81,7 @@ REGULATIONS = regulations.in_force(T0)
         ([closed("lost", 3)], EnrolmentStatus.SUSPENDED, "chargeback"),
         ([disputed(), closed("lost", 3), reversed_(4)], EnrolmentStatus.SUSPENDED, "dispute"),
         ([disputed(), closed("lost", 3), reversed_(3), restored(5)], EnrolmentStatus.ACTIVE, None),
-        ([disputed(), fact(Kind.REINSTATEMENT, hours=3)], EnrolmentStatus.ACTIVE, None),
+        ([disputed(), fact(kinds.Reinstatement, hours=3)], EnrolmentStatus.ACTIVE, None),
         ([REFUND], EnrolmentStatus.CANCELLED, "refunded"),
         ([REFUND, CREDIT], EnrolmentStatus.CANCELLED, "refunded"),
         ([WITHDRAWAL], EnrolmentStatus.CANCELLED, "withdrawn"),
@@ -123,21 +123,21 @@ def test_only_what_becomes_of_the_payment_that_pays_the_order_counts(later, reas
 
 def test_facts_of_other_orders_and_enrolments_are_of_no_account():
     others = [
-        fact(Kind.PAYMENT_REVERSED, subject=uid(8), order_id=uid(8), reason_code="dispute"),
-        fact(Kind.REFUND_REQUESTED, subject=uid(9), order_line_id=uid(8)),
-        fact(Kind.REFUND_REQUESTED, subject=uid(10)),
-        fact(Kind.WITHDRAWAL, subject=uid(8), enrolment_id=uid(8)),
-        fact(Kind.ATTEMPTS_EXHAUSTED, subject=uid(8), enrolment_id=uid(8)),
-        fact(Kind.CREDIT_AWARDED, subject=uid(5), credit_id=uid(5), enrolment_id=uid(8), module_family="F"),
+        fact(kinds.PaymentReversed, subject=uid(8), order_id=uid(8), reason_code="dispute"),
+        fact(kinds.RefundRequested, subject=uid(9), order_line_id=uid(8)),
+        fact(kinds.RefundRequested, subject=uid(10)),
+        fact(kinds.Withdrawal, subject=uid(8), enrolment_id=uid(8)),
+        fact(kinds.AttemptsExhausted, subject=uid(8), enrolment_id=uid(8)),
+        fact(kinds.CreditAwarded, subject=uid(5), credit_id=uid(5), enrolment_id=uid(8), module_family="F"),
     ]
     assert derived_state(GROUND, others).status is EnrolmentStatus.ACTIVE
-    reinstated_other = [reversed_(), fact(Kind.REINSTATEMENT, hours=9, subject=uid(8)), settled(1)]
+    reinstated_other = [reversed_(), fact(kinds.Reinstatement, hours=9, subject=uid(8)), settled(1)]
     assert derived_state(GROUND, reinstated_other).status is EnrolmentStatus.SUSPENDED
 
 
 def forgiven(*troubles, hours):
     """Decided by a clock that says `hours`, with these troubles known."""
-    return fact(Kind.REINSTATEMENT, hours=hours, forgives=[str(one.fact_id) for one in troubles])
+    return fact(kinds.Reinstatement, hours=hours, forgives=[str(one.fact_id) for one in troubles])
 
 
 @pytest.mark.parametrize("skew", [-900, 900])
@@ -159,9 +159,9 @@ def test_staff_let_pass_what_they_knew_of_whatever_their_clock_says(known, later
 
 def test_what_became_of_a_credit_is_in_the_order_of_its_revisions():
     credit = {"subject": uid(5), "credit_id": uid(5)}
-    taken = fact(Kind.CREDIT_REVOKED, hours=60, **credit, revision=1)
-    back = fact(Kind.CREDIT_REINSTATED, hours=59, **credit, revision=2)
-    again = fact(Kind.CREDIT_REVOKED, hours=58, **credit, revision=3)
+    taken = fact(kinds.CreditRevoked, hours=60, **credit, revision=1)
+    back = fact(kinds.CreditReinstated, hours=59, **credit, revision=2)
+    again = fact(kinds.CreditRevoked, hours=58, **credit, revision=3)
     assert passed_families([CREDIT, taken, back]) == {"F"}
     assert passed_families([CREDIT, again, taken, back]) == frozenset()
     assert passed_families([CREDIT, REVOKED, back]) == {"F"}, "the release before said no revision"
@@ -196,7 +196,7 @@ def test_the_order_in_which_facts_arrive_never_matters(both):
 def test_the_same_fact_has_the_same_id_and_another_another():
     assert reversed_().fact_id == reversed_().fact_id
     assert reversed_(2).fact_id != reversed_(3).fact_id
-    assert fact(Kind.WITHDRAWAL).fact_id != fact(Kind.PAYMENT_LOST).fact_id
+    assert fact(kinds.Withdrawal).fact_id != fact(kinds.PaymentLost).fact_id
 
 
 # --- what becomes of a paid line
@@ -252,7 +252,7 @@ def test_revoked_credit_is_no_pass():
     assert passed_families([CREDIT]) == {"F"}
     assert passed_families([REVOKED, CREDIT]) == frozenset()
     assert passed_families([REINSTATED, REVOKED, CREDIT]) == {"F"}
-    again = fact(Kind.CREDIT_REVOKED, hours=80, subject=uid(5), credit_id=uid(5), reason_code="error")
+    again = fact(kinds.CreditRevoked, hours=80, subject=uid(5), credit_id=uid(5), reason_code="error")
     assert passed_families([again, REINSTATED, REVOKED, CREDIT]) == frozenset()
 
 

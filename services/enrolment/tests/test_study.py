@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enrolment.domain import facts as kinds
 from enrolment.domain import study
-from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.facts import Fact
 
 from .facts import ENROLMENT, EXHAUSTED, fact, uid
 from .study_facts import CLAIMED, CONFERRED, SUPERSEDED, award, record
@@ -22,7 +23,7 @@ def test_percent_is_rounded_down(units, finished, percent):
 
 def submitted(number: int, attempt_no: int, hours: float, replaces: UUID | None = None) -> Fact:
     return fact(
-        Kind.SUBMISSION_RECEIVED,
+        kinds.SubmissionReceived,
         hours=hours,
         subject=uid(number),
         submission_id=uid(number),
@@ -35,17 +36,17 @@ def submitted(number: int, attempt_no: int, hours: float, replaces: UUID | None 
 
 
 def voided(number: int, hours: float) -> Fact:
-    return fact(Kind.SUBMISSION_VOIDED, hours=hours, subject=uid(number), enrolment_id=ENROLMENT)
+    return fact(kinds.SubmissionVoided, hours=hours, subject=uid(number), enrolment_id=ENROLMENT)
 
 
 def result(number: int, attempt_no: int, mark: str, hours: float) -> Fact:
-    kind = Kind.ASSESSMENT_PASSED if Decimal(mark) >= 50 else Kind.ASSESSMENT_FAILED
+    kind = kinds.AssessmentPassed if Decimal(mark) >= 50 else kinds.AssessmentFailed
     return fact(kind, hours=hours, subject=uid(number), enrolment_id=ENROLMENT, attempt_no=attempt_no, mark=mark)
 
 
 def credit(number: int, submission: int, mark: str, hours: float) -> Fact:
     return fact(
-        Kind.CREDIT_AWARDED,
+        kinds.CreditAwarded,
         hours=hours,
         subject=uid(number),
         credit_id=uid(number),
@@ -102,16 +103,16 @@ def test_a_result_is_provisional_until_the_board_has_ratified_it():
 def test_a_fail_is_provisional_until_the_board_has_ratified_it():
     facts = [submitted(11, 1, 1), result(11, 1, "38", 4)]
     assert [one.standing for one in record(facts).enrolments[0].results] == ["provisional"]
-    facts.append(fact(Kind.FAIL_RATIFIED, hours=9, subject=uid(11), enrolment_id=ENROLMENT, submission_id=uid(11)))
+    facts.append(fact(kinds.FailRatified, hours=9, subject=uid(11), enrolment_id=ENROLMENT, submission_id=uid(11)))
     assert [one.standing for one in record(facts).enrolments[0].results] == ["ratified"]
 
 
 def test_a_result_is_frozen_while_a_case_about_it_is_open():
     opened = fact(
-        Kind.MISCONDUCT_OPENED, hours=5, subject=uid(40), enrolment_id=ENROLMENT, submission_id=uid(11), attempt_no=1
+        kinds.MisconductOpened, hours=5, subject=uid(40), enrolment_id=ENROLMENT, submission_id=uid(11), attempt_no=1
     )
     decided = fact(
-        Kind.MISCONDUCT_DECIDED,
+        kinds.MisconductDecided,
         hours=8,
         subject=uid(40),
         enrolment_id=ENROLMENT,
@@ -124,7 +125,7 @@ def test_a_result_is_frozen_while_a_case_about_it_is_open():
 
 
 def test_a_mark_taken_away_replaces_the_pass_that_was_released_before():
-    taken = fact(Kind.ASSESSMENT_FAILED, hours=6, subject=uid(11), enrolment_id=ENROLMENT, attempt_no=1, mark="0")
+    taken = fact(kinds.AssessmentFailed, hours=6, subject=uid(11), enrolment_id=ENROLMENT, attempt_no=1, mark="0")
     for facts in ([result(11, 1, "64", 4), taken], [taken, result(11, 1, "64", 4)]):
         [only] = record(facts).enrolments[0].results
         assert (only.outcome, only.mark) == ("failed", 0)
@@ -133,8 +134,8 @@ def test_a_mark_taken_away_replaces_the_pass_that_was_released_before():
 def test_credit_given_back_is_awarded_again():
     facts = [
         credit(5, 11, "64", 50),
-        fact(Kind.CREDIT_REVOKED, hours=60, subject=uid(5), reason_code="misconduct"),
-        fact(Kind.CREDIT_REINSTATED, hours=70, subject=uid(5), reason_code="appeal"),
+        fact(kinds.CreditRevoked, hours=60, subject=uid(5), reason_code="misconduct"),
+        fact(kinds.CreditReinstated, hours=70, subject=uid(5), reason_code="appeal"),
     ]
     assert [one.status for one in record(facts[:2]).credits] == ["revoked"]
     [held] = record(facts).credits
@@ -157,7 +158,7 @@ def test_fails_are_ratified_when_the_attempts_are_exhausted():
 def test_revoked_credit_stays_in_the_record_and_out_of_the_total():
     facts = [credit(30, 11, "64", 9), credit(31, 12, "70", 10)]
     assert record(facts).credits_total == 30
-    revoked = fact(Kind.CREDIT_REVOKED, hours=20, subject=uid(30), credit_id=uid(30), reason_code="appeal")
+    revoked = fact(kinds.CreditRevoked, hours=20, subject=uid(30), credit_id=uid(30), reason_code="appeal")
     told = record([*facts, revoked])
     assert told.credits_total == 15
     assert [(one.status, one.reason_code) for one in told.credits] == [("revoked", "appeal"), ("awarded", None)]
@@ -165,7 +166,7 @@ def test_revoked_credit_stays_in_the_record_and_out_of_the_total():
 
 def badge(number: int, credit_number: int) -> Fact:
     return fact(
-        Kind.BADGE_ISSUED,
+        kinds.BadgeIssued,
         hours=11,
         subject=uid(number),
         badge_id=uid(number),
@@ -174,10 +175,10 @@ def badge(number: int, credit_number: int) -> Fact:
     )
 
 
-BADGE_GONE = fact(Kind.BADGE_REVOKED, hours=21, subject=uid(40), reason_code="appeal")
+BADGE_GONE = fact(kinds.BadgeRevoked, hours=21, subject=uid(40), reason_code="appeal")
 
 
-LAPSED = award(Kind.AWARD_LAPSED, 60, 31)
+LAPSED = award(kinds.AwardLapsed, 60, 31)
 
 
 def test_a_badge_is_issued_until_it_is_revoked():
@@ -202,7 +203,7 @@ def test_an_award_is_claimed_then_conferred_then_superseded():
 
 def eligibility(sequence: int, added: list[str], removed: list[str]) -> Fact:
     levels = [{"level": "pgcert", "titles_added": added, "titles_removed": removed}]
-    return fact(Kind.ELIGIBILITY_CHANGED, subject=uid(100), hours=sequence, sequence=sequence, levels=levels)
+    return fact(kinds.AwardEligibilityChanged, subject=uid(100), hours=sequence, sequence=sequence, levels=levels)
 
 
 def test_eligibility_follows_the_order_that_credentials_gave():

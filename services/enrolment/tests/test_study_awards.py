@@ -2,28 +2,28 @@
 
 import pytest
 
-from enrolment.domain.facts import Kind
+from enrolment.domain import facts as kinds
 
 from .facts import uid
 from .study_facts import CLAIMED, CONFERRED, SUPERSEDED, award, record
 
-RESTORED = award(Kind.AWARD_RESTORED, 60, 33, rescinded_award_id=str(uid(61)))
-OPENED = award(Kind.AWARD_REVIEW_OPENED, 60, 34, review_id=str(uid(70)), credit_ids=[str(uid(30))])
-RESCINDED = award(Kind.AWARD_RESCINDED, 60, 35, reason_code="misconduct")
+RESTORED = award(kinds.AwardRestored, 60, 33, rescinded_award_id=str(uid(61)))
+OPENED = award(kinds.AwardReviewOpened, 60, 34, review_id=str(uid(70)), credit_ids=[str(uid(30))])
+RESCINDED = award(kinds.AwardRescinded, 60, 35, reason_code="misconduct")
 
 
 def closed(decision: str, credit_ids: list[str], classification: str | None = None):
     data = {"review_id": str(uid(70)), "decision": decision, "credit_ids": credit_ids, "classification": classification}
-    return award(Kind.AWARD_REVIEW_CLOSED, 60, 36, **data)
+    return award(kinds.AwardReviewClosed, 60, 36, **data)
 
 
 @pytest.mark.parametrize(
     ("facts", "status"),
     [
-        ([award(Kind.AWARD_WITHDRAWN, 60, 31), CLAIMED], "withdrawn"),
-        ([award(Kind.AWARD_REFUSED, 60, 31), CLAIMED], "refused"),
+        ([award(kinds.AwardWithdrawn, 60, 31), CLAIMED], "withdrawn"),
+        ([award(kinds.AwardRefused, 60, 31), CLAIMED], "refused"),
         ([RESTORED, SUPERSEDED, CONFERRED], "conferred"),
-        ([SUPERSEDED, RESTORED, CONFERRED, award(Kind.AWARD_SUPERSEDED, 60, 40, superseded_by=uid(62))], "superseded"),
+        ([SUPERSEDED, RESTORED, CONFERRED, award(kinds.AwardSuperseded, 60, 40, superseded_by=uid(62))], "superseded"),
         ([RESCINDED, CONFERRED], "rescinded"),
     ],
 )
@@ -37,14 +37,14 @@ def test_an_award_has_the_state_of_its_latest_fact(facts: list, status: str) -> 
 def test_what_became_of_an_award_does_not_hang_on_the_clocks_of_replicas(seconds: int) -> None:
     """Whoever gave it back, or closed its review, may have a clock behind that of whoever took or opened it."""
     later = 34 + seconds / 3600
-    restored = award(Kind.AWARD_RESTORED, 60, later - 2, rescinded_award_id=str(uid(61)))
+    restored = award(kinds.AwardRestored, 60, later - 2, rescinded_award_id=str(uid(61)))
     ended = award(
-        Kind.AWARD_REVIEW_CLOSED, 60, later, review_id=str(uid(70)), decision="credit_reinstated", credit_ids=[]
+        kinds.AwardReviewClosed, 60, later, review_id=str(uid(70)), decision="credit_reinstated", credit_ids=[]
     )
     [only] = record([SUPERSEDED, restored, OPENED, ended, CONFERRED]).awards
     assert (only.status, only.superseded_by, only.under_review) == ("conferred", None, False)
-    again = award(Kind.AWARD_SUPERSEDED, 60, later - 2, superseded_by=uid(62))
-    [only] = record([SUPERSEDED, award(Kind.AWARD_RESCINDED, 61, 33), again, CONFERRED]).awards
+    again = award(kinds.AwardSuperseded, 60, later - 2, superseded_by=uid(62))
+    [only] = record([SUPERSEDED, award(kinds.AwardRescinded, 61, 33), again, CONFERRED]).awards
     assert (only.status, only.superseded_by) == ("superseded", uid(62))
 
 

@@ -5,7 +5,8 @@ from itertools import permutations
 import pytest
 from sqlalchemy import select
 
-from enrolment.domain.facts import Fact, Kind
+from enrolment.domain import facts as kinds
+from enrolment.domain.facts import Fact
 from enrolment.tables import StoredEvent
 from shared.events.credentials import LineDecided, TransferDecided, TransferRequested
 from shared.ids import new_id
@@ -17,20 +18,20 @@ from .study_facts import record
 KEPT, LEFT = str(uid(30)), str(uid(31))
 
 
-def transfer(kind: Kind, hours: float, **data) -> Fact:
+def transfer(kind: type[Fact], hours: float, **data) -> Fact:
     return fact(kind, hours=hours, subject=uid(80), programme_id=uid(81), **data)
 
 
 def decided(*outcomes: str) -> Fact:
     lines = [{"credit_id": one, "outcome": outcome} for one, outcome in zip((KEPT, LEFT), outcomes, strict=True)]
-    return transfer(Kind.TRANSFER_DECIDED, 2, decisions=lines)
+    return transfer(kinds.TransferDecided, 2, decisions=lines)
 
 
-REQUESTED = transfer(Kind.TRANSFER_REQUESTED, 1, credit_ids=[KEPT, LEFT])
+REQUESTED = transfer(kinds.TransferRequested, 1, credit_ids=[KEPT, LEFT])
 ACCEPTED = decided("partial", "refuse")
-COMPLETED = transfer(Kind.TRANSFER_COMPLETED, 3, credit_ids=[KEPT])
-RETURNED = transfer(Kind.TRANSFER_RETURNED, 3, credit_ids=[KEPT], reason_code="left_programme")
-WITHDRAWN = transfer(Kind.TRANSFER_WITHDRAWN, 2, reason_code="not_decided_in_time")
+COMPLETED = transfer(kinds.TransferCompleted, 3, credit_ids=[KEPT])
+RETURNED = transfer(kinds.TransferReturned, 3, credit_ids=[KEPT], reason_code="left_programme")
+WITHDRAWN = transfer(kinds.TransferWithdrawn, 2, reason_code="not_decided_in_time")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment import queries
+from enrolment.adapters.facts import digest, kind_of
 from enrolment.domain import enrolments, regulations
 from enrolment.domain.enrolments import Decision, DerivedState, EnrolmentStatus
-from enrolment.domain.facts import Fact, Kind
+from enrolment.domain.facts import Fact, PaymentLost, Reinstatement, Withdrawal
 from enrolment.tables import CourseVersion, Enrolment, EnrolmentState, OrderLine, StoredEvent, WithdrawnCourse
 from shared.access import refuse_own
 from shared.database import RawStatement, advisory_lock, fetch, now, record_of
@@ -33,25 +34,43 @@ from shared.ids import id_of
 from shared.messaging import history, publish
 
 
-async def keep_fact(session: AsyncSession, learner_id: UUID, fact: Fact) -> None:
-    """Append a fact about a learner, once however often it arrives. Holds the learner's lock until the transaction
-    ends."""
-    await advisory_lock(session, "learner", learner_id)
-    row = record_of(kept_fact(learner_id, fact, now(session)))
-    await _KEEP.within(session, **row | {"data": json.dumps(row["data"])})
+async def keep_event(session: AsyncSession, event: Event, at: datetime) -> UUID:
+    """Append an event to its learner's facts, once however often it arrives; return the learner's id. Holds the
+    learner's lock until the transaction ends."""
+    row = event_row(event, at, now(session))
+    await _keep(session, row)
+    return row.learner_id
 
 
-def kept_fact(learner_id: UUID, fact: Fact, kept_at: datetime) -> StoredEvent:
-    """Return a fact as a row."""
+def event_row(event: Event, at: datetime, kept_at: datetime) -> StoredEvent:
+    """Return an event, true since `at`, as a row of facts."""
+    data = event.model_dump(mode="json")
+    return _row(UUID(event.partition_key), event.type, UUID(event.aggregate_id), at, data, kept_at)
+
+
+def _row(
+    learner_id: UUID,
+    kind: str,
+    subject: UUID,
+    at: datetime,
+    data: dict[str, Any],
+    kept_at: datetime,  # Any: JSON
+) -> StoredEvent:
     return StoredEvent(
-        fact_id=fact.fact_id,
+        fact_id=digest(kind, subject, data),
         learner_id=learner_id,
-        type=fact.kind.value,
-        subject=fact.subject,
-        at=fact.at,
-        data=dict(fact.data),
+        type=kind,
+        subject=subject,
+        at=at,
+        data=data,
         kept_at=kept_at,
     )
+
+
+async def _keep(session: AsyncSession, fact: StoredEvent) -> None:
+    await advisory_lock(session, "learner", fact.learner_id)
+    row = record_of(fact)
+    await _KEEP.within(session, **row | {"data": json.dumps(row["data"])})
 
 
 _KEEP: Final = RawStatement("""
@@ -90,7 +109,7 @@ async def withdraw_enrolment(session: AsyncSession, enrolment_id: UUID) -> Enrol
     enrolment = await _take(session, enrolment_id)
     if enrolment.status not in enrolments.OPEN:
         raise enrolments.EnrolmentNotOpen(f"this enrolment is {enrolment.status}")
-    await _decide_on(session, enrolment, Kind.WITHDRAWAL)
+    await _decide_on(session, enrolment, Withdrawal)
     return enrolment
 
 
@@ -104,7 +123,7 @@ async def reinstate_enrolment(session: AsyncSession, enrolment_id: UUID, *, by: 
         raise enrolments.EnrolmentNotSuspended(f"this enrolment is {enrolment.status}")
     facts = await queries.facts_of(session, enrolment.learner_id)
     forgives = [str(fact.fact_id) for fact in enrolments.troubles(queries.ground_of(enrolment), facts)]
-    await _decide_on(session, enrolment, Kind.REINSTATEMENT, by=by, reason_code=reason_code, forgives=forgives)
+    await _decide_on(session, enrolment, Reinstatement, by=by, reason_code=reason_code, forgives=forgives)
     return enrolment
 
 
@@ -118,7 +137,7 @@ async def end_unpaid_enrolment(session: AsyncSession, enrolment_id: UUID) -> Non
         return
     # The loss may be announced late, or follow a dispute for which the enrolment was suspended long before.
     if max(lost_at, enrolment.changed_at) + repayment <= now(session):
-        await _decide_on(session, enrolment, Kind.PAYMENT_LOST)
+        await _decide_on(session, enrolment, PaymentLost)
 
 
 async def _take(session: AsyncSession, enrolment_id: UUID) -> Enrolment:
@@ -128,12 +147,12 @@ async def _take(session: AsyncSession, enrolment_id: UUID) -> Enrolment:
     return await fetch(session, Enrolment, enrolment_id, lock=True)
 
 
-async def _decide_on(session: AsyncSession, enrolment: Enrolment, kind: Kind, **data: str | list[str]) -> None:
-    at = now(session)
-    fact = Fact.of(
-        kind, enrolment.enrolment_id, at, {"enrolment_id": str(enrolment.enrolment_id), "at": at.isoformat(), **data}
-    )
-    await keep_fact(session, enrolment.learner_id, fact)
+async def _decide_on(
+    session: AsyncSession, enrolment: Enrolment, decision: type[Fact], **data: str | list[str]
+) -> None:
+    at, subject = now(session), enrolment.enrolment_id
+    data |= {"enrolment_id": str(subject), "at": at.isoformat()}
+    await _keep(session, _row(enrolment.learner_id, kind_of(decision), subject, at, data, at))
     await settle(session, enrolment.learner_id)
 
 

@@ -4,9 +4,28 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 from uuid import UUID
 
-from enrolment.domain.facts import Fact, Kind, of_kind, revocations
+from enrolment.domain.facts import (
+    AttemptsExhausted,
+    CreditAwarded,
+    DisputeClosed,
+    DisputeOpened,
+    EnrolmentFact,
+    Fact,
+    MoneyFact,
+    PaymentConfirmed,
+    PaymentLost,
+    PaymentRestored,
+    PaymentReversed,
+    PaymentSettled,
+    RefundRequested,
+    Reinstatement,
+    Withdrawal,
+    of_kind,
+    revocations,
+)
 from enrolment.domain.regulations import Regulations
 from shared.errors import Conflict, Forbidden
 
@@ -85,13 +104,15 @@ def derived_state(ground: Ground, facts: Collection[Fact]) -> DerivedState:
         return ended
     lost = _lost_money(ground, facts)
     if lost is not None:
-        return DerivedState(EnrolmentStatus.SUSPENDED, str(lost.data.get("reason_code", CHARGEBACK)))
+        return DerivedState(
+            EnrolmentStatus.SUSPENDED, lost.reason_code if isinstance(lost, PaymentReversed) else CHARGEBACK
+        )
     if _is_disputed(ground, facts):
         return DerivedState(EnrolmentStatus.SUSPENDED, DISPUTED)
-    mine = [fact for fact in facts if fact.id("enrolment_id") == ground.enrolment_id]
-    if of_kind(mine, Kind.CREDIT_AWARDED):
+    mine = [fact for fact in facts if isinstance(fact, EnrolmentFact) and fact.enrolment_id == ground.enrolment_id]
+    if of_kind(mine, CreditAwarded):
         return DerivedState(EnrolmentStatus.COMPLETED)
-    if of_kind(mine, Kind.ATTEMPTS_EXHAUSTED):
+    if of_kind(mine, AttemptsExhausted):
         return DerivedState(EnrolmentStatus.FAILED, "attempts_exhausted")
     return DerivedState(EnrolmentStatus.ACTIVE)
 
@@ -103,12 +124,12 @@ def _end(ground: Ground, facts: Collection[Fact]) -> DerivedState | None:
     finance may grant it, or as it was lost and came again.
     """
     cancelled = EnrolmentStatus.CANCELLED
-    for fact in of_kind(facts, Kind.REFUND_REQUESTED):
-        if fact.id("order_line_id") == ground.order_line_id:
-            return DerivedState(cancelled, REFUNDED, fact.data.get("decided_by"))
-    for fact in of_kind(facts, Kind.WITHDRAWAL, Kind.PAYMENT_LOST):
+    for fact in of_kind(facts, RefundRequested):
+        if fact.order_line_id == ground.order_line_id:
+            return DerivedState(cancelled, REFUNDED, fact.decided_by)
+    for fact in of_kind(facts, Withdrawal, PaymentLost):
         if fact.subject == ground.enrolment_id:
-            return DerivedState(cancelled, "withdrawn" if fact.kind is Kind.WITHDRAWAL else "payment_lost")
+            return DerivedState(cancelled, "withdrawn" if isinstance(fact, Withdrawal) else "payment_lost")
     return None
 
 
@@ -130,60 +151,63 @@ def ended_without_need(ground: Ground, family: str, facts: Collection[Fact]) -> 
 
 def has_failed(ground: Ground, facts: Collection[Fact]) -> bool:
     """Return whether the last attempt was used up, whatever has become of the money since."""
-    return any(fact.id("enrolment_id") == ground.enrolment_id for fact in of_kind(facts, Kind.ATTEMPTS_EXHAUSTED))
+    return any(fact.enrolment_id == ground.enrolment_id for fact in of_kind(facts, AttemptsExhausted))
 
 
-def _of_its_money(ground: Ground, facts: Iterable[Fact], *kinds: Kind) -> list[Fact]:
+M = TypeVar("M", bound=MoneyFact)
+
+
+def _of_its_money(ground: Ground, facts: Iterable[Fact], *kinds: type[M]) -> list[M]:
     """Return the facts about the payment that pays the order now: the one that confirmed it, or the one restored last.
     Facts about another payment, whenever they come, change nothing."""
-    of_order = [fact for fact in facts if fact.id("order_id") == ground.order_id]
-    paid_by = of_kind(of_order, Kind.PAYMENT_RESTORED) or of_kind(of_order, Kind.PAYMENT_CONFIRMED)
-    paying = paid_by[-1].id("payment_id") if paid_by else None
-    return [fact for fact in of_kind(of_order, *kinds) if paying in {None, fact.id("payment_id")}]
+    of_order = [fact for fact in facts if isinstance(fact, MoneyFact) and fact.order_id == ground.order_id]
+    paid_by = of_kind(of_order, PaymentRestored) or of_kind(of_order, PaymentConfirmed)
+    paying = paid_by[-1].payment_id if paid_by else None
+    return [fact for fact in of_kind(of_order, *kinds) if paying in {None, fact.payment_id}]
 
 
-def _lost_money(ground: Ground, facts: Collection[Fact]) -> Fact | None:
+def _lost_money(ground: Ground, facts: Collection[Fact]) -> PaymentReversed | DisputeClosed | None:
     """Return the last fact about the loss of the order's money; None where it came back afterwards or staff let it
     pass.
 
     The instants of these facts are all given by payments, each later than those before (`Order.told_at`).
     """
-    came = _of_its_money(ground, facts, Kind.PAYMENT_SETTLED, Kind.PAYMENT_RESTORED)
+    came = _of_its_money(ground, facts, PaymentSettled, PaymentRestored)
     # Money that did not come back between two facts about its loss was lost once.
     words = [loss for loss in _losses(ground, facts) if not any(fact.at > loss.at for fact in came)]
     return words[-1] if words and not _is_forgiven(ground, facts, *words) else None
 
 
-def _losses(ground: Ground, facts: Collection[Fact]) -> list[Fact]:
+def _losses(ground: Ground, facts: Collection[Fact]) -> list[PaymentReversed | DisputeClosed]:
     return [
         fact
-        for fact in _of_its_money(ground, facts, Kind.PAYMENT_REVERSED, Kind.DISPUTE_CLOSED)
-        if fact.kind is Kind.PAYMENT_REVERSED or fact.data["outcome"] == LOST
+        for fact in _of_its_money(ground, facts, PaymentReversed, DisputeClosed)
+        if isinstance(fact, PaymentReversed) or fact.outcome == LOST
     ]
 
 
 def troubles(ground: Ground, facts: Collection[Fact]) -> list[Fact]:
     """Return the facts about losses of the order's money and disputes about it: those that a reinstatement lets
     pass."""
-    return [*_losses(ground, facts), *_of_its_money(ground, facts, Kind.DISPUTE_OPENED)]
+    return [*_losses(ground, facts), *_of_its_money(ground, facts, DisputeOpened)]
 
 
 def _is_disputed(ground: Ground, facts: Collection[Fact]) -> bool:
     """Return whether the payer's bank has yet to decide about the order's money, and staff did not let that pass."""
-    closed = {fact.subject for fact in _of_its_money(ground, facts, Kind.DISPUTE_CLOSED)}
+    closed = {fact.subject for fact in _of_its_money(ground, facts, DisputeClosed)}
     return any(
         fact.subject not in closed and not _is_forgiven(ground, facts, fact)
-        for fact in _of_its_money(ground, facts, Kind.DISPUTE_OPENED)
+        for fact in _of_its_money(ground, facts, DisputeOpened)
     )
 
 
 def _is_forgiven(ground: Ground, facts: Collection[Fact], *words: Fact) -> bool:
     """Return whether staff knew one of these facts about one loss or dispute, and let it pass."""
-    known = {str(word.fact_id) for word in words}
-    decisions = [fact for fact in of_kind(facts, Kind.REINSTATEMENT) if fact.subject == ground.enrolment_id]
+    known = {word.fact_id for word in words}
+    decisions = [fact for fact in of_kind(facts, Reinstatement) if fact.subject == ground.enrolment_id]
     return any(
-        not known.isdisjoint(fact.data["forgives"])
-        if "forgives" in fact.data
+        not known.isdisjoint(fact.forgives)
+        if fact.forgives is not None
         else fact.at >= words[-1].at  # decided under a release that did not note what it knew of
         for fact in decisions
     )
@@ -258,11 +282,7 @@ def _obstacle(line: PaidLine, situation: Situation) -> Decision | None:
 def passed_families(facts: Collection[Fact]) -> frozenset[str]:
     """Return the module families the learner holds credit for: awarded and not revoked."""
     revoked = revocations(facts)
-    return frozenset(
-        str(fact.data["module_family"])
-        for fact in of_kind(facts, Kind.CREDIT_AWARDED)
-        if fact.id("credit_id") not in revoked
-    )
+    return frozenset(fact.module_family for fact in of_kind(facts, CreditAwarded) if fact.credit_id not in revoked)
 
 
 def earned_by(line: PaidLine, facts: Collection[Fact], known: Collection[UUID]) -> UUID | None:
@@ -270,16 +290,15 @@ def earned_by(line: PaidLine, facts: Collection[Fact], known: Collection[UUID]) 
     since it was paid, to an enrolment that is none of the `known` ones. None where there is none."""
     if is_refunded(line.order_line_id, facts):
         return None
-    for fact in of_kind(facts, Kind.CREDIT_AWARDED):
-        enrolment_id = fact.id("enrolment_id")
-        if enrolment_id not in known and fact.id("course_id") == line.course_id and fact.at >= line.confirmed_at:
-            return enrolment_id
+    for fact in of_kind(facts, CreditAwarded):
+        if fact.enrolment_id not in known and fact.course_id == line.course_id and fact.at >= line.confirmed_at:
+            return fact.enrolment_id
     return None
 
 
 def is_refunded(order_line_id: UUID, facts: Iterable[Fact]) -> bool:
     """Return whether a refund of an order line was requested."""
-    return any(fact.id("order_line_id") == order_line_id for fact in of_kind(facts, Kind.REFUND_REQUESTED))
+    return any(fact.order_line_id == order_line_id for fact in of_kind(facts, RefundRequested))
 
 
 def must_open(entitlement: str, status: str, regulations: Regulations) -> None:

@@ -1,10 +1,42 @@
 """The study record: one pure function over everything known about a learner, whatever order it arrived in."""
 
 from collections.abc import Collection, Iterable, Sequence
-from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
-from enrolment.domain.facts import Fact, Kind, of_kind, revocations
+from enrolment.domain.facts import (
+    AssessmentFailed,
+    AssessmentPassed,
+    AttemptsExhausted,
+    AwardClaimed,
+    AwardConferred,
+    AwardEligibilityChanged,
+    AwardLapsed,
+    AwardRefused,
+    AwardRescinded,
+    AwardRestored,
+    AwardReviewClosed,
+    AwardReviewOpened,
+    AwardSuperseded,
+    AwardWithdrawn,
+    BadgeIssued,
+    BadgeRevoked,
+    CreditAwarded,
+    EnrolmentFact,
+    Fact,
+    FailRatified,
+    MisconductDecided,
+    MisconductOpened,
+    SubmissionReceived,
+    SubmissionVoided,
+    TransferCompleted,
+    TransferDecided,
+    TransferRequested,
+    TransferReturned,
+    TransferWithdrawn,
+    of_kind,
+    revocations,
+)
 from enrolment.domain.study import (
     Award,
     Badge,
@@ -48,8 +80,8 @@ def study_record(
 
 
 def _study(enrolment: Enrolled, facts: Collection[Fact]) -> Study:
-    mine = [fact for fact in facts if fact.id("enrolment_id") == enrolment.enrolment_id]
-    voided = {fact.subject for fact in of_kind(mine, Kind.SUBMISSION_VOIDED)}
+    mine = [fact for fact in facts if isinstance(fact, EnrolmentFact) and fact.enrolment_id == enrolment.enrolment_id]
+    voided = {fact.subject for fact in of_kind(mine, SubmissionVoided)}
     return Study(
         enrolment_id=enrolment.enrolment_id,
         course=enrolment.course,
@@ -63,18 +95,18 @@ def _study(enrolment: Enrolled, facts: Collection[Fact]) -> Study:
     )
 
 
-def _submissions(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Submission, ...]:
-    received = of_kind(mine, Kind.SUBMISSION_RECEIVED)
-    replaces = {fact.subject: fact.id("replaces") for fact in received}
+def _submissions(mine: Sequence[EnrolmentFact], voided: Collection[UUID]) -> tuple[Submission, ...]:
+    received = of_kind(mine, SubmissionReceived)
+    replaces = {fact.subject: fact.replaces for fact in received}
     # Events of former releases do not have what a file replaces: of theirs the one received last stands.
-    last = {fact.data["attempt_no"]: fact.subject for fact in received if replaces[fact.subject] is None}
+    last = {fact.attempt_no: fact.subject for fact in received if replaces[fact.subject] is None}
     current = {*last.values(), *(one for one, other in replaces.items() if other)} - set(replaces.values())
     return tuple(
         Submission(
             submission_id=fact.subject,
-            window_id=UUID(fact.data["window_id"]),
-            attempt_no=fact.data["attempt_no"],
-            sha256=fact.data["sha256"],
+            window_id=fact.window_id,
+            attempt_no=fact.attempt_no,
+            sha256=fact.sha256,
             received_at=fact.at,
             status="voided" if fact.subject in voided else "received" if fact.subject in current else "superseded",
         )
@@ -82,30 +114,30 @@ def _submissions(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Submis
     )
 
 
-def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ...]:
+def _results(mine: Sequence[EnrolmentFact], voided: Collection[UUID]) -> tuple[Result, ...]:
     """Return one result for each submission, as released last.
 
     Former releases published no event of their own when the board ratified a fail: an exhausted enrolment's results
     were then all ratified.
     """
-    ratified = {fact.id("submission_id") for fact in of_kind(mine, Kind.CREDIT_AWARDED, Kind.FAIL_RATIFIED)}
-    exhausted = bool(of_kind(mine, Kind.ATTEMPTS_EXHAUSTED))
-    decided = {fact.subject for fact in of_kind(mine, Kind.MISCONDUCT_DECIDED)}
-    frozen = {fact.id("submission_id") for fact in of_kind(mine, Kind.MISCONDUCT_OPENED) if fact.subject not in decided}
+    ratified = {fact.submission_id for fact in of_kind(mine, CreditAwarded, FailRatified)}
+    exhausted = bool(of_kind(mine, AttemptsExhausted))
+    decided = {fact.subject for fact in of_kind(mine, MisconductDecided)}
+    frozen = {fact.submission_id for fact in of_kind(mine, MisconductOpened) if fact.subject not in decided}
 
     def standing(submission_id: UUID) -> str:
         if submission_id in frozen:
             return "frozen"
         return "ratified" if submission_id in ratified or exhausted else "provisional"
 
-    released = {fact.subject: fact for fact in of_kind(mine, Kind.ASSESSMENT_PASSED, Kind.ASSESSMENT_FAILED)}
+    released = {fact.subject: fact for fact in of_kind(mine, AssessmentPassed, AssessmentFailed)}
     results = [
         Result(
             submission_id=submission_id,
-            attempt_no=fact.data["attempt_no"],
-            outcome="passed" if fact.kind is Kind.ASSESSMENT_PASSED else "failed",
-            mark=Decimal(fact.data["mark"]),
-            capped=bool(fact.data.get("capped", False)),
+            attempt_no=fact.attempt_no,
+            outcome="passed" if isinstance(fact, AssessmentPassed) else "failed",
+            mark=fact.mark,
+            capped=isinstance(fact, AssessmentPassed) and fact.capped,
             standing=standing(submission_id),
             released_at=fact.at,
         )
@@ -117,35 +149,35 @@ def _results(mine: Sequence[Fact], voided: Collection[UUID]) -> tuple[Result, ..
 
 def _credits(facts: Collection[Fact]) -> tuple[Credit, ...]:
     revoked = revocations(facts)
-    awarded = {fact.subject: fact for fact in of_kind(facts, Kind.CREDIT_AWARDED)}
+    awarded = {fact.subject: fact for fact in of_kind(facts, CreditAwarded)}
     return tuple(
         Credit(
             credit_id=credit_id,
-            enrolment_id=UUID(fact.data["enrolment_id"]),
-            course_code=fact.data["course_code"],
-            course_title=fact.data["course_title"],
-            module_family=fact.data["module_family"],
-            subject_name=fact.data["subject_name"],
-            credits=fact.data["credits"],
-            level=fact.data["level"],
-            mark=Decimal(fact.data["mark"]),
+            enrolment_id=fact.enrolment_id,
+            course_code=fact.course_code,
+            course_title=fact.course_title,
+            module_family=fact.module_family,
+            subject_name=fact.subject_name,
+            credits=fact.credits,
+            level=fact.level,
+            mark=fact.mark,
             ratified_at=fact.at,
             status="revoked" if credit_id in revoked else "awarded",
-            reason_code=revoked[credit_id].data["reason_code"] if credit_id in revoked else None,
+            reason_code=revoked[credit_id].reason_code if credit_id in revoked else None,
         )
         for credit_id, fact in awarded.items()
     )
 
 
 def _badges(facts: Collection[Fact]) -> tuple[Badge, ...]:
-    revoked = {fact.subject for fact in of_kind(facts, Kind.BADGE_REVOKED)}
-    issued = {fact.subject: fact for fact in of_kind(facts, Kind.BADGE_ISSUED)}
+    revoked = {fact.subject for fact in of_kind(facts, BadgeRevoked)}
+    issued = {fact.subject: fact for fact in of_kind(facts, BadgeIssued)}
     return tuple(
         Badge(
             badge_id=badge_id,
-            credit_id=fact.id("credit_id"),
-            award_id=fact.id("award_id"),
-            credential_url=fact.data["credential_url"],
+            credit_id=fact.credit_id,
+            award_id=fact.award_id,
+            credential_url=fact.credential_url,
             issued_at=fact.at,
             status="revoked" if badge_id in revoked else "issued",
         )
@@ -153,80 +185,78 @@ def _badges(facts: Collection[Fact]) -> tuple[Badge, ...]:
     )
 
 
-def _latest(facts: Collection[Fact], kind: Kind) -> dict[UUID, Fact]:
+F = TypeVar("F", bound=Fact)
+
+
+def _latest(facts: Collection[Fact], kind: type[F]) -> dict[UUID, F]:
     return {fact.subject: fact for fact in of_kind(facts, kind)}
 
 
 def _awards(facts: Collection[Fact]) -> tuple[Award, ...]:
-    claimed, conferred = _latest(facts, Kind.AWARD_CLAIMED), _latest(facts, Kind.AWARD_CONFERRED)
-    closed, rescinded = _latest(facts, Kind.AWARD_REVIEW_CLOSED), _latest(facts, Kind.AWARD_RESCINDED)
-    decided = {fact.id("review_id") for fact in of_kind(facts, Kind.AWARD_REVIEW_CLOSED)}
-    opened = of_kind(facts, Kind.AWARD_REVIEW_OPENED)
-    under_review = {fact.subject for fact in opened if fact.id("review_id") not in decided}
+    claimed, conferred = _latest(facts, AwardClaimed), _latest(facts, AwardConferred)
+    closed, rescinded = _latest(facts, AwardReviewClosed), _latest(facts, AwardRescinded)
+    decided = {fact.review_id for fact in of_kind(facts, AwardReviewClosed)}
+    opened = of_kind(facts, AwardReviewOpened)
+    under_review = {fact.subject for fact in opened if fact.review_id not in decided}
     # By which award it was superseded and restored, not by when: replicas' clocks differ.
-    gone = {*rescinded, *(fact.id("rescinded_award_id") for fact in of_kind(facts, Kind.AWARD_RESTORED))}
-    superseded = {
-        fact.subject: fact for fact in of_kind(facts, Kind.AWARD_SUPERSEDED) if fact.id("superseded_by") not in gone
-    }
+    gone = {*rescinded, *(fact.rescinded_award_id for fact in of_kind(facts, AwardRestored))}
+    superseded = {fact.subject: fact for fact in of_kind(facts, AwardSuperseded) if fact.superseded_by not in gone}
     ends = {
         "rescinded": rescinded,
         "superseded": superseded,
         "conferred": conferred,
-        "withdrawn": _latest(facts, Kind.AWARD_WITHDRAWN),
-        "refused": _latest(facts, Kind.AWARD_REFUSED),
-        "lapsed": _latest(facts, Kind.AWARD_LAPSED),
+        "withdrawn": _latest(facts, AwardWithdrawn),
+        "refused": _latest(facts, AwardRefused),
+        "lapsed": _latest(facts, AwardLapsed),
     }
     return tuple(
         Award(
             award_id=award_id,
-            level=known.data["level"],
-            title=known.data["title"],
+            level=known.level,
+            title=known.title,
             status=next((status for status, facts_ in ends.items() if award_id in facts_), "claimed"),
             under_review=award_id in under_review,
             credit_ids=_stands_on(known, closed.get(award_id)),
             classification=_classification(conferred.get(award_id), closed.get(award_id)),
-            certificate_number=conferred[award_id].data["certificate_number"] if award_id in conferred else None,
+            certificate_number=conferred[award_id].certificate_number if award_id in conferred else None,
             claimed_at=claimed[award_id].at if award_id in claimed else None,
             conferred_at=conferred[award_id].at if award_id in conferred else None,
-            superseded_by=superseded[award_id].id("superseded_by") if award_id in superseded else None,
+            superseded_by=superseded[award_id].superseded_by if award_id in superseded else None,
         )
         for award_id, known in {**claimed, **conferred}.items()
     )
 
 
-def _stands_on(known: Fact, review: Fact | None) -> tuple[UUID, ...]:
+def _stands_on(known: AwardClaimed | AwardConferred, review: AwardReviewClosed | None) -> tuple[UUID, ...]:
     """Return the credit an award stands on: a review may have substituted other credit for what was lost."""
-    said = review.data["credit_ids"] if review is not None and review.data["credit_ids"] else known.data["credit_ids"]
-    return tuple(UUID(credit_id) for credit_id in said)
+    return (review and review.credit_ids) or known.credit_ids
 
 
-def _classification(conferral: Fact | None, review: Fact | None) -> str | None:
+def _classification(conferral: AwardConferred | None, review: AwardReviewClosed | None) -> str | None:
     """Return an award's class: with other credit, after a review, it may have another one."""
-    if review is not None and review.data.get("classification"):
-        return review.data["classification"]
-    return None if conferral is None else conferral.data["classification"]
+    return (review and review.classification) or (conferral and conferral.classification)
 
 
 def _transfers(facts: Collection[Fact]) -> tuple[Transfer, ...]:
-    requested, decided = _latest(facts, Kind.TRANSFER_REQUESTED), _latest(facts, Kind.TRANSFER_DECIDED)
+    requested, decided = _latest(facts, TransferRequested), _latest(facts, TransferDecided)
     taken = {transfer_id: _taken(decision) for transfer_id, decision in decided.items()}
     ends = {
-        "completed": _latest(facts, Kind.TRANSFER_COMPLETED),
-        "returned": _latest(facts, Kind.TRANSFER_RETURNED),
+        "completed": _latest(facts, TransferCompleted),
+        "returned": _latest(facts, TransferReturned),
         "accepted": {transfer_id: decided[transfer_id] for transfer_id, some in taken.items() if some},
         "refused": decided,
-        "withdrawn": _latest(facts, Kind.TRANSFER_WITHDRAWN),
+        "withdrawn": _latest(facts, TransferWithdrawn),
         "requested": requested,
     }
 
-    def transfer(transfer_id: UUID, request: Fact) -> Transfer:
+    def transfer(transfer_id: UUID, request: TransferRequested) -> Transfer:
         status, last = next((status, known[transfer_id]) for status, known in ends.items() if transfer_id in known)
         return Transfer(
             transfer_id=transfer_id,
-            programme_id=UUID(request.data["programme_id"]),
+            programme_id=request.programme_id,
             status=status,
-            reason_code=last.data.get("reason_code"),
-            credit_ids=tuple(UUID(credit_id) for credit_id in request.data["credit_ids"]),
+            reason_code=last.reason_code if isinstance(last, TransferReturned | TransferWithdrawn) else None,
+            credit_ids=request.credit_ids,
             accepted_credit_ids=taken.get(transfer_id, ()),
             requested_at=request.at,
             decided_at=decided[transfer_id].at if transfer_id in decided else None,
@@ -235,16 +265,16 @@ def _transfers(facts: Collection[Fact]) -> tuple[Transfer, ...]:
     return tuple(transfer(transfer_id, request) for transfer_id, request in requested.items())
 
 
-def _taken(decision: Fact) -> tuple[UUID, ...]:
-    return tuple(UUID(line["credit_id"]) for line in decision.data["decisions"] if line["outcome"] != "refuse")
+def _taken(decision: TransferDecided) -> tuple[UUID, ...]:
+    return tuple(line.credit_id for line in decision.decisions if line.outcome != "refuse")
 
 
 def _eligibility(facts: Collection[Fact]) -> tuple[Eligibility, ...]:
     """Return the titles on offer by level: all changes applied, in the order that credentials gave them."""
     titles: dict[str, set[str]] = {}
-    for fact in sorted(of_kind(facts, Kind.ELIGIBILITY_CHANGED), key=lambda fact: fact.data["sequence"]):
-        for level in fact.data["levels"]:
-            held = titles.setdefault(level["level"], set())
-            held |= set(level["titles_added"])
-            held -= set(level["titles_removed"])
+    for fact in sorted(of_kind(facts, AwardEligibilityChanged), key=lambda fact: fact.sequence):
+        for level in fact.levels:
+            held = titles.setdefault(level.level, set())
+            held |= set(level.titles_added)
+            held -= set(level.titles_removed)
     return tuple(Eligibility(level, tuple(sorted(held))) for level, held in sorted(titles.items()) if held)
