@@ -4,12 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from gateway.edge.guard import Limits
 from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.rate_limit import Policy
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, WrappingKey
 
 _RATES = {
     "anonymous": (600, 60),
@@ -23,8 +23,9 @@ _RATES = {
 
 
 class Settings(ServiceSettings):
-    wrapping_key: SecretStr = Field(
-        min_length=32, description="Seals signing keys at rest and makes refresh tokens; the same on all replicas"
+    wrapping_key: WrappingKey = Field(
+        description="Encrypts signing keys at rest and makes refresh tokens: 32 random bytes in base64. The same on "
+        "all replicas, and kept apart from the database and its backups"
     )
     services: dict[str, str] = Field(
         description='Address of each service, as JSON: {"catalogue": "http://catalogue:8000"}'

@@ -1,6 +1,7 @@
 """A front door on a real socket with a scripted service behind it."""
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,8 @@ from shared.access import TokenVerifier
 from shared.running import Server
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
+WRAPPING_KEY = base64.b64encode(b"a wrapping key for the tests on.").decode()
+
 
 def gateway_settings(url: str, **more) -> Settings:
     given = {
@@ -33,7 +36,7 @@ def gateway_settings(url: str, **more) -> Settings:
     return Settings(
         database_url=url,
         feed_secret=SecretStr("test"),
-        wrapping_key=SecretStr("a wrapping key for the tests only"),
+        wrapping_key=SecretStr(WRAPPING_KEY),
         **(given | more),
     )
 

@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 from openapi_spec_validator import validate
-from proxy_harness import gateway_settings
+from proxy_harness import WRAPPING_KEY, gateway_settings
 from pydantic import ValidationError
 
 from gateway.app import build
@@ -447,6 +447,12 @@ def test_credit_is_read_from_credentials_and_revoked_at_assessment():
     "given", [{"oidc_issuer": "https://a"}, {"password_sign_in": False}, {"wrapping_key": "short"}]
 )
 def test_half_a_setting_stops_the_start(given):
-    whole = {"database_url": "postgresql+asyncpg://a@b/c", "feed_secret": "a", "wrapping_key": "a" * 32, "services": {}}
+    whole = {
+        "database_url": "postgresql+asyncpg://a@b/c",
+        "feed_secret": "a",
+        "wrapping_key": WRAPPING_KEY,
+        "services": {},
+    }
+    Settings(**whole)
     with pytest.raises(ValidationError):
         Settings(**(whole | given))

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from proxy_harness import ScriptedService, gateway_settings
+from proxy_harness import WRAPPING_KEY, ScriptedService, gateway_settings
 
 from embedded import ports
 from embedded.workspace import BEHIND_THE_GATEWAY
@@ -161,7 +161,7 @@ async def test_the_operators_command_line(database_url):
         **os.environ,
         "MC_DATABASE_URL": database_url,
         "MC_FEED_SECRET": "test",
-        "MC_WRAPPING_KEY": "a wrapping key for the tests only",
+        "MC_WRAPPING_KEY": WRAPPING_KEY,
         "MC_SERVICES": json.dumps(dict.fromkeys(BEHIND_THE_GATEWAY, "http://127.0.0.1:9")),
     }
     opened = await asyncio.to_thread(

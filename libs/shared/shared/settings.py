@@ -1,17 +1,27 @@
 """The settings every service has; a service subclasses them, builds them once in app.py, imports them nowhere else."""
 
+import base64
 import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Final, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.origins import listed_origins
 from shared.smtp import Smtp
 
 PREFIX = "MC_"
+WRAPPING_KEY_BYTES: Final = 32
 WRONG_USAGE: Final = 2
 """The exit status of a command whose arguments or settings are missing or wrong, as argparse has it."""
 
@@ -23,6 +33,22 @@ def _origins(given: object) -> object:
 
 
 OriginList = Annotated[list[str], NoDecode, BeforeValidator(_origins)]
+
+
+def _wrapping_key(given: SecretStr) -> SecretStr:
+    text = given.get_secret_value()
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    # One spelling alone: what follows from the text is then the same as what follows from the bytes.
+    if len(key) != WRAPPING_KEY_BYTES or base64.b64encode(key).decode() != text:
+        raise ValueError(f"must be {WRAPPING_KEY_BYTES} random bytes in base64: `openssl rand -base64 32` makes them")
+    return given
+
+
+WrappingKey = Annotated[SecretStr, AfterValidator(_wrapping_key)]
+"""Encrypts what is stored and must be kept secret: 32 random bytes, in base64."""
 
 
 class ServiceSettings(BaseSettings):

@@ -1,16 +1,13 @@
 """The settings of this service, read from its environment as MC_<NAME>."""
 
 import base64
-import binascii
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import DirectoryPath, Field, SecretStr, field_validator
+from pydantic import DirectoryPath, Field, field_validator
 
 from credentials.adapters.verification import Limits
-from shared.settings import ServiceSettings
-
-_KEY_BYTES = 32
+from shared.settings import ServiceSettings, WrappingKey
 
 
 def _local_folder() -> str:
@@ -18,7 +15,7 @@ def _local_folder() -> str:
 
 
 class Settings(ServiceSettings):
-    wrapping_key: SecretStr = Field(
+    wrapping_key: WrappingKey = Field(
         description="Opens the stored signing keys: 32 random bytes in base64. Kept apart from the database and its "
         "backups; without it nothing more can be signed under the present keys"
     )
@@ -64,17 +61,6 @@ class Settings(ServiceSettings):
     def _without_a_path(cls, value: str) -> str:
         if urlsplit(value).path not in {"", "/"}:
             raise ValueError("must have no path: the issuer's keys are at /.well-known/did.json of its host")
-        return value
-
-    @field_validator("wrapping_key")
-    @classmethod
-    def _of_the_right_size(cls, value: SecretStr) -> SecretStr:
-        try:
-            decoded = base64.b64decode(value.get_secret_value(), validate=True)
-        except binascii.Error as error:
-            raise ValueError("not base64") from error
-        if len(decoded) != _KEY_BYTES:
-            raise ValueError(f"must be {_KEY_BYTES} bytes")
         return value
 
     def wrapping_key_bytes(self) -> bytes:
