@@ -12,6 +12,7 @@ from credentials.adapters.credential_issuer import CredentialIssuer, StatusListE
 from credentials.adapters.json_ld import canonicalise
 from credentials.domain.badges import Achievement, Skill
 from shared.ids import new_id
+from shared.secret_box import SecretBox
 
 COURSE = Achievement(
     url="https://badges.example/achievements/7DS501",
@@ -31,7 +32,7 @@ COURSE = Achievement(
 
 async def measure(bench: Bench) -> list[Result]:
     count = bench.size(5000)
-    credential_issuer = CredentialIssuer("https://badges.example", "University of Example", bytes(32))
+    credential_issuer = CredentialIssuer("https://badges.example", "University of Example", SecretBox(bytes(32)))
     method, key = credential_issuer.new_key("ed25519-bench")
     signer = credential_issuer.signer(method, key.wrapped)
     bare_key = Ed25519PrivateKey.generate()

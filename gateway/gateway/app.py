@@ -14,7 +14,6 @@ from gateway import api, tokens
 from gateway.access import ACCESS
 from gateway.adapters.hashing import Hashing
 from gateway.adapters.oidc import OutsideIssuer
-from gateway.adapters.secret_box import SecretBox
 from gateway.auth_settings import AuthSettings
 from gateway.commands.sessions import SessionPolicy
 from gateway.edge.access_log import AccessLog, write_to_log
@@ -31,6 +30,7 @@ from gateway.settings import Settings
 from gateway.tokens import TokenIssuer
 from shared.access import TokenVerifier
 from shared.running import Server
+from shared.secret_box import SecretBox
 from shared.service import Process, Service
 
 
@@ -41,7 +41,7 @@ def common_passwords() -> frozenset[str]:
 
 def build(settings: Settings) -> Service:
     """The front door: accounts, tokens, and the one way in to every service."""
-    secret_box = SecretBox(settings.wrapping_key.get_secret_value())
+    secret_box = settings.secret_box()
     outside = _outside(settings)
     door = _Door(settings, load(settings.routes_file), secret_box, outside)
     return Service(
@@ -68,7 +68,7 @@ def build(settings: Settings) -> Service:
                 session_policy=SessionPolicy(
                     session=timedelta(days=settings.session_days),
                     grace=timedelta(seconds=settings.refresh_grace_seconds),
-                    secret=secret_box.refresh_secret,
+                    secret=settings.refresh_secret(),
                 ),
                 common_passwords=common_passwords(),
                 passwords_offered=settings.password_sign_in,

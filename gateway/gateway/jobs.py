@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Final
 
-from gateway.adapters.secret_box import SecretBox
+from gateway.adapters import signing_keys
 from gateway.tokens import active_key
 from shared.batches import delete_in_batches
 from shared.jobs import REMOVES, Jobs, Work
+from shared.secret_box import SecretBox
 
 jobs = Jobs()
 
@@ -36,4 +37,4 @@ async def keep_signing_keys(work: Work) -> None:
     secret_box = work.resource(SecretBox)
     async with work.database.transaction() as session:
         key = await active_key(session, secret_box, work.now())
-    secret_box.open_key(key.kid, key.sealed_private)
+    signing_keys.open_key(secret_box, key.kid, key.sealed_private)

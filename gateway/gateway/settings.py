@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from gateway.edge.guard import Limits
 from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.rate_limit import Policy
+from shared.secret_box import SecretBox, derive_key
 from shared.settings import ServiceSettings, WrappingKey
 
 _RATES = {
@@ -61,6 +62,18 @@ class Settings(ServiceSettings):
         if not self.password_sign_in and not all(given):
             raise ValueError("without passwords an outside issuer must be given")
         return self
+
+    def secret_box(self) -> SecretBox:
+        """Return the box that holds the signing keys."""
+        return SecretBox(self._derived("signing keys"))
+
+    def refresh_secret(self) -> bytes:
+        """Return the secret that refresh tokens are derived from."""
+        return self._derived("refresh tokens")
+
+    def _derived(self, purpose: str) -> bytes:
+        text = self.wrapping_key.get_secret_value()  # and not its bytes: what is stored was sealed so
+        return derive_key(text.encode(), f"microcredentials/gateway/{purpose}")
 
     def policies(self) -> dict[str, Policy]:
         """Return the rate-limit policies by name: those of this module, replaced by the setting's."""

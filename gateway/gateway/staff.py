@@ -13,7 +13,6 @@ from uuid import UUID
 
 from gateway import queries
 from gateway.adapters.hashing import Hashing
-from gateway.adapters.secret_box import SecretBox
 from gateway.app import build, common_passwords
 from gateway.commands import accounts, grants, keys
 from gateway.domain import accounts as rules
@@ -127,7 +126,7 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     :raises DomainError: a rule says no
     """
     process = Process(build(settings))
-    database, secret_box = process.database, SecretBox(settings.wrapping_key.get_secret_value())
+    database, secret_box = process.database, settings.secret_box()
     try:
         if arguments.command == "open-account":
             account_id = await open_staff_account(database, arguments.email, _read_password(), arguments.roles)

@@ -111,7 +111,7 @@ class RefreshToken(Base):
 
 
 class SigningKey(Base):
-    """A signing key; `sealed_private` is encrypted with the wrapping key of the settings (adapters/secret_box.py)."""
+    """A signing key; `sealed_private` is encrypted with the wrapping key of the settings (adapters/signing_keys.py)."""
 
     __tablename__ = "signing_keys"
     __table_args__ = (

@@ -8,12 +8,13 @@ import jwt
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
-from gateway.adapters.secret_box import SecretBox
+from gateway.adapters import signing_keys
 from gateway.domain.keys import KeyState, published
 from gateway.tables import SigningKey
 from shared.access import LEEWAY_SECONDS
 from shared.database import advisory_lock
 from shared.ids import new_id
+from shared.secret_box import SecretBox
 
 LONGEST_LIFE = timedelta(minutes=10)
 
@@ -61,7 +62,7 @@ class TokenIssuer:
                 "jti": str(new_id()),
                 **claims,
             },
-            self._secret_box.open_key(key.kid, key.sealed_private),
+            signing_keys.open_key(self._secret_box, key.kid, key.sealed_private),
             algorithm="EdDSA",
             headers={"typ": "at+jwt", "kid": key.kid},
         )
@@ -81,7 +82,7 @@ async def active_key(session: AsyncSession, secret_box: SecretBox, now: datetime
 
 
 def add_key(session: AsyncSession, secret_box: SecretBox, state: KeyState, now: datetime) -> SigningKey:
-    kid, jwk, sealed = secret_box.new_key()
+    kid, jwk, sealed = signing_keys.new_key(secret_box)
     key = SigningKey(
         kid=kid,
         state=state.value,

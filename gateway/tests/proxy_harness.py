@@ -30,13 +30,13 @@ WRAPPING_KEY = base64.b64encode(b"a wrapping key for the tests on.").decode()
 
 def gateway_settings(url: str, **more) -> Settings:
     given = {
+        "wrapping_key": SecretStr(WRAPPING_KEY),
         "services": dict.fromkeys(BEHIND_THE_GATEWAY, "http://127.0.0.1:9"),
         "rates": {"anonymous": (100_000, 1), "person": (100_000, 1), "credentials": (100_000, 1)},
     }
     return Settings(
         database_url=url,
         feed_secret=SecretStr("test"),
-        wrapping_key=SecretStr(WRAPPING_KEY),
         **(given | more),
     )
 

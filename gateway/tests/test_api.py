@@ -6,14 +6,18 @@ from uuid import UUID
 
 import jwt
 import pytest
+from proxy_harness import gateway_settings
+from pydantic import SecretStr
 from signing_in import PASSWORD, code, open_account, operator, refresh, sign_in
 from sqlalchemy import select, text, update
 
+from gateway.adapters import signing_keys
 from gateway.adapters.hashing import Hashing, SignInBusy
 from gateway.auth_settings import AuthSettings
 from gateway.commands import keys as key_commands
 from gateway.tables import Account
 from shared.events.gateway import AccountOpened
+from shared.secret_box import SecretBox
 from shared.testing.access import access_failures
 from shared.testing.services import ServiceUnderTest, published
 
@@ -223,7 +227,7 @@ async def test_an_operator_finds_an_account_by_its_address(service, session):
 
 
 async def test_a_rotated_key_signs_at_once_and_the_old_one_verifies_on(service, session, clock):
-    secret_box = service.service.resources[type_of_secret_box(service)]
+    secret_box = service.service.resources[SecretBox]
     async with service.client() as client:
         await open_account(client)
         before = (await sign_in(client)).json()["access_token"]
@@ -244,7 +248,7 @@ async def test_a_rotated_key_signs_at_once_and_the_old_one_verifies_on(service, 
 
 
 async def test_a_withdrawn_key_leaves_the_key_set_at_once(service, session, clock):
-    secret_box = service.service.resources[type_of_secret_box(service)]
+    secret_box = service.service.resources[SecretBox]
     async with service.client() as client:
         await open_account(client)
         token = (await sign_in(client)).json()["access_token"]
@@ -259,25 +263,32 @@ async def test_a_withdrawn_key_leaves_the_key_set_at_once(service, session, cloc
 
 
 async def test_private_keys_are_sealed_at_rest(service, session):
-    from gateway.adapters.secret_box import SecretBox
     from gateway.domain.keys import SigningKeyUnreadable
     from gateway.tables import SigningKey
 
-    secret_box = service.service.resources[type_of_secret_box(service)]
+    secret_box = service.service.resources[SecretBox]
     async with service.client() as client:
         await open_account(client)
         await sign_in(client)
     key = (await session.scalars(select(SigningKey))).first()
-    raw = secret_box.open_key(key.kid, key.sealed_private).private_bytes_raw()
+    raw = signing_keys.open_key(secret_box, key.kid, key.sealed_private).private_bytes_raw()
     assert raw not in key.sealed_private
     with pytest.raises(SigningKeyUnreadable):
-        SecretBox("another secret of sufficient length").open_key(key.kid, key.sealed_private)
+        signing_keys.open_key(SecretBox(bytes(32)), key.kid, key.sealed_private)
     with pytest.raises(SigningKeyUnreadable):
-        secret_box.open_key("another key", key.sealed_private)
+        signing_keys.open_key(secret_box, "another key", key.sealed_private)
 
 
-def type_of_secret_box(service):
-    return next(kind for kind in service.service.resources if kind.__name__ == "SecretBox")
+def test_what_was_sealed_under_a_wrapping_key_opens_still():
+    """Sealed by the first release, under the text of the wrapping key."""
+    settings = gateway_settings("", wrapping_key=SecretStr("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="))
+    sealed = bytes.fromhex(
+        "08fc4efe2af520bc8d503810a17005d3d16e80b7a6fe20e0b90cd5e0612be8aa9cc2315d42f3263bb83642ddc038e40230fa207822b8e418"
+        "1b914bca"
+    )
+    key = signing_keys.open_key(settings.secret_box(), "OSA2Dw7IOCp_riSsizx98RONuVJ6pYhqvFsHcx1VsWc", sealed)
+    assert key.private_bytes_raw().hex() == "587eee35201237cd65d3f0fbc948d45be081749d68e470633fb5651f6cae42d5"
+    assert settings.refresh_secret().hex() == "8d60ecdfc5c69421a95056a58a8a88688ee4a39e2c6845ac2971b641322b4290"
 
 
 async def test_hashing_refuses_rather_than_queue_for_ever():

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import select
 
 import gateway
-from gateway.adapters.secret_box import SecretBox
 from gateway.auth_settings import AuthSettings
 from gateway.commands import grants
 from gateway.commands import keys as key_commands
@@ -17,6 +16,7 @@ from gateway.domain.keys import SigningKeyUnreadable
 from gateway.jobs import keep_signing_keys
 from gateway.tables import Partner, SigningKey
 from shared.jobs import Work
+from shared.secret_box import SecretBox
 from shared.testing.source import syntax_tree
 
 PASSWORD = "nine brass engines humming"
@@ -123,7 +123,7 @@ def sets_sign_in(function):
 async def test_a_key_that_another_wrapping_key_sealed_is_an_outage_until_the_keys_are_rotated(
     service, session, monkeypatch
 ):
-    other = SecretBox("another secret of sufficient length")
+    other = SecretBox(bytes(32))
     resources = {**service.service.resources, SecretBox: other}
     async with service.client() as client:
         await open_account(client, "ada@example.org")

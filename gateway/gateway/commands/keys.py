@@ -3,11 +3,12 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
-from gateway.adapters.secret_box import SecretBox
+from gateway.adapters import signing_keys
 from gateway.domain.keys import KeyInUse, KeyState, SigningKeyUnreadable
 from gateway.tables import SigningKey
 from gateway.tokens import active_key, add_key
 from shared.database import advisory_lock, fetch, now
+from shared.secret_box import SecretBox
 
 
 async def rotate_keys(session: AsyncSession, secret_box: SecretBox) -> SigningKey:
@@ -38,7 +39,7 @@ async def rotate_keys(session: AsyncSession, secret_box: SecretBox) -> SigningKe
 def _opens(secret_box: SecretBox, key: SigningKey) -> bool:
     """Whether the wrapping key in use decrypts the signing key; one sealed with another wrapping key it does not."""
     try:
-        secret_box.open_key(key.kid, key.sealed_private)
+        signing_keys.open_key(secret_box, key.kid, key.sealed_private)
     except SigningKeyUnreadable:
         return False
     return True

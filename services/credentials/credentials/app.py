@@ -11,7 +11,6 @@ from credentials.adapters.page_cache import PageCache
 from credentials.adapters.pages import Pages
 from credentials.adapters.paper import Paper
 from credentials.adapters.pictures import Pictures
-from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.shared_pages import SharedPages
 from credentials.adapters.verification import Outside, Verifier
 from credentials.adapters.webhooks import WebhookClient
@@ -24,6 +23,7 @@ from credentials.jobs import jobs
 from credentials.queries.prior_learning import known_evidence
 from credentials.settings import Settings
 from shared.due_times import DueTime
+from shared.secret_box import SecretBox, derive_key
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
 from shared.uploads import UploadPolicy
@@ -31,11 +31,11 @@ from shared.uploads import UploadPolicy
 
 def build(settings: Settings) -> Service:
     """Credits, awards, Open Badges, transcripts and their verification."""
-    credential_issuer = CredentialIssuer(settings.public_url, settings.awarding_body, settings.wrapping_key_bytes())
+    wrapping_key = settings.wrapping_key_bytes()
+    credential_issuer = CredentialIssuer(settings.public_url, settings.awarding_body, SecretBox(wrapping_key))
     outside = Outside(settings.verification, loopback=settings.verification_reaches_loopback)
     verifier = Verifier(settings.verification, outside)
     fonts = Fonts(settings.font_folder)
-    secret_box = SecretBox(settings.wrapping_key_bytes())
     page_cache = PageCache(settings.verification_page_seconds)
     return Service(
         name="credentials",
@@ -63,8 +63,8 @@ def build(settings: Settings) -> Service:
             ),
             WebhookClient: WebhookClient(loopback=settings.webhooks_reach_loopback),
             SharedPages: SharedPages(),
-            SecretBox: secret_box,
-            ShareSecrets: ShareSecrets(secret_box.key_for("share pins")),
+            SecretBox: SecretBox(derive_key(wrapping_key, "sealed secrets")),
+            ShareSecrets: ShareSecrets(derive_key(wrapping_key, "share pins")),
             PageCache: page_cache,
             Verifier: verifier,
             CredentialIssuer: credential_issuer,

@@ -12,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient
 from credentials.commands import (
     awards,
@@ -50,6 +49,7 @@ from shared.messaging import feed
 from shared.messaging.epochs import same_epoch
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing, SetAside
+from shared.secret_box import SecretBox
 
 jobs = Jobs()
 

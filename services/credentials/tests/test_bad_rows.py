@@ -6,7 +6,6 @@ from datetime import timedelta
 from sqlalchemy import select, text, update
 
 from credentials import jobs
-from credentials.adapters.secret_box import SecretBox
 from credentials.commands import awards, emails, issuing, people, reports, status_lists, transfers, webhooks
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists as list_rules
@@ -21,6 +20,7 @@ from shared.ids import new_id
 from shared.jobs import Work
 from shared.messaging.epochs import START
 from shared.messaging.tables import Outgoing, QueuedEmail, SetAside
+from shared.secret_box import SecretBox
 from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, work_of

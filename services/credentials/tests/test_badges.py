@@ -19,6 +19,7 @@ from pyld import jsonld
 
 from credentials.adapters import canonical_templates, contexts, coverage, credential_issuer, json_ld, keys, proofs
 from credentials.domain import badges, dids, status_lists
+from shared.secret_box import SecretBox, SecretBoxError, derive_key
 
 NOW = datetime.now(UTC)
 DID = "did:web:badges.example.ac.uk"
@@ -286,17 +287,31 @@ def test_a_status_list_is_long_signed_and_readable(badge: dict) -> None:
 
 
 def test_a_private_key_is_wrapped_and_bound_to_its_name() -> None:
-    wrapping = os.urandom(32)
+    wrapping = SecretBox(os.urandom(32))
     made = keys.new_key(wrapping, METHOD)
     signature = keys.unwrap(made.wrapped, wrapping, METHOD).sign(b"x")
     assert keys.signed_by(made.public, signature, b"x")
     assert not keys.signed_by(made.public, signature, b"y")
-    with pytest.raises(keys.WrappingKeyError):
-        keys.unwrap(made.wrapped, os.urandom(32), METHOD)
-    with pytest.raises(keys.WrappingKeyError):
+    with pytest.raises(SecretBoxError):
+        keys.unwrap(made.wrapped, SecretBox(os.urandom(32)), METHOD)
+    with pytest.raises(SecretBoxError):
         keys.unwrap(made.wrapped, wrapping, f"{DID}#another")
-    with pytest.raises(keys.WrappingKeyError):
-        keys.new_key(b"short", METHOD)
+
+
+def test_what_was_sealed_under_a_wrapping_key_opens_still() -> None:
+    """Sealed by the first release."""
+    wrapping = bytes(range(32))
+    wrapped = bytes.fromhex(
+        "12556de264189ce69cc98a54dbc0f4cc1be848e764c16209ea4af8815cffb2f7c894616b7afef2981c248d62d8ac4f9edd607277cd2f7b91"
+        "a32ca2e1"
+    )
+    public = bytes.fromhex("ab1f274cb598f4fd80103613f5f4906b1fa8d73d601e52c9b62ad5e638049e55")
+    assert keys.signed_by(public, keys.unwrap(wrapped, SecretBox(wrapping), "did:web:a#b").sign(b"x"), b"x")
+    sealed = bytes.fromhex(
+        "65591f252cb12579bd0e83b7c0d18de76f4eedc6ac4e73672c5ad04338f157dbad41c01cec886277dacc826e4ee3"
+    )
+    secrets = SecretBox(derive_key(wrapping, "sealed secrets"))
+    assert secrets.open(sealed, "webhook secret 1") == b"a webhook's secret"
 
 
 def test_base58_and_multikeys() -> None:

@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from credentials.adapters.secret_box import SecretBox
 from credentials.commands import awards, partners, webhooks
 from credentials.domain.webhooks import RETRY_AFTER, Answer
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import now as now_of
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
+from shared.secret_box import SecretBox
 
 from .announcements import consume, hold_credit, let_time_work, revoked
 from .deliveries import MANAGES, register, send

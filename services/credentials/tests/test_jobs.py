@@ -8,7 +8,6 @@ from sqlalchemy import func, select
 
 from credentials import jobs
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.keys import WrappingKeyError
 from credentials.commands import awards
 from credentials.commands.status_lists import open_next_list
 from credentials.domain import status_lists
@@ -19,6 +18,7 @@ from credentials.tables.keys import SigningKey
 from shared.due_times import bring_forward
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
+from shared.secret_box import SecretBox, SecretBoxError
 from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, named, revoked, work_of
@@ -131,10 +131,10 @@ async def test_the_private_key_is_not_in_the_database_in_clear(service, session,
     learner = new_id()
     await hold_credit(session, learner, DS=1)
     await let_time_work(service)
-    stranger = CredentialIssuer("https://badges.example.ac.uk", "Somebody else", bytes(32))
+    stranger = CredentialIssuer("https://badges.example.ac.uk", "Somebody else", SecretBox(bytes(32)))
     keys = (await session.scalars(select(SigningKey))).all()
     assert sorted(key.suite for key in keys) == ["ES256", "eddsa-rdfc-2022"]
     for key in keys:
-        with pytest.raises(WrappingKeyError):
+        with pytest.raises(SecretBoxError):
             stranger.signer(key.verification_method, key.wrapped_key, key.suite)
         assert len(key.wrapped_key) >= 12 + 32 + 16

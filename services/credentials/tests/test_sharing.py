@@ -12,7 +12,6 @@ from jwt.algorithms import OKPAlgorithm
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from credentials.adapters.secret_box import SecretBox, SecretBoxError
 from credentials.api.shared_views import OpenedRecordView
 from credentials.commands import awards
 from credentials.domain import sharing
@@ -25,6 +24,7 @@ from shared.events.enrolment import LearnerAnonymised
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
 from shared.messaging import RetryLater
+from shared.secret_box import derive_key
 from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, named, registered, revoked
@@ -289,7 +289,7 @@ async def test_secrets_are_kept_as_hashes(service, session, clock, learner) -> N
 
 async def test_what_the_previous_release_stored_still_opens(service, session, clock, learner) -> None:
     path, granted = await link(service, learner, pin="4821"), await consent(service, learner, "DS01")
-    key = service.service.resources[SecretBox].key_for("share pins")
+    key = derive_key(service.service.settings.wrapping_key_bytes(), "share pins")
     for share in await session.scalars(select(Share)):
         if share.pin_hash is None:
             share.secret_sha256 = hashlib.sha256(granted["code"].encode()).digest()
@@ -336,15 +336,6 @@ async def test_guesses_made_at_once_do_not_get_more_tries(live) -> None:
         answers = await asyncio.gather(*(anyone.post(path, json={"pin": f"{n:04}"}) for n in range(8)))
         assert sorted(answer.status_code for answer in answers) == [403] * 5 + [410] * 3
         assert (await anyone.post(path, json={"pin": "4821"})).status_code == 410
-
-
-def test_what_is_sealed_opens_only_under_its_name_and_key() -> None:
-    secret_box = SecretBox(bytes(range(32)))
-    sealed = secret_box.seal(b"secret", "one")
-    assert secret_box.open(sealed, "one") == b"secret"
-    for other, name in ((secret_box, "two"), (SecretBox(bytes(32)), "one")):
-        with pytest.raises(SecretBoxError):
-            other.open(sealed, name)
 
 
 def test_codes_are_read_however_they_are_typed() -> None:

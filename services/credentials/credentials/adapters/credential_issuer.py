@@ -23,6 +23,7 @@ from credentials.domain.badges import (
 )
 from credentials.domain.dids import did_of
 from credentials.domain.keys import Suite
+from shared.secret_box import SecretBox
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -50,12 +51,13 @@ class StatusListEntry:
 
 
 class CredentialIssuer:
-    """Signs in the name of the awarding body. `public_url` is where its documents are found, and gives its DID."""
+    """Signs in the name of the awarding body. `public_url` is where its documents are found, and gives its DID;
+    `secret_box` holds the keys."""
 
-    def __init__(self, public_url: str, awarding_body: str, wrapping_key: bytes) -> None:
+    def __init__(self, public_url: str, awarding_body: str, secret_box: SecretBox) -> None:
         self.url = public_url.rstrip("/")
         self.issuer = Issuer(did_of(self.url), awarding_body, self.url)
-        self._wrapping_key = wrapping_key
+        self._secret_box = secret_box
         self._signers: dict[str, Signer] = {}
         self._presses: OrderedDict[tuple[str, str, bool], tuple[Achievement, BadgeSigner]] = OrderedDict()
 
@@ -85,7 +87,7 @@ class CredentialIssuer:
         `name` must not be a key itself, such as a multikey: verifiers would trust it without reading our DID document.
         """
         method = self.verification_method(name)
-        return method, keys.new_key(self._wrapping_key, method, suite)
+        return method, keys.new_key(self._secret_box, method, suite)
 
     def verification_method(self, name: str) -> str:
         return f"{self.issuer.did}#{name}"
@@ -97,9 +99,9 @@ class CredentialIssuer:
     def signer(
         self, verification_method: str, wrapped_key: bytes, suite: Suite | str = Suite.EDDSA_RDFC_2022
     ) -> Signer:
-        """Return a signer with this key. Raises WrappingKeyError."""
+        """Return a signer with this key. Raises SecretBoxError."""
         if verification_method not in self._signers:
-            opened = keys.unwrap(wrapped_key, self._wrapping_key, verification_method, suite)
+            opened = keys.unwrap(wrapped_key, self._secret_box, verification_method, suite)
             self._signers[verification_method] = opened
         return self._signers[verification_method]
 

@@ -1,15 +1,13 @@
 """Signing keys. Private keys are stored wrapped; only the process that signs can unwrap them."""
 
-import os
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,9 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from credentials.domain.keys import Suite
+from shared.secret_box import SecretBox, SecretBoxError
 
-_NONCE = 12
-_WRAPPING_KEY = 32
 _COORDINATE = 32
 
 
@@ -40,10 +37,6 @@ class Signer(Protocol):
     def sign(self, data: bytes) -> bytes:
         """Return 64 bytes: an Ed25519 signature, or r and s of an ECDSA one over SHA-256."""
         ...
-
-
-class WrappingKeyError(Exception):
-    """The wrapping key does not open the stored key: a wrong setting, or a stored key that was changed."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +75,8 @@ class LocalEcdsaSigner:
         return r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
 
 
-def new_key(wrapping_key: bytes, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022) -> NewKey:
-    """Make a key. The private half is wrapped with AES-256-GCM, bound to the key's name so that keys cannot be
-    exchanged."""
+def new_key(secret_box: SecretBox, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022) -> NewKey:
+    """Make a key. The private half is wrapped under the key's name, so that keys cannot be exchanged."""
     if suite == Suite.EDDSA_RDFC_2022:
         key = Ed25519PrivateKey.generate()
         public, private = key.public_key().public_bytes_raw(), key.private_bytes_raw()
@@ -92,24 +84,19 @@ def new_key(wrapping_key: bytes, verification_method: str, suite: Suite | str = 
         point = ec.generate_private_key(ec.SECP256R1())
         public = point.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         private = point.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    nonce = os.urandom(_NONCE)
-    wrapped = nonce + _cipher(wrapping_key).encrypt(nonce, private, verification_method.encode())
-    return NewKey(public, wrapped)
+    return NewKey(public, secret_box.seal(private, verification_method))
 
 
 def unwrap(
-    wrapped: bytes, wrapping_key: bytes, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022
+    wrapped: bytes, secret_box: SecretBox, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022
 ) -> Signer:
-    """Return a signer with the wrapped key. Raises WrappingKeyError."""
-    try:
-        raw = _cipher(wrapping_key).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], verification_method.encode())
-    except InvalidTag:
-        raise WrappingKeyError(f"the wrapping key does not open {verification_method}") from None
+    """Return a signer with the wrapped key. Raises SecretBoxError."""
+    raw = secret_box.open(wrapped, verification_method)
     if suite == Suite.EDDSA_RDFC_2022:
         return LocalSigner(Ed25519PrivateKey.from_private_bytes(raw), verification_method)
     key = load_der_private_key(raw, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise WrappingKeyError(f"{verification_method} is no elliptic curve key")
+        raise SecretBoxError(f"{verification_method} is no elliptic curve key")
     return LocalEcdsaSigner(key, verification_method)
 
 
@@ -120,9 +107,3 @@ def signed_by(public_key: bytes, signature: bytes, data: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def _cipher(wrapping_key: bytes) -> AESGCM:
-    if len(wrapping_key) != _WRAPPING_KEY:
-        raise WrappingKeyError("the wrapping key has 32 bytes")
-    return AESGCM(wrapping_key)

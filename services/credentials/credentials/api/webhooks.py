@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
-from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient
 from credentials.api.sharing import partner_of
 from credentials.commands import webhooks
@@ -23,6 +22,7 @@ from credentials.domain.webhooks import (
 from credentials.queries.partners import attempts_of, deliveries_of, endpoints_of
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import Unknown
+from shared.secret_box import SecretBox
 from shared.web import (
     CallerOf,
     Idempotent,

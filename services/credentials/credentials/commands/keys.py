@@ -36,7 +36,7 @@ class Signers:
 
 
 async def signers(session: AsyncSession, credential_issuer: CredentialIssuer) -> Signers:
-    """Return signers that can be used outside the transaction; keys are made on first use. Raises WrappingKeyError."""
+    """Return signers that can be used outside the transaction; keys are made on first use. Raises SecretBoxError."""
     return Signers(
         proof=await _signer(session, credential_issuer, Suite.EDDSA_RDFC_2022),
         token=await _signer(session, credential_issuer, Suite.ES256),

@@ -12,7 +12,6 @@ from uuid import UUID, uuid5
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.adapters.secret_box import SecretBox
 from credentials.adapters.webhooks import WebhookClient, signatures
 from credentials.domain import sharing, webhooks
 from credentials.domain.webhooks import Answer, DeliveryState, Document
@@ -57,6 +56,7 @@ from shared.events.credentials import (
 from shared.ids import made_at, new_id
 from shared.messaging import publish
 from shared.messaging.epochs import START, kept_cursor
+from shared.secret_box import SecretBox
 
 _OF_AWARDS: Final = {
     AwardConferred: ("award.conferred", "conferred_at"),
