@@ -7,7 +7,6 @@ from payments import api
 from payments.access import ACCESS
 from payments.adapters.flywire import Flywire, FlywireAccount
 from payments.adapters.provider import PaymentProvider
-from payments.api import finance, receipts
 from payments.domain.policy import longest_order, longest_repayment, longest_silence
 from payments.domain.public_urls import PublicUrls, Seller
 from payments.handlers import inbox
@@ -39,7 +38,7 @@ def build(settings: Settings, provider: PaymentProvider | None = None) -> Servic
         description=build.__doc__ or "",
         settings=settings,
         versions=Path(__file__).parents[1] / "migrations" / "versions",
-        routers=[api.router, finance.router, receipts.router, receipts.astray],
+        routers=api.routers,
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,

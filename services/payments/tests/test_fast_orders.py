@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import delete, text, update
 
-from payments.api import place_order_fast, router
+from payments.api.orders import place_order_fast, router
 from payments.commands import fast_orders
 from payments.tables import BasketItem, EndedEnrolment, Learner, Order, OrderLine, Price, RatifiedResult
 from shared.database import advisory_lock

@@ -1,0 +1,90 @@
+"""Disputes, as finance enters what it learns of them."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from payments.api.views import (
+    DisputeClosingRequest,
+    DisputeRequest,
+    DisputeView,
+)
+from payments.commands import disputes
+from payments.domain.disputes import (
+    DisputeAlreadyClosed,
+    DisputeAlreadyOpen,
+    PaymentNotReceived,
+    UnknownDisputeReason,
+)
+from payments.domain.orders import OrderNotPaid, OwnOrder
+from payments.queries.finance import disputes_page
+from payments.queries.payments import references_of
+from payments.tables import Dispute
+from shared.database import Unknown
+from shared.web import CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
+
+router = Router()
+
+
+@router.post(
+    "/v1/disputes",
+    operation_id="open_dispute",
+    status_code=201,
+    dependencies=[Idempotent],
+    responses=error_responses(
+        Unknown, OwnOrder, UnknownDisputeReason, OrderNotPaid, PaymentNotReceived, DisputeAlreadyOpen
+    ),
+)
+async def open_dispute(body: DisputeRequest, session: Session, caller: CallerOf) -> DisputeView:
+    """The payer asks their bank for the money back: its refunds wait, and where it pays the order, enrolments are
+    suspended."""
+    dispute = await disputes.open_dispute(
+        session,
+        body.order_id,
+        reason_code=body.reason_code,
+        case_reference=body.case_reference,
+        by=caller.name,
+        payment_reference=body.payment_reference,
+    )
+    return (await _disputes(session, [dispute]))[0]
+
+
+@router.post(
+    "/v1/disputes/{dispute_id}/closing",
+    operation_id="close_dispute",
+    dependencies=[Idempotent],
+    responses=error_responses(OwnOrder, DisputeAlreadyClosed),
+)
+async def close_dispute(
+    dispute_id: UUID, closing: DisputeClosingRequest, session: Session, caller: CallerOf
+) -> DisputeView:
+    """The bank has decided. Won or withdrawn, all goes on; lost, the payment counts as reversed."""
+    closed = await disputes.close_dispute(session, dispute_id, closing.outcome, caller.name)
+    return (await _disputes(session, [closed]))[0]
+
+
+@router.get("/v1/disputes", operation_id="list_disputes")
+async def list_disputes(
+    session: ReadSession,
+    paging: Paging,
+    open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
+) -> Page[DisputeView]:
+    """What is disputed, the oldest first."""
+    found, following = await disputes_page(session, open_=open_, paging=paging)
+    return Page(items=await _disputes(session, found), next_cursor=following)
+
+
+async def _disputes(session: AsyncSession, found: Sequence[Dispute]) -> list[DisputeView]:
+    references = await references_of(session, [one.payment_id for one in found])
+    return [
+        DisputeView.model_validate(
+            {
+                **{name: getattr(one, name) for name in DisputeView.model_fields if hasattr(one, name)},
+                "payment_reference": references[one.payment_id],
+            }
+        )
+        for one in found
+    ]

@@ -1,0 +1,53 @@
+"""Money that finance must look at."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+
+from payments.api.views import (
+    UnmatchedPaymentClosure,
+    UnmatchedPaymentView,
+)
+from payments.commands import unmatched
+from payments.domain.orders import OwnOrder
+from payments.domain.unmatched import UnmatchedPaymentEnded
+from payments.queries.finance import unmatched_page
+from payments.tables import UnmatchedPayment
+from shared.web import CallerOf, Idempotent, Money, Page, Paging, ReadSession, Router, Session, error_responses
+
+router = Router()
+
+
+@router.get("/v1/unmatched-payments", operation_id="list_unmatched_payments")
+async def list_unmatched_payments(
+    session: ReadSession,
+    paging: Paging,
+    open_: Annotated[bool, Query(alias="open", description="Those that wait, or those that have ended")] = True,
+) -> Page[UnmatchedPaymentView]:
+    """Money the provider tells of and we cannot place, the newest first; finance looks at each until it ends by itself
+    or is closed."""
+    found, following = await unmatched_page(session, open_=open_, paging=paging)
+    return Page(items=[_unmatched(one) for one in found], next_cursor=following)
+
+
+@router.post(
+    "/v1/unmatched-payments/{unmatched_id}/closure",
+    operation_id="close_unmatched_payment",
+    dependencies=[Idempotent],
+    responses=error_responses(OwnOrder, UnmatchedPaymentEnded),
+)
+async def close_unmatched_payment(
+    unmatched_id: UUID, closure: UnmatchedPaymentClosure, session: Session, caller: CallerOf
+) -> UnmatchedPaymentView:
+    """Finance has seen to it. It is shown again only when something else is told of it."""
+    return _unmatched(await unmatched.close_unmatched(session, unmatched_id, closure.note, caller.name))
+
+
+def _unmatched(one: UnmatchedPayment) -> UnmatchedPaymentView:
+    return UnmatchedPaymentView.model_validate(
+        {
+            **{name: getattr(one, name) for name in UnmatchedPaymentView.model_fields if name != "amount"},
+            "amount": Money.model_validate(one) if one.amount_minor is not None and one.currency else None,
+        }
+    )
