@@ -15,7 +15,7 @@ from sqlalchemy import false
 from catalogue.commands import listings, reference
 from credentials.commands import issuing
 from credentials.commands import people as credential_people
-from payments.adapters import flywire
+from payments.adapters import flywire, flywire_shapes
 from payments.commands import losses, refund_facts, settlement
 from payments.domain.payments import ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus
@@ -77,12 +77,18 @@ def a_refund_is_sent_again_without_a_look(patch: Patch) -> None:
     patch(flywire.Flywire, "refunds_of", blind)
 
 
+def _refused(status: str, refusal: str) -> str:
+    return refusal if status == "unknown" else status
+
+
 def an_unknown_word_is_a_refused_payment(patch: Patch) -> None:
-    patch(ProviderStatus, "_missing_", classmethod(lambda cls, _: cls.FAILED))
+    known = flywire_shapes.payment_status
+    patch(flywire_shapes, "payment_status", lambda word: _refused(known(word), ProviderStatus.FAILED))
 
 
 def an_unknown_word_is_a_refused_refund(patch: Patch) -> None:
-    patch(ProviderRefundStatus, "_missing_", classmethod(lambda cls, _: cls.CANCELLED))
+    known = flywire_shapes.refund_status
+    patch(flywire_shapes, "refund_status", lambda word: _refused(known(word), ProviderRefundStatus.CANCELLED))
 
 
 def one_odd_row_stops_the_job(patch: Patch) -> None:

@@ -19,7 +19,7 @@ from shared.service import Service
 
 
 def build(settings: Settings, provider: PaymentProvider | None = None) -> Service:
-    """Basket, orders, checkout, payments, refunds and the ledger; `provider` stands in for Flywire."""
+    """Basket, orders, checkout, payments, refunds and the ledger; `provider` stands in for the real one."""
     provider = provider or Flywire(
         FlywireAccount(
             url=settings.provider_url,

@@ -19,7 +19,9 @@ class Settings(ServiceSettings):
     )
     provider_timeout_seconds: float = Field(default=8.0, gt=0, lt=25)
     provider_calls_per_minute: int = Field(
-        default=0, ge=0, description="At most so many calls; 0 for no limit. Flywire blocks an address above 500"
+        default=0,
+        ge=0,
+        description="At most so many calls; 0 for no limit. Flywire, the provider, blocks an address above 500",
     )
     comparison_hours: float = Field(
         default=24, gt=0, description="How often the provider's list is held against the books"

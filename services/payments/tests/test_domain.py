@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from payments.adapters.flywire import AT_ONCE, DIGEST_HEADER, Flywire, FlywireAccount, sign
+from payments.adapters.flywire_shapes import payment_status, refund_status
 from payments.adapters.provider import Unreadable
 from payments.domain import ledger, orders
 from payments.domain.ledger import Account
@@ -69,11 +70,21 @@ def fact(status: P, at: datetime = AT, **changes: object) -> PaymentFact:
         "at": at,
         "amount_minor": 49500,
         "currency": "GBP",
-        "external_reference": "ord_1",
+        "our_reference": "ord_1",
         "method": "card",
         "reason_code": "",
     }
     return PaymentFact(**(values | changes))  # type: ignore[arg-type]
+
+
+class TestStatuses:
+    def test_each_of_ours_but_unknown_is_one_of_flywires(self):
+        assert {payment_status(one) for one in P} == set(P)
+        assert {refund_status(one) for one in R} == set(R)
+
+    @pytest.mark.parametrize("word", ["", "unknown", "Delivered", "delivered ", "on_hold"])
+    def test_a_word_of_flywires_that_we_do_not_know_is_unknown(self, word):
+        assert (payment_status(word), refund_status(word)) == (P.UNKNOWN, R.UNKNOWN)
 
 
 class TestSignature:
@@ -143,12 +154,12 @@ class TestSignature:
         data["data"] |= {"payment_method": None, "external_reference": None, "reason_code": None}
         body = json.dumps(data).encode()
         said = flywire("s").parse_notification({DIGEST_HEADER: sign(body, b"s").decode()}, body)
-        assert (said.status, said.method, said.external_reference) == (P.GUARANTEED, "unknown", "")
+        assert (said.status, said.method, said.our_reference) == (P.GUARANTEED, "unknown", "")
 
     def test_what_cannot_be_read_names_the_payment_it_is_about(self):
         body = VECTOR.replace(b'"49500"', b'"495.00"')
         said = flywire("s").parse_notification({DIGEST_HEADER: sign(body, b"s").decode()}, body)
-        assert (said.reference, said.external_reference) == ("UOL123456789", "ord_01JBZ0000000000000000000")
+        assert (said.reference, said.our_reference) == ("UOL123456789", "ord_01JBZ0000000000000000000")
 
     def test_a_refund_callback(self):
         body = (
@@ -408,7 +419,7 @@ class TestRefunds:
         assert status_of([R.RECEIVED], RefundStatus.SUBMITTING, taken_up_again=False) is RefundStatus.SUBMITTED
 
     def test_an_unknown_word_is_no_refusal(self):
-        assert R("pending") is R.UNKNOWN
+        assert refund_status("pending") is R.UNKNOWN
         assert status_of([R.UNKNOWN], RefundStatus.SUBMITTING, taken_up_again=False) is RefundStatus.SUBMITTED
 
     def test_it_has_failed_only_when_all_that_was_made_is_dead(self):

@@ -316,7 +316,7 @@ def _not_understood(one: Any, name: str, error: ValidationError) -> Unreadable: 
         for field in (name, "external_reference")
     )
     digest = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()
-    return Unreadable(why, reference=reference or digest, external_reference=external)
+    return Unreadable(why, reference=reference or digest, our_reference=external)
 
 
 def _why(error: ValidationError) -> str:

@@ -18,6 +18,38 @@ LONGEST_SESSION: Final = 30 * 24 * 3600  # seconds
 YEARS: Final = range(2000, 9000)
 
 
+_PAYMENT_STATUSES: Final = {
+    "initiated": ProviderStatus.INITIATED,
+    "authorized": ProviderStatus.AUTHORIZED,
+    "adjusted": ProviderStatus.ADJUSTED,
+    "processed": ProviderStatus.PROCESSED,
+    "guaranteed": ProviderStatus.GUARANTEED,
+    "delivered": ProviderStatus.DELIVERED,
+    "cancelled": ProviderStatus.CANCELLED,
+    "failed": ProviderStatus.FAILED,
+    "reversed": ProviderStatus.REVERSED,
+}
+"""Flywire's statuses of payments (notifications-payment-status)."""
+_REFUND_STATUSES: Final = {
+    "initiated": ProviderRefundStatus.INITIATED,
+    "received": ProviderRefundStatus.RECEIVED,
+    "finished": ProviderRefundStatus.FINISHED,
+    "cancelled": ProviderRefundStatus.CANCELLED,
+    "returned": ProviderRefundStatus.RETURNED,
+}
+"""Flywire's statuses of refunds (use-case_refunds)."""
+
+
+def payment_status(word: str) -> ProviderStatus:
+    """Return what Flywire's status of a payment means; UNKNOWN where we cannot say."""
+    return _PAYMENT_STATUSES.get(word, ProviderStatus.UNKNOWN)
+
+
+def refund_status(word: str) -> ProviderRefundStatus:
+    """Return what Flywire's status of a refund means; UNKNOWN where we cannot say."""
+    return _REFUND_STATUSES.get(word, ProviderRefundStatus.UNKNOWN)
+
+
 def _text(value: object) -> object:
     """Return the value, or an empty string for null, which means the same as a missing field."""
     return "" if value is None else value
@@ -59,7 +91,7 @@ class Payment(BaseModel):
     def fact(self, at: datetime) -> PaymentFact:
         return PaymentFact(
             self.payment_id,
-            ProviderStatus(self.status),
+            payment_status(self.status),
             at,
             self.amount_to,
             self.currency_to,
@@ -82,7 +114,7 @@ class Refund(BaseModel):
         return RefundFact(
             self.refund_id,
             self.payment_id,
-            ProviderRefundStatus(self.status),
+            refund_status(self.status),
             at,
             self.amount,
             self.external_reference,
@@ -132,7 +164,7 @@ class Refunds(BaseModel):
     refunds: list[Any]  # Any: JSON, as above
 
 
-_NAMES: Final = {"reference": "payment_id", "refund_reference": "refund_id", "external_reference": "external_reference"}
+_NAMES: Final = {"reference": "payment_id", "refund_reference": "refund_id", "our_reference": "external_reference"}
 
 
 def references_in(raw_body: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What we need of a payment provider. `flywire.py` calls the real one; the sandbox answers as Flywire does."""
+"""What we need of a payment provider, in our words; `flywire.py` calls the real one."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Unreadable:
 
     why: str
     reference: str = ""
-    external_reference: str = ""
+    our_reference: str = ""
     refund_reference: str = ""
     """The provider's id of the refund that a callback is about."""
 

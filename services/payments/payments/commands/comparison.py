@@ -103,7 +103,7 @@ async def show_what_remains(session: AsyncSession, provider: str, said: PaymentF
             provider,
             said.reference,
             Why.DIFFERS_FROM_PROVIDER,
-            external_reference=said.external_reference,
+            external_reference=said.our_reference,
             provider_status=said.word or said.status,
             amount_minor=said.amount_minor,
             currency=said.currency,

@@ -143,8 +143,8 @@ WHY: Final = {
 async def email_refund(session: AsyncSession, refund: Refund, to: str, step: str, *, waits: bool = False) -> None:
     """E-mail that a refund has reached a step: requested, received or finished.
 
-    Each step is e-mailed once (Flywire asks this of API clients), but `finished` each time it is reached: the money may
-    be sent back, or the refund fail, in between. `waits`: nothing of the payment can be sent back yet.
+    Each step is e-mailed once (the provider asks this of us), but `finished` each time it is reached: the money may be
+    sent back, or the refund fail, in between. `waits`: nothing of the payment can be sent back yet.
     """
     amount = money(refund.amount_minor, refund.currency)
     subject, body = {

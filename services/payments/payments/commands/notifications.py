@@ -72,17 +72,17 @@ async def receive_notification(
 async def _ask_about(session: AsyncSession, provider: str, said: Unreadable, digest: bytes) -> str:
     """Show finance a callback that cannot be read, and plan to ask the provider about the refund or payment it
     names."""
-    payment = await refund_facts.ask_again(session, said.refund_reference, said.external_reference)
+    payment = await refund_facts.ask_again(session, said.refund_reference, said.our_reference)
     known = payment is not None
     if not known and said.reference:
-        known = await ask_again(session, provider, said.reference, said.external_reference)
+        known = await ask_again(session, provider, said.reference, said.our_reference)
         payment = await payment_by_reference(session, provider, said.reference) if known else None
     await unmatched.show_to_finance(
         session,
         provider,
         said.refund_reference or said.reference or digest.hex(),
         Why.NOT_UNDERSTOOD,
-        external_reference=said.external_reference or None,
+        external_reference=said.our_reference or None,
         order_id=payment.order_id if payment else None,
         payment_id=payment.payment_id if payment else None,
     )

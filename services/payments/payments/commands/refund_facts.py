@@ -147,7 +147,7 @@ async def _without_effect(
 
 async def find_refund(session: AsyncSession, fact: RefundFact) -> UUID | None:
     """Return the id of our refund: by the provider's id of it where we know that, else by the reference we gave."""
-    return await _find(session, fact.provider_refund_id, fact.external_reference)
+    return await _find(session, fact.provider_refund_id, fact.our_reference)
 
 
 def is_of_payment(fact: RefundFact, payment: Payment) -> bool:

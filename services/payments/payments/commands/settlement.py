@@ -62,7 +62,7 @@ async def apply_payment_fact(
     `asked_at_revision`: the fact was fetched when the payment stood at this revision; if another fact was
     applied meanwhile it may be older than that one, and the provider is asked once more.
     """
-    attempt = await attempt_for(session, provider, fact.reference, fact.external_reference or asked_for)
+    attempt = await attempt_for(session, provider, fact.reference, fact.our_reference or asked_for)
     if attempt is None:
         if fact.status in COMES_TO_NOTHING:
             await end_unmatched(session, provider, [fact.reference], Why.UNKNOWN_REFERENCE)

@@ -17,23 +17,24 @@ class BadSignature(Unauthenticated):
 
 
 class ProviderStatus(StrEnum):
-    """Flywire's payment statuses (developers.flywire.com, notifications-payment-status)."""
+    """How far a payment has come at its provider, in our words: each adapter translates its provider's into them."""
 
     INITIATED = "initiated"
+    """The payer has finished the form; no money yet."""
     AUTHORIZED = "authorized"
     ADJUSTED = "adjusted"
     PROCESSED = "processed"
+    """The provider has the money, and still looks at it."""
     GUARANTEED = "guaranteed"
+    """The provider will pay it out."""
     DELIVERED = "delivered"
+    """It is paid out to us."""
     CANCELLED = "cancelled"
     FAILED = "failed"
     REVERSED = "reversed"
+    """It was taken back from us."""
     UNKNOWN = "unknown"
-    """A status we have no name for, or none: not known yet."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> "ProviderStatus":  # noqa: ARG003 - the enum's own signature
-        return cls.UNKNOWN
+    """A status that the adapter does not understand, or none: not known yet."""
 
 
 RANK: Final = {status: rank for rank, status in enumerate(ProviderStatus)}
@@ -98,14 +99,15 @@ UNKNOWN_METHOD: Final = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class PaymentFact:
-    """What the provider reports of one payment. The amount is what reaches the recipient, in minor units."""
+    """What the provider reports of one payment. The amount is what reaches the recipient, in minor units;
+    `our_reference` is that of the checkout attempt, empty where the provider names none."""
 
     reference: str
     status: ProviderStatus
     at: datetime
     amount_minor: int
     currency: str
-    external_reference: str
+    our_reference: str
     method: str
     reason_code: str
     word: str = field(default="", compare=False)

@@ -93,19 +93,18 @@ def paid_of(made: Iterable[Made], currency: str) -> int | None:
 
 
 class ProviderRefundStatus(StrEnum):
-    """Flywire's refund statuses (developers.flywire.com, use-case_refunds)."""
+    """How far a refund has come at the provider, in our words: each adapter translates its provider's into them."""
 
     INITIATED = "initiated"
     RECEIVED = "received"
+    """The provider has set the money aside for it."""
     FINISHED = "finished"
+    """It is paid."""
     CANCELLED = "cancelled"
     RETURNED = "returned"
+    """The bank sent the money back."""
     UNKNOWN = "unknown"
-    """A status we have no name for, or none: not known yet."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> "ProviderRefundStatus":  # noqa: ARG003 - the enum's own signature
-        return cls.UNKNOWN
+    """A status that the adapter does not understand, or none: not known yet."""
 
 
 _R = ProviderRefundStatus
@@ -126,14 +125,14 @@ FOLLOWS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RefundFact:
-    """What the provider reports of one refund; `external_reference` is our refund's id."""
+    """What the provider reports of one refund; `our_reference` is our refund's id."""
 
     provider_refund_id: str
     payment_reference: str
     status: ProviderRefundStatus
     at: datetime
     amount_minor: int
-    external_reference: str
+    our_reference: str
     currency: str = ""
     """Empty where the provider names none: that of the payment."""
     word: str = field(default="", compare=False)

@@ -139,7 +139,7 @@ class _Listing:
         try:
             while True:
                 listed = await self._provider.list_payments(since, page)
-                told = [(one.external_reference, one.reference) for one in (*listed.facts, *listed.unreadable)]
+                told = [(one.our_reference, one.reference) for one in (*listed.facts, *listed.unreadable)]
                 found |= {ours: reference for ours, reference in told if ours in begun}
                 if not walk.goes_on(page, [reference for _, reference in told]):
                     return found

@@ -181,7 +181,7 @@ async def _explain(work: Work, claim: _LeasedRefund, unexplained: Sequence[Refun
     """
     refund, payment = claim.refund, claim.payment
     first = unexplained[0]
-    unnamed = not first.external_reference and is_of_payment(first, payment)
+    unnamed = not first.our_reference and is_of_payment(first, payment)
     same = first.amount_minor == rest and first.currency in {"", refund.currency}
     if refund.submitted_at is not None and len(unexplained) == 1 and unnamed and same:
         await _apply(work, claim, first)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import false, select
 
 from payments import jobs
-from payments.adapters import flywire
+from payments.adapters import flywire, flywire_shapes
 from payments.adapters.provider import ProviderRefused
 from payments.commands import losses, refund_facts, refunds, settlement, underpayment, unmatched
 from payments.domain import ledger
@@ -277,12 +277,18 @@ def one_odd_row_stops_the_job(patch):
     patch.setattr(due_rows._Round, "_try", handle)
 
 
+def refused(status, refusal):
+    return refusal if status == "unknown" else status
+
+
 def an_unknown_word_is_a_refused_payment(patch):
-    patch.setattr(ProviderStatus, "_missing_", classmethod(lambda cls, _: cls.FAILED))
+    known = flywire_shapes.payment_status
+    patch.setattr(flywire_shapes, "payment_status", lambda word: refused(known(word), ProviderStatus.FAILED))
 
 
 def an_unknown_word_is_a_refused_refund(patch):
-    patch.setattr(ProviderRefundStatus, "_missing_", classmethod(lambda cls, _: cls.CANCELLED))
+    known = flywire_shapes.refund_status
+    patch.setattr(flywire_shapes, "refund_status", lambda word: refused(known(word), ProviderRefundStatus.CANCELLED))
 
 
 def an_answer_that_cannot_be_read_is_a_refusal(patch):
@@ -301,7 +307,7 @@ def a_refund_without_our_reference_is_not_there(patch):
     apply = refunding.apply_refund_fact
 
     async def by_reference(work, claim, listed):
-        ours = [one for one in listed if one.external_reference == str(claim.refund.refund_id)]
+        ours = [one for one in listed if one.our_reference == str(claim.refund.refund_id)]
         return refunding._Known(ours, ours, [])
 
     async def apply_what_names_it(session, provider, fact, *, asked_for=None, **more):

@@ -12,8 +12,9 @@ import httpx
 
 from embedded.provider.shapes import NotPossible
 from payments.adapters import flywire
-from payments.domain.payments import PaymentFact, ProviderStatus
-from payments.domain.refunds import ProviderRefundStatus, RefundFact
+from payments.adapters.flywire_shapes import payment_status, refund_status
+from payments.domain.payments import PaymentFact
+from payments.domain.refunds import RefundFact
 from sequences.books import ODD_WORD, must
 
 MOVES = {
@@ -120,8 +121,8 @@ class Provider:
         async def answer(*arguments):
             said = await ask(*arguments)
             if isinstance(said, Sequence):
-                return [replace(one, external_reference="") for one in said]
-            return said and replace(said, external_reference="")
+                return [replace(one, our_reference="") for one in said]
+            return said and replace(said, our_reference="")
 
         return answer
 
@@ -146,7 +147,7 @@ class Provider:
                 return garbled()
             fact = await ask(reference)
             if ("fetch_payment" if isinstance(fact, PaymentFact) else "fetch_refund") in self.null:
-                fact = replace(fact, external_reference="")
+                fact = replace(fact, our_reference="")
             if "others" in self.troubles and isinstance(fact, RefundFact) and self.odd.random() < 0.1:
                 return replace(fact, payment_reference=ANOTHER)
             if "lag" not in self.troubles or self.chance.random() < 0.2:
@@ -154,8 +155,8 @@ class Provider:
             announced, oldest = since_revival(self.history[reference]), self.shop.clock() - LAG
             replaced = [status for (status, _), (_, at) in pairwise(announced) if at > oldest]  # less than that ago
             word = self.chance.choice([*replaced, announced[-1][0]])
-            kind = ProviderStatus if isinstance(fact.status, ProviderStatus) else ProviderRefundStatus
-            return replace(fact, status=kind(word), word=word)
+            meaning = payment_status if isinstance(fact, PaymentFact) else refund_status
+            return replace(fact, status=meaning(word), word=word)
 
         return answer
 
