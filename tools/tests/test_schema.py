@@ -5,7 +5,20 @@ import shutil
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from embedded.schema import MESSAGING, Comparison, differences, read_schema, tables_of, versions_of
@@ -113,3 +126,39 @@ async def test_what_a_written_migration_leaves_undone_is_said(postgres, versions
     tables.tables["courses"].append_constraint(CheckConstraint("code <> ''", name="code"))
     written = await write_migration(postgres, "catalogue", "hold_codes", versions, tables)
     assert [line.split()[1] for line in written.undone] == ["courses.ck_courses_code"]
+
+
+def repeated(tables: MetaData) -> list[str]:
+    """Return the indexes whose columns are the first ones of another: every write pays for them, and no read needs
+    them."""
+    found: list[str] = []
+    for table in tables.tables.values():
+        keys = [[*constraint.columns.keys()] for constraint in table.constraints if isinstance(constraint, UNIQUE)]
+        plain = [
+            index
+            for index in table.indexes
+            if all(isinstance(one, Column) for one in index.expressions)
+            and index.dialect_kwargs.get("postgresql_where") is None
+            and index.dialect_kwargs.get("postgresql_using") in {None, False, "btree"}
+        ]
+        ways = [*keys, *([*index.columns.keys()] for index in plain)]
+        for index in plain:
+            own = [*index.columns.keys()]
+            if not index.unique and any(way[: len(own)] == own and len(way) > len(own) for way in ways):
+                found.append(f"{table.name}: {own}")
+    return found
+
+
+UNIQUE = (PrimaryKeyConstraint, UniqueConstraint)
+
+
+@pytest.mark.parametrize("name", [MESSAGING, *NAMES])
+def test_no_index_repeats_the_first_columns_of_another(name):
+    assert repeated(tables_of(name)) == []
+
+
+def test_a_repeated_index_is_found(tables):
+    courses = tables.tables["courses"].c
+    Index("ix_new", courses.code)
+    Index("ix_newer", courses.code, courses.course_id)
+    assert repeated(tables) == ["courses: ['code']"]

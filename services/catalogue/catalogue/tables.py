@@ -89,7 +89,6 @@ class CourseVersion(Base):
             "or (subject_id is not null and institution_id is not null))",
             name="published",
         ),
-        Index(None, "subject_id"),
         Index("ix_course_versions_subject_id_course_id", "subject_id", "course_id"),
     )
 

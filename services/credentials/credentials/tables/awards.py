@@ -27,7 +27,6 @@ class Award(Base):
             name="state",
         ),
         CheckConstraint("(state = 'superseded') = (superseded_by is not null)", name="superseded"),
-        Index(None, "learner_id"),
         Index("ix_awards_learner_id_award_id", "learner_id", "award_id"),
         Index(None, "reserved_until", postgresql_where=text("state = 'claimed'")),
         Index("ix_awards_state_award_id", "state", "award_id"),
@@ -104,7 +103,6 @@ class AwardReview(Base):
             "decision in ('substitute', 'rescind', 'rescind_and_offer', 'supersede', 'credit_reinstated')",
             name="decision",
         ),
-        Index(None, "learner_id"),
         Index("ix_award_reviews_learner_id_review_id", "learner_id", "review_id"),
         Index("ix_award_reviews_waiting", "review_id", postgresql_where=text("decided_at is null")),
     )

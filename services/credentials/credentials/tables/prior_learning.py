@@ -23,7 +23,6 @@ class PriorLearning(Base):
         CheckConstraint(
             "state in ('draft', 'submitted', 'recognised', 'refused', 'withdrawn', 'revoked')", name="state"
         ),
-        Index(None, "learner_id"),
         Index("ix_recognitions_learner_id_recognition_id", "learner_id", "recognition_id"),
         Index("ix_recognitions_state_recognition_id", "state", "recognition_id"),
         Index("ix_recognitions_submitted", "recognition_id", postgresql_where=text("state = 'submitted'")),

@@ -27,7 +27,6 @@ class Share(Base):
         Index(
             "ix_shares_client_id_share_id", "client_id", "share_id", postgresql_where=text("redeemed_at is not null")
         ),
-        Index(None, "learner_id"),
         Index("ix_shares_learner_id_share_id", "learner_id", "share_id"),
     )
 
@@ -55,7 +54,6 @@ class Viewing(Base):
     __tablename__ = "viewings"
     __table_args__ = (
         CheckConstraint("viewer in ('link', 'partner')", name="viewer"),
-        Index(None, "share_id"),
         Index("ix_viewings_share_id_viewing_id", "share_id", "viewing_id"),
     )
 

@@ -46,9 +46,7 @@ class Transfer(Base):
             "state in ('requested', 'accepted', 'refused', 'completed', 'returned', 'withdrawn', 'lapsed')",
             name="state",
         ),
-        Index(None, "client_id"),
         Index("ix_transfers_client_id_transfer_id", "client_id", "transfer_id"),
-        Index(None, "learner_id"),
         Index("ix_transfers_learner_id_transfer_id", "learner_id", "transfer_id"),
         Index("ix_transfers_open", "decide_by", postgresql_where=text("state in ('requested', 'accepted')")),
     )
