@@ -1,7 +1,6 @@
 """The whole platform for the tests that come in through its front door, in one process and each service in its own."""
 
 import logging
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from embedded import ports
 from embedded.multiprocess import ServiceProcesses, apart
 from embedded.platform import up
 from embedded.services import Deployment
-
-sys.path.insert(0, str(Path(__file__).parent))  # for newcomer.py: pytest's importlib mode leaves the path alone
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from newcomer import call, clone_into, demo, environment, make_run, sign_in_all
 
 from embedded import ports
+
+from .newcomer import call, clone_into, demo, environment, make_run, sign_in_all
 
 pytestmark = pytest.mark.slow
 FAKETIME = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketime.so.1"

@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from newcomer import call, clone_into, environment, make_run, sign_in_all
 
 from embedded import ports
+
+from .newcomer import call, clone_into, environment, make_run, sign_in_all
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,12 @@ import uuid
 from pathlib import Path
 
 import pytest
-from newcomer import accounts, call, clone_into, environment, make_run
 
 from embedded import ports
 from embedded.new_service import ENTRIES, Refused, check, with_entries
 from embedded.workspace import BEHIND_THE_GATEWAY, NAMES, ROOT
+
+from .newcomer import accounts, call, clone_into, environment, make_run
 
 NAME = "tutoring"
 CHECKS = (

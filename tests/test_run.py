@@ -10,9 +10,10 @@ import urllib.error
 from pathlib import Path
 
 import pytest
-from newcomer import accounts, call, clone_into, demo, environment, make_run
 
 from embedded import people, ports
+
+from .newcomer import accounts, call, clone_into, demo, environment, make_run
 
 pytestmark = pytest.mark.slow
 

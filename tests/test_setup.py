@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from newcomer import clone_into
+
+from .newcomer import clone_into
 
 pytestmark = pytest.mark.slow
 SETUP = ["tools/setup.sh", "run", "echo", "whole"]

@@ -1,7 +1,5 @@
-import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from uvicorn.loops.auto import auto_loop_factory
@@ -9,10 +7,8 @@ from uvicorn.loops.auto import auto_loop_factory
 from gateway.app import build
 from shared.testing.services import BuildService, ServiceUnderTest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for frontdoor.py: pytest's importlib mode leaves the path alone
-
-from proxy_harness import gateway_settings
-from two_words import People
+from .proxy_harness import gateway_settings
+from .two_words import People
 
 
 @pytest.fixture(scope="session")

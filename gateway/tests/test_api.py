@@ -6,9 +6,7 @@ from uuid import UUID
 
 import jwt
 import pytest
-from proxy_harness import gateway_settings
 from pydantic import SecretStr
-from signing_in import PASSWORD, code, open_account, operator, refresh, sign_in
 from sqlalchemy import select, text, update
 
 from gateway.adapters import signing_keys
@@ -20,6 +18,9 @@ from shared.events.gateway import AccountOpened
 from shared.secret_box import SecretBox
 from shared.testing.access import access_failures
 from shared.testing.services import ServiceUnderTest, published
+
+from .proxy_harness import gateway_settings
+from .signing_in import PASSWORD, code, open_account, operator, refresh, sign_in
 
 
 async def test_every_operation_admits_whom_its_row_admits_and_nobody_else(service, session):

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from proxy_harness import ScriptedService, front_door
+
+from .proxy_harness import ScriptedService, front_door
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -10,7 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from proxy_harness import OK, ScriptedService, front_door
 from uvicorn.loops.auto import auto_loop_factory
 
 from gateway.edge.connection import Connection
@@ -18,6 +17,8 @@ from gateway.edge.errors import ServiceBusy
 from gateway.edge.guard import Limits
 from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.upstream import Upstream
+
+from .proxy_harness import OK, ScriptedService, front_door
 
 PATIENT = ProxyPolicy(limits=Limits(body=1_000_000), timeout=10)
 

@@ -7,13 +7,14 @@ import jwt
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from two_words import People, code
 
 from gateway.commands.grants import give_roles
 from gateway.domain.accounts import ROLES
 from gateway.handlers import inbox
 from shared.events.enrolment import LearnerAnonymised
 from shared.ids import new_id
+
+from .two_words import People, code
 
 STAFF = [role for role in ROLES if role != "learner"]
 INDEPENDENT = (403, "not_independent")

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from two_words import People, code
 
 from gateway.handlers import inbox
 from shared.events.enrolment import LearnerAnonymised
+
+from .two_words import People, code
 
 DONE = (200, None)
 NOT_WAITING = (409, "grant_not_waiting")

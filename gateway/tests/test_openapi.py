@@ -9,7 +9,6 @@ import httpx
 import orjson
 import pytest
 from openapi_spec_validator import validate
-from proxy_harness import WRAPPING_KEY, gateway_settings
 from pydantic import ValidationError
 
 from gateway.app import build
@@ -23,6 +22,8 @@ from shared.errors import Conflict, NotFound
 from shared.service import Process, operations
 from shared.web import error_responses
 from shared.web.openapi import errors_of
+
+from .proxy_harness import WRAPPING_KEY, gateway_settings
 
 ROUTES = Routes(
     [

@@ -8,13 +8,14 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
-from proxy_harness import gateway_settings
 
 from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway, OutsideIssuer
 from gateway.app import build
 from gateway.auth_settings import AuthSettings
 from shared.ids import new_id
 from shared.testing.services import under_test
+
+from .proxy_harness import gateway_settings
 
 ISSUER, AUDIENCE, JWKS = "https://login.example.ac.uk", "microcredentials-web", "https://login.example.ac.uk/jwks"
 KEY = rsa.generate_private_key(65537, 2048)

@@ -1,9 +1,9 @@
 """The operations of an operator that are about a person are tried by that person."""
 
-from two_words import code
-
 from gateway.access import ACCESS
 from shared.testing.access import own_matters
+
+from .two_words import code
 
 
 async def test_nobody_gives_themselves_roles_nor_decides_about_them(people):

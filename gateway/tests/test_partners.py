@@ -4,10 +4,11 @@ import base64
 
 import jwt
 import pytest
-from signing_in import code, operator
 from sqlalchemy import select
 
 from shared.testing.services import published
+
+from .signing_in import code, operator
 
 
 def basic(client_id, secret):

@@ -5,12 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from proxy_harness import gateway_settings
 
 from embedded.postgres import Postgres
 from gateway.app import build
 from shared.service import Service
 from shared.testing.plans import BASE, Ask, Planned, Table, at, planned_service, someone, uuid_of
+
+from .proxy_harness import gateway_settings
 
 ACCOUNTS, ENDED = 30_000, 500
 

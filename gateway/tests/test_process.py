@@ -11,7 +11,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from proxy_harness import WRAPPING_KEY, ScriptedService, gateway_settings
 
 from embedded import ports
 from embedded.workspace import BEHIND_THE_GATEWAY
@@ -25,6 +24,8 @@ from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.service import Process
+
+from .proxy_harness import WRAPPING_KEY, ScriptedService, gateway_settings
 
 PASSWORD = "nine brass engines humming"
 

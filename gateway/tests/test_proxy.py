@@ -8,11 +8,12 @@ import re
 import socket
 
 import pytest
-from proxy_harness import OK, ScriptedService, front_door
 
 from gateway.edge.guard import Limits
 from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.server import GuardedProtocol
+
+from .proxy_harness import OK, ScriptedService, front_door
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

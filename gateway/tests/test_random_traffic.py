@@ -14,10 +14,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from proxy_harness import ScriptedService, answer_ok, front_door
-
 from gateway.edge.guard import Limits
 from gateway.edge.proxy import ProxyPolicy
+
+from .proxy_harness import ScriptedService, answer_ok, front_door
 
 SECONDS = 12
 CALLERS = 24

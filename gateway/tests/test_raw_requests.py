@@ -4,7 +4,8 @@ import asyncio
 import itertools
 
 import pytest
-from proxy_harness import OK, Answer, front_door
+
+from .proxy_harness import OK, Answer, front_door
 
 HOST = b"Host: door.example\r\n"
 

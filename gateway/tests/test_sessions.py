@@ -5,11 +5,12 @@ import unicodedata
 
 import pytest
 from argon2 import PasswordHasher
-from signing_in import code, open_account, refresh, sign_in
 from sqlalchemy import select
 
 from gateway.domain import sessions
 from gateway.tables import Account, RefreshToken, SignIn
+
+from .signing_in import code, open_account, refresh, sign_in
 
 WIDE = "".join(chr(ord(letter) + 0xFEE0) for letter in "password1234")
 

@@ -13,10 +13,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from proxy_harness import front_door
 
 from shared.issuer_keys import COOL_DOWN_SECONDS, MOST_WAITING
 from shared.testing.services import AUDIENCE, ISSUER
+
+from .proxy_harness import front_door
 
 
 def encode(value) -> str:

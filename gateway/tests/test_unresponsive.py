@@ -5,10 +5,11 @@ import contextlib
 import time
 
 import pytest
-from proxy_harness import OK, ScriptedService, answer_ok, front_door
 
 from gateway.edge.proxy import ProxyPolicy
 from gateway.edge.routes import load
+
+from .proxy_harness import OK, ScriptedService, answer_ok, front_door
 
 # Services that do not answer
 

@@ -1,5 +1,4 @@
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,9 +6,7 @@ import pytest
 
 from embedded.postgres import Postgres
 
-sys.path.append(str(Path(__file__).parent))
-
-from sandbox_harness import SandboxHarness, made
+from .sandbox_harness import SandboxHarness, made
 
 # Durability is not what most of these tests are about; those about crashes leave it on.
 FAST = {"fsync": "off", "max_connections": 30}

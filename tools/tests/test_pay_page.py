@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from sandbox_harness import FILLED
+from .sandbox_harness import FILLED
 
 
 class Page(HTMLParser):

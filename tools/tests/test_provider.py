@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from sandbox_harness import BODY, FILLED, KEY, SECRET, Clock, made
 
 from embedded import provider
+
+from .sandbox_harness import BODY, FILLED, KEY, SECRET, Clock, made
 
 
 async def test_the_address_that_is_printed_has_a_page(harness):

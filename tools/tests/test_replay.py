@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import pytest
-from registrations import write
 
 from embedded import people, ports
 from embedded.journey import until
@@ -23,6 +22,8 @@ from embedded.replay import deliveries
 from embedded.replay.__main__ import replay
 from embedded.services import Deployment, keep_secrets
 from shared.messaging.inprocess import InProcessBus
+
+from .registrations import write
 
 # Learner, module, presentation, attempts before, result, registered and unregistered on, score.
 MADE_UP = [

@@ -4,11 +4,12 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from registrations import write
 
 from embedded.replay import mapping, oulad
 from embedded.replay.mapping import Ending, mark, plans, work
 from embedded.replay.oulad import DataSetError, Registration, Result, first_learners, read
+
+from .registrations import write
 
 ASSESSMENTS = """code_module,code_presentation,id_assessment,assessment_type,date,weight
 AAA,2013J,1,TMA,19,25

@@ -5,13 +5,14 @@ import os
 import shutil
 from pathlib import Path
 
-import delivery
 import pytest
-from messaging_nodes import Station
 
 from embedded.postgres import Postgres, _bin_dir
 from shared.messaging.event_log import YEARS_AHEAD
 from shared.migrate import migrate
+
+from . import delivery
+from .messaging_nodes import Station
 
 
 def cluster(folder: Path, settings: dict[str, str | int] | None = None) -> Postgres:

@@ -1,6 +1,4 @@
 import dataclasses
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -10,14 +8,9 @@ from shared.migrate import migrate
 from shared.service import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
-sys.path.append(str(Path(__file__).parent))
-
-import delivery
-import object_stores
-import refunds_api
-import relays
-from messaging_nodes import Station, World, forget_topology
-from processes import service_of
+from . import delivery, object_stores, refunds_api, relays
+from .messaging_nodes import Station, World, forget_topology
+from .processes import service_of
 
 s3, storage = object_stores.s3, object_stores.storage
 parts, handed = relays.parts, relays.handed

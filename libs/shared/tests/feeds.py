@@ -1,8 +1,8 @@
 """Feeds read without HTTP."""
 
-from messaging_nodes import Station
-
 from shared.messaging.feed import Reconciler, read_page
+
+from .messaging_nodes import Station
 
 
 class Local:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import aio_pika
-from delivery import HASTY, INBOXES
 from sqlalchemy import text
 
 from shared.database import Database
@@ -16,6 +15,8 @@ from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.rabbitmq import DEAD_EXCHANGE, EXCHANGE, Consumer, RabbitMQ
 from shared.messaging.relay import Relay, Transport
 from shared.messaging.retrying import RetryPolicy
+
+from .delivery import HASTY, INBOXES
 
 
 class Station:

@@ -15,8 +15,6 @@ from typing import Any
 from unittest import mock
 
 import httpx
-from delivery import ACCESS, HASTY, HASTY_LEASE_SECONDS, INBOXES, VERSIONS, router
-from messaging_nodes import eventually
 from pydantic import SecretStr
 
 from embedded import ports
@@ -30,8 +28,11 @@ from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
+from .delivery import ACCESS, HASTY, HASTY_LEASE_SECONDS, INBOXES, VERSIONS, router
+from .messaging_nodes import eventually
+
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing", "uvicorn.protocols.http.httptools_impl", "httpx"])
+FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing.services", "uvicorn.protocols.http.httptools_impl", "httpx"])
 """Each process is a real one, forked from one that has only imported: reading the libraries anew takes seconds."""
 
 

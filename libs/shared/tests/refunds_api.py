@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import delivery
 import httpx
 import pytest
-from delivery import Refund
 from fastapi import Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlalchemy import delete, text
@@ -19,6 +17,9 @@ from shared.ids import new_id
 from shared.messaging import publish
 from shared.sessions import outside_transaction
 from shared.web import DatabaseOf, Idempotent, Instant, ReadSession, Router, Session, View, error_responses
+
+from . import delivery
+from .delivery import Refund
 
 router = Router()
 

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from messaging_nodes import eventually
 
 from shared.messaging.message import read
 from shared.messaging.relay import Relay
+
+from .messaging_nodes import eventually
 
 
 class Recorder:

@@ -8,14 +8,12 @@ import time
 from collections import Counter
 from datetime import timedelta
 
-import delivery
 import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import OKPAlgorithm
-from processes import service_of
 
 from shared import access, issuer_keys
 from shared.access import InvalidToken, IssuerUnreachable, TokenVerifier
@@ -26,6 +24,9 @@ from shared.service import Process
 from shared.testing.access import access_failures
 from shared.testing.services import AUDIENCE, ISSUER, under_test
 from shared.web import Router
+
+from . import delivery
+from .processes import service_of
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,8 @@ import itertools
 import random
 import types
 
-import delivery
 import pytest
-from delivery import Refund
 from fastapi import Response
-from messaging_nodes import eventually
-from refunds_api import PATHS, ask, both_ways, client, counts, fast_way
 from sqlalchemy import text
 
 from shared.database import lock_number
@@ -18,6 +14,11 @@ from shared.ids import new_id
 from shared.messaging.fast_path import Fallback
 from shared.messaging.message import read
 from shared.web import Call
+
+from . import delivery
+from .delivery import Refund
+from .messaging_nodes import eventually
+from .refunds_api import PATHS, ask, both_ways, client, counts, fast_way
 
 
 @both_ways

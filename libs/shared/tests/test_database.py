@@ -7,12 +7,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import httpx
 import pytest
-from delivery import VERSIONS, refund_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from messaging_nodes import Station, eventually
-from processes import service_of
-from refunds_api import PATHS, client
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -28,6 +24,11 @@ from shared.migrate import migrate
 from shared.outages import DATABASE_ERRORS, is_database_down
 from shared.service import Process
 from shared.testing.refusing import refusing_database
+
+from .delivery import VERSIONS, refund_of
+from .messaging_nodes import Station, eventually
+from .processes import service_of
+from .refunds_api import PATHS, client
 
 NOT_NOW = [
     "53300",

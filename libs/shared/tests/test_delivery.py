@@ -6,12 +6,8 @@ import json
 import logging
 import random
 
-import delivery
 import httpx
 import pytest
-from delivery import body_of, confirmed, refund_of, reversed_, wrapped
-from messaging_nodes import Station, World, eventually
-from processes import running, service_of
 
 from embedded import ports
 from shared import telemetry
@@ -24,6 +20,11 @@ from shared.messaging.outbox import write_announced
 from shared.messaging.relay import TransportDown
 from shared.service import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
+
+from . import delivery
+from .delivery import body_of, confirmed, refund_of, reversed_, wrapped
+from .messaging_nodes import Station, World, eventually
+from .processes import running, service_of
 
 
 async def test_what_is_committed_is_delivered(world):

@@ -4,7 +4,6 @@ import argparse
 from datetime import datetime, timedelta
 
 import pytest
-from processes import service_of
 from sqlalchemy import select, text, update
 
 from shared import cli, due_rows, telemetry
@@ -15,6 +14,8 @@ from shared.ids import new_id
 from shared.jobs import Work
 from shared.messaging.tables import QueuedEmail, SetAside
 from shared.testing.services import FrozenClock
+
+from .processes import service_of
 
 DUE = (
     select(QueuedEmail.email_id)

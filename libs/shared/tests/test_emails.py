@@ -5,8 +5,6 @@ import email
 from email.policy import default
 
 import pytest
-from delivery import refund_of
-from messaging_nodes import eventually
 from sqlalchemy import text
 
 from shared import emails
@@ -14,6 +12,9 @@ from shared.emails import EmailSender, FolderMailer, MailServerAway, enqueue_ema
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.relay import Relay
 from shared.smtp import LONGEST_SECONDS, Trouble, Unsent
+
+from .delivery import refund_of
+from .messaging_nodes import eventually
 
 
 async def write(station, about="order 1", *, kind="payment-confirmed", subject="Thank you", to="ann@example.org"):

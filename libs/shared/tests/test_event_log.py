@@ -3,13 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-import delivery
 import pytest
 from alembic import command
-from clusters import cluster, part_from
-from delivery import refund_of
-from feeds import reconciler
-from messaging_nodes import Station, eventually
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +18,12 @@ from shared.messaging.feed import read_page
 from shared.messaging.missing import read_anew
 from shared.messaging.relay import Relay
 from shared.migrate import configuration, migrate
+
+from . import delivery
+from .clusters import cluster, part_from
+from .delivery import refund_of
+from .feeds import reconciler
+from .messaging_nodes import Station, eventually
 
 REFUNDS = ["payments.refund.requested.v1"]
 WRITE = """

@@ -4,9 +4,7 @@ import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
-import delivery
 import pytest
-from clusters import cluster, part_from
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
@@ -15,6 +13,9 @@ from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.messaging import deduplication, epochs, feed, relay
 from shared.migrate import migrate
+
+from . import delivery
+from .clusters import cluster, part_from
 
 EVENTS, KEYS = 240_000, 200_000
 YEARS = (2023, 2024, 2025, 2026)

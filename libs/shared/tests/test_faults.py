@@ -5,13 +5,9 @@ import contextlib
 import struct
 
 import aio_pika
-import delivery
 import httpx
 import pytest
-from delivery import refund_of, reversed_, wrapped
-from messaging_nodes import Station, World, eventually, forget_topology
 from pamqp.commands import Basic
-from processes import running, service_of
 
 from embedded import ports
 from embedded.postgres import Postgres
@@ -27,6 +23,11 @@ from shared.migrate import migrate
 from shared.outages import is_database_down
 from shared.service import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
+
+from . import delivery
+from .delivery import refund_of, reversed_, wrapped
+from .messaging_nodes import Station, World, eventually, forget_topology
+from .processes import running, service_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 

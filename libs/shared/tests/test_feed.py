@@ -3,13 +3,8 @@
 import asyncio
 
 import asyncpg
-import delivery
 import httpx
 import pytest
-from delivery import HASTY, confirmed, refund_of, reversed_
-from feeds import Local, reconciler
-from messaging_nodes import Station, eventually
-from processes import service_of
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -23,6 +18,12 @@ from shared.messaging.feed import FeedPage, HttpFeed, Reconciler, read_page
 from shared.messaging.inbox import Receiver
 from shared.messaging.outbox import write_announced
 from shared.service import Process
+
+from . import delivery
+from .delivery import HASTY, confirmed, refund_of, reversed_
+from .feeds import Local, reconciler
+from .messaging_nodes import Station, eventually
+from .processes import service_of
 
 REFUNDS = [RefundRequested.type]
 

@@ -5,11 +5,7 @@ import os
 import signal
 
 import asyncpg
-import clusters
 import pytest
-from clusters import next_xid, spend_xids
-from delivery import refund_of
-from messaging_nodes import Station, eventually
 
 from shared import telemetry
 from shared.messaging import publish
@@ -17,6 +13,11 @@ from shared.messaging.epochs import START, HalfRestored, begin_epoch, keep_epoch
 from shared.messaging.feed import FeedPage, Reconciler, read_page
 from shared.messaging.outbox import write_announced
 from shared.messaging.relay import Relay
+
+from . import clusters
+from .clusters import next_xid, spend_xids
+from .delivery import refund_of
+from .messaging_nodes import Station, eventually
 
 REFUNDS = ["payments.refund.requested.v1"]
 

@@ -3,9 +3,7 @@
 import random
 from contextlib import AsyncExitStack
 
-import clusters
 import pytest
-from delivery import refund_of, reversed_
 
 from shared.database import Database
 from shared.events.payments import PaymentReversed, RefundRequested
@@ -14,6 +12,9 @@ from shared.messaging import feed, publish
 from shared.messaging.epochs import START, keep_epoch
 from shared.messaging.feed import read_page
 from shared.messaging.outbox import write_announced
+
+from . import clusters
+from .delivery import refund_of, reversed_
 
 TYPES = [PaymentReversed.type, RefundRequested.type]
 TRANSACTIONS, EACH = 80, 14

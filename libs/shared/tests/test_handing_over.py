@@ -3,15 +3,16 @@
 import asyncio
 
 import pytest
-from delivery import refund_of
-from messaging_nodes import eventually
-from relays import Recorder, bodies, is_sent, start, unsent
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.messaging import publish
 from shared.messaging.outbox import write_announced
 from shared.messaging.relay import Relay, TransportDown
+
+from .delivery import refund_of
+from .messaging_nodes import eventually
+from .relays import Recorder, bodies, is_sent, start, unsent
 
 
 async def test_what_is_committed_is_handed_over_and_no_other_relay_looks_for_it(payments, handed, monkeypatch):

@@ -5,10 +5,7 @@ import json
 import logging
 from datetime import timedelta
 
-import delivery
 import pytest
-from delivery import HASTY, body_of, confirmed, refund_of
-from messaging_nodes import Station, settle
 from sqlalchemy import text
 
 from shared.database import advisory_lock
@@ -17,6 +14,10 @@ from shared.ids import new_id
 from shared.messaging import Inbox, RetryLater, inbox, publish
 from shared.messaging.inbox import Receiver
 from shared.messaging.retrying import RetryPolicy
+
+from . import delivery
+from .delivery import HASTY, body_of, confirmed, refund_of
+from .messaging_nodes import Station, settle
 
 
 def consuming(handler, station, policy=HASTY):

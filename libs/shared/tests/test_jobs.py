@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from messaging_nodes import Station, eventually
 from sqlalchemy import text
 
 from shared import jobs as jobs_module
@@ -11,6 +10,8 @@ from shared import telemetry
 from shared.batches import BATCH
 from shared.jobs import Effect, Jobs, Work, forget_old_records, run_exclusively
 from shared.messaging.history import History
+
+from .messaging_nodes import Station, eventually
 
 
 async def test_a_job_is_done_by_one_replica_at_a_time(payments):

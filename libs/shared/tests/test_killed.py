@@ -3,16 +3,17 @@
 import asyncio
 import signal
 
-import delivery
 import httpx
 import pytest
-from delivery import refund_of
-from messaging_nodes import eventually, forget_topology
-from processes import ServiceProcesses
 
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.testing.services import Issuer
+
+from . import delivery
+from .delivery import refund_of
+from .messaging_nodes import eventually, forget_topology
+from .processes import ServiceProcesses
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 

@@ -4,8 +4,6 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from lines import line_to
-from messaging_nodes import Station
 from sqlalchemy import text
 
 from shared import driver, leases
@@ -15,6 +13,9 @@ from shared.jobs import Work, run_exclusively
 from shared.leases import lease
 from shared.messaging.outbox import OutboxNotifier
 from shared.outages import DATABASE_ERRORS
+
+from .lines import line_to
+from .messaging_nodes import Station
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,8 @@
 
 import asyncio
 
-import clusters
 import httpx
 import pytest
-from delivery import refund_of
-from messaging_nodes import eventually
 from sqlalchemy import text
 
 from shared import jobs as jobs_module
@@ -18,6 +15,10 @@ from shared.messaging.epochs import START, keep_epoch
 from shared.messaging.feed import FeedPage, ForeignFeed, Reconciler, give_page
 from shared.messaging.history import History, NotThisDatabase
 from shared.messaging.missing import read_anew
+
+from . import clusters
+from .delivery import refund_of
+from .messaging_nodes import eventually
 
 server, original = clusters.server, clusters.original
 

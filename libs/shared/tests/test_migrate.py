@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from processes import service_of
 
 from shared.database import Database
 from shared.driver import connect_driver
@@ -11,6 +10,8 @@ from shared.ids import new_id
 from shared.messaging.outbox import OutboxNotifier
 from shared.migrate import LOCK, Revisions, migrate
 from shared.service import Process
+
+from .processes import service_of
 
 REVISION = """
 from alembic import op

@@ -6,15 +6,16 @@ import time
 from uuid import UUID
 
 import pytest
-from delivery import refund_of
-from feeds import Local, OfAnyLoop, reconciler
-from processes import service_of
 
 from shared import cli
 from shared.ids import new_id
 from shared.messaging import missing
 from shared.messaging.dead_lettering import dead_letter
 from shared.service import Process
+
+from .delivery import refund_of
+from .feeds import Local, OfAnyLoop, reconciler
+from .processes import service_of
 
 
 async def command(monkeypatch, capsys, enrolment, payments, tmp_path, *arguments) -> tuple[int, str]:

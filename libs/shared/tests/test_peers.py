@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from processes import service_of
 
 from shared.access import IssuerUnreachable
 from shared.directory import DirectoryUnreachable, HttpDirectory, PersonEntry
@@ -16,6 +15,8 @@ from shared.messaging.epochs import START
 from shared.messaging.feed import FeedAway, FeedPage, HttpFeed, Reconciler
 from shared.peers import PeerAway, ask
 from shared.service import Process
+
+from .processes import service_of
 
 OK = b"HTTP/1.1 200 OK\r\n"
 READER = b'"reader":{"service":"payments","cursor":"%s","installation":null}'

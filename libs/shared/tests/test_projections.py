@@ -3,10 +3,7 @@
 import asyncio
 import logging
 
-import delivery
 import pytest
-from delivery import HASTY, body_of, refund_of
-from messaging_nodes import Station, settle
 from sqlalchemy import text
 
 from shared.events.payments import PaymentReversed, RefundRequested
@@ -14,6 +11,10 @@ from shared.ids import new_id
 from shared.messaging import Inbox
 from shared.messaging.inbox import Receiver
 from shared.messaging.tables import Retry
+
+from . import delivery
+from .delivery import HASTY, body_of, refund_of
+from .messaging_nodes import Station, settle
 
 
 def projection(station, row_of=None, table=delivery.Refund):

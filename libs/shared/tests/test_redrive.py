@@ -3,14 +3,15 @@
 import asyncio
 import json
 
-import delivery
 import pytest
-from delivery import body_of, refund_of
-from messaging_nodes import settle
 
 from shared.ids import new_id
 from shared.messaging import dead_letters
 from shared.messaging.message import Unreadable
+
+from . import delivery
+from .delivery import body_of, refund_of
+from .messaging_nodes import settle
 
 
 async def test_a_redrive_that_fails_changes_nothing(enrolment):

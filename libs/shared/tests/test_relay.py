@@ -4,10 +4,6 @@ import asyncio
 import time
 
 import pytest
-from delivery import refund_of
-from messaging_nodes import eventually
-from processes import running, service_of
-from relays import Crowded, Recorder, is_sent, unsent
 from sqlalchemy import text
 
 from embedded import ports
@@ -19,6 +15,11 @@ from shared.messaging.message import read
 from shared.messaging.outbox import OutboxNotifier, write_announced
 from shared.messaging.relay import Relay, TransportDown
 from shared.service import Process
+
+from .delivery import refund_of
+from .messaging_nodes import eventually
+from .processes import running, service_of
+from .relays import Crowded, Recorder, is_sent, unsent
 
 
 async def test_a_batch_is_sent_oldest_first_and_marked(payments):

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from refunds_api import ask, both_ways, client, counts
 from sqlalchemy import text
 
 from shared.ids import new_id
 from shared.messaging.replies import erase_replies
+
+from .refunds_api import ask, both_ways, client, counts
 
 NAME = 'Zoë "the" Łukasiewicz'
 

@@ -5,8 +5,6 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from delivery import body_of, refund_of
-from messaging_nodes import eventually
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -16,6 +14,9 @@ from shared.messaging import Inbox, RetryLater, inbox
 from shared.messaging.inbox import Receiver
 from shared.messaging.retrying import RetryPolicy
 from shared.messaging.tables import Retry
+
+from .delivery import body_of, refund_of
+from .messaging_nodes import eventually
 
 POLICY = RetryPolicy(delays_seconds=(0.01,) * 5, waiting_seconds=0.01, patience=timedelta(hours=1))
 

@@ -3,8 +3,6 @@
 import asyncio
 
 import pytest
-import refunds_api
-from refunds_api import client, counts
 from sqlalchemy import text
 
 from shared.sessions import (
@@ -15,6 +13,9 @@ from shared.sessions import (
     note_failure,
     outside_transaction,
 )
+
+from . import refunds_api
+from .refunds_api import client, counts
 
 HELD = "select count(*) from pg_stat_activity where application_name = 'payments/web' and state like 'idle in%'"
 

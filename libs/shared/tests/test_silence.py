@@ -7,10 +7,6 @@ import math
 
 import httpx
 import pytest
-from delivery import refund_of
-from lines import line_to
-from messaging_nodes import eventually
-from processes import running, service_of
 from sqlalchemy import text
 
 from embedded import ports
@@ -22,6 +18,11 @@ from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import OutboxNotifier
 from shared.outages import is_database_down
 from shared.service import Process
+
+from .delivery import refund_of
+from .lines import line_to
+from .messaging_nodes import eventually
+from .processes import running, service_of
 
 ONE = RawStatement("select 1")
 

@@ -6,10 +6,11 @@ import contextlib
 from email.message import EmailMessage
 
 import pytest
-from processes import service_of
 
 from shared import smtp
 from shared.smtp import Smtp, SmtpMailer, Trouble, Unsent
+
+from .processes import service_of
 
 SECRETS = {
     "smtp://host": Smtp("host", 25, None, None, tls=False),

@@ -5,12 +5,13 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
-from object_stores import BUCKET
 from sqlalchemy import text
 
 from embedded import ports
 from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, open_storage
 from shared.web.files import attachment
+
+from .object_stores import BUCKET
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:

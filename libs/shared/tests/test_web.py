@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 import pytest
-from refunds_api import ONE, PATHS, both_ways, client, counts
 from sqlalchemy import text
 
 from shared.ids import new_id
@@ -12,6 +11,8 @@ from shared.origins import LOOPBACK, AllowedOrigins
 from shared.service import Process
 from shared.testing.services import FrozenClock, ServiceUnderTest
 from shared.web.openapi import errors_of
+
+from .refunds_api import ONE, PATHS, both_ways, client, counts
 
 
 async def test_a_swallowed_error_of_a_statement_is_no_success(api, payments):

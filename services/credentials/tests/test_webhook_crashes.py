@@ -3,10 +3,8 @@
 import asyncio
 import multiprocessing
 import signal
-import sys
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -15,14 +13,11 @@ from credentials import jobs as clockwork
 from shared.ids import new_id
 from shared.jobs import Work
 
+from . import mortal_sender
 from .announcements import consume, hold_credit, registered
 from .deliveries import register, send
 from .shares import P, Q, handed_over, know
 from .webhook_receivers import partner_server
-
-sys.path.append(str(Path(__file__).parent))
-
-import mortal_sender
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,7 @@
 import asyncio
 import multiprocessing
 import signal
-import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import uvicorn
@@ -15,9 +13,7 @@ from payments.jobs import ask_about_payments, close_checkouts, find_payments, fo
 from shared.events.payments import DuplicateDetected, PaymentConfirmed, RefundCompleted, RefundRequested
 from shared.ids import new_id
 
-sys.path.append(str(Path(__file__).parent))
-
-import mortal
+from . import mortal
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +21,7 @@ pytestmark = pytest.mark.slow
 # one for the whole run, so it imports what the delivery suite wants as well.
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    ["shared.cli", "shared.testing", "uvicorn.protocols.http.httptools_impl", "httpx", "payments.app"]
+    ["shared.cli", "shared.testing.services", "uvicorn.protocols.http.httptools_impl", "httpx", "payments.app"]
 )
 SECRET, API_KEY = "shared-secret-for-tests", "key-for-tests"
 EVERYTHING = (close_checkouts, find_payments, ask_about_payments, submit_refunds, follow_refunds)

@@ -6,17 +6,14 @@ one: each must be met from the life on that is written beside it; SEARCHED says 
 
 import os
 import re
-import sys
 from itertools import count, islice
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
-from sequences.books import Books, Violation
-from sequences.faults import FAULTS
-from sequences.life import Life
-from sequences.two_orders import TwoOrders
+from .sequences.books import Books, Violation
+from .sequences.faults import FAULTS
+from .sequences.life import Life
+from .sequences.two_orders import TwoOrders
 
 FIRST, LIVES = int(os.environ.get("FIRST_LIFE", "0")), int(os.environ.get("LIVES", "12"))
 SEARCHED = int(os.environ.get("SEARCHED", "20"))

@@ -21,12 +21,13 @@ from payments.jobs import asking, refunding
 from payments.queries.orders import bought_courses
 from payments.queries.payments import disputed_payments, is_disputed, unreturned
 from payments.tables import Dispute, Order, Refund
-from sequences.life import Life
-from sequences.two_orders import TwoOrders
 from shared import due_rows
 from shared.access import refuse_own
 from shared.database import fetch
 from shared.due_rows import for_each_in_transaction
+
+from .life import Life
+from .two_orders import TwoOrders
 
 
 def _everywhere(patch, function, instead):

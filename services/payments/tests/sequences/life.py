@@ -20,11 +20,12 @@ from payments.adapters import flywire
 from payments.domain.refunds import RefundStatus
 from payments.handlers import inbox
 from payments.tables import ProviderRefund
-from sequences.books import FUNDED, Violation, must
-from sequences.openings import Openings
-from sequences.provider import ANOTHER, MOVES, REFUND_MOVES, TILL, UNSAID, Provider
 from shared.events.enrolment import ActivationRefused
 from shared.jobs import Work
+
+from .books import FUNDED, Violation, must
+from .openings import Openings
+from .provider import ANOTHER, MOVES, REFUND_MOVES, TILL, UNSAID, Provider
 
 JOBS = (
     "close_checkouts",

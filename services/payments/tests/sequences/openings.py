@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from payments import jobs
-from sequences.provider import Provider
+
+from .provider import Provider
 
 PRICE = 49500
 

@@ -15,7 +15,8 @@ from payments.adapters import flywire
 from payments.adapters.flywire_shapes import payment_status, refund_status
 from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
-from sequences.books import ODD_WORD, must
+
+from .books import ODD_WORD, must
 
 MOVES = {
     "initiated": {"processed": 3, "guaranteed": 3, "cancelled": 2, "failed": 1, "word": 2},

@@ -3,8 +3,8 @@ placed, and its pay page is still open."""
 
 from datetime import datetime, timedelta
 
-from sequences.life import Life
-from sequences.openings import PRICE
+from .life import Life
+from .openings import PRICE
 
 OTHERS = frozenset({"changed", "odd_sums", "future", "nulls", "odd_words", "others"})
 """Troubles that lives of one order have."""
