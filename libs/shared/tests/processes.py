@@ -32,7 +32,9 @@ from .delivery import ACCESS, HASTY, HASTY_LEASE_SECONDS, INBOXES, VERSIONS, rou
 from .messaging_nodes import eventually
 
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["shared.cli", "shared.testing.services", "uvicorn.protocols.http.httptools_impl", "httpx"])
+FORKSERVER.set_forkserver_preload(
+    ["shared.cli", "shared.testing.services", "uvicorn.protocols.http.httptools_impl", "httpx"]
+)
 """Each process is a real one, forked from one that has only imported: reading the libraries anew takes seconds."""
 
 
