@@ -27,6 +27,7 @@ from embedded.journey import JSON, Learner, Name, Person, Refused, connected, is
 from embedded.platform import LOADED
 from embedded.services import SECRETS, nowhere
 from shared.events import registry
+from shared.money import money_text
 
 NAME = Name("Ada", "Lovelace")
 MAJOR, MINOR = "data-science", "management"
@@ -267,7 +268,7 @@ async def _look_back(story: Story, cast: Cast, award: JSON) -> None:
 
 
 def money(amount: JSON) -> str:
-    return f"{amount['amount_minor'] / 100:,.2f} {amount['currency']}"
+    return money_text(amount["amount_minor"], amount["currency"])
 
 
 def short(hashed: JSON) -> str:

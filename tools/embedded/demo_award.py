@@ -10,7 +10,21 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from embedded.demo import NAME, Cast, Story, badge_of, badges, buy, cast_of, hand_in, main, mark, register, verify
+from embedded.demo import (
+    NAME,
+    Cast,
+    Story,
+    badge_of,
+    badges,
+    buy,
+    cast_of,
+    hand_in,
+    main,
+    mark,
+    money,
+    register,
+    verify,
+)
 from embedded.journey import JSON, connected, until
 
 MAJOR, MINOR = "data-science", "management"
@@ -48,8 +62,7 @@ async def _look_ahead(story: Story, cast: Cast) -> None:
     for how in ("cheapest", "quickest"):
         plan = way[how]
         codes = ", ".join(course["code"] for course in plan["to_buy"])
-        price = plan["price"]["amount_minor"] / 100
-        story.narrate(f"{how} way to a {title}: {codes}; {price:,.2f} {plan['price']['currency']}")
+        story.narrate(f"{how} way to a {title}: {codes}; {money(plan['price'])}")
         story.narrate(f"  {plan['weeks_in_turn']} weeks one after another, {plan['weeks_at_once']} all at once")
 
 
@@ -90,7 +103,7 @@ async def _ask_why_not(story: Story, cast: Cast) -> None:
     story.narrate(level["words"])
     for near in level["nearest"]:
         price = near["plan"]["price"]
-        cost = f"{price['amount_minor'] / 100:,.2f} {price['currency']}" if price else "not all on sale now"
+        cost = money(price) if price else "not all on sale now"
         story.narrate(f"{near['words']} ({cost})")
     picture = await cast.learner.ask("GET", "/v1/award-options/picture")
     path = story.folder / "stack.svg"

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from embedded.provider.api import sandbox_of
 from embedded.provider.books import Record
 from embedded.provider.shapes import CHARGED, DECLINED, NotPossible
+from shared.money import money_text
 
 FOLDER = Path(__file__).parent / "templates"
 LARGEST_FORM = 16 * 1024
@@ -33,16 +34,11 @@ HEADERS = {
 }
 
 
-def money(amount: int, currency: str) -> str:
-    symbol = {"GBP": "£", "EUR": "€", "USD": "$"}.get(currency)
-    return f"{symbol}{amount // 100:,}.{amount % 100:02d}" if symbol else f"{amount / 100:,.2f} {currency}"
-
-
 _templates = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
 
 
 def _page(name: str, status: int = 200, **values: Any) -> Response:  # Any: what the template shows
-    html = _templates.get_template(name).render(money=money, **values)
+    html = _templates.get_template(name).render(money=money_text, **values)
     return Response(html, status, headers=HEADERS, media_type="text/html; charset=utf-8")
 
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Header, Path, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.api.views import ReceiptLine, ReceiptView
-from payments.commands.emails import money as in_words
 from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
 from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls, Seller
@@ -17,6 +16,7 @@ from payments.queries.payments import confirming_payment
 from payments.queries.refunds import lines_paid_by, paid_back_by_line
 from payments.tables import Order, OrderLine
 from shared.database import Unknown, fetch
+from shared.money import money_text
 from shared.web import CallerOf, Money, ReadSession, Router, error_responses, error_responses_as_pages, resource
 from shared.web.pages import CSP, page
 
@@ -123,7 +123,7 @@ def _cards(receipt: ReceiptView, paid_on: str) -> list[str]:
 
 
 def _shown(amount: Money) -> str:
-    return in_words(amount.amount_minor, amount.currency)
+    return money_text(amount.amount_minor, amount.currency)
 
 
 async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> ReceiptView:

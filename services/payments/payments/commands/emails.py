@@ -11,6 +11,7 @@ from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import Reason
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.emails import enqueue_email
+from shared.money import money_text
 
 
 async def confirm_purchase(
@@ -24,7 +25,7 @@ async def confirm_purchase(
     """E-mail what was bought, for how much, and where the receipt is; once per order. `unsold`: what was paid for and
     goes back."""
     back = f"This goes back to you, as an e-mail of its own says:\n\n{_listed(order, unsold)}\n\n" if unsold else ""
-    total = money(sum(line.due_minor for line in [*lines, *unsold]), order.currency)
+    total = money_text(sum(line.due_minor for line in [*lines, *unsold]), order.currency)
     policy = policy_of(order.regulations_version)
     await _write(
         session,
@@ -43,7 +44,7 @@ async def confirm_purchase(
 
 
 def _listed(order: Order, lines: Sequence[OrderLine]) -> str:
-    return "\n".join(f"  {line.title} ({line.code})  {money(line.due_minor, order.currency)}" for line in lines)
+    return "\n".join(f"  {line.title} ({line.code})  {money_text(line.due_minor, order.currency)}" for line in lines)
 
 
 async def email_underpaid(session: AsyncSession, payment: Payment, attempt: CheckoutAttempt, days: int) -> None:
@@ -57,8 +58,8 @@ async def email_underpaid(session: AsyncSession, payment: Payment, attempt: Chec
         if payment.currency == attempt.currency
         else "Your payment came in another currency",
         body=(
-            f"We received {money(payment.amount_minor, payment.currency)} where "
-            f"{money(attempt.amount_minor, attempt.currency)} was due, so access could not be opened.\n\n"
+            f"We received {money_text(payment.amount_minor, payment.currency)} where "
+            f"{money_text(attempt.amount_minor, attempt.currency)} was due, so access could not be opened.\n\n"
             "Open the order again and pay the whole price; what has arrived then goes back to you. If you do "
             f"nothing, it goes back after {days} days.\n"
         ),
@@ -146,7 +147,7 @@ async def email_refund(session: AsyncSession, refund: Refund, to: str, step: str
     Each step is e-mailed once (the provider asks this of us), but `finished` each time it is reached: the money may be
     sent back, or the refund fail, in between. `waits`: nothing of the payment can be sent back yet.
     """
-    amount = money(refund.amount_minor, refund.currency)
+    amount = money_text(refund.amount_minor, refund.currency)
     subject, body = {
         "requested": (
             "Your refund was requested" if waits else "Your refund is on its way",
@@ -175,7 +176,7 @@ async def email_delay(session: AsyncSession, refund: Refund, to: str) -> None:
         to=to,
         subject="Your refund is delayed",
         body=(
-            f"The refund of {money(refund.amount_minor, refund.currency)} has not reached in full where you paid "
+            f"The refund of {money_text(refund.amount_minor, refund.currency)} has not reached in full where you paid "
             "from, so it takes longer than usual. The money is yours all the same: we see to it, "
             "and tell you when it is paid. "
             "There is nothing you need to do.\n\n"
@@ -197,7 +198,7 @@ async def _write_of_payment(
 ) -> None:
     """E-mail about the payment that pays the order: `{}` in the body stands for its amount and the order. `once`: one
     for each payment, else one for each of its revisions."""
-    what = money(payment.amount_minor if amount is None else amount, payment.currency)
+    what = money_text(payment.amount_minor if amount is None else amount, payment.currency)
     await _write(
         session,
         kind=kind,
@@ -211,12 +212,3 @@ async def _write_of_payment(
 async def _write(session: AsyncSession, *, kind: str, about: object, to: str | None, subject: str, body: str) -> None:
     if to:  # a payer who was anonymised has no address
         await enqueue_email(session, kind=kind, about=about, to=to, subject=subject, body=body)
-
-
-def money(amount_minor: int, currency: str) -> str:
-    """Return an amount as people read it. Of a currency whose decimals we do not know, minor units are written, to be
-    exact rather than pretty."""
-    symbol = {"GBP": "£", "EUR": "€", "USD": "$"}.get(currency)
-    if symbol is None:
-        return f"{amount_minor} minor units of {currency}"
-    return f"{symbol}{amount_minor // 100:,}.{amount_minor % 100:02d}"
