@@ -12,7 +12,6 @@ from sqlalchemy import (
     Index,
     MetaData,
     Numeric,
-    Text,
     UniqueConstraint,
     Uuid,
     text,
@@ -37,11 +36,11 @@ class CourseVersion(Base):
     course_version_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID]
     version: Mapped[int]
-    code: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
-    module_family: Mapped[str] = mapped_column(Text)
+    code: Mapped[str]
+    title: Mapped[str]
+    module_family: Mapped[str]
     subject_id: Mapped[UUID]
-    subject_name: Mapped[str] = mapped_column(Text)
+    subject_name: Mapped[str]
     credits: Mapped[int]
     level: Mapped[int]
 
@@ -53,7 +52,7 @@ class SubjectName(Base):
 
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     effective_from: Mapped[datetime] = mapped_column(primary_key=True)
-    award_name: Mapped[str] = mapped_column(Text)
+    award_name: Mapped[str]
 
 
 class Brief(Base):
@@ -63,9 +62,9 @@ class Brief(Base):
     __table_args__ = (CheckConstraint("word_limit > 0", name="word_limit"),)
 
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"), primary_key=True)
-    title: Mapped[str] = mapped_column(Text)
-    task: Mapped[str] = mapped_column(Text)
-    deliverable: Mapped[str] = mapped_column(Text)
+    title: Mapped[str]
+    task: Mapped[str]
+    deliverable: Mapped[str]
     word_limit: Mapped[int]
     criteria: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # Any: JSON
     updated_at: Mapped[datetime]
@@ -84,7 +83,7 @@ class Window(Base):
     )
 
     window_id: Mapped[UUID] = mapped_column(primary_key=True)
-    period: Mapped[str | None] = mapped_column(Text, unique=True)
+    period: Mapped[str | None] = mapped_column(unique=True)
     opens_at: Mapped[datetime]
     closes_at: Mapped[datetime]
     grace_seconds: Mapped[int]
@@ -106,7 +105,7 @@ class Enrolment(Base):
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"))
     order_line_id: Mapped[UUID | None]
     """None for enrolments that a former release stored."""
-    regulations_version: Mapped[str] = mapped_column(Text)
+    regulations_version: Mapped[str]
     activated_at: Mapped[datetime]
     course_version: Mapped[CourseVersion] = relationship(lazy="raise")
 
@@ -118,9 +117,9 @@ class EnrolmentState(Base):
     __table_args__ = (CheckConstraint("status in ('active', 'suspended', 'cancelled')", name="status"),)
 
     enrolment_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    status: Mapped[str] = mapped_column(Text)
+    status: Mapped[str]
     sequence: Mapped[int]
-    reason_code: Mapped[str | None] = mapped_column(Text)
+    reason_code: Mapped[str | None]
     """Why it was cancelled."""
 
 
@@ -133,11 +132,11 @@ class Board(Base):
 
     board_id: Mapped[UUID] = mapped_column(primary_key=True)
     window_id: Mapped[UUID | None] = mapped_column(ForeignKey("windows.window_id"))
-    minutes_reference: Mapped[str] = mapped_column(Text)
+    minutes_reference: Mapped[str]
     ratified: Mapped[int]
     credits_awarded: Mapped[int]
     held: Mapped[int]
-    decided_by: Mapped[str] = mapped_column(Text)
+    decided_by: Mapped[str]
     decided_at: Mapped[datetime]
     expected: Mapped[int | None]
     """How many results waited for it when it sat; None where it ratified none, or before this was recorded."""
@@ -154,7 +153,7 @@ class Release(Base):
 
     release_id: Mapped[UUID] = mapped_column(primary_key=True)
     window_id: Mapped[UUID] = mapped_column(ForeignKey("windows.window_id"))
-    released_by: Mapped[str] = mapped_column(Text)
+    released_by: Mapped[str]
     requested_at: Mapped[datetime]
     expected: Mapped[int]
     released: Mapped[int]
@@ -206,12 +205,12 @@ class Attempt(Base):
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"))
     window_id: Mapped[UUID] = mapped_column(ForeignKey("windows.window_id"))
     attempt_no: Mapped[int]
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
     raw_mark: Mapped[Decimal | None] = mapped_column(Numeric)
     mark: Mapped[Decimal | None] = mapped_column(Numeric)
     passed: Mapped[bool | None]
     capped: Mapped[bool | None]
-    feedback: Mapped[str | None] = mapped_column(Text)
+    feedback: Mapped[str | None]
     marked_at: Mapped[datetime | None]
     released_at: Mapped[datetime | None]
     ratified_at: Mapped[datetime | None]
@@ -248,12 +247,12 @@ class MisconductCase(Base):
     enrolment_id: Mapped[UUID] = mapped_column(ForeignKey("enrolments.enrolment_id"))
     learner_id: Mapped[UUID]
     attempt_no: Mapped[int]
-    reason_code: Mapped[str] = mapped_column(Text)
-    opened_by: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str]
+    opened_by: Mapped[str]
     opened_at: Mapped[datetime]
-    outcome: Mapped[str | None] = mapped_column(Text)
-    minutes_reference: Mapped[str | None] = mapped_column(Text)
-    decided_by: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str | None]
+    minutes_reference: Mapped[str | None]
+    decided_by: Mapped[str | None]
     decided_at: Mapped[datetime | None]
 
 
@@ -280,13 +279,13 @@ class Submission(Base):
     learner_id: Mapped[UUID]
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"))
     window_id: Mapped[UUID] = mapped_column(ForeignKey("windows.window_id"))
-    state: Mapped[str] = mapped_column(Text)
-    storage_key: Mapped[str] = mapped_column(Text, unique=True)
-    filename: Mapped[str] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(Text)
-    media_type: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
+    storage_key: Mapped[str] = mapped_column(unique=True)
+    filename: Mapped[str]
+    kind: Mapped[str]
+    media_type: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str]
     received_at: Mapped[datetime]
     awaits_mark: Mapped[bool] = mapped_column(server_default="false")
     """Whether it is the current file of an attempt without a mark; a trigger keeps it."""
@@ -323,10 +322,10 @@ class Mark(Base):
     mark_id: Mapped[UUID] = mapped_column(primary_key=True)
     attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.attempt_id"))
     submission_id: Mapped[UUID] = mapped_column(ForeignKey("submissions.submission_id"))
-    stage: Mapped[str] = mapped_column(Text)
+    stage: Mapped[str]
     mark: Mapped[Decimal] = mapped_column(Numeric)
-    feedback: Mapped[str] = mapped_column(Text)
-    marked_by: Mapped[str] = mapped_column(Text)
+    feedback: Mapped[str]
+    marked_by: Mapped[str]
     marked_at: Mapped[datetime]
 
 
@@ -346,7 +345,7 @@ class Credit(Base):
 
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    module_family: Mapped[str | None] = mapped_column(Text)
+    module_family: Mapped[str | None]
     """The module, in which the learner has no other credit. None where this one was revoked and another replaced it."""
     enrolment_id: Mapped[UUID] = mapped_column(ForeignKey("enrolments.enrolment_id"))
     attempt_id: Mapped[UUID] = mapped_column(ForeignKey("attempts.attempt_id"), unique=True)
@@ -356,7 +355,7 @@ class Credit(Base):
     mark: Mapped[Decimal] = mapped_column(Numeric)
     awarded_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
-    revocation_reason: Mapped[str | None] = mapped_column(Text)
+    revocation_reason: Mapped[str | None]
     revocation_board_id: Mapped[UUID | None] = mapped_column(ForeignKey("boards.board_id"))
     revision: Mapped[int] = mapped_column(server_default="0")
     """How often it was revoked or reinstated."""
@@ -369,9 +368,9 @@ class Decision(Base):
     __table_args__ = (Index(None, "subject_id"),)
 
     decision_id: Mapped[UUID] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str]
     subject_id: Mapped[UUID]
-    actor: Mapped[str] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
+    actor: Mapped[str]
+    reason_code: Mapped[str | None]
     decided_at: Mapped[datetime]
     details: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # Any: JSON

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,10 +20,10 @@ class Institution(Base):
     __tablename__ = "institutions"
 
     institution_id: Mapped[UUID] = mapped_column(primary_key=True)
-    slug: Mapped[str] = mapped_column(Text, unique=True)
-    name: Mapped[str] = mapped_column(Text)
-    homepage: Mapped[str] = mapped_column(Text)
-    country: Mapped[str] = mapped_column(Text)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    homepage: Mapped[str]
+    country: Mapped[str]
     created_at: Mapped[datetime]
 
 
@@ -36,13 +36,13 @@ class Subject(Base):
     )
 
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
-    slug: Mapped[str] = mapped_column(Text, unique=True)
-    name: Mapped[str] = mapped_column(Text)
-    award_name: Mapped[str] = mapped_column(Text)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    award_name: Mapped[str]
     """The subject's name in titles such as "PGCert in …"."""
-    award_key: Mapped[str | None] = mapped_column(Text)
+    award_key: Mapped[str | None]
     """The same for award names that look alike, hence unique. None where the previous release wrote the row."""
-    description: Mapped[str] = mapped_column(Text)
+    description: Mapped[str]
     created_at: Mapped[datetime]
     renamed_at: Mapped[datetime | None]
     """The instant in the event of the last renaming. None before the first."""
@@ -62,10 +62,10 @@ class Course(Base):
     )
 
     course_id: Mapped[UUID] = mapped_column(primary_key=True)
-    slug: Mapped[str] = mapped_column(Text, unique=True)
-    code: Mapped[str] = mapped_column(Text, unique=True)
-    module_family: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    slug: Mapped[str] = mapped_column(unique=True)
+    code: Mapped[str] = mapped_column(unique=True)
+    module_family: Mapped[str]
+    state: Mapped[str]
     """draft, published or withdrawn."""
     current_version_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("course_versions.course_version_id", use_alter=True)
@@ -73,7 +73,7 @@ class Course(Base):
     """The version on sale: the latest published one."""
     created_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
-    withdrawn_by: Mapped[str | None] = mapped_column(Text)
+    withdrawn_by: Mapped[str | None]
 
 
 class CourseVersion(Base):
@@ -95,25 +95,25 @@ class CourseVersion(Base):
     course_version_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID] = mapped_column(ForeignKey("courses.course_id"))
     version: Mapped[int]
-    title: Mapped[str] = mapped_column(Text)
+    title: Mapped[str]
     subject_id: Mapped[UUID | None] = mapped_column(ForeignKey("subjects.subject_id"))
     institution_id: Mapped[UUID | None] = mapped_column(ForeignKey("institutions.institution_id"))
-    summary: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text)
+    summary: Mapped[str]
+    description: Mapped[str]
     credits: Mapped[int]
     level: Mapped[int]
     weeks: Mapped[int]
     hours_min: Mapped[int]
     hours_max: Mapped[int]
-    prerequisites: Mapped[str | None] = mapped_column(Text)
-    criteria: Mapped[str] = mapped_column(Text)
+    prerequisites: Mapped[str | None]
+    criteria: Mapped[str]
     outcomes: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # Any: JSON
     skills: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # Any: JSON
     revision: Mapped[int]
     """How often the draft was saved, so that two editors cannot overwrite each other unawares."""
     created_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
-    published_by: Mapped[str | None] = mapped_column(Text)
+    published_by: Mapped[str | None]
 
 
 class Unit(Base):
@@ -123,10 +123,10 @@ class Unit(Base):
     unit_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"))
     position: Mapped[int]
-    title: Mapped[str] = mapped_column(Text)
+    title: Mapped[str]
     minutes: Mapped[int]
     objectives: Mapped[list[str]]
-    text: Mapped[str] = mapped_column(Text)
+    text: Mapped[str]
 
 
 class Price(Base):
@@ -142,10 +142,10 @@ class Price(Base):
     price_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID] = mapped_column(ForeignKey("courses.course_id"))
     amount_minor: Mapped[int]
-    currency: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
     valid_from: Mapped[datetime]
     set_at: Mapped[datetime]
-    set_by: Mapped[str] = mapped_column(Text)
+    set_by: Mapped[str]
 
 
 class Listing(Base):
@@ -173,14 +173,14 @@ class Listing(Base):
     )
 
     course_id: Mapped[UUID] = mapped_column(ForeignKey("courses.course_id"), primary_key=True)
-    slug: Mapped[str] = mapped_column(Text, unique=True)
+    slug: Mapped[str] = mapped_column(unique=True)
     on_sale: Mapped[bool]
-    sort_title: Mapped[str] = mapped_column(Text)
-    subject: Mapped[str] = mapped_column(Text)
-    institution: Mapped[str] = mapped_column(Text)
+    sort_title: Mapped[str]
+    subject: Mapped[str]
+    institution: Mapped[str]
     level: Mapped[int]
-    card: Mapped[str] = mapped_column(Text)
-    page: Mapped[str] = mapped_column(Text)
+    card: Mapped[str]
+    page: Mapped[str]
     search: Mapped[str] = mapped_column(TSVECTOR)
 
 
@@ -191,10 +191,10 @@ class Programme(Base):
     __table_args__ = (UniqueConstraint("client_id", "code"),)
 
     programme_id: Mapped[UUID] = mapped_column(primary_key=True)
-    client_id: Mapped[str] = mapped_column(Text)
-    institution: Mapped[str] = mapped_column(Text)
-    code: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
+    client_id: Mapped[str]
+    institution: Mapped[str]
+    code: Mapped[str]
+    title: Mapped[str]
     created_at: Mapped[datetime]
 
 
@@ -208,7 +208,7 @@ class ProgrammeMap(Base):
     version: Mapped[int] = mapped_column(primary_key=True)
     ceiling_credits: Mapped[int]
     published_at: Mapped[datetime]
-    published_by: Mapped[str] = mapped_column(Text)
+    published_by: Mapped[str]
 
 
 class ProgrammeModule(Base):
@@ -224,9 +224,9 @@ class ProgrammeModule(Base):
     programme_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"), primary_key=True)
-    module_code: Mapped[str] = mapped_column(Text)
-    module_title: Mapped[str] = mapped_column(Text)
+    module_code: Mapped[str]
+    module_title: Mapped[str]
     credits: Mapped[int]
     valid_from: Mapped[datetime]
     valid_until: Mapped[datetime | None]
-    decided_by: Mapped[str] = mapped_column(Text)
+    decided_by: Mapped[str]

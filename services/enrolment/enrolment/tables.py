@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import TableBase, new_metadata
@@ -22,9 +22,9 @@ class Learner(Base):
     __tablename__ = "learners"
 
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
-    country: Mapped[str] = mapped_column(Text)
+    country: Mapped[str]
     date_of_birth: Mapped[date | None]
-    contact_email: Mapped[str] = mapped_column(Text)
+    contact_email: Mapped[str]
     """Empty once the learner is anonymised, as are the names."""
     name_version: Mapped[int]
     """The version of the name in use; earlier ones stay."""
@@ -36,7 +36,7 @@ class Learner(Base):
     documented_at: Mapped[datetime | None]
     """Since when a transcript bears a name of theirs."""
     anonymised_at: Mapped[datetime | None]
-    anonymised_by: Mapped[str | None] = mapped_column(Text)
+    anonymised_by: Mapped[str | None]
 
 
 class Name(Base):
@@ -46,10 +46,10 @@ class Name(Base):
 
     learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
-    given_name: Mapped[str | None] = mapped_column(Text)
-    family_name: Mapped[str] = mapped_column(Text)
-    display_name: Mapped[str] = mapped_column(Text)
-    certificate_name: Mapped[str | None] = mapped_column(Text)
+    given_name: Mapped[str | None]
+    family_name: Mapped[str]
+    display_name: Mapped[str]
+    certificate_name: Mapped[str | None]
     """How the name is written on certificates; None: given name, family name."""
     decided_in: Mapped[UUID | None]
     """The request in which a registrar decided that this is the name; later versions that keep the name keep it."""
@@ -77,16 +77,16 @@ class NameRequest(Base):
 
     request_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"))
-    family_name: Mapped[str] = mapped_column(Text)
-    given_name: Mapped[str | None] = mapped_column(Text)
-    certificate_name: Mapped[str | None] = mapped_column(Text)
-    statement: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    family_name: Mapped[str]
+    given_name: Mapped[str | None]
+    certificate_name: Mapped[str | None]
+    statement: Mapped[str]
+    state: Mapped[str]
     created_at: Mapped[datetime]
     submitted_at: Mapped[datetime | None]
     decided_at: Mapped[datetime | None]
-    decided_by: Mapped[str | None] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
+    decided_by: Mapped[str | None]
+    reason: Mapped[str | None]
 
 
 class NameEvidence(Base):
@@ -98,11 +98,11 @@ class NameEvidence(Base):
     evidence_id: Mapped[UUID] = mapped_column(primary_key=True)
     request_id: Mapped[UUID] = mapped_column(ForeignKey("name_requests.request_id"))
     learner_id: Mapped[UUID]
-    filename: Mapped[str] = mapped_column(Text)
-    media_type: Mapped[str] = mapped_column(Text)
+    filename: Mapped[str]
+    media_type: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(Text)
-    storage_key: Mapped[str] = mapped_column(Text, unique=True)
+    sha256: Mapped[str]
+    storage_key: Mapped[str] = mapped_column(unique=True)
     received_at: Mapped[datetime]
 
 
@@ -112,7 +112,7 @@ class ContactChange(Base):
     __tablename__ = "contact_changes"
 
     learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
-    contact_email: Mapped[str | None] = mapped_column(Text)
+    contact_email: Mapped[str | None]
     """None: the address was confirmed, or given up; the row still counts the codes sent."""
     code_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """None: the code was used, or its tries were used up."""
@@ -130,9 +130,9 @@ class Declaration(Base):
     __tablename__ = "declarations"
 
     learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
-    version: Mapped[str] = mapped_column(Text, primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
     answers: Mapped[dict[str, Any]]  # Any: JSON, criterion -> true
-    sha256: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str]
     declared_at: Mapped[datetime]
 
 
@@ -144,12 +144,12 @@ class CourseVersion(Base):
     course_version_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID]
     version: Mapped[int]
-    slug: Mapped[str] = mapped_column(Text)
-    code: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
-    module_family: Mapped[str] = mapped_column(Text)
-    subject_name: Mapped[str] = mapped_column(Text)
-    institution_name: Mapped[str] = mapped_column(Text)
+    slug: Mapped[str]
+    code: Mapped[str]
+    title: Mapped[str]
+    module_family: Mapped[str]
+    subject_name: Mapped[str]
+    institution_name: Mapped[str]
     credits: Mapped[int]
     level: Mapped[int]
     weeks: Mapped[int]
@@ -172,10 +172,10 @@ class Unit(Base):
     course_version_id: Mapped[UUID] = mapped_column(primary_key=True)
     unit_id: Mapped[UUID] = mapped_column(primary_key=True)
     position: Mapped[int]
-    title: Mapped[str] = mapped_column(Text)
+    title: Mapped[str]
     minutes: Mapped[int]
     objectives: Mapped[list[str]]
-    text: Mapped[str] = mapped_column(Text)
+    text: Mapped[str]
 
 
 class StoredEvent(Base):
@@ -186,7 +186,7 @@ class StoredEvent(Base):
 
     fact_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    type: Mapped[str] = mapped_column(Text)
+    type: Mapped[str]
     subject: Mapped[UUID]
     at: Mapped[datetime]
     data: Mapped[dict[str, Any]]  # Any: the event as JSON
@@ -216,8 +216,8 @@ class OrderLine(Base):
     course_version_id: Mapped[UUID]
     confirmed_at: Mapped[datetime]
     heard_at: Mapped[datetime]
-    outcome: Mapped[str | None] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str | None]
+    reason_code: Mapped[str | None]
     decided_at: Mapped[datetime | None]
 
 
@@ -250,13 +250,13 @@ class Enrolment(Base):
     learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"))
     course_id: Mapped[UUID]
     course_version_id: Mapped[UUID] = mapped_column(ForeignKey("course_versions.course_version_id"))
-    module_family: Mapped[str] = mapped_column(Text)
+    module_family: Mapped[str]
     order_id: Mapped[UUID]
     order_line_id: Mapped[UUID] = mapped_column(ForeignKey("order_lines.order_line_id"), unique=True)
-    regulations_version: Mapped[str] = mapped_column(Text)
+    regulations_version: Mapped[str]
     """The version in force when the payment was confirmed; pinned."""
-    status: Mapped[str] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str]
+    reason_code: Mapped[str | None]
     sequence: Mapped[int]
     activated_at: Mapped[datetime]
     changed_at: Mapped[datetime]
@@ -269,8 +269,8 @@ class EnrolmentState(Base):
 
     enrolment_id: Mapped[UUID] = mapped_column(ForeignKey("enrolments.enrolment_id"), primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True)
-    status: Mapped[str] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str]
+    reason_code: Mapped[str | None]
     at: Mapped[datetime]
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Sequence,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -43,8 +42,8 @@ class OfferedCourse(Base):
     course_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_version_id: Mapped[UUID | None]
     version: Mapped[int | None]
-    code: Mapped[str | None] = mapped_column(Text)
-    title: Mapped[str | None] = mapped_column(Text)
+    code: Mapped[str | None]
+    title: Mapped[str | None]
     withdrawn_at: Mapped[datetime | None]
 
 
@@ -57,9 +56,9 @@ class Price(Base):
     price_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
     valid_from: Mapped[datetime]
-    set_by: Mapped[str | None] = mapped_column(Text)
+    set_by: Mapped[str | None]
     """The account of the editor."""
 
 
@@ -124,15 +123,15 @@ class Order(Base):
 
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    status: Mapped[str] = mapped_column(Text)
-    currency: Mapped[str] = mapped_column(Text)
+    status: Mapped[str]
+    currency: Mapped[str]
     placed_at: Mapped[datetime]
     quote_ends_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    regulations_version: Mapped[str] = mapped_column(Text)
+    regulations_version: Mapped[str]
     paid_at: Mapped[datetime | None]
-    payer_email: Mapped[str | None] = mapped_column(Text)
-    receipt_number: Mapped[str | None] = mapped_column(Text, unique=True)
+    payer_email: Mapped[str | None]
+    receipt_number: Mapped[str | None] = mapped_column(unique=True)
     told_at: Mapped[datetime | None]
     """The last instant at which it was announced where the order's money is."""
 
@@ -151,8 +150,8 @@ class OrderLine(Base):
     position: Mapped[int]
     course_id: Mapped[UUID]
     course_version_id: Mapped[UUID]
-    code: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
+    code: Mapped[str]
+    title: Mapped[str]
     list_minor: Mapped[int] = mapped_column(BigInteger)
     discount_minor: Mapped[int] = mapped_column(BigInteger, default=0)
     due_minor: Mapped[int] = mapped_column(BigInteger)
@@ -177,15 +176,15 @@ class CheckoutAttempt(Base):
     attempt_id: Mapped[UUID] = mapped_column(primary_key=True)
     order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
     attempt_no: Mapped[int]
-    reference: Mapped[str] = mapped_column(Text, unique=True)
-    status: Mapped[str] = mapped_column(Text)
+    reference: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
     quote: Mapped[dict[str, int]] = mapped_column(JSONB)
-    payer_email: Mapped[str] = mapped_column(Text)
-    return_url: Mapped[str] = mapped_column(Text)
-    provider_session: Mapped[str | None] = mapped_column(Text)
-    pay_url: Mapped[str | None] = mapped_column(Text)
+    payer_email: Mapped[str]
+    return_url: Mapped[str]
+    provider_session: Mapped[str | None]
+    pay_url: Mapped[str | None]
     session_expires_at: Mapped[datetime | None]
     started_at: Mapped[datetime]
     ask_at: Mapped[datetime | None]
@@ -205,19 +204,19 @@ class Payment(Base):
     )
 
     payment_id: Mapped[UUID] = mapped_column(primary_key=True)
-    provider: Mapped[str] = mapped_column(Text)
-    reference: Mapped[str] = mapped_column(Text)
+    provider: Mapped[str]
+    reference: Mapped[str]
     attempt_id: Mapped[UUID] = mapped_column(ForeignKey(CheckoutAttempt.attempt_id))
     order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
-    state: Mapped[str] = mapped_column(Text)
-    use: Mapped[str | None] = mapped_column(Text)
-    provider_status: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
+    use: Mapped[str | None]
+    provider_status: Mapped[str]
     status_at: Mapped[datetime]
     revision: Mapped[int]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
-    method: Mapped[str] = mapped_column(Text)
-    reason_code: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
+    method: Mapped[str]
+    reason_code: Mapped[str]
     seen_at: Mapped[datetime]
     funded_at: Mapped[datetime | None]
     ask_at: Mapped[datetime | None]
@@ -246,13 +245,13 @@ class Notification(Base):
     )
 
     body_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    provider: Mapped[str] = mapped_column(Text)
-    subject: Mapped[str | None] = mapped_column(Text)
-    event_type: Mapped[str | None] = mapped_column(Text)
+    provider: Mapped[str]
+    subject: Mapped[str | None]
+    event_type: Mapped[str | None]
     event_date: Mapped[datetime | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     received_at: Mapped[datetime]
-    outcome: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str | None]
 
 
 class RejectedNotification(Base):
@@ -281,21 +280,21 @@ class UnmatchedPayment(Base):
     )
 
     unmatched_id: Mapped[UUID] = mapped_column(primary_key=True)
-    provider: Mapped[str] = mapped_column(Text)
-    reference: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
-    external_reference: Mapped[str | None] = mapped_column(Text)
-    provider_status: Mapped[str | None] = mapped_column(Text)
+    provider: Mapped[str]
+    reference: Mapped[str]
+    reason: Mapped[str]
+    external_reference: Mapped[str | None]
+    provider_status: Mapped[str | None]
     amount_minor: Mapped[int | None] = mapped_column(BigInteger)
-    currency: Mapped[str | None] = mapped_column(Text)
+    currency: Mapped[str | None]
     order_id: Mapped[UUID | None]
     payment_id: Mapped[UUID | None]
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    ended_by: Mapped[str | None] = mapped_column(Text)
+    ended_by: Mapped[str | None]
     """Who closed it; None where it ended by itself."""
-    note: Mapped[str | None] = mapped_column(Text)
+    note: Mapped[str | None]
 
 
 class Refund(Base):
@@ -324,18 +323,18 @@ class Refund(Base):
     payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id))
     learner_id: Mapped[UUID]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
-    reason_code: Mapped[str] = mapped_column(Text)
-    requested_by: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
+    reason_code: Mapped[str]
+    requested_by: Mapped[str]
     requested_at: Mapped[datetime]
-    status: Mapped[str] = mapped_column(Text)
-    provider_refund_id: Mapped[str | None] = mapped_column(Text, unique=True)
-    provider_status: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str]
+    provider_refund_id: Mapped[str | None] = mapped_column(unique=True)
+    provider_status: Mapped[str | None]
     status_at: Mapped[datetime | None]
     submitted_at: Mapped[datetime | None]
     ask_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    failure_code: Mapped[str | None] = mapped_column(Text)
+    failure_code: Mapped[str | None]
     revision: Mapped[int] = mapped_column(server_default="0", default=0)
 
 
@@ -345,12 +344,12 @@ class ProviderRefund(Base):
     __tablename__ = "provider_refunds"
     __table_args__ = (Index(None, "refund_id"),)
 
-    provider_refund_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    provider_refund_id: Mapped[str] = mapped_column(primary_key=True)
     refund_id: Mapped[UUID] = mapped_column(ForeignKey(Refund.refund_id))
-    status: Mapped[str] = mapped_column(Text)
+    status: Mapped[str]
     status_at: Mapped[datetime]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str | None] = mapped_column(Text)
+    currency: Mapped[str | None]
     """None where the provider named none: that of the payment."""
     heard_at: Mapped[datetime]
     revived_at: Mapped[datetime | None]
@@ -373,13 +372,13 @@ class Dispute(Base):
     order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
     payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id))
     learner_id: Mapped[UUID]
-    reason_code: Mapped[str] = mapped_column(Text)
-    case_reference: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str]
+    case_reference: Mapped[str]
     """The bank's reference of the case, or the provider's."""
-    opened_by: Mapped[str] = mapped_column(Text)
+    opened_by: Mapped[str]
     opened_at: Mapped[datetime]
-    outcome: Mapped[str | None] = mapped_column(Text)
-    closed_by: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str | None]
+    closed_by: Mapped[str | None]
     closed_at: Mapped[datetime | None]
 
 
@@ -390,12 +389,12 @@ class Posting(Base):
     __table_args__ = (Index(None, "payment_id"), Index(None, "order_id"))
 
     posting_no: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    cause: Mapped[str] = mapped_column(Text, unique=True)
-    kind: Mapped[str] = mapped_column(Text)
+    cause: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
     order_id: Mapped[UUID] = mapped_column(ForeignKey(Order.order_id))
     payment_id: Mapped[UUID] = mapped_column(ForeignKey(Payment.payment_id))
     refund_id: Mapped[UUID | None] = mapped_column(ForeignKey(Refund.refund_id))
-    currency: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
     posted_at: Mapped[datetime]
 
 
@@ -405,7 +404,7 @@ class Entry(Base):
     __tablename__ = "ledger_entries"
 
     posting_no: Mapped[int] = mapped_column(ForeignKey(Posting.posting_no), primary_key=True)
-    account: Mapped[str] = mapped_column(Text, primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
     amount_minor: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -414,10 +413,10 @@ class Comparison(Base):
 
     __tablename__ = "comparisons"
 
-    provider: Mapped[str] = mapped_column(Text, primary_key=True)
+    provider: Mapped[str] = mapped_column(primary_key=True)
     began_at: Mapped[datetime]
     since: Mapped[datetime]
     """What was created since then is compared."""
-    stage: Mapped[str] = mapped_column(Text)
+    stage: Mapped[str]
     page: Mapped[int]
     finished_at: Mapped[datetime | None]

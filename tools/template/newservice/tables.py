@@ -3,7 +3,7 @@
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import MetaData, Text, UniqueConstraint
+from sqlalchemy import MetaData, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.database import TableBase, new_metadata
@@ -19,6 +19,6 @@ class Entry(Base):
     __table_args__ = (UniqueConstraint("title_key"),)
 
     entry_id: Mapped[UUID] = mapped_column(primary_key=True)
-    title: Mapped[str] = mapped_column(Text)
-    title_key: Mapped[str] = mapped_column(Text)
+    title: Mapped[str]
+    title_key: Mapped[str]
     """Unique: the title as it reads, see `domain.title_key`."""

@@ -51,14 +51,14 @@ class Outgoing(MessagingBase):
 
     position: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
     id: Mapped[UUID]
-    type: Mapped[str] = mapped_column(Text)
-    partition_key: Mapped[str] = mapped_column(Text)
-    body: Mapped[str] = mapped_column(Text)
+    type: Mapped[str]
+    partition_key: Mapped[str]
+    body: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     sent_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
     next_attempt_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    last_error: Mapped[str | None] = mapped_column(Text)
+    last_error: Mapped[str | None]
     xid: Mapped[int] = mapped_column(Xid8, server_default=func.pg_current_xact_id(), deferred=True)
 
     __mapper_args__ = {"eager_defaults": False, "primary_key": ["id"]}  # noqa: RUF012 - SQLAlchemy's own attribute
@@ -70,9 +70,9 @@ class Incoming(MessagingBase):
     __tablename__ = "inbox"
     __table_args__ = (Index(None, "handled_at"),)
 
-    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    source: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    type: Mapped[str] = mapped_column(Text)
+    type: Mapped[str]
     body_sha256: Mapped[bytes] = mapped_column(LargeBinary)
     handled_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -83,9 +83,9 @@ class Retry(MessagingBase):
     __tablename__ = "inbox_retry"
     __table_args__ = (Index(None, "due_at"),)
 
-    source: Mapped[str] = mapped_column(Text, primary_key=True)
+    source: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    type: Mapped[str] = mapped_column(Text)
+    type: Mapped[str]
     body: Mapped[bytes] = mapped_column(LargeBinary)
     attempt: Mapped[int]
     """How often its handler has failed, and one more while it is tried."""
@@ -95,7 +95,7 @@ class Retry(MessagingBase):
     due_at: Mapped[datetime]
     waiting: Mapped[bool] = mapped_column(server_default="false")
     """Whether its last try ended in such a wait."""
-    last_error: Mapped[str] = mapped_column(Text)
+    last_error: Mapped[str]
 
 
 class DeadLetter(MessagingBase):
@@ -113,17 +113,17 @@ class DeadLetter(MessagingBase):
     )
 
     dead_letter_id: Mapped[UUID] = mapped_column("parked_id", primary_key=True)
-    source: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str | None]
     id: Mapped[UUID | None]
-    type: Mapped[str | None] = mapped_column(Text)
+    type: Mapped[str | None]
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    reason: Mapped[str] = mapped_column(Text)
-    error: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str]
+    error: Mapped[str]
     dead_lettered_at: Mapped[datetime] = mapped_column("parked_at", server_default=func.now())
     resolved_at: Mapped[datetime | None]
-    resolution: Mapped[str | None] = mapped_column(Text)
-    resolved_by: Mapped[str | None] = mapped_column(Text)
-    resolution_reason: Mapped[str | None] = mapped_column(Text)
+    resolution: Mapped[str | None]
+    resolved_by: Mapped[str | None]
+    resolution_reason: Mapped[str | None]
 
 
 class FeedPosition(MessagingBase):
@@ -131,8 +131,8 @@ class FeedPosition(MessagingBase):
 
     __tablename__ = "feed_positions"
 
-    source: Mapped[str] = mapped_column(Text, primary_key=True)
-    cursor: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(primary_key=True)
+    cursor: Mapped[str]
     types: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}", default=list)
     """The types subscribed to then. A type subscribed to since has yet to be read from the beginning."""
     attempts: Mapped[int] = mapped_column(server_default="0", default=0)
@@ -151,13 +151,13 @@ class FeedEpoch(MessagingBase):
     __tablename__ = "feed_epochs"
 
     number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    epoch: Mapped[str] = mapped_column(Text, unique=True)
+    epoch: Mapped[str] = mapped_column(unique=True)
     """The epoch's name, which the cursors given in it begin with."""
-    system: Mapped[str] = mapped_column(Text)
+    system: Mapped[str]
     """The database cluster's identifier: within one cluster transaction ids are one order."""
-    server: Mapped[str] = mapped_column(Text)
+    server: Mapped[str]
     """The cluster, its timeline, and when the server was started."""
-    tables: Mapped[str | None] = mapped_column(Text)
+    tables: Mapped[str | None]
     """The database's number and this table's file, both of which a restored dump has anew; the previous release leaves
     it empty."""
     since: Mapped[int] = mapped_column(BigInteger)
@@ -173,9 +173,9 @@ class Idempotency(MessagingBase):
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index(None, "created_at"),)
 
-    caller: Mapped[str] = mapped_column(Text, primary_key=True)
-    operation: Mapped[str] = mapped_column(Text, primary_key=True)
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
     request_sha256: Mapped[bytes] = mapped_column(LargeBinary)
     """The digest of the whole request, as the previous release writes it; now empty."""
     request_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -196,12 +196,12 @@ class Installation(MessagingBase):
     history_lost_at: Mapped[datetime | None]
     """Since when it is known that others have read events this database does not have; nothing is ended, removed or
     refused until a person has accepted that."""
-    history_lost: Mapped[str | None] = mapped_column(Text)
+    history_lost: Mapped[str | None]
     """How the loss was noticed, in words for an operator."""
     history_accepted_at: Mapped[datetime | None]
     lost_epochs: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     """Epochs that are known, or were accepted, to be incomplete here."""
-    compared_epoch: Mapped[str | None] = mapped_column(Text)
+    compared_epoch: Mapped[str | None]
     """The epoch in which every other service was asked how far it has read this one's log."""
 
 
@@ -224,17 +224,17 @@ class QueuedEmail(MessagingBase):
     )
 
     email_id: Mapped[UUID] = mapped_column("letter_id", primary_key=True)
-    kind: Mapped[str] = mapped_column(Text)
-    about: Mapped[str] = mapped_column(Text)
-    recipient: Mapped[str] = mapped_column(Text)
-    subject: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str]
+    about: Mapped[str]
+    recipient: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
     attempts: Mapped[int] = mapped_column(server_default="0")
     sent_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
-    last_error: Mapped[str | None] = mapped_column(Text)
+    last_error: Mapped[str | None]
 
 
 class Lease(MessagingBase):
@@ -242,7 +242,7 @@ class Lease(MessagingBase):
 
     __tablename__ = "turns"
 
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
     holder: Mapped[UUID]
     until: Mapped[datetime]
 
@@ -253,10 +253,10 @@ class SetAside(MessagingBase):
     __tablename__ = "set_aside_rows"
     __table_args__ = (Index(None, "due_at"),)
 
-    job: Mapped[str] = mapped_column(Text, primary_key=True)
-    row_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    job: Mapped[str] = mapped_column(primary_key=True)
+    row_key: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int]
     first_failed_at: Mapped[datetime]
     failed_at: Mapped[datetime]
     due_at: Mapped[datetime]
-    last_error: Mapped[str] = mapped_column(Text)
+    last_error: Mapped[str]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, false, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -35,28 +35,28 @@ class Award(Base):
 
     award_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    level: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
-    rule: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
-    regulations_version: Mapped[str] = mapped_column(Text)
+    level: Mapped[str]
+    title: Mapped[str]
+    rule: Mapped[str]
+    reason: Mapped[str]
+    regulations_version: Mapped[str]
     credits: Mapped[int]
-    mean: Mapped[str | None] = mapped_column(Text)
+    mean: Mapped[str | None]
     mark: Mapped[int | None]
-    classification: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    classification: Mapped[str]
+    state: Mapped[str]
     claimed_at: Mapped[datetime]
     reserved_until: Mapped[datetime]
     conferred_at: Mapped[datetime | None]
-    conferred_by: Mapped[str | None] = mapped_column(Text)
-    certificate_number: Mapped[str | None] = mapped_column(Text, unique=True)
+    conferred_by: Mapped[str | None]
+    certificate_number: Mapped[str | None] = mapped_column(unique=True)
     superseded_by: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
     superseded_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     """When it lapsed, was withdrawn, refused or rescinded."""
     ended_by: Mapped[UUID | None]
     """The person who refused or rescinded it."""
-    end_reason: Mapped[str | None] = mapped_column(Text)
+    end_reason: Mapped[str | None]
     under_review_since: Mapped[datetime | None]
     """Since when credit it stands on is revoked or held, and a person is to decide what follows."""
     looked_at: Mapped[bool] = mapped_column(server_default=false())
@@ -81,7 +81,7 @@ class Allocation(Base):
     award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
     transfer_id: Mapped[UUID | None] = mapped_column(ForeignKey("transfers.transfer_id"))
     credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"))
-    level: Mapped[str] = mapped_column(Text)
+    level: Mapped[str]
     live: Mapped[bool]
 
 
@@ -112,8 +112,8 @@ class AwardReview(Base):
     learner_id: Mapped[UUID]
     opened_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
-    decision: Mapped[str | None] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
+    decision: Mapped[str | None]
+    reason_code: Mapped[str | None]
     decided_by: Mapped[UUID | None]
     outcome: Mapped[dict[str, Any] | None]  # Any: JSON
 
@@ -131,15 +131,15 @@ class CreditHold(Base):
 
     credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"), primary_key=True)
     learner_id: Mapped[UUID]
-    reason_code: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str]
     """refunded or payment_lost."""
     held_at: Mapped[datetime]
-    refund_by: Mapped[str | None] = mapped_column(Text)
+    refund_by: Mapped[str | None]
     """Who gave the money back, where staff did: somebody else decides what follows."""
     released_at: Mapped[datetime | None]
-    released_by: Mapped[str | None] = mapped_column(Text)
+    released_by: Mapped[str | None]
     """The person who let it stand; None where the money is there again."""
-    release_reason: Mapped[str | None] = mapped_column(Text)
+    release_reason: Mapped[str | None]
 
 
 class PendingEmail(Base):
@@ -150,8 +150,8 @@ class PendingEmail(Base):
 
     pending_email_id: Mapped[UUID] = mapped_column("notice_id", primary_key=True)
     learner_id: Mapped[UUID]
-    kind: Mapped[str] = mapped_column(Text)
-    about: Mapped[str] = mapped_column(Text)
-    subject: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str]
+    about: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
     created_at: Mapped[datetime]

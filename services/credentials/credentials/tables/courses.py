@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -25,14 +25,14 @@ class OfferedCourse(Base):
     course_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_version_id: Mapped[UUID | None]
     version: Mapped[int | None]
-    code: Mapped[str | None] = mapped_column(Text)
-    title: Mapped[str | None] = mapped_column(Text)
-    institution_name: Mapped[str | None] = mapped_column(Text)
+    code: Mapped[str | None]
+    title: Mapped[str | None]
+    institution_name: Mapped[str | None]
     subject_id: Mapped[UUID | None]
-    subject_name: Mapped[str | None] = mapped_column(Text)
+    subject_name: Mapped[str | None]
     credits: Mapped[int | None]
     level: Mapped[int | None]
-    family: Mapped[str | None] = mapped_column(Text)
+    family: Mapped[str | None]
     weeks: Mapped[int | None]
     withdrawn_at: Mapped[datetime | None]
 
@@ -46,7 +46,7 @@ class Price(Base):
     price_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    currency: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str]
     valid_from: Mapped[datetime]
 
 
@@ -66,7 +66,7 @@ class Enrolment(Base):
     ended_at: Mapped[datetime | None]
     order_id: Mapped[UUID | None]
     """The order, of an enrolment that was cancelled."""
-    end_reason: Mapped[str | None] = mapped_column(Text)
+    end_reason: Mapped[str | None]
     """Why it was cancelled, in enrolment's words."""
-    refund_by: Mapped[str | None] = mapped_column(Text)
+    refund_by: Mapped[str | None]
     """Who granted the refund that ended it, where staff did."""

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -29,8 +29,8 @@ class Document(Base):
     )
 
     document_id: Mapped[UUID] = mapped_column(primary_key=True)
-    number: Mapped[str] = mapped_column(Text, unique=True)
-    kind: Mapped[str] = mapped_column(Text)
+    number: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
     learner_id: Mapped[UUID]
     credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"), unique=True)
     award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"), unique=True)
@@ -62,8 +62,8 @@ class Edition(Base):
     version: Mapped[int]
     as_at: Mapped[datetime]
     content: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))  # Any: JSON
-    content_sha256: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(Text)
+    content_sha256: Mapped[str]
+    sha256: Mapped[str]
     clr: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))  # Any: JSON
     """The transcript as a signed Comprehensive Learner Record, once somebody asked for it."""
     signed_at: Mapped[datetime | None]
@@ -75,6 +75,6 @@ class Printing(Base):
 
     __tablename__ = "printings"
 
-    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True)
     edition_id: Mapped[UUID] = mapped_column(ForeignKey("editions.edition_id"))
     printed_at: Mapped[datetime]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Text, false, text, true
+from sqlalchemy import CheckConstraint, Index, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -22,15 +22,15 @@ class Achievement(Base):
 
     achievement_id: Mapped[UUID] = mapped_column(primary_key=True)
     course_id: Mapped[UUID | None]
-    kind: Mapped[str] = mapped_column(Text)
-    name: Mapped[str] = mapped_column(Text)
-    code: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text)
-    criteria: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str]
+    name: Mapped[str]
+    code: Mapped[str]
+    description: Mapped[str]
+    criteria: Mapped[str]
     credits: Mapped[int]
     level: Mapped[int]
     skills: Mapped[dict[str, Any]]  # Any: JSON, {"items": [{name, framework, url}]}
-    institution: Mapped[str | None] = mapped_column(Text)
+    institution: Mapped[str | None]
     """The member institution that teaches the course; None for versions published before this was in the event."""
     holders_due: Mapped[bool] = mapped_column(server_default=false())
     """Whether the holders of its credit are yet to be marked as due, as for a subject's name."""
@@ -44,7 +44,7 @@ class SubjectName(Base):
 
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     effective_from: Mapped[datetime] = mapped_column(primary_key=True)
-    award_name: Mapped[str] = mapped_column(Text)
+    award_name: Mapped[str]
     holders_due: Mapped[bool] = mapped_column(server_default=true())
     """Whether the holders of the subject's credit are yet to be marked as due (`DueDerivation`)."""
 
@@ -65,7 +65,7 @@ class Pin(Base):
 
     enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    regulations_version: Mapped[str] = mapped_column(Text)
+    regulations_version: Mapped[str]
     activated_at: Mapped[datetime]
 
 
@@ -80,7 +80,7 @@ class Result(Base):
     learner_id: Mapped[UUID]
     course_id: Mapped[UUID]
     course_version_id: Mapped[UUID]
-    family: Mapped[str] = mapped_column(Text)
+    family: Mapped[str]
     mark: Mapped[Decimal]
     passed: Mapped[bool]
     released_at: Mapped[datetime]
@@ -124,18 +124,18 @@ class Credit(Base):
     submission_id: Mapped[UUID | None]
     course_id: Mapped[UUID | None]
     course_version_id: Mapped[UUID | None]
-    course_code: Mapped[str] = mapped_column(Text)
-    course_title: Mapped[str] = mapped_column(Text)
-    family: Mapped[str] = mapped_column(Text)
+    course_code: Mapped[str]
+    course_title: Mapped[str]
+    family: Mapped[str]
     subject_id: Mapped[UUID]
-    subject_name: Mapped[str] = mapped_column(Text)
+    subject_name: Mapped[str]
     credits: Mapped[int]
     level: Mapped[int]
     mark: Mapped[Decimal | None]
     attempt_no: Mapped[int | None]
-    source: Mapped[str] = mapped_column(Text)
+    source: Mapped[str]
     board_id: Mapped[UUID]
-    regulations_version: Mapped[str] = mapped_column(Text)
+    regulations_version: Mapped[str]
     ratified_at: Mapped[datetime]
 
 
@@ -148,9 +148,9 @@ class Revocation(Base):
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
     revoked_at: Mapped[datetime] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    reason_code: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str]
     board_id: Mapped[UUID]
-    decided_by: Mapped[str | None] = mapped_column(Text)
+    decided_by: Mapped[str | None]
 
 
 class Reinstatement(Base):
@@ -161,7 +161,7 @@ class Reinstatement(Base):
     credit_id: Mapped[UUID] = mapped_column(primary_key=True)
     reinstated_at: Mapped[datetime] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    reason_code: Mapped[str] = mapped_column(Text)
+    reason_code: Mapped[str]
     board_id: Mapped[UUID]
 
 

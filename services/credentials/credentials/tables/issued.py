@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -20,12 +20,12 @@ class StatusList(Base):
     document: Mapped[bytes | None] = mapped_column(LargeBinary)
     revoked: Mapped[int] = mapped_column(server_default="0")
     """How many bits the document has set; where that differs from the bits to be set, the list is out of date."""
-    token: Mapped[str | None] = mapped_column(Text)
+    token: Mapped[str | None]
     """The same list as a JSON Web Token."""
     signed_at: Mapped[datetime | None]
-    signed_with: Mapped[str | None] = mapped_column(Text)
+    signed_with: Mapped[str | None]
     """The verification method of the document's key, as is `token_signed_with` of the token's."""
-    token_signed_with: Mapped[str | None] = mapped_column(Text)
+    token_signed_with: Mapped[str | None]
     valid_until: Mapped[datetime | None]
 
 
@@ -59,20 +59,20 @@ class Badge(Base):
     achievement_id: Mapped[UUID]
     credit_id: Mapped[UUID | None] = mapped_column(ForeignKey("credits.credit_id"))
     award_id: Mapped[UUID | None] = mapped_column(ForeignKey("awards.award_id"))
-    subject: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str]
     list_number: Mapped[int] = mapped_column(ForeignKey("status_lists.number"))
     list_index: Mapped[int]
     version: Mapped[int] = mapped_column(server_default="1")
     """The number of corrections and one; each has a status entry of its own, so that earlier versions can be
     revoked."""
-    due: Mapped[str | None] = mapped_column(Text, server_default="issue")
+    due: Mapped[str | None] = mapped_column(server_default="issue")
     awarded_at: Mapped[datetime]
     document: Mapped[dict[str, Any] | None]  # Any: JSON
-    token: Mapped[str | None] = mapped_column(Text)
+    token: Mapped[str | None]
     """The same credential as a JSON Web Token."""
-    signed_with: Mapped[str | None] = mapped_column(Text)
+    signed_with: Mapped[str | None]
     """The verification method of the document's key, as is `token_signed_with` of the token's."""
-    token_signed_with: Mapped[str | None] = mapped_column(Text)
+    token_signed_with: Mapped[str | None]
     issued_at: Mapped[datetime | None]
     """When the first version was signed; `signed_at` is when the present one was."""
     signed_at: Mapped[datetime | None]
@@ -113,7 +113,7 @@ class AssignedStatusEntry(Base):
     record_id: Mapped[UUID | None]
     """The document itself, or the share that a partner fetches by: each has a record, and a status entry, of its
     own."""
-    inside_sha256: Mapped[str | None] = mapped_column(Text)
+    inside_sha256: Mapped[str | None]
     """The hash of the badges inside; where they changed, the record is signed anew with another status entry."""
     retired_at: Mapped[datetime | None]
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, Text, text
+from sqlalchemy import CheckConstraint, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -25,12 +25,12 @@ class SigningKey(Base):
         CheckConstraint("state in ('next', 'active', 'retired', 'compromised')", name="state"),
     )
 
-    verification_method: Mapped[str] = mapped_column(Text, primary_key=True)
-    did: Mapped[str] = mapped_column(Text)
-    suite: Mapped[str] = mapped_column(Text)
+    verification_method: Mapped[str] = mapped_column(primary_key=True)
+    did: Mapped[str]
+    suite: Mapped[str]
     public_key: Mapped[bytes] = mapped_column(LargeBinary)
     wrapped_key: Mapped[bytes] = mapped_column(LargeBinary)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
     created_at: Mapped[datetime]
     """The instant from which on it was published."""
     activated_at: Mapped[datetime | None]
@@ -45,10 +45,10 @@ class KeyEvent(Base):
     __table_args__ = (Index(None, "verification_method"),)
 
     event_id: Mapped[UUID] = mapped_column(primary_key=True)
-    verification_method: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    by: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
+    verification_method: Mapped[str]
+    state: Mapped[str]
+    by: Mapped[str]
+    reason: Mapped[str]
     at: Mapped[datetime]
 
 
@@ -60,6 +60,6 @@ class Signature(Base):
 
     signature_sha256: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     """The SHA-256 of the signature as text (proofValue, or the last part of a token)."""
-    verification_method: Mapped[str] = mapped_column(Text)
-    credential_id: Mapped[str] = mapped_column(Text)
+    verification_method: Mapped[str]
+    credential_id: Mapped[str]
     signed_at: Mapped[datetime]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -14,8 +14,8 @@ class Partner(Base):
 
     __tablename__ = "partners"
 
-    client_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
+    client_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
     scopes: Mapped[list[str]]
     registered_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
@@ -31,13 +31,13 @@ class WebhookEndpoint(Base):
     )
 
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
-    client_id: Mapped[str] = mapped_column(Text, ForeignKey("partners.client_id"))
-    url: Mapped[str] = mapped_column(Text)
-    contact_email: Mapped[str] = mapped_column(Text)
+    client_id: Mapped[str] = mapped_column(ForeignKey("partners.client_id"))
+    url: Mapped[str]
+    contact_email: Mapped[str]
     created_at: Mapped[datetime]
     failing_since: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
-    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    disabled_reason: Mapped[str | None]
     removed_at: Mapped[datetime | None]
 
 
@@ -78,9 +78,9 @@ class WebhookDelivery(Base):
     endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoints.endpoint_id"))
     event_id: Mapped[UUID]
     """The event it is about; an endpoint is notified of each event once."""
-    type: Mapped[str] = mapped_column(Text)
-    payload: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    type: Mapped[str]
+    payload: Mapped[str]
+    state: Mapped[str]
     """pending, delivered or failed."""
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]
@@ -100,8 +100,8 @@ class WebhookAttempt(Base):
     attempted_at: Mapped[datetime]
     milliseconds: Mapped[int]
     status: Mapped[int | None]
-    response: Mapped[str] = mapped_column(Text)
-    error: Mapped[str | None] = mapped_column(Text)
+    response: Mapped[str]
+    error: Mapped[str | None]
 
 
 class WebhookPosition(Base):
@@ -109,5 +109,5 @@ class WebhookPosition(Base):
 
     __tablename__ = "webhook_positions"
 
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
-    cursor: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    cursor: Mapped[str]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -36,11 +36,11 @@ class Person(Base):
     learner_id: Mapped[UUID] = mapped_column(ForeignKey("learners.learner_id"), primary_key=True)
     name_version: Mapped[int]
     contact_version: Mapped[int]
-    legal_name: Mapped[str] = mapped_column(Text)
+    legal_name: Mapped[str]
     """The name as documents bear it: given and family name, or as the person wants it written, in any script and
     order."""
-    display_name: Mapped[str] = mapped_column(Text)
-    email: Mapped[str] = mapped_column(Text)
+    display_name: Mapped[str]
+    email: Mapped[str]
     email_confirmed: Mapped[bool] = mapped_column(server_default="false")
     told_version: Mapped[int | None]
     """The contact version that `email_confirmed` is about; it says nothing of another one."""

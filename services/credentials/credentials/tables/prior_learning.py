@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -30,19 +30,19 @@ class PriorLearning(Base):
 
     recognition_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    institution: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
+    institution: Mapped[str]
+    title: Mapped[str]
     credits_claimed: Mapped[int]
     level_claimed: Mapped[int]
     completed_on: Mapped[date]
-    statement: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    statement: Mapped[str]
+    state: Mapped[str]
     created_at: Mapped[datetime]
     submitted_at: Mapped[datetime | None]
     decided_at: Mapped[datetime | None]
-    decided_by: Mapped[str | None] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
+    decided_by: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    reason: Mapped[str | None]
     revoked_at: Mapped[datetime | None]
 
 
@@ -55,9 +55,9 @@ class Evidence(Base):
     evidence_id: Mapped[UUID] = mapped_column(primary_key=True)
     recognition_id: Mapped[UUID] = mapped_column(ForeignKey("recognitions.recognition_id"))
     learner_id: Mapped[UUID]
-    filename: Mapped[str] = mapped_column(Text)
-    media_type: Mapped[str] = mapped_column(Text)
+    filename: Mapped[str]
+    media_type: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(Text)
-    storage_key: Mapped[str] = mapped_column(Text, unique=True)
+    sha256: Mapped[str]
+    storage_key: Mapped[str] = mapped_column(unique=True)
     received_at: Mapped[datetime]

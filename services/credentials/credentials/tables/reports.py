@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -18,7 +18,7 @@ class RegulationReport(Base):
     __table_args__ = (Index("ix_regulation_reports_open", "report_id", postgresql_where=text("finished_at is null")),)
 
     report_id: Mapped[UUID] = mapped_column(primary_key=True)
-    version: Mapped[str] = mapped_column(Text)
+    version: Mapped[str]
     document: Mapped[dict[str, Any] | None]  # Any: JSON
     """The candidate; None for a version this release knows."""
     requested_by: Mapped[UUID]
@@ -39,7 +39,7 @@ class RegulationReportLine(Base):
 
     report_id: Mapped[UUID] = mapped_column(ForeignKey("regulation_reports.report_id"), primary_key=True)
     learner_id: Mapped[UUID] = mapped_column(primary_key=True)
-    level: Mapped[str] = mapped_column(Text, primary_key=True)
+    level: Mapped[str] = mapped_column(primary_key=True)
     gained: Mapped[list[str]]
     lost: Mapped[list[str]]
 
@@ -50,7 +50,7 @@ class Rebuild(Base):
     __tablename__ = "rebuilds"
 
     rebuild_id: Mapped[UUID] = mapped_column(primary_key=True)
-    signed_off_by: Mapped[str] = mapped_column(Text)
+    signed_off_by: Mapped[str]
     began_at: Mapped[datetime]
     finished_at: Mapped[datetime]
     learners: Mapped[int]

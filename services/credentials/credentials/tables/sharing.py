@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -32,9 +32,9 @@ class Share(Base):
 
     share_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    client_id: Mapped[str | None] = mapped_column(Text, ForeignKey("partners.client_id"))
-    recipient: Mapped[str] = mapped_column(Text)
-    purpose: Mapped[str] = mapped_column(Text)
+    client_id: Mapped[str | None] = mapped_column(ForeignKey("partners.client_id"))
+    recipient: Mapped[str]
+    purpose: Mapped[str]
     scope: Mapped[dict[str, Any]]  # Any: JSON, see domain.sharing.Scope
     secret_sha256: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     pin_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -60,7 +60,7 @@ class Viewing(Base):
     viewing_id: Mapped[UUID] = mapped_column(primary_key=True)
     share_id: Mapped[UUID] = mapped_column(ForeignKey("shares.share_id"))
     viewed_at: Mapped[datetime]
-    viewer: Mapped[str] = mapped_column(Text)
+    viewer: Mapped[str]
     """link or partner."""
-    sha256: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str]
     """The SHA-256 of what was shown."""

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from credentials.tables.base import Base
@@ -17,10 +17,10 @@ class Programme(Base):
 
     programme_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int]
-    client_id: Mapped[str] = mapped_column(Text)
-    institution: Mapped[str] = mapped_column(Text)
-    code: Mapped[str] = mapped_column(Text)
-    title: Mapped[str] = mapped_column(Text)
+    client_id: Mapped[str]
+    institution: Mapped[str]
+    code: Mapped[str]
+    title: Mapped[str]
     ceiling_credits: Mapped[int]
     modules: Mapped[dict[str, Any]]  # Any: JSON, {"items": [...]} as in the event
     published_at: Mapped[datetime]
@@ -53,18 +53,18 @@ class Transfer(Base):
 
     transfer_id: Mapped[UUID] = mapped_column(primary_key=True)
     learner_id: Mapped[UUID]
-    client_id: Mapped[str] = mapped_column(Text, ForeignKey("partners.client_id"))
+    client_id: Mapped[str] = mapped_column(ForeignKey("partners.client_id"))
     programme_id: Mapped[UUID] = mapped_column(ForeignKey("programmes.programme_id"))
     share_id: Mapped[UUID] = mapped_column(ForeignKey("shares.share_id"), unique=True)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
     requested_at: Mapped[datetime]
     decide_by: Mapped[datetime]
     decided_at: Mapped[datetime | None]
-    decided_by: Mapped[str | None] = mapped_column(Text)
+    decided_by: Mapped[str | None]
     accepted_until: Mapped[datetime | None]
     """When the acceptance lapses and the credit comes back, unless the degree is conferred before."""
     closed_at: Mapped[datetime | None]
-    closed_reason: Mapped[str | None] = mapped_column(Text)
+    closed_reason: Mapped[str | None]
 
 
 class TransferLine(Base):
@@ -87,10 +87,10 @@ class TransferLine(Base):
 
     transfer_id: Mapped[UUID] = mapped_column(ForeignKey("transfers.transfer_id"), primary_key=True)
     credit_id: Mapped[UUID] = mapped_column(ForeignKey("credits.credit_id"), primary_key=True)
-    state: Mapped[str] = mapped_column(Text)
-    outcome: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[str]
+    outcome: Mapped[str | None]
     """accept, partial or refuse."""
     credits_recognised: Mapped[int | None]
-    module_code: Mapped[str | None] = mapped_column(Text)
-    reason_code: Mapped[str | None] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)
+    module_code: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    reason: Mapped[str | None]
