@@ -14,8 +14,8 @@ from embedded.process import Process as Program
 from embedded.services import Deployment, keep_secrets, versions_of
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
+from shared.process import Process
 from shared.running import run_loop, settle, stop_on_signals
-from shared.service import Process
 from shared.telemetry import log_as_json
 
 

@@ -31,7 +31,8 @@ from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, publish
 from shared.messaging.inbox import Receiver
-from shared.service import Process, Service
+from shared.process import Process
+from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.web import Call, Router, Session, View
 

@@ -19,7 +19,7 @@ from shared.emails import EmailSender
 from shared.jobs import Work, run_exclusively
 from shared.messaging.feed import Reconciler
 from shared.messaging.relay import Relay
-from shared.service import Process, housekeeping
+from shared.process import Process, housekeeping
 from shared.storage import ObjectStorage
 from simulation import instants
 from simulation.activities import CUT, SILENT, UNHEARD, Activity, Died, current

@@ -21,7 +21,7 @@ from shared import errors
 from shared.errors import DomainError
 from shared.events import registry
 from shared.ids import new_id
-from shared.service import Process
+from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 from shared.web.openapi import errors_of, takes_key
 

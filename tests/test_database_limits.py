@@ -14,7 +14,7 @@ from embedded.services import NAMES, Deployment, build, keep_secrets, nowhere, v
 from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
-from shared.service import Process
+from shared.process import Process
 from shared.testing.refusing import refusing_database
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 

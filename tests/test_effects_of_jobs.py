@@ -4,7 +4,7 @@ import pytest
 
 from embedded.services import NAMES, build, nowhere
 from shared.jobs import Effect, Jobs
-from shared.service import housekeeping
+from shared.process import housekeeping
 
 REVERSIBLE, ENDS, REMOVES = Effect.REVERSIBLE, Effect.ENDS, Effect.REMOVES
 

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 from embedded.services import NAMES, build, nowhere
 from shared.events import registry
 from shared.events.base import Day, Instant
-from shared.service import Process
+from shared.process import Process
 from shared.web import View
 
 OURS = {*NAMES, "shared"}

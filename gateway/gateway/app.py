@@ -29,9 +29,10 @@ from gateway.pages import with_pages
 from gateway.settings import Settings
 from gateway.tokens import TokenIssuer
 from shared.access import TokenVerifier
+from shared.process import Process
 from shared.running import Server
 from shared.secret_box import SecretBox
-from shared.service import Process, Service
+from shared.service import Service
 
 
 def common_passwords() -> frozenset[str]:

@@ -19,7 +19,7 @@ from gateway.domain import accounts as rules
 from gateway.settings import Settings
 from shared.cli import report_errors
 from shared.database import Database, Unknown
-from shared.service import Process
+from shared.process import Process
 from shared.settings import read_settings
 
 _THERE_IS_ONE = "`grant-roles` gives it roles by its id, `set-password` another password"

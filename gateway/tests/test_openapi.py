@@ -19,7 +19,8 @@ from gateway.problem_pages import index_page, problem_page
 from gateway.settings import Settings
 from shared.access import InvalidToken
 from shared.errors import Conflict, NotFound
-from shared.service import Process, operations
+from shared.process import Process
+from shared.service import operations
 from shared.web import error_responses
 from shared.web.openapi import errors_of
 

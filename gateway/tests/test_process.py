@@ -23,7 +23,7 @@ from shared.database import Unknown
 from shared.ids import new_id
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
-from shared.service import Process
+from shared.process import Process
 
 from .proxy_harness import WRAPPING_KEY, ScriptedService, gateway_settings
 

@@ -20,7 +20,7 @@ from embedded.process import Process
 from embedded.rabbitmq import RabbitMQ
 from embedded.services import NAMES, Deployment, build, keep_secrets
 from shared.messaging.inprocess import InProcessBus
-from shared.service import Process as Service
+from shared.process import Process as Service
 
 PATIENCE_SECONDS = 60.0
 

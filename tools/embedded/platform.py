@@ -24,8 +24,8 @@ from embedded.strangers import print_strangers
 from shared.messaging.inprocess import InProcessBus
 from shared.migrate import migrate
 from shared.origins import LOOPBACK, listed_origins
+from shared.process import Process
 from shared.running import Server, run_loop, settle, stop_on_signals
-from shared.service import Process
 from shared.telemetry import log_as_json
 
 Listeners = Mapping[int, Sequence[socket.socket]]

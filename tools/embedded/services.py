@@ -14,7 +14,8 @@ from embedded.workspace import BEHIND_THE_GATEWAY, NAMES
 from gateway.edge.routes import load
 from gateway.openapi import merge
 from shared.origins import LOOPBACK
-from shared.service import Process, Service
+from shared.process import Process
+from shared.service import Service
 
 PROVIDER: Final = "payment provider"
 INTERNALS: Final = "gateway internals"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from shared.service import Process
+from shared.process import Process
 from shared.storage import ObjectStorage
 from shared.store_owner import UNREAD
 

@@ -5,7 +5,7 @@ import asyncio
 from embedded import strangers
 from embedded.services import build, nowhere
 from shared.messaging.inprocess import InProcessBus
-from shared.service import Process
+from shared.process import Process
 from shared.storage import ObjectStorage
 
 

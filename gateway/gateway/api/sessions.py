@@ -19,7 +19,7 @@ from gateway.domain.sessions import InvalidRefreshToken
 from gateway.tables import Account
 from gateway.tokens import key_set
 from shared.database import fetch, now
-from shared.service import Process
+from shared.process import Process
 from shared.web import (
     Instant,
     KeySetResponse,

@@ -21,8 +21,9 @@ from shared.messaging import dead_letters, event_log, missing
 from shared.migrate import migrate
 from shared.outages import is_database_down
 from shared.peers import PeerAway
+from shared.process import STOP_SECONDS, Process
 from shared.running import run_loop, settle, stop_on_signals
-from shared.service import STOP_SECONDS, Process, Service
+from shared.service import Service
 from shared.settings import ServiceSettings, read_settings
 from shared.telemetry import log_as_json
 

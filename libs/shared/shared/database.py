@@ -148,7 +148,7 @@ class Database:
 
     They are separate so that a flood of requests cannot starve the events. Requests wait at most
     `pool_timeout_seconds` for a connection (sqlalchemy.exc.TimeoutError, answered with 503). The sizes are numbers of
-    connections; `shared.service.Process.connections` adds them up for a replica.
+    connections; `shared.process.Process.connections` adds them up for a replica.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ import pytest
 from embedded.rabbitmq import RabbitMQ
 from shared.access import TokenVerifier
 from shared.migrate import migrate
-from shared.service import Process
+from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery, object_stores, refunds_api, relays

@@ -22,8 +22,9 @@ from shared import failpoints
 from shared.access import TokenVerifier
 from shared.jobs import Jobs
 from shared.messaging.inprocess import InProcessBus
+from shared.process import Process
 from shared.running import run_loop, stop_on_signals
-from shared.service import Process, Service
+from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.telemetry import log_as_json
 from shared.testing.services import AUDIENCE, ISSUER, Issuer

@@ -20,7 +20,7 @@ from shared.access import InvalidToken, IssuerUnreachable, TokenVerifier
 from shared.clock import system_clock
 from shared.errors import Unavailable
 from shared.ids import new_id
-from shared.service import Process
+from shared.process import Process
 from shared.testing.access import access_failures
 from shared.testing.services import AUDIENCE, ISSUER, under_test
 from shared.web import Router

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from shared.clock import DatabaseClock, system_clock
 from shared.database import Database, now
 from shared.messaging.outbox import OutboxNotifier
-from shared.service import Process
+from shared.process import Process
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), -timedelta(hours=3), timedelta(seconds=30)])

@@ -22,7 +22,7 @@ from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.relay import Relay
 from shared.migrate import migrate
 from shared.outages import DATABASE_ERRORS, is_database_down
-from shared.service import Process
+from shared.process import Process
 from shared.testing.refusing import refusing_database
 
 from .delivery import VERSIONS, refund_of

@@ -18,7 +18,7 @@ from shared.messaging import dead_letters, publish
 from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.outbox import write_announced
 from shared.messaging.relay import TransportDown
-from shared.service import Process
+from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery

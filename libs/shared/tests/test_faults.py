@@ -21,7 +21,7 @@ from shared.messaging.rabbitmq import EXCHANGE, queue_arguments
 from shared.messaging.relay import TransportDown
 from shared.migrate import migrate
 from shared.outages import is_database_down
-from shared.service import Process
+from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery

@@ -17,7 +17,7 @@ from shared.messaging.epochs import START, BadFeedCursor
 from shared.messaging.feed import FeedPage, HttpFeed, Reconciler, read_page
 from shared.messaging.inbox import Receiver
 from shared.messaging.outbox import write_announced
-from shared.service import Process
+from shared.process import Process
 
 from . import delivery
 from .delivery import HASTY, confirmed, refund_of, reversed_

@@ -9,7 +9,7 @@ from shared.driver import connect_driver
 from shared.ids import new_id
 from shared.messaging.outbox import OutboxNotifier
 from shared.migrate import LOCK, Revisions, migrate
-from shared.service import Process
+from shared.process import Process
 
 from .processes import service_of
 

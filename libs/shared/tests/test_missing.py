@@ -11,7 +11,7 @@ from shared import cli
 from shared.ids import new_id
 from shared.messaging import missing
 from shared.messaging.dead_lettering import dead_letter
-from shared.service import Process
+from shared.process import Process
 
 from .delivery import refund_of
 from .feeds import Local, OfAnyLoop, reconciler

@@ -14,7 +14,7 @@ from shared.issuer_keys import IssuerKeys
 from shared.messaging.epochs import START
 from shared.messaging.feed import FeedAway, FeedPage, HttpFeed, Reconciler
 from shared.peers import PeerAway, ask
-from shared.service import Process
+from shared.process import Process
 
 from .processes import service_of
 

@@ -14,7 +14,7 @@ from shared.messaging.inprocess import InProcessBus
 from shared.messaging.message import read
 from shared.messaging.outbox import OutboxNotifier, write_announced
 from shared.messaging.relay import Relay, TransportDown
-from shared.service import Process
+from shared.process import Process
 
 from .delivery import refund_of
 from .messaging_nodes import eventually

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from embedded import ports
-from shared import driver, jobs, liveness, service, telemetry
+from shared import driver, jobs, liveness, telemetry
 from shared.database import Database, RawStatement
 from shared.driver import connect_driver
 from shared.jobs import Jobs
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import OutboxNotifier
 from shared.outages import is_database_down
-from shared.service import Process
+from shared.process import Process
 
 from .delivery import refund_of
 from .lines import line_to
@@ -85,9 +85,9 @@ async def test_a_bare_connection_ends_what_is_not_answered_too(line):
 @pytest.fixture
 async def process(line, stations, tmp_path, monkeypatch):
     """payments of the delivery suite, with a job, whose database is at the end of the line."""
-    monkeypatch.setattr(service, "MEASURE_SECONDS", 0.2)
+    monkeypatch.setattr("shared.process.MEASURE_SECONDS", 0.2)
     monkeypatch.setattr("shared.messaging.relay.MEASURE_SECONDS", 0.2)
-    monkeypatch.setattr(service, "STOP_SECONDS", 3.0)
+    monkeypatch.setattr("shared.process.STOP_SECONDS", 3.0)
     counting = Jobs()
 
     @counting.every(0.1)
@@ -108,7 +108,7 @@ def gauges():
         telemetry.outbox_unsent,
         telemetry.outbox_oldest_seconds,
         telemetry.outbox_hidden,
-        telemetry.parked_messages,
+        telemetry.dead_letters,
         telemetry.rows_set_aside,
     )
     return [gauge.labels("payments")._value.get() for gauge in labelled]
@@ -186,7 +186,7 @@ async def test_in_embedded_mode_a_relay_that_has_sent_is_not_waited_for(process,
 
 
 async def test_a_loop_that_fails_is_begun_again_and_ends_no_other(process, monkeypatch):
-    monkeypatch.setattr(service, "BEGIN_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("shared.process.BEGIN_AGAIN_SECONDS", 0.05)
     begun = []
 
     async def fail():

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from shared.ids import new_id
 from shared.origins import LOOPBACK, AllowedOrigins
-from shared.service import Process
+from shared.process import Process
 from shared.testing.services import FrozenClock, ServiceUnderTest
 from shared.web.openapi import errors_of
 

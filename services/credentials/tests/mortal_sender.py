@@ -12,7 +12,7 @@ from credentials.app import build
 from credentials.settings import Settings
 from shared import failpoints
 from shared.jobs import Work
-from shared.service import Process
+from shared.process import Process
 
 
 def begin(given: dict, crash: str) -> None:

@@ -13,7 +13,7 @@ from shared.messaging.inprocess import InProcessBus
 from shared.messaging.message import envelope
 from shared.messaging.relay import Envelope
 from shared.migrate import migrate
-from shared.service import Process
+from shared.process import Process
 
 
 async def test_it_starts_hears_answers_and_stops(make_database, new_story):

@@ -15,7 +15,7 @@ from payments.settings import Settings
 from shared import failpoints
 from shared.access import TokenVerifier
 from shared.jobs import Work
-from shared.service import Process
+from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER
 
 

@@ -26,7 +26,7 @@ from fastapi.routing import APIRoute
 
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.service import housekeeping
+from shared.process import housekeeping
 from shared.testing.services import BuildService, ServiceUnderTest, under_test
 from shared.web.paging import paging_of
 

@@ -27,7 +27,8 @@ from shared.messaging.message import read
 from shared.messaging.outbox import OutboxNotifier, write_announced
 from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
-from shared.service import Process, Service
+from shared.process import Process
+from shared.service import Service
 from shared.sessions import ReadSession
 from shared.web import problems
 from shared.web.openapi import errors_of, takes_key

@@ -35,7 +35,7 @@ from credentials.queries.issued import badge_revision
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import DomainError, Malformed, Unsupported
-from shared.service import Process
+from shared.process import Process
 from shared.web import Router, conditional, error_responses, error_responses_as_pages, resource
 
 router = Router()
