@@ -58,6 +58,19 @@ async def test_the_open_order_of_the_same_course_is_left_and_its_page_closed(sho
     assert len(shop.sandbox.refunds(payment)) == 1
 
 
+async def test_an_order_is_over_by_its_time_and_not_only_when_the_job_says_so(shop):
+    course_id = await shop.sell()
+    first = await shop.order(course_id)
+    reference = await transfer(shop, first)
+    await shop.later(days=3)
+    await shop.status(reference, "cancelled")
+    second = (await order_anew(shop, course_id)).json()
+    assert second["status"] == "placed"
+    await come_late(shop, reference)
+    assert (await shop.read(first))["status"] == "paid"
+    assert (await shop.read(second))["status"] == "cancelled"
+
+
 async def test_what_else_the_open_order_was_of_is_in_the_basket_again(shop):
     both, other = await shop.sell(), await shop.sell(title="Strategy")
     _, reference = await expired(shop, both)

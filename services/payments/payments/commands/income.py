@@ -53,6 +53,7 @@ async def take(
         due, late = attempt.amount_minor, order.status in ENDED_UNPAID
         wares = await _wares(session, order, lines, late=late)
         late = late or not wares.sold
+    over = late or order.expires_at <= at  # the learner may have ordered the same again since
     use = use_of(
         received_minor=payment.amount_minor,
         due_minor=due,
@@ -67,7 +68,7 @@ async def take(
             await _confirm_again(session, payment, order, attempt, due=due)
         case Use.ORDER:
             await _confirm(session, payment, order, attempt, wares=wares, public_urls=public_urls)
-            if late:
+            if over:
                 await leave_others(session, order, [line.course_id for line in wares.sold])
         case Use.UNDERPAID:
             await post(session, "held", payment)
@@ -116,8 +117,9 @@ async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine]
     sale."""
     wanted = [line.course_id for line in lines]
     sellable = set(wanted)
-    if late:
+    if late or order.expires_at <= now(session):
         await lock_open_orders(session, order, wanted)  # waits for whoever pays one of them
+    if late:
         gone = (await session.get_one(Learner, order.learner_id)).anonymised_at is not None
         left = gone or order.status == OrderStatus.CANCELLED
         sellable = set() if left else (await offers(session, wanted, now(session))).keys()
