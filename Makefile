@@ -16,10 +16,10 @@ help: ## this list
 run: ## the whole platform on this machine (Ctrl-C stops it; MC_PORT moves its ports)
 	@exec tools/setup.sh run $(PYTHON_IN_VENV) -m embedded
 
-demo: ## one learner's whole way, told step by step, on the platform that `make run` started
+demo: ## one learner's whole way, printed step by step, on the platform that `make run` started
 	@exec tools/setup.sh run $(PYTHON_IN_VENV) -m embedded.demo $(AT)
 
-demo-award: ## credit to awards and through a revocation, told step by step, on the same platform
+demo-award: ## credit to awards and through a revocation, printed step by step, on the same platform
 	@exec tools/setup.sh run $(PYTHON_IN_VENV) -m embedded.demo_award $(AT)
 
 replay: ## real registrations through the public API: DATA=<folder> LEARNERS=<n> [BASE_URL=…]

@@ -31,7 +31,7 @@ async def prepared(name: str, folder: Path, port: int) -> AsyncGenerator[Deploym
 
 @asynccontextmanager
 async def alone(name: str, deployment: Deployment) -> AsyncGenerator[Program]:
-    """The service on its core, with every duty but hearing the others."""
+    """The service on its core, with every duty but consuming others' events."""
     environment = deployment.environment(name) | {"MC_FEEDS": json.dumps({})}
     command = [sys.executable, "-m", "bench.alone", name]
     log = deployment.folder / f"{name}.log"

@@ -1,7 +1,7 @@
 """The way of `bench.posts` laid bare: raw ASGI, asyncpg and aio-pika, every part in a process of its own.
 
 `python -m bench.bare_way <api|relay|consumer> <port> <database> <broker>`. A yardstick and no product: nobody is
-admitted or refused, nothing is tried again, traced or told.
+admitted or refused, nothing is tried again, traced or logged.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ async def relay(database: str, broker: str) -> ASGIApp:
     channel = await (await aio_pika.connect(broker)).channel()
     await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
 
-    def hear(*_: object) -> None:
+    def notified(*_: object) -> None:
         woken.set()
 
     async def publish(row: Any) -> None:  # Any: a record
@@ -98,7 +98,7 @@ async def relay(database: str, broker: str) -> ASGIApp:
                 await woken.wait()
                 woken.clear()
 
-    await connection.add_listener(CHANNEL, hear)
+    await connection.add_listener(CHANNEL, notified)
     BACKGROUND.append(asyncio.create_task(run()))
     return nothing
 

@@ -81,7 +81,8 @@ class Bench:
 
 
 def stolen() -> tuple[int, int]:
-    """The time that other guests of the host took from our cores, and all time, so far; nothing where none is told."""
+    """The time that other guests of the host took from our cores, and all time, so far; nothing where none is
+    reported."""
     try:
         times = list(map(int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]))
     except FileNotFoundError:

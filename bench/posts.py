@@ -1,4 +1,4 @@
-"""From a POST to the commit at whoever hears of it: two services in processes of their own, and a broker between.
+"""From a POST to the commit at whoever consumes it: two services in processes of their own, and a broker between.
 
 Beside them, in turn, the same way laid bare (`bench.bare_way`). `python -m bench.posts` is either service.
 """
@@ -46,7 +46,7 @@ class RefundView(View):
 
 
 class Settings(ServiceSettings):
-    name: Literal["payments", "enrolment"] = Field(description="Who takes the POST, or who hears of it")
+    name: Literal["payments", "enrolment"] = Field(description="Who takes the POST, or who consumes it")
     versions: Path = Field(description="Where the (empty) migrations of the store are")
 
 
@@ -98,7 +98,7 @@ def build(settings: Settings) -> Service:
     return Service(
         name=settings.name,
         title="Refunds",
-        description="The smallest services that write and announce, and hear and write.",
+        description="The smallest services that write and announce, and consume and write.",
         settings=settings,
         versions=settings.versions,
         routers=[router],
@@ -173,7 +173,7 @@ def _ms(seconds: float) -> str:
 
 
 class Way(NamedTuple):
-    """Seconds: from the POST to the commit at whoever hears of it, and to its answer."""
+    """Seconds: from the POST to the commit at whoever consumes it, and to its answer."""
 
     p50: float
     p99: float

@@ -119,10 +119,10 @@ async def wrk(url: str, seconds: int, headers: dict[str, str] | None = None, *, 
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await process.communicate()
-    told = output.decode()
-    found = re.search(r"Requests/sec:\s+([0-9.]+)", told)
-    if found is None or "Non-2xx" in told or "Socket errors" in told:
-        raise RuntimeError(told)
+    printed = output.decode()
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", printed)
+    if found is None or "Non-2xx" in printed or "Socket errors" in printed:
+        raise RuntimeError(printed)
     return float(found[1])
 
 

@@ -114,8 +114,8 @@ async def _order(deployment: Deployment, count: int) -> list[UUID]:
             learner = new_id()
             names = {"legal_name": "Ada Lovelace", "display_name": "Ada", "email": f"{number}@learner.example"}
             session.add(Learner(learner_id=learner, name_version=1, registered_at=now))
-            told = {"contact_version": 1, "told_version": 1, "email_confirmed": True}
-            session.add(Person(learner_id=learner, name_version=1, read_at=now, **told, **names))
+            known = {"contact_version": 1, "confirmation_version": 1, "email_confirmed": True}
+            session.add(Person(learner_id=learner, name_version=1, read_at=now, **known, **names))
             await inbox.receive(session, _pass(course, learner, now))
         badges = list(await session.scalars(select(Badge.badge_id)))
     await credentials.process.http.aclose()

@@ -1,4 +1,4 @@
-"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements: as a hot
+"""A command's write, domain row and outbox row in one transaction, against pgbench with the same statements: as a fast
 command writes (`shared.messaging.fast_path`), and as every other does.
 
 Whoever asks is on one core, the server on the other.
@@ -40,8 +40,8 @@ async def measure(bench: Bench) -> list[Result]:
                 bench.rounds * TURNS,
                 {
                     "pgbench": writes.pgbench,
-                    "hot": writes.fast,
-                    "with wake-up": writes.fast_with_notifier,
+                    "fast": writes.fast,
+                    "with notifier": writes.fast_with_notifier,
                     "session": writes.session,
                 },
             )
@@ -49,11 +49,11 @@ async def measure(bench: Bench) -> list[Result]:
             await store.dispose()
     return [
         Result(
-            "write, domain + outbox row, hot",
+            "write, domain + outbox row, fast path",
             f"tx/s of pgbench, {CLIENTS} clients",
-            rates["hot"] / rates["pgbench"],
+            rates["fast"] / rates["pgbench"],
             Limit(0.30, 0.90, 1.5),
-            f"{rates['hot']:,.0f} of {rates['pgbench']:,.0f}",
+            f"{rates['fast']:,.0f} of {rates['pgbench']:,.0f}",
         ),
         Result(
             "the same through a session",
@@ -65,9 +65,9 @@ async def measure(bench: Bench) -> list[Result]:
         Result(
             "write with wake-up on",
             "tx/s of without",
-            rates["with wake-up"] / rates["hot"],
+            rates["with notifier"] / rates["fast"],
             Limit(0.90, 0.95),
-            f"{rates['with wake-up']:,.0f} of {rates['hot']:,.0f}",
+            f"{rates['with notifier']:,.0f} of {rates['fast']:,.0f}",
         ),
     ]
 
@@ -117,8 +117,8 @@ class Writes:
             return done / (time.perf_counter() - began)
 
     async def fast_with_notifier(self) -> float:
-        """As in a service whose relay cannot take more: it is woken by every commit, whoever else listens is told at
-        most once in 50 ms."""
+        """As in a service whose relay cannot take more: it is woken by every commit, whoever else listens is notified
+        at most once in 50 ms."""
         notifier = self.store.notifier
         assert isinstance(notifier, OutboxNotifier)
         notifier.relay = Busy()
@@ -156,7 +156,7 @@ def ask_for_refund(session: AsyncSession) -> None:
 
 
 def _on_notify(*_: object) -> None:
-    """Being told is all."""
+    """Receives notifications and does nothing about them."""
 
 
 @contextlib.asynccontextmanager
@@ -187,7 +187,7 @@ async def run_pgbench(server: Postgres, database: str, script: Path, clients: in
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
-    told = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", output.decode())
-    if told is None:
+    rate = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", output.decode())
+    if rate is None:
         raise RuntimeError(output.decode())
-    return float(told[1])
+    return float(rate[1])

@@ -35,8 +35,8 @@ async def live_many(runs: Runs, seeds: Sequence[int], *, shrink: bool) -> int:
     took = time.time() - began
     print(f"{len(seeds)} seeds, {failed} failed, {took:.0f} s, {computed:.0f} s of computing", flush=True)
     if os.environ.get("SHOW_ANSWERS"):
-        for told, count in sorted(answers.items()):
-            print(f"{count:6} {told}")
+        for answer, count in sorted(answers.items()):
+            print(f"{count:6} {answer}")
     return failed
 
 

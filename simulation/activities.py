@@ -15,14 +15,14 @@ class Died(BaseException):
     """The replica this code ran in was killed."""
 
 
-CUT, SILENT, UNHEARD = "cut", "silent", "unheard"
+CUT, SILENT, UNANSWERED = "cut", "silent", "unanswered"
 
 
 @dataclass
 class Trouble:
     """A failure to come of a statement: an error of this SQLSTATE, its connection `CUT`, or no answer (`SILENT`).
 
-    `UNHEARD`: a commit that is done but never answered.
+    `UNANSWERED`: a commit that is done but never answered.
     """
 
     after: int

@@ -136,7 +136,7 @@ _CREDENTIALS: Final = "services/credentials/tests"
 _LIVED: Final = (
     (
         a_refunds_overtaken_answer_is_believed,
-        f"{_PAYMENTS}/test_overtaken_refunds.py::test_a_stale_answer_does_not_undo_what_a_callback_told",
+        f"{_PAYMENTS}/test_overtaken_refunds.py::test_a_stale_answer_does_not_undo_what_a_callback_reported",
         ("refunds", "interleaving"),
     ),
     (
@@ -166,7 +166,7 @@ _LIVED: Final = (
     ),
     (
         an_unknown_word_is_a_refused_refund,
-        f"{_PAYMENTS}/test_overtaken_refunds.py::test_a_refund_told_in_a_word_we_do_not_know_is_no_refusal",
+        f"{_PAYMENTS}/test_overtaken_refunds.py::test_a_refund_reported_in_a_word_we_do_not_know_is_no_refusal",
         ("odd words", "refunds"),
     ),
     (

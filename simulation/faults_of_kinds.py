@@ -97,7 +97,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     ),
     "words_about_money_are_in_the_order_of_clocks": (
         Edit(payments.commands.orders, "next_word_at", "if order.told_at is not None", "if False"),
-        f"{_PAYMENTS}/test_pay_again.py::test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_told_it",
+        f"{_PAYMENTS}/test_pay_again.py::test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_dated_it",
     ),
     "an_amount_changes_after_it_was_used": (
         Edit(payments.commands.settlement, "_note", "    if anew:", "    if True:"),

@@ -43,17 +43,17 @@ async def every_event_was_consumed(look: Look) -> None:
         handled = {row["id"] for row in await look.ask(service, "select id::text from inbox")}
         missing = [type_ for type_ in types for id_ in announced.get(type_, []) if id_ not in handled]
         if missing:
-            raise Broken(f"{service} never heard", Counter(missing))
+            raise Broken(f"{service} never consumed", Counter(missing))
 
 
 async def what_was_answered_is_so(look: Look) -> None:
     """I10: whatever an answer has confirmed is there."""
-    told = look.world.model
+    answered = look.world.model
     orders = {str(row["order_id"]) for row in await look.rows("payments", "orders")}
-    if lost := set(told.get("orders", {})) - orders:
+    if lost := set(answered.get("orders", {})) - orders:
         raise Broken("an order that was confirmed to its learner is not there", lost)
     work = {str(row["submission_id"]): row["sha256"] for row in await look.rows("assessment", "submissions")}
-    for id_, receipt in told.get("submissions", {}).items():
+    for id_, receipt in answered.get("submissions", {}).items():
         held = work.get(id_)
         held = held.hex() if isinstance(held, bytes) else held
         if held != receipt["sha256"]:
@@ -81,7 +81,7 @@ async def check_at_once(world: "World") -> None:
         try:
             await people_facts.nothing_of_the_erased_is_left(look)
         except Broken as broken:
-            world.violate(f"at once: {broken.what}", broken.told)
+            world.violate(f"at once: {broken.what}", broken.details)
 
 
 async def check(world: "World") -> None:
@@ -91,9 +91,9 @@ async def check(world: "World") -> None:
             try:
                 await invariant(look)
             except Broken as broken:
-                world.violate(f"{invariant.__name__}: {broken.what}", broken.told)
+                world.violate(f"{invariant.__name__}: {broken.what}", broken.details)
     if not world.violations and "history twice" in world.behaviours:
         try:
             await world.quietly(lambda: history.handled_twice_it_changes_nothing(world))
         except Broken as broken:
-            world.violate(broken.what, broken.told)
+            world.violate(broken.what, broken.details)

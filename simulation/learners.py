@@ -51,7 +51,7 @@ class Learner(Person):
         placed = await self.ask("POST", "/v1/orders", {"course_ids": sorted(one["course_id"] for one in courses)})
         if placed.ok:
             self.orders.append(placed.body["order_id"])
-            self.world.heard("orders", placed.body["order_id"], learner=self.id)
+            self.world.remember("orders", placed.body["order_id"], learner=self.id)
             if chance.random() < 0.8:
                 await self.begin_checkout(self.orders[-1], chance)
 
@@ -106,7 +106,7 @@ class Learner(Person):
             path = f"/v1/assessments/{enrolment['enrolment_id']}/submission"
             receipt = await self.ask("PUT", path, content=work, filename="project.md")
             if receipt.ok:
-                self.world.heard("submissions", receipt.body["submission_id"], sha256=receipt.body["sha256"])
+                self.world.remember("submissions", receipt.body["submission_id"], sha256=receipt.body["sha256"])
 
     async def rename(self, chance: random.Random) -> None:
         name = chance.choice(["given_name", "display_name", "certificate_name"])

@@ -50,7 +50,7 @@ BEHAVIOURS: Final = (
     "transfers",
     "long pauses",
     "history twice",
-    "turns at once",
+    "jobs at once",
     "changed sums",
     "newer release",
     "older release",
@@ -145,11 +145,11 @@ class Life:
             self._step_clock: 1 * ("skew" in self.world.behaviours),
         }
         self.world.time.advance(FASTEST)
-        told = ""
-        while not told:
+        deed_done = ""
+        while not deed_done:
             [kind] = chance.choices(list(kinds), list(kinds.values()))
-            told = await kind(chance)
-        self.plan.did.append(f"{number}: {told}")
+            deed_done = await kind(chance)
+        self.plan.did.append(f"{number}: {deed_done}")
 
     def _gates(self, chance: random.Random) -> int | None:
         if "interleaving" not in self.world.behaviours or chance.random() < 0.55:
@@ -177,14 +177,14 @@ class Life:
         self, who: str, deeds: dict[Callable[[random.Random], Coroutine[Any, Any, None]], float], chance: random.Random
     ) -> str:
         """Begin one of the deeds, preferring one that is possible at the moment: up to four are tried."""
-        told = ""
+        deed_done = ""
         for _ in range(4):
             before = self.world.changes
             [deed] = chance.choices(list(deeds), list(deeds.values()))
-            told = await self._begin(f"{who} {deed.__name__}", chance, partial(deed, chance))
-            if self.world.changes != before or told.endswith(")"):
+            deed_done = await self._begin(f"{who} {deed.__name__}", chance, partial(deed, chance))
+            if self.world.changes != before or deed_done.endswith(")"):
                 break
-        return told
+        return deed_done
 
     async def _go_on(self, chance: random.Random) -> str:
         able = [one for one in self.world.under_way if not one.blocked]
@@ -248,16 +248,16 @@ class Life:
         if not jobs:
             return ""
         [job] = chance.choices(jobs, [5 if one in BUSY else 0.6 for one in jobs])
-        alone = "turns at once" not in self.world.behaviours or chance.random() < 0.6
+        alone = "jobs at once" not in self.world.behaviours or chance.random() < 0.6
 
-        async def turn() -> None:
+        async def run() -> None:
             try:
-                await replica.turn(job, alone=alone)
+                await replica.run_job(job, alone=alone)
             except Exception as error:
                 if not (self.world.caused or self.world.losses or isinstance(error, ENDINGS)):
                     raise
 
-        return await self._begin(f"turn of {job} on {replica}{'' if alone else ', whoever has it'}", chance, turn)
+        return await self._begin(f"job {job} on {replica}{'' if alone else ', whoever has it'}", chance, run)
 
     async def _reconcile(self, chance: random.Random) -> str:
         replica = self._replica(chance)

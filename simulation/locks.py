@@ -32,7 +32,7 @@ class Orders:
 
     def __init__(self) -> None:
         self.of: dict[str, set[tuple[str, ...]]] = {}
-        self._turns: dict[int, str] = {}
+        self._advisory: dict[int, str] = {}
 
     @contextmanager
     def naming_locks(self) -> Generator[None]:
@@ -40,14 +40,14 @@ class Orders:
 
         def remember(*subject: object) -> int:
             number = number_of(*subject)
-            self._turns[number] = f"turn of {subject[0]}"
+            self._advisory[number] = f"lock of {subject[0]}"
             return number
 
         with patch.object(shared.database, "lock_number", remember):
             yield
 
     def listen(self, service: str, engine: AsyncEngine) -> None:
-        told = self.of.setdefault(service, set())
+        orders = self.of.setdefault(service, set())
 
         def begin(connection: Any) -> None:  # Any: SQLAlchemy's
             connection.info[_KEY] = []
@@ -58,7 +58,7 @@ class Orders:
 
         def end(connection: Any) -> None:  # Any: likewise
             if len(taken := connection.info.pop(_KEY, [])) > 1:
-                told.add(tuple(taken))
+                orders.add(tuple(taken))
 
         event.listen(engine.sync_engine, "begin", begin)
         event.listen(engine.sync_engine, "before_cursor_execute", execute)
@@ -67,7 +67,7 @@ class Orders:
 
     def _taken(self, statement: str, parameters: Any) -> Iterator[str]:  # Any: SQLAlchemy's
         if _ADVISORY_LOCK in statement:
-            yield self._turns.get(parameters[0], "turn")
+            yield self._advisory.get(parameters[0], "lock")
         elif (locked := _LOCKED.search(statement)) and not _SKIPPED.search(statement):
             yield locked[1]
         elif changed := _CHANGED.match(statement):

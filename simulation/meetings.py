@@ -35,9 +35,9 @@ class Meeting:
 
     async def _begin(self, service: str, number: int, job: str, gates: int | None) -> Activity:
         replica = self.world.replicas[service][number]
-        name = f"turn of {job} on {replica}"
+        name = f"job {job} on {replica}"
         self.wrote[name] += 0
-        return await self.world.happen(name, random.Random(name), partial(replica.turn, job, alone=False), gates)
+        return await self.world.happen(name, random.Random(name), partial(replica.run_job, job, alone=False), gates)
 
     async def _end(self, activities: list[Activity]) -> bool:
         for activity in activities:
@@ -77,9 +77,9 @@ class Between(Meeting):
         await self._end(halves)
 
 
-def meeting_of(world: World, told: str) -> Meeting:
+def meeting_of(world: World, described: str) -> Meeting:
     """Return the meeting of this name: `alone`, `in-step`, or `between <seed>`."""
-    kind, _, seed = told.partition(" ")
+    kind, _, seed = described.partition(" ")
     return Between(world, int(seed)) if kind == "between" else {"alone": Meeting, "in-step": InStep}[kind](world)
 
 

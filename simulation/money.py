@@ -125,8 +125,8 @@ async def the_provider_was_believed(look: Look) -> None:
         there = look.payments[payment["reference"]]
         changed = payment["reference"] in await _changed(look)
         if not changed and (payment["amount_minor"], payment["currency"]) != (there["amount_to"], there["currency_to"]):
-            told = (payment["amount_minor"], payment["currency"], there["amount_to"], there["currency_to"])
-            raise Broken("an amount differs", (payment["reference"], *told))
+            amounts = (payment["amount_minor"], payment["currency"], there["amount_to"], there["currency_to"])
+            raise Broken("an amount differs", (payment["reference"], *amounts))
         taken = payment["payment_id"] in lost
         if (payment["state"] in {"confirmed", "settled"}) != (there["status"] in FUNDED and not taken):
             raise Broken("a payment's state differs", (payment["state"], there["status"]))
@@ -137,23 +137,23 @@ async def the_provider_was_believed(look: Look) -> None:
             raise Broken("money came that nobody here knows of", payment)
 
 
-async def what_was_told_of_money_happened(look: Look) -> None:
+async def what_was_announced_of_money_happened(look: Look) -> None:
     """No event is repeated: one confirmation for each order, one completion for each time a refund was finished."""
-    told: Counter[tuple[str, str]] = Counter()
+    announced: Counter[tuple[str, str]] = Counter()
     for row in await look.ask("payments", "select type, body from outbox"):
         data = json.loads(row["body"])["data"]
         if row["type"] == "payments.payment.confirmed.v1":
-            told["confirmed", data["order_id"]] += 1
+            announced["confirmed", data["order_id"]] += 1
         if row["type"] == "payments.refund.completed.v1":
-            told["completed", data["refund_id"]] += 1
-    for (what, id_), times in told.items():
+            announced["completed", data["refund_id"]] += 1
+    for (what, id_), times in announced.items():
         if what == "confirmed" and times > 1:
             raise Broken("an order was confirmed twice", id_)
         if what == "completed":
             made = [one["refund_id"] for one in look.refunds if one["external_reference"] == id_]
             finished = sum(look.world.provider.history[one].count("finished") for one in made)
             if times > finished:
-                raise Broken("a refund was told to be paid more often than it was", (id_, times, finished))
+                raise Broken("a refund was announced as paid more often than it was", (id_, times, finished))
 
 
 ALL: Final = (
@@ -162,5 +162,5 @@ ALL: Final = (
     no_refund_is_stuck,
     an_order_is_what_its_payments_say,
     the_provider_was_believed,
-    what_was_told_of_money_happened,
+    what_was_announced_of_money_happened,
 )

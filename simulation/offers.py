@@ -17,10 +17,10 @@ async def listings_are_their_rebuild(look: Look) -> None:
     )
     for row in rows:
         page = _page(row["page"])
-        told = (row["on_sale"], page.get("state"), page.get("version"), page.get("subject", {}).get("name"))
+        shown = (row["on_sale"], page.get("state"), page.get("version"), page.get("subject", {}).get("name"))
         wanted = (row["state"] == "published", row["state"], row["version"], row["name"])
-        if told != wanted:
-            raise Broken("a course's page is not what it is", (str(row["course_id"]), told, wanted))
+        if shown != wanted:
+            raise Broken("a course's page is not what it is", (str(row["course_id"]), shown, wanted))
 
 
 def _page(text: str | None) -> dict[str, Any]:  # Any: JSON
@@ -44,7 +44,7 @@ async def everybody_sells_the_same(look: Look) -> None:
             if there["version"] != course["version"]:
                 raise Broken(f"{service} offers an older version", (there["version"], course["version"]))
             if (there["withdrawn_at"] is not None) != (course["state"] == "withdrawn"):
-                raise Broken(f"{service} has not heard of a withdrawal", course)
+                raise Broken(f"{service} has not handled a withdrawal", course)
 
 
 async def prices_are_the_same(look: Look) -> None:

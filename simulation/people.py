@@ -74,8 +74,8 @@ class Person:
                 )
             if not answer.is_success:
                 return False
-            told = answer.json()
-            self.token, self.id = told["access_token"], told["account"]["account_id"]
+            reply = answer.json()
+            self.token, self.id = reply["access_token"], reply["account"]["account_id"]
             self.until = self.world.time.seconds() + 420
             return True
 
@@ -127,13 +127,13 @@ class Person:
                 continue
             if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE or answer.status_code >= 500:
                 continue
-            told = Answer(answer.status_code, json_of(answer))
-            if told.code == "idempotency_key_not_taken":
+            tokens = Answer(answer.status_code, json_of(answer))
+            if tokens.code == "idempotency_key_not_taken":
                 _UNKEYED.add(_ID.sub("*", path))
                 headers.pop("Idempotency-Key")
                 continue
-            self.world.answered(method, path, told.status, told.code)
-            return told
+            self.world.answered(method, path, tokens.status, tokens.code)
+            return tokens
         return Answer(0)
 
     async def notify(self, body: bytes) -> int:

@@ -61,7 +61,7 @@ async def an_erasure_reaches_everybody(look: Look) -> None:
     for service, table in (("payments", "learners"), ("credentials", "learners")):
         for row in await look.rows(service, table):
             if row["learner_id"] in erased and row["anonymised_at"] is None:
-                raise Broken(f"{service} has not heard of an erasure", row)
+                raise Broken(f"{service} has not handled an erasure", row)
     for id_ in look.world.model.get("erasures", {}):
         if id_ not in {str(one) for one in erased}:
             raise Broken("an erasure that was confirmed did not happen", id_)

@@ -22,7 +22,7 @@ from shared.messaging.relay import Relay
 from shared.process import Process, housekeeping
 from shared.storage import ObjectStorage
 from simulation import instants
-from simulation.activities import CUT, SILENT, UNHEARD, Activity, Died, current
+from simulation.activities import CUT, SILENT, UNANSWERED, Activity, Died, current
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -103,7 +103,7 @@ class Replica:
         with self.at_work():
             return await work()
 
-    async def turn(self, job: str, *, alone: bool = True) -> None:
+    async def run_job(self, job: str, *, alone: bool = True) -> None:
         """Run a job. Not `alone`: without its lease, as beside another replica after this machine stood still."""
         if alone:
             await self.do(lambda: run_exclusively(job, self.jobs[job], self.work))
@@ -215,7 +215,7 @@ def _disturb(
 def _trouble_of(activity: Activity, *, is_commit: bool = False) -> str | None:
     """Return the trouble that this statement, or this commit, is to meet now, or None."""
     trouble = activity.trouble
-    if trouble is None or (trouble.how == UNHEARD) != is_commit:
+    if trouble is None or (trouble.how == UNANSWERED) != is_commit:
         return None
     if trouble.after > 0:
         trouble.after -= 1

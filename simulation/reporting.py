@@ -2,6 +2,6 @@
 
 
 class Broken(Exception):
-    def __init__(self, what: str, told: object = "") -> None:
+    def __init__(self, what: str, details: object = "") -> None:
         super().__init__(what)
-        self.what, self.told = what, f"{told}"[:600]
+        self.what, self.details = what, f"{details}"[:600]

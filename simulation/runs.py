@@ -27,7 +27,7 @@ class Worker:
     """A worker process with its databases; started at its first task, and anew after a life that did not end."""
 
     def __init__(self, number: int, databases: Databases, begun: JSON) -> None:
-        self._told = {
+        self._settings = {
             "sockets": str(databases.sockets),
             "data": str(databases.data),
             "worker": f"w{number}",
@@ -64,7 +64,7 @@ class Worker:
                 env={**os.environ, "PYTHONHASHSEED": "0"},
             )
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(self._told).encode() + b"\n")
+            self._process.stdin.write(json.dumps(self._settings).encode() + b"\n")
         return self._process
 
     async def stop(self) -> None:

@@ -207,7 +207,7 @@ class Staff:
         learner.asked_to_go = True
         answer = await self["registrar"].ask("PUT", f"/v1/learners/{learner.id}/anonymisation")
         if answer.ok:
-            self.world.heard("erasures", learner.id, name=learner.name)
+            self.world.remember("erasures", learner.id, name=learner.name)
 
 
 async def at_the_end(world: "World") -> None:

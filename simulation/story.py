@@ -72,12 +72,12 @@ class Story:
                 self.stirred.add(service)
             await app(scope, receive, send)
 
-        async def hear(bodies: Sequence[bytes]) -> Any:  # Any: as the receiver's
+        async def handle(bodies: Sequence[bytes]) -> Any:  # Any: as the receiver's
             self.stirred.add(service)
             return await take(bodies)
 
         replica.app = answer
-        replica.process.receiver.take = hear
+        replica.process.receiver.take = handle
 
     async def happens(self, work: Callable[[], Awaitable[Any]]) -> Any:  # Any: whatever it gives
         """Do the work, deliver all events about it, and run the jobs. Returns what the work returns."""
@@ -193,21 +193,22 @@ class Story:
         await self._buy(cleo, courses[:1], pay=None)
         await self.happens(lambda: cleo.begin_checkout(cleo.orders[-1], random.Random(99)))  # replaces the first one
         await self._buy(cleo, courses[1:2], pay=-5000)
-        await self._buy_unheard_of(cleo, courses[5])
+        await self._buy_an_unknown_course(cleo, courses[5])
         await self._provider("delivered", payments="processed", lost=True)
         for minutes in (3, 6, 20, 70):
             await self.passes(minutes=minutes)
         await self.passes(days=1, hours=2)
 
-    async def _buy_unheard_of(self, learner: Learner, course: str) -> None:
+    async def _buy_an_unknown_course(self, learner: Learner, course: str) -> None:
         """Buy a new version of a course whose events the broker does not deliver to enrolment."""
-        heard, editor = self.world.consumers, self.staff["editor"]
+        consumers, editor = self.world.consumers, self.staff["editor"]
 
         async def publish() -> None:
             base.must(await editor.ask("POST", f"/v1/courses/{course}/versions"), "a new version")
             base.must(await editor.ask("POST", f"/v1/courses/{course}/publication"), "its publication")
 
-        with patch.dict(heard, enrolment=frozenset(one for one in heard["enrolment"] if "catalogue" not in one)):
+        without = frozenset(one for one in consumers["enrolment"] if "catalogue" not in one)
+        with patch.dict(consumers, enrolment=without):
             await self.happens(publish)
         await self._buy(learner, [course])
 
@@ -235,7 +236,7 @@ class Story:
 
     async def _hold_awards(self, ada: Learner, ben: Learner) -> None:
         chance = random.Random(1)
-        with self._one_cannot_be_told():
+        with self._one_cannot_be_notified():
             await self.happens(partial(self._transfer, ada))
         await self.passes(minutes=2)
         await self.happens(lambda: ada.claim(chance))
@@ -253,13 +254,13 @@ class Story:
         base.must(await learner.ask("POST", "/v1/transfers", body), "a transfer")
 
     @contextmanager
-    def _one_cannot_be_told(self) -> Generator[None]:
+    def _one_cannot_be_notified(self) -> Generator[None]:
         tell = webhooks.notify_partners
 
-        async def fail(session: Any, event_id: Any, told: Any) -> None:  # Any: as notify_partners
-            if type(told).__name__ == "TransferRequested":
+        async def fail(session: Any, event_id: Any, event: Any) -> None:  # Any: as notify_partners
+            if type(event).__name__ == "TransferRequested":
                 raise ZeroDivisionError("simulated")
-            await tell(session, event_id, told)
+            await tell(session, event_id, event)
 
         with patch.object(webhooks, "notify_partners", fail):
             yield
@@ -300,7 +301,7 @@ class Story:
         learner.asked_to_go = True
         path = f"/v1/learners/{learner.id}/anonymisation"
         base.must(await self.staff["registrar"].ask("PUT", path), "an erasure")
-        self.world.heard("erasures", learner.id, name=learner.name)
+        self.world.remember("erasures", learner.id, name=learner.name)
 
     async def _grow_old(self) -> None:
         for service, store in self.world.files.items():
@@ -320,8 +321,8 @@ class Story:
             await self.sql(service, "delete from set_aside_rows where job = 'none'")
 
 
-async def live(databases: Databases, worker: str, begun: JSON, told: str) -> JSON:
-    """Live the story on fresh copies of the databases. `told` names the meeting by which jobs are run.
+async def live(databases: Databases, worker: str, begun: JSON, meeting_name: str) -> JSON:
+    """Live the story on fresh copies of the databases. `meeting_name` names the meeting by which jobs are run.
 
     Returns its violations and outcome, how often each job wrote something, and lock orders that may deadlock.
     """
@@ -334,7 +335,7 @@ async def live(databases: Databases, worker: str, begun: JSON, told: str) -> JSO
         world.partner = Partner(world, begun["partner"])
         world.learners = [Learner(world, name) for name in base.LEARNERS]
         world.staff = Staff(world)
-        meeting, orders = meeting_of(world, told), locks.Orders()
+        meeting, orders = meeting_of(world, meeting_name), locks.Orders()
         stack.enter_context(orders.naming_locks())
         story = Story(world, meeting)
         stack.enter_context(patch.object(releases, "BATCH", 1))

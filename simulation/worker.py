@@ -52,12 +52,12 @@ async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JS
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
-    told: JSON = json.loads(sys.stdin.readline())
-    databases = Databases(Path(told["sockets"]), Path(told["data"]))
+    settings: JSON = json.loads(sys.stdin.readline())
+    databases = Databases(Path(settings["sockets"]), Path(settings["data"]))
     loop = WorldLoop()
     asyncio.set_event_loop(loop)
     for line in sys.stdin:
-        done = loop.run_until_complete(work(json.loads(line), databases, told["worker"], told["begun"]))
+        done = loop.run_until_complete(work(json.loads(line), databases, settings["worker"], settings["begun"]))
         sys.stdout.write(json.dumps(done) + "\n")
         sys.stdout.flush()
     os._exit(0)  # threads of drivers and stores may still run

@@ -33,7 +33,7 @@ from shared.messaging.feed import FeedAway
 from shared.messaging.relay import TransportDown
 from shared.outages import DATABASE_ERRORS
 from simulation import instants
-from simulation.activities import CUT, SILENT, UNHEARD, Activity, Trouble, current
+from simulation.activities import CUT, SILENT, UNANSWERED, Activity, Trouble, current
 from simulation.databases import Databases
 from simulation.network import Broker, Network, Post
 from simulation.provider import Provider
@@ -121,15 +121,15 @@ class World:
     def disorder(self) -> float:
         return 0.0 if self.calm or "disorder" not in self.behaviours else 0.6
 
-    def heard(self, kind: str, id_: str, **told: Any) -> None:
+    def remember(self, kind: str, id_: str, **facts: Any) -> None:
         """Note that an answer has confirmed this: from now on it must be so, whatever happens."""
-        self.model.setdefault(kind, {})[id_] = told
+        self.model.setdefault(kind, {})[id_] = facts
 
     def answered(self, method: str, path: str, status: int, code: str) -> None:
         self.answers[f"{method} {_ID.sub('*', path)} {status} {code}".rstrip()] += 1
 
-    def violate(self, what: str, told: object) -> None:
-        self.violations.append(f"{what}: {told}")
+    def violate(self, what: str, details: object) -> None:
+        self.violations.append(f"{what}: {details}")
 
     # its life
 
@@ -148,7 +148,7 @@ class World:
             stack.enter_context(patch.object(PGDialect_asyncpg, "__eq__", lambda one, other: type(one) is type(other)))
             stack.enter_context(patch.object(PGDialect_asyncpg, "__hash__", lambda one: hash(type(one))))
             stack.enter_context(patch.object(shared.service, "_check_access", lambda *_: None))
-            stack.enter_context(patch.object(shared.messaging.outbox, "envelope", _told_by_its_release))
+            stack.enter_context(patch.object(shared.messaging.outbox, "envelope", _as_of_its_release))
             stack.enter_context(patch.object(gateway.app, "Hashing", _Hashing))
             stack.enter_context(patch.object(gateway.app, "common_passwords", frozenset))
             point = failpoints.failpoint
@@ -293,7 +293,7 @@ class World:
             return
         if isinstance(error, ENDINGS) and (activity.troubled or self.dying or self.losses or self.caused):
             return
-        if activity.name.startswith("turn") and activity.troubled:
+        if activity.name.startswith("job ") and activity.troubled:
             return
         raise Violation(f"{activity.name} ended its loop: {error!r}") from error
 
@@ -308,24 +308,25 @@ class World:
             current.reset(token)
 
 
-_told = shared.messaging.outbox.envelope
+_envelope = shared.messaging.outbox.envelope
 
 
-def _told_by_its_release(*event: Any, **about: Any) -> str:  # Any: as the platform's own
+def _as_of_its_release(*event: Any, **about: Any) -> str:  # Any: as the platform's own
     """Return an event's envelope as the release of the replica at work writes it.
 
     The first replica of each service may be of the release that first published the event, without the fields added
     since; the second of a later release than ours, whose events have further fields.
     """
-    body, replica = _told(*event, **about), here.get()
+    body, replica = _envelope(*event, **about), here.get()
     if replica is None or RELEASES[replica.number] not in replica.world.behaviours:
         return body
-    told = json.loads(body)
+    message = json.loads(body)
     if RELEASES[replica.number] == OLDER:
-        told["data"] = {name: value for name, value in told["data"].items() if name in _first_shape(told["type"])}
+        first = _first_shape(message["type"])
+        message["data"] = {name: value for name, value in message["data"].items() if name in first}
     else:
-        told["data"]["told_by_a_later_release"] = {"a": [1]}
-    return json.dumps(told)
+        message["data"]["added_by_a_later_release"] = {"a": [1]}
+    return json.dumps(message)
 
 
 @cache
@@ -335,14 +336,14 @@ def _first_shape(type_: str) -> frozenset[str]:
 
 
 _TROUBLES: Final = (
-    CUT, CUT, SILENT, SILENT, UNHEARD, UNHEARD,
+    CUT, CUT, SILENT, SILENT, UNANSWERED, UNANSWERED,
     "40001", "40P01", "53300", "57P01", "08006", "25006", "55P03", "57014", "XX000",
 )  # fmt: skip
 
 
 def trouble_of(chance: random.Random) -> Trouble:
     how = chance.choice(_TROUBLES)
-    return Trouble(chance.randint(0, 3 if how == UNHEARD else 12), how)
+    return Trouble(chance.randint(0, 3 if how == UNANSWERED else 12), how)
 
 
 class _Hashing:

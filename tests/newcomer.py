@@ -91,17 +91,17 @@ def call(port: int, path: str, body: object = None, **headers: str) -> Any:  # A
         return json.load(answer)
 
 
-def accounts(told: str) -> dict[str, tuple[str, str]]:
+def accounts(output: str) -> dict[str, tuple[str, str]]:
     """E-mail address and password of each sample account that was printed."""
     return {
         role: (email, password)
-        for role, email, password in re.findall(r"^  (\w+) +(\S+@\S+) +(\S+)$", told, re.MULTILINE)
+        for role, email, password in re.findall(r"^  (\w+) +(\S+@\S+) +(\S+)$", output, re.MULTILINE)
     }
 
 
-def sign_in_all(port: int, told: str) -> None:
+def sign_in_all(port: int, output: str) -> None:
     """Every account that is printed opens with the password that is printed; raises HTTPError."""
-    printed = accounts(told)
+    printed = accounts(output)
     assert len(printed) >= 8
     for email, password in printed.values():
         assert call(port, "/v1/sign-ins", {"email": email, "password": password})["access_token"]

@@ -1,5 +1,5 @@
 """Every command at the command line says in one line what is wrong: with the database, and ends with 1; with what it
-was told by its environment, and ends with 2."""
+was given by its environment, and ends with 2."""
 
 import argparse
 import base64
@@ -55,7 +55,7 @@ def recovering() -> Iterator[int]:
 
 
 def leaves(parser: argparse.ArgumentParser, before: tuple[str, ...] = ()) -> Iterator[list[str]]:
-    """Every command of a parser, with values for what it must be told."""
+    """Every command of a parser, with values for what it must be given."""
     wanted: list[str] = []
     deeper: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:
@@ -120,7 +120,7 @@ def test_a_command_whose_database_is_away_says_so_in_a_line(module, database, mo
             printed = capsys.readouterr()
             if end.code != 1 or printed.out or printed.err.count("\n") != 1 or not printed.err.startswith("not done: "):
                 wrong[" ".join(command)] = (end.code, printed)
-        except Exception as error:  # noqa: BLE001 - told with all others
+        except Exception as error:  # noqa: BLE001 - reported with all others
             wrong[" ".join(command)] = error
     assert not wrong
 

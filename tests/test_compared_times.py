@@ -20,7 +20,7 @@ GIVEN: Final = {
 
 BY_ONE_CLOCK: Final = {
     "catalogue": set[str](),
-    "enrolment": {"heard_at", "changed_at", "counted_since", "asked_at"},
+    "enrolment": {"received_at", "changed_at", "counted_since", "asked_at"},
     "assessment": {"effective_from", "ends_by"},
     "credentials": {
         *("expires_at", "failing_since", "published_at", "effective_from", "decide_by", "created_at", "redeemed_at"),
@@ -56,7 +56,7 @@ def test_every_timestamp_that_is_compared_is_accounted_for(name):
         if isinstance(column.type, DateTime) and column.name != "at"
     }
     brought_forward = {one.column for one in build(name, nowhere()).due_times}
-    known = brought_forward.union(*(told.get(name, ()) for told in (GIVEN, BY_ONE_CLOCK, AMONG_THEMSELVES)))
+    known = brought_forward.union(*(by_service.get(name, ()) for by_service in (GIVEN, BY_ONE_CLOCK, AMONG_THEMSELVES)))
     found = compared(columns, Path(import_module(name).__file__).parent)
     assert found - known == set(), "put it into the service's `due_times`, or say here why it waits for nothing"
     assert known - found == set(), "no longer compared"

@@ -1,4 +1,4 @@
-"""What must agree between the parts: who hears what, and that every operation has its way through the gateway."""
+"""What must agree between the parts: who consumes what, and that every operation has its way through the gateway."""
 
 import re
 from collections import defaultdict
@@ -27,9 +27,9 @@ from shared.web.openapi import errors_of, takes_key
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_event_names_exactly_those_who_hear_it(name):
-    heard = {kind.type for kind in registry().values() if name in kind.consumers}
-    assert heard == build(name, nowhere()).inbox.types
+def test_an_event_names_exactly_its_consumers(name):
+    consumed = {kind.type for kind in registry().values() if name in kind.consumers}
+    assert consumed == build(name, nowhere()).inbox.types
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -209,9 +209,11 @@ def test_a_refusal_code_is_one_rule():
     found: defaultdict[str, set[type[DomainError]]] = defaultdict(set)
     answers: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
     for kind in _kinds_of(DomainError):
-        told_apart = kind.code not in {above.code for above in kind.__mro__[1:] if issubclass(above, DomainError)}
+        has_code_of_its_own = kind.code not in {
+            above.code for above in kind.__mro__[1:] if issubclass(above, DomainError)
+        }
         answers[kind.code].add((kind.status, kind.title))
-        if told_apart and kind.__module__ != errors.__name__:
+        if has_code_of_its_own and kind.__module__ != errors.__name__:
             found[kind.code].add(kind)
     assert len(found) > 200
     assert not {code: kinds for code, kinds in found.items() if len(kinds) > 1}

@@ -27,7 +27,7 @@ class Eavesdropper:
     """Listens on some addresses, keeps what it is sent, and answers nothing."""
 
     def __init__(self, *addresses: tuple[str, int]) -> None:
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         self._listeners = [
             socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
             for address in addresses
@@ -46,7 +46,7 @@ class Eavesdropper:
                 connection.settimeout(1)
                 try:
                     if said := connection.recv(65536):
-                        self.heard.append(said)
+                        self.received.append(said)
                 except OSError:
                     continue
 
@@ -113,8 +113,8 @@ def test_the_platform_comes_up_and_keeps_to_itself(tmp_path):
             sign_in_all(port, printed)
             assert "Ada Lovelace holds a PGCert" in demo(clone, env)
             start.ctrl_c()
-        assert not proxy.heard
-        assert not stranger.heard
+        assert not proxy.received
+        assert not stranger.received
     assert not [*foreign.iterdir()], "something was left in a folder of another's"
 
 

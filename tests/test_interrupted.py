@@ -89,7 +89,7 @@ def test_what_an_earlier_release_or_a_power_cut_left_torn_is_made_good(clone, en
     comes_up(clone, env)
 
 
-def test_lost_secrets_are_told_in_one_line(clone, env):
+def test_lost_secrets_are_reported_in_one_line(clone, env):
     data = Path(env["MC_DATA"])
     (data / "postgres/cluster").mkdir(parents=True)
     for torn in (False, True):

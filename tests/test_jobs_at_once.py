@@ -1,6 +1,6 @@
 """Every job of every service, done by two replicas at once: whoever acts outside is right with another beside it.
 
-A turn is a lease, and can be lost while the work goes on (`shared.leases`). One life is told, the same each time, in
+A job runs on a lease, which can be lost while the work goes on (`shared.leases`). One life is lived, the same each time, in
 which every job has something to do (`simulation.story`): by one replica; by two from gate to gate (a gate stands before
 every transaction and every call outside). Whatever left us, and what decides in every row, is the same each time.
 """
@@ -26,8 +26,8 @@ DIFFERING: Final = {"credentials.signatures": "each signature that was made is r
 
 
 IN_BATCHES: Final = {
-    "credentials: learners before turn of learner": "one learner's new name, then another's turn",
-    "payments: orders before turn of basket": "what became of one learner's order, then another's erasure",
+    "credentials: learners before lock of learner": "one learner's new name, then another's lock",
+    "payments: orders before lock of basket": "what became of one learner's order, then another's erasure",
     "payments: orders before learners": "likewise",
 }
 """Only where messages of several kinds are handled in one transaction: each of them keeps to the order, and those about
@@ -77,6 +77,6 @@ def test_whatever_happens_between_the_halves_of_every_job_breaks_nothing(lives):
 
 
 def test_no_two_transactions_take_their_locks_in_opposite_orders(lives):
-    """Of all that is asked, heard and done by itself in the life: two that do could wait for each other."""
-    opposite = {told.partition(" in ")[0]: told for told in lives["alone"]["orders"]}
-    assert {pair: told for pair, told in opposite.items() if pair not in IN_BATCHES} == {}
+    """Of all that is asked, handled and done by itself in the life: two that do could wait for each other."""
+    opposite = {order.partition(" in ")[0]: order for order in lives["alone"]["orders"]}
+    assert {pair: order for pair, order in opposite.items() if pair not in IN_BATCHES} == {}

@@ -17,10 +17,10 @@ async def test_the_whole_way_with_each_service_in_its_own_process(separate_servi
     _has_conferred_a_mixed_title(award, capsys.readouterr().out)
 
 
-def _has_conferred_a_mixed_title(award, told):
+def _has_conferred_a_mixed_title(award, output):
     assert award["title"] == "PGCert in Data Science with Management"
     assert award["state"] == "conferred"
     assert award["certificate_number"]
-    assert "→ event payments.payment.confirmed.v1" in told
-    assert "→ event credentials.award.conferred.v1" in told
-    assert told.count(": valid (") == 5
+    assert "→ event payments.payment.confirmed.v1" in output
+    assert "→ event credentials.award.conferred.v1" in output
+    assert output.count(": valid (") == 5

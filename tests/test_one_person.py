@@ -112,5 +112,5 @@ async def confirm_among_themselves(root, crew):
     assert waiting
     for grant in waiting:
         for one in (root, *crew.values()):
-            told = await one.tries("POST", f"/v1/role-grants/{grant['grant_id']}/confirmation", keyed=False)
-            assert told in {"not_permitted", "not_independent", "own_grant"}, told
+            code = await one.tries("POST", f"/v1/role-grants/{grant['grant_id']}/confirmation", keyed=False)
+            assert code in {"not_permitted", "not_independent", "own_grant"}, code

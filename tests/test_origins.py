@@ -40,11 +40,11 @@ async def test_every_operation_answers_pages_as_it_declares(embedded_platform):
                 for origin in ({}, {"Origin": STRANGER}):
                     answer = await client.request(method, concrete, headers=origin)
                     allowed, varies = answer.headers.get("access-control-allow-origin"), answer.headers.get("vary", "")
-                    told = f"{method} {path}: {answer.status_code} allows {allowed}, varies by {varies}"
+                    what = f"{method} {path}: {answer.status_code} allows {allowed}, varies by {varies}"
                     if operation["operationId"] in FOR_EVERY_PAGE:
-                        assert (allowed, "origin" in varies.lower()) == ("*", False), told
+                        assert (allowed, "origin" in varies.lower()) == ("*", False), what
                     else:
-                        assert (allowed, "origin" in varies.lower()) == (None, True), told
+                        assert (allowed, "origin" in varies.lower()) == (None, True), what
                 asked = {"Origin": STRANGER, "Access-Control-Request-Method": method.upper()}
                 preflight = await client.options(concrete, headers=asked)
                 assert preflight.status_code == (204 if operation["operationId"] in FOR_EVERY_PAGE else 403), path
@@ -70,7 +70,7 @@ async def _show_page(reader, writer):
 
 @pytest.mark.slow
 async def test_a_verifier_in_a_browser_reads_all_it_needs(embedded_platform, browser):
-    """From a page of an origin nobody here has heard of, with what such verifiers send besides."""
+    """From a page of an origin nobody here knows, with what such verifiers send besides."""
     award = await demo.narrate(embedded_platform.url, embedded_platform.deployment.folder, {})
     base = embedded_platform.url
     page = await browser.new_page()

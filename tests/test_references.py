@@ -42,13 +42,13 @@ def _texts(path: Path) -> Iterator[str]:
 
 def cited_cases() -> set[str]:
     cited = {case for path in files("**/test_*.py") for case in _CASES_IN_A_NAME.findall(path.read_text())}
-    told = {
+    named = {
         case
         for path, text in texts()
         if "tests" in path.parts or "domain" in path.parts
         for case in _CASE.findall(text)
     }
-    return {case.upper() for case in cited} | told
+    return {case.upper() for case in cited} | named
 
 
 def test_the_cases_of_the_rules_are_those_that_tests_cite():

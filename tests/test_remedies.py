@@ -1,4 +1,4 @@
-"""What people are told to do about a refusal fits that refusal, not its status alone."""
+"""What people are advised to do about a refusal fits that refusal, not its status alone."""
 
 import re
 from json import loads
@@ -32,7 +32,7 @@ def rules(document):
 
 
 def test_every_refusal_says_what_to_do_about_it(rules):
-    every = [(code, rule) for code, told in rules.items() for rule in told]
+    every = [(code, rule) for code, of_code in rules.items() for rule in of_code]
     assert {rule.status for _, rule in every} - OF_THE_RULE <= REMEDIES.keys()
     lacking = {code for code, rule in every if rule.status in OF_THE_RULE and not rule.remedy}
     assert lacking == SAID_BY_STATUS
@@ -44,16 +44,16 @@ def test_what_a_remedy_sends_people_to_is_there(document, rules):
     there = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     named = {
         (code, operation)
-        for code, told in rules.items()
-        for rule in told
+        for code, of_code in rules.items()
+        for rule in of_code
         for operation in re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) [^`]+)`", rule.remedy)
     }
     assert named
     assert {(code, operation) for code, operation in named if operation not in there} == set()
 
 
-def test_only_who_lacks_a_role_is_told_to_ask_for_one(rules):
-    forbidden = {code for code, told in rules.items() for rule in told if rule.status == 403}
+def test_only_who_lacks_a_role_is_advised_to_ask_for_one(rules):
+    forbidden = {code for code, of_code in rules.items() for rule in of_code if rule.status == 403}
     assert {"own_work", "wrong_pin", "share_expired", "enrolment_suspended"} | ABOUT_ROLES <= forbidden
     ask_for_a_role = {code for code in forbidden if "for the role or scope" in problem_page(code, rules[code], CONTACT)}
     assert ask_for_a_role == ABOUT_ROLES
@@ -65,14 +65,14 @@ def test_who_typed_a_wrong_password_is_not_sent_for_a_fresh_token(rules):
     assert "send the fresh access token" in problem_page("invalid_token", rules["invalid_token"], CONTACT)
 
 
-def test_who_is_not_registered_is_told_where_to_register(rules):
+def test_who_is_not_registered_is_shown_where_to_register(rules):
     assert "<code>POST /v1/learners</code>" in problem_page("not_registered", rules["not_registered"], CONTACT)
     assert "<code>POST /v1/learners</code>" in index_page({"not_registered": rules["not_registered"]}, CONTACT)
 
 
 def test_whom_a_refusal_or_a_page_sends_people_to_is_named(rules):
     people = re.compile("finance|registrar|whoever runs|appeal", re.IGNORECASE)
-    named = [code for code, told in rules.items() for rule in told if people.search(rule.remedy)]
+    named = [code for code, of_code in rules.items() for rule in of_code if people.search(rule.remedy)]
     assert {"on_hold", "cooling_off_ended", "review_decided", "email_taken"} <= {*named}
     for code in named:
         assert f'href="mailto:{CONTACT}"' in problem_page(code, rules[code], CONTACT), code

@@ -1,4 +1,4 @@
-"""Making .venv where pip, uv and the shell are told otherwise, and where it is broken off or already under way."""
+"""Making .venv where pip, uv and the shell are set up otherwise, and where it is broken off or already under way."""
 
 import fcntl
 import os
@@ -91,7 +91,7 @@ def test_a_second_start_says_that_it_waits(clone, tmp_path):
 
 
 @pytest.mark.parametrize("barred", [".venv.lock", "."])
-def test_a_checkout_that_cannot_be_written_is_told_in_one_line(clone, barred):
+def test_a_checkout_that_cannot_be_written_is_reported_in_one_line(clone, barred):
     command = SETUP
     if barred == ".":
         if os.geteuid() == 0:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from simulation.activities import CUT, SILENT, UNHEARD, Activity, Trouble, current
+from simulation.activities import CUT, SILENT, UNANSWERED, Activity, Trouble, current
 from simulation.instants import WorldLoop
 from simulation.replicas import _put_gates
 from simulation.runs import opened
@@ -46,7 +46,7 @@ def lives() -> Iterator[SimpleNamespace]:
 def test_every_invariant_holds_at_rest_and_a_seed_decides_everything(lives):
     ended = lives(*({"seed": seed} for seed in [*SEEDS, SEEDS[0]]))
     failed = {life["seed"]: (life["violations"], life["did"]) for life in ended if life["violations"]}
-    assert not failed, "\n".join(f"make simulate SEED={seed}: {told}" for seed, told in failed.items())
+    assert not failed, "\n".join(f"make simulate SEED={seed}: {details}" for seed, details in failed.items())
     first, again = ended[0], ended[-1]
     assert (first["did"], first["answers"]) == (again["did"], again["answers"])
     assert len(first["did"]) > 100
@@ -81,9 +81,9 @@ async def test_a_failing_life_is_shrunk_to_what_makes_it_fail():
     assert kind_of(least["violations"][0]) == "money: an account is open"
 
 
-@pytest.mark.parametrize(("how", "is_kept"), [(CUT, False), (SILENT, False), (UNHEARD, True)])
+@pytest.mark.parametrize(("how", "is_kept"), [(CUT, False), (SILENT, False), (UNANSWERED, True)])
 async def test_a_transaction_that_is_not_answered_fails_as_an_outage(make_database, how, is_kept):
-    """It is done where its commit alone was not heard of; the next one is answered."""
+    """It is done where its commit alone was not answered; the next one is answered."""
     database, activity = (
         Database(await make_database(f"trouble_{how}"), "tests", notifier=OutboxNotifier()),
         Activity("it", None),
@@ -98,8 +98,8 @@ async def test_a_transaction_that_is_not_answered_fails_as_an_outage(make_databa
 
     try:
         await make("before")
-        activity.trouble = Trouble(0 if how == UNHEARD else 1, how)
-        with pytest.raises(Exception) as failed:  # noqa: PT011 - of several kinds, told apart in one place
+        activity.trouble = Trouble(0 if how == UNANSWERED else 1, how)
+        with pytest.raises(Exception) as failed:  # noqa: PT011 - of several kinds, distinguished in one place
             await make("meanwhile")
         assert is_database_down(failed.value)
         await make("after")

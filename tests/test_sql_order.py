@@ -110,7 +110,7 @@ def test_the_check_finds(statement):
     "statement",
     [
         "select xid::text::bigint as xid, position from outbox order by outbox.xid, position",
-        "select one.xid, cast(one.xid as text) as told from outbox one order by one.xid limit 5",
+        "select one.xid, cast(one.xid as text) as shown from outbox one order by one.xid limit 5",
         "select 1 from outbox where (xid, position) > (cast(cast(:xid as text) as xid8), cast(:position as bigint))",
         "select a::text as a from t group by b; select c from u order by c",
         "select unnest(:ids::text[]) as id order by id",

@@ -1,6 +1,6 @@
 """What uv's configuration files say of where packages come from, without what they say of where they go.
 
-Prints it as one configuration file. In a table called `pip` uv may be told another target than the environment.
+Prints it as one configuration file. In a table called `pip` uv may be given another target than the environment.
 """
 
 import json
@@ -55,8 +55,8 @@ def as_toml(value: object) -> str:
 def main() -> None:
     found: dict[str, object] = {}
     for file in files():
-        told = tomllib.loads(file.read_text(encoding="utf-8"))
-        for table in (told, told.get("pip", {})):
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+        for table in (settings, settings.get("pip", {})):
             found |= {name: value for name, value in table.items() if name in SOURCES}
     for name, value in found.items():
         print(f"{name} = {as_toml(value)}")

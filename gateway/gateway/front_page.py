@@ -11,7 +11,7 @@ from shared.web.pages import page, whom_to_ask
 _PLACES: Final = {
     "documentation": ("/docs", "All operations, to read and to try"),
     "openapi": ("/openapi.json", "The same as an OpenAPI 3.1 document, to generate a client from"),
-    "problems": ("/problems", "What each refusal means, and what to do"),
+    "problems": ("/problems", "What each problem means, and what to do"),
     "courses": ("/v1/courses", "What is on offer (JSON)"),
     "verify": ("/verify", "Check a credential or a document"),
     "issuer": ("/.well-known/did.json", "The issuer of our credentials (DID document)"),

@@ -36,13 +36,13 @@ _MOST_BYTES: Final = 10_000_000  # of one document
 _READ_SECONDS: Final = 10.0  # for one document, however slowly it trickles in
 _INTRODUCTION: Final = """One address for the whole platform. `/v1` throughout; snake_case JSON; instants in RFC 3339
 and UTC; money in integer minor units. Lists give `items` and `next_cursor`; send that as `cursor` for the next page.
-Every refusal is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them, and
+Every error is a problem document (RFC 9457) whose `code` never changes; the responses of an operation name them, and
 `type` leads to a page about each. Operations that create something or move money take an `Idempotency-Key`; not
 those whose answer holds a secret, which is shown once and never kept: sign-ins, shares, partners, webhook endpoints and
 the secrets of both. After a lost answer read the list, then ask anew. Public reads have an ETag. Pages of every web
 origin may read what is marked `x-any-origin`, without a token; everything else answers pages of the origins this
 installation names. Allowances are in `RateLimit`; after 429 wait as long as `Retry-After` says.
-What partners are told by webhook stands under `webhooks`."""
+What partners are notified of by webhook stands under `webhooks`."""
 
 
 def merge(

@@ -48,7 +48,7 @@ def problem_page(code: str, rules: Mapping[Rule, Mapping[str, str]], contact: st
     return page(
         code,
         *cards,
-        f'{whom_to_ask(contact)}\n<p><a href="{INDEX}">All refusals</a> · <a href="/docs">All operations</a></p>',
+        f'{whom_to_ask(contact)}\n<p><a href="{INDEX}">All problems</a> · <a href="/docs">All operations</a></p>',
     )
 
 
@@ -65,12 +65,12 @@ def index_page(rules: Rules, contact: str) -> str:
         for (status, remedy), listed in sorted(by_status.items())
     ]
     head = (
-        "<h1>Refusals</h1>\n<p>Every refusal is a problem document (RFC 9457). Its <code>code</code> never changes and "
+        "<h1>Problems</h1>\n<p>Every error is a problem document (RFC 9457). Its <code>code</code> never changes and "
         "has one meaning and one status; its <code>detail</code> is for people.</p>\n"
         '<p><a href="/">This platform</a> · <a href="/docs">All operations</a></p>\n'
         f"{whom_to_ask(contact)}"
     )
-    return page("Refusals", head, *cards)
+    return page("Problems", head, *cards)
 
 
 def _operations(operations: Mapping[str, str]) -> str:

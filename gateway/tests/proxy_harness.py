@@ -75,7 +75,7 @@ async def answer_ok(seen, reader, writer):
 
 @dataclass
 class ScriptedService:
-    """Reads whole requests (unless told otherwise), records them, behaves as told."""
+    """Reads whole requests (unless set up otherwise), records them, behaves as set up."""
 
     behave: Behave = answer_ok
     read_body: bool = True
@@ -122,12 +122,12 @@ async def own_app(scope, receive, send):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
         await asyncio.sleep(60)
-    told = json.dumps(
+    report = json.dumps(
         {"path": scope["path"], "headers": [[n.decode(), v.decode()] for n, v in scope["headers"]], "size": len(body)}
     ).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(told))]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(report))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": told})
+    await send({"type": "http.response.body", "body": report})
 
 
 @dataclass

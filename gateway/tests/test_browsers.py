@@ -28,8 +28,8 @@ async def test_only_named_origins_may_call():
         assert "access-control-allow-credentials" not in allowed.headers
         refused = await door.get("/v1/coursesx", "Origin: https://app.example")
         assert refused.headers["access-control-allow-origin"] == "https://app.example"
-        told = await door.get("/v1/courses", method="OPTIONS")
-        assert (told.status, told.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST, PUT")
+        answer = await door.get("/v1/courses", method="OPTIONS")
+        assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST, PUT")
 
 
 async def test_a_page_that_may_call_reads_the_refusal_of_a_mistyped_path_or_method():
@@ -70,7 +70,7 @@ async def test_every_page_may_read_what_an_operation_opens_to_every_origin():
         assert (limited.status, limited.headers["access-control-allow-origin"]) == (429, "*")
 
 
-async def test_a_browser_is_told_what_a_page_of_any_origin_may_ask():
+async def test_a_browser_is_answered_what_a_page_of_any_origin_may_ask():
     async with front_door(origins=["https://app.example"], public={("GET", b"/v1/courses")}) as door:
         ask = "Access-Control-Request-Method: "
         anybody, ours = "Origin: https://anybody.example", "Origin: https://app.example"
@@ -87,7 +87,7 @@ async def test_a_browser_is_told_what_a_page_of_any_origin_may_ask():
         assert "authorization" in own.headers["access-control-allow-headers"]
 
 
-async def test_caches_are_told_where_an_answer_differs_by_origin_whoever_asks():
+async def test_caches_are_shown_where_an_answer_differs_by_origin_whoever_asks():
     async with front_door(origins=["https://app.example"]) as door:
         for origin in ((), ("Origin: https://anybody.example",), ("Origin: https://app.example",)):
             for path in ("/v1/courses", "/v1/accounts", "/v1/dead", "/nowhere"):
@@ -133,8 +133,8 @@ async def test_a_person_who_opens_a_mistyped_address_is_answered_with_a_page_and
             assert page.headers["cache-control"] == "no-store"
             assert page.headers["x-request-id"]
             for accept in ((), ("Accept: application/json",), ("Accept: */*",)):
-                told = await door.get(path, *accept)
-                assert (told.status, told.code) == (status, code), path
+                answer = await door.get(path, *accept)
+                assert (answer.status, answer.code) == (status, code), path
         own = await door.get("/v1/courses/own", browser)
         assert (own.status, own.body) == (404, b"<p>No such course</p>")
         written = await door.get("/v1/coursesx", browser, method="POST")

@@ -94,8 +94,8 @@ async def test_an_upload_goes_on_while_its_answer_comes():
             writer.write(b"4\r\nread\r\n")
             await asyncio.sleep(0.005)
         await reader.readline()
-        told = b"%d %b" % (size, digest.hexdigest().encode())
-        writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(told), told))
+        echo = b"%d %b" % (size, digest.hexdigest().encode())
+        writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(echo), echo))
         return True
 
     service = ScriptedService(answer_while_reading, read_body=False)

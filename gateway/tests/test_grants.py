@@ -196,8 +196,12 @@ async def test_a_proposal_is_void_when_its_account_or_its_proposers_is_erased(pe
     await inbox.receive(session, LearnerAnonymised(learner_id=UUID(people.ids[who]), anonymised_at=clock()))
     await session.commit()
     assert code(await people.confirms("bert", grant)) == NOT_WAITING
-    [told] = await people.grants("bert")
-    assert (told["state"], told["decided_by"], "" in {told["email"], told["proposer_email"]}) == ("void", None, True)
+    [shown] = await people.grants("bert")
+    assert (shown["state"], shown["decided_by"], "" in {shown["email"], shown["proposer_email"]}) == (
+        "void",
+        None,
+        True,
+    )
     if who == "ada":
         assert code(await people.sets("anna", "ada", "marker")) == (404, "not_found")
         with pytest.raises(Exception, match="closed"):

@@ -33,10 +33,10 @@ async def together(*deeds):
 @pytest.mark.parametrize("round_", range(3))
 async def test_of_two_confirmations_one_counts(people, round_):
     grant = await people.proposes("anna", "ada", "marker")
-    told = await together(
+    answers = await together(
         people.confirms("bert", grant), people.confirms("carl", grant), people.confirms("bert", grant)
     )
-    assert set(told) == {DONE, NOT_WAITING}
+    assert set(answers) == {DONE, NOT_WAITING}
     [given] = await people.grants("dora")
     assert given["state"] == "confirmed"
     assert await people.roles("ada") == ["learner", "marker"]
@@ -45,8 +45,8 @@ async def test_of_two_confirmations_one_counts(people, round_):
 @pytest.mark.parametrize("round_", range(3))
 async def test_a_proposal_is_either_confirmed_or_taken_back(people, round_):
     grant = await people.proposes("anna", "ada", "marker")
-    told = await together(people.confirms("bert", grant), people.refuses("anna", grant))
-    assert sorted(told) == [DONE, NOT_WAITING]
+    answers = await together(people.confirms("bert", grant), people.refuses("anna", grant))
+    assert sorted(answers) == [DONE, NOT_WAITING]
     [given] = await people.grants("dora")
     assert ("marker" in await people.roles("ada")) == (given["state"] == "confirmed")
 
@@ -78,21 +78,21 @@ async def test_an_account_that_is_erased_meanwhile_has_no_role(people, live, rou
 
 
 async def test_two_proposals_at_once_leave_one_that_waits(people):
-    told = await together(
+    answers = await together(
         people.sets("anna", "ada", "learner", "marker"),
         people.sets("bert", "ada", "learner", "examiner"),
         people.sets("carl", "ada", "learner", "advisor"),
     )
-    assert told == [DONE] * 3
+    assert answers == [DONE] * 3
     assert len(await people.grants("dora", waiting=True)) == 1
     assert sorted(one["state"] for one in await people.grants("dora")) == ["replaced", "replaced", "waiting"]
 
 
 async def test_operators_who_take_each_others_role_at_once_leave_two(people):
     names = ["anna", "bert", "carl", "dora"]
-    told = await together(
+    answers = await together(
         *(people.sets(one, two, "learner") for one, two in zip(names, names[1:] + names[:1], strict=True))
     )
-    assert told.count(DONE) == 2
+    assert answers.count(DONE) == 2
     found = [await people.roles(name) for name in names]
     assert found.count(["learner", "operator"]) == 2

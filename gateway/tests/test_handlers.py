@@ -138,13 +138,13 @@ async def test_nobody_slips_in_while_the_account_closes(live):
         assert await session.scalar(select(func.count()).where(SignIn.ended_at.is_(None))) == 0
 
 
-async def test_that_no_operators_are_left_who_could_give_roles_is_told_loudly(service, session, caplog):
+async def test_that_no_operators_are_left_who_could_give_roles_is_logged_loudly(service, session, caplog):
     async with service.client() as client:
         first = await open_account(client)
         await give_roles(session, first, ["operator"], granted_by="command line")
         second = await accounts.open_account(
             session, "b@example.org", None, roles=["operator"], granted_by="command line"
         )
-        for account_id, told in ((first, 1), (second.account_id, 2), (second.account_id, 2)):
+        for account_id, warnings in ((first, 1), (second.account_id, 2), (second.account_id, 2)):
             await inbox.receive(session, anonymised(account_id))
-            assert [r.levelname for r in caplog.records if "operator" in r.message] == ["ERROR"] * told
+            assert [r.levelname for r in caplog.records if "operator" in r.message] == ["ERROR"] * warnings

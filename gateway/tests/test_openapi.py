@@ -83,7 +83,7 @@ def test_the_merged_document_is_the_union_of_the_services():
     assert shown["responses"]["200"]["content"]["application/json"]["example"] == {"name": "a"}
 
 
-def test_what_a_service_posts_to_others_is_told():
+def test_what_a_service_posts_to_others_is_documented():
     documented = document("/v1/courses", operation_id="list_courses")
     message = {"post": {"operationId": "tell", "responses": {"200": {"description": "Taken"}}}}
     whole = merged(
@@ -256,7 +256,7 @@ async def test_which_operation_takes_a_key_is_read_from_its_declaration():
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=documented))
     async with httpx.AsyncClient(transport=transport) as http:
         library = _library(http, {"catalogue": "http://catalogue:8000"})
-        assert not library.takes_key("POST", b"/v1/courses/1/versions", "/v1/courses")  # never heard of
+        assert not library.takes_key("POST", b"/v1/courses/1/versions", "/v1/courses")  # unknown to it
         await library.refresh()
     assert library.takes_key("POST", b"/v1/courses/1/versions", "/v1/courses")
     for method, path in (

@@ -315,10 +315,10 @@ async def test_who_is_silent_after_a_refusal_is_left(monkeypatch):
 
 async def test_the_gateways_own_endpoints_have_the_same_bounds_and_the_same_clean_headers():
     async with front_door() as door:
-        told = (await door.get("/v1/accounts", "X-User-Id: 1", method="POST", body=b"a" * 10)).json()
-        assert told["size"] == 10
-        assert "x-user-id" not in dict(told["headers"])
-        assert dict(told["headers"])["content-length"] == "10"
+        echo = (await door.get("/v1/accounts", "X-User-Id: 1", method="POST", body=b"a" * 10)).json()
+        assert echo["size"] == 10
+        assert "x-user-id" not in dict(echo["headers"])
+        assert dict(echo["headers"])["content-length"] == "10"
         large = await door.get("/v1/accounts", method="POST", body=b"a" * 1001)
         assert (large.status, large.code) == (413, "body_too_large")
         head = b"POST /v1/accounts HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -214,7 +214,7 @@ def _is_at_work(upstream):
 
 async def test_whatever_callers_and_services_do_everybody_gets_their_own_or_sees_that_it_failed():
     seed = int(os.environ.get("MC_TRAFFIC_SEED") or secrets.randbelow(2**32))
-    print(f"MC_TRAFFIC_SEED={seed}")  # noqa: T201 - told where it fails
+    print(f"MC_TRAFFIC_SEED={seed}")  # noqa: T201 - shown where it fails
     chance = _chance(seed)
     service = Service(_chance(chance.random()))
     scripted = ScriptedService(service.behave)

@@ -14,7 +14,7 @@ from .proxy_harness import OK, ScriptedService, answer_ok, front_door
 # Services that do not answer
 
 
-async def test_a_service_that_is_away_is_told_at_once():
+async def test_a_service_that_is_away_is_reported_at_once():
     async with front_door() as door:
         answer = await door.get("/v1/dead")  # not after the deadline: that would be another code
     assert (answer.status, answer.code) == (503, "service_unreachable")
@@ -215,7 +215,7 @@ async def test_bytes_nobody_asked_for_close_the_connection_instead_of_answering_
     assert door.service.connections == 3
 
 
-async def test_a_full_service_is_told_quickly_and_frees_up():
+async def test_a_full_service_is_reported_quickly_and_frees_up():
     release = asyncio.Event()
 
     async def wait(seen, reader, writer):
@@ -321,7 +321,7 @@ async def test_a_header_that_never_ends_is_cut_off():
     assert door.service.seen == []
 
 
-async def test_the_allowance_is_told_and_kept():
+async def test_the_allowance_is_stated_and_kept():
     async with front_door(rates={"anonymous": (3, 60)}) as door:
         answers = [await door.get("/v1/courses") for _ in range(5)]
     assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]

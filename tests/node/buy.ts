@@ -10,19 +10,19 @@ if (address === undefined || email === undefined) throw new Error("buy <address>
 const client = createClient<paths>({ baseUrl: address });
 const key = () => ({ "Idempotency-Key": crypto.randomUUID() });
 
-function told<T>(answer: { data?: T; error?: Problem; response: Response }): T {
+function accepted<T>(answer: { data?: T; error?: Problem; response: Response }): T {
   if (answer.data === undefined) throw new Error(`${answer.response.url}: ${answer.error?.code ?? answer.response.status}`);
   return answer.data;
 }
 
-const { items } = told(await client.GET("/v1/courses", { params: { query: { limit: 3 } } }));
+const { items } = accepted(await client.GET("/v1/courses", { params: { query: { limit: 3 } } }));
 const course = items.find((one) => one.price !== null);
 if (course === undefined) throw new Error("nothing is on sale");
 const credits: number = course.credits;
 
 const password = "a long pass phrase of mine";
-told(await client.POST("/v1/accounts", { params: { header: key() }, body: { email, password } }));
-const { access_token } = told(await client.POST("/v1/sign-ins", { body: { email, password } }));
+accepted(await client.POST("/v1/accounts", { params: { header: key() }, body: { email, password } }));
+const { access_token } = accepted(await client.POST("/v1/sign-ins", { body: { email, password } }));
 client.use({
   onRequest({ request }) {
     request.headers.set("Authorization", `Bearer ${access_token}`);
@@ -30,9 +30,9 @@ client.use({
   },
 });
 
-const declaration = told(await client.GET("/v1/declarations/current"));
+const declaration = accepted(await client.GET("/v1/declarations/current"));
 const answers = Object.fromEntries(declaration.criteria.map(({ criterion }) => [criterion, true]));
-told(
+accepted(
   await client.POST("/v1/learners", {
     params: { header: key() },
     body: {
@@ -45,21 +45,21 @@ told(
   }),
 );
 
-const basket = told(
+const basket = accepted(
   await client.PUT("/v1/basket/items/{course_id}", { params: { path: { course_id: course.course_id } } }),
 );
 
-// Payments hears of the new learner a moment later: the refusal's code says so, and the client asks again.
+// Payments learns of the new learner a moment later: the refusal's code says so, and the client asks again.
 async function placeOrder(): Promise<components["schemas"]["OrderView"]> {
   for (let tries = 0; ; tries++) {
     const answer = await client.POST("/v1/orders", { params: { header: key() } });
-    if (answer.error?.code !== "registration_needed" || tries === 100) return told(answer);
+    if (answer.error?.code !== "registration_needed" || tries === 100) return accepted(answer);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 
 const order = await placeOrder();
-const checkout = told(
+const checkout = accepted(
   await client.POST("/v1/orders/{order_id}/checkout", {
     params: { header: key(), path: { order_id: order.order_id } },
     body: { payer: { email, given_name: "Ada", family_name: "Lovelace" } },

@@ -1,4 +1,4 @@
-"""One learner's whole way, told step by step: find, register, pay, study, submit, pass, badge, PGCert."""
+"""One learner's whole way, printed step by step: find, register, pay, study, submit, pass, badge, PGCert."""
 
 from embedded.interrupts import end_at_ctrl_c
 
@@ -328,11 +328,11 @@ def is_made_out_to(badge: JSON, email: str) -> bool:
 Tale = Callable[[str, Path, dict[str, str]], Awaitable[object]]
 
 
-async def _run(told: Tale, base_url: str, folder: Path, feeds: dict[str, str]) -> None:
-    await told(base_url, folder, feeds)
+async def _run(tale: Tale, base_url: str, folder: Path, feeds: dict[str, str]) -> None:
+    await tale(base_url, folder, feeds)
 
 
-def main(told: Tale = narrate, about: str | None = __doc__) -> int:
+def main(tale: Tale = narrate, about: str | None = __doc__) -> int:
     """Run a story on the platform that is running. Returns the exit status: 1 where it breaks off."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--base-url", help="the platform, unless it is the one that runs on the folder")
@@ -344,7 +344,7 @@ def main(told: Tale = narrate, about: str | None = __doc__) -> int:
             raise Unusable(f"no platform runs on {arguments.data}")  # noqa: TRY301 - printed as the others are
         base = httpx.URL(base_url)
         feeds = nowhere(ports.assign({ports.VARIABLE: str(base.port or 80)})).feeds if is_here(base) else {}
-        asyncio.run(_run(told, base_url, arguments.data, feeds))
+        asyncio.run(_run(tale, base_url, arguments.data, feeds))
     except (Refused, StillLoading, Unusable, TimeoutError, FileNotFoundError, httpx.HTTPError) as failure:
         sys.stderr.write(
             f"\nThe demo stopped: {failure or repr(failure)}\n(Is the platform up? `make run` starts it.)\n"

@@ -46,8 +46,8 @@ def known(folder: Path) -> People:
         people = {role: Person(**one) for role, one in installation.read_object(path).items()}
     except TypeError as error:
         raise installation.Unusable(f"{path} is damaged ({error})") from error
-    if unfit := [role for role, one in people.items() if not all(isinstance(told, str) for told in astuple(one))]:
-        raise installation.Unusable(f"{path} is damaged ({unfit[0]} is told otherwise than in text)")
+    if unfit := [role for role, one in people.items() if not all(isinstance(value, str) for value in astuple(one))]:
+        raise installation.Unusable(f"{path} is damaged ({unfit[0]} is stated otherwise than in text)")
     return people
 
 

@@ -90,7 +90,7 @@ async def _write_brief(client: httpx.AsyncClient, version_id: str, brief: JSON) 
             return answer.status_code == HTTPStatus.CREATED
         if asyncio.get_running_loop().time() > deadline:
             raise SeedRefused(
-                f"assessment has not heard of the course after {PATIENCE_SECONDS:.0f} s: {_explained(answer)}"
+                f"assessment does not know the course after {PATIENCE_SECONDS:.0f} s: {_explained(answer)}"
             )
         await asyncio.sleep(0.2)
 

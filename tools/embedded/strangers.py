@@ -12,7 +12,7 @@ LOOK_SECONDS = 5.0
 
 async def print_strangers(processes: Mapping[str, Process]) -> None:
     """Print, once each, why a store is refused and which database lacks history; and when that is over."""
-    told: dict[str, str] = {}
+    printed: dict[str, str] = {}
     lacking: set[str] = set()
     while True:
         for name in [name for name, process in processes.items() if process.lost and name not in lacking]:
@@ -28,9 +28,9 @@ async def print_strangers(processes: Mapping[str, Process]) -> None:
         for name, process in processes.items():
             storage = process.service.resources.get(ObjectStorage)
             why = storage and storage.stranger
-            if why and why not in {UNREAD, told.get(name)}:
-                told[name] = why
+            if why and why not in {UNREAD, printed.get(name)}:
+                printed[name] = why
                 print(f"Uploads to {name} are refused: the files it finds are not its own ({why}).", flush=True)
-            elif not why and told.pop(name, None):
+            elif not why and printed.pop(name, None):
                 print(f"Uploads to {name} are taken again.", flush=True)
         await asyncio.sleep(LOOK_SECONDS)

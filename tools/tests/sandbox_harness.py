@@ -1,4 +1,4 @@
-"""The sandbox payment provider at a test's hand, and what it told the platform."""
+"""The sandbox payment provider at a test's hand, and what it notified the platform of."""
 
 import json
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class Clock:
 
 @dataclass
 class SandboxHarness:
-    """A sandbox, a client with the key, and what it told the platform."""
+    """A sandbox, a client with the key, and what it notified the platform of."""
 
     client: httpx.AsyncClient
     browser: httpx.AsyncClient
     sandbox: Sandbox
     clock: Clock
-    heard: list[dict[str, Any]] = field(default_factory=list)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     """Statuses with which the platform answers the next callbacks; 200 after that."""
 
@@ -51,8 +51,8 @@ class SandboxHarness:
         self.clock.at += timedelta(seconds=seconds)
         await self.sandbox.run_due()
 
-    def told(self) -> list[str]:
-        return [event["event_type"] for event in self.heard]
+    def notified(self) -> list[str]:
+        return [event["event_type"] for event in self.callbacks]
 
 
 BODY = {
@@ -88,7 +88,7 @@ class made:  # noqa: N801 - reads as a phrase
         self.file, self.clock = file, clock or Clock()
 
     async def __aenter__(self) -> SandboxHarness:
-        heard: list[dict[str, Any]] = []
+        callbacks: list[dict[str, Any]] = []
         answers: list[int] = []
 
         def consume(request: httpx.Request) -> httpx.Response:
@@ -97,7 +97,7 @@ class made:  # noqa: N801 - reads as a phrase
             if status == 0:
                 raise httpx.ConnectError("nobody there")
             if status == 200:
-                heard.append(json.loads(request.content))
+                callbacks.append(json.loads(request.content))
             return httpx.Response(status)
 
         settings = provider.Settings(
@@ -109,7 +109,7 @@ class made:  # noqa: N801 - reads as a phrase
         headers = {"X-Authentication-Key": KEY}
         self.client = httpx.AsyncClient(transport=transport, base_url="http://pay.example", headers=headers)
         self.browser = httpx.AsyncClient(transport=transport, base_url="http://pay.example", follow_redirects=True)
-        return SandboxHarness(self.client, self.browser, self.sandbox, self.clock, heard, answers)
+        return SandboxHarness(self.client, self.browser, self.sandbox, self.clock, callbacks, answers)
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()

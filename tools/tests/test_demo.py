@@ -1,4 +1,4 @@
-"""The demo is told on a platform that is up; what it tells is proved by the journeys in tests/."""
+"""The demo runs on a platform that is up; what it prints is proved by the journeys in tests/."""
 
 import asyncio
 import json

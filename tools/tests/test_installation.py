@@ -1,4 +1,4 @@
-"""What bars a start is told in one line that names the file."""
+"""What bars a start is printed in one line that names the file."""
 
 import ast
 import json
@@ -100,7 +100,7 @@ def test_sample_accounts_of_another_shape_are_damaged(data, content):
         people.known(data)
 
 
-def test_sample_accounts_that_are_told_in_numbers_are_damaged(data):
+def test_sample_accounts_that_are_stated_in_numbers_are_damaged(data):
     (data / "people.json").write_text('{"marker": {"role": "marker", "email": "a@b.example", "password": 7}}')
     with pytest.raises(Unusable, match=r"people\.json is damaged"):
         people.known(data)
@@ -113,7 +113,7 @@ def test_damaged_books_of_the_sandbox_are_named(data):
         Books(file)
     file.unlink()
     Books(file).close()
-    for kind, body in (("payment", "no JSON"), ("unheard", "{}")):
+    for kind, body in (("payment", "no JSON"), ("unknown", "{}")):
         file.unlink()
         books = Books(file)
         books._file.execute("insert into records values (?, 'a', ?)", (kind, body))

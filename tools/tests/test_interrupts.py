@@ -48,9 +48,9 @@ def begin(name: str, *arguments: str) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str], name: str) -> None:
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, printed = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
-    [line] = told.strip().splitlines()
+    [line] = printed.strip().splitlines()
     assert line.startswith(COMMANDS[name][1])
 
 

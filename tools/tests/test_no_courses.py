@@ -1,4 +1,4 @@
-"""An empty catalogue that was loaded once is told in one line, with what to do."""
+"""An empty catalogue that was loaded once is reported in one line, with what to do."""
 
 from contextlib import asynccontextmanager
 
@@ -10,7 +10,7 @@ from embedded.services import Deployment
 
 
 @pytest.mark.parametrize("items", [[], [{"slug": "a"}]], ids=["empty", "not"])
-async def test_an_emptied_catalogue_is_told_in_one_line(tmp_path, monkeypatch, capsys, items):
+async def test_an_emptied_catalogue_is_reported_in_one_line(tmp_path, monkeypatch, capsys, items):
     @asynccontextmanager
     async def connected(base_url):
         def answer(request):
@@ -24,10 +24,10 @@ async def test_an_emptied_catalogue_is_told_in_one_line(tmp_path, monkeypatch, c
     deployment = Deployment(tmp_path, {"gateway": 9}, {}, secrets={})
     (tmp_path / platform.LOADED).write_text("this cluster")
     await platform.load_catalogue(deployment, {}, "this cluster")
-    told = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     if items:
-        assert told == []
+        assert printed == []
     else:
-        [line] = told
+        [line] = printed
         assert line.startswith("No course is on sale")
         assert str(tmp_path / platform.LOADED) in line

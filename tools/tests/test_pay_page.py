@@ -33,7 +33,7 @@ async def test_a_person_pays_and_is_led_back(harness):
     assert "the money goes back" in done.text, "the order may have been cancelled while the page stood open"
     assert 'href="https://learn.example/back?order=1&amp;payment=paid"' in done.text
     await harness.sandbox.run_due()
-    assert harness.told() == ["initiated", "processed"]
+    assert harness.notified() == ["initiated", "processed"]
     assert (await harness.browser.get(f"/pay/{session_id}")).url.path.endswith("/done")
     assert (await harness.browser.post(f"/pay/{session_id}", data=FILLED)).url.path.endswith("/done")
     assert len(list(harness.sandbox.books.all("payment"))) == 1
@@ -46,7 +46,7 @@ async def test_a_card_that_is_declined_is_declined_before_the_payers_eyes(harnes
     assert "Payment received" not in page.text
     assert 'href="https://learn.example/back?order=1&amp;payment=declined"' in page.text
     await harness.sandbox.run_due()
-    assert harness.told() == ["initiated", "cancelled"]
+    assert harness.notified() == ["initiated", "cancelled"]
 
 
 async def test_a_card_may_be_declined_and_charged_after_all(harness):
@@ -56,7 +56,7 @@ async def test_a_card_may_be_declined_and_charged_after_all(harness):
     assert "payment=declined" in page.text
     for _ in range(4):
         await harness.later(1)
-    assert harness.told() == ["initiated", "cancelled", "initiated", "processed", "guaranteed", "delivered"]
+    assert harness.notified() == ["initiated", "cancelled", "initiated", "processed", "guaranteed", "delivered"]
 
 
 async def test_a_bank_transfer_is_on_its_way_until_the_money_is_there(harness):
@@ -75,7 +75,7 @@ async def test_a_person_cancels_and_may_still_pay(harness):
     assert "You cancelled the payment" in page.text
     assert "payment=cancelled" in page.text
     assert (await harness.browser.get(f"/pay/{session_id}")).status_code == 200
-    assert harness.told() == []
+    assert harness.notified() == []
 
 
 async def test_every_field_has_its_label_and_every_mistake_its_words(harness):
@@ -99,7 +99,7 @@ async def test_every_field_has_its_label_and_every_mistake_its_words(harness):
     assert {link["href"] for link in page.all("a")} == {"#first_name", "#card_number", "#expiry", "#security_code"}
     assert page.all("html")[0]["lang"] == "en-GB"
     assert len(page.all("h1")) == len(page.all("main")) == 1
-    assert harness.told() == []
+    assert harness.notified() == []
 
 
 async def test_a_return_address_that_is_no_web_address_is_no_link(harness):

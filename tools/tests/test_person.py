@@ -40,7 +40,7 @@ async def test_what_passes_is_waited_for_under_the_same_key(passing):
 
 
 @pytest.mark.parametrize("final", [(409, {}), (422, {}), (429, {"Retry-After": "3600"})], ids=repr)
-async def test_what_does_not_pass_is_told_at_once(final):
+async def test_what_does_not_pass_is_reported_at_once(final):
     person, keys = somebody(final)
     with pytest.raises(Refused, match="not_now"):
         await person.ask("POST", "/v1/orders", {})

@@ -20,17 +20,17 @@ def test_one_variable_moves_all_ports():
 
 
 @pytest.mark.parametrize("given", ["http", "0", "-1", "65535", "8000.5", "٨٠٠٠"])
-def test_a_wrong_number_is_told_with_its_variable(given):
+def test_a_wrong_number_is_reported_with_its_variable(given):
     with pytest.raises(ports.PortUnavailable, match=r"MC_PORT is .* but must be a port number from 1 to"):
         ports.assign({"MC_PORT": given})
 
 
-def test_a_busy_port_is_told_with_its_service_number_and_variable(listener):
-    with pytest.raises(ports.PortUnavailable) as told:
+def test_a_busy_port_is_reported_with_its_service_number_and_variable(listener):
+    with pytest.raises(ports.PortUnavailable) as error:
         ports.check({"gateway": listener, "catalogue": ports.suggest(1)})
-    assert f"gateway needs port {listener}, which is busy" in str(told.value)
-    assert "catalogue" not in str(told.value)
-    assert "MC_PORT=" in str(told.value)
+    assert f"gateway needs port {listener}, which is busy" in str(error.value)
+    assert "catalogue" not in str(error.value)
+    assert "MC_PORT=" in str(error.value)
 
 
 def test_free_ports_pass():
@@ -46,7 +46,7 @@ def test_a_port_whose_last_connection_is_fading_is_free():
     ports.check({"gateway": port})
 
 
-def test_a_privileged_port_is_told_as_such(monkeypatch):
+def test_a_privileged_port_is_reported_as_such(monkeypatch):
     bind = socket.socket.bind
 
     def refuse(self, address):

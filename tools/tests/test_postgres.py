@@ -102,7 +102,7 @@ def test_the_runtime_folder_is_preferred_where_it_can_be_used(tmp_path, runtime_
 
 def test_the_runtime_folder_of_another_user_is_left_alone(tmp_path, runtime_folder, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: runtime_folder.stat().st_uid + 1)
-    monkeypatch.setattr(os, "access", lambda *_: True)  # as root is told
+    monkeypatch.setattr(os, "access", lambda *_: True)  # as root sees it
     assert Postgres(tmp_path).socket_dir.parent != runtime_folder
 
 
@@ -129,7 +129,7 @@ async def test_a_second_start_finds_the_data(postgres):
 
 
 @pytest.mark.parametrize("sign", ['"', "$", "`"])
-async def test_a_path_that_a_shell_would_read_is_told_by_its_sign(tmp_path, sign):
+async def test_a_path_that_a_shell_would_read_is_reported_by_its_sign(tmp_path, sign):
     with pytest.raises(PostgresError, match=f"holds {re.escape(sign)}, which a shell would read"):
         await Postgres(tmp_path / f"da{sign}ta").start()
 
@@ -232,7 +232,7 @@ def another_process(tmp_path):
     parent.wait()
 
 
-async def test_a_second_copy_is_told_who_has_the_data(another_process, tmp_path):
+async def test_a_second_copy_reads_who_has_the_data(another_process, tmp_path):
     parent, _ = another_process
     with pytest.raises(PostgresError, match=f"already running on .*process {parent.pid}"):
         await Postgres(tmp_path / "data").start()
@@ -270,11 +270,11 @@ async def test_a_server_whose_leash_was_killed_as_well_bars_no_start(another_pro
     assert "not properly shut down" not in server.log.read_text()
 
 
-def test_a_program_ends_whose_owner_is_killed_before_it_hears_of_it():
+def test_a_program_ends_whose_owner_is_killed_before_it_learns_of_it():
     """Else a server is left that nobody holds, and it bars every later start."""
     for _ in range(5):
-        told, narrate = os.pipe()
-        os.close(told)
+        reading, narrate = os.pipe()
+        os.close(reading)
         command = [sys.executable, "-IS", supervise.__file__, str(int(signal.SIGTERM)), "", "sleep", "60"]
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=narrate, timeout=20, check=False)
         os.close(narrate)
@@ -380,7 +380,7 @@ async def test_a_server_that_cannot_start_says_why(postgres):
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\necho 'Operation not permitted' >&2; exit 1\n", None])
-async def test_root_without_user_namespaces_is_told_what_to_do(postgres, tmp_path, monkeypatch, script):
+async def test_root_without_user_namespaces_reads_what_to_do(postgres, tmp_path, monkeypatch, script):
     if script:
         (tmp_path / "unshare").write_text(script)
         (tmp_path / "unshare").chmod(0o755)

@@ -47,11 +47,11 @@ async def test_a_card_payment_lives_as_documented(harness):
     session_id = await harness.open()
     reference = await harness.pay(session_id)
     assert reference.startswith("FWU")
-    assert harness.told() == ["initiated", "processed"]
+    assert harness.notified() == ["initiated", "processed"]
     for _ in range(2):
         await harness.later(1)
-    assert harness.told() == ["initiated", "processed", "guaranteed", "delivered"]
-    first = harness.heard[0]
+    assert harness.notified() == ["initiated", "processed", "guaranteed", "delivered"]
+    first = harness.callbacks[0]
     assert first["event_resource"] == "payments"
     assert first["data"]["external_reference"] == "ord_1"
     assert (first["data"]["amount_to"], first["data"]["currency_to"]) == ("109000", "GBP")
@@ -78,7 +78,7 @@ async def test_a_magic_first_name_decides_what_becomes_of_a_payment(harness, nam
     await harness.pay(await harness.open(), first_name=name)
     for _ in range(5):
         await harness.later(1)
-    assert harness.told() == life
+    assert harness.notified() == life
 
 
 async def test_confirm_has_the_reference_once_the_form_is_complete(harness):
@@ -96,7 +96,7 @@ async def test_sessions_expire_by_time_and_by_request(harness):
     for session_id in (timed, asked):
         assert (await harness.browser.get(f"/pay/{session_id}")).status_code == 410
         assert (await harness.browser.post(f"/pay/{session_id}", data=FILLED)).status_code == 410
-    assert harness.told() == []
+    assert harness.notified() == []
 
 
 async def test_payments_are_listed_in_pages(harness):
@@ -125,7 +125,7 @@ async def test_refunds_follow_flywires_rules(harness):
     assert (await harness.client.post(path, json=body)).json()["title"] == "active_refund"
     for _ in range(2):
         await harness.later(0.5)
-    assert [event["event_type"] for event in harness.heard if event["event_resource"] == "refunds"] == [
+    assert [event["event_type"] for event in harness.callbacks if event["event_resource"] == "refunds"] == [
         "initiated",
         "received",
         "finished",
@@ -139,8 +139,8 @@ async def test_refunds_follow_flywires_rules(harness):
     assert (await harness.client.post(cancel)).status_code == 422
 
 
-@pytest.mark.parametrize(("answers", "told"), [([500, 0, 404], ["reversed"]), ([500, 0, 404, 401], [])])
-async def test_a_callback_is_tried_three_times_more(harness, answers, told):
+@pytest.mark.parametrize(("answers", "sent"), [([500, 0, 404], ["reversed"]), ([500, 0, 404, 401], [])])
+async def test_a_callback_is_tried_three_times_more(harness, answers, sent):
     await harness.client.put("/control/callbacks", json={"mode": "drop"})
     reference = await harness.pay(await harness.open())
     await harness.client.put("/control/callbacks", json={"mode": "deliver"})
@@ -149,11 +149,11 @@ async def test_a_callback_is_tried_three_times_more(harness, answers, told):
     await harness.sandbox.run_due()
     for seconds in (3, 30):
         await harness.later(seconds)
-        assert harness.told() == []
+        assert harness.notified() == []
     await harness.later(180)
-    assert (harness.answers, harness.told()) == ([], told)
+    assert (harness.answers, harness.notified()) == ([], sent)
     await harness.later(86_400)
-    assert (harness.told(), list(harness.sandbox.books.all("delivery"))) == (told, [])
+    assert (harness.notified(), list(harness.sandbox.books.all("delivery"))) == (sent, [])
 
 
 async def test_one_payments_callbacks_go_in_turn_a_copy_at_the_same_time_and_other_payments_beside_it(tmp_path):
@@ -194,21 +194,21 @@ async def test_callbacks_can_be_lost_doubled_held_and_turned_around(harness):
 
     await disturb(mode="drop")
     await harness.pay(await harness.open())
-    assert harness.told() == []
+    assert harness.notified() == []
     await disturb(copies=2)
     await harness.pay(await harness.open(), first_name="SANDBOX_TO_GUARANTEED_STATUS")
-    assert harness.told() == ["initiated", "initiated", "processed", "processed"]
-    harness.heard.clear()
+    assert harness.notified() == ["initiated", "initiated", "processed", "processed"]
+    harness.callbacks.clear()
     await disturb(mode="hold")
     await harness.pay(await harness.open())
-    assert harness.told() == []
+    assert harness.notified() == []
     await harness.client.post("/control/callbacks/release", json={"newest_first": True})
     await harness.sandbox.run_due()
-    assert harness.told() == ["processed", "initiated"]
-    harness.heard.clear()
+    assert harness.notified() == ["processed", "initiated"]
+    harness.callbacks.clear()
     await disturb(delay_seconds=60)
     await harness.pay(await harness.open())
-    assert harness.told() == []
+    assert harness.notified() == []
 
 
 async def test_a_create_can_time_out_with_or_without_effect(harness):
@@ -224,19 +224,19 @@ async def test_a_restart_forgets_nothing_and_goes_on(tmp_path):
     async with made(file, clock) as harness:
         harness.answers[:] = [0, 0]
         reference = await harness.pay(await harness.open())
-        assert harness.told() == []
+        assert harness.notified() == []
     async with made(file, clock) as harness:
         for _ in range(3):
             await harness.later(3)
-        assert sorted(harness.told()) == ["delivered", "guaranteed", "initiated", "processed"]
+        assert sorted(harness.notified()) == ["delivered", "guaranteed", "initiated", "processed"]
         assert (await harness.client.get(f"/payments/v1/payments/{reference}")).json()["status"] == "delivered"
 
 
 async def test_it_runs_by_itself_when_served(tmp_path):
-    heard = asyncio.Queue[str]()
+    callbacks = asyncio.Queue[str]()
 
     def consume(request: httpx.Request) -> httpx.Response:
-        heard.put_nowait(json.loads(request.content)["event_type"])
+        callbacks.put_nowait(json.loads(request.content)["event_type"])
         return httpx.Response(200)
 
     settings = provider.Settings(
@@ -254,8 +254,8 @@ async def test_it_runs_by_itself_when_served(tmp_path):
         opened = await client.post("/payments/v1/checkout/sessions", json=BODY, headers=headers)
         await client.post(f"/control/pay/{opened.json()['id']}")
         async with asyncio.timeout(10):
-            told = [await heard.get() for _ in range(4)]
-    assert sorted(told) == ["delivered", "guaranteed", "initiated", "processed"]
+            sent = [await callbacks.get() for _ in range(4)]
+    assert sorted(sent) == ["delivered", "guaranteed", "initiated", "processed"]
 
 
 async def test_what_has_ended_of_a_refund_goes_on_only_as_the_provider_may(harness):

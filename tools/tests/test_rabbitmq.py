@@ -147,7 +147,7 @@ async def test_a_cancelled_start_leaves_nothing_running(tmp_path):
     assert processes_of(broker.directory) == []
 
 
-async def test_without_package_and_docker_one_is_told_what_to_install(tmp_path, monkeypatch):
+async def test_without_package_and_docker_one_reads_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(rabbitmq, "PACKAGED", tmp_path / "none")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BrokerMissing, match=r"apt-get install rabbitmq-server.*Docker.*AMQP_URL"):

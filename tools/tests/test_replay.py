@@ -105,9 +105,9 @@ async def platform(tmp_path_factory):
     logging.disable(logging.NOTSET)
 
 
-def numbers(told):
+def numbers(printed):
     """What the table says of the run itself; the ledger and the event logs are of the whole platform."""
-    rows = re.findall(r"^(.*\S)  +([\d,|\- ]+\d)  +(\d+)$", told, re.MULTILINE)
+    rows = re.findall(r"^(.*\S)  +([\d,|\- ]+\d)  +(\d+)$", printed, re.MULTILINE)
     whole_platform = ("sum of", "study records", "badges, titles", "committed events", "events for", "retries")
     return {
         what: (count.strip(), differences) for what, count, differences in rows if not what.startswith(whole_platform)
@@ -116,9 +116,9 @@ def numbers(told):
 
 async def test_every_kind_of_registration_reconciles(platform, made_up, capsys):
     held = await replay(made_up, learners=100, base_url=platform.url("gateway"), platform=platform.folder, run="kinds")
-    told = capsys.readouterr().out
-    assert held, told
-    assert numbers(told) == {
+    printed = capsys.readouterr().out
+    assert held, printed
+    assert numbers(printed) == {
         "confirmed payments' lines = activations + recorded compensations": ("34 | 34 | 0", "0"),
         "activations refused by enrolment = compensations recorded by payments": ("0 | 0", "0"),
         "sales on the ledger = what was paid for the lines - what goes back (minor units)": (
@@ -134,7 +134,7 @@ async def test_every_kind_of_registration_reconciles(platform, made_up, capsys):
         "no enrolment above 3 attempts; the most is": ("3", "0"),
         "work handed in and not withdrawn = results ratified": ("48 | 48", "0"),
     }
-    assert "NOT CHECKED" not in told
+    assert "NOT CHECKED" not in printed
 
 
 async def _has(journal, steps):

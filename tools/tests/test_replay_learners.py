@@ -49,14 +49,14 @@ async def test_a_page_paid_before_the_replay_was_broken_off_is_paid(pay):
     assert provider.payments == 1
 
 
-async def test_a_page_somebody_else_paid_is_told(pay):
+async def test_a_page_somebody_else_paid_is_reported(pay):
     provider = Provider(lost=False)
     provider.payments = 1
     with pytest.raises(Mismatch, match="is paid"):
         await pay(provider)
 
 
-async def test_a_provider_that_never_answers_is_told(pay):
+async def test_a_provider_that_never_answers_is_reported(pay):
     def silent(request):
         raise httpx.ConnectError("nobody is there")
 

@@ -93,7 +93,7 @@ def test_days_are_known_or_not(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("studentInfo", None, "there is no"),
         ("studentInfo", "id_student\n1\n", "no column"),
@@ -103,10 +103,10 @@ def test_days_are_known_or_not(folder):
         ("studentAssessment", SCORES.replace("1,22", "9,22"), "assessment 9, which is unknown"),
     ],
 )
-def test_what_is_not_the_data_set_is_refused_by_name(folder, name, text, told):
+def test_what_is_not_the_data_set_is_refused_by_name(folder, name, text, message):
     path = folder / f"{name}.csv"
     path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(DataSetError, match=told):
+    with pytest.raises(DataSetError, match=message):
         read(folder)
 
 

@@ -63,7 +63,7 @@ def test_what_fits_has_no_differences():
 
 
 @pytest.mark.parametrize(
-    ("falsify", "told"),
+    ("falsify", "named"),
     [
         (lambda f: f.lines.pop(0), "confirmed payments' lines"),
         (lambda f: f.lines.__setitem__(3, replace(f.lines[3], refund_reason=None)), "confirmed payments' lines"),
@@ -89,10 +89,10 @@ def test_what_fits_has_no_differences():
         (lambda f: f.differing_credit_records.append("someone"), "badges, titles and transcripts"),
     ],
 )
-def test_what_does_not_fit_is_told(falsify, told):
+def test_what_does_not_fit_is_reported(falsify, named):
     found = facts()
     falsify(found)
-    assert any(told in what for what in differing(found))
+    assert any(named in what for what in differing(found))
 
 
 def test_a_voided_attempt_is_no_attempt():
@@ -101,7 +101,7 @@ def test_a_voided_attempt_is_no_attempt():
     assert differing(found) == []
 
 
-def test_a_purchase_that_should_have_been_refused_is_told():
+def test_a_purchase_that_should_have_been_refused_is_reported():
     assert differing(facts(), replace(WANTED, refused=0)) == ["courses passed before = purchases refused"]
 
 
@@ -113,7 +113,7 @@ def test_a_purchase_that_should_have_been_refused_is_told():
         Deliveries(waiting=1),
     ],
 )
-def test_an_event_that_is_not_delivered_is_told(found):
+def test_an_event_that_is_not_delivered_is_reported(found):
     assert sum(bool(row.differences) for row in delivered(found)) == 1
     assert not any(row.differences for row in delivered(Deliveries()))
 
@@ -122,8 +122,8 @@ def test_the_table_names_the_first_differences(capsys):
     found = facts()
     found.credits |= {f"e{number}": f"c{number}" for number in range(2, 12)}
     print_table(rows(found, WANTED))
-    told = capsys.readouterr().out
-    assert "    e2\n" in told
-    assert "DIFFERENCES" in told
+    printed = capsys.readouterr().out
+    assert "    e2\n" in printed
+    assert "DIFFERENCES" in printed
     print_table(rows(facts(), WANTED))
     assert "Everything reconciles: no differences." in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Whoever runs the platform here is told where files are not the platform's own, and what a database lacks."""
+"""Whoever runs the platform here is warned where files are not the platform's own, and what a database lacks."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from shared.process import Process
 from shared.storage import ObjectStorage
 
 
-async def test_a_store_of_another_installation_and_a_database_that_lacks_history_are_told_in_one_line_and_once(
+async def test_a_store_of_another_installation_and_a_database_that_lacks_history_are_reported_in_one_line_and_once(
     monkeypatch, capsys
 ):
     monkeypatch.setattr(strangers, "LOOK_SECONDS", 0.01)

@@ -26,7 +26,7 @@ ASTRAY: Final = page(
     "Nothing is here",
     "<h1>Nothing is here</h1>\n<p>The address is mistyped, or what it named has another name by now.</p>\n"
     '<p><a href="/">This platform</a> · <a href="/verify">Check a credential or a document</a> · '
-    '<a href="/docs">All operations</a> · <a href="/problems">All refusals</a></p>',
+    '<a href="/docs">All operations</a> · <a href="/problems">All problems</a></p>',
 ).encode()
 _last_date: tuple[int, bytes] = (0, b"")
 

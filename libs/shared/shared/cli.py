@@ -259,7 +259,7 @@ async def _restored(service: Service, arguments: argparse.Namespace) -> int:
     process, lost = Process(service), False
     try:
         if arguments.action == "accept":
-            given = {name: getattr(arguments, name) for name in ("installation", "by", "reason", "step", "told")}
+            given = {name: getattr(arguments, name) for name in ("installation", "by", "reason", "step", "given")}
             lines = [await restored.accept(process.database, process.feeds(), **given)]
         else:
             lines, lost = await restored.show(process.database, process.feeds(), arguments.step)

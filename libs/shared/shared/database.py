@@ -81,9 +81,11 @@ def record_of(row: TableBase) -> dict[str, Any]:  # Any: whatever its columns ho
 def json_columns(table: type[TableBase]) -> list[str]:
     """Return the columns this release knows of a table whose rows travel to the database as JSON.
 
-    Raises TypeError: a column is of bytes, which JSON cannot hold.
+    Raises TypeError: a column is of bytes, which JSON cannot hold, or has another name than its attribute.
     """
     columns = table.__table__.columns
+    if any(column.name not in table.__mapper__.attrs for column in columns):
+        raise TypeError(f"{table.__tablename__} has a column by another name than its attribute's")
     if any(isinstance(column.type, LargeBinary) for column in columns):
         raise TypeError(f"{table.__tablename__} has a column of bytes, which JSON cannot hold")
     return list(columns.keys())

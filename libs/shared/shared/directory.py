@@ -26,7 +26,7 @@ READ_SECONDS = 10.0
 
 
 class DirectoryEntry(BaseModel, ABC):
-    """One entry of a register: its present state. Fields it does not know are ignored, so that owners may add some."""
+    """One entry of a directory: its present state. Fields it does not know are ignored, so that owners may add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -71,7 +71,7 @@ Reader = Callable[[AsyncSession, Sequence[UUID]], Awaitable[Iterable[DirectoryEn
 
 
 class DirectoryUnreachable(Unavailable):
-    """The owner of a register does not answer, or not in its terms."""
+    """The owner of a directory does not answer, or not in its terms."""
 
     code = "register_unreachable"
 
@@ -108,7 +108,7 @@ class HttpDirectory:
             entries: list[object] = json_of(answer)
             return [kind.model_validate(entry) for entry in entries]
         except (PeerAway, ValueError, TypeError) as error:
-            raise DirectoryUnreachable(f"the register of {kind.directory} cannot be read: {error!r}") from error
+            raise DirectoryUnreachable(f"the directory of {kind.directory} cannot be read: {error!r}") from error
 
 
 class LocalDirectory:
@@ -130,18 +130,18 @@ class LocalDirectory:
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/internal/registers/{register}", operation_id="read_register")
+@router.get("/internal/registers/{name}", operation_id="read_register")
 async def read_register(
-    register: str,
+    name: str,
     request: Request,
     key: Annotated[list[UUID], Query(max_length=MOST_KEYS)],
     authorization: Annotated[str, Header()] = "",
 ) -> list[dict[str, object]]:
-    """Entries of this service's register, for the other services alone."""
+    """Entries of this service's directory, for the other services alone."""
     admit_service(request, authorization)
     readers: Mapping[type[DirectoryEntry], Reader] = request.app.state.directory
     for kind, read in readers.items():
-        if kind.directory == register:
+        if kind.directory == name:
             async with request.app.state.database.reads() as session:
                 return [entry.model_dump(mode="json") for entry in await read(session, key)]
-    raise Unknown(f"there is no register of {register} here")
+    raise Unknown(f"there is no directory of {name} here")

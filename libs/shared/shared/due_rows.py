@@ -166,12 +166,12 @@ async def set_aside(work: Work, job: str, key: object, error: Exception) -> None
     )
     telemetry.rows_failed.labels(job).inc()
     at = work.now()
-    told = {"failed_at": at, "due_at": at + FIRST_PAUSE, "last_error": printable(repr(error))}
+    state = {"failed_at": at, "due_at": at + FIRST_PAUSE, "last_error": printable(repr(error))}
     async with work.database.transaction() as session:
         failures = await session.scalar(
             insert(SetAside)
-            .values(job=job, row_key=str(key), failures=1, first_failed_at=at, **told)
-            .on_conflict_do_update(index_elements=["job", "row_key"], set_={"failures": SetAside.failures + 1, **told})
+            .values(job=job, row_key=str(key), failures=1, first_failed_at=at, **state)
+            .on_conflict_do_update(index_elements=["job", "row_key"], set_={"failures": SetAside.failures + 1, **state})
             .returning(SetAside.failures)
         )
         if not away:

@@ -225,7 +225,7 @@ _FAILED = text("""
 
 
 class NotKept(Conflict):
-    """What the e-mail said is no longer there; whoever should have had it is told in another way."""
+    """What the e-mail said is no longer there; whoever should have had it is informed in another way."""
 
 
 class NotFailed(Conflict):

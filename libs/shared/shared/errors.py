@@ -48,7 +48,7 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """Also the answer for what exists but belongs to somebody else: its existence is not told."""
+    """Also the answer for what exists but belongs to somebody else: its existence is not disclosed."""
 
     status = 404
     title = "Not found"

@@ -24,7 +24,7 @@ def health_router(
 
     @router.get("/health/live")
     async def live(response: Response) -> dict[str, str]:
-        """Every loop turns; never asks the database."""
+        """Every loop goes round; never asks the database."""
         if stuck := loops.stuck():
             response.status_code = 503
             return {"status": f"stuck: {', '.join(stuck)}"}

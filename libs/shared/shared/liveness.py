@@ -17,7 +17,7 @@ class Loops:
 
     def __init__(self) -> None:
         self.due: dict[str, float] = {}
-        self.heard: set[str] = set()
+        self.reported: set[str] = set()
         """The loops that have beaten or rested since they began."""
 
     def stuck(self) -> list[str]:
@@ -63,4 +63,4 @@ def rest() -> None:
 def _note(due: float) -> None:
     if (loops := _loops.get()) is not None:
         loops.due[_name.get()] = due
-        loops.heard.add(_name.get())
+        loops.reported.add(_name.get())

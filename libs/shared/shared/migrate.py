@@ -40,7 +40,7 @@ async def migrate(url: str, versions: Path) -> None:
         async with engine.connect() as connection:
             await connection.execute(text("set statement_timeout to '60s'"))
             await connection.execute(text("set lock_timeout to '4s'"))
-            # The server is not told that a migrator's machine died: the session, and the lock with it, is to end.
+            # The server does not learn that a migrator's machine died: the session, and the lock with it, is to end.
             await connection.execute(text("set idle_session_timeout to '60s'"))
             await connection.commit()
             async with asyncio.timeout(PATIENCE_SECONDS):

@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser, step: AcceptStep | None = Non
     action = actions.add_parser("accept", help="go on with what is here: jobs may end and remove again")
     action.add_argument("--by", required=True, help="who decides")
     action.add_argument("--reason", required=True)
-    action.set_defaults(step=step, told="")
+    action.set_defaults(step=step, given="")
     if step is not None:
-        action.add_argument(step.option, required=True, dest="told", help=step.help)
+        action.add_argument(step.option, required=True, dest="given", help=step.help)
     action.add_argument("--installation", type=UUID, help="be this one from now on, as which the others know us")
 
 
@@ -101,7 +101,7 @@ async def accept(
     by: str,
     reason: str,
     step: AcceptStep | None = None,
-    told: str = "",
+    given: str = "",
 ) -> str:
     """Accept that history is lost, after the service's own step; return a line that says what is left to do.
 
@@ -117,7 +117,7 @@ async def accept(
     async with database.transaction() as session:
         await history.accept(session, readers, installation=installation, by=by, reason=reason)
         if step is not None:
-            await step.run(session, told)
+            await step.run(session, given)
     foreign = [
         reader.service for reader in readers if reader.installation not in {None, installation or state.installation}
     ]

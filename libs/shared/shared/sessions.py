@@ -80,7 +80,7 @@ async def outside_transaction(session: AsyncSession) -> AsyncGenerator[None]:
         raise TransactionOpen("a command used its session while it waited for somebody outside")
 
 
-async def keep_despite_refusal(session: AsyncSession) -> None:
+async def keep_despite_error(session: AsyncSession) -> None:
     """Commit what the command has done, which the error it is about to raise would roll back. Locks end with it."""
     await session.commit()
 

@@ -73,7 +73,7 @@ class ServiceSettings(BaseSettings):
     feed_secret: SecretStr = Field(description="Shared by the services: opens /internal/events and /internal/registers")
     feeds: dict[str, str] = Field(
         default_factory=dict,
-        description='Base URL of each service\'s feed and registers, as JSON: {"payments": "http://payments:8000"}',
+        description='Base URL of each service\'s feed and directory, as JSON: {"payments": "http://payments:8000"}',
     )
     origins: OriginList = Field(
         default_factory=list,
@@ -102,7 +102,7 @@ class ServiceSettings(BaseSettings):
     mail_from: str = "Microcredentials <no-reply@microcredentials.example>"
     contact: str = Field(
         default="help@microcredentials.example",
-        description="E-mail address of whoever runs this installation: in every e-mail, on `/`, on pages of refusals",
+        description="E-mail address of whoever runs this installation: in every e-mail, on `/`, on pages of problems",
     )
     release: str = Field(default="development", description="What is deployed, for logs and health")
 
@@ -140,9 +140,9 @@ def read_settings(settings: Callable[..., S]) -> S:
     except SettingsError as error:  # a variable's JSON cannot be read
         wrong = [("", str(error))]
     missing = ", ".join(name for name, what in wrong if what == "is missing")
-    told = [f"missing: {missing}"] if missing else []
-    told += [f"{name}: {what}".removeprefix(": ") for name, what in wrong if what != "is missing"]
-    sys.stderr.write(f"settings: {' '.join('; '.join(told).split())}\n")
+    problems = [f"missing: {missing}"] if missing else []
+    problems += [f"{name}: {what}".removeprefix(": ") for name, what in wrong if what != "is missing"]
+    sys.stderr.write(f"settings: {' '.join('; '.join(problems).split())}\n")
     sys.exit(WRONG_USAGE)
 
 

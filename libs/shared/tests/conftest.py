@@ -60,7 +60,7 @@ def broker_url(bus, request):
 
 @pytest.fixture
 async def world(broker_url, stations):
-    """The three services joined by the in-process bus and by RabbitMQ in turn."""
+    """The three services joined by the in-process bus and by RabbitMQ, one after the other."""
     if broker_url:
         await forget_topology(broker_url)
     made = World(stations, broker_url)

@@ -1,6 +1,6 @@
-"""Three small services for the delivery suite: what each stores, answers and hears.
+"""Three small services for the delivery suite: what each stores, answers and consumes.
 
-payments asks for refunds over HTTP and announces them; enrolment and credentials hear what it announces.
+payments asks for refunds over HTTP and announces them; enrolment and credentials consume what it announces.
 """
 
 import asyncio
@@ -100,7 +100,7 @@ async def request_refund(body: RefundRequest, session: Session, caller: CallerOf
     return RefundView.model_validate(refund)
 
 
-@router.post("/v1/hot-refunds", operation_id="request_refund_fast", status_code=201, dependencies=[Idempotent])
+@router.post("/v1/fast-refunds", operation_id="request_refund_fast", status_code=201, dependencies=[Idempotent])
 async def request_refund_in_session(body: RefundRequest, session: Session, caller: CallerOf) -> RefundView:
     return await request_refund(body, session, caller)
 
@@ -326,4 +326,4 @@ def body_of(event: Event, id: UUID | None = None) -> bytes:
 
 def wrapped(body: bytes, type: str = RefundRequested.type) -> Envelope:
     """Bytes as a transport is handed them; the type is the routing key, whatever the body says."""
-    return Envelope(id=str(new_id()), type=type, body=body, heard=True)
+    return Envelope(id=str(new_id()), type=type, body=body, has_consumers=True)

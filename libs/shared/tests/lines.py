@@ -1,5 +1,5 @@
 """What lies between a service and its database: a line that may fall silent, as a host that hangs or a balancer that
-has forgotten it does. Whoever speaks into it is acknowledged, and hears nothing."""
+has forgotten it does. Whoever speaks into it is acknowledged, and gets no answer."""
 
 import asyncio
 import contextlib
@@ -39,12 +39,12 @@ class Line:
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silent: asyncio.Event) -> None:
     try:
-        while heard := await reader.read(65536):
+        while received := await reader.read(65536):
             if not silent.is_set():
-                writer.write(heard)
+                writer.write(received)
                 await writer.drain()
         if silent.is_set():
-            await asyncio.Event().wait()  # nor is it told that the other has gone
+            await asyncio.Event().wait()  # nor does it learn that the other has gone
     finally:
         writer.close()
 

@@ -61,7 +61,7 @@ async def hold_connection(session: Session) -> None:
     await session.execute(text("select pg_sleep(1)"))
 
 
-@router.get("/v1/hot", operation_id="read_raw")
+@router.get("/v1/raw", operation_id="read_raw")
 async def read_raw(database: DatabaseOf, seconds: float = 0, of: int = 1) -> dict[str, int]:
     row = await ONE.row(database, seconds=seconds, number=6, of=of)
     return {"half": row["half"], "whole": row["whole"]}
@@ -171,11 +171,11 @@ OPEN = {
 }
 
 
-PATHS = {"session": "/v1/refunds", "hot": "/v1/hot-refunds"}
+PATHS = {"session": "/v1/refunds", "fast": "/v1/fast-refunds"}
 
 
-both_ways = pytest.mark.parametrize("way", ["session", "hot"], indirect=True)
-fast_way = pytest.mark.parametrize("way", ["hot"], indirect=True)
+both_ways = pytest.mark.parametrize("way", ["session", "fast"], indirect=True)
+fast_way = pytest.mark.parametrize("way", ["fast"], indirect=True)
 
 
 def client(api, token=None):

@@ -338,10 +338,10 @@ async def test_a_thousand_unknown_keys_cause_few_fetches_and_hold_up_few(keys, m
     stranger = Ed25519PrivateKey.generate()
     asked = [verifier.verify(keys.token(f"unknown-{n}", stranger)) for n in range(1000)]
     await verifier.verify(keys.token("old"))  # the pause after it is what they meet
-    told = Counter(type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True))
-    assert told.total() == told[InvalidToken] + told[IssuerUnreachable] == 1000
+    answers = Counter(type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True))
+    assert answers.total() == answers[InvalidToken] + answers[IssuerUnreachable] == 1000
     # A fetch that ends while they still come makes room for a few more.
-    assert issuer_keys.MOST_WAITING <= told[InvalidToken] <= 2 * issuer_keys.MOST_WAITING
+    assert issuer_keys.MOST_WAITING <= answers[InvalidToken] <= 2 * issuer_keys.MOST_WAITING
     assert keys.fetched <= 3
     await verifier.verify(keys.token("old"))
 

@@ -68,7 +68,7 @@ async def test_a_key_in_use_at_this_moment_is_refused_for_now(api, payments, way
     learner = new_id()
     async with client(api, api.issuer.token("learner", id=learner)) as caller:
         async with payments.database.transaction() as running:
-            operation = {"session": "request_refund", "hot": "request_refund_fast"}[way]
+            operation = {"session": "request_refund", "fast": "request_refund_fast"}[way]
             number = lock_number(learner, operation, "key-1")
             await running.execute(text("select pg_advisory_xact_lock(:n)"), {"n": number})
             answer = await ask(caller)
@@ -248,7 +248,7 @@ async def test_a_body_is_read_alike_on_both_ways(api, sent, status):
         headers = {"Idempotency-Key": "k", **sent.get("headers", {})}
         async with client(api) as caller:
             answer = await caller.post(path, **{**sent, "headers": headers})
-        told = answer.json()
-        answers.append((answer.status_code, told.get("code"), told.get("errors"), told.get("amount_minor")))
+        received = answer.json()
+        answers.append((answer.status_code, received.get("code"), received.get("errors"), received.get("amount_minor")))
     assert answers[0] == answers[1]
     assert answers[0][0] == status

@@ -142,7 +142,7 @@ async def test_a_database_that_only_reads_is_503_for_what_writes_and_ends_nothin
             read = await caller.get("/v1/terms")
             answers = [
                 await caller.post(path, json={"amount_minor": 2}, headers={"Idempotency-Key": path})
-                for path in (PATHS["session"], PATHS["hot"])
+                for path in (PATHS["session"], PATHS["fast"])
             ]
             await asyncio.sleep(1)
         finally:

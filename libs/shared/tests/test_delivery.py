@@ -172,7 +172,7 @@ UNREADABLE = {
     "a NUL in an attribute": (_of(source="/services/\x00"), "malformed"),
     "half a character": (_of(type="payments.\ud800.v1"), "unknown_type"),
     "a type nobody knows": (_of(type="payments.refund.forgotten.v1"), "unknown_type"),
-    "a type this service does not hear": (
+    "a type this service does not consume": (
         body_of(refund_of()).replace(b"refund.requested", b"order.expired"),
         "invalid_data",
     ),
@@ -288,7 +288,7 @@ async def test_an_event_nobody_can_take_is_kept_and_sent_when_somebody_can(world
     await world.all_sent()
 
 
-async def test_an_event_nobody_hears_needs_no_queue(world):
+async def test_an_event_nobody_consumes_needs_no_queue(world):
     await world.consume()
     world.relay()
     order_id = new_id()

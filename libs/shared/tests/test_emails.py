@@ -34,7 +34,7 @@ def email_sender(station, mailer):
 
 
 class Mailer:
-    """Fails as often as it is told, and keeps what it has sent."""
+    """Fails as often as it is set to, and keeps what it has sent."""
 
     def __init__(self, *failures):
         self.failures, self.sent = list(failures), []

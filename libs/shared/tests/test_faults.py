@@ -229,7 +229,7 @@ async def test_connections_that_an_operator_closed(world, broker):
     await all_had_their_effect(world.enrolment, events)
 
 
-async def test_a_topology_with_other_arguments_is_told_and_ends_nothing(stations, broker, tmp_path, caplog):
+async def test_a_topology_with_other_arguments_is_logged_and_ends_nothing(stations, broker, tmp_path, caplog):
     """The broker is an accelerator: the feed goes on, and so does the API; when a person has seen to it, all does."""
     await forget_topology(broker.url)
     async with await aio_pika.connect(broker.url) as connection:
@@ -246,7 +246,7 @@ async def test_a_topology_with_other_arguments_is_told_and_ends_nothing(stations
         )
     )
 
-    async def told():
+    async def logged():
         return any("x-max-length" in str(record.exc_info) for record in caplog.records)
 
     async def bound():
@@ -255,7 +255,7 @@ async def test_a_topology_with_other_arguments_is_told_and_ends_nothing(stations
             return queue.declaration_result.consumer_count == 1
 
     async with running(process) as (task,):
-        await eventually(told)
+        await eventually(logged)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.service.settings.port}") as client:
             assert (await client.get("/health/ready")).status_code == 200
             assert (await client.get("/health/live")).status_code == 200
@@ -340,7 +340,7 @@ class OddProperties(Basic.Properties):
 
 @pytest.mark.parametrize("queue", ["enrolment.dead", "enrolment.in"])
 async def test_properties_that_the_library_cannot_read_close_no_queue(world, broker, queue):
-    """The message is handled by its body, or stands where a person sees it; and those behind it have their turn."""
+    """The message is handled by its body, or stands where a person sees it; and those behind it are handled."""
     await world.consume(world.enrolment)
     world.retry(world.enrolment)
     counted = telemetry.message_properties_unreadable._value.get()

@@ -125,7 +125,7 @@ async def test_a_kept_cursor_that_is_none_stops_neither_its_feed_nor_the_other_s
         await session.execute(text("update feed_positions set cursor = :cursor"), {"cursor": cursor})
     counted = telemetry.cursors_unreadable.labels("payments")._value.get()
     page = await feed.give_page(enrolment.database, ["nothing"], START, reader="payments")
-    assert page.reader.cursor == START, "what payments is told, it can read"
+    assert page.reader.cursor == START, "what payments is given, it can read"
     events.append(refund_of())
     await payments.announce(events[-1])
     await reconciling.catch_up("payments")
@@ -136,7 +136,7 @@ async def test_a_kept_cursor_that_is_none_stops_neither_its_feed_nor_the_other_s
     assert await reconciling.catch_up("payments") == 0
 
 
-async def test_what_a_new_release_hears_besides_is_read_from_the_beginning(payments, enrolment):
+async def test_what_a_new_release_consumes_besides_is_read_from_the_beginning(payments, enrolment):
     order_id = new_id()
     await payments.announce(refund_of(), reversed_(order_id), refund_of())
     before = Inbox("enrolment")
@@ -155,14 +155,14 @@ async def test_what_a_new_release_hears_besides_is_read_from_the_beginning(payme
 
 
 def release(enrolment, *kinds):
-    """A receiver that hears these alone."""
+    """A receiver that consumes these alone."""
     inbox = Inbox("enrolment")
     for kind in kinds:
         inbox.on(kind)(delivery.end_access if kind is RefundRequested else delivery.derive_standing)
     return Receiver(inbox, enrolment.database, HASTY)
 
 
-async def test_what_a_release_passed_over_that_did_not_hear_it_is_read_by_the_next_that_does(payments, enrolment):
+async def test_what_a_release_passed_over_that_did_not_consume_it_is_read_by_the_next_that_does(payments, enrolment):
     """Rolled back and forward again: the older release moved the position past it."""
     both = release(enrolment, RefundRequested, PaymentReversed)
     await reconciler(enrolment, payments, both).catch_up("payments")
@@ -326,8 +326,10 @@ class Held(Local):
         return await super().read(types, after)
 
 
-async def test_all_is_heard_once_every_feed_was_read_and_what_waited_was_tried_again(payments, enrolment, monkeypatch):
-    """What ends something because nothing was heard of it goes by that."""
+async def test_all_has_arrived_once_every_feed_was_read_and_what_waited_was_tried_again(
+    payments, enrolment, monkeypatch
+):
+    """What ends something because nothing arrived about it goes by that."""
     monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.02)
     order_id = new_id()
     await payments.announce(

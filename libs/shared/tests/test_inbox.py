@@ -22,9 +22,9 @@ from .messaging_nodes import Station, settle
 
 def consuming(handler, station, policy=HASTY):
     """A receiver whose only handler is this one."""
-    heard = Inbox("enrolment")
-    heard.on(RefundRequested)(handler)
-    return Receiver(heard, station.database, policy)
+    inbox = Inbox("enrolment")
+    inbox.on(RefundRequested)(handler)
+    return Receiver(inbox, station.database, policy)
 
 
 async def write_effect(session, event):
@@ -309,10 +309,10 @@ async def test_two_that_retry_at_once_let_one_through(enrolment):
 
 async def test_a_retry_that_a_new_release_cannot_read_is_dead_lettered_and_does_not_end_us(enrolment):
     await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
-    receiver = Receiver(Inbox("enrolment"), enrolment.database, HASTY)  # hears nothing any more
+    receiver = Receiver(Inbox("enrolment"), enrolment.database, HASTY)  # consumes nothing any more
     await settle(enrolment, receiver)
     assert await enrolment.dead_letters() == ["handler_failed"]
-    assert "does not hear" in await enrolment.one("select error from parked_messages")
+    assert "does not consume" in await enrolment.one("select error from parked_messages")
 
 
 async def test_a_poison_message_is_counted_before_it_is_tried(enrolment):
@@ -338,8 +338,8 @@ async def test_a_poison_message_that_is_known_already_is_left_alone(enrolment):
     assert await enrolment.one("select count(*) from inbox_retry") == 0
 
 
-async def test_what_the_release_before_did_not_hear_has_its_effect_once_in_this_one(enrolment):
-    """While both run, the old one takes from the same queue what only the new one hears."""
+async def test_what_the_release_before_did_not_consume_has_its_effect_once_in_this_one(enrolment):
+    """While both run, the old one takes from the same queue what only the new one consumes."""
     event, foreign = refund_of(), body_of(confirmed(new_id()))
     before = Receiver(Inbox("enrolment"), enrolment.database, HASTY)
     await before.take([body_of(event), foreign])
@@ -352,7 +352,7 @@ async def test_what_the_release_before_did_not_hear_has_its_effect_once_in_this_
     assert await enrolment.all(
         "select resolution, resolved_by from parked_messages where type = :type", type=event.type
     ) == [("redriven", "enrolment")]
-    assert await enrolment.dead_letters() == ["unknown_type"]  # what neither hears is a person's
+    assert await enrolment.dead_letters() == ["unknown_type"]  # what neither consumes is a person's
 
 
 async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolment):

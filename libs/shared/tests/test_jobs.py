@@ -1,4 +1,4 @@
-"""Jobs: one replica at a time; a failure is told, counted and tried again."""
+"""Jobs: one replica at a time; a failure is logged, counted and tried again."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ async def test_a_job_is_done_by_one_replica_at_a_time(payments):
     )
     assert most == 1
     assert done == sum(results) >= 1
-    assert await run_exclusively("nightly", job, Work(payments.database, {}))  # the turn was given back
+    assert await run_exclusively("nightly", job, Work(payments.database, {}))  # the lease was given back
     await other.database.dispose()
 
 
@@ -103,7 +103,7 @@ async def test_a_slow_job_does_not_hold_the_others(payments):
         ("both", set(Effect)),
     ],
 )
-async def test_a_job_that_cannot_be_undone_waits_until_all_is_heard_and_to_remove_for_an_hour(
+async def test_a_job_that_cannot_be_undone_waits_until_all_has_arrived_and_to_remove_for_an_hour(
     payments, monkeypatch, after, done
 ):
     monkeypatch.setattr(jobs_module, "FIRST_HOUR", 0.2 if after in {"the first hour", "both"} else 3600)
@@ -201,8 +201,8 @@ async def test_of_an_old_email_only_that_it_was_written_is_kept(payments):
             )
     for _ in range(2):
         await forget_old_records(Work(payments.database, {}))
-    told = await payments.all("select about, kind, recipient, text from letters order by about")
-    assert told == [
+    rows = await payments.all("select about, kind, recipient, text from letters order by about")
+    assert rows == [
         ("failed long ago", "refund", "", ""),
         ("sent lately", "refund", "ann@example.org", "Dear Ann"),
         ("sent long ago", "refund", "", ""),
@@ -211,7 +211,7 @@ async def test_of_an_old_email_only_that_it_was_written_is_kept(payments):
 
 
 async def test_more_jobs_at_once_than_connections_all_get_done(payments):
-    """Each holds a connection for its turn and needs another to work with."""
+    """Each holds a connection for its lease and needs another to work with."""
 
     async def job(work):
         async with work.database.transaction() as session:

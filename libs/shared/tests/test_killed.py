@@ -104,7 +104,7 @@ async def test_a_process_killed_with_what_it_found(apart, stations, point):
     [
         ("request_handled", 0, "/v1/refunds"),
         ("request_committed", 1, "/v1/refunds"),
-        ("request_committed", 1, "/v1/hot-refunds"),
+        ("request_committed", 1, "/v1/fast-refunds"),
     ],
 )
 async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stations, point, committed, path):
@@ -129,10 +129,10 @@ async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stati
     await one_effect_each(stations, 1)
 
 
-@pytest.mark.parametrize("path", ["/v1/refunds", "/v1/hot-refunds"])
+@pytest.mark.parametrize("path", ["/v1/refunds", "/v1/fast-refunds"])
 async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, path):
-    """Four times, in the middle of requests: every 201 that was heard is there afterwards, with one effect."""
-    heard = []
+    """Four times, in the middle of requests: every 201 that arrived is there afterwards, with one effect."""
+    answered = []
     if apart.amqp_url:
         await apart.start("enrolment")
     for round_ in range(4):
@@ -145,7 +145,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, pa
             except httpx.TransportError:
                 return
             if answer.status_code == 201:
-                heard.append(answer.json()["refund_id"])
+                answered.append(answer.json()["refund_id"])
 
         asking = [asyncio.create_task(ask(f"key-{round_}-{n}")) for n in range(30)]
         await asyncio.sleep(0.1 + 0.1 * round_)
@@ -155,7 +155,7 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, pa
     await apart.start("payments")
     await apart.ready("payments")
     kept = {str(row[0]) for row in await stations["payments"].all("select refund_id from refunds")}
-    assert set(heard) <= kept
+    assert set(answered) <= kept
     await one_effect_each(stations, len(kept))
 
 

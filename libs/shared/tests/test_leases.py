@@ -1,4 +1,4 @@
-"""Turns are leases: they outlast a connection, they do not outlast who had them, and nobody works without one."""
+"""Leases: they outlast a connection, they do not outlast who had them, and nobody works without one."""
 
 import asyncio
 from contextlib import suppress
@@ -83,7 +83,7 @@ async def test_a_turn_whose_connection_is_cut_is_kept(payments, other, monkeypat
 
 
 async def test_the_turn_of_a_host_that_died_is_free_soon(payments, other):
-    """It told the server nothing, and the server believes in its session."""
+    """The server was not informed, and the server believes in its session."""
     async with payments.database.transaction() as session:
         await session.execute(
             text("insert into turns values ('job nightly', :one, clock_timestamp() + interval '1 second')"),

@@ -207,8 +207,8 @@ async def test_what_is_accepted_before_anybody_noticed_is_accepted(server, origi
     await clusters.drop(server)
     back = await clusters.restore(server, "payments", tmp_path / "dump")
     feeds = {"enrolment": Feed(enrolment, "payments")}
-    told = await restored.accept(back.database, feeds, installation=None, by="ann", reason="no younger copy")
-    assert told == "accepted"
+    lines = await restored.accept(back.database, feeds, installation=None, by="ann", reason="no younger copy")
+    assert lines == "accepted"
     await consumer.catch_up("payments")
     assert not await lost(back)
     await back.database.dispose()
@@ -227,8 +227,8 @@ async def test_who_has_read_an_empty_database_by_its_own_name_reads_it_by_the_on
         await hasty.catch_up("payments")
         await empty.announce(refund_of())
         feeds = {"enrolment": Feed(enrolment, "payments"), "credentials": Feed(credentials, "payments")}
-        told = await restored.accept(empty.database, feeds, installation=known, by="ann", reason="all is gone")
-        assert told.endswith(f"`feed reset --installation {known}` in credentials")
+        lines = await restored.accept(empty.database, feeds, installation=known, by="ann", reason="all is gone")
+        assert lines.endswith(f"`feed reset --installation {known}` in credentials")
         behind.station = empty
         await consumer.catch_up("payments")
         with pytest.raises(ForeignFeed, match="feed reset payments --installation"):
@@ -252,7 +252,7 @@ async def test_of_two_names_by_which_a_database_is_known_either_may_be_kept(paym
     assert (await history.state_of(payments.database)).installation == readers[0].installation
 
 
-async def test_a_foreign_feed_is_told_and_nothing_ends_by_it(
+async def test_a_foreign_feed_is_logged_and_nothing_ends_by_it(
     server, original, enrolment, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
@@ -262,10 +262,10 @@ async def test_a_foreign_feed_is_told_and_nothing_ends_by_it(
         behind.station = foreign = await clusters.producer(other)
         task = asyncio.create_task(consumer.run())
 
-        async def told() -> bool:
+        async def lines() -> bool:
             return "the feed is not read" in caplog.text
 
-        await eventually(told)
+        await eventually(lines)
         await asyncio.sleep(0.2)
         assert not consumer.caught_up.is_set()
         behind.station = original
@@ -311,10 +311,10 @@ async def test_what_a_foreign_database_announces_is_not_adopted_by_the_broker_ei
     await payments.announce(handed)
     await world.all_sent()
 
-    async def told() -> bool:
+    async def lines() -> bool:
         return caplog.text.count("events of another installation are passed over") == 2
 
-    await eventually(told)
+    await eventually(lines)
     assert (await enrolment.effects(), await enrolment.dead_letters()) == (0, [])
     with pytest.raises(ForeignFeed):
         await consumer.catch_up("payments")

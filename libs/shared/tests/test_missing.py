@@ -46,9 +46,9 @@ async def test_what_never_arrived_is_listed_and_brought_by_a_reset(payments, enr
         await connection.exec_driver_sql(f"delete from inbox where id in ('{ids[2]}', '{ids[5]}')")
     assert await ask("feed", "missing") == (1, "".join(f"{events[0].type}  {ids[n]}\n" for n in (2, 5)) + "2 missing\n")
     assert await reconciler(enrolment, payments).catch_up("payments") == 0, "the position is past them"
-    status, told = await ask("feed", "list")
+    status, printed = await ask("feed", "list")
     assert status == 0
-    assert told.startswith("payments  ")
+    assert printed.startswith("payments  ")
     assert await ask("feed", "reset", "catalogue") == (0, "0 to be read from the beginning\n")
     assert await ask("feed", "reset", "payments") == (0, "1 to be read from the beginning\n")
     await reconciler(enrolment, payments).catch_up("payments")

@@ -22,26 +22,26 @@ OK = b"HTTP/1.1 200 OK\r\n"
 READER = b'"reader":{"service":"payments","cursor":"%s","installation":null}'
 
 
-def _told(body, *headers):
+def _answer(body, *headers):
     return OK + b"".join(line + b"\r\n" for line in headers) + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 ANSWERS = {
     "nothing": b"",
     "no HTTP": b"\x00\xff" * 40 + b"\r\n\r\n",
-    "another page": _told(b"<html>"),
-    "another shape": _told(b'{"bodies": 5, "cursor": {}}'),
-    "a number": _told(b"1" * 5000),
-    "no UTF-8": _told(b'{"bodies": ["\xff"]}'),
-    "a lone surrogate": _told(b'{"bodies": ["\\ud800"], "cursor": "0.0"}'),
-    "very deep": _told(b"[" * 100_000),
-    "an odd cursor": _told(b'{"bodies": [], "cursor": "garbage"}'),
-    "an odd reader": _told(b'{"bodies": [], "cursor": "0.0", %s}' % (READER % b"garbage")),
-    "itself again": _told(b'{"bodies": ["{}"], "cursor": "0.0"}'),
+    "another page": _answer(b"<html>"),
+    "another shape": _answer(b'{"bodies": 5, "cursor": {}}'),
+    "a number": _answer(b"1" * 5000),
+    "no UTF-8": _answer(b'{"bodies": ["\xff"]}'),
+    "a lone surrogate": _answer(b'{"bodies": ["\\ud800"], "cursor": "0.0"}'),
+    "very deep": _answer(b"[" * 100_000),
+    "an odd cursor": _answer(b'{"bodies": [], "cursor": "garbage"}'),
+    "an odd reader": _answer(b'{"bodies": [], "cursor": "0.0", %s}' % (READER % b"garbage")),
+    "itself again": _answer(b'{"bodies": ["{}"], "cursor": "0.0"}'),
     "elsewhere": b"HTTP/1.1 302 Found\r\nLocation: mailto:x\r\nContent-Length: 0\r\n\r\n",
     "nowhere": b"HTTP/1.1 302 Found\r\nLocation: http://xn--/\r\nContent-Length: 0\r\n\r\n",
     "no port": b"HTTP/1.1 302 Found\r\nLocation: http://a:99999999/\r\nContent-Length: 0\r\n\r\n",
-    "compressed": _told(gzip.compress(b" " * 10_000_000), b"Content-Encoding: gzip"),
+    "compressed": _answer(gzip.compress(b" " * 10_000_000), b"Content-Encoding: gzip"),
     "a failure": b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
     "too short": OK + b"Content-Length: 1000\r\n\r\n{}",
     "bad chunks": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",

@@ -10,7 +10,7 @@ from shared.events.payments import PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox
 from shared.messaging.inbox import Receiver
-from shared.messaging.tables import Retry
+from shared.messaging.tables import QueuedEmail, Retry
 
 from . import delivery
 from .delivery import HASTY, body_of, refund_of
@@ -19,14 +19,14 @@ from .messaging_nodes import Station, settle
 
 def projection(station, row_of=None, table=delivery.Refund):
     """A receiver that keeps refunds, and handles payments that were reversed."""
-    heard = Inbox("enrolment")
+    inbox = Inbox("enrolment")
 
     def row(event, _at):
         return delivery.Refund(refund_id=event.refund_id, learner_id=event.learner_id, amount_minor=event.amount_minor)
 
-    heard.project(table, RefundRequested)(row_of or row)
-    heard.on(PaymentReversed)(lambda session, event: write_about(session, event, event.order_id))
-    return Receiver(heard, station.database, HASTY)
+    inbox.project(table, RefundRequested)(row_of or row)
+    inbox.on(PaymentReversed)(lambda session, event: write_about(session, event, event.order_id))
+    return Receiver(inbox, station.database, HASTY)
 
 
 async def write_about(session, event, about):
@@ -111,10 +111,12 @@ async def test_what_cannot_be_kept_does_not_fail_its_neighbours_and_is_tried_aga
 
 
 async def test_nothing_else_is_done_about_what_is_kept(enrolment):
-    heard = projection(enrolment).inbox
+    inbox = projection(enrolment).inbox
     with pytest.raises(TypeError, match="is kept"):
-        heard.on(RefundRequested)(write_about)
+        inbox.on(RefundRequested)(write_about)
     with pytest.raises(TypeError, match="is handled"):
-        heard.project(delivery.Refund, PaymentReversed)(delivery.Refund)
+        inbox.project(delivery.Refund, PaymentReversed)(delivery.Refund)
     with pytest.raises(TypeError, match="bytes"):
         projection(enrolment, table=Retry)
+    with pytest.raises(TypeError, match="another name"):
+        projection(enrolment, table=QueuedEmail)

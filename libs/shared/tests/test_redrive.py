@@ -46,7 +46,7 @@ async def test_a_redrive_of_what_was_handled_meanwhile_has_no_second_effect(enro
     assert await enrolment.effects() == 1
 
 
-async def test_one_of_two_people_who_redrive_at_once_is_told(enrolment):
+async def test_one_of_two_people_who_redrive_at_once_is_refused(enrolment):
     await enrolment.receiver.take([body_of(refund_of(reason_code="bug"))])
     await settle(enrolment)
     delivery.mended.add("bug")

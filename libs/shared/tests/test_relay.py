@@ -70,7 +70,7 @@ async def test_a_commit_wakes_the_relay_long_before_its_poll(payments, parts):
 async def test_a_commit_of_the_same_process_wakes_the_relay_without_a_notification(payments, parts):
     transport = Recorder()
     parts(Crowded("payments", payments.database, transport, notifier=payments.notifier, poll_seconds=60).run())
-    await asyncio.sleep(0.1)  # until it rests; nobody notifies, for the wake-up does not run
+    await asyncio.sleep(0.1)  # until it rests; nobody notifies, for the notifier does not run
     await payments.announce(refund_of())
     await eventually(lambda: is_sent(transport, 1), 5)
 
@@ -107,7 +107,7 @@ async def test_a_savepoint_does_not_swallow_the_wake_up(payments, parts, undone)
         savepoint = await session.begin_nested()
         await session.flush()
         await (savepoint.rollback() if undone else savepoint.commit())
-        await asyncio.sleep(0.1)  # a wake-up too early finds nothing yet
+        await asyncio.sleep(0.1)  # a notification too early finds nothing yet
     await eventually(lambda: is_sent(transport, 2), 5)
 
 
@@ -150,7 +150,7 @@ async def test_a_session_used_again_after_a_rollback_forgets_what_it_announced_b
 async def test_polling_is_the_net_when_no_wake_up_comes(payments, parts):
     transport = Recorder()
     parts(Relay("payments", payments.database, transport, poll_seconds=0.2).run())
-    await payments.announce(refund_of())  # nobody passes the wake-up on
+    await payments.announce(refund_of())  # nobody passes the notification on
     await eventually(lambda: is_sent(transport, 1), 5)
 
 

@@ -19,7 +19,7 @@ async def erase(api, person_id, *words):
 
 
 @both_ways
-async def test_who_asks_again_is_told_that_it_was_done_and_nothing_is_done_again(api, payments, way):
+async def test_who_asks_again_learns_that_it_was_done_and_nothing_is_done_again(api, payments, way):
     erased, other = new_id(), new_id()
     async with client(api, api.issuer.token("learner", id=erased)) as theirs:
         await ask(theirs)
@@ -36,7 +36,7 @@ async def test_who_asks_again_is_told_that_it_was_done_and_nothing_is_done_again
 
 
 @pytest.mark.parametrize("holds", ["{id}", NAME, "Zoë"])
-async def test_what_was_told_to_others_goes_too(api, payments, holds):
+async def test_what_was_answered_to_others_goes_too(api, payments, holds):
     person = new_id()
     replies = {"theirs": {"said": holds.format(id=person)}, "alike": {"said": f"Dr {NAME}"}}
     async with api.database.transaction() as session:

@@ -27,7 +27,7 @@ STATES = {
     "fails for the last time": (5, 0, False),
 }
 """`attempt`, `waits` and `waiting` before the try."""
-FAILURES, WAITS, UNTOLD = (1, 0, False), (0, 1, True), (0, 0, None)
+FAILURES, WAITS, UNCOUNTED = (1, 0, False), (0, 1, True), (0, 0, None)
 OUTCOMES = {
     "fails": FAILURES,
     "hangs": FAILURES,
@@ -36,10 +36,10 @@ OUTCOMES = {
     "lock timeout": WAITS,
     "deadlock": WAITS,
     "another delivery is at it": WAITS,
-    "the database is away": UNTOLD,
-    "no connection to be had": UNTOLD,
-    "too many connections": UNTOLD,
-    "cancelled": UNTOLD,
+    "the database is away": UNCOUNTED,
+    "no connection to be had": UNCOUNTED,
+    "too many connections": UNCOUNTED,
+    "cancelled": UNCOUNTED,
     "killed": (1, 0, None),
 }
 """What a try adds to `attempt` and `waits`, and what it makes of `waiting` (None: it stays as it is)."""
@@ -60,14 +60,14 @@ RAISED = {
 
 
 class Trying:
-    """A receiver whose handler ends as it is told, and one event that is retried."""
+    """A receiver whose handler ends as it is set to, and one event that is retried."""
 
     def __init__(self, station, monkeypatch):
         self.station, self.monkeypatch = station, monkeypatch
         self.outcome, self.away, self.begun = "well", False, asyncio.Event()
-        heard = Inbox("enrolment")
-        heard.on(RefundRequested)(self.handle)
-        self.receiver = Receiver(heard, station.database, POLICY)
+        own = Inbox("enrolment")
+        own.on(RefundRequested)(self.handle)
+        self.receiver = Receiver(own, station.database, POLICY)
         takes_writes = inbox.takes_writes
 
         async def answers(engine):

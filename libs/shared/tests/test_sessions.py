@@ -8,7 +8,7 @@ from sqlalchemy import text
 from shared.sessions import (
     TransactionOpen,
     WriteRefused,
-    keep_despite_refusal,
+    keep_despite_error,
     must_only_read,
     note_failure,
     outside_transaction,
@@ -72,7 +72,7 @@ async def test_a_refusal_leaves_what_was_kept_despite_it(payments):
     with pytest.raises(LookupError):
         async with payments.database.transaction() as session:
             await put(session, 1)
-            await keep_despite_refusal(session)
+            await keep_despite_error(session)
             await put(session, 2)
             raise LookupError
     assert await amounts(payments) == [1]

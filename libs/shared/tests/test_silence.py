@@ -93,13 +93,13 @@ async def process(line, stations, tmp_path, monkeypatch):
     @counting.every(0.1)
     async def count(work):
         await session(work.database)
-        process.turns += 1
+        process.rounds += 1
 
     made = service_of("payments", line.url, port=ports.suggest(1), mail_folder=str(tmp_path))
     process = Process(dataclasses.replace(made, jobs=counting), bus=(bus := InProcessBus()))
     for name in ("enrolment", "credentials"):
         bus.subscribe(stations[name].receiver)
-    process.turns = 0
+    process.rounds = 0
     return process
 
 
@@ -129,19 +129,19 @@ async def test_a_process_whose_connections_fell_silent_goes_on_by_itself(process
         await eventually(measured)
         assert line.fall_silent() >= 3
         await payments.announce(refund_of())
-        turns = process.turns
+        rounds = process.rounds
 
         async def goes_on():
             sent = await payments.one("select count(*) from outbox where sent_at is not null")
-            return sent == 1 and process.turns > turns + 3
+            return sent == 1 and process.rounds > rounds + 3
 
-        await eventually(goes_on, 45)  # a turn's lease ends, too
+        await eventually(goes_on, 45)  # the job's lease ends, too
         await eventually(measured)
         assert gauges()[0] == 0
         assert await live(process) == (200, "live")
 
 
-async def test_what_a_silent_database_keeps_from_being_measured_is_told_as_no_number(process, line):
+async def test_what_a_silent_database_keeps_from_being_measured_is_reported_as_no_number(process, line):
     async with running(process) as (task,):
         await eventually(measured)
         line.all_silent = True
@@ -151,7 +151,7 @@ async def test_what_a_silent_database_keeps_from_being_measured_is_told_as_no_nu
             return all(math.isnan(value) for value in gauges())
 
         await eventually(unknown, 20)
-        assert await live(process) == (200, "live")  # the loops turn: to start anew would help nothing
+        assert await live(process) == (200, "live")  # the loops go round: to start anew would help nothing
         assert not task.done()
 
 
@@ -202,7 +202,7 @@ async def test_a_loop_that_fails_is_begun_again_and_ends_no_other(process, monke
     async with running(process) as (task,):
 
         async def often():
-            return len(begun) > 3 and process.turns > 3
+            return len(begun) > 3 and process.rounds > 3
 
         await eventually(often)
         assert not task.done()
@@ -217,7 +217,7 @@ async def test_every_loop_of_a_process_is_watched(process):
     async with running(process):
 
         async def all_consumed():
-            return set(process.loops.due) <= process.loops.heard
+            return set(process.loops.due) <= process.loops.reported
 
         await eventually(all_consumed)
         parts = {

@@ -33,18 +33,18 @@ def test_the_address_of_a_mail_server_says_all_of_it(url):
     ["host:25", "http://host", "smtp://", "smtp://:25", "smtp://host:x", "smtp://host:99999", "smtp://user:p/w@host",
      "smtp://host?tls=1", "smtp://host/path", "smtp://u:s#x@host", "smtp://[::1", ""],
 )  # fmt: skip
-def test_what_is_no_address_of_a_mail_server_stops_the_start_and_is_not_told(url):
+def test_what_is_no_address_of_a_mail_server_stops_the_start_and_is_not_printed(url):
     with pytest.raises(ValueError, match="mail server") as refused:
         service_of("payments", "postgresql+asyncpg://nobody@nowhere/none", smtp_url=url)
     assert "p/w" not in str(refused.value)
 
 
 class Server:
-    """Says what a mail server says, or what it was told to say at a step (None: it hangs up; "": nothing at all), and
-    notes what it hears."""
+    """Says what a mail server says, or what it was set to say at a step (None: it hangs up; "": nothing at all), and
+    notes what it receives."""
 
     def __init__(self, **said):
-        self.said, self.heard, self.emails, self.at = said, [], 0, ""
+        self.said, self.received, self.emails, self.at = said, [], 0, ""
 
     async def say(self, writer, step, usual):
         said = self.said.get(step, usual)
@@ -58,7 +58,7 @@ class Server:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await self.say(writer, "greeting", "220 here")
             while line := await reader.readline():
-                self.heard.append(line.decode().rstrip())
+                self.received.append(line.decode().rstrip())
                 match line.split()[0].upper():
                     case b"EHLO" | b"HELO":
                         await self.say(writer, "ehlo", "250-here\r\n250 AUTH PLAIN")
@@ -72,7 +72,7 @@ class Server:
                         await self.say(writer, "data", "354 go on")
                         if self.said.get("data", "354").startswith(("4", "5")):
                             continue
-                        self.heard.append((await reader.readuntil(b"\r\n.\r\n")).decode())
+                        self.received.append((await reader.readuntil(b"\r\n.\r\n")).decode())
                         self.emails += 1
                         await self.say(writer, "taken", "250 taken")
                     case b"QUIT":
@@ -99,12 +99,12 @@ def message(to="ann@example.org"):
     return message
 
 
-async def test_who_we_are_is_told_as_it_is_meant():
+async def test_who_we_are_is_said_as_it_is_meant():
     async with mail_server() as server:
         await SmtpMailer(f"smtp://ops%40example.com:p%2Fw@{server.at}").send(message())
-    (told,) = (line.split()[2] for line in server.heard if line.startswith("AUTH PLAIN"))
-    assert base64.b64decode(told) == b"\0ops@example.com\0p/w"
-    assert any("Dear Ann" in one for one in server.heard)
+    (credentials,) = (line.split()[2] for line in server.received if line.startswith("AUTH PLAIN"))
+    assert base64.b64decode(credentials) == b"\0ops@example.com\0p/w"
+    assert any("Dear Ann" in one for one in server.received)
 
 
 ODD = {

@@ -64,7 +64,7 @@ async def test_what_is_deleted_is_gone_and_may_be_deleted_again(storage):
         await storage.open("gone")
 
 
-async def test_a_store_that_is_away_is_told_as_such(s3, monkeypatch):
+async def test_a_store_that_is_away_is_reported_as_such(s3, monkeypatch):
     for name, value in {**s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports.suggest(1)}"}.items():
         monkeypatch.setenv(name, value)
     storage = open_storage(f"s3://{BUCKET}")

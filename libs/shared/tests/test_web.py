@@ -44,12 +44,12 @@ async def test_no_connection_to_be_had_is_503_with_retry_after(api):
 
 async def test_a_hot_read_names_its_values_and_is_refused_like_any_other(api):
     async with client(api) as caller:
-        assert (await caller.get("/v1/hot", params={"of": 2})).json() == {"half": 3, "whole": 6}
-        wrong = await caller.get("/v1/hot", params={"of": 0})  # our fault, not the database's
+        assert (await caller.get("/v1/raw", params={"of": 2})).json() == {"half": 3, "whole": 6}
+        wrong = await caller.get("/v1/raw", params={"of": 0})  # our fault, not the database's
         assert (wrong.status_code, wrong.json()["code"]) == (500, "internal_error")
-        answers = await asyncio.gather(*(caller.get("/v1/hot", params={"seconds": 1}) for _ in range(8)))
+        answers = await asyncio.gather(*(caller.get("/v1/raw", params={"seconds": 1}) for _ in range(8)))
         assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 4
-        assert (await caller.get("/v1/hot")).status_code == 200
+        assert (await caller.get("/v1/raw")).status_code == 200
 
 
 async def test_a_hot_read_broken_off_leaves_nothing_behind(api):
@@ -194,8 +194,8 @@ def test_an_operation_names_its_refusals(api):
     assert halve["responses"]["422"]["description"] == "Invalid content: `odd_amount`, `invalid_request`"
     example = {"$ref": "#/components/examples/odd_amount"}
     assert halve["responses"]["422"]["content"]["application/problem+json"]["examples"]["odd_amount"] == example
-    told = document["components"]["examples"]["odd_amount"]
-    assert told["summary"] == told["value"]["detail"] == "Only an even amount can be halved."
+    refusal_example = document["components"]["examples"]["odd_amount"]
+    assert refusal_example["summary"] == refusal_example["value"]["detail"] == "Only an even amount can be halved."
     assert errors_of(refund) >= {
         "invalid_token",
         "not_permitted",
@@ -215,13 +215,13 @@ def test_two_applications_of_the_same_routes_have_the_same_document(api):
     assert Process(api.service).api.openapi() == api.api.openapi()
 
 
-async def test_an_answer_that_was_never_told_fails_the_test(api):
+async def test_an_answer_that_is_not_documented_fails_the_test(api):
     tested = ServiceUnderTest(api.service, FrozenClock(), every_response_documented=True)
     async with tested.client() as caller:
         assert (await caller.get("/v1/halves/3")).json()["code"] == "odd_amount"
-        with pytest.raises(AssertionError, match="never told of not_found"):
+        with pytest.raises(AssertionError, match="does not document not_found"):
             await caller.post("/v1/refusals")
-        with pytest.raises(AssertionError, match="never told of text/plain with 200"):
+        with pytest.raises(AssertionError, match="does not document text/plain with 200"):
             await caller.get("/v1/plain")
     await tested.process.http.aclose()
     await tested.process.database.dispose()

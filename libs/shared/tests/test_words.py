@@ -1,4 +1,4 @@
-"""What does not fit a schema is told in the words of JSON: whoever calls has never seen our types."""
+"""What does not fit a schema is described in the words of JSON: whoever calls has never seen our types."""
 
 from typing import Annotated, Literal
 
@@ -61,7 +61,7 @@ async def take(body: Wish) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "sent", "told"),
+    ("field", "sent", "detail"),
     [
         ("some", [], "Array should have at least 1 item"),
         ("some", [1, 2, 3], "Array should have at most 2 items"),
@@ -87,9 +87,9 @@ async def take(body: Wish) -> None:
         (None, [], "Input should be an object"),
     ],
 )
-async def test_what_does_not_fit_is_told_in_words_of_json(field, sent, told):
+async def test_what_does_not_fit_is_described_in_words_of_json(field, sent, detail):
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://platform") as client:
         answer = await client.post("/v1/wishes", json={field: sent} if field else sent)
     assert answer.status_code == 422
     [error] = answer.json()["errors"]
-    assert error["message"] == told
+    assert error["message"] == detail

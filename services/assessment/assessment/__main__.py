@@ -14,8 +14,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, help_ in (("revoke", "take it away"), ("reinstate", "give it back")):
         action = actions.add_parser(name, help=help_)
-        for told in ("credit_id", "learner_id", "enrolment_id"):
-            action.add_argument(told, type=UUID)
+        for argument in ("credit_id", "learner_id", "enrolment_id"):
+            action.add_argument(argument, type=UUID)
         action.add_argument("--reason", required=True, help="one that the regulations name")
         action.add_argument("--minutes", required=True, help="of the board that decided")
         action.add_argument("--by", required=True, type=UUID, help="the account of who decided for the board")

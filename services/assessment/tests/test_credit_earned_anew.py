@@ -59,12 +59,12 @@ async def test_each_word_about_a_credit_is_later_than_those_before_whatever_the_
             story.clock.advance(seconds=-6)
             assert (await decide(story, credit)).status_code == 200
     words = await story.announced(CreditAwarded, CreditRevoked, CreditReinstated)
-    told = [getattr(word, _WHEN[type(word)]) for word in words]
-    assert len(told) == 5
-    assert told == sorted(set(told))
+    instants = [getattr(word, _WHEN[type(word)]) for word in words]
+    assert len(instants) == 5
+    assert instants == sorted(set(instants))
 
 
-async def test_who_got_it_back_is_told_that_another_pass_would_give_nothing(story, earning):
+async def test_who_got_it_back_reads_that_another_pass_would_give_nothing(story, earning):
     _, first = await earning()
     await revoke(story, first)
     again, second = await earning(30)
@@ -105,7 +105,7 @@ async def test_credit_given_back_while_the_new_work_is_marked_stays_the_only_one
     assert len(await story.announced(CreditAwarded)) == 1
 
 
-async def test_an_appeal_that_waited_for_another_is_told_that_the_module_is_taken(live, story_class):
+async def test_an_appeal_that_waited_for_another_is_refused_for_the_module_is_taken(live, story_class):
     """Three credits of one module, all revoked; the first is given back while the second is."""
     database = live.process.database
     async with database.transaction() as session:

@@ -150,7 +150,7 @@ def test_while_a_result_is_pending_there_is_no_further_attempt(state):
         admit([attempt(1, state)])
 
 
-def test_an_unmarked_mark_is_not_told_by_the_refusal():
+def test_an_unmarked_mark_is_not_disclosed_by_the_refusal():
     with pytest.raises(attempts.PendingResult):
         admit([attempt(1, AttemptState.MARKED, passed=True)])
 

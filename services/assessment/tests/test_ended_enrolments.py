@@ -1,4 +1,4 @@
-"""What an enrolment leaves behind that ended early: cases go on, and what was told counts when the course is bought
+"""What an enrolment leaves behind that ended early: cases go on, and what was released counts when the course is bought
 again.
 """
 
@@ -84,8 +84,8 @@ async def test_who_is_accused_does_not_end_the_case_by_leaving(story, buying, ma
     assert decided.outcome == outcome
     state = (await story.read(enrolment))["attempts"][0]["state"]
     voided = [event.reason_code for event in await story.announced(SubmissionVoided)]
-    told_fail = released and mark == 40
-    if outcome == "mark_zero" or (outcome == "no_case" and told_fail):
+    released_fail = released and mark == 40
+    if outcome == "mark_zero" or (outcome == "no_case" and released_fail):
         assert (state, voided) == ("provisional", [])
         board = {"window_id": str(window_id), "minutes_reference": "EB/1"}
         assert (await story.examiner.post("/v1/boards", json=board)).json()["ratified"] == 1
@@ -147,7 +147,7 @@ async def test_a_pass_that_went_back_with_its_money_was_an_attempt(story, buying
     assert await fresh_attempt(story, await buying(), 80) == (2, "50")
 
 
-async def test_what_was_never_told_counts_for_nothing(story, buying):
+async def test_what_was_never_released_counts_for_nothing(story, buying):
     first = await buying()
     _, _, case_id = await accused(story, first, mark=30)
     await decide(story, case_id, "no_case")

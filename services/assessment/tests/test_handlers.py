@@ -24,7 +24,7 @@ async def test_course_versions_are_copied_once_each(story, session):
 
 
 async def test_credit_says_the_name_its_subject_has_when_it_is_awarded(story):
-    """A later renaming does not touch it; those before it may be heard in any order."""
+    """A later renaming does not touch it; those before it may arrive in any order."""
     names = [("Data", -2), ("Data & Decisions", -1), ("Decisions", 5)]
     for order in itertools.permutations(names):
         course = story.course(subject_name="Data Science")
@@ -56,7 +56,7 @@ async def test_an_enrolment_waits_for_a_release_that_knows_its_regulations(story
         await inbox.receive(session, story.activation(course, regulations_version="mc-regs-2099.1"))
 
 
-async def test_states_heard_in_any_order_any_number_of_times_end_alike(story, session):
+async def test_states_handled_in_any_order_any_number_of_times_end_alike(story, session):
     for order in itertools.permutations(range(4)):
         course = story.course()
         enrolment = story.activation(course)
@@ -83,7 +83,7 @@ async def test_a_cancelled_enrolment_stays_cancelled(story):
     story.refused(await story.submit(enrolment), 403, "enrolment_cancelled")
 
 
-async def test_a_cancellation_heard_before_the_activation_holds(story):
+async def test_a_cancellation_handled_before_the_activation_holds(story):
     course = story.course()
     enrolment = story.activation(course)
     await story.consume(course)
@@ -137,7 +137,7 @@ async def test_what_the_board_ratified_outlives_the_enrolment(story):
     assert (await story.read(enrolment))["attempts"][0]["state"] == "ratified"
 
 
-async def test_a_cancellation_heard_twice_voids_once(story):
+async def test_a_cancellation_handled_twice_voids_once(story):
     enrolment, *_ = await story.frozen()
     await story.cancel(enrolment)
     await story.cancel(enrolment)
@@ -145,7 +145,7 @@ async def test_a_cancellation_heard_twice_voids_once(story):
 
 
 async def test_a_cancellation_and_a_mark_at_once_leave_one_consistent_order(live, story_class):
-    """Whichever comes first, the attempt ends voided, and if its mark was given it is kept but never told."""
+    """Whichever comes first, the attempt ends voided, and if its mark was given it is kept but never released."""
     story = story_class(live, None, live.clock)
     window_id = await story.window()
     enrolments = [await story.enrol_live() for _ in range(5)]

@@ -91,13 +91,13 @@ async def test_an_opening_is_announced_once_and_not_before_its_time(story, work)
     assert (opened.window_id, opened.opened_at, opened.closes_at) == (window_id, opens_at, story.closes)
 
 
-async def test_a_window_that_passed_while_nobody_looked_is_told_whole_and_in_order(story, work):
+async def test_a_window_that_passed_while_nobody_looked_is_announced_whole_and_in_order(story, work):
     await story.window(closes_at=story.closes)
     story.clock.at = story.closes + timedelta(days=3)
     await jobs.announce_windows(work)
     await jobs.announce_windows(work)
-    told = await story.announced(WindowOpened, WindowClosed)
-    assert [type(one) for one in told] == [WindowOpened, WindowClosed]
+    announced = await story.announced(WindowOpened, WindowClosed)
+    assert [type(one) for one in announced] == [WindowOpened, WindowClosed]
 
 
 async def test_a_window_that_cannot_be_announced_holds_up_no_other(story, work, session, monkeypatch):
@@ -115,15 +115,15 @@ async def test_a_window_that_cannot_be_announced_holds_up_no_other(story, work, 
     assert [(row.job, row.row_key) for row in await list_set_aside(session)] == [("announce_openings", str(bad))]
 
 
-async def test_a_window_closed_before_its_opening_was_told_is_told_whole(story, work):
+async def test_a_window_closed_before_its_opening_was_announced_is_announced_whole(story, work):
     window_id = await story.window()
     await story.close(window_id)
     await jobs.announce_windows(work)
-    told = await story.announced(WindowOpened, WindowClosed)
-    assert [type(one) for one in told] == [WindowOpened, WindowClosed]
+    announced = await story.announced(WindowOpened, WindowClosed)
+    assert [type(one) for one in announced] == [WindowOpened, WindowClosed]
 
 
-async def test_of_windows_that_closed_before_openings_were_told_nothing_is_said(story, work, session):
+async def test_of_windows_that_closed_before_openings_were_announced_nothing_is_said(story, work, session):
     window_id = await story.window(closes_at=story.closes)
     window = await session.get_one(Window, window_id)
     window.closed_at = story.closes
@@ -213,7 +213,7 @@ async def test_a_folder_holds_nothing_of_what_broke_off(folder):
     assert list(folder.iterdir()) == []
 
 
-async def test_a_broken_store_is_told_plainly(folder):
+async def test_a_broken_store_is_reported_plainly(folder):
     folder.write_text("in the way")
     storage = open_storage(folder.as_uri())
     with pytest.raises(StorageUnavailable):

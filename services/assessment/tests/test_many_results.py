@@ -1,4 +1,4 @@
-"""More results than one transaction takes: released and ratified in batches, each committed, each told once."""
+"""More results than one transaction takes: released and ratified in batches, each committed, each announced once."""
 
 import asyncio
 from collections import Counter
@@ -41,7 +41,7 @@ def work(live) -> Work:
     return Work(live.process.database, live.service.resources)
 
 
-async def told(story, *types) -> Counter:
+async def announcements(story, *types) -> Counter:
     """How many events each transaction announced."""
     async with story.service.process.database.transaction() as session:
         rows = await session.execute(
@@ -62,23 +62,25 @@ async def reader(story, answer):
     return await story.examiner.get(answer.headers["location"])
 
 
-async def test_results_are_released_and_ratified_in_batches_and_told_once(many, work):
+async def test_results_are_released_and_ratified_in_batches_and_announced_once(many, work):
     answer = await many.examiner.post(f"/v1/windows/{many.window_id}/release")
     assert (answer.json()["expected"], answer.json()["released"]) == (8, 0)
     many.refused(await many.examiner.post(f"/v1/windows/{many.window_id}/release"), 409, "results_busy")
     many.refused(await many.board(many.window_id), 409, "results_busy")
     done = await follow(many, work, answer, jobs.release_results)
     assert (done["state"], done["released"], done["passed"], done["failed"]) == ("finished", 8, PASSES, FAILS)
-    assert sorted((await told(many, AssessmentPassed, AssessmentFailed)).values()) == [2, 3, 3]
+    assert sorted((await announcements(many, AssessmentPassed, AssessmentFailed)).values()) == [2, 3, 3]
 
     done = await follow(many, work, await many.board(many.window_id), jobs.ratify_results)
     assert (done["state"], done["expected"], done["ratified"]) == ("finished", 8, 8)
     assert (done["credits_awarded"], done["held"]) == (PASSES, 0)
-    assert sorted((await told(many, CreditAwarded, FailRatified)).values()) == [2, 3, 3]
+    assert sorted((await announcements(many, CreditAwarded, FailRatified)).values()) == [2, 3, 3]
 
     for job in (jobs.release_results, jobs.ratify_results):
         await job(work)
-    assert sum((await told(many, AssessmentPassed, AssessmentFailed, CreditAwarded, FailRatified)).values()) == 16
+    assert (
+        sum((await announcements(many, AssessmentPassed, AssessmentFailed, CreditAwarded, FailRatified)).values()) == 16
+    )
 
 
 async def test_what_a_crash_broke_off_goes_on_where_it_was(many, work, monkeypatch):
@@ -90,7 +92,7 @@ async def test_what_a_crash_broke_off_goes_on_where_it_was(many, work, monkeypat
     halfway = (await reader(many, answer)).json()
     assert (halfway["state"], halfway["released"]) == ("under_way", 2 * BATCH)
     assert (await follow(many, work, answer, jobs.release_results))["released"] == 8
-    assert sum((await told(many, AssessmentPassed, AssessmentFailed)).values()) == 8
+    assert sum((await announcements(many, AssessmentPassed, AssessmentFailed)).values()) == 8
 
     answer = await many.board(many.window_id)
     with monkeypatch.context() as broken:
@@ -100,7 +102,7 @@ async def test_what_a_crash_broke_off_goes_on_where_it_was(many, work, monkeypat
     assert (await reader(many, answer)).json()["ratified"] == BATCH
     done = await follow(many, work, answer, jobs.ratify_results)
     assert (done["ratified"], done["credits_awarded"]) == (8, PASSES)
-    assert sum((await told(many, CreditAwarded, FailRatified)).values()) == 8
+    assert sum((await announcements(many, CreditAwarded, FailRatified)).values()) == 8
 
 
 def dying(batch, *, after):

@@ -161,7 +161,7 @@ async def test_a_mark_taken_away_uses_the_attempt_up(story, stage):
     assert (await story.read(enrolment))["attempts_left"] == 2
 
 
-async def test_a_mark_taken_away_is_told_as_later_whatever_the_clock_of_the_panels_replica(story):
+async def test_a_mark_taken_away_is_announced_as_later_whatever_the_clock_of_the_panels_replica(story):
     _, window_id, submission_id = await marked(story)
     await story.release(window_id)
     case_id = await case_about(story, submission_id)

@@ -58,8 +58,8 @@ async def prepare(story) -> Case:
     for submission_id in handed_in.values():
         assert (await story.mark(submission_id, 64)).status_code == 201
     await story.examiner.post(f"/v1/submissions/{handed_in['released']}/release")
-    told = {"submission_id": handed_in["accused"], "reason_code": "plagiarism"}
-    case = (await story.examiner.post("/v1/misconduct-cases", json=told)).json()["case_id"]
+    accusation = {"submission_id": handed_in["accused"], "reason_code": "plagiarism"}
+    case = (await story.examiner.post("/v1/misconduct-cases", json=accusation)).json()["case_id"]
     opened = await story.window()
     await story.receipt(enrolments["studying"], window_id=opened)
     return Case(window, credit, **handed_in, case=case, enrolments=enrolments, open=opened)
@@ -78,11 +78,11 @@ async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superu
 
         return tell
 
-    def chair(path, **told):
-        return lambda one: story.chair.post(path.format(**vars(one)), json=told)
+    def chair(path, **body):
+        return lambda one: story.chair.post(path.format(**vars(one)), json=body)
 
-    def examiner(path, **told):
-        return lambda one: story.examiner.post(path.format(**vars(one)), json=told)
+    def examiner(path, **body):
+        return lambda one: story.examiner.post(path.format(**vars(one)), json=body)
 
     def moderate(one):
         return story.mark(one.marked, 48, story.chair, stage="moderation")
@@ -96,8 +96,8 @@ async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superu
         return tell
 
     def accuse(one):
-        told = {"submission_id": one.released, "reason_code": "plagiarism"}
-        return story.examiner.post("/v1/misconduct-cases", json=told)
+        accusation = {"submission_id": one.released, "reason_code": "plagiarism"}
+        return story.examiner.post("/v1/misconduct-cases", json=accusation)
 
     def erase(one):
         learner = one.enrolments["marked"].learner_id

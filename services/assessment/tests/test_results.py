@@ -132,13 +132,13 @@ async def test_a_mark_is_a_string(story, mark):
     story.refused(answer, 422, "invalid_request")
 
 
-@pytest.mark.parametrize(("given", "told"), [("50.00", "50"), ("064.5", "64.5"), ("100.0", "100")])
-async def test_noughts_that_say_nothing_are_not_told(story, given, told):
+@pytest.mark.parametrize(("given", "shown"), [("50.00", "50"), ("064.5", "64.5"), ("100.0", "100")])
+async def test_noughts_that_say_nothing_are_not_shown(story, given, shown):
     enrolment, window_id, submission_id = await story.frozen()
-    assert (await story.mark(submission_id, given)).json()["mark"] == told
+    assert (await story.mark(submission_id, given)).json()["mark"] == shown
     await story.release(window_id)
     result = (await story.read(enrolment))["attempts"][0]["result"]
-    assert (result["mark"], result["raw_mark"]) == (told, told)
+    assert (result["mark"], result["raw_mark"]) == (shown, shown)
 
 
 async def test_work_is_marked_once_and_moderated_by_an_examiner(story, session):
@@ -168,12 +168,12 @@ async def test_each_moderation_tells_its_outcome_and_no_mark(story):
         assert (await story.mark(submission_id, mark, story.examiner, stage="moderation")).status_code == 201
     story.refused(await story.mark(submission_id, 101, story.examiner, stage="moderation"), 422, "mark_out_of_range")
     await story.release(window_id)
-    told = await story.announced(MarkProvisional)
-    assert [(str(one.submission_id), one.attempt_no, one.outcome) for one in told] == [
+    announced = await story.announced(MarkProvisional)
+    assert [(str(one.submission_id), one.attempt_no, one.outcome) for one in announced] == [
         (submission_id, 1, "passed"),
         (submission_id, 1, "failed"),
     ]
-    assert {one.enrolment_id for one in told} == {enrolment.enrolment_id}
+    assert {one.enrolment_id for one in announced} == {enrolment.enrolment_id}
     assert "mark" not in MarkProvisional.model_fields
 
 

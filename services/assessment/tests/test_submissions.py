@@ -70,7 +70,7 @@ async def test_w2_a_file_complete_at_the_close_is_refused_and_kept_as_a_draft(st
     story.refused(await story.mark(draft["submission_id"], 60), 409, "submission_void")
 
 
-async def test_whoever_comes_too_late_is_told_which_window_is_next(story):
+async def test_whoever_comes_too_late_reads_which_window_is_next(story):
     enrolment = await story.enrol()
     assert story.refused(await story.submit(enrolment), 409, "window_closed")["next_window"] is None
     first = await story.window(story.clock(), story.closes)
@@ -106,8 +106,8 @@ async def test_w6_work_may_be_replaced_until_the_close_and_is_then_frozen(story,
         story.clock.advance(minutes=1)
         receipts.append(await story.receipt(enrolment, story.pdf(text_)))
     assert [receipt["attempt_no"] for receipt in receipts] == [1, 1, 1]
-    told = await story.announced(SubmissionReceived)
-    assert [event.replaces for event in told] == [None, *(event.submission_id for event in told[:2])]
+    announced = await story.announced(SubmissionReceived)
+    assert [event.replaces for event in announced] == [None, *(event.submission_id for event in announced[:2])]
     await story.close(window_id)
     story.refused(await story.submit(enrolment, window_id=window_id), 409, "window_closed")
     listed = await story.learner(enrolment).get(f"/v1/assessments/{enrolment.enrolment_id}/submissions")
@@ -226,7 +226,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(story, service, session)
     assert (await session.scalars(select(Submission))).all() == []
 
 
-async def test_who_is_too_early_for_a_window_is_told_of_the_one_that_is_open(story):
+async def test_who_is_too_early_for_a_window_reads_of_the_one_that_is_open(story):
     enrolment, open_now = await story.enrol(), await story.window()
     later = await story.window(story.clock() + timedelta(days=90))
     early = await story.submit(enrolment, window_id=later)
@@ -384,7 +384,7 @@ async def test_r6_while_the_result_is_pending_nothing_further_is_taken(story):
     assert (await story.receipt(enrolment))["attempt_no"] == 2
 
 
-async def test_a_missing_file_is_told_plainly(story, service, session):
+async def test_a_missing_file_is_reported_plainly(story, service, session):
     await story.window()
     enrolment = await story.enrol()
     receipt = await story.receipt(enrolment)

@@ -82,15 +82,15 @@ class Seen:
 @pytest.fixture
 def seen():
     found = Seen()
-    heard = [
+    events = [
         (Session, "after_begin", found.begun),
         (Session, "after_commit", found.committed),
         (Attempt, "load", found.read),
     ]
-    for one in heard:
+    for one in events:
         event.listen(*one)
     yield found
-    for one in heard:
+    for one in events:
         event.remove(*one)
 
 
@@ -132,8 +132,8 @@ async def test_they_are_released_and_ratified_a_batch_at_a_time(marked, seen, ca
             await asyncio.sleep(0.2)
         await working
         took, grown = time.monotonic() - began, memory("VmHWM") - before
-        told = (await marked.examiner.get(answer.headers["location"])).json()
-        assert (told["state"], told[done]) == ("finished", RESULTS)
+        release = (await marked.examiner.get(answer.headers["location"])).json()
+        assert (release["state"], release[done]) == ("finished", RESULTS)
         assert progress == sorted(progress)
         assert len(set(progress)) > 3, "a person reads how far it has come"
         assert grown < MOST_GROWTH_KIB

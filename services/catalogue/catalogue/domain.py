@@ -25,7 +25,7 @@ class CodeTaken(Conflict):
 
 
 class AwardNameTaken(Conflict):
-    """Two subjects of one award name could not be told apart in a title."""
+    """Two subjects of one award name could not be distinguished in a title."""
 
     remedy = "Choose another award name."
 
@@ -166,7 +166,7 @@ RESERVED_SLUGS: Final = frozenset({"drafts"})
 
 
 class ProgrammeCodeTaken(Conflict):
-    """A partner's programmes are told apart by their codes."""
+    """A partner's programmes are distinguished by their codes."""
 
     remedy = "Choose another code."
 

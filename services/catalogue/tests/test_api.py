@@ -249,7 +249,7 @@ async def test_a_price_set_on_a_published_course_is_announced(session, editor, a
     assert [price["amount_minor"] for price in prices] == [49500, 59500]
 
 
-async def test_a_price_is_told_in_utc_whatever_zone_it_was_set_in(editor) -> None:
+async def test_a_price_is_shown_in_utc_whatever_zone_it_was_set_in(editor) -> None:
     made = await publish(editor)
     price = PRICE | {"valid_from": "2027-07-01T00:30:00+01:00"}
     answer = await editor.post(f"/v1/courses/{made['course_id']}/prices", json=price)

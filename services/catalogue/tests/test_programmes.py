@@ -41,8 +41,8 @@ async def test_a_programme_takes_in_credit_from_its_first_map_on(session, editor
     assert first["modules"] == [module(course["course_version_id"])]
     assert (await anyone.get(address)).json() == first
     assert [one["code"] for one in (await anyone.get("/v1/programmes")).json()["items"]] == ["MSC-DS"]
-    told = [event for event in await published(session) if isinstance(event, ProgrammePublished)]
-    assert [(event.version, event.client_id, str(event.modules[0].course_version_id)) for event in told] == [
+    announced = [event for event in await published(session) if isinstance(event, ProgrammePublished)]
+    assert [(event.version, event.client_id, str(event.modules[0].course_version_id)) for event in announced] == [
         (1, "mcp_1", course["course_version_id"])
     ]
 
@@ -67,8 +67,8 @@ async def test_the_same_map_again_is_no_new_version_and_another_one_is(session, 
     assert (await editor.put(address, json=wanted | {"ceiling_credits": 90})).json()["version"] == 2
     ended = [module(course["course_version_id"], valid_until="2027-09-01T00:00:00Z")]
     assert (await editor.put(address, json={"ceiling_credits": 90, "modules": ended})).json()["version"] == 3
-    told = [event for event in await published(session) if isinstance(event, ProgrammePublished)]
-    assert [event.version for event in told] == [1, 2, 3]
+    announced = [event for event in await published(session) if isinstance(event, ProgrammePublished)]
+    assert [event.version for event in announced] == [1, 2, 3]
 
 
 async def test_what_cannot_be_mapped_is_refused_in_words(session, editor) -> None:

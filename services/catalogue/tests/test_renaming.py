@@ -45,16 +45,16 @@ async def rename(live: ServiceUnderTest, editor: httpx.AsyncClient, names: dict[
     assert answer.status_code == 200, answer.text
 
 
-async def test_each_renaming_is_told_later_than_those_before_whatever_the_clocks_say(live, editor) -> None:
-    """Who hears of several holds to the latest; replicas tell the time differently."""
+async def test_each_renaming_is_announced_later_than_those_before_whatever_the_clocks_say(live, editor) -> None:
+    """Who receives several holds to the latest; replicas tell the time differently."""
     for n, seconds in enumerate((0, -6, 0)):
         live.clock.advance(seconds=seconds)
         await rename(live, editor, {"name": f"Name {n}", "award_name": f"Data {chr(ord('A') + n)}"})
     async with live.process.database.transaction() as session:
-        told = [one for one in await published(session) if isinstance(one, SubjectRenamed)]
-    assert [one.award_name for one in told] == ["Data A", "Data B", "Data C"]
-    assert told == sorted(told, key=lambda one: one.effective_from)
-    assert len({one.effective_from for one in told}) == len(told)
+        announced = [one for one in await published(session) if isinstance(one, SubjectRenamed)]
+    assert [one.award_name for one in announced] == ["Data A", "Data B", "Data C"]
+    assert announced == sorted(announced, key=lambda one: one.effective_from)
+    assert len({one.effective_from for one in announced}) == len(announced)
 
 
 async def page(live: ServiceUnderTest, slug: str = "causal-inference") -> dict[str, Any]:

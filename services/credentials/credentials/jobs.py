@@ -29,7 +29,7 @@ from credentials.domain.webhooks import Answer
 from credentials.queries.awards import awards_to_look_at, lapsing_learners
 from credentials.queries.courses import courses_to_note, due_derivations, renamed_subjects
 from credentials.queries.issued import badges_to_sign, due_badges, waiting_badges
-from credentials.queries.people import outdated_people, untold_people
+from credentials.queries.people import outdated_people, unconfirmed_people
 from credentials.queries.reports import unfinished_reports
 from credentials.queries.transfers import overdue_transfers
 from credentials.tables.issued import StatusList
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
 
 _BATCH = 200
-_TOLD, _SENT = "notify_partners", "send_webhooks"
+_NOTIFIED, _SENT = "notify_partners", "send_webhooks"
 _WEBHOOKS_AT_ONCE = 20
 _LONG_WAIT = timedelta(minutes=15)
 
@@ -79,7 +79,7 @@ async def read_people(work: Work) -> None:
 @jobs.every(60)
 async def read_confirmations(work: Work) -> None:
     """Read whether an address is confirmed, where that was not known when it was read."""
-    await for_batches(work, "read_confirmations", untold_people(), partial(_read_some, work), batch=MOST_KEYS)
+    await for_batches(work, "read_confirmations", unconfirmed_people(), partial(_read_some, work), batch=MOST_KEYS)
 
 
 @jobs.every(1)
@@ -228,7 +228,7 @@ async def _notify_one_by_one(work: Work, page: feed.FeedPage) -> None:
         except Exception as error:
             if not is_the_row(error):
                 raise
-            await set_aside(work, _TOLD, event_id, error)  # the row's own key: the body may be no event at all
+            await set_aside(work, _NOTIFIED, event_id, error)  # the row's own key: the body may be no event at all
     async with work.database.transaction() as session:
         await webhooks.move_on(session, page.cursor)
 
@@ -242,8 +242,8 @@ async def notify_partners_again(work: Work) -> None:
         if body is not None:  # None if its part of the log was removed
             await _notify(session, body)
 
-    failed = select(SetAside.row_key).where(SetAside.job == _TOLD).order_by(SetAside.first_failed_at)
-    await for_each_in_transaction(work, _TOLD, failed, notify)
+    failed = select(SetAside.row_key).where(SetAside.job == _NOTIFIED).order_by(SetAside.first_failed_at)
+    await for_each_in_transaction(work, _NOTIFIED, failed, notify)
 
 
 @jobs.every(1)

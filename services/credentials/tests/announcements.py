@@ -158,7 +158,7 @@ def registered(learner: UUID) -> LearnerRegistered:
 
 
 def person(learner: UUID, **changes: object) -> PersonEntry:
-    """What enrolment's register says of a learner."""
+    """What enrolment's directory says of a learner."""
     fields = {
         "learner_id": learner,
         "name_version": 1,
@@ -204,7 +204,7 @@ async def consume(session: AsyncSession, *events: object) -> None:
 
 
 async def introduce(session: AsyncSession, learner: UUID, **changes: object) -> None:
-    """The learner is registered, and the register has told who that is."""
+    """The learner is registered, and the directory has said who that is."""
     await consume(session, registered(learner))
     await store_person(session, person(learner, **changes))
 

@@ -1,4 +1,4 @@
-"""How tests register an address of a partner, and have it told."""
+"""How tests register an address of a partner, and have it notified."""
 
 from sqlalchemy import select
 

@@ -146,7 +146,7 @@ Nodes = dict[str, dict[str, list[str]]]
 def normal(value: object, nodes: Nodes, name: str = "") -> object:
     """As every reader of JSON-LD takes it: order in a list, a list of one, and the notation of a number mean nothing.
 
-    What is told of a node goes to `nodes` under its id, wherever it is told: a second place may repeat less of it.
+    What is said of a node goes to `nodes` under its id, wherever it is said: a second place may repeat less of it.
     """
     if isinstance(value, dict):
         members = {
@@ -154,17 +154,17 @@ def normal(value: object, nodes: Nodes, name: str = "") -> object:
         }
         if not isinstance(members.get("id"), str):
             return members
-        told = nodes.setdefault(members["id"], {})
+        texts = nodes.setdefault(members["id"], {})
         for key, member in members.items():
             for entry in member if isinstance(member, list) else [member]:
                 text = json.dumps(entry, sort_keys=True)
                 unnamed = isinstance(entry, dict) and "id" not in entry
-                if unnamed or text not in told.setdefault(key, []):
-                    told.setdefault(key, []).append(text)
+                if unnamed or text not in texts.setdefault(key, []):
+                    texts.setdefault(key, []).append(text)
         return {"id": members["id"]}
     if isinstance(value, list):
         entries = [normal(entry, nodes, name) for entry in value]
-        return _told_once(entries)
+        return _without_repeats(entries)
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if name == "type" and isinstance(value, str):
@@ -172,13 +172,13 @@ def normal(value: object, nodes: Nodes, name: str = "") -> object:
     return value
 
 
-def _told_once(entries: list) -> object:
+def _without_repeats(entries: list) -> object:
     """Nodes without a name are each another one; whatever else is repeated is the same."""
-    told: list[str] = []
+    texts: list[str] = []
     for text, entry in sorted(((json.dumps(one, sort_keys=True), one) for one in entries), key=lambda pair: pair[0]):
-        if text not in told or (isinstance(entry, dict) and "id" not in entry):
-            told.append(text)
-    kept = [json.loads(text) for text in told]
+        if text not in texts or (isinstance(entry, dict) and "id" not in entry):
+            texts.append(text)
+    kept = [json.loads(text) for text in texts]
     return kept if len(kept) != 1 else kept[0]
 
 
@@ -210,7 +210,7 @@ def read(document: dict, found: ParsedCredential) -> tuple:
     return (
         [*understood(found)],
         tree,
-        {id_: {key: sorted(told) for key, told in one.items()} for id_, one in nodes.items()},
+        {id_: {key: sorted(texts) for key, texts in one.items()} for id_, one in nodes.items()},
     )
 
 

@@ -386,16 +386,16 @@ async def test_the_page_shows_all_that_the_badge_says(service, session, clock) -
     async with service.client() as anyone:
         page = await anyone.get(f"/verify/{badge_id}")
     shown = unescape(page.text)
-    told = [achievement["name"], document["issuer"]["name"], achievement["humanCode"], "15 credits", "(7.5 ECTS)"]
-    told += [achievement["criteria"]["narrative"], *achievement["description"].split("\n\n")]
-    told += [alignment["targetName"] for alignment in achievement["alignment"]]
+    facts = [achievement["name"], document["issuer"]["name"], achievement["humanCode"], "15 credits", "(7.5 ECTS)"]
+    facts += [achievement["criteria"]["narrative"], *achievement["description"].split("\n\n")]
+    facts += [alignment["targetName"] for alignment in achievement["alignment"]]
     awarded = datetime.fromisoformat(document["awardedDate"])
-    told += [f"{awarded.day} {awarded:%B %Y}", "did:web:badges.example.ac.uk", document["id"]]
-    assert [one for one in told if one not in shown] == []
+    facts += [f"{awarded.day} {awarded:%B %Y}", "did:web:badges.example.ac.uk", document["id"]]
+    assert [one for one in facts if one not in shown] == []
 
 
 @pytest.mark.parametrize("address", ["nonsense", "01a22373-02fc-77b8-9f4b-0042e5a9ddc7"])
-async def test_whoever_mistyped_an_address_is_told_in_words(service, session, clock, address) -> None:
+async def test_whoever_mistyped_an_address_is_answered_in_words(service, session, clock, address) -> None:
     async with service.client() as anyone:
         page = await anyone.get(f"/verify/{address}", headers={"Accept": "text/html"})
         answer = await anyone.get(f"/verify/{address}")

@@ -1,4 +1,4 @@
-"""What is heard late, or while something is compared, changes no result."""
+"""What arrives late, or while something is compared, changes no result."""
 
 import pytest
 from sqlalchemy import func, select
@@ -49,7 +49,7 @@ async def test_recognised_credit_has_no_badge_to_differ_by(service, session, lea
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-async def test_documents_say_where_a_course_was_taught_whenever_it_is_heard_of(
+async def test_documents_say_where_a_course_was_taught_whenever_its_event_arrives(
     service, session, learner, is_late
 ) -> None:
     events = [credit(learner, "DS01", DS), course("DS01", DS)]

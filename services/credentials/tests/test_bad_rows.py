@@ -125,10 +125,10 @@ async def test_a_status_list_with_a_place_outside_it(service, session, clock, mo
 
 
 async def test_a_position_in_the_log_that_is_none_stops_no_partners_news(live, clock, monkeypatch) -> None:
-    database, work, told = live.process.database, work_of(live), []
+    database, work, notified = live.process.database, work_of(live), []
 
     async def tell(session, event_id, event):
-        told.append(event)
+        notified.append(event)
 
     monkeypatch.setattr(webhooks, "notify_partners", tell)
     async with database.transaction() as session:
@@ -140,10 +140,10 @@ async def test_a_position_in_the_log_that_is_none_stops_no_partners_news(live, c
     await jobs.sign_badges(work)
     for _ in range(50):  # an event is read once no earlier commit can be under way
         await jobs.notify_partners(work)
-        if told:
+        if notified:
             break
         await asyncio.sleep(0.1)
-    assert told
+    assert notified
     async with database.transaction() as session:
         assert await webhooks.position(session) not in {START, "written by hand"}
     assert telemetry.cursors_unreadable.labels("webhooks")._value.get() == counted + 1
@@ -208,7 +208,7 @@ async def test_an_email_that_cannot_be_queued(service, session, clock, monkeypat
         await emails.enqueue(session, learner, kind="k", about=about, subject="s", paragraphs=["p"])
     await session.flush()
     real = emails.enqueue_email
-    monkeypatch.setattr(emails, "enqueue_email", failing(real, lambda **told: told["about"].endswith("bad")))
+    monkeypatch.setattr(emails, "enqueue_email", failing(real, lambda **notified: notified["about"].endswith("bad")))
     await jobs.queue_emails(work_of(service))
     assert (await session.scalars(select(QueuedEmail.about).where(QueuedEmail.kind == "k"))).all() == [
         f"{learner} good"
@@ -259,7 +259,7 @@ async def test_a_report_that_cannot_go_on(service, session, clock, monkeypatch) 
     assert await aside(session) == [("report_on_regulations", str(bad))]
 
 
-async def test_an_event_that_cannot_be_told_to_partners(live, clock, monkeypatch) -> None:
+async def test_an_event_of_which_partners_cannot_be_notified(live, clock, monkeypatch) -> None:
     """It is gone past, and come back to."""
     database = live.process.database
     async with database.transaction() as session:
@@ -271,28 +271,28 @@ async def test_an_event_that_cannot_be_told_to_partners(live, clock, monkeypatch
     work = work_of(live)
     await jobs.read_people(work)
     await jobs.sign_badges(work)
-    told, real, broken = [], webhooks.notify_partners, True
+    notified, real, broken = [], webhooks.notify_partners, True
 
     async def tell(session, event_id, event):
         if event.learner_id == learners[0] and broken:
             await session.execute(text("select 1 / 0"))
-        told.append(event.learner_id)
+        notified.append(event.learner_id)
         await real(session, event_id, event)
 
     monkeypatch.setattr(webhooks, "notify_partners", tell)
-    for _ in range(50):  # an event is told once no earlier commit can be under way
+    for _ in range(50):  # an event is sent once no earlier commit can be under way
         await jobs.notify_partners(work)
-        if told:
+        if notified:
             break
         await asyncio.sleep(0.1)
     await jobs.notify_partners(work)
-    assert set(told) == {learners[1]}
+    assert set(notified) == {learners[1]}
     async with database.transaction() as session:
         assert [job for job, _ in await aside(session)] == ["notify_partners"]
     broken = False
     live.clock.at += timedelta(minutes=1)
     await jobs.notify_partners_again(work)
-    assert set(told) == set(learners)
+    assert set(notified) == set(learners)
     async with database.transaction() as session:
         assert await aside(session) == []
 

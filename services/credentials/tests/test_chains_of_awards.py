@@ -59,8 +59,8 @@ async def test_the_middle_of_a_chain_rescinded_hands_the_lowest_on_to_the_highes
     await decide(session, diploma, Decision.RESCIND)
     assert (certificate.state, certificate.superseded_by) == ("superseded", degree.award_id)
     await assert_no_credit_stands_twice(session, learner)
-    told = [event for event in await published(session) if isinstance(event, AwardSuperseded | AwardRestored)]
-    assert (told[-1].award_id, told[-1].superseded_by) == (certificate.award_id, degree.award_id)
+    announced = [event for event in await published(session) if isinstance(event, AwardSuperseded | AwardRestored)]
+    assert (announced[-1].award_id, announced[-1].superseded_by) == (certificate.award_id, degree.award_id)
     await consume(session, course("DS13", DS), credit(learner, "DS13", DS))
     await decide(session, degree, Decision.SUBSTITUTE)
     await assert_no_credit_stands_twice(session, learner)
@@ -209,8 +209,8 @@ async def test_an_award_that_stood_twice_is_found_and_superseded_by_a_registrar(
     assert (certificate.state, certificate.superseded_by) == ("superseded", diploma.award_id)
     assert [one.state for one in (diploma, degree)] == ["superseded", "conferred"]
     await assert_no_credit_stands_twice(session, learner)
-    told = [event for event in await published(session) if isinstance(event, AwardSuperseded)]
-    assert (told[-1].award_id, told[-1].superseded_by) == (certificate.award_id, diploma.award_id)
+    announced = [event for event in await published(session) if isinstance(event, AwardSuperseded)]
+    assert (announced[-1].award_id, announced[-1].superseded_by) == (certificate.award_id, diploma.award_id)
 
 
 async def test_an_award_that_stood_twice_may_stand_on_spare_credit_instead(service, session, clock) -> None:

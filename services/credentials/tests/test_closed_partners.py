@@ -1,4 +1,4 @@
-"""A partner that was closed, or does not know of a consent, is told nothing; each that knows is told once."""
+"""A partner that was closed, or does not know of a consent, is sent nothing; each that knows is notified once."""
 
 import asyncio
 import json
@@ -120,7 +120,7 @@ async def test_a_consent_nobody_handed_over_tells_the_partner_nothing(
     assert partner.got == []
 
 
-async def test_a_partner_with_two_consents_is_told_once_of_both(
+async def test_a_partner_with_two_consents_is_notified_once_of_both(
     service,
     session,
     learner,
@@ -132,14 +132,14 @@ async def test_a_partner_with_two_consents_is_told_once_of_both(
     await awards.confer_award(session, award.award_id, by=new_id())
     await consume(session, revoked(learner, "DS02"))
     await send(service, session)
-    told = {delivery.type: json.loads(delivery.payload)["data"] for delivery in await session.scalars(DELIVERIES)}
-    assert sorted(told) == ["award.conferred", "credit.revoked"]
+    deliveries = {delivery.type: json.loads(delivery.payload)["data"] for delivery in await session.scalars(DELIVERIES)}
+    assert sorted(deliveries) == ["award.conferred", "credit.revoked"]
     both = sorted(one["share_id"] for one in granted)
-    assert [sorted(data["share_ids"]) for data in told.values()] == [both, both]
-    assert told["award.conferred"]["share_id"] in both
+    assert [sorted(data["share_ids"]) for data in deliveries.values()] == [both, both]
+    assert deliveries["award.conferred"]["share_id"] in both
 
 
-async def test_credit_given_back_by_a_clock_that_is_ahead_is_told(
+async def test_credit_given_back_by_a_clock_that_is_ahead_is_notified(
     service,
     session,
     clock,
@@ -154,8 +154,8 @@ async def test_credit_given_back_by_a_clock_that_is_ahead_is_told(
     await consume(session, given.model_copy(update={"reinstated_at": clock() + timedelta(seconds=5)}))
     await let_time_work(service)
     await send(service, session)
-    told = [delivery.type for delivery in await session.scalars(DELIVERIES)]
-    assert sorted(told) == ["credit.reinstated", "credit.revoked"]
+    deliveries = [delivery.type for delivery in await session.scalars(DELIVERIES)]
+    assert sorted(deliveries) == ["credit.reinstated", "credit.revoked"]
 
 
 DELIVERIES = select(WebhookDelivery).order_by(WebhookDelivery.delivery_id)

@@ -48,7 +48,7 @@ async def test_the_learners_come_in_pages(service, session, clock) -> None:
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FALSIFIED = {
     "a badge was revoked for no reason": update(Badge).values(revoked_at=NOW),
-    "titles were told that are not due": update(Eligibility).values(titles={"pgcert": ["PGCert in Anything"]}),
+    "titles were announced that are not due": update(Eligibility).values(titles={"pgcert": ["PGCert in Anything"]}),
 }
 
 
@@ -66,8 +66,8 @@ async def test_a_transcript_that_says_something_else_is_named(service, session, 
     await introduce(session, learner)
     await hold_credit(session, learner, DS=1)
     wrong = {"version": 9, "content": {}, "content_sha256": "00", "sha256": "00", "as_at": NOW}
-    told = await latest_transcript(session, learner)
-    session.add(Edition(edition_id=new_id(), document_id=told.document_id, **wrong))
+    printed = await latest_transcript(session, learner)
+    session.add(Edition(edition_id=new_id(), document_id=printed.document_id, **wrong))
     await session.flush()
     assert (await compared(service))["differing"] == [str(learner)]
 

@@ -146,7 +146,7 @@ async def test_the_previous_enrolment_does_not_tell_and_is_asked_again(enrolment
     await enrolment.session.execute(update(Learner).values(unread=True))
     await enrolment.says(1, is_confirmed=None)  # a replica of the previous release knows no better
     held = await enrolment.held()
-    assert (held.email_confirmed, held.told_version) == (True, 1)
+    assert (held.email_confirmed, held.confirmation_version) == (True, 1)
 
 
 async def test_what_the_previous_credentials_wrote_down_is_asked_again(enrolment):
@@ -160,7 +160,7 @@ async def test_what_the_previous_credentials_wrote_down_is_asked_again(enrolment
 
 async def test_badges_issued_before_stand_and_are_not_renewed_where_they_are_right(enrolment):
     await enrolment.says(1, is_confirmed=True)
-    await enrolment.session.execute(update(Person).values(told_version=None, email_confirmed=False))
+    await enrolment.session.execute(update(Person).values(confirmation_version=None, email_confirmed=False))
     await enrolment.says(1, is_confirmed=False)
     assert (await enrolment.names(), await enrolment.versions()) == ([True, True], [1, 1])
     await consume(enrolment.session, confirmed(enrolment.learner))

@@ -34,7 +34,7 @@ async def test_a_course_is_on_sale_once_it_has_a_price(service, session, clock) 
     assert await on_sale(session, clock) == {"DS01": (DS, 59500)}
 
 
-async def test_a_withdrawn_course_is_not_planned_with_whatever_is_heard_last(service, session, clock) -> None:
+async def test_a_withdrawn_course_is_not_planned_with_whatever_arrives_last(service, session, clock) -> None:
     for order in itertools.permutations([course("LAW01", LAW), priced("LAW01"), withdrawn("LAW01")]):
         await consume(session, *order)
         assert await on_sale(session, clock) == {}

@@ -40,9 +40,9 @@ async def test_a_revoked_badge_leads_to_the_one_its_credit_has_now(service, sess
         await consume(session, revoked(learner, "DS01").model_copy(update={"revoked_at": clock()}))
         again = await anyone.get(f"/verify/{old}", headers=HTML)
         at_last = (await anyone.post("/v1/verifications", content=document)).json()
-    for told in (taken_back, unsigned, again):
-        assert "<strong>Revoked</strong>" in told.text
-        assert "is the newest version" in told.text
+    for announcement in (taken_back, unsigned, again):
+        assert "<strong>Revoked</strong>" in announcement.text
+        assert "is the newest version" in announcement.text
     assert "<strong>Valid</strong>" in new_page.text
     for shown in (page, *pages):
         assert "<strong>Replaced</strong>" in shown.text

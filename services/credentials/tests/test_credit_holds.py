@@ -37,7 +37,7 @@ def lost(who, code):
     return gone, cancelled(who, code, "payment_lost"), back
 
 
-async def told(session, kind):
+async def emailed(session, kind):
     return list(await session.scalars(select(PendingEmail.subject).where(PendingEmail.kind == kind)))
 
 
@@ -59,7 +59,7 @@ async def test_a_conferred_award_whose_money_went_back_is_reviewed_and_its_credi
         assert {one["reason"] for one in excluded} == {"held"}
         waiting = (await office.get("/v1/credit-holds")).json()["items"]
         assert [one["reason_code"] for one in waiting if one["learner_id"] == str(who)] == ["refunded"] * 4
-        assert len(await told(session, "credit_held")) == 4
+        assert len(await emailed(session, "credit_held")) == 4
         assert {one.revoked_at for one in await session.scalars(select(Badge))} == {None}
         decided = await decide(office, review, "rescind", reason_code="refunded")
         assert (decided.status_code, decided.json()["state"]) == (201, "rescinded")
@@ -70,10 +70,10 @@ async def test_that_credit_is_held_is_emailed_once_also_after_the_email_has_gone
     who = new_id()
     await hold_credit(session, who, DS=1)
     await consume(session, cancelled(who, "DS01"))
-    assert len(await told(session, "credit_held")) == 1
+    assert len(await emailed(session, "credit_held")) == 1
     await session.execute(delete(PendingEmail))
     await rebuild(session, who)
-    assert await told(session, "credit_held") == []
+    assert await emailed(session, "credit_held") == []
 
 
 async def test_held_credit_is_neither_conferred_on_nor_claimed_before_it_is_released(service, session, clock) -> None:
@@ -84,13 +84,13 @@ async def test_held_credit_is_neither_conferred_on_nor_claimed_before_it_is_rele
         await consume(session, cancelled(who, "DS01"))
         held = await office.post(f"/v1/award-claims/{claim['award_id']}/conferral")
         assert (held.status_code, held.json()["code"]) == (409, "under_review")
-        assert await told(session, "claim_held") == [f"Your claim for {TITLE} is held"]
+        assert await emailed(session, "claim_held") == [f"Your claim for {TITLE} is held"]
         (await own.post(f"/v1/award-claims/{claim['award_id']}/withdrawal")).raise_for_status()
         refused = await own.post("/v1/award-claims", json=CLAIM)
         assert (refused.status_code, refused.json()["code"]) == (409, "not_eligible")
         assert (await release(service, who)).status_code == 200
         assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201
-        assert len(await told(session, "credit_released")) == 1
+        assert len(await emailed(session, "credit_released")) == 1
 
 
 async def test_a_release_ends_the_review_and_is_made_once_by_another_than_who_gave_the_money_back(
@@ -111,50 +111,50 @@ async def test_a_release_ends_the_review_and_is_made_once_by_another_than_who_ga
         again = await release(service, who)
         assert (again.status_code, again.json()["code"]) == (409, "hold_ended")
         await consume(session, cancelled(who, "DS01", decided_by=str(finance)))
-        assert (await statuses(own))["DS01"] == "ratified", "and stays so, whatever is heard twice"
+        assert (await statuses(own))["DS01"] == "ratified", "and stays so, whatever arrives twice"
         ended = (await same.get("/v1/credit-holds", params={"open": False})).json()["items"]
         assert [one["release_reason"] for one in ended] == ["complaint"]
     closed = [one.decision for one in await published(session) if isinstance(one, AwardReviewClosed)]
     assert closed == ["credit_reinstated"]
 
 
-@pytest.mark.parametrize("heard", list(itertools.permutations(range(3))))
-async def test_money_that_is_there_again_releases_by_itself_whatever_is_heard_first(
-    service, session, clock, heard
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_money_that_is_there_again_releases_by_itself_whatever_arrives_first(
+    service, session, clock, order
 ) -> None:
     who = new_id()
     await hold_credit(session, who, DS=4)
     await hold_award(session, who)
     words = lost(who, "DS01")
-    for n in heard:
+    for n in order:
         await consume(session, words[n], words[n])
     async with service.client("learner", id=who) as own:
         assert (await statuses(own))["DS01"] == "ratified"
         assert (await own.get("/v1/award-reviews", params={"waiting": True})).json()["items"] == []
-    if heard == (0, 1, 2):
+    if order == (0, 1, 2):
         assert len([one for one in await published(session) if isinstance(one, AwardReviewOpened)]) == 1
-        assert len(await told(session, "credit_released")) == 1
+        assert len(await emailed(session, "credit_released")) == 1
         (hold,) = await session.scalars(select(CreditHold))
         assert (hold.release_reason, hold.released_by) == ("money_restored", None)
 
 
-@pytest.mark.parametrize("heard", list(itertools.permutations(range(4))))
-async def test_money_that_came_again_and_was_then_given_back_holds_whatever_is_heard_first(
-    service, session, clock, heard
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+async def test_money_that_came_again_and_was_then_given_back_holds_whatever_arrives_first(
+    service, session, clock, order
 ) -> None:
     who, finance = new_id(), new_id()
     await hold_credit(session, who, DS=4)
     at = BEFORE + timedelta(days=60)
     granted = cancelled(who, "DS01", decided_by=str(finance), sequence=4, cancelled_at=at)
     words = [*lost(who, "DS01"), granted]
-    for n in heard:
+    for n in order:
         await consume(session, words[n], words[n])
     (hold,) = await session.scalars(select(CreditHold))
     assert (hold.reason_code, hold.refund_by, hold.released_at) == ("refunded", str(finance), None)
     async with service.client("learner", id=who) as own:
         assert (await statuses(own))["DS01"] == "held"
     assert (await release(service, who, by=finance)).json()["code"] == "own_refund"
-    assert len(await told(session, "credit_held")) == 1 + len(await told(session, "credit_released"))
+    assert len(await emailed(session, "credit_held")) == 1 + len(await emailed(session, "credit_released"))
     assert (await release(service, who)).status_code == 200
     await consume(session, *words)
     assert [one.released_by is None for one in await session.scalars(select(CreditHold))] == [False]
@@ -162,7 +162,7 @@ async def test_money_that_came_again_and_was_then_given_back_holds_whatever_is_h
 
 @pytest.mark.parametrize("reason", ["refunded", "payment_lost", "withdrawn"])
 @pytest.mark.parametrize("credit_first", [True, False])
-async def test_whichever_is_heard_first_the_credit_or_the_end_of_its_enrolment(
+async def test_whichever_arrives_first_the_credit_or_the_end_of_its_enrolment(
     service, session, clock, reason, credit_first
 ) -> None:
     who = new_id()

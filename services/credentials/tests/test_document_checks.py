@@ -19,15 +19,15 @@ async def test_the_public_page_names_nobody_and_shows_no_mark(service, session, 
             page = await anyone.get(f"/documents/{documents[0]['number']}")
             assert page.status_code == 200
             assert "Valid" in page.text
-            for told in ("Ada", "Lovelace", "Merit", ">60<", str(learner)):
-                assert told not in page.text
+            for secret in ("Ada", "Lovelace", "Merit", ">60<", str(learner)):
+                assert secret not in page.text
             assert documents[0]["sha256"] not in page.text
             tag = page.headers["etag"]
             assert (await anyone.get(page.url.path, headers={"If-None-Match": tag})).status_code == 304
         assert (await anyone.get("/documents/MC-2026-00000000000")).status_code == 404
 
 
-async def test_a_file_is_told_for_ours_by_its_bytes_alone(service, session, clock) -> None:
+async def test_a_file_is_known_as_ours_by_its_bytes_alone(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=1)
     async with service.client("learner", id=learner) as client, service.client() as anyone:
@@ -96,7 +96,7 @@ async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) ->
         page = await anyone.get(led.headers["location"])
         forged = await anyone.post("/verify", files={"file": ("transcript.pdf", file[:-1], "application/pdf")})
         beyond = await anyone.get(f"/documents/{transcript['number']}", params={"version": 9})
-        told = await anyone.get(
+        found = await anyone.get(
             f"/documents/{transcript['number']}", params={"version": 9}, headers={"Accept": "text/html"}
         )
     assert led.status_code == 303
@@ -106,7 +106,7 @@ async def test_a_person_hands_in_a_paper_at_the_form(service, session, clock) ->
     assert 'href="#text"' in forged.text, "to the field that takes its number"
     assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
     assert beyond.json()["detail"] == "there is no version 9 of this document; the newest is version 2"
-    assert told.status_code == 404
-    assert "no version 9 of it: the newest is version 2" in told.text
-    assert f'href="/documents/{transcript["number"]}"' in told.text
-    assert "issued no document with this number" not in told.text
+    assert found.status_code == 404
+    assert "no version 9 of it: the newest is version 2" in found.text
+    assert f'href="/documents/{transcript["number"]}"' in found.text
+    assert "issued no document with this number" not in found.text

@@ -86,7 +86,7 @@ async def test_the_page_asks_and_tells_in_words(service, session, papers) -> Non
     assert missing.status_code == 404
 
 
-async def test_a_class_left_empty_is_told_of_and_what_was_typed_stays(service, session, papers) -> None:
+async def test_a_class_left_empty_is_pointed_out_and_what_was_typed_stays(service, session, papers) -> None:
     """In the same words whoever is named: nobody learns whether there is a class who does not know it."""
     number, honours = papers["parchment"], await printed_class(session, papers["parchment"])
     html, evil = {"Accept": "text/html"}, '"><script>'
@@ -284,7 +284,7 @@ async def test_marks_are_said_not_to_be_compared(service, session, papers) -> No
 
 
 async def test_an_earlier_name_is_that_of_the_version_it_was_printed_on_alone(service, session, clock, papers) -> None:
-    """As its file is told for that version: that there was another is told to nobody who does not hold the paper."""
+    """As its file is known for that version: that there was another is disclosed to nobody who does not hold the paper."""
     number = papers["certificate"]
     await rename(session, papers["learner"], 2, family_name="King", display_name="Ada King")
     assert not (await compare(service, number, "Ada Lovelace"))["same"]
@@ -297,12 +297,14 @@ async def test_an_earlier_name_is_that_of_the_version_it_was_printed_on_alone(se
             ("Ada Lovelace", 2, False),
             ("Ada King", 2, True),
         ):
-            told = await anyone.post(f"/documents/{number}", data={"name": name, "version": version}, headers=html)
+            compared = await anyone.post(f"/documents/{number}", data={"name": name, "version": version}, headers=html)
             typed = {"name": name, "version": version}
             answer = await anyone.post(f"/documents/{number}", json=typed, headers={"X-Forwarded-For": "203.0.113.1"})
             assert answer.json() == {"same": same, "version": version, "newest_version": 2}, (name, version)
-            assert ("Not the same" not in told.text) is same
-            assert (f"Same: version {version}" in told.text and "replaced" in told.text) is (same and version == 1)
+            assert ("Not the same" not in compared.text) is same
+            assert (f"Same: version {version}" in compared.text and "replaced" in compared.text) is (
+                same and version == 1
+            )
         asked = await anyone.get(f"/documents/{number}?version=1", headers=html)
         missing = await anyone.post(f"/documents/{number}", json={"name": "Ada King", "version": 3}, headers=html)
     assert 'name="version"' in asked.text

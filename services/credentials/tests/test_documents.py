@@ -188,7 +188,7 @@ async def test_a_document_waits_until_it_is_known_whose_it_is(service, session, 
 
 
 async def test_after_erasure_a_paper_can_still_be_checked_and_names_nobody(service, session, clock) -> None:
-    """P1: the award stands; who holds it is told no longer."""
+    """P1: the award stands; who holds it is disclosed no longer."""
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     await conferred(service, learner)

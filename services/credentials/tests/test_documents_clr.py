@@ -114,8 +114,8 @@ def test_marks_and_attempts_stand_in_a_credential_of_their_own(signed: dict) -> 
     *held, results = signed["credentialSubject"]["verifiableCredential"]
     assert all("result" not in leaf["credentialSubject"] for leaf in held)
     described = {one["id"]: one["name"] for one in results["credentialSubject"]["achievement"]["resultDescription"]}
-    told = [(described[one["resultDescription"]], one["value"]) for one in results["credentialSubject"]["result"]]
-    assert told[:2] == [("Mark: Course (7DS501)", "68"), ("Attempt: Course (7DS501)", "1")]
+    stated = [(described[one["resultDescription"]], one["value"]) for one in results["credentialSubject"]["result"]]
+    assert stated[:2] == [("Mark: Course (7DS501)", "68"), ("Attempt: Course (7DS501)", "1")]
     assert len(record(2, results=False)["credentialSubject"]["verifiableCredential"]) == 3
 
 

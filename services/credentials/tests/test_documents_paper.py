@@ -139,9 +139,9 @@ async def test_paper_and_page_tell_the_same_facts(paper: Paper, kind: DocumentKi
     shown = view_model(kind)
     read = squeezed("".join(page.extract_text() for page in PdfReader(io.BytesIO(await paper.pdf(shown, AT))).pages))
     page = squeezed(paper.page(shown))
-    told = [squeezed(one) for one in strings({name: item for name, item in shown.items() if name != "title"})]
-    assert [one for one in told if one not in read] == []
-    assert [one for one in told if one not in page] == []
+    printed = [squeezed(one) for one in strings({name: item for name, item in shown.items() if name != "title"})]
+    assert [one for one in printed if one not in read] == []
+    assert [one for one in printed if one not in page] == []
 
 
 @pytest.mark.parametrize("kind", list(DocumentKind))
@@ -184,15 +184,15 @@ async def test_a_name_is_set_in_its_own_script(paper: Paper, script: str) -> Non
 
 
 def said_of_glyphs(reader: PdfReader) -> set[str]:
-    """The letters told of glyphs that are parts of one, which pypdf's own extraction does not read."""
+    """The letters stated for glyphs that are parts of one, which pypdf's own extraction does not read."""
     operations = reader.pages[0].get_contents().operations
-    said = [told[1].get("/ActualText", "") for told, operator in operations if operator == b"BDC"]
+    said = [operands[1].get("/ActualText", "") for operands, operator in operations if operator == b"BDC"]
     return {letter for text in said for letter in text}
 
 
 @pytest.mark.parametrize("script", ["Arabic", "Persian", "Pashto", "Uyghur", "Kurdish", "Sindhi"])
-async def test_each_letter_of_an_arabic_name_is_told_once(paper: Paper, script: str) -> None:
-    """To whoever copies it or hears it: in fonts that build letters of several glyphs, each glyph tells the letter."""
+async def test_each_letter_of_an_arabic_name_is_read_once(paper: Paper, script: str) -> None:
+    """To whoever copies it or has it read aloud: in fonts that build letters of several glyphs, each glyph tells the letter."""
     reader = PdfReader(io.BytesIO(await paper.pdf(view_model(DocumentKind.PARCHMENT, NAMES[script]), AT)))
     assert said_of_glyphs(reader) == set()
     read = Counter(letter for letter in reader.pages[0].extract_text() if "\u0600" <= letter <= "\u06ff")

@@ -67,7 +67,7 @@ async def test_a_revoked_badge_loses_the_hash_of_the_address_as_well(service, se
 @pytest.mark.parametrize(
     "steps", [(be_forgotten,), (revoke, be_forgotten), (be_corrected, be_forgotten), (be_forgotten, be_forgotten)]
 )
-async def test_an_erasure_heard_again_orders_nothing(service, session, clock, learner, steps) -> None:
+async def test_an_erasure_delivered_again_orders_nothing(service, session, clock, learner, steps) -> None:
     for step in steps:
         await step(service, session, clock, learner)
     await let_time_work(service)

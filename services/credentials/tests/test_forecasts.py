@@ -318,7 +318,7 @@ async def test_what_can_be_reached_is_not_said_to_be_out_of_reach(service, sessi
 
 
 async def test_a_level_that_only_the_pinned_version_has_is_looked_at_too(service, session, clock, monkeypatch) -> None:
-    """The version in force has no diploma: whoever enrolled before may claim one all the same, and is told the way."""
+    """The version in force has no diploma: whoever enrolled before may claim one all the same, and is shown the way."""
     pinned = regulations.in_force(now_of(session))
     kept = (one for one in pinned.levels if one.code != "pgdip")
     levels = tuple(replace(one, rank=rank) for rank, one in enumerate(kept))

@@ -134,7 +134,7 @@ def nested(genuine: dict) -> dict:
 
 
 def without_revocation(genuine: dict) -> dict:
-    """The place in the status list is told where no verifier looks for it."""
+    """The place in the status list stands where no verifier looks for it."""
     forged = deepcopy(genuine)
     forged["evidence"] = [forged.pop("credentialStatus")]
     return forged
@@ -234,7 +234,7 @@ def test_names_of_another_host_by_two_slashes_are_refused() -> None:
 
 
 def moved(genuine: dict) -> dict:
-    """That it was failed is told in another place alone; to RDF both are one."""
+    """That it was failed stands in another place alone; to RDF both are one."""
     forged = deepcopy(genuine)
     forged["credentialSubject"]["result"][1].pop("value")
     return forged
@@ -257,7 +257,7 @@ def test_a_signed_result_is_not_hidden(change) -> None:
 LEARNER = "did:example:learner"
 
 
-def told_by_the_learner() -> dict:
+def said_by_the_learner() -> dict:
     """A badge whose subject is also the source of something, as an issuer or image is named in several places."""
     document = deepcopy(test_badges.build(test_badges.values(7)))
     document["credentialSubject"] |= {
@@ -285,8 +285,8 @@ def to_the_issuer(forged: dict) -> None:
     forged["issuer"]["result"] = forged["credentialSubject"].pop("result")
 
 
-@pytest.mark.parametrize(("genuine", "move"), [(told_by_the_learner, to_the_source), (self_issued, to_the_issuer)])
-def test_what_is_read_of_a_subject_is_told_in_one_place(genuine, move) -> None:
+@pytest.mark.parametrize(("genuine", "move"), [(said_by_the_learner, to_the_source), (self_issued, to_the_issuer)])
+def test_what_is_read_of_a_subject_stands_in_one_place(genuine, move) -> None:
     known = genuine()
     assert parsed(known) is not None
     assert is_accepted_by_another(known)

@@ -143,7 +143,7 @@ async def standing_of(service, session, learner: UUID, prefix: str) -> dict:
         credits_, options, badges, transcript = [
             (await own.get(f"/v1/{path}")).json() for path in ("credits", "award-options", "badges", "transcript")
         ]
-    told = await session.get(Eligibility, learner)
+    eligibility = await session.get(Eligibility, learner)
     titles = {
         level["level"]: [(one["title"], one["regulations"], one["mean"], len(one["left"])) for one in level["options"]]
         for level in options["levels"]
@@ -155,14 +155,14 @@ async def standing_of(service, session, learner: UUID, prefix: str) -> dict:
         "credits": sorted(listed, key=str),
         "options": titles,
         "on_hold": options["on_hold"],
-        "told": told.titles,
+        "announced": eligibility.titles,
         "badges": sorted(valid),
         "transcript": sorted(entries),
     }
     return json.loads(json.dumps(state).replace(prefix, ""))
 
 
-async def test_a_whole_life_in_any_order_and_told_twice_ends_in_the_same_state(service, session, clock) -> None:
+async def test_a_whole_life_in_any_order_and_delivered_twice_ends_in_the_same_state(service, session, clock) -> None:
     chance = random.Random(20261128)  # noqa: S311 - the same shuffles each time
     states = []
     for n in range(6):
@@ -237,8 +237,11 @@ async def test_pinned_regulations_stay_open_to_the_learner(service, session, clo
     learner = new_id()
     await consume(session, activated(learner, "mc-regs-2026.1"))
     await hold_credit(session, learner, DS=5, MG=3)
-    told = await session.get(Eligibility, learner)
-    assert told.titles["pgdip"] == ["PGDip in Data Science with Management", "PGDip in Interdisciplinary Studies"]
+    eligibility = await session.get(Eligibility, learner)
+    assert eligibility.titles["pgdip"] == [
+        "PGDip in Data Science with Management",
+        "PGDip in Interdisciplinary Studies",
+    ]
 
 
 async def test_regulations_not_known_to_this_release_wait(service, session, clock) -> None:
@@ -253,13 +256,13 @@ async def test_a_renamed_subject_changes_the_titles_and_not_the_ledger(service, 
     await consume(
         session, course("LAW04", "Law & Society"), credit(learner, "LAW04", LAW, subject_name="Law & Society")
     )
-    told = await session.get(Eligibility, learner)
-    assert told.titles["pgcert"] == ["PGCert in Law & Society"]
+    eligibility = await session.get(Eligibility, learner)
+    assert eligibility.titles["pgcert"] == ["PGCert in Law & Society"]
     row = await session.get(Credit, named("credit", learner, "LAW01"))
     assert row.subject_name == "Law"
 
 
-async def test_whoever_holds_credit_of_a_renamed_subject_is_told_the_new_titles(service, session, clock) -> None:
+async def test_whoever_holds_credit_of_a_renamed_subject_is_announced_the_new_titles(service, session, clock) -> None:
     ada, bob = new_id(), new_id()
     await hold_credit(session, ada, LAW=4)
     await hold_credit(session, bob, MG=4)
@@ -268,8 +271,8 @@ async def test_whoever_holds_credit_of_a_renamed_subject_is_told_the_new_titles(
     clock.advance(minutes=1)
     await let_time_work(service)
     assert await projection.differing(session, service.process.database.transaction, [ada, bob]) == []
-    told = await session.get(Eligibility, ada, populate_existing=True)
-    assert told.titles["pgcert"] == ["PGCert in Law & Society"]
+    eligibility = await session.get(Eligibility, ada, populate_existing=True)
+    assert eligibility.titles["pgcert"] == ["PGCert in Law & Society"]
     [last] = [one for one in await of_kind(session, AwardEligibilityChanged) if one.learner_id == ada][-1:]
     [pgcert] = [one for one in last.levels if one.level == "pgcert"]
     assert (pgcert.titles_added, pgcert.titles_removed) == (("PGCert in Law & Society",), ("PGCert in Law",))

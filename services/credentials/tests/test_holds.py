@@ -39,7 +39,7 @@ async def test_claims_wait_while_a_case_is_open(service, session, clock) -> None
         assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201
 
 
-async def test_a_decided_case_holds_nothing_whichever_is_heard_first_or_twice(session, clock) -> None:
+async def test_a_decided_case_holds_nothing_whichever_arrives_first_or_twice(session, clock) -> None:
     for order in itertools.permutations(range(2)):
         learner = new_id()
         events = case_of(learner)

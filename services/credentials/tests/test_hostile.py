@@ -276,7 +276,7 @@ async def test_no_token_ends_the_process(small) -> None:
     assert process.returncode is None
 
 
-async def test_too_many_at_once_are_told_to_come_again(small) -> None:
+async def test_too_many_at_once_are_asked_to_come_again(small) -> None:
     answers = await asyncio.gather(
         *(verify(badge(number), verifier=small) for number in range(6)), return_exceptions=True
     )
@@ -293,7 +293,7 @@ async def test_a_client_holds_one_place_however_much_it_sends() -> None:
         try:
             await verify(document, verifier=verifier, client=client)
         except VerifierBusy:
-            ended.append(f"{client} told to come again")
+            ended.append(f"{client} asked to come again")
         else:
             ended.append(client)
 
@@ -302,7 +302,7 @@ async def test_a_client_holds_one_place_however_much_it_sends() -> None:
     greedy = [asyncio.create_task(send("greedy", heavy(number))) for number in range(12)]
     await asyncio.sleep(0.1)
     await send("honest", SIGNED)
-    assert ended == ["greedy told to come again"] * (12 - room) + ["honest"]
+    assert ended == ["greedy asked to come again"] * (12 - room) + ["honest"]
     await asyncio.gather(*greedy)
     assert ended[13 - room :] == ["greedy"] * room
     assert verifier._client_queue._lines == {}

@@ -183,8 +183,8 @@ async def test_another_address_is_a_correction(issuer, clock):
     old_claims = jwt.decode(token, options=UNCHECKED)
     newer = await issuer.get(old_claims["refreshService"]["id"].removeprefix(HOST))
     assert (await verified(issuer, newer.text))["validFrom"] == after["validFrom"]
-    told = [event for event in await issuer.superseded() if event.badge_id == badge.badge_id]
-    assert [(event.reason_code, event.superseded_at) for event in told] == [("correction", clock())]
+    announced = [event for event in await issuer.superseded() if event.badge_id == badge.badge_id]
+    assert [(event.reason_code, event.superseded_at) for event in announced] == [("correction", clock())]
 
 
 async def test_a_badge_is_issued_once_however_often_it_is_corrected(issuer, session, clock):
@@ -211,7 +211,7 @@ async def places_of(session, badge) -> list[AssignedStatusEntry]:
     )
 
 
-async def test_two_versions_of_one_second_are_told_apart(issuer):
+async def test_two_versions_of_one_second_are_distinguished(issuer):
     before = await issuer.document()
     await issuer.change_address("ada@new.example", 2)
     await let_time_work(issuer.service)
@@ -332,7 +332,7 @@ async def test_credit_of_somebody_anonymised_still_brings_a_badge(issuer, sessio
 # --- waiting
 
 
-async def test_badges_that_wait_are_counted_and_told_of(issuer, session, clock, caplog):
+async def test_badges_that_wait_are_counted_and_logged(issuer, session, clock, caplog):
     stranger = new_id()
     await consume(session, credit(stranger, "NOWHERE01", DS, ratified_at=clock()))
     clock.advance(minutes=16)
@@ -342,7 +342,7 @@ async def test_badges_that_wait_are_counted_and_told_of(issuer, session, clock, 
     assert "badges wait to be signed" in caplog.text
 
 
-async def test_nobody_is_told_of_badges_that_do_not_wait(issuer, caplog):
+async def test_nothing_is_logged_of_badges_that_do_not_wait(issuer, caplog):
     await jobs.watch_waiting_badges(work_of(issuer.service))
     assert REGISTRY.get_sample_value("badges_waiting", {"known": "holder"}) == 0
     assert caplog.text == ""

@@ -119,7 +119,7 @@ async def test_a_half_full_list_gives_way_to_the_next(service, session, clock, m
     assert badge.list_number == 2
 
 
-async def test_a_full_list_is_told_of(service, session, clock, monkeypatch) -> None:
+async def test_a_full_list_is_logged(service, session, clock, monkeypatch) -> None:
     monkeypatch.setattr(status_lists, "LENGTH", 1)
     learner = new_id()
     await hold_credit(session, learner, DS=1)

@@ -49,18 +49,18 @@ def test_each_term_is_known_by_the_name_that_is_signed() -> None:
     ours: dict[str, set[tuple[str, object]]] = defaultdict(set)
     for term, iri, kind in meaning._all_terms():
         ours[term].add((iri, kind))
-    assert {term: {iri for iri, _ in told} for term, told in ours.items()} == {
-        term: {iri for iri, _ in told} for term, told in known_terms().items()
+    assert {term: {iri for iri, _ in meanings} for term, meanings in ours.items()} == {
+        term: {iri for iri, _ in meanings} for term, meanings in known_terms().items()
     }
-    vocabulary = {iri for told in known_terms().values() for iri, kind in told if kind == "@vocab"}
+    vocabulary = {iri for meanings in known_terms().values() for iri, kind in meanings if kind == "@vocab"}
     assert meaning._of_terms() == vocabulary != set()
 
 
 def test_no_two_members_and_no_two_types_are_read_as_one() -> None:
     """Of terms with one IRI the first is the class, the last the member; a badge goes by both its names."""
     by_iri: dict[str, set[str]] = defaultdict(set)
-    for term, told in known_terms().items():
-        for iri, _ in told:
+    for term, meanings in known_terms().items():
+        for iri, _ in meanings:
             by_iri[iri].add(term)
     alike = {frozenset(terms) for terms in by_iri.values() if len(terms) > 1}
     assert alike == {

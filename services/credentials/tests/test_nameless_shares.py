@@ -31,8 +31,8 @@ async def learner(service, session, clock):
     return learner
 
 
-async def told_apart(service, session, shown: str) -> None:
-    """No badge is found by any id that was shown, nor by what our code derives from one; no number is told."""
+async def must_lead_nowhere(service, session, shown: str) -> None:
+    """No badge is found by any id that was shown, nor by what our code derives from one; no number is shown."""
     badges = (await session.scalars(select(Badge))).all()
     assert len(badges) == 6
     assert all(badge.document["credentialSubject"]["identifier"] for badge in badges)
@@ -52,21 +52,21 @@ async def test_what_a_partner_fetches_leads_to_no_badge(service, session, clock,
     answer = await fetch(service, at.rpartition("/")[2])
     (award,) = answer.json()["record"]["awards"]
     assert (award["certificate_number"], award["credential_url"], award["verification_url"]) == (None, None, None)
-    await told_apart(service, session, answer.text)
+    await must_lead_nowhere(service, session, answer.text)
 
 
 async def test_a_link_leads_to_no_badge(service, session, clock, learner) -> None:
     path = await link(service, learner, **ALL_BUT_THE_NAME)
     async with service.client() as anyone:
-        told, page = await anyone.post(path), await anyone.post(path, headers=FORM)
-    await told_apart(service, session, told.text)
+        data, page = await anyone.post(path), await anyone.post(path, headers=FORM)
+    await must_lead_nowhere(service, session, data.text)
     assert ("Course DS01" in page.text, "/verify/" in page.text) == (True, False)
 
 
 async def test_a_learner_record_states_what_the_badges_recognise_without_them(service, session, clock, learner) -> None:
     at = await consented(service, learner, **ALL_BUT_THE_NAME)
     answer = await get(service, f"{at}.clr")
-    await told_apart(service, session, answer.text)
+    await must_lead_nowhere(service, session, answer.text)
     record = answer.json()
     subject = record["credentialSubject"]
     inside = subject["verifiableCredential"]

@@ -173,7 +173,7 @@ async def test_it_can_be_printed(browser) -> None:
         ("transcript", "not everything it holds stands"),
     ],
 )
-async def test_the_verdict_is_told_in_plain_words(browser, state, words) -> None:
+async def test_the_verdict_is_shown_in_plain_words(browser, state, words) -> None:
     page = await shown(browser, state, PHONE)
     await expect(page.get_by_role("status")).to_contain_text(words)
     at = (NOW + timedelta()).isoformat()

@@ -62,9 +62,9 @@ async def prepare(live, tell):
         who, client_id, programmes = new_id(), f"mcp_{new_id().hex}", (new_id(), new_id())
         async with live.process.database.transaction() as session:
             await know(session, client_id)
-            told = [programme(programme_id=one, client_id=client_id) for one in programmes]
+            announced = [programme(programme_id=one, client_id=client_id) for one in programmes]
             earned = [credit(who, f"DS0{n}", DS) for n in range(1, 5)] + [credit(who, f"MG0{n}", MG) for n in (1, 2)]
-            await consume(session, registered(who), *told, *earned, cancelled(who, "MG02"))
+            await consume(session, registered(who), *announced, *earned, cancelled(who, "MG02"))
             await store_person(session, person(who))
         await let_time_work(live)
         own = live.client("learner", id=who)
@@ -114,7 +114,7 @@ async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, p
     def partner(path, json=None):
         return lambda one: one.partner.post(path.format(**vars(one)), json=json)
 
-    def heard(make):
+    def handles(make):
         return lambda one: tell(make(one.learner_id))
 
     def grant(one):
@@ -143,9 +143,9 @@ async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, p
         "decide recognition": post("/v1/recognitions/{recognition}/decision", {"units": units} | BECAUSE),
         "withdraw recognition": own("/v1/recognitions/{recognition}/withdrawal"),
         "release credit": release,
-        "hear of a refund": heard(lambda who: cancelled(who, "DS02")),
-        "hear of a revocation": heard(lambda who: revoked(who, "DS01")),
-        "hear of credit": heard(lambda who: credit(who, "MG03", MG)),
+        "handle a refund": handles(lambda who: cancelled(who, "DS02")),
+        "handle a revocation": handles(lambda who: revoked(who, "DS01")),
+        "handle credit": handles(lambda who: credit(who, "MG03", MG)),
         "grant share": grant,
         "redeem code": lambda one: one.partner.post("/v1/shared-records", json={"code": one.code}),
         "fetch record": partner("/v1/shared-records/{share}/fetches"),
@@ -155,6 +155,6 @@ async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, p
         "decide transfer": decide_transfer,
         "withdraw transfer": own("/v1/transfers/{transfer}/withdrawal"),
         "close partner": lambda one: tell(PartnerClosed(client_id=one.client_id, closed_at=live.clock())),
-        "erase": heard(lambda who: LearnerAnonymised(learner_id=who, anonymised_at=live.clock())),
+        "erase": handles(lambda who: LearnerAnonymised(learner_id=who, anonymised_at=live.clock())),
     }
     assert await Pairs(live, Base, superuser, await prepare(), commands).faults() == []

@@ -1,4 +1,4 @@
-"""Who the learners are: read from enrolment's register, never told in events, erased when enrolment says so."""
+"""Who the learners are: read from enrolment's directory, never stated in events, erased when enrolment says so."""
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -121,7 +121,7 @@ async def test_those_without_an_entry_hold_up_nobody(service, session, clock, mo
     "event",
     [renamed, moved, lambda learner: LearnerAnonymised(learner_id=learner, anonymised_at=BEFORE)],
 )
-async def test_what_is_told_of_an_unknown_learner_waits(service, session, clock, event):
+async def test_an_event_about_an_unknown_learner_waits(service, session, clock, event):
     with pytest.raises(RetryLater):
         await consume(session, event(new_id()))
 

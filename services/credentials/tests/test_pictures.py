@@ -25,7 +25,7 @@ def texts(drawing: str) -> list[str]:
     return [node.text or "" for node in ET.fromstring(drawing).iter(f"{SVG}text")]  # noqa: S314 - our own
 
 
-def test_what_it_says_is_text_and_told_aloud() -> None:
+def test_what_it_says_is_text_and_read_aloud() -> None:
     root = ET.fromstring(svg(COURSE))  # noqa: S314 - our own
     assert root.get("role") == "img"
     assert root.find(f"{SVG}title").text == COURSE.title

@@ -179,7 +179,7 @@ def test_passing_what_is_studied_may_be_enough() -> None:
     assert near.words == f"Passing what you study now would give PGCert in {DS}."
 
 
-def test_the_ceiling_on_credit_from_elsewhere_is_told() -> None:
+def test_the_ceiling_on_credit_from_elsewhere_is_stated() -> None:
     seen = look(hold(DS, 1) + hold(MG, 3, source=Source.EXTERNAL))
     assert (seen.counting, seen.missing, seen.external, seen.external_at_most) == (45, 15, 45, 30)
     assert "Of your 45 credits from elsewhere at most 30 can count." in seen.words

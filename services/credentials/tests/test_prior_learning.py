@@ -80,8 +80,8 @@ async def test_recognised_credit_counts_for_an_award_and_not_for_its_class(servi
     events = await published(session)
     assert sum(isinstance(event, BadgeIssued) for event in events) == 2  # ours alone
     assert sum(isinstance(event, CreditRecognised) for event in events) == 2
-    (told,) = [event for event in events if isinstance(event, RecognitionDecided)]
-    assert (told.outcome, len(told.credit_ids)) == ("recognised", 2)
+    (decision,) = [event for event in events if isinstance(event, RecognitionDecided)]
+    assert (decision.outcome, len(decision.credit_ids)) == ("recognised", 2)
 
 
 async def test_half_of_an_award_at_most_comes_from_elsewhere(service, session, clock, learner) -> None:
@@ -98,7 +98,7 @@ async def test_half_of_an_award_at_most_comes_from_elsewhere(service, session, c
     assert counted["PGCert in Data Science"].count(None) == 2
 
 
-async def test_what_was_recognised_is_taken_back_and_partners_hear_of_it(service, session, clock, learner) -> None:
+async def test_what_was_recognised_is_taken_back_and_partners_are_notified(service, session, clock, learner) -> None:
     await know(session, P)
     address = await apply(service, learner)
     await decide(service, address, DS, DS)

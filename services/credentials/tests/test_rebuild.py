@@ -144,13 +144,13 @@ async def test_credit_that_a_degree_elsewhere_holds_counts_no_more(live) -> None
         if learner == returned:
             await act(live, asked, "return", {"reason_code": "left_programme"})
     async with live.process.database.transaction() as session:
-        told = [(await session.get(Eligibility, learner)).titles["pgcert"] for learner in learners]
-    assert [bool(titles) for titles in told] == [False, False, True, True]
+        eligible = [(await session.get(Eligibility, learner)).titles["pgcert"] for learner in learners]
+    assert [bool(titles) for titles in eligible] == [False, False, True, True]
     await let_time_work(live)
     assert await found(live) == []
 
 
-async def test_titles_told_of_credit_that_is_gone_are_lost(live) -> None:
+async def test_titles_announced_for_credit_that_is_gone_are_lost(live) -> None:
     learner = new_id()
     database = live.process.database
     async with database.transaction() as session:

@@ -125,17 +125,17 @@ async def test_what_no_longer_tells_how_things_are_is_revoked_for_good(
     assert await bits(service, before) == (True, True)
     assert await bits(service, after) == (False, False)
     assert (after["id"], after["credentialStatus"] != before["credentialStatus"]) == (before["id"], True)
-    told, newest = await checked(service, before), await checked(service, after)
-    assert (told["status"], told["verified"], newest["status"]) == ("revoked", False, "valid")
-    assert told["meaning"].startswith(ENDED)
-    (results,) = [part for part in told["parts"] if part["name"] == "Statement of results"]
+    older, newest = await checked(service, before), await checked(service, after)
+    assert (older["status"], older["verified"], newest["status"]) == ("revoked", False, "valid")
+    assert older["meaning"].startswith(ENDED)
+    (results,) = [part for part in older["parts"] if part["name"] == "Statement of results"]
     assert results["meaning"].startswith(ENDED)
-    for said in (told, results):
+    for said in (older, results):
         (revocation,) = [one for one in said["checks"] if one["name"] == "revocation"]
         assert (revocation["code"], "there is a newer record" in revocation["detail"]) == ("revoked", True)
 
 
-async def test_a_person_is_told_in_plain_words_and_not_why(service, session, learner) -> None:
+async def test_a_person_is_answered_in_plain_words_and_not_why(service, session, learner) -> None:
     before = await record_of(service, learner)
     await change_the_name(service, session, learner)
     await let_time_work(service)

@@ -1,4 +1,4 @@
-"""Records that were lost: what is told anew is the same badge, and what nobody knows is not called valid."""
+"""Records that were lost: what is announced anew is the same badge, and what nobody knows is not called valid."""
 
 from uuid import UUID
 

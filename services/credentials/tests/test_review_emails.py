@@ -1,4 +1,4 @@
-"""A learner is told by e-mail of a revocation, a review and what became of it, each once."""
+"""A learner is e-mailed of a revocation, a review and what became of it, each once."""
 
 from datetime import timedelta
 
@@ -48,7 +48,7 @@ async def test_a12_one_email_tells_of_the_decision(service, session, clock) -> N
     assert "appeal" in email.text
 
 
-async def test_a_claim_that_lost_credit_is_held_and_told_and_refused_in_true_words(service, session, clock) -> None:
+async def test_a_claim_that_lost_credit_is_held_and_emailed_and_refused_in_true_words(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     async with service.client("learner", id=learner) as own, service.client("registrar") as office:
@@ -71,7 +71,7 @@ async def test_a_claim_that_lost_credit_is_held_and_told_and_refused_in_true_wor
 
 
 @pytest.mark.parametrize("first", ["credit", "revocation"])
-async def test_a_revocation_is_told_once_whichever_is_heard_first(service, session, clock, first) -> None:
+async def test_a_revocation_is_emailed_once_whichever_comes_first(service, session, clock, first) -> None:
     learner = new_id()
     await introduce(session, learner)
     facts = [credit(learner, "DS01", DS), lost_today(learner, "DS01", clock)]
@@ -85,7 +85,7 @@ async def test_a_revocation_is_told_once_whichever_is_heard_first(service, sessi
     assert "appeal" in email.text
 
 
-async def test_credit_given_back_is_told_and_a_later_revocation_too(service, session, clock) -> None:
+async def test_credit_given_back_is_emailed_and_a_later_revocation_too(service, session, clock) -> None:
     learner = new_id()
     await introduce(session, learner)
     await consume(session, course("DS01", DS), credit(learner, "DS01", DS), lost_today(learner, "DS01", clock))
@@ -133,7 +133,7 @@ async def test_a_service_that_consumes_old_facts_anew_writes_no_emails_about_the
     assert await emails_about(session, "credit_revoked") == []
 
 
-async def test_a_review_is_told_when_it_opens_and_when_the_credit_comes_back(service, session, clock) -> None:
+async def test_a_review_is_emailed_when_it_opens_and_when_the_credit_comes_back(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     award = await hold_award(session, learner)

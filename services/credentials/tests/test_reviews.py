@@ -117,14 +117,14 @@ async def test_a12_without_spare_credit_credit_badge_and_award_go_in_that_order(
         options = (await own.get("/v1/award-options")).json()["levels"]
     assert (decided["state"], decided["decision"], decided["reason_code"]) == ("rescinded", "rescind", "misconduct")
     assert [level["options"] for level in options] == [[], [], []]
-    told = (await published(session))[before:]
-    gone = [event for event in told if isinstance(event, BadgeRevoked | AwardRescinded)]
+    announced = (await published(session))[before:]
+    gone = [event for event in announced if isinstance(event, BadgeRevoked | AwardRescinded)]
     badge_of_credit, badge_of_award, rescinded = gone
     assert badge_of_credit.credit_id == named("credit", learner, "DS04")
     assert badge_of_award.credit_id is None
     assert (rescinded.award_id, rescinded.certificate_number) == (award.award_id, award.certificate_number)
     assert (await session.get(Eligibility, learner)).titles["pgcert"] == []
-    assert any(isinstance(event, AwardEligibilityChanged) for event in told) is False  # there was none to lose
+    assert any(isinstance(event, AwardEligibilityChanged) for event in announced) is False  # there was none to lose
     row = await session.get(AwardReview, review["review_id"], populate_existing=True)
     assert row.decided_by == registrar
     await session.refresh(award)

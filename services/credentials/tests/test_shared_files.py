@@ -78,7 +78,7 @@ async def test_a_selection_is_a_partial_record_of_that_alone(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "shown"),
     [
         ({"with_marks": True}, [("Mark: Course DS01 (DS01)", "60")]),
         ({"with_attempts": True}, [("Attempt: Course DS01 (DS01)", "1")]),
@@ -89,13 +89,13 @@ async def test_a_selection_is_a_partial_record_of_that_alone(
     ],
 )
 async def test_marks_and_attempts_stand_in_it_only_where_consented(
-    service, session, clock, learner, changes, told
+    service, session, clock, learner, changes, shown
 ) -> None:
     at = await consented(service, learner, "DS01", **changes)
     *_, stated = (await get(service, f"{at}.clr")).json()["credentialSubject"]["verifiableCredential"]
     subject = stated["credentialSubject"]
     words = {one["id"]: one["name"] for one in subject["achievement"]["resultDescription"]}
-    assert [(words[one["resultDescription"]], one["value"]) for one in subject["result"]] == told
+    assert [(words[one["resultDescription"]], one["value"]) for one in subject["result"]] == shown
 
 
 async def test_the_whole_record_takes_in_awards_and_names_its_holder(service, session, clock, learner) -> None:
@@ -114,9 +114,9 @@ async def test_the_whole_record_takes_in_awards_and_names_its_holder(service, se
 
 async def test_paper_is_handed_out_where_nothing_is_held_back(service, session, clock, learner) -> None:
     at = await consented(service, learner, **EVERYTHING)
-    told = (await fetch(service, at.rpartition("/")[2])).json()
-    assert (told["clr_url"], told["pdf_url"]) == (f"{at}.clr", f"{at}.pdf")
-    paper = await get(service, told["pdf_url"])
+    record = (await fetch(service, at.rpartition("/")[2])).json()
+    assert (record["clr_url"], record["pdf_url"]) == (f"{at}.clr", f"{at}.pdf")
+    paper = await get(service, record["pdf_url"])
     assert (paper.status_code, paper.content[:5], paper.headers["Cache-Control"]) == (200, b"%PDF-", "no-store")
     async with service.client("learner", id=learner) as own, service.client() as anyone:
         listed = (await own.get("/v1/documents")).json()["items"]
@@ -178,7 +178,7 @@ async def test_the_learner_sees_each_file_that_was_fetched(service, session, clo
 
 
 async def test_what_is_not_on_the_transcript_is_no_learner_record(service, session, clock, learner) -> None:
-    """Nothing is signed yet where the register has not told who the learner is."""
+    """Nothing is signed yet where the directory has not said who the learner is."""
     stranger = new_id()
     await hold_credit(session, stranger, MG=1)
     at = await consented(service, stranger, credit_ids=[str(named("credit", stranger, "MG01"))])

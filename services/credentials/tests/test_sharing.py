@@ -70,7 +70,7 @@ async def test_a_partner_fetches_exactly_what_was_consented_until_the_consent_en
 
 
 async def test_a_withdrawn_consent_shows_nothing_a_second_later(service, session, clock, learner) -> None:
-    """T2; that P is told is tested with the webhooks."""
+    """T2; that P is notified is tested with the webhooks."""
     granted = await consent(service, learner, "DS01")
     await redeem(service, granted["code"])
     assert (await fetch(service, granted["share_id"])).status_code == 200
@@ -83,8 +83,8 @@ async def test_a_withdrawn_consent_shows_nothing_a_second_later(service, session
     refused = await fetch(service, granted["share_id"])
     assert (refused.status_code, refused.json()["code"]) == (403, "share_withdrawn")
     assert (await redeem(service, granted["code"])).json()["code"] == "share_withdrawn"
-    told = [event for event in await published(session) if isinstance(event, ShareRevoked)]
-    assert [(str(event.share_id), event.client_id) for event in told] == [(granted["share_id"], P)]
+    announced = [event for event in await published(session) if isinstance(event, ShareRevoked)]
+    assert [(str(event.share_id), event.client_id) for event in announced] == [(granted["share_id"], P)]
 
 
 async def test_a_consent_is_one_partners(service, session, clock, learner) -> None:
@@ -239,7 +239,7 @@ async def test_a_pin_is_asked_for_and_a_few_wrong_ones_lock_the_link(service, se
         wrong = await anyone.post(path, json={"pin": "0000"})
         assert (wrong.status_code, wrong.json()["code"], wrong.json()["tries_left"]) == (403, "wrong_pin", 4)
         assert (await anyone.post(path, json={"pin": "4821"})).status_code == 200
-        for told in (
+        for announced in (
             "4 more tries are",
             "3 more tries are",
             "2 more tries are",
@@ -247,7 +247,10 @@ async def test_a_pin_is_asked_for_and_a_few_wrong_ones_lock_the_link(service, se
             "The link is locked now",
         ):
             page = await anyone.post(path, content="pin=9999", headers=FORM)
-            assert (page.status_code, f"This is not the PIN of this link. {told}" in " ".join(page.text.split())) == (
+            assert (
+                page.status_code,
+                f"This is not the PIN of this link. {announced}" in " ".join(page.text.split()),
+            ) == (
                 403,
                 True,
             )
@@ -314,9 +317,9 @@ async def test_who_looked_is_kept_from_changing(service, session, clock, learner
 
 async def test_a_share_tells_its_scope_when_granted(service, session, clock, learner) -> None:
     granted = await consent(service, learner, "DS01")
-    (told,) = [event for event in await published(session) if isinstance(event, ShareGranted)]
-    assert (told.client_id, told.credit_ids) == (P, (named("credit", learner, "DS01"),))
-    assert told.expires_at - told.granted_at == timedelta(days=30)
+    (announced,) = [event for event in await published(session) if isinstance(event, ShareGranted)]
+    assert (announced.client_id, announced.credit_ids) == (P, (named("credit", learner, "DS01"),))
+    assert announced.expires_at - announced.granted_at == timedelta(days=30)
     assert granted["address"] is None
 
 

@@ -1,4 +1,4 @@
-"""A consent is withdrawn whatever a partner does with it at that moment; a locked link is told to who made it."""
+"""A consent is withdrawn whatever a partner does with it at that moment; a locked link is reported to who made it."""
 
 import asyncio
 from uuid import UUID
@@ -47,7 +47,7 @@ async def test_a_consent_is_withdrawn_while_the_partner_fetches(live, fetch) -> 
     assert (answer.status_code, answer.json()["code"]) == (403, "share_withdrawn")
 
 
-async def test_who_made_a_link_is_told_that_it_was_locked(service, session, clock) -> None:
+async def test_who_made_a_link_is_emailed_that_it_was_locked(service, session, clock) -> None:
     learner = new_id()
     await introduce(session, learner)
     await hold_credit(session, learner, DS=2)

@@ -56,9 +56,9 @@ async def test_what_a_compromised_key_signed_is_signed_anew(issuer, session, clo
     stolen, before, gone = await issuer.active(), await issuer.document(), await issuer.document("DS02")
     clock.advance(hours=1)  # the list is not due for renewal by itself
     answer = await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="A backup was lost")
-    told = answer.json()
-    assert (told["state"], told["carriers"], told["compromised_at"]) == ("compromised", 3, "2026-11-23T13:00:00Z")
-    assert told["history"][-1]["reason"] == "A backup was lost"
+    report = answer.json()
+    assert (report["state"], report["carriers"], report["compromised_at"]) == ("compromised", 3, "2026-11-23T13:00:00Z")
+    assert report["history"][-1]["reason"] == "A backup was lost"
     assert not any(method.endswith(stolen) for method in (await issuer.did_document())["assertionMethod"])
     assert not any(one["id"].endswith(stolen) for one in (await issuer.did_document())["verificationMethod"])
     with pytest.raises(OB3VerificationError):
@@ -77,7 +77,7 @@ async def test_what_a_compromised_key_signed_is_signed_anew(issuer, session, clo
     assert (await issuer.keys())[stolen]["carriers"] == 0
     assert [event.reason_code for event in await issuer.superseded()] == ["compromise"]
     repeated = await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Again")
-    assert len(repeated.json()["history"]) == len(told["history"])
+    assert len(repeated.json()["history"]) == len(report["history"])
 
 
 async def test_a_next_key_takes_the_place_of_a_compromised_one_at_once(issuer):

@@ -165,7 +165,7 @@ async def costs(document: dict) -> float:
     return spent[-1]
 
 
-# Whose turn it is
+# Who comes next
 
 
 class Line:
@@ -243,7 +243,7 @@ async def test_a_picture_that_holds_much_falls_back_as_it_computes() -> None:
 
 
 async def test_what_came_long_ago_is_before_what_is_small() -> None:
-    """So that a large one has its turn, too."""
+    """So that a large one comes, too."""
     line = Line(ageing=0.001)
     blocker = asyncio.create_task(line.work("first", 10, 1))
     await asyncio.sleep(0)

@@ -27,7 +27,7 @@ def signed_by(did: str, name: object, *, whole: list | None = None) -> dict:
     return sign(document | {"issuer": issuer}, keys.LocalSigner(foreign.ED, f"{did}#{fragment}"))
 
 
-async def told(service, document) -> tuple[dict, str]:
+async def verified(service, document) -> tuple[dict, str]:
     """By the API, and on the page."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     async with service.client() as anyone:
@@ -38,7 +38,7 @@ async def told(service, document) -> tuple[dict, str]:
 
 @pytest.mark.parametrize("did", [BY_KEY, BY_JWK], ids=["key", "jwk"])
 async def test_whoever_is_only_a_key_is_never_called_valid(service, session, clock, did) -> None:
-    answer, page = await told(service, signed_by(did, "Other University"))
+    answer, page = await verified(service, signed_by(did, "Other University"))
     assert (answer["verified"], answer["status"]) == (True, "valid")
     assert (answer["issuer_known"], answer["bears_our_name"]) == ("key", False)
     assert "nothing is known but a key" in answer["meaning"]
@@ -48,24 +48,24 @@ async def test_whoever_is_only_a_key_is_never_called_valid(service, session, clo
     assert "genuine" not in page
 
 
-async def test_what_anybody_puts_together_and_holds_is_told_so(service, session, clock) -> None:
+async def test_what_anybody_puts_together_and_holds_is_shown_so(service, session, clock) -> None:
     _, own = await issued(service, session, new_id())
-    answer, page = await told(service, signed_by(BY_KEY, "Other University", whole=[json.loads(own)]))
+    answer, page = await verified(service, signed_by(BY_KEY, "Other University", whole=[json.loads(own)]))
     assert answer["status"] == "partly_valid"
     assert (answer["issuer_known"], answer["parts"][0]["issuer_known"]) == ("key", "ours")
     assert f"<strong>{UNKNOWN}</strong>" in page
     assert answer["parts"][0]["bears_our_name"] is False
-    inner, page = await told(service, signed_by(BY_KEY, "Other University", whole=[signed_by(BY_KEY, OURS)]))
+    inner, page = await verified(service, signed_by(BY_KEY, "Other University", whole=[signed_by(BY_KEY, OURS)]))
     assert inner["parts"][0]["bears_our_name"] is True
     assert '<span class="chip unconfirmed">Not issued by us</span>' in page
 
 
 async def test_our_own_are_known(service, session, clock) -> None:
     _, own = await issued(service, session, new_id())
-    answer, page = await told(service, own)
+    answer, page = await verified(service, own)
     assert (answer["issuer_known"], answer["bears_our_name"], answer["status"]) == ("ours", False, "valid")
     assert "<strong>Valid</strong>" in page
-    forged, page = await told(service, own.replace(b"DS01", b"DS02"))
+    forged, page = await verified(service, own.replace(b"DS01", b"DS02"))
     assert (forged["issuer_known"], forged["bears_our_name"]) == (None, False)
 
 
@@ -80,9 +80,9 @@ async def test_our_own_are_known(service, session, clock) -> None:
     ],
 )
 @pytest.mark.parametrize("did", [BY_KEY, BY_JWK], ids=["key", "jwk"])
-async def test_our_name_in_anothers_mouth_is_told_loudly(service, session, clock, did, name) -> None:
+async def test_our_name_in_anothers_mouth_is_shown_loudly(service, session, clock, did, name) -> None:
     assert service.service.resources[CredentialIssuer].issuer.name == OURS
-    answer, page = await told(service, signed_by(did, name))
+    answer, page = await verified(service, signed_by(did, name))
     assert (answer["bears_our_name"], answer["issuer_known"]) == (True, "key")
     assert "we did not issue it" in answer["meaning"]
     assert "<strong>Not issued by us</strong>" in page

@@ -56,8 +56,8 @@ async def test_one_of_two_is_accepted_and_the_learner_sees_why(service, session,
         "DS03": "ratified",
         "DS04": "ratified",
     }
-    told = [e for e in await published(session) if isinstance(e, TransferRequested | TransferDecided)]
-    assert [type(event).__name__ for event in told] == ["TransferRequested", "TransferDecided"]
+    announced = [e for e in await published(session) if isinstance(e, TransferRequested | TransferDecided)]
+    assert [type(event).__name__ for event in announced] == ["TransferRequested", "TransferDecided"]
     pending = (await session.execute(text("select kind, subject from notices"))).all()
     assert ("transfer_decided", "Example University has decided on your transfer") in [tuple(row) for row in pending]
 
@@ -135,9 +135,9 @@ async def test_a_conferred_degree_uses_credit_up_and_a_return_frees_it(service, 
         assert (await act(service, first, what, body)).json()["code"] == "not_accepted"
     again = await act(service, second, "decision", decision(learner, DS02="accept"))
     assert (again.status_code, again.json()["code"]) == (409, "transfer_decided")
-    told = [e for e in await published(session) if isinstance(e, TransferCompleted | TransferReturned)]
-    assert [type(event).__name__ for event in told] == ["TransferCompleted", "TransferReturned"]
-    assert told[1].credit_ids == (named("credit", learner, "DS02"),)
+    announced = [e for e in await published(session) if isinstance(e, TransferCompleted | TransferReturned)]
+    assert [type(event).__name__ for event in announced] == ["TransferCompleted", "TransferReturned"]
+    assert announced[1].credit_ids == (named("credit", learner, "DS02"),)
     assert (await request(service, learner, "DS01")).json()["code"] == "credit_not_free"
     assert (await request(service, learner, "DS02")).status_code == 201
 
@@ -217,8 +217,8 @@ async def test_a_withdrawn_request_takes_the_consent_with_it_and_the_other_way_r
         assert (seen["state"], seen["lines"]) == ("withdrawn", [])
         late = await act(service, second["transfer_id"], "decision", decision(learner, DS02="accept"))
         assert late.json()["code"] == "transfer_decided"
-    told = [event.reason_code for event in await published(session) if isinstance(event, TransferWithdrawn)]
-    assert told == ["withdrawn", "consent_withdrawn"]
+    announced = [event.reason_code for event in await published(session) if isinstance(event, TransferWithdrawn)]
+    assert announced == ["withdrawn", "consent_withdrawn"]
 
 
 async def test_what_takes_too_long_comes_back(service, session, clock, learner) -> None:
@@ -242,7 +242,7 @@ async def test_what_takes_too_long_comes_back(service, session, clock, learner) 
     assert (await credit_states(service, learner))["DS02"] == "ratified"
 
 
-async def test_a_partner_that_accepted_is_told_within_a_minute_of_a_revocation(live) -> None:
+async def test_a_partner_that_accepted_is_notified_within_a_minute_of_a_revocation(live) -> None:
     """T5, with real commits: also after every consent has ended."""
     live.clock.at = datetime.now(UTC)
     learner = new_id()
@@ -276,7 +276,7 @@ async def test_a_partner_that_accepted_is_told_within_a_minute_of_a_revocation(l
     assert delay < timedelta(minutes=1)
 
 
-async def test_partners_are_told_of_every_turn_of_a_transfer(service, session, clock, learner) -> None:
+async def test_partners_are_notified_of_every_turn_of_a_transfer(service, session, clock, learner) -> None:
     async with partner_server() as partner:
         await register(service, partner.url)
         first = (await request(service, learner, "DS01")).json()["transfer_id"]

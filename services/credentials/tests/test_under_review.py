@@ -21,7 +21,7 @@ async def badge_of(session, award) -> str:
     return str(await session.scalar(statement))
 
 
-async def test_an_award_given_back_without_its_credit_is_told_to_be_under_review(service, session, clock) -> None:
+async def test_an_award_given_back_without_its_credit_is_shown_to_be_under_review(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     lower = await hold_award(session, learner)
@@ -30,7 +30,7 @@ async def test_an_award_given_back_without_its_credit_is_told_to_be_under_review
     await let_time_work(service)
     badge = await badge_of(session, lower)
 
-    async def told() -> tuple[list, list[str]]:
+    async def shown() -> tuple[list, list[str]]:
         """By the API of a badge, within a record and of a document; on the page of the badge, handed in, and of it."""
         async with service.client() as anyone:
             document = (await anyone.get(f"/credentials/{badge}")).json()
@@ -46,12 +46,12 @@ async def test_an_award_given_back_without_its_credit_is_told_to_be_under_review
         said = [answers[0], answers[1]["parts"][0], checked]
         return [(one["status"], one["under_review_since"] is not None) for one in said], [page.text for page in pages]
 
-    answers, pages = await told()
+    answers, pages = await shown()
     assert answers == [("superseded", False), ("valid", False), ("superseded", False)]
     assert not [page for page in pages if "under review" in page]
 
     await consume(session, *(revoked(learner, f"DS0{number}") for number in (1, 2, 3, 4)))
-    answers, pages = await told()
+    answers, pages = await shown()
     assert answers == [("superseded", True), ("valid", True), ("superseded", True)]
     assert [("<strong>Superseded, under review</strong>" in page, ASK in page) for page in pages] == [(True, True)] * 3
 
@@ -61,7 +61,7 @@ async def test_an_award_given_back_without_its_credit_is_told_to_be_under_review
         assert (await decide(office, review, "rescind")).status_code == 201
         left = (await office.get("/v1/award-reviews", params={"waiting": True})).json()["items"]
     assert [one["award_id"] for one in left] == [str(lower.award_id)], "its own review goes on"
-    answers, pages = await told()
+    answers, pages = await shown()
     assert answers == [("valid", True)] * 3
     assert [("<strong>Valid, under review</strong>" in page, ASK in page) for page in pages] == [(True, True)] * 3
     async with service.client("learner", id=learner) as own:

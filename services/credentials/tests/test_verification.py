@@ -166,7 +166,7 @@ async def test_an_identifier_that_names_nobody_joins_nothing() -> None:
     assert failures(await verify(self_made(badges, identifier=[unnamed]))) == {"parts": "another_holder"}
 
 
-async def test_what_a_page_has_no_room_for_is_told() -> None:
+async def test_what_a_page_has_no_room_for_is_counted() -> None:
     document = badge()
     document["credentialSubject"]["result"] = [
         {"id": f"urn:result:{number}", "type": ["Result"], "value": "Failed" if number == 50 else "100"}

@@ -122,7 +122,7 @@ async def test_an_old_token_of_ours_leads_to_the_new_one_as_the_old_document_doe
     assert {check["outcome"] for check in newest["checks"]} == {"passed"}
 
 
-async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, session, clock, learner) -> None:
+async def test_what_was_revoked_is_answered_before_the_list_is_signed_anew(service, session, clock, learner) -> None:
     badge_id, document = await issued(service, session, learner)
     await issuing.revoke_badge(session, await session.get(Badge, UUID(badge_id)), "misconduct", clock())
     await session.flush()
@@ -138,7 +138,7 @@ async def test_what_was_revoked_is_told_before_the_list_is_signed_anew(service, 
     assert (revocation["outcome"], revocation["code"]) == ("failed", "revoked")
 
 
-async def test_what_a_record_holds_is_told_as_it_stands_in_our_records(service, session, clock, learner) -> None:
+async def test_what_a_record_holds_is_answered_as_it_stands_in_our_records(service, session, clock, learner) -> None:
     """At any depth, whoever made the record, and of the newer version of what was handed in."""
     badge_id, document = await issued(service, session, learner)
     around = sign_as_anybody(transcript([json.loads(document)]))
@@ -153,7 +153,7 @@ async def test_what_a_record_holds_is_told_as_it_stands_in_our_records(service, 
         assert (answer["status"], answer["verified"], parts["code"]) == ("partly_valid", False, "part_not_valid")
 
 
-async def test_a_newer_version_of_ours_that_was_revoked_is_told_at_once(service, session, clock, learner) -> None:
+async def test_a_newer_version_of_ours_that_was_revoked_is_answered_at_once(service, session, clock, learner) -> None:
     badge_id, old = await issued(service, session, learner)
     clock.advance(days=1)
     await issuing.correct_badge(session, await session.get(Badge, UUID(badge_id)))

@@ -63,17 +63,17 @@ async def test_work_ends_with_the_request(work) -> None:
     assert work.ended
 
 
-@pytest.mark.parametrize("told", [None, "60000", "", "soon", "-1"])
-async def test_what_is_done_in_time_is_answered(told) -> None:
+@pytest.mark.parametrize("header", [None, "60000", "", "soon", "-1"])
+async def test_what_is_done_in_time_is_answered(header) -> None:
     async def done() -> str:
         return "done"
 
     async def fails() -> None:
         raise TimeoutError
 
-    assert await while_awaited(request(told), done(), margin=1) == "done"
+    assert await while_awaited(request(header), done(), margin=1) == "done"
     with pytest.raises(TimeoutError):
-        await while_awaited(request(told), fails(), margin=1)
+        await while_awaited(request(header), fails(), margin=1)
 
 
 async def test_a_document_whose_answer_comes_too_late_gives_up_its_place(service, session, clock, monkeypatch) -> None:

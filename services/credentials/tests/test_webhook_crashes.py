@@ -50,8 +50,8 @@ def ids(partner) -> Counter[str]:
 
 
 @pytest.fixture
-async def told(live):
-    """Two withdrawn consents of which P, and one of which Q is to be told; nothing is sent yet."""
+async def receiver(live):
+    """Two withdrawn consents of which P, and one of which Q is to be notified; nothing is sent yet."""
     live.clock.at = datetime.now(UTC)  # a partner refuses old timestamps
     learner = new_id()
     async with live.process.database.transaction() as session:
@@ -69,17 +69,17 @@ async def told(live):
 
 
 @pytest.mark.parametrize(("crash", "already"), [("webhooks_taken", 0), ("webhooks_posted", 1)])
-async def test_a_sender_killed_on_its_way_tells_everything_again(live, told, crash, already) -> None:
+async def test_a_sender_killed_on_its_way_tells_everything_again(live, receiver, crash, already) -> None:
     """Posted before it was killed: posted once more, and the partner sees by the id that it is the same."""
     await die(live, crash)
-    before = [ids(partner) for partner, _, _ in told]
-    assert [len(seen) for seen in before] == [count * already for _, _, count in told]
+    before = [ids(partner) for partner, _, _ in receiver]
+    assert [len(seen) for seen in before] == [count * already for _, _, count in receiver]
     assert await deliveries(live) == [("pending", 1)] * 3
     await send(live)
-    assert [ids(partner) for partner, _, _ in told] == before, "what it took is its own for a while"
+    assert [ids(partner) for partner, _, _ in receiver] == before, "what it took is its own for a while"
     live.clock.advance(minutes=1)
     await send(live)
-    for (partner, secret, count), seen in zip(told, before, strict=True):
+    for (partner, secret, count), seen in zip(receiver, before, strict=True):
         after = ids(partner)
         assert set(after.values()) == {1 + already}
         assert len(after) == count
@@ -88,16 +88,16 @@ async def test_a_sender_killed_on_its_way_tells_everything_again(live, told, cra
     assert await deliveries(live) == [("delivered", 2)] * 3
     live.clock.advance(hours=1)
     await send(live)
-    assert [sum(ids(partner).values()) for partner, _, _ in told] == [count * (1 + already) for _, _, count in told], (
-        "what was taken is not sent again"
-    )
+    assert [sum(ids(partner).values()) for partner, _, _ in receiver] == [
+        count * (1 + already) for _, _, count in receiver
+    ], "what was taken is not sent again"
 
 
-async def test_killed_over_and_over_it_keeps_to_the_ids(live, told) -> None:
+async def test_killed_over_and_over_it_keeps_to_the_ids(live, receiver) -> None:
     for crash in ("webhooks_posted", "webhooks_taken", "webhooks_posted"):
         await die(live, crash)
         live.clock.advance(minutes=1)
     await send(live)
-    for partner, _, count in told:
+    for partner, _, count in receiver:
         assert sorted(ids(partner).values()) == [3] * count
     assert await deliveries(live) == [("delivered", 4)] * 3

@@ -1,4 +1,4 @@
-"""Partners are told: signed, to public addresses only, again and again for at least a day, and seen to have been."""
+"""Partners are notified: signed, to public addresses only, again and again for at least a day, and seen to have been."""
 
 import asyncio
 import json
@@ -43,8 +43,8 @@ async def partner():
         yield partner
 
 
-async def test_a_partner_is_told_of_a_withdrawn_consent(live, partner) -> None:
-    """T2's second half, through the event log with real commits; the other partner hears nothing."""
+async def test_a_partner_is_notified_of_a_withdrawn_consent(live, partner) -> None:
+    """T2's second half, through the event log with real commits; the other partner receives nothing."""
     live.clock.at = datetime.now(UTC)
     learner = new_id()
     async with live.process.database.transaction() as session:
@@ -67,7 +67,9 @@ async def test_a_partner_is_told_of_a_withdrawn_consent(live, partner) -> None:
         partner.messages("whsec_" + "AAAA" * 11)
 
 
-async def test_a_partner_with_consent_is_told_of_a_revoked_credit(service, session, clock, learner, partner) -> None:
+async def test_a_partner_with_consent_is_notified_of_a_revoked_credit(
+    service, session, clock, learner, partner
+) -> None:
     endpoint = await register(service, partner.url)
     granted = await handed_over(service, learner, "DS01", "DS02")
     clock.at = datetime.now(UTC)
@@ -83,7 +85,7 @@ async def test_a_partner_with_consent_is_told_of_a_revoked_credit(service, sessi
     }
 
 
-async def test_a_partner_is_told_that_credit_was_given_back(service, session, clock, learner, partner) -> None:
+async def test_a_partner_is_notified_that_credit_was_given_back(service, session, clock, learner, partner) -> None:
     await register(service, partner.url)
     await handed_over(service, learner, "DS01")
     await consume(session, revoked(learner, "DS01"))
@@ -126,12 +128,12 @@ async def test_a_failed_delivery_is_tried_for_days_and_then_the_address_is_disab
             if delivery["state"] != "pending":
                 break
             clock.at = max(datetime.fromisoformat(delivery["due_at"]), clock.at)
-        told = (await client.get(f"/v1/webhook-deliveries/{delivery['delivery_id']}")).json()
+        listed = (await client.get(f"/v1/webhook-deliveries/{delivery['delivery_id']}")).json()
         (shown,) = (await client.get("/v1/webhook-endpoints")).json()["items"]
-    assert (told["state"], len(told["attempts"]), len(partner.got)) == ("failed", 10, 10)
+    assert (listed["state"], len(listed["attempts"]), len(partner.got)) == ("failed", 10, 10)
     assert clock() - began > timedelta(hours=24)
     assert len({headers["webhook-id"] for headers, _ in partner.got}) == 1
-    assert [(one["status"], len(one["response"]), one["error"]) for one in told["attempts"]] == [
+    assert [(one["status"], len(one["response"]), one["error"]) for one in listed["attempts"]] == [
         (503, 2048, "answered 503")
     ] * 10
     assert (shown["disabled_reason"], shown["disabled_at"] is not None) == ("failing", True)
@@ -277,7 +279,7 @@ async def test_two_senders_never_take_the_same_delivery(live, partner) -> None:
     assert len(taken) == len(set(taken)) == 3
 
 
-async def test_a_refused_address_is_told_in_words(service, session, clock, learner) -> None:
+async def test_a_refused_address_is_answered_in_words(service, session, clock, learner) -> None:
     async with service.client(client_id=P, scopes=MANAGES) as client:
         for url in ("https://169.254.169.254/", "ftp://example.org/"):
             sent = {"url": url, "contact_email": "it@example.edu"}

@@ -1,4 +1,4 @@
-"""A partner's own server: takes webhooks, checks them with the specification's library, answers as it is told."""
+"""A partner's own server: takes webhooks, checks them with the specification's library, answers as it is set up to."""
 
 import asyncio
 import json

@@ -231,7 +231,7 @@ def learners_to_settle(received_until: datetime) -> Select[UUID]:
     withdrawn = exists().where(WithdrawnCourse.course_id == OrderLine.course_id)
     return (
         select(OrderLine.learner_id)
-        .where(OrderLine.outcome.is_(None), or_(arrived, withdrawn, OrderLine.heard_at <= received_until))
+        .where(OrderLine.outcome.is_(None), or_(arrived, withdrawn, OrderLine.received_at <= received_until))
         .group_by(OrderLine.learner_id)
     )
 
@@ -332,7 +332,7 @@ class Known:
                 order_line_id=line.order_line_id,
                 course_id=line.course_id,
                 reason_code=line.reason_code or "",
-                decided_at=line.decided_at or line.heard_at,
+                decided_at=line.decided_at or line.received_at,
             )
             for line in self.refused
         ]

@@ -205,7 +205,7 @@ class OrderLine(Base):
         ),
         CheckConstraint("outcome in ('activated', 'refused', 'refunded')", name="outcome"),
         Index(None, "learner_id"),
-        Index("ix_order_lines_waiting", "heard_at", postgresql_where=text("outcome is null")),
+        Index("ix_order_lines_waiting", "received_at", postgresql_where=text("outcome is null")),
     )
 
     order_line_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -215,7 +215,7 @@ class OrderLine(Base):
     course_id: Mapped[UUID]
     course_version_id: Mapped[UUID]
     confirmed_at: Mapped[datetime]
-    heard_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column("heard_at", key="received_at")
     outcome: Mapped[str | None]
     reason_code: Mapped[str | None]
     decided_at: Mapped[datetime | None]

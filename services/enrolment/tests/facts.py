@@ -1,4 +1,4 @@
-"""Facts about one enrolment, to be told in any order."""
+"""Facts about one enrolment, to be handled in any order."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -26,7 +26,7 @@ async def learner(service, story):
 # --- registering
 
 
-async def test_anyone_reads_the_wording_and_is_told_when_they_have_it_already(service, session, clock):
+async def test_anyone_reads_the_wording_and_sees_when_they_have_it_already(service, session, clock):
     async with service.client() as stranger:
         answer = await stranger.get("/v1/declarations/current")
         again = await stranger.get("/v1/declarations/current", headers={"If-None-Match": answer.headers["etag"]})
@@ -272,8 +272,8 @@ async def test_progress_goes_forward_only(learner, story, clock):
     assert await put("finished") == {"units": 3, "started": 1, "finished": 1, "percent": 33}
     assert await put("started") == {"units": 3, "started": 1, "finished": 1, "percent": 33}
     assert await put("finished") == {"units": 3, "started": 1, "finished": 1, "percent": 33}
-    told = (await learner.get(f"{base}/{unit}")).json()
-    assert (told["status"], told["started_at"], told["finished_at"]) == (
+    progress = (await learner.get(f"{base}/{unit}")).json()
+    assert (progress["status"], progress["started_at"], progress["finished_at"]) == (
         "finished",
         "2026-11-23T12:01:00Z",
         "2026-11-23T12:02:00Z",

@@ -1,4 +1,4 @@
-"""The service as one process: it migrates, starts, hears from the bus, answers over HTTP and stops."""
+"""The service as one process: it migrates, starts, consumes from the bus, answers over HTTP and stops."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from shared.migrate import migrate
 from shared.process import Process
 
 
-async def test_it_starts_hears_answers_and_stops(make_database, new_story):
+async def test_it_starts_consumes_answers_and_stops(make_database, new_story):
     url = await make_database(f"app_{new_id().hex[-12:]}")
     settings = Settings(database_url=url, feed_secret=SecretStr("test"), host="127.0.0.1", port=ports.suggest(1))
     service = build(settings)
@@ -41,7 +41,7 @@ async def test_it_starts_hears_answers_and_stops(make_database, new_story):
         body = envelope(
             paid, id=new_id(), time=paid.confirmed_at, traceparent=None, request_id=None, causation=None
         ).encode()
-        assert await bus.send([Envelope(id="1", type=paid.type, body=body, heard=True)] * 2) == [None, None]
+        assert await bus.send([Envelope(id="1", type=paid.type, body=body, has_consumers=True)] * 2) == [None, None]
         async with process.database.transaction() as session:
             story.session = session
             assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"

@@ -76,7 +76,7 @@ async def test_registering_while_a_payment_is_being_handled_activates_it(live, n
             await live.service.inbox.receive(session, paid)
             registering = asyncio.create_task(client.post("/v1/learners", json=FORM))
             await asyncio.sleep(0.3)
-            assert not registering.done()  # it waits for its turn
+            assert not registering.done()  # it waits for the lock
         assert (await registering).status_code == 201
         [enrolment] = (await client.get("/v1/enrolments")).json()["items"]
     assert enrolment["status"] == "active"

@@ -129,8 +129,8 @@ async def test_the_first_address_is_unconfirmed_until_its_code_comes_back(servic
     assert await entry_of(service, story.learner_id) == (FIRST, False, 1)
     assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
     assert await entry_of(service, story.learner_id) == (FIRST, True, 2)
-    [told] = await story.announced(LearnerContactChanged)
-    assert told.contact_version == 2
+    [announced] = await story.announced(LearnerContactChanged)
+    assert announced.contact_version == 2
     kinds = await story.session.scalars(select(QueuedEmail.kind))
     assert list(kinds) == ["confirm_contact"]  # nobody moved
     refused(await learner.post(CODES), 409, "no_address_to_confirm")

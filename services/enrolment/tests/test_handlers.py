@@ -271,7 +271,7 @@ async def test_what_happened_is_never_changed(story, table):
             await story.session.flush()
 
 
-async def test_every_event_heard_is_declared_as_heard_by_enrolment(service):
+async def test_every_event_handled_names_enrolment_as_a_consumer(service):
     from shared.events import registry
 
     declared = {name for name, kind in registry().items() if "enrolment" in kind.consumers}

@@ -105,7 +105,7 @@ async def test_money_that_does_not_come_back_in_time_ends_the_enrolment(story, w
     await story.assert_record_stands()
 
 
-async def test_money_that_is_given_back_after_the_end_is_told_once_and_ends_nothing_again(story, work, clock):
+async def test_money_that_is_given_back_after_the_end_is_announced_once_and_ends_nothing_again(story, work, clock):
     """The credit of who passed stands while the money is there again, and is held from when finance gives it back."""
     await story.register()
     paid = story.payment(await story.offer())
@@ -116,8 +116,8 @@ async def test_money_that_is_given_back_after_the_end_is_told_once_and_ends_noth
     clock.advance(days=1)
     granted = story.refund(paid).model_copy(update={"decided_by": "ann", "requested_at": clock()})
     await story.consume(story.settlement(paid, clock()), granted, granted)
-    told = await story.announced(EnrolmentCancelled)
-    assert [(one.reason_code, one.decided_by, one.sequence) for one in told] == [
+    announced = await story.announced(EnrolmentCancelled)
+    assert [(one.reason_code, one.decided_by, one.sequence) for one in announced] == [
         ("payment_lost", None, 3),
         ("refunded", "ann", 4),
     ]

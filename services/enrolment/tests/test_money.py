@@ -42,13 +42,13 @@ async def test_money_of_a_failed_enrolment_is_lost_after_the_course_was_bought_a
     await story.assert_record_stands()
 
 
-async def test_money_that_comes_back_reinstates_in_whatever_order_it_is_heard(story):
+async def test_money_that_comes_back_reinstates_in_whatever_order_it_arrives(story):
     await story.register()
     for order in itertools.permutations(range(3)):
         paid = story.payment(await story.offer())
         lost = story.reversal(paid)
-        told = [paid, lost, story.restoration(paid, lost.reversed_at + timedelta(hours=1))]
-        await story.consume(*(told[index] for index in order), told[order[0]])
+        events = [paid, lost, story.restoration(paid, lost.reversed_at + timedelta(hours=1))]
+        await story.consume(*(events[index] for index in order), events[order[0]])
         assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
     await story.assert_record_stands()
 
@@ -81,7 +81,7 @@ async def test_a_refund_cancels_that_line_at_once_and_no_other(story):
     assert len(await story.announced(AccessRevoked)) == 2
 
 
-async def test_who_granted_the_refund_is_told_with_the_end_of_an_enrolment_that_was_completed(story):
+async def test_who_granted_the_refund_is_announced_with_the_end_of_an_enrolment_that_was_completed(story):
     await story.register()
     paid = story.payment(await story.offer(), await story.offer())
     own, granted = story.refund(paid, 0), story.refund(paid, 1).model_copy(update={"decided_by": "somebody"})
@@ -95,7 +95,7 @@ async def test_who_granted_the_refund_is_told_with_the_end_of_an_enrolment_that_
     assert enrolment.status == "cancelled"
 
 
-async def test_a_refund_heard_before_its_payment_is_remembered(story):
+async def test_a_refund_handled_before_its_payment_is_remembered(story):
     await story.register()
     paid = story.payment(await story.offer())
     await story.consume(story.refund(paid), paid)
@@ -126,7 +126,7 @@ async def test_after_a_refund_the_course_can_be_bought_again(story):
 
 
 @pytest.mark.parametrize("refund_first", [True, False])
-async def test_what_made_room_for_a_purchase_may_be_heard_after_it(story, work, refund_first):
+async def test_what_made_room_for_a_purchase_may_arrive_after_it(story, work, refund_first):
     await story.register()
     offered, passed = await story.offer(), await story.offer()
     paid, [earned] = story.payment(offered), await story.buy(passed)
@@ -140,22 +140,22 @@ async def test_what_made_room_for_a_purchase_may_be_heard_after_it(story, work, 
     assert [(await story.enrolment(line.order_line_id)).status for line in again.lines] == ["active"] * 2
 
 
-async def test_what_is_opened_and_closed_is_told_in_an_order_of_its_own(story):
-    """However its announcements are heard, the highest sequence of each entitlement is how it stands."""
+async def test_what_is_opened_and_closed_is_announced_in_an_order_of_its_own(story):
+    """In whatever order its announcements arrive, the highest sequence of each entitlement is how it stands."""
     await story.register()
     paid = story.payment(await story.offer())
     lost = story.reversal(paid)
     back = lost.reversed_at + timedelta(days=1)
     await story.consume(paid, lost, story.settlement(paid, back), story.refund(paid))
-    told = await story.announced(AccessGranted, AccessRevoked)
-    for heard in itertools.permutations(told):
+    announced = await story.announced(AccessGranted, AccessRevoked)
+    for in_order in itertools.permutations(announced):
         last = {}
-        for event in heard:
+        for event in in_order:
             for name in event.entitlements:
                 last[name] = max(last.get(name, event), event, key=lambda one: one.sequence)
         assert last
         assert {type(event) for event in last.values()} == {AccessRevoked}
-    assert [one.sequence for one in told] == [1, 2, 3, 4]
+    assert [one.sequence for one in announced] == [1, 2, 3, 4]
 
 
 async def test_lost_money_suspends_and_repaid_money_reinstates(story):
@@ -186,7 +186,7 @@ async def test_money_paid_out_before_it_was_lost_reinstates_nothing(story):
     assert (await story.enrolment(paid.lines[0].order_line_id)).status == "suspended"
 
 
-async def test_a_reversal_heard_before_its_payment_suspends_from_the_start(story):
+async def test_a_reversal_handled_before_its_payment_suspends_from_the_start(story):
     await story.register()
     paid = story.payment(await story.offer())
     await story.consume(story.reversal(paid), paid)

@@ -58,8 +58,8 @@ async def test_a_name_on_no_document_is_corrected_freely(service, story, learner
 @pytest.mark.parametrize("documented", ["submission", "credit", "transcript"])
 async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, story, learner, change, documented):
     [enrolment] = await story.buy(await story.offer())
-    told = {"submission": story.submission, "credit": story.credit}.get(documented)
-    await story.consume(told(enrolment) if told else transcript(story))
+    fact = {"submission": story.submission, "credit": story.credit}.get(documented)
+    await story.consume(fact(enrolment) if fact else transcript(story))
     refused(await rename(learner, **change), 409, "name_on_documents")
     assert await story.announced(LearnerNameChanged) == []
     shown = (await rename(learner, display_name="Ada")).json()  # how to address somebody stands on no document
@@ -120,7 +120,7 @@ async def test_a_registrar_sees_the_name_that_is_borne_and_what_was_replaced_is_
 
 
 async def test_who_changed_it_a_moment_too_late_asks_a_registrar(service, story, learner, registrar):
-    """Credit was awarded, and enrolment had not heard of it: documents bear the earlier name."""
+    """Credit was awarded, and the event had not reached enrolment: documents bear the earlier name."""
     await rename(learner, family_name="Reid")
     await story.consume(transcript(story))
     answer = await rename(learner, family_name="Okonkwo")
@@ -230,5 +230,5 @@ async def test_how_a_name_is_written_on_certificates_is_the_learners_to_say(serv
 async def test_a_text_left_empty_is_said_to_lack_characters(learner):
     answer = await learner.post("/v1/name-requests", json={**BODY, "statement": " "})
     refused(answer, 422, "invalid_request")
-    [told] = answer.json()["errors"]
-    assert told == {"pointer": "/body/statement", "message": "String should have at least 1 character"}
+    [error] = answer.json()["errors"]
+    assert error == {"pointer": "/body/statement", "message": "String should have at least 1 character"}

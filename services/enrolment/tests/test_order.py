@@ -139,8 +139,8 @@ def plot(story, courses):
     )
 
 
-async def told(story, courses, order) -> dict:
-    """Hear the plot in that order (what hangs on an enrolment right after its payment at the earliest)."""
+async def handled(story, courses, order) -> dict:
+    """Handle the plot in that order (what hangs on an enrolment right after its payment at the earliest)."""
     await story.register()
     paid, paid_alone, steps = plot(story, courses)
     lines = {0: paid.lines[0], 1: paid.lines[1], 2: paid.lines[2], 3: paid_alone.lines[0]}
@@ -189,7 +189,7 @@ async def run(service, new_story, order) -> dict:
     async with service.rolled_back() as session:
         story = new_story(session)
         courses = [await story.offer(module_family=f"7DS50{number}") for number in range(4)]
-        return await told(story, courses, order)
+        return await handled(story, courses, order)
 
 
 @given(st.permutations(range(STEPS)), st.lists(st.integers(0, STEPS - 1), max_size=STEPS))

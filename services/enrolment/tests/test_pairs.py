@@ -83,8 +83,8 @@ def rename(one):
 
 @pytest.fixture
 def decide(office):
-    told = {"approved": True, "reason": "Shown."}
-    return lambda one: office.post(f"/v1/name-requests/{one.request}/decision", json=told)
+    decision = {"approved": True, "reason": "Shown."}
+    return lambda one: office.post(f"/v1/name-requests/{one.request}/decision", json=decision)
 
 
 async def test_no_two_commands_about_a_person_harm_each_other(live, superuser, prepare, office, consume, decide):

@@ -1,4 +1,4 @@
-"""The register of people, as another service reads it."""
+"""The directory of people, as another service reads it."""
 
 import httpx
 import pytest
@@ -69,7 +69,7 @@ async def test_who_does_not_know_the_secret_reads_nothing(service, learner, secr
         ("orders", 1, 404, "not_found"),
     ],
 )
-async def test_what_a_register_refuses(service, session, register, keys, status, code):
+async def test_what_a_directory_refuses(service, session, register, keys, status, code):
     async with service.client() as client:
         answer = await client.get(
             f"/internal/registers/{register}",
@@ -104,7 +104,7 @@ async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, stor
     assert (await learner.patch("/v1/learners/me", json={"family_name": "Back"})).json()["code"] == "not_registered"
 
 
-async def test_erasure_repeated_erases_what_was_written_since_and_is_told_again(service, story, learner, clock):
+async def test_erasure_repeated_erases_what_was_written_since_and_is_announced_again(service, story, learner, clock):
     first = await anonymise(service, story.learner_id)
     clock.advance(days=1)
     sent = {"recipient": "", "subject": "", "text": "", "sent_at": clock(), "created_at": clock()}
@@ -113,8 +113,10 @@ async def test_erasure_repeated_erases_what_was_written_since_and_is_told_again(
     story.session.add(Name(**late, valid_from=clock()))
     await story.session.flush()
     assert (await anonymise(service, story.learner_id)).json() == first.json()
-    told = await story.announced(LearnerAnonymised)
-    assert [(one.learner_id, one.anonymised_at) for one in told] == [(story.learner_id, told[0].anonymised_at)] * 2
+    announced = await story.announced(LearnerAnonymised)
+    assert [(one.learner_id, one.anonymised_at) for one in announced] == [
+        (story.learner_id, announced[0].anonymised_at)
+    ] * 2
     assert await story.session.scalar(text("select count(*) from names")) == 0
     assert await story.session.scalar(text("select count(*) from letters where kind = 'k'")) == 1
 

@@ -1,4 +1,4 @@
-"""A database that is an old copy: nothing is ended for good before what it lacks was heard."""
+"""A database that is an old copy: nothing is ended for good before what it lacks has arrived."""
 
 import asyncio
 from datetime import timedelta
@@ -70,7 +70,7 @@ async def test_who_was_repaid_after_the_copy_was_made_keeps_the_enrolment(live, 
     assert await lived.one(select(Enrolment.status)) == "active"
 
 
-async def test_whose_money_did_not_come_back_loses_the_enrolment_once_all_was_heard(live, lived, start):
+async def test_whose_money_did_not_come_back_loses_the_enrolment_once_all_has_arrived(live, lived, start):
     offered = lived.course()
     paid = lived.story.payment(offered)
     await lived.consume(offered, paid, lived.story.reversal(paid))
@@ -97,7 +97,7 @@ async def test_whose_course_was_published_after_the_copy_was_made_is_not_refused
 async def test_who_passed_after_the_copy_was_made_has_the_same_enrolment_back(live, lived, start, first, derived):
     """Though a course that was passed is not sold again: this line is how it was passed.
 
-    The id of an enrolment of the release before follows from its credit alone; where the payment is heard first, it has
+    The id of an enrolment of the release before follows from its credit alone; where the payment arrives first, it has
     another, and assessment sets that aside for a person.
     """
     offered = lived.course()

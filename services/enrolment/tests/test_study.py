@@ -76,17 +76,17 @@ def test_a_later_file_supersedes_the_earlier_ones_of_its_attempt():
 def test_a_file_supersedes_the_one_it_names_whatever_the_clocks_of_those_who_received_them_say():
     first, old = submitted(11, 1, 5), submitted(10, 1, 1)
     later = [submitted(12, 1, 4, replaces=uid(11)), submitted(13, 1, 3, replaces=uid(12))]
-    for heard in itertools.permutations([old, first, *later]):
-        [only] = record(heard).enrolments
+    for in_order in itertools.permutations([old, first, *later]):
+        [only] = record(in_order).enrolments
         assert {one.submission_id.int: one.status for one in only.submissions} == {
             **dict.fromkeys((10, 11, 12), "superseded"),
             13: "received",
         }
     [only] = record([first, later[1]]).enrolments
-    assert len([one for one in only.submissions if one.status == "received"]) == 2, "12 is yet to be heard of"
+    assert len([one for one in only.submissions if one.status == "received"]) == 2, "12 has yet to arrive"
 
 
-def test_no_mark_of_a_voided_submission_is_told():
+def test_no_mark_of_a_voided_submission_is_shown():
     """F5: submission voided, attempt not counted, no mark ever released."""
     [only] = record([submitted(11, 1, 1), voided(11, 5), result(11, 1, "64", 4)]).enrolments
     assert only.submissions[0].status == "voided"

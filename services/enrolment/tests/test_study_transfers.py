@@ -52,7 +52,7 @@ def test_a_transfer_has_the_state_of_its_last_fact_in_any_order(facts, status, r
         assert only.credit_ids == (uid(30), uid(31))
 
 
-def test_of_a_transfer_whose_request_was_not_heard_of_nothing_is_shown_yet():
+def test_of_a_transfer_whose_request_has_not_arrived_nothing_is_shown_yet():
     assert record([ACCEPTED]).transfers == ()
 
 

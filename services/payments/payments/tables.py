@@ -351,7 +351,7 @@ class ProviderRefund(Base):
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str | None]
     """None where the provider named none: that of the payment."""
-    heard_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column("heard_at", key="received_at")
     revived_at: Mapped[datetime | None]
     """When it was resumed after it had ended, or was sent back; or first reported while ours was not being sent."""
 

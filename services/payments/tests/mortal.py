@@ -1,4 +1,4 @@
-"""payments in a process of its own, which does what it is told and ends, unless it is killed."""
+"""payments in a process of its own, which does what it is asked and ends, unless it is killed."""
 
 import asyncio
 import dataclasses

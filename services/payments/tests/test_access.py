@@ -19,7 +19,7 @@ async def test_every_operation_admits_exactly_whom_the_access_table_names(servic
         ("POST", "/v1/orders/{order}/lines/{line}/refund"),
     ],
 )
-async def test_another_learner_is_told_there_is_no_such_order(shop, method, path):
+async def test_another_learner_is_answered_there_is_no_such_order(shop, method, path):
     order, _ = await shop.buy(await shop.sell())
     path = path.format(order=order["order_id"], line=order["lines"][0]["order_line_id"])
     body = {"payer": {"email": "eve@example.org"}} if path.endswith("checkout") else None

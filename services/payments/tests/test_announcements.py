@@ -19,7 +19,7 @@ async def test_each_session_at_the_provider_is_announced_once(shop):
     assert "example.org" not in first.model_dump_json() + second.model_dump_json()
 
 
-async def test_a_session_of_which_nothing_was_heard_is_not_announced(shop):
+async def test_a_session_of_which_nothing_is_known_is_not_announced(shop):
     order = await shop.order(await shop.sell())
     failure = {"seconds": 0, "takes_effect": True}
     await shop.control.post("/control/failures", json=failure)
@@ -54,7 +54,7 @@ async def given_back(shop):
     return order, reference
 
 
-async def test_a_refund_is_submitted_once_however_often_it_is_told(shop):
+async def test_a_refund_is_submitted_once_however_often_it_is_reported(shop):
     order, _ = await given_back(shop)
     assert await shop.announced(RefundSubmitted) == []
     await shop.run(submit_refunds, submit_refunds)

@@ -124,7 +124,7 @@ async def test_a_payer_is_not_sent_to_strangers(shop):
     assert said(refused) == (422, "return_url_not_allowed")
 
 
-async def test_m13_a_quote_holds_half_an_hour_and_then_both_prices_are_told(shop):
+async def test_m13_a_quote_holds_half_an_hour_and_then_both_prices_are_stated(shop):
     course_id = await shop.sell(49500)
     order = await shop.order(course_id)
     await shop.price(course_id, 59500, shop.clock() + timedelta(minutes=1))

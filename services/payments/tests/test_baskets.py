@@ -144,9 +144,9 @@ async def test_an_order_placed_before_cannot_buy_the_course_a_second_time(shop):
     assert said(await shop.checkout(second)) == (409, "already_bought")
 
 
-@pytest.mark.parametrize("way", ["hot", "long"])
+@pytest.mark.parametrize("way", ["fast", "fallback"])
 async def test_a_course_in_an_order_that_can_still_be_paid_is_not_ordered_again(shop, way, monkeypatch):
-    if way == "long":
+    if way == "fallback":
         monkeypatch.setattr("payments.commands.fast_orders.draw_up_order", refuse_the_fast_path)
     course_id, other = await shop.sell(), await shop.sell()
     first = await shop.order(course_id)

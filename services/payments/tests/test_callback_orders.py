@@ -74,10 +74,10 @@ async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(sh
         shop.clock.advance(seconds=chance.choice([0, 1, 60]))
         await shop.status(reference, status)
     bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery")]
-    heard = [body for body in bodies for _ in range(chance.choice([0, 1, 1, 2]))]
-    chance.shuffle(heard)
-    left, left_after = False, chance.randint(0, len(heard)) if leaves else None
-    for number, body in enumerate([*heard, None]):
+    delivered = [body for body in bodies for _ in range(chance.choice([0, 1, 1, 2]))]
+    chance.shuffle(delivered)
+    left, left_after = False, chance.randint(0, len(delivered)) if leaves else None
+    for number, body in enumerate([*delivered, None]):
         if number == left_after:
             left = (await shop.cancel(order)).status_code == 200
         if body is None:

@@ -9,7 +9,7 @@ from payments.tables import CheckoutAttempt
 from shared.events.payments import OrderCancelled, OrderExpired, PaymentConfirmed, RefundCompleted, RefundRequested
 
 
-async def test_a_cancelled_order_is_told_once_and_its_pay_page_closed(shop):
+async def test_a_cancelled_order_is_announced_once_and_its_pay_page_closed(shop):
     order = await shop.order(await shop.sell())
     await shop.open_session(order)
     first, again = await shop.cancel(order), await shop.cancel(order)

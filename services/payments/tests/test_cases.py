@@ -180,7 +180,7 @@ async def test_m7_without_any_callback_the_poller_finds_the_payment(shop):
 async def test_a_payment_only_processed_is_asked_about_until_it_is_settled(shop):
     _, reference = await shop.buy(await shop.sell())
     await shop.control.put("/control/callbacks", json={"mode": "drop"})
-    await shop.later(minutes=3)  # guaranteed and delivered, untold
+    await shop.later(minutes=3)  # guaranteed and delivered, without a callback
     await shop.later(minutes=3)
     await shop.run(ask_about_payments)
     payment = await shop.session.scalar(select(Payment).where(Payment.reference == reference))

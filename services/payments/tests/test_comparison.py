@@ -1,4 +1,4 @@
-"""What the provider has and we have otherwise is found by its list, whatever was never told."""
+"""What the provider has and we have otherwise is found by its list, whatever was never reported."""
 
 import asyncio
 
@@ -69,7 +69,7 @@ async def test_another_payment_in_a_session_that_was_paid_in(shop):
     assert uses == {first["payment_id"]: "order", second["payment_id"]: "duplicate"}
 
 
-async def test_a_refund_that_was_sent_back_and_never_told(shop):
+async def test_a_refund_that_was_sent_back_and_never_reported(shop):
     order, reference = await paid_out(shop)
     await shop.refund(order)
     await shop.run(submit_refunds)

@@ -66,7 +66,7 @@ class Till:
         assert process.exitcode == -signal.SIGKILL
 
     async def come_to_rest(self):
-        """Everything told, everything asked, everything paid back."""
+        """Everything received, everything asked, everything paid back."""
         for _ in range(6):
             await self.shop.later(hours=2)
             await self.shop.run(*EVERYTHING)
@@ -101,7 +101,7 @@ MOMENTS = ("asking", "answered")
 
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_while_a_checkout_is_opened(till, moment):
-    """The session may have been made and never told: whichever is paid first pays, the other goes back."""
+    """The session may have been made and never answered: whichever is paid first pays, the other goes back."""
     shop = till.shop
     order = await shop.order(await shop.sell())
     token = shop.service.issuer.token("learner", id=shop.learner_id)
@@ -142,7 +142,7 @@ async def test_while_a_checkout_is_closed(till, moment):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("operation", ["confirm_checkout", "fetch_payment"])
-async def test_while_it_looks_for_a_payment_it_heard_nothing_of(till, operation, moment):
+async def test_while_it_looks_for_a_payment_it_knew_nothing_of(till, operation, moment):
     shop = till.shop
     order = await shop.order(await shop.sell())
     session_id = await shop.open_session(order)

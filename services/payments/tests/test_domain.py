@@ -143,7 +143,7 @@ class TestSignature:
         assert isinstance(said, Unreadable)
 
     @pytest.mark.parametrize("status", [b'"on holiday"', b"null", b'""'])
-    def test_a_status_we_do_not_know_is_told_with_its_reference(self, status):
+    def test_a_status_we_do_not_know_is_reported_with_its_reference(self, status):
         body = VECTOR.replace(b'"guaranteed","amount_to"', status + b',"amount_to"')
         said = flywire("s").parse_notification({DIGEST_HEADER: sign(body, b"s").decode()}, body)
         assert isinstance(said, PaymentFact)
@@ -253,7 +253,7 @@ class TestJudging:
         ):
             assert self.judged(before, fact(after, later), fetched=False) is Verdict.APPLY, (before, after)
 
-    def test_two_steps_in_one_instant_are_told_apart_by_rank(self):
+    def test_two_steps_in_one_instant_are_distinguished_by_rank(self):
         assert self.judged(P.INITIATED, fact(P.PROCESSED), fetched=False) is Verdict.APPLY
         assert self.judged(P.PROCESSED, fact(P.INITIATED), fetched=False) is Verdict.ASK
 
@@ -351,7 +351,7 @@ class TestQuotes:
     def test_a_changed_price_that_was_accepted_holds(self):
         assert orders.requote([self.line], self.offer(59500), 59500, "GBP") == {self.line.order_line_id: 59500}
 
-    def test_prices_that_change_in_opposite_directions_are_told_although_the_total_stays(self):
+    def test_prices_that_change_in_opposite_directions_are_stated_although_the_total_stays(self):
         other = Quoted(new_id(), new_id(), 59500, 0)
         offers = self.offer(59500) | {other.course_id: Offer(other.course_id, new_id(), "b", "b", 49500, "GBP")}
         with pytest.raises(orders.PriceNotAccepted):
@@ -387,14 +387,14 @@ class TestBooks:
 
 
 class TestRefunds:
-    def heard(self, status, at=AT):
+    def on_record(self, status, at=AT):
         return LastReported(status, at, 49500, "GBP")
 
     def said(self, status, at=AT):
         return RefundFact("RF1", "P1", status, at, 49500, "")
 
     def judged(self, last, status, at=AT, *, fetched=False):
-        return judge_refund(self.heard(last), self.said(status, at), fetched=fetched, patience=timedelta(hours=1))
+        return judge_refund(self.on_record(last), self.said(status, at), fetched=fetched, patience=timedelta(hours=1))
 
     def test_a_lagging_answer_undoes_nothing(self):
         for status in (R.INITIATED, R.RECEIVED):

@@ -1,4 +1,4 @@
-"""What payers are told and shown: of nothing that came, of money that is back, and on which day it came."""
+"""What payers are e-mailed and shown: of nothing that came, of money that is back, and on which day it came."""
 
 from datetime import UTC, datetime
 
@@ -32,7 +32,7 @@ async def test_a_payment_of_nothing_that_was_delivered_is_no_longer_under_way(sh
     assert ("nothing was charged" in announced, "Open the order again" in announced) == (True, not left)
 
 
-async def test_the_payer_is_told_that_withdrawn_money_is_back(shop):
+async def test_the_payer_is_emailed_that_withdrawn_money_is_back(shop):
     order, reference = await shop.buy(await shop.sell())
     for status in ("cancelled", "processed"):
         shop.clock.advance(hours=1)

@@ -128,7 +128,7 @@ async def test_nothing_can_be_ordered_any_more(shop):
     course_id = await shop.sell()
     await shop.register()
     await shop.consume(anonymised(shop))
-    await shop.register()  # heard a second time, it changes nothing
+    await shop.register()  # handled a second time, it changes nothing
     async with shop.learner() as client:
         put = await client.put(f"/v1/basket/items/{course_id}")
         ordered = await client.post("/v1/orders")

@@ -22,7 +22,7 @@ ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[
 
 @pytest.fixture
 def ways():
-    """Sets which way is open, and counts the orders that were placed hot."""
+    """Sets which way is open, and counts the orders that took the fast path."""
     [route] = [route for route in router.routes if route.operation_id == "place_order"]
     placed = []
 
@@ -40,7 +40,7 @@ def ways():
 
 
 def without_ids(document, *, keep=()):
-    """Two of the same, told apart by nothing but ids made for each."""
+    """Two of the same, distinguished by nothing but ids made for each."""
     kept = {str(one) for one in keep}
     names = {}
     return ID.sub(
@@ -98,10 +98,10 @@ async def already_bought(shop, course_id, *, given_back, ended, lost, passed):
 
 async def furnish(shop, chance):
     """Courses in every state there is: on sale, dearer since or soon, free, without a price, in dollars, withdrawn,
-    not heard of."""
+    not known."""
     courses = []
     for kind in chance.sample(KINDS, chance.randint(1, 4)):
-        course_id = new_id() if kind == "unheard" else await shop.sell(chance.randint(1, 99999), f"Course {kind}")
+        course_id = new_id() if kind == "unknown" else await shop.sell(chance.randint(1, 99999), f"Course {kind}")
         if kind == "dearer":
             await shop.price(course_id, 100_000, shop.clock() - timedelta(days=1))
         if kind == "dearer soon":
@@ -129,7 +129,7 @@ KINDS = [
     "unpriced",
     "dollars",
     "withdrawn",
-    "unheard",
+    "unknown",
 ]
 
 
@@ -192,7 +192,7 @@ async def test_both_ways_leave_and_answer_the_same(shop, ways, seed):
         states.append(await state(shop, shop.learner_id, ids))
     assert answers[0] == answers[1]
     assert states[0] == states[1]
-    assert len(placed) == (answers[0][0] == 201)  # whatever can be ordered is ordered hot, and nothing else
+    assert len(placed) == (answers[0][0] == 201)  # whatever can be ordered takes the fast path, and nothing else
 
 
 async def test_who_is_at_the_basket_goes_first(live_shop):

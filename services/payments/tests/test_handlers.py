@@ -44,7 +44,7 @@ def course(course_id: UUID, version: int) -> CoursePublished:
     )
 
 
-def test_the_inbox_hears_what_the_contracts_say():
+def test_the_inbox_consumes_what_the_contracts_say():
     assert inbox.types == {name for name, kind in registry().items() if "payments" in kind.consumers}
 
 

@@ -111,7 +111,7 @@ async def test_the_session_of_a_declined_card_is_looked_at_until_it_ends(shop):
 
 
 async def test_a_callback_does_not_put_off_what_the_provider_is_to_be_asked(shop):
-    """It was paid out and taken back; of that we hear late, and before an older callback."""
+    """It was paid out and taken back; of that we learn late, and before an older callback."""
     order, reference = await shop.buy(await shop.sell())
     shop.sandbox.payment(reference)["plan"] = []
     await shop.control.put("/control/callbacks", json={"mode": "hold"})

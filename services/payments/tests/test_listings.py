@@ -22,8 +22,8 @@ async def paid_out(shop):
     return order, reference
 
 
-async def paid_unheard(shop):
-    """An order paid at the provider, of which nothing was told and nothing is asked by itself."""
+async def paid_unnoticed(shop):
+    """An order paid at the provider, of which nothing was received and nothing is asked by itself."""
     await shop.control.put("/control/callbacks", json={"mode": "drop"})
     order = await shop.order(await shop.sell())
     session_id = await shop.open_session(order)
@@ -90,7 +90,7 @@ async def test_others_are_found_though_the_provider_ignores_the_page(shop, monke
 async def test_fewer_a_page_than_asked_for_is_not_the_end(shop, monkeypatch):
     for _ in range(3):
         await paid_out(shop)
-    order, _ = await paid_unheard(shop)
+    order, _ = await paid_unnoticed(shop)
     ask = shop.provider._ask
 
     async def capped(operation, method, path, **rest):
@@ -106,7 +106,7 @@ async def test_fewer_a_page_than_asked_for_is_not_the_end(shop, monkeypatch):
 
 async def test_what_cannot_be_read_of_a_list_is_seen(shop):
     order, known = await paid_out(shop)
-    _, reference = await paid_unheard(shop)
+    _, reference = await paid_unnoticed(shop)
     shop.sandbox.payment(reference)["amount_to"] = "495.00"
     shop.sandbox.payment(known)["amount_to"] = "495.00"
     await compare(shop)

@@ -105,7 +105,7 @@ async def test_too_little_that_was_lost_and_comes_back_goes_back(shop, leaves):
 
 
 async def rest(shop, days=40):
-    """Everything that time does: told, asked, expired, returned."""
+    """Everything that time does: received, asked, expired, returned."""
     for _ in range(days // 5):
         await shop.later(days=5)
         await shop.run(expire_orders, return_underpaid, ask_about_payments, find_payments, submit_refunds)
@@ -147,7 +147,7 @@ async def test_what_the_bank_took_is_not_back_because_the_provider_goes_on(shop)
     assert (await shop.unmatched())["paid_after_lost_dispute"].order_id is not None
 
 
-async def test_a_refund_that_is_paid_after_the_money_was_lost_is_a_loss_and_told(shop):
+async def test_a_refund_that_is_paid_after_the_money_was_lost_is_a_loss_and_shown(shop):
     order, reference = await shop.buy(await shop.sell())
     await shop.deliver(reference)
     await shop.refund(order)
@@ -206,7 +206,7 @@ async def test_a_word_we_do_not_know_is_not_known_yet(shop, word):
     assert len(await shop.announced(PaymentConfirmed)) == 1
 
 
-async def test_a_payment_first_heard_of_in_a_word_we_do_not_know_is_found_later(shop):
+async def test_a_payment_first_reported_in_a_word_we_do_not_know_is_found_later(shop):
     order = await shop.order(await shop.sell())
     session_id = await shop.open_session(order)
     await shop.control.put("/control/callbacks", json={"mode": "drop"})

@@ -52,7 +52,7 @@ def overtaken(shop, monkeypatch, method, *statuses):
     monkeypatch.setattr(shop.provider, method, slowly)
 
 
-async def test_where_an_answer_contradicts_what_was_told_it_is_asked_for_again_within_minutes(
+async def test_where_an_answer_contradicts_what_was_reported_it_is_asked_for_again_within_minutes(
     shop, bought, monkeypatch
 ):
     """And then less and less often, until it is believed."""
@@ -78,7 +78,7 @@ async def test_where_an_answer_contradicts_what_was_told_it_is_asked_for_again_w
 
 
 @pytest.mark.parametrize("method", ["create_refund", "fetch_refund"])
-async def test_a_stale_answer_does_not_undo_what_a_callback_told(shop, bought, monkeypatch, method):
+async def test_a_stale_answer_does_not_undo_what_a_callback_reported(shop, bought, monkeypatch, method):
     order, reference = bought
     if method == "fetch_refund":
         await shop.run(submit_refunds)
@@ -126,7 +126,7 @@ async def test_a_copy_of_the_provider_that_lags_behind_undoes_nothing(shop, boug
     [refund] = shop.sandbox.refunds(reference)
     refund["plan"] = []
     await move(shop, refund, "finished")
-    # A callback of the same second, heard afterwards, has it asked about; the copy still says `received`.
+    # A callback of the same second, received afterwards, has it asked about; the copy still says `received`.
     at = shop.clock()
     shop.clock.at = at
     shop.sandbox.set_refund_status({**refund}, "received")
@@ -222,7 +222,7 @@ async def test_should_a_line_be_paid_back_twice_after_all_the_books_and_finance_
     assert (str(row.order_id), row.amount_minor, row.currency) == (order["order_id"], 49500, "GBP")
 
 
-async def test_a_refund_told_in_a_word_we_do_not_know_is_no_refusal(shop, bought, monkeypatch):
+async def test_a_refund_reported_in_a_word_we_do_not_know_is_no_refusal(shop, bought, monkeypatch):
     order, reference = bought
     create = shop.sandbox.create_refund
 

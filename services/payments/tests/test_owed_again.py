@@ -166,7 +166,7 @@ async def test_what_the_provider_did_not_pay_in_the_end_is_owed_from_the_other_p
     assert (await shop.read(order))["lines"][1]["refund"]["status"] == "completed"
 
 
-async def test_of_lost_money_nobody_is_told_that_it_is_theirs_all_the_same(shop):
+async def test_of_lost_money_nobody_is_emailed_that_it_is_theirs_all_the_same(shop):
     order, reference = await shop.buy(await shop.sell())
     await shop.deliver(reference)
     await shop.refund(order)
@@ -189,7 +189,7 @@ async def test_less_than_is_owed_of_lost_money_ends_it(shop):
 
 
 async def test_finance_gives_back_what_was_lost_and_came_again(shop):
-    """It is told with who decided, for credentials held no credit while the money was there."""
+    """It is announced with who decided, for credentials held no credit while the money was there."""
     order, first = await shop.buy(await shop.sell())
     await lose(shop, first)
     await come_back(shop, first)

@@ -27,7 +27,7 @@ class Case:
     open: dict[str, Any]
     """An order that is being paid, of what the late one is of and of another course."""
     payment: dict[str, Any]
-    """Of the open order; we have not heard of it."""
+    """Of the open order; we do not know of it."""
     late: dict[str, Any]
     """Of an order that has expired."""
     course: UUID
@@ -92,8 +92,8 @@ async def test_no_two_commands_on_one_learner_harm_each_other(live_shop, superus
         "place order": lambda _: own.post("/v1/orders"),
         "cancel": lambda one: shop.cancel(one.open, key=str(new_id())),
         "checkout": lambda one: shop.checkout(one.open, payer={"email": "charles@example.org"}),
-        "hear of payment": lambda one: say(shop, one.payment, "guaranteed"),
-        "hear of late payment": lambda one: say(shop, one.late, "guaranteed"),
+        "receive payment": lambda one: say(shop, one.payment, "guaranteed"),
+        "receive late payment": lambda one: say(shop, one.late, "guaranteed"),
         "refund": lambda one: shop.refund(one.paid),
         "grant refund": grant,
         "open dispute": lambda one: dispute(shop, one.paid),

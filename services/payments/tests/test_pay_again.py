@@ -59,7 +59,7 @@ async def activated(shop, order):
     return enrolment_id
 
 
-async def test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_told_it(shop):
+async def test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_dated_it(shop):
     _, reference = await shop.buy(await shop.sell())
     await shop.deliver(reference)
     assert await shop.balances() == {"cash": 49500, "sales": -49500}

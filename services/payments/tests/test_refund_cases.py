@@ -174,7 +174,7 @@ async def test_a_refund_the_provider_refuses_waits_for_a_person_who_sends_it_aga
     assert (await shop.read(order))["lines"][0]["refund"]["status"] == "completed"
 
 
-async def test_a_refund_the_bank_sends_back_is_open_again_and_the_learner_is_told(shop):
+async def test_a_refund_the_bank_sends_back_is_open_again_and_the_learner_is_emailed(shop):
     order, reference = await delivered(shop)
     await shop.run(submit_refunds)
     for _ in range(2):

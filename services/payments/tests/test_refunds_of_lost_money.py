@@ -1,4 +1,4 @@
-"""Money that is taken back while its refund is being sent: nothing is owed any more, and nobody is told otherwise."""
+"""Money that is taken back while its refund is being sent: nothing is owed any more, and nobody is informed otherwise."""
 
 import pytest
 from sqlalchemy import select, update
@@ -22,7 +22,7 @@ async def bought(shop):
 
 
 def taken_back(shop, monkeypatch, reference, *, announced):
-    """The provider takes the payment back when the refund is as good as sent, and so refuses it. `announced`: we hear of it
+    """The provider takes the payment back when the refund is as good as sent, and so refuses it. `announced`: we learn of it
     before the refusal."""
     create = shop.provider.create_refund
 

@@ -67,7 +67,7 @@ async def test_the_same_word_with_the_whole_amount_completes_it(shop, sent):
     assert await say(shop, refund, "finished") == "known"
 
 
-async def test_that_it_was_paid_is_told_again_after_it_was_sent_back(shop, sent):
+async def test_that_it_was_paid_is_announced_again_after_it_was_sent_back(shop, sent):
     _, refund = sent
     for status in ("finished", "returned", "received", "finished", "finished"):
         await say(shop, refund, status)
@@ -76,7 +76,7 @@ async def test_that_it_was_paid_is_told_again_after_it_was_sent_back(shop, sent)
     assert all(WHY[Reason.COOLING_OFF] in email.text for email in announced)
 
 
-def test_every_reason_is_told_in_a_sentence():
+def test_every_reason_is_given_in_a_sentence():
     assert set(WHY) == set(Reason)
 
 

@@ -85,7 +85,7 @@ def first_creation_times_out(shop, monkeypatch):
         asked.append(arguments)
         said = await create(*arguments)
         if len(asked) == 1:
-            raise ProviderUnavailable("it took effect, and nobody heard of it")
+            raise ProviderUnavailable("it took effect, and nobody learnt of it")
         return said
 
     monkeypatch.setattr(shop.provider, "create_refund", slowly)
@@ -154,13 +154,13 @@ async def test_the_rest_of_what_was_paid_in_part_is_not_the_whole_though_the_lis
     assert [one["amount"] for one in shop.sandbox.refunds(reference)] == [40000, 9500]
 
 
-@pytest.mark.parametrize("heard", ["callback", "list"])
-async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(shop, heard):
+@pytest.mark.parametrize("source", ["callback", "list"])
+async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(shop, source):
     order, refund = await refunded(shop)
     before = len((await shop.session.scalars(select(QueuedEmail))).all())
     refund["status"] = "archived"
     shop.sandbox.books.put("refund", refund["refund_id"], refund)
-    if heard == "callback":
+    if source == "callback":
         assert await say(shop, refund, "archived") == "not_known_yet"
     await days_go_by(shop)
     assert await status_of(shop, order) == "completed"

@@ -220,7 +220,7 @@ async def close_it(shop, reason, id_=None):
         return await finance.post(path, json={"note": "Settled by telephone"})
 
 
-async def test_what_finance_has_closed_comes_back_only_when_something_else_is_told(shop):
+async def test_what_finance_has_closed_comes_back_only_when_something_else_is_reported(shop):
     _, record = await paid(shop, amount=0)
     answer = await close_it(shop, "nothing_paid")
     assert (answer.status_code, answer.json()["note"]) == (200, "Settled by telephone")

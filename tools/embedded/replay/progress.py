@@ -19,7 +19,7 @@ class Progress:
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
         self._began = time.monotonic()
-        self._told = 0.0
+        self._printed_at = 0.0
         self._what, self._done = "", 0
         self._of: int | None = None
 
@@ -27,22 +27,22 @@ class Progress:
     def counting(self, what: str, of: int | None = None) -> Generator[None]:
         """Count steps from zero while the block lasts; `of` is how many there are, where that is known."""
         self._what, self._done, self._of = what, 0, of
-        self._told = time.monotonic()
+        self._printed_at = time.monotonic()
         yield
         if self._done:
             self._tell("\r\x1b[K" if self._terminal else "", "\n")
 
     def step(self, by: int = 1) -> None:
         self._done += by
-        if self._terminal or time.monotonic() - self._told > EVERY_SECONDS:
+        if self._terminal or time.monotonic() - self._printed_at > EVERY_SECONDS:
             self._tell("\r\x1b[K" if self._terminal else "", "" if self._terminal else "\n")
 
     def say(self, text: str) -> None:
         print(text, flush=True)
 
     def _tell(self, before: str, after: str) -> None:
-        self._told = time.monotonic()
-        seconds = self._told - self._began
+        self._printed_at = time.monotonic()
+        seconds = self._printed_at - self._began
         of = "" if self._of is None else f"/{self._of}"
         print(f"{before}{seconds:7.1f} s  {self._what}: {self._done}{of}", end=after, flush=True)
 

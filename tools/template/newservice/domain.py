@@ -1,10 +1,10 @@
-"""The rules: pure functions and refusals, without a framework, a clock or a database."""
+"""The rules: pure functions and errors, without a framework, a clock or a database."""
 
 from shared.errors import Conflict
 
 
 class NewserviceTitleTaken(Conflict):
-    """Titles that differ in case or spaces alone could not be told apart."""
+    """Titles that differ in case or spaces alone could not be distinguished."""
 
     remedy = "Choose another title."
 

@@ -46,7 +46,7 @@ class SubmissionReceived(
 class SubmissionVoided(
     Event, type="assessment.submission.voided.v1", subject="submission_id", consumers=("credentials", "enrolment")
 ):
-    """It earns nothing, and no mark will be released. An attempt was used only where its result had been told."""
+    """It earns nothing, and no mark will be released. An attempt was used only where its result had been released."""
 
     submission_id: UUID
     enrolment_id: UUID
@@ -56,7 +56,8 @@ class SubmissionVoided(
 
 
 class MarkProvisional(Event, type="assessment.mark.provisional.v1", subject="submission_id"):
-    """An examiner moderated a mark, which is told when it is released; the latest holds. outcome: passed, failed."""
+    """An examiner moderated a mark, which the learner sees when it is released; the latest holds. outcome: passed,
+    failed."""
 
     submission_id: UUID
     enrolment_id: UUID

@@ -40,7 +40,7 @@ def _day(value: object) -> object:
 def _of_time(value: object, name: str) -> object:
     """Pydantic takes numbers, and texts that are numbers, for seconds or milliseconds since 1970."""
     if not isinstance(value, date):
-        raise ValueError(f"this is not {name}")  # noqa: TRY004 - what pydantic tells as a refusal
+        raise ValueError(f"this is not {name}")  # noqa: TRY004 - what pydantic reports as invalid
     return value
 
 
@@ -70,7 +70,7 @@ class Event(Fact):
 
     `type` is the CloudEvents type and the routing key; `subject` names the field that holds the aggregate's
     id; `consumers` are the services whose inboxes take it (checked against those inboxes): an event that
-    somebody hears must find a queue, or the relay keeps it.
+    somebody consumes must find a queue, or the relay keeps it.
     """
 
     type: ClassVar[str]

@@ -18,7 +18,7 @@ class LearnerRegistered(
 class LearnerNameChanged(
     Event, type="enrolment.learner.name-changed.v1", subject="learner_id", consumers=("credentials",)
 ):
-    """Another name is in use. Which one, the register of people tells; earlier ones are told to nobody."""
+    """Another name is in use. Which one, the directory says; earlier ones are disclosed to nobody."""
 
     learner_id: UUID
     name_version: int
@@ -28,7 +28,7 @@ class LearnerNameChanged(
 class LearnerContactChanged(
     Event, type="enrolment.learner.contact-changed.v1", subject="learner_id", consumers=("credentials",)
 ):
-    """Another address is in use, or the first one was confirmed. Which one, the register of people tells."""
+    """Another address is in use, or the first one was confirmed. Which one, the directory says."""
 
     learner_id: UUID
     contact_version: int
@@ -92,7 +92,8 @@ class ActivationRefused(
 
 
 class AccessGranted(Event, type="enrolment.access.granted.v1", subject="enrolment_id"):
-    """Whoever is told of one entitlement of an enrolment twice holds to the higher `sequence`, whichever came last."""
+    """Whoever receives two events about one entitlement of an enrolment holds to the higher `sequence`, whichever came
+    last."""
 
     enrolment_id: UUID
     learner_id: UUID
@@ -139,9 +140,9 @@ class EnrolmentCancelled(
     subject="enrolment_id",
     consumers=("assessment", "payments", "credentials"),
 ):
-    """Final. reason_code: refunded, withdrawn, payment_lost; told once more, as refunded, where money goes back after
-    another end. A submission not yet ratified is voided, but for a fail that was told and for what a case of misconduct
-    is open about. `decided_by` granted the refund, where staff did."""
+    """Final. reason_code: refunded, withdrawn, payment_lost; announced once more, as refunded, where money goes back
+    after another end. A submission not yet ratified is voided, but for a fail that was released and for what a case of
+    misconduct is open about. `decided_by` granted the refund, where staff did."""
 
     enrolment_id: UUID
     learner_id: UUID

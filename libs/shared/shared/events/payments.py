@@ -159,7 +159,8 @@ class DuplicateDetected(Event, type="payments.payment.duplicate-detected.v1", su
 class AmountMismatch(Event, type="payments.payment.amount-mismatch.v1", subject="order_id"):
     """What arrived is not what was due. Less: no access. More: access, the difference goes back.
 
-    `currency` is that of what arrived. An amount that changes after the money was used is told too: finance sees to it.
+    `currency` is that of what arrived. An amount that changes after the money was used is announced too: finance sees
+    to it.
     """
 
     order_id: UUID

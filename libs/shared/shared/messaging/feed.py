@@ -238,7 +238,7 @@ class Reconciler:
             try:
                 await self._begin_anew()
                 if count := await self.receiver.retry_newly_subscribed():
-                    log.info("taken up what the release before did not hear", extra={"count": count})
+                    log.info("taken up what the release before did not consume", extra={"count": count})
             except Exception as error:  # noqa: BLE001 - logged by note_outage
                 note_outage(log, error)
             read: set[str] = set()

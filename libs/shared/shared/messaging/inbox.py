@@ -70,11 +70,11 @@ class Inbox:
                 await session.execute(insert(table).values(row).on_conflict_do_nothing())
 
             projection = Projection(table, row_of)
-            for heard in kinds:
-                if heard.type in self._handlers:
-                    raise TypeError(f"{heard.type} is handled, and cannot be only kept")
-                self.on(heard)(keep)
-                self._projections[heard.type] = projection
+            for type_ in kinds:
+                if type_.type in self._handlers:
+                    raise TypeError(f"{type_.type} is handled, and cannot be only kept")
+                self.on(type_)(keep)
+                self._projections[type_.type] = projection
             return row_of
 
         return register
@@ -86,10 +86,10 @@ class Inbox:
         """
 
         def register(handler: Handler[E]) -> Handler[E]:
-            for heard in (kind, *others):
-                if heard.type in self._projections:
-                    raise TypeError(f"{heard.type} is kept, and nothing else is done about it")
-                self._handlers.setdefault(heard.type, []).append(handler)
+            for type_ in (kind, *others):
+                if type_.type in self._projections:
+                    raise TypeError(f"{type_.type} is kept, and nothing else is done about it")
+                self._handlers.setdefault(type_.type, []).append(handler)
             return handler
 
         return register
@@ -110,7 +110,7 @@ class Inbox:
         """
         message = read(body)
         if message.type not in self._handlers:
-            raise Unreadable(UNKNOWN_TYPE, f"{self.service} does not hear {message.type}")
+            raise Unreadable(UNKNOWN_TYPE, f"{self.service} does not consume {message.type}")
         return message
 
     async def receive(self, session: AsyncSession, event: Event) -> None:
@@ -436,14 +436,14 @@ def _in(seconds: float) -> TextClause:
 
 
 _TAKE_UP = text("""
-    with heard as (
+    with redriven as (
         update parked_messages set resolved_at = now(), resolution = 'redriven', resolved_by = :service,
-            resolution_reason = 'this release hears it'
+            resolution_reason = 'this release consumes it'
         where resolved_at is null and reason = :reason and type = any(:types)
         returning source, id, type, body, error
     )
     insert into inbox_retry (source, id, type, body, attempt, due_at, last_error)
-    select source, id, type, body, 1, now(), error from heard
+    select source, id, type, body, 1, now(), error from redriven
     on conflict do nothing
     returning id
 """)

@@ -32,11 +32,11 @@ class InProcessBus:
         self._receivers.append(receiver)
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
-        heard: set[str] = set()
+        consumed: set[str] = set()
         for receiver in self._receivers:
             types = receiver.inbox.types
             theirs = [Delivery(one.body, one.type, one.installation) for one in envelopes if one.type in types]
-            heard |= types
+            consumed |= types
             if not theirs:
                 continue
             try:
@@ -45,4 +45,4 @@ class InProcessBus:
                 note_outage(log, error)
                 raise TransportDown(f"{receiver.service}: {error!r}") from error
         failpoint("relay_published")
-        return ["nobody takes it" if envelope.heard and envelope.type not in heard else None for envelope in envelopes]
+        return ["nobody takes it" if one.has_consumers and one.type not in consumed else None for one in envelopes]

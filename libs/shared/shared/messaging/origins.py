@@ -57,8 +57,8 @@ class Origins:
             return ours
         for one in foreign:
             telemetry.events_handled.labels(self._service, one.type, "foreign").inc()
-        told = {"count": len(foreign), "type": foreign[0].type, "installation": str(foreign[0].installation)}
-        log.error("events of another installation are passed over", extra=told)
+        details = {"count": len(foreign), "type": foreign[0].type, "installation": str(foreign[0].installation)}
+        log.error("events of another installation are passed over", extra=details)
         return ours
 
     def _is_foreign(self, delivery: Delivery) -> bool:

@@ -171,7 +171,7 @@ class RabbitMQ:
                 content_type="application/cloudevents+json",
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             ),
-            mandatory=envelope.heard,
+            mandatory=envelope.has_consumers,
         )
 
     async def close(self) -> None:

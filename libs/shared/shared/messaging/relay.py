@@ -74,7 +74,7 @@ class Envelope:
     id: str
     type: str
     body: bytes
-    heard: bool
+    has_consumers: bool
     """Whether the type has consumers, so that the event must find a queue."""
     installation: UUID | None = None
     """The installation whose database it was written in; None where the release that wrote it did not say."""
@@ -136,7 +136,7 @@ class Relay:
         self._keeps_up = True
         """Whether nothing was refused, and less than a whole batch waits."""
         self._handed: list[HandedOff] = []
-        self._in_hand: set[UUID] = set()
+        self._in_flight: set[UUID] = set()
         """Handed-off events whose outcome is not yet written: should their lease run out, only other relays claim
         them."""
         self._given = asyncio.Event()
@@ -170,23 +170,23 @@ class Relay:
 
     def take(self, rows: Sequence[HandedOff]) -> None:
         self._handed += rows
-        self._in_hand.update(id_ for id_, *_ in rows)
+        self._in_flight.update(id_ for id_, *_ in rows)
         self._given.set()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def _pass_on(self) -> None:
-        turns = asyncio.Semaphore(self.transport.at_once)
+        slots = asyncio.Semaphore(self.transport.at_once)
         async with asyncio.TaskGroup() as group:
             while True:
                 liveness.rest()
                 await self._given.wait()
                 liveness.beat()
-                await turns.acquire()
+                await slots.acquire()
                 self._given.clear()
                 rows, self._handed = self._handed, []
-                group.create_task(self._send(rows)).add_done_callback(lambda _: turns.release())
+                group.create_task(self._send(rows)).add_done_callback(lambda _: slots.release())
 
     async def _send(self, rows: Sequence[HandedOff]) -> None:
         failpoint("relay_handed")
@@ -237,7 +237,7 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - logged by note_outage
             note_outage(log, error, not_marked=sent)
             return False
-        self._in_hand.difference_update(self._sent[:sent], self._refused[:refused])
+        self._in_flight.difference_update(self._sent[:sent], self._refused[:refused])
         del self._sent[:sent]
         del self._refused[:refused]
         if refused:
@@ -325,7 +325,7 @@ class Relay:
 
     async def _send_batch(self, connection: Any) -> list[str]:  # Any: asyncpg ships no types
         """Claim and send one batch; return the types of the events that were confirmed."""
-        rows = sorted(await connection.fetch(_CLAIM, self.transport.batch, self._in_hand), key=itemgetter("position"))
+        rows = sorted(await connection.fetch(_CLAIM, self.transport.batch, self._in_flight), key=itemgetter("position"))
         if not rows:
             return []
         failpoint("relay_claimed")

@@ -19,8 +19,8 @@ async def erase_replies(session: AsyncSession, person_id: UUID, *words: str | No
 
     The caller holds the person's advisory lock, so that no reply is written meanwhile. Reads the replies of one day.
     """
-    told = {str(person_id).encode(), *(json.dumps(word, ensure_ascii=False).encode() for word in words if word)}
-    holds = (func.position(literal(one, LargeBinary).op("in")(Idempotency.body)) > 0 for one in sorted(told))
+    private = {str(person_id).encode(), *(json.dumps(word, ensure_ascii=False).encode() for word in words if word)}
+    holds = (func.position(literal(one, LargeBinary).op("in")(Idempotency.body)) > 0 for one in sorted(private))
     await session.execute(
         update(Idempotency)
         .where(Idempotency.body != b"", or_(Idempotency.caller == str(person_id), *holds))

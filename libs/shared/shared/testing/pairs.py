@@ -144,15 +144,15 @@ class Pairs(Generic[CaseT]):
         for transaction, taken in enumerate(locks, 1):
             for held in range(1, taken + 1):
                 one, other = _Begun(transaction, held), _Begun()
-                told, blocked_at_once = await self._meet((first, one), (second, other))
+                met, blocked_at_once = await self._meet((first, one), (second, other))
                 # A command of several transactions lets others come between, and may show it.
                 halves = any(sum(map(bool, begun.locks)) > 1 for begun in (one, other))
-                if not isinstance(told, str) and (halves or not self.busy.isdisjoint(code for _, code in told[:2])):
-                    in_turn.append(told)
-                elif told not in in_turn and len(in_turn) == 1:
+                if not isinstance(met, str) and (halves or not self.busy.isdisjoint(code for _, code in met[:2])):
+                    in_turn.append(met)
+                elif met not in in_turn and len(in_turn) == 1:
                     others, ours, stored = ended if first == second else (await self._in_turn(second, first))[1]
                     in_turn.append((ours, others, stored))
-                if wrong := one.errors + other.errors or _wrong(told, in_turn):
+                if wrong := one.errors + other.errors or _wrong(met, in_turn):
                     yield f"{first} stopped after lock {held} of transaction {transaction}, then {second}: {wrong}"
                 if blocked_at_once:  # as it would be after every further lock of this transaction
                     break
@@ -192,7 +192,7 @@ class Pairs(Generic[CaseT]):
     async def _begin(self, name: str, begun: _Begun) -> Answer:
         _current.set(begun)
         try:
-            return _told(await self.commands[name](self.case))
+            return _answer(await self.commands[name](self.case))
         except RetryLater:  # the inbox would try the event again
             return 0, "not_yet"
 
@@ -216,24 +216,24 @@ def _apart(table: Table, counted: frozenset[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _told(answer: httpx.Response | None) -> Answer:
+def _answer(answer: httpx.Response | None) -> Answer:
     if answer is None:
         return 0, ""
     kind = answer.headers.get("content-type", "")
     return answer.status_code, answer.json()["code"] if "problem" in kind else ""
 
 
-def _wrong(told: Ended | str, in_turn: Sequence[Ended]) -> list[str]:
-    if isinstance(told, str):
-        return [told]
-    if told in in_turn:
+def _wrong(outcome: Ended | str, in_turn: Sequence[Ended]) -> list[str]:
+    if isinstance(outcome, str):
+        return [outcome]
+    if outcome in in_turn:
         return []
-    *answers, stored = told
+    *answers, stored = outcome
     alike = [one[2] for one in in_turn if [*one[:2]] == answers]
     if not alike:
         return [f"they answer {answers}, and in turn {[one[:2] for one in in_turn]}"]
     more = [{name: [*(rows - one[name])] for name, rows in stored.items() if rows != one[name]} for one in alike]
-    return [f"not as after any turn: {more}"]
+    return [f"not as after any order: {more}"]
 
 
 @asynccontextmanager

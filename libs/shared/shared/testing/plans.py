@@ -216,11 +216,11 @@ class Read:
     plan: Mapping[str, Any]  # Any: JSON
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Read":  # Any: JSON
-        nodes = [*_nodes(told["Plan"])]
-        root = told["Plan"]
+    def of(cls, plan: Mapping[str, Any]) -> "Read":  # Any: JSON
+        nodes = [*_nodes(plan["Plan"])]
+        root = plan["Plan"]
         return cls(
-            " ".join(told["Query Text"].split()),
+            " ".join(plan["Query Text"].split()),
             round(sum(_visited(node) for node in nodes)),
             root.get("Shared Hit Blocks", 0) + root.get("Shared Read Blocks", 0),
             root,
@@ -264,9 +264,9 @@ class Plans:
         text = (await asyncio.to_thread(self._log.read_bytes))[start:end].decode()
         for line in text.splitlines():
             message: str = json.loads(line)["message"]
-            told = message.partition("plan:\n")[2]
-            if told:
-                found.append(Read.of(json.loads(told)))
+            plan = message.partition("plan:\n")[2]
+            if plan:
+                found.append(Read.of(json.loads(plan)))
 
     async def _mark(self) -> int:
         """Return the end of the log, once everything logged before has been written."""

@@ -203,7 +203,7 @@ class ServiceUnderTest:
             await response.aread()
             code = response.json()["code"]
             codes = frozenset({problems.DeadlineExceeded.code}).union(*map(errors_of, documented.values()))
-            assert code in codes, f"{method} {list(documented)} never told of {code}"
+            assert code in codes, f"{method} {list(documented)} does not document {code}"
         elif kind and response.status_code != HTTPStatus.NO_CONTENT:
             status = str(response.status_code)
             kinds = {
@@ -211,7 +211,7 @@ class ServiceUnderTest:
                 for operation in documented.values()
                 for kind in operation["responses"].get(status, {}).get("content", {})
             }
-            assert {kind, "*/*"} & kinds, f"{method} {list(documented)} never told of {kind} with {status}"
+            assert {kind, "*/*"} & kinds, f"{method} {list(documented)} does not document {kind} with {status}"
 
 
 @asynccontextmanager

@@ -92,7 +92,7 @@ class Problem(BaseModel):
 
 RESPONSE: Final[dict[str, Any]] = {
     "model": Problem,
-    "description": "Any other refusal, as a problem document",
+    "description": "Any other error, as a problem document",
 }  # Any: FastAPI's
 """The default response of every operation, for its OpenAPI document."""
 
@@ -120,10 +120,10 @@ def error_responses(*kinds: type[DomainError]) -> dict[int | str, dict[str, Any]
 
 def error_responses_as_pages(*kinds: type[DomainError]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
     """Return the same for a route that answers a browser with a page and programs with a problem document."""
-    told = error_responses(*kinds)
-    for response in told.values():
+    documented = error_responses(*kinds)
+    for response in documented.values():
         response["content"]["text/html"] = {}
-    return told
+    return documented
 
 
 def problem(
@@ -165,17 +165,17 @@ def _in_words(error: Mapping[str, Any]) -> str:  # Any: pydantic's own type
 
     Of a text that was normalised before it was measured it counts characters, where pydantic counts items.
     """
-    kind, told = str(error["type"]), error.get("ctx", {})
+    kind, context = str(error["type"]), error.get("ctx", {})
     if kind in {"too_short", "too_long"}:
         is_text = isinstance(error.get("input"), str)
         what, of = ("String", "character") if is_text else ("Array", "item")
         if isinstance(error.get("input"), Mapping):
             what = "Object"
-        bound = told.get("min_length", told.get("max_length"))
+        bound = context.get("min_length", context.get("max_length"))
         least = "least" if kind == "too_short" else "most"
         return f"{what} should have at {least} {bound} {of}{'' if bound == 1 else 's'}"
     if kind in {"value_error", "assertion_error"}:
-        words = str(told.get("error", error["msg"]))
+        words = str(context.get("error", error["msg"]))
         return words[:1].upper() + words[1:]
     return _IN_JSON.get(kind, str(error["msg"]))
 

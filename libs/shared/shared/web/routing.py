@@ -49,7 +49,7 @@ class IdempotencyKeyRunning(Conflict):
 
 
 class ReplyErased(Gone):
-    """The request was done; what was answered was erased with the person of whom it told."""
+    """The request was done; what was answered was erased with the person it was about."""
 
     remedy = "Do not send it again: it was done. Read what there is now."
 

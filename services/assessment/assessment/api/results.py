@@ -91,7 +91,7 @@ _EXPECTED = Field(description="How many results it is to go through", examples=[
 
 
 class ReleaseView(View):
-    """Telling the learners their results: how many it has told so far, and of how many."""
+    """Releasing results to learners: how many are released so far, and of how many."""
 
     release_id: Identifier
     window_id: Identifier

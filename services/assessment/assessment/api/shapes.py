@@ -242,7 +242,7 @@ def _result(attempt: Attempt) -> ResultView | None:
 
 
 class QueuedView(View):
-    """Work that waits for a mark; who wrote it is not told."""
+    """Work that waits for a mark; who wrote it is not shown."""
 
     submission_id: Identifier
     window_id: Identifier

@@ -78,14 +78,14 @@ async def keep_status(
 ) -> None:
     """Store an enrolment's state unless a later one arrived before; a cancelled one stays cancelled."""
     await advisory_lock(session, "enrolment", enrolment_id)
-    heard = insert(EnrolmentState).values(
+    statement = insert(EnrolmentState).values(
         enrolment_id=enrolment_id, status=status, sequence=sequence, reason_code=reason_code
     )
     await session.execute(
-        heard.on_conflict_do_update(
+        statement.on_conflict_do_update(
             index_elements=["enrolment_id"],
-            set_={column: heard.excluded[column] for column in ("status", "sequence", "reason_code")},
-            where=(EnrolmentState.sequence < heard.excluded.sequence)
+            set_={column: statement.excluded[column] for column in ("status", "sequence", "reason_code")},
+            where=(EnrolmentState.sequence < statement.excluded.sequence)
             & (EnrolmentState.status != EnrolmentStatus.CANCELLED),
         )
     )

@@ -66,7 +66,7 @@ async def decide(
     session.add(board)
     kind = "credit_revoked" if revoke else "credit_reinstated"
     decisions.record(session, kind, credit.credit_id, str(actor), reason_code=reason_code, at=at, lost=True)
-    told: dict[str, Any] = {  # Any: an event's fields
+    fields: dict[str, Any] = {  # Any: an event's fields
         "credit_id": credit.credit_id,
         "learner_id": credit.learner_id,
         "enrolment_id": credit.enrolment_id,
@@ -77,7 +77,7 @@ async def decide(
         "revision": int(at.timestamp()),
     }
     if revoke:
-        publish(session, CreditRevoked(**told, revoked_at=at, decided_by=board.decided_by))
+        publish(session, CreditRevoked(**fields, revoked_at=at, decided_by=board.decided_by))
     else:
-        publish(session, CreditReinstated(**told, reinstated_at=at))
+        publish(session, CreditReinstated(**fields, reinstated_at=at))
     return board

@@ -24,7 +24,7 @@ class EnrolmentIsSuspended(Forbidden):
 
 
 class EnrolmentEnded(Forbidden):
-    """The enrolment was cancelled; attempts whose results were told count on in a new one."""
+    """The enrolment was cancelled; attempts whose results were released count on in a new one."""
 
     code = "enrolment_cancelled"
     remedy = "Enrol anew; attempts whose results you know count there too."

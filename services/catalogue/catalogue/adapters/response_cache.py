@@ -103,12 +103,12 @@ class ResponseCache:
             await asyncio.sleep(1)
 
     async def _listen(self, url: str) -> None:
-        def hear(*_: object) -> None:
+        def notified(*_: object) -> None:
             self.forget()
 
         connection = await connect_driver(url)
         try:
-            await connection.add_listener(CHANNEL, hear)
+            await connection.add_listener(CHANNEL, notified)
             self.forget()
             self.listening.set()
             while True:

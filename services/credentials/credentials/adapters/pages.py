@@ -174,10 +174,10 @@ class Pages:
         Of a replaced credential it shows what the newest version says; `newer_url` is that version's address.
         """
         shown = report.newer if report.newer is not None and status == "replaced" else report
-        told = verdict_of(report, status, ours=ours)
+        verdict = verdict_of(report, status, ours=ours)
         return self._environment.get_template("verification.html").render(
             facts=facts_of(shown.document, shown.kind),
-            told=told,
+            verdict=verdict,
             answers=_answers(report.checks),
             parts=[_part(part, ours=ours and _issuer_of(part) == _issuer_of(shown)) for part in shown.parts],
             ours=ours,
@@ -252,12 +252,12 @@ def _issuer_of(report: Report) -> object:
 
 def _part(report: Report, *, ours: bool) -> _Part:
     answers = _answers(report.checks)
-    told = verdict_of(report, report.status.value, ours=ours)
+    verdict = verdict_of(report, report.status.value, ours=ours)
     return _Part(
         facts_of(report.document, report.kind),
         ours,
-        told.word,
-        told.tone,
+        verdict.word,
+        verdict.tone,
         [answer for answer in answers if answer.outcome == "failed"],
     )
 

@@ -240,10 +240,10 @@ async def withdraw_award_claim(award_id: UUID, session: Session, caller: CallerO
     responses=error_responses(OwnAward, NotClaimed, ClaimLapsed, AlreadyConferred),
 )
 async def refuse_award_claim(
-    award_id: UUID, refusal: ClaimRefusalRequest, session: Session, caller: CallerOf
+    award_id: UUID, body: ClaimRefusalRequest, session: Session, caller: CallerOf
 ) -> AwardView:
-    """Do not confer a claim; the learner is told why, and the credit is free again."""
-    reason = RefusalReason(refusal.reason_code)
+    """Do not confer a claim; the learner is sent the reason, and the credit is free again."""
+    reason = RefusalReason(body.reason_code)
     return await _award(session, await awards.refuse_claim(session, award_id, reason, by=caller.own_id))
 
 

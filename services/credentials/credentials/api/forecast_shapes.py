@@ -103,7 +103,7 @@ class SupposedCourse(RequestModel):
 
     course_id: UUID | None = None
     subject: Text | None = Field(default=None, max_length=200, examples=["Data Science"])
-    credits: int | None = Field(default=None, ge=1, le=180, description="One module's, unless told", examples=[15])
+    credits: int | None = Field(default=None, ge=1, le=180, description="One module's, unless given", examples=[15])
     mark: Decimal | None = Field(default=None, ge=0, le=100, max_digits=5, examples=["68"])
 
     @model_validator(mode="after")

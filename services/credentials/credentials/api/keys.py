@@ -129,13 +129,13 @@ async def activate_signing_key(
 
 @router.put("/v1/signing-keys/{name}/compromise", operation_id="report_key_compromise")
 async def report_key_compromise(
-    name: KeyName, told: Compromise, session: Session, caller: CallerOf, credential_issuer: Issuing
+    name: KeyName, compromise: Compromise, session: Session, caller: CallerOf, credential_issuer: Issuing
 ) -> SigningKeyView:
     """Operators: strike a key out, at once and for good. Another signs, and what it signed is signed anew.
 
     `carriers` tells how much is left to sign anew.
     """
-    key = await commands.report_compromise(session, credential_issuer, name, by=caller.name, reason=told.reason)
+    key = await commands.report_compromise(session, credential_issuer, name, by=caller.name, reason=compromise.reason)
     return await _view(session, key)
 
 

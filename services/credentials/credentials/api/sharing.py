@@ -132,7 +132,7 @@ class ShareView(View):
 
 
 class GrantedShare(ShareView):
-    """The secret is told this once; only its hash is kept."""
+    """The secret is shown this once; only its hash is kept."""
 
     address: str | None = Field(description="Of the link", examples=["https://example.org/shared/x7…"])
     code: str | None = Field(description="For the partner, to hand over by any way", examples=["7QKD-93MX-T4HA-N0VB"])
@@ -238,7 +238,7 @@ async def list_share_views(share_id: UUID, session: ReadSession, caller: CallerO
     responses=error_responses(AlreadyWithdrawn),
 )
 async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
-    """End it at once; a partner is told."""
+    """End it at once; a partner is notified."""
     share = await sharing.withdraw_share(session, caller.own_id, share_id)
     await transfers.end_with_share(session, share)
     return _share(session, share)

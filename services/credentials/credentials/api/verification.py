@@ -43,7 +43,7 @@ router = Router()
 Verifying = Annotated[Verifier, resource(Verifier)]
 Running = Annotated[Process, resource(Process)]
 Projection = Annotated[PageCache, resource(PageCache)]
-Accept = Annotated[str, Header(description="`text/html`: what is not there is told on a page")]
+Accept = Annotated[str, Header(description="`text/html`: what is not there is answered with a page")]
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
@@ -77,8 +77,8 @@ _REFUSED = (
     VerifierBusy,
 )
 _FORM_AGAIN: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
-    status: {"content": {"text/html": {}}, "description": told["description"]}
-    for status, told in error_responses(NotForm, *_REFUSED).items()
+    status: {"content": {"text/html": {}}, "description": response["description"]}
+    for status, response in error_responses(NotForm, *_REFUSED).items()
 }
 
 
@@ -240,12 +240,12 @@ def _place_of(request: Request) -> str:
 def client_of(request: Request) -> str:
     """Return the client that unsigned callers count as: the address the gateway states, for IPv6 the network of a
     household."""
-    told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    told = told or (request.client.host if request.client else "")
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    forwarded = forwarded or (request.client.host if request.client else "")
     try:
-        address = ipaddress.ip_address(told)
+        address = ipaddress.ip_address(forwarded)
     except ValueError:
-        return told
+        return forwarded
     return str(ipaddress.ip_network(f"{address}/64", strict=False) if address.version == 6 else address)  # noqa: PLR2004 - IPv6
 
 

@@ -52,7 +52,7 @@ class VerificationView(View):
 
     verified: bool = Field(
         description="True only if every check passed: it is its issuer's word, and stands. Whether anybody knows that "
-        "issuer is told by `issuer_known`; a program that trusts `verified` alone trusts whoever can make a key"
+        "issuer shows in `issuer_known`; a program that trusts `verified` alone trusts whoever can make a key"
     )
     status: Literal[
         "valid",

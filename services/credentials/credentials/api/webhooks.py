@@ -56,7 +56,7 @@ _PAYLOAD = (
 class NewEndpoint(RequestModel):
     url: str = Field(max_length=2048, description="A public https address", examples=["https://hooks.example.edu/mc"])
     contact_email: Email = Field(
-        description="An address of your organisation: told when we stop trying", examples=["it@example.edu"]
+        description="An address of your organisation: e-mailed when we stop trying", examples=["it@example.edu"]
     )
 
 
@@ -117,8 +117,8 @@ class DeliveryWithAttempts(DeliveryView):
 async def register_webhook_endpoint(
     new: NewEndpoint, session: Session, caller: CallerOf, webhook_client: Sending, secret_box: SecretBoxOf
 ) -> RegisteredEndpoint:
-    """Be told at this address; `webhooks` in this document says what is sent. The reply holds a secret, so it is not
-    kept for a repeat: it takes no Idempotency-Key, and an endpoint registered twice by mistake is removed."""
+    """Be notified at this address; `webhooks` in this document says what is sent. The reply holds a secret, so it is
+    not kept for a repeat: it takes no Idempotency-Key, and an endpoint registered twice by mistake is removed."""
     endpoint, secret = await webhooks.register_endpoint(
         session, partner_of(caller), new.url, new.contact_email, webhook_client=webhook_client, secret_box=secret_box
     )

@@ -169,7 +169,7 @@ async def email_credit_held(session: AsyncSession, credit: Credit, hold: CreditH
                 f"What was paid for {credit.course_title} went back, so your credit for it counts for nothing new: no "
                 "award can be claimed and nothing transferred on it."
             ),
-            "It stays on your record, with its badge. A person decides what becomes of it; you will be told.",
+            "It stays on your record, with its badge. A person decides what becomes of it; we will e-mail you.",
         ],
     )
 
@@ -204,7 +204,7 @@ async def email_review_opened(session: AsyncSession, review: AwardReview, award:
             f"Credit that your {award.title}, certificate {award.certificate_number}, stands on {_LOST[unpaid]}.",
             (
                 "The award is being reviewed. Nothing about it changes before a person has decided; you will be "
-                "told. You see the review, and what is proposed, with your awards."
+                "e-mailed. You see the review, and what is proposed, with your awards."
             ),
         ],
     )

@@ -57,7 +57,7 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
         "read_at": now_of(session),
     }
     if entry.contact_confirmed is not None:
-        values |= {"email_confirmed": entry.contact_confirmed, "told_version": entry.contact_version}
+        values |= {"email_confirmed": entry.contact_confirmed, "confirmation_version": entry.contact_version}
     statement = insert(Person).values(learner_id=entry.learner_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=[Person.learner_id], set_=values))
     if entry.contact_confirmed:

@@ -140,12 +140,12 @@ async def _given_back(
     if not newer.verified:
         return report
     words = f"The credit was given back, with a new badge: {credential_issuer.verification_url(badge.badge_id)}"
-    told = Check(Question.VERSION, CheckOutcome.FAILED, words, "replaced")
-    return replace(_versioned(report, told), status=Status.REPLACED, newer=newer)
+    verdict = Check(Question.VERSION, CheckOutcome.FAILED, words, "replaced")
+    return replace(_versioned(report, verdict), status=Status.REPLACED, newer=newer)
 
 
-def _versioned(report: Report, told: Check) -> Report:
-    checks = (*(check for check in report.checks if check.name is not Question.VERSION), told)
+def _versioned(report: Report, verdict: Check) -> Report:
+    checks = (*(check for check in report.checks if check.name is not Question.VERSION), verdict)
     return replace(report, checks=checks)
 
 
@@ -225,8 +225,8 @@ def _unless_the_same(report: Report) -> Report:
     if not report.ours or newer is None or not newer.verified or _said(newer.document) != _said(report.document):
         return report
     words = "It was signed anew since, and says the same."
-    told = Check(Question.VERSION, CheckOutcome.PASSED, words)
-    return _versioned(reconsidered(report, report.parts, None), told)
+    verdict = Check(Question.VERSION, CheckOutcome.PASSED, words)
+    return _versioned(reconsidered(report, report.parts, None), verdict)
 
 
 def _said(document: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON

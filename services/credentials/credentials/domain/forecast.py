@@ -175,8 +175,8 @@ def _plan_in_words(plan: Plan, missing: Mapping[str, int]) -> str:
         parts.insert(0, "passing what you study now")
     if not parts:
         return f"Your credit gives {plan.title}."
-    told = f"{listed(parts)} would give {plan.title}."
-    return told[0].upper() + told[1:]
+    sentence = f"{listed(parts)} would give {plan.title}."
+    return sentence[0].upper() + sentence[1:]
 
 
 def _counting(level: Level, available: Iterable[Credit], regulations: Regulations) -> tuple[int, int, int]:
@@ -197,8 +197,8 @@ def lacking(level: Level, held: Iterable[Credit], awards: Sequence[Award], regul
     missing = max(level.credits - counting, 0)
     if not missing:
         return 0, f"No {level.label} that you do not hold has a title for these subjects."
-    told = f"That makes {counting} of the {level.credits} credits of a {level.label}: {missing} are missing."
-    return missing, told + _from_elsewhere(external, at_most)
+    sentence = f"That makes {counting} of the {level.credits} credits of a {level.label}: {missing} are missing."
+    return missing, sentence + _from_elsewhere(external, at_most)
 
 
 def _from_elsewhere(external: int, at_most: int) -> str:
@@ -207,10 +207,10 @@ def _from_elsewhere(external: int, at_most: int) -> str:
 
 def _level_in_words(level: Level, counting: int, missing: int, external: int, at_most: int) -> str:
     if not missing:
-        told = f"You have the {level.credits} credits of a {level.label}."
+        sentence = f"You have the {level.credits} credits of a {level.label}."
     else:
-        told = f"You have {counting} of the {level.credits} credits of a {level.label}: {missing} are missing."
-    return told + _from_elsewhere(external, at_most)
+        sentence = f"You have {counting} of the {level.credits} credits of a {level.label}: {missing} are missing."
+    return sentence + _from_elsewhere(external, at_most)
 
 
 def listed(parts: Sequence[str]) -> str:

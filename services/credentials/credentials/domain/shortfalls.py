@@ -65,8 +65,8 @@ def unreachable(
 
     if elsewhere and (plan := nearest(awards, all_sold)) is not None:
         currencies = sorted({elsewhere[course.id][1] for course in plan.to_buy if course.id in elsewhere})
-        told = f"{plan.title} takes courses that are sold in {listed(currencies)}."
-        return Unreachable(level.code, "other_currency", {}, told)
+        sentence = f"{plan.title} takes courses that are sold in {listed(currencies)}."
+        return Unreachable(level.code, "other_currency", {}, sentence)
     plan = nearest(awards)
     if plan is not None:
         missing: dict[str, int] = {}

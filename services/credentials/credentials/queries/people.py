@@ -16,7 +16,7 @@ def outdated_people() -> Select[UUID]:
     )
 
 
-def untold_people() -> Select[UUID]:
+def unconfirmed_people() -> Select[UUID]:
     """Select learners, in the order of their ids, of whose address it is not known whether it is confirmed.
 
     The answer came from, or was stored by, a release that did not have this.
@@ -24,7 +24,7 @@ def untold_people() -> Select[UUID]:
     person = Person
     return (
         select(person.learner_id)
-        .where(person.told_version.is_distinct_from(person.contact_version))
+        .where(person.confirmation_version.is_distinct_from(person.contact_version))
         .order_by(person.learner_id)
     )
 
@@ -32,7 +32,7 @@ def untold_people() -> Select[UUID]:
 def confirmed_email() -> ColumnElement[str | None]:
     """Return the address of a person that may stand in a badge, as an expression; null where there is none."""
     person = Person
-    return case((and_(person.email_confirmed, person.told_version == person.contact_version), person.email))
+    return case((and_(person.email_confirmed, person.confirmation_version == person.contact_version), person.email))
 
 
 async def keep_as_they_are(session: AsyncSession, learner_ids: Select[UUID]) -> None:

@@ -42,6 +42,6 @@ class Person(Base):
     display_name: Mapped[str]
     email: Mapped[str]
     email_confirmed: Mapped[bool] = mapped_column(server_default="false")
-    told_version: Mapped[int | None]
+    confirmation_version: Mapped[int | None] = mapped_column("told_version", key="confirmation_version")
     """The contact version that `email_confirmed` is about; it says nothing of another one."""
     read_at: Mapped[datetime]

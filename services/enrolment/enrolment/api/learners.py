@@ -110,7 +110,7 @@ class Particulars(RequestModel):
         default=None,
         description="null: given name, family name. Its words in another order, or in another script",
     )
-    date_of_birth: Day | None = Field(default=None, description="null: not told", examples=["1993-05-17"])
+    date_of_birth: Day | None = Field(default=None, description="null: not given", examples=["1993-05-17"])
     country: Country | None = Field(default=None, description="ISO 3166-1 alpha-2", examples=["NG"])
     contact_email: Email | None = Field(
         default=None,

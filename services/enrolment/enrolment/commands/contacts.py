@@ -16,7 +16,7 @@ from shared.events.enrolment import LearnerContactChanged
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.messaging.tables import QueuedEmail
-from shared.sessions import keep_despite_refusal
+from shared.sessions import keep_despite_error
 
 _DAY = timedelta(days=1)
 _ASKED, _CHANGED = "confirm_contact", "contact_changed"
@@ -67,7 +67,7 @@ async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, di
         change.tries += 1
         if change.tries >= policy.tries_a_code:
             change.code_digest = None
-        await keep_despite_refusal(session)  # the count of tries
+        await keep_despite_error(session)  # the count of tries
         raise particulars.WrongConfirmationCode("this is not the code that was sent to the address")
     former, learner.contact_email = learner.contact_email, change.contact_email
     learner.contact_confirmed_at = at

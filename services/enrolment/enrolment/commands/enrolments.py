@@ -95,7 +95,7 @@ async def keep_paid_lines(session: AsyncSession, confirmed: PaymentConfirmed) ->
                     "course_id": line.course_id,
                     "course_version_id": line.course_version_id,
                     "confirmed_at": confirmed.confirmed_at,
-                    "heard_at": now(session),
+                    "received_at": now(session),
                 }
                 for position, line in enumerate(confirmed.lines)
             ]
@@ -184,7 +184,7 @@ async def settle(session: AsyncSession, learner_id: UUID, *, refuse: bool = Fals
             if row.status in enrolments.OPEN and not enrolments.has_failed(queries.ground_of(row), facts)
         ]
         # Learners whose registration was lost with history have the time to register again.
-        waiting_since = max(line.heard_at, accepted or line.heard_at)
+        waiting_since = max(line.received_at, accepted or line.received_at)
         paid = enrolments.PaidLine(line.order_line_id, line.course_id, line.confirmed_at, waiting_since)
         others = {enrolment_of(other.order_line_id) for other in lines if other is not line}
         situation = enrolments.Situation(

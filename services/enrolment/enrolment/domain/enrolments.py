@@ -220,7 +220,7 @@ class PaidLine:
     order_line_id: UUID
     course_id: UUID
     confirmed_at: datetime
-    heard_at: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ class Situation:
 
 
 class Decision(StrEnum):
-    """What becomes of a paid line. The names of refusals are the reason codes of ActivationRefused."""
+    """What becomes of a paid line. The names of errors are the reason codes of ActivationRefused."""
 
     ACTIVATE = "activate"
     WAIT = "wait"
@@ -263,7 +263,7 @@ def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: d
     obstacle = _obstacle(line, situation)
     if obstacle is None:
         return Decision.ACTIVATE
-    return Decision.WAIT if at < line.heard_at + regulations.activation_wait else obstacle
+    return Decision.WAIT if at < line.received_at + regulations.activation_wait else obstacle
 
 
 def _obstacle(line: PaidLine, situation: Situation) -> Decision | None:

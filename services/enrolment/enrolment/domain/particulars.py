@@ -127,7 +127,7 @@ def decided_in_words(name: str, reason: str, *, approved: bool) -> str:
     """Return the body of the e-mail about a decided request for another name."""
     what = (
         "It was approved: it is yours from now on. Your transcript and certificates are made anew in this name, each "
-        "under its number, in a version of its own. Earlier copies are told for genuine, and for replaced."
+        "under its number, in a version of its own. Earlier copies are confirmed as genuine, and as replaced."
         if approved
         else "It was refused: your name, and your documents, stay as they are. You may appeal against this decision."
     )

@@ -287,9 +287,9 @@ def _read(shape: type[_Model], answer: httpx.Response) -> _Model:
         raise _unclear() from error
 
 
-def _about(asked: str, told: str, said: _Model) -> _Model:
+def _about(asked: str, answered: str, said: _Model) -> _Model:
     """Return an answer. Raises ProviderUnclear where it is about something else than was asked about."""
-    if told != asked:
+    if answered != asked:
         raise _unclear()
     return said
 
@@ -310,9 +310,9 @@ def _readable(
 def _not_understood(one: Any, name: str, error: ValidationError) -> Unreadable:  # Any: JSON
     why = _why(error)
     log.error("one of the provider's list cannot be read", extra={"why": why})
-    told: dict[str, Any] = one if isinstance(one, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    fields: dict[str, Any] = one if isinstance(one, dict) else {}  # pyright: ignore[reportUnknownVariableType]
     reference, external = (
-        value if isinstance(value := told.get(field), str) and re.fullmatch(REFERENCE, value) else ""
+        value if isinstance(value := fields.get(field), str) and re.fullmatch(REFERENCE, value) else ""
         for field in (name, "external_reference")
     )
     digest = hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()

@@ -24,7 +24,7 @@ router = Router()
 astray = APIRouter(include_in_schema=False)
 """No operation: where a browser ends up with an address that was copied in part."""
 
-Accept = Annotated[str, Header(description="`text/html`: what is not there is told on a page")]
+Accept = Annotated[str, Header(description="`text/html`: what is not there is answered with a page")]
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI

@@ -40,7 +40,7 @@ async def list_unmatched_payments(
 async def close_unmatched_payment(
     unmatched_id: UUID, closure: UnmatchedPaymentClosure, session: Session, caller: CallerOf
 ) -> UnmatchedPaymentView:
-    """Finance has seen to it. It is shown again only when something else is told of it."""
+    """Finance has seen to it. It is shown again only when something else becomes known about it."""
     return _unmatched(await unmatched.close_unmatched(session, unmatched_id, closure.note, caller.name))
 
 

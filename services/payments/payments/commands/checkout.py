@@ -30,7 +30,7 @@ from shared.database import fetch, now
 from shared.events.payments import CheckoutStarted
 from shared.ids import new_id
 from shared.messaging import publish
-from shared.sessions import keep_despite_refusal, note_failure, outside_transaction
+from shared.sessions import keep_despite_error, note_failure, outside_transaction
 
 LONGEST_OPENING: Final = timedelta(seconds=30)
 """Longer than the provider's time-out: an attempt still opening then belongs to a process that died, or waits for a
@@ -78,7 +78,7 @@ async def start_checkout(
         raise
     attempt = await _opened(session, order_id, attempt_id, checkout, provider.name)
     if attempt.close_at is not None:
-        await keep_despite_refusal(session)  # the session exists at the provider, and must be closed
+        await keep_despite_error(session)  # the session exists at the provider, and must be closed
         order = await fetch(session, Order, order_id)
         orders.check_payable(order.status, order.expires_at, now(session))
         raise orders.CheckoutRunning("another checkout was opened meanwhile", headers=_SOON)

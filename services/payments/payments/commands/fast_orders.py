@@ -66,7 +66,7 @@ _PLACE: Final = FastInsert(
             where open_.learner_id = :learner_id and line.course_id = any(:course_ids::uuid[])
             and (open_.status in ('placed', 'underpaid') or open_.status = 'reversed' and open_.expires_at > :at)
         )
-        and pg_try_advisory_xact_lock(:turn)""",
+        and pg_try_advisory_xact_lock(:basket_lock)""",
     changes=[
         """emptied as (
             delete from basket_items using go
@@ -117,5 +117,5 @@ async def place_order(database: Database, order: Order, lines: Sequence[OrderLin
         learner_id=order.learner_id,
         course_ids=[line.course_id for line in lines],
         at=order.placed_at,
-        turn=lock_number("basket", order.learner_id),
+        basket_lock=lock_number("basket", order.learner_id),
     )

@@ -62,10 +62,10 @@ async def receive_notification(
         case Unreadable():
             log.error("notification not understood", extra={"why": fact.why})
             outcome = await _ask_about(session, provider, fact, digest)
-    told: dict[str, object] = {"outcome": outcome}
+    values: dict[str, object] = {"outcome": outcome}
     if subject is not None and await about_anonymised(session, [(provider, str(subject))]):
-        told["body"] = None  # it holds a payer's data, and is applied
-    await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(told))
+        values["body"] = None  # it holds a payer's data, and is applied
+    await session.execute(update(Notification).where(Notification.body_sha256 == digest).values(values))
     return outcome
 
 
@@ -92,11 +92,11 @@ async def _ask_about(session: AsyncSession, provider: str, said: Unreadable, dig
 def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, object, object]:
     match fact:
         case PaymentFact():
-            told = f"payment_{fact.word or fact.status} {fact.amount_minor} {fact.currency}"
-            return fact.reference, told, fact.at
+            event_key = f"payment_{fact.word or fact.status} {fact.amount_minor} {fact.currency}"
+            return fact.reference, event_key, fact.at
         case RefundFact():
-            told = f"refund_{fact.word or fact.status} {fact.amount_minor} {fact.currency}"
-            return fact.provider_refund_id, told, fact.at
+            event_key = f"refund_{fact.word or fact.status} {fact.amount_minor} {fact.currency}"
+            return fact.provider_refund_id, event_key, fact.at
         case Unreadable():
             return None, None, None
 

@@ -99,8 +99,8 @@ async def apply_refund_fact(
     if sum(one.amount_minor for one in all_made if one.status != ProviderRefundStatus.CANCELLED) > refund.amount_minor:
         await unmatched.show_refund(session, provider, fact, Why.REFUNDED_TWICE, payment, refund)
     else:
-        told = [one.provider_refund_id for one in all_made]
-        await unmatched.end_unmatched(session, provider, told, Why.REFUNDED_TWICE)
+        refund_ids = [one.provider_refund_id for one in all_made]
+        await unmatched.end_unmatched(session, provider, refund_ids, Why.REFUNDED_TWICE)
     _plan_question(session, refund, policy, fetched=fetched, again=fetched and made is not None)
     return "applied"
 
@@ -202,7 +202,7 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
                 status_at=fact.at,
                 amount_minor=fact.amount_minor,
                 currency=fact.currency or None,
-                heard_at=at,
+                received_at=at,
                 # First reported when ours was not being sent: that was forgotten, or given up.
                 revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
             )
@@ -267,8 +267,8 @@ async def _advance(
     await session.flush()
     payer = await payer_of(session, payment)
     if status is RefundStatus.COMPLETED:
-        told = [one.provider_refund_id for one in made]
-        await unmatched.end_unmatched(session, payment.provider, told, Why.REFUNDED_TOO_LITTLE)
+        refund_ids = [one.provider_refund_id for one in made]
+        await unmatched.end_unmatched(session, payment.provider, refund_ids, Why.REFUNDED_TOO_LITTLE)
         publish(
             session,
             RefundCompleted(

@@ -237,8 +237,8 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
     made = await provider_refunds_of(session, refund_id)
     paid = paid_of(made, refund.currency)
     if paid is None:
-        told = "a part was paid in another currency; settle the rest by hand"
-        raise RefundNotFailed(told, refund_status=refund.status)
+        reason = "a part was paid in another currency; settle the rest by hand"
+        raise RefundNotFailed(reason, refund_status=refund.status)
     if any(one.status not in ENDED for one in made):
         refund.ask_at = now(session)
         raise RefundNotFailed("the provider may still pay it; it is asked", refund_status=refund.status)

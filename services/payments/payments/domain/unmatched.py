@@ -33,10 +33,10 @@ class Why(StrEnum):
 ENDED_BY: Final[Mapping[Why, str]] = {
     Why.UNKNOWN_REFERENCE: "the payment is found to be of one of our checkouts, or comes to nothing",
     Why.UNKNOWN_REFUND: "the refund is found to be ours, or comes to nothing",
-    Why.UNKNOWN_STATUS: "it is told in a word that we know",
+    Why.UNKNOWN_STATUS: "it comes with a status that we know",
     Why.NOT_UNDERSTOOD: "the provider tells of it what can be read",
     Why.NOTHING_PAID: "something is paid, or the payment dies",
-    Why.AMOUNT_CHANGED: "the sum that was used is told again",
+    Why.AMOUNT_CHANGED: "the provider reports again the sum that was used",
     Why.BOOKS_DIFFER: "the next comparison finds no difference",
     Why.DIFFERS_FROM_PROVIDER: "the next comparison finds no difference",
     Why.NOT_AT_PROVIDER: "the provider tells of it",

@@ -119,8 +119,8 @@ async def _payments(work: Work, run: Comparison, walk: Walk) -> bool:
     listed = await provider.list_payments(run.since, run.page)
     async with work.database.transaction() as session:
         # Payments before what finance is shown of them: whoever applies a fact locks them in this order.
-        told = [one.reference for one in (*listed.facts, *listed.unreadable)]
-        of_page = Payment.provider == provider.name, Payment.reference.in_(told)
+        references = [one.reference for one in (*listed.facts, *listed.unreadable)]
+        of_page = Payment.provider == provider.name, Payment.reference.in_(references)
         await session.execute(update(Payment).where(*of_page).values(compared_at=run.began_at))
         differing = await comparison.differing_payments(session, provider.name, listed.facts)
     for fact in differing:

@@ -55,7 +55,7 @@ async def provider_refunds_of(session: AsyncSession, refund_id: UUID) -> Sequenc
     statement = (
         select(ProviderRefund)
         .where(ProviderRefund.refund_id == refund_id)
-        .order_by(ProviderRefund.heard_at, ProviderRefund.provider_refund_id)
+        .order_by(ProviderRefund.received_at, ProviderRefund.provider_refund_id)
     )
     return (await session.scalars(statement)).all()
 

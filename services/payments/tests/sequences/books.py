@@ -99,8 +99,8 @@ class Books:
         for order, shown in self.orders.items():
             self.the_order_follows_from_its_payments(order, shown)
         self.what_the_bank_took_stays_lost()
-        self.what_was_told_of_payments_happened()
-        self.what_was_told_of_refunds_happened()
+        self.what_was_announced_of_payments_happened()
+        self.what_was_announced_of_refunds_happened()
         for order, shown in self.orders.items():
             await self.what_is_shown_is_true(order, shown)
         self.no_course_is_sold_twice()
@@ -202,7 +202,7 @@ class Books:
     def the_order_follows_from_its_payments(self, order, shown):
         status, confirming = shown["status"], self.confirming(order)
         confirmed = self.announced(PaymentConfirmed, order_id=order.order_id)
-        must(len(confirmed) == (order.paid_at is not None), "told twice: confirmed")
+        must(len(confirmed) == (order.paid_at is not None), "announced twice: confirmed")
         if confirming is None:
             must(status in {"expired", "cancelled"}, "the status of an order that nothing paid", status)
         elif not self.stands(self.payments[confirming]):
@@ -219,7 +219,7 @@ class Books:
                 later = [one for one in self.events[index:] if isinstance(one, PaymentRestored)]
                 must(not [one for one in later if one.payment_id == event.payment_id], "the bank took it; restored")
 
-    def what_was_told_of_payments_happened(self):
+    def what_was_announced_of_payments_happened(self):
         for reference, payment in self.ours.items():
             statuses = [status for status, _ in self.life.provider.history[reference]]
             known = [status for status in statuses if status in FUNDED | DEAD]
@@ -227,30 +227,39 @@ class Books:
             lost = sum(a in FUNDED and b in DEAD for a, b in pairwise(known))
             lost += payment.payment_id in self.taken
             failed = self.announced(PaymentFailed, payment_id=payment.payment_id)
-            must(len(failed) <= died, "told what did not happen: a payment failed", statuses)
+            must(len(failed) <= died, "announced what did not happen: a payment failed", statuses)
             gone = len(self.announced(PaymentReversed, payment_id=payment.payment_id))
             back = len(self.announced(PaymentRestored, payment_id=payment.payment_id))
             if not self.announced(PaymentConfirmed, payment_id=payment.payment_id):
                 back -= payment.use == "order"  # the first time it came in the place of another one
-            must(gone <= lost, "told what did not happen: a payment was lost", statuses)
+            must(gone <= lost, "announced what did not happen: a payment was lost", statuses)
             emails = self.emails["payment_reversed", str(payment.payment_id)]
-            must(emails == gone, "the payer was not told what was announced: reversed", emails, gone)
+            must(emails == gone, "the payer was not e-mailed what was announced: reversed", emails, gone)
             announced = self.emails["payment_restored", str(payment.payment_id)]
             announced += self.emails["payment_repaid", str(payment.payment_id)]
             restored = len(self.announced(PaymentRestored, payment_id=payment.payment_id))
-            must(announced == restored, "the payer was not told what was announced: restored", announced, restored)
+            must(announced == restored, "the payer was not e-mailed what was announced: restored", announced, restored)
             if payment.use == "order":
-                must(gone - back == (not self.stands(self.payments[reference])), "told last: lost or not", gone, back)
+                must(
+                    gone - back == (not self.stands(self.payments[reference])),
+                    "announced last: lost or not",
+                    gone,
+                    back,
+                )
 
-    def what_was_told_of_refunds_happened(self):
+    def what_was_announced_of_refunds_happened(self):
         for refund in self.refunds.values():
             made = [one["refund_id"] for one in self.made if one["external_reference"] == str(refund.refund_id)]
             statuses = Counter(status for id_ in made for status, _ in self.life.provider.history[id_])
             completed = self.announced(RefundCompleted, refund_id=refund.refund_id)
             failed = self.announced(RefundFailed, refund_id=refund.refund_id)
             refused = self.life.provider.refused[str(refund.refund_id)]
-            must(len(completed) <= statuses["finished"], "told what did not happen: paid back", statuses)
-            must(len(failed) <= statuses["cancelled"] + refused, "told what did not happen: a refund failed", statuses)
+            must(len(completed) <= statuses["finished"], "announced what did not happen: paid back", statuses)
+            must(
+                len(failed) <= statuses["cancelled"] + refused,
+                "announced what did not happen: a refund failed",
+                statuses,
+            )
             delays = self.emails["refund_delayed", str(refund.refund_id)]
             tried_again = sum(
                 pair == ("finished", "received")
@@ -258,13 +267,13 @@ class Books:
                 for pair in pairwise(status for status, _ in self.life.provider.history[id_] if status != ODD_WORD)
             )
             most = statuses["cancelled"] + statuses["returned"] + tried_again + refused
-            must(delays <= most, "told what did not happen: a refund is delayed", delays, statuses)
+            must(delays <= most, "announced what did not happen: a refund is delayed", delays, statuses)
             if refund.status == "completed":
-                must(completed, "not told: paid back", statuses)
+                must(completed, "not announced: paid back", statuses)
                 emails = self.emails["refund_finished", str(refund.refund_id)]
-                must(emails == len(completed), "the payer was not told: paid back", emails, len(completed))
+                must(emails == len(completed), "the payer was not e-mailed: paid back", emails, len(completed))
                 last = self.announced((RefundCompleted, RefundFailed), refund_id=refund.refund_id)[-1]
-                must(isinstance(last, RefundCompleted), "told last: a refund that was paid has failed")
+                must(isinstance(last, RefundCompleted), "announced last: a refund that was paid has failed")
 
     def finance_is_shown_what_is_so(self):
         """What ended well has left the list."""

@@ -384,8 +384,12 @@ def _fault(
 
 FAULTS = dict(
     (
-        _fault(a_refunds_stale_answer_is_believed, "told what did not happen: paid back", 54, "overtake", "refunding"),
-        _fault(a_refunds_lagging_answer_is_believed, "told what did not happen: paid back", 27, "lag", "refunding"),
+        _fault(
+            a_refunds_stale_answer_is_believed, "announced what did not happen: paid back", 54, "overtake", "refunding"
+        ),
+        _fault(
+            a_refunds_lagging_answer_is_believed, "announced what did not happen: paid back", 27, "lag", "refunding"
+        ),
         _fault(a_refusal_is_not_compared, "stuck: refunds are open at rest", 1166, "overtake", "delivered"),
         _fault(a_refund_that_comes_back_is_sent_beside, "cash is not what the provider says", 11, "return", "refunded"),
         _fault(a_payments_lagging_answer_is_believed, "cash is not what the provider says", 18, "lag", "paid"),
@@ -416,14 +420,22 @@ FAULTS = dict(
         _fault(a_round_without_progress_goes_on, "stuck: a job does not come to an end", 149, "bank", "delivered"),
         _fault(one_odd_row_stops_the_job, "stuck: one row stops the job submit_refunds", 0, "sick"),
         _fault(
-            an_unknown_word_is_a_refused_payment, "told what did not happen: a payment was lost", 267, "word", "new"
+            an_unknown_word_is_a_refused_payment,
+            "announced what did not happen: a payment was lost",
+            267,
+            "word",
+            "new",
         ),
         _fault(
-            an_unknown_word_is_a_refused_refund, "told what did not happen: a refund failed", 6, "word", "refunding"
+            an_unknown_word_is_a_refused_refund,
+            "announced what did not happen: a refund failed",
+            6,
+            "word",
+            "refunding",
         ),
         _fault(
             an_answer_that_cannot_be_read_is_a_refusal,
-            "told what did not happen: a refund failed",
+            "announced what did not happen: a refund failed",
             64,
             "sick",
             "delivered",
@@ -434,7 +446,7 @@ FAULTS = dict(
         _fault(a_payment_without_our_reference_is_not_ours, "cash is not what the provider says", 26, "nulls"),
         _fault(
             an_unknown_word_takes_back_a_refund_that_was_paid,
-            "told what did not happen: a refund is delayed",
+            "announced what did not happen: a refund is delayed",
             249,
             "odd_words",
             "refunded",

@@ -99,7 +99,7 @@ class Life(Openings):
         if self.odd.random() < 0.3:
             self.troubles |= {one for one in ODD_TROUBLES if self.odd.random() < 0.6}
         self.order, self.total = None, 0
-        self.heard: list[bytes] = []
+        self.callbacks: list[bytes] = []
         self.did: list[str] = []
         self.provider = Provider(shop, self.chance, self.odd, self.troubles)
         self.also = random.Random(f"also {seed}")  # noqa: S311
@@ -162,28 +162,28 @@ class Life(Openings):
                 record["amount_to"] += 700
                 self.shop.clock.advance(seconds=1)
                 self.shop.sandbox.set_status(record, "delivered")
-                self.heard += [body for body in self.provider.take() if b'"delivered"' in body]
+                self.callbacks += [body for body in self.provider.take() if b'"delivered"' in body]
                 return
 
     async def deliver(self):
-        """Some of what was told arrives, in any order, once or twice; some never does."""
+        """Some of what was sent arrives, in any order, once or twice; some never does."""
         lost = 0.3 if "lost_callbacks" in self.troubles else 0.05
-        self.heard += [
-            body for body in self.provider.take() if self.is_told_again(body) or self.chance.random() >= lost
+        self.callbacks += [
+            body for body in self.provider.take() if self.is_reported_again(body) or self.chance.random() >= lost
         ]
         if self.chance.random() < (0.8 if "lag" in self.troubles else 0.5):  # the newest first
-            self.heard.reverse()
+            self.callbacks.reverse()
         else:
-            self.chance.shuffle(self.heard)
-        count = self.chance.randint(0, len(self.heard))
-        now, self.heard = self.heard[:count], self.heard[count:]
+            self.chance.shuffle(self.callbacks)
+        count = self.chance.randint(0, len(self.callbacks))
+        now, self.callbacks = self.callbacks[:count], self.callbacks[count:]
         for body in now:
             for _ in range(self.chance.choice([1, 1, 2])):
                 await self.call_back(body)
         if "lag" in self.troubles:
             await self.run("ask_about_payments", "follow_refunds")
 
-    def is_told_again(self, body):
+    def is_reported_again(self, body):
         return json.loads(body)["event_type"] in UNSAID or json.loads(body)["data"]["payment_id"] in self.agreed
 
     async def call_back(self, body):
@@ -316,7 +316,7 @@ class Life(Openings):
             patch.setattr(provider, name, self.slowly(getattr(provider, name)))
         if "reverse" in self.troubles and self.also.random() < 0.3:
             patch.setattr(provider, "create_refund", self.too_late(provider.create_refund))
-        elif twice:  # the second of two replicas is refused, when the first one's is told already
+        elif twice:  # the second of two replicas is refused, when the first one's is known already
             patch.setattr(provider, "create_refund", self.late(provider.create_refund))
 
     def too_late(self, ask):
@@ -393,8 +393,8 @@ class Life(Openings):
         self.did.append("rest")
         self.provider.sick, self.narrow = set(), False
         self.troubles -= {"lag", "narrow"}
-        self.heard += [body for body in self.provider.take() if self.is_told_again(body)]
-        for body in self.heard:
+        self.callbacks += [body for body in self.provider.take() if self.is_reported_again(body)]
+        for body in self.callbacks:
             await self.call_back(body)
         await self.shop.control.put("/control/callbacks", json={"mode": "drop"})
         async with self.shop.service.client("finance") as finance:

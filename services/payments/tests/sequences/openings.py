@@ -20,7 +20,7 @@ class Openings:
     provider: Provider
     order: Any
     total: int
-    heard: list[bytes]
+    callbacks: list[bytes]
 
     async def begin(self):
         lines = self.chance.choice([1, 2, 3])
@@ -62,13 +62,13 @@ class Openings:
             await self.dispute("lost")
 
     async def pay_out_and_take_back(self, reference):
-        """Of which we hear late, after we have asked, and by a clock that is behind ours."""
+        """Of which we learn late, after we have asked, and by a clock that is behind ours."""
         payment, sandbox = self.shop.sandbox.payment(reference), self.shop.sandbox
         sandbox.set_status(payment, "delivered")
         self.shop.clock.advance(minutes=3)
         await self.run("ask_about_payments")
         sandbox.set_status(payment, "reversed", at=self.shop.clock() - timedelta(minutes=1))
-        self.heard = self.provider.take()
+        self.callbacks = self.provider.take()
 
     async def pay_in_parts(self):
         """Too little, once or twice; some of it is lost and may come back."""

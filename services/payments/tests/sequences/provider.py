@@ -162,7 +162,7 @@ class Provider:
         return answer
 
     def count_calls(self, patch):
-        """So many calls a minute; who waits for a turn waits by our clock."""
+        """So many calls a minute; who waits for a call waits by our clock."""
         clock = self.shop.clock
 
         def monotonic():
