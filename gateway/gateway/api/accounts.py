@@ -15,6 +15,7 @@ from gateway.commands import accounts as commands
 from gateway.domain import accounts as rules
 from gateway.tables import Account
 from shared.database import Unknown, fetch
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -28,7 +29,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
     resource,
 )
 

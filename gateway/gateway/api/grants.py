@@ -17,6 +17,7 @@ from gateway.domain import grants
 from gateway.domain.grants import STANDS, GrantState
 from gateway.tables import Account, RoleGrant
 from shared.database import fetch, now
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Instant,
@@ -28,7 +29,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 
 router = Router(tags=["accounts"])

@@ -16,9 +16,9 @@ from gateway.domain import partners as rules
 from gateway.domain.keys import SigningKeyUnreadable
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
+from shared.texts import is_storable
 from shared.web import Instant, Page, ReadSession, RequestModel, Router, Session, View, error_responses, resource
 from shared.web.content import Text
-from shared.web.storable import is_storable
 
 router = Router(tags=["partners"])
 

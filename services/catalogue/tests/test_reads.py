@@ -18,9 +18,9 @@ from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Subjec
 from catalogue.domain import PriceText, price_at
 from catalogue.queries import listings
 from shared.ids import new_id
+from shared.paging import encode
 from shared.testing.services import ServiceUnderTest
 from shared.web import Page
-from shared.web.paging import encode
 
 from .writing import INSTITUTIONS, SUBJECTS, course, draft, open_references, publish
 

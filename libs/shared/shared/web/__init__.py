@@ -1,7 +1,7 @@
 """HTTP: routes guarded by the access table, one transaction a request, problem documents, paging, ETags."""
 
 from shared.web.content import LARGEST, Instant, Money, RequestModel, Secret, View
-from shared.web.paging import Cursor, Page, Paging, paginate, paginate_each
+from shared.web.paging import Page, Paging
 from shared.web.problems import error_responses, error_responses_as_pages
 from shared.web.reading import KeySetResponse, conditional
 from shared.web.routing import Call, CallerOf, DatabaseOf, Idempotent, ReadSession, Router, Session, resource
@@ -10,7 +10,6 @@ __all__ = [
     "LARGEST",
     "Call",
     "CallerOf",
-    "Cursor",
     "DatabaseOf",
     "Idempotent",
     "Instant",
@@ -27,7 +26,5 @@ __all__ = [
     "conditional",
     "error_responses",
     "error_responses_as_pages",
-    "paginate",
-    "paginate_each",
     "resource",
 ]

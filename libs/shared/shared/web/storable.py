@@ -1,7 +1,7 @@
 """Refusal of text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
 
 Every operation's address and JSON body are searched once, before it reads them, so no field has to check its own; code
-that reads a form or a header by hand calls `is_storable`.
+that reads a form or a header by hand calls `shared.texts.is_storable`.
 """
 
 import json
@@ -11,16 +11,11 @@ from typing import Any, Final, cast
 
 from starlette.requests import Request
 
+from shared.texts import is_storable
 from shared.web.problems import InvalidRequest
 
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 """Escapes that may become such text when the JSON is read: most bodies hold none, and are not parsed twice."""
-
-
-def is_storable(text: str) -> bool:
-    """Return whether a column can hold this text."""
-    return _UNSTORABLE.search(text) is None
 
 
 def check_address(request: Request) -> None:

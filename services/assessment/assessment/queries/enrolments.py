@@ -28,7 +28,7 @@ from assessment.tables import (
 )
 from shared.database import fetch, now
 from shared.errors import DomainError
-from shared.web.paging import Cursor, paginate
+from shared.paging import Cursor, paginate
 
 
 async def enrolment_status(session: AsyncSession, enrolment_id: UUID) -> EnrolmentStatus:

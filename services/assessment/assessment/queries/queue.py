@@ -13,7 +13,7 @@ from assessment.domain import regulations, windows
 from assessment.queries.enrolments import courses_sat_by
 from assessment.tables import Submission
 from shared.database import now
-from shared.web.paging import Cursor, paginate_each
+from shared.paging import Cursor, paginate_each
 
 
 async def marking_queue(

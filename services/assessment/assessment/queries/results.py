@@ -12,7 +12,7 @@ from assessment.domain.misconduct import MisconductOutcome
 from assessment.queries.enrolments import courses_sat_by
 from assessment.tables import Attempt, Board, EnrolmentState, Mark, MisconductCase, Release, Submission, Window
 from shared.database import fetch
-from shared.web.paging import Cursor, paginate
+from shared.paging import Cursor, paginate
 
 
 def concerns(actor: str) -> ColumnElement[bool]:

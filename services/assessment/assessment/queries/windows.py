@@ -10,7 +10,7 @@ from assessment.domain import windows
 from assessment.domain.windows import WindowState
 from assessment.tables import UploadUnderWay, Window
 from shared.database import now
-from shared.web.paging import Cursor, paginate
+from shared.paging import Cursor, paginate
 
 _accepts_until: ColumnElement[datetime] = Window.closes_at + Window.grace_seconds * timedelta(seconds=1)
 

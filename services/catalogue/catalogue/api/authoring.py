@@ -31,18 +31,8 @@ from catalogue.commands import courses, reference
 from catalogue.queries.rows import draft_of, drafts, text_of, units_of, version_of
 from catalogue.tables import CourseVersion, Price
 from shared.database import Unknown
-from shared.web import (
-    LARGEST,
-    CallerOf,
-    Idempotent,
-    Page,
-    Paging,
-    ReadSession,
-    Router,
-    Session,
-    error_responses,
-    paginate,
-)
+from shared.paging import paginate
+from shared.web import LARGEST, CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
 
 router = Router()
 

@@ -13,6 +13,7 @@ from catalogue.commands import programmes
 from catalogue.queries.programmes import map_in_use, modules_of, published_programmes
 from catalogue.tables import Programme
 from shared.database import fetch
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -27,7 +28,6 @@ from shared.web import (
     conditional,
     error_responses,
 )
-from shared.web.paging import paginate
 
 router = Router()
 

@@ -15,9 +15,9 @@ from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, 
 from catalogue.domain import Filters
 from catalogue.queries.listings import find_courses, find_page
 from catalogue.tables import Institution, Subject
-from shared.web import Cursor, DatabaseOf, Page, Paging, ReadSession, Router, conditional, paginate, resource
+from shared.paging import BadCursor, Cursor, paginate
+from shared.web import DatabaseOf, Page, Paging, ReadSession, Router, conditional, resource
 from shared.web.content import Text
-from shared.web.paging import BadCursor
 
 router = Router()
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from catalogue.adapters.response_cache import Answer, ResponseCache
 from catalogue.domain import Facets, Filters, Group
 from shared.database import Database, RawStatement, Unknown
-from shared.web.paging import encode
+from shared.paging import encode
 
 _PRICE: Final = """
     (select json_build_object(

@@ -34,6 +34,7 @@ from credentials.queries.records import allocations_of, awards_query, is_on_hold
 from credentials.tables.awards import Award
 from shared.database import fetch
 from shared.database import now as now_of
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -46,7 +47,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 from shared.web.content import Text
 

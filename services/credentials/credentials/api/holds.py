@@ -10,6 +10,7 @@ from credentials.commands import holds
 from credentials.domain.holds import HoldEnded, OwnCredit, OwnRefund
 from credentials.queries.holds import held_credit, holds_query
 from credentials.tables.awards import CreditHold
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -22,7 +23,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 
 router = Router()

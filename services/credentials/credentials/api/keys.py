@@ -12,6 +12,7 @@ from credentials.domain.dids import p256_jwk
 from credentials.domain.keys import KeyState, NextKeyExists, NotNext, PublishedTooRecently, Suite
 from credentials.queries.keys import carriers_of, history_of, keys_query, published_keys
 from credentials.tables.keys import SigningKey
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -26,7 +27,6 @@ from shared.web import (
     View,
     conditional,
     error_responses,
-    paginate,
 )
 from shared.web.content import Text
 

@@ -30,6 +30,7 @@ from credentials.queries.prior_learning import credit_of_prior_learning, evidenc
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import Caller
 from shared.database import Unknown, fetch
+from shared.paging import paginate
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 from shared.web import (
@@ -44,7 +45,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
     resource,
 )
 from shared.web.content import Day, Text

@@ -20,19 +20,8 @@ from credentials.tables.issued import Badge
 from credentials.tables.people import Learner
 from shared.database import fetch
 from shared.database import now as now_of
-from shared.web import (
-    CallerOf,
-    DatabaseOf,
-    Instant,
-    Page,
-    Paging,
-    ReadSession,
-    Router,
-    Session,
-    View,
-    paginate,
-    resource,
-)
+from shared.paging import paginate
+from shared.web import CallerOf, DatabaseOf, Instant, Page, Paging, ReadSession, Router, Session, View, resource
 
 router = Router()
 

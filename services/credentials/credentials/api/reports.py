@@ -12,6 +12,7 @@ from credentials.domain.impact import AlreadyInEffect
 from credentials.domain.regulations import InvalidRegulations
 from credentials.tables.reports import RegulationReport, RegulationReportLine
 from shared.database import fetch
+from shared.paging import paginate
 from shared.regulations import UnknownRegulations
 from shared.web import (
     CallerOf,
@@ -25,7 +26,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 from shared.web.content import Text
 

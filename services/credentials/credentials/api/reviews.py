@@ -25,6 +25,7 @@ from credentials.queries.records import records_of
 from credentials.tables.awards import AwardReview
 from shared.database import fetch
 from shared.database import now as now_of
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -37,7 +38,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 
 router = Router()

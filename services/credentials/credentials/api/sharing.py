@@ -36,6 +36,7 @@ from credentials.tables.sharing import Share, Viewing
 from shared.access import Caller, NotPermitted
 from shared.database import fetch
 from shared.database import now as now_of
+from shared.paging import paginate
 from shared.web import (
     LARGEST,
     CallerOf,
@@ -50,7 +51,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
     resource,
 )
 from shared.web.content import Text

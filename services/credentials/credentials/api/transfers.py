@@ -34,6 +34,7 @@ from credentials.tables.facts import Credit
 from credentials.tables.transfers import Programme, Transfer, TransferLine
 from shared.access import Caller
 from shared.database import Unknown, fetch
+from shared.paging import paginate
 from shared.web import (
     LARGEST,
     CallerOf,
@@ -47,7 +48,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 from shared.web.content import Text
 

@@ -22,6 +22,7 @@ from credentials.domain.webhooks import (
 from credentials.queries.partners import attempts_of, deliveries_of, endpoints_of
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import Unknown
+from shared.paging import paginate, paginate_each
 from shared.secret_box import SecretBox
 from shared.web import (
     CallerOf,
@@ -35,8 +36,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
-    paginate_each,
     resource,
 )
 from shared.web.content import Email

@@ -15,6 +15,7 @@ from enrolment.domain import regulations, study
 from enrolment.domain.enrolments import EnrolmentNotOpen, EnrolmentNotSuspended, MaterialsClosed, OwnEnrolment
 from enrolment.tables import Enrolment, Unit, UnitProgress
 from shared.database import Unknown, fetch
+from shared.paging import paginate
 from shared.web import (
     CallerOf,
     Idempotent,
@@ -27,7 +28,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
 )
 
 router = Router()

@@ -26,6 +26,7 @@ from enrolment.domain.particulars import (
 from enrolment.tables import Name, NameEvidence, NameRequest
 from shared.access import Caller
 from shared.database import Unknown, fetch
+from shared.paging import paginate
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 from shared.web import (
@@ -40,7 +41,6 @@ from shared.web import (
     Session,
     View,
     error_responses,
-    paginate,
     resource,
 )
 from shared.web.content import Text

@@ -10,7 +10,8 @@ from enrolment.api.enrolments import EnrolledCourseView, ProgressView
 from enrolment.domain.enrolments import EnrolmentStatus
 from enrolment.domain.learners import NotRegistered
 from enrolment.tables import Learner
-from shared.web import CallerOf, Instant, Paging, ReadSession, Router, View, error_responses, paginate
+from shared.paging import paginate
+from shared.web import CallerOf, Instant, Paging, ReadSession, Router, View, error_responses
 
 router = Router()
 

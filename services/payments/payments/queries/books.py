@@ -20,7 +20,7 @@ from payments.tables import (
     ProviderRefund,
     Refund,
 )
-from shared.web import Cursor, paginate
+from shared.paging import Cursor, paginate
 
 Balances = Mapping[str, Mapping[Account, int]]
 """The balance of each account, by currency."""

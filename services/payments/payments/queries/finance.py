@@ -11,7 +11,7 @@ from payments.tables import (
     Refund,
     UnmatchedPayment,
 )
-from shared.web import Cursor, paginate
+from shared.paging import Cursor, paginate
 
 
 async def disputes_page(

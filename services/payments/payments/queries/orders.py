@@ -24,7 +24,7 @@ from payments.tables import (
     RatifiedResult,
     Refund,
 )
-from shared.web import Cursor, paginate
+from shared.paging import Cursor, paginate
 
 
 async def offers(session: AsyncSession, course_ids: Iterable[UUID], at: datetime) -> dict[UUID, Offer]:
