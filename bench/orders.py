@@ -14,8 +14,8 @@ from embedded.services import versions_of
 from payments.commands import fast_orders, orders
 from payments.tables import BasketItem, Learner, OfferedCourse, Price
 from shared.database import Database, unit_of_work
+from shared.idempotency import Asked, StoredReply, store_reply
 from shared.ids import new_id
-from shared.messaging.fast_path import Asked, StoredReply, store_reply
 from shared.messaging.outbox import OutboxNotifier
 from shared.migrate import migrate
 

@@ -64,7 +64,7 @@ async def _let_go(databases, email, name):
 
 
 async def test_replies_are_stored_in_one_table_of_each_service(embedded_platform):
-    """Erasure blanks them there (`shared.messaging.replies`): another table of replies is to be thought of, too."""
+    """Erasure blanks them there (`shared.idempotency`): another table of replies is to be thought of, too."""
     for service, url in embedded_platform.deployment.databases.items():
         engine = create_async_engine(url)
         async with engine.connect() as connection:

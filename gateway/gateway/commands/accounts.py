@@ -15,9 +15,9 @@ from gateway.domain import accounts as rules
 from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.gateway import AccountClosed, AccountOpened
+from shared.idempotency import erase_replies
 from shared.ids import new_id
 from shared.messaging import publish
-from shared.messaging.replies import erase_replies
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from sqlalchemy import text
 
+from shared.idempotency import erase_replies
 from shared.ids import new_id
-from shared.messaging.replies import erase_replies
 
 from .refunds_api import ask, both_ways, client, counts
 

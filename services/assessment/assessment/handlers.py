@@ -14,8 +14,8 @@ from shared.events.enrolment import (
     EnrolmentSuspended,
     LearnerAnonymised,
 )
+from shared.idempotency import erase_replies
 from shared.messaging import Inbox, RetryLater
-from shared.messaging.replies import erase_replies
 
 inbox = Inbox("assessment")
 

@@ -14,8 +14,9 @@ from payments.api.orders import place_order_fast, router
 from payments.commands import fast_orders
 from payments.tables import BasketItem, EndedEnrolment, Learner, Order, OrderLine, Price, RatifiedResult
 from shared.database import advisory_lock
+from shared.idempotency import Asked, StoredReply
 from shared.ids import new_id
-from shared.messaging.fast_path import Asked, Fallback, StoredReply
+from shared.messaging.fast_path import Fallback
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}|[0-9a-f]{16}")
 

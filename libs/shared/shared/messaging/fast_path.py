@@ -4,72 +4,20 @@ Through a session the same costs many times as much. It is for what many people 
 ordinary case: every other case takes the ordinary path through a session, which is also the oracle in the tests.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from asyncpg import UniqueViolationError
 from pydantic_core import to_json
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.database import Database, RawStatement, TableBase, json_columns, lock_number, record_of
+from shared.database import Database, RawStatement, TableBase, json_columns, record_of
 from shared.events import Event
+from shared.idempotency import INSERT_REPLY, StoredReply
 from shared.messaging.outbox import row_of
 
 
 class Fallback(Exception):
     """The fast path does not serve this case: nothing was written, and the ordinary path is to be taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request with an Idempotency-Key: who asks for which operation, under which key."""
-
-    caller: str
-    operation: str
-    key: str
-    digest: bytes
-    """A keyed digest of the request without its secrets (`shared.digests`)."""
-
-    @property
-    def lock(self) -> int:
-        """The number of the advisory lock that whoever works on the request holds."""
-        return lock_number(self.caller, self.operation, self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReply:
-    """The reply that a repeat of the request gets (see `shared.messaging.tables.Idempotency`)."""
-
-    asked: Asked
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def values(self) -> dict[str, object]:
-        """Return the row of `idempotency_keys`, as a RawStatement takes it."""
-        return {
-            "caller": self.asked.caller,
-            "operation": self.asked.operation,
-            "key": self.asked.key,
-            "request_digest": self.asked.digest,
-            "status": self.status,
-            "headers": to_json(self.headers).decode(),
-            "body": self.body,
-        }
-
-
-async def store_reply(session: AsyncSession, reply: StoredReply) -> bool:
-    """Store a reply in the session's transaction; return False where one is stored under its key already."""
-    return (await _STORE.within(session, **reply.values())).rowcount == 1
-
-
-_REPLY: Final = """
-    insert into idempotency_keys (caller, operation, key, request_sha256, request_digest, status, headers, body)
-    select :caller::text, :operation::text, :key::text, ''::bytea, :request_digest::bytea, :status::int,
-        :headers::jsonb, :body::bytea
-"""
-_STORE: Final = RawStatement(f"{_REPLY} on conflict do nothing")
 
 
 class FastInsert:
@@ -152,6 +100,6 @@ _ANNOUNCED: Final = """
         where ok order by place
     )
 """
-_REPLIED: Final = f"replied as ({_REPLY} from go where ok)"
+_REPLIED: Final = f"replied as ({INSERT_REPLY} from go where ok)"
 _FREE: Final = "pg_try_advisory_xact_lock(:key_lock)"
 """Takes the key's lock; false where a request with this key is being worked on."""

@@ -13,16 +13,16 @@ from fastapi.openapi.utils import get_openapi
 from shared.access import Access, InvalidToken, IssuerUnreachable, NotPermitted, Rule
 from shared.database import Unknown
 from shared.errors import DomainError
-from shared.paging import BadCursor
-from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, error_responses
-from shared.web.routing import (
-    KEY_HEADER,
+from shared.idempotency import (
     IdempotencyKeyMissing,
     IdempotencyKeyNotTaken,
     IdempotencyKeyReused,
     IdempotencyKeyRunning,
     ReplyErased,
 )
+from shared.paging import BadCursor
+from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, error_responses
+from shared.web.routing import KEY_HEADER
 
 Document = dict[str, Any]  # Any: JSON
 

@@ -18,12 +18,23 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.access import CALLER, Access, Caller, TokenVerifier
-from shared.database import Database, RawStatement, unit_of_work
+from shared.database import Database, unit_of_work
 from shared.digests import Digests
-from shared.errors import Conflict, DomainError, Gone, Invalid, Malformed
+from shared.errors import DomainError
 from shared.failpoints import failpoint
-from shared.messaging.fast_path import Asked, Fallback, StoredReply, store_reply
-from shared.messaging.replies import ERASED
+from shared.idempotency import (
+    ERASED,
+    Asked,
+    IdempotencyKeyMissing,
+    IdempotencyKeyNotTaken,
+    IdempotencyKeyReused,
+    IdempotencyKeyRunning,
+    ReplyErased,
+    StoredReply,
+    find_reply,
+    store_reply,
+)
+from shared.messaging.fast_path import Fallback
 from shared.sessions import ReadSession as SessionThatReads
 from shared.web import storable
 from shared.web.content import IS_SECRET
@@ -32,32 +43,6 @@ from shared.web.waiting import in_time
 
 KEY_HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
-
-
-class IdempotencyKeyMissing(Malformed):
-    """Operations that create or move money need the header Idempotency-Key."""
-
-
-class IdempotencyKeyNotTaken(Malformed):
-    """No reply to this operation is kept, so a repeat with the same key would be done again: send it without one."""
-
-
-class IdempotencyKeyRunning(Conflict):
-    """A request with this key is being worked on; ask again shortly."""
-
-    remedy = "Ask again with the same key in some seconds."
-
-
-class ReplyErased(Gone):
-    """The request was done; what was answered was erased with the person it was about."""
-
-    remedy = "Do not send it again: it was done. Read what there is now."
-
-
-class IdempotencyKeyReused(Invalid):
-    """This key came with another request before; a new request needs a new key."""
-
-    remedy = "Make a new key for the new request."
 
 
 async def _declare_key(
@@ -257,10 +242,7 @@ async def _once(
     handle: _Handle,
 ) -> Response:
     session: AsyncSession = request.state.session
-    if not (await _TRY_LOCK.within(session, number=asked.lock)).scalar_one():
-        raise IdempotencyKeyRunning("a request with this key is being worked on", headers={"Retry-After": "1"})
-    found = await _STORED.within(session, caller=asked.caller, operation=asked.operation, key=asked.key)
-    stored = found.one_or_none()
+    stored = await find_reply(session, asked)
     if stored is not None:
         if not await _is_same(asked, stored, request):
             raise IdempotencyKeyReused("this key came with another request before")
@@ -273,14 +255,6 @@ async def _once(
         # A command that commits in its middle gives up the lock: a repeat was done meanwhile, and this is rolled back.
         raise IdempotencyKeyRunning("a request with this key was done meanwhile", headers={"Retry-After": "1"})
     return response
-
-
-_TRY_LOCK: Final = RawStatement("select pg_try_advisory_xact_lock(:number)")
-_STORED: Final = RawStatement("""
-    select request_sha256, request_digest, status, headers, body from idempotency_keys
-    where caller = :caller and operation = :operation and key = :key
-""")
-"""A statement of its own: one that also took the lock might not see a reply that was stored just before."""
 
 
 class Router(APIRouter):

@@ -14,8 +14,8 @@ from credentials.tables.people import Learner, Person
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.directory import PersonEntry
+from shared.idempotency import erase_replies
 from shared.messaging import RetryLater
-from shared.messaging.replies import erase_replies
 
 
 async def note_versions(

@@ -25,8 +25,8 @@ from shared.events.enrolment import (
     LearnerNameChanged,
     LearnerRegistered,
 )
+from shared.idempotency import erase_replies
 from shared.messaging import RetryLater, publish
-from shared.messaging.replies import erase_replies
 from shared.messaging.tables import QueuedEmail
 
 _NAMED = (

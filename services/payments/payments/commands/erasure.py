@@ -13,8 +13,8 @@ from payments.commands.underpayment import return_underpaid
 from payments.domain.orders import UNPAID, OrderStatus
 from payments.tables import BasketItem, CheckoutAttempt, Learner, Notification, Order, Payment, Refund
 from shared.database import advisory_lock, now
+from shared.idempotency import erase_replies
 from shared.messaging import RetryLater
-from shared.messaging.replies import erase_replies
 from shared.messaging.tables import QueuedEmail
 
 

@@ -11,7 +11,8 @@ from payments.commands import orders
 from payments.domain.orders import Offer, check_offers
 from payments.tables import Order, OrderLine
 from shared.database import Database, RawStatement, lock_number
-from shared.messaging.fast_path import Fallback, FastInsert, StoredReply
+from shared.idempotency import StoredReply
+from shared.messaging.fast_path import Fallback, FastInsert
 
 _BASKET: Final = RawStatement("""
     select item.course_id, course.course_version_id, course.title, course.code, price.amount_minor, price.currency,
