@@ -60,5 +60,5 @@ async def void_attempts(session: AsyncSession, cancelled: EnrolmentCancelled) ->
 @inbox.on(LearnerAnonymised)
 async def forget_author(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Erase who handed work in; that it was handed in, and what it earned, stays."""
-    await submissions.forget_author(session, anonymised.learner_id)
+    await submissions.forget_author(session, anonymised.learner_id, anonymised.anonymised_at)
     await erase_replies(session, anonymised.learner_id)

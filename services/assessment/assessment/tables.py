@@ -123,6 +123,15 @@ class EnrolmentState(Base):
     """Why it was cancelled."""
 
 
+class ForgottenAuthor(Base):
+    """A learner who was anonymised: nothing of theirs is received any more."""
+
+    __tablename__ = "forgotten_authors"
+
+    learner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    anonymised_at: Mapped[datetime]
+
+
 class Board(Base):
     """A sitting of the board of examiners: it ratified results of a window, or revoked or reinstated a credit (without
     a window)."""

@@ -57,6 +57,20 @@ async def test_what_never_counted_goes_and_what_was_judged_stays_without_a_name(
     assert story.sha256(file.content) == counted["sha256"]
 
 
+async def test_a_file_that_was_on_its_way_is_refused(story, session):
+    enrolment = await story.enrol()
+    await story.window()
+
+    async def interrupted():
+        yield story.pdf()
+        await forget(story, enrolment)
+        yield b"the rest"
+
+    answer = await story.submit(enrolment, interrupted(), filename=NAMED)
+    story.refused(answer, 404, "not_found")
+    assert await submissions(session, enrolment) == {}
+
+
 async def test_the_files_of_what_is_dropped_are_removed(service, story, session):
     resources = service.service.resources
     policy = replace(resources[UploadPolicy], orphans_at_once=1000)  # other tests have left files too

@@ -2,11 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
@@ -16,7 +17,7 @@ from assessment.domain.attempts import AttemptState
 from assessment.domain.regulations import Regulations
 from assessment.queries import enrolments
 from assessment.queries.windows import accepting_windows, coming_window, seen
-from assessment.tables import Attempt, Enrolment, MisconductCase, Submission, UploadUnderWay, Window
+from assessment.tables import Attempt, Enrolment, ForgottenAuthor, MisconductCase, Submission, UploadUnderWay, Window
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.assessment import SubmissionReceived
 from shared.files import FileKind, plan_check
@@ -55,7 +56,7 @@ async def submit_work(
 
     What decides is the instant its last byte came. The same bytes again are the same submission. A file that
     came too late is kept as a draft (its state is `late`): it counts for nothing. Raises the errors of
-    `attempts.admit` and of `shared.files`.
+    `attempts.admit` and of `shared.files`, and Unknown where the learner was anonymised meanwhile.
     """
     plan = await _plan(session, enrolment, window_id, upload)
     upload_id = await _note_begin(session, plan, policy)
@@ -126,6 +127,8 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
 
 async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tuple[Submission, bool]:
     await advisory_lock(session, "enrolment", plan.enrolment_id)
+    if await enrolments.is_forgotten(session, plan.learner_id):
+        raise Unknown("no such enrolment")
     status = await enrolments.enrolment_status(session, plan.enrolment_id)
     attempts.may_study(status)
     window = await hold_open(session, plan.window_id)
@@ -216,12 +219,16 @@ async def must_be_for_staff(session: AsyncSession, reader: UUID, submission: Sub
     windows.must_be_closed(seen(await fetch(session, Window, submission.window_id)), now(session))
 
 
-async def forget_author(session: AsyncSession, learner_id: UUID) -> None:
+async def forget_author(session: AsyncSession, learner_id: UUID, anonymised_at: datetime) -> None:
     """Drop an anonymised learner's submissions that never counted and no case is about, and the names of their files.
 
     Work that was judged stays with its marks, under the file name that markers have always seen. A job removes the
-    files that no submission names any more.
+    files that no submission names any more. A file still on its way is refused when it has come.
     """
+    for enrolment_id in await enrolments.of_learner(session, learner_id):
+        await advisory_lock(session, "enrolment", enrolment_id)  # waits for a file that is being recorded
+    mark = insert(ForgottenAuthor).values(learner_id=learner_id, anonymised_at=anonymised_at)
+    await session.execute(mark.on_conflict_do_nothing())
     theirs = Submission.learner_id == learner_id
     looked_into = select(MisconductCase.case_id).where(MisconductCase.submission_id == Submission.submission_id)
     never_counted = Submission.state.in_(["late", "superseded"]) & ~looked_into.exists()

@@ -21,6 +21,7 @@ from assessment.tables import (
     Credit,
     Enrolment,
     EnrolmentState,
+    ForgottenAuthor,
     MisconductCase,
     SubjectName,
     Submission,
@@ -35,6 +36,17 @@ async def enrolment_status(session: AsyncSession, enrolment_id: UUID) -> Enrolme
     """Return an enrolment's status; active where no other one was announced."""
     statement = select(EnrolmentState.status).where(EnrolmentState.enrolment_id == enrolment_id)
     return EnrolmentStatus(await session.scalar(statement) or EnrolmentStatus.ACTIVE)
+
+
+async def is_forgotten(session: AsyncSession, learner_id: UUID) -> bool:
+    """Return whether a learner was anonymised."""
+    return bool(await session.scalar(select(exists().where(ForgottenAuthor.learner_id == learner_id))))
+
+
+async def of_learner(session: AsyncSession, learner_id: UUID) -> Sequence[UUID]:
+    """Return a learner's enrolments, in the order in which their locks are taken."""
+    statement = select(Enrolment.enrolment_id).where(Enrolment.learner_id == learner_id)
+    return (await session.scalars(statement.order_by(Enrolment.enrolment_id))).all()
 
 
 def attempts_of(enrolment_id: UUID) -> Select[Any]:  # Any: a mapped row
