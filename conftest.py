@@ -73,7 +73,9 @@ def make_database(postgres: Postgres) -> Callable[[str], Awaitable[str]]:
 @pytest.fixture
 async def superuser(postgres: Postgres, live: ServiceUnderTest) -> AsyncIterator[Any]:  # Any: asyncpg ships no types
     """A connection to the database of `live` that may do anything."""
-    connection = await postgres.connect(live.process.database.web.url.database)
+    database = live.process.database.web.url.database
+    assert database
+    connection = await postgres.connect(database)
     yield connection
     await connection.close()
 

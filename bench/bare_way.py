@@ -38,7 +38,7 @@ async def answer(send: Send, status: int, body: object) -> None:
 async def api(database: str, _: str) -> ASGIApp:
     """Writes two rows in a transaction, and notifies after it, once for all within 2 ms."""
     idle: asyncio.LifoQueue[Any] = asyncio.LifoQueue()  # Any: asyncpg ships no types
-    for _ in range(CONNECTIONS):
+    for _each in range(CONNECTIONS):
         idle.put_nowait(await connect_driver(database))
     committed, notifier = asyncio.Event(), await connect_driver(database)
 

@@ -24,7 +24,7 @@ from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.messaging.message import envelope
-from shared.messaging.outbox import CHANNEL, OutboxNotifier, Row
+from shared.messaging.outbox import CHANNEL, HandedOff, OutboxNotifier
 
 CLIENTS = 8
 TURNS = 3  # a machine's pace changes within seconds: many short rounds rather than a few long ones
@@ -101,7 +101,7 @@ class Writes:
 
         return await self._rate(ask)
 
-    async def _rate(self, ask: Callable[[], Awaitable[None]]) -> float:
+    async def _rate(self, ask: Callable[[], Awaitable[object]]) -> float:
         deadline = time.perf_counter() + self.seconds
 
         async def client() -> int:
@@ -141,7 +141,7 @@ class Busy:
     def has_room(self, count: int) -> bool:
         return count < 0
 
-    def take(self, rows: Sequence[Row]) -> None:
+    def take(self, rows: Sequence[HandedOff]) -> None:
         raise AssertionError(f"there was no room for {len(rows)}")
 
     def wake(self) -> None:

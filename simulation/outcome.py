@@ -30,6 +30,6 @@ async def state_of(world: World, webhooks: Sequence[str]) -> dict[str, list[str]
     found["webhooks"] = sorted(_ID.sub("", body) for body in webhooks)
     found["provider"] = sorted(map(str, world.provider.history.values()))
     for service, store in world.files.items():
-        listed = obstore.list(store)  # pyright: ignore[reportUnknownMemberType] - as in shared.storage
+        listed = obstore.list(store)
         found[f"files of {service}"] = [f"{sum(map(len, listed))} files"]
     return found

@@ -148,7 +148,7 @@ class Person:
             return 0
         return answer.status_code
 
-    async def items(self, path: str, **parameters: object) -> list[Any]:  # Any: JSON
+    async def items(self, path: str, **parameters: Any) -> list[Any]:  # Any: those of `ask`; JSON
         """Return the first page of a list; nothing where it could not be read."""
         answer = await self.ask("GET", path, limit=100, **parameters)
         return answer.body["items"] if answer.ok else []

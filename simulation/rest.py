@@ -116,7 +116,7 @@ async def catch_up(world: "World") -> None:
             await replica.do(_reading(replica, source))
 
 
-def _reading(replica: Replica, source: str) -> Callable[[], Awaitable[int]]:
+def _reading(replica: Replica, source: str) -> Callable[[], Awaitable[int | None]]:
     return lambda: replica.reconciler.catch_up(source)
 
 

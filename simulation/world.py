@@ -46,7 +46,7 @@ RELEASES: Final = (OLDER, "newer release")
 _GOLDEN: Final = Path(__file__).parents[1] / "libs" / "shared" / "tests" / "golden"
 SKEWS: Final = (-0.4, 0.9, -0.9, 0.6)
 """Seconds that a replica's clock, compared with the database's, may still be ahead (decision 28)."""
-_SECRETS: Final = dict.fromkeys(SECRETS, "c2ltdWxhdGVkLXNlY3JldC1vZi0zMi1ieXRlcy4uLi4=")
+_SECRETS: Final[dict[str, str]] = dict.fromkeys(SECRETS, "c2ltdWxhdGVkLXNlY3JldC1vZi0zMi1ieXRlcy4uLi4=")
 ENDINGS: Final = (*DATABASE_ERRORS, TransportDown, FeedAway)
 """Errors that a background loop of a process survives."""
 

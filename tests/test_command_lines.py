@@ -97,7 +97,7 @@ def database(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     with recovering() as port:
         service = module.partition(".")[0]
         urls = {service: f"postgresql+asyncpg://{service}:secret@127.0.0.1:{port}/{service}"}
-        secrets = dict.fromkeys(SECRETS, base64.b64encode(bytes(32)).decode())
+        secrets: dict[str, str] = dict.fromkeys(SECRETS, base64.b64encode(bytes(32)).decode())
         deployment = Deployment(tmp_path, ports.assign({}), urls, secrets=secrets)
         for variable, value in deployment.environment(service).items():
             monkeypatch.setenv(variable, value)

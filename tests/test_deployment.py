@@ -5,6 +5,7 @@ import re
 import subprocess
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -30,7 +31,7 @@ def composition(environment) -> dict:
         name, _, default = found["name"].partition(":-")
         return environment.get(name.partition(":?")[0], default)
 
-    def fill(node):
+    def fill(node: Any) -> Any:  # Any: YAML
         if isinstance(node, dict):
             return {key: fill(one) for key, one in node.items()}
         if isinstance(node, list):

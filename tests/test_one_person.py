@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from embedded import demo, people
@@ -20,7 +21,7 @@ class Somebody(Learner):
         self.account_id = (await self.open_account(address, PASSWORD))["account_id"]
         return address
 
-    async def tries(self, method, path, body=None, *, keyed=True):
+    async def tries(self, method, path, body=None, *, keyed=True) -> Any:  # Any: JSON
         """The answer, or the code of the refusal."""
         try:
             return await self.ask(method, path, body, keyed=keyed)

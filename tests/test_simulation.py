@@ -5,14 +5,14 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from simulation.activities import CUT, SILENT, UNANSWERED, Activity, Trouble, current
 from simulation.instants import WorldLoop
 from simulation.replicas import _put_gates
-from simulation.runs import opened
+from simulation.runs import Runs, opened
 from simulation.shrinking import Shrinking, kind_of
 from sqlalchemy import text
 
@@ -25,8 +25,8 @@ FAULT, MET_BY = "too_little_is_kept", 3
 
 
 @pytest.fixture(scope="module")
-def lives() -> Iterator[SimpleNamespace]:
-    """`live(seed=…)` lives as many at once as are asked for."""
+def lives() -> Iterator[Callable[..., list[Any]]]:  # Any: JSON
+    """`lives({"seed": …}, …)` lives as many at once as are asked for."""
     loop, disabled = WorldLoop(), logging.root.manager.disable
     opening = opened(2)
     runs = loop.run_until_complete(opening.__aenter__())
@@ -63,18 +63,19 @@ def test_a_fault_brought_back_is_seen(lives):
 async def test_a_failing_life_is_shrunk_to_what_makes_it_fail():
     """Here: steps 17 and 90 together, where callbacks are lost."""
 
-    async def live(*, seed, without=(), dropped=(), steps):
-        left = set(range(steps)) - set(dropped)
-        fails = {17, 90} <= left and "lost callbacks" not in without
-        return {
-            "seed": seed,
-            "violations": [f"money: an account is open: {sorted(left)}"] if fails else ["another: thing"],
-            "did": [f"step {step}" for step in sorted(left)],
-            "behaviours": sorted({"lost callbacks", "skew", "erasure"} - set(without)),
-        }
+    class MadeUp(Runs):
+        async def live(self, *, seed, without=(), dropped=(), steps):
+            left = set(range(steps)) - set(dropped)
+            fails = {17, 90} <= left and "lost callbacks" not in without
+            return {
+                "seed": seed,
+                "violations": [f"money: an account is open: {sorted(left)}"] if fails else ["another: thing"],
+                "did": [f"step {step}" for step in sorted(left)],
+                "behaviours": sorted({"lost callbacks", "skew", "erasure"} - set(without)),
+            }
 
-    whole = await live(seed=5, steps=160)
-    least = await Shrinking(SimpleNamespace(live=live), whole).shrink()
+    runs = MadeUp([])
+    least = await Shrinking(runs, await runs.live(seed=5, steps=160)).shrink()
     assert least["behaviours"] == ["lost callbacks"]
     assert {"step 17", "step 90"} <= set(least["did"])
     assert len(least["did"]) < 20

@@ -36,7 +36,7 @@ def models() -> list[type[BaseModel]]:
     return found
 
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     f"{model.__module__}.{model.__qualname__}.{name}": Annotated[field.annotation, *field.metadata]
     if field.metadata
     else field.annotation

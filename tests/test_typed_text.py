@@ -2,7 +2,7 @@
 
 import pkgutil
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -37,8 +37,9 @@ def contents():
 
 
 def takes(field, value):
+    declared: Any = Annotated[(field.annotation, "as declared", *field.metadata)]
     try:
-        TypeAdapter(Annotated[(field.annotation, "as declared", *field.metadata)]).validate_python(value)
+        TypeAdapter(declared).validate_python(value)
     except ValidationError:
         return False
     return True

@@ -11,6 +11,7 @@ bin=.venv/bin
 run "style" $bin/python -m ruff check .
 run "format" $bin/python -m ruff format --check .
 run "types" $bin/python -m basedpyright
+run "types of tests and bench" $bin/python -m basedpyright -p pyrightconfig.tests.json
 run "architecture" $bin/python -m embedded.architecture
 run "list of services" $bin/python -m embedded.listed
 run "migrations" $bin/python -m embedded.migrations

@@ -52,7 +52,7 @@ async def test_its_id_token_names_a_person():
         (lambda: id_token(sub=None), InvalidIdToken),
         (lambda: id_token(header={"kid": "unknown"}), InvalidIdToken),
         (lambda: id_token(header={"typ": "at+jwt"}), InvalidIdToken),
-        (lambda: jwt.encode({"sub": "a"}, None, algorithm="none"), InvalidIdToken),
+        (lambda: jwt.encode({"sub": "a"}, "", algorithm="none"), InvalidIdToken),
         (lambda: jwt.encode({"sub": "a"}, "a" * 64, algorithm="HS256", headers={"kid": "rsa-1"}), InvalidIdToken),
         (lambda: "a" * 9000, InvalidIdToken),
         (lambda: "a.b.c", InvalidIdToken),

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 import pytest
@@ -12,7 +13,7 @@ from embedded.rabbitmq import BrokerError, BrokerMissing, RabbitMQ
 
 pytestmark = pytest.mark.broker
 
-QUORUM = {"x-queue-type": "quorum"}
+QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from . import delivery
 from .messaging_nodes import Station
 
 
-def cluster(folder: Path, settings: dict[str, str | int] | None = None) -> Postgres:
+def cluster(folder: Path, settings: Mapping[str, str | int] | None = None) -> Postgres:
     """To be started. What commits without waiting for the log is written late, so that a crash loses it for certain."""
     return Postgres(folder, {"fsync": "off", "wal_writer_delay": "10s", **(settings or {})})
 
@@ -50,7 +51,9 @@ async def drop(server: Postgres, database: str = "payments") -> None:
 async def next_xid(server: Postgres) -> int:
     connection = await server.connect()
     try:
-        return int(await connection.fetchval("select pg_snapshot_xmax(pg_current_snapshot())::text"))
+        found = await connection.fetchval("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+        assert isinstance(found, int)
+        return found
     finally:
         await connection.close()
 
@@ -59,7 +62,7 @@ async def spend_xids(server: Postgres, until: int) -> None:
     """Use up transaction ids until the next one is that, or already higher."""
     connection = await server.connect()
     try:
-        while int(await connection.fetchval("select pg_current_xact_id()::text")) < until - 1:
+        while await connection.fetchval("select pg_current_xact_id()::text::bigint") < until - 1:
             pass
     finally:
         await connection.close()

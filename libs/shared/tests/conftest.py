@@ -84,6 +84,11 @@ def way(request, monkeypatch):
     return request.param
 
 
+class ProcessWithIssuer(Process):
+    issuer: Issuer
+    """Signs the tokens that it takes."""
+
+
 @pytest.fixture
 async def api(payments, tmp_path):
     """payments of the delivery suite behind its HTTP door, with few connections."""
@@ -99,7 +104,7 @@ async def api(payments, tmp_path):
     service = dataclasses.replace(
         service, routers=[*service.routers, refunds_api.router], access={**delivery.ACCESS, **refunds_api.OPEN}
     )
-    process = Process(service)
+    process = ProcessWithIssuer(service)
     process.issuer = issuer
     yield process
     await process.http.aclose()

@@ -26,7 +26,7 @@ from shared.events.payments import Line, PaymentConfirmed, PaymentReversed, Refu
 from shared.ids import new_id
 from shared.messaging import Inbox, RetryLater, publish
 from shared.messaging.fast_path import Fallback, FastInsert
-from shared.messaging.message import envelope
+from shared.messaging.message import envelope, read
 from shared.messaging.relay import Envelope
 from shared.messaging.retrying import RetryPolicy
 from shared.web import Call, CallerOf, Idempotent, RequestModel, Router, Session, View
@@ -322,6 +322,13 @@ def body_of(event: Event, id: UUID | None = None) -> bytes:
     """The bytes of an event as they travel."""
     written = envelope(event, id=id or new_id(), time=NOON, traceparent=None, request_id=None, causation=None)
     return written.encode()
+
+
+def refund_in(body: str | bytes) -> RefundRequested:
+    """The refund that these bytes announce."""
+    event = read(body.encode() if isinstance(body, str) else body).event
+    assert isinstance(event, RefundRequested)
+    return event
 
 
 def wrapped(body: bytes, type: str = RefundRequested.type) -> Envelope:

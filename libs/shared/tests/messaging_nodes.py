@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import aio_pika
 from sqlalchemy import text
@@ -33,11 +34,11 @@ class Station:
             for event in events:
                 publish(session, event)
 
-    async def all(self, statement: str, **parameters: object) -> Sequence[tuple[object, ...]]:
+    async def all(self, statement: str, **parameters: object) -> Sequence[tuple[Any, ...]]:
         async with self.database.messaging.connect() as connection:
             return [tuple(row) for row in await connection.execute(text(statement), parameters)]
 
-    async def one(self, statement: str, **parameters: object) -> object:
+    async def one(self, statement: str, **parameters: object) -> Any:
         return (await self.all(statement, **parameters))[0][0]
 
     async def effects(self, event: Event | None = None) -> int:

@@ -40,7 +40,7 @@ FORKSERVER.set_forkserver_preload(
 
 
 def service_of(
-    name: str, url: str, *, port: int = 0, verifier: TokenVerifier | None = None, **settings: object
+    name: str, url: str, *, port: int = 0, verifier: TokenVerifier | None = None, **settings: Any
 ) -> Service:
     """payments, enrolment or credentials as a whole service."""
     return Service(

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from shared.messaging.message import read
 from shared.messaging.relay import Relay
 
+from .delivery import refund_in
 from .messaging_nodes import eventually
 
 
@@ -18,7 +18,7 @@ class Recorder:
     def __init__(self, hold=0.0, batch=500):
         self.sent, self.bodies, self.batches, self.hold, self.batch = [], [], [], hold, batch
 
-    async def send(self, envelopes):
+    async def send(self, envelopes) -> list[str | None]:
         await asyncio.sleep(self.hold)
         self.sent += [envelope.id for envelope in envelopes]
         self.bodies += [envelope.body for envelope in envelopes]
@@ -80,7 +80,7 @@ async def start(parts, relay):
 
 
 def bodies(transport):
-    return {read(body).event.refund_id for body in transport.bodies}
+    return {refund_in(body).refund_id for body in transport.bodies}
 
 
 async def is_sent(transport, count):

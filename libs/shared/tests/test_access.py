@@ -364,7 +364,7 @@ async def test_an_issuer_that_never_answers_holds_nobody_up_for_long(keys, monke
     verifier = TokenVerifier(ISSUER, AUDIENCE, keys.fetch)
     old = keys.token("old")
     await verifier.verify(old)
-    verifier.fetch_keys = asyncio.Event().wait
+    monkeypatch.setattr(verifier, "fetch_keys", asyncio.Event().wait)
     verifier._keys._fetched_at -= access.KEYS_MAX_AGE_SECONDS
     verifier._keys._looked -= access.KEYS_MAX_AGE_SECONDS
     verifier._keys._asked -= access.KEYS_MAX_AGE_SECONDS

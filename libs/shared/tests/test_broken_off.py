@@ -5,8 +5,8 @@ own statements.
 """
 
 import contextlib
-import importlib.util
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -46,12 +46,10 @@ class Outside:
 
 def committed_by(file: Path) -> tuple[str, str | None, list[str]]:
     """The revision, the one before it, and the statements it commits before it is written down."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.op = Outside()
-    module.upgrade()
-    return module.revision, module.down_revision, module.op.committed
+    module = runpy.run_path(str(file))
+    module["upgrade"].__globals__["op"] = outside = Outside()
+    module["upgrade"]()
+    return module["revision"], module["down_revision"], outside.committed
 
 
 BROKEN_INTO = [

@@ -14,9 +14,10 @@ from shared.ids import new_id
 from shared.messaging.fast_path import Fallback
 from shared.messaging.message import read
 from shared.web import Call
+from shared.web.routing import Operation
 
 from . import delivery
-from .delivery import Refund
+from .delivery import Refund, refund_in
 from .messaging_nodes import eventually
 from .refunds_api import PATHS, ask, both_ways, client, counts, fast_way
 
@@ -127,7 +128,7 @@ async def test_a_request_that_is_cut_off_has_its_effect_once_or_not_at_all(api, 
         for at in itertools.count(1):
             for n in range(4):
                 key, later = f"key-{at}-{n}", n and chance.uniform(0.0, 0.001)
-                request = asyncio.create_task(cut_off(ask(caller, key), at, later))
+                request = asyncio.ensure_future(cut_off(ask(caller, key), at, later))
                 outcomes[key] = (await asyncio.gather(request, return_exceptions=True))[0]
             if not isinstance(outcomes[f"key-{at}-0"], asyncio.CancelledError):
                 break
@@ -174,8 +175,8 @@ async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api,
     assert await payments.one("select id from outbox where next_attempt_at > now()") == event_id
     [(refund_id, learner_id, amount)] = await payments.all("select refund_id, learner_id, amount_minor from refunds")
     assert (str(refund_id), learner_id, amount) == (answer.json()["refund_id"], learner, 49500)
-    message = read((await payments.one("select body from outbox")).encode())
-    assert (message.event.refund_id, message.request_id) == (refund_id, answer.headers["x-request-id"])
+    body = await payments.one("select body from outbox")
+    assert (refund_in(body).refund_id, read(body.encode()).request_id) == (refund_id, answer.headers["x-request-id"])
     [(*asked, body)] = await payments.all(
         "select caller, operation, key, status, headers->>'content-type', body from idempotency_keys"
     )
@@ -211,7 +212,7 @@ async def test_events_of_a_hot_command_keep_their_order(api, payments):
     events = [delivery.refund_of() for _ in range(20)]
     await delivery.ASK.run(api.database, [], events, learner_id=new_id())
     bodies = await payments.all("select body from outbox order by position")
-    assert [read(body.encode()).event.refund_id for (body,) in bodies] == [event.refund_id for event in events]
+    assert [refund_in(body).refund_id for (body,) in bodies] == [event.refund_id for event in events]
 
 
 @fast_way
@@ -223,7 +224,11 @@ async def test_ownership_is_proven_before_anything_is_written_hot(api, payments,
         )
         return response
 
-    [route] = [route for route in delivery.router.routes if route.operation_id == "request_refund_fast"]
+    [route] = [
+        route
+        for route in delivery.router.routes
+        if isinstance(route, Operation) and route.operation_id == "request_refund_fast"
+    ]
     monkeypatch.setattr(route, "fast_path", forget_to_ask)
     async with client(api) as caller:
         assert (await ask(caller)).status_code == 500

@@ -166,7 +166,7 @@ class Sink:
     def __init__(self) -> None:
         self.sent = []
 
-    async def send(self, envelopes):
+    async def send(self, envelopes) -> list[str | None]:
         self.sent += envelopes
         return [None] * len(envelopes)
 

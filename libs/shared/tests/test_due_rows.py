@@ -66,7 +66,7 @@ async def unsent(payments):
     return [row[0] for row in await payments.all("select letter_id from letters where sent_at is null order by about")]
 
 
-def refusing(bad, error=ZeroDivisionError):
+def refusing(bad, error: type[Exception] = ZeroDivisionError):
     tried = []
 
     async def handle(session, email_id):

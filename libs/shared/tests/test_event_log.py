@@ -222,7 +222,7 @@ async def test_a_relay_sends_what_waits_in_any_part(years):
     class Transport:
         at_once, batch = 1, 5
 
-        async def send(self, envelopes):
+        async def send(self, envelopes) -> list[str | None]:
             sent.extend(envelope.id for envelope in envelopes)
             return [None for _ in envelopes]
 

@@ -91,7 +91,7 @@ async def test_the_feed_is_for_services_alone(payments, tmp_path):
     await payments.announce(refund_of())
     process = Process(service_of("payments", payments.url, mail_folder=str(tmp_path)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(process.app), base_url="http://payments") as client:
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer ü".encode()}):
+        for headers in ([], [(b"Authorization", b"Bearer wrong")], [(b"Authorization", "Bearer ü".encode())]):
             answer = await client.get("/internal/events", params={"types": REFUNDS}, headers=headers)
             assert answer.status_code == 401
         page = await HttpFeed("http://payments", "of the tests", client, "enrolment").read(REFUNDS, START)
@@ -143,15 +143,16 @@ async def test_what_a_new_release_consumes_besides_is_read_from_the_beginning(pa
     before.on(RefundRequested)(delivery.end_access)
     await reconciler(enrolment, payments, Receiver(before, enrolment.database, HASTY)).catch_up("payments")
     assert await enrolment.effects() == 2
-    reconciling = reconciler(enrolment, payments)
+    feed = Local(payments)
+    reconciling = Reconciler(enrolment.receiver, enrolment.database, {"payments": feed})
     await reconciling.catch_up("payments")
     assert await enrolment.effects(reversed_(order_id)) == 1
     assert await enrolment.effects() == 3
     news = tuple(sorted({PaymentConfirmed.type, PaymentReversed.type}))
-    assert reconciling.feeds["payments"].asked[0] == (news, START)
-    reconciling.feeds["payments"].asked.clear()
+    assert feed.asked[0] == (news, START)
+    feed.asked.clear()
     await reconciling.catch_up("payments")
-    assert [types for types, _ in reconciling.feeds["payments"].asked] == [tuple(sorted({*news, *REFUNDS}))]
+    assert [types for types, _ in feed.asked] == [tuple(sorted({*news, *REFUNDS}))]
 
 
 def release(enrolment, *kinds):

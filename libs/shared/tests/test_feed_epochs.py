@@ -18,6 +18,7 @@ from . import clusters
 from .clusters import next_xid, spend_xids
 from .delivery import refund_of
 from .messaging_nodes import Station, eventually
+from .relays import Recorder
 
 REFUNDS = ["payments.refund.requested.v1"]
 
@@ -65,7 +66,7 @@ async def test_a_dump_restored_in_a_fresh_cluster_shows_everything(server, origi
     behind.station, behind.given = restored, 0
     new = refund_of()
     await restored.announce(new)
-    relay = Relay("payments", restored.database, None)
+    relay = Relay("payments", restored.database, Recorder())
     await relay._measure()
     assert telemetry.outbox_hidden.labels("payments")._value.get() == 40
     assert await keep_epoch(restored.database) == 40

@@ -123,7 +123,7 @@ async def test_what_the_transport_does_not_take_is_looked_for(payments, parts, a
     class Moody(Recorder):
         well = False
 
-        async def send(self, envelopes):
+        async def send(self, envelopes) -> list[str | None]:
             if self.well:
                 return await super().send(envelopes)
             if away:

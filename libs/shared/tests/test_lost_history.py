@@ -186,10 +186,9 @@ async def test_an_empty_database_is_noticed_and_read_by_nobody_until_it_is_named
         assert await enrolment.effects() == 1
         assert await lost(empty)
         feeds = {"enrolment": Feed(enrolment, "payments")}
-        body = {"by": "ann", "reason": "all is gone"}
         with pytest.raises(NotThisDatabase, match=str(known)):
-            await restored.accept(empty.database, feeds, installation=None, **body)
-        await restored.accept(empty.database, feeds, installation=known, **body)
+            await restored.accept(empty.database, feeds, installation=None, by="ann", reason="all is gone")
+        await restored.accept(empty.database, feeds, installation=known, by="ann", reason="all is gone")
         await consumer.catch_up("payments")
         assert await enrolment.effects() == 3
         assert not await lost(empty)

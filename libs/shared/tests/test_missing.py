@@ -22,9 +22,11 @@ async def command(monkeypatch, capsys, enrolment, payments, tmp_path, *arguments
     monkeypatch.setattr(Process, "feeds", lambda _: {"payments": OfAnyLoop(payments.url)})
     monkeypatch.setattr(sys, "argv", ["enrolment", *arguments])
 
+    service = service_of("enrolment", enrolment.url, mail_folder=str(tmp_path))
+
     def run() -> int:
         with pytest.raises(SystemExit) as ended:
-            cli.main(lambda: None, lambda _: service_of("enrolment", enrolment.url, mail_folder=str(tmp_path)))
+            cli.main(lambda: service.settings, lambda _: service)
         return int(ended.value.code or 0)
 
     status = await asyncio.to_thread(run)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -51,7 +52,7 @@ ANSWERS = {
 
 
 @asynccontextmanager
-async def party(answer):
+async def party(answer: bytes | Callable[[], AsyncIterator[bytes]]):
     """Answers every request with these bytes; its address."""
 
     async def serve(reader, writer):

@@ -6,6 +6,7 @@ import logging
 import pytest
 from sqlalchemy import text
 
+from shared.database import TableBase
 from shared.events.payments import PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox
@@ -17,7 +18,7 @@ from .delivery import HASTY, body_of, refund_of
 from .messaging_nodes import Station, settle
 
 
-def projection(station, row_of=None, table=delivery.Refund):
+def projection(station, row_of=None, table: type[TableBase] = delivery.Refund):
     """A receiver that keeps refunds, and handles payments that were reversed."""
     inbox = Inbox("enrolment")
 
@@ -113,9 +114,9 @@ async def test_what_cannot_be_kept_does_not_fail_its_neighbours_and_is_tried_aga
 async def test_nothing_else_is_done_about_what_is_kept(enrolment):
     inbox = projection(enrolment).inbox
     with pytest.raises(TypeError, match="is kept"):
-        inbox.on(RefundRequested)(write_about)
+        inbox.on(RefundRequested)(lambda session, event: write_about(session, event, event.order_id))
     with pytest.raises(TypeError, match="is handled"):
-        inbox.project(delivery.Refund, PaymentReversed)(delivery.Refund)
+        inbox.project(delivery.Refund, PaymentReversed)(lambda _event, _at: delivery.Refund())
     with pytest.raises(TypeError, match="bytes"):
         projection(enrolment, table=Retry)
     with pytest.raises(TypeError, match="another name"):

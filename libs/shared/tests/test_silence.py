@@ -82,6 +82,11 @@ async def test_a_bare_connection_ends_what_is_not_answered_too(line):
     assert connection.is_closed()
 
 
+class Counting(Process):
+    rounds = 0
+    """How often its job has run."""
+
+
 @pytest.fixture
 async def process(line, stations, tmp_path, monkeypatch):
     """payments of the delivery suite, with a job, whose database is at the end of the line."""
@@ -96,10 +101,9 @@ async def process(line, stations, tmp_path, monkeypatch):
         process.rounds += 1
 
     made = service_of("payments", line.url, port=ports.suggest(1), mail_folder=str(tmp_path))
-    process = Process(dataclasses.replace(made, jobs=counting), bus=(bus := InProcessBus()))
+    process = Counting(dataclasses.replace(made, jobs=counting), bus=(bus := InProcessBus()))
     for name in ("enrolment", "credentials"):
         bus.subscribe(stations[name].receiver)
-    process.rounds = 0
     return process
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
+from obstore.store import MemoryStore
 from sqlalchemy import text
 
 from embedded import ports
@@ -79,18 +80,19 @@ def test_an_unknown_kind_of_store_is_refused():
         open_storage("ftp://files.example/submissions")
 
 
-class Hangs:
+class Hangs(ObjectStorage):
     """A store that takes the question and says nothing."""
 
-    async def open(self, key):
+    async def open(self, key) -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
+        raise AssertionError
 
 
 async def test_a_store_that_hangs_holds_no_connection_of_the_database(payments):
     async def read():
         async with payments.database.reads() as session:
             await session.execute(text("select 1"))
-            await attachment(session, Hangs(), "key", name="a.pdf", media_type="application/pdf", size=1)
+            await attachment(session, Hangs(MemoryStore), "key", name="a.pdf", media_type="application/pdf", size=1)
 
     reading = [asyncio.create_task(read()) for _ in range(20)]
     await asyncio.sleep(0.2)

@@ -23,17 +23,19 @@ from shared.events.enrolment import EnrolmentCancelled
 from shared.ids import new_id
 
 
+class Buying:
+    def __init__(self, story):
+        self.story, self.course, self.learner_id = story, story.course(), new_id()
+
+    async def __call__(self):
+        self.story.clock.advance(seconds=1)
+        return await self.story.enrol(self.course, learner_id=self.learner_id, activated_at=self.story.clock())
+
+
 @pytest.fixture
 def buying(story):
     """One course, and a learner who buys it as often as they like."""
-    of, learner_id = story.course(), new_id()
-
-    async def buy():
-        story.clock.advance(seconds=1)
-        return await story.enrol(of, learner_id=learner_id, activated_at=story.clock())
-
-    buy.course = of
-    return buy
+    return Buying(story)
 
 
 async def accuse(story, submission_id) -> str:

@@ -125,7 +125,7 @@ async def test_they_are_released_and_ratified_a_batch_at_a_time(marked, seen, ca
         answer = await asking
         assert (answer.status_code, answer.json()["expected"]) == (202, RESULTS)
         before, began = count_peak_anew(), time.monotonic()
-        working = asyncio.create_task(job(work))
+        working = asyncio.ensure_future(job(work))
         progress: list[int] = []
         while not working.done():
             progress.append((await marked.examiner.get(answer.headers["location"])).json()[done])

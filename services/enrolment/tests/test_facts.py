@@ -25,6 +25,7 @@ def test_a_fact_says_what_its_event_says(kind):
     event = kind.model_validate_json((GOLDEN / f"{kind.type}.json").read_text())
     fact_id, subject = new_id(), UUID(event.aggregate_id)
     fact = read(kind.type, fact_id, subject, AT, event.model_dump(mode="json"))
+    assert fact is not None
     assert type(fact) is getattr(facts, kind.__name__)
     assert (fact.fact_id, fact.subject, fact.at) == (fact_id, subject, AT)
     for name in {field.name for field in dataclasses.fields(fact)} - {"fact_id", "subject", "at"}:

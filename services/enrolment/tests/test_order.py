@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -166,7 +167,7 @@ async def handled(story, courses, order) -> dict:
 def plain(record) -> dict:
     """The record without the ids that differ from run to run."""
 
-    def strip(value):
+    def strip(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: strip(one) for key, one in value.items() if not key.endswith(("_id", "_ids"))}
         if isinstance(value, (list, tuple)):

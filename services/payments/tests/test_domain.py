@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -63,8 +64,8 @@ def flywire(*secrets: str) -> Flywire:
 SIGNED_WITH_S = flywire("s")
 
 
-def fact(status: P, at: datetime = AT, **changes: object) -> PaymentFact:
-    values = {
+def fact(status: P, at: datetime = AT, **changes: Any) -> PaymentFact:
+    values: dict[str, Any] = {
         "reference": "FWU1",
         "status": status,
         "at": at,
@@ -74,7 +75,7 @@ def fact(status: P, at: datetime = AT, **changes: object) -> PaymentFact:
         "method": "card",
         "reason_code": "",
     }
-    return PaymentFact(**(values | changes))  # type: ignore[arg-type]
+    return PaymentFact(**(values | changes))
 
 
 class TestStatuses:
@@ -154,11 +155,13 @@ class TestSignature:
         data["data"] |= {"payment_method": None, "external_reference": None, "reason_code": None}
         body = json.dumps(data).encode()
         said = flywire("s").parse_notification({DIGEST_HEADER: sign(body, b"s").decode()}, body)
+        assert isinstance(said, PaymentFact)
         assert (said.status, said.method, said.our_reference) == (P.GUARANTEED, "unknown", "")
 
     def test_what_cannot_be_read_names_the_payment_it_is_about(self):
         body = VECTOR.replace(b'"49500"', b'"495.00"')
         said = flywire("s").parse_notification({DIGEST_HEADER: sign(body, b"s").decode()}, body)
+        assert isinstance(said, Unreadable)
         assert (said.reference, said.our_reference) == ("UOL123456789", "ord_01JBZ0000000000000000000")
 
     def test_a_refund_callback(self):

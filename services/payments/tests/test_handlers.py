@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -145,7 +146,7 @@ async def test_a_course_whose_enrolment_ended_can_be_bought_again(shop, kind, en
     order, _ = await shop.buy(course_id)
     began = activated(order)
     cancelled = {"cancelled_at": AT, "reason_code": "withdrawn", "sequence": 2}
-    at = cancelled if kind is EnrolmentCancelled else {"failed_at": AT}
+    at: dict[str, Any] = cancelled if kind is EnrolmentCancelled else {"failed_at": AT}
     ended = kind(enrolment_id=began.enrolment_id, learner_id=shop.learner_id, course_id=course_id, **at)
     for event in (ended, began) if end_first else (began, ended):
         await shop.consume(event, event)

@@ -250,12 +250,12 @@ async def test_a_refund_reported_in_a_word_we_do_not_know_is_no_refusal(shop, bo
 async def test_refunds_that_a_dispute_holds_up_hold_up_no_others(shop):
     order = await shop.order(await shop.sell())
     sessions = [await shop.open_session(order, payer={"email": f"{n}@example.org"}) for n in range(2)]
-    for session_id in sessions:
-        duplicate = (await shop.pay(session_id))["payment_id"]
-        await shop.deliver(duplicate)
+    references = [(await shop.pay(session_id))["payment_id"] for session_id in sessions]
+    for reference in references:
+        await shop.deliver(reference)
     async with shop.service.client("finance") as finance:
         body = {"order_id": order["order_id"], "reason_code": "not_recognised", "case_reference": "CB-17"}
-        case = (await finance.post("/v1/disputes", json=body | {"payment_reference": duplicate})).json()
+        case = (await finance.post("/v1/disputes", json=body | {"payment_reference": references[-1]})).json()
         other, reference = await shop.buy(await shop.sell())
         await shop.deliver(reference)
         await shop.refund(other)

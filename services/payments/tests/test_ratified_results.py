@@ -5,7 +5,6 @@ from uuid import UUID
 
 import pytest
 
-from shared.events import Event
 from shared.events.assessment import CreditAwarded, CreditRevoked, FailRatified
 from shared.events.enrolment import EnrolmentCancelled
 from shared.events.payments import RefundRequested
@@ -14,7 +13,9 @@ from shared.ids import new_id
 from .enrolments import AT, activated
 
 
-def ratified(kind: type[CreditAwarded | FailRatified], enrolment_id: UUID, learner_id: UUID) -> Event:
+def ratified(
+    kind: type[CreditAwarded | FailRatified], enrolment_id: UUID, learner_id: UUID
+) -> CreditAwarded | FailRatified:
     values = {
         **{name: new_id() for name in ("credit_id", "submission_id", "course_id", "course_version_id")},
         **{name: new_id() for name in ("subject_id", "board_id")},
@@ -124,6 +125,7 @@ async def test_what_was_passed_is_not_sold_again_while_its_credit_stands_whateve
         assert answer.status_code == 201
         return
     assert (answer.status_code, answer.json()["code"]) == (409, "already_bought")
+    assert isinstance(result, CreditAwarded)
     revoked = {"credit_id": result.credit_id, "learner_id": shop.learner_id, "enrolment_id": began.enrolment_id}
     revoked |= {"reason_code": "error", "board_id": new_id(), "revision": 1, "revoked_at": AT + timedelta(days=1)}
     await shop.consume(CreditRevoked(**revoked))

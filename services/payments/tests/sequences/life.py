@@ -7,6 +7,7 @@ Each life leaves some of these out at random, so that what needs a quiet life is
 
 import json
 import random
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -223,7 +224,7 @@ class Life(Openings):
 
     # those who work here
 
-    async def retry(self, statuses=frozenset(RefundStatus), chance=0.7):
+    async def retry(self, statuses: Collection[str] = frozenset(RefundStatus), chance=0.7):
         order = await self.shop.read(self.order)
         async with self.shop.service.client("finance") as finance:
             for refund in [line["refund"] for line in order["lines"]] + order["returned"]:

@@ -21,23 +21,27 @@ class Openings:
     order: Any
     total: int
     callbacks: list[bytes]
+    run: Any
+    dispute: Any
+    leave: Any
 
     async def begin(self):
         lines = self.chance.choice([1, 2, 3])
         self.order = await self.shop.order(*[await self.shop.sell(PRICE) for _ in range(lines)])
         self.total = PRICE * lines
         # Most lives begin where it becomes interesting.
-        opening = self.opening
+        opening, reference = self.opening, ""
         paid = opening not in {"new", "parts", "declined", "revived", "underpaid"}
         if paid or opening == "underpaid":
             amount = self.total if paid else self.total - 500
             body = {"first_name": "SANDBOX_TO_GUARANTEED_STATUS", "amount": amount}
             payment = await self.shop.pay(await self.shop.open_session(self.order), **body)
-            self.shop.sandbox.payment(payment["payment_id"])["plan"] = []
+            reference = payment["payment_id"]
+            self.shop.sandbox.payment(reference)["plan"] = []
             if opening == "bank":
-                await self.lose_to_the_bank(payment["payment_id"])
+                await self.lose_to_the_bank(reference)
             elif opening != "paid" and paid:
-                await self.shop.deliver(payment["payment_id"])
+                await self.shop.deliver(reference)
                 await self.shop.refund(self.order, self.chance.randrange(lines))
             if opening in {"refunding", "refunded"} and paid:
                 await self.shop.run(jobs.submit_refunds)
@@ -51,7 +55,7 @@ class Openings:
             await self.pay_lose_and_begin_anew()
         await self.shop.control.put("/control/callbacks", json={"mode": "hold"})
         if opening == "paid" and {"lost_callbacks", "reverse"} <= self.troubles and "lag" not in self.troubles:
-            await self.pay_out_and_take_back(payment["payment_id"])
+            await self.pay_out_and_take_back(reference)
 
     async def lose_to_the_bank(self, reference):
         """Before the provider has paid it out."""
