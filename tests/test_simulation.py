@@ -20,7 +20,7 @@ from shared.database import Database
 from shared.messaging.outbox import OutboxNotifier
 from shared.outages import is_database_down
 
-SEEDS = range(3)
+SEEDS = range(20)
 FAULT, MET_BY = "too_little_is_kept", 3
 
 
