@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.measuring import Bench, Limit, Result, alternate
 from credentials.adapters.credential_issuer import CredentialIssuer, StatusListEntry
-from credentials.adapters.json_ld import canonicalise
 from credentials.domain.badges import Achievement, Skill
+from openbadges.json_ld import canonicalise
 from shared.ids import new_id
 from shared.secret_box import SecretBox
 

@@ -19,12 +19,12 @@ from bench.alone import alone, prepared
 from bench.badges import COURSE
 from bench.measuring import Bench, Limit, Result, alternate
 from bench.programs import EACH_ANOTHER, SERVER_CORE, fastapi, running, wrk
-from credentials.adapters.json_ld import canonicalise, check_terms
 from credentials.handlers import inbox
 from credentials.tables.issued import Badge
 from credentials.tables.people import Learner, Person
 from embedded import ports
 from embedded.services import Deployment, build
+from openbadges.json_ld import canonicalise, check_terms
 from shared.events.assessment import CreditAwarded
 from shared.events.catalogue import CoursePublished, Skill
 from shared.ids import new_id

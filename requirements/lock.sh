@@ -3,7 +3,7 @@
 # `lock.sh <service>` renews that service's alone, within the versions that are locked already.
 set -eu
 cd "$(dirname "$0")/.."
-packages="libs/shared $(sed 's|^|services/|' services.txt) gateway"
+packages="libs/shared libs/openbadges $(sed 's|^|services/|' services.txt) gateway"
 files=""
 ours=""
 for package in $packages; do
@@ -28,5 +28,5 @@ compile requirements/bootstrap.in -o requirements/bootstrap.txt
 compile $files tools/pyproject.toml -o requirements/run.txt
 compile requirements/dev.in -o requirements/dev.txt
 for package in $packages; do
-    [ "$package" = libs/shared ] || of_service "$package"
+    case $package in libs/*) ;; *) of_service "$package" ;; esac
 done

@@ -43,7 +43,7 @@ umask u=rwx
 venv=.venv
 said=$venv.said
 whole=$venv/whole # there while nothing is half made; says by which interpreter, and where
-packages="libs/shared $(sed 's|^|services/|' services.txt) gateway tools"
+packages="libs/shared libs/openbadges $(sed 's|^|services/|' services.txt) gateway tools"
 
 made() {
     pwd
@@ -117,7 +117,7 @@ install() {
     for package in $packages; do set -- "$@" -e "$package"; done
     # Ours come from here alone: no index is asked, so no stranger's package of the same name can slip in.
     uv pip install --quiet --no-index --no-deps --no-build-isolation "$@"
-    "$venv/bin/python" -I -c "import sys, uv, sqlalchemy, asyncpg, shared, gateway, embedded
+    "$venv/bin/python" -I -c "import sys, uv, sqlalchemy, asyncpg, shared, openbadges, gateway, embedded
 sys.exit(not uv.__file__.startswith(sys.prefix))" ||
         refuse "What was installed is not in $PWD/$venv: look what the configuration files of pip and uv say."
     rm -f "$said"

@@ -1,7 +1,10 @@
 """How the service is put together."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+
+from fastapi import FastAPI
 
 from credentials import api
 from credentials.access import ACCESS
@@ -12,8 +15,8 @@ from credentials.adapters.pages import Pages
 from credentials.adapters.paper import Paper
 from credentials.adapters.pictures import Pictures
 from credentials.adapters.shared_pages import SharedPages
-from credentials.adapters.verification import Outside, Verifier
 from credentials.adapters.webhooks import WebhookClient
+from credentials.api import badge_errors
 from credentials.api.cached_reads import CachedReads
 from credentials.domain.regulations import longest_claim
 from credentials.domain.sharing import ShareSecrets
@@ -22,7 +25,11 @@ from credentials.handlers import inbox
 from credentials.jobs import jobs
 from credentials.queries.prior_learning import known_evidence
 from credentials.settings import Settings
+from openbadges.verification.outside import Outside
+from openbadges.verification.verifier import Verifier
+from shared import liveness
 from shared.due_times import DueTime
+from shared.process import Process
 from shared.secret_box import SecretBox, derive_key
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
@@ -33,10 +40,19 @@ def build(settings: Settings) -> Service:
     """Credits, awards, Open Badges, transcripts and their verification."""
     wrapping_key = settings.wrapping_key_bytes()
     credential_issuer = CredentialIssuer(settings.public_url, settings.awarding_body, SecretBox(wrapping_key))
-    outside = Outside(settings.verification, loopback=settings.verification_reaches_loopback)
+    outside = Outside(
+        settings.verification,
+        loopback=settings.verification_reaches_loopback,
+        user_agent="microcredentials-verifier",
+    )
     verifier = Verifier(settings.verification, outside)
     fonts = Fonts(settings.font_folder)
     page_cache = PageCache(settings.verification_page_seconds)
+
+    def wrap(process: Process, app: FastAPI) -> CachedReads:
+        badge_errors.install(app)
+        return CachedReads(app, page_cache, process.database, process.service.name)
+
     return Service(
         name="credentials",
         title="Credentials",
@@ -72,6 +88,6 @@ def build(settings: Settings) -> Service:
             Pictures: Pictures(fonts),
             Paper: Paper(fonts),
         },
-        wrap=lambda process, app: CachedReads(app, page_cache, process.database, process.service.name),
-        also=lambda _: {"verifier": verifier.run},
+        wrap=wrap,
+        also=lambda _: {"verifier": partial(verifier.run, liveness.rest)},
     )

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import DirectoryPath, Field, field_validator
 
-from credentials.adapters.verification import Limits
+from openbadges.verification.limits import Limits
 from shared.settings import ServiceSettings, WrappingKey
 
 

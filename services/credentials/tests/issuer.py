@@ -8,8 +8,8 @@ from openbadgeslib.ob3 import OB3LdpVerifier
 from sqlalchemy import select
 
 from credentials import jobs
-from credentials.domain import status_lists
 from credentials.tables.issued import Badge
+from openbadges.status_lists import is_set
 from shared.directory import LocalDirectory
 from shared.events.credentials import BadgeSuperseded
 from shared.events.enrolment import LearnerContactChanged
@@ -68,7 +68,7 @@ class Issuer:
 
     async def is_set(self, index: int) -> bool:
         published_list = (await self.get("/status/revocation/1")).json()
-        return status_lists.is_set(published_list["credentialSubject"]["encodedList"], index)
+        return is_set(published_list["credentialSubject"]["encodedList"], index)
 
     async def keys(self) -> dict[str, dict]:
         return {key["name"]: key for key in (await self.ask("GET", "/v1/signing-keys")).json()["items"]}

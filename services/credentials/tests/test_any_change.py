@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from credentials.adapters import json_ld
-from credentials.adapters.facts import facts_of
-from credentials.adapters.verification.parsing import ParsedCredential
-from credentials.adapters.verification.report import Kind
+from openbadges import json_ld
+from openbadges.facts import facts_of
+from openbadges.verification.parsing import ParsedCredential
+from openbadges.verification.report import Kind
 
 from . import test_badges
 from .test_forgery import (

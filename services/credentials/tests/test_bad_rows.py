@@ -8,12 +8,12 @@ from sqlalchemy import select, text, update
 from credentials import jobs
 from credentials.commands import awards, emails, issuing, people, reports, status_lists, transfers, webhooks
 from credentials.commands.status_lists import open_next_list
-from credentials.domain import status_lists as list_rules
 from credentials.tables.issued import Badge, StatusList
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint, WebhookSecret
 from credentials.tables.people import Person
 from credentials.tables.reports import RegulationReport
 from credentials.tables.transfers import Transfer
+from openbadges import status_lists as bitstrings
 from shared import telemetry
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
@@ -85,7 +85,7 @@ async def test_a_badge_that_cannot_be_signed(service, session, clock, monkeypatc
 
 async def test_a_status_list_that_cannot_be_signed(service, session, clock, monkeypatch) -> None:
     await hold_credit(session, new_id(), DS=2)
-    monkeypatch.setattr(list_rules, "LENGTH", 4)
+    monkeypatch.setattr(bitstrings, "LENGTH", 4)
     await open_next_list(session)
     await session.commit()
     monkeypatch.undo()
@@ -106,7 +106,7 @@ async def test_a_status_list_that_cannot_be_signed(service, session, clock, monk
 
 async def test_a_status_list_with_a_place_outside_it(service, session, clock, monkeypatch) -> None:
     await hold_credit(session, new_id(), DS=2)
-    monkeypatch.setattr(list_rules, "LENGTH", 4)
+    monkeypatch.setattr(bitstrings, "LENGTH", 4)
     await open_next_list(session)
     monkeypatch.undo()
     await session.execute(

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from random import Random
 
-from credentials.adapters.contexts import PINNED, context_bytes
-from credentials.domain.badges import instant
+from openbadges import testing as foreign
+from openbadges.contexts import PINNED, context_bytes
+from openbadges.signable import instant
+from openbadges.testing import DID, LIST, ROOT, Elsewhere, badge, listed, sign, transcript, verify
 from shared.errors import DomainError
 
-from . import foreign
-from .foreign import DID, LIST, ROOT, Elsewhere, badge, listed, sign, transcript, verify
 from .test_any_change import CHANGES, change
 
 _MULTIKEY = "https://w3id.org/security/multikey/v1"

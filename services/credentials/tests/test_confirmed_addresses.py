@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import delete, select, text, update
 
 from credentials import jobs
-from credentials.domain import badges
 from credentials.queries.people import confirmed_email
 from credentials.tables.issued import Badge
 from credentials.tables.people import Learner, Person
+from openbadges.badges import identity_hash
 from shared.directory import LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
@@ -48,9 +48,7 @@ class Enrolment:
         """Whether each badge bears this address; None where it bears none."""
         said = await identifiers(self.session, self.learner)
         assert len(said) == 2
-        return [
-            badges.identity_hash(address, one[0]["salt"]) == one[0]["identityHash"] if one else None for one in said
-        ]
+        return [identity_hash(address, one[0]["salt"]) == one[0]["identityHash"] if one else None for one in said]
 
     async def versions(self):
         self.session.expire_all()
@@ -102,7 +100,7 @@ async def test_the_confirmation_may_overtake_the_registration(service, session, 
     await consume(session, course("DS01", DS), credit(learner, "DS01", DS))
     await let_time_work(service)
     [[identity]] = await identifiers(session, learner)
-    assert identity["identityHash"] == badges.identity_hash(ADDRESS, identity["salt"])
+    assert identity["identityHash"] == identity_hash(ADDRESS, identity["salt"])
 
 
 async def test_who_moves_before_confirming_is_known_by_the_new_address_alone(enrolment):

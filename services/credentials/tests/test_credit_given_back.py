@@ -2,12 +2,12 @@
 
 import json
 
-from credentials.adapters import baking
+from openbadges import baking
+from openbadges.testing import one_pixel
 from shared.ids import new_id
 
 from .announcements import consume, let_time_work, revoked
 from .test_reviews import reinstated
-from .test_verification import one_pixel
 from .test_verification_api import issued, sign_as_anybody
 
 HTML = {"Accept": "text/html"}

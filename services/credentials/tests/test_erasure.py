@@ -8,7 +8,6 @@ from sqlalchemy import func, select
 from credentials import jobs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import issuing, keys, people, sharing
-from credentials.domain import badges
 from credentials.domain.people import HolderAnonymised
 from credentials.domain.sharing import Scope, ShareSecrets
 from credentials.queries.issued import badges_to_sign, due_badges
@@ -17,6 +16,7 @@ from credentials.tables.issued import Badge
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from credentials.tables.sharing import Share
 from credentials.tables.transfers import Transfer
+from openbadges.badges import identity_hash
 from shared.directory import LocalDirectory
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
 from shared.ids import new_id
@@ -169,4 +169,4 @@ async def test_no_badge_is_made_out_to_an_address_that_was_left_while_it_was_sig
     await sign_while(service, session, move)
     await jobs.sign_badges(work_of(service, kept[0]))
     [[identifier]] = await identifiers(session, learner)
-    assert identifier["identityHash"] == badges.identity_hash("new@x.example", identifier["salt"])
+    assert identifier["identityHash"] == identity_hash("new@x.example", identifier["salt"])

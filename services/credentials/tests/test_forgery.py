@@ -11,11 +11,11 @@ from functools import cache
 import pytest
 from openbadgeslib.ob3 import OB3VerificationError
 
-from credentials.adapters import coverage, json_ld
-from credentials.adapters.facts import facts_of
-from credentials.adapters.verification import Limits
-from credentials.adapters.verification.parsing import ParsedCredential, parse
-from credentials.adapters.verification.report import Kind
+from openbadges import coverage, json_ld
+from openbadges.facts import facts_of
+from openbadges.verification.limits import Limits
+from openbadges.verification.parsing import ParsedCredential, parse
+from openbadges.verification.report import Kind
 from shared.errors import DomainError
 from shared.ids import new_id
 

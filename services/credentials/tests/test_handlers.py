@@ -11,11 +11,11 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from credentials.commands import awards, projection
-from credentials.domain.badges import NotSignable
 from credentials.queries.documents import latest_transcript
 from credentials.queries.records import pending_of
 from credentials.tables.facts import Credit
 from credentials.tables.issued import Badge, Eligibility
+from openbadges.signable import NotSignable
 from shared.events.credentials import (
     AwardEligibilityChanged,
     BadgeIssued,

@@ -10,11 +10,12 @@ from credentials import jobs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import awards
 from credentials.commands.status_lists import open_next_list
-from credentials.domain import status_lists
 from credentials.domain.awards import ClaimLapsed
 from credentials.tables.awards import Allocation, Award
 from credentials.tables.issued import Badge, StatusList
 from credentials.tables.keys import SigningKey
+from openbadges import status_lists
+from openbadges.status_lists import is_set
 from shared.due_times import bring_forward
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
@@ -102,7 +103,7 @@ async def test_a_list_is_signed_only_when_it_must_be(service, session, clock) ->
     assert await publish(service) == clock()
     badge = (await session.scalars(select(Badge).where(Badge.credit_id == named("credit", learner, "DS02")))).one()
     document = orjson.loads((await session.get(StatusList, 1, populate_existing=True)).document)
-    assert status_lists.is_set(document["credentialSubject"]["encodedList"], badge.list_index)
+    assert is_set(document["credentialSubject"]["encodedList"], badge.list_index)
     clock.advance(hours=23)
     assert await publish(service) < clock()
     clock.advance(hours=1)

@@ -7,13 +7,12 @@ from functools import cache
 import pytest
 from pyld import jsonld
 
-from credentials.adapters import contexts, json_ld, meaning
-from credentials.adapters.facts import facts_of
-from credentials.adapters.pages import Pages
-from credentials.adapters.verification.report import Kind, Status
+from openbadges import contexts, json_ld, meaning
+from openbadges import testing as foreign
+from openbadges.facts import facts_of
+from openbadges.testing import DID, ROOT, Elsewhere, as_jwt, badge, failures, sign, transcript, verify
+from openbadges.verification.report import Kind, Status
 
-from . import foreign
-from .foreign import DID, ROOT, Elsewhere, as_jwt, badge, failures, sign, transcript, verify
 from .test_forgery import foreign_badge, parsed
 
 NOTHING = {"@value": None, "@language": "en"}
@@ -255,7 +254,6 @@ async def test_one_part_that_is_not_read_keeps_nobody_from_reading_the_rest(part
         assert [inner.status for inner in got.parts].count(Status.VALID) == 1
         (unread,) = [inner for inner in got.parts if not inner.verified]
         assert (unread.status, failures(unread)) == (Status.UNCONFIRMED, {"schema": code})
-        assert "Credential</strong>" in Pages().verification(got, got.status.value, ours=False, downloads={})
 
 
 async def test_two_holders_badges_are_no_record_of_a_third_whatever_it_is_called() -> None:

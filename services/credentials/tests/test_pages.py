@@ -9,9 +9,10 @@ from playwright.async_api import Browser, Page, expect
 
 from credentials.adapters.pages import Pages
 from credentials.adapters.pictures import Motif, svg
+from credentials.domain.recorded_reports import RecordedReport
+from openbadges.testing import NOW, Elsewhere, badge, changed, listed, sign, transcript, verify
 
 from .accessible import keeps_nobody_out
-from .foreign import NOW, Elsewhere, badge, changed, listed, sign, transcript, verify
 from .test_strangers import BY_KEY, signed_by
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,7 @@ async def drawn(state: str) -> str:
         return PAGES.upload("This is not JSON in UTF-8.")
     if state == "missing":
         return PAGES.missing("document")
-    report = await verify(*_GIVEN[state]())
+    report = RecordedReport.of(await verify(*_GIVEN[state]()))
     if state == "arabic":
         report = replace(report, document=changed(dict(report.document), _in_arabic))
     if state == "long":

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from openbadgeslib import baking as another
 
-from credentials.adapters.baking import into_svg
 from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.pictures import SIZE, Motif, fit, render, svg
+from openbadges.baking import into_svg
 from shared.ids import new_id
 
 from .announcements import hold_credit, let_time_work

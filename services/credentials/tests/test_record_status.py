@@ -11,10 +11,10 @@ from sqlalchemy import select
 from credentials import jobs
 from credentials.commands import awards, learner_records
 from credentials.commands.people import forget_person
-from credentials.domain import status_lists
 from credentials.tables.documents import Edition
 from credentials.tables.issued import AssignedStatusEntry
 from credentials.tables.people import Learner
+from openbadges.status_lists import is_set
 from shared.directory import LocalDirectory
 from shared.ids import new_id
 
@@ -62,7 +62,7 @@ async def bits(service, record: dict) -> tuple[bool, bool]:
         document = (await anyone.get(path)).json()
         copy = jwt.decode((await anyone.get(f"{path}.jwt")).text, options={"verify_signature": False})
     encoded = [one["credentialSubject"]["encodedList"] for one in (document, copy)]
-    first, second = (status_lists.is_set(one, int(status_entry["statusListIndex"])) for one in encoded)
+    first, second = (is_set(one, int(status_entry["statusListIndex"])) for one in encoded)
     return first, second
 
 

@@ -6,12 +6,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, text
 
-from credentials.adapters.verification import Verifier
 from credentials.app import build
 from credentials.commands import issuing
 from credentials.queries.issued import badge_revision
 from credentials.settings import Settings
 from credentials.tables.issued import Badge
+from openbadges.verification.verifier import Verifier
 from shared.ids import new_id
 from shared.testing.services import ServiceUnderTest
 

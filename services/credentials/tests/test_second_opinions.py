@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from openbadgeslib.ob3 import OB3VerificationError, OB3Verifier
 
-from credentials.adapters import keys, proofs, tokens
-from credentials.adapters.contexts import PINNED, context_bytes
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import awards
 from credentials.commands.keys import signers
 from credentials.domain import status_lists
+from openbadges import keys, proofs, tokens
+from openbadges.contexts import PINNED, context_bytes
+from openbadges.status_lists import encode, status_list_document
 from shared.ids import new_id
 
 from .announcements import consume, hold_credit, let_time_work, revoked
@@ -119,7 +120,7 @@ async def test_each_forgery_is_refused(judge, pages, documents, signer, clock):
 async def test_a_forged_or_stale_list_proves_nothing(judge, pages, documents, signer, clock, issuer):
     genuine, gone = documents["Course DS01"], documents["Course MG01"]
     emptied = deepcopy(pages[LIST])
-    emptied["credentialSubject"]["encodedList"] = status_lists.encode([])
+    emptied["credentialSubject"]["encodedList"] = encode([])
     resigned = proofs.sign(unsigned(emptied), signer, clock())
     for forged in (emptied, resigned):
         assert not any(verdict["verified"] for verdict in judge({**pages, LIST: forged}, genuine, gone))
@@ -129,7 +130,7 @@ async def test_an_old_list_shown_again_proves_nothing(judge, pages, documents, c
     """From before the revocation, with our own signature."""
     clock.advance(hours=-49)
     credential_issuer = issuer.service.service.resources[CredentialIssuer]
-    old = status_lists.status_list_document(
+    old = status_list_document(
         LIST,
         credential_issuer.issuer.did,
         [],

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from credentials.adapters.shared_pages import SharedPages
-from credentials.domain.badges import instant
+from openbadges.signable import instant
 
 from .accessible import keeps_nobody_out
 

@@ -10,12 +10,12 @@ from openbadgeslib.ob3 import OB3LdpVerifier, OB3VerificationError
 from sqlalchemy import func, select, text
 
 from credentials import jobs
-from credentials.adapters import proofs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import issuing, keys, status_entries
 from credentials.commands import status_lists as publishing
-from credentials.domain import status_lists
 from credentials.tables.issued import AssignedStatusEntry, Badge, StatusList
+from openbadges import proofs, status_lists
+from openbadges.status_lists import encode, is_set
 from shared.ids import new_id
 
 from .announcements import consume, let_time_work, revoked, work_of
@@ -58,7 +58,7 @@ async def test_a_list_is_offered_as_a_token_too(issuer, session):
         )  # fmt: skip
         assert claims["nbf"] == instant(document["validFrom"]).timestamp()
         assert claims["exp"] == instant(document["validUntil"]).timestamp()
-        assert status_lists.is_set(claims["credentialSubject"]["encodedList"], index) is is_revoked
+        assert is_set(claims["credentialSubject"]["encodedList"], index) is is_revoked
         assert await issuer.is_set(index) is is_revoked
 
 
@@ -164,7 +164,7 @@ async def test_a_status_list_that_was_touched_no_longer_holds(issuer, tamper):
     assert proofs.holds(published_list, proof, multikey)
     match tamper:
         case "bit":
-            published_list["credentialSubject"]["encodedList"] = status_lists.encode([7])
+            published_list["credentialSubject"]["encodedList"] = encode([7])
         case "period":
             published_list["validUntil"] = "2099-01-01T00:00:00Z"
         case "key":
@@ -179,7 +179,7 @@ async def test_a_list_is_replaced_whole_or_not_at_all(issuer, session, monkeypat
     def fail(*_):
         raise ConnectionError("the vault is away")
 
-    monkeypatch.setattr("credentials.adapters.tokens.sign", fail)  # the second of the two signatures
+    monkeypatch.setattr("openbadges.tokens.sign", fail)  # the second of the two signatures
     with pytest.raises(ConnectionError):
         await jobs.publish_status_lists(work_of(issuer.service))
     assert [(await issuer.get(f"/status/revocation/1{ending}")).content for ending in ("", ".jwt")] == before

@@ -5,13 +5,13 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from credentials.adapters import keys
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.domain.look_alikes import reads_as
+from openbadges import keys
+from openbadges import testing as foreign
+from openbadges.testing import badge, jwk, sign, transcript
 from shared.ids import new_id
 
-from . import foreign
-from .foreign import badge, jwk, sign, transcript
 from .test_verification_api import issued
 
 OURS = "University of Example"

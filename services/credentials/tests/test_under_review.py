@@ -5,10 +5,10 @@ import json
 from sqlalchemy import select
 
 from credentials.tables.issued import Badge
+from openbadges.testing import transcript
 from shared.ids import new_id
 
 from .announcements import consume, hold_credit, let_time_work, revoked
-from .foreign import transcript
 from .test_reviews import decide, hold_award
 from .test_verification_api import sign_as_anybody
 

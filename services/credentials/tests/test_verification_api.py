@@ -6,18 +6,18 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from credentials.adapters import baking, keys
-from credentials.adapters.verification import Outside, Verifier
 from credentials.commands import issuing
 from credentials.settings import Settings
 from credentials.tables.issued import Badge
+from openbadges import baking, keys
+from openbadges import testing as foreign
+from openbadges.testing import OB, ROOT, VC_2, as_jwt, badge, jwk, one_pixel, sign, transcript
+from openbadges.verification.outside import Outside
+from openbadges.verification.verifier import Verifier
 from shared.ids import new_id
 
-from . import foreign
 from .announcements import consume, hold_credit, let_time_work, revoked
 from .conftest import settings
-from .foreign import OB, ROOT, VC_2, as_jwt, badge, jwk, sign, transcript
-from .test_verification import one_pixel
 
 
 async def issued(service, session, learner) -> tuple[str, bytes]:

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from credentials.adapters.verification import Verifier
-from credentials.adapters.verification.slots import VerifierBusy
 from credentials.api.waiting import while_awaited
-
-from .test_hostile import heavy
+from openbadges.testing import heavy
+from openbadges.verification.slots import VerifierBusy
+from openbadges.verification.verifier import Verifier
 
 
 def request(milliseconds: str | None = None, *, leaves: asyncio.Event | None = None) -> Request:

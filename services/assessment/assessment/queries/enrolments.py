@@ -156,7 +156,7 @@ def courses_sat_by(person: UUID) -> Select[UUID]:
     over = select(Attempt.attempt_id).where(
         Attempt.enrolment_id == Enrolment.enrolment_id,
         Attempt.state == AttemptState.RATIFIED,
-        or_(Attempt.passed, *last),
+        or_(Attempt.passed, *last),  # pyright: ignore[reportArgumentType] - it is null until it is known
     )
     return (
         select(course.course_version_id)
@@ -188,7 +188,7 @@ def _in_order(of: type[Enrolment]) -> ColumnElement[Any]:  # Any: a pair
     return tuple_(of.activated_at, of.enrolment_id)
 
 
-def current_submission(attempt_id: UUID) -> Select[Any]:  # Any: a mapped row
+def current_submission(attempt_id: UUID) -> Select[Submission]:
     return select(Submission).where(Submission.attempt_id == attempt_id, Submission.state == "current")
 
 

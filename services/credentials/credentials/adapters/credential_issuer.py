@@ -8,21 +8,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from credentials.adapters import keys, proofs, tokens
-from credentials.adapters.canonical_templates import BadgeSigner
-from credentials.adapters.keys import NewKey, Signer
-from credentials.domain.badges import (
-    Achievement,
-    Issuer,
-    achievement_document,
-    badge_document,
-    credential_name,
-    identity_hash,
-    instant,
-    status_entry,
-)
-from credentials.domain.dids import did_of
-from credentials.domain.keys import Suite
+from credentials.adapters import keys
+from credentials.adapters.keys import NewKey
+from credentials.domain.badges import Achievement, Issuer, achievement_document, badge_document, credential_name
+from openbadges import proofs, tokens
+from openbadges.badges import identity_hash, status_entry
+from openbadges.canonical_templates import BadgeSigner
+from openbadges.dids import did_of
+from openbadges.keys import Signer, Suite
+from openbadges.signable import instant
 from shared.secret_box import SecretBox
 
 Document = dict[str, Any]  # Any: JSON

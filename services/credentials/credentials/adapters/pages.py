@@ -7,10 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from credentials.adapters.facts import Facts, facts_of
-from credentials.adapters.members import id_of
-from credentials.adapters.verification import Check, IssuerKnown, Question, Report, Status
 from credentials.domain import days
+from credentials.domain.recorded_reports import IssuerKnown, RecordedReport
+from openbadges.facts import Facts, facts_of
+from openbadges.members import id_of
+from openbadges.verification.report import Check, Question, Status
 
 Document = Mapping[str, Any]  # Any: JSON
 
@@ -162,7 +163,7 @@ class Pages:
 
     def verification(
         self,
-        report: Report,
+        report: RecordedReport,
         status: str,
         *,
         ours: bool,
@@ -182,7 +183,7 @@ class Pages:
             parts=[_part(part, ours=ours and _issuer_of(part) == _issuer_of(shown)) for part in shown.parts],
             ours=ours,
             proven=report.proven,
-            known_by_key=report.issuer_known is IssuerKnown.KEY,
+            known_by_key=report.known_issuer is IssuerKnown.KEY,
             downloads=downloads,
             newer_url=newer_url,
             at=report.checked_at,
@@ -203,12 +204,12 @@ class Pages:
         return self._environment.get_template("upload.html").render(error=error, leads_to_text=leads_to_text)
 
 
-def verdict_of(report: Report, status: str, *, ours: bool) -> VerdictText:
+def verdict_of(report: RecordedReport, status: str, *, ours: bool) -> VerdictText:
     """Return the verdict in a word, and what it means. That a stranger signed is said before anything else."""
     word, meaning = _verdict(report, status, ours=ours)
     if report.bears_our_name and report.proven and not ours:
         return VerdictText(*_NOT_OURS, Status.UNCONFIRMED)
-    if report.issuer_known is not IssuerKnown.KEY or ours:
+    if report.known_issuer is not IssuerKnown.KEY or ours:
         if report.under_review_since is None or status not in _MAY_BE_REVIEWED:
             return VerdictText(word, meaning, status)
         return VerdictText(
@@ -227,7 +228,7 @@ def under_review(since: datetime) -> str:
     )
 
 
-def _verdict(report: Report, status: str, *, ours: bool) -> tuple[str, str]:
+def _verdict(report: RecordedReport, status: str, *, ours: bool) -> tuple[str, str]:
     if (ours or report.ours) and report.is_record and status == Status.REVOKED:
         return _RECORD_ENDED
     if status == Status.REPLACED and report.newer and report.newer.document.get("id") != report.document.get("id"):
@@ -246,11 +247,11 @@ def _answers(checks: Sequence[Check]) -> list[_Answer]:
     ]
 
 
-def _issuer_of(report: Report) -> object:
+def _issuer_of(report: RecordedReport) -> object:
     return id_of(report.document.get("issuer"))
 
 
-def _part(report: Report, *, ours: bool) -> _Part:
+def _part(report: RecordedReport, *, ours: bool) -> _Part:
     answers = _answers(report.checks)
     verdict = verdict_of(report, report.status.value, ours=ours)
     return _Part(

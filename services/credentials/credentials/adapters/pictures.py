@@ -16,10 +16,10 @@ from xml.sax.saxutils import escape as escaped
 
 import typst
 
-from credentials.adapters.baking import NOT_XML
 from credentials.adapters.fonts import Fonts, NotPrintable
 from credentials.adapters.lettering import length, wrap
 from credentials.domain.view_models import is_rtl
+from openbadges.baking import NOT_XML
 
 SIZE = 600
 """Width and height, in pixels and in user units."""

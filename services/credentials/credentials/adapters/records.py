@@ -3,7 +3,7 @@
 import base64
 import json
 
-from credentials.adapters.keys import Signer
+from openbadges.keys import Signer
 
 
 def sign_record(payload: bytes, signer: Signer) -> str:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpcore
 from standardwebhooks import Webhook
 
-from credentials.adapters.verification.outside import Address, is_public
 from credentials.domain.webhooks import RESPONSE_CHARACTERS, Answer, WebhookAddressRefused
+from openbadges.verification.outside import Address, is_public
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 

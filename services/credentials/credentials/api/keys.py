@@ -8,10 +8,11 @@ from pydantic import Field, StringConstraints
 
 from credentials.api.records import Issuing
 from credentials.commands import keys as commands
-from credentials.domain.dids import p256_jwk
-from credentials.domain.keys import KeyState, NextKeyExists, NotNext, PublishedTooRecently, Suite
+from credentials.domain.keys import KeyState, NextKeyExists, NotNext, PublishedTooRecently
 from credentials.queries.keys import carriers_of, history_of, keys_query, published_keys
 from credentials.tables.keys import SigningKey
+from openbadges.dids import p256_jwk
+from openbadges.keys import Suite
 from shared.paging import paginate
 from shared.web import (
     CallerOf,

@@ -6,7 +6,6 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 
-from credentials.adapters.baking import into_png, into_svg
 from credentials.adapters.fonts import NotPrintable
 from credentials.adapters.pictures import Motif, Pictures, svg
 from credentials.api.bodies import BYTES, TEXT
@@ -14,6 +13,7 @@ from credentials.api.records import Issuing
 from credentials.tables.courses import OfferedCourse
 from credentials.tables.facts import Achievement
 from credentials.tables.issued import Badge
+from openbadges.baking import into_png, into_svg
 from shared.database import Unknown, fetch
 from shared.web import ReadSession, Router, Session, conditional, error_responses, resource
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.verification.outside import origin
 from credentials.domain import documents
+from openbadges.verification.outside import origin
 
 _LONGEST_ADDRESS = 500
 _ID = re.compile(r"[0-9a-f]{32}")

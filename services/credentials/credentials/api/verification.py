@@ -9,21 +9,11 @@ from fastapi import Header, Path, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from credentials.adapters.badge_problems import as_problem
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.page_cache import PageCache
 from credentials.adapters.pages import HEADERS
-from credentials.adapters.verification import Verifier, sentence
-from credentials.adapters.verification.jose import NotToken
-from credentials.adapters.verification.parsing import TooCostly, TooManyParts, Unreadable
-from credentials.adapters.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
-from credentials.adapters.verification.reading import (
-    CredentialTooLarge,
-    DamagedImage,
-    NoCredentialInImage,
-    NotCredential,
-    SeveralCredentialsInImage,
-)
-from credentials.adapters.verification.slots import VerifierBusy
+from credentials.api.badge_errors import responses_of
 from credentials.api.records import Issuing, Rendering
 from credentials.api.typed import badge_id_of, page_of
 from credentials.api.verification_shapes import FORMS, VerificationView
@@ -32,11 +22,25 @@ from credentials.commands.verification import Verdict, verify_badge, verify_give
 from credentials.domain import documents
 from credentials.queries.documents import document_by_hash
 from credentials.queries.issued import badge_revision
+from openbadges.errors import BadgeError
+from openbadges.verification.jose import NotToken
+from openbadges.verification.parsing import TooCostly, TooManyParts, Unreadable
+from openbadges.verification.plain_json import ControlCharacters, NotJson, TooDeep, TooManyValues
+from openbadges.verification.reading import (
+    CredentialTooLarge,
+    DamagedImage,
+    NoCredentialInImage,
+    NotCredential,
+    SeveralCredentialsInImage,
+)
+from openbadges.verification.report import sentence
+from openbadges.verification.slots import VerifierBusy
+from openbadges.verification.verifier import Verifier
 from shared.access import Caller
 from shared.database import Unknown
 from shared.errors import DomainError, Malformed, Unsupported
 from shared.process import Process
-from shared.web import Router, conditional, error_responses, error_responses_as_pages, resource
+from shared.web import Router, conditional, error_responses_as_pages, resource
 
 router = Router()
 
@@ -78,7 +82,7 @@ _REFUSED = (
 )
 _FORM_AGAIN: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
     status: {"content": {"text/html": {}}, "description": response["description"]}
-    for status, response in error_responses(NotForm, *_REFUSED).items()
+    for status, response in responses_of(NotForm, *_REFUSED).items()
 }
 
 
@@ -87,7 +91,7 @@ _FORM_AGAIN: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
     operation_id="verify_credential",
     status_code=200,
     openapi_extra={"requestBody": FORMS},
-    responses=error_responses(*_REFUSED),
+    responses=responses_of(*_REFUSED),
 )
 async def verify_credential(
     request: Request, process: Running, credential_issuer: Issuing, verifier: Verifying
@@ -147,7 +151,8 @@ async def check_upload(
         if documents.is_pdf(raw):
             return await _own_paper(raw, process, pages)
         verdict = await _verify(raw, request, process, credential_issuer, verifier)
-    except DomainError as refusal:
+    except (DomainError, BadgeError) as error:
+        refusal = as_problem(error) if isinstance(error, BadgeError) else error
         return _page(pages.upload(sentence(refusal.detail)), refusal.status)
     newer = _newer_url(verdict, credential_issuer)
     return _page(
@@ -159,7 +164,7 @@ async def check_upload(
     "/verify/{badge_id}",
     operation_id="read_verification_page",
     response_class=Response,
-    responses={200: _PAGE} | error_responses(VerifierBusy) | error_responses_as_pages(Unknown),
+    responses={200: _PAGE} | responses_of(VerifierBusy) | error_responses_as_pages(Unknown),
 )
 async def read_verification_page(
     *,

@@ -4,10 +4,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from credentials.adapters.facts import facts_of
 from credentials.adapters.pages import verdict_of
-from credentials.adapters.verification import CheckOutcome, IssuerKnown, Question, Report
 from credentials.api.bodies import A_CREDENTIAL
+from credentials.domain.recorded_reports import IssuerKnown, RecordedReport
+from openbadges.facts import facts_of
+from openbadges.verification.report import CheckOutcome, Question
 from shared.web import Instant, View
 
 FORMS: dict[str, Any] = {  # Any: OpenAPI
@@ -95,7 +96,9 @@ class VerificationView(View):
     )
 
     @classmethod
-    def of(cls, report: Report, status: str | None = None, *, ours: bool = False, newer_url: str | None = None) -> Self:
+    def of(
+        cls, report: RecordedReport, status: str | None = None, *, ours: bool = False, newer_url: str | None = None
+    ) -> Self:
         facts = facts_of(report.document, report.kind)
         status = status or report.status.value
         return cls.model_validate(
@@ -106,7 +109,7 @@ class VerificationView(View):
                 "kind": report.kind.value,
                 "name": facts.title,
                 "issuer": facts.issuer_id,
-                "issuer_known": report.issuer_known,
+                "issuer_known": report.known_issuer,
                 "bears_our_name": report.bears_our_name,
                 "under_review_since": report.under_review_since,
                 "checked_at": report.checked_at,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from credentials.adapters.verification.slots import busy
+from openbadges.verification.slots import busy
 from shared.web.waiting import seconds_awaited
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials.commands import status_entries
 from credentials.domain import documents, policies, transcripts, view_models
 from credentials.domain.awards import State, certificate_number
-from credentials.domain.badges import instant
 from credentials.domain.documents import DocumentKind
 from credentials.queries.documents import (
     EditionOnFile,
@@ -32,6 +31,7 @@ from credentials.tables.awards import Award
 from credentials.tables.documents import Document, Edition, Printing
 from credentials.tables.facts import Credit
 from credentials.tables.people import Person
+from openbadges.signable import instant
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.events.credentials import TranscriptIssued

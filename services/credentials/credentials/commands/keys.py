@@ -12,13 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.keys import Signer
 from credentials.domain import keys
 from credentials.domain.badges import Due
-from credentials.domain.keys import KeyState, Suite
+from credentials.domain.keys import KeyState
 from credentials.queries.keys import key_in_state
 from credentials.tables.issued import Badge
 from credentials.tables.keys import KeyEvent, Signature, SigningKey
+from openbadges.keys import Signer, Suite
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.ids import new_id

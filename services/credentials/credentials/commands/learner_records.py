@@ -15,11 +15,9 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer, StatusListEntry
-from credentials.adapters.keys import Signer
 from credentials.commands import keys, status_entries
 from credentials.commands.keys import Signed
 from credentials.domain import learner_records
-from credentials.domain.badges import instant
 from credentials.domain.documents import NothingSigned, RecordChanging
 from credentials.domain.keys import PUBLISHED
 from credentials.domain.learner_records import Cover, Part
@@ -29,6 +27,8 @@ from credentials.queries.keys import active_key
 from credentials.tables.documents import Edition
 from credentials.tables.issued import Badge
 from credentials.tables.keys import SigningKey
+from openbadges.keys import Signer
+from openbadges.signable import instant
 from shared.database import advisory_lock
 from shared.database import now as now_of
 

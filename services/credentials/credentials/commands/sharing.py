@@ -8,18 +8,19 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.keys import Signer
 from credentials.commands import emails, keys
 from credentials.commands.partners import open_partner
 from credentials.commands.people import must_be_present
 from credentials.domain import policies, sharing
-from credentials.domain.badges import Issuer, instant
+from credentials.domain.badges import Issuer
 from credentials.domain.documents import new_nonce
 from credentials.domain.sharing import Document, Scope, ShareSecrets, ShareState
 from credentials.queries.keys import active_key
 from credentials.queries.sharing import READING, share_by_secret, shareable
 from credentials.tables.people import Person
 from credentials.tables.sharing import Share, Viewing
+from openbadges.keys import Signer
+from openbadges.signable import instant
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed

@@ -12,10 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import StatusListEntry
-from credentials.domain import status_lists
 from credentials.queries.issued import live_entry_of_record
 from credentials.tables.documents import Document, Edition
 from credentials.tables.issued import AssignedStatusEntry, StatusList
+from openbadges import status_lists
 from shared.database import now as now_of
 
 _DRAWS = 64

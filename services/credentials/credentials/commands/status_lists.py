@@ -15,6 +15,7 @@ from credentials.domain.keys import KeyState
 from credentials.queries.issued import places_taken, revoked_counts, revoked_indices
 from credentials.tables.issued import StatusList
 from credentials.tables.keys import SigningKey
+from openbadges import status_lists as bitstrings
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ async def read_outdated(
     replaces = await session.scalar(select(status_list.token).where(status_list.number == number))
     revoked = await revoked_indices(session, number)  # read last, so that a list published meanwhile stands
     valid_until = now + status_lists.VALID_FOR
-    unsigned = status_lists.status_list_document(
+    unsigned = bitstrings.status_list_document(
         credential_issuer.status_list_url(number),
         credential_issuer.issuer.did,
         revoked,
@@ -113,5 +114,5 @@ async def open_next_list(session: AsyncSession) -> None:
     """Open another list once the newest is half full, so that random draws stay quick, and holders hidden among
     many."""
     newest = await session.scalar(select(func.max(StatusList.number))) or 0
-    if await places_taken(session, newest) >= status_lists.LENGTH // 2:
+    if await places_taken(session, newest) >= bitstrings.LENGTH // 2:
         await session.execute(insert(StatusList).values(number=newest + 1).on_conflict_do_nothing())

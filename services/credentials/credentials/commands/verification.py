@@ -12,27 +12,18 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.members import id_of, listed, members
-from credentials.adapters.verification import (
-    Check,
-    CheckOutcome,
-    Question,
-    Report,
-    Status,
-    Unreachable,
-    Verifier,
-    Web,
-    not_recorded,
-    reconsidered,
-    revoked,
-)
-from credentials.adapters.verification.outside import origin
 from credentials.domain.awards import State
 from credentials.domain.look_alikes import reads_as
+from credentials.domain.recorded_reports import RecordedReport, not_recorded, revoked
 from credentials.queries.issued import badge_of_credit_given_back, is_taken_back, reviews_of_badges
 from credentials.queries.keys import issuer_document
 from credentials.tables.awards import Award
 from credentials.tables.issued import Badge, StatusList
+from openbadges.members import id_of, listed, members
+from openbadges.verification.outside import Unreachable, Web, origin
+from openbadges.verification.questions import reconsidered
+from openbadges.verification.report import Check, CheckOutcome, Question, Status
+from openbadges.verification.verifier import Verifier
 from shared.database import Unknown, fetch
 from shared.errors import NotFound
 
@@ -45,7 +36,7 @@ _REFRESH = re.compile(r"/credentials/([0-9a-f-]{36})/refresh(\.jwt)?")
 
 @dataclass(frozen=True)
 class Verdict:
-    report: Report
+    report: RecordedReport
     ours: bool
     superseded: bool
     """It is genuine and stands, but its holder has since been given a higher award on the same credit."""
@@ -85,7 +76,8 @@ async def verify_given(
     raw: bytes, reads: Reads, credential_issuer: CredentialIssuer, verifier: Verifier, now: datetime, *, client: str
 ) -> Verdict:
     """Verify what somebody uploaded; nothing is stored. Raises what `Verifier.verify` raises."""
-    report = await verifier.verify(raw, OwnPages(reads, credential_issuer, verifier.outside), now, client=client)
+    found = await verifier.verify(raw, OwnPages(reads, credential_issuer, verifier.outside), now, client=client)
+    report = RecordedReport.of(found)
     superseded = False
     async with reads() as session:
         report = await _with_reviews(session, credential_issuer, await _as_recorded(session, credential_issuer, report))
@@ -105,7 +97,8 @@ async def verify_badge(
         badge = await fetch(session, Badge, badge_id)
         credential = orjson.dumps(_signed(badge))
         superseded = await _award_is_superseded(session, badge)
-    report = await verifier.verify_own(credential, OwnPages(reads, credential_issuer, verifier.outside), now)
+    found = await verifier.verify_own(credential, OwnPages(reads, credential_issuer, verifier.outside), now)
+    report = RecordedReport.of(found)
     async with reads() as session:
         report = await _with_reviews(
             session, credential_issuer, await _as_recorded(session, credential_issuer, report, ours=True)
@@ -122,8 +115,8 @@ async def verify_badge(
 
 
 async def _given_back(
-    report: Report, reads: Reads, credential_issuer: CredentialIssuer, verifier: Verifier, now: datetime
-) -> Report:
+    report: RecordedReport, reads: Reads, credential_issuer: CredentialIssuer, verifier: Verifier, now: datetime
+) -> RecordedReport:
     """Return the report as replaced, where a badge of ours was revoked and its credit given back with another badge."""
     badge_id = _badge_of(report, credential_issuer)
     if report.status is not Status.REVOKED or badge_id is None:
@@ -132,11 +125,11 @@ async def _given_back(
         badge = await badge_of_credit_given_back(session, badge_id)
     if badge is None:
         return report
-    newer = await verifier.verify_own(
+    found = await verifier.verify_own(
         orjson.dumps(badge.document), OwnPages(reads, credential_issuer, verifier.outside), now
     )
     async with reads() as session:
-        newer = await _as_recorded(session, credential_issuer, newer, ours=True)
+        newer = await _as_recorded(session, credential_issuer, RecordedReport.of(found), ours=True)
     if not newer.verified:
         return report
     words = f"The credit was given back, with a new badge: {credential_issuer.verification_url(badge.badge_id)}"
@@ -144,18 +137,18 @@ async def _given_back(
     return replace(_versioned(report, verdict), status=Status.REPLACED, newer=newer)
 
 
-def _versioned(report: Report, verdict: Check) -> Report:
+def _versioned(report: RecordedReport, verdict: Check) -> RecordedReport:
     checks = (*(check for check in report.checks if check.name is not Question.VERSION), verdict)
     return replace(report, checks=checks)
 
 
-def _newest(report: Report, credential_issuer: CredentialIssuer) -> UUID | None:
+def _newest(report: RecordedReport, credential_issuer: CredentialIssuer) -> UUID | None:
     if report.newer is None or report.status is not Status.REPLACED:
         return None
     return _badge_of(report.newer, credential_issuer)
 
 
-def _badge_of(report: Report, credential_issuer: CredentialIssuer) -> UUID | None:
+def _badge_of(report: RecordedReport, credential_issuer: CredentialIssuer) -> UUID | None:
     """Return the id that a badge of ours has in its address; None for anything else."""
     address = str(report.document.get("id"))
     try:
@@ -165,7 +158,9 @@ def _badge_of(report: Report, credential_issuer: CredentialIssuer) -> UUID | Non
     return badge_id if credential_issuer.credential_url(badge_id) == address else None
 
 
-async def _with_reviews(session: AsyncSession, credential_issuer: CredentialIssuer, report: Report) -> Report:
+async def _with_reviews(
+    session: AsyncSession, credential_issuer: CredentialIssuer, report: RecordedReport
+) -> RecordedReport:
     """Return the report with the instants since when awards of ours in it are under review, at any depth."""
     awards = {
         found: each
@@ -176,13 +171,15 @@ async def _with_reviews(session: AsyncSession, credential_issuer: CredentialIssu
     return _reviewed(report, credential_issuer, since) if since else report
 
 
-def _all_of(report: Report) -> Iterator[Report]:
+def _all_of(report: RecordedReport) -> Iterator[RecordedReport]:
     yield report
     for one in (*report.parts, *([] if report.newer is None else [report.newer])):
         yield from _all_of(one)
 
 
-def _reviewed(report: Report, credential_issuer: CredentialIssuer, since: Mapping[UUID, datetime]) -> Report:
+def _reviewed(
+    report: RecordedReport, credential_issuer: CredentialIssuer, since: Mapping[UUID, datetime]
+) -> RecordedReport:
     badge_id = _badge_of(report, credential_issuer) if report.ours else None
     return replace(
         report,
@@ -193,8 +190,8 @@ def _reviewed(report: Report, credential_issuer: CredentialIssuer, since: Mappin
 
 
 async def _as_recorded(
-    session: AsyncSession, credential_issuer: CredentialIssuer, report: Report, *, ours: bool = False
-) -> Report:
+    session: AsyncSession, credential_issuer: CredentialIssuer, report: RecordedReport, *, ours: bool = False
+) -> RecordedReport:
     """Return the report with revocations our records know of before the next list is signed, also of what it holds."""
     parts = tuple([await _as_recorded(session, credential_issuer, part) for part in report.parts])
     newer = None if report.newer is None else await _as_recorded(session, credential_issuer, report.newer)
@@ -215,7 +212,7 @@ async def _as_recorded(
     return report
 
 
-def _unless_the_same(report: Report) -> Report:
+def _unless_the_same(report: RecordedReport) -> RecordedReport:
     """Return the report without a replacement, where a credential of ours was only signed anew, as after a restore.
 
     The holder's address is not compared: its hash has a fresh salt in each version, and with another address a badge
@@ -235,7 +232,7 @@ def _said(document: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
     return said
 
 
-def _ended(report: Report) -> Report:
+def _ended(report: RecordedReport) -> RecordedReport:
     """Return the report of an ended record of ours in words that do not say whether it was replaced or withdrawn.
 
     Most often it was replaced; which of the two it was is nobody's business.
@@ -252,7 +249,7 @@ def _ended(report: Report) -> Report:
     )
 
 
-def _recognised(report: Report, credential_issuer: CredentialIssuer, *, ours: bool) -> Report:
+def _recognised(report: RecordedReport, credential_issuer: CredentialIssuer, *, ours: bool) -> RecordedReport:
     """Return the report with whether the issuer is us, or only looks like us.
 
     A host's name may contain ours and be its own; a key can bear any name.

@@ -1,43 +1,23 @@
-"""Open Badges 3.0: the unsigned AchievementCredential, and what it may say.
+"""Our badges: what they recognise, and what they say.
 
 A public badge carries no name, no e-mail address and no mark: the holder is a random URN, and a salted hash by which
 whoever knows the holder's address can check that the badge is theirs. Every member written here is a term of the
-contexts named, so nothing is left outside the signature. Source: 1EdTech Open Badges 3.0; W3C Verifiable Credentials
-2.0.
+contexts named, so nothing is left outside the signature.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 
-from shared.errors import Invalid
+from openbadges import badges
+from openbadges.signable import iri, text
 
 Document = dict[str, Any]  # Any: JSON
-
-CREDENTIALS_CONTEXT = "https://www.w3.org/ns/credentials/v2"
-CONTEXTS = (
-    CREDENTIALS_CONTEXT,
-    "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json",
-    # Defines 1EdTechJsonSchemaValidator2019 and 1EdTechCredentialRefresh, undefined terms without it.
-    "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json",
-)
-SCHEMA_URL = "https://purl.imsglobal.org/spec/ob/v3p0/schema/json/ob_v3p0_achievementcredential_schema.json"
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f<>\"{}|^`\\]+")
-"""An absolute IRI (RFC 3987), as strictly as N-Quads writes it: anything else vanishes from what is signed."""
-
-
-class NotSignable(Invalid):
-    """Canonicalisers differ on control characters and bad addresses: not everyone would sign the same."""
 
 
 class Due(StrEnum):
@@ -91,43 +71,10 @@ class Issuer:
     url: str
 
 
-def text(value: str) -> str:
-    """Return the text if it can be signed.
-
-    Raises NotSignable for control characters other than tab and line ends.
-    """
-    if _CONTROL.search(value):
-        raise NotSignable("control characters cannot be signed")
-    return value
-
-
-def iri(value: str) -> str:
-    """Return the address if it can be signed.
-
-    Raises NotSignable for what is no absolute IRI: it would vanish from the signed statement.
-    """
-    if not IRI.fullmatch(value):
-        raise NotSignable(f"{value!r} is not an absolute address")
-    return value
-
-
-def instant(at: datetime) -> str:
-    """Return an instant in the form in which it is signed: RFC 3339 in UTC, whole seconds."""
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def identity_hash(email: str, salt: str) -> str:
-    """Return the salted hash of an e-mail address, trimmed and in lower case.
-
-    Source: Open Badges 3.0, IdentityHash (salt appended).
-    """
-    return "sha256$" + sha256((email.strip().lower() + salt).encode()).hexdigest()
-
-
 def is_made_out_to(badge: Mapping[str, Any], email: str) -> bool:  # Any: JSON
     """Return whether a badge of ours bears the hash of this e-mail address."""
     identities = badge["credentialSubject"].get("identifier", ())
-    return any(one["identityHash"] == identity_hash(email, one["salt"]) for one in identities)
+    return any(one["identityHash"] == badges.identity_hash(email, one["salt"]) for one in identities)
 
 
 def ects(credits_: int) -> str:
@@ -201,30 +148,18 @@ def badge_document(
                 "salt": salt,
             }
         ]
-    return {
-        "@context": list(CONTEXTS),
-        "id": credential_url,
-        "type": ["VerifiableCredential", "OpenBadgeCredential"],
-        "name": name,
-        "issuer": {"id": issuer.did, "type": ["Profile"], "name": issuer.name, "url": issuer.url},
-        "validFrom": valid_from,
-        "awardedDate": awarded,
-        "credentialSubject": {**holder, "achievement": achievement},
-        "credentialSchema": [{"id": SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
-        "credentialStatus": status_entry(status_id, status_list_url, status_index),
-        "refreshService": {"id": refresh_url, "type": "1EdTechCredentialRefresh"},
-    }
-
-
-def status_entry(status_id: str, status_list_url: str, status_index: str) -> Document:
-    """Return the status entry of a credential: a single object, since the schemas refuse a list."""
-    return {
-        "id": status_id,
-        "type": "BitstringStatusListEntry",
-        "statusPurpose": "revocation",
-        "statusListIndex": status_index,
-        "statusListCredential": status_list_url,
-    }
+    return badges.badge_document(
+        credential_url,
+        name,
+        issuer={"id": issuer.did, "type": ["Profile"], "name": issuer.name, "url": issuer.url},
+        subject=holder,
+        achievement=achievement,
+        valid_from=valid_from,
+        awardedDate=awarded,
+        credentialSchema=[{"id": badges.SCHEMA_URL, "type": "1EdTechJsonSchemaValidator2019"}],
+        credentialStatus=badges.status_entry(status_id, status_list_url, status_index),
+        refreshService={"id": refresh_url, "type": "1EdTechCredentialRefresh"},
+    )
 
 
 def _alignment(entry: Mapping[str, str]) -> Document:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from credentials.domain.badges import instant
+from openbadges.signable import instant
 from shared.errors import Conflict, Gone, TooMany
 
 Content = dict[str, Any]  # Any: JSON

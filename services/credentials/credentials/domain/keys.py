@@ -10,13 +10,6 @@ from enum import StrEnum
 from shared.errors import Conflict
 
 
-class Suite(StrEnum):
-    """What a key signs: embedded proofs, or JSON Web Tokens."""
-
-    EDDSA_RDFC_2022 = "eddsa-rdfc-2022"
-    ES256 = "ES256"
-
-
 class KeyState(StrEnum):
     NEXT = "next"
     ACTIVE = "active"

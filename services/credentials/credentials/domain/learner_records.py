@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from credentials.domain.badges import CONTEXTS as BADGE_CONTEXTS
-from credentials.domain.badges import CREDENTIALS_CONTEXT, SCHEMA_URL, Issuer, iri, text
+from credentials.domain.badges import Issuer
 from credentials.domain.documents import hash_of
+from openbadges.badges import CONTEXTS as BADGE_CONTEXTS
+from openbadges.badges import SCHEMA_URL
+from openbadges.contexts import CREDENTIALS_CONTEXT
+from openbadges.signable import iri, text
 
 Document = dict[str, Any]  # Any: JSON
 JSON = Mapping[str, Any]  # Any: JSON

@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.domain.dids import did_document, multikey, p256_jwk
-from credentials.domain.keys import PUBLISHED, KeyState, Suite
+from credentials.domain.keys import PUBLISHED, KeyState
 from credentials.tables.issued import Badge, StatusList
 from credentials.tables.keys import KeyEvent, SigningKey
+from openbadges.dids import did_document, multikey, p256_jwk
+from openbadges.keys import Suite
 
 
 async def published_keys(session: AsyncSession, did: str) -> Sequence[SigningKey]:

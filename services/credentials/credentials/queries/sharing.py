@@ -8,13 +8,13 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.domain.awards import State
-from credentials.domain.badges import instant
 from credentials.domain.sharing import Document, Held, Line
 from credentials.queries.documents import signed_badges
 from credentials.queries.records import Record, record_of
 from credentials.tables.facts import Achievement
 from credentials.tables.partners import Partner
 from credentials.tables.sharing import Share, Viewing
+from openbadges.signable import instant
 
 READING, DECIDING = "transcripts:read", "transfers:decide"
 

@@ -116,13 +116,13 @@ async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine]
     """Return which lines the money can buy: nothing twice, and for an order that had ended only what is still on
     sale."""
     wanted = [line.course_id for line in lines]
-    sellable = set(wanted)
+    sellable: set[UUID] = set(wanted)
     if late or order.expires_at <= now(session):
         await lock_open_orders(session, order, wanted)  # waits for whoever pays one of them
     if late:
         gone = (await session.get_one(Learner, order.learner_id)).anonymised_at is not None
         left = gone or order.status == OrderStatus.CANCELLED
-        sellable = set() if left else (await offers(session, wanted, now(session))).keys()
+        sellable = set() if left else set(await offers(session, wanted, now(session)))
     had = await bought_courses(session, order.learner_id, now(session))
     return _Wares(
         sold=[line for line in lines if line.course_id in sellable - had],

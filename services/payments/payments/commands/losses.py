@@ -104,7 +104,7 @@ async def _reopen(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
     for refund in refunds:
         made = await provider_refunds_of(session, refund.refund_id)
         # Where a part was paid, finance sends the rest.
-        in_part = paid_of(made, refund.currency) != 0
+        in_part = paid_of(made, refund.currency) != 0  # pyright: ignore[reportArgumentType] - a mapped row has what is asked
         refund.status = RefundStatus.RETURNED if in_part else RefundStatus.REQUESTED
         refund.failure_code = None
         refund.revision += 1

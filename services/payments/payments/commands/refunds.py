@@ -235,7 +235,7 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
     if payment.state == State.LOST:
         raise RefundNotFailed("the payment was taken back; nothing of it is owed", refund_status=refund.status)
     made = await provider_refunds_of(session, refund_id)
-    paid = paid_of(made, refund.currency)
+    paid = paid_of(made, refund.currency)  # pyright: ignore[reportArgumentType] - a mapped row has what is asked
     if paid is None:
         reason = "a part was paid in another currency; settle the rest by hand"
         raise RefundNotFailed(reason, refund_status=refund.status)

@@ -168,7 +168,7 @@ async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[Refu
     }
     return _Known(
         ours,
-        list((before | said).values()),
+        list((before | said).values()),  # pyright: ignore[reportArgumentType] - a mapped row has what is asked
         [one for one in strange if one.status is not ProviderRefundStatus.CANCELLED],
     )
 

@@ -33,7 +33,7 @@ async def unmatched_sum(session: AsyncSession, payment: Payment, reason: Why) ->
             is_still_shown(),
         )
     )
-    return next(((amount, currency) for amount, currency in row if amount is not None), None)
+    return next(((amount, currency) for amount, currency in row if amount is not None and currency is not None), None)
 
 
 def is_still_shown() -> ColumnElement[bool]:

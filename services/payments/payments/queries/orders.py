@@ -64,7 +64,10 @@ _LOST_ITS_CREDIT: Final = exists().where(
 )
 
 
-_WAS_PASSED: Final = exists().where(RatifiedResult.enrolment_id == OrderLine.enrolment_id, RatifiedResult.passed)
+_WAS_PASSED: Final = exists().where(
+    RatifiedResult.enrolment_id == OrderLine.enrolment_id,
+    RatifiedResult.passed,  # pyright: ignore[reportArgumentType] - older rows have none
+)
 
 
 WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_line_id)

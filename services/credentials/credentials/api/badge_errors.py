@@ -1,0 +1,25 @@
+"""The errors of the library of badges in answers, and in the OpenAPI document."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from credentials.adapters.badge_problems import as_problem, problem_of
+from openbadges.errors import BadgeError
+from shared.errors import DomainError
+from shared.web import error_responses
+from shared.web.problems import problem
+
+
+def responses_of(*kinds: type[DomainError] | type[BadgeError]) -> dict[int | str, dict[str, Any]]:  # Any: FastAPI's
+    """Return the `responses` of a route that may raise these errors, ours and the library's."""
+    return error_responses(*(problem_of(kind) if issubclass(kind, BadgeError) else kind for kind in kinds))
+
+
+def install(app: FastAPI) -> None:
+    """Have the application answer the library's errors with problem documents."""
+
+    @app.exception_handler(BadgeError)
+    async def refuse(_: Request, error: BadgeError) -> Response:
+        told = as_problem(error)
+        return problem(told.status, told.code, told.title, told.detail, headers=told.headers, **told.extras)
