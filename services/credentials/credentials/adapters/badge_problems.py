@@ -12,6 +12,7 @@ _KINDS: Final[dict[type[BadgeError], type[DomainError]]] = {
     errors.Invalid: Invalid,
     errors.TooLarge: TooLarge,
     errors.Busy: Unavailable,
+    BadgeError: DomainError,
 }
 
 

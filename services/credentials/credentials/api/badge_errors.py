@@ -21,5 +21,5 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(BadgeError)
     async def refuse(_: Request, error: BadgeError) -> Response:
-        told = as_problem(error)
-        return problem(told.status, told.code, told.title, told.detail, headers=told.headers, **told.extras)
+        ours = as_problem(error)
+        return problem(ours.status, ours.code, ours.title, ours.detail, headers=ours.headers, **ours.extras)
