@@ -13,9 +13,9 @@ from assessment.domain import regulations as assessment_regulations
 from credentials.domain import regulations as credentials_regulations
 from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, merged_openapi, nowhere, openapi_of
 from enrolment.domain import regulations as enrolment_regulations
+from gateway.documents.openapi import rules_of
 from gateway.edge.errors import NoSuchOperation
 from gateway.edge.routes import load
-from gateway.openapi import rules_of
 from payments.domain import policy as payments_policy
 from shared import errors
 from shared.errors import DomainError

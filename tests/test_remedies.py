@@ -6,9 +6,9 @@ from json import loads
 import pytest
 
 from embedded.services import merged_openapi
-from gateway.front_page import front_document, front_page
-from gateway.openapi import rules_of
-from gateway.problem_pages import REMEDIES, index_page, problem_page
+from gateway.documents.front_page import front_document, front_page
+from gateway.documents.openapi import rules_of
+from gateway.documents.problem_pages import REMEDIES, index_page, problem_page
 
 CONTACT = "help@example.org"
 ABOUT_ROLES = {"not_permitted", "stage_not_permitted"}

@@ -10,12 +10,16 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from gateway import api, tokens
+from gateway import api
 from gateway.access import ACCESS
 from gateway.adapters.hashing import Hashing
 from gateway.adapters.oidc import OutsideIssuer
-from gateway.auth_settings import AuthSettings
+from gateway.api.auth_settings import AuthSettings
+from gateway.commands import tokens
 from gateway.commands.sessions import SessionPolicy
+from gateway.commands.tokens import TokenIssuer
+from gateway.documents.openapi import Library
+from gateway.documents.pages import with_pages
 from gateway.edge.access_log import AccessLog, write_to_log
 from gateway.edge.cors import Origins
 from gateway.edge.proxy import App, Proxy
@@ -24,10 +28,7 @@ from gateway.edge.server import GuardedProtocol
 from gateway.edge.upstream import Upstream
 from gateway.handlers import inbox
 from gateway.jobs import jobs
-from gateway.openapi import Library
-from gateway.pages import with_pages
 from gateway.settings import Settings
-from gateway.tokens import TokenIssuer
 from shared.access import TokenVerifier
 from shared.process import Process
 from shared.running import Server

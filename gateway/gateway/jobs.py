@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.adapters import signing_keys
-from gateway.tokens import active_key
+from gateway.commands.tokens import active_key
 from shared.batches import delete_in_batches
 from shared.jobs import REMOVES, Jobs, Work
 from shared.secret_box import SecretBox

@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 
 from gateway.adapters import signing_keys
 from gateway.adapters.hashing import Hashing, SignInBusy
-from gateway.auth_settings import AuthSettings
+from gateway.api.auth_settings import AuthSettings
 from gateway.commands import keys as key_commands
 from gateway.tables import Account
 from shared.events.gateway import AccountOpened

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from gateway.adapters.oidc import Identity
-from gateway.auth_settings import AuthSettings
+from gateway.api.auth_settings import AuthSettings
 from gateway.commands import accounts, sessions
 from gateway.commands.grants import give_roles
 from gateway.handlers import inbox

@@ -12,10 +12,10 @@ from openapi_spec_validator import validate
 from pydantic import ValidationError
 
 from gateway.app import build
+from gateway.documents.front_page import front_document, front_page
+from gateway.documents.openapi import Library, Rule, merge, rules_of
+from gateway.documents.problem_pages import index_page, problem_page
 from gateway.edge.routes import OWN, Route, Routes, load
-from gateway.front_page import front_document, front_page
-from gateway.openapi import Library, Rule, merge, rules_of
-from gateway.problem_pages import index_page, problem_page
 from gateway.settings import Settings
 from shared.access import InvalidToken
 from shared.errors import Conflict, NotFound
@@ -185,7 +185,7 @@ async def test_it_is_merged_anew_only_where_something_changed_and_never_in_the_l
         merges.append(threading.current_thread())
         return merge(*given, **more)
 
-    monkeypatch.setattr("gateway.openapi.merge", note)
+    monkeypatch.setattr("gateway.documents.openapi.merge", note)
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=orjson.dumps(served)))
     async with httpx.AsyncClient(transport=transport) as http:
         library = _library(http, {"catalogue": "http://catalogue:8000"})
@@ -227,7 +227,7 @@ async def test_what_is_no_document_leaves_the_last_known_one():
 
 
 async def test_no_answer_of_a_service_ends_the_looking(monkeypatch):
-    monkeypatch.setattr("gateway.openapi._UNSETTLED", 0.01)
+    monkeypatch.setattr("gateway.documents.openapi._UNSETTLED", 0.01)
     asked, often = [], asyncio.Event()
 
     def answer(request):

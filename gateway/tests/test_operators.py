@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 import gateway
-from gateway.auth_settings import AuthSettings
+from gateway.api.auth_settings import AuthSettings
 from gateway.commands import grants
 from gateway.commands import keys as key_commands
 from gateway.domain.keys import SigningKeyUnreadable

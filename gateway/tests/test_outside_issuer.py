@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway, OutsideIssuer
+from gateway.api.auth_settings import AuthSettings
 from gateway.app import build
-from gateway.auth_settings import AuthSettings
 from shared.ids import new_id
 from shared.testing.services import under_test
 

@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 from embedded import installation, ports
 from embedded.people import ROLES, address_of
 from embedded.workspace import BEHIND_THE_GATEWAY, NAMES
+from gateway.documents.openapi import merge
 from gateway.edge.routes import load
-from gateway.openapi import merge
 from shared.origins import LOOPBACK
 from shared.process import Process
 from shared.service import Service

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from gateway import queries
 from gateway.adapters.hashing import SignInBusy
-from gateway.auth_settings import AuthSettings, PasswordsNotOffered
+from gateway.api.auth_settings import AuthSettings, PasswordsNotOffered
 from gateway.commands import accounts as commands
 from gateway.domain import accounts as rules
 from gateway.tables import Account

@@ -9,8 +9,8 @@ from fastapi import Request, Response
 from pydantic import Field
 
 from gateway import queries
+from gateway.api.auth_settings import AuthSettings
 from gateway.api.operators import OperatorNow
-from gateway.auth_settings import AuthSettings
 from gateway.commands import partners as commands
 from gateway.domain import partners as rules
 from gateway.domain.keys import SigningKeyUnreadable

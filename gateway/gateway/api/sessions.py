@@ -10,14 +10,14 @@ from gateway import queries
 from gateway.adapters.hashing import SignInBusy
 from gateway.adapters.oidc import EmailNotVerified, InvalidIdToken, IssuerAway
 from gateway.api.accounts import AccountView, view
-from gateway.auth_settings import AuthSettings, NoOutsideIssuer, PasswordsNotOffered
+from gateway.api.auth_settings import AuthSettings, NoOutsideIssuer, PasswordsNotOffered
 from gateway.commands import sessions as commands
 from gateway.commands.sessions import Reused, Tokens
+from gateway.commands.tokens import key_set
 from gateway.domain import accounts as rules
 from gateway.domain.keys import SigningKeyUnreadable
 from gateway.domain.sessions import InvalidRefreshToken
 from gateway.tables import Account
-from gateway.tokens import key_set
 from shared.database import fetch, now
 from shared.process import Process
 from shared.web import (

@@ -4,9 +4,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
 from gateway.adapters import signing_keys
+from gateway.commands.tokens import active_key, add_key
 from gateway.domain.keys import KeyInUse, KeyState, SigningKeyUnreadable
 from gateway.tables import SigningKey
-from gateway.tokens import active_key, add_key
 from shared.database import advisory_lock, fetch, now
 from shared.secret_box import SecretBox
 

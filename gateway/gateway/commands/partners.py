@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
+from gateway.commands.tokens import TokenIssuer
 from gateway.domain import partners as rules
 from gateway.domain.sessions import fingerprint
 from gateway.tables import Partner, PartnerSecret
-from gateway.tokens import TokenIssuer
 from shared.database import fetch, now
 from shared.events.gateway import PartnerClosed, PartnerRegistered
 from shared.ids import new_id

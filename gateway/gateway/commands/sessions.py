@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway import queries
 from gateway.adapters.oidc import Identity
 from gateway.commands.accounts import open_account
+from gateway.commands.tokens import TokenIssuer
 from gateway.domain import accounts, sessions
 from gateway.domain.sessions import InvalidRefreshToken, Presented, Refresh
 from gateway.tables import Account, ExternalIdentity, RefreshToken, SignIn
-from gateway.tokens import TokenIssuer
 from shared.database import fetch, now
 from shared.ids import new_id
 

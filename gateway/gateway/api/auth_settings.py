@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gateway.adapters.hashing import Hashing
 from gateway.adapters.oidc import OutsideIssuer
 from gateway.commands.sessions import SessionPolicy
-from gateway.tokens import TokenIssuer
+from gateway.commands.tokens import TokenIssuer
 from shared.errors import Forbidden, NotFound
 
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from importlib import resources
 from typing import Any, Final
 
+from gateway.documents.front_page import front_document, front_page
+from gateway.documents.openapi import Library
+from gateway.documents.problem_pages import INDEX, index_page, problem_page
 from gateway.edge.responses import ASTRAY, wants_page
-from gateway.front_page import front_document, front_page
-from gateway.openapi import Library
-from gateway.problem_pages import INDEX, index_page, problem_page
 from shared.web.pages import CSP
 
 Scope = MutableMapping[str, Any]  # ASGI's own type

@@ -6,7 +6,7 @@ from html import escape
 from http import HTTPStatus
 from typing import Final
 
-from gateway.openapi import Rule, Rules
+from gateway.documents.openapi import Rule, Rules
 from shared.web.pages import page, whom_to_ask
 
 INDEX: Final = "/problems"
