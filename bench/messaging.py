@@ -202,7 +202,7 @@ class Links:
         self.handled, self.count = 0, per_second * seconds
         self.done.clear()
         self.arrived.clear()
-        notifier = self.payments.requests.kw["info"]["wakeup"]
+        notifier = self.payments.requests.kw["info"]["notifier"]
         transport = RabbitMQ(self.url, "payments")
         consumer = Consumer(self.url, Receiver(self.inbox, self.enrolment))
         async with self.payments.messaging.begin() as connection:

@@ -25,7 +25,7 @@ async def nothing_is_left_over(look: Look) -> None:
 
 
 _LEFT: Final = {
-    "a message is parked": "select type, reason, error from parked_messages where resolved_at is null",
+    "a message is dead-lettered": "select type, reason, error from parked_messages where resolved_at is null",
     "a message is put off": "select type, attempt, waiting, last_error from inbox_retry",
     "a row is set aside": "select job, row_key, last_error from set_aside_rows",
     "an event is not sent": "select type, last_error from outbox where sent_at is null",

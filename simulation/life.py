@@ -282,10 +282,10 @@ class Life:
         world.callbacks += world.provider.take()
         if not world.callbacks:
             return ""
-        deployment = chance.randrange(len(world.callbacks)) if chance.random() < 0.4 else 0
-        body = world.callbacks[deployment]
+        at = chance.randrange(len(world.callbacks)) if chance.random() < 0.4 else 0
+        body = world.callbacks[at]
         if chance.random() < 0.8:
-            del world.callbacks[deployment]
+            del world.callbacks[at]
         if "lost callbacks" in world.behaviours and chance.random() < 0.4 and b'"reversed"' not in body:
             return "a callback is lost"
         person = base.Person(world, "provider")

@@ -118,11 +118,11 @@ class Broker:
         queue, chance = self.queues.get(name, []), activity.chance
         taken: list[bytes] = []
         for _ in range(min(most, len(queue))):
-            deployment = chance.randrange(len(queue)) if chance.random() < self.world.disorder else 0
-            body = queue[deployment]
+            at = chance.randrange(len(queue)) if chance.random() < self.world.disorder else 0
+            body = queue[at]
             taken.append(body)
             if chance.random() >= self.world.doubles:
-                del queue[deployment]
+                del queue[at]
         return taken
 
     def put_back(self, name: str, bodies: Sequence[bytes]) -> None:

@@ -32,7 +32,7 @@ def test_a_newcomer_has_the_platform_up_stops_it_and_finds_everything_again(clon
         assert len(courses["facets"]["subjects"]) >= 8
         assert call(port, "/openapi.json")["openapi"].startswith("3.1")
         assert accounts(printed).keys() == people.ROLES.keys()
-        # A process of its own examines it, which gets no Ctrl-C.
+        # A process of its own parses it, which gets no Ctrl-C.
         assert call(port, "/v1/verifications", {"no": "credential"})["status"] != "valid"
         readable = [path for path in (clone / ".local").rglob("*") if path.lstat().st_mode & 0o077]
         assert not readable, "others can read what is private"

@@ -15,11 +15,11 @@ TURNED: Final = "Countess Lovelace \u202eadA"
 COMPARED: Final = {
     *("Affirmation.version", "ClaimRequest.level", "_Compared.honours", "_Compared.name", "ConfirmationCode.code"),
     *("ShareCode.code", "ShareRequest.client_id", "Roles.roles", "OutsideToken.id_token", "Refreshing.refresh_token"),
-    *("Credentials.email", "Credentials.password", "NewAccount.password"),
+    *("Credentials.email", "Credentials.password", "AccountRequest.password"),
 }
 """Compared with what there is, never kept or shown."""
 
-CHECKED: Final = {"NewAccount.email", "NewEndpoint.url", "CheckoutRequest.return_url"}
+CHECKED: Final = {"AccountRequest.email", "EndpointRequest.url", "CheckoutRequest.return_url"}
 """Read as an address before it is kept, which has no such character."""
 
 

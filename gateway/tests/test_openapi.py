@@ -277,7 +277,7 @@ async def test_the_gateways_own_part_validates_and_has_examples(service, session
     whole = answer.json()
     validate(copy.deepcopy(whole))
     assert whole["openapi"].startswith("3.1")
-    assert whole["components"]["schemas"]["NewAccount"]["properties"]["email"]["examples"]
+    assert whole["components"]["schemas"]["AccountRequest"]["properties"]["email"]["examples"]
     shown = {o["operationId"] for item in whole["paths"].values() for o in item.values()}
     assert shown == set(operations(service.process.api))
 

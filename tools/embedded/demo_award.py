@@ -98,8 +98,8 @@ async def _claim(story: Story, cast: Cast, level: str, heading: str) -> JSON:
 
 async def _ask_why_not(story: Story, cast: Cast) -> None:
     story.step("Why no PGDip yet?")
-    outlook = await cast.learner.ask("GET", "/v1/award-options/outlook", level="pgdip", most=3)
-    (level,) = outlook["levels"]
+    forecast = await cast.learner.ask("GET", "/v1/award-options/outlook", level="pgdip", most=3)
+    (level,) = forecast["levels"]
     story.narrate(level["words"])
     for near in level["nearest"]:
         price = near["plan"]["price"]
@@ -108,7 +108,7 @@ async def _ask_why_not(story: Story, cast: Cast) -> None:
     picture = await cast.learner.ask("GET", "/v1/award-options/picture")
     path = story.folder / "stack.svg"
     path.write_text(picture, encoding="utf-8")
-    story.narrate(f"the stack, drawn: {path}")
+    story.narrate(f"the progress chart: {path}")
 
 
 async def _see_superseded(story: Story, cast: Cast, certificate: JSON) -> None:

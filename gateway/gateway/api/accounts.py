@@ -35,7 +35,7 @@ from shared.web import (
 router = Router(tags=["accounts"])
 
 
-class NewAccount(RequestModel):
+class AccountRequest(RequestModel):
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
     password: Secret = Field(
         description=f"At least {rules.PASSWORD_SHORTEST} characters, and none of the usual ones",
@@ -79,7 +79,7 @@ def view(account: Account, roles: Sequence[str]) -> AccountView:
     ),
 )
 async def open_account(
-    body: NewAccount, session: Session, auth: Annotated[AuthSettings, resource(AuthSettings)]
+    body: AccountRequest, session: Session, auth: Annotated[AuthSettings, resource(AuthSettings)]
 ) -> AccountView:
     """Open an account with an e-mail address and a password; sign in next."""
     auth.must_offer_passwords()

@@ -27,7 +27,7 @@ class InvalidTokenRequest(Malformed):
     """RFC 6749 §5.2 `invalid_request`: a parameter is missing or there twice."""
 
 
-class NewPartner(RequestModel):
+class PartnerRequest(RequestModel):
     name: Text = Field(min_length=1, max_length=200, examples=["Example University"])
     scopes: list[Text] = Field(examples=[["transcripts:read", "transfers:decide"]])
 
@@ -46,7 +46,7 @@ class PartnerView(View):
     secrets: list[SecretView]
 
 
-class NewSecret(View):
+class IssuedSecretView(View):
     client_id: str
     client_secret: str = Field(description="Shown this once; only its hash is kept")
 
@@ -132,17 +132,17 @@ async def issue_partner_token(
     dependencies=[OperatorNow],
     responses=error_responses(rules.UnknownScope),
 )
-async def register_partner(body: NewPartner, response: Response, session: Session) -> NewSecret:
+async def register_partner(body: PartnerRequest, response: Response, session: Session) -> IssuedSecretView:
     """Register a partner (operators). The reply holds a secret, so it is not kept for a repeat: it takes no
     Idempotency-Key, and a partner registered twice by mistake is closed."""
     partner, secret = await commands.register_partner(session, body.name, body.scopes)
     response.headers["Cache-Control"] = "no-store"
-    return NewSecret(client_id=partner.client_id, client_secret=secret)
+    return IssuedSecretView(client_id=partner.client_id, client_secret=secret)
 
 
 @router.get("/v1/partners", operation_id="list_partners")
 async def list_partners(session: ReadSession) -> Page[PartnerView]:
-    """All partners, with what tells their live secrets apart (operators)."""
+    """All partners, with what distinguishes their live secrets (operators)."""
     found = await queries.partners(session)
     secrets = await queries.live_secrets(session, [partner.client_id for partner in found])
     return Page(items=[_view(partner, secrets) for partner in found])
@@ -161,11 +161,11 @@ async def close_partner(client_id: str, session: Session) -> None:
     dependencies=[OperatorNow],
     responses=error_responses(rules.TooManyClientSecrets),
 )
-async def add_partner_secret(client_id: str, response: Response, session: Session) -> NewSecret:
+async def add_partner_secret(client_id: str, response: Response, session: Session) -> IssuedSecretView:
     """A second secret, to change over without a gap (operators)."""
     secret = await commands.add_secret(session, client_id)
     response.headers["Cache-Control"] = "no-store"
-    return NewSecret(client_id=client_id, client_secret=secret)
+    return IssuedSecretView(client_id=client_id, client_secret=secret)
 
 
 @router.delete(

@@ -20,7 +20,7 @@ WHAT_TO_DO: Final = """\
 Until this is accepted no job ends, refuses or removes anything here.
 1. If a younger copy exists, stop this service and restore that one.
 2. Else see what the others know that is missing here: `feed missing` in each of them, their `set-aside list` and
-   `dead-letters list`, the payment provider's list, the letters that were sent.
+   `dead-letters list`, the payment provider's list, the e-mails that were sent.
 3. Then `restored accept --by <who> --reason <why>`; payments wants the last receipt number, too, confirms no payment
    before, and compares itself with the provider at once, before and after.
 """

@@ -69,7 +69,7 @@ class PaymentFact(Base):
     type: Mapped[str] = mapped_column(Text, primary_key=True)
 
 
-class Standing(Base):
+class OrderAccess(Base):
     __tablename__ = "standings"
 
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -253,14 +253,14 @@ async def end_access(session: AsyncSession, requested: RefundRequested) -> None:
 
 
 @enrolment.on(PaymentConfirmed, PaymentReversed)
-async def derive_standing(session: AsyncSession, event: PaymentConfirmed | PaymentReversed) -> None:
-    """The fact is stored, the standing derived from all facts: whatever the order, it ends alike."""
+async def derive_access(session: AsyncSession, event: PaymentConfirmed | PaymentReversed) -> None:
+    """The fact is stored, the access derived from all facts: whatever the order, it ends alike."""
     session.add(Effect(type=event.type, about=event.order_id))
     await advisory_lock(session, event.order_id)
     await session.execute(insert(PaymentFact).values(order_id=event.order_id, type=event.type).on_conflict_do_nothing())
     facts = set(await session.scalars(select(PaymentFact.type).where(PaymentFact.order_id == event.order_id)))
     standing = "suspended" if PaymentReversed.type in facts else "active"
-    await session.merge(Standing(order_id=event.order_id, standing=standing))
+    await session.merge(OrderAccess(order_id=event.order_id, standing=standing))
 
 
 @credentials.on(PaymentReversed)

@@ -185,7 +185,7 @@ async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api,
 
 
 @fast_way
-async def test_what_is_out_of_the_ordinary_goes_the_long_way(api, payments, way):
+async def test_what_is_out_of_the_ordinary_takes_the_fallback(api, payments, way):
     """The condition does not hold, or somebody holds what it looks at."""
     learner = new_id()
     async with payments.database.messaging.begin() as connection:

@@ -159,7 +159,7 @@ def release(enrolment, *kinds):
     """A receiver that consumes these alone."""
     inbox = Inbox("enrolment")
     for kind in kinds:
-        inbox.on(kind)(delivery.end_access if kind is RefundRequested else delivery.derive_standing)
+        inbox.on(kind)(delivery.end_access if kind is RefundRequested else delivery.derive_access)
     return Receiver(inbox, enrolment.database, HASTY)
 
 

@@ -22,7 +22,7 @@ class OtherThing:
     name: str
 
 
-class Wish(BaseModel):
+class OddRequest(BaseModel):
     some: tuple[int, ...] = Field(default=(1,), min_length=1, max_length=2)
     pair: tuple[int, int] = (1, 2)
     several: list[int] = Field(default_factory=lambda: [1], min_length=1, max_length=2)
@@ -56,7 +56,7 @@ problems.install(app)
 
 
 @app.post("/v1/wishes")
-async def take(body: Wish) -> None:
+async def take(body: OddRequest) -> None:
     _ = body
 
 

@@ -1,4 +1,4 @@
-"""Documents on paper and on the screen: one face, two forms, names in any script."""
+"""Documents on paper and on the screen: one view model, two forms, names in any script."""
 
 import io
 import re

@@ -37,7 +37,7 @@ async def sell(session, **counts: int) -> None:
             await consume(session, course(code, subjects[prefix]), priced(code))
 
 
-async def test_the_outlook_says_what_is_missing_and_what_comes_next(service, session, clock) -> None:
+async def test_the_forecast_says_what_is_missing_and_what_comes_next(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=3)
     await sell(session, DS=4, MG=1)
@@ -67,7 +67,7 @@ async def test_what_nobody_sells_has_neither_price_nor_weeks(service, session, c
     assert (plan["price"], plan["weeks_in_turn"], plan["weeks_at_once"]) == (None, None, None)
 
 
-async def test_the_outlook_gives_the_reason_of_each_credit_that_does_not_count(service, session, clock) -> None:
+async def test_the_forecast_gives_the_reason_of_each_credit_that_does_not_count(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     again = credit(learner, "DS01", DS, 55, credit_id=new_id(), enrolment_id=new_id(), submission_id=new_id())

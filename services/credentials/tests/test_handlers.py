@@ -137,7 +137,7 @@ def life_of(learner: UUID, prefix: str) -> list:
     ]
 
 
-async def standing_of(service, session, learner: UUID, prefix: str) -> dict:
+async def state_of(service, session, learner: UUID, prefix: str) -> dict:
     """What the learner has come to hold, without the ids."""
     async with service.client("learner", id=learner) as own:
         credits_, options, badges, transcript = [
@@ -173,7 +173,7 @@ async def test_a_whole_life_in_any_order_and_delivered_twice_ends_in_the_same_st
             chance.shuffle(facts)
         await consume(session, *facts)
         await let_time_work(service)
-        states.append(await standing_of(service, session, learner, prefix))
+        states.append(await state_of(service, session, learner, prefix))
     first, *others = states
     assert (len(first["credits"]), len(first["badges"]), first["on_hold"]) == (10, 8, False)
     assert {title for title, *_ in first["options"]["pgcert"]} >= {

@@ -29,7 +29,7 @@ def within(root: ET.Element) -> bool:
     return inside and all(0 < float(one.get("y")) < height for one in root.iter(f"{SVG}text"))
 
 
-async def test_the_stack_shows_what_is_held_studied_open_and_next(service, session, clock) -> None:
+async def test_the_chart_shows_what_is_held_studied_open_and_next(service, session, clock) -> None:
     learner = new_id()
     await hold_credit(session, learner, DS=4, MG=1)
     await consume(session, course("DS09", DS), priced("DS09"), activated(learner, "mc-regs-2026.2", code="DS09"))

@@ -30,7 +30,7 @@ async def test_a_basket_holds_courses_at_their_present_price(shop):
     assert [(item["course_id"], item["price"]["amount_minor"]) for item in basket["items"]] == [(str(two), 60000)]
 
 
-async def test_a_withdrawn_course_stays_in_sight_but_not_on_sale(shop):
+async def test_a_withdrawn_course_stays_visible_but_not_on_sale(shop):
     course_id = await shop.sell()
     async with shop.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")

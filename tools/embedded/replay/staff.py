@@ -117,8 +117,8 @@ class Staff:
         """Open the window of this name unless it was opened before. Returns its id."""
         step = f"{name}/window"
         now = datetime.now(UTC)
-        body = self.journal.find(f"{step}/wish") or self.journal.note(
-            f"{step}/wish", {"opens_at": now.isoformat(), "closes_at": (now + WINDOW).isoformat()}
+        body = self.journal.find(f"{step}/request") or self.journal.note(
+            f"{step}/request", {"opens_at": now.isoformat(), "closes_at": (now + WINDOW).isoformat()}
         )
         known = self.journal.find(step)
         if known is None:

@@ -1,4 +1,4 @@
-"""Refusal of text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
+"""Rejection of text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
 
 Every operation's address and JSON body are searched once, before it reads them, so no field has to check its own; code
 that reads a form or a header by hand calls `shared.texts.is_storable`.

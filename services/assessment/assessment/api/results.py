@@ -187,7 +187,7 @@ async def release_window(window_id: UUID, response: Response, session: Session, 
 
 @router.get("/v1/releases/{release_id}", operation_id="read_release")
 async def read_release(release_id: UUID, session: ReadSession) -> ReleaseView:
-    """How far a release is."""
+    """How many results of a window are released so far, and of how many."""
     return _release_view(await fetch(session, Release, release_id))
 
 

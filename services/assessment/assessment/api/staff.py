@@ -93,7 +93,7 @@ async def list_marking_queue(
     paging: Paging,
     window_id: Annotated[UUID | None, Query(description="Only work of this window")] = None,
 ) -> Page[QueuedView]:
-    """Work of closed windows that waits for a mark, oldest first. Nothing tells whose it is."""
+    """Work of closed windows that waits for a mark, oldest first. Nothing says whose it is."""
     rows, cursor = await marking_queue(session, caller.own_id, window_id, paging)
     return Page[QueuedView](items=[QueuedView.model_validate(row) for row in rows], next_cursor=cursor)
 

@@ -13,15 +13,15 @@ from catalogue.api.shapes import (
     CourseRequest,
     CourseState,
     HoursView,
+    InstitutionRequest,
     InstitutionView,
     LearningOutcomeView,
     NewCourseRequest,
-    NewInstitution,
-    NewPrice,
-    NewSubject,
+    PriceRequest,
     PriceView,
     SkillView,
     SubjectNames,
+    SubjectRequest,
     SubjectView,
     UnitView,
     VersionSummary,
@@ -54,7 +54,7 @@ _TEXT = (
     dependencies=[Idempotent],
     responses=error_responses(domain.SlugTaken),
 )
-async def create_institution(new: NewInstitution, session: Session) -> InstitutionView:
+async def create_institution(new: InstitutionRequest, session: Session) -> InstitutionView:
     """Admit a member of the federation."""
     return InstitutionView.model_validate(await reference.create_institution(session, **new.model_dump()))
 
@@ -68,7 +68,7 @@ async def create_institution(new: NewInstitution, session: Session) -> Instituti
         domain.SlugTaken, domain.AwardNameTaken, domain.AmbiguousAwardName, domain.ReservedAwardName
     ),
 )
-async def create_subject(new: NewSubject, session: Session) -> SubjectView:
+async def create_subject(new: SubjectRequest, session: Session) -> SubjectView:
     """Open a subject for credit to stack in."""
     return SubjectView.model_validate(await reference.create_subject(session, **new.model_dump()))
 
@@ -107,7 +107,7 @@ async def create_course(new: NewCourseRequest, session: Session, caller: CallerO
 
 @router.get("/v1/courses/drafts", operation_id="list_drafts")
 async def list_drafts(session: ReadSession, paging: Paging) -> Page[VersionSummary]:
-    """What is being written."""
+    """Drafts of courses and of new versions, which are not on sale."""
     rows, cursor = await paginate(session, drafts(), paging, by=[CourseVersion.course_version_id])
     return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
 
@@ -212,7 +212,7 @@ async def withdraw_course(course_id: UUID, session: Session, caller: CallerOf) -
         domain.CourseIsWithdrawn, domain.OtherCurrency, domain.PriceInThePast, domain.PriceDateTaken
     ),
 )
-async def set_price(course_id: UUID, new: NewPrice, session: Session, caller: CallerOf) -> PriceView:
+async def set_price(course_id: UUID, new: PriceRequest, session: Session, caller: CallerOf) -> PriceView:
     """Set what the course costs from an instant on, until the next price begins."""
     return PriceView.model_validate(await courses.set_price(session, course_id, new.as_text(), by=caller.name))
 

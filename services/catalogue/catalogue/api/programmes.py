@@ -35,7 +35,7 @@ ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_le
 Credits = Annotated[int, Field(ge=1, le=600, description="In credits")]
 
 
-class NewProgramme(RequestModel):
+class ProgrammeRequest(RequestModel):
     client_id: ClientId = Field(
         description="The partner's client at the gateway: it decides on transfers into the programme",
         examples=["mcp_0193e7a45b5c7c3a9d590c4f5a1b2c3d"],
@@ -45,7 +45,7 @@ class NewProgramme(RequestModel):
     title: Name = Field(examples=["MSc Data Science"])
 
 
-class NewModule(RequestModel):
+class ModuleRequest(RequestModel):
     course_version_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     module_code: Code = Field(examples=["DS7001"])
     module_title: Name = Field(examples=["Statistical Learning"])
@@ -58,9 +58,9 @@ class NewModule(RequestModel):
         return domain.ModuleText(**self.model_dump())
 
 
-class NewMap(RequestModel):
+class ModuleMapRequest(RequestModel):
     ceiling_credits: Credits = Field(description="How much credit from here the programme takes in", examples=[60])
-    modules: list[NewModule] = Field(max_length=500)
+    modules: list[ModuleRequest] = Field(max_length=500)
 
 
 class ProgrammeView(View):
@@ -94,7 +94,7 @@ class ProgrammeMapView(ProgrammeView):
     dependencies=[Idempotent],
     responses=error_responses(domain.ProgrammeCodeTaken),
 )
-async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView:
+async def create_programme(new: ProgrammeRequest, session: Session) -> ProgrammeView:
     """Admit a partner's degree programme; it takes in credit from its first map on."""
     return ProgrammeView.model_validate(await programmes.create_programme(session, **new.model_dump()))
 
@@ -104,7 +104,9 @@ async def create_programme(new: NewProgramme, session: Session) -> ProgrammeView
     operation_id="publish_programme",
     responses=error_responses(domain.ModuleMappedTwice, domain.ModuleDatesOutOfOrder, domain.UnknownCourseVersion),
 )
-async def publish_programme(programme_id: UUID, new: NewMap, session: Session, caller: CallerOf) -> ProgrammeMapView:
+async def publish_programme(
+    programme_id: UUID, new: ModuleMapRequest, session: Session, caller: CallerOf
+) -> ProgrammeMapView:
     """Publish what the programme takes in, as a whole: which course version counts as which module, and the ceiling."""
     modules = [module.as_text() for module in new.modules]
     await programmes.publish_programme(session, programme_id, new.ceiling_credits, modules, by=caller.name)

@@ -40,7 +40,7 @@ PriceDate = Annotated[Instant, AfterValidator(_of_this_century)]
 # What editors send
 
 
-class NewInstitution(RequestModel):
+class InstitutionRequest(RequestModel):
     slug: Slug = Field(examples=["northbridge"])
     name: Name = Field(examples=["Northbridge University"])
     homepage: Address = Field(examples=["https://northbridge.example"])
@@ -57,7 +57,7 @@ class SubjectNames(RequestModel):
     )
 
 
-class NewSubject(SubjectNames):
+class SubjectRequest(SubjectNames):
     slug: Slug = Field(examples=["data-science"])
     description: LongText = Field(examples=["Drawing sound conclusions from data."])
 
@@ -67,18 +67,18 @@ class Hours(RequestModel):
     max: int = Field(ge=1, le=168, examples=[15])
 
 
-class NewOutcome(RequestModel):
+class OutcomeRequest(RequestModel):
     code: Code = Field(examples=["LO1"])
     text: Paragraph = Field(examples=["Define causal effects with potential outcomes."])
 
 
-class NewSkill(RequestModel):
+class SkillRequest(RequestModel):
     name: Name = Field(examples=["causal inference"])
     framework: Name = Field(examples=["ESCO"])
     url: Address = Field(examples=["https://skills.example/causal-inference"])
 
 
-class NewUnit(RequestModel):
+class UnitRequest(RequestModel):
     position: int = Field(ge=1, le=100, examples=[1])
     title: Name = Field(examples=["Potential outcomes"])
     minutes: int = Field(ge=1, le=10_000, description="Expected study time", examples=[180])
@@ -95,7 +95,7 @@ class BadgeText(RequestModel):
     )
 
 
-class NewPrice(RequestModel):
+class PriceRequest(RequestModel):
     amount_minor: Minor = Field(examples=[49500])
     currency: Currency = Field(description="ISO 4217", examples=["GBP"])
     valid_from: PriceDate = Field(examples=["2026-12-01T00:00:00Z"])
@@ -116,9 +116,9 @@ class CourseRequest(RequestModel):
     hours_per_week: Hours
     prerequisites: Paragraph | None = Field(default=None, examples=["Confidence intervals and regression."])
     badge: BadgeText
-    outcomes: Sequence[NewOutcome] = Field(default=(), max_length=50)
-    skills: Sequence[NewSkill] = Field(default=(), max_length=50)
-    units: Sequence[NewUnit] = Field(default=(), max_length=100)
+    outcomes: Sequence[OutcomeRequest] = Field(default=(), max_length=50)
+    skills: Sequence[SkillRequest] = Field(default=(), max_length=50)
+    units: Sequence[UnitRequest] = Field(default=(), max_length=100)
 
     def as_text(self) -> domain.CourseText:
         return domain.CourseText(
@@ -151,7 +151,7 @@ class NewCourseRequest(CourseRequest):
         description="Credit is given once per family; the course's own code where absent",
         examples=["7DS505"],
     )
-    price: NewPrice | None = Field(default=None, description="The first price; more can be set later")
+    price: PriceRequest | None = Field(default=None, description="The first price; more can be set later")
 
 
 # What we answer

@@ -202,6 +202,7 @@ async def list_awards(
 
 @router.get("/v1/awards/{award_id}", operation_id="read_award")
 async def read_award(award_id: UUID, session: ReadSession, caller: CallerOf) -> AwardView:
+    """Read one award, with the credit it counts."""
     award = await fetch(session, Award, award_id)
     caller.must_own(award.learner_id)
     return await _award(session, award)

@@ -165,7 +165,7 @@ async def read_document_page(
     paper: Printing,
     version: Version = None,
 ) -> Response:
-    """The same facts as the PDF."""
+    """A document as a page, with the same facts as its PDF."""
     on_file = await _handed_out(session, caller, number, version)
     return safe(
         _private(conditional(request, paper.page(view_model_of(on_file, credential_issuer)).encode(), media_type=HTML))
@@ -248,7 +248,7 @@ async def read_transcript(
     paper: Printing,
     accept: Annotated[str, Header(description="`text/html` for a page to read and print")] = "application/json",
 ) -> TranscriptView | Response:
-    """One's own transcript, with its hash and the instant it tells of."""
+    """One's own transcript, with its hash and its instant."""
     found = [one for one in await documents_of(session, caller.own_id) if one.document.kind == DocumentKind.TRANSCRIPT]
     if not found:
         raise Unknown("there is nothing to put on a transcript yet")

@@ -60,7 +60,8 @@ Most = Annotated[int, Query(ge=1, le=100, description="How many titles at most, 
 async def read_award_outlook(
     session: ReadSession, caller: CallerOf, level: Level = None, title: Title = None, most: Most = 5
 ) -> ForecastView:
-    """Why not: for each level what counts, what is missing, and the nearest titles with the cheapest next step."""
+    """Why there is no title yet: for each level what counts, what is missing, and the nearest titles with the cheapest
+    next step."""
     now = now_of(session)
     record = await record_of(session, caller.own_id, now)
     versions, on_hold = record.versions(now), await is_on_hold(session, caller.own_id)

@@ -66,7 +66,7 @@ class SigningKeyView(View):
     history: list[KeyEventView]
 
 
-class NewKey(RequestModel):
+class KeyRequest(RequestModel):
     suite: Suite = Field(examples=["eddsa-rdfc-2022"])
 
 
@@ -108,7 +108,7 @@ async def list_signing_keys(session: ReadSession, paging: Paging, credential_iss
     responses=error_responses(NextKeyExists),
 )
 async def create_signing_key(
-    body: NewKey, session: Session, caller: CallerOf, credential_issuer: Issuing
+    body: KeyRequest, session: Session, caller: CallerOf, credential_issuer: Issuing
 ) -> SigningKeyView:
     """Operators: make the next key of a suite. It is published at once, and signs once it is activated."""
     return await _view(

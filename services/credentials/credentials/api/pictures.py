@@ -55,7 +55,7 @@ async def read_achievement_drawing(
 async def read_achievement_image(
     achievement_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing, pictures: Drawing
 ) -> Response:
-    """The same as PNG: what the badge itself names as its image."""
+    """The picture of a course's or an award's badge as PNG: what the badge itself names as its image."""
     motif = await _motif(session, achievement_id, credential_issuer)
     return conditional(request, await pictures.png(motif), max_age_seconds=_DAY, media_type=_PNG)
 
@@ -81,7 +81,7 @@ async def download_baked_image(
 async def download_baked_drawing(
     badge_id: UUID, request: Request, session: ReadSession, credential_issuer: Issuing
 ) -> Response:
-    """The same as SVG."""
+    """The badge's picture with the signed credential in it, as SVG."""
     motif, credential = await _own(session, badge_id, credential_issuer)
     baked = into_svg(svg(motif), credential.decode()).encode()
     return _to_keep(_still(conditional(request, baked, media_type=_SVG)), f"{badge_id}.svg")

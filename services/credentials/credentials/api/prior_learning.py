@@ -153,6 +153,7 @@ async def list_recognitions(
 
 @router.get("/v1/recognitions/{recognition_id}", operation_id="read_recognition")
 async def read_recognition(recognition_id: UUID, session: ReadSession, caller: CallerOf) -> PriorLearningWithEvidence:
+    """Read an application for prior learning, with its evidence and decision."""
     return await _view(session, await _own(session, caller, recognition_id))
 
 
@@ -223,6 +224,7 @@ async def submit_recognition(recognition_id: UUID, session: Session, caller: Cal
     responses=error_responses(NotSubmitted),
 )
 async def withdraw_recognition(recognition_id: UUID, session: Session, caller: CallerOf) -> PriorLearningWithEvidence:
+    """Give an application for prior learning up before it is decided."""
     application = await _own(session, caller, recognition_id, lock=True)
     prior_learning.withdraw_application(application)
     return await _view(session, application)

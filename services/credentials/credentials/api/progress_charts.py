@@ -36,7 +36,7 @@ _ALONE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inli
     responses=_AS_SVG,
 )
 async def read_stack_picture(session: ReadSession, caller: CallerOf) -> Response:
-    """One's stack: modules by subject, how far each level is, what is open and what comes next."""
+    """One's progress chart: modules by subject, how far each level is, what is open and what comes next."""
     now = now_of(session)
     record = await record_of(session, caller.own_id, now)
     versions = record.versions(now)

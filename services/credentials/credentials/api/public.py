@@ -99,7 +99,7 @@ async def read_credential(
     responses={200: TOKEN},
 )
 async def read_status_list_token(number: ListNumber, request: Request, session: ReadSession) -> Response:
-    """The same list as a JSON Web Token (VC-JWT, ES256), for verifiers that read no other."""
+    """A Bitstring Status List as a JSON Web Token (VC-JWT, ES256), for verifiers that read no other."""
     status_list = await fetch(session, StatusList, number)
     if status_list.token is None:
         raise Unknown("this list is not published yet")

@@ -106,6 +106,7 @@ async def list_badges(session: ReadSession, caller: CallerOf, credential_issuer:
 
 @router.get("/v1/badges/{badge_id}", operation_id="read_badge")
 async def read_badge(badge_id: UUID, session: ReadSession, caller: CallerOf, credential_issuer: Issuing) -> BadgeView:
+    """Read one badge of a course or an award, in its present version."""
     badge = await fetch(session, Badge, badge_id)
     caller.must_own(badge.learner_id)
     return (await _views(session, [badge], credential_issuer))[0]

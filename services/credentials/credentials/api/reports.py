@@ -81,6 +81,7 @@ async def request_regulation_report(body: ReportRequest, session: Session, calle
 
 @router.get("/v1/regulation-reports/{report_id}", operation_id="read_regulation_report")
 async def read_regulation_report(report_id: UUID, session: ReadSession) -> ReportView:
+    """Read how far the comparison with a version of the regulations has come, and what it found."""
     return ReportView.model_validate(await fetch(session, RegulationReport, report_id))
 
 
@@ -91,7 +92,7 @@ async def list_affected_learners(
     paging: Paging,
     level: Annotated[str | None, Query(max_length=40, examples=["pgdip"])] = None,
 ) -> Page[AffectedView]:
-    """Whom it affects and how, as far as the report has come."""
+    """Learners whom a version of the regulations affects, and how, as far as the report has come."""
     await fetch(session, RegulationReport, report_id)
     line = RegulationReportLine
     statement = select(line).where(line.report_id == report_id)

@@ -116,6 +116,7 @@ async def list_award_reviews(
 
 @router.get("/v1/award-reviews/{review_id}", operation_id="read_award_review")
 async def read_award_review(review_id: UUID, session: ReadSession, caller: CallerOf) -> ReviewView:
+    """Read what became of an award that lost credit, and what is proposed."""
     review = await fetch(session, AwardReview, review_id)
     caller.must_own(review.learner_id)
     return await _view(session, review)

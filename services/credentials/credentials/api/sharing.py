@@ -219,12 +219,13 @@ async def list_shares(session: ReadSession, caller: CallerOf, paging: Paging) ->
 
 @router.get("/v1/shares/{share_id}", operation_id="read_share")
 async def read_share(share_id: UUID, session: ReadSession, caller: CallerOf) -> ShareView:
+    """Read one share: what it shows, to whom and until when."""
     return _share(session, await _own(session, caller, share_id))
 
 
 @router.get("/v1/shares/{share_id}/views", operation_id="list_share_views")
 async def list_share_views(share_id: UUID, session: ReadSession, caller: CallerOf, paging: Paging) -> Page[ViewingView]:
-    """Every time it was looked at, newest first."""
+    """Every time a share was looked at, newest first."""
     await _own(session, caller, share_id)
     rows, cursor = await paginate(session, viewings_of(share_id), paging, by=[Viewing.viewing_id], descending=True)
     return Page(items=[ViewingView.model_validate(row) for row in rows], next_cursor=cursor)
@@ -238,7 +239,7 @@ async def list_share_views(share_id: UUID, session: ReadSession, caller: CallerO
     responses=error_responses(AlreadyWithdrawn),
 )
 async def withdraw_share(share_id: UUID, session: Session, caller: CallerOf) -> ShareView:
-    """End it at once; a partner is notified."""
+    """End a share at once; a partner is notified."""
     share = await sharing.withdraw_share(session, caller.own_id, share_id)
     await transfers.end_with_share(session, share)
     return _share(session, share)

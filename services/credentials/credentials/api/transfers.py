@@ -184,6 +184,7 @@ async def list_transfers(session: ReadSession, caller: CallerOf, paging: Paging)
 
 @router.get("/v1/transfers/{transfer_id}", operation_id="read_transfer")
 async def read_transfer(transfer_id: UUID, session: ReadSession, caller: CallerOf) -> TransferView:
+    """Read one request to take credit into a degree elsewhere, with what was decided."""
     transfer = await _seen(session, caller, transfer_id)
     return (await _views(session, [transfer], by_partner=caller.client_id is not None))[0]
 

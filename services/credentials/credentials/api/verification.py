@@ -143,7 +143,7 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
 async def check_upload(
     request: Request, process: Running, credential_issuer: Issuing, verifier: Verifying, pages: Rendering
 ) -> Response:
-    """What the form sends: a file or a text. The answer is a page, be it that of a number or address of ours."""
+    """Check what the form sends: a file or a text. The answer is a page, be it that of a number or address of ours."""
     try:
         raw = await _handed_in(request, verifier.limits.image_bytes)
         if (address := page_of(raw, credential_issuer)) is not None:
@@ -177,7 +177,7 @@ async def read_verification_page(
     page_cache: Projection,
     accept: Accept = "application/json",
 ) -> Response:
-    """Says what was awarded, by whom and when, and answers each check separately."""
+    """A page that says what was awarded, by whom and when, and answers each check separately."""
     try:
         known = _id_of(badge_id)
         path = f"/verify/{known}"

@@ -52,7 +52,7 @@ _PAYLOAD = (
 )
 
 
-class NewEndpoint(RequestModel):
+class EndpointRequest(RequestModel):
     url: str = Field(max_length=2048, description="A public https address", examples=["https://hooks.example.edu/mc"])
     contact_email: Email = Field(
         description="An address of your organisation: e-mailed when we stop trying", examples=["it@example.edu"]
@@ -114,7 +114,7 @@ class DeliveryWithAttempts(DeliveryView):
     responses=error_responses(Unknown, PartnerEnded, WebhookAddressRefused, TooManyEndpoints),
 )
 async def register_webhook_endpoint(
-    new: NewEndpoint, session: Session, caller: CallerOf, webhook_client: Sending, secret_box: SecretBoxOf
+    new: EndpointRequest, session: Session, caller: CallerOf, webhook_client: Sending, secret_box: SecretBoxOf
 ) -> RegisteredEndpoint:
     """Be notified at this address; `webhooks` in this document says what is sent. The reply holds a secret, so it is
     not kept for a repeat: it takes no Idempotency-Key, and an endpoint registered twice by mistake is removed."""
@@ -126,6 +126,7 @@ async def register_webhook_endpoint(
 
 @router.get("/v1/webhook-endpoints", operation_id="list_webhook_endpoints")
 async def list_webhook_endpoints(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[EndpointView]:
+    """The addresses at which your organisation is notified."""
     statement = endpoints_of(partner_of(caller))
     rows, cursor = await paginate(session, statement, paging, by=[WebhookEndpoint.endpoint_id])
     return Page(items=[EndpointView.model_validate(row) for row in rows], next_cursor=cursor)
@@ -133,7 +134,7 @@ async def list_webhook_endpoints(session: ReadSession, caller: CallerOf, paging:
 
 @router.delete("/v1/webhook-endpoints/{endpoint_id}", operation_id="remove_webhook_endpoint", status_code=204)
 async def remove_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> Response:
-    """Nothing more is sent there."""
+    """Remove a webhook's address: nothing more is sent there."""
     await webhooks.remove_endpoint(session, partner_of(caller), endpoint_id)
     return Response(status_code=204)
 
@@ -173,7 +174,7 @@ async def ping_webhook_endpoint(endpoint_id: UUID, session: Session, caller: Cal
     responses=error_responses(PartnerEnded, EndpointRemoved),
 )
 async def enable_webhook_endpoint(endpoint_id: UUID, session: Session, caller: CallerOf) -> EndpointView:
-    """Write to it again; what was held back meanwhile is sent."""
+    """Send to a webhook's address again; what was held back meanwhile is sent."""
     return EndpointView.model_validate(await webhooks.enable_endpoint(session, partner_of(caller), endpoint_id))
 
 
@@ -211,5 +212,5 @@ async def read_webhook_delivery(delivery_id: UUID, session: ReadSession, caller:
     responses=error_responses(PartnerEnded, EndpointRemoved),
 )
 async def replay_webhook_delivery(delivery_id: UUID, session: Session, caller: CallerOf) -> DeliveryView:
-    """Have it sent again under the same id, with all its tries before it."""
+    """Have a webhook's message sent again under the same id, with all its tries before it."""
     return DeliveryView.model_validate(await webhooks.replay(session, partner_of(caller), delivery_id))

@@ -210,12 +210,12 @@ async def _news(session: AsyncSession, record: Record, name: str) -> list[tuple[
 
 
 def _all_said(record: Record, name: str) -> Iterator[_Said]:
-    status_entries = {
+    institutions = {
         str(line.credit.credit_id): line.institution for line in record.lines if line.institution is not None
     }
 
     def said(kind: DocumentKind, about: UUID | None, number: str | None, content: documents.Content) -> _Said:
-        return _Said(kind, about, number, content, documents.taught(content, status_entries))
+        return _Said(kind, about, number, content, documents.taught(content, institutions))
 
     standing = [line.credit for line in record.lines if line.revocation is None]
     awarded = [award for award in record.awards if award.state in _AWARDED]

@@ -12,7 +12,7 @@ from credentials.adapters.credential_issuer import CredentialIssuer, Document
 from credentials.commands import keys
 from credentials.domain import status_lists
 from credentials.domain.keys import KeyState
-from credentials.queries.issued import places_taken, revoked_counts, revoked_indices
+from credentials.queries.issued import indices_taken, revoked_counts, revoked_indices
 from credentials.tables.issued import StatusList
 from credentials.tables.keys import SigningKey
 from openbadges import status_lists as bitstrings
@@ -114,5 +114,5 @@ async def open_next_list(session: AsyncSession) -> None:
     """Open another list once the newest is half full, so that random draws stay quick, and holders hidden among
     many."""
     newest = await session.scalar(select(func.max(StatusList.number))) or 0
-    if await places_taken(session, newest) >= bitstrings.LENGTH // 2:
+    if await indices_taken(session, newest) >= bitstrings.LENGTH // 2:
         await session.execute(insert(StatusList).values(number=newest + 1).on_conflict_do_nothing())

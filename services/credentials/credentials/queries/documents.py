@@ -78,7 +78,7 @@ async def newest_editions(session: AsyncSession, learner_id: UUID) -> list[Newes
 
 async def documents_of(session: AsyncSession, learner_id: UUID) -> list[EditionOnFile]:
     """Return the newest edition of each of a learner's documents, the transcript first, then by what they certify."""
-    statement = _response_cache().where(Document.learner_id == learner_id, _is_newest())
+    statement = _editions().where(Document.learner_id == learner_id, _is_newest())
     found = [_on_file(row) for row in await session.execute(statement)]
     order = list(DocumentKind)
     return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
@@ -99,7 +99,7 @@ async def name_on_documents(session: AsyncSession, learner_id: UUID) -> str | No
 async def document_by_number(session: AsyncSession, number: str, version: int | None = None) -> EditionOnFile | None:
     """Return an edition of the document with this number: the newest, unless a version is named."""
     which = _is_newest() if version is None else Edition.version == version
-    row = (await session.execute(_response_cache().where(Document.number == number, which))).first()
+    row = (await session.execute(_editions().where(Document.number == number, which))).first()
     return None if row is None else _on_file(row)
 
 
@@ -110,7 +110,7 @@ async def document_by_hash(session: AsyncSession, sha256: str, number: str | Non
     """
     printed = select(Printing.edition_id).where(Printing.sha256 == sha256)
     which = Edition.has_nonce if number is None else Document.number == number
-    statement = _response_cache().where(or_(Edition.sha256 == sha256, Edition.edition_id.in_(printed)), which)
+    statement = _editions().where(or_(Edition.sha256 == sha256, Edition.edition_id.in_(printed)), which)
     row = (await session.execute(statement)).first()
     return None if row is None else _on_file(row)
 
@@ -159,7 +159,7 @@ async def holds_credit(session: AsyncSession, learner_id: UUID) -> bool:
     return bool(await session.scalar(select(exists().where(Credit.learner_id == learner_id))))
 
 
-def _response_cache() -> Select[Document, Edition, str, int, datetime | None]:
+def _editions() -> Select[Document, Edition, str, int, datetime | None]:
     """Select editions with their documents. The status of the credit or award is derived when asked for."""
     document, edition, other = Document, Edition, aliased(Edition)
     newest = select(func.max(other.version)).where(other.document_id == document.document_id).scalar_subquery()

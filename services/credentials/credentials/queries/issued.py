@@ -251,7 +251,7 @@ async def live_entry_of_record(session: AsyncSession, edition_id: UUID, record_i
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
-async def places_taken(session: AsyncSession, list_number: int) -> int:
+async def indices_taken(session: AsyncSession, list_number: int) -> int:
     """Return how many entries of a status list were ever drawn."""
     statement = select(func.count()).where(AssignedStatusEntry.list_number == list_number)
     return await session.scalar(statement) or 0

@@ -1,4 +1,4 @@
-"""Keeping copies of what the catalogue announced."""
+"""Copies of what the catalogue announced."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -61,7 +61,8 @@ async def open_dispute(body: DisputeRequest, session: Session, caller: CallerOf)
 async def close_dispute(
     dispute_id: UUID, closing: DisputeClosingRequest, session: Session, caller: CallerOf
 ) -> DisputeView:
-    """The bank has decided. Won or withdrawn, all goes on; lost, the payment counts as reversed."""
+    """Close a dispute as the bank has decided it. Won or withdrawn, all goes on; lost, the payment counts as
+    reversed."""
     closed = await disputes.close_dispute(session, dispute_id, closing.outcome, caller.name)
     return (await _disputes(session, [closed]))[0]
 
@@ -72,7 +73,7 @@ async def list_disputes(
     paging: Paging,
     open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
 ) -> Page[DisputeView]:
-    """What is disputed, the oldest first."""
+    """Disputes about payments, the oldest first."""
     found, following = await disputes_page(session, open_=open_, paging=paging)
     return Page(items=await _disputes(session, found), next_cursor=following)
 

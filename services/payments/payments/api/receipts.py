@@ -62,7 +62,7 @@ async def read_receipt_page(
     seller: Annotated[Seller, resource(Seller)],
     accept: Accept = "application/json",
 ) -> Response:
-    """The receipt behind the address in the e-mail, which alone knows it. Of the payer it tells the e-mail address."""
+    """The receipt behind the address in the e-mail, which alone knows it. Of the payer it shows the e-mail address."""
     order = await session.get(Order, order_id) if public_urls.opens_receipt(order_id, seal) else None
     try:
         receipt = await _receipt(session, order, seller) if order else None

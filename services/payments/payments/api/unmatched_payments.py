@@ -25,7 +25,7 @@ async def list_unmatched_payments(
     paging: Paging,
     open_: Annotated[bool, Query(alias="open", description="Those that wait, or those that have ended")] = True,
 ) -> Page[UnmatchedPaymentView]:
-    """Money the provider tells of and we cannot place, the newest first; finance looks at each until it ends by itself
+    """Money the provider reports and we cannot place, the newest first; finance looks at each until it ends by itself
     or is closed."""
     found, following = await unmatched_page(session, open_=open_, paging=paging)
     return Page(items=[_unmatched(one) for one in found], next_cursor=following)
@@ -40,7 +40,8 @@ async def list_unmatched_payments(
 async def close_unmatched_payment(
     unmatched_id: UUID, closure: UnmatchedPaymentClosure, session: Session, caller: CallerOf
 ) -> UnmatchedPaymentView:
-    """Finance has seen to it. It is shown again only when something else becomes known about it."""
+    """Close an unmatched payment that finance has seen to. It is shown again only when something else becomes known
+    about it."""
     return _unmatched(await unmatched.close_unmatched(session, unmatched_id, closure.note, caller.name))
 
 
