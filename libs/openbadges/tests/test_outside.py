@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from openbadges.verification.limits import Limits
-from openbadges.verification.outside import Outside, Unreachable, is_public
+from openbadges.verification.outside import Outside, Unreachable
+from openbadges.verification.public_network import is_public
 
 INSIDE = [
     "0.0.0.0",  # noqa: S104 - nothing is bound to it
@@ -78,6 +79,9 @@ async def refusal(url: str, *, loopback: bool = False, limits: Limits | None = N
         ("https://exämple.org/", "address_refused"),
         ("https://example.org/\r\nHost: inside", "address_refused"),
         ("https://example.org/" + "x" * 3000, "address_refused"),
+        ("https://example.org\\@10.0.0.1/", "address_refused"),
+        ("https://" + "x" * 64 + ".example/", "unreachable"),
+        ("https://example..org/", "unreachable"),
         ("http://169.254.169.254/", "not_https"),
         ("http://example.org/", "not_https"),
         ("file:///etc/passwd", "not_https"),

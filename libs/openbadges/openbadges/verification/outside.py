@@ -1,35 +1,27 @@
 """Fetch what a stranger's credential refers to, without being sent anywhere inside.
 
-A credential names addresses, and whoever made it may name one of ours. So a name is resolved here, once; every address
-it resolves to must be a public one; and the connection goes to the very address that was checked, so that a name which
-resolves differently the second time gains nothing. Only https, few redirects, each checked like the first; an answer is
-cut off at its size and its time. Whoever asks for a key gets the answer of the origin that was asked, and of no other
-that it redirects to. Contexts and schemas are never fetched at all.
+A credential names addresses, and whoever made it may name one of ours: only public ones are asked (`public_network`).
+Only https, few redirects, each checked like the first; an answer is cut off at its size and its time. Whoever asks for
+a key gets the answer of the origin that was asked, and of no other that it redirects to. Contexts and schemas are never
+fetched at all.
 """
 
 import asyncio
-import ipaddress
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
 from openbadges.verification.limits import Limits
+from openbadges.verification.public_network import NotPublic, PublicNetwork, is_readable
 from openbadges.verification.report import Broken
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_LONGEST_URL = 2048
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ACCEPT = b"application/did+ld+json, application/vc, application/jwk-set+json, application/json, */*;q=0.1"
-
-# Addresses that contain an IPv4 address, to which they may lead.
-_TUNNELS = [ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
 
 
 class Unreachable(Broken):
@@ -51,16 +43,6 @@ def origin(url: str) -> tuple[str, str | None, int | None]:
     """Return scheme, host and port, as browsers compare them. Raises ValueError."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-
-
-def is_public(address: Address) -> bool:
-    """Return whether an address is for everyone: not private, loopback, link-local, shared, reserved or tunnelled."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
-        if any(address in net for net in _TUNNELS) or address.is_site_local:
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
 @dataclass
@@ -99,6 +81,8 @@ class Outside:
                 body = await self._follow(url, most_bytes, own_word=own_word)
         except TimeoutError as error:
             raise Unreachable("timed_out", f"{_host(url)} did not answer in time.") from error
+        except NotPublic as error:
+            raise Unreachable("address_refused", f"{error}, and is not asked.") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise Unreachable("unreachable", f"{_host(url)} could not be reached.") from error
         self._keep((url, own_word), body)
@@ -114,7 +98,7 @@ class Outside:
                 ssl_context=self._tls,
                 max_connections=1,
                 max_keepalive_connections=0,
-                network_backend=_Guarded(loopback=self._loopback),
+                network_backend=PublicNetwork(loopback=self._loopback),
             )
             async with pool, pool.stream("GET", url, headers=_headers(url, self._user_agent)) as answer:
                 headers = {name.lower(): value for name, value in answer.headers}
@@ -130,7 +114,7 @@ class Outside:
         """Raise Unreachable for an address that is never asked, before anything is resolved."""
         parts = urlsplit(url)
         schemes = {"https", "http"} if self._loopback else {"https"}
-        if len(url) > _LONGEST_URL or not url.isascii() or any(char <= " " for char in url):
+        if not is_readable(url):
             raise Unreachable("address_refused", "An address it refers to is not a proper one.")
         if parts.scheme not in schemes:
             raise Unreachable("not_https", "An address it refers to is not an https address.")
@@ -148,37 +132,6 @@ class Outside:
         while len(self._kept) > self._limits.kept_answers or self._kept_bytes > self._limits.kept_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest.body)
-
-
-class _Guarded(httpcore.AsyncNetworkBackend):
-    """Resolves a name, checks the addresses, and connects to one of just those. TLS still verifies the name."""
-
-    def __init__(self, *, loopback: bool) -> None:
-        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        self._loopback = loopback
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, proto=6)  # TCP
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        if not addresses or not all(map(self._may_ask, addresses)):
-            raise Unreachable("address_refused", f"{host} is not a public address, and is not asked.")
-        return await self._network.connect_tcp(str(addresses[0]), port, timeout, local_address, socket_options)
-
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:  # Any: never called
-        raise Unreachable("address_refused", "Only public addresses are asked.")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._network.sleep(seconds)
-
-    def _may_ask(self, address: Address) -> bool:
-        return is_public(address) or (self._loopback and address.is_loopback)
 
 
 def _headers(url: str, user_agent: bytes) -> list[tuple[bytes, bytes]]:

@@ -1,34 +1,24 @@
 """Send webhooks to partners, signed as Standard Webhooks says, and to public addresses only."""
 
 import asyncio
-import ipaddress
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpcore
 from standardwebhooks import Webhook
 
 from credentials.domain.webhooks import RESPONSE_CHARACTERS, Answer, WebhookAddressRefused
-from openbadges.verification.outside import Address, is_public
-
-Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
+from openbadges.verification.public_network import NotPublic, PublicNetwork, Resolve, is_readable, resolve
 
 _SECONDS: Final = 5.0
 _NAME_SECONDS: Final = 2.0
 _PORTS: Final = {443, 8443}
-_LONGEST_URL: Final = 2048
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-async def resolve(host: str, port: int) -> Sequence[Address]:
-    """Return every address of a name. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, proto=6)  # TCP
-    return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 
 
 def signatures(secrets: Iterable[bytes], delivery_id: str, at: datetime, body: str) -> str:
@@ -47,7 +37,7 @@ class WebhookClient:
     def __init__(
         self, *, loopback: bool = False, tls: ssl.SSLContext | None = None, resolve: Resolve = resolve
     ) -> None:
-        self._loopback, self._resolve = loopback, resolve
+        self._loopback, self._network = loopback, PublicNetwork(loopback=loopback, resolve=resolve)
         self._tls = tls or ssl.create_default_context()
 
     async def check(self, url: str) -> None:
@@ -60,7 +50,7 @@ class WebhookClient:
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:
             raise WebhookAddressRefused("this address has no proper port") from None
-        if len(url) > _LONGEST_URL or not url.isascii() or any(char <= " " for char in url) or "\\" in url:
+        if not is_readable(url):
             raise WebhookAddressRefused("this is no proper address")
         if not parts.hostname or parts.username is not None or parts.password is not None or parts.fragment:
             raise WebhookAddressRefused("name a host and a path, without credentials or a fragment")
@@ -70,7 +60,9 @@ class WebhookClient:
             raise WebhookAddressRefused(f"webhooks go to port {' or '.join(map(str, sorted(_PORTS)))}")
         try:
             async with asyncio.timeout(_NAME_SECONDS):
-                self.admit(parts.hostname, await self._resolve(parts.hostname, port))
+                await self._network.address_of(parts.hostname, port)
+        except NotPublic as error:
+            raise WebhookAddressRefused(str(error)) from error
         except (OSError, UnicodeError, TimeoutError) as error:
             raise WebhookAddressRefused(f"{parts.hostname[:100]} is not known to the name service") from error
 
@@ -89,6 +81,8 @@ class WebhookClient:
             return answer(None, "", f"no answer within {_SECONDS:g} seconds")
         except WebhookAddressRefused as domain_error:
             return answer(None, "", domain_error.detail)
+        except NotPublic as error:
+            return answer(None, "", str(error))
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             return answer(None, "", f"not reached: {type(error).__name__}")
         return answer(status, response, None if 200 <= status < 300 else f"answered {status}")  # noqa: PLR2004 - success
@@ -107,7 +101,7 @@ class WebhookClient:
             ssl_context=self._tls,
             max_connections=1,
             max_keepalive_connections=0,
-            network_backend=_Checked(self, self._resolve),
+            network_backend=self._network,
         )
         sent = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
         async with pool, pool.stream("POST", url, headers=sent, content=content) as got:
@@ -117,35 +111,3 @@ class WebhookClient:
                 if len(kept) >= 4 * RESPONSE_CHARACTERS:  # a character has four bytes at most
                     break
             return got.status, _CONTROL.sub("", kept.decode("utf-8", "replace"))[:RESPONSE_CHARACTERS]
-
-    def admit(self, host: str, addresses: Sequence[Address]) -> Address:
-        """Return the address to connect to. Raises WebhookAddressRefused unless all of them are allowed."""
-        may = [is_public(one) or (self._loopback and one.is_loopback) for one in addresses]
-        if not may or not all(may):
-            raise WebhookAddressRefused(f"{host[:100]} is not a public address")
-        return addresses[0]
-
-
-class _Checked(httpcore.AsyncNetworkBackend):
-    """Connects to the very address that was checked. TLS still verifies the name."""
-
-    def __init__(self, webhook_client: WebhookClient, resolve: Resolve) -> None:
-        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        self._webhook_client, self._resolve = webhook_client, resolve
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        address = self._webhook_client.admit(host, await self._resolve(host, port))
-        return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
-
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:  # Any: never called
-        raise WebhookAddressRefused("only public addresses are asked")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._network.sleep(seconds)
