@@ -68,7 +68,7 @@ class _Spelling:
         self._check_contexts = check_contexts
         self._top = document.get("id")
         self._issuer = id_of(document.get("issuer"))
-        self._told: dict[str, str] = {}
+        self._said: dict[str, str] = {}
         self._named: dict[str, object] = {}
 
     def check(self, value: object, path: tuple[str, ...], *, inside: bool, depth: int = 0) -> None:
@@ -94,7 +94,7 @@ class _Spelling:
         if depth and is_credential and "@context" in node:
             self._check_contexts(node)
         if not inside:
-            self._check_told_once(node, path)
+            self._check_said_once(node, path)
         if "@direction" in node:
             raise UndefinedTerms(
                 "a direction of writing (@direction) is in no RDF, so no signature covers it", terms=["@direction"]
@@ -106,7 +106,7 @@ class _Spelling:
                 raise uncovered([name])
             self.check(member, (*path, name), inside=inside, depth=depth + 1)
 
-    def _check_told_once(self, node: Document, path: tuple[str, ...]) -> None:
+    def _check_said_once(self, node: Document, path: tuple[str, ...]) -> None:
         """Check that a node is described in one place, or everywhere alike.
 
         Of issuers and images little more than the id is read, so a mere mention of one, which says no more than that,
@@ -126,8 +126,8 @@ class _Spelling:
             return
         if path[-2:] == ("endorsement", "credentialSubject") and set(node) <= _ENDORSEMENT:
             return
-        told = json.dumps(node, sort_keys=True)
-        if self._told.setdefault(name, told) != told:
+        said = json.dumps(node, sort_keys=True)
+        if self._said.setdefault(name, said) != said:
             raise Ambiguous(f"the id {name[:200]} is described in two places, and not alike")
 
     def _is_known_by_id(self, node: Document) -> bool:

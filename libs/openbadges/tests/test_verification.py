@@ -225,8 +225,8 @@ async def test_each_way_to_change_a_credential_fails_its_own_check(change, expec
 )
 async def test_a_member_of_another_shape_is_named_and_its_content_not_poured_out(change, where) -> None:
     got = await verify(changed(sign(badge(**listed())), change))
-    [told] = [check.detail for check in got.checks if check.code == "schema_mismatch"]
-    assert told.startswith(f"At {where}: what stands there is")
+    [detail] = [check.detail for check in got.checks if check.code == "schema_mismatch"]
+    assert detail.startswith(f"At {where}: what stands there is")
     assert not [check.detail for check in got.checks if re.search(r"\{'|\('|\n", check.detail)]
 
 

@@ -38,7 +38,7 @@ async def test_the_chart_shows_what_is_held_studied_open_and_next(service, sessi
     assert answer.headers["content-type"] == "image/svg+xml"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     root, title, description = parts(answer.content)
-    assert title == "Your stack: 75 credits"
+    assert title == "Your progress: 75 credits"
     assert "Data Science: 60 credits, 15 being studied" in description
     assert "PGCert: 60 of 60 credits" in description
     assert "You can claim: PGCert in Data Science" in description
@@ -50,7 +50,7 @@ async def test_the_chart_shows_what_is_held_studied_open_and_next(service, sessi
 async def test_nobody_has_an_empty_picture(service, session, clock) -> None:
     async with service.client("learner") as client:
         root, title, description = parts((await client.get("/v1/award-options/picture")).content)
-    assert title == "Your stack: 0 credits"
+    assert title == "Your progress: 0 credits"
     assert description.startswith("No credit yet. PGCert: 0 of 60 credits.")
     assert within(root)
 

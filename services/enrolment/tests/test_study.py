@@ -159,9 +159,9 @@ def test_revoked_credit_stays_in_the_record_and_out_of_the_total():
     facts = [credit(30, 11, "64", 9), credit(31, 12, "70", 10)]
     assert record(facts).credits_total == 30
     revoked = fact(kinds.CreditRevoked, hours=20, subject=uid(30), credit_id=uid(30), reason_code="appeal")
-    told = record([*facts, revoked])
-    assert told.credits_total == 15
-    assert [(one.status, one.reason_code) for one in told.credits] == [("revoked", "appeal"), ("awarded", None)]
+    shown = record([*facts, revoked])
+    assert shown.credits_total == 15
+    assert [(one.status, one.reason_code) for one in shown.credits] == [("revoked", "appeal"), ("awarded", None)]
 
 
 def badge(number: int, credit_number: int) -> Fact:

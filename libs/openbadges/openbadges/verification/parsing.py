@@ -120,7 +120,7 @@ def _parse_jwt(token: bytes, limits: Limits, count: _Count) -> ParsedCredential:
         jose.check_header(parsed.header)
         jose.check_claims(parsed.header, parsed.claims, document)
         if document.get("proof"):
-            raise Broken("several_proofs", "It carries a second proof within; which of them counts is not told.")
+            raise Broken("several_proofs", "It carries a second proof within; which of them counts is not said.")
         header = parsed.header
         claims = {name: parsed.claims[name] for name in ("nbf", "exp") if name in parsed.claims}
         return Signed(header["alg"], header.get("kid"), parsed.data, parsed.signature, header.get("jwk"), claims)
@@ -203,8 +203,8 @@ def _read_part(entry: object, limits: Limits, count: _Count) -> ParsedCredential
 def _out_of_envelope(address: str) -> str:
     """Return the token in a `data:` URL (RFC 2397). Raises Broken for one of another media type."""
     head, _, token = address.partition(",")
-    scheme, _, told = head.partition(":")
-    kind, *parameters = (part.strip().lower() for part in told.split(";"))
+    scheme, _, rest = head.partition(":")
+    kind, *parameters = (part.strip().lower() for part in rest.split(";"))
     if scheme.lower() != "data" or kind not in _ENVELOPED or "base64" in parameters:
         raise Broken("envelope_unknown", f"It comes in a form that is not read here ({head[:80]}).")
     return token
@@ -249,7 +249,7 @@ def _embedded(given: Document, statement: json_ld.Statement) -> Signed:
     if not proofs:
         raise Broken("no_proof", "It is not signed.")
     if len(proofs) > 1:
-        raise Broken("several_proofs", "It has more than one proof; which of them counts is not told.")
+        raise Broken("several_proofs", "It has more than one proof; which of them counts is not said.")
     options = {name: member for name, member in members(proofs[0]).items() if name != "proofValue"}
     signed_options = json_ld.Statement({**options, "@context": given["@context"]})
     proof = signed_options.says

@@ -82,12 +82,12 @@ class Asking:
         except UNREADABLE:
             detail = "What was found at the issuer's address cannot be read."
             return [Check(Question.ISSUER, CheckOutcome.FAILED, detail, "issuer_unknown"), _skipped(Question.PROOF)]
-        told = (
+        words = (
             "The issuer is named by its key alone, which anybody can make; nothing more is known of it."
             if issuer.startswith(NAMED_BY_KEY)
             else f"{issuer} names the signing key as its own."
         )
-        vouched = Check(Question.ISSUER, CheckOutcome.PASSED, told)
+        vouched = Check(Question.ISSUER, CheckOutcome.PASSED, words)
         return [vouched, ask(Question.PROOF, lambda: _holds(signed, key, self.now))]
 
     async def refreshed(self, report: Report) -> Report:
@@ -146,8 +146,8 @@ def _names_of_holder(document: Members) -> set[str]:
     """Return the ids and identity hashes of the holder; an issuer vouches for those in its own credentials."""
     subjects = list(map(members, listed(document.get("credentialSubject"))))
     identities = [members(entry) for subject in subjects for entry in listed(subject.get("identifier"))]
-    told = [entry.get("identityHash") for entry in identities if entry.get("identityType") != "name"]
-    return {name for name in (*(subject.get("id") for subject in subjects), *told) if isinstance(name, str) and name}
+    words = [entry.get("identityHash") for entry in identities if entry.get("identityType") != "name"]
+    return {name for name in (*(subject.get("id") for subject in subjects), *words) if isinstance(name, str) and name}
 
 
 def _status(checks: list[Check]) -> Status:
@@ -167,8 +167,8 @@ def reconsidered(report: R, parts: tuple[R, ...], newer: R | None) -> R:
         return report
     checks = report.checks
     if parts != report.parts:
-        told = ask(Question.PARTS, lambda: _all_stand(report.document, list(parts)))
-        checks = tuple(told if check.name is Question.PARTS else check for check in checks)
+        words = ask(Question.PARTS, lambda: _all_stand(report.document, list(parts)))
+        checks = tuple(words if check.name is Question.PARTS else check for check in checks)
     if newer is not None:
         status = Status.REPLACED if newer.verified else newer.status
     else:

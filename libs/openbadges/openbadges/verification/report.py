@@ -116,23 +116,23 @@ def sentence(detail: str) -> str:
 
 def revoked(report: Report) -> Report:
     """Return the report of a credential whose issuer has revoked it, when the list does not say so yet."""
-    told = Check(
+    revocation = Check(
         Question.REVOCATION, CheckOutcome.FAILED, "The issuer has revoked it; its list will say so soon.", "revoked"
     )
-    checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
+    checks = tuple(revocation if check.name is Question.REVOCATION else check for check in report.checks)
     return replace(report, status=Status.REVOKED, checks=checks)
 
 
 def not_recorded(report: Report) -> Report:
     """Return the report of a credential of ours that is not in our records: they were lost, and its later history with
     them."""
-    told = Check(
+    revocation = Check(
         Question.REVOCATION,
         CheckOutcome.FAILED,
         "The issuer has signed it and has no record of it: whether it still stands is not known here.",
         "not_recorded",
     )
-    checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
+    checks = tuple(revocation if check.name is Question.REVOCATION else check for check in report.checks)
     return replace(report, status=Status.UNCONFIRMED, checks=checks)
 
 

@@ -120,8 +120,8 @@ async def _list_stands(
         raise Broken("list_of_another", "What was found at the list's address is another list.")
     if kinds[1] not in listed(subject.get("type")) or purpose not in listed(subject["statusPurpose"]):
         raise Broken("list_of_another", "The revocation list serves another purpose.")
-    told = document.get("validFrom") or document.get("issuanceDate")
-    begins = None if told is None else instant(told)
+    begins_at = document.get("validFrom") or document.get("issuanceDate")
+    begins = None if begins_at is None else instant(begins_at)
     proof = {} if found.signed.expires is None else {"expires": found.signed.expires}
     if any(has_ended(said, now) for said in (document, found.signed.claims, proof)):
         raise Broken("list_out_of_date", "The revocation list is out of date.")
@@ -141,8 +141,8 @@ async def _ask_plain(entry: Members, credential: Members, issuer: str, web: Web,
     entries = found["revokedCredential"]
     if not isinstance(entries, list):
         raise TypeError("not a list")
-    told = cast("list[object]", entries)
-    revoked = {id_of(one) for one in told if members(one).get("revoked") is not False}
+    listed = cast("list[object]", entries)
+    revoked = {id_of(one) for one in listed if members(one).get("revoked") is not False}
     if not all(isinstance(name, str) for name in revoked):
         raise TypeError("an entry names no credential")
     return _Answer("revoked" if credential["id"] in revoked else None, "The issuer's own list was read.")

@@ -54,8 +54,8 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps those that ended
     _warm()
     while True:
-        told, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        if not told:
+        received, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not received:
             return
         (descriptor,) = descriptors
         if os.fork() == 0:

@@ -33,7 +33,7 @@ _SLOTS = (
 )
 _IDENTITY = ("identity_hash", "salt")
 _SALT_BYTES = 16
-_MOST_PRESSES = 256
+_MOST_BADGE_SIGNERS = 256
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CredentialIssuer:
         self.issuer = Issuer(did_of(self.url), awarding_body, self.url)
         self._secret_box = secret_box
         self._signers: dict[str, Signer] = {}
-        self._presses: OrderedDict[tuple[str, str, bool], tuple[Achievement, BadgeSigner]] = OrderedDict()
+        self._badge_signers: OrderedDict[tuple[str, str, bool], tuple[Achievement, BadgeSigner]] = OrderedDict()
 
     def credential_url(self, badge_id: UUID) -> str:
         return f"{self.url}/credentials/{badge_id}"
@@ -152,7 +152,7 @@ class CredentialIssuer:
 
     def _badge_signer(self, achievement: Achievement, signer: Signer, *, identified: bool) -> BadgeSigner:
         key = (signer.verification_method, achievement.url, identified)
-        known, badge_signer = self._presses.get(key, (None, None))
+        known, badge_signer = self._badge_signers.get(key, (None, None))
         if badge_signer is None or known != achievement:
             described = achievement_document(achievement, self.issuer)
             name = credential_name(achievement)
@@ -161,8 +161,8 @@ class CredentialIssuer:
                 return badge_document(described, self.issuer, name=name, credits_=achievement.credits, **values)
 
             badge_signer = BadgeSigner(build, (*_SLOTS, *_IDENTITY) if identified else _SLOTS, signer)
-            self._presses[key] = (achievement, badge_signer)
-            if len(self._presses) > _MOST_PRESSES:
-                self._presses.popitem(last=False)
-        self._presses.move_to_end(key)
+            self._badge_signers[key] = (achievement, badge_signer)
+            if len(self._badge_signers) > _MOST_BADGE_SIGNERS:
+                self._badge_signers.popitem(last=False)
+        self._badge_signers.move_to_end(key)
         return badge_signer

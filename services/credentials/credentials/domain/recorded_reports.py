@@ -59,24 +59,24 @@ class RecordedReport(Report):
 
 def revoked(report: RecordedReport) -> RecordedReport:
     """Return the report of a credential that we have revoked, when the list does not say so yet."""
-    told = Check(
+    revocation = Check(
         Question.REVOCATION, CheckOutcome.FAILED, "The issuer has revoked it; its list will say so soon.", "revoked"
     )
-    return replace(_with(report, told), status=Status.REVOKED)
+    return replace(_with(report, revocation), status=Status.REVOKED)
 
 
 def not_recorded(report: RecordedReport) -> RecordedReport:
     """Return the report of a credential of ours that is not in our records: they were lost, and its later history with
     them."""
-    told = Check(
+    revocation = Check(
         Question.REVOCATION,
         CheckOutcome.FAILED,
         "The issuer has signed it and has no record of it: whether it still stands is not known here.",
         "not_recorded",
     )
-    return replace(_with(report, told), status=Status.UNCONFIRMED)
+    return replace(_with(report, revocation), status=Status.UNCONFIRMED)
 
 
-def _with(report: RecordedReport, told: Check) -> RecordedReport:
-    checks = tuple(told if check.name is Question.REVOCATION else check for check in report.checks)
+def _with(report: RecordedReport, revocation: Check) -> RecordedReport:
+    checks = tuple(revocation if check.name is Question.REVOCATION else check for check in report.checks)
     return replace(report, checks=checks)

@@ -139,9 +139,9 @@ class _Listing:
         try:
             while True:
                 listed = await self._provider.list_payments(since, page)
-                told = [(one.our_reference, one.reference) for one in (*listed.facts, *listed.unreadable)]
-                found |= {ours: reference for ours, reference in told if ours in begun}
-                if not walk.goes_on(page, [reference for _, reference in told]):
+                pairs = [(one.our_reference, one.reference) for one in (*listed.facts, *listed.unreadable)]
+                found |= {ours: reference for ours, reference in pairs if ours in begun}
+                if not walk.goes_on(page, [reference for _, reference in pairs]):
                     return found
                 page += 1
         except ListIncomplete as error:
