@@ -174,7 +174,10 @@ class Elsewhere:
     """The other university's web site, in memory; remembers what was asked for."""
 
     def __init__(self, *revoked: int, **pages: object) -> None:
-        self.pages = {f"{ROOT}/.well-known/did.json": did_document(), LIST: status_list(*revoked)} | pages
+        self.pages: dict[str, Any] = {
+            f"{ROOT}/.well-known/did.json": did_document(),
+            LIST: status_list(*revoked),
+        } | pages
         self.asked: list[str] = []
 
     async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:  # noqa: ARG002 - it has all it says

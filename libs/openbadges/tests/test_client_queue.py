@@ -1,6 +1,7 @@
 """Many behind one address: who waits for whom."""
 
 import asyncio
+from typing import Any
 
 from openbadges.verification.limits import Limits
 from openbadges.verification.slots import ClientQueue, VerifierBusy
@@ -9,7 +10,7 @@ from openbadges.verification.slots import ClientQueue, VerifierBusy
 class Class:
     """Of one address; each waits until it comes and says so."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, **limits: Any) -> None:
         self.queue = ClientQueue(Limits(**limits))
         self.served: list[str] = []
 

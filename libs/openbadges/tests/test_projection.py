@@ -88,7 +88,8 @@ async def test_the_plain_list_of_1edtech() -> None:
     url = f"{ROOT}/revoked"
     entry = {"credentialStatus": {"id": url, "type": "1EdTechRevocationList"}}
     context = "https://purl.imsglobal.org/spec/ob/v3p0/extensions.json"
-    document = badge(**entry)
+    document = badge()
+    document |= entry
     document["@context"].append(context)
     signed = sign(document)
     none, one = {"revokedCredential": []}, {"revokedCredential": [{"id": document["id"], "revoked": True}]}

@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Mapping
 from copy import deepcopy
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,7 @@ def values(n: int = 0) -> dict[str, str]:
 
 
 def build(
-    filled: dict[str, str], *, name: str = 'Models that "learn", é, 100% (x) %(subject)s, 学习\nand', skills=()
+    filled: Mapping[str, str], *, name: str = 'Models that "learn", é, 100% (x) %(subject)s, 学习\nand', skills=()
 ) -> dict:
     identity = {"type": "IdentityObject", "hashed": True, "identityType": "emailAddress"}
     return badge_document(
@@ -71,7 +73,7 @@ def test_an_instant_of_a_badge_may_be_given_in_either_form() -> None:
 
 
 def test_the_bounded_canonicaliser_is_pyld() -> None:
-    options = {"algorithm": "URDNA2015", "format": "application/n-quads", "documentLoader": contexts.load}
+    options: Any = {"algorithm": "URDNA2015", "format": "application/n-quads", "documentLoader": contexts.load}
     assert json_ld.canonicalise(build(values())) == jsonld.normalize(build(values()), options)
 
 
@@ -93,7 +95,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), m
 def test_a_template_gives_the_bytes_of_pyld(name: str, count: int, n: int) -> None:
     """Also where unnamed parts are alike and the template steps back."""
 
-    def made(filled: dict[str, str]) -> dict:
+    def made(filled: Mapping[str, str]) -> dict:
         return build(filled, name=name, skills=[name] * count)
 
     template = canonical_templates.CanonicalTemplate(made, SLOTS)

@@ -352,7 +352,8 @@ async def test_a_text_with_a_delete_in_it_and_a_type_by_its_full_name() -> None:
 
 
 def refreshing(**members: object) -> dict:
-    document = badge(refreshService={"id": f"{ROOT}/refresh", "type": "1EdTechCredentialRefresh"}, **members)
+    document = badge(refreshService={"id": f"{ROOT}/refresh", "type": "1EdTechCredentialRefresh"})
+    document |= members
     document["@context"].append("https://purl.imsglobal.org/spec/ob/v3p0/extensions.json")
     return document
 
