@@ -8,7 +8,7 @@ SEEDS ?= 20
 AT = $(if $(BASE_URL),--base-url "$(BASE_URL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-award replay test test-quick test-failed simulate check migration bench lock docs service
+.PHONY: help run demo demo-award replay test test-quick test-failed coverage simulate check migration bench lock docs service
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ test-quick: ## all but the slow part
 
 test-failed: ## what failed last, alone and three times, if it is little: it is broken, or flaky and named
 	@exec tools/setup.sh dev tools/failed_alone.sh
+
+coverage: ## lines and branches that the tests run, per package: [TESTS=services/payments]
+	@exec tools/setup.sh dev tools/coverage.sh $(TESTS)
 
 simulate: ## the platform under random lives: SEEDS=<n> fresh ones, SEED=<n> one, BLIND=1 [FAULT=…] whether it sees
 	@exec tools/setup.sh dev $(PYTHON_IN_VENV) -m simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) \
