@@ -23,8 +23,8 @@ from .announcements import (
     passed,
     renamed,
 )
+from .rebuilds import found, recognise
 from .test_comparison import compared
-from .test_rebuild import found, recognise
 
 
 @pytest.fixture

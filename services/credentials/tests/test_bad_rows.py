@@ -26,8 +26,8 @@ from shared.testing.services import published
 from .announcements import consume, hold_credit, let_time_work, work_of
 from .degrees import programme, request
 from .deliveries import MANAGES, register
+from .regulation_reports import candidate
 from .shares import P, Q, know
-from .test_reports import candidate
 from .webhook_receivers import partner_server
 
 

@@ -16,7 +16,7 @@ from credentials.tables.reports import RegulationReport
 from shared.ids import new_id
 
 from .announcements import hold_credit
-from .test_reports import IN_FORCE, URL, candidate, report_on
+from .regulation_reports import IN_FORCE, URL, candidate, report_on
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ODD = [

@@ -20,7 +20,7 @@ from shared.jobs import Work
 from shared.testing.services import published
 
 from .announcements import DS, MG, consume, course, credit, hold_credit, let_time_work, named, renamed, revoked
-from .test_reviews import TITLE, hold_award
+from .reviews import TITLE, hold_award
 
 DIPLOMA, MASTERS = "PGDip in Data Science", "Master's degree in Data Science"
 

@@ -18,8 +18,8 @@ from shared.secret_box import SecretBox
 
 from .announcements import consume, hold_credit, let_time_work, revoked
 from .deliveries import MANAGES, register, send
+from .reviews import reinstated
 from .shares import P, body, consent, fetch, handed_over, know
-from .test_reviews import reinstated
 from .webhook_receivers import partner_server
 
 

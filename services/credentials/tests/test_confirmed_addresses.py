@@ -14,7 +14,7 @@ from shared.ids import new_id
 from shared.messaging import RetryLater
 
 from .announcements import BEFORE, DS, consume, course, credit, let_time_work, person, registered, revoked, work_of
-from .test_erasure import identifiers, sign_while
+from .erasure import identifiers, sign_while
 
 ADDRESS = "ada@x.example"
 

@@ -4,17 +4,12 @@ import itertools
 from datetime import timedelta
 
 from credentials.queries import courses
-from shared.events.catalogue import CourseUpdated, CourseWithdrawn, PriceChanged
+from shared.events.catalogue import CourseUpdated, CourseWithdrawn
 from shared.events.enrolment import EnrolmentCancelled
 from shared.ids import new_id
 
 from .announcements import BEFORE, DS, LAW, activated, consume, course, credit, named, renamed
-
-
-def priced(code: str, amount_minor: int = 49500, at=BEFORE, currency: str = "GBP") -> PriceChanged:
-    return PriceChanged(
-        course_id=named("course", code), price_id=new_id(), amount_minor=amount_minor, currency=currency, valid_from=at
-    )
+from .courses import priced
 
 
 def withdrawn(code: str) -> CourseWithdrawn:

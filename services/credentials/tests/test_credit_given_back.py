@@ -7,7 +7,7 @@ from openbadges.testing import one_pixel
 from shared.ids import new_id
 
 from .announcements import consume, let_time_work, revoked
-from .test_reviews import reinstated
+from .reviews import reinstated
 from .test_verification_api import issued, sign_as_anybody
 
 HTML = {"Accept": "text/html"}

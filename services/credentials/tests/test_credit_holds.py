@@ -17,8 +17,7 @@ from shared.testing.services import published
 
 from .announcements import BEFORE, cancelled, consume, credit, hold_credit, named, registered, reversed_payment, revoked
 from .degrees import act, decision, request
-from .test_forecasts import FORECAST
-from .test_reviews import CLAIM, TITLE, decide, hold_award, review_of
+from .reviews import CLAIM, TITLE, decide, hold_award, review_of
 
 
 async def release(service, who, code="DS01", *, by=None, reason="goodwill"):
@@ -55,7 +54,7 @@ async def test_a_conferred_award_whose_money_went_back_is_reviewed_and_its_credi
         assert set(review["proposal"]["lost"]) == {str(named("credit", who, f"DS0{n}")) for n in range(1, 5)}
         assert review["proposal"]["decision"] == "rescind"
         assert set((await statuses(own)).values()) == {"held"}
-        excluded = (await own.get(FORECAST)).json()["excluded"]
+        excluded = (await own.get("/v1/award-options/outlook")).json()["excluded"]
         assert {one["reason"] for one in excluded} == {"held"}
         waiting = (await office.get("/v1/credit-holds")).json()["items"]
         assert [one["reason_code"] for one in waiting if one["learner_id"] == str(who)] == ["refunded"] * 4

@@ -10,7 +10,7 @@ from credentials.adapters.paper import Paper
 from credentials.domain.documents import DocumentKind
 
 from .accessible import keeps_nobody_out
-from .test_documents_paper import ADDRESS, LATER, NAMES, NUMBER, view_model
+from .papers import ADDRESS, LATER, NAMES, NUMBER, view_model
 
 pytestmark = pytest.mark.slow
 

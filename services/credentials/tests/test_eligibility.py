@@ -10,16 +10,7 @@ from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, countable
 from credentials.domain.options import options
 
-from .test_options import (
-    EARLIER,
-    IN_FORCE,
-    build,
-    case_awards,
-    case_credits,
-    case_titles,
-    credit_lists,
-    small,
-)
+from .options import EARLIER, IN_FORCE, build, case_awards, case_credits, case_titles, credit_lists, small
 
 
 def totals_of(held: list[Credit], regulations: regs.Regulations) -> eligibility.Totals:

@@ -16,8 +16,8 @@ from shared.ids import new_id
 from shared.messaging.tables import QueuedEmail
 
 from .announcements import BEFORE, consume, hold_credit, introduce, let_time_work, revoked, work_of
-from .test_erasure import holder, identifiers, moved
-from .test_record_status import ask
+from .erasure import holder, identifiers, moved
+from .record_status import ask
 
 
 @pytest.fixture

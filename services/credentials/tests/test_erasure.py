@@ -6,22 +6,20 @@ import pytest
 from sqlalchemy import func, select
 
 from credentials import jobs
-from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.commands import issuing, keys, people, sharing
+from credentials.commands import people, sharing
 from credentials.domain.people import HolderAnonymised
 from credentials.domain.sharing import Scope, ShareSecrets
-from credentials.queries.issued import badges_to_sign, due_badges
 from credentials.tables.awards import Award
-from credentials.tables.issued import Badge
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from credentials.tables.sharing import Share
 from credentials.tables.transfers import Transfer
 from openbadges.badges import identity_hash
 from shared.directory import LocalDirectory
-from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged
+from shared.events.enrolment import LearnerAnonymised
 from shared.ids import new_id
 
-from .announcements import BEFORE, DS, consume, course, credit, introduce, let_time_work, person, registered, work_of
+from .announcements import BEFORE, DS, consume, course, credit, introduce, let_time_work, work_of
+from .erasure import holder, identifiers, moved, sign_while
 
 SHARE = {"recipient": "A Writer", "purpose": "A Writer's", "whole_record": True, "days": 30}
 RECOGNITION = {
@@ -109,39 +107,6 @@ async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
     await erasing
     with pytest.raises(HolderAnonymised):
         await sharing_
-
-
-async def sign_while(service, session, between) -> None:
-    """The steps of the job, and something that is committed while it signs."""
-    work = work_of(service)
-    credential_issuer = work.resource(CredentialIssuer)
-    waiting = await badges_to_sign(session, list(await session.scalars(due_badges())))
-    assert waiting
-    signers = await keys.signers(session, credential_issuer)
-    signed = await asyncio.to_thread(issuing.sign_badges, waiting, credential_issuer, signers, work.now())
-    await between()
-    await issuing.store_badges(session, signed, credential_issuer, signers, work.now())
-    await session.flush()
-
-
-async def identifiers(session, learner) -> list[dict]:
-    session.expire_all()
-    rows = await session.scalars(select(Badge).where(Badge.learner_id == learner))
-    return [row.document["credentialSubject"].get("identifier", []) for row in rows]
-
-
-async def holder(service, session, **changes: object):
-    learner = new_id()
-    await consume(session, course("DS01", DS), registered(learner), credit(learner, "DS01", DS))
-    await jobs.read_people(work_of(service, LocalDirectory(person(learner, **changes))))
-    return learner
-
-
-async def moved(service, session, clock, learner) -> LocalDirectory:
-    register = LocalDirectory(person(learner, contact_version=2, contact_email="new@x.example"))
-    await consume(session, LearnerContactChanged(learner_id=learner, contact_version=2, changed_at=clock()))
-    await jobs.read_people(work_of(service, register))
-    return register
 
 
 @pytest.mark.parametrize("is_corrected", [False, True])

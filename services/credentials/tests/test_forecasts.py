@@ -23,7 +23,7 @@ from .announcements import (
     reversed_payment,
     revoked,
 )
-from .test_courses import priced
+from .courses import priced
 
 FORECAST, PLANS, WHAT_IF = "/v1/award-options/outlook", "/v1/award-options/plans", "/v1/award-options/what-if"
 PUBLIC = "/v1/award-forecasts"

@@ -47,8 +47,8 @@ from .announcements import (
     settled,
     voided,
 )
-from .test_holds import case_of
-from .test_reviews import reinstated
+from .holds import case_of
+from .reviews import reinstated
 
 DAY = timedelta(days=1)
 

@@ -1,29 +1,14 @@
 """What holds an award claim besides money: a case of misconduct that is open."""
 
 import itertools
-from datetime import timedelta
 
 from credentials.queries.records import is_on_hold
-from shared.events.assessment import MisconductDecided, MisconductOpened
 from shared.ids import new_id
 
-from .announcements import BEFORE, consume, hold_credit
+from .announcements import consume, hold_credit
+from .holds import case_of
 
 CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
-
-
-def case_of(learner):
-    ids = {
-        "case_id": new_id(),
-        "submission_id": new_id(),
-        "enrolment_id": new_id(),
-        "learner_id": learner,
-        "attempt_no": 1,
-    }
-    return (
-        MisconductOpened(**ids, reason_code="plagiarism", opened_at=BEFORE),
-        MisconductDecided(**ids, outcome="no_case", decided_at=BEFORE + timedelta(days=3)),
-    )
 
 
 async def test_claims_wait_while_a_case_is_open(service, session, clock) -> None:

@@ -12,8 +12,8 @@ from credentials.tables.issued import Badge
 from shared.ids import id_of, new_id
 
 from .announcements import hold_credit, introduce, let_time_work
+from .shared_files import consented, get, others_agree
 from .shares import FORM, P, fetch, know, link
-from .test_shared_files import consented, get, others_agree
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ALL_BUT_THE_NAME = {"whole_record": True, "with_marks": True, "with_attempts": True}

@@ -4,10 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -31,25 +30,7 @@ from credentials.domain.options import (
 from credentials.domain.titles import title_of
 from shared.regulations import UnknownRegulations
 
-DAY = datetime(2026, 1, 1, tzinfo=UTC)
-EARLIER, IN_FORCE = "mc-regs-2026.1", "mc-regs-2026.2"
-
-
-def hold(subject: str, count: int, marks: tuple[int | None, ...] = (), **changes: object) -> list[Credit]:
-    found = []
-    for n in range(count):
-        mark = marks[n] if n < len(marks) else None
-        fields = {
-            "id": f"{subject}-{n + 1:02}",
-            "family": f"{subject}-{n + 1:02}",
-            "subject": subject,
-            "credits": 15,
-            "level": 7,
-            "mark": None if mark is None else Decimal(mark),
-            "passed_at": DAY + timedelta(days=n),
-        }
-        found.append(Credit(**(fields | changes)))
-    return found
+from .options import EARLIER, IN_FORCE, build, case_awards, case_credits, case_titles, credit_lists, hold, small
 
 
 def titles(held: list[Credit], level: str, version: str, awards: tuple[Award, ...] = ()) -> set[str]:
@@ -59,52 +40,6 @@ def titles(held: list[Credit], level: str, version: str, awards: tuple[Award, ..
 def option(held: list[Credit], title: str, version: str = IN_FORCE, awards: tuple[Award, ...] = ()) -> Option:
     found = options(held, awards, [regs.find(version)])
     return next(option for level in found.values() for option in level if option.title == title)
-
-
-def case_credits(case: dict) -> list[Credit]:
-    if "held" in case:
-        return [credit for subject, count in case["held"].items() for credit in hold(subject, count)]
-    seen: Counter[str] = Counter()
-    found = []
-    for module in case["modules"]:
-        seen[module["code"]] += 1
-        found.append(
-            Credit(
-                id=f"{module['code']}/{seen[module['code']]}",
-                family=module["code"],
-                subject=module["subject"],
-                credits=15,
-                level=7,
-                mark=Decimal(module["mark"]) if "mark" in module else None,
-                passed_at=DAY,
-                status=CreditStatus(module.get("status", "ratified")),
-                source=Source.EXTERNAL if module.get("external") else Source.INTERNAL,
-            )
-        )
-    return found
-
-
-def case_awards(case: dict, held: list[Credit]) -> tuple[Award, ...]:
-    """The awards of a case that were conferred before."""
-    by_family = {credit.family: credit.id for credit in held}
-    return tuple(
-        Award(
-            f"award-{n}",
-            prior["level"],
-            regs.find(IN_FORCE).level(prior["level"]).credits,
-            prior["title"],
-            frozenset(by_family[code] for code in prior["on"]),
-        )
-        for n, prior in enumerate(case.get("awarded", ()))
-    )
-
-
-def case_titles(case: dict, version: str) -> dict[str, list[dict]]:
-    """Level -> what is offered there under that version."""
-    return {
-        level.code: [entry for entry in case["titles"].get(level.code, ()) if entry.get("under", version) == version]
-        for level in regs.find(version).levels
-    }
 
 
 def test_every_worked_case_gives_exactly_its_titles(cases: list[dict]) -> None:
@@ -336,33 +271,6 @@ def test_regulations_that_cannot_decide_are_refused() -> None:
 
 # Brute force: every subset of the credits, one by one.
 
-credit_lists = st.lists(
-    st.tuples(
-        st.sampled_from(["Data Science", "eHealth", "Law", "Zoology"]),
-        st.one_of(st.none(), st.integers(50, 90)),
-        st.booleans(),
-        st.integers(0, 3),
-    ),
-    min_size=4,
-    max_size=9,
-)
-
-
-def build(rows: list[tuple]) -> list[Credit]:
-    return [
-        Credit(
-            id=f"c{n}",
-            family=f"c{n}",
-            subject=subject,
-            credits=15,
-            level=7,
-            mark=None if external or mark is None else Decimal(mark),
-            passed_at=DAY + timedelta(days=day),
-            source=Source.EXTERNAL if external else Source.INTERNAL,
-        )
-        for n, (subject, mark, external, day) in enumerate(rows)
-    ]
-
 
 def brute_force(held: list[Credit], level: regs.Level, regulations: regs.Regulations) -> dict[str, Decimal]:
     """Title -> the greatest sum of marks any selection for it has."""
@@ -374,17 +282,6 @@ def brute_force(held: list[Credit], level: regs.Level, regulations: regs.Regulat
         weight = sum((credit.weight for credit in chosen), Decimal(0))
         best[text] = max(best.get(text, Decimal(0)), weight)
     return best
-
-
-@cache
-def small(version: str) -> regs.Regulations:
-    """The same rules with levels small enough to list every subset: 2, 4, 6 and 8 modules."""
-    document = json.loads((Path(regs.__file__).parents[1] / "regulations" / f"{version}.json").read_text())
-    document["levels"] = [
-        {"code": str(count), "label": "Award", "credits": 15 * count, "achievement_type": "Award"}
-        for count in (2, 4, 5, 6, 8)
-    ]
-    return regs.parse(document)
 
 
 @pytest.mark.parametrize("version", [EARLIER, IN_FORCE])

@@ -7,10 +7,10 @@ from shared.ids import new_id
 from shared.testing.access import own_matters
 
 from .announcements import DS, LAW, cancelled, consume, course, hold_credit, let_time_work, named, registered, revoked
-from .test_prior_learning import BECAUSE, apply
-from .test_prior_learning import decide as recognise
-from .test_reviews import CLAIM, hold_award, review_of
-from .test_reviews import decide as review
+from .prior_learning import BECAUSE, apply
+from .prior_learning import decide as recognise
+from .reviews import CLAIM, hold_award, review_of
+from .reviews import decide as review
 
 
 async def confer_award(service, session, own, learner):

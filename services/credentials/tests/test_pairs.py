@@ -15,8 +15,8 @@ from shared.testing.pairs import Pairs
 
 from .announcements import DS, MG, cancelled, consume, course, credit, let_time_work, named, person, registered, revoked
 from .degrees import decision, programme
+from .prior_learning import BECAUSE, CLAIM, PDF
 from .shares import FORM, body, know
-from .test_prior_learning import BECAUSE, CLAIM, PDF
 
 pytestmark = pytest.mark.slow
 TITLE = "PGCert in Data Science"

@@ -14,7 +14,7 @@ from openbadges.baking import into_svg
 from shared.ids import new_id
 
 from .announcements import hold_credit, let_time_work
-from .test_documents_paper import NAMES
+from .papers import NAMES
 
 COURSE = Motif("Applied <Machine> Learning & more", "University of Example", 15, 7, "Data Science", is_award=False)
 FONTS = Fonts()

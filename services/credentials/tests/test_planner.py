@@ -15,7 +15,7 @@ from credentials.domain.options import Award
 from credentials.domain.planner import Course, cheapest, fewest, naming, plans, quickest
 from credentials.domain.titles import title_of
 
-from .test_options import EARLIER, IN_FORCE, build, hold, small
+from .options import EARLIER, IN_FORCE, build, hold, small
 
 DS, MG, LAW = "Data Science", "Management", "Law"
 

@@ -18,21 +18,11 @@ from shared.storage import ObjectStorage
 from shared.testing.services import published
 from shared.uploads import UploadPolicy
 
-from .announcements import DS, LAW, consume, course, hold_credit, let_time_work, named, registered
+from .announcements import DS, LAW, consume, course, hold_credit, let_time_work, registered
 from .deliveries import register, send
+from .prior_learning import BECAUSE, CLAIM, PDF, apply, decide
 from .shares import P, handed_over, know
 from .webhook_receivers import partner_server
-
-PDF = b"%PDF-1.7\n" + b"evidence " * 40
-CLAIM = {
-    "institution": "Westmarch University",
-    "title": "Statistical Methods",
-    "credits": 120,
-    "level": 7,
-    "completed_on": "2024-06-30",
-    "statement": "It covered inference and regression.",
-}
-BECAUSE = {"reason_code": "equivalent", "reason": "Equivalent in level and outcomes."}
 
 
 @pytest.fixture
@@ -42,26 +32,6 @@ async def learner(service, session, clock):
     await hold_credit(session, learner, DS=2)
     await let_time_work(service)
     return learner
-
-
-async def apply(service, learner, **changes) -> str:
-    async with service.client("learner", id=learner) as client:
-        opened = await client.post("/v1/recognitions", json=CLAIM | changes)
-        assert opened.status_code == 201, opened.text
-        address = opened.json()["recognition_id"]
-        stored = await client.put(
-            f"/v1/recognition-uploads/{address}", params={"filename": "transcript.pdf"}, content=PDF
-        )
-        assert stored.status_code == 201, stored.text
-        handed_in = await client.post(f"/v1/recognitions/{address}/submission")
-        assert handed_in.json()["state"] == "submitted"
-    return address
-
-
-async def decide(service, address: str, *subjects: str, by=None):
-    units = [{"title": f"Unit {n}", "subject_id": str(named("subject", subject))} for n, subject in enumerate(subjects)]
-    async with service.client("registrar", id=by or new_id()) as office:
-        return await office.post(f"/v1/recognitions/{address}/decision", json={"units": units} | BECAUSE)
 
 
 async def test_recognised_credit_counts_for_an_award_and_not_for_its_class(service, session, clock, learner) -> None:

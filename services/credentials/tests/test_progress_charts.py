@@ -8,7 +8,7 @@ from credentials.commands import awards
 from shared.ids import new_id
 
 from .announcements import DS, activated, consume, course, hold_credit
-from .test_courses import priced
+from .courses import priced
 
 SVG = "{http://www.w3.org/2000/svg}"
 

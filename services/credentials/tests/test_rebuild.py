@@ -5,15 +5,13 @@ import argparse
 from sqlalchemy import delete, select, text, update
 
 from credentials.__main__ import _rebuild
-from credentials.commands import awards, projection, rebuild
-from credentials.domain.credit import Source
+from credentials.commands import awards
 from credentials.tables.facts import Credit
 from credentials.tables.issued import Badge, Eligibility
 from credentials.tables.reports import Rebuild
 from shared.ids import new_id
 
 from .announcements import (
-    BEFORE,
     DS,
     LAW,
     activated,
@@ -28,13 +26,9 @@ from .announcements import (
     revoked,
 )
 from .degrees import act, decision, programme, request
+from .rebuilds import found, recognise
+from .reviews import reinstated
 from .shares import P, know
-from .test_reviews import reinstated
-
-
-async def found(service) -> list[tuple]:
-    every = [one async for one in rebuild.differences(service.process.database)]
-    return [(one.learner_id, one.kind, one.name, one.gained) for one in every]
 
 
 async def tell_all(session) -> list:
@@ -62,28 +56,6 @@ async def tell_all(session) -> list:
     for n in range(3):  # one more than the ceiling lets count
         await recognise(session, recognised, n)
     return learners
-
-
-async def recognise(session, learner, number: int) -> None:
-    """Credit from elsewhere, as a registrar's decision leaves it."""
-    session.add(
-        Credit(
-            credit_id=new_id(),
-            learner_id=learner,
-            course_code=f"RPL-{number}",
-            course_title="Elsewhere",
-            family=f"rpl:{learner}:{number}",
-            subject_id=named("subject", DS),
-            subject_name=DS,
-            credits=15,
-            level=7,
-            source=Source.EXTERNAL,
-            board_id=new_id(),
-            regulations_version="mc-regs-2026.2",
-            ratified_at=BEFORE,
-        )
-    )
-    await projection.rebuild(session, learner)
 
 
 async def test_what_is_kept_is_what_the_facts_give(live) -> None:

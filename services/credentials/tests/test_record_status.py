@@ -20,8 +20,9 @@ from shared.ids import new_id
 
 from .announcements import consume, hold_credit, introduce, let_time_work, person, revoked, work_of
 from .papers import rename
+from .record_status import ask
+from .shared_files import EVERYTHING, consented, get
 from .shares import P, Q, consent, know, redeem
-from .test_shared_files import EVERYTHING, consented, get
 
 ENDED = "This learner record was genuine when it was issued."
 
@@ -34,13 +35,6 @@ async def learner(service, session, clock):
     await let_time_work(service)
     await know(session, P, Q)
     return learner
-
-
-async def ask(service, learner):
-    async with service.client("learner", id=learner) as client:
-        listed = (await client.get("/v1/documents")).json()["items"]
-        (transcript,) = [one for one in listed if one["kind"] == "transcript"]
-        return await client.get(transcript["clr_url"])
 
 
 async def record_of(service, learner) -> dict:

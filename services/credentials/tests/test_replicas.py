@@ -16,7 +16,7 @@ from shared.ids import new_id
 from shared.testing.services import ServiceUnderTest
 
 from .announcements import consume, hold_credit, let_time_work, revoked
-from .test_reviews import decide, hold_award, review_of
+from .reviews import decide, hold_award, review_of
 
 
 @pytest.fixture

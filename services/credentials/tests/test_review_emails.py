@@ -23,7 +23,7 @@ from .announcements import (
     revoked,
     work_of,
 )
-from .test_reviews import decide, emails_about, hold_award, lost_today, reinstated, review_of
+from .reviews import decide, emails_about, hold_award, lost_today, reinstated, review_of
 
 TITLE = "PGCert in Data Science"
 CLAIM = {"level": "pgcert", "title": TITLE}

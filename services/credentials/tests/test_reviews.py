@@ -7,9 +7,8 @@ from sqlalchemy import select
 
 from credentials.commands import awards
 from credentials.domain.reviews import Decision, Reason
-from credentials.tables.awards import Award, AwardReview
+from credentials.tables.awards import AwardReview
 from credentials.tables.issued import Eligibility
-from shared.events.assessment import CreditReinstated
 from shared.events.credentials import (
     AwardConferred,
     AwardEligibilityChanged,
@@ -23,7 +22,6 @@ from shared.events.credentials import (
 )
 from shared.events.payments import DisputeClosed, DisputeOpened
 from shared.ids import new_id
-from shared.messaging.tables import QueuedEmail
 from shared.testing.services import published
 
 from .announcements import (
@@ -37,28 +35,7 @@ from .announcements import (
     named,
     revoked,
 )
-
-TITLE = "PGCert in Data Science"
-CLAIM = {"level": "pgcert", "title": TITLE}
-
-
-async def hold_award(session, learner, level: str = "pgcert", title: str = TITLE) -> Award:
-    award = await awards.claim_award(session, learner, level, title, None)
-    return await awards.confer_award(session, award.award_id, by=new_id())
-
-
-async def review_of(client) -> dict:
-    (review,) = (await client.get("/v1/award-reviews", params={"waiting": True})).json()["items"]
-    return review
-
-
-async def decide(office, review: dict, decision: str, **more: object):
-    body = {"decision": decision, "reason_code": "misconduct", **more}
-    return await office.post(f"/v1/award-reviews/{review['review_id']}/decision", json=body)
-
-
-async def emails_about(session, kind: str) -> list[QueuedEmail]:
-    return list(await session.scalars(select(QueuedEmail).where(QueuedEmail.kind == kind)))
+from .reviews import CLAIM, TITLE, decide, emails_about, hold_award, reinstated, review_of
 
 
 async def test_a11_spare_credit_is_proposed_and_nothing_is_rescinded_before_a_decision(service, session, clock) -> None:
@@ -129,10 +106,6 @@ async def test_a12_without_spare_credit_credit_badge_and_award_go_in_that_order(
     assert row.decided_by == registrar
     await session.refresh(award)
     assert (award.state, award.ended_by, award.end_reason) == ("rescinded", registrar, "misconduct")
-
-
-def lost_today(learner, code: str, clock):
-    return revoked(learner, code).model_copy(update={"revoked_at": clock()})
 
 
 async def test_what_lower_levels_open_is_offered_too(service, session, clock) -> None:
@@ -357,16 +330,6 @@ async def test_a_conferred_award_is_not_withdrawn(service, session, clock) -> No
 
 
 # Credit given back
-
-
-def reinstated(learner, code: str, days: int = 30) -> CreditReinstated:
-    return CreditReinstated(
-        credit_id=named("credit", learner, code),
-        learner_id=learner,
-        reason_code="appeal",
-        board_id=named("board"),
-        reinstated_at=BEFORE + timedelta(days=days),
-    )
 
 
 async def test_credit_given_back_before_a_decision_ends_the_review(service, session, clock) -> None:

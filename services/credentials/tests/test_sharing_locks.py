@@ -13,8 +13,8 @@ from shared.database import advisory_lock
 from shared.ids import new_id
 
 from .announcements import hold_credit, introduce, let_time_work
+from .shared_files import EVERYTHING
 from .shares import READS, P, handed_over, know, link
-from .test_shared_files import EVERYTHING
 
 FETCHES = {
     "record": ("POST", "/fetches"),

@@ -15,8 +15,8 @@ from shared.ids import new_id
 
 from .announcements import BEFORE, consume, reversed_payment, settled
 from .degrees import act, decision, programme, request
+from .holds import case_of
 from .shares import P, know
-from .test_holds import case_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

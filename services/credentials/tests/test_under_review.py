@@ -9,7 +9,7 @@ from openbadges.testing import transcript
 from shared.ids import new_id
 
 from .announcements import consume, hold_credit, let_time_work, revoked
-from .test_reviews import decide, hold_award
+from .reviews import decide, hold_award
 from .test_verification_api import sign_as_anybody
 
 DIPLOMA = "PGDip in Data Science and Management"

@@ -22,8 +22,8 @@ from shared.testing.services import published
 
 from .announcements import consume, hold_credit, let_time_work, named, registered, revoked
 from .deliveries import MANAGES, register, send
+from .reviews import reinstated
 from .shares import P, Q, handed_over, know
-from .test_reviews import reinstated
 from .webhook_receivers import DOCUMENTED, partner_server
 
 
