@@ -11,7 +11,7 @@ from openbadges import testing as foreign
 from openbadges.testing import DID, LIST, NOW, ROOT, Elsewhere, as_jwt, badge, changed, failures, listed, sign, verify
 from openbadges.verification.report import Question, Status
 
-from .test_verification import other_signer
+from .signers import other_signer
 
 
 async def test_revoked_suspended_expired_and_early() -> None:

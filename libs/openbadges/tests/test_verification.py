@@ -31,10 +31,7 @@ from openbadges.testing import (
 )
 from openbadges.verification.report import Kind, Status
 
-
-def other_signer() -> keys.Signer:
-    return keys.LocalSigner(foreign.Ed25519PrivateKey.generate(), foreign.METHOD)
-
+from .signers import other_signer
 
 # What holds
 

@@ -23,8 +23,8 @@ from .announcements import (
     passed,
     renamed,
 )
+from .comparison import compared
 from .rebuilds import found, recognise
-from .test_comparison import compared
 
 
 @pytest.fixture

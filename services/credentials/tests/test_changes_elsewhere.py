@@ -12,7 +12,7 @@ from openbadges.signable import instant
 from openbadges.testing import DID, LIST, ROOT, Elsewhere, badge, listed, sign, transcript, verify
 from shared.errors import DomainError
 
-from .test_any_change import CHANGES, change
+from .changes import CHANGES, change
 
 _MULTIKEY = "https://w3id.org/security/multikey/v1"
 _EACH = 150

@@ -12,13 +12,7 @@ from credentials.tables.issued import Badge, Eligibility
 from shared.ids import new_id
 
 from .announcements import DS, consume, credit, hold_credit, introduce, let_time_work, registered, revoked
-
-URL = "/v1/credits/comparison"
-
-
-async def compared(service):
-    async with service.client("operator") as client:
-        return (await client.get(URL)).json()
+from .comparison import URL, compared
 
 
 async def test_records_kept_are_those_derived_anew(service, session, clock) -> None:

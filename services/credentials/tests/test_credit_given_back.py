@@ -8,7 +8,7 @@ from shared.ids import new_id
 
 from .announcements import consume, let_time_work, revoked
 from .reviews import reinstated
-from .test_verification_api import issued, sign_as_anybody
+from .verifying import issued, sign_as_anybody
 
 HTML = {"Accept": "text/html"}
 

@@ -6,87 +6,35 @@ another library refuses is refused here.
 
 import json
 from copy import deepcopy
-from functools import cache
 
 import pytest
 from openbadgeslib.ob3 import OB3VerificationError
 
-from openbadges import coverage, json_ld
+from openbadges import coverage, json_ld, proofs
 from openbadges.facts import facts_of
-from openbadges.verification.limits import Limits
-from openbadges.verification.parsing import ParsedCredential, parse
 from openbadges.verification.report import Kind
-from shared.errors import DomainError
 from shared.ids import new_id
 
-from . import test_badges, test_documents_clr
 from .announcements import hold_credit, let_time_work
-
-THIN = "\u2009"
-ISSUED = "https://badges.example.ac.uk"
-
-
-@cache
-def genuine_badge() -> dict:
-    return test_badges.canonical_templates.BadgeSigner(test_badges.build, test_badges.SLOTS, test_badges.SIGNER).sign(
-        test_badges.values(7), test_badges.NOW
-    )
-
-
-@cache
-def foreign_badge() -> dict:
-    """With everything a page shows."""
-    document = deepcopy(test_badges.build(test_badges.values(7)))
-    results = [
-        {"id": f"urn:result:{n}", "type": ["Result"], "resultDescription": f"{ISSUED}/marks", "value": value}
-        for n, value in enumerate(("100", "Failed"))
-    ]
-    document["credentialSubject"] |= {"result": results}
-    document["credentialSubject"]["identifier"].append(
-        {"type": "IdentityObject", "hashed": False, "identityType": "name", "identityHash": "Ada"}
-    )
-    document["credentialSubject"]["achievement"] |= {
-        "resultDescription": [
-            {"id": f"{ISSUED}/marks", "type": ["ResultDescription"], "name": "Mark", "resultType": "Percent"}
-        ],
-        "creator": {"id": test_badges.DID, "type": ["Profile"], "name": "University of Example"},
-        "tag": ["a", "b"],
-    }
-    document["evidence"] = [deepcopy(results[1])]
-    return test_badges.proofs.sign(document, test_badges.SIGNER, test_badges.NOW)
-
-
-@cache
-def genuine_record() -> dict:
-    return test_badges.proofs.sign(test_documents_clr.record(2, partial=True), test_badges.SIGNER, test_badges.NOW)
-
-
-def parsed(document: dict) -> ParsedCredential | None:
-    """None: refused as it stands."""
-    try:
-        found = parse(json.dumps(document).encode(), Limits())
-    except DomainError:
-        return None
-    return found if found.readable and found.signed is not None else None
-
-
-def has_same_signature(found: ParsedCredential | None, known: ParsedCredential | None) -> bool:
-    assert known is not None
-    return found is not None and found.signed == known.signed
+from .badges import DID, NOW, SIGNER, build, second_opinion, values
+from .forged import (
+    THIN,
+    at,
+    foreign_badge,
+    genuine_badge,
+    genuine_record,
+    has_same_signature,
+    parsed,
+    presented,
+)
 
 
 def is_accepted_by_another(document: dict) -> bool:
     try:
-        test_badges.second_opinion(document)
+        second_opinion(document)
     except (OB3VerificationError, KeyError):
         return False
     return True
-
-
-def at(document: object, path: tuple) -> object:
-    for key in path:
-        document = document[key]
-    return document
 
 
 # Each a lie that fits the genuine signature, or fitted it
@@ -203,21 +151,10 @@ def test_no_member_is_added_whose_name_is_none(path, name) -> None:
     assert name in refused.value.extras["terms"]
 
 
-def presented(*contexts: str) -> dict:
-    """A badge with a presentation in its evidence, in which the context of the outside holds no more."""
-    inside = {**deepcopy(test_badges.build(test_badges.values(8))), "@context": list(contexts)}
-    inside["credentialSubject"]["achievement"]["id"] += "-within"
-    if not contexts:
-        del inside["@context"]
-    outside = deepcopy(test_badges.build(test_badges.values(7)))
-    outside["evidence"] = {"type": ["VerifiablePresentation"], "verifiableCredential": inside}
-    return outside
-
-
 def test_what_no_context_defines_is_not_signed() -> None:
     """Nor taken where another library signed it: there the whole credential within is left out."""
-    known = presented(*test_badges.build(test_badges.values(7))["@context"])
-    genuine = test_badges.proofs.sign(known, test_badges.SIGNER, test_badges.NOW)
+    known = presented(*build(values(7))["@context"])
+    genuine = proofs.sign(known, SIGNER, NOW)
     assert parsed(genuine) is not None
     forged = deepcopy(genuine)
     forged["evidence"]["verifiableCredential"]["credentialSubject"]["achievement"]["honours"] = "First"
@@ -259,19 +196,19 @@ LEARNER = "did:example:learner"
 
 def said_by_the_learner() -> dict:
     """A badge whose subject is also the source of something, as an issuer or image is named in several places."""
-    document = deepcopy(test_badges.build(test_badges.values(7)))
+    document = deepcopy(build(values(7)))
     document["credentialSubject"] |= {
         "id": LEARNER,
         "result": [{"type": ["Result"], "value": "Failed"}],
         "source": {"id": LEARNER, "type": ["Profile"], "name": "Ada"},
     }
-    return test_badges.proofs.sign(document, test_badges.SIGNER, test_badges.NOW)
+    return proofs.sign(document, SIGNER, NOW)
 
 
 def self_issued() -> dict:
-    document = deepcopy(test_badges.build(test_badges.values(7)))
-    document["credentialSubject"] |= {"id": test_badges.DID, "result": [{"type": ["Result"], "value": "Failed"}]}
-    return test_badges.proofs.sign(document, test_badges.SIGNER, test_badges.NOW)
+    document = deepcopy(build(values(7)))
+    document["credentialSubject"] |= {"id": DID, "result": [{"type": ["Result"], "value": "Failed"}]}
+    return proofs.sign(document, SIGNER, NOW)
 
 
 def to_the_source(forged: dict) -> None:
@@ -296,16 +233,16 @@ def test_what_is_read_of_a_subject_stands_in_one_place(genuine, move) -> None:
 
 
 def test_an_issuer_has_one_name() -> None:
-    document = deepcopy(test_badges.build(test_badges.values(7)))
+    document = deepcopy(build(values(7)))
     document["credentialSubject"]["achievement"]["creator"] = {
-        "id": test_badges.DID, "type": ["Profile"], "name": "Faculty of Medicine"
+        "id": DID, "type": ["Profile"], "name": "Faculty of Medicine"
     }  # fmt: skip
     with pytest.raises(coverage.Ambiguous):
         json_ld.check_terms(document)
 
 
 def test_an_achievement_may_be_related_to_itself() -> None:
-    document = deepcopy(test_badges.build(test_badges.values(7)))
+    document = deepcopy(build(values(7)))
     achievement = document["credentialSubject"]["achievement"]
     achievement["related"] = [{"type": ["Related"], "id": achievement["id"]}]
     json_ld.check_terms(document)

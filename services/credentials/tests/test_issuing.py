@@ -28,8 +28,8 @@ from shared.ids import new_id
 from shared.testing.services import published
 
 from .announcements import BEFORE, DS, consume, course, credit, let_time_work, named, person, revoked, work_of
+from .badges import schema
 from .issuer import HOST, UNCHECKED, instant, verified
-from .test_badges import schema
 
 
 def faults(published_schemas, document: dict, edition: str = "strict/") -> list[str]:

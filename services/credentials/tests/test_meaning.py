@@ -2,10 +2,8 @@
 
 from collections import defaultdict
 from copy import deepcopy
-from functools import cache
 
 import pytest
-from pyld import jsonld
 
 from openbadges import contexts, json_ld, meaning
 from openbadges import testing as foreign
@@ -13,35 +11,12 @@ from openbadges.facts import facts_of
 from openbadges.testing import DID, ROOT, Elsewhere, as_jwt, badge, failures, sign, transcript, verify
 from openbadges.verification.report import Kind, Status
 
-from .test_forgery import foreign_badge, parsed
+from .forged import foreign_badge, known_terms, parsed
 
 NOTHING = {"@value": None, "@language": "en"}
 CLR_IRI = "https://purl.imsglobal.org/spec/vc/clr/vocab.html#ClrCredential"
 BADGE_IRI = "https://purl.imsglobal.org/spec/vc/ob/vocab.html#OpenBadgeCredential"
 REFRESH_IRI = "https://purl.imsglobal.org/spec/vccr/v1p0/context.json#1EdTechCredentialRefresh"
-
-
-@cache
-def known_terms() -> dict[str, set[tuple[str, str | None]]]:
-    """Term -> IRIs and what its values are, as PyLD understands the pinned contexts."""
-    processor = jsonld.JsonLdProcessor()
-    options = {"documentLoader": contexts.load, "base": None, "processingMode": "json-ld-1.1"}
-    found: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
-
-    def gather(around: dict, local: object, within: tuple[str, ...]) -> None:
-        # A context within another may redefine what is protected there.
-        free = {name: one and one | {"protected": False} for name, one in around["mappings"].items()}
-        active = processor.process_context(around | {"mappings": free}, local, options)
-        for term, one in active["mappings"].items():
-            if one is None or term in within or around["mappings"].get(term) == one:
-                continue
-            found[term].add((one["@id"], one.get("@type")))
-            if "@context" in one:
-                gather(active, one["@context"], (*within, term))
-
-    for url in contexts.PINNED:
-        gather(processor.process_context({"mappings": {}}, None, options), url, ())
-    return found
 
 
 def test_each_term_is_known_by_the_name_that_is_signed() -> None:

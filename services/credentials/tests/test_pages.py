@@ -13,7 +13,7 @@ from credentials.domain.recorded_reports import RecordedReport
 from openbadges.testing import NOW, Elsewhere, badge, changed, listed, sign, transcript, verify
 
 from .accessible import keeps_nobody_out
-from .test_strangers import BY_KEY, signed_by
+from .strangers import BY_KEY, signed_by
 
 pytestmark = pytest.mark.slow
 

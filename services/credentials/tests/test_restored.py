@@ -14,7 +14,7 @@ from shared.ids import new_id
 from shared.messaging import RetryLater
 
 from .announcements import DS, consume, course, credit, let_time_work, revoked
-from .test_verification_api import issued
+from .verifying import issued
 
 
 async def lose(session, badge_id: str) -> None:

@@ -1,6 +1,6 @@
 """Badges, awards, status lists and learner records before verifiers that are not ours: npm's @digitalbazaar/vc and jose.
 
-openbadgeslib (PyPI) is asked about tokens here, and else in test_badges.py, issuer.py, test_status_lists.py and
+openbadgeslib (PyPI) is asked about tokens here, and else in badges.py, issuer.py, test_status_lists.py and
 test_documents_clr.py.
 """
 

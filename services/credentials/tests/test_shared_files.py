@@ -12,9 +12,9 @@ from credentials.tables.documents import Document
 from shared.ids import new_id
 
 from .announcements import hold_credit, introduce, let_time_work, named
+from .badges import schema
 from .shared_files import EVERYTHING, consented, get, others_agree
 from .shares import P, Q, consent, fetch, know, redeem
-from .test_badges import schema
 
 
 @pytest.fixture

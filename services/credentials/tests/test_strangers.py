@@ -7,24 +7,15 @@ import pytest
 
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.domain.look_alikes import reads_as
-from openbadges import keys
-from openbadges import testing as foreign
-from openbadges.testing import badge, jwk, sign, transcript
+from openbadges.testing import jwk
 from shared.ids import new_id
 
-from .test_verification_api import issued
+from .strangers import BY_KEY, signed_by
+from .verifying import issued
 
 OURS = "University of Example"
-BY_KEY = f"did:key:{foreign.MULTIKEY}"
 BY_JWK = "did:jwk:" + urlsafe_b64encode(json.dumps(jwk("EdDSA")).encode()).decode().rstrip("=")
 UNKNOWN = "Signed, by somebody this page does not know"
-
-
-def signed_by(did: str, name: object, *, whole: list | None = None) -> dict:
-    issuer = {"id": did, "type": ["Profile"], "name": name}
-    document = badge() if whole is None else transcript(whole)
-    fragment = "0" if did.startswith("did:jwk:") else did.removeprefix("did:key:")
-    return sign(document | {"issuer": issuer}, keys.LocalSigner(foreign.ED, f"{did}#{fragment}"))
 
 
 async def verified(service, document) -> tuple[dict, str]:

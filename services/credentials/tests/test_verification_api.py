@@ -9,29 +9,15 @@ from pydantic import ValidationError
 from credentials.commands import issuing
 from credentials.settings import Settings
 from credentials.tables.issued import Badge
-from openbadges import baking, keys
-from openbadges import testing as foreign
+from openbadges import baking
 from openbadges.testing import OB, ROOT, VC_2, as_jwt, badge, jwk, one_pixel, sign, transcript
 from openbadges.verification.outside import Outside
 from openbadges.verification.verifier import Verifier
 from shared.ids import new_id
 
-from .announcements import consume, hold_credit, let_time_work, revoked
+from .announcements import consume, let_time_work, revoked
 from .conftest import settings
-
-
-async def issued(service, session, learner) -> tuple[str, bytes]:
-    await hold_credit(session, learner, DS=1)
-    await let_time_work(service)
-    async with service.client("learner", id=learner) as client:
-        found = (await client.get("/v1/badges")).json()["items"][0]
-        return found["badge_id"], (await client.get(f"/credentials/{found['badge_id']}")).content
-
-
-def sign_as_anybody(document: dict) -> dict:
-    did = f"did:key:{foreign.MULTIKEY}"
-    issuer = {"id": did, "type": ["Profile"], "name": "Other University"}
-    return sign(document | {"issuer": issuer}, keys.LocalSigner(foreign.ED, f"{did}#{foreign.MULTIKEY}"))
+from .verifying import issued, sign_as_anybody
 
 
 @pytest.fixture
