@@ -24,7 +24,7 @@ def clone_into(folder: Path) -> Path:
 
 
 def environment(port: int, **further: str) -> dict[str, str]:
-    """With a locale whose e-mails and decimal commas have broken programs before."""
+    """With a locale whose letters and decimal commas have broken programs before."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MC_", "VIRTUAL_ENV"))}
     return {**kept, "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "MC_PORT": str(port), **further}
 

@@ -12,6 +12,7 @@ import pytest
 from assessment.domain import regulations as assessment_regulations
 from credentials.domain import regulations as credentials_regulations
 from embedded.services import BEHIND_THE_GATEWAY, NAMES, build, merged_openapi, nowhere, openapi_of
+from embedded.workspace import ROOT
 from enrolment.domain import regulations as enrolment_regulations
 from gateway.documents.openapi import rules_of
 from gateway.edge.errors import NoSuchOperation
@@ -118,6 +119,13 @@ def test_operation_ids_are_unique_across_the_platform():
             for operation in item.values():
                 assert seen.setdefault(operation["operationId"], name) == name
                 assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
+
+
+def test_every_service_knows_every_version_of_the_regulations():
+    """A version that one of them lacks stops what is pinned to it there."""
+    known = {path: {one.name for one in path.glob("*.json")} for path in ROOT.glob("services/*/*/regulations")}
+    assert len(known) == len(BEHIND_THE_GATEWAY)
+    assert len({frozenset(names) for names in known.values()}) == 1, known
 
 
 def test_a_forecast_fails_whom_assessment_would_fail():

@@ -1,6 +1,6 @@
 """Domain errors: the exceptions that a rule which says no raises.
 
-A domain names the error after the rule (`class WindowClosed(Conflict)`) under a kind; the kind alone knows its HTTP
+A domain names the error after the rule (`class WindowIsClosed(Conflict)`) under a kind; the kind alone knows its HTTP
 status. The `code` a client reads is the class name in snake_case, unless the class names another, and never changes
 once published.
 """

@@ -193,7 +193,7 @@ async def lapse_claims(work: Work) -> None:
 
 @jobs.every(1)
 async def notify_partners(work: Work) -> None:
-    """Order webhooks for the events in our own log, so that whatever is committed there is notified of."""
+    """Order webhooks for the events in our own log, so that partners are notified of everything committed there."""
     while True:
         async with work.database.transaction() as session:
             position = await webhooks.position(session)

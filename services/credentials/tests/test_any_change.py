@@ -105,7 +105,7 @@ def understood(found: ParsedCredential) -> Iterator[tuple]:
 
 
 def read(document: dict, found: ParsedCredential) -> tuple:
-    """What is shown and judged, to the e-mail, and what the JSON says to any other reader."""
+    """What is shown and judged, to the letter, and what the JSON says to any other reader."""
     nodes: Nodes = {}
     tree = normal({key: member for key, member in document.items() if key != "proof"}, nodes)
     return (

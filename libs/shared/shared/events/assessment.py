@@ -23,6 +23,8 @@ class WindowOpened(Event, type="assessment.window.opened.v1", subject="window_id
 
 
 class WindowClosed(Event, type="assessment.window.closed.v1", subject="window_id"):
+    """No more work is taken in this window; what was handed in may be marked."""
+
     window_id: UUID
     closed_at: Instant
 
@@ -46,7 +48,7 @@ class SubmissionReceived(
 class SubmissionVoided(
     Event, type="assessment.submission.voided.v1", subject="submission_id", consumers=("credentials", "enrolment")
 ):
-    """It earns nothing, and no mark will be released. An attempt was used only where its result had been released."""
+    """The work no longer counts. If its result had been released, the attempt stays used; otherwise none is."""
 
     submission_id: UUID
     enrolment_id: UUID
@@ -73,7 +75,7 @@ class AssessmentPassed(
     subject="submission_id",
     consumers=("credentials", "enrolment"),
 ):
-    """A moderated result was released: provisional until the board ratifies it."""
+    """A pass was released: provisional until the board ratifies it."""
 
     submission_id: UUID
     enrolment_id: UUID
@@ -93,6 +95,8 @@ class AssessmentFailed(
     subject="submission_id",
     consumers=("credentials", "enrolment"),
 ):
+    """A fail was released: provisional until the board ratifies it."""
+
     submission_id: UUID
     enrolment_id: UUID
     learner_id: UUID
@@ -150,6 +154,8 @@ class MisconductDecided(
 class AttemptsExhausted(
     Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", consumers=("enrolment",)
 ):
+    """The board ratified the fail of the last attempt: a new enrolment gives new attempts."""
+
     enrolment_id: UUID
     learner_id: UUID
     course_id: UUID

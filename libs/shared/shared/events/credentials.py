@@ -6,6 +6,8 @@ from shared.events.base import Event, Fact, Instant
 
 
 class BadgeIssued(Event, type="credentials.badge.issued.v1", subject="badge_id", consumers=("enrolment",)):
+    """A badge about one credit or one award was signed for the first time."""
+
     badge_id: UUID
     learner_id: UUID
     credit_id: UUID | None = None
@@ -16,6 +18,8 @@ class BadgeIssued(Event, type="credentials.badge.issued.v1", subject="badge_id",
 
 
 class BadgeRevoked(Event, type="credentials.badge.revoked.v1", subject="badge_id", consumers=("enrolment",)):
+    """The badge is valid no longer; it is never given back, a new one is issued."""
+
     badge_id: UUID
     learner_id: UUID
     credit_id: UUID | None = None
@@ -40,6 +44,8 @@ class BadgeSuperseded(Event, type="credentials.badge.superseded.v1", subject="ba
 class TranscriptIssued(
     Event, type="credentials.transcript.issued.v1", subject="transcript_id", consumers=("enrolment",)
 ):
+    """A version of a learner's transcript was made out; `sha256` is that of its JSON."""
+
     transcript_id: UUID
     learner_id: UUID
     version: int
@@ -65,6 +71,8 @@ class AwardEligibilityChanged(
 
 
 class AwardClaimed(Event, type="credentials.award.claimed.v1", subject="award_id", consumers=("enrolment",)):
+    """A learner claimed a title; the credit it stands on is reserved for it."""
+
     award_id: UUID
     learner_id: UUID
     level: str
@@ -76,6 +84,8 @@ class AwardClaimed(Event, type="credentials.award.claimed.v1", subject="award_id
 
 
 class AwardConferred(Event, type="credentials.award.conferred.v1", subject="award_id", consumers=("enrolment",)):
+    """A registrar conferred an award. classification: distinction, merit, pass, unclassified."""
+
     award_id: UUID
     learner_id: UUID
     level: str
@@ -181,6 +191,8 @@ class ShareGranted(Event, type="credentials.share.granted.v1", subject="share_id
 
 
 class ShareViewed(Event, type="credentials.share.viewed.v1", subject="share_id"):
+    """Somebody opened what a learner shares. client_id: the partner, where a partner did."""
+
     viewing_id: UUID
     share_id: UUID
     learner_id: UUID

@@ -128,6 +128,8 @@ class EnrolmentSuspended(
 class EnrolmentReinstated(
     Event, type="enrolment.enrolment.reinstated.v1", subject="enrolment_id", consumers=("assessment",)
 ):
+    """A suspended enrolment is active again."""
+
     enrolment_id: UUID
     learner_id: UUID
     sequence: int

@@ -15,6 +15,8 @@ class Line(Fact):
 
 
 class OrderPlaced(Event, type="payments.order.placed.v1", subject="order_id"):
+    """A learner ordered courses; the prices hold until `expires_at`."""
+
     order_id: UUID
     learner_id: UUID
     lines: tuple[Line, ...]
@@ -24,6 +26,8 @@ class OrderPlaced(Event, type="payments.order.placed.v1", subject="order_id"):
 
 
 class OrderExpired(Event, type="payments.order.expired.v1", subject="order_id"):
+    """Nobody paid the order in time."""
+
     order_id: UUID
     learner_id: UUID
     expired_at: Instant
@@ -206,6 +210,8 @@ class RefundSubmitted(Event, type="payments.refund.submitted.v1", subject="refun
 
 
 class RefundCompleted(Event, type="payments.refund.completed.v1", subject="refund_id"):
+    """The provider says that the money has gone back."""
+
     refund_id: UUID
     order_id: UUID
     order_line_id: UUID | None = None

@@ -90,9 +90,7 @@ class LevelForecast(View):
 
 class ForecastView(View):
     as_at: Instant
-    on_hold: bool = Field(
-        description="A payment came back or is in dispute: nothing can be claimed until it is settled"
-    )
+    on_hold: bool = Field(description="A payment or a case is open: nothing can be claimed until it is settled")
     excluded: list[ExcludedView] = Field(description="Credit that counts at no level, each with its reason")
     left_out: list[LeftOutCourseView] = Field(description="Courses being studied that will add nothing, and why")
     levels: list[LevelForecast]

@@ -58,7 +58,7 @@ class NotClaimed(Conflict):
 class AlreadyConferred(Conflict):
     """A conferred award is not withdrawn; it is superseded or, after a review, rescinded."""
 
-    remedy = "Open a review of the award where credit under it was revoked."
+    remedy = "Leave it: a conferred award changes by a review alone, which opens when credit under it is revoked."
 
 
 class UnderReview(Conflict):
