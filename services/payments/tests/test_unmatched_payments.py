@@ -236,6 +236,14 @@ async def test_what_finance_has_closed_comes_back_only_when_something_else_is_re
     assert set(await shop.unmatched()) == {"unknown_status"}
 
 
+async def test_finance_closes_what_no_order_explains(shop):
+    _, record = await paid(shop)
+    await shop.session.execute(update(Payment).values(reference="another"))
+    await say(shop, record, "guaranteed", external_reference="strange")
+    assert (await close_it(shop, "unknown_reference")).status_code == 200
+    assert await shop.unmatched() == {}
+
+
 async def test_a_sum_that_finance_has_closed_is_known_all_the_same(shop):
     _, record = await paid(shop)
     record["amount_to"] = 30000

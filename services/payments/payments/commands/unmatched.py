@@ -86,9 +86,9 @@ async def end_unmatched(session: AsyncSession, provider: str, references: Iterab
 async def close_unmatched(session: AsyncSession, unmatched_id: UUID, note: str, by: str) -> UnmatchedPayment:
     """Close what a person in finance has seen to, with their note. Raises Unknown, OwnOrder, UnmatchedPaymentEnded."""
     row = await fetch(session, UnmatchedPayment, unmatched_id, lock=True)
-    if row.order_id is not None:
-        order = await fetch(session, Order, row.order_id)
-        refuse_own(session, OwnOrder("somebody else decides about your own order"), order.learner_id, by)
+    order = None if row.order_id is None else await fetch(session, Order, row.order_id)
+    whose = None if order is None else order.learner_id  # of most there is no order
+    refuse_own(session, OwnOrder("somebody else decides about your own order"), whose, by)
     if row.ended_at is not None:
         raise UnmatchedPaymentEnded("this has ended already", ended_at=in_utc(row.ended_at))
     row.ended_at, row.ended_by, row.note = now(session), by, note
