@@ -27,9 +27,11 @@ async def ask(
 ) -> httpx.Response:
     """Send a request and return the answer, whatever its status, `within` so many seconds.
 
-    It asks for no compression: a few compressed bytes may become any number. Raises PeerAway: there is no answer, or
+    It asks for no compression: a few compressed bytes may become any number. It sends no cookies that an answer before
+    set: with enough of them every later request is too large. Raises PeerAway: there is no answer, or
     one of more than `most_bytes`.
     """
+    client.cookies.clear()
     asked = {"Accept-Encoding": "identity", **(headers or {})}
     try:
         async with asyncio.timeout(within), client.stream(method, url, headers=asked, **request) as answer:

@@ -14,7 +14,7 @@ from shared.ids import new_id
 from shared.leases import lease
 from shared.messaging import Inbox, feed, publish
 from shared.messaging.epochs import START, BadFeedCursor
-from shared.messaging.feed import FeedPage, HttpFeed, Reconciler, read_page
+from shared.messaging.feed import FeedAway, FeedPage, HttpFeed, Reconciler, read_page
 from shared.messaging.inbox import Receiver
 from shared.messaging.outbox import write_announced
 from shared.process import Process
@@ -308,6 +308,26 @@ async def test_a_feed_that_is_away_is_asked_again(payments, enrolment, failure):
     await eventually(arrived)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+class Circle(Local):
+    """Answers the first page for ever, with cursors that go round."""
+
+    async def read(self, types, after):
+        page = await super().read(types, "0.0")
+        epoch, xid, position = page.cursor.split(".")
+        return page.model_copy(update={"cursor": f"{epoch}.{int(xid) + len(self.asked) % 2}.{position}"})
+
+
+async def test_a_feed_whose_pages_go_round_keeps_no_other_unread(payments, enrolment):
+    await payments.announce(refund_of())
+    circle = Circle(payments)
+    reconciling = Reconciler(enrolment.receiver, enrolment.database, {"payments": circle})
+    async with asyncio.timeout(20):
+        with pytest.raises(FeedAway, match="circle"):
+            await reconciling.catch_up("payments")
+    assert len(circle.asked) < 6
+    assert await enrolment.effects() == 1
 
 
 async def body(station, position):

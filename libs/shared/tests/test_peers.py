@@ -104,6 +104,24 @@ async def test_an_answer_is_whole_whatever_its_status():
     assert answer.request.headers["accept-encoding"] == "identity"
 
 
+async def test_no_cookie_of_an_answer_is_sent_with_the_next_request():
+    asked: list[bytes] = []
+
+    async def serve(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        cookies = [b"Set-Cookie: c%d=%s; Path=/" % (n, b"x" * 3900) for n in range(5)]
+        writer.write(_answer(b"{}", *cookies, b"Connection: close"))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(2):
+            await ask(client, "GET", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", within=10)
+    assert len(asked) == 2
+    assert b"cookie" not in asked[1].lower()
+
+
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_an_odd_answer_is_an_error_of_the_peers(kind, tmp_path):
     async with party(ANSWERS[kind]) as (url, client):

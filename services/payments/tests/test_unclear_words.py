@@ -335,6 +335,9 @@ ODD_SESSIONS = [
     {"hosted_form": {"url": "javascript:alert(1)"}},
     {"hosted_form": {"url": "/pay"}},
     {"hosted_form": {"url": "https://pay.example/a b"}},
+    {"hosted_form": {"url": "http://["}},
+    {"hosted_form": {"url": "https://:443/pay"}},
+    {"hosted_form": {"url": "https://pay.example:99999/"}},
 ]
 
 

@@ -84,6 +84,17 @@ def same_epoch(one: str, other: str) -> bool:
     return Cursor.parse(one).epoch == Cursor.parse(other).epoch
 
 
+def leads_on(one: str, other: str) -> bool:
+    """Return whether the second cursor is further on in the log than the first, in the same epoch or from its start.
+
+    Raises BadFeedCursor: one of them is no cursor.
+    """
+    before, after = Cursor.parse(one), Cursor.parse(other)
+    if before.epoch not in {None, after.epoch}:
+        return False
+    return (after.xid, after.position) > (before.xid, before.position)
+
+
 def kept_cursor(cursor: str, reader: str) -> str:
     """Return a cursor that was stored in our own database, or the beginning where what is stored there is none.
 

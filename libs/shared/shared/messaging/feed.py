@@ -25,7 +25,7 @@ from shared.database import Database, fetch
 from shared.errors import Unauthenticated
 from shared.leases import lease
 from shared.messaging.deduplication import Key
-from shared.messaging.epochs import START, BadFeedCursor, Cursor, begin_epoch, kept_cursor, resume
+from shared.messaging.epochs import START, BadFeedCursor, Cursor, begin_epoch, kept_cursor, leads_on, resume
 from shared.messaging.history import History, Reader, compare, reader_of, state_of
 from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition, Retry
@@ -338,9 +338,13 @@ class Reconciler:
 
     async def _read(self, position: FeedPosition, types: AbstractSet[str], *, ahead: bool = False) -> int:
         """Read a feed to its end, from the position, which moves along; with `ahead`, from the beginning, and the
-        position stays. Returns how many events it held."""
+        position stays. Returns how many events it held.
+
+        Raises FeedAway where its pages go round in a circle. Once a cursor may go back: of a database that was restored
+        the beginning is read again.
+        """
         cursor = START if ahead else position.cursor
-        seen = 0
+        seen = went_back = 0
         while True:
             liveness.beat()
             page = await self.feeds[position.source].read(sorted(types), cursor)
@@ -348,6 +352,9 @@ class Reconciler:
             if page.bodies:
                 await self._take(position, [body.encode() for body in page.bodies])
                 seen += len(page.bodies)
+                went_back += not leads_on(cursor, page.cursor)
+            if went_back > 1:
+                raise FeedAway("its pages go round in a circle")
             cursor, position.attempts = page.cursor, 0
             if not ahead:
                 position.cursor = cursor

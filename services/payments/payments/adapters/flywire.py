@@ -270,7 +270,7 @@ class Flywire:
             raise ProviderUnavailable(
                 f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"}
             )
-        if answer.is_redirect or answer.is_informational:
+        if not answer.is_client_error:
             raise _unclear()
         raise ProviderRefused(f"the payment provider answered {answer.status_code}", provider_status=answer.status_code)
 

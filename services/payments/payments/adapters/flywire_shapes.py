@@ -4,6 +4,7 @@ import json
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
@@ -136,8 +137,16 @@ class Callback(BaseModel):
     data: dict[str, Any]  # Any: JSON, read by resource
 
 
+def _with_host(url: str) -> str:
+    """Check that an address is one that a browser can open."""
+    parts = urlsplit(url)  # a ValueError where its host or port is none
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("no address of a page")
+    return url
+
+
 class Form(BaseModel):
-    url: str = Field(pattern=r"^https?://[!-~]{1,2000}$")
+    url: Annotated[str, Field(pattern=r"^https?://[!-~]{1,2000}$"), AfterValidator(_with_host)]
     """Payers are sent there."""
 
 
