@@ -48,9 +48,8 @@ async def tested(request, make_database):
 
     def built(url):
         deployment.databases[name] = url
-        return dataclasses.replace(
-            build(name, deployment), verifier=None, wrap=None
-        )  # the API itself, by tokens of ours
+        service = build(name, deployment)  # the gateway's own API, by tokens of ours
+        return dataclasses.replace(service, verifier=None, wrap=None) if name == "gateway" else service
 
     async with under_test(built, make_database, f"bytes_{new_id().hex[-12:]}") as service:
         yield service
@@ -66,6 +65,29 @@ async def test_no_text_makes_any_operation_fail(tested):
                 for what, asked in _requests(document, path, operation):
                     failures += await _failures(tested, rule, method, asked, f"{method} {path}: {what}")
     assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("query", ["types=%00", "types=a&reader=%00", "key=%00"])
+async def test_no_route_is_given_an_address_that_no_column_holds(tested, query):
+    """Those between the services, of health and of the document, too, of which the document says nothing."""
+    secret = tested.service.settings.feed_secret.get_secret_value()
+    routes = [(route.path, method) for route in tested.process.api.routes for method in route.methods or ()]
+    assert {"/internal/events", "/internal/registers/{name}", "/metrics", "/openapi.json"} <= {
+        path for path, _ in routes
+    }
+    taken = []
+    async with tested.client() as client:
+        client.headers["Authorization"] = f"Bearer {secret}"
+        for path, method in routes:
+            concrete = re.sub(r"\{[^}]+\}", str(new_id()), path)
+            for url in (
+                f"{concrete}?{query}",
+                re.sub(r"\{[^}]+\}", "a%00b", path) if "{" in path else f"{concrete}%00",
+            ):
+                answer = await client.request(method, url)
+                if answer.status_code != 422 or (method != "HEAD" and answer.json()["code"] != "invalid_request"):
+                    taken.append(f"{method} {url}: {answer.status_code} {answer.text:.200}")
+    assert not taken, "\n".join(taken)
 
 
 async def _failures(tested, rule, method, asked, what):

@@ -21,6 +21,7 @@ from shared.messaging.inbox import Inbox
 from shared.settings import ServiceSettings
 from shared.web import openapi, problems
 from shared.web.middleware import HeadAsGet, Telemetry
+from shared.web.storable import StorableAddress
 
 if TYPE_CHECKING:
     from shared.process import Process  # which runs a Service, and is what its hooks are given
@@ -96,6 +97,7 @@ def build_api(
         app.router.routes.extend(router.routes)
     for router in service.webhooks:
         app.webhooks.routes.extend(router.routes)
+    app.add_middleware(StorableAddress)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Telemetry, service=service.name)
     app.openapi = lambda: openapi.describe(app, service.name, service.access)

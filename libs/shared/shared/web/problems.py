@@ -151,6 +151,18 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
+def answer_of(domain_error: DomainError) -> JSONResponse:
+    """Return the problem document by which an error is answered."""
+    return problem(
+        domain_error.status,
+        domain_error.code,
+        domain_error.title,
+        domain_error.detail,
+        headers=domain_error.headers,
+        **domain_error.extras,
+    )
+
+
 _ARRAY, _OBJECT = "Input should be an array", "Input should be an object"
 _IN_JSON: Final = {
     **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type"), _ARRAY),
@@ -185,14 +197,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(DomainError)
     async def refuse(_: Request, domain_error: DomainError) -> JSONResponse:
-        return problem(
-            domain_error.status,
-            domain_error.code,
-            domain_error.title,
-            domain_error.detail,
-            headers=domain_error.headers,
-            **domain_error.extras,
-        )
+        return answer_of(domain_error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -157,7 +157,6 @@ class Operation(APIRoute):
             database: Database = state.database
             caller = await verifier.admit(access[name], request.headers.get("authorization"))
             request.state.caller = caller
-            storable.check_address(request)
             if reads_json:
                 storable.check_json(await request.body())
             asked = await (_asked(request, caller, name, secrets) if idempotent else _not_asked(request))

@@ -1,7 +1,7 @@
 """Rejection of text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
 
-Every operation's address and JSON body are searched once, before it reads them, so no field has to check its own; code
-that reads a form or a header by hand calls `shared.texts.is_storable`.
+Every request's address is searched before any route is looked for, and an operation's JSON body before it is read, so
+no field has to check its own; code that reads a form or a header by hand calls `shared.texts.is_storable`.
 """
 
 import json
@@ -9,22 +9,35 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.texts import is_storable
-from shared.web.problems import InvalidRequest
+from shared.web.problems import InvalidRequest, answer_of
 
 _ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 """Escapes that may become such text when the JSON is read: most bodies hold none, and are not parsed twice."""
 
 
-def check_address(request: Request) -> None:
-    """Raise InvalidRequest where a request's path or query holds such text."""
-    if not is_storable(request.scope["path"]):
-        raise _invalid("/path")
-    query: bytes = request.scope["query_string"]
-    if b"%00" in query or b"\x00" in query:
-        raise _invalid("/query")
+class StorableAddress:
+    """Middleware that refuses every request whose path or query holds such text, whichever route it is for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        odd = _odd_part(scope) if scope["type"] == "http" else None
+        if odd is None:
+            await self.app(scope, receive, send)
+        else:
+            await answer_of(_invalid(odd))(scope, receive, send)
+
+
+def _odd_part(scope: Scope) -> str | None:
+    """Return the part of a request's address that holds such text."""
+    if not is_storable(scope["path"]):
+        return "/path"
+    query: bytes = scope["query_string"]
+    return "/query" if b"%00" in query or b"\x00" in query else None
 
 
 def check_json(body: bytes) -> None:
