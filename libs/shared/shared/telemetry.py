@@ -15,8 +15,8 @@ from prometheus_client import Counter, Gauge, Histogram
 request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
 traceparent: contextvars.ContextVar[str | None] = contextvars.ContextVar("traceparent", default=None)
 
-TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
-REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}\Z")
 
 requests_total = Counter("http_requests_total", "Requests by route template", ["service", "method", "route", "status"])
 request_seconds = Histogram("http_request_seconds", "Seconds from request to response", ["service", "method", "route"])
@@ -84,17 +84,28 @@ def new_traceparent() -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
-def accept_traceparent(given: str | None) -> str:
+def traceparent_of(given: object) -> str | None:
+    """Return what was given where it is a W3C trace context; None for anything else."""
+    return given if isinstance(given, str) and TRACEPARENT.match(given) else None
+
+
+def accept_traceparent(given: object) -> str:
     """Return the caller's trace with a span of our own, or a new trace where theirs is missing or malformed."""
-    if given is None or not TRACEPARENT.match(given):
+    theirs = traceparent_of(given)
+    if theirs is None:
         return new_traceparent()
-    version, trace, _, flags = given.split("-")
+    version, trace, _, flags = theirs.split("-")
     return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
 
 
-def accept_request_id(given: str | None) -> str:
+def request_id_of(given: object) -> str | None:
+    """Return what was given where it is a request id, which is harmless in a log; None for anything else."""
+    return given if isinstance(given, str) and REQUEST_ID.match(given) else None
+
+
+def accept_request_id(given: object) -> str:
     """Return the caller's request id where it is harmless in a log, else a new one."""
-    return given if given is not None and REQUEST_ID.match(given) else secrets.token_hex(16)
+    return request_id_of(given) or secrets.token_hex(16)
 
 
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}

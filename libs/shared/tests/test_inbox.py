@@ -8,15 +8,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from shared import telemetry
 from shared.database import advisory_lock
 from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, RetryLater, inbox, publish
 from shared.messaging.inbox import Receiver
+from shared.messaging.message import envelope
 from shared.messaging.retrying import RetryPolicy
 
 from . import delivery
-from .delivery import HASTY, body_of, confirmed, refund_of
+from .delivery import HASTY, NOON, body_of, confirmed, refund_of
 from .messaging_nodes import Station, settle
 
 
@@ -353,6 +355,41 @@ async def test_what_the_release_before_did_not_consume_has_its_effect_once_in_th
         "select resolution, resolved_by from parked_messages where type = :type", type=event.type
     ) == [("redriven", "enrolment")]
     assert await enrolment.dead_letters() == ["unknown_type"]  # what neither consumes is a person's
+
+
+OPTIONAL = (
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "partitionkey",
+    "traceparent",
+    "requestid",
+    "causationid",
+    "of_a_later_release",
+)
+OF_EVERY_JSON_TYPE = [None, True, 7, 1.5, "", "a\0b", "\ud800", ["x"], {"a": {}}]
+
+
+async def test_an_optional_attribute_of_any_json_type_fails_no_event(enrolment):
+    names = set(json.loads(envelope(refund_of(), id=new_id(), time=NOON, traceparent="", request_id="", causation="")))
+    assert names - {"specversion", "id", "source", "type", "data"} <= set(OPTIONAL)
+    events, bodies = [], []
+    for name in OPTIONAL:
+        for value in [*OF_EVERY_JSON_TYPE, f"00-{'1' * 32}-{'2' * 16}-01\n", "request-1\n"]:
+            events.append(refund_of())
+            bodies.append(json.dumps(json.loads(body_of(events[-1])) | {name: value}).encode())
+    seen = []
+
+    async def note(session, event):
+        seen.append((telemetry.request_id.get(), telemetry.traceparent.get()))
+        await write_effect(session, event)
+
+    receiver = consuming(note, enrolment)
+    await receiver.take(bodies)
+    assert await enrolment.effects() == len(events), await enrolment.all("select last_error from inbox_retry")
+    assert await enrolment.dead_letters() == []
+    assert all(request is None and telemetry.TRACEPARENT.match(trace) for request, trace in seen)
 
 
 async def test_what_a_handler_announces_names_its_cause_and_its_request(enrolment):

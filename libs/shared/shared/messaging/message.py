@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from shared.events import Event, registry
+from shared.telemetry import request_id_of, traceparent_of
 
 UNKNOWN_TYPE: Final = "unknown_type"
 
@@ -61,7 +62,11 @@ def envelope(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A received envelope: its attributes, the typed event inside, and the bytes as they came."""
+    """A received envelope: its attributes, the typed event inside, and the bytes as they came.
+
+    An event does not fail by an attribute it could do without: a trace or request id that is none counts as missing,
+    and other optional attributes are not read.
+    """
 
     id: UUID
     source: str
@@ -90,26 +95,36 @@ def attributes_of(body: bytes) -> dict[str, Any]:  # Any: JSON
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
 
 
-def read(body: bytes) -> Message:
-    """Parse an envelope.
+def head_of(body: bytes) -> tuple[UUID, str, str, dict[str, Any]]:  # Any: JSON
+    """Return an envelope's id, source and type, and all of its members.
 
-    Raises Unreadable: it is no event we know.
+    Raises Unreadable: it is no envelope, or one without these.
     """
     try:
         parsed = json.loads(body)
         id_, source, type_ = UUID(parsed["id"]), str(parsed["source"]), str(parsed["type"])
         if parsed["specversion"] != "1.0":
             raise Unreadable("malformed", f"specversion {parsed['specversion']!r}")
-        data = parsed["data"]
+        _ = parsed["data"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("malformed", f"{type(error).__name__}: {error}") from error
+    return id_, source, type_, parsed
+
+
+def read(body: bytes) -> Message:
+    """Parse an envelope.
+
+    Raises Unreadable: it is no event we know.
+    """
+    id_, source, type_, parsed = head_of(body)
     kind = registry().get(type_)
     if kind is None:
         raise Unreadable(UNKNOWN_TYPE, type_)
     try:
-        event = kind.model_validate(data)
+        event = kind.model_validate(parsed["data"])
     except ValidationError as error:
         raise Unreadable("invalid_data", str(error)) from error
     if source != source_of(event):
         raise Unreadable("malformed", f"{type_} is not announced by {source!r}")
-    return Message(id_, source, type_, event, body, parsed.get("traceparent"), parsed.get("requestid"))
+    trace, request = traceparent_of(parsed.get("traceparent")), request_id_of(parsed.get("requestid"))
+    return Message(id_, source, type_, event, body, trace, request)
