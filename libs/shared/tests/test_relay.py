@@ -252,3 +252,30 @@ async def test_a_mistake_in_the_transport_ends_neither_the_relay_nor_the_process
         assert bus.failures < 20  # it rests between its tries
         bus.mended = True
         await eventually(arrived, 20)
+
+
+@pytest.mark.parametrize("with_others", [True, False], ids=["among others", "alone"])
+async def test_an_event_whose_type_is_too_long_for_amqp_is_put_off_and_holds_up_no_other(world, with_others):
+    """It fits no frame: that is its own failure, and does not say that the broker is away."""
+    await world.consume()
+    async with world.payments.database.driver() as driver:
+        for length in (256, 300, 100_000):
+            await driver.execute(
+                "insert into outbox (id, type, partition_key, body) values (gen_random_uuid(), $1, 'x', '{}')",
+                "é" * length,
+            )
+    events = [refund_of() for _ in range(3)] if with_others else []
+    if events:
+        await world.payments.announce(*events)
+    relay = Relay("payments", world.payments.database, world.transport(), poll_seconds=60)
+    assert await relay.send_batch() == len(events)
+    unsent = "select attempts, last_error is not null, next_attempt_at > created_at from outbox where sent_at is null"
+    assert await world.payments.all(unsent) == [(1, True, True)] * 3
+    events.append(refund_of())
+    await world.payments.announce(events[-1])
+    assert await relay.send_batch() == 1
+
+    async def arrived():
+        return [await world.enrolment.effects(event) for event in events] == [1] * len(events)
+
+    await eventually(arrived)

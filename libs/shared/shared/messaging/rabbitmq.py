@@ -136,7 +136,7 @@ class RabbitMQ:
         outcomes = await self._publish_all(channel, envelopes)
         failpoint("relay_published")
         errors = [None if outcome is None else repr(outcome) for outcome in outcomes]
-        if any(isinstance(o, BaseException) and not isinstance(o, _REFUSED) for o in outcomes):
+        if channel.is_closed or any(o is not None and not isinstance(o, _OF_ONE_MESSAGE) for o in outcomes):
             # A confirm that never came leaves the channel in doubt; the next batch gets a new one.
             if self._channel is channel:
                 self._channel = None
@@ -188,8 +188,9 @@ class RabbitMQ:
             log.info("the broker connection did not close in time", extra={"error": repr(error)})
 
 
-_REFUSED = (aio_pika.exceptions.DeliveryError,)
-"""What is raised where the broker says that it did not keep this one message: returned as unroutable, or nacked."""
+_OF_ONE_MESSAGE = (aio_pika.exceptions.DeliveryError, ValueError, TypeError)
+"""What is raised for one message, and says nothing about the channel: the broker did not keep it (returned as
+unroutable, or nacked), or it fits no frame of AMQP, and nothing of it was sent (a type of more than 255 bytes)."""
 
 
 async def _let_arrive() -> None:
