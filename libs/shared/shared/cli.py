@@ -3,12 +3,13 @@ set aside, e-mails, feeds and event log."""
 
 import argparse
 import asyncio
+import io
 import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
@@ -26,6 +27,7 @@ from shared.running import run_loop, settle, stop_on_signals
 from shared.service import Service
 from shared.settings import ServiceSettings, read_settings
 from shared.telemetry import log_as_json
+from shared.texts import in_a_line
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -47,6 +49,8 @@ def main(
     accepting: restored.AcceptStep | None = None,
 ) -> None:
     """Run the command line of one service; its settings class, called without arguments, reads the environment."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal's encoding lacks ends no listing
+        cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
     arguments = _parser(build.__doc__, own, accepting).parse_args()
     service = build(read_settings(settings))
     if arguments.command == "migrate":
@@ -188,7 +192,7 @@ async def _dead_letters(service: Service, arguments: argparse.Namespace) -> int:
                 for row in await dead_letters.list_dead_letters(session):
                     if arguments.action == "list":
                         at = f"{row.dead_lettered_at:%Y-%m-%d %H:%M:%SZ}"
-                        out.write(f"{row.dead_letter_id}  {at}  {row.type}  {row.reason}\n")
+                        out.write(f"{row.dead_letter_id}  {at}  {in_a_line(row.type)}  {row.reason}\n")
                     elif row.dead_letter_id == arguments.dead_letter_id:
                         out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
     finally:
@@ -207,7 +211,8 @@ async def _set_aside(service: Service, arguments: argparse.Namespace) -> int:
                 return 0
             for row in await due_rows.list_set_aside(session):
                 since = f"{row.first_failed_at:%Y-%m-%d %H:%M:%SZ}"
-                out.write(f"{row.job}  {row.row_key}  since {since}  {row.failures} times  {row.last_error}\n")
+                what = f"{row.job}  {in_a_line(row.row_key)}"
+                out.write(f"{what}  since {since}  {row.failures} times  {in_a_line(row.last_error)}\n")
     finally:
         await database.dispose()
     return 0
@@ -224,15 +229,15 @@ async def _emails(service: Service, arguments: argparse.Namespace) -> int:
             for row in await emails.list_unsent(session):
                 state = f"failed {row.failed_at:%Y-%m-%d %H:%M:%SZ}" if row.failed_at else "waits"
                 written = f"{row.created_at:%Y-%m-%d %H:%M:%SZ}"
-                out.write(f"{row.email_id}  {row.kind}  written {written}  {state}  {row.last_error}\n")
+                out.write(f"{row.email_id}  {row.kind}  written {written}  {state}  {in_a_line(row.last_error)}\n")
     finally:
         await database.dispose()
     return 0
 
 
 async def _feed(service: Service, arguments: argparse.Namespace) -> int:
-    """Return the exit status: 1 where events are missing."""
-    process, out, found = Process(service), sys.stdout, 0
+    """Return the exit status: 1 where events are missing, or cannot be told from missing ones."""
+    process, out, found, unreadable = Process(service), sys.stdout, 0, 0
     try:
         if arguments.action == "list":
             async with process.database.transaction() as session:
@@ -244,14 +249,21 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
             out.write(f"{count} to be read from the beginning\n")
         else:
             async for one in missing.missing(process.database, service.inbox, process.feeds()):
+                if isinstance(one, missing.UnreadableEntry):
+                    unreadable += 1
+                    where = f"{one.source}, entry {one.number} after {one.after}, SHA-256 {one.sha256}"
+                    out.write(f"unreadable: {where}: {in_a_line(one.error)}\n")
+                    continue
                 found += 1
                 note = "  (older than the keys that are kept)" if one.forgotten else ""
-                out.write(f"{one.type}  {one.id}{note}\n")
+                out.write(f"{in_a_line(one.type)}  {one.id}{note}\n")
             out.write(f"{found} missing\n")
+            if unreadable:
+                out.write(f"{unreadable} unreadable\n")
     finally:
         await process.http.aclose()
         await process.database.dispose()
-    return 1 if found else 0
+    return 1 if found or unreadable else 0
 
 
 async def _restored(service: Service, arguments: argparse.Namespace) -> int:
@@ -281,7 +293,7 @@ async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
             else:
                 for part in await event_log.parts(session):
                     size = f"{part.events} events  {part.bytes / 1e6:.1f} MB"
-                    out.write(f"{part.name}  to {part.ends_at.year - 1}  {size}\n")
+                    out.write(f"{part.name}  to {part.last_year}  {size}\n")
     finally:
         await database.dispose()
     return 0

@@ -21,6 +21,12 @@ def is_storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
+def in_a_line(foreign: object) -> str:
+    """Return a text as a terminal shows it in one line: line ends, control characters and halves of surrogate pairs are
+    written as Python's escapes."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(foreign))
+
+
 def normal(text: str) -> str:
     """Return a text composed (NFC), and without soft hyphens, spaces of no width, fillers and byte order marks."""
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))

@@ -1,6 +1,8 @@
-"""What a person does about a feed, at the command line."""
+"""What a person does about a feed, at the command line; and that no odd row ends a listing there."""
 
 import asyncio
+import io
+import json
 import sys
 import time
 from uuid import UUID
@@ -9,11 +11,11 @@ import pytest
 
 from shared import cli
 from shared.ids import new_id
-from shared.messaging import missing
+from shared.messaging import event_log, missing
 from shared.messaging.dead_lettering import dead_letter
 from shared.process import Process
 
-from .delivery import refund_of
+from .delivery import body_of, refund_of
 from .feeds import Local, OfAnyLoop, reconciler
 from .processes import service_of
 
@@ -70,8 +72,98 @@ async def test_what_waits_or_is_dead_lettered_is_not_missing_and_the_old_may_hav
             f"update outbox set id = '{old}', body = replace(body, id::text, '{old}') where position = 4"
         )
     feeds = {"payments": Local(payments)}
-    found = [one async for one in missing.missing(enrolment.database, enrolment.receiver.inbox, feeds)]
+    listed = [one async for one in missing.missing(enrolment.database, enrolment.receiver.inbox, feeds)]
+    found = [one for one in listed if isinstance(one, missing.Missing)]
+    assert found == listed
     assert [(str(one.id) in bodies[2].decode(), one.id == old, one.forgotten) for one in found] == [
         (True, False, False),
         (False, True, True),
     ]
+
+
+NESTED = '{"a":' * 100_000 + "1" + "}" * 100_000
+
+
+def with_member(**members) -> str:
+    return json.dumps(json.loads(body_of(refund_of())) | members)
+
+
+UNREADABLE = [
+    "not json",
+    NESTED,
+    "xxx",
+    "7",
+    "[]",
+    "{}",
+    *(with_member(id=value) for value in (None, 7, "7", ["x"], {})),
+    *(with_member(source=value) for value in (None, 7, "/services/a\0b", "/services/enrolment", ["x"], {"a": []})),
+    with_member(specversion="\ud800\n\x1b[2J"),
+]
+
+
+async def test_what_is_no_event_is_listed_as_unreadable_and_ends_no_listing(
+    payments, enrolment, monkeypatch, capsys, tmp_path
+):
+    of_no_year = with_member(id="ffffffff-ffff-7fff-bfff-ffffffffffff")
+    odd_type = with_member(type="\ud800\n\x1b[2J")
+    event = refund_of()
+    async with payments.database.driver() as driver:
+        for body in [*UNREADABLE, of_no_year, odd_type]:
+            await driver.execute(
+                "insert into outbox (id, type, partition_key, body) values (gen_random_uuid(), $1, 'x', $2)",
+                event.type,
+                body,
+            )
+    await payments.announce(event)
+    status, printed = await command(monkeypatch, capsys, enrolment, payments, tmp_path, "feed", "missing")
+    assert status == 1
+    lines = printed.splitlines()
+    assert [line.startswith("unreadable: payments, entry ") for line in lines].count(True) == len(UNREADABLE)
+    assert all(line.isprintable() for line in lines)
+    assert lines[-2:] == ["3 missing", f"{len(UNREADABLE)} unreadable"]
+    assert await payments.one("select id::text from outbox order by position desc limit 1") in lines[-3]
+    stored = "select encode(sha256(convert_to(body, 'UTF8')), 'hex') from outbox order by position"
+    for (digest,), line in zip(await payments.all(stored), lines[: len(UNREADABLE)], strict=False):
+        assert digest in line
+
+
+async def test_no_odd_row_ends_a_listing_or_takes_more_than_its_line(
+    payments, enrolment, monkeypatch, capsys, tmp_path
+):
+    odd = "a\nb\x1b[2J\u2028é\ud800"
+    async with enrolment.database.transaction() as session:
+        for body in (b"not json", NESTED.encode(), with_member(type=odd, source={"a": odd}).encode()):
+            await dead_letter(session, body, "malformed", odd)
+    async with enrolment.database.driver() as driver:
+        await driver.execute(
+            "insert into set_aside_rows (job, row_key, failures, first_failed_at, failed_at, due_at, last_error)"
+            " values ('a_job', $1, 1, now(), now(), now(), $1)",
+            odd[:-1],
+        )
+        await driver.execute(
+            "insert into letters (letter_id, kind, about, recipient, subject, text, failed_at, last_error)"
+            " values (gen_random_uuid(), 'a kind', 'x', 'a@example.org', 'x', 'x', now(), $1)",
+            odd[:-1],
+        )
+        await driver.execute("create table outbox_rest partition of outbox default")
+    try:
+        for what, rows in (("dead-letters", 3), ("set-aside", 1), ("emails", 1), ("outbox", None)):
+            written = io.BytesIO()
+            terminal = io.TextIOWrapper(written, "ascii")
+            monkeypatch.setattr(sys, "stdout", terminal)
+            status, _ = await command(monkeypatch, capsys, enrolment, payments, tmp_path, what, "list")
+            terminal.flush()
+            lines = written.getvalue().decode("ascii").splitlines()
+            assert status == 0
+            assert len(lines) == (rows or await enrolment.one(PARTS))
+            assert all(line.isprintable() for line in lines), lines
+        assert any(line.startswith("outbox_rest  to no end") for line in lines)
+        with pytest.raises(event_log.StillKept):
+            async with enrolment.database.transaction() as session:
+                await event_log.detach(session, "outbox_rest", kept_years=1)
+    finally:
+        async with enrolment.database.driver() as driver:
+            await driver.execute("drop table outbox_rest")
+
+
+PARTS = "select count(*) from pg_inherits where inhparent = cast('outbox' as regclass)"

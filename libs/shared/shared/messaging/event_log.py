@@ -29,8 +29,14 @@ class Part:
     """A partition of the event log: the events of one year, or of several."""
 
     name: str
-    ends_at: datetime
-    """Its events were written before this instant."""
+    ends_at: datetime | None
+    """Its events were written before this instant; None for a part without an end, which an operator has made."""
+
+    @property
+    def last_year(self) -> str:
+        """The last year whose events are in it."""
+        return "no end" if self.ends_at is None else str(self.ends_at.year - 1)
+
     events: int
     """How many there are, as the database estimates."""
     bytes: int
@@ -58,7 +64,7 @@ async def detach(session: AsyncSession, name: str, *, kept_years: int) -> Part:
         raise Unknown(f"{name} is no part of the event log")
     past = text("select cast(:ends_at as timestamptz) < now() - make_interval(years => :years)")
     if not await session.scalar(past, {"ends_at": part.ends_at, "years": kept_years}):
-        raise StillKept(f"{name} ends in {part.ends_at.year - 1}, and {kept_years} years are kept")
+        raise StillKept(f"{name} ends in {part.last_year}, and {kept_years} years are kept")
     if await session.scalar(text(f"select true from {name} where sent_at is null limit 1")):  # noqa: S608 - a part's name
         raise NotSent(f"an event in {name} is not sent")
     await session.execute(text(f"alter table outbox detach partition {name}"))

@@ -1,8 +1,9 @@
 """What an operator does about a feed: see how far it was read, have it read anew, list events that never arrived."""
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select, text, update
@@ -14,7 +15,7 @@ from shared.messaging.deduplication import KEPT_DAYS, Key, digests_of
 from shared.messaging.epochs import START
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox
-from shared.messaging.message import attributes_of
+from shared.messaging.message import Unreadable, head_of
 from shared.messaging.tables import FeedPosition
 
 
@@ -27,6 +28,22 @@ class Missing:
     type: str
     forgotten: bool
     """Whether it is so old that it may have been handled and its key deleted since; only reading it anew makes sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableEntry:
+    """An entry of a feed that is no event of its owner's, so that nobody can tell whether it has arrived."""
+
+    source: str
+    """The service whose feed it is."""
+    after: str
+    """The cursor of the page it is in."""
+    number: int
+    """Its place in that page, from 1."""
+    sha256: str
+    """The digest of its body, in hexadecimal: of the outbox row's there and, if it has arrived, of a dead letter's
+    here."""
+    error: str
 
 
 async def positions(session: AsyncSession) -> Sequence[FeedPosition]:
@@ -50,8 +67,11 @@ async def read_anew(session: AsyncSession, sources: Sequence[str], installation:
     return len(done.all())
 
 
-async def missing(database: Database, inbox: Inbox, feeds: Mapping[str, Feed]) -> AsyncIterator[Missing]:
-    """Read the feeds from the beginning, change nothing, and yield the events that never arrived, as they are found.
+async def missing(
+    database: Database, inbox: Inbox, feeds: Mapping[str, Feed]
+) -> AsyncIterator[Missing | UnreadableEntry]:
+    """Read the feeds from the beginning, change nothing, and yield the events that never arrived and the entries that
+    are no events, as they are found.
 
     Events that are on their way at this moment count as missing.
     """
@@ -62,14 +82,37 @@ async def missing(database: Database, inbox: Inbox, feeds: Mapping[str, Feed]) -
             page = await feed.read(types, cursor)
             if not page.bodies:
                 break
-            cursor = page.cursor
             events: dict[Key, str] = {}
-            for body in page.bodies:
-                attributes = attributes_of(body.encode())
-                events[attributes["source"], UUID(attributes["id"])] = attributes["type"]
+            for number, body in enumerate(page.bodies, 1):
+                try:
+                    key, type_ = _read_key(body.encode(), source)
+                except Unreadable as error:
+                    digest = hashlib.sha256(body.encode()).hexdigest()
+                    yield UnreadableEntry(source, cursor, number, digest, str(error))
+                else:
+                    events[key] = type_
+            cursor = page.cursor
             async with database.transaction() as session:
                 arrived = await digests_of(session, list(events))
-                forgotten = now(session) - timedelta(days=KEPT_DAYS)
+                kept_since = now(session) - timedelta(days=KEPT_DAYS)
             for key, type_ in events.items():
                 if key not in arrived:
-                    yield Missing(*key, type_, made_at(key[1]) < forgotten)
+                    yield Missing(*key, type_, _is_older(key[1], kept_since))
+
+
+def _read_key(body: bytes, service: str) -> tuple[Key, str]:
+    """Return the key and the type of an event of this service's.
+
+    Raises Unreadable: it is none.
+    """
+    id_, source, type_, _ = head_of(body)
+    if source != f"/services/{service}":
+        raise Unreadable("malformed", f"its source is {source!r}")
+    return (source, id_), type_
+
+
+def _is_older(id_: UUID, instant: datetime) -> bool:
+    try:
+        return made_at(id_) < instant
+    except ValueError:  # no UUIDv7: by its digits it is of a year beyond 9999
+        return False
