@@ -6,12 +6,12 @@ so outside a transaction, in a job: the owner may be away, and then nothing else
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Protocol, TypeVar
+from typing import Annotated, ClassVar, Protocol, TypeVar, cast
 from uuid import UUID
 
 import httpx
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Unknown
@@ -76,13 +76,18 @@ class DirectoryUnreachable(Unavailable):
     code = "register_unreachable"
 
 
+class UnreadableEntry(Exception):
+    """An entry is none of its kind, or is of somebody who was not asked about. It says nothing of the others: whoever
+    asks for them alone gets them."""
+
+
 class Directory(Protocol):
     """The directories of all services, by the kind of their entries."""
 
     async def read(self, kind: type[E], keys: Collection[UUID]) -> list[E]:
         """Return the entries of these keys, at most MOST_KEYS, as they are now; keys without one are left out.
 
-        Raises DirectoryUnreachable: the owner does not answer, or not with entries.
+        Raises DirectoryUnreachable: the owner does not answer, or not with entries. Raises UnreadableEntry.
         """
         ...
 
@@ -105,10 +110,20 @@ class HttpDirectory:
                 headers={"Authorization": f"Bearer {self._secret}"},
                 within=READ_SECONDS,
             )
-            entries: list[object] = json_of(answer)
-            return [kind.model_validate(entry) for entry in entries]
-        except (PeerAway, ValueError, TypeError) as error:
+            entries = json_of(answer)
+        except PeerAway as error:
             raise DirectoryUnreachable(f"the directory of {kind.directory} cannot be read: {error!r}") from error
+        if not isinstance(entries, list):
+            raise DirectoryUnreachable(f"the directory of {kind.directory} answers with no list")
+        try:
+            found = [kind.model_validate(entry) for entry in cast("list[object]", entries)]
+        except ValidationError as error:
+            wrong = [(problem["loc"], problem["type"]) for problem in error.errors(include_input=False)]
+            # Without what the entry says: this text is kept and logged.
+            raise UnreadableEntry(f"an entry of {kind.directory} cannot be read: {wrong}") from None
+        if not {entry.key for entry in found} <= set(keys):
+            raise UnreadableEntry(f"an entry of {kind.directory} is of somebody who was not asked about")
+        return found
 
 
 class LocalDirectory:

@@ -2,14 +2,16 @@
 
 import asyncio
 import gzip
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import httpx
 import pytest
 
 from shared.access import IssuerUnreachable
-from shared.directory import DirectoryUnreachable, HttpDirectory, PersonEntry
+from shared.directory import DirectoryUnreachable, HttpDirectory, PersonEntry, UnreadableEntry
 from shared.events.payments import RefundRequested
 from shared.issuer_keys import IssuerKeys
 from shared.messaging.epochs import START
@@ -120,6 +122,33 @@ async def test_no_cookie_of_an_answer_is_sent_with_the_next_request():
             await ask(client, "GET", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", within=10)
     assert len(asked) == 2
     assert b"cookie" not in asked[1].lower()
+
+
+def _entry(person, **changes):
+    return {
+        "learner_id": str(person),
+        "name_version": 1,
+        "contact_version": 1,
+        "given_name": "Ada",
+        "family_name": "Lovelace",
+        "display_name": "Ada",
+        "contact_email": "ada@x.example",
+    } | changes
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"display_name": None}, {"name_version": "x"}, {"learner_id": str(UUID(int=3))}, {"contact_email": [1]}],
+    ids=str,
+)
+async def test_an_odd_entry_is_no_outage_and_says_nothing_about_the_person(odd):
+    asked = [UUID(int=1), UUID(int=2)]
+    body = json.dumps([_entry(asked[0]), _entry(asked[1], **odd)]).encode()
+    async with party(_answer(body)) as (url, client):
+        with pytest.raises(UnreadableEntry) as raised:
+            await HttpDirectory({PersonEntry.owner: url}, "of the tests", client).read(PersonEntry, asked)
+    assert "Lovelace" not in str(raised.value)
+    assert not isinstance(raised.value, DirectoryUnreachable)
 
 
 @pytest.mark.parametrize("kind", ANSWERS)

@@ -6,10 +6,11 @@ from sqlalchemy import delete, select, update
 from credentials.jobs import read_people
 from credentials.tables.documents import Document, Edition
 from credentials.tables.people import Learner, Person
-from shared.directory import DirectoryUnreachable, LocalDirectory
+from shared.directory import DirectoryUnreachable, LocalDirectory, UnreadableEntry
 from shared.events.enrolment import LearnerAnonymised, LearnerContactChanged, LearnerNameChanged
 from shared.ids import new_id
 from shared.messaging import RetryLater
+from shared.messaging.tables import SetAside
 
 from .announcements import BEFORE, consume, course, credit, person, registered, work_of
 
@@ -34,6 +35,19 @@ class Asked(LocalDirectory):
         return await super().read(kind, keys)
 
 
+class Odd(LocalDirectory):
+    """A directory of which one entry cannot be read."""
+
+    def __init__(self, odd, *entries):
+        super().__init__(*entries)
+        self.odd = odd
+
+    async def read(self, kind, keys):
+        if self.odd in keys:
+            raise UnreadableEntry("an entry of people cannot be read")
+        return await super().read(kind, keys)
+
+
 async def held(session, learner):
     session.expire_all()
     return await session.get(Person, learner)
@@ -49,6 +63,16 @@ async def test_a_registered_learner_is_looked_up_once(service, session, clock):
     row = await held(session, learner)
     assert (row.legal_name, row.display_name, row.name_version) == ("Анна Кузнецова", "Anna", 1)
     assert (row.email, row.read_at) == (f"{learner.hex}@learner.example", clock())
+
+
+async def test_one_entry_that_cannot_be_read_keeps_no_other_name_away(service, session, clock):
+    odd, *others = (new_id() for _ in range(4))
+    for learner in (odd, *others):
+        await consume(session, registered(learner))
+    await read_people(work_of(service, Odd(odd, *(person(learner) for learner in others))))
+    assert [(await held(session, learner)) is not None for learner in (odd, *others)] == [False, True, True, True]
+    aside = await session.scalars(select(SetAside.row_key).where(SetAside.job == "read_people"))
+    assert aside.all() == [str(odd)]
 
 
 async def test_somebody_with_a_single_name_has_just_that(service, session, clock):
