@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +12,7 @@ from credentials import jobs as clockwork
 from credentials.commands.people import store_person
 from credentials.handlers import inbox
 from shared.directory import Directory, LocalDirectory, PersonEntry
+from shared.events import Event
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, CreditAwarded, CreditRevoked, SubmissionVoided
 from shared.events.catalogue import CoursePublished, Skill, SubjectRenamed
 from shared.events.enrolment import EnrolmentActivated, EnrolmentCancelled, LearnerRegistered
@@ -29,8 +31,8 @@ def named(*parts: object) -> UUID:
     return uuid5(SPACE, "/".join(map(str, parts)))
 
 
-def course(code: str, subject: str, **changes: object) -> CoursePublished:
-    fields = {
+def course(code: str, subject: str, **changes: Any) -> CoursePublished:
+    fields: dict[str, Any] = {
         "course_id": named("course", code),
         "course_version_id": named("version", code),
         "version": 1,
@@ -53,8 +55,8 @@ def course(code: str, subject: str, **changes: object) -> CoursePublished:
     return CoursePublished(**(fields | changes))
 
 
-def credit(learner: UUID, code: str, subject: str, mark: int = 60, **changes: object) -> CreditAwarded:
-    fields = {
+def credit(learner: UUID, code: str, subject: str, mark: int = 60, **changes: Any) -> CreditAwarded:
+    fields: dict[str, Any] = {
         "credit_id": named("credit", learner, code),
         "learner_id": learner,
         "enrolment_id": named("enrolment", learner, code),
@@ -140,8 +142,8 @@ def activated(learner: UUID, version: str, code: str = "any") -> EnrolmentActiva
     )
 
 
-def cancelled(learner: UUID, code: str, reason: str = "refunded", **changes: object) -> EnrolmentCancelled:
-    fields = {
+def cancelled(learner: UUID, code: str, reason: str = "refunded", **changes: Any) -> EnrolmentCancelled:
+    fields: dict[str, Any] = {
         "enrolment_id": named("enrolment", learner, code),
         "learner_id": learner,
         "course_id": named("course", code),
@@ -157,9 +159,9 @@ def registered(learner: UUID) -> LearnerRegistered:
     return LearnerRegistered(learner_id=learner, name_version=1, registered_at=BEFORE)
 
 
-def person(learner: UUID, **changes: object) -> PersonEntry:
+def person(learner: UUID, **changes: Any) -> PersonEntry:
     """What enrolment's directory says of a learner."""
-    fields = {
+    fields: dict[str, Any] = {
         "learner_id": learner,
         "name_version": 1,
         "contact_version": 1,
@@ -194,7 +196,7 @@ def renamed(subject: str, name: str, at: datetime = BEFORE) -> SubjectRenamed:
     return SubjectRenamed(subject_id=named("subject", subject), award_name=name, effective_from=at)
 
 
-async def consume(session: AsyncSession, *events: object) -> None:
+async def consume(session: AsyncSession, *events: Event) -> None:
     """Each in a session as fresh as a message's own would be; requests have others on the same connection."""
     for event in events:
         session.expire_all()
@@ -203,7 +205,7 @@ async def consume(session: AsyncSession, *events: object) -> None:
         await session.run_sync(write_announced)
 
 
-async def introduce(session: AsyncSession, learner: UUID, **changes: object) -> None:
+async def introduce(session: AsyncSession, learner: UUID, **changes: Any) -> None:
     """The learner is registered, and the directory has said who that is."""
     await consume(session, registered(learner))
     await store_person(session, person(learner, **changes))

@@ -1,6 +1,7 @@
 """Badges built with a key of the tests."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -61,7 +62,7 @@ def described(achievement: badges.Achievement) -> dict:
     return badges.achievement_document(achievement, ISSUER)
 
 
-def build(filled: dict[str, str], achievement: badges.Achievement = COURSE) -> dict:
+def build(filled: Mapping[str, str], achievement: badges.Achievement = COURSE) -> dict:
     return badges.badge_document(
         described(achievement), ISSUER, name=badges.credential_name(achievement), credits_=15, **filled
     )

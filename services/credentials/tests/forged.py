@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from copy import deepcopy
 from functools import cache
+from typing import Any
 
 from pyld import jsonld
 
@@ -66,7 +67,7 @@ def has_same_signature(found: ParsedCredential | None, known: ParsedCredential |
     return found is not None and found.signed == known.signed
 
 
-def at(document: object, path: tuple) -> object:
+def at(document: Any, path: tuple) -> Any:  # Any: JSON
     for key in path:
         document = document[key]
     return document

@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 
 import jwt
+from jwt.types import Options
 from openbadgeslib.ob3 import OB3LdpVerifier
 from sqlalchemy import select
 
@@ -18,7 +19,7 @@ from shared.testing.services import published
 
 from .announcements import BEFORE, consume, named, person, work_of
 
-UNCHECKED = {"verify_signature": False}
+UNCHECKED: Options = {"verify_signature": False}
 HOST = "https://badges.example.ac.uk"
 
 
@@ -99,5 +100,5 @@ async def verified(issuer, token: str) -> dict:
     (method,) = [one for one in did_document["verificationMethod"] if one["id"] == kid]
     assert method["type"] == "JsonWebKey"
     key = jwt.PyJWK(method["publicKeyJwk"], algorithm="ES256")
-    unasked = {"verify_nbf": False, "verify_exp": False}  # the clock is the test's
+    unasked: Options = {"verify_nbf": False, "verify_exp": False}  # the clock is the test's
     return jwt.decode(token, key, algorithms=["ES256"], options=unasked)

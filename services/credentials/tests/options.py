@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -29,11 +30,11 @@ credit_lists = st.lists(
 )
 
 
-def hold(subject: str, count: int, marks: tuple[int | None, ...] = (), **changes: object) -> list[Credit]:
+def hold(subject: str, count: int, marks: tuple[int | None, ...] = (), **changes: Any) -> list[Credit]:
     found = []
     for n in range(count):
         mark = marks[n] if n < len(marks) else None
-        fields = {
+        fields: dict[str, Any] = {
             "id": f"{subject}-{n + 1:02}",
             "family": f"{subject}-{n + 1:02}",
             "subject": subject,
@@ -44,6 +45,11 @@ def hold(subject: str, count: int, marks: tuple[int | None, ...] = (), **changes
         }
         found.append(Credit(**(fields | changes)))
     return found
+
+
+def subject_of(credit: Credit) -> str:
+    assert credit.subject is not None
+    return credit.subject
 
 
 def case_credits(case: dict) -> list[Credit]:

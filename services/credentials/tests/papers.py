@@ -1,6 +1,7 @@
 """Learners with documents, for tests."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from credentials.commands.people import store_person
 from credentials.domain import documents, transcripts, view_models
@@ -82,7 +83,11 @@ AWARD = {
     "superseded_at": None,
     "superseded_by": None,
 }
-LATER = {"state": "superseded", "superseded_at": "2027-03-02T09:00:00Z", "superseded_by": "PGDip in Data Science"}
+LATER: dict[str, Any] = {
+    "state": "superseded",
+    "superseded_at": "2027-03-02T09:00:00Z",
+    "superseded_by": "PGDip in Data Science",
+}
 
 
 async def hold_credit(session, learner, **counts: int) -> None:

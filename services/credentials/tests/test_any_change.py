@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -53,16 +54,17 @@ def normal(value: object, nodes: Nodes, name: str = "") -> object:
         members = {
             key: normal(member, nodes, key) for key, member in value.items() if member != [] and key != "@context"
         }
-        if not isinstance(members.get("id"), str):
+        id_ = members.get("id")
+        if not isinstance(id_, str):
             return members
-        texts = nodes.setdefault(members["id"], {})
+        texts = nodes.setdefault(id_, {})
         for key, member in members.items():
             for entry in member if isinstance(member, list) else [member]:
                 text = json.dumps(entry, sort_keys=True)
                 unnamed = isinstance(entry, dict) and "id" not in entry
                 if unnamed or text not in texts.setdefault(key, []):
                     texts.setdefault(key, []).append(text)
-        return {"id": members["id"]}
+        return {"id": id_}
     if isinstance(value, list):
         entries = [normal(entry, nodes, name) for entry in value]
         return _without_repeats(entries)
@@ -83,7 +85,7 @@ def _without_repeats(entries: list) -> object:
     return kept if len(kept) != 1 else kept[0]
 
 
-def without_mentions(value: object) -> object:
+def without_mentions(value: Any) -> Any:  # Any: JSON
     """Of issuers and images no more than id is read where they are mentioned; who mentions more of them says the same."""
     if isinstance(value, list):
         return [without_mentions(entry) for entry in value]

@@ -2,14 +2,17 @@
 
 import json
 import os
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
-import jsonschema
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import FormatChecker
+from jsonschema.validators import validator_for
 from openbadgeslib.ob3 import OB3VerificationError
 from pyld import jsonld
 
@@ -46,7 +49,7 @@ def badge() -> dict:
 )
 def test_a_badge_meets_the_published_schema(badge: dict, name: str, published_schemas: Path) -> None:
     published = schema(published_schemas, name)
-    checker = jsonschema.validators.validator_for(published)(published, format_checker=jsonschema.FormatChecker())
+    checker = validator_for(published)(published, format_checker=FormatChecker())
     assert [error.message for error in checker.iter_errors(badge)] == []
 
 
@@ -67,7 +70,7 @@ def test_a_badge_holds_and_another_verifier_agrees(badge: dict) -> None:
 
 def test_the_bounded_canonicaliser_is_pyld(badge: dict) -> None:
     unsigned = {name: member for name, member in badge.items() if name != "proof"}
-    options = {"algorithm": "URDNA2015", "format": "application/n-quads", "documentLoader": contexts.load}
+    options: Any = {"algorithm": "URDNA2015", "format": "application/n-quads", "documentLoader": contexts.load}
     assert json_ld.canonicalise(unsigned) == jsonld.normalize(unsigned, options)
 
 
@@ -120,7 +123,9 @@ def test_a_dropped_proof_is_refused(badge: dict) -> None:
         (lambda badge: badge.update(name="x" * json_ld.MOST_BYTES), json_ld.TooLarge),
     ],
 )
-def test_what_the_signature_would_not_cover_is_refused(badge: dict, change: object, refusal: type) -> None:
+def test_what_the_signature_would_not_cover_is_refused(
+    badge: dict, change: Callable[[dict], object], refusal: type
+) -> None:
     changed = deepcopy(badge)
     change(changed)
     with pytest.raises(refusal):

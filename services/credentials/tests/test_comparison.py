@@ -16,11 +16,11 @@ from .comparison import URL, compared
 
 
 async def test_records_kept_are_those_derived_anew(service, session, clock) -> None:
-    for _ in range(3):
-        learner = new_id()
+    learners = [new_id() for _ in range(3)]
+    for learner in learners:
         await consume(session, registered(learner))
         await hold_credit(session, learner, DS=4)
-    await consume(session, revoked(learner, "DS02"))
+    await consume(session, revoked(learners[-1], "DS02"))
     await let_time_work(service)
     assert await compared(service) == {"compared": 3, "differing": [], "next_cursor": None}
 

@@ -2,6 +2,7 @@
 
 import itertools
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,8 +21,8 @@ from .papers import conferred, documents_of, hold_credit, rename
 
 
 @pytest.fixture
-async def papers(service, session, clock) -> dict[str, str]:
-    """Kind -> number, of a learner with an award."""
+async def papers(service, session, clock) -> dict[str, Any]:
+    """Kind -> number, of a learner with an award, and under "learner" whose they are."""
     learner = new_id()
     await hold_credit(session, learner, DS=4)
     await conferred(service, learner)

@@ -1,11 +1,13 @@
 """Transcripts as Comprehensive Learner Records: built to the published schema, whole, and checked by another verifier."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
-import jsonschema
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jsonschema import FormatChecker
+from jsonschema.validators import validator_for
 from openbadgeslib.ob3 import OB3VerificationError
 from openbadgeslib.ob3.clr import bundled_clr_contexts
 from openbadgeslib.ob3.ldp import verify_data_integrity_proof
@@ -27,7 +29,7 @@ def signed() -> dict:
 
 def errors(published_schemas: Path, document: dict, name: str) -> list[str]:
     found = schema(published_schemas, name)
-    checker = jsonschema.validators.validator_for(found)(found, format_checker=jsonschema.FormatChecker())
+    checker = validator_for(found)(found, format_checker=FormatChecker())
     return [f"{error.json_path}: {error.message[:200]}" for error in checker.iter_errors(document)]
 
 
@@ -73,7 +75,7 @@ def test_nothing_in_it_is_outside_the_signature(signed: dict) -> None:
         ),
     ],
 )
-def test_whatever_is_changed_or_left_out_breaks_the_signature(signed: dict, change: object) -> None:
+def test_whatever_is_changed_or_left_out_breaks_the_signature(signed: dict, change: Callable[[dict], object]) -> None:
     changed = deepcopy(signed)
     change(changed)
     assert not proofs.holds(changed, changed["proof"][0], MULTIKEY)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, ViewportSize
 
 from credentials.adapters.fonts import Fonts
 from credentials.adapters.paper import Paper
@@ -15,7 +15,7 @@ from .papers import ADDRESS, LATER, NAMES, NUMBER, view_model
 pytestmark = pytest.mark.slow
 
 PAPER = Paper(Fonts())
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
 CHECK = {
     "verdict": "Superseded",
     "meaning": "A document with this number was issued.",
@@ -44,7 +44,7 @@ PAGES = {
 }
 
 
-async def shown(browser: Browser, name: str, viewport: dict) -> Page:
+async def shown(browser: Browser, name: str, viewport: ViewportSize) -> Page:
     page = await (await browser.new_context(viewport=viewport)).new_page()
     await page.set_content(PAGES[name])
     return page
@@ -52,7 +52,7 @@ async def shown(browser: Browser, name: str, viewport: dict) -> Page:
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("name", PAGES)
-async def test_nothing_keeps_anybody_out(browser: Browser, name: str, viewport: dict) -> None:
+async def test_nothing_keeps_anybody_out(browser: Browser, name: str, viewport: ViewportSize) -> None:
     page = await shown(browser, name, viewport)
     await keeps_nobody_out(page)
     await page.context.close()

@@ -4,10 +4,10 @@ import json
 from datetime import timedelta
 from hashlib import sha256
 
-import jsonschema
 import jwt
 import orjson
 import pytest
+from jsonschema.validators import validator_for
 from openbadgeslib.ob3 import OB3VerificationError
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
@@ -35,7 +35,7 @@ from .issuer import HOST, UNCHECKED, instant, verified
 def faults(published_schemas, document: dict, edition: str = "strict/") -> list[str]:
     """What the published schema objects to."""
     published_schema = schema(published_schemas, f"{edition}ob_v3p0_achievementcredential_schema.json")
-    checker = jsonschema.validators.validator_for(published_schema)
+    checker = validator_for(published_schema)
     return [
         error.message
         for error in checker(published_schema, format_checker=checker.FORMAT_CHECKER).iter_errors(document)
@@ -112,7 +112,7 @@ async def test_the_same_badge_is_offered_as_a_token(issuer):
         lambda token: ".".join([token.split(".")[0], token.split(".")[1][:-2] + "AA", token.split(".")[2]]),
         lambda token: token[:-4] + "AAAA",
         lambda token: ".".join([*token.split(".")[:2], ""]),
-        lambda token: jwt.encode(jwt.decode(token, options=UNCHECKED), None, algorithm="none",
+        lambda token: jwt.encode(jwt.decode(token, options=UNCHECKED), "", algorithm="none",
                                  headers={"kid": jwt.get_unverified_header(token)["kid"]}),
     ],
     ids=["payload", "signature", "none left", "alg none"],

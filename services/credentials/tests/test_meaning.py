@@ -220,7 +220,7 @@ def _enveloped(address: str) -> dict:
     ],
 )
 async def test_one_part_that_is_not_read_keeps_nobody_from_reading_the_rest(part, code) -> None:
-    given = [as_jwt(transcript([as_jwt(badge(1)), part]))]
+    given: list[str | dict] = [as_jwt(transcript([as_jwt(badge(1)), part]))]
     if isinstance(part, dict):
         given.append(sign(transcript([sign(badge(1)), part])))
     for one in given:

@@ -30,7 +30,18 @@ from credentials.domain.options import (
 from credentials.domain.titles import title_of
 from shared.regulations import UnknownRegulations
 
-from .options import EARLIER, IN_FORCE, build, case_awards, case_credits, case_titles, credit_lists, hold, small
+from .options import (
+    EARLIER,
+    IN_FORCE,
+    build,
+    case_awards,
+    case_credits,
+    case_titles,
+    credit_lists,
+    hold,
+    small,
+    subject_of,
+)
 
 
 def titles(held: list[Credit], level: str, version: str, awards: tuple[Award, ...] = ()) -> set[str]:
@@ -278,7 +289,7 @@ def brute_force(held: list[Credit], level: regs.Level, regulations: regs.Regulat
     for chosen in combinations(held, level.credits // 15):
         if sum(credit.external for credit in chosen) * 15 > level.credits / 2:
             continue
-        text = title_of(Counter(credit.subject for credit in chosen), level, regulations).text
+        text = title_of(Counter(map(subject_of, chosen)), level, regulations).text
         weight = sum((credit.weight for credit in chosen), Decimal(0))
         best[text] = max(best.get(text, Decimal(0)), weight)
     return best

@@ -3,9 +3,10 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from credentials.adapters.pages import Pages
 from credentials.adapters.pictures import Motif, svg
@@ -18,7 +19,7 @@ from .strangers import BY_KEY, signed_by
 pytestmark = pytest.mark.slow
 
 ARABIC, LONG = "مقدمة في علم البيانات والإحصاء التطبيقي", "Donaudampfschifffahrtselektrizitäten" * 4
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+DESKTOP, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=360, height=740)
 PICTURE = svg(Motif("Welding", "Other University", 15, 7, "Metal", is_award=False))
 DOWNLOADS = {
     "page": "https://badges.example.ac.uk/verify/1",
@@ -30,7 +31,7 @@ DOWNLOADS = {
 PAGES = Pages()
 
 
-def rich(**members: object) -> dict:
+def rich(**members: Any) -> dict:
     """Everything a page can show."""
     document = badge(awardedDate="2026-06-24T00:00:00Z", **members)
     document["credentialSubject"] |= {"creditsEarned": 15}
@@ -111,8 +112,8 @@ _GIVEN = {
 STATES = [*_GIVEN, "upload", "refused", "missing"]
 
 
-async def shown(browser: Browser, state: str, viewport: dict, **options: object) -> Page:
-    context = await browser.new_context(viewport=viewport, **options)
+async def shown(browser: Browser, state: str, viewport: ViewportSize, *, javascript: bool = True) -> Page:
+    context = await browser.new_context(viewport=viewport, java_script_enabled=javascript)
 
     async def answer(route) -> None:
         if route.request.url.endswith(".svg"):
@@ -140,7 +141,7 @@ async def test_nothing_keeps_anybody_out(browser, state, viewport) -> None:
 @pytest.mark.parametrize("state", ["valid", "transcript", "upload"])
 async def test_it_reads_the_same_without_a_script(browser, state) -> None:
     with_script = await shown(browser, state, DESKTOP)
-    without = await shown(browser, state, DESKTOP, java_script_enabled=False)
+    without = await shown(browser, state, DESKTOP, javascript=False)
     assert await without.inner_text("main") == await with_script.inner_text("main")
     await with_script.context.close()
     await without.context.close()

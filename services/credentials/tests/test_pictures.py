@@ -62,6 +62,7 @@ def test_a_title_with_what_xml_has_no_room_for_still_makes_a_drawing() -> None:
     assert ET.fromstring(drawing).find(f"{SVG}title").text == "Welding and  more"  # noqa: S314 - our own
     signed = json.dumps({"name": title}, ensure_ascii=False)
     (node,) = ET.fromstring(into_svg(drawing, signed)).iter("{https://purl.imsglobal.org/ob/v3p0}credential")  # noqa: S314 - our own
+    assert node.text is not None
     assert json.loads(node.text) == {"name": title}
 
 

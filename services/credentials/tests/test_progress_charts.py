@@ -15,18 +15,21 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def parts(svg: bytes) -> tuple[ET.Element, str, str]:
     root = ET.fromstring(svg)  # noqa: S314 - our own
-    return root, root.findtext(f"{SVG}title"), root.findtext(f"{SVG}desc")
+    title, description = root.findtext(f"{SVG}title"), root.findtext(f"{SVG}desc")
+    assert title is not None
+    assert description is not None
+    return root, title, description
 
 
 def within(root: ET.Element) -> bool:
-    _, _, width, height = map(float, root.get("viewBox").split())
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
     boxes = [one for one in root.iter(f"{SVG}rect") if one.get("x")]
     inside = all(
-        float(one.get("x")) + float(one.get("width")) <= width
-        and float(one.get("y")) + float(one.get("height")) <= height
+        float(one.attrib["x"]) + float(one.attrib["width"]) <= width
+        and float(one.attrib["y"]) + float(one.attrib["height"]) <= height
         for one in boxes
     )
-    return inside and all(0 < float(one.get("y")) < height for one in root.iter(f"{SVG}text"))
+    return inside and all(0 < float(one.attrib["y"]) < height for one in root.iter(f"{SVG}text"))
 
 
 async def test_the_chart_shows_what_is_held_studied_open_and_next(service, session, clock) -> None:
@@ -42,7 +45,7 @@ async def test_the_chart_shows_what_is_held_studied_open_and_next(service, sessi
     assert "Data Science: 60 credits, 15 being studied" in description
     assert "PGCert: 60 of 60 credits" in description
     assert "You can claim: PGCert in Data Science" in description
-    kinds = [one.get("class").split()[1] for one in root.iter(f"{SVG}rect") if "block" in one.get("class")]
+    kinds = [one.attrib["class"].split()[1] for one in root.iter(f"{SVG}rect") if "block" in one.attrib["class"]]
     assert (kinds.count("earned"), kinds.count("studying")) == (5, 1)
     assert within(root)
 

@@ -1,11 +1,10 @@
 """Learner records can be revoked: each has a place of its own, whose bit is set when it no longer tells how things are."""
 
 import json
-from types import SimpleNamespace
 
 import jwt
 import pytest
-from openbadgeslib.ob3 import OB3VerificationError, status
+from openbadgeslib.ob3 import Achievement, Issuer, OB3VerificationError, OpenBadgeCredential, status
 from sqlalchemy import select
 
 from credentials import jobs
@@ -146,8 +145,11 @@ async def test_other_verifiers_refuse_what_is_revoked(service, session, learner,
     """openbadgeslib, by the list as JSON and by its token; npm is asked in test_second_opinions.py."""
     record = await record_of(service, learner)
     root = "https://badges.example.ac.uk"
-    credential = SimpleNamespace(
-        issuer=SimpleNamespace(id=record["issuer"]["id"]), credential_status=[record["credentialStatus"]]
+    credential = OpenBadgeCredential(
+        Issuer(record["issuer"]["id"], record["issuer"]["name"]),
+        None,
+        Achievement("urn:x:any", "Any", "", ""),  # what a record is about has no part in whether it stands
+        credential_status=[record["credentialStatus"]],
     )
 
     async def judge() -> None:

@@ -141,6 +141,7 @@ async def test_a_review_is_emailed_when_it_opens_and_when_the_credit_comes_back(
     await consume(session, revoked(learner, "DS04"))
     await let_time_work(service)
     (email,) = await emails_about(session, "award_review_opened")
+    assert award.certificate_number is not None
     assert award.certificate_number in email.text
     await consume(session, reinstated(learner, "DS04"))
     await let_time_work(service)

@@ -59,7 +59,9 @@ async def test_a11_spare_credit_is_proposed_and_nothing_is_rescinded_before_a_de
     assert stands["certificate_number"] == award.certificate_number
     assert set(stands["credit_ids"]) == {str(named("credit", learner, f"DS0{n}")) for n in (1, 2, 3, 5)}
     opened, closed = [e for e in await published(session) if isinstance(e, AwardReviewOpened | AwardReviewClosed)]
+    assert isinstance(opened, AwardReviewOpened)
     assert opened.credit_ids == (named("credit", learner, "DS04"),)
+    assert isinstance(closed, AwardReviewClosed)
     assert (closed.decision, closed.reason_code, len(closed.credit_ids)) == ("substitute", "misconduct", 4)
 
 
@@ -97,8 +99,11 @@ async def test_a12_without_spare_credit_credit_badge_and_award_go_in_that_order(
     announced = (await published(session))[before:]
     gone = [event for event in announced if isinstance(event, BadgeRevoked | AwardRescinded)]
     badge_of_credit, badge_of_award, rescinded = gone
+    assert isinstance(badge_of_credit, BadgeRevoked)
     assert badge_of_credit.credit_id == named("credit", learner, "DS04")
+    assert isinstance(badge_of_award, BadgeRevoked)
     assert badge_of_award.credit_id is None
+    assert isinstance(rescinded, AwardRescinded)
     assert (rescinded.award_id, rescinded.certificate_number) == (award.award_id, award.certificate_number)
     assert (await session.get(Eligibility, learner)).titles["pgcert"] == []
     assert any(isinstance(event, AwardEligibilityChanged) for event in announced) is False  # there was none to lose

@@ -3,8 +3,8 @@
 import hashlib
 import json
 
-import jsonschema
 import pytest
+from jsonschema.validators import validator_for
 from sqlalchemy import select
 
 from credentials.commands import awards
@@ -47,7 +47,7 @@ async def test_a_selection_is_a_partial_record_of_that_alone(
     assert "identifier" not in record["credentialSubject"]
     await others_agree(session, record)
     found = schema(published_schemas, "clr_v2p0_clrcredential_schema.json")
-    jsonschema.validators.validator_for(found)(found).validate(record)
+    validator_for(found)(found).validate(record)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, ViewportSize
 
 from credentials.adapters.shared_pages import SharedPages
 from openbadges.signable import instant
@@ -16,7 +16,7 @@ PAGES = SharedPages()
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOST = "https://badges.example.ac.uk"
 LONG, ARABIC = "Donaudampfschifffahrtselektrizitäten" * 4, "مقدمة في علم البيانات والإحصاء التطبيقي"
-DESKTOP, TABLET, PHONE = ({"width": width, "height": 900} for width in (1280, 600, 360))
+DESKTOP, TABLET, PHONE = (ViewportSize(width=width, height=900) for width in (1280, 600, 360))
 
 
 def credit(n: int, title: str, *, checked: bool = True, **more: object) -> dict:
@@ -86,7 +86,7 @@ STATES = {
 }
 
 
-async def shown(browser: Browser, state: str, viewport: dict) -> Page:
+async def shown(browser: Browser, state: str, viewport: ViewportSize) -> Page:
     page = await (await browser.new_context(viewport=viewport)).new_page()
     await page.set_content(STATES[state])
     return page
@@ -94,7 +94,7 @@ async def shown(browser: Browser, state: str, viewport: dict) -> Page:
 
 @pytest.mark.parametrize("viewport", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
 @pytest.mark.parametrize("state", STATES)
-async def test_nothing_keeps_anybody_out(browser: Browser, state: str, viewport: dict) -> None:
+async def test_nothing_keeps_anybody_out(browser: Browser, state: str, viewport: ViewportSize) -> None:
     page = await shown(browser, state, viewport)
     await keeps_nobody_out(page)
     for table in await page.locator("table").all():
@@ -106,7 +106,7 @@ async def test_nothing_keeps_anybody_out(browser: Browser, state: str, viewport:
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
-async def test_each_badge_leads_to_its_own_check(browser: Browser, viewport: dict) -> None:
+async def test_each_badge_leads_to_its_own_check(browser: Browser, viewport: ViewportSize) -> None:
     page = await shown(browser, "whole", viewport)
     links = {
         await link.get_attribute("aria-label"): await link.get_attribute("href")
