@@ -15,8 +15,7 @@ BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.If
 def on_one_way_only(tree: ast.AST, *, inside: bool = False) -> Iterator[int]:
     """Yield the line of each `refuse_own` that stands in a branch, whose condition may leave it out."""
     for node in ast.iter_child_nodes(tree):
-        name = node.func if isinstance(node, ast.Call) else None
-        if inside and isinstance(name, ast.Name) and name.id == "refuse_own":
+        if inside and isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "refuse_own":
             yield node.lineno
         yield from on_one_way_only(node, inside=inside or isinstance(node, BRANCHES))
 
