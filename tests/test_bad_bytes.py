@@ -1,4 +1,5 @@
-"""What no column holds, and cursors of nobody's making, sent everywhere a request may hold text: refused, never a 500."""
+"""What no column holds, and cursors of nobody's making, sent everywhere a request may hold text or numbers: refused,
+never a 500."""
 
 import base64
 import dataclasses
@@ -31,6 +32,7 @@ CURSORS = [
     7,
     None,
 ]
+NOT_FINITE = ("NaN", "Infinity", "-Infinity", "1e999", "-1E+0400 ", "9" * 310 + ".5", "10." + "0" * 300 + "e308")
 ENCODED = [base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in CURSORS] + [
     base64.urlsafe_b64encode(b"[" * 700).decode(),
     base64.urlsafe_b64encode(b'{"after":["\xed\xa0\x80"]}').decode(),
@@ -90,14 +92,40 @@ async def test_no_route_is_given_an_address_that_no_column_holds(tested, query):
     assert not taken, "\n".join(taken)
 
 
-async def _failures(tested, rule, method, asked, what):
+async def test_no_operation_takes_a_number_that_is_not_finite(tested):
+    document = tested.process.api.openapi()
+    wrong = []
+    async with tested.rolled_back():
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                if [*operation.get("requestBody", {}).get("content", {})] != ["application/json"]:
+                    continue  # credentials to verify: the badge library reads them itself (test_verification_api.py)
+                rule = tested.service.access[operation["operationId"]]
+                headers = {"Content-Type": "application/json"}
+                for number in NOT_FINITE:
+                    for body in (f'{{"a": {{"b": [0.5, {number}]}}}}', number):
+                        asked = {"url": re.sub(r"\{[^}]+\}", str(new_id()), path), "headers": headers, "content": body}
+                        answer = await _answer(tested, rule, method, asked)
+                        if (answer.status_code, answer.json().get("detail")) != (
+                            422,
+                            "the request holds what is no number",
+                        ):
+                            wrong.append(f"{method} {path} {body:.40}: {answer.text:.200}")
+    assert not wrong, "\n".join(wrong)
+
+
+async def _answer(tested, rule, method, asked):
     people = {"id": new_id()} if rule.owners | rule.staff else {}
     partner = {"client_id": "partner", "scopes": tuple(rule.scopes)} if rule.scopes and not people else {}
     async with tested.client(*rule.owners, *rule.staff, **people, **partner) as client:
-        try:
-            answer = await client.request(method, **asked)
-        except Exception as error:  # noqa: BLE001 - what the service did not answer is what is looked for
-            return [f"{what}: {error!r:.200}"]
+        return await client.request(method, **asked)
+
+
+async def _failures(tested, rule, method, asked, what):
+    try:
+        answer = await _answer(tested, rule, method, asked)
+    except Exception as error:  # noqa: BLE001 - what the service did not answer is what is looked for
+        return [f"{what}: {error!r:.200}"]
     if not 400 <= answer.status_code < 500 or answer.status_code in {401, 403}:
         return [f"{what}: {answer.status_code} {answer.text:.200}"]
     return []

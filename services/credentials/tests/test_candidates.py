@@ -1,5 +1,6 @@
 """A version of the regulations that somebody proposes is refused in words, or compared: it stops nothing."""
 
+import json
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -88,3 +89,12 @@ async def test_what_is_not_read_of_a_document_is_stored_all_the_same(service, se
     async with service.client("registrar") as office:
         answer = await office.post(URL, json={"document": candidate(remark="a\u0000b")})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+async def test_a_number_that_is_not_finite_is_refused_also_where_it_is_not_read(service, session, number) -> None:
+    body = json.dumps({"document": candidate(note={"a": ["number"]})}).replace('"number"', number)
+    async with service.client("registrar") as office:
+        answer = await office.post(URL, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["errors"][0]["pointer"] == "/body/document/note/a/0"

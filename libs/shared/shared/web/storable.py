@@ -1,4 +1,4 @@
-"""Rejection of text that no column of PostgreSQL holds: NUL, and half of a surrogate pair.
+"""Rejection of what no column of PostgreSQL holds: NUL, half of a surrogate pair, numbers that are not finite.
 
 Every request's address is searched before any route is looked for, and an operation's JSON body before it is read, so
 no field has to check its own; code that reads a form or a header by hand calls `shared.texts.is_storable`.
@@ -7,6 +7,7 @@ no field has to check its own; code that reads a form or a header by hand calls 
 import json
 import re
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, Final, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,8 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.texts import is_storable
 from shared.web.problems import InvalidRequest, answer_of
 
-_ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-"""Escapes that may become such text when the JSON is read: most bodies hold none, and are not parsed twice."""
+_SUSPECT: Final = re.compile(
+    rb"\\u(?:0000|[dD][89a-fA-F])"  # an escape
+    rb"|NaN|Infinity"  # no JSON, but Python reads them
+    rb"|[eE]\+?[0-9]{3,}+(?=\s*+(?:[],}]|$))"  # an exponent, where a number ends
+    rb"|(?<![0-9])[0-9]{200}"
+)
+"""What may become such text or such a number when the JSON is read: most bodies hold none, and are not parsed twice."""
 
 
 class StorableAddress:
@@ -41,29 +47,36 @@ def _odd_part(scope: Scope) -> str | None:
 
 
 def check_json(body: bytes) -> None:
-    """Raise InvalidRequest for JSON that is not UTF-8 (RFC 8259 §8.1) or holds such text; other faults pass."""
+    """Raise InvalidRequest for JSON that is not UTF-8 (RFC 8259 §8.1) or holds such text or numbers; other faults
+    pass."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _invalid("/body") from error
     if "\x00" in text:
         raise _invalid("/body")
-    if _ESCAPED.search(body) is None:
+    if _SUSPECT.search(body) is None:
         return
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         return  # no JSON: the route refuses it
-    for pointer, part in _texts(content, "/body"):
-        if not is_storable(part):
-            raise _invalid(pointer)
+    for pointer, part in _parts(content, "/body"):
+        if isinstance(part, str):
+            if not is_storable(part):
+                raise _invalid(pointer)
+        elif not isfinite(part):
+            raise InvalidRequest(
+                "the request holds what is no number",
+                errors=[{"pointer": pointer, "message": "NaN, infinity or a number beyond 1e308 is not allowed"}],
+            )
 
 
-def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:  # Any: JSON
+def _parts(value: Any, pointer: str) -> Iterator[tuple[str, str | float]]:  # Any: JSON
     waiting: list[tuple[Any, str]] = [(value, pointer)]  # Any: JSON
     while waiting:
         one, at = waiting.pop()
-        if isinstance(one, str):
+        if isinstance(one, str | float):
             yield at, one
         elif isinstance(one, dict):
             for name, inner in cast("dict[str, Any]", one).items():  # Any: JSON
