@@ -14,7 +14,10 @@ EFFECTS = {
         "bring_due_times_forward": (REVERSIBLE, "it makes rows due that are due in the end"),
         "forget_old_records": (REMOVES, "keys and e-mails"),
     },
-    "catalogue": {"renew_listings": (REVERSIBLE, "it copies a subject's name")},
+    "catalogue": {
+        "renew_listings": (REVERSIBLE, "it copies a subject's name"),
+        "renew_listings_again": (REVERSIBLE, "as renew_listings"),
+    },
     "enrolment": {
         "settle_waiting_lines": (ENDS, "it refuses who has not registered in time, and the money goes back"),
         "end_unpaid_enrolments": (ENDS, "it cancels whose money has not come back in time"),

@@ -107,7 +107,7 @@ LISTS = {
     "read_course": [Ask("/v1/courses/slug-500", full=False)],
 }
 
-JOBS = {"renew_listings": 10}
+JOBS = {"renew_listings": 10, "renew_listings_again": 1}
 
 
 async def test_a_list_reads_its_page(planned: Planned) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import select, text
 from catalogue.commands import reference
 from catalogue.commands.courses import publish_course, withdraw_course
 from catalogue.commands.reference import rename_subject
-from catalogue.jobs import renew_listings
+from catalogue.jobs import renew_listings, renew_listings_again
 from catalogue.tables import Subject
+from shared.due_rows import list_set_aside
 from shared.events.catalogue import SubjectRenamed
 from shared.jobs import Work
 from shared.testing.services import ServiceUnderTest, published
@@ -175,3 +176,43 @@ async def second_draft(editor: httpx.AsyncClient, made: dict[str, Any]) -> None:
     text_.pop("module_family")
     answer = await editor.put(f"{path}/draft", json=text_)
     assert answer.status_code == 200, answer.text
+
+
+async def test_a_course_whose_listing_cannot_be_renewed_holds_up_no_other(live, editor, work, monkeypatch) -> None:
+    monkeypatch.setattr(reference, "BATCH", 3)
+    made = [await publish(editor, f"course-{n}") for n in range(5)]
+    bad = made[1]["course_id"]
+    async with live.process.database.transaction() as session:
+        await session.execute(
+            text(
+                "create function refuse() returns trigger language plpgsql as "
+                "$$ begin raise program_limit_exceeded; end $$"
+            )
+        )
+        refuse = f"for each row when (new.course_id = '{bad}') execute function refuse()"
+        await session.execute(text(f"create trigger refuse before update on listings {refuse}"))
+    await rename(live, editor)
+    await renew_listings(work)
+    names = [(await page(live, f"course-{n}"))["subject"]["name"] for n in range(5)]
+    assert names == ["Data Studies", "Data Science", "Data Studies", "Data Studies", "Data Studies"]
+    async with live.process.database.transaction() as session:
+        assert [(one.job, one.row_key) for one in await list_set_aside(session)] == [("renew_listing", bad)]
+        assert await session.scalar(select(Subject.renewed_up_to).where(Subject.slug == "data-science")) is None
+        await session.execute(text("drop trigger refuse on listings"))
+    live.clock.advance(minutes=2)
+    await renew_listings_again(work)
+    assert (await page(live, "course-1"))["subject"]["name"] == "Data Studies"
+    async with live.process.database.transaction() as session:
+        assert await list_set_aside(session) == []
+
+
+async def test_a_renaming_that_cannot_be_finished_sets_its_subject_aside(live, editor, work) -> None:
+    await publish(editor)
+    await rename(live, editor)
+    async with live.process.database.transaction() as session:
+        await session.execute(
+            text("alter table subjects add constraint never check (renewed_up_to is not null) not valid")
+        )
+    await renew_listings(work)
+    async with live.process.database.transaction() as session:
+        assert [one.job for one in await list_set_aside(session)] == ["renew_listings"]

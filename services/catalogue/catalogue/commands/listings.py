@@ -10,8 +10,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-INDEXED_CHARACTERS = 250_000
-"""How much study text is indexed, so that a long course stays below PostgreSQL's limit of 1 MB for a tsvector."""
+INDEXED_BYTES = {"A": 2_000, "B": 10_000, "C": 60_000, "D": 180_000}
+"""How many bytes of text are indexed under each weight.
+
+A tsvector holds 1,048,575 bytes, and text becomes up to four times as long in one: a hyphenated word is indexed whole
+and in parts, each with its position (tests/test_long_texts.py).
+"""
 
 _RENEW = text("""
     insert into listings (
@@ -39,13 +43,10 @@ _RENEW = text("""
             c.module_family, v.prerequisites, json_build_object('criteria', v.criteria) as badge,
             v.outcomes, v.skills, u.outline as units, instant(v.published_at) as published_at
         ) page),
-        setweight(to_tsvector('english', without_accents(v.title || ' ' || c.code)), 'A')
-        || setweight(to_tsvector('english', without_accents(v.summary || ' ' || s.name)), 'B')
-        || setweight(
-            to_tsvector('english', without_accents(jsonb_path_query_array(v.outcomes, '$[*].text')::text)), 'C'
-        )
-        || setweight(to_tsvector('english', without_accents(jsonb_path_query_array(v.skills, '$[*].name')::text)), 'C')
-        || setweight(to_tsvector('english', without_accents(left(v.description || ' ' || u.words, :indexed))), 'D')
+        setweight(to_tsvector('english', indexed.words[1]), 'A')
+        || setweight(to_tsvector('english', indexed.words[2]), 'B')
+        || setweight(to_tsvector('english', indexed.words[3]), 'C')
+        || setweight(to_tsvector('english', indexed.words[4]), 'D')
     from courses c
     join course_versions v on v.course_version_id = c.current_version_id
     join subjects s on s.subject_id = v.subject_id
@@ -59,6 +60,23 @@ _RENEW = text("""
             coalesce(string_agg(title || ' ' || text, ' ' order by position), '') as words
         from units where course_version_id = v.course_version_id
     ) u
+    cross join lateral (
+        -- `more` are the bytes beyond one a character, of which each has one to four.
+        -- `offset 0`: made once, read thrice.
+        select array_agg(left(words, greatest(most - more, most / 4)) order by n) as words
+        from unnest(
+            array[
+                v.title || ' ' || c.code,
+                v.summary || ' ' || s.name,
+                jsonb_path_query_array(v.outcomes, '$[*].text')::text || ' '
+                    || jsonb_path_query_array(v.skills, '$[*].name')::text,
+                v.description || ' ' || u.words
+            ],
+            cast(:most as int[])
+        ) with ordinality as whole (whole, most, n)
+        cross join lateral (select left(without_accents(left(whole, most)), most) as words offset 0) cut
+        cross join lateral (select octet_length(words) - length(words) as more) counted
+    ) indexed
     where c.course_id = any(:course_ids)
     on conflict (course_id) do update set
         on_sale = excluded.on_sale, sort_title = excluded.sort_title, subject = excluded.subject,
@@ -82,4 +100,4 @@ async def renew_listings(session: AsyncSession, course_ids: Sequence[UUID]) -> N
     """
     await session.flush()
     await lock_courses(session, course_ids)
-    await session.execute(_RENEW, {"course_ids": list(course_ids), "indexed": INDEXED_CHARACTERS})
+    await session.execute(_RENEW, {"course_ids": list(course_ids), "most": [*INDEXED_BYTES.values()]})

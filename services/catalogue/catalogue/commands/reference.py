@@ -1,5 +1,6 @@
 """Commands on institutions and subjects, which courses refer to."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -87,13 +88,30 @@ def _taken(award_name: str) -> dict[str, DomainError]:
 
 async def renew_some_listings(session: AsyncSession, subject_id: UUID) -> bool:
     """Renew the next listings of a renamed subject. Returns whether there may be more."""
-    reached = (await fetch(session, Subject, subject_id)).renewed_up_to
+    reached, course_ids = await next_courses(session, subject_id)
     if reached is None:
         return False
-    course_ids = await course_ids_of_subject(session, subject_id, reached, limit=BATCH)
     await lock_courses(session, course_ids)  # before the subject, in the order in which publishing locks them
-    subject = await fetch(session, Subject, subject_id, lock=True)
-    if subject.renewed_up_to == reached:  # otherwise it was renamed once more, and renewing begins anew
+    if await go_past(session, subject_id, reached, course_ids):
         await renew_listings(session, course_ids)
-        subject.renewed_up_to = course_ids[-1] if course_ids else None
+    return True
+
+
+async def next_courses(session: AsyncSession, subject_id: UUID) -> tuple[UUID | None, Sequence[UUID]]:
+    """Return how far the listings of a renamed subject are renewed, None if all are, and the courses that follow."""
+    reached = (await fetch(session, Subject, subject_id)).renewed_up_to
+    if reached is None:
+        return None, []
+    return reached, await course_ids_of_subject(session, subject_id, reached, limit=BATCH)
+
+
+async def go_past(session: AsyncSession, subject_id: UUID, reached: UUID, course_ids: Sequence[UUID]) -> bool:
+    """Note that these courses' listings are renewed or set aside.
+
+    Returns False if the subject was renamed once more meanwhile: then renewing begins anew.
+    """
+    subject = await fetch(session, Subject, subject_id, lock=True)
+    if subject.renewed_up_to != reached:
+        return False
+    subject.renewed_up_to = course_ids[-1] if course_ids else None
     return True
