@@ -49,6 +49,7 @@ EFFECTS = {
         "notify_partners_again": (REVERSIBLE, "as notify_partners"),
         "send_webhooks": (REVERSIBLE, "partners stand what is sent twice"),
         "report_on_regulations": (REVERSIBLE, "it writes a report"),
+        "compare_again": (REVERSIBLE, "as report_on_regulations"),
         "end_overdue_transfers": (ENDS, "it ends what no partner has decided in time"),
         "claim_store": (REVERSIBLE, "it looks whose the store is, and takes an empty one"),
         "remove_orphans": (REMOVES, "files that no row names"),

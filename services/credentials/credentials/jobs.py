@@ -8,7 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from prometheus_client import Gauge
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
 
 _BATCH = 200
-_NOTIFIED, _SENT = "notify_partners", "send_webhooks"
+_NOTIFIED, _SENT, _COMPARED = "notify_partners", "send_webhooks", "compare_learner"
 _WEBHOOKS_AT_ONCE = 20
 _LONG_WAIT = timedelta(minutes=15)
 
@@ -296,10 +296,48 @@ async def report_on_regulations(work: Work) -> None:
     async def go_on(report_id: UUID) -> None:
         more = True
         while more:
-            async with work.database.transaction() as session:
-                more = await reports.go_on_with_report(session, report_id, limit=_BATCH)
+            try:
+                async with work.database.transaction() as session:
+                    more = await reports.go_on_with_report(session, report_id, limit=_BATCH)
+            except Exception as error:
+                if not is_the_row(error) or not await _compare_one_by_one(work, report_id):
+                    raise
 
     await for_each(work, "report_on_regulations", unfinished_reports(), go_on)
+
+
+async def _compare_one_by_one(work: Work, report_id: UUID) -> bool:
+    """Go past learners who cannot be compared, and set them aside for `compare_again`.
+
+    Returns whether there were any learners.
+    """
+    async with work.database.transaction() as session:
+        learner_ids = await reports.next_learners(session, report_id, limit=_BATCH)
+    for learner_id in learner_ids:
+        try:
+            async with work.database.transaction() as session:
+                await reports.compare_next(session, report_id, learner_id)
+        except Exception as error:
+            if not is_the_row(error):
+                raise
+            async with work.database.transaction() as session:  # first: who is set aside is never compared twice
+                await reports.go_past(session, report_id, learner_id)
+            await set_aside(work, _COMPARED, f"{report_id} {learner_id}", error)
+    return bool(learner_ids)
+
+
+@jobs.every(30)
+async def compare_again(work: Work) -> None:
+    """Try again to compare learners with regulations for whom it failed."""
+
+    async def compare(session: AsyncSession, row_key: str) -> None:
+        aside = delete(SetAside).where(SetAside.job == _COMPARED, SetAside.row_key == row_key)
+        if await session.scalar(aside.returning(SetAside.row_key)):  # otherwise another replica has compared them
+            report_id, learner_id = map(UUID, row_key.split())
+            await reports.compare_again(session, report_id, learner_id)
+
+    failed = select(SetAside.row_key).where(SetAside.job == _COMPARED).order_by(SetAside.first_failed_at)
+    await for_each_in_transaction(work, _COMPARED, failed, compare)
 
 
 @jobs.every(60, effect=ENDS)

@@ -8,6 +8,7 @@ from sqlalchemy import select, text, update
 from credentials import jobs
 from credentials.commands import awards, emails, issuing, people, reports, status_lists, transfers, webhooks
 from credentials.commands.status_lists import open_next_list
+from credentials.tables.facts import Pin
 from credentials.tables.issued import Badge, StatusList
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint, WebhookSecret
 from credentials.tables.people import Person
@@ -23,10 +24,10 @@ from shared.messaging.tables import Outgoing, QueuedEmail, SetAside
 from shared.secret_box import SecretBox
 from shared.testing.services import published
 
-from .announcements import consume, hold_credit, let_time_work, work_of
+from .announcements import activated, consume, hold_credit, let_time_work, work_of
 from .degrees import programme, request
 from .deliveries import MANAGES, register
-from .regulation_reports import candidate
+from .regulation_reports import URL, candidate, report_on
 from .shares import P, Q, know
 from .webhook_receivers import partner_server
 
@@ -257,6 +258,42 @@ async def test_a_report_that_cannot_go_on(service, session, clock, monkeypatch) 
     unfinished = select(RegulationReport.report_id).where(RegulationReport.finished_at.is_(None))
     assert (await session.scalars(unfinished)).all() == [bad]
     assert await aside(session) == [("report_on_regulations", str(bad))]
+
+
+async def test_a_learner_who_cannot_be_compared_holds_up_no_report(service, session, clock) -> None:
+    """As one who enrolled under a version that only the release after this one knows."""
+    learners = sorted(new_id() for _ in range(5))
+    for learner in learners:
+        await consume(session, activated(learner, "mc-regs-2026.2"))
+        await hold_credit(session, learner, DS=5, MG=3)
+    pins = update(Pin).where(Pin.learner_id == learners[2])
+    await session.execute(pins.values(regulations_version="mc-regs-2027.1"))
+    async with service.client("registrar") as office:
+        report = await report_on(service, office, candidate(version="mc-regs-2027.2"))
+        assert report["finished_at"] is not None
+        assert (report["learners"], report["compared"], report["not_compared"], report["affected"]) == (5, 4, 1, 4)
+        assert await aside(session) == [("compare_learner", f"{report['report_id']} {learners[2]}")]
+        clock.advance(minutes=2)
+        await jobs.compare_again(work_of(service))  # in vain
+        [row] = await session.scalars(select(SetAside))
+        assert row.failures == 2
+        await session.execute(pins.values(regulations_version="mc-regs-2026.2"))
+        clock.advance(minutes=10)
+        await jobs.compare_again(work_of(service))
+        report = (await office.get(f"{URL}/{report['report_id']}")).json()
+        lines = (await office.get(f"{URL}/{report['report_id']}/learners")).json()["items"]
+    assert (report["compared"], report["not_compared"], report["affected"]) == (5, 0, 5)
+    assert [line["learner_id"] for line in lines] == [str(learner) for learner in learners]
+    assert await aside(session) == []
+
+
+async def test_a_report_that_can_compare_nobody_is_set_aside_itself(service, session, clock) -> None:
+    await hold_credit(session, new_id(), DS=1)
+    report = await reports.request_report(session, None, candidate(), by=new_id())
+    report.document = None  # of the release after this one
+    await session.flush()
+    await jobs.report_on_regulations(work_of(service))
+    assert await aside(session) == [("report_on_regulations", str(report.report_id))]
 
 
 async def test_an_event_of_which_partners_cannot_be_notified(live, clock, monkeypatch) -> None:

@@ -263,6 +263,7 @@ JOBS = {
     "notify_partners_again": 1,
     "send_webhooks": 1,
     "report_on_regulations": 1,
+    "compare_again": 1,
     "end_overdue_transfers": 1,
     "claim_store": 0,
     "remove_orphans": 0,

@@ -53,6 +53,10 @@ class ReportView(View):
     requested_at: Instant
     learners: int = Field(description="With credit, when it was requested", examples=[2400])
     compared: int = Field(description="So far", examples=[2400])
+    not_compared: int = Field(
+        description="Learners who could not be compared so far; they are tried again, and `set-aside list` names them",
+        examples=[0],
+    )
     affected: int = Field(description="Learners for whom anything changes", examples=[37])
     gained: dict[str, int] = Field(description="Learners who gain a title, by level", examples=[{"pgdip": 30}])
     lost: dict[str, int] = Field(description="Learners who lose a title, by level", examples=[{"pgdip": 7}])

@@ -25,6 +25,8 @@ class RegulationReport(Base):
     requested_at: Mapped[datetime]
     learners: Mapped[int]
     compared: Mapped[int]
+    not_compared: Mapped[int] = mapped_column(server_default="0")
+    """Learners whom it went past, since comparing them failed: set aside, and tried again."""
     affected: Mapped[int]
     gained: Mapped[dict[str, Any]]  # Any: JSON, level -> number of learners
     lost: Mapped[dict[str, Any]]  # Any: JSON, level -> number of learners
