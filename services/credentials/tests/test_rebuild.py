@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, text, update
 
 from credentials.__main__ import _rebuild
 from credentials.commands import awards
-from credentials.tables.facts import Credit
+from credentials.tables.facts import Credit, Pin
 from credentials.tables.issued import Badge, Eligibility
 from credentials.tables.reports import Rebuild
 from shared.ids import new_id
@@ -90,6 +90,30 @@ async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys)
         kept = (await session.scalars(select(Rebuild))).one()
     assert (kept.signed_off_by, kept.learners) == ("The Registrar", 1)
     assert await _rebuild(database, body(dry_run=True)) == 0
+
+
+async def test_a_learner_of_unknown_regulations_is_named_and_the_others_are_derived(live, capsys) -> None:
+    """Pinned by a newer release, which was rolled back since."""
+    database = live.process.database
+    async with database.transaction() as session:
+        plain, pinned, *_ = await tell_all(session)
+    await let_time_work(live)
+    async with database.transaction() as session:
+        falsified = {"pgcert": [], "pgdip": [], "masters": []}
+        await session.execute(update(Eligibility).where(Eligibility.learner_id == plain).values(titles=falsified))
+        await session.execute(
+            update(Badge).where(Badge.credit_id == named("credit", pinned, "DS02")).values(revoked_at=live.clock())
+        )
+        of_theirs = update(Pin).where(Pin.learner_id == pinned)
+        await session.execute(of_theirs.values(regulations_version="mc-regs-2027.1"))
+    assert await found(live) == [
+        (pinned, "regulations", "mc-regs-2027.1", False),
+        (plain, "title", "PGCert in Data Science", True),
+        (pinned, "badge", "Course DS02", True),
+    ]
+    assert await _rebuild(database, body(apply=True, signed_off_by="The Registrar")) == 1
+    assert f"{pinned}  cannot be derived: this release does not know mc-regs-2027.1" in capsys.readouterr().out
+    assert [one for one in await found(live) if one[0] == plain] == []
 
 
 def body(*, dry_run: bool = False, apply: bool = False, signed_off_by: str | None = None) -> argparse.Namespace:

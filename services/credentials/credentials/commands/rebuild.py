@@ -67,6 +67,13 @@ _SUMS = """
 """
 
 _PINNED = "select learner_id, array_agg(distinct regulations_version) from pins group by learner_id"
+_UNKNOWN = """
+    select learner_id, string_agg(distinct regulations_version, ', ') from pins
+    where regulations_version <> all($1::text[]) group by learner_id order by learner_id
+"""
+_KEPT = (
+    "insert into shadow_eligibilities select learner_id, titles from eligibilities where learner_id = any($1::uuid[])"
+)
 _HELD = """
     select learner_id, array_agg(level), array_agg(title) from awards where state = any($1::text[]) group by learner_id
 """
@@ -111,7 +118,8 @@ _LONGEST_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True)
 class Difference:
-    """What one learner would gain or lose if what is stored were derived anew. `kind`: title, badge, documents."""
+    """What one learner would gain or lose if what is stored were derived anew. `kind`: title, badge, documents, or
+    regulations: they are pinned to versions this release does not know, and cannot be derived."""
 
     learner_id: UUID
     kind: str
@@ -127,6 +135,9 @@ async def differences(database: Database) -> AsyncGenerator[Difference]:
         async with connection.transaction(isolation="repeatable_read"):  # facts arrive between two statements
             await fill_shadow(connection, now)
             titles, badges = await connection.fetch(_DIFFERENT), await connection.fetch(_BADGES)
+            unknown = await _of_unknown_regulations(connection)
+        for learner_id, name in unknown.items():
+            yield Difference(learner_id, "regulations", name, gained=False)
         for learner_id, title, gained in titles:
             yield Difference(learner_id, "title", title, gained)
         for learner_id, name, gained in badges:
@@ -139,6 +150,8 @@ async def differences(database: Database) -> AsyncGenerator[Difference]:
             await session.execute(text("set transaction isolation level repeatable read"))
             learner_ids = await credited_learners(session, last, _DOCUMENTS_AT_ONCE)
             for learner_id in learner_ids:
+                if learner_id in unknown:
+                    continue
                 if await documents.are_stale(session, await record_of(session, learner_id, now)):
                     yield Difference(learner_id, "documents", "a new edition of what is made out", gained=True)
         if len(learner_ids) < _DOCUMENTS_AT_ONCE:
@@ -161,6 +174,8 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
     if len({(one.framework_level, one.module_credits) for one in regulations.versions.all.values()}) > 1:
         raise VersionsDiffer("versions count credit in modules of different sizes")
     pinned = {row[0]: frozenset(row[1]) for row in await connection.fetch(_PINNED)}
+    unknown = await _of_unknown_regulations(connection)
+    await connection.execute(_KEPT, list(unknown))
     held = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_HELD, list(LIVE))}
     rows = await connection.fetch(
         _SUMS,
@@ -175,6 +190,7 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
         records = [
             (row[0], _packed(row, regulations.claimable(pinned.get(row[0], frozenset()), now), held.get(row[0])))
             for row in chunk
+            if row[0] not in unknown
         ]
         await connection.copy_records_to_table(
             "shadow_eligibilities", records=records, columns=["learner_id", "titles"]
@@ -182,6 +198,10 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
         copied += len(records)
         await asyncio.sleep(0)
     return copied
+
+
+async def _of_unknown_regulations(connection: Any) -> dict[UUID, str]:  # Any: asyncpg ships no types
+    return dict(await connection.fetch(_UNKNOWN, list(regulations.versions.all)))
 
 
 def _packed(row: Sequence[Any], versions: Sequence[Regulations], held: set[tuple[str, str]] | None) -> bytes:
