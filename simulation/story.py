@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
+from uuid import UUID
 
 import obstore
 
@@ -313,6 +314,17 @@ class Story:
         for service, store in STORES.items():
             aside = f"{far} select 'remove_orphans', '{store}', 1, now(), now(), now(), ''"
             await self.happens(partial(self.sql, service, aside))
+        course = f"{far} select 'renew_listing', min(course_id::text), 1, now(), now(), now(), '' from listings"
+        await self.happens(partial(self.sql, "catalogue", course))
+        nobody = f"""
+            with past as (
+                update regulation_reports set not_compared = not_compared + 1
+                where report_id = (select report_id from regulation_reports order by report_id limit 1)
+                returning report_id
+            )
+            {far} select 'compare_learner', report_id || ' {UUID(int=0)}', 1, now(), now(), now(), '' from past
+        """
+        await self.happens(partial(self.sql, "credentials", nobody))
         await self.passes(days=40)
         await self.passes(days=440)
         await self.sql("gateway", "delete from signing_keys")
