@@ -14,6 +14,8 @@ from shared.messaging.feed import Reconciler
 from shared.process import Process
 
 OF_DELIVERY = {"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"}
+OF_THE_HOUR = ["ask_at"]
+"""Columns that a job moves on by itself: when the provider is asked next."""
 
 
 async def rows_of(database) -> dict[str, set[str]]:
@@ -25,7 +27,12 @@ async def rows_of(database) -> dict[str, set[str]]:
             )
         )
         return {
-            table: set(await connection.scalars(text(f'select to_jsonb(t)::text from "{table}" t')))
+            table: set(
+                await connection.scalars(
+                    text(f'select (to_jsonb(t) - cast(:moved as text[]))::text from "{table}" t'),
+                    {"moved": OF_THE_HOUR},
+                )
+            )
             for table in tables.all()
             if table not in OF_DELIVERY
         }
