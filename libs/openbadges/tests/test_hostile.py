@@ -225,7 +225,7 @@ def sign_or_leave(document: dict) -> dict:
 
 @pytest.fixture
 def small() -> Verifier:
-    limits = Limits(seconds=2, workers=1, waiting=2)
+    limits = Limits(seconds=1, workers=1, waiting=2)  # half of what `heavy` takes on a fast machine
     return Verifier(limits, Outside(limits))
 
 
@@ -240,7 +240,7 @@ async def test_what_takes_too_long_is_ended_and_the_next_is_served(small, monkey
     monkeypatch.setattr(Slot, "spend", note)
     with pytest.raises(TooCostly):
         await verify(heavy(), verifier=small)
-    assert 1 < max(spent) < 2, "seconds of a processor"
+    assert 0.5 < max(spent) < 1, "seconds of a processor"
     assert (await verify(SIGNED, verifier=small)).verified
 
 
